@@ -1,0 +1,295 @@
+"""The recipe: one YAML file, checked as a whole before anything runs.
+
+    name: quickstart
+    pool: [{path: "data/pool/*", source: bundled}]
+    target: {path: data/target.jsonl, eval: data/eval.jsonl}
+    stages: [{kind: exact}, {kind: leaks}]
+    select: {method: rds, budget: {rows: 100}}
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from curate.errors import UserError
+from curate.registry import SELECTORS, STAGES, Params, SelectParams, load_methods
+
+load_methods("curate.clean")
+load_methods("curate.select")
+
+
+class FieldMap(Params):
+    """Names of upstream fields, for records in no known format."""
+
+    messages: str | None = None
+    prompt: str | None = None
+    context: str | None = None
+    response: str | None = None
+    system: str | None = None
+    origin: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "FieldMap":
+        if not (self.messages or (self.prompt and self.response)):
+            raise ValueError("name `messages`, or both `prompt` and `response`")
+        return self
+
+
+class RowFile(Params):
+    """Where rows come from: a file, glob or folder of JSON or JSON Lines, plain or gzip."""
+
+    path: str
+    source: str | None = Field(None, description="name of these rows in ids and reports")
+    fields: FieldMap | None = Field(None, description="for records in no known format")
+    strip_end: str | None = Field(None, description="marker cut off the end of responses")
+    sample: int | None = Field(None, gt=0, description="take this many records, drawn by the seed")
+
+    @field_validator("source")
+    @classmethod
+    def _check_source(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[\w.-]+", value):
+            raise ValueError("use letters, digits, '.', '_' and '-' only: row ids are made of it")
+        return value
+
+    @property
+    def source_name(self) -> str:
+        """Return the name given, or one made from the path."""
+        if self.source:
+            return self.source
+        fixed = re.split(r"[*?\[]", self.path)[0].rstrip("/")
+        return re.sub(r"[^\w-]+", "-", Path(fixed).name.split(".")[0]).strip("-") or "pool"
+
+
+def _as_file(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Target(RowFile):
+    """A few examples of the wanted skill, and the held-out eval set that only the proof reads."""
+
+    source: str | None = "target"
+    eval: RowFile | None = None
+
+    @field_validator("eval", mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return _as_file(value)
+
+
+class Ingest(Params):
+    """How bad records are met."""
+
+    max_rejected: float = Field(0.05, ge=0, le=1, description="share of bad records that stops a run")
+
+
+class ModelNames(Params):
+    """Models by name, folder or hub id."""
+
+    base: str = Field("smollm2-135m", description="the model that selects and is fine-tuned")
+    embedder: str = Field("static", description="sentence embedder: static, minilm or a folder")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor computes in it, else float32"
+    )
+    trust_remote_code: bool = False
+
+
+class Lora(Params):
+    """The brief fine-tune of the proof (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: int = Field(16, gt=0)
+    alpha: int = Field(32, gt=0)
+    epochs: int = Field(2, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
+    batch_rows: int = Field(8, gt=0)
+    max_length: int = Field(1024, gt=0, description="tokens; longer rows are cut at the end")
+
+
+class Prove(Params):
+    """Fine-tune on the selection and on fair controls, compare on the eval set."""
+
+    seeds: int = Field(3, ge=1)
+    arms: list[Literal["selected", "random"]] = ["selected", "random"]
+    metric: Literal["auto", "loss", "exact_match"] = "auto"
+    allow_leaks: bool = Field(False, description="run even though the eval set leaks")
+    lora: Lora = Lora()
+    resamples: int = Field(10_000, ge=100, description="bootstrap resamples")
+
+    @field_validator("arms")
+    @classmethod
+    def _check_arms(cls, value: list[str]) -> list[str]:
+        if sorted(value) != ["random", "selected"]:
+            raise ValueError("must be [selected, random]: without both there is nothing to compare")
+        return value
+
+
+class Export(Params):
+    """Training files to write."""
+
+    formats: list[Literal["messages"]] = ["messages"]
+
+
+if TYPE_CHECKING:
+    StageConfig = Params
+    SelectConfig = SelectParams
+else:
+    StageConfig = Annotated[
+        reduce(or_, [s.params for s in STAGES.values()]), Field(discriminator="kind")
+    ]
+    SelectConfig = Annotated[
+        reduce(or_, [s.params for s in SELECTORS.values()]), Field(discriminator="method")
+    ]
+
+
+class Config(Params):
+    """A whole recipe."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = Field(0, ge=0)
+    pool: list[RowFile] = Field(min_length=1)
+    ingest: Ingest = Ingest()
+    target: Target | None = None
+    models: ModelNames = ModelNames()
+    stages: list[StageConfig] = []
+    select: SelectConfig
+    prove: Prove | None = None
+    export: Export = Export()
+    store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
+
+    @field_validator("pool", mode="before")
+    @classmethod
+    def _accept_paths(cls, value: Any) -> Any:
+        if isinstance(value, str | Mapping):
+            value = [value]
+        return [_as_file(entry) for entry in value] if isinstance(value, list) else value
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return _as_file(value)
+
+    @model_validator(mode="after")
+    def _check_needs(self) -> "Config":
+        method = self.select.model_dump()["method"]
+        has_eval = self.target is not None and self.target.eval is not None
+        if SELECTORS[method].needs_target and self.target is None:
+            free = [name for name, s in SELECTORS.items() if not s.needs_target]
+            raise ValueError(
+                f"select.method {method!r} needs `target:` examples; add them, or choose an "
+                f"untargeted method ({', '.join(free)})"
+            )
+        for i, params in enumerate(self.stages):
+            kind = params.model_dump()["kind"]
+            if "eval" in STAGES[kind].uses and not has_eval:
+                raise ValueError(f"stages.{i} ({kind}) needs an eval set: give target.eval")
+        if self.prove and not has_eval:
+            raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe and apply `dotted.key=value` overrides.
+
+    Raises:
+        UserError: all faults at once, each with file, line and key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"{path}: the config cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: the config is not UTF-8 (byte {error.start})") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: broken YAML: {error.problem}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: the config must be a mapping of keys, e.g. `name: my-run`")
+    for override in overrides:
+        _override(data, override)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        faults = "\n".join(_fault(path, node, fault) for fault in error.errors())
+        raise UserError(faults) from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    name, separator, value = override.partition("=")
+    if not separator or not name:
+        raise UserError(f"--set {override}: write it as dotted.key=value, e.g. select.budget.rows=50")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML") from error
+    *parents, last = name.split(".")
+    place: Any = data
+    for part in parents:
+        place = _descend(place, part, override)
+    if isinstance(place, list):
+        place[_index(place, last, override)] = parsed
+    else:
+        place[last] = parsed
+
+
+def _descend(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        inner = place[_index(place, part, override)]
+    else:
+        inner = place.setdefault(part, {})
+        if inner is None:
+            inner = place[part] = {}
+    if not isinstance(inner, dict | list):
+        raise UserError(f"--set {override}: {part!r} holds a plain value, so nothing is inside it")
+    return inner
+
+
+def _index(place: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(place):
+        raise UserError(f"--set {override}: {part!r} is no position in a list of {len(place)}")
+    return int(part)
+
+
+def _fault(path: Path, node: yaml.Node, fault: Any) -> str:
+    """Return `file:line: key: what is wrong (got ...)` for one pydantic error."""
+    context = fault.get("ctx", {})
+    location = list(fault["loc"])
+    if fault["type"] == "unknown_key":
+        location.append(context["key"])
+    line, keys = _find_line(node, location)
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "union_tag_invalid":
+        message = f"unknown {context['discriminator']} {context['tag']!r}; known: " + str(
+            context["expected_tags"]
+        ).replace("'", "")
+    elif not isinstance(fault["input"], dict | list) and fault["type"] != "missing":
+        message += f" (got {fault['input']!r:.80})"
+    return f"{path}:{line}: {'.'.join(keys) or 'config'}: {message}"
+
+
+def _find_line(node: yaml.Node, location: Sequence[Any]) -> tuple[int, list[str]]:
+    """Return the line of the deepest key of the location that stands in the file, and its path.
+
+    Names that pydantic adds for the branch of a union (`exact`) are no keys and are left out.
+    """
+    line, keys = 1, []
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == part]
+            if found:
+                line, node = found[0][0].start_mark.line + 1, found[0][1]
+                keys.append(str(part))
+            elif part is location[-1]:
+                keys.append(str(part))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+            keys.append(str(part))
+    return line, keys

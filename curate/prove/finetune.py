@@ -1,0 +1,214 @@
+"""A brief LoRA fine-tune and the losses of the tuned model on the eval set.
+
+LoRA: Hu et al. 2021, arXiv:2106.09685, on all linear layers, AdamW, linear decay after a warm-up of
+5 % of the steps, no dropout, loss on the responses only.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from curate.represent.chat import IGNORED, Example, build_example
+from curate.represent.lm import batches_by_length
+from curate.store import Artifact, Counts, Step
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+VERSION = 1
+WARMUP = 0.05
+EVAL_BATCH_TOKENS = 2_048
+
+
+def finetune_step(
+    name: str,
+    row_ids: Sequence[str],
+    texts: str,
+    *,
+    eval_rows: Artifact,
+    lora: Mapping[str, Any],
+    seed: Sequence[int],
+    identity: Mapping[str, Any],
+    hints: Mapping[str, Any],
+) -> Step:
+    """Return the step that tunes on these rows and measures on the eval set.
+
+    `texts` is a digest of the rows' exact texts in order; no rows means the untuned base model.
+    """
+    return Step(
+        name,
+        VERSION,
+        finetune,
+        {"eval": eval_rows},
+        {"texts": texts, "lora": dict(lora), "seed": list(seed), "model": dict(identity)},
+        {**hints, "row_ids": list(row_ids)},
+    )
+
+
+def finetune(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write results.parquet: eval_id, loss (nats a response token), exact, response_tokens."""
+    from curate.models import load_causal, load_tokenizer
+
+    folder, lora = Path(hints["folder"]), params["lora"]
+    tokenizer = load_tokenizer(folder, hints["trust"])
+    length = lora["max_length"]
+    train = [
+        build_example(tokenizer, messages, length)
+        for messages in read_messages(Path(hints["rows"]), hints["row_ids"])
+    ]
+    eval_rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
+    examples = [build_example(tokenizer, m, length) for m in eval_rows["messages"].to_list()]
+    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    losses = train_lora(model, train, lora, params["seed"]) if train else []
+    results = evaluate(model, examples).with_columns(eval_id=eval_rows["row_id"])
+    results.select("eval_id", "loss", "exact", "response_tokens").write_parquet(
+        out / "results.parquet"
+    )
+    return {
+        "rows_in": len(train),
+        "rows_out": len(train),
+        "tokens": sum(len(example.ids) for example in train),
+        "unlabelled": sum(not any(t != IGNORED for t in example.labels) for example in train),
+        "steps": len(losses),
+        "train_loss": [round(loss, 4) for loss in losses],
+    }
+
+
+def read_messages(rows: Path, row_ids: Sequence[str]) -> list[list[Any]]:
+    """Return the messages of these rows, in the order of the ids."""
+    wanted = pl.DataFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
+    found = pl.scan_parquet(rows).select("row_id", "messages")
+    joined = wanted.lazy().join(found, on="row_id", how="left", maintain_order="left").collect()
+    return joined["messages"].to_list()
+
+
+def train_lora(
+    model: "PreTrainedModel",
+    examples: Sequence[Example],
+    lora: Mapping[str, Any],
+    seed: Sequence[int],
+) -> list[float]:
+    """Tune the model in place with LoRA adapters; return the loss of every step.
+
+    Adapter weights and the order of rows come from the seed alone, so two arms with the same seed
+    start from the same adapter.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora["rank"], lora_alpha=lora["alpha"], target_modules="all-linear", lora_dropout=0.0
+    )
+    tuned = get_peft_model(model, config)
+    _initialise_adapters(tuned, seed)
+    weights = [p for p in tuned.parameters() if p.requires_grad]
+    batches = list(_training_batches(examples, lora, seed))
+    optimizer = torch.optim.AdamW(weights, lr=lora["learning_rate"], weight_decay=0.0)
+    warmup = max(1, round(WARMUP * len(batches)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warmup, (len(batches) - step) / max(len(batches) - warmup, 1)),
+    )
+    tuned.train()
+    losses = []
+    for batch in batches:
+        token_losses, *_ = response_losses(tuned, batch)
+        if token_losses.numel() == 0:
+            continue
+        loss = token_losses.mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"the loss of step {len(losses)} is not finite; lower prove.lora.learning_rate"
+            )
+    tuned.eval()
+    return losses
+
+
+def _initialise_adapters(model: Any, seed: Sequence[int]) -> None:
+    """Draw the A matrices from the seed (B stays zero), whatever the global generator holds."""
+    import torch
+
+    state = np.random.SeedSequence([*seed, 0x10AA]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    for name, weight in sorted(model.named_parameters()):
+        if "lora_A" in name:
+            bound = 1 / math.sqrt(weight.shape[1])
+            fresh = torch.empty(weight.shape).uniform_(-bound, bound, generator=generator)
+            weight.data.copy_(fresh)
+
+
+def _training_batches(
+    examples: Sequence[Example], lora: Mapping[str, Any], seed: Sequence[int]
+) -> Iterator[list[Example]]:
+    rng = np.random.default_rng([*seed, 0x0EDE2])
+    for _ in range(lora["epochs"]):
+        order = rng.permutation(len(examples))
+        for start in range(0, len(order), lora["batch_rows"]):
+            yield [examples[i] for i in order[start : start + lora["batch_rows"]]]
+
+
+def response_losses(
+    model: Any, batch: Sequence[Example]
+) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    """Return loss, whether it is the most likely token, and row number of every response token.
+
+    Rows are padded on the right, where a causal model's real tokens do not see the padding. The
+    vocabulary head runs only at positions before a response token.
+    """
+    import torch
+
+    longest = max(len(example.ids) for example in batch)
+    ids = torch.zeros((len(batch), longest), dtype=torch.long)
+    labels = torch.full((len(batch), longest), IGNORED)
+    for k, example in enumerate(batch):
+        ids[k, : len(example.ids)] = torch.tensor(example.ids)
+        labels[k, : len(example.labels)] = torch.tensor(example.labels)
+    wanted = labels[:, 1:]
+    positions = (wanted != IGNORED).any(dim=0).nonzero().squeeze(1)
+    wanted = wanted[:, positions].to(model.device)
+    logits = model(
+        input_ids=ids.to(model.device), use_cache=False, logits_to_keep=positions.to(model.device)
+    ).logits
+    labelled = wanted != IGNORED
+    rows = torch.arange(len(batch), device=model.device).unsqueeze(1).expand_as(wanted)[labelled]
+    chosen, gold = logits[labelled].float(), wanted[labelled]
+    losses = torch.nn.functional.cross_entropy(chosen, gold, reduction="none")
+    return losses, chosen.argmax(dim=1) == gold, rows
+
+
+def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
+    """Return loss, exact and response_tokens of every example, in order.
+
+    loss is the mean over the response tokens, null where truncation left none. exact says that every
+    response token is the most likely one after the reference before it, the end marker included:
+    the very condition under which greedy decoding writes the reference, at no cost of generation.
+    """
+    import torch
+
+    loss = np.full(len(examples), np.nan)
+    exact = np.zeros(len(examples), dtype=bool)
+    count = np.zeros(len(examples), dtype=np.int64)
+    with torch.inference_mode():
+        for batch in batches_by_length([len(e.ids) for e in examples], EVAL_BATCH_TOKENS):
+            losses, right, rows = response_losses(model, [examples[i] for i in batch])
+            for k, i in enumerate(batch):
+                mine = rows == k
+                count[i] = int(mine.sum())
+                if count[i]:
+                    loss[i] = losses[mine].double().mean().item()
+                    exact[i] = bool(right[mine].all())
+    frame = pl.DataFrame({"loss": loss, "exact": exact, "response_tokens": count})
+    return frame.with_columns(pl.col("loss").fill_nan(None))

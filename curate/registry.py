@@ -1,0 +1,175 @@
+"""Where stages and selectors register themselves: one line in their own file, nothing elsewhere.
+
+    @stage(ExactParams, version=1)
+    def exact(data: StageData, params: ExactParams) -> StageResult: ...
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from curate.store import Artifact, Step
+
+
+class Params(BaseModel):
+    """Base of everything in a config: frozen, and unknown keys are errors with a suggestion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            for key in value:
+                if key not in cls.model_fields:
+                    raise _unknown_key(str(key), list(cls.model_fields))
+        return value
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> PydanticCustomError:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    # The key goes to the context, so that the error can name its line; braces would be formatted.
+    return PydanticCustomError("unknown_key", "unknown key; {hint}", {"key": key, "hint": hint})
+
+
+class Budget(Params):
+    """How much to select: exactly one of rows, tokens of the base model, or a fraction of the rows."""
+
+    rows: int | None = None
+    tokens: int | None = None
+    fraction: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Budget":
+        given = {k: v for k, v in self if v is not None}
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of rows, tokens and fraction (got {', '.join(given) or 'none'})"
+            )
+        name, value = next(iter(given.items()))
+        if value <= 0 or (name == "fraction" and value > 1):
+            limit = "above 0 and at most 1" if name == "fraction" else "above 0"
+            raise ValueError(f"{name} must be {limit} (got {value})")
+        return self
+
+    def __str__(self) -> str:
+        name, value = next((k, v) for k, v in self if v is not None)
+        return f"{value:.4g} of the rows" if name == "fraction" else f"{value:,} {name}"
+
+
+class SelectParams(Params):
+    """What all selectors take."""
+
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What a stage reads: the rows that are still in, and the example sets of the run."""
+
+    rows: "pl.LazyFrame"
+    target: "pl.DataFrame | None"
+    eval: "pl.DataFrame | None"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage writes: a verdict for every row that it read, and tables beside it.
+
+    evidence has the columns row_id, keep, reason, score, threshold, twin_id.
+    """
+
+    evidence: "pl.DataFrame"
+    tables: "Mapping[str, pl.DataFrame]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A registered stage. `uses` names the example sets ("target", "eval") that it depends on."""
+
+    params: type[Params]
+    version: int
+    decide: Callable[[StageData, Any], StageResult]
+    uses: tuple[str, ...]
+
+
+class ScoreRun(Protocol):
+    """What a selector's score function is given: the run's artifacts and a way to run steps."""
+
+    rows: "Artifact"
+    kept: "Artifact"
+    tokens: "Artifact"
+    target: "Artifact | None"
+    seed: int
+
+    def execute(self, step: "Step") -> "Artifact":
+        """Return the step's artifact, made now or found."""
+        ...
+
+    def execute_all(self, steps: "Sequence[Step]") -> "list[Artifact]":
+        """Return the artifacts of independent steps, in their order."""
+        ...
+
+    def model_identity(self) -> dict[str, Any]:
+        """Return what identifies the base model: weights, tokenizer, chat template, dtype."""
+        ...
+
+    def model_hints(self) -> dict[str, Any]:
+        """Return where the base model lies and how to run it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A registered selector: an expensive score, stored once, and a cheap ranking made from it.
+
+    `score` returns an artifact with scores.parquet: row_id, score (higher is better), nearest_id and
+    whatever else `rank` reads. `rank` returns row numbers of that table, best first.
+    """
+
+    params: type[SelectParams]
+    version: int
+    needs_target: bool
+    score: "Callable[[ScoreRun, Any], Artifact]"
+    rank: "Callable[[pl.DataFrame, Any, int], NDArray[np.int64]]"
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+STAGES: dict[str, Stage] = {}
+SELECTORS: dict[str, Selector] = {}
+
+
+def stage(
+    params: type[Params], *, version: int, uses: tuple[str, ...] = ()
+) -> Callable[[F], F]:
+    """Register a stage under the `kind` of its parameters."""
+
+    def register(function: F) -> F:
+        STAGES[params.model_fields["kind"].default] = Stage(params, version, function, uses)
+        return function
+
+    return register
+
+
+def add_selector(selector: Selector) -> None:
+    """Register a selector under the `method` of its parameters."""
+    SELECTORS[selector.params.model_fields["method"].default] = selector
+
+
+def load_methods(package: str) -> None:
+    """Import every module of a package, so that what is in it registers itself."""
+    folder = importlib.import_module(package).__path__
+    for module in sorted(pkgutil.iter_modules(folder), key=lambda m: m.name):
+        importlib.import_module(f"{package}.{module.name}")

@@ -1,0 +1,68 @@
+"""The RDS+ index of a run: blocks of representations, encoded once and reused by content."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.registry import ScoreRun
+from curate.represent import lm
+from curate.store import Artifact, Step, digest_of
+
+SMALLEST_BLOCK = 256
+MOST_BLOCKS = 128
+
+
+def index_steps(run: ScoreRun, max_length: int) -> list[Step]:
+    """Return one step for each block of kept pool rows, in pool order.
+
+    Blocks are ranges of pool positions: an edited row leaves the other blocks as they were. Their
+    number is bounded, since each is a task of its own to the orchestrator.
+    """
+    rows = run.rows.file("rows.parquet")
+    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    size = SMALLEST_BLOCK
+    while run.rows.counts["rows_out"] > size * MOST_BLOCKS:
+        size *= 2
+    blocks = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
+    return [_block_step(run, rows, block.tolist(), max_length) for block in blocks]
+
+
+def target_step(run: ScoreRun, max_length: int) -> Step:
+    """Return the step that encodes the target examples."""
+    if run.target is None:
+        raise ValueError("an index of the target needs target examples")
+    rows = run.target.file("rows.parquet")
+    positions = list(range(run.target.counts["rows_out"]))
+    return _block_step(run, rows, positions, max_length)
+
+
+def _block_step(run: ScoreRun, rows: Path, positions: list[int], max_length: int) -> Step:
+    return Step(
+        "index",
+        lm.VERSION,
+        lm.encode_block,
+        params={
+            "texts": digest_of(lm.read_block(rows, positions)),
+            "model": run.model_identity(),
+            "max_length": max_length,
+            "batch_tokens": lm.BATCH_TOKENS,
+        },
+        hints={**run.model_hints(), "rows": str(rows), "positions": positions},
+    )
+
+
+def read_vectors(blocks: Sequence[Artifact]) -> NDArray[np.float32]:
+    """Return the vectors of all blocks as one array [N, d], in order."""
+    parts = [np.load(b.file("vectors.npy"), allow_pickle=False) for b in blocks]
+    return np.concatenate(parts)
+
+
+def named(blocks: Sequence[Artifact]) -> Mapping[str, Artifact]:
+    """Return blocks under names whose order is theirs, as inputs of a step."""
+    return {f"block-{i:05d}": block for i, block in enumerate(blocks)}
+
+

@@ -1,0 +1,37 @@
+"""Token counts of rows in the base model, for budgets and for controls of the same size."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.store import Artifact, Counts
+
+VERSION = 1
+BATCH_ROWS = 2_000
+
+
+def count_tokens(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write tokens.parquet (row_id, tokens): lengths of the rendered kept rows, uncut."""
+    from curate.models import load_tokenizer
+    from curate.represent.chat import tokenise
+
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    wanted = rows.select("row_id", "messages").join(
+        kept, on="row_id", how="semi", maintain_order="left"
+    )
+    ids, counts = [], []
+    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        ids.append(batch["row_id"])
+        counts += [len(row) for row in tokenise(tokenizer, batch["messages"].to_list(), None)]
+    frame = pl.DataFrame(
+        {"row_id": pl.concat(ids) if ids else [], "tokens": counts},
+        schema={"row_id": pl.String, "tokens": pl.Int64},
+    )
+    frame.write_parquet(out / "tokens.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height, "tokens": sum(counts)}

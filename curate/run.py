@@ -1,0 +1,288 @@
+"""A run: the order of the steps, from files to proof, and the run folder that users read.
+
+How a step gets executed is the caller's choice (`execute`): a store alone, or an orchestrator around
+one. What is executed is not.
+"""
+
+import platform
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate import __version__
+from curate.config import Config
+from curate.errors import UserError
+from curate.ledger import kept_step, ledger_step, stage_step
+from curate.models import Found, choose_dtype, find_model, identify, prepare
+from curate.pool.ingest import ingest_step
+from curate.registry import SELECTORS
+from curate.select.selection import select_step
+from curate.store import Artifact, Step, Store, write_json
+
+Execute = Callable[[Step], Artifact]
+ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
+TRACKED = ("polars", "numpy", "torch", "transformers", "peft", "prefect", "tokenizers")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a finished run lies, and what it says."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    proof: dict[str, Any] | None
+
+    @property
+    def report(self) -> Path:
+        """Return the report's path."""
+        return self.folder / "report" / "index.html"
+
+
+@dataclass
+class Run:
+    """The state of one run: the artifacts made so far, in the order in which they were asked for."""
+
+    config: Config
+    store: Store
+    execute_step: Execute
+    execute_steps: ExecuteAll
+    artifacts: list[Artifact] = field(default_factory=list)
+    rows: Artifact = field(init=False)
+    kept: Artifact = field(init=False)
+    tokens: Artifact = field(init=False)
+    target: Artifact | None = None
+    eval: Artifact | None = None
+    _base: tuple[Found, str] | None = None
+
+    @property
+    def seed(self) -> int:
+        """Return the run's seed."""
+        return self.config.seed
+
+    def execute(self, step: Step) -> Artifact:
+        """Return the step's artifact, made now or found."""
+        artifact = self.execute_step(step)
+        self.artifacts.append(artifact)
+        return artifact
+
+    def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
+        """Return the artifacts of independent steps, in their order."""
+        artifacts = self.execute_steps(steps)
+        self.artifacts.extend(artifacts)
+        return artifacts
+
+    def model_identity(self) -> dict[str, Any]:
+        """Return what identifies the base model."""
+        found, dtype = self._find_base()
+        return identify(found, dtype)
+
+    def model_hints(self) -> dict[str, Any]:
+        """Return where the base model lies."""
+        found, _ = self._find_base()
+        return {"folder": str(prepare(found)), "trust": self.config.models.trust_remote_code}
+
+    def _find_base(self) -> tuple[Found, str]:
+        if self._base is None:
+            names = self.config.models
+            self._base = find_model(names.base), choose_dtype(names.dtype)
+        return self._base
+
+
+def run_curation(
+    config: Config,
+    out: Path,
+    execute: Execute | None = None,
+    execute_all: ExecuteAll | None = None,
+) -> RunResult:
+    """Run a recipe to the end and write its run folder.
+
+    Args:
+        config: the recipe.
+        out: the run folder, made or brought up to date.
+        execute: how to run one step; by default the store does it in this process.
+        execute_all: how to run independent steps; by default one after the other.
+
+    Raises:
+        UserError: an input or the config is at fault.
+    """
+    from curate.pool.export import export_step
+    from curate.report.build import write_report
+
+    store = Store(Path(config.store))
+    once = execute or store.ensure
+    run = Run(config, store, once, execute_all or (lambda steps: [once(s) for s in steps]))
+    _read_inputs(run)
+    evidence = _run_stages(run)
+    selection, scores = _select(run)
+    ledger = run.execute(ledger_step(run.rows, evidence, selection))
+    proof = _prove(run, selection)
+    export = run.execute(export_step(selection, config))
+    _write_folder(out, run, evidence, scores, selection, ledger, proof, export)
+    write_report(out)
+    manifest = orjson.loads((out / "manifest.json").read_bytes())
+    told = orjson.loads((out / "proof.json").read_bytes()) if proof else None
+    return RunResult(out, manifest, told)
+
+
+def _read_inputs(run: Run) -> None:
+    config = run.config
+    limit = config.ingest.max_rejected
+    run.rows = run.execute(
+        ingest_step("pool", config.pool, seed=config.seed, max_rejected=limit)
+    )
+    if config.target is None:
+        return
+    run.target = run.execute(
+        ingest_step("target", [config.target], seed=config.seed, max_rejected=0.0)
+    )
+    if config.target.eval is not None:
+        wanted = config.target.eval
+        named = wanted if wanted.source else wanted.model_copy(update={"source": "eval"})
+        run.eval = run.execute(
+            ingest_step("eval", [named], seed=config.seed, max_rejected=0.0)
+        )
+
+
+def _run_stages(run: Run) -> dict[str, Artifact]:
+    examples = {k: v for k, v in {"target": run.target, "eval": run.eval}.items() if v}
+    evidence: dict[str, Artifact] = {}
+    for params in run.config.stages:
+        dump = params.model_dump(mode="json")
+        repeats = sum(name.split("-")[0] == dump["kind"] for name in evidence)
+        name = f"{dump['kind']}-{repeats + 1}" if repeats else dump["kind"]
+        step = stage_step(name, dump, run.rows, list(evidence.values()), examples)
+        evidence[name] = run.execute(step)
+    run.kept = run.execute(kept_step(run.rows, list(evidence.values())))
+    if not run.kept.counts["rows_out"]:
+        raise UserError("no row is left to select from: the stages dropped every one of them")
+    return evidence
+
+
+def _select(run: Run) -> tuple[Artifact, Artifact]:
+    from curate.represent import tokens
+
+    identity = {k: v for k, v in run.model_identity().items() if k in ("tokenizer", "chat_template")}
+    run.tokens = run.execute(
+        Step(
+            "tokens",
+            tokens.VERSION,
+            tokens.count_tokens,
+            {"rows": run.rows, "kept": run.kept},
+            {"model": identity},
+            run.model_hints(),
+        )
+    )
+    params = run.config.select
+    selector = SELECTORS[params.model_dump()["method"]]
+    scores = selector.score(run, params)
+    step = select_step(run.rows, scores, run.tokens, params, run.seed)
+    return run.execute(step), scores
+
+
+def _prove(run: Run, selection: Artifact) -> Artifact | None:
+    from curate.prove.proof import prove
+
+    if run.config.prove is None or run.eval is None:
+        return None
+    return prove(run, selection, run.eval, run.config.prove.model_dump(mode="json"))
+
+
+def _write_folder(
+    out: Path,
+    run: Run,
+    evidence: Mapping[str, Artifact],
+    scores: Artifact,
+    selection: Artifact,
+    ledger: Artifact,
+    proof: Artifact | None,
+    export: Artifact,
+) -> None:
+    """Bring the run folder up to date, the manifest last; stale files of an earlier run go."""
+    files = {
+        "ledger.parquet": ledger.file("ledger.parquet"),
+        "selected.parquet": selection.file("selected.parquet"),
+        "rejects.parquet": run.rows.file("rejects.parquet"),
+        "evidence/select.parquet": selection.file("ranking.parquet"),
+        "evidence/scores.parquet": scores.file("scores.parquet"),
+        "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
+    }
+    for name, artifact in evidence.items():
+        for file in artifact.files:
+            target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
+            files[f"evidence/{target}.parquet"] = artifact.file(file)
+    if proof is not None:
+        for file in proof.files:
+            files[file if file == "proof.json" else f"evidence/proof-{file}"] = proof.file(file)
+    for file in export.files:
+        files[f"export/{file}"] = export.file(file)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "manifest.json").unlink(missing_ok=True)
+    for folder in ("evidence", "export"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    (out / "proof.json").unlink(missing_ok=True)
+    for name, source in files.items():
+        _copy(source, out / name)
+    write_json(out / "manifest.json", describe_run(run))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return the manifest: config as resolved, versions, artifacts, and what each stage cost."""
+    roles = {"pool": run.rows, "kept": run.kept, "target": run.target, "eval": run.eval}
+    return {
+        "name": run.config.name,
+        "config": run.config.model_dump(mode="json"),
+        "store": str(run.store.root),
+        "versions": {"curate": __version__, "python": platform.python_version(), **_versions()},
+        "model": run.model_identity(),
+        "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
+        "stages": summarise(run.artifacts),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in TRACKED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def summarise(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Return one entry per stage; the blocks or arms of one stage are added up.
+
+    seconds and peak memory are those of the making, also where a later run found the artifact.
+    """
+    stages: dict[str, dict[str, Any]] = {}
+    for artifact in artifacts:
+        entry = stages.setdefault(
+            artifact.name,
+            {"stage": artifact.name, "steps": 0, "cached": 0, "seconds": 0.0,
+             "peak_memory_mb": 0.0, "llm": {"calls": 0, "tokens": 0, "cost": 0.0}, "keys": []},
+        )  # fmt: skip
+        entry["steps"] += 1
+        entry["cached"] += artifact.cached
+        entry["seconds"] = round(entry["seconds"] + artifact.seconds, 3)
+        entry["peak_memory_mb"] = max(entry["peak_memory_mb"], artifact.peak_memory_mb)
+        entry["keys"].append(artifact.key)
+        for name in ("rows_in", "rows_out", "tokens"):
+            if name in artifact.counts:
+                entry[name] = entry.get(name, 0) + artifact.counts[name]
+        for name in ("rejected", "dropped", "fates", "not_selected"):
+            if name in artifact.counts:
+                entry[name] = artifact.counts[name]
+    return list(stages.values())

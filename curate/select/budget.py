@@ -1,0 +1,23 @@
+"""How many of the best rows a budget buys."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.registry import Budget
+
+
+def rows_within(budget: Budget, tokens_in_order: NDArray[np.int64]) -> int:
+    """Return how many rows, best first, the budget covers: at least 1, at most all.
+
+    Rows are met exactly, as far as there are that many. Tokens are met from below, within one row. A
+    fraction is rounded to the nearest number of rows.
+    """
+    count = len(tokens_in_order)
+    if budget.rows is not None:
+        wanted = budget.rows
+    elif budget.fraction is not None:
+        wanted = round(budget.fraction * count)
+    else:
+        spent = np.cumsum(tokens_in_order)
+        wanted = int(np.searchsorted(spent, budget.tokens, side="right"))
+    return min(max(wanted, 1), count)

@@ -1,0 +1,47 @@
+"""Random: a uniform draw without replacement, the control that every method must beat."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+
+
+class RandomParams(SelectParams):
+    """Every kept row is as likely as any other; the draw depends on the seed alone."""
+
+    method: Literal["random"] = "random"
+
+
+def score(run: ScoreRun, params: RandomParams) -> Artifact:
+    """List the kept rows; a random choice scores nothing."""
+    return run.execute(Step("score-random", VERSION, write_scores, {"kept": run.kept}))
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, with score and nearest_id null."""
+    frame = pl.read_parquet(inputs["kept"].file("kept.parquet")).select(
+        "row_id",
+        score=pl.lit(None, dtype=pl.Float32),
+        nearest_id=pl.lit(None, dtype=pl.String),
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height}
+
+
+def rank(scores: pl.DataFrame, params: RandomParams, seed: int) -> NDArray[np.int64]:
+    """Return a seeded permutation that does not depend on the order of the table."""
+    by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
+    return by_id[np.random.default_rng([seed, 0x5E1EC7]).permutation(len(by_id))]
+
+
+add_selector(Selector(RandomParams, VERSION, False, score, rank))

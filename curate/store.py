@@ -1,0 +1,244 @@
+"""Immutable, content-addressed artifacts: the library's identity and resume.
+
+    STORE/exact-0123456789abcdef/manifest.json      written last, so a folder with one is complete
+    STORE/exact-0123456789abcdef/evidence.parquet
+
+An artifact's key is a digest of everything that can change its bytes: schema version, step name and
+code version, parameters, and the digests of its inputs' contents. Paths and times never enter it.
+"""
+
+import hashlib
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from curate.rows import SCHEMA_VERSION
+
+MANIFEST = "manifest.json"
+KEY_CHARS = 20
+Counts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished step's files. `cached` says whether this call found them instead of making them."""
+
+    name: str
+    key: str
+    path: Path
+    digest: str
+    files: dict[str, dict[str, Any]]
+    counts: Counts
+    seconds: float
+    peak_memory_mb: float
+    cached: bool
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the artifact's files."""
+        if name not in self.files:
+            raise KeyError(f"artifact {self.path} has no file {name}; it has {sorted(self.files)}")
+        return self.path / name
+
+
+StepFunction = Callable[
+    [Path, Mapping[str, Artifact], Mapping[str, Any], Mapping[str, Any]], Counts
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A piece of work whose result is stored.
+
+    `function(out, inputs, params, hints)` writes files to the folder `out` and returns counts. It may
+    use nothing else: `inputs` and `params` make the key, `hints` (paths, thread counts) do not and
+    so must not change a byte of the result.
+    """
+
+    name: str
+    version: int
+    function: StepFunction
+    inputs: Mapping[str, Artifact] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Return the digest that names the step's artifact."""
+        return digest_of(
+            {
+                "schema": SCHEMA_VERSION,
+                "step": self.name,
+                "version": self.version,
+                "params": dict(self.params),
+                "inputs": {name: artifact.digest for name, artifact in self.inputs.items()},
+            }
+        )
+
+
+class Store:
+    """A folder of artifacts."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def path_of(self, step: Step) -> Path:
+        """Return the folder in which the step's artifact lies or will lie."""
+        return self.root / f"{step.name}-{step.key[:KEY_CHARS]}"
+
+    def find(self, step: Step) -> Artifact | None:
+        """Return the step's artifact if it is whole: every file there with its recorded digest."""
+        artifact = self._read(self.path_of(step))
+        if artifact is None or artifact.key != step.key:
+            return None
+        for name, recorded in artifact.files.items():
+            path = artifact.path / name
+            if not path.is_file() or path.stat().st_size != recorded["bytes"]:
+                return None
+            if digest_file(path) != recorded["digest"]:
+                return None
+        return artifact
+
+    def ensure(self, step: Step) -> Artifact:
+        """Return the step's artifact, running the step only if no whole one is stored."""
+        return self.find(step) or self._build(step)
+
+    def _read(self, folder: Path) -> Artifact | None:
+        try:
+            manifest = orjson.loads((folder / MANIFEST).read_bytes())
+            return Artifact(
+                **{name: manifest[name] for name in _RECORDED}, path=folder, cached=True
+            )
+        except (OSError, KeyError, TypeError, orjson.JSONDecodeError):
+            return None
+
+    def _build(self, step: Step) -> Artifact:
+        self._sweep()
+        temporary = self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex}"
+        temporary.mkdir(parents=True)
+        try:
+            started = time.perf_counter()
+            with peak_memory() as peak:
+                counts = step.function(temporary, step.inputs, step.params, step.hints)
+            seconds = time.perf_counter() - started
+            manifest = _describe(step, temporary, counts, seconds, peak[0])
+            _write_durably(temporary / MANIFEST, orjson.dumps(manifest, option=_PRETTY))
+            self._publish(temporary, step)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        built = self._read(self.path_of(step))
+        if built is None:
+            raise OSError(f"artifact {self.path_of(step)} vanished while it was being written")
+        return Artifact(**{**vars(built), "cached": False})
+
+    def _publish(self, temporary: Path, step: Step) -> None:
+        final = self.path_of(step)
+        if final.exists() and self.find(step) is None:
+            shutil.rmtree(final)
+        # Fails when another process published the same artifact first; theirs is as good.
+        with suppress(OSError):
+            temporary.rename(final)
+        _sync_folder(self.root)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half-written."""
+        for leftover in (self.root / "tmp").glob("*-*"):
+            owner = leftover.name.split("-")[0]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+_RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb")
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+
+
+def _describe(
+    step: Step, folder: Path, counts: Counts, seconds: float, peak_mb: float
+) -> dict[str, Any]:
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        _sync(path)
+        name = path.relative_to(folder).as_posix()
+        files[name] = {"bytes": path.stat().st_size, "digest": digest_file(path)}
+    return {
+        "name": step.name,
+        "key": step.key,
+        "version": step.version,
+        "params": dict(step.params),
+        "inputs": {name: artifact.key for name, artifact in step.inputs.items()},
+        "digest": digest_of({name: recorded["digest"] for name, recorded in files.items()}),
+        "files": files,
+        "counts": counts,
+        "seconds": round(seconds, 3),
+        "peak_memory_mb": round(peak_mb, 1),
+    }
+
+
+def digest_of(value: Any) -> str:
+    """Return 32 hex digits that identify a JSON-like value, whatever the order of its keys."""
+    canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return 32 hex digits that identify a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON with sorted keys, atomically."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    _write_durably(temporary, orjson.dumps(value, option=_PRETTY) + b"\n")
+    temporary.replace(path)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """Yield a one-item list that holds, at the end, the process's peak resident memory in MiB.
+
+    Sampled every 20 ms: a peak shorter than that can be missed.
+    """
+    process, stop, peak = psutil.Process(), threading.Event(), [0.0]
+
+    def watch() -> None:
+        while True:
+            peak[0] = max(peak[0], process.memory_info().rss / 2**20)
+            if stop.wait(0.02):
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
