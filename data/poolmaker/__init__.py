@@ -1,0 +1,1 @@
+"""Templates, word lists and planting rules behind the bundled pool."""
