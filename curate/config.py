@@ -1,10 +1,10 @@
 """The recipe: one YAML file, checked as a whole before anything runs.
 
-    name: quickstart
-    pool: [{path: "data/pool/*", source: bundled}]
-    target: {path: data/target.jsonl, eval: data/eval.jsonl}
-    stages: [{kind: exact}, {kind: leaks}]
-    select: {method: rds, budget: {rows: 100}}
+name: quickstart
+pool: [{path: "data/pool/*", source: bundled}]
+target: {path: data/target.jsonl, eval: data/eval.jsonl}
+stages: [{kind: exact}, {kind: leaks}]
+select: {method: rds, budget: {rows: 100}}
 """
 
 import re
@@ -85,7 +85,9 @@ class Target(RowFile):
 class Ingest(Params):
     """How bad records are met."""
 
-    max_rejected: float = Field(0.05, ge=0, le=1, description="share of bad records that stops a run")
+    max_rejected: float = Field(
+        0.05, ge=0, le=1, description="share of bad records that stops a run"
+    )
 
 
 class ModelNames(Params):
@@ -223,7 +225,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def _override(data: dict[str, Any], override: str) -> None:
     name, separator, value = override.partition("=")
     if not separator or not name:
-        raise UserError(f"--set {override}: write it as dotted.key=value, e.g. select.budget.rows=50")
+        raise UserError(
+            f"--set {override}: write it as dotted.key=value, e.g. select.budget.rows=50"
+        )
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -256,7 +260,7 @@ def _index(place: list[Any], part: str, override: str) -> int:
     return int(part)
 
 
-def _fault(path: Path, node: yaml.Node, fault: Any) -> str:
+def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
     """Return `file:line: key: what is wrong (got ...)` for one pydantic error."""
     context = fault.get("ctx", {})
     location = list(fault["loc"])
@@ -273,7 +277,7 @@ def _fault(path: Path, node: yaml.Node, fault: Any) -> str:
     return f"{path}:{line}: {'.'.join(keys) or 'config'}: {message}"
 
 
-def _find_line(node: yaml.Node, location: Sequence[Any]) -> tuple[int, list[str]]:
+def _find_line(node: yaml.Node | None, location: Sequence[Any]) -> tuple[int, list[str]]:
     """Return the line of the deepest key of the location that stands in the file, and its path.
 
     Names that pydantic adds for the branch of a union (`exact`) are no keys and are left out.

@@ -282,4 +282,5 @@ def _static_module(weights: Path) -> "torch.nn.Module":
         str(weights.parent.parent / "tokenizers" / "l2_supercat_tokenizer_config.json")
     )
     table = next(iter(load_file(weights).values())).float()
-    return StaticEmbedding(tokenizer, embedding_weights=table)
+    module: torch.nn.Module = StaticEmbedding(tokenizer, embedding_weights=table)
+    return module

@@ -1,7 +1,7 @@
 """Where stages and selectors register themselves: one line in their own file, nothing elsewhere.
 
-    @stage(ExactParams, version=1)
-    def exact(data: StageData, params: ExactParams) -> StageResult: ...
+@stage(ExactParams, version=1)
+def exact(data: StageData, params: ExactParams) -> StageResult: ...
 """
 
 import difflib
@@ -112,7 +112,11 @@ class ScoreRun(Protocol):
     kept: "Artifact"
     tokens: "Artifact"
     target: "Artifact | None"
-    seed: int
+
+    @property
+    def seed(self) -> int:
+        """Return the run's seed."""
+        ...
 
     def execute(self, step: "Step") -> "Artifact":
         """Return the step's artifact, made now or found."""
@@ -151,9 +155,7 @@ STAGES: dict[str, Stage] = {}
 SELECTORS: dict[str, Selector] = {}
 
 
-def stage(
-    params: type[Params], *, version: int, uses: tuple[str, ...] = ()
-) -> Callable[[F], F]:
+def stage(params: type[Params], *, version: int, uses: tuple[str, ...] = ()) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:

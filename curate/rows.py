@@ -1,8 +1,8 @@
 """The row: one instruction example, never changed once it is in a pool.
 
-    {"row_id": "bundled/chat.jsonl:12",
-     "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}],
-     "content_hash": "9f...", "source": "bundled", "origin": "arithmetic", "meta": "{}", ...}
+{"row_id": "bundled/chat.jsonl:12",
+"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}],
+"content_hash": "9f...", "source": "bundled", "origin": "arithmetic", "meta": "{}", ...}
 """
 
 import hashlib

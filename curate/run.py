@@ -1,9 +1,10 @@
 """A run: the order of the steps, from files to proof, and the run folder that users read.
 
-How a step gets executed is the caller's choice (`execute`): a store alone, or an orchestrator around
-one. What is executed is not.
+How steps get executed is the caller's choice (`execute_all`): by a store alone, or by an orchestrator
+around one. What is executed is not.
 """
 
+import logging
 import platform
 import shutil
 import uuid
@@ -25,8 +26,8 @@ from curate.registry import SELECTORS
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store, write_json
 
-Execute = Callable[[Step], Artifact]
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
+LOG = logging.getLogger("curate")
 TRACKED = ("polars", "numpy", "torch", "transformers", "peft", "prefect", "tokenizers")
 
 
@@ -50,7 +51,6 @@ class Run:
 
     config: Config
     store: Store
-    execute_step: Execute
     execute_steps: ExecuteAll
     artifacts: list[Artifact] = field(default_factory=list)
     rows: Artifact = field(init=False)
@@ -67,14 +67,18 @@ class Run:
 
     def execute(self, step: Step) -> Artifact:
         """Return the step's artifact, made now or found."""
-        artifact = self.execute_step(step)
-        self.artifacts.append(artifact)
-        return artifact
+        return self.execute_all([step])[0]
 
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         """Return the artifacts of independent steps, in their order."""
+        if len(steps) > 1:
+            names = ", ".join(dict.fromkeys(step.name for step in steps))
+            LOG.info("%s: %d steps", names, len(steps))
         artifacts = self.execute_steps(steps)
         self.artifacts.extend(artifacts)
+        reused = sum(artifact.cached for artifact in artifacts)
+        if reused:
+            LOG.info("%s: %d of %d reused", artifacts[0].name, reused, len(artifacts))
         return artifacts
 
     def model_identity(self) -> dict[str, Any]:
@@ -97,7 +101,6 @@ class Run:
 def run_curation(
     config: Config,
     out: Path,
-    execute: Execute | None = None,
     execute_all: ExecuteAll | None = None,
 ) -> RunResult:
     """Run a recipe to the end and write its run folder.
@@ -105,8 +108,8 @@ def run_curation(
     Args:
         config: the recipe.
         out: the run folder, made or brought up to date.
-        execute: how to run one step; by default the store does it in this process.
-        execute_all: how to run independent steps; by default one after the other.
+        execute_all: how to make the artifacts of independent steps, in their order; by default the
+            store does it in this process, one after the other.
 
     Raises:
         UserError: an input or the config is at fault.
@@ -115,8 +118,7 @@ def run_curation(
     from curate.report.build import write_report
 
     store = Store(Path(config.store))
-    once = execute or store.ensure
-    run = Run(config, store, once, execute_all or (lambda steps: [once(s) for s in steps]))
+    run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _read_inputs(run)
     evidence = _run_stages(run)
     selection, scores = _select(run)
@@ -133,9 +135,7 @@ def run_curation(
 def _read_inputs(run: Run) -> None:
     config = run.config
     limit = config.ingest.max_rejected
-    run.rows = run.execute(
-        ingest_step("pool", config.pool, seed=config.seed, max_rejected=limit)
-    )
+    run.rows = run.execute(ingest_step("pool", config.pool, seed=config.seed, max_rejected=limit))
     if config.target is None:
         return
     run.target = run.execute(
@@ -144,9 +144,7 @@ def _read_inputs(run: Run) -> None:
     if config.target.eval is not None:
         wanted = config.target.eval
         named = wanted if wanted.source else wanted.model_copy(update={"source": "eval"})
-        run.eval = run.execute(
-            ingest_step("eval", [named], seed=config.seed, max_rejected=0.0)
-        )
+        run.eval = run.execute(ingest_step("eval", [named], seed=config.seed, max_rejected=0.0))
 
 
 def _run_stages(run: Run) -> dict[str, Artifact]:
@@ -167,7 +165,9 @@ def _run_stages(run: Run) -> dict[str, Artifact]:
 def _select(run: Run) -> tuple[Artifact, Artifact]:
     from curate.represent import tokens
 
-    identity = {k: v for k, v in run.model_identity().items() if k in ("tokenizer", "chat_template")}
+    identity = {
+        k: v for k, v in run.model_identity().items() if k in ("tokenizer", "chat_template")
+    }
     run.tokens = run.execute(
         Step(
             "tokens",

@@ -8,6 +8,7 @@ code version, parameters, and the digests of its inputs' contents. Paths and tim
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import threading
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import psutil
 
 from curate.rows import SCHEMA_VERSION
 
+LOG = logging.getLogger("curate")
 MANIFEST = "manifest.json"
 KEY_CHARS = 20
 Counts = dict[str, Any]
@@ -113,6 +115,13 @@ class Store:
         """Return the step's artifact, running the step only if no whole one is stored."""
         return self.find(step) or self._build(step)
 
+    def open(self, step: Step, *, cached: bool) -> Artifact:
+        """Return the step's artifact without looking into its files, after `find` or `ensure` did."""
+        artifact = self._read(self.path_of(step))
+        if artifact is None:
+            raise OSError(f"artifact {self.path_of(step)} vanished during the run")
+        return replace(artifact, cached=cached)
+
     def _read(self, folder: Path) -> Artifact | None:
         try:
             manifest = orjson.loads((folder / MANIFEST).read_bytes())
@@ -134,12 +143,10 @@ class Store:
             manifest = _describe(step, temporary, counts, seconds, peak[0])
             _write_durably(temporary / MANIFEST, orjson.dumps(manifest, option=_PRETTY))
             self._publish(temporary, step)
+            LOG.info("%s: made in %.1f s%s", step.name, seconds, _told(counts))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        built = self._read(self.path_of(step))
-        if built is None:
-            raise OSError(f"artifact {self.path_of(step)} vanished while it was being written")
-        return Artifact(**{**vars(built), "cached": False})
+        return self.open(step, cached=False)
 
     def _publish(self, temporary: Path, step: Step) -> None:
         final = self.path_of(step)
@@ -156,6 +163,13 @@ class Store:
             owner = leftover.name.split("-")[0]
             if owner.isdigit() and not psutil.pid_exists(int(owner)):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _told(counts: Counts) -> str:
+    shown = ("rows_in", "rows_out", "tokens", "verdict")
+    told = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
+            for n in shown if n in counts]  # fmt: skip
+    return f" ({', '.join(told)})" if told else ""
 
 
 _RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb")

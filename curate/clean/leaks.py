@@ -105,9 +105,7 @@ def _eval_prompts(eval_rows: pl.DataFrame) -> pl.DataFrame:
     turn = pl.element().struct
     prompt = (
         pl.col("messages")
-        .list.eval(
-            pl.when(turn.field("role") == "user").then(turn.field("content")).drop_nulls()
-        )
+        .list.eval(pl.when(turn.field("role") == "user").then(turn.field("content")).drop_nulls())
         .list.join("\n")
     )
     return eval_rows.select(eval_id="row_id", words=_words(prompt))
@@ -164,9 +162,7 @@ def _gram_hits(
         pl.DataFrame({"row_id": row_ids, "gram": gram[known]})
         .unique()
         .join(grams, on="gram")
-        .select(
-            "row_id", "eval", token=pl.int_ranges("position", pl.col("position") + ngram)
-        )
+        .select("row_id", "eval", token=pl.int_ranges("position", pl.col("position") + ngram))
         .explode("token")
         .unique()
         .group_by("row_id", "eval")

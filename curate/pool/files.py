@@ -7,7 +7,7 @@ its content, never by its name: gzip by its magic bytes, an array by its first c
 import gzip
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -80,7 +80,7 @@ def read_records(file: PoolFile) -> Iterator[Record]:
         UserError: the file is a JSON document in which no list of rows was found, or is cut off.
     """
     with fsspec.open(file.url, "rb") as raw:
-        handle: IO[bytes] = gzip.open(raw, "rb") if _is_gzip(raw) else raw
+        handle: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if _is_gzip(raw) else raw
         try:
             first = _first_line(handle)
             if not _is_document(first):
@@ -102,7 +102,7 @@ def _is_gzip(handle: IO[bytes]) -> bool:
     return magic == GZIP_MAGIC
 
 
-def _first_line(handle: IO[bytes]) -> bytes:
+def _first_line(handle: Iterable[bytes]) -> bytes:
     """Return everything up to and including the first line that is not blank."""
     head = b""
     for line in handle:
@@ -128,7 +128,7 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _line_records(head: bytes, rest: IO[bytes]) -> Iterator[Record]:
+def _line_records(head: bytes, rest: Iterable[bytes]) -> Iterator[Record]:
     lines = head.splitlines(keepends=True)
     if lines:
         lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")

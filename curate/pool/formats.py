@@ -1,9 +1,9 @@
 """Turn a foreign record into turns: which fields are the prompt and which the response.
 
-    {"messages": [{"role": "user", "content": "..."}, ...]}       messages
-    {"instruction": "...", "input": "...", "output": "..."}       alpaca
-    {"prompt": "...", "completion": "..."}                        prompt_completion
-    {"question": "...", "answer": "..."}                          question_answer
+{"messages": [{"role": "user", "content": "..."}, ...]}       messages
+{"instruction": "...", "input": "...", "output": "..."}       alpaca
+{"prompt": "...", "completion": "..."}                        prompt_completion
+{"question": "...", "answer": "..."}                          question_answer
 """
 
 from collections.abc import Iterable, Mapping
@@ -96,7 +96,8 @@ def read_turns(value: Any, form: Format) -> list[Message]:
     if form.context and value.get(form.context):
         prompt = f"{prompt}\n\n{_text(value, form.context)}"
     turns.append({"role": "user", "content": prompt})
-    turns.append({"role": "assistant", "content": _text(value, form.response or "")})
+    response = _text(value, form.response or "", numbers=True)
+    turns.append({"role": "assistant", "content": response})
     return turns
 
 
@@ -132,11 +133,14 @@ def _content(content: Any, where: str) -> str:
     raise Fault(Reason.WRONG_TYPE, f"{where}.content")
 
 
-def _text(value: Mapping[str, Any], field: str) -> str:
+def _text(value: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
+    """Return a field's text; an answer may be a number, a prompt may not."""
     text = value[field]
-    if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise Fault(Reason.WRONG_TYPE, field)
-    return str(text)
+    if isinstance(text, str):
+        return text
+    if numbers and isinstance(text, int | float) and not isinstance(text, bool):
+        return str(text)
+    raise Fault(Reason.WRONG_TYPE, field)
 
 
 def find_origin(value: Mapping[str, Any], form: Format) -> tuple[str | None, str | None]:

@@ -1,7 +1,7 @@
 """Read the pool's files into rows; what makes no row goes to the rejects, with file, line and reason.
 
-    rows.parquet      the rows, in the order of files and positions
-    rejects.parquet   file, position, reason, field, raw (first 2,000 characters)
+rows.parquet      the rows, in the order of files and positions
+rejects.parquet   file, position, reason, field, raw (first 2,000 characters)
 """
 
 import hashlib
@@ -47,9 +47,7 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 
-def ingest_step(
-    name: str, entries: Sequence[RowFile], *, seed: int, max_rejected: float
-) -> Step:
+def ingest_step(name: str, entries: Sequence[RowFile], *, seed: int, max_rejected: float) -> Step:
     """Return the step that reads these entries; its key holds the digest of every file's bytes.
 
     Raises:
@@ -117,9 +115,7 @@ Batch = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
 def _read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[Batch]:
-    files = [
-        PoolFile(url, file["name"]) for url, file in zip(urls, entry["files"], strict=True)
-    ]
+    files = [PoolFile(url, file["name"]) for url, file in zip(urls, entry["files"], strict=True)]
     chosen = _sample(entry["source"], files, entry["sample"], seed)
     for file in files:
         records = read_records(file)

@@ -55,8 +55,6 @@ def draw_arms(ranking: pl.DataFrame, seed: list[int]) -> pl.DataFrame:
     within = max(int((spent <= chosen["tokens"].sum()).sum()), 1)
     parts = zip(ARMS, (chosen, shuffled[: chosen.height], shuffled[:within]), strict=True)
     return pl.concat(
-        part.select(
-            arm=pl.lit(arm), seed=pl.lit(seed[-1]), row_id="row_id", tokens="tokens"
-        )
+        part.select(arm=pl.lit(arm), seed=pl.lit(seed[-1]), row_id="row_id", tokens="tokens")
         for arm, part in parts
     )

@@ -114,7 +114,9 @@ def train_lora(
     warmup = max(1, round(WARMUP * len(batches)))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min((step + 1) / warmup, (len(batches) - step) / max(len(batches) - warmup, 1)),
+        lambda step: min(
+            (step + 1) / warmup, (len(batches) - step) / max(len(batches) - warmup, 1)
+        ),
     )
     tuned.train()
     losses = []
@@ -123,7 +125,7 @@ def train_lora(
         if token_losses.numel() == 0:
             continue
         loss = token_losses.mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()

@@ -229,18 +229,14 @@ def _arm_table(
                 "rows": rows.sort("seed")["len"].to_list(),
                 "tokens": rows.sort("seed")["tokens"].to_list(),
                 "steps": steps,
-                "by_seed": {
-                    m: [mine.filter(seed=n)[m].mean() for n in numbers] for m in metrics
-                },
+                "by_seed": {m: [mine.filter(seed=n)[m].mean() for n in numbers] for m in metrics},
                 **{metric: mine[metric].mean() for metric in metrics},
             }
         )
     return table
 
 
-def _sentence(
-    verdict: str, comparisons: Sequence[Mapping[str, Any]], leaking: int
-) -> str:
+def _sentence(verdict: str, comparisons: Sequence[Mapping[str, Any]], leaking: int) -> str:
     names = {"random_rows": "as many random rows", "random_tokens": "as many random tokens"}
     told = " and ".join(
         f"{c['mean_difference']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}] against "

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,5 +63,3 @@ def read_vectors(blocks: Sequence[Artifact]) -> NDArray[np.float32]:
 def named(blocks: Sequence[Artifact]) -> Mapping[str, Artifact]:
     """Return blocks under names whose order is theirs, as inputs of a step."""
     return {f"block-{i:05d}": block for i, block in enumerate(blocks)}
-
-

@@ -34,8 +34,9 @@ def pool_states(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
     """
     weights = mask.cumsum(dim=1) * mask
     weights = weights.float() / weights.sum(dim=1, keepdim=True)
-    pooled = (weights.unsqueeze(1) @ states.float()).squeeze(1)
-    return pooled / pooled.norm(dim=1, keepdim=True)
+    pooled: torch.Tensor = (weights.unsqueeze(1) @ states.float()).squeeze(1)
+    unit: torch.Tensor = pooled / pooled.norm(dim=1, keepdim=True)
+    return unit
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

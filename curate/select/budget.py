@@ -18,6 +18,5 @@ def rows_within(budget: Budget, tokens_in_order: NDArray[np.int64]) -> int:
     elif budget.fraction is not None:
         wanted = round(budget.fraction * count)
     else:
-        spent = np.cumsum(tokens_in_order)
-        wanted = int(np.searchsorted(spent, budget.tokens, side="right"))
+        wanted = int((np.cumsum(tokens_in_order) <= (budget.tokens or 0)).sum())
     return min(max(wanted, 1), count)

@@ -1,0 +1,44 @@
+"""How fast a model is here, measured in a second or two."""
+
+import time
+from typing import Any
+
+from curate.errors import UserError
+from curate.estimate import forward_speed
+from curate.models import Found, choose_dtype, device, find_model, load_embedder, prepare
+
+TEXTS = 256
+WORDS = "where the rows of a pool come from is known and so is why they were chosen".split()  # noqa: SIM905
+
+
+def describe_model(name: str) -> str:
+    """Return one line: name, what it is, where it came from, and its speed on this machine.
+
+    A model that does not resolve gets a line that says why, not an error: the point is to see.
+    """
+    try:
+        found = find_model(name)
+    except UserError as error:
+        return f"{name:<14} not available: {error}"
+    if _is_language_model(found):
+        dtype = choose_dtype("auto")
+        speed = f"{forward_speed(name, dtype):,.0f} tokens/s forward, {dtype} on {device()}"
+        return f"{name:<14} language model, {found.origin}, {speed}\n{'':<14} {prepare(found)}"
+    speed = f"{_embedding_speed(load_embedder(found)):,.0f} texts/s of {len(WORDS)} words"
+    return f"{name:<14} embedder, {found.origin}, {speed}\n{'':<14} {found.path}"
+
+
+def _is_language_model(found: Found) -> bool:
+    if found.path.suffix == ".gguf":
+        return True
+    if found.path.is_file() or (found.path / "modules.json").is_file():
+        return False
+    return (found.path / "config.json").is_file()
+
+
+def _embedding_speed(model: Any) -> float:
+    texts = [" ".join(WORDS[i % len(WORDS) :] + WORDS[: i % len(WORDS)]) for i in range(TEXTS)]
+    model.encode(texts[:8])
+    started = time.perf_counter()
+    model.encode(texts)
+    return TEXTS / (time.perf_counter() - started)

@@ -1,0 +1,235 @@
+"""The command line. Heavy imports stay inside commands, so that help answers at once."""
+
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curate.errors import UserError
+
+if TYPE_CHECKING:
+    from curate.plan import Plan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Errors of yours exit with 2, faults of ours with 1; --debug adds the traceback.",
+)
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
+]
+
+
+@app.callback()
+def root() -> None:
+    """From a raw instruction pool and a few examples to a proven training set."""
+
+
+@app.command(epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50")
+def run(
+    config: ConfigPath,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run a recipe to the end: evidence, selection, proof, report, training files."""
+    from curate.config import load_config
+
+    recipe = load_config(config, overrides or [])
+    folder = out or Path("runs") / recipe.name
+    _show_progress()
+    _say(f"{recipe.name}: starting the local Prefect server (the first start takes 20 seconds)")
+    from flows import settings
+    from flows.curation import curation
+
+    settings.quiet_console()
+    told = curation(recipe, str(folder))
+    typer.echo(f"report   {told['report']}")
+    typer.echo(f"export   {folder / 'export'}")
+    typer.echo(f"verdict  {told['sentence'] or 'no proof was asked for'}")
+    if told["verdict"] == "refused":
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: curate report runs/quickstart")
+def report(run: RunPath) -> None:
+    """Write a run's report anew from its evidence."""
+    from curate.folder import open_run
+    from curate.report.build import write_report
+
+    typer.echo(write_report(open_run(run).path))
+
+
+@app.command(epilog="Example: curate explain runs/quickstart bundled/chat.jsonl:12")
+def explain(
+    run: RunPath,
+    row_id: Annotated[str, typer.Argument(metavar="ROW_ID", help="As in ledger.parquet.")],
+) -> None:
+    """Say why a row was selected, not selected, dropped or rejected."""
+    from curate.explain import explain_row
+    from curate.folder import open_run
+
+    typer.echo("\n".join(_printable(line) for line in explain_row(open_run(run), row_id)))
+
+
+@app.command(epilog="Example: curate plan runs/quickstart --budget tokens=20000")
+def plan(
+    run: RunPath,
+    budget: Annotated[
+        str | None, typer.Option(metavar="KIND=N", help="rows=N, tokens=N or fraction=F.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of select; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the ranking to this Parquet file.")
+    ] = None,
+) -> None:
+    """Make another selection from the same evidence, in seconds."""
+    from curate.folder import open_run
+    from curate.plan import plan_selection
+
+    planned = plan_selection(open_run(run), budget, overrides or [])
+    for line in _plan_lines(planned):
+        typer.echo(line)
+    if out is not None:
+        planned.ranking.write_parquet(out)
+        typer.echo(f"ranking written to {out}")
+
+
+@app.command(epilog="Example: curate export runs/quickstart --format messages --out train/")
+def export(
+    run: RunPath,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    format_: Annotated[str, typer.Option("--format", help="messages")] = "messages",
+) -> None:
+    """Write a run's selection as training files."""
+    from curate.folder import open_run
+    from curate.pool.export import FORMATS, write_format
+
+    if format_ not in FORMATS:
+        raise UserError(f"--format {format_}: unknown; known: {', '.join(FORMATS)}")
+    rows = open_run(run).table("selected").collect()
+    for path in write_format(rows, format_, out):
+        typer.echo(path)
+
+
+@app.command(epilog="Example: curate models")
+def models(
+    names: Annotated[list[str] | None, typer.Argument(help="Names; all embedded ones.")] = None,
+) -> None:
+    """Show which models resolve here, from where, and how fast they are."""
+    from curate.bench import describe_model
+    from curate.models import EMBEDDED
+
+    for name in names or list(EMBEDDED):
+        typer.echo(describe_model(name))
+
+
+@app.command(epilog="Example: curate check configs/quickstart.yaml")
+def check(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")
+    ] = None,
+    overrides: Overrides = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipes and stop.")
+    ] = False,
+) -> None:
+    """Check a recipe and its inputs, and say what a run would do and cost; run nothing."""
+    from curate.config import Config, load_config
+
+    if schema:
+        import orjson
+
+        typer.echo(orjson.dumps(Config.model_json_schema(), option=orjson.OPT_INDENT_2).decode())
+        return
+    if config is None:
+        raise UserError("give a recipe to check, e.g. curate check configs/quickstart.yaml")
+    recipe = load_config(config, overrides or [])
+    from curate.estimate import estimate
+
+    lines = estimate(recipe)
+    typer.echo(f"{'stage':<16}{'rows':>10}{'tokens':>12}{'minutes':>9}  what")
+    for line in lines:
+        tokens = f"{line.tokens:,}" if line.tokens else ""
+        minutes = f"{line.seconds / 60:.1f}" if line.seconds else ""
+        typer.echo(f"{line.stage:<16}{line.rows:>10,}{tokens:>12}{minutes:>9}  {line.does}")
+    total = sum(line.seconds for line in lines) / 60
+    typer.echo(f"{config} is sound; about {total:.0f} minutes here, nothing was run")
+
+
+def _plan_lines(planned: "Plan") -> list[str]:
+    shown = 15
+    share = planned.shared / max(planned.rows, 1)
+    lines = [
+        f"{planned.rows:,} rows, {planned.tokens:,} tokens ({planned.params.budget})",
+        f"{planned.shared:,} of them ({share:.0%}) are among the {planned.run_rows:,} of the run",
+    ]
+    for source, origin, rows in planned.mix.head(shown).iter_rows():
+        lines.append(f"  {rows:>6,}  {_printable(source)} / {_printable(origin)}")
+    if planned.mix.height > shown:
+        lines.append(f"  ... and {planned.mix.height - shown} more origins")
+    return lines
+
+
+def _printable(text: str) -> str:
+    """Return pool text without the control characters that could command a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(text))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _show_progress() -> None:
+    """Send the library's log lines to the terminal or, elsewhere, as plain lines to stderr."""
+    logger = logging.getLogger("curate")
+    logger.setLevel(logging.INFO)
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        handler: logging.Handler = RichHandler(
+            console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%X"
+        )
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+
+
+def main() -> None:
+    """Run the command line; turn exceptions into one sentence and an exit code."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        _say(f"Error: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("Interrupted; finished steps are kept, and the same command goes on from there.")
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _say(f"Internal error: {type(error).__name__}: {error}")
+        _say("This is a fault of curate; run again with --debug for the traceback.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What a recipe would do and cost, from its inputs and a short speed test; nothing is kept."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.config import Config, RowFile
+from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
+from curate.pool.ingest import ingest_step
+from curate.registry import Budget
+from curate.store import Artifact, Store
+
+SAMPLE_ROWS = 500
+PROBE_ROWS, PROBE_LENGTH = 16, 64
+PROBE_SECONDS = 1.5
+# A LoRA step against a forward pass without the head, measured: activations back through all layers.
+TRAINING_COST = 4.5
+CONTROLS = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stage of the estimate; rows is an upper bound, seconds a rough figure."""
+
+    stage: str
+    rows: int
+    does: str
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def forward_speed(name: str, dtype: str, trust: bool = False) -> float:
+    """Return tokens per second of the model's forward pass without its vocabulary head."""
+    import torch
+
+    model = load_trunk(prepare(find_model(name)), choose_dtype(dtype), trust)
+    ids = torch.randint(0, model.config.vocab_size, (PROBE_ROWS, PROBE_LENGTH)).to(device())
+    with torch.inference_mode():
+        model(input_ids=ids, use_cache=False)
+        started, passes = time.perf_counter(), 0
+        while time.perf_counter() - started < PROBE_SECONDS:
+            model(input_ids=ids, use_cache=False)
+            passes += 1
+    return passes * ids.numel() / (time.perf_counter() - started)
+
+
+def estimate(config: Config) -> list[Line]:
+    """Read all inputs, check them as a run would, and return what each stage would do and cost.
+
+    Raises:
+        UserError: an input is at fault.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        store, limit = Store(Path(folder)), config.ingest.max_rejected
+        pool = store.ensure(ingest_step("pool", config.pool, seed=config.seed, max_rejected=limit))
+        examples = {name: _read(store, entry, name, config) for name, entry in _sets(config)}
+        speed = forward_speed(
+            config.models.base, config.models.dtype, config.models.trust_remote_code
+        )
+        mean = {"pool": _mean_tokens(pool, config)}
+        mean |= {name: _mean_tokens(artifact, config) for name, artifact in examples.items()}
+        return _lines(config, pool, examples, mean, speed)
+
+
+def _sets(config: Config) -> list[tuple[str, RowFile]]:
+    if config.target is None:
+        return []
+    held_out = [("eval", config.target.eval)] if config.target.eval else []
+    return [("target", config.target), *held_out]
+
+
+def _read(store: Store, entry: RowFile, name: str, config: Config) -> Artifact:
+    return store.ensure(ingest_step(name, [entry], seed=config.seed, max_rejected=0.0))
+
+
+def _mean_tokens(rows: Artifact, config: Config) -> float:
+    from curate.represent.chat import tokenise
+
+    tokenizer = load_tokenizer(
+        prepare(find_model(config.models.base)), config.models.trust_remote_code
+    )
+    frame = pl.read_parquet(rows.file("rows.parquet"), columns=["messages"])
+    sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
+    lengths = [len(ids) for ids in tokenise(tokenizer, sample, None)]
+    return sum(lengths) / len(lengths)
+
+
+def _lines(
+    config: Config,
+    pool: Artifact,
+    examples: dict[str, Artifact],
+    mean: dict[str, float],
+    speed: float,
+) -> list[Line]:
+    rows = pool.counts["rows_out"]
+    bad = sum(pool.counts["rejected"].values())
+    lines = [Line("pool", rows, f"{bad:,} of {pool.counts['rows_in']:,} records rejected")]
+    for name, artifact in examples.items():
+        lines.append(Line(name, artifact.counts["rows_out"], "examples read"))
+    for params in config.stages:
+        lines.append(Line(params.model_dump()["kind"], rows, "drops rows, keeps the reason"))
+    select: dict[str, Any] = config.select.model_dump()
+    tokens = round(rows * min(mean["pool"], select.get("max_length", 0)))
+    lines.append(
+        Line("select", rows, f"{select['method']}, budget {config.select.budget}", tokens,
+             tokens / speed)
+    )  # fmt: skip
+    if config.prove and "eval" in examples:
+        lines += _proof_lines(config, rows, examples["eval"], mean, speed)
+    return lines
+
+
+def _proof_lines(
+    config: Config, rows: int, eval_rows: Artifact, mean: dict[str, float], speed: float
+) -> list[Line]:
+    assert config.prove is not None
+    lora, seeds = config.prove.lora, config.prove.seeds
+    runs = seeds * (1 + CONTROLS)
+    chosen = _budget_rows(config.select.budget, rows, mean["pool"])
+    trained = round(runs * lora.epochs * chosen * min(mean.get("target", 0.0), lora.max_length))
+    held_out = eval_rows.counts["rows_out"]
+    measured = round((runs + 1) * held_out * min(mean["eval"], lora.max_length))
+    return [
+        Line("proof: tune", chosen, f"{runs} fine-tunes, {lora.epochs} epochs each", trained,
+             trained * TRAINING_COST / speed),
+        Line("proof: measure", held_out, f"{runs + 1} models on the eval set", measured,
+             measured / speed),
+    ]  # fmt: skip
+
+
+def _budget_rows(budget: Budget, rows: int, mean_tokens: float) -> int:
+    if budget.rows is not None:
+        return min(budget.rows, rows)
+    if budget.fraction is not None:
+        return max(round(budget.fraction * rows), 1)
+    return min(max(round((budget.tokens or 0) / mean_tokens), 1), rows)

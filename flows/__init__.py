@@ -1,0 +1,1 @@
+"""Prefect flows around the library. Nothing here decides anything about rows."""

@@ -1,0 +1,120 @@
+"""The curation flow: every step of a run as a Prefect task, cached under the store's own key.
+
+Run it (`curate run`), serve it (`python -m flows.curation`) or deploy it (`prefect deploy`); its
+parameters are the recipe, which Prefect shows as a form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flows.settings  # noqa: F401  # isort: skip  (must come before prefect)
+
+from prefect import flow, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+from prefect.cache_policies import CachePolicy
+from prefect.context import TaskRunContext
+
+from curate.config import Config
+from curate.run import RunResult, run_curation
+from curate.store import Artifact, Step, Store
+
+RECORDS = "prefect"
+
+
+@dataclass
+class StoreKey(CachePolicy):
+    """Prefect may reuse a result if, and only if, the store holds the whole artifact behind it."""
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
+    ) -> str | None:
+        """Return the step's key; forget Prefect's record where the artifact is gone or damaged."""
+        work: Work = inputs["work"]
+        key = work.step.key
+        if work.store.find(work.step) is None:
+            (work.store.root / RECORDS / key).unlink(missing_ok=True)
+        return key
+
+
+class Work:
+    """A step and its store, opaque to Prefect, which would otherwise walk through every input."""
+
+    __slots__ = ("step", "store")
+
+    def __init__(self, step: Step, store: Store) -> None:
+        self.step = step
+        self.store = store
+
+
+@task(cache_policy=StoreKey(), persist_result=True, result_serializer="json")
+def make(work: Work) -> dict[str, Any]:
+    """Make a step's artifact or find it; return its key and counts, never its contents."""
+    artifact = work.store.ensure(work.step)
+    return {
+        "name": artifact.name,
+        "key": artifact.key,
+        "path": str(artifact.path),
+        "counts": artifact.counts,
+        "cached": artifact.cached,
+    }
+
+
+@flow(name="curation", flow_run_name="curate-{config.name}", log_prints=False)
+def curation(config: Config, out: str | None = None) -> dict[str, Any]:
+    """Curate a pool by a recipe: evidence, selection, proof, report, training files.
+
+    Args:
+        config: the recipe, as in configs/*.yaml.
+        out: the run folder; runs/NAME if left empty.
+    """
+    store = Store(Path(config.store))
+
+    def execute(step: Step) -> Artifact:
+        named = make.with_options(task_run_name=step.name, result_storage=store.root / RECORDS)
+        state = named(Work(step, store), return_state=True)
+        result = state.result()
+        return store.open(step, cached=result["cached"] or state.name == "Cached")
+
+    def execute_all(steps: Sequence[Step]) -> list[Artifact]:
+        return [execute(step) for step in steps]
+
+    result = run_curation(config, Path(out or f"runs/{config.name}"), execute_all)
+    publish(result)
+    return {
+        "run": str(result.folder),
+        "report": str(result.report),
+        "verdict": result.proof["verdict"] if result.proof else None,
+        "sentence": result.proof["sentence"] if result.proof else None,
+    }
+
+
+def publish(result: RunResult) -> None:
+    """Show the funnel, the verdict and the report in Prefect's UI."""
+    name = "".join(c if c.isalnum() else "-" for c in result.manifest["name"].lower())
+    shown = ("stage", "rows_in", "rows_out", "rejected", "dropped", "seconds", "cached")
+    create_table_artifact(
+        key=f"{name}-funnel",
+        table=[{k: str(s.get(k, "")) for k in shown} for s in result.manifest["stages"]],
+        description="Rows in and out of every stage",
+    )
+    sentence = result.proof["sentence"] if result.proof else "No proof was asked for."
+    create_markdown_artifact(
+        key=f"{name}-verdict", markdown=sentence, description="Does the selection beat random?"
+    )
+    create_link_artifact(
+        key=f"{name}-report", link=result.report.resolve().as_uri(), link_text="Report"
+    )
+
+
+if __name__ == "__main__":
+    curation.serve(name="curation")
