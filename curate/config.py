@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from curate.errors import UserError
-from curate.registry import SELECTORS, STAGES, Params, SelectParams, load_methods
+from curate.registry import SELECTORS, STAGES, Params, SelectParams, load_methods, suggest_key
 
 load_methods("curate.clean")
 load_methods("curate.select")
@@ -70,16 +70,18 @@ def _as_file(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+ShortRowFile = Annotated[RowFile, BeforeValidator(_as_file, json_schema_input_type=RowFile | str)]
+
+
 class Target(RowFile):
     """A few examples of the wanted skill, and the held-out eval set that only the proof reads."""
 
     source: str | None = "target"
-    eval: RowFile | None = None
-
-    @field_validator("eval", mode="before")
-    @classmethod
-    def _accept_path(cls, value: Any) -> Any:
-        return _as_file(value)
+    eval: ShortRowFile | None = None
 
 
 class Ingest(Params):
@@ -152,28 +154,21 @@ class Config(Params):
     """A whole recipe."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
-    seed: int = Field(0, ge=0)
-    pool: list[RowFile] = Field(min_length=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    pool: Annotated[
+        list[ShortRowFile],
+        BeforeValidator(_as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
+    ] = Field(min_length=1)
     ingest: Ingest = Ingest()
-    target: Target | None = None
+    target: Annotated[
+        Target | None, BeforeValidator(_as_file, json_schema_input_type=Target | str | None)
+    ] = None
     models: ModelNames = ModelNames()
     stages: list[StageConfig] = []
     select: SelectConfig
     prove: Prove | None = None
     export: Export = Export()
     store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
-
-    @field_validator("pool", mode="before")
-    @classmethod
-    def _accept_paths(cls, value: Any) -> Any:
-        if isinstance(value, str | Mapping):
-            value = [value]
-        return [_as_file(entry) for entry in value] if isinstance(value, list) else value
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _accept_path(cls, value: Any) -> Any:
-        return _as_file(value)
 
     @model_validator(mode="after")
     def _check_needs(self) -> "Config":
@@ -211,8 +206,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: broken YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        # A control character, or a date that no calendar has.
+        raise UserError(f"{path}: broken YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: the config must be a mapping of keys, e.g. `name: my-run`")
+    _refuse_repeated_keys(path, node)
     for override in overrides:
         _override(data, override)
     try:
@@ -220,6 +219,22 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         faults = "\n".join(_fault(path, node, fault) for fault in error.errors())
         raise UserError(faults) from error
+
+
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+    """Fail where a key stands twice: YAML's reader would silently take the last one."""
+    if isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(path, value)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                first = lines[key.value]
+                raise UserError(f"{path}:{line}: {key.value}: given before, in line {first}")
+            lines[key.value] = line
+            _refuse_repeated_keys(path, value)
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -230,7 +245,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         )
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"--set {override}: the value is not valid YAML") from error
     *parents, last = name.split(".")
     place: Any = data
@@ -255,7 +270,7 @@ def _descend(place: Any, part: str, override: str) -> Any:
 
 
 def _index(place: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(place):
         raise UserError(f"--set {override}: {part!r} is no position in a list of {len(place)}")
     return int(part)
 
@@ -264,10 +279,10 @@ def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
     """Return `file:line: key: what is wrong (got ...)` for one pydantic error."""
     context = fault.get("ctx", {})
     location = list(fault["loc"])
-    if fault["type"] == "unknown_key":
-        location.append(context["key"])
     line, keys = _find_line(node, location)
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        return f"{path}:{line}: {'.'.join(keys)}: {suggest_key(keys[-1], _keys_at(location[:-1]))}"
     if fault["type"] == "union_tag_invalid":
         message = f"unknown {context['discriminator']} {context['tag']!r}; known: " + str(
             context["expected_tags"]
@@ -275,6 +290,28 @@ def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
     elif not isinstance(fault["input"], dict | list) and fault["type"] != "missing":
         message += f" (got {fault['input']!r:.80})"
     return f"{path}:{line}: {'.'.join(keys) or 'config'}: {message}"
+
+
+def _keys_at(location: Sequence[Any]) -> list[str]:
+    """Return the keys that the recipe knows at a location of pydantic's."""
+    models: list[type[Params]] = [Config]
+    for part in location:
+        inner = [
+            found
+            for model in models
+            if part in model.model_fields
+            for found in _models_in(model.model_fields[part].annotation)
+        ]
+        # A part that is no key is a list position or the tag of a union's branch.
+        tagged = [m for m in models if part in (field.default for field in m.model_fields.values())]
+        models = inner or tagged or models
+    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[Params]]:
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def _find_line(node: yaml.Node | None, location: Sequence[Any]) -> tuple[int, list[str]]:

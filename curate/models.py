@@ -9,12 +9,13 @@ when online. The embedded defaults come out of PyPI packages, so a fresh machine
 """
 
 import hashlib
+import io
 import os
 import platform
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -169,7 +170,8 @@ def _convert_gguf(file: Path, out: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet():
+    # The converter draws a progress bar of its own, which no verbosity switches off.
+    with _quiet(), redirect_stderr(io.StringIO()):
         loaded = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
         )

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from curate.errors import UserError
 from curate.folder import RunFolder
-from curate.registry import SELECTORS, SelectParams
+from curate.registry import SELECTORS, SelectParams, suggest_key
 from curate.select.selection import rank_rows
 
 
@@ -86,12 +86,11 @@ def _params(run: RunFolder, budget: str | None, overrides: Sequence[str]) -> Sel
         return SELECTORS[method].params.model_validate(merged)
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(str(part) for part in (*fault["loc"], *_unknown(fault)))
-        raise UserError(f"select.{place}: {fault['msg'].removeprefix('Value error, ')}") from error
-
-
-def _unknown(fault: Any) -> list[str]:
-    return [fault["ctx"]["key"]] if fault["type"] == "unknown_key" else []
+        place = ".".join(str(part) for part in fault["loc"])
+        told = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            told = suggest_key(str(fault["loc"][-1]), list(SELECTORS[method].params.model_fields))
+        raise UserError(f"select.{place}: {told}") from error
 
 
 def _budget(text: str) -> dict[str, Any]:

@@ -103,13 +103,11 @@ class Store:
         artifact = self._read(self.path_of(step))
         if artifact is None or artifact.key != step.key:
             return None
-        for name, recorded in artifact.files.items():
-            path = artifact.path / name
-            if not path.is_file() or path.stat().st_size != recorded["bytes"]:
-                return None
-            if digest_file(path) != recorded["digest"]:
-                return None
-        return artifact
+        try:
+            return artifact if _is_whole(artifact) else None
+        except (OSError, KeyError, TypeError, AttributeError):
+            # The manifest itself is damaged.
+            return None
 
     def ensure(self, step: Step) -> Artifact:
         """Return the step's artifact, running the step only if no whole one is stored."""
@@ -165,6 +163,20 @@ class Store:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
+def _is_whole(artifact: Artifact) -> bool:
+    for name, recorded in artifact.files.items():
+        path = artifact.path / name
+        if not path.is_file() or path.stat().st_size != recorded["bytes"]:
+            return False
+        if digest_file(path) != recorded["digest"]:
+            return False
+    return artifact.digest == _digest_files(artifact.files)
+
+
+def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
+    return digest_of({name: recorded["digest"] for name, recorded in files.items()})
+
+
 def _told(counts: Counts) -> str:
     shown = ("rows_in", "rows_out", "tokens", "verdict")
     told = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
@@ -190,7 +202,7 @@ def _describe(
         "version": step.version,
         "params": dict(step.params),
         "inputs": {name: artifact.key for name, artifact in step.inputs.items()},
-        "digest": digest_of({name: recorded["digest"] for name, recorded in files.items()}),
+        "digest": _digest_files(files),
         "files": files,
         "counts": counts,
         "seconds": round(seconds, 3),

@@ -23,6 +23,8 @@ def apply() -> None:
     places = {"PREFECT_HOME": str(home), "PREFECT_MEMO_STORE_PATH": str(home / "memo_store.toml")}
     for name, value in {**DEFAULTS, **places}.items():
         os.environ.setdefault(name, value)
+    # SQLite makes its file but not the folder around it.
+    Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)
 
 
 def quiet_console() -> None:

@@ -7,8 +7,12 @@ its content, never by its name: gzip by its magic bytes, an array by its first c
 import gzip
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
 import fsspec
@@ -17,6 +21,9 @@ import orjson
 from curate.errors import UserError
 
 GZIP_MAGIC = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"
+PEEKED_LINES = 2
+LONG_INTEGER = re.compile(rb"\d{19}")
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 LIST_KEYS = ("data", "rows", "examples", "instances", "train")
 
@@ -34,7 +41,7 @@ class Record:
     """A raw record: its 1-based line or element number and its bytes or parsed value."""
 
     position: int
-    raw: bytes
+    raw: bytes = b""
     value: Any = None
     parsed: bool = False
 
@@ -51,12 +58,12 @@ def find_files(path: str) -> list[PoolFile]:
     if filesystem.isdir(root):
         urls = [p for p in filesystem.find(root) if p.endswith(SUFFIXES)]
         base = root.rstrip("/") + "/"
-    elif any(c in root for c in "*?["):
+    elif filesystem.isfile(root):
+        urls = [root]
+        base = root[: root.rfind("/") + 1]
+    else:
         urls = [p for p in filesystem.glob(root) if filesystem.isfile(p)]
         base = _fixed_part(root)
-    else:
-        urls = [root] if filesystem.isfile(root) else []
-        base = root[: root.rfind("/") + 1]
     if not urls:
         wanted = "file matches" if "*" in path else "file or folder is at"
         raise UserError(
@@ -82,17 +89,18 @@ def read_records(file: PoolFile) -> Iterator[Record]:
     with fsspec.open(file.url, "rb") as raw:
         handle: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if _is_gzip(raw) else raw
         try:
-            first = _first_line(handle)
-            if not _is_document(first):
-                yield from _line_records(first, handle)
+            head = _read_head(handle)
+            if not _may_be_document(head):
+                yield from _line_records(head, handle)
                 return
-            rest = handle.read()
-            if rest.strip() and _is_json(first):
-                # The first of many lines is an array by mistake: one bad row, not a document.
-                yield from _line_records(first, io.BytesIO(rest))
-            else:
-                yield from _document_records(file, first + rest)
-        except (EOFError, gzip.BadGzipFile) as error:
+            data = b"".join(head) + handle.read()
+            document = _parse_document(file, data)
+            if document is None:
+                yield from _line_records([], io.BytesIO(data))
+                return
+            for position, value in enumerate(document, start=1):
+                yield Record(position, value=value, parsed=True)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{file.url}: the gzip data is damaged or cut off ({error})") from error
 
 
@@ -102,65 +110,87 @@ def _is_gzip(handle: IO[bytes]) -> bool:
     return magic == GZIP_MAGIC
 
 
-def _first_line(handle: Iterable[bytes]) -> bytes:
-    """Return everything up to and including the first line that is not blank."""
-    head = b""
+def _read_head(handle: Iterable[bytes]) -> list[bytes]:
+    """Return the lines up to the second that is not blank, without a byte order mark."""
+    head: list[bytes] = []
     for line in handle:
-        head += line
-        if line.strip(b" \t\r\n\xef\xbb\xbf"):
+        head.append(line if head else line.removeprefix(BOM))
+        if sum(map(bool, map(bytes.strip, head))) == PEEKED_LINES:
             break
     return head
 
 
-def _is_document(head: bytes) -> bool:
-    text = head.strip(b" \t\r\n\xef\xbb\xbf")
-    if text.startswith(b"["):
-        return True
-    # A pretty-printed object opens with a line that cannot stand alone.
-    return text in (b"{", b"{}") or (text.startswith(b"{") and text.endswith((b"[", b"{")))
+def _may_be_document(head: Sequence[bytes]) -> bool:
+    """Return whether the lines could open one JSON document, which has to be read as a whole.
 
-
-def _is_json(data: bytes) -> bool:
-    try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
+    JSON Lines files, which may be huge, are told by a first or second line that is a whole object.
+    """
+    lines = [line.strip() for line in head if line.strip()]
+    if not lines or not lines[0].startswith((b"[", b"{")):
         return False
-    return True
+    if len(lines) == 1:
+        return lines[0].startswith(b"[") or _list_in(_parse_or_none(lines[0])) is not None
+    if isinstance(_parse_or_none(lines[1]), dict):
+        return False
+    return _parse_or_none(lines[0]) is None
 
 
-def _line_records(head: bytes, rest: Iterable[bytes]) -> Iterator[Record]:
-    lines = head.splitlines(keepends=True)
-    if lines:
-        lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-    position = 0
-    for source in (lines, rest):
-        for line in source:
-            position += 1
-            stripped = line.strip(b" \t\r\n")
-            if stripped:
-                yield Record(position, stripped)
+def parse_json(data: bytes) -> Any:
+    """Return the value of strict JSON text; integers of any size stay exact.
+
+    Raises:
+        orjson.JSONDecodeError: the data is no JSON or no UTF-8.
+    """
+    value = orjson.loads(data)
+    # orjson turns integers beyond 64 bits into floats; the standard library keeps them.
+    return json.loads(data) if LONG_INTEGER.search(data) else value
 
 
-def _document_records(file: PoolFile, data: bytes) -> Iterator[Record]:
+def _parse_or_none(data: bytes) -> Any:
     try:
-        document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _list_in(document: Any) -> list[Any] | None:
+    """Return the one list of objects that an object holds under a usual name."""
+    if not isinstance(document, dict):
+        return None
+    lists = [document.get(key) for key in LIST_KEYS]
+    rows = [rows for rows in lists if isinstance(rows, list) and rows and isinstance(rows[0], dict)]
+    return rows[0] if len(rows) == 1 else None
+
+
+def _parse_document(file: PoolFile, data: bytes) -> list[Any] | None:
+    """Return the rows of a JSON document, or None if the data is lines after all."""
+    try:
+        document = parse_json(data)
     except orjson.JSONDecodeError as error:
+        opening = data.lstrip().split(b"\n", 1)[0].strip()
+        if opening.startswith(b"{") and opening != b"{":
+            return None
         raise UserError(
             f"{file.url}:{error.lineno}: the JSON document is broken ({error.msg}); "
             "mend it or convert it to JSON Lines, where one bad line costs one row"
         ) from error
-    if isinstance(document, dict):
-        lists = [document[key] for key in LIST_KEYS if isinstance(document.get(key), list)]
-        if len(lists) != 1:
-            raise UserError(
-                f"{file.url}: the JSON object holds no single list of rows under one of "
-                f"{', '.join(LIST_KEYS)}; its keys are {', '.join(list(document)[:12])}"
-            )
-        document = lists[0]
-    for position, value in enumerate(document, start=1):
-        yield Record(position, orjson.dumps(value), value, parsed=True)
+    if isinstance(document, list):
+        return document
+    rows = _list_in(document)
+    if rows is None:
+        raise UserError(
+            f"{file.url}: the JSON object holds no single list of rows under one of "
+            f"{', '.join(LIST_KEYS)}; its keys are {', '.join(list(document)[:12])}"
+        )
+    return rows
+
+
+def _line_records(head: Sequence[bytes], rest: Iterable[bytes]) -> Iterator[Record]:
+    for position, line in enumerate(chain(head, rest), start=1):
+        if line.strip():
+            yield Record(position, line.rstrip(b"\r\n"))
 
 
 def _fixed_part(pattern: str) -> str:
-    wildcard = min(pattern.index(c) for c in "*?[" if c in pattern)
+    wildcard = min((pattern.index(c) for c in "*?[" if c in pattern), default=len(pattern))
     return pattern[: pattern.rfind("/", 0, wildcard) + 1]

@@ -17,6 +17,9 @@ from curate.rows import Message
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 
 
+TURN_FIELDS = ("role", "content")
+
+
 @dataclass(frozen=True)
 class Format:
     """Names of the fields that hold the turns; `context` is put below the prompt."""
@@ -145,8 +148,9 @@ def _text(value: Mapping[str, Any], field: str, *, numbers: bool = False) -> str
 
 def find_origin(value: Mapping[str, Any], form: Format) -> tuple[str | None, str | None]:
     """Return the upstream task of a record and the field that named it, where there is one."""
+    turns = {form.messages, form.prompt, form.context, form.response, form.system}
     for field in (form.origin,) if form.origin else ORIGIN_FIELDS:
-        name = value.get(field)
+        name = value.get(field) if field not in turns else None
         if isinstance(name, str) and name:
             return name, field
     return None, None
@@ -156,4 +160,11 @@ def leftover_fields(value: Mapping[str, Any], form: Format, origin: str | None) 
     """Return the upstream fields that have no column of their own."""
     used = {form.messages, form.prompt, form.response, origin}
     used |= {f for f in (form.context, form.system) if f and isinstance(value.get(f), str)}
-    return {key: held for key, held in value.items() if key not in used}
+    left = {key: held for key, held in value.items() if key not in used}
+    if form.messages:
+        extras = [
+            {k: v for k, v in t.items() if k not in TURN_FIELDS} for t in value[form.messages]
+        ]
+        if any(extras):
+            left[form.messages] = extras
+    return left

@@ -6,6 +6,7 @@ rejects.parquet   file, position, reason, field, raw (first 2,000 characters)
 
 import hashlib
 import heapq
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from curate.config import RowFile
 from curate.errors import UserError
-from curate.pool.files import PoolFile, Record, digest_url, find_files, read_records
+from curate.pool.files import PoolFile, Record, digest_url, find_files, parse_json, read_records
 from curate.pool.formats import (
     Fault,
     Format,
@@ -31,7 +32,7 @@ from curate.reasons import EXPLAINED, Reason
 from curate.rows import SCHEMA, content_hash, find_fault
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 DETECT_ROWS = 100
 BATCH_ROWS = 10_000
 RAW_CHARS = 2_000
@@ -168,7 +169,7 @@ def _parse(record: Record) -> Any:
     if record.parsed:
         return record.value
     try:
-        return orjson.loads(record.raw)
+        return parse_json(record.raw)
     except orjson.JSONDecodeError as error:
         try:
             record.raw.decode()
@@ -195,9 +196,34 @@ def _read_record(
                 "position": record.position,
                 "reason": fault.reason.value,
                 "field": fault.field,
-                "raw": record.raw.decode(errors="replace")[:RAW_CHARS],
+                "raw": _shown(record)[:RAW_CHARS],
             }
         )
+
+
+def _shown(record: Record) -> str:
+    if not record.parsed:
+        return record.raw.decode(errors="replace")
+    try:
+        return _dump(record.value)
+    except Fault:
+        return "(nested too deeply to show)"
+
+
+def _dump(value: Any) -> str:
+    """Return a value as JSON.
+
+    Raises:
+        Fault: it is nested too deeply.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        pass
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError as error:
+        raise Fault(Reason.UNSUPPORTED_CONTENT, "nested too deeply") from error
 
 
 def _row_of(
@@ -217,7 +243,7 @@ def _row_of(
         "content_hash": content_hash(messages),
         "source": entry["source"],
         "origin": origin or file.name.split(".")[0],
-        "meta": orjson.dumps(leftover_fields(value, form, origin_field)).decode(),
+        "meta": _dump(leftover_fields(value, form, origin_field)),
         "parents": [],
         "method": None,
         "hop": None,

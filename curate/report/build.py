@@ -1,5 +1,77 @@
+"""Write a run's report: one HTML file that needs no network, no script and no other file."""
+
+import os
+import shlex
+import uuid
 from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from curate.report import wording
+from curate.report.data import Report, gather
+from curate.report.figures import Figure, draw_all, origin_label, palette_css
+
+TEMPLATES = Path(__file__).parent / "templates"
+FILTERS = (
+    wording.number, wording.signed, wording.significant, wording.measure, wording.percent,
+    wording.ratio, wording.duration, wording.memory, wording.span, wording.explain,
+    wording.stage_label, wording.arm_label, wording.metric_label,
+)  # fmt: skip
 
 
 def write_report(run: Path) -> Path:
-    raise NotImplementedError
+    """Write report/index.html into a finished run's folder, atomically, and return its path.
+
+    Raises:
+        UserError: the folder is no finished run.
+        ValueError: the run's tables contradict each other.
+    """
+    page = render(gather(run))
+    path = run / "report" / "index.html"
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return path
+
+
+def render(report: Report) -> str:
+    """Return the page."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {function.__name__: function for function in FILTERS}
+    environment.filters["svg"] = _trusted_svg
+    config = yaml.safe_dump(dict(report.manifest["config"]), sort_keys=False, allow_unicode=True)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        figures=draw_all(report),
+        palette=Markup(palette_css()),
+        config=config,
+        explained=shlex.quote(report.examples.best[0].row.row_id),
+        origin_label=origin_label,
+        verdicts=wording.VERDICTS,
+        no_proof=wording.NO_PROOF,
+        method=wording.METHODS.get(report.select["method"], report.select["method"]),
+    )
+
+
+def _finalize(value: Any) -> Any:
+    """Make hidden characters of everything that the page prints visible."""
+    return wording.visible(value) if type(value) is str else value
+
+
+def _trusted_svg(figure: Figure) -> Markup:
+    """Return a chart as markup: our own renderer made it and escaped the text in it."""
+    return Markup(figure.svg)

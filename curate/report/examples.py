@@ -1,0 +1,246 @@
+"""The rows that the page shows in full: the best, the just missed, and some that were left out."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.report.texts import Passage, RowText, excerpt, show_row, whole
+from curate.rows import Message
+
+SHOWN = 20
+RAW_CHARS = 1_000
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row of the pool, target or eval set; `text` is None if the store no longer has it."""
+
+    row_id: str
+    place: str
+    source: str | None
+    origin: str | None
+    text: RowText | None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A row that was chosen or nearly so, with the target example that it is most similar to."""
+
+    rank: int
+    score: float | None
+    tokens: int | None
+    row: Example
+    nearest: Example | None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A row that a stage dropped, with its twin; `shared` are the words that a leak gave away."""
+
+    row: Example
+    score: float | None
+    threshold: float | None
+    twin: Example | None
+    shared: str | None
+
+
+@dataclass(frozen=True)
+class DropGroup:
+    """Some of the `count` rows that a stage dropped for one reason."""
+
+    stage: str
+    reason: str
+    count: int
+    drops: tuple[Drop, ...]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that made no row; `more` is its raw text beyond the excerpt, None if that is all."""
+
+    source: str
+    file: str
+    position: int
+    reason: str
+    field: str
+    raw: Passage
+    more: Passage | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """All rows shown; `lost` names the tables that are no longer in the store."""
+
+    best: tuple[Ranked, ...]
+    missed: tuple[Ranked, ...]
+    drops: tuple[DropGroup, ...]
+    rejects: tuple[Reject, ...]
+    reject_count: int
+    lost: tuple[str, ...]
+
+
+def gather_examples(run: RunFolder) -> Examples:
+    """Return the rows to show, with the texts of those rows and of the ones they are compared to."""
+    ranked = {chosen: _ranking_head(run, chosen=chosen) for chosen in (True, False)}
+    ledger = run.table("ledger")
+    drops = _spread(ledger.filter(pl.col("fate") == "dropped"), ["stage", "reason"])
+    rejects = _spread(run.table("rejects"), ["reason"])
+    lines = [*ranked[True], *ranked[False], *drops]
+    wanted = {line[k] for line in lines for k in ("row_id", "nearest_id", "twin_id") if line.get(k)}
+    rows = _read_rows(run, wanted)
+    return Examples(
+        best=tuple(_ranked(line, rows) for line in ranked[True]),
+        missed=tuple(_ranked(line, rows) for line in ranked[False]),
+        drops=tuple(_drop_groups(run, drops, rows)),
+        rejects=tuple(_reject(line) for line in rejects),
+        reject_count=int(run.table("rejects").select(pl.len()).collect().item()),
+        lost=tuple(
+            role for role in ("pool", "target", "eval")
+            if role in run.manifest["artifacts"] and run.rows(role) is None
+        ),
+    )  # fmt: skip
+
+
+def _ranking_head(run: RunFolder, *, chosen: bool) -> list[dict[str, Any]]:
+    """Return the SHOWN lines of lowest rank among the chosen or the other rows."""
+    wanted = pl.col("selected") if chosen else ~pl.col("selected")
+    head = run.table("evidence/select").filter(wanted).bottom_k(SHOWN, by="rank").collect()
+    facts = run.table("ledger").select("row_id", "source", "origin")
+    return (
+        head.join(
+            facts.filter(pl.col("row_id").is_in(head["row_id"].to_list())).collect(),
+            on="row_id",
+            how="left",
+        )
+        .sort("rank")
+        .to_dicts()
+    )
+
+
+def _spread(table: pl.LazyFrame, by: Sequence[str]) -> list[dict[str, Any]]:
+    """Return SHOWN rows, or all if fewer, each with the `size` of its group.
+
+    The groups take turns, in order of appearance, so a rare reason shows up beside a common one. In a
+    group, rows are taken at even distances.
+    """
+    numbered = table.with_row_index("at")
+    groups = (
+        numbered.group_by(by)
+        .agg(pl.col("at").min().alias("first"), pl.len().alias("size"))
+        .sort("first")
+        .collect()
+    )
+    quotas = _share_out(groups["size"].to_list(), SHOWN)
+    chosen = (
+        numbered.join(
+            groups.with_columns(quota=pl.Series(quotas, dtype=pl.Int64)).lazy(),
+            on=by,
+            nulls_equal=True,
+        )
+        .with_columns(number=pl.int_range(pl.len()).over(by, order_by="at"))
+        .filter(
+            # The k-th of q even steps through n rows starts where floor(i * q / n) first is k.
+            (pl.col("number") * pl.col("quota") % pl.col("size") < pl.col("quota"))
+            & (pl.col("quota") > 0)
+        )
+        .sort("first", "at")
+        .collect()
+    )
+    return chosen.to_dicts()
+
+
+def _share_out(sizes: Sequence[int], places: int) -> list[int]:
+    """Return how many places each group gets when they take turns, none more than it has rows."""
+    quotas = [0] * len(sizes)
+    while places > 0 and any(q < n for q, n in zip(quotas, sizes, strict=True)):
+        for i, size in enumerate(sizes):
+            if quotas[i] < size and places > 0:
+                quotas[i] += 1
+                places -= 1
+    return quotas
+
+
+Rows = Mapping[str, tuple[str, dict[str, Any]]]
+
+
+def _read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
+    """Return place and content of each of these rows that can be found."""
+    wanted = sorted(ids)
+    columns = ["row_id", "messages", "source", "origin"]
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    tables = [(role, run.rows(role)) for role in ("eval", "target", "pool")]
+    for place, table in [*tables, ("pool", run.table("selected"))]:
+        if table is not None:
+            mine = table.select(columns).filter(pl.col("row_id").is_in(wanted)).collect()
+            found |= {row["row_id"]: (place, row) for row in mine.to_dicts()}
+    return found
+
+
+def _example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> Example:
+    place, row = rows.get(row_id, ("", {}))
+    known = {**row, **line}
+    messages: Sequence[Message] | None = row.get("messages")
+    text = show_row(messages, shared) if messages else None
+    return Example(row_id, place, known.get("source"), known.get("origin"), text)
+
+
+def _ranked(line: Mapping[str, Any], rows: Rows) -> Ranked:
+    nearest = line["nearest_id"]
+    return Ranked(
+        rank=line["rank"],
+        score=line["score"],
+        tokens=line["tokens"],
+        row=_example(line["row_id"], rows, line, None),
+        nearest=_example(nearest, rows, {}, None) if nearest else None,
+    )
+
+
+def _drop_groups(
+    run: RunFolder, lines: Sequence[Mapping[str, Any]], rows: Rows
+) -> Iterator[DropGroup]:
+    """Yield the dropped rows by stage, in the order in which the stages ran, and by reason."""
+    order = [entry["stage"] for entry in run.manifest["stages"]]
+    ordered = sorted(lines, key=lambda line: (order.index(line["stage"]), line["reason"]))
+    for (stage, reason), group in groupby(ordered, key=itemgetter("stage", "reason")):
+        mine = list(group)
+        drops = tuple(_drop(line, rows, _shared_words(run, line)) for line in mine)
+        yield DropGroup(stage, reason, mine[0]["size"], drops)
+
+
+def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> Drop:
+    twin = line["twin_id"]
+    return Drop(
+        row=_example(line["row_id"], rows, line, shared),
+        score=line["score"],
+        threshold=line["threshold"],
+        twin=_example(twin, rows, {}, shared) if twin else None,
+        shared=shared,
+    )
+
+
+def _shared_words(run: RunFolder, line: Mapping[str, Any]) -> str | None:
+    """Return the words that a dropped row shares with the eval example that it leaks."""
+    name = f"evidence/{line['stage']}-hits"
+    if not line["twin_id"] or not run.has(name):
+        return None
+    mine = (pl.col("row_id") == line["row_id"]) & (pl.col("eval_id") == line["twin_id"])
+    spans = run.table(name).filter(mine).select("span").head(1).collect()["span"].to_list()
+    return spans[0] if spans else None
+
+
+def _reject(line: Mapping[str, Any]) -> Reject:
+    raw = excerpt(line["raw"])
+    return Reject(
+        source=line["source"],
+        file=line["file"],
+        position=line["position"],
+        reason=line["reason"],
+        field=line["field"],
+        raw=raw,
+        more=None if raw.whole else whole(line["raw"], RAW_CHARS),
+    )

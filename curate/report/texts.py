@@ -1,0 +1,130 @@
+"""Texts of rows as the page shows them: an excerpt, the whole up to a limit, shared words marked."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from curate.rows import Message
+
+EXCERPT_CHARS = 300
+EXCERPT_LINES = 7
+WHOLE_CHARS = 2_500
+CONTEXT_CHARS = 60
+SEARCHED_CHARS = 50_000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of text, marked or not."""
+
+    text: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text or a part of it; `whole` says whether nothing was cut off, `chars` is all it has."""
+
+    segments: tuple[Segment, ...]
+    whole: bool
+    chars: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn, cut to its share of the limit."""
+
+    role: str
+    text: Passage
+
+
+@dataclass(frozen=True)
+class RowText:
+    """A row: excerpts of a user turn and of the response, and all turns if there is more to read."""
+
+    prompt: Passage
+    response: Passage
+    turns: tuple[Turn, ...]
+    turn_count: int
+
+
+def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
+    """Return a row's texts; the first place in each turn that holds the words `shared` is marked."""
+    found = [_find(m, shared) for m in messages]
+    users = [i for i, message in enumerate(messages) if message["role"] == "user"]
+    # The turn that shares the words says most; else the one that the response answers.
+    at = next((i for i in users if found[i]), users[-1] if users else 0)
+    prompt = excerpt(messages[at]["content"], found[at])
+    response = excerpt(messages[-1]["content"], found[-1])
+    complete = prompt.whole and response.whole and len(messages) <= 2
+    turns = () if complete else tuple(_turns(messages, found))
+    return RowText(prompt, response, turns, len(messages))
+
+
+def _turns(messages: Sequence[Message], found: Sequence[tuple[int, int] | None]) -> Iterator[Turn]:
+    left = WHOLE_CHARS
+    for message, mark in zip(messages, found, strict=True):
+        text = message["content"]
+        if left <= 0:
+            return
+        yield Turn(message["role"], _passage(text, 0, min(left, len(text)), mark))
+        left -= len(text)
+
+
+def excerpt(text: str, mark: tuple[int, int] | None = None) -> Passage:
+    """Return the start of a text, or what is around the marked part, within the excerpt limits."""
+    start = max(0, mark[0] - CONTEXT_CHARS) if mark and mark[1] > EXCERPT_CHARS else 0
+    stop = min(len(text), start + EXCERPT_CHARS)
+    lines = text[start:stop].split("\n")
+    if len(lines) > EXCERPT_LINES:
+        stop = start + len("\n".join(lines[:EXCERPT_LINES]))
+    return _passage(text, start, stop, mark)
+
+
+def whole(text: str, chars: int = WHOLE_CHARS) -> Passage:
+    """Return a text's first `chars` characters."""
+    return _passage(text, 0, min(chars, len(text)), None)
+
+
+def _passage(text: str, start: int, stop: int, mark: tuple[int, int] | None) -> Passage:
+    low, high = mark or (stop, stop)
+    low, high = min(max(low, start), stop), min(max(high, start), stop)
+    parts = [
+        Segment(("…" if start else "") + text[start:low]),
+        Segment(text[low:high], marked=True),
+        Segment(text[high:stop] + ("…" if stop < len(text) else "")),
+    ]
+    kept = tuple(part for part in parts if part.text)
+    return Passage(kept, start == 0 and stop == len(text), len(text))
+
+
+def _find(message: Message, shared: str | None) -> tuple[int, int] | None:
+    if not shared or message["role"] == "system":
+        return None
+    return find_words(message["content"][:SEARCHED_CHARS], shared)
+
+
+def find_words(text: str, shared: str) -> tuple[int, int] | None:
+    """Return where the text holds a run of words, as start and end, or None.
+
+    `shared` holds words as `curate.clean.leaks` compares them: lower-cased runs of letters, marks and
+    digits, a space between them. What stands between the words in the text does not matter.
+    """
+    wanted = shared.split(" ")
+    tokens = list(_words(text))
+    words = [word for word, _, _ in tokens]
+    for i in range(len(words) - len(wanted) + 1):
+        if words[i] == wanted[0] and words[i : i + len(wanted)] == wanted:
+            return tokens[i][1], tokens[i + len(wanted) - 1][2]
+    return None
+
+
+def _words(text: str) -> Iterator[tuple[str, int, int]]:
+    start = None
+    for i, char in enumerate(f"{text} "):
+        inside = unicodedata.category(char)[0] in "LMN"
+        if inside and start is None:
+            start = i
+        elif not inside and start is not None:
+            yield unicodedata.normalize("NFC", text[start:i]).lower(), start, i
+            start = None

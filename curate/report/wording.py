@@ -1,0 +1,157 @@
+"""How the report says things: numbers, reasons, stages and verdicts in words."""
+
+import re
+from collections.abc import Mapping
+
+from curate.prove.proof import REFUSED
+from curate.reasons import EXPLAINED, Reason
+
+STAGES: Mapping[str, str] = {
+    "pool": "Read the pool",
+    "target": "Read the target examples",
+    "eval": "Read the eval set",
+    "exact": "Exact duplicates",
+    "leaks": "Eval leaks",
+    "kept": "List the rows that are left",
+    "tokens": "Count tokens",
+    "index": "Encode rows with the base model",
+    "score": "Score the rows",
+    "select": "Select within the budget",
+    "ledger": "Join the ledger",
+    "arms": "Draw the arms of the proof",
+    "proof-leaks": "Check the arms for eval leaks",
+    "base": "Evaluate the base model",
+    "finetune": "Fine-tune and evaluate the arms",
+    "proof": "Compare the arms",
+    "export": "Write the training files",
+}
+ARMS: Mapping[str, str] = {
+    "base": "Base model, untuned",
+    "selected": "Selection",
+    "random_rows": "As many random rows",
+    "random_tokens": "As many random tokens",
+}
+METRICS: Mapping[str, str] = {"loss": "Loss", "exact_match": "Exact match"}
+METHODS: Mapping[str, str] = {"rds": "RDS+", "random": "a random draw"}
+VERDICTS: Mapping[str, str] = {
+    "better": "The selection is better than random",
+    "worse": "The selection is worse than random",
+    "no difference shown": "No difference from random shown",
+    REFUSED: "Proof refused: the eval set leaks",
+}
+NO_PROOF = "No proof was asked for"
+
+# What would vanish, reverse the text around it, or abort the SVG renderer, which takes XML only.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Return the text with control and direction characters written out, as in \u202e."""
+    unbroken = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _HIDDEN.sub(lambda m: m.group().encode("unicode_escape").decode(), unbroken)
+
+
+def shorten(text: str, chars: int) -> str:
+    """Return at most `chars` characters on one line: start, ellipsis and end of a longer text."""
+    line = " ".join(visible(text).split())
+    if len(line) <= chars:
+        return line
+    tail = chars // 3
+    return f"{line[: chars - tail - 1]}…{line[-tail:]}"
+
+
+def explain(reason: str) -> str:
+    """Return what a reason says about a row, as the end of a sentence that starts with "it"."""
+    try:
+        return EXPLAINED[Reason(reason)]
+    except (KeyError, ValueError):
+        return reason.replace("_", " ")
+
+
+def stage_label(name: str) -> str:
+    """Return a stage's name in words; repeated stages (`exact-2`) keep their number."""
+    if name in STAGES:
+        return STAGES[name]
+    kind, _, rest = name.partition("-")
+    if kind == "score" and rest:
+        return f"{STAGES['score']} ({METHODS.get(rest, rest)})"
+    if kind in STAGES and rest.isdigit():
+        return f"{STAGES[kind]} ({rest})"
+    return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def arm_label(name: str) -> str:
+    """Return an arm in words."""
+    return ARMS.get(name, name.replace("_", " ").capitalize())
+
+
+def metric_label(name: str) -> str:
+    """Return a metric in words."""
+    return METRICS.get(name, name.replace("_", " ").capitalize())
+
+
+def number(value: float | None) -> str:
+    """Return a count with thousands separators, or a dash for none."""
+    return "–" if value is None else f"{value:,.0f}".replace("-", "−")
+
+
+def significant(value: float | None) -> str:
+    """Return three significant digits, or a dash for none."""
+    if value is None or value != value:
+        return "–"
+    return "0" if value == 0 else f"{value:#.3g}".rstrip(".").replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign and three significant digits."""
+    text = significant(value)
+    return text if value is None or not value > 0 else f"+{text}"
+
+
+def measure(value: float | None) -> str:
+    """Return a loss or score with four decimals, or a dash for none."""
+    return "–" if value is None or value != value else f"{value:.4f}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """Return a share as a percentage."""
+    if value is None:
+        return "–"
+    hundredths = 100 * value
+    digits = 0 if hundredths in (0, 100) else 1 if hundredths >= 1 else 2
+    return f"{hundredths:.{digits}f}\u202f%"
+
+
+def ratio(value: float | None) -> str:
+    """Return how many times as frequent something is."""
+    return "–" if value is None else f"{value:.2f}\u202f×" if value < 10 else f"{value:.1f}\u202f×"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if 0 < seconds < 0.01:
+        return "< 0.01\u202fs"
+    if seconds < 60:
+        return f"{seconds:.2f}\u202fs" if seconds < 10 else f"{seconds:.1f}\u202fs"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u202fmin {rest}\u202fs"
+    return f"{minutes // 60}\u202fh {minutes % 60}\u202fmin"
+
+
+def memory(mebibytes: float) -> str:
+    """Return MiB as MiB or GiB."""
+    if mebibytes < 1024:
+        return f"{mebibytes:.0f}\u202fMiB"
+    return f"{mebibytes / 1024:.2f}\u202fGiB"
+
+
+def span(values: list[int] | tuple[int, ...]) -> str:
+    """Return the values of all seeds: one number if they agree, else the smallest to the largest."""
+    if not values:
+        return "–"
+    low, high = min(values), max(values)
+    return number(low) if low == high else f"{number(low)}–{number(high)}"

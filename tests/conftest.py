@@ -1,0 +1,128 @@
+"""Builders that many tests share: rows, stored artifacts and a tiny language model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings
+
+from curate.models import find_model, prepare
+from curate.rows import SCHEMA, content_hash
+from curate.store import Artifact, Step, Store, digest_of
+
+settings.register_profile("curate", deadline=None, derandomize=True)
+settings.load_profile("curate")
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    """Return messages with alternating user and assistant turns."""
+    return [
+        {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)
+    ]
+
+
+def row(row_id: str, messages: Sequence[Mapping[str, str]], **columns: Any) -> dict[str, Any]:
+    """Return a whole row with plain defaults."""
+    return {
+        "row_id": row_id,
+        "messages": list(messages),
+        "content_hash": content_hash(messages),  # type: ignore[arg-type]
+        "source": "test",
+        "origin": None,
+        "meta": "{}",
+        "parents": [],
+        "method": None,
+        "hop": None,
+    } | columns
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame, with the types that ingest gives them."""
+    table = pl.from_arrow(pa.Table.from_pylist([dict(r) for r in rows], schema=SCHEMA))
+    assert isinstance(table, pl.DataFrame)
+    return table
+
+
+def stored(
+    store: Store, name: str, tables: Mapping[str, pl.DataFrame], counts: dict[str, Any] | None = None
+) -> Artifact:
+    """Return an artifact that holds these tables, one parquet file each."""
+
+    def write(out: Path, *_: Any) -> dict[str, Any]:
+        for table_name, table in tables.items():
+            table.write_parquet(out / f"{table_name}.parquet")
+        return counts or {}
+
+    content = {k: json.loads(json.dumps(t.to_dicts(), default=str)) for k, t in tables.items()}
+    return store.ensure(Step(name, 1, write, {}, {"content": digest_of(content), "counts": counts}))
+
+
+def stored_rows(store: Store, name: str, rows: Sequence[Mapping[str, Any]]) -> Artifact:
+    """Return an artifact that looks like an ingested file of these rows."""
+    counts = {"rows_in": len(rows), "rows_out": len(rows)}
+
+    def write(out: Path, *_: Any) -> dict[str, Any]:
+        table = pa.Table.from_pylist([dict(r) for r in rows], schema=SCHEMA)
+        pq.write_table(table, out / "rows.parquet")
+        return counts
+
+    return store.ensure(Step(name, 1, write, {}, {"rows": digest_of([dict(r) for r in rows])}))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Write a random two-layer Llama and a byte tokenizer with a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>"
+    )
+    fast.chat_template = CHATML
+    fast.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model."""
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """The folder of the real, embedded language model."""
+    return prepare(find_model("smollm2-135m"))

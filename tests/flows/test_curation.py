@@ -1,0 +1,110 @@
+"""The whole command on a small recipe, and the flow as Prefect sees it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import orjson
+import polars as pl
+import pytest
+import yaml
+
+from tests.flows.workplace import REPO, Workplace, environment, pool_lines
+
+CONTRACT = [
+    "manifest.json",
+    "ledger.parquet",
+    "selected.parquet",
+    "rejects.parquet",
+    "proof.json",
+    "report/index.html",
+    "evidence/exact.parquet",
+    "evidence/leaks.parquet",
+    "evidence/select.parquet",
+    "export/train.jsonl",
+    "export/README.md",
+]
+
+
+@pytest.mark.flow
+@pytest.mark.model
+def test_a_run_writes_the_whole_run_folder(finished: Workplace) -> None:
+    missing = [name for name in CONTRACT if not (finished.out / name).is_file()]
+    assert missing == []
+    ledger = pl.read_parquet(finished.out / "ledger.parquet")
+    fates = dict(ledger.group_by("fate").len().iter_rows())
+    assert ledger.height == len(pool_lines())
+    assert fates["selected"] == 4
+    assert fates["dropped"] == 2
+    selected = pl.read_parquet(finished.out / "selected.parquet")
+    ranked = ledger.filter(fate="selected").sort("rank")
+    assert selected["row_id"].to_list() == ranked["row_id"].to_list()
+    proof = orjson.loads((finished.out / "proof.json").read_bytes())
+    assert proof["verdict"] in ("better", "worse", "no difference shown")
+    assert {c["control"] for c in proof["comparisons"]} == {"random_rows", "random_tokens"}
+
+
+@pytest.mark.flow
+@pytest.mark.model
+def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    loaded = load_dataset(str(finished.out / "export"), cache_dir=str(tmp_path))["train"]
+    selected = pl.read_parquet(finished.out / "selected.parquet")
+    assert loaded["row_id"][:] == selected["row_id"].to_list()
+    assert loaded["messages"][:] == selected["messages"].to_list()
+    lines = (finished.out / "export" / "train.jsonl").read_bytes().splitlines()
+    assert [orjson.loads(line)["messages"] for line in lines] == loaded["messages"][:]
+
+
+@pytest.mark.flow
+@pytest.mark.model
+def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path / "leak")
+    eval_lines = (REPO / "data" / "eval.jsonl").read_bytes().splitlines(keepends=True)
+    workplace.write([*pool_lines(), *eval_lines[:30]])
+    shutil.copytree(finished.store, workplace.store)
+    done = workplace.run("--set", "stages=[{kind: exact}]", "--set", "target.eval.sample=120")
+    assert done.returncode == 2, done.stderr
+    assert "No proof: the eval set leaks into" in done.stdout
+    assert "Traceback" not in done.stderr
+    proof = orjson.loads((workplace.out / "proof.json").read_bytes())
+    assert proof["verdict"] == "refused"
+    assert proof["leaks"]["leaking_rows"]["arm"] > 0
+    assert "the eval set leaks" in (workplace.out / "report" / "index.html").read_text()
+
+
+@pytest.mark.flow
+@pytest.mark.model
+def test_a_run_needs_no_network(finished: Workplace) -> None:
+    cut_off = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"']
+    if not shutil.which("ip") or subprocess.run([*cut_off, "sh", "true"]).returncode:
+        pytest.skip("this machine makes no network namespaces")
+    done = subprocess.run(
+        [*cut_off, "sh", *finished.command()], cwd=REPO, env=environment(), capture_output=True,
+        text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert finished.remade() == set()
+    assert "telemetry" not in done.stderr.lower()
+
+
+def test_the_flow_shows_its_recipe_as_a_form() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.curation import curation
+
+    schema = parameter_schema(curation).model_dump()
+    assert set(schema["properties"]) == {"config", "out"}
+    assert {"pool", "select", "prove"} <= set(schema["definitions"]["Config"]["properties"])
+
+
+def test_the_deployment_names_a_flow_that_loads_and_parameters_that_are_valid() -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    from curate.config import Config
+
+    deployment = yaml.safe_load((REPO / "prefect.yaml").read_text())["deployments"][0]
+    flow = load_flow_from_entrypoint(str(REPO / deployment["entrypoint"]))
+    assert flow.name == "curation"
+    assert Config.model_validate(deployment["parameters"]["config"]).name == "quickstart"

@@ -1,0 +1,123 @@
+"""Identity and resume of whole runs: only what depends on a change is made again."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.workplace import (
+    REPO,
+    Workplace,
+    artifact_bytes,
+    environment,
+    pool_lines,
+    run_files,
+)
+
+pytestmark = [pytest.mark.flow, pytest.mark.model]
+
+AFTER_SELECTION = {"select", "ledger", "arms", "proof-leaks", "finetune", "proof", "export"}
+
+
+@pytest.fixture
+def again(finished: Workplace) -> Iterator[Workplace]:
+    """Return the finished workplace; what a test changes in it is put back."""
+    saved = finished.root.with_name("saved")
+    shutil.copytree(finished.root, saved)
+    yield finished
+    shutil.rmtree(finished.root)
+    saved.rename(finished.root)
+
+
+def last_flow_states() -> list[tuple[str, str]]:
+    """Return name and state of every task of the newest flow run, from Prefect's own database."""
+    home = Path(os.environ.get("CURATE_CACHE", "~/.cache/curate")).expanduser() / "prefect"
+    with sqlite3.connect(home / "prefect.db") as database:
+        newest = "select id from flow_run order by created desc limit 1"
+        return database.execute(
+            f"select name, state_name from task_run where flow_run_id = ({newest})"
+        ).fetchall()
+
+
+def test_an_identical_second_run_does_no_stage_work(again: Workplace) -> None:
+    before, files = artifact_bytes(again.store), run_files(again.out)
+    done = again.run()
+    assert done.returncode == 0, done.stderr
+    assert again.remade() == set()
+    assert artifact_bytes(again.store) == before
+    assert run_files(again.out) == files
+    states = last_flow_states()
+    assert len(states) >= 15
+    assert {state for _, state in states} == {"Cached"}, states
+
+
+def test_a_changed_budget_reruns_the_selection_and_what_follows(again: Workplace) -> None:
+    done = again.run("--set", "select.budget.rows=3")
+    assert done.returncode == 0, done.stderr
+    remade = again.remade()
+    assert "select" in remade
+    assert remade <= AFTER_SELECTION
+
+
+def test_editing_an_input_file_in_place_is_noticed(again: Workplace) -> None:
+    lines = pool_lines()
+    times = (again.pool.stat().st_atime_ns, again.pool.stat().st_mtime_ns)
+    edited = b"".join([lines[0].replace(b"a", b"e"), *lines[1:]])
+    assert len(edited) == again.pool.stat().st_size
+    again.pool.write_bytes(edited)
+    os.utime(again.pool, ns=times)
+    done = again.run()
+    assert done.returncode == 0, done.stderr
+    assert {"pool", "exact", "index"} <= again.remade()
+    assert {"target", "eval", "base"} & again.remade() == set()
+
+
+@pytest.mark.parametrize("harm", ["delete", "flip"])
+def test_a_deleted_or_damaged_artifact_is_rebuilt(again: Workplace, harm: str) -> None:
+    before, files = artifact_bytes(again.store), run_files(again.out)
+    victim = next(again.store.glob("score-rds-*")) / "scores.parquet"
+    if harm == "delete":
+        shutil.rmtree(victim.parent)
+    else:
+        damaged = bytearray(victim.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        victim.write_bytes(bytes(damaged))
+    done = again.run()
+    assert done.returncode == 0, done.stderr
+    # The rebuilt scores are the same bytes, so what follows from them is still right.
+    assert again.remade() == {"score-rds"}
+    assert artifact_bytes(again.store) == before
+    assert run_files(again.out) == files
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(finished: Workplace, tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path / "killed")
+    workplace.write(pool_lines())
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            workplace.command(), cwd=REPO, env=environment(), stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + 300
+    while "finetune: made" not in (tmp_path / "log").read_text():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (workplace.out / "manifest.json").exists()
+    assert list((workplace.store / "tmp").iterdir()), "the kill left nothing half-written"
+    done = workplace.run()
+    assert done.returncode == 0, done.stderr
+    cached = {name: stage["cached"] for name, stage in workplace.manifest().items()}
+    assert cached["index"] == 2
+    assert cached["finetune"] >= 1
+    assert artifact_bytes(workplace.store) == artifact_bytes(finished.store)
+    assert run_files(workplace.out) == run_files(finished.out)
+    assert not list((workplace.store / "tmp").iterdir())

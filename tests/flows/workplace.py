@@ -1,0 +1,109 @@
+"""A small recipe on the bundled pool, run by the real command line on a real Prefect server."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+REPO = Path(__file__).parents[2]
+RECIPE = """
+name: small
+seed: 0
+pool:
+  - {{path: {pool}, source: bundled}}
+target: {{path: {data}/target.jsonl, eval: {{path: {data}/eval.jsonl, sample: 6}}}}
+stages: [{{kind: exact}}, {{kind: leaks}}]
+select: {{method: rds, budget: {{rows: 4}}}}
+prove: {{seeds: 2, lora: {{epochs: 1, rank: 4}}}}
+store: {store}
+"""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with its own pool file, recipe, store and run folder."""
+
+    root: Path
+
+    @property
+    def pool(self) -> Path:
+        return self.root / "pool.jsonl"
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.yaml"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def out(self) -> Path:
+        return self.root / "run"
+
+    def write(self, lines: list[bytes]) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.pool.write_bytes(b"".join(lines))
+        self.recipe.write_text(RECIPE.format(pool=self.pool, data=REPO / "data", store=self.store))
+
+    def command(self, *arguments: str) -> list[str]:
+        base = [sys.executable, "-m", "curate.cli", "run", str(self.recipe)]
+        return [*base, "--out", str(self.out), *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), cwd=REPO, env=environment(), capture_output=True,
+            text=True, timeout=600,
+        )  # fmt: skip
+
+    def manifest(self) -> dict[str, dict[str, object]]:
+        manifest = orjson.loads((self.out / "manifest.json").read_bytes())
+        return {stage["stage"]: stage for stage in manifest["stages"]}
+
+    def remade(self) -> set[str]:
+        """Return the stages of the last run in which at least one step did work."""
+        return {name for name, s in self.manifest().items() if s["cached"] != s["steps"]}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a new user, but for the folder in which models are converted."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return {**kept, "PYTHONWARNINGS": "ignore"}
+
+
+def pool_lines() -> list[bytes]:
+    """Return 40 lines of the bundled pool, some of the target family and two exact duplicates."""
+    lines = (REPO / "data" / "pool" / "chat.jsonl").read_bytes().splitlines(keepends=True)
+    good = []
+    for line in lines:
+        try:
+            orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        good.append(line)
+    wanted = [line for line in good if b'"appointment_line"' in line][:12]
+    others = [line for line in good if b'"appointment_line"' not in line][:26]
+    return [*others, *wanted, wanted[0], others[0]]
+
+
+def artifact_bytes(store: Path) -> dict[str, bytes]:
+    """Return every file of every artifact but the manifests, which hold seconds and memory."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+        and path.name != "manifest.json"
+        and path.relative_to(store).parts[0] not in ("tmp", "prefect")
+    }
+
+
+def run_files(out: Path) -> dict[str, bytes]:
+    """Return the files of a run folder, but for the two that tell seconds and memory."""
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in ("manifest.json", "index.html")
+    }

@@ -1,0 +1,93 @@
+"""The arms: controls of the same size as the selection, drawn without knowing it."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.prove.arms import ARMS, arms_step, draw_arms
+from curate.store import Store
+from tests.conftest import stored
+
+
+def ranking(tokens: list[int], selected: int, shift: int = 0) -> pl.DataFrame:
+    """Return a ranking whose first rows are selected; shift turns the order of ids."""
+    count = len(tokens)
+    order = [(i + shift) % count for i in range(count)]
+    return pl.DataFrame(
+        {
+            "row_id": [f"r{i:03}" for i in order],
+            "rank": list(range(1, count + 1)),
+            "selected": [i < selected for i in range(count)],
+            "tokens": [tokens[i] for i in order],
+        }
+    )
+
+
+def ids(arms: pl.DataFrame, arm: str) -> list[str]:
+    return arms.filter(arm=arm)["row_id"].to_list()
+
+
+def spent(arms: pl.DataFrame, arm: str) -> int:
+    return int(arms.filter(arm=arm)["tokens"].sum())
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.data(), st.integers(0, 9))
+def test_controls_are_as_large_as_the_selection(
+    tokens: list[int], data: st.DataObject, number: int
+) -> None:
+    table = ranking(tokens, data.draw(st.integers(1, len(tokens))))
+    arms = draw_arms(table, [0, number])
+    known = dict(table.select("row_id", "tokens").iter_rows())
+    assert arms["arm"].unique(maintain_order=True).to_list() == list(ARMS)
+    assert arms["seed"].unique().to_list() == [number]
+    for arm in ARMS:
+        assert len(set(ids(arms, arm))) == len(ids(arms, arm)), "drawn without replacement"
+    assert all(known[i] == t for i, t in arms.select("row_id", "tokens").iter_rows())
+    assert ids(arms, "selected") == table.filter("selected")["row_id"].to_list()
+    assert len(ids(arms, "random_rows")) == len(ids(arms, "selected"))
+    left = [t for i, t in known.items() if i not in set(ids(arms, "random_tokens"))]
+    missing = spent(arms, "selected") - spent(arms, "random_tokens")
+    assert missing >= 0 or len(ids(arms, "random_tokens")) == 1
+    assert missing < max(left, default=1), "one more row would have fitted"
+
+
+TOKENS = np.random.default_rng(0).integers(5, 60, 80).tolist()
+
+
+def test_the_selection_is_the_same_under_every_seed_and_controls_are_not() -> None:
+    drawn = [draw_arms(ranking(TOKENS, 20), [0, number]) for number in range(5)]
+    assert len({tuple(ids(arms, "selected")) for arms in drawn}) == 1
+    for control in ("random_rows", "random_tokens"):
+        assert len({tuple(ids(arms, control)) for arms in drawn}) == 5
+    other = draw_arms(ranking(TOKENS, 20), [1, 0])
+    assert ids(other, "random_rows") != ids(drawn[0], "random_rows")
+
+
+def test_controls_do_not_depend_on_the_ranking_they_are_controls_for() -> None:
+    one, two = ranking(TOKENS, 20), ranking(TOKENS, 20, shift=33)
+    assert ids(draw_arms(one, [0, 0]), "selected") != ids(draw_arms(two, [0, 0]), "selected")
+    assert ids(draw_arms(one, [0, 0]), "random_rows") == ids(draw_arms(two, [0, 0]), "random_rows")
+
+
+def test_every_ranked_row_is_as_likely_in_a_control_chosen_or_not() -> None:
+    """Of 10 rows 4 are drawn 300 times: each about 120 times (chi-square, 9 degrees, 0.1 %)."""
+    seen = dict.fromkeys([f"r{i:03}" for i in range(10)], 0)
+    for number in range(300):
+        for row_id in ids(draw_arms(ranking([7] * 10, 4), [0, number]), "random_rows"):
+            seen[row_id] += 1
+    assert sum(seen.values()) == 1200
+    assert sum((n - 120) ** 2 / 120 for n in seen.values()) < 27.9
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_step_draws_every_arm_for_every_seed(store: Store, seeds: int) -> None:
+    table = ranking(TOKENS, 20)
+    made = store.ensure(arms_step(stored(store, "select", {"ranking": table}), seeds, 5))
+    arms = pl.read_parquet(made.file("arms.parquet"))
+    expected = pl.concat(draw_arms(table, [5, number]) for number in range(seeds))
+    assert arms.equals(expected)
+    assert made.counts == {"rows_in": 80, "rows_out": arms.height}

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.report.build import write_report
+
+pytestmark = pytest.mark.browser
+MakeRun = Callable[..., Path]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+HOSTILE = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>" + "W" * 300
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize(
+    ("spec", "verdict"),
+    [
+        ({}, "The selection is better than random"),
+        ({"taint": HOSTILE, "leaking": True}, "better than random, but the eval set leaks"),
+        ({"method": "random", "verdict": None}, "No proof was asked for"),
+    ],
+)
+def test_the_page_opens_offline_and_fits(
+    chromium: Any, make_run: MakeRun, spec: dict[str, Any], verdict: str, width: int, scheme: str
+) -> None:
+    path = write_report(make_run(**spec))
+    context = chromium.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+    )
+    page = context.new_page()
+    requests: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    assert page.locator("h1").is_visible()
+    assert verdict in page.locator("h2.verdict").inner_text()
+    assert page.locator("h2.verdict").is_visible()
+    sizes = page.eval_on_selector_all("svg", "all => all.map(s => s.getBoundingClientRect())")
+    assert sizes
+    assert all(size["width"] > 200 and size["height"] > 20 for size in sizes)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert requests == [path.as_uri()]
+    assert faults == []
+    context.close()
+
+
+def test_charts_follow_the_colour_scheme(chromium: Any, make_run: MakeRun) -> None:
+    path = write_report(make_run())
+    colours = []
+    for scheme in ("light", "dark"):
+        context = chromium.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(path.as_uri())
+        colours.append(
+            page.eval_on_selector("#funnel svg text", "text => getComputedStyle(text).fill")
+        )
+        context.close()
+    assert colours == ["rgb(29, 33, 38)", "rgb(228, 231, 234)"]
+
+
+def test_no_text_leaves_its_figure(chromium: Any, make_run: MakeRun) -> None:
+    path = write_report(make_run(origin=lambda i: f"a_rather_long_Name_of_an_origin_{i % 40}"))
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(path.as_uri())
+    outside = page.eval_on_selector_all(
+        "svg text",
+        """all => all.filter(text => {
+            const inner = text.getBoundingClientRect()
+            const outer = text.closest('svg').getBoundingClientRect()
+            return inner.left < outer.left - 1 || inner.right > outer.right + 1
+                || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1
+        }).map(text => text.textContent)""",
+    )
+    assert outside == []
+    page.close()
+
+
+def test_the_page_can_be_printed(chromium: Any, make_run: MakeRun) -> None:
+    page = chromium.new_page()
+    page.goto(write_report(make_run()).as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"
+    page.close()

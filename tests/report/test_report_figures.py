@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from curate.report.data import Report, gather
+from curate.report.figures import PALETTE, WIDTH, Figure, draw_all, palette_css
+
+MakeRun = Callable[..., Path]
+HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
+
+
+def figures_of(report: Report) -> list[Figure]:
+    drawn = draw_all(report)
+    return [*drawn.pop("proof").values(), *(figure for figure in drawn.values() if figure)]
+
+
+def texts_of(figure: Figure) -> list[str]:
+    # ElementTree keeps escaped text as text, and fails on anything that is not well-formed.
+    return [node.text or "" for node in ElementTree.fromstring(figure.svg).iter("text")]
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("front", "back", "least"),
+    [
+        ("ink", "paper", 7), ("muted", "paper", 4.5), ("accent", "paper", 4.5),
+        ("alarm", "alarm-paper", 4.5), ("ink", "alarm-paper", 7), ("accent", "alarm-paper", 4.5),
+        ("ink", "mark", 4.5), ("ink", "faint", 7), ("control", "paper", 3),
+    ],
+)  # fmt: skip
+def test_colours_can_be_told_apart(front: str, back: str, least: float, scheme: str) -> None:
+    assert contrast(getattr(PALETTE[front], scheme), getattr(PALETTE[back], scheme)) >= least
+
+
+def test_every_figure_is_drawn_as_wide_as_the_others(make_run: MakeRun) -> None:
+    figures = figures_of(gather(make_run(origin=lambda i: f"a rather long name, {i % 30}")))
+    assert len(figures) == 7
+    assert {re.findall(r'viewBox="0 0 (\d+)', figure.svg)[0] for figure in figures} == {str(WIDTH)}
+
+
+def test_figures_use_no_colour_that_the_dark_scheme_does_not_know(make_run: MakeRun) -> None:
+    known = {shade.light for shade in PALETTE.values()}
+    css = palette_css()
+    for figure in figures_of(gather(make_run())):
+        used = set(re.findall(r'(?:fill|stroke)="([^"]+)"', figure.svg)) - {"none", "transparent"}
+        assert used <= known
+        assert all(f'[fill="{colour}"]' in css for colour in used)
+
+
+def test_text_in_figures_stays_text(make_run: MakeRun) -> None:
+    report = gather(
+        make_run(taint=HOSTILE, origin=lambda i: f"{i % 3}", source=lambda i: f"{i % 2}")
+    )
+    for figure in figures_of(report):
+        assert "<script" not in figure.svg
+        assert figure.svg.count("</svg>") == 1
+        texts_of(figure)
+    labels = [text for figure in figures_of(report) for text in texts_of(figure)]
+    assert any("<script>" in label or "</svg>" in label for label in labels)
+    assert any("\\" in label for label in labels)
+
+
+def test_names_that_look_alike_when_cut_keep_their_own_lines(make_run: MakeRun) -> None:
+    report = gather(make_run(origin=lambda i: "x" * 60 + str(i % 4) + "y" * 60))
+    labels = [text for figure in figures_of(report) for text in texts_of(figure) if "x…" in text]
+    assert len(labels) == len(set(labels)) == 4
+
+
+def test_every_figure_says_in_words_what_it_shows(make_run: MakeRun) -> None:
+    words = [figure.alt for figure in figures_of(gather(make_run()))]
+    assert "+0.0236, interval −0.0144 to +0.0363" in words[0]
+    assert "Records 63; Rows read 60; Exact duplicates 54; Eval leaks 52; Selected 10" in words[2]
+    assert all(word.endswith(".") for word in words)
+
+
+def test_a_run_with_one_source_and_origin_draws_no_mix(make_run: MakeRun) -> None:
+    drawn = draw_all(gather(make_run(source=lambda i: "s", origin=lambda i: "o")))
+    assert drawn["sources"] is None
+    assert drawn["origins"] is None
+
+
+def test_differences_that_are_all_zero_are_drawn(make_run: MakeRun) -> None:
+    run = make_run()
+    text = (run / "proof.json").read_text()
+    for number in ("0.0236225", "-0.0144", "0.0363", "0.01", "0.02"):
+        text = text.replace(number, "0.0")
+    (run / "proof.json").write_text(text)
+    assert figures_of(gather(run))[0].svg

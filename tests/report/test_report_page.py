@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from curate.report.build import write_report
+
+MakeRun = Callable[..., Path]
+VOID = {"meta", "wbr", "br", "img", "link", "hr", "input"}
+HOSTILE = (
+    "<script>alert(1)</script></style></title>\"'><img src=x onerror=alert(1)>{{ 7*7 }}{% x %}"
+)
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements, their attributes and text, and whether tags match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.texts: list[str] = []
+        self.styles: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        (self.styles if self.open and self.open[-1] == "style" else self.texts).append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def page_of(run: Path) -> Page:
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert page.open == []
+    return page
+
+
+def words_of(run: Path) -> str:
+    return page_of(run).text
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"method": "random"},
+        {"verdict": None},
+        {"verdict": "refused", "leaking": True},
+        {"leaking": True},
+        {"duplicates": 0, "leaks": 0, "rejects": ()},
+        {"rows": 18, "selected": 10},
+    ],
+)
+def test_text_of_users_is_never_markup(make_run: MakeRun, spec: dict[str, object]) -> None:
+    page = page_of(make_run(taint=HOSTILE, **spec))
+    assert not {"script", "img", "link", "iframe", "object", "form", "base"} & set(page.tags)
+    assert page.tags.count("style") == page.tags.count("title") == page.tags.count("h1") == 1
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "alert" not in "".join(page.styles)
+    assert HOSTILE in "".join(page.texts)
+    assert "49" not in page.texts
+
+
+def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun) -> None:
+    run = make_run(taint=' style="background:url(http://example.org/x)"')
+    page = page_of(run)
+    targets = [value for name, value in page.attributes if name in {"href", "src", "srcset"}]
+    assert targets
+    assert all(target.startswith("#") for target in targets)
+    assert not re.search(r"url\(|@import|https?:", "".join(page.styles))
+    assert not [
+        v for n, v in page.attributes if n == "style" and not re.match(r"width:[\d.]+%$", v)
+    ]
+    policy = dict(page.attributes)["content"]
+    assert "http://example.org" not in policy
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in (
+        page.attributes
+    )
+
+
+def test_every_link_leads_to_a_section(make_run: MakeRun) -> None:
+    page = page_of(make_run())
+    ids = [value for name, value in page.attributes if name == "id"]
+    links = [value[1:] for name, value in page.attributes if name == "href"]
+    assert set(links) <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_headings_go_down_one_level_at_a_time(make_run: MakeRun) -> None:
+    levels = [int(tag[1]) for tag in page_of(make_run()).tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_figure_has_a_caption_and_words(make_run: MakeRun) -> None:
+    page = page_of(make_run())
+    assert page.tags.count("svg") == 7
+    assert page.tags.count("figcaption") == page.tags.count("figure") == 7
+    words = [value for name, value in page.attributes if name == "aria-label"]
+    assert len([word for word in words if word.endswith(".")]) == 7
+
+
+@pytest.mark.parametrize(
+    ("spec", "verdict"),
+    [
+        ({}, "The selection is better than random"),
+        ({"verdict": "worse"}, "The selection is worse than random"),
+        ({"verdict": "no difference shown"}, "No difference from random shown"),
+        ({"verdict": "refused", "leaking": True}, "Proof refused: the eval set leaks"),
+        ({"verdict": None}, "No proof was asked for"),
+    ],
+)
+def test_the_verdict_is_told_in_words(
+    make_run: MakeRun, spec: dict[str, object], verdict: str
+) -> None:
+    text = write_report(make_run(**spec)).read_text(encoding="utf-8")
+    assert re.search(rf'<h2 class="verdict[^"]*">{verdict}</h2>', text)
+    assert ("A sentence of the proof." in text) == (spec.get("verdict", "") is not None)
+
+
+def test_leaks_that_were_allowed_are_warned_of(make_run: MakeRun) -> None:
+    words = words_of(make_run(leaking=True))
+    assert "The selection is better than random, but the eval set leaks" in words
+    assert "Do not trust this result." in words
+    assert "1 training row holds an eval prompt" in words
+
+
+def test_few_seeds_are_called_few(make_run: MakeRun) -> None:
+    assert "likely too narrow" in words_of(make_run("few", seeds=3))
+    assert "One seed says nothing" in words_of(make_run("one", seeds=1))
+    assert "too narrow" not in words_of(make_run("many", seeds=5))
+
+
+def test_a_random_draw_says_why_there_are_no_scores(make_run: MakeRun) -> None:
+    words = words_of(make_run(method="random"))
+    assert "it gives no scores and looks at no target examples" in words
+
+
+def test_turns_of_the_target_examples_are_explained(make_run: MakeRun) -> None:
+    words = words_of(make_run())
+    assert (
+        "4 rows scored higher and were not selected, so this is no threshold: the target" in words
+    )
+
+
+def test_a_lost_store_is_told(make_run: MakeRun) -> None:
+    run = make_run()
+    shutil.rmtree(run.parent / "store")
+    words = words_of(run)
+    assert "The store no longer has the rows of the pool, target, eval" in words
+    assert "Its text is no longer in the store." in words
+    assert "a.jsonl:11" in words
+
+
+def test_nothing_left_out_is_told(make_run: MakeRun) -> None:
+    words = words_of(make_run(rows=10, selected=10, duplicates=0, leaks=0, rejects=()))
+    assert "the budget covers every kept row" in words
+    assert "No stage dropped a row." in words
+    assert "Every record made a row." in words
+
+
+def test_the_same_run_makes_the_same_bytes_wherever_it_lies(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run()
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(run, moved)
+    assert write_report(moved).read_bytes() == first
+
+
+def test_the_page_is_replaced_as_a_whole(make_run: MakeRun) -> None:
+    run = make_run()
+    path = write_report(run)
+    before = path.read_bytes()
+    (run / "ledger.parquet").unlink()
+    with pytest.raises(Exception, match="ledger"):
+        write_report(run)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["index.html"]
+
+
+def test_long_texts_do_not_make_a_large_page(make_run: MakeRun) -> None:
+    run = make_run(rows=120, selected=40, duplicates=30, text=lambda i: "長い文 " * 25_000)
+    assert write_report(run).stat().st_size < 1_000_000
+
+
+def test_text_of_any_script_arrives_as_it_is(make_run: MakeRun) -> None:
+    words = words_of(make_run(text=lambda i: "你好 مرحبا 👩\u200d🔬 ñ ´ \u00a0"))
+    assert "你好 مرحبا 👩\u200d🔬 ñ ´" in words

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.report import wording
+from curate.report.examples import _share_out
+from curate.report.texts import (
+    EXCERPT_CHARS,
+    EXCERPT_LINES,
+    WHOLE_CHARS,
+    Passage,
+    excerpt,
+    find_words,
+    show_row,
+)
+from curate.rows import Message
+
+
+def plain(passage: Passage) -> str:
+    return "".join(segment.text for segment in passage.segments)
+
+
+def turns(*texts: str) -> list[Message]:
+    return [
+        Message(role=("user", "assistant")[i % 2], content=text) for i, text in enumerate(texts)
+    ]
+
+
+def test_words_are_found_whatever_stands_between_them() -> None:
+    text = "Well -- CAFÉ:\n  the «Été», 2nd!"
+    found = find_words(text, "café the été 2nd")
+    assert found is not None
+    assert text[slice(*found)] == "CAFÉ:\n  the «Été», 2nd"
+
+
+def test_words_are_found_in_decomposed_unicode() -> None:
+    text = "a cafe\u0301 b"
+    found = find_words(text, "caf\u00e9 b")
+    assert found is not None
+    assert text[slice(*found)] == "cafe\u0301 b"
+
+
+@pytest.mark.parametrize("shared", ["ducks", "the has", "ja net"])
+def test_words_that_are_not_there_are_not_found(shared: str) -> None:
+    assert find_words("Janet has the duck.", shared) is None
+
+
+@given(st.text(), st.integers(0, 20), st.integers(1, 5))
+def test_a_run_of_the_texts_own_words_is_found(text: str, start: int, count: int) -> None:
+    from curate.report.texts import _words
+
+    wanted = [word for word, _, _ in _words(text)][start : start + count]
+    if wanted:
+        found = find_words(text, " ".join(wanted))
+        assert found is not None
+        assert [word for word, _, _ in _words(text[slice(*found)])] == wanted
+
+
+@given(st.text(max_size=700))
+def test_an_excerpt_is_the_texts_start_within_the_limits(text: str) -> None:
+    shown = excerpt(text)
+    body = plain(shown) if shown.whole else plain(shown).removesuffix("…")
+    assert text.startswith(body)
+    assert shown.whole == (body == text)
+    assert len(body) <= EXCERPT_CHARS
+    assert body.count("\n") < EXCERPT_LINES
+
+
+def test_an_excerpt_moves_to_what_is_marked() -> None:
+    text = "x" * 1000 + " here " + "y" * 1000
+    shown = excerpt(text, (1001, 1005))
+    assert plain(shown).startswith("…x")
+    assert [segment.text for segment in shown.segments if segment.marked] == ["here"]
+
+
+def test_a_short_row_needs_no_second_look() -> None:
+    shown = show_row(turns("2 + 2?", "4"))
+    assert (plain(shown.prompt), plain(shown.response), shown.turns) == ("2 + 2?", "4", ())
+
+
+def test_a_conversation_shows_its_last_exchange_and_then_all_of_it() -> None:
+    shown = show_row(turns("one", "two", "three", "four"))
+    assert (plain(shown.prompt), plain(shown.response)) == ("three", "four")
+    assert [plain(turn.text) for turn in shown.turns] == ["one", "two", "three", "four"]
+
+
+def test_a_very_long_row_is_cut_and_says_so() -> None:
+    shown = show_row(turns("a" * 100_000, "b"))
+    assert sum(len(plain(turn.text)) for turn in shown.turns) <= WHOLE_CHARS + 1
+    assert not shown.turns[0].text.whole
+    assert shown.turns[0].text.chars == 100_000
+
+
+def test_hidden_characters_are_written_out() -> None:
+    assert wording.visible("a\x00b\x1b[31m\u202ec\r\nd\te") == "a\\x00b\\x1b[31m\\u202ec\nd\te"
+    assert wording.visible("日本語 👩\u200d🔬 é") == "日本語 👩\u200d🔬 é"
+
+
+@given(st.text(max_size=60), st.integers(8, 30))
+def test_a_shortened_text_fits_on_its_line(text: str, chars: int) -> None:
+    short = wording.shorten(text, chars)
+    assert len(short) <= chars
+    assert "\n" not in short
+
+
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 30))
+def test_places_are_shared_out_as_far_as_there_are_rows(sizes: list[int], places: int) -> None:
+    quotas = _share_out(sizes, places)
+    assert sum(quotas) == min(places, sum(sizes))
+    assert all(0 <= quota <= size for quota, size in zip(quotas, sizes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.02362, "+0.0236"), (-0.5, "−0.500"), (0.0, "0"), (123.4, "+123"), (1e-7, "+1.00e−07")],
+)
+def test_differences_have_a_sign_and_three_digits(value: float, told: str) -> None:
+    assert wording.signed(value) == told
+
+
+def test_numbers_are_told_as_people_write_them() -> None:
+    assert wording.number(1234567) == "1,234,567"
+    assert wording.percent(0.125) == "12.5\u202f%"
+    assert wording.duration(3725) == "1\u202fh 2\u202fmin"
+    assert wording.duration(1432.1) == "23\u202fmin 52\u202fs"
+    assert wording.memory(4963.2) == "4.85\u202fGiB"
+    assert wording.span((5, 11)) == "5–11"
+
+
+def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
+    assert wording.stage_label("exact-2") == "Exact duplicates (2)"
+    assert wording.stage_label("score-rds") == "Score the rows (RDS+)"
+    assert wording.stage_label("near_copies") == "Near copies"
+
+
+def test_a_reason_of_a_later_version_is_still_told() -> None:
+    assert wording.explain("not_yet_known") == "not yet known"

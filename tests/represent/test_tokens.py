@@ -1,0 +1,48 @@
+"""Token counts: the length of what the model reads, for every kept row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.models import load_tokenizer
+from curate.represent.tokens import count_tokens
+from curate.store import Artifact, Step, Store
+from tests.conftest import row, stored, stored_rows, turns
+
+TEXTS = ["hi", "é😀", "x" * 3_000, "a b c", "<|im_end|>", "last"]
+
+
+def count(store: Store, folder: Path, kept: list[int]) -> Artifact:
+    rows = [row(f"r{i}", turns(text, "ok")) for i, text in enumerate(TEXTS)]
+    ids = pl.DataFrame({"row_id": [f"r{i}" for i in kept]}, schema={"row_id": pl.String})
+    inputs = {
+        "rows": stored_rows(store, "pool", rows),
+        "kept": stored(store, "kept", {"kept": ids}),
+    }
+    hints = {"folder": str(folder), "trust": False}
+    return store.ensure(Step("tokens", 1, count_tokens, inputs, {}, hints))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_every_kept_row_is_counted_uncut_and_in_pool_order(
+    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("curate.represent.tokens.BATCH_ROWS", batch)
+    made = count(store, tiny, [5, 0, 2, 4, 1])
+    table = pl.read_parquet(made.file("tokens.parquet"))
+    tokenizer = load_tokenizer(tiny)
+    expected = [
+        (f"r{i}", len(tokenizer.apply_chat_template(turns(TEXTS[i], "ok"))["input_ids"]))
+        for i in (0, 1, 2, 4, 5)
+    ]
+    assert list(table.iter_rows()) == expected
+    assert made.counts["tokens"] == sum(tokens for _, tokens in expected)
+
+
+def test_no_kept_row_gives_an_empty_table(store: Store, tiny: Path) -> None:
+    table = pl.read_parquet(count(store, tiny, []).file("tokens.parquet"))
+    assert table.schema == {"row_id": pl.String, "tokens": pl.Int64}
+    assert table.height == 0

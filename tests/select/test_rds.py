@@ -1,0 +1,221 @@
+"""RDS+: the published loop, its variants, ties, and each target example finding itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from curate.models import load_tokenizer, load_trunk
+from curate.represent.chat import tokenise
+from curate.represent.lm import encode
+from curate.select.rds import RdsParams, rank, round_robin, round_robin_refill, write_scores
+from curate.store import Artifact, Step, Store
+from tests.conftest import row, stored, stored_rows, turns
+
+Matrix = NDArray[np.float32]
+
+
+def published_loop(scores: Matrix, budget: int) -> list[int]:
+    """The loop of Ivison et al., as written: one turn names one row, new or not; ties by index."""
+    left = scores.astype(np.float64).copy()
+    chosen: list[int] = []
+    while True:
+        for example in range(len(left)):
+            best = int(np.argmax(left[example]))
+            left[example, best] = -np.inf
+            if best not in chosen:
+                chosen.append(best)
+            if len(chosen) == budget:
+                return chosen
+
+
+def refill_loop(scores: Matrix) -> list[int]:
+    """As above, but a turn goes on until it names a new row."""
+    chosen: list[int] = []
+    example = 0
+    while len(chosen) < scores.shape[1]:
+        free = [i for i in range(scores.shape[1]) if i not in chosen]
+        chosen.append(min(free, key=lambda i: (-scores[example, i], i)))
+        example = (example + 1) % len(scores)
+    return chosen
+
+
+# Few distinct values, so that ties and duplicates are common.
+MATRICES = st.tuples(st.integers(1, 5), st.integers(1, 14)).flatmap(
+    lambda shape: hnp.arrays(np.float32, shape, elements=st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1]))
+)
+
+
+@given(MATRICES)
+def test_round_robin_is_the_published_loop_for_every_budget(scores: Matrix) -> None:
+    order = round_robin(scores).tolist()
+    for budget in range(1, scores.shape[1] + 1):
+        assert order[:budget] == published_loop(scores, budget)
+
+
+@given(MATRICES)
+def test_refill_is_the_loop_in_which_duplicates_cost_no_turn(scores: Matrix) -> None:
+    assert round_robin_refill(scores).tolist() == refill_loop(scores)
+
+
+HAND = np.array(
+    [
+        [0.9, 0.8, 0.7, 0.1, 0.1, 0.0],
+        [0.9, 0.2, 0.8, 0.3, 0.1, 0.0],
+        [0.1, 0.2, 0.3, 0.9, 0.9, 0.0],
+    ],
+    dtype=np.float32,
+)
+
+
+def test_a_hand_made_matrix_in_the_order_of_the_paper() -> None:
+    """Turn 1: rows 0, (0 again), 3. Turn 2: 1, 2, 4. Then only row 5 is left."""
+    assert round_robin(HAND).tolist() == [0, 3, 1, 2, 4, 5]
+
+
+def test_a_hand_made_matrix_with_refill() -> None:
+    """Example 1 names row 2 at once, since row 0 is taken."""
+    assert round_robin_refill(HAND).tolist() == [0, 2, 3, 1, 4, 5]
+
+
+def scores_frame(ids: Sequence[str], scores: Matrix) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "row_id": ids,
+            "score": scores.max(axis=0),
+            "similarities": pl.Series(scores.T, dtype=pl.Array(pl.Float32, len(scores))),
+        }
+    )
+
+
+def params(**settings: object) -> RdsParams:
+    return RdsParams.model_validate({"budget": {"rows": 1}, **settings})
+
+
+VARIANTS = [
+    params(),
+    params(refill=True),
+    params(combine="global_max"),
+    params(combine="global_max", refill=True),
+]
+
+
+@given(MATRICES)
+def test_global_max_sorts_by_the_best_cosine_and_then_the_id(scores: Matrix) -> None:
+    ids = [f"r{(5 * i) % 17:02}" for i in range(scores.shape[1])]
+    frame = scores_frame(ids, scores)
+    expected = sorted(range(len(ids)), key=lambda i: (-scores[:, i].max(), ids[i]))
+    assert rank(frame, params(combine="global_max"), 0).tolist() == expected
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=range(4))
+@given(scores=MATRICES, random=st.randoms(use_true_random=False))
+def test_the_order_of_the_pool_changes_no_rank(
+    variant: RdsParams, scores: Matrix, random: random.Random
+) -> None:
+    ids = [f"r{i:02}" for i in range(scores.shape[1])]
+    frame = scores_frame(ids, scores)
+    mixed = random.sample(range(len(ids)), len(ids))
+    told = frame["row_id"].gather(rank(frame, variant, 0)).to_list()
+    assert frame[mixed]["row_id"].gather(rank(frame[mixed], variant, 0)).to_list() == told
+    assert sorted(told) == ids
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=range(4))
+def test_ties_go_to_the_smaller_row_id(variant: RdsParams) -> None:
+    frame = scores_frame(["c", "a", "b"], np.full((2, 3), 0.5, dtype=np.float32))
+    assert frame["row_id"].gather(rank(frame, variant, 7)).to_list() == ["a", "b", "c"]
+
+
+def test_global_max_lets_one_example_take_all_where_round_robin_shares() -> None:
+    easy = np.linspace(0.99, 0.9, 8)
+    scores = np.array([np.r_[easy, np.zeros(8)], np.r_[np.zeros(8), easy - 0.5]]).astype(np.float32)
+    assert set(round_robin(scores)[:8].tolist()) == {0, 1, 2, 3, 8, 9, 10, 11}
+    frame = scores_frame([f"r{i:02}" for i in range(16)], scores)
+    assert set(rank(frame, params(combine="global_max"), 0)[:8].tolist()) == set(range(8))
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def vectors_artifact(store: Store, name: str, vectors: Matrix) -> Artifact:
+    def write(out: Path, *_: object) -> dict[str, int]:
+        np.save(out / "vectors.npy", vectors)
+        return {"rows_out": len(vectors)}
+
+    return store.ensure(Step(name, 1, write, {}, {"vectors": vectors.tolist()}))
+
+
+def score(store: Store, vectors: Matrix, wanted: Matrix, blocks: Sequence[int]) -> Artifact:
+    """Score pool vectors, stored in blocks that start at the given rows, against the target's."""
+    ids = [f"r{i}" for i in range(len(vectors))]
+    targets = [row(f"t{i}", turns("q", "a")) for i in range(len(wanted))]
+    inputs = {
+        "kept": stored(store, "kept", {"kept": pl.DataFrame({"row_id": ids})}),
+        "target": stored_rows(store, "target", targets),
+        "target-vectors": vectors_artifact(store, "index", wanted),
+    }
+    for number, part in enumerate(np.split(vectors, list(blocks))):
+        inputs[f"block-{number:05d}"] = vectors_artifact(store, "index", part)
+    return store.ensure(Step("score-rds", 1, write_scores, inputs))
+
+
+def unit(shape: tuple[int, int], seed: int) -> Matrix:
+    vectors = np.random.default_rng(seed).normal(size=shape)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_scores_are_the_cosines_of_every_row_with_every_example(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.select.rds.BLOCK_ROWS", 7)
+    vectors, wanted = unit((25, 6), 0), unit((4, 6), 1)
+    made = score(store, vectors, wanted, [3, 4, 20])
+    table = pl.read_parquet(made.file("scores.parquet"))
+    assert table["row_id"].to_list() == [f"r{i}" for i in range(25)]
+    for i, told in enumerate(table.iter_rows(named=True)):
+        cosines = [float(np.dot(vectors[i].astype(float), w)) for w in wanted.astype(float)]
+        np.testing.assert_allclose(told["similarities"], cosines, atol=1e-6)
+        assert told["score"] == pytest.approx(max(cosines), abs=1e-6)
+        assert told["nearest_id"] == f"t{int(np.argmax(cosines))}"
+
+
+def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
+    vectors = unit((5, 3), 0)
+    vectors[2, 1] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite; try models.dtype: float32"):
+        score(store, vectors, unit((2, 3), 1), [])
+
+
+@pytest.mark.model
+def test_every_target_example_in_the_pool_comes_back_first_for_itself(smollm: Path) -> None:
+    rng = random.Random(0)
+    names = ["Ann", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal"]
+    pool = [
+        turns(f"{rng.choice(names)} buys {rng.randrange(90)} nuts, how many?", f"{rng.randrange(9)}")
+        for _ in range(24)
+    ]
+    target = [
+        turns("Write a haiku about rain.", "Soft rain on the roof"),
+        turns("Ann buys 7 nuts, how many?", "7"),
+        turns("Ann buys 8 nuts, how many?", "8"),
+        turns("Was ist 7 mal 8?", "56"),
+    ]
+    ids = tokenise(load_tokenizer(smollm), [*pool, *target], 64)  # type: ignore[list-item]
+    trunk = load_trunk(smollm, "float32")
+    vectors, wanted = encode(trunk, ids), encode(trunk, ids[len(pool) :], batch_tokens=64)
+    cosines = (vectors @ wanted.T).T
+    for number, own in enumerate(range(len(pool), len(ids))):
+        assert cosines[number].argmax() == own
+        assert cosines[number, own] >= 0.999
+    order = round_robin(cosines)
+    assert set(order[: len(target)].tolist()) == set(range(len(pool), len(ids)))

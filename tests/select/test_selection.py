@@ -1,0 +1,134 @@
+"""The selection: ranks are whole, counts add up, and a smaller budget is a prefix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.errors import UserError
+from curate.registry import SELECTORS, SelectParams
+from curate.select.random import RandomParams
+from curate.select.rds import RdsParams
+from curate.select.selection import rank_rows, select_step
+from curate.store import Artifact, Store
+from tests.conftest import row, stored, stored_rows, turns
+
+COUNT = 30
+
+
+def tables(seed: int = 0, examples: int = 3) -> tuple[pl.DataFrame, pl.DataFrame]:
+    rng = np.random.default_rng(seed)
+    cosines = rng.choice(np.float32([0.1, 0.4, 0.7]), size=(COUNT, examples))
+    ids = [f"r{i:02}" for i in rng.permutation(COUNT)]
+    scores = pl.DataFrame(
+        {
+            "row_id": ids,
+            "score": cosines.max(axis=1),
+            "nearest_id": [f"t{i}" for i in cosines.argmax(axis=1)],
+            "similarities": pl.Series(cosines, dtype=pl.Array(pl.Float32, examples)),
+        }
+    )
+    tokens = pl.DataFrame({"row_id": ids, "tokens": rng.integers(1, 50, COUNT)})
+    return scores, tokens.sample(fraction=1, shuffle=True, seed=seed)
+
+
+def params(method: str, **budget: Any) -> SelectParams:
+    kind = {"rds": RdsParams, "random": RandomParams}[method]
+    return kind.model_validate({"budget": budget})
+
+
+def select(store: Store, chosen: SelectParams, seed: int = 0) -> Artifact:
+    scores, tokens = tables()
+    rows = [row(f"r{i:02}", turns(f"q{i}", "a")) for i in range(COUNT)]
+    return store.ensure(
+        select_step(
+            stored_rows(store, "pool", rows),
+            stored(store, "scores", {"scores": scores}),
+            stored(store, "tokens", {"tokens": tokens}),
+            chosen,
+            seed,
+        )
+    )
+
+
+BUDGETS: list[dict[str, Any]] = [
+    {"rows": 1}, {"rows": 7}, {"rows": 99}, {"tokens": 120}, {"fraction": 0.5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["rds", "random"])
+@pytest.mark.parametrize("budget", BUDGETS, ids=str)
+def test_ranks_and_counts_of_a_selection_add_up(
+    store: Store, method: str, budget: dict[str, Any]
+) -> None:
+    made = select(store, params(method, **budget))
+    ranking = pl.read_parquet(made.file("ranking.parquet"))
+    selected = pl.read_parquet(made.file("selected.parquet"))
+    scores, tokens = tables()
+    assert ranking["rank"].to_list() == list(range(1, COUNT + 1))
+    assert set(ranking["row_id"]) == set(scores["row_id"])
+    assert ranking["selected"].to_list() == sorted(ranking["selected"], reverse=True)
+    chosen = ranking.filter("selected")
+    assert selected["row_id"].to_list() == chosen["row_id"].to_list()
+    assert selected["messages"].to_list() == [
+        turns(f"q{int(i[1:])}", "a") for i in selected["row_id"]
+    ]
+    assert made.counts == {
+        "rows_in": COUNT,
+        "rows_out": selected.height,
+        "not_selected": COUNT - selected.height,
+        "tokens": chosen["tokens"].sum(),
+    }
+    known = dict(tokens.iter_rows())
+    assert {i: t for i, t in ranking.select("row_id", "tokens").iter_rows()} == known
+
+
+@pytest.mark.parametrize("method", ["rds", "random"])
+@given(small=st.integers(1, COUNT), more=st.integers(0, COUNT), seed=st.integers(0, 50))
+def test_a_smaller_budget_selects_a_prefix_of_a_larger(
+    method: str, small: int, more: int, seed: int
+) -> None:
+    scores, tokens = tables(seed)
+
+    def chosen(rows: int) -> list[str]:
+        ranked = rank_rows(scores, tokens, params(method, rows=rows), seed)
+        return ranked.filter("selected")["row_id"].to_list()
+
+    assert chosen(small + more)[:small] == chosen(small)
+
+
+@pytest.mark.parametrize("method", ["rds", "random"])
+@given(seed=st.integers(0, 50), tokens_budget=st.integers(1, 900))
+def test_the_order_of_rows_does_not_change_what_is_selected(
+    method: str, seed: int, tokens_budget: int
+) -> None:
+    scores, tokens = tables(seed)
+    mixed = scores.sample(fraction=1, shuffle=True, seed=seed)
+    wanted = params(method, tokens=tokens_budget)
+    assert rank_rows(mixed, tokens[::-1], wanted, 3).equals(rank_rows(scores, tokens, wanted, 3))
+
+
+def test_the_key_holds_method_budget_seed_and_selector_version(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> list[str]:
+        chosen = [params("rds", rows=3), params("rds", rows=4), params("random", rows=3)]
+        return [select(store, c, seed).key for c in chosen for seed in (0, 1)]
+
+    before = keys()
+    assert len(set(before)) == 6
+    assert keys() == before
+    monkeypatch.setitem(SELECTORS, "rds", replace(SELECTORS["rds"], version=99))
+    assert [a == b for a, b in zip(before, keys(), strict=True)] == [False] * 4 + [True] * 2
+
+
+def test_nothing_left_to_select_from_is_a_user_error() -> None:
+    scores, tokens = tables()
+    with pytest.raises(UserError, match="no row is left to select from"):
+        rank_rows(scores.head(0), tokens, params("random", rows=1), 0)

