@@ -1,6 +1,7 @@
 """The command line. Heavy imports stay inside commands, so that help answers at once."""
 
 import logging
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -213,6 +214,8 @@ def main() -> None:
     """Run the command line; turn exceptions into one sentence and an exit code."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    # Ended politely, so that the local Prefect server is stopped as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:

@@ -28,9 +28,7 @@ CHATML = (
 
 def turns(*texts: str) -> list[dict[str, str]]:
     """Return messages with alternating user and assistant turns."""
-    return [
-        {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)
-    ]
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
 def row(row_id: str, messages: Sequence[Mapping[str, str]], **columns: Any) -> dict[str, Any]:
@@ -56,7 +54,10 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def stored(
-    store: Store, name: str, tables: Mapping[str, pl.DataFrame], counts: dict[str, Any] | None = None
+    store: Store,
+    name: str,
+    tables: Mapping[str, pl.DataFrame],
+    counts: dict[str, Any] | None = None,
 ) -> Artifact:
     """Return an artifact that holds these tables, one parquet file each."""
 

@@ -159,9 +159,7 @@ def test_an_unknown_key_does_not_hide_other_faults(tmp_path: Path) -> None:
         ("prove.lora.rank=2", lambda c: c.prove.lora.rank == 2),
     ],
 )
-def test_overrides_reach_into_mappings_and_lists(
-    tmp_path: Path, override: str, read: Any
-) -> None:
+def test_overrides_reach_into_mappings_and_lists(tmp_path: Path, override: str, read: Any) -> None:
     if read is None:
         assert "name: " in complain(tmp_path, RECIPE, override)[0]
     else:
@@ -203,7 +201,10 @@ def test_a_bad_override_is_a_user_error(tmp_path: Path, override: str, said: str
     ("budget", "said"),
     [
         ("{}", "give exactly one of rows, tokens and fraction (got none)"),
-        ("{rows: 1, tokens: 2}", "give exactly one of rows, tokens and fraction (got rows, tokens)"),
+        (
+            "{rows: 1, tokens: 2}",
+            "give exactly one of rows, tokens and fraction (got rows, tokens)",
+        ),
         ("{rows: 0}", "rows must be above 0 (got 0)"),
         ("{rows: -1}", "rows must be above 0 (got -1)"),
         ("{tokens: 0}", "tokens must be above 0 (got 0)"),
@@ -216,9 +217,7 @@ def test_a_bad_override_is_a_user_error(tmp_path: Path, override: str, said: str
         ("", "select.budget: "),
     ],
 )
-def test_a_budget_is_exactly_one_positive_amount(
-    tmp_path: Path, budget: str, said: str
-) -> None:
+def test_a_budget_is_exactly_one_positive_amount(tmp_path: Path, budget: str, said: str) -> None:
     told = complain(tmp_path, RECIPE.replace("{rows: 10}", budget))
     assert "recipe.yaml:15: select.budget" in told[0]
     assert said in told[0]
@@ -244,7 +243,11 @@ def test_a_budget_reads_as_words(budget: Budget, text: str) -> None:
             "",
             r"select.method 'rds' needs `target:` .*\(random\)",
         ),
-        (", eval: data/eval.jsonl", "", r"stages\.1 \(leaks\) needs an eval set: give target\.eval"),
+        (
+            ", eval: data/eval.jsonl",
+            "",
+            r"stages\.1 \(leaks\) needs an eval set: give target\.eval",
+        ),
         (
             ", eval: data/eval.jsonl}\nmodels:\n  dtype: float32\nstages:\n  - kind: exact\n"
             "  - kind: leaks",
@@ -253,9 +256,7 @@ def test_a_budget_reads_as_words(budget: Budget, text: str) -> None:
         ),
     ],
 )
-def test_what_a_recipe_needs_is_asked_for(
-    tmp_path: Path, old: str, new: str, said: str
-) -> None:
+def test_what_a_recipe_needs_is_asked_for(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in RECIPE
     assert re.search(said, complain(tmp_path, RECIPE.replace(old, new))[0])
 
@@ -279,9 +280,7 @@ def test_random_needs_no_target(tmp_path: Path) -> None:
     ],
     ids=["list", "tab", "tag", "two", "control", "date", "empty", "sequence", "scalar"],
 )
-def test_broken_yaml_is_a_user_error_with_its_line(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_broken_yaml_is_a_user_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     assert re.match(said, complain(tmp_path, text)[0])
 
 

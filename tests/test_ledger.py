@@ -48,7 +48,9 @@ def run(
         evidence[kind] = store.ensure(step)
     kept = store.ensure(kept_step(rows, list(evidence.values())))
     ids = pl.read_parquet(kept.file("kept.parquet"))["row_id"]
-    tokens = stored(store, "tokens", {"tokens": pl.DataFrame({"row_id": ids}).with_columns(tokens=5)})
+    tokens = stored(
+        store, "tokens", {"tokens": pl.DataFrame({"row_id": ids}).with_columns(tokens=5)}
+    )
     scores = store.ensure(Step("scores", 1, write_scores, {"kept": kept}))
     params = RandomParams.model_validate({"budget": {"rows": budget}})
     selection = store.ensure(select_step(rows, scores, tokens, params, 0))
@@ -247,7 +249,9 @@ def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
     evidence: dict[str, Artifact] = {}
     for number in range(12):
         kind = "leaks" if number == 11 else "exact"
-        step = stage_step(f"{kind}-{number}", {"kind": kind}, rows, list(evidence.values()), examples)
+        step = stage_step(
+            f"{kind}-{number}", {"kind": kind}, rows, list(evidence.values()), examples
+        )
         evidence[f"{kind}-{number}"] = store.ensure(step)
     ranking = pl.DataFrame(
         {"row_id": ["r0", "r3"], "rank": [1, 2], "selected": [True, True], "score": [0.0, 0.0]}

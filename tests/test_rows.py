@@ -72,9 +72,7 @@ def test_hash_is_128_bits_and_stable() -> None:
 def test_normalise_is_idempotent_and_keeps_case(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
-    assert sum(map(str.isupper, once)) == sum(
-        map(str.isupper, unicodedata.normalize("NFC", text))
-    )
+    assert sum(map(str.isupper, once)) == sum(map(str.isupper, unicodedata.normalize("NFC", text)))
 
 
 FAULTS = [

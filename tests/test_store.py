@@ -81,9 +81,7 @@ def test_a_step_runs_once_whoever_asks(store: Store, calls: Path) -> None:
 
 @pytest.mark.parametrize("name", ["numbers.txt", "deep/sum.txt", "manifest.json"])
 @pytest.mark.parametrize("damage", [Path.unlink, truncate, lambda p: p.write_bytes(b"")])
-def test_a_damaged_artifact_is_rebuilt(
-    store: Store, calls: Path, damage: Edit, name: str
-) -> None:
+def test_a_damaged_artifact_is_rebuilt(store: Store, calls: Path, damage: Edit, name: str) -> None:
     made = store.ensure(numbers_step())
     whole = content(made.path)
     damage(made.path / name)
@@ -120,9 +118,7 @@ def test_a_manifest_with_wrong_values_is_as_good_as_none(store: Store, files: st
     assert set(store.ensure(numbers_step()).files) == {"numbers.txt", "deep/sum.txt"}
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"digest": "0" * 32}, {"files": {}}], ids=["digest", "no files"]
-)
+@pytest.mark.parametrize("wrong", [{"digest": "0" * 32}, {"files": {}}], ids=["digest", "no files"])
 def test_a_manifest_that_contradicts_itself_is_as_good_as_none(
     store: Store, wrong: dict[str, Any]
 ) -> None:
@@ -174,9 +170,7 @@ def test_the_key_does_not_depend_on_where_the_store_lies(tmp_path: Path) -> None
     assert content(made[0].path) == content(made[1].path)
 
 
-def test_a_failing_step_leaves_nothing_behind_and_is_tried_again(
-    store: Store, calls: Path
-) -> None:
+def test_a_failing_step_leaves_nothing_behind_and_is_tried_again(store: Store, calls: Path) -> None:
     def fail(out: Path, inputs: Any, params: Any, hints: Any) -> dict[str, Any]:
         (out / "half.txt").write_text("half")
         raise ValueError("the disk is on fire")

@@ -43,6 +43,10 @@ WIDTH = 420
 # Room for the names beside a chart and for the marks; names of origins are long.
 GUTTER, PLOT = 142, 264
 WIDE_GUTTER, NARROW_PLOT = 196, 206
+# A tick label at the right end sticks out so far.
+TICK_OVERHANG = 14
+# The width of a digit, bold.
+DIGIT = 7
 CHARS = 22
 WIDE_CHARS = 29
 CHARTED_TARGETS = 25
@@ -138,7 +142,9 @@ def draw_proof(proof: Proof, metric: str) -> Figure:
         _remark("selection better →", alt.value("width"), -8, "right"),
     ]
     described = "; ".join(f"against {line['control'].lower()} {line['told']}" for line in lines)
-    return Figure(_svg(alt.layer(*layers), row=56), f"{title}: {described}.")
+    return Figure(
+        _svg(alt.layer(*layers), row=56, plot=PLOT - TICK_OVERHANG), f"{title}: {described}."
+    )
 
 
 def _difference(told: Comparison) -> dict[str, Any]:
@@ -157,7 +163,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
     """Draw what remains after each step, and beside it what the step took away."""
     first = FunnelStep("Records", (), funnel.records)
     steps = [(first.stage, first), *((_step_label(s), s) for s in funnel.steps)]
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "step": label,
             "remaining": step.remaining,
@@ -168,7 +174,9 @@ def draw_funnel(funnel: Funnel) -> Figure:
         }
         for label, step in steps
     ]
-    scale = alt.Scale(domain=[0, funnel.records], range=[0, PLOT - 100], nice=False)
+    counts_end = PLOT - DIGIT * max(len(line["loss"]) for line in lines) - 10
+    bars_end = counts_end - DIGIT * max(len(line["label"]) for line in lines) - 12
+    scale = alt.Scale(domain=[0, funnel.records], range=[0, bars_end], nice=False)
     x = alt.X("remaining:Q", axis=None, scale=scale)
     bars = _chart(lines).encode(_rows("step", [label for label, _ in steps]))
     colour = alt.when("datum.last").then(alt.value(ACCENT)).otherwise(alt.value(CONTROL))
@@ -176,7 +184,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
         bars.mark_bar(height=18, color=FAINT).encode(x, alt.X2("before")),
         bars.mark_bar(height=18).encode(x, alt.X2(datum=0), color=colour),
         bars.mark_text(align="right", color=INK, fontWeight="bold").encode(
-            alt.Text("label:N"), x=alt.value(PLOT - 52)
+            alt.Text("label:N"), x=alt.value(counts_end)
         ),
         bars.mark_text(align="right", color=MUTED).encode(alt.Text("loss:N"), x=alt.value(PLOT)),
     ]
@@ -212,6 +220,8 @@ def origin_label(line: MixLine, *, with_source: bool) -> str:
 
 def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Figure:
     labels = _labels(names, WIDE_CHARS)
+    wide = max(map(len, labels)) > CHARS
+    gutter, plot = (WIDE_GUTTER, NARROW_PLOT) if wide else (GUTTER, PLOT - TICK_OVERHANG)
     values = [
         {"name": label, "pool": line.pool_share, "selected": line.selected_share}
         for label, line in zip(labels, lines, strict=True)
@@ -223,7 +233,7 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title=None, scale=scale, axis=axis)
 
-    base = _chart(values).encode(_rows("name", labels, WIDE_GUTTER))
+    base = _chart(values).encode(_rows("name", labels, gutter))
     layers = [
         base.mark_rule(color=LINE, strokeWidth=3).encode(x("pool"), alt.X2("selected")),
         base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("pool")),
@@ -236,7 +246,7 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
     )
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     words = f"Share of {what} in pool and selection: {told}{more}."
-    return Figure(_svg(alt.layer(*layers), row=24, plot=NARROW_PLOT), words)
+    return Figure(_svg(alt.layer(*layers), row=24, plot=plot), words)
 
 
 def draw_scores(scores: Scores) -> Figure:
@@ -254,7 +264,7 @@ def draw_scores(scores: Scores) -> Figure:
         y = alt.Y(
             f"{field}:Q",
             title="rows",
-            axis=alt.Axis(tickCount=3, tickMinStep=1, minExtent=50, maxExtent=50),
+            axis=alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50),
         )
         bars = (
             _chart(values)
@@ -264,7 +274,7 @@ def draw_scores(scores: Scores) -> Figure:
         cut = _chart([{"low": scores.cut}]).mark_rule(color=INK, strokeDash=[3, 3])
         title_mark = _remark(title, 0, -8, "left", colour=MUTED if last else colour)
         return alt.layer(bars, cut.encode(x), title_mark).properties(
-            width=WIDTH - 72, height=height
+            width=WIDTH - 80, height=height
         )
 
     chosen = panel("selected", f"{number(scores.selected)} selected", ACCENT, 80)

@@ -62,9 +62,7 @@ def model_of(folder: Path) -> Any:
 def huggingface_loss(model: Any, example: Example) -> float:
     """Return the loss that transformers itself computes from labels."""
     with torch.inference_mode():
-        output = model(
-            input_ids=torch.tensor([example.ids]), labels=torch.tensor([example.labels])
-        )
+        output = model(input_ids=torch.tensor([example.ids]), labels=torch.tensor([example.labels]))
     return float(output.loss)
 
 
@@ -106,13 +104,14 @@ def test_evaluating_gives_each_example_its_own_loss_in_order(
     assert table["exact"][-1] is False
 
 
-def generate(model: Any, prompt: list[int], count: int) -> list[int]:
+def generate(model: Any, prompt: list[int], count: int, end: int | None = None) -> list[int]:
     with torch.inference_mode():
         written = model.generate(
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             do_sample=False,
             max_new_tokens=count,
+            eos_token_id=end,
             pad_token_id=0,
         )
     return written[0, len(prompt) :].tolist()
@@ -146,23 +145,23 @@ def test_exact_is_greedy_generation_with_the_real_model(smollm: Path) -> None:
     tokenizer, model = load_tokenizer(smollm), model_of(smollm)
     questions = [
         "What is 2 + 2? Answer with the number only.",
-        "Say hello in one word.",
+        "What is the capital of Italy?",
         "What is the capital of France? One word.",
         "Is water wet? Answer yes or no.",
         "Name one colour.",
-        "Write the word cat.",
+        "What is 5 + 3?",
         "Finish: one, two,",
         "What is the opposite of hot? One word.",
     ]
     finished = []
     for question in questions:
         prompt = tokenizer.apply_chat_template(turns(question), add_generation_prompt=True)
-        response = generate(model, prompt["input_ids"], 20)
-        if response[-1] == tokenizer.eos_token_id:
-            text = tokenizer.decode(response[:-1])
-            example = build_example(tokenizer, turns(question, text), 512)  # type: ignore[arg-type]
-            if example.ids == [*prompt["input_ids"], *response]:
-                finished.append(example)
+        written = generate(model, prompt["input_ids"], 12, tokenizer.eos_token_id)
+        text = tokenizer.decode(written, skip_special_tokens=True)
+        example = build_example(tokenizer, turns(question, text), 512)  # type: ignore[arg-type]
+        # What is cut off, or written in other tokens than its text has, is no reference.
+        if [label for label in example.labels if label != IGNORED] == written:
+            finished.append(example)
     assert len(finished) >= 3, "too few short answers to test with"
     assert evaluate(model, finished)["exact"].to_list() == [True] * len(finished)
     for place in (0, -1):
@@ -218,9 +217,7 @@ def test_only_adapters_are_changed(tiny: Path) -> None:
     before = dict(load_causal(tiny, "float32").named_parameters())
     model, _ = tune(tiny, examples(tiny))
     after = {
-        n.replace(".base_layer", ""): p
-        for n, p in model.named_parameters()
-        if "lora_" not in n
+        n.replace(".base_layer", ""): p for n, p in model.named_parameters() if "lora_" not in n
     }
     assert set(after) == set(before)
     assert all(torch.equal(after[n], p) for n, p in before.items())
@@ -259,7 +256,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(tiny: Path) -> None:
     model = load_causal(tiny, "float32")
     with torch.no_grad():
         model.model.embed_tokens.weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="step 1 is not finite; lower prove.lora.learning"):
+    with pytest.raises(FloatingPointError, match=r"step 1 is not finite; lower prove\.lora\.learn"):
         train_lora(model, examples(tiny), LORA, [0, 0])
 
 

@@ -18,7 +18,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def additive(
-    random: np.random.Generator, shape: tuple[int, int], mean: float, sds: tuple[float, float, float]
+    random: np.random.Generator,
+    shape: tuple[int, int],
+    mean: float,
+    sds: tuple[float, float, float],
 ) -> Matrix:
     """Return mean + an effect for each seed + one for each example + noise."""
     seeds, examples = shape

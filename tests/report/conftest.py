@@ -254,7 +254,7 @@ class _Builder:
 
     def _measured(self) -> dict[str, Any]:
         spec, seeds = self.spec, range(self.spec.seeds)
-        arms = [
+        arms: list[dict[str, Any]] = [
             {
                 "arm": arm,
                 "rows": [] if arm == "base" else [10 + n for n in seeds],
@@ -292,7 +292,7 @@ class _Builder:
         spec = self.spec
         rows, kept = spec.rows, len(self.kept)
         after_exact = rows - spec.duplicates
-        counted = [
+        counted: list[tuple[str, int, int, dict[str, Any]]] = [
             ("pool", rows + len(spec.rejects), rows, {"rejected": {}}),
             ("exact", rows, after_exact, {"dropped": {"exact_duplicate": spec.duplicates}}),
             ("leaks", after_exact, kept, {"dropped": {"leak_ngram": spec.leaks}}),

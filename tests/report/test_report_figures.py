@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from curate.report.data import Report, gather
-from curate.report.figures import PALETTE, WIDTH, Figure, draw_all, palette_css
+from curate.report.data import Funnel, FunnelStep, Report, gather
+from curate.report.figures import PALETTE, WIDTH, Figure, draw_all, draw_funnel, palette_css
 
 MakeRun = Callable[..., Path]
 HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
@@ -87,6 +87,21 @@ def test_every_figure_says_in_words_what_it_shows(make_run: MakeRun) -> None:
     assert "+0.0236, interval −0.0144 to +0.0363" in words[0]
     assert "Records 63; Rows read 60; Exact duplicates 54; Eval leaks 52; Selected 10" in words[2]
     assert all(word.endswith(".") for word in words)
+
+
+def test_counts_of_millions_do_not_run_into_each_other(make_run: MakeRun) -> None:
+    steps = (FunnelStep("pool", (), 98_765_432), FunnelStep("select", (("x", 98_765_000),), 432))
+    svg = ElementTree.fromstring(draw_funnel(Funnel(98_765_432, steps)).svg)
+    ends = {
+        text: float(re.findall(r"translate\(([\d.]+)", node.get("transform", ""))[0])
+        for node in svg.iter("text")
+        if (text := node.text or "").strip("−")[:1].isdigit()
+    }
+    width = {text: 6.7 * len(text) for text in ends}
+    assert ends["98,765,432"] < ends["−98,765,000"] - width["−98,765,000"]
+    drawn = ElementTree.tostring(svg, encoding="unicode")
+    bars = [float(n) for n in re.findall(r'd="M0,[\d.]+h([\d.]+)v18', drawn)]
+    assert 60 < max(bars) < ends["98,765,432"] - width["98,765,432"]
 
 
 def test_a_run_with_one_source_and_origin_draws_no_mix(make_run: MakeRun) -> None:

@@ -133,9 +133,7 @@ def edited(tiny: Path, folder: Path, template: str) -> Any:
     return load_tokenizer(folder)
 
 
-def test_a_template_that_rewrites_earlier_turns_is_a_user_error(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_a_template_that_rewrites_earlier_turns_is_a_user_error(tiny: Path, tmp_path: Path) -> None:
     """As reasoning models do: thoughts are cut out of all turns but the last."""
     template = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -163,9 +161,7 @@ def test_without_a_chat_template_the_tags_of_tulu_are_used(tiny: Path, tmp_path:
     assert labelled(tokenizer, example) == ["b<|im_end|>", "d<|im_end|>"]
 
 
-def test_spaces_are_labelled_where_the_tokenizer_trims_offsets(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_spaces_are_labelled_where_the_tokenizer_trims_offsets(tiny: Path, tmp_path: Path) -> None:
     """Llama 3's and GPT-2's do: indentation in code must not fall out of the loss."""
     folder = Path(shutil.copytree(tiny, tmp_path / "trim"))
     data = json.loads((folder / "tokenizer.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,7 @@ def test_pooling_is_the_position_weighted_mean_at_unit_length(length: int) -> No
 @pytest.mark.parametrize("length", [1, 2, 7])
 def test_pooling_matches_a_plain_sum(length: int) -> None:
     states = np.random.default_rng(length).normal(size=(length, 5))
-    mean = sum(
-        2 * i / (length * (length + 1)) * h for i, h in enumerate(states, start=1)
-    )
+    mean = sum(2 * i / (length * (length + 1)) * h for i, h in enumerate(states, start=1))
     pooled = pool_states(torch.tensor(states).unsqueeze(0), torch.ones(1, length).long())[0]
     np.testing.assert_allclose(pooled, mean / np.linalg.norm(mean), atol=1e-6)
 
@@ -66,9 +65,7 @@ def test_padding_on_either_side_counts_nothing(dtype: torch.dtype) -> None:
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
-def test_batches_hold_every_row_once_within_the_token_limit(
-    lengths: list[int], limit: int
-) -> None:
+def test_batches_hold_every_row_once_within_the_token_limit(lengths: list[int], limit: int) -> None:
     batches = list(batches_by_length(lengths, limit))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -80,7 +77,7 @@ def test_batches_hold_every_row_once_within_the_token_limit(
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=40), st.integers(60, 300))
 def test_no_batch_could_take_the_first_row_of_the_next(lengths: list[int], limit: int) -> None:
     batches = list(batches_by_length(lengths, limit))
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         assert (len(batch) + 1) * lengths[following[0]] > limit
 
 
@@ -98,9 +95,9 @@ def plain_vectors(model: Any, rows: list[list[int]]) -> NDArray[np.float64]:
     ids = torch.tensor([[3] * (longest - len(r)) + r for r in rows])
     mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows])
     with torch.inference_mode():
-        states = model(
-            input_ids=ids, attention_mask=mask, output_hidden_states=True
-        ).hidden_states[-1]
+        states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[
+            -1
+        ]
     vectors = []
     for hidden, row_ids in zip(states.double().numpy(), rows, strict=True):
         own = hidden[longest - len(row_ids) :]

@@ -192,7 +192,7 @@ def test_scores_are_the_cosines_of_every_row_with_every_example(
 def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
     vectors = unit((5, 3), 0)
     vectors[2, 1] = np.nan
-    with pytest.raises(FloatingPointError, match="not finite; try models.dtype: float32"):
+    with pytest.raises(FloatingPointError, match=r"not finite; try models\.dtype: float32"):
         score(store, vectors, unit((2, 3), 1), [])
 
 
@@ -201,7 +201,9 @@ def test_every_target_example_in_the_pool_comes_back_first_for_itself(smollm: Pa
     rng = random.Random(0)
     names = ["Ann", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal"]
     pool = [
-        turns(f"{rng.choice(names)} buys {rng.randrange(90)} nuts, how many?", f"{rng.randrange(9)}")
+        turns(
+            f"{rng.choice(names)} buys {rng.randrange(90)} nuts, how many?", f"{rng.randrange(9)}"
+        )
         for _ in range(24)
     ]
     target = [
