@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from curate.reasons import Reason
-from curate.registry import STAGES, StageData, StageResult
+from curate.registry import StageData, StageResult, find_stage
 from curate.store import Artifact, Counts, Step
 
 VERSION = 1
@@ -27,7 +27,7 @@ def stage_step(
     examples: Mapping[str, Artifact],
 ) -> Step:
     """Return the step of one stage: it reads what earlier stages kept and judges each row."""
-    stage = STAGES[params["kind"]]
+    stage = find_stage(params["kind"])
     inputs = {"rows": rows, **_named(before)}
     inputs |= {use: examples[use] for use in stage.uses if use in examples}
     return Step(name, stage.version, run_stage, inputs, {"stage": dict(params)})
@@ -37,7 +37,7 @@ def run_stage(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
-    stage = STAGES[params["stage"]["kind"]]
+    stage = find_stage(params["stage"]["kind"])
     rows = survivors(inputs)
 
     def examples(name: str) -> pl.DataFrame | None:
@@ -68,6 +68,8 @@ def _check_verdicts(result: StageResult, ids: pl.Series) -> None:
             f"the stage read {len(ids)} rows and judged {evidence['row_id'].n_unique()} of them "
             f"in {evidence.height} lines"
         )
+    if evidence["keep"].null_count():
+        raise AssertionError(f"{evidence['keep'].null_count()} rows have no verdict: keep is null")
     reasons = evidence.filter(~pl.col("keep"))["reason"]
     unknown = set(reasons.to_list()) - {reason.value for reason in Reason}
     if unknown:

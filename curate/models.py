@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "vocab*")
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "*.py")
 CONVERTER_VERSION = 1
 
 # For base models without a chat template: the tags of Tulu (Wang et al. 2023, arXiv:2306.04751).
@@ -78,6 +78,8 @@ def find_model(name: str) -> Found:
     Raises:
         UserError: no such folder, package or hub model.
     """
+    if not name.strip():
+        raise UserError("the model's name is empty; embedded are " + ", ".join(EMBEDDED))
     folder = Path(name).expanduser()
     if folder.is_dir():
         return Found(name, "folder", folder.resolve())
@@ -125,12 +127,24 @@ def prepare(found: Found) -> Path:
     The converted folder is cached under CURATE_CACHE (default ~/.cache/curate) by the file's digest.
     """
     if found.path.is_dir():
+        if not any(found.path.glob("*.safetensors")):
+            raise UserError(
+                f"model {found.name!r}: {found.path} holds no safetensors weights; pickled ones are "
+                "not read, so convert them with save_pretrained first"
+            )
         return found.path
+    if found.path.suffix != ".gguf":
+        raise UserError(
+            f"model {found.name!r} is an embedder; models.base wants a language model, "
+            "e.g. smollm2-135m"
+        )
     digest = _digest(found.path, found.path.stat().st_mtime_ns)
     final = cache_folder() / f"{found.name}-{digest[:16]}-v{CONVERTER_VERSION}"
     if not (final / "model.safetensors").is_file():
         temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
         _convert_gguf(found.path, temporary)
+        if final.exists():
+            shutil.rmtree(final)
         # The loser of a race between two processes throws its equal copy away.
         try:
             temporary.rename(final)
@@ -229,9 +243,13 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@lru_cache(maxsize=2)
 def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBase":
     """Return the tokenizer, with a plain chat template if it brings none."""
+    return _load_tokenizer(folder, trust, _digest_files(folder, TOKENIZER_FILES))
+
+
+@lru_cache(maxsize=2)
+def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     with _quiet():
@@ -241,9 +259,13 @@ def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBas
     return tokenizer
 
 
-@lru_cache(maxsize=1)
 def load_trunk(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":
     """Return the model without its vocabulary head, for representations. Shared: never train it."""
+    return _load_trunk(folder, dtype, trust, _digest_files(folder, WEIGHT_FILES))
+
+
+@lru_cache(maxsize=1)
+def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModel
 

@@ -160,6 +160,18 @@ def add_selector(selector: Selector) -> None:
     SELECTORS[selector.params.model_fields["method"].default] = selector
 
 
+def find_stage(kind: str) -> Stage:
+    """Return a stage, also in a process that has imported nothing else yet."""
+    load_methods("curate.clean")
+    return STAGES[kind]
+
+
+def find_selector(method: str) -> Selector:
+    """Return a selector, also in a process that has imported nothing else yet."""
+    load_methods("curate.select")
+    return SELECTORS[method]
+
+
 def load_methods(package: str) -> None:
     """Import every module of a package, so that what is in it registers itself."""
     folder = importlib.import_module(package).__path__

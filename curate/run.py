@@ -22,7 +22,7 @@ from curate.errors import UserError
 from curate.ledger import kept_step, ledger_step, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, prepare
 from curate.pool.ingest import ingest_step
-from curate.registry import SELECTORS
+from curate.registry import find_selector
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store, write_json
 
@@ -179,7 +179,7 @@ def _select(run: Run) -> tuple[Artifact, Artifact]:
         )
     )
     params = run.config.select
-    selector = SELECTORS[params.model_dump()["method"]]
+    selector = find_selector(params.model_dump()["method"])
     scores = selector.score(run, params)
     step = select_step(run.rows, scores, run.tokens, params, run.seed)
     return run.execute(step), scores

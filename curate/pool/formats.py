@@ -65,6 +65,8 @@ def detect_format(values: Iterable[Any], where: str) -> Format:
     """
     values = list(values)
     fits = [sum(_fits(form, value) for value in values) for form in KNOWN]
+    if not values:
+        raise UserError(f"{where}: holds no record that is valid JSON")
     if max(fits, default=0) == 0:
         seen = sorted({str(key) for value in values if isinstance(value, dict) for key in value})
         raise UserError(

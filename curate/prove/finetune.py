@@ -196,7 +196,8 @@ def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
 
     loss is the mean over the response tokens, null where truncation left none. exact says that every
     response token is the most likely one after the reference before it, the end marker included:
-    the very condition under which greedy decoding writes the reference, at no cost of generation.
+    the condition under which greedy decoding writes the reference token by token, at no cost of
+    generation. A response cut by the length limit is never exact.
     """
     import torch
 
@@ -211,6 +212,6 @@ def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
                 count[i] = int(mine.sum())
                 if count[i]:
                     loss[i] = losses[mine].double().mean().item()
-                    exact[i] = bool(right[mine].all())
+                    exact[i] = bool(right[mine].all()) and not examples[i].cut
     frame = pl.DataFrame({"loss": loss, "exact": exact, "response_tokens": count})
     return frame.with_columns(pl.col("loss").fill_nan(None))

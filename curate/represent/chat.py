@@ -15,10 +15,14 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of a rendered row, and labels that are IGNORED outside the assistant's turns."""
+    """Token ids of a rendered row, and labels that are IGNORED outside the assistant's turns.
+
+    cut says that the row was longer than the limit.
+    """
 
     ids: list[int]
     labels: list[int]
+    cut: bool = False
 
 
 def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
@@ -53,10 +57,11 @@ def build_example(
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     labels = [
-        token if any(start <= a and b <= end and a < b for start, end in spans) else IGNORED
-        for token, (a, b) in zip(ids, offsets, strict=True)
+        # By the end alone: tokenizers may give a space no width, or join it to the header's line break.
+        token if any(start < stop <= end for start, end in spans) else IGNORED
+        for token, (_, stop) in zip(ids, offsets, strict=True)
     ]
-    return Example(ids[:max_length], labels[:max_length])
+    return Example(ids[:max_length], labels[:max_length], len(ids) > max_length)
 
 
 def _response_spans(
@@ -66,12 +71,16 @@ def _response_spans(
     for i, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        head = str(
-            tokenizer.apply_chat_template(
-                list(messages[:i]), tokenize=False, add_generation_prompt=True
-            )
-        )
         whole = render(tokenizer, messages[: i + 1])
+        if i == 0:
+            # No template renders an empty conversation, so the header ends where the text begins.
+            head = whole[: max(whole.rfind(message["content"].strip()), 0)]
+        else:
+            head = str(
+                tokenizer.apply_chat_template(
+                    list(messages[:i]), tokenize=False, add_generation_prompt=True
+                )
+            )
         if not (text.startswith(whole) and whole.startswith(head)):
             raise UserError(
                 "the model's chat template changes earlier turns when later ones follow, so its "

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import UserError
-from curate.registry import SELECTORS, SelectParams
+from curate.registry import SelectParams, find_selector
 from curate.select.budget import rows_within
 from curate.store import Artifact, Counts, Step
 
@@ -28,7 +28,7 @@ def rank_rows(
     if not scores.height:
         raise UserError("no row is left to select from: every row was dropped by an earlier stage")
     method = params.model_dump()["method"]
-    order = SELECTORS[method].rank(scores, params, seed)
+    order = find_selector(method).rank(scores, params, seed)
     ranked = (
         scores.select("row_id", "score", "nearest_id")[order]
         .join(tokens, on="row_id", how="left", maintain_order="left")
@@ -46,7 +46,7 @@ def select_step(
 ) -> Step:
     """Return the step that writes the selection."""
     dump = params.model_dump(mode="json")
-    version = [VERSION, SELECTORS[dump["method"]].version]
+    version = [VERSION, find_selector(dump["method"]).version]
     return Step(
         "select",
         VERSION,
@@ -60,7 +60,7 @@ def write_selection(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
-    select = SELECTORS[params["select"]["method"]].params.model_validate(params["select"])
+    select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
     ranking = rank_rows(
         pl.read_parquet(inputs["scores"].file("scores.parquet")),
         pl.read_parquet(inputs["tokens"].file("tokens.parquet")),
