@@ -14,11 +14,11 @@ from curate.prove.statistics import Difference, compare, judge_all
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step, digest_of, write_json
 
-VERSION = 1
+VERSION = 2
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
 REFUSED = "refused"
-UNITS = {"loss": "nats a response token", "exact_match": "share of eval examples"}
+UNITS = {"loss": "nats per response token", "exact_match": "share of eval examples"}
 
 
 def prove(
@@ -139,11 +139,13 @@ def write_proof(
     verdict = judge_all([c["verdict"] for c in primary])
     arms = _arm_table(inputs["arms"], inputs, scored, metrics)
     leaks = _describe_leaks(inputs["leaks"], prove["allow_leaks"])
-    sentence = _sentence(verdict, primary, sum(leaks["leaking_rows"].values()))
+    detail = _detail(primary)
+    sentence = _sentence(verdict, detail, sum(leaks["leaking_rows"].values()))
     unscored = results.filter(arm="base").height - scored.filter(arm="base").height
     proof = {
         "verdict": verdict,
         "sentence": sentence,
+        "detail": detail[0].upper() + detail[1:],
         "metric": metrics[0],
         "arms": arms,
         "comparisons": comparisons,
@@ -236,17 +238,21 @@ def _arm_table(
     return table
 
 
-def _sentence(verdict: str, comparisons: Sequence[Mapping[str, Any]], leaking: int) -> str:
+def _detail(comparisons: Sequence[Mapping[str, Any]]) -> str:
     names = {"random_rows": "as many random rows", "random_tokens": "as many random tokens"}
     told = " and ".join(
         f"{c['mean_difference']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}] against "
         f"{names[c['control']]}"
         for c in comparisons
     )
+    what = "loss lower by" if comparisons[0]["metric"] == "loss" else "exact match higher by"
+    return f"{what} {told}, in {comparisons[0]['unit']}, with 95 % intervals."
+
+
+def _sentence(verdict: str, detail: str, leaking: int) -> str:
     head = {
         "better": "The selection is better than random",
         "worse": "The selection is worse than random",
     }.get(verdict, "No difference from random shown")
     warning = " (the eval set leaks, which was allowed: do not trust this)" if leaking else ""
-    what = "lower loss" if comparisons[0]["metric"] == "loss" else "exact match"
-    return f"{head}{warning}: {what} by {told}, {comparisons[0]['unit']}, 95 % intervals."
+    return f"{head}{warning}: {detail}"

@@ -14,17 +14,9 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from curate.report.data import (
-    Comparison,
-    Coverage,
-    Funnel,
-    FunnelStep,
-    Mix,
-    MixLine,
-    Proof,
-    Report,
-    Scores,
-)
+from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
+from curate.report.proof import Comparison, Proof
+from curate.report.scores import Coverage, Scores
 from curate.report.wording import (
     arm_label,
     metric_label,

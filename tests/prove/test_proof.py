@@ -132,9 +132,9 @@ def run_proof(
 @pytest.mark.parametrize(
     ("loss", "verdict", "words"),
     [
-        (helpful, "better", "The selection is better than random: lower loss by +0."),
-        (harmful, "worse", "The selection is worse than random: lower loss by -0."),
-        (indifferent, "no difference shown", "No difference from random shown: lower loss by "),
+        (helpful, "better", "The selection is better than random: loss lower by +0."),
+        (harmful, "worse", "The selection is worse than random: loss lower by -0."),
+        (indifferent, "no difference shown", "No difference from random shown: loss lower by "),
     ],
 )
 def test_the_verdict_is_that_of_the_measured_losses(
@@ -229,7 +229,7 @@ def test_the_metric_that_decides_comes_first(
 def test_more_exact_matches_are_better_too(store: Store) -> None:
     proof, _, _ = run_proof(store, metric="exact_match", resamples=2_000)
     assert all(c["mean_difference"] > 0 for c in proof["comparisons"])
-    assert "exact match by +0." in proof["sentence"]
+    assert "exact match higher by +0." in proof["sentence"]
     assert "share of eval examples" in proof["sentence"]
 
 
