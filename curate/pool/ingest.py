@@ -253,7 +253,7 @@ def _row_of(
 def _too_many(rejected: Counter[str], total: int, limit: float, out: Path) -> str:
     lines = [
         f"{rejected.total()} of {total} records make no row; at most {limit:.0%} may "
-        "(ingest.max_rejected in the config)."
+        "(ingest.max_rejected sets that for the pool; targets and eval sets allow none)."
     ]
     for reason, count in rejected.most_common(3):
         lines.append(f"  {count} x {reason}: the record {EXPLAINED[Reason(reason)]}")

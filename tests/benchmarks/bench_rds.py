@@ -1,0 +1,76 @@
+"""RDS+ representations: batched as the library does it, against one row at a time in float32.
+
+    python tests/benchmarks/bench_rds.py [ROWS] [FILE.jsonl ...]
+
+Both sides encode the same rows of the bundled pool (or of the files given) in this process, one after
+the other; the ratio is what counts. Prints tokens/s, peak memory, and how far the vectors differ.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from curate.config import RowFile
+from curate.models import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
+from curate.pool.ingest import ingest_step
+from curate.represent.chat import tokenise
+from curate.represent.lm import encode, pool_states
+from curate.store import Store, peak_memory
+
+REPO = Path(__file__).parents[2]
+MAX_LENGTH = 2048
+
+
+def read_rows(count: int, paths: list[str]) -> list[list[dict[str, str]]]:
+    files = paths or [str(REPO / "data" / "pool")]
+    entries = [RowFile(path=p, source=f"s{i}") for i, p in enumerate(files)]
+    store = Store(REPO / ".curate" / "bench")
+    made = store.ensure(ingest_step("bench", entries, seed=0, max_rejected=1.0))
+    rows = pl.read_parquet(made.file("rows.parquet"), columns=["messages"])
+    return rows.sample(min(count, rows.height), seed=0)["messages"].to_list()
+
+
+def one_by_one(folder: Path, rows: list[list[int]]) -> np.ndarray:
+    model = load_trunk(folder, "float32")
+    vectors = []
+    with torch.inference_mode():
+        for row in rows:
+            states = model(input_ids=torch.tensor([row]), use_cache=False).last_hidden_state
+            vectors.append(pool_states(states, torch.ones(1, len(row), dtype=torch.long))[0])
+    return torch.stack(vectors).numpy()
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    folder = prepare(find_model("smollm2-135m"))
+    rows = tokenise(load_tokenizer(folder), read_rows(count, sys.argv[2:]), MAX_LENGTH)
+    tokens = sum(map(len, rows))
+    print(f"{len(rows)} rows, {tokens} tokens, {torch.get_num_threads()} threads")
+    speeds, results = {}, {}
+    runs = {
+        "one by one, float32": lambda: one_by_one(folder, rows),
+        "batched, float32": lambda: encode(load_trunk(folder, "float32"), rows),
+    }
+    auto = choose_dtype("auto")
+    if auto != "float32":
+        runs[f"batched, {auto}"] = lambda: encode(load_trunk(folder, auto), rows)
+    for name, run in runs.items():
+        load_trunk(folder, auto if auto in name else "float32")
+        with peak_memory() as peak:
+            started = time.perf_counter()
+            results[name] = run()
+            speeds[name] = tokens / (time.perf_counter() - started)
+        base = speeds["one by one, float32"]
+        difference = np.abs(results[name] - results["one by one, float32"]).max()
+        print(
+            f"{name:<22} {speeds[name]:8.0f} tokens/s  x{speeds[name] / base:.2f}  "
+            f"peak {peak[0]:6.0f} MiB  largest difference {difference:.1e}"
+        )
+
+
+if __name__ == "__main__":
+    main()

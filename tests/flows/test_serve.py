@@ -1,0 +1,99 @@
+"""The flow served by a real Prefect server: started with a recipe as JSON, ending in a run folder."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.flows.workplace import REPO, environment
+
+pytestmark = [pytest.mark.flow, pytest.mark.model]
+PREFECT = [sys.executable, "-m", "prefect"]
+
+
+def wait_for(ready: object, seconds: int = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Yield the environment of a client of a running Prefect server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    home = tmp_path_factory.mktemp("prefect")
+    quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    client = {**environment(), **quiet, "PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*PREFECT, "server", "start", "--port", str(port)],
+            cwd=REPO, env=client, stdout=log, stderr=log,
+        )  # fmt: skip
+
+    def healthy() -> bool:
+        try:
+            with urllib.request.urlopen(f"{api}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_for(healthy)
+        yield client
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_a_served_flow_runs_a_recipe_and_publishes_it(
+    server: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "flows.curation"], cwd=REPO, env=server, stdout=file, stderr=file
+        )
+    try:
+        wait_for(lambda: "curation/curation" in log.read_text() or serving.poll() is not None)
+        recipe = {
+            "name": "served",
+            "pool": [{"path": "data/pool/*", "source": "bundled", "sample": 50}],
+            "stages": [{"kind": "exact"}],
+            "select": {"method": "random", "budget": {"rows": 5}},
+            "store": str(tmp_path / "store"),
+        }
+        parameters = orjson.dumps({"config": recipe, "out": str(tmp_path / "run")}).decode()
+        done = subprocess.run(
+            [*PREFECT, "deployment", "run", "curation/curation", "--params", parameters, "--watch"],
+            cwd=REPO, env=server, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr + log.read_text()
+    finally:
+        serving.terminate()
+        serving.wait(timeout=30)
+    assert len((tmp_path / "run" / "export" / "train.jsonl").read_bytes().splitlines()) == 5
+    listed = subprocess.run(
+        [*PREFECT, "artifact", "ls"], cwd=REPO, env={**server, "COLUMNS": "200"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    for key in ("served-funnel", "served-verdict", "served-report"):
+        assert key in listed.stdout, listed.stdout + listed.stderr
+
+
+def test_the_library_does_not_import_prefect() -> None:
+    code = "import sys, curate.run, curate.report.build; print('prefect' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, env=dict(os.environ), capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "False", done.stderr
