@@ -179,6 +179,13 @@ def _select(run: Run) -> tuple[Artifact, Artifact]:
         )
     )
     params = run.config.select
+    LOG.info(
+        "select: %s, %s of %s rows with %s tokens",
+        params.model_dump()["method"],
+        params.budget,
+        f"{run.kept.counts['rows_out']:,}",
+        f"{run.tokens.counts['tokens']:,}",
+    )
     selector = find_selector(params.model_dump()["method"])
     scores = selector.score(run, params)
     step = select_step(run.rows, scores, run.tokens, params, run.seed)

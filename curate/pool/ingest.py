@@ -66,7 +66,7 @@ def ingest_step(name: str, entries: Sequence[RowFile], *, seed: int, max_rejecte
         files = find_files(entry.path)
         params.append(
             {
-                **entry.model_dump(mode="json", exclude={"path"}),
+                **entry.model_dump(mode="json", exclude={"path", "eval"}),
                 "source": entry.source_name,
                 "files": [{"name": file.name, "digest": digest_url(file)} for file in files],
             }

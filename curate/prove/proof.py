@@ -1,5 +1,6 @@
 """The proof: is a model tuned on the selection better than one tuned on fair random controls?"""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from curate.prove.statistics import Difference, compare, judge_all
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step, digest_of, write_json
 
+LOG = logging.getLogger("curate")
 VERSION = 2
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
@@ -34,6 +36,13 @@ def prove(
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
     steps = _finetune_steps(run, arms, eval_rows, prove)
+    LOG.info(
+        "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
+        len(steps) - 1,
+        prove["lora"]["epochs"],
+        f"{selection.counts['tokens']:,}",
+        eval_rows.counts["rows_out"],
+    )
     tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
     inputs = {"leaks": leaks, "arms": arms, **tuned}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))

@@ -123,7 +123,9 @@ def test_truncation_cuts_ids_and_labels_at_the_end(tiny: Path) -> None:
     whole = build_example(tokenizer, messages, LONG)
     for length in range(1, len(whole.ids) + 3):
         cut = build_example(tokenizer, messages, length)
-        assert cut == Example(whole.ids[:length], whole.labels[:length], cut=length < len(whole.ids))
+        assert cut == Example(
+            whole.ids[:length], whole.labels[:length], cut=length < len(whole.ids)
+        )
     assert set(build_example(tokenizer, messages, 5).labels) == {IGNORED}
 
 
