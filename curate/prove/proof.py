@@ -40,7 +40,7 @@ def prove(
         "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
         len(steps) - 1,
         prove["lora"]["epochs"],
-        f"{selection.counts['tokens']:,}",
+        f"{pl.read_parquet(arms.file('arms.parquet')).filter(arm='selected', seed=0)['tokens'].sum():,}",
         eval_rows.counts["rows_out"],
     )
     tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
