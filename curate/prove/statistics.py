@@ -28,8 +28,16 @@ def compare(
     Seeds and examples are both drawn with replacement, independently of each other (Owen 2007, "The
     pigeonhole bootstrap", arXiv:0712.1111): a seed carries its own control draw and training order,
     an example its own difficulty, and both count as samples of what could have been.
+
+    Redrawing S seeds shows only (S - 1) / S of their variance, so the means of seeds are first moved
+    apart by sqrt(S / (S - 1)) (Rao and Wu 1988, "Resampling inference with complex survey data").
+    With few seeds that differ much the interval is still too narrow; one seed shows no such spread.
     """
     seeds, examples = differences.shape
+    grand = differences.mean()
+    if seeds > 1:
+        apart = differences.mean(axis=1, keepdims=True) - grand
+        differences = differences + (np.sqrt(seeds / (seeds - 1)) - 1) * apart
     means = []
     for start in range(0, resamples, CHUNK):
         count = min(CHUNK, resamples - start)
@@ -37,7 +45,7 @@ def compare(
         by_example = rng.multinomial(examples, np.full(examples, 1 / examples), size=count)
         means.append(((by_seed @ differences) * by_example).sum(axis=1) / examples)
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Difference(float(differences.mean()), float(low), float(high), judge(low, high))
+    return Difference(float(grand), float(low), float(high), judge(low, high))
 
 
 def judge(low: float, high: float) -> Verdict:
