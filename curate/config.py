@@ -12,13 +12,21 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from curate.errors import UserError
-from curate.registry import SELECTORS, STAGES, Params, SelectParams, load_methods, suggest_key
+from curate.registry import (
+    SELECTORS,
+    STAGES,
+    Params,
+    SelectParams,
+    known_keys,
+    load_methods,
+    suggest_key,
+)
 
 load_methods("curate.clean")
 load_methods("curate.select")
@@ -282,7 +290,8 @@ def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
     line, keys = _find_line(node, location)
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        return f"{path}:{line}: {'.'.join(keys)}: {suggest_key(keys[-1], _keys_at(location[:-1]))}"
+        told = suggest_key(keys[-1], known_keys(Config, location[:-1]))
+        return f"{path}:{line}: {'.'.join(keys)}: {told}"
     if fault["type"] == "union_tag_invalid":
         message = f"unknown {context['discriminator']} {context['tag']!r}; known: " + str(
             context["expected_tags"]
@@ -290,28 +299,6 @@ def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
     elif not isinstance(fault["input"], dict | list) and fault["type"] != "missing":
         message += f" (got {fault['input']!r:.80})"
     return f"{path}:{line}: {'.'.join(keys) or 'config'}: {message}"
-
-
-def _keys_at(location: Sequence[Any]) -> list[str]:
-    """Return the keys that the recipe knows at a location of pydantic's."""
-    models: list[type[Params]] = [Config]
-    for part in location:
-        inner = [
-            found
-            for model in models
-            if part in model.model_fields
-            for found in _models_in(model.model_fields[part].annotation)
-        ]
-        # A part that is no key is a list position or the tag of a union's branch.
-        tagged = [m for m in models if part in (field.default for field in m.model_fields.values())]
-        models = inner or tagged or models
-    return list(dict.fromkeys(key for model in models for key in model.model_fields))
-
-
-def _models_in(annotation: Any) -> list[type[Params]]:
-    if isinstance(annotation, type) and issubclass(annotation, Params):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def _find_line(node: yaml.Node | None, location: Sequence[Any]) -> tuple[int, list[str]]:

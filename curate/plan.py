@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from curate.errors import UserError
 from curate.folder import RunFolder
-from curate.registry import SELECTORS, SelectParams, suggest_key
+from curate.registry import SELECTORS, SelectParams, known_keys, suggest_key
 from curate.select.selection import rank_rows
 
 
@@ -89,7 +89,8 @@ def _params(run: RunFolder, budget: str | None, overrides: Sequence[str]) -> Sel
         place = ".".join(str(part) for part in fault["loc"])
         told = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            told = suggest_key(str(fault["loc"][-1]), list(SELECTORS[method].params.model_fields))
+            known = known_keys(SELECTORS[method].params, fault["loc"][:-1])
+            told = suggest_key(str(fault["loc"][-1]), known)
         raise UserError(f"select.{place}: {told}") from error
 
 

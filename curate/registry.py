@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -32,6 +32,28 @@ def suggest_key(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
     return f"unknown key; {hint}"
+
+
+def known_keys(root: type[Params], location: Sequence[Any]) -> list[str]:
+    """Return the keys that a model knows at a location as pydantic names it."""
+    models: list[type[Params]] = [root]
+    for part in location:
+        inner = [
+            found
+            for model in models
+            if part in model.model_fields
+            for found in _models_in(model.model_fields[part].annotation)
+        ]
+        # A part that is no key is a list position or the tag of a union's branch.
+        tagged = [m for m in models if part in (field.default for field in m.model_fields.values())]
+        models = inner or tagged or models
+    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[Params]]:
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 class Budget(Params):
