@@ -78,10 +78,8 @@ def find_model(name: str) -> Found:
     Raises:
         UserError: no such folder, package or hub model.
     """
-    if not name.strip():
-        raise UserError("the model's name is empty; embedded are " + ", ".join(EMBEDDED))
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return Found(name, "folder", folder.resolve())
     if name in EMBEDDED:
         return _find_embedded(name, EMBEDDED[name])

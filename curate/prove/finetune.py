@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-VERSION = 1
+VERSION = 2
 WARMUP = 0.05
-EVAL_BATCH_TOKENS = 2_048
+BATCH_TOKENS = 2_048
 
 
 def finetune_step(
@@ -121,22 +121,39 @@ def train_lora(
     tuned.train()
     losses = []
     for batch in batches:
-        token_losses, *_ = response_losses(tuned, batch)
-        if token_losses.numel() == 0:
+        loss = _accumulate_gradients(tuned, batch)
+        if loss is None:
             continue
-        loss = token_losses.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append(loss)
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(
                 f"the loss of step {len(losses)} is not finite; lower prove.lora.learning_rate"
             )
     tuned.eval()
     return losses
+
+
+def _accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
+    """Add the gradient of the batch's mean token loss; return that loss, None without labels.
+
+    The batch goes through the model in parts of similar length, so that one long row does not pad
+    all the others; the parts' sums over the labels of the whole batch make the same gradient.
+    """
+    labels = sum(token != IGNORED for example in batch for token in example.labels[1:])
+    if not labels:
+        return None
+    total = 0.0
+    for part in batches_by_length([len(example.ids) for example in batch], BATCH_TOKENS):
+        token_losses, *_ = response_losses(model, [batch[i] for i in part])
+        if token_losses.numel():
+            loss = token_losses.sum() / labels
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+    return total
 
 
 def _initialise_adapters(model: Any, seed: Sequence[int]) -> None:
@@ -205,7 +222,7 @@ def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
     exact = np.zeros(len(examples), dtype=bool)
     count = np.zeros(len(examples), dtype=np.int64)
     with torch.inference_mode():
-        for batch in batches_by_length([len(e.ids) for e in examples], EVAL_BATCH_TOKENS):
+        for batch in batches_by_length([len(e.ids) for e in examples], BATCH_TOKENS):
             losses, right, rows = response_losses(model, [examples[i] for i in batch])
             for k, i in enumerate(batch):
                 mine = rows == k
