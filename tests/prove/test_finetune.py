@@ -94,7 +94,7 @@ def test_evaluating_gives_each_example_its_own_loss_in_order(
     model, several = model_of(tiny), [*examples(tiny), unlabelled()]
     expected = [huggingface_loss(model, e) for e in several[:-1]]
     for limit in (1, 100, 10_000):
-        monkeypatch.setattr("curate.prove.finetune.EVAL_BATCH_TOKENS", limit)
+        monkeypatch.setattr("curate.prove.finetune.BATCH_TOKENS", limit)
         table = evaluate(model, several)
         assert table["loss"][:-1].to_list() == pytest.approx(expected, abs=1e-5)
         assert table["response_tokens"].to_list() == [
@@ -211,6 +211,19 @@ def test_the_same_seed_gives_the_same_adapters_and_another_seed_does_not(tiny: P
     ))  # fmt: skip
     other, _ = tune(tiny, several, (0, 1))
     assert not all(torch.equal(adapters(other)[n], a) for n, a in adapters(one).items())
+
+
+@pytest.mark.parametrize("limit", [1, 60])
+def test_cutting_a_batch_into_parts_changes_no_step(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    several = [*examples(tiny), unlabelled()]
+    whole, losses = tune(tiny, several, batch_rows=len(several))
+    monkeypatch.setattr("curate.prove.finetune.BATCH_TOKENS", limit)
+    parts, again = tune(tiny, several, batch_rows=len(several))
+    assert again == pytest.approx(losses, rel=1e-4)
+    for name, weight in adapters(whole).items():
+        assert torch.allclose(adapters(parts)[name], weight, atol=1e-4), name
 
 
 def test_only_adapters_are_changed(tiny: Path) -> None:
