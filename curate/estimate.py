@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from curate.config import Config, RowFile
+from curate.config import Config
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
-from curate.pool.ingest import ingest_step
+from curate.pool.ingest import input_steps
+from curate.prove.arms import ARMS
 from curate.registry import Budget
 from curate.store import Artifact, Store
 
@@ -19,7 +20,6 @@ PROBE_ROWS, PROBE_LENGTH = 16, 64
 PROBE_SECONDS = 1.5
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
 TRAINING_COST = 4.5
-CONTROLS = 2
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,13 @@ def estimate(config: Config) -> list[Line]:
         UserError: an input is at fault.
     """
     with tempfile.TemporaryDirectory() as folder:
-        store, limit = Store(Path(folder)), config.ingest.max_rejected
-        pool = store.ensure(ingest_step("pool", config.pool, seed=config.seed, max_rejected=limit))
-        examples = {name: _read(store, entry, name, config) for name, entry in _sets(config)}
+        store = Store(Path(folder))
+        read = {name: store.ensure(step) for name, step in input_steps(config).items()}
         speed = forward_speed(
             config.models.base, config.models.dtype, config.models.trust_remote_code
         )
-        mean = {"pool": _mean_tokens(pool, config)}
-        mean |= {name: _mean_tokens(artifact, config) for name, artifact in examples.items()}
-        return _lines(config, pool, examples, mean, speed)
-
-
-def _sets(config: Config) -> list[tuple[str, RowFile]]:
-    if config.target is None:
-        return []
-    held_out = [("eval", config.target.eval)] if config.target.eval else []
-    return [("target", config.target), *held_out]
-
-
-def _read(store: Store, entry: RowFile, name: str, config: Config) -> Artifact:
-    return store.ensure(ingest_step(name, [entry], seed=config.seed, max_rejected=0.0))
+        mean = {name: _mean_tokens(artifact, config) for name, artifact in read.items()}
+        return _lines(config, read.pop("pool"), read, mean, speed)
 
 
 def _mean_tokens(rows: Artifact, config: Config) -> float:
@@ -119,7 +106,7 @@ def _proof_lines(
 ) -> list[Line]:
     assert config.prove is not None
     lora, seeds = config.prove.lora, config.prove.seeds
-    runs = seeds * (1 + CONTROLS)
+    runs = seeds * len(ARMS)
     chosen = _budget_rows(config.select.budget, rows, mean["pool"])
     trained = round(runs * lora.epochs * chosen * min(mean.get("target", 0.0), lora.max_length))
     held_out = eval_rows.counts["rows_out"]

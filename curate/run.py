@@ -21,7 +21,7 @@ from curate.config import Config
 from curate.errors import UserError
 from curate.ledger import kept_step, ledger_step, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, prepare
-from curate.pool.ingest import ingest_step
+from curate.pool.ingest import input_steps
 from curate.registry import find_selector
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store, write_json
@@ -133,18 +133,8 @@ def run_curation(
 
 
 def _read_inputs(run: Run) -> None:
-    config = run.config
-    limit = config.ingest.max_rejected
-    run.rows = run.execute(ingest_step("pool", config.pool, seed=config.seed, max_rejected=limit))
-    if config.target is None:
-        return
-    run.target = run.execute(
-        ingest_step("target", [config.target], seed=config.seed, max_rejected=0.0)
-    )
-    if config.target.eval is not None:
-        wanted = config.target.eval
-        named = wanted if wanted.source else wanted.model_copy(update={"source": "eval"})
-        run.eval = run.execute(ingest_step("eval", [named], seed=config.seed, max_rejected=0.0))
+    read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
+    run.rows, run.target, run.eval = read["pool"], read.get("target"), read.get("eval")
 
 
 def _run_stages(run: Run) -> dict[str, Artifact]:

@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.config import RowFile
+from curate.config import Config, RowFile
 from curate.errors import UserError
 from curate.pool.files import PoolFile, Record, digest_url, find_files, parse_json, read_records
 from curate.pool.formats import (
@@ -46,6 +46,26 @@ REJECTS_SCHEMA = pa.schema(
         ("raw", pa.string()),
     ]
 )
+
+
+def input_steps(config: Config) -> dict[str, Step]:
+    """Return the steps that read a recipe's inputs: pool and, where given, target and eval.
+
+    Raises:
+        UserError: as ingest_step.
+    """
+    entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
+    if config.target is not None:
+        entries["target"] = [config.target]
+        if config.target.eval is not None:
+            wanted = config.target.eval
+            named = wanted if wanted.source else wanted.model_copy(update={"source": "eval"})
+            entries["eval"] = [named]
+    limits = {"pool": config.ingest.max_rejected}
+    return {
+        name: ingest_step(name, files, seed=config.seed, max_rejected=limits.get(name, 0.0))
+        for name, files in entries.items()
+    }
 
 
 def ingest_step(name: str, entries: Sequence[RowFile], *, seed: int, max_rejected: float) -> Step:

@@ -35,12 +35,13 @@ def prove(
     params: dict[str, Any] = {"prove": dict(prove), "seed": run.seed}
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
-    steps = _finetune_steps(run, arms, eval_rows, prove)
+    drawn = pl.read_parquet(arms.file("arms.parquet"))
+    steps = _finetune_steps(run, drawn, eval_rows, prove)
     LOG.info(
         "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
         len(steps) - 1,
         prove["lora"]["epochs"],
-        f"{pl.read_parquet(arms.file('arms.parquet')).filter(arm='selected', seed=0)['tokens'].sum():,}",
+        f"{drawn.filter(arm='selected', seed=0)['tokens'].sum():,}",
         eval_rows.counts["rows_out"],
     )
     tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
@@ -49,11 +50,10 @@ def prove(
 
 
 def _finetune_steps(
-    run: ScoreRun, arms: Artifact, eval_rows: Artifact, prove: Mapping[str, Any]
+    run: ScoreRun, drawn: pl.DataFrame, eval_rows: Artifact, prove: Mapping[str, Any]
 ) -> dict[str, Step]:
     """Return a step for the untuned base model and for every arm and seed."""
     rows = run.rows.file("rows.parquet")
-    drawn = pl.read_parquet(arms.file("arms.parquet"))
 
     def step(name: str, ids: Sequence[str], number: int) -> Step:
         return finetune_step(
