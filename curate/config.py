@@ -158,6 +158,13 @@ else:
     ]
 
 
+def stage_names(stages: Sequence[Params]) -> list[str]:
+    """Return the names of stages in a run: their kind, numbered from the second of a kind on."""
+    kinds = [params.model_dump()["kind"] for params in stages]
+    repeats = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
+    return [f"{kind}-{n + 1}" if n else kind for kind, n in zip(kinds, repeats, strict=True)]
+
+
 class Config(Params):
     """A whole recipe."""
 
@@ -171,6 +178,11 @@ class Config(Params):
     target: Annotated[
         Target | None, BeforeValidator(_as_file, json_schema_input_type=Target | str | None)
     ] = None
+    protected: Annotated[
+        list[ShortRowFile],
+        BeforeValidator(_as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
+        Field(description="further eval sets that no row may leak; only the leak check reads them"),
+    ] = []
     models: ModelNames = ModelNames()
     stages: list[StageConfig] = []
     select: SelectConfig
@@ -188,10 +200,16 @@ class Config(Params):
                 f"select.method {method!r} needs `target:` examples; add them, or choose an "
                 f"untargeted method ({', '.join(free)})"
             )
+        given = {"target": self.target, "eval": has_eval, "protected": self.protected}
         for i, params in enumerate(self.stages):
             kind = params.model_dump()["kind"]
-            if "eval" in STAGES[kind].uses and not has_eval:
-                raise ValueError(f"stages.{i} ({kind}) needs an eval set: give target.eval")
+            needs = STAGES[kind].needs
+            if needs and not any(given[name] for name in needs):
+                places = {"eval": "target.eval"}
+                raise ValueError(
+                    f"stages.{i} ({kind}) needs an eval set: give "
+                    + " or ".join(places.get(name, name) for name in needs)
+                )
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
         return self

@@ -5,32 +5,45 @@
 Stages leave verdicts, the selection leaves ranks; the ledger is their join and nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, find_stage
 from curate.store import Artifact, Counts, Step
 
 VERSION = 1
+PREPARED = "prepared-"
 EVIDENCE_COLUMNS = ["row_id", "keep", "reason", "score", "threshold", "twin_id"]
+
+
+def stage_inputs(
+    rows: Artifact, before: Mapping[str, Artifact], examples: Mapping[str, Artifact], kind: str
+) -> dict[str, Artifact]:
+    """Return what the steps of a stage read: rows, evidence of earlier stages, example sets."""
+    uses = find_stage(kind).uses
+    used = {name: artifact for name, artifact in examples.items() if name in uses}
+    return {"rows": rows, **_named(list(before.values())), **used}
 
 
 def stage_step(
     name: str,
     params: Mapping[str, Any],
-    rows: Artifact,
-    before: Sequence[Artifact],
-    examples: Mapping[str, Artifact],
+    inputs: Mapping[str, Artifact],
+    before: Sequence[str],
+    prepared: Mapping[str, Artifact],
 ) -> Step:
     """Return the step of one stage: it reads what earlier stages kept and judges each row."""
     stage = find_stage(params["kind"])
-    inputs = {"rows": rows, **_named(before)}
-    inputs |= {use: examples[use] for use in stage.uses if use in examples}
-    return Step(name, stage.version, run_stage, inputs, {"stage": dict(params)})
+    ready = {f"{PREPARED}{part}": artifact for part, artifact in prepared.items()}
+    judged = {"stage": dict(params), "before": list(before)}
+    return Step(name, stage.version, run_stage, {**inputs, **ready}, judged)
 
 
 def run_stage(
@@ -38,16 +51,9 @@ def run_stage(
 ) -> Counts:
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
     stage = find_stage(params["stage"]["kind"])
-    rows = survivors(inputs)
-
-    def examples(name: str) -> pl.DataFrame | None:
-        return pl.read_parquet(inputs[name].file("rows.parquet")) if name in inputs else None
-
-    result = stage.decide(
-        StageData(rows, examples("target"), examples("eval")),
-        stage.params.model_validate(params["stage"]),
-    )
-    _check_verdicts(result, rows.select("row_id").collect()["row_id"])
+    data = _stage_data(inputs, params["before"])
+    result = stage.decide(data, stage.params.model_validate(params["stage"]))
+    _check_verdicts(result, data.rows.select("row_id").collect()["row_id"])
     result.evidence.select(EVIDENCE_COLUMNS).write_parquet(out / "evidence.parquet")
     for name, table in result.tables.items():
         table.write_parquet(out / f"{name}.parquet")
@@ -58,6 +64,24 @@ def run_stage(
         "rows_out": result.evidence.height - dropped.height,
         "dropped": dict(reasons.iter_rows()),
     }
+
+
+def _stage_data(inputs: Mapping[str, Artifact], before: Sequence[str]) -> StageData:
+    def examples(name: str) -> pl.DataFrame | None:
+        return pl.read_parquet(inputs[name].file("rows.parquet")) if name in inputs else None
+
+    evidence = {
+        name: pl.scan_parquet(inputs[key].file("evidence.parquet"))
+        for name, key in zip(before, _evidence_keys(len(before)), strict=True)
+    }
+    return StageData(
+        rows=survivors(inputs),
+        target=examples("target"),
+        eval=examples("eval"),
+        protected=examples("protected"),
+        evidence=evidence,
+        prepared={k.removeprefix(PREPARED): a for k, a in inputs.items() if k.startswith(PREPARED)},
+    )
 
 
 def _check_verdicts(result: StageResult, ids: pl.Series) -> None:
@@ -85,6 +109,60 @@ def survivors(inputs: Mapping[str, Artifact]) -> pl.LazyFrame:
             kept = verdicts.filter("keep").select("row_id")
             rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
     return rows
+
+
+def survivor_batches(
+    inputs: Mapping[str, Artifact],
+    columns: Sequence[str],
+    size: int,
+    start: int = 0,
+    stop: int = -1,
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows that no earlier evidence drops, batch by batch, without ever holding them all.
+
+    Args:
+        inputs: the inputs of a stage's step.
+        columns: which columns of the rows.
+        size: pool rows that a batch is made from.
+        start: first pool position.
+        stop: pool position to end before; the end of the pool if negative.
+
+    Yields:
+        The columns and `position` in the pool, in pool order; empty batches are left out.
+    """
+    file = pq.ParquetFile(inputs["rows"].file("rows.parquet"))
+    kept = survivor_mask(inputs)
+    stop = len(kept) if stop < 0 else stop
+    at = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if at + rows > start and at < stop:
+            inner = at
+            for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
+                frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
+                    position=pl.int_range(inner, inner + len(batch), dtype=pl.Int64)
+                )
+                inside = frame.filter(pl.Series(kept[inner : inner + len(batch)])).filter(
+                    pl.col("position").is_between(start, stop, closed="left")
+                )
+                inner += len(batch)
+                if inside.height:
+                    yield inside
+        at += rows
+
+
+def survivor_mask(inputs: Mapping[str, Artifact]) -> NDArray[np.bool_]:
+    """Return for each pool position whether no earlier evidence drops the row."""
+    ids = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id")
+    positions = ids.with_row_index("position").cast({"position": pl.Int64})
+    for name in sorted(inputs):
+        if name.startswith("evidence-"):
+            verdicts = pl.scan_parquet(inputs[name].file("evidence.parquet"))
+            kept = verdicts.filter("keep").select("row_id")
+            positions = positions.join(kept, on="row_id", how="semi")
+    mask = np.zeros(ids.select(pl.len()).collect().item(), dtype=np.bool_)
+    mask[positions.select("position").collect()["position"].to_numpy()] = True
+    return mask
 
 
 def kept_step(rows: Artifact, evidence: Sequence[Artifact]) -> Step:
@@ -122,8 +200,8 @@ def write_ledger(
         inputs["rows"].file("rows.parquet"), columns=["row_id", "source", "origin"]
     )
     parts = [
-        _dropped(pl.scan_parquet(inputs[f"evidence-{i:03d}"].file("evidence.parquet")), stage)
-        for i, stage in enumerate(params["stages"])
+        _dropped(pl.scan_parquet(inputs[key].file("evidence.parquet")), stage)
+        for key, stage in zip(_evidence_keys(len(params["stages"])), params["stages"], strict=True)
     ]
     parts.append(_ranked(pl.scan_parquet(inputs["selection"].file("ranking.parquet"))))
     fates = pl.concat(parts).collect()
@@ -165,4 +243,8 @@ def _ranked(ranking: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _named(evidence: Sequence[Artifact]) -> dict[str, Artifact]:
-    return {f"evidence-{i:03d}": artifact for i, artifact in enumerate(evidence)}
+    return dict(zip(_evidence_keys(len(evidence)), evidence, strict=True))
+
+
+def _evidence_keys(count: int) -> list[str]:
+    return [f"evidence-{i:03d}" for i in range(count)]

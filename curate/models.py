@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "vocab*")
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "*.py")
+EMBEDDER_FILES = ("**/*.safetensors", "**/*.json", "**/*.txt", "**/*.model", "**/*.py")
 CONVERTER_VERSION = 1
 
 # For base models without a chat template: the tags of Tulu (Wang et al. 2023, arXiv:2306.04751).
@@ -203,7 +204,9 @@ def _digest(path: Path, modified_ns: int) -> str:
 
 def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
     paths = sorted({p for pattern in patterns for p in folder.glob(pattern) if p.is_file()})
-    return digest_of({p.name: _digest(p, p.stat().st_mtime_ns) for p in paths})
+    return digest_of(
+        {p.relative_to(folder).as_posix(): _digest(p, p.stat().st_mtime_ns) for p in paths}
+    )
 
 
 def identify(found: Found, dtype: str) -> dict[str, Any]:
@@ -220,6 +223,17 @@ def identify(found: Found, dtype: str) -> dict[str, Any]:
         "dtype": dtype,
         "machine": platform.machine(),
     }
+
+
+def identify_embedder(found: Found) -> dict[str, Any]:
+    """Return what can change an embedder's vectors: its files and the kind of processor."""
+    if found.path.is_dir():
+        files = _digest_files(found.path, EMBEDDER_FILES)
+    else:
+        files = digest_of(
+            [digest_file(path) for path in (found.path, _static_tokenizer(found.path))]
+        )
+    return {"embedder": files, "machine": platform.machine()}
 
 
 def choose_dtype(wanted: str) -> str:
@@ -300,9 +314,11 @@ def _static_module(weights: Path) -> "torch.nn.Module":
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(
-        str(weights.parent.parent / "tokenizers" / "l2_supercat_tokenizer_config.json")
-    )
+    tokenizer = Tokenizer.from_file(str(_static_tokenizer(weights)))
     table = next(iter(load_file(weights).values())).float()
     module: torch.nn.Module = StaticEmbedding(tokenizer, embedding_weights=table)
     return module
+
+
+def _static_tokenizer(weights: Path) -> Path:
+    return weights.parent.parent / "tokenizers" / "l2_supercat_tokenizer_config.json"

@@ -89,11 +89,17 @@ class SelectParams(Params):
 
 @dataclass(frozen=True)
 class StageData:
-    """What a stage reads: the rows that are still in, and the example sets of the run."""
+    """What a stage reads: the rows that are still in, example sets, earlier evidence, prepared files.
+
+    `evidence` holds the tables of earlier stages by their names; `prepared` what `prepare` returned.
+    """
 
     rows: "pl.LazyFrame"
-    target: "pl.DataFrame | None"
-    eval: "pl.DataFrame | None"
+    target: "pl.DataFrame | None" = None
+    eval: "pl.DataFrame | None" = None
+    protected: "pl.DataFrame | None" = None
+    evidence: "Mapping[str, pl.LazyFrame]" = field(default_factory=dict)
+    prepared: "Mapping[str, Artifact]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,23 +113,8 @@ class StageResult:
     tables: "Mapping[str, pl.DataFrame]" = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A registered stage. `uses` names the example sets ("target", "eval") that it depends on."""
-
-    params: type[Params]
-    version: int
-    decide: Callable[[StageData, Any], StageResult]
-    uses: tuple[str, ...]
-
-
-class ScoreRun(Protocol):
-    """What a selector's score function is given: the run's artifacts and a way to run steps."""
-
-    rows: "Artifact"
-    kept: "Artifact"
-    tokens: "Artifact"
-    target: "Artifact | None"
+class StepRun(Protocol):
+    """A way to run steps, and the models of the run."""
 
     @property
     def seed(self) -> int:
@@ -146,6 +137,41 @@ class ScoreRun(Protocol):
         """Return where the base model lies and how to run it."""
         ...
 
+    def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what identifies a sentence embedder (the run's own if None), and its hints."""
+        ...
+
+
+class ScoreRun(StepRun, Protocol):
+    """What a selector's score function is given: the run's artifacts and a way to run steps."""
+
+    rows: "Artifact"
+    kept: "Artifact"
+    tokens: "Artifact"
+    target: "Artifact | None"
+
+
+Prepare = Callable[[StepRun, "Mapping[str, Artifact]", Any], "Mapping[str, Artifact]"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A registered stage: what is expensive (`prepare`), stored once, and a cheap verdict on it.
+
+    `prepare(run, inputs, params)` runs steps of its own and returns their artifacts by name; `inputs`
+    are the rows, the evidence of earlier stages and the example sets, as a step takes them. A
+    parameter that none of its steps is given can be changed without doing that work again.
+    `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
+    in `needs` it must have at least one.
+    """
+
+    params: type[Params]
+    version: int
+    decide: Callable[[StageData, Any], StageResult]
+    uses: tuple[str, ...]
+    needs: tuple[str, ...]
+    prepare: Prepare | None
+
 
 @dataclass(frozen=True)
 class Selector:
@@ -167,11 +193,19 @@ STAGES: dict[str, Stage] = {}
 SELECTORS: dict[str, Selector] = {}
 
 
-def stage(params: type[Params], *, version: int, uses: tuple[str, ...] = ()) -> Callable[[F], F]:
+def stage(
+    params: type[Params],
+    *,
+    version: int,
+    uses: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
+    prepare: Prepare | None = None,
+) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:
-        STAGES[params.model_fields["kind"].default] = Stage(params, version, function, uses)
+        kind = params.model_fields["kind"].default
+        STAGES[kind] = Stage(params, version, function, uses, needs, prepare)
         return function
 
     return register

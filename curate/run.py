@@ -17,12 +17,12 @@ from typing import Any
 import orjson
 
 from curate import __version__
-from curate.config import Config
+from curate.config import Config, stage_names
 from curate.errors import UserError
-from curate.ledger import kept_step, ledger_step, stage_step
-from curate.models import Found, choose_dtype, find_model, identify, prepare
+from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
+from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.pool.ingest import input_steps
-from curate.registry import find_selector
+from curate.registry import find_selector, find_stage
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store, write_json
 
@@ -58,6 +58,8 @@ class Run:
     tokens: Artifact = field(init=False)
     target: Artifact | None = None
     eval: Artifact | None = None
+    protected: Artifact | None = None
+    prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
     _base: tuple[Found, str] | None = None
 
     @property
@@ -90,6 +92,11 @@ class Run:
         """Return where the base model lies."""
         found, _ = self._find_base()
         return {"folder": str(prepare(found)), "trust": self.config.models.trust_remote_code}
+
+    def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what identifies a sentence embedder (the run's own if None), and its hints."""
+        found = find_model(name or self.config.models.embedder)
+        return identify_embedder(found), {"name": found.name}
 
     def _find_base(self) -> tuple[Found, str]:
         if self._base is None:
@@ -134,18 +141,21 @@ def run_curation(
 
 def _read_inputs(run: Run) -> None:
     read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
-    run.rows, run.target, run.eval = read["pool"], read.get("target"), read.get("eval")
+    run.rows, run.target = read["pool"], read.get("target")
+    run.eval, run.protected = read.get("eval"), read.get("protected")
 
 
 def _run_stages(run: Run) -> dict[str, Artifact]:
-    examples = {k: v for k, v in {"target": run.target, "eval": run.eval}.items() if v}
+    examples = {"target": run.target, "eval": run.eval, "protected": run.protected}
+    given = {name: artifact for name, artifact in examples.items() if artifact}
     evidence: dict[str, Artifact] = {}
-    for params in run.config.stages:
+    for name, params in zip(stage_names(run.config.stages), run.config.stages, strict=True):
         dump = params.model_dump(mode="json")
-        repeats = sum(name.split("-")[0] == dump["kind"] for name in evidence)
-        name = f"{dump['kind']}-{repeats + 1}" if repeats else dump["kind"]
-        step = stage_step(name, dump, run.rows, list(evidence.values()), examples)
-        evidence[name] = run.execute(step)
+        stage = find_stage(dump["kind"])
+        inputs = stage_inputs(run.rows, evidence, given, dump["kind"])
+        prepared = stage.prepare(run, inputs, params) if stage.prepare else {}
+        run.prepared |= {name: prepared}
+        evidence[name] = run.execute(stage_step(name, dump, inputs, list(evidence), prepared))
     run.kept = run.execute(kept_step(run.rows, list(evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
@@ -209,10 +219,7 @@ def _write_folder(
         "evidence/scores.parquet": scores.file("scores.parquet"),
         "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
     }
-    for name, artifact in evidence.items():
-        for file in artifact.files:
-            target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
-            files[f"evidence/{target}.parquet"] = artifact.file(file)
+    files |= _evidence_files(run, evidence)
     if proof is not None:
         for file in proof.files:
             files[file if file == "proof.json" else f"evidence/proof-{file}"] = proof.file(file)
@@ -226,6 +233,19 @@ def _write_folder(
     for name, source in files.items():
         _copy(source, out / name)
     write_json(out / "manifest.json", describe_run(run))
+
+
+def _evidence_files(run: Run, evidence: Mapping[str, Artifact]) -> dict[str, Path]:
+    """Return verdicts, tables beside them, and what the verdicts were made from, by place."""
+    files = {}
+    for name, artifact in evidence.items():
+        for file in artifact.files:
+            target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
+            files[f"evidence/{target}.parquet"] = artifact.file(file)
+        for part, ready in run.prepared.get(name, {}).items():
+            if f"{part}.parquet" in ready.files:
+                files[f"evidence/{name}-{part}.parquet"] = ready.file(f"{part}.parquet")
+    return files
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.ledger import kept_step, ledger_step, stage_step
+from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.registry import STAGES, Params, StageData, StageResult, load_methods, stage
 from curate.select.random import RandomParams, write_scores
 from curate.select.selection import select_step
@@ -36,6 +36,18 @@ def pool(kinds: list[str]) -> list[dict[str, object]]:
     return [row(f"r{i}", turns(texts.get(k, f"new {i}"), f"a{k}")) for i, k in enumerate(kinds)]
 
 
+def step_of(
+    kind: str,
+    rows: Artifact,
+    evidence: dict[str, Artifact] | None = None,
+    examples: dict[str, Artifact] | None = None,
+    name: str = "",
+) -> Step:
+    before = evidence or {}
+    inputs = stage_inputs(rows, before, examples or {}, kind)
+    return stage_step(name or kind, {"kind": kind}, inputs, list(before), {})
+
+
 def run(
     store: Store, kinds: list[str], budget: int, stages: tuple[str, ...] = ("exact", "leaks")
 ) -> tuple[dict[str, Artifact], Artifact, Artifact]:
@@ -44,7 +56,7 @@ def run(
     examples = {"eval": stored_rows(store, "eval", EVAL)}
     evidence: dict[str, Artifact] = {}
     for kind in stages:
-        step = stage_step(kind, {"kind": kind}, rows, list(evidence.values()), examples)
+        step = step_of(kind, rows, evidence, examples)
         evidence[kind] = store.ensure(step)
     kept = store.ensure(kept_step(rows, list(evidence.values())))
     ids = pl.read_parquet(kept.file("kept.parquet"))["row_id"]
@@ -125,7 +137,7 @@ def test_without_stages_every_row_is_ranked(store: Store) -> None:
 
 def test_kept_rows_carry_their_position_in_the_pool(store: Store) -> None:
     rows = stored_rows(store, "pool", pool(["copy", "copy", "new", "leak", "leak", "new"]))
-    step = stage_step("exact", {"kind": "exact"}, rows, [], {})
+    step = step_of("exact", rows)
     kept = store.ensure(kept_step(rows, [store.ensure(step)]))
     assert list(pl.read_parquet(kept.file("kept.parquet")).iter_rows()) == [
         ("r0", 0), ("r2", 2), ("r3", 3), ("r5", 5),
@@ -138,7 +150,7 @@ def test_a_stage_depends_on_the_example_sets_that_it_names_only(store: Store) ->
     one, two = stored_rows(store, "eval", EVAL), stored_rows(store, "eval", pool(["copy"]))
 
     def key(kind: str, examples: Artifact) -> str:
-        return stage_step(kind, {"kind": kind}, rows, [], {"eval": examples}).key
+        return step_of(kind, rows, examples={"eval": examples}).key
 
     assert key("exact", one) == key("exact", two)
     assert key("leaks", one) != key("leaks", two)
@@ -173,7 +185,7 @@ def bend(store: Store) -> Iterator[Callable[[Bend], Artifact]]:
             return StageResult(change(evidence))
 
         rows = stored_rows(store, "pool", pool(["new"] * 4))
-        return store.ensure(stage_step("bent", {"kind": "bent"}, rows, [], {}))
+        return store.ensure(step_of("bent", rows))
 
     yield run_bent
     STAGES.pop("bent", None)
@@ -233,7 +245,7 @@ def test_a_selection_that_forgets_or_repeats_a_row_is_caught(store: Store) -> No
 
 def test_a_row_that_was_dropped_and_ranked_is_caught(store: Store) -> None:
     rows = stored_rows(store, "pool", pool(["copy", "copy"]))
-    evidence = {"exact": store.ensure(stage_step("exact", {"kind": "exact"}, rows, [], {}))}
+    evidence = {"exact": store.ensure(step_of("exact", rows))}
     ranking = pl.DataFrame(
         {"row_id": ["r0", "r1"], "rank": [1, 2], "selected": [True, True], "score": [0.0, 0.0]}
     )
@@ -249,9 +261,7 @@ def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
     evidence: dict[str, Artifact] = {}
     for number in range(12):
         kind = "leaks" if number == 11 else "exact"
-        step = stage_step(
-            f"{kind}-{number}", {"kind": kind}, rows, list(evidence.values()), examples
-        )
+        step = step_of(kind, rows, evidence, examples, name=f"{kind}-{number}")
         evidence[f"{kind}-{number}"] = store.ensure(step)
     ranking = pl.DataFrame(
         {"row_id": ["r0", "r3"], "rank": [1, 2], "selected": [True, True], "score": [0.0, 0.0]}
@@ -277,7 +287,7 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
     """As on a Dask or Ray worker: methods must register themselves there as well."""
     rows = stored_rows(store, "pool", pool(["copy", "copy", "new"]))
     if name == "stage":
-        step = stage_step("exact", {"kind": "exact"}, rows, [], {})
+        step = step_of("exact", rows)
     else:
         kept = store.ensure(kept_step(rows, []))
         ids = pl.read_parquet(kept.file("kept.parquet")).select("row_id")

@@ -33,7 +33,7 @@ class LeaksParams(Params):
     )
 
 
-@stage(LeaksParams, version=2, uses=("eval",))
+@stage(LeaksParams, version=2, uses=("eval",), needs=("eval",))
 def leaks(data: StageData, params: LeaksParams) -> StageResult:
     """Drop every row with a hit; score is its largest coverage, twin_id the eval row behind it."""
     if data.eval is None:

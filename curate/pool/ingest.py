@@ -49,7 +49,7 @@ REJECTS_SCHEMA = pa.schema(
 
 
 def input_steps(config: Config) -> dict[str, Step]:
-    """Return the steps that read a recipe's inputs: pool and, where given, target and eval.
+    """Return the steps that read a recipe's inputs: pool and, where given, target, eval and protected.
 
     Raises:
         UserError: as ingest_step.
@@ -61,6 +61,8 @@ def input_steps(config: Config) -> dict[str, Step]:
             wanted = config.target.eval
             named = wanted if wanted.source else wanted.model_copy(update={"source": "eval"})
             entries["eval"] = [named]
+    if config.protected:
+        entries["protected"] = config.protected
     limits = {"pool": config.ingest.max_rejected}
     return {
         name: ingest_step(name, files, seed=config.seed, max_rejected=limits.get(name, 0.0))

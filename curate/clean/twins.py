@@ -1,0 +1,338 @@
+"""Which of similar rows stays: from pairs with similarities to a verdict on every row.
+
+All levels of deduplication end here. A row is dropped only for a twin that is itself kept and that is
+at least as similar to it as the threshold, so chains (A~B, B~C, A and C unlike) lose B or nothing more.
+Pairs are stored from a floor below the threshold on: another threshold, policy or number of rows is
+decided anew from them, without comparing a text again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from curate.errors import UserError
+from curate.reasons import Reason
+from curate.registry import Params, StageData, StageResult
+
+On = Literal["example", "prompt", "response"]
+PAIR_SCHEMA = {
+    "row_id": pl.String,
+    "twin_id": pl.String,
+    "similarity": pl.Float64,
+    "same": pl.Boolean,
+}
+
+
+class FirstSource(Params):
+    """Rows of sources named earlier survive; unnamed sources come last."""
+
+    sources: list[str] = Field(min_length=1)
+
+
+class HighestScore(Params):
+    """Rows with a higher value in an earlier stage's evidence survive; rows without one come last."""
+
+    highest: str = Field(description="STAGE or STAGE.COLUMN; the column is score if not given")
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return stage and column."""
+        stage, _, column = self.highest.partition(".")
+        return stage, column or "score"
+
+
+Survivor = Literal["earliest", "longest"] | FirstSource | HighestScore
+
+
+class TwinParams(Params):
+    """What all stages that compare pairs of rows take."""
+
+    on: On = Field("example", description="compare whole rows, prompts or responses")
+    threshold: float = Field(0.7, gt=0, le=1)
+    floor: float | None = Field(
+        None, gt=0, le=1, description="pairs are stored from here on; threshold - 0.1 if not given"
+    )
+    rows: int | None = Field(
+        None, gt=0, description="keep exactly this many rows, dropping the most similar first"
+    )
+    keep: Survivor = Field("earliest", description="which of similar rows survives")
+
+    @model_validator(mode="after")
+    def _check_floor(self) -> "TwinParams":
+        if self.floor is not None and self.floor > self.threshold:
+            raise ValueError(f"floor {self.floor} is above the threshold {self.threshold}")
+        return self
+
+    @property
+    def lowest(self) -> float:
+        """Return the similarity from which on pairs are stored."""
+        return self.floor if self.floor is not None else max(round(self.threshold - 0.1, 6), 1e-6)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of row numbers with their similarity; `same` pairs are equal in all that is compared."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    same: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """For each row its twin's number, -1 if it is kept; its similarity to that or a kept row."""
+
+    twin: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    threshold: float
+
+
+def judge_twins(
+    data: StageData, pairs: pl.DataFrame, params: TwinParams, reason: Reason
+) -> StageResult:
+    """Return the verdicts on all rows.
+
+    Args:
+        data: the stage's data.
+        pairs: row_id, twin_id, similarity, same (PAIR_SCHEMA), each pair once.
+        params: threshold or number of rows, and who survives.
+        reason: of the drops.
+
+    Raises:
+        UserError: the number of rows cannot be reached, or the policy names evidence that is not there.
+    """
+    facts = _facts(data, params.keep)
+    rank = survival_rank(facts, params.keep, data.evidence)
+    verdicts = decide(facts.height, number_pairs(facts["row_id"], pairs), rank, params)
+    return StageResult(_evidence(facts["row_id"], verdicts, reason))
+
+
+def _facts(data: StageData, keep: Survivor) -> pl.DataFrame:
+    """Return row_id and what the policy looks at, in pool order."""
+    columns: list[pl.Expr] = [pl.col("row_id")]
+    if keep == "longest":
+        content = pl.element().struct.field("content")
+        columns.append(
+            pl.col("messages").list.eval(content.str.len_chars()).list.sum().alias("length")
+        )
+    if isinstance(keep, FirstSource):
+        columns.append(pl.col("source"))
+    return data.rows.select(columns).collect()
+
+
+def survival_rank(
+    facts: pl.DataFrame, keep: Survivor, evidence: Mapping[str, pl.LazyFrame]
+) -> NDArray[np.int64]:
+    """Return each row's place in the order of survival, 0 first; ties go to the earlier row.
+
+    Raises:
+        UserError: no earlier stage has the named evidence, or it is no number.
+    """
+    if keep == "earliest":
+        return np.arange(facts.height)
+    if keep == "longest":
+        value = facts["length"].to_numpy().astype(np.float64)
+    elif isinstance(keep, FirstSource):
+        places = {source: -place for place, source in enumerate(keep.sources)}
+        value = (
+            facts["source"].replace_strict(places, default=-len(places), return_dtype=pl.Float64)
+        ).to_numpy()
+    else:
+        value = _evidence_values(facts["row_id"], keep, evidence)
+    order = np.argsort(-value, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
+def _evidence_values(
+    ids: pl.Series, keep: HighestScore, evidence: Mapping[str, pl.LazyFrame]
+) -> NDArray[np.float64]:
+    stage, column = keep.place
+    if stage not in evidence:
+        known = ", ".join(evidence) or "none ran"
+        raise UserError(f"keep.highest: no earlier stage is named {stage!r} (there is: {known})")
+    schema = evidence[stage].collect_schema()
+    if column not in schema or not schema[column].is_numeric():
+        numbers = ", ".join(name for name, dtype in schema.items() if dtype.is_numeric())
+        raise UserError(
+            f"keep.highest: the evidence of {stage!r} has no number {column!r} (it has: {numbers})"
+        )
+    found = evidence[stage].select("row_id", value=pl.col(column).cast(pl.Float64)).collect()
+    joined = ids.to_frame().join(found, on="row_id", how="left", maintain_order="left")
+    return joined["value"].fill_null(-np.inf).fill_nan(-np.inf).to_numpy()
+
+
+def number_pairs(ids: pl.Series, pairs: pl.DataFrame) -> Pairs:
+    """Return pairs of ids as pairs of positions in `ids`; pairs with other rows are left out."""
+    places = ids.to_frame("row_id").with_row_index("first").cast({"first": pl.Int64})
+    known = pairs.join(places, on="row_id").join(
+        places.rename({"row_id": "twin_id", "first": "second"}), on="twin_id"
+    ).sort("first", "second")  # fmt: skip
+    first, second, similarity, same = (
+        known[name].to_numpy() for name in ("first", "second", "similarity", "same")
+    )
+    return Pairs(first, second, similarity, same)
+
+
+def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: TwinParams) -> Verdicts:
+    """Return which of `size` rows stay, at the threshold or down to the number of rows asked for.
+
+    Raises:
+        UserError: so few rows cannot be reached with the pairs that are stored.
+    """
+    groups = _Groups(size, pairs, rank)
+    if params.rows is None:
+        return groups.judge(params.threshold)
+    return _judge_to_size(groups, params.rows, params.lowest)
+
+
+class _Groups:
+    """Rows that are the same to the comparison, taken together, and the pairs between groups."""
+
+    def __init__(self, size: int, pairs: Pairs, rank: NDArray[np.int64]) -> None:
+        links = coo_array(
+            (np.ones(int(pairs.same.sum())), (pairs.first[pairs.same], pairs.second[pairs.same])),
+            shape=(size, size),
+        )
+        count, label = connected_components(links, directed=False)
+        by_rank = np.argsort(rank)
+        best = np.full(count, -1)
+        best[label[by_rank[::-1]]] = by_rank[::-1]
+        order = np.argsort(rank[best])
+        place = np.empty(count, dtype=np.int64)
+        place[order] = np.arange(count)
+        # Groups are numbered by the survival of their best row from here on.
+        self.of_row: NDArray[np.int64] = place[label]
+        self.best_row: NDArray[np.int64] = best[order]
+        ends = np.stack([self.of_row[pairs.first], self.of_row[pairs.second]])[:, ~pairs.same]
+        between = ends[0] != ends[1]
+        self.better, self.worse = ends.min(axis=0)[between], ends.max(axis=0)[between]
+        self.similarity = pairs.similarity[~pairs.same][between]
+
+    def judge(self, threshold: float) -> Verdicts:
+        """Keep every group that no kept better group is similar to."""
+        twin_group, similarity = self._dominate(threshold)
+        twin = np.where(twin_group >= 0, self.best_row[twin_group], -1)[self.of_row]
+        near = similarity[self.of_row]
+        heads = self.best_row[self.of_row]
+        copies = (twin < 0) & (heads != np.arange(len(twin)))
+        twin[copies], near[copies] = heads[copies], 1.0
+        return Verdicts(twin, near, threshold)
+
+    def _dominate(self, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return for each group the kept better group most similar to it, and the similarity.
+
+        A group without a better similar group that is undecided or kept stays; one with a kept one
+        goes. Each round decides all groups that it can, so the result is that of going through the
+        groups one by one, best first. The twin is -1 where the similarity is below the threshold.
+        """
+        strong = self.similarity >= threshold
+        better, worse = self.better[strong], self.worse[strong]
+        count = len(self.best_row)
+        kept, decided = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+        while len(worse):
+            waits = np.zeros(count, dtype=np.bool_)
+            waits[worse] = True
+            kept |= ~decided & ~waits
+            decided |= kept
+            decided[worse[kept[better]]] = True
+            open_ = ~decided[worse] & ~decided[better]
+            better, worse = better[open_], worse[open_]
+        kept |= ~decided
+        return self._nearest(kept, threshold)
+
+    def _nearest(
+        self, kept: NDArray[np.bool_], threshold: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        from_kept = kept[self.better]
+        better, worse = self.better[from_kept], self.worse[from_kept]
+        similarity = self.similarity[from_kept]
+        order = np.lexsort((better, -similarity, worse))
+        worse, first = np.unique(worse[order], return_index=True)
+        twin = np.full(len(kept), -1, dtype=np.int64)
+        near = np.zeros(len(kept))
+        near[worse] = similarity[order][first]
+        dropped = ~kept[worse]
+        twin[worse[dropped]] = better[order][first][dropped]
+        return twin, near
+
+
+def _judge_to_size(groups: _Groups, rows: int, lowest: float) -> Verdicts:
+    """Lower the threshold until no more than `rows` stay; take back the least similar drops beyond.
+
+    A drop that is taken back leaves all others valid: none of them has it as its twin.
+    """
+    size = len(groups.of_row)
+    steps = np.unique(np.append(groups.similarity, 1.0))
+    steps = steps[steps >= lowest]
+    low, high = 0, len(steps) - 1
+    found = groups.judge(float(steps[low]))
+    left = int((found.twin < 0).sum())
+    if left > min(rows, size):
+        raise UserError(
+            f"cannot go down to {rows:,} rows: {left:,} are left when every pair with a similarity "
+            f"of {lowest:.4g} or more has lost a row; ask for more rows or lower `floor`"
+        )
+    # The highest threshold that leaves no more than the rows asked for.
+    while low < high:
+        middle = (low + high + 1) // 2
+        tried = groups.judge(float(steps[middle]))
+        if (tried.twin < 0).sum() <= rows:
+            low, found = middle, tried
+        else:
+            high = middle - 1
+    dropped = np.flatnonzero(found.twin >= 0)
+    order = dropped[np.lexsort((groups.of_row[dropped], found.similarity[dropped]))]
+    twin = found.twin.copy()
+    twin[order[: min(rows, size) - int((found.twin < 0).sum())]] = -1
+    return Verdicts(twin, found.similarity, found.threshold)
+
+
+def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:
+    dropped = verdicts.twin >= 0
+    twins = ids.gather(np.where(dropped, verdicts.twin, 0)) if len(ids) else ids
+    drop = pl.col("drop")
+    return pl.DataFrame(
+        {"row_id": ids, "drop": dropped, "score": verdicts.similarity, "twin": twins}
+    ).select(
+        "row_id",
+        keep=~drop,
+        reason=pl.when(drop).then(pl.lit(reason.value)),
+        score=pl.col("score"),
+        threshold=pl.lit(verdicts.threshold),
+        twin_id=pl.when(drop).then("twin"),
+    )
+
+
+def compared_text(on: On) -> pl.Expr:
+    """Return what of a row is compared: the texts of its turns but the system's, a line break between.
+
+    The prompt is all of them but the last, which is the response.
+    """
+    turn = pl.element().struct
+    told = pl.when(turn.field("role") != "system").then(turn.field("content")).drop_nulls()
+    turns = pl.col("messages").list.eval(told)
+    if on == "response":
+        return turns.list.last()
+    chosen = turns.list.slice(0, turns.list.len() - 1) if on == "prompt" else turns
+    return chosen.list.join("\n")
+
+
+def pair_table(ids: pl.Series, pairs: Pairs) -> pl.DataFrame:
+    """Return pairs of positions in `ids` as a table of ids (PAIR_SCHEMA)."""
+    columns: dict[str, Any] = {
+        "row_id": ids.gather(pairs.first),
+        "twin_id": ids.gather(pairs.second),
+        "similarity": pairs.similarity,
+        "same": pairs.same,
+    }
+    return pl.DataFrame(columns, schema=PAIR_SCHEMA)
