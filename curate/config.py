@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from curate.clean.twins import HighestScore
 from curate.errors import UserError
 from curate.registry import (
     SELECTORS,
@@ -165,6 +166,18 @@ def stage_names(stages: Sequence[Params]) -> list[str]:
     return [f"{kind}-{n + 1}" if n else kind for kind, n in zip(kinds, repeats, strict=True)]
 
 
+def _check_survivors(stages: Sequence[Params]) -> None:
+    """Fail where a stage lets the evidence of no earlier stage decide which row survives."""
+    names = stage_names(stages)
+    for i, params in enumerate(stages):
+        keep = getattr(params, "keep", None)
+        if isinstance(keep, HighestScore) and keep.place[0] not in names[:i]:
+            known = ", ".join(names[:i]) or "none"
+            raise ValueError(
+                f"stages.{i}.keep.highest: {keep.place[0]!r} is no earlier stage (those are: {known})"
+            )
+
+
 class Config(Params):
     """A whole recipe."""
 
@@ -210,6 +223,7 @@ class Config(Params):
                     f"stages.{i} ({kind}) needs an eval set: give "
                     + " or ".join(places.get(name, name) for name in needs)
                 )
+        _check_survivors(self.stages)
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
         return self

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
 
     EXACT_DUPLICATE = "exact_duplicate"
+    FUZZY_DUPLICATE = "fuzzy_duplicate"
     LEAK_EXACT = "leak_exact"
     LEAK_NGRAM = "leak_ngram"
 
@@ -38,7 +39,8 @@ EXPLAINED: dict[Reason, str] = {
     Reason.EMPTY_RESPONSE: "has an empty assistant turn",
     Reason.NO_USER_TURN: "has no user turn",
     Reason.LAST_TURN_NOT_ASSISTANT: "does not end with an assistant turn",
-    Reason.EXACT_DUPLICATE: "has the same normalised text as an earlier row",
+    Reason.EXACT_DUPLICATE: "has the same normalised text as a row that is kept",
+    Reason.FUZZY_DUPLICATE: "shares most of its n-grams with a row that is kept",
     Reason.LEAK_EXACT: "has a turn that is an eval prompt",
     Reason.LEAK_NGRAM: "shares 8-grams that cover more than half of an eval prompt",
     Reason.WITHIN_BUDGET: "ranks within the budget",

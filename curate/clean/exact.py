@@ -1,33 +1,103 @@
-"""Exact duplicates: rows with the same roles and normalised text as an earlier row."""
+"""Exact duplicates: rows whose normalised text another row has, and prompts with several answers."""
 
 from typing import Literal
 
 import polars as pl
+from pydantic import Field, model_validator
 
+from curate.clean.twins import PAIR_SCHEMA, On, Survivor, TwinParams, judge_twins
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, stage
 
+Fold = Literal["space", "case", "numbers"]
+NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
+
 
 class ExactParams(Params):
-    """Drop rows whose text, in Unicode NFC and with white space collapsed, was seen before."""
+    """Drop rows whose text, in Unicode NFC and folded, another row has."""
 
     kind: Literal["exact"] = "exact"
+    on: On = Field("example", description="compare whole rows, prompts or responses")
+    fold: list[Fold] = Field(
+        ["space"], description="take as equal: runs of white space, letter case, all numbers"
+    )
+    keep: Survivor = Field("earliest", description="which of equal rows survives")
+    conflicts: bool = Field(
+        False, description="keep rows that repeat a prompt with another answer, and list them"
+    )
+
+    @model_validator(mode="after")
+    def _check_conflicts(self) -> "ExactParams":
+        if self.conflicts and self.on == "response":
+            raise ValueError("conflicts are rows with one prompt: use on: example or on: prompt")
+        return self
 
 
-@stage(ExactParams, version=1)
+@stage(ExactParams, version=2)
 def exact(data: StageData, params: ExactParams) -> StageResult:
-    """Keep the earliest row of every content hash; the others name it as their twin."""
-    duplicate = pl.col("row_id") != pl.col("first_id")
-    return StageResult(
-        data.rows.select("row_id", "content_hash")
-        .collect()
-        .with_columns(first_id=pl.col("row_id").first().over("content_hash"))
+    """Keep one row of every text; the others name it as their twin."""
+    on = "example" if params.conflicts else params.on
+    keys = _keys(data.rows, on, params.fold)
+    first = pl.col("row_id").first().over("key")
+    pairs = keys.select(
+        first.alias("row_id"), twin_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
+    ).filter(pl.col("row_id") != pl.col("twin_id"))
+    judged = judge_twins(
+        data,
+        pairs.select(*PAIR_SCHEMA),
+        TwinParams(threshold=1.0, keep=params.keep),
+        Reason.EXACT_DUPLICATE,
+    )
+    if not params.conflicts:
+        return judged
+    kept = judged.evidence.filter("keep").select("row_id")
+    rows = data.rows.join(kept.lazy(), on="row_id", how="semi", maintain_order="left")
+    return StageResult(judged.evidence, {"conflicts": find_conflicts(rows, params.fold)})
+
+
+def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
+    """Return the rows that share their prompt with a row whose response differs.
+
+    Returns:
+        row_id, twin_id (the first row with the prompt; null for that row itself) and answers, the
+        number of different responses to the prompt, in pool order.
+    """
+    prompts = _keys(rows, "prompt", fold).rename({"key": "prompt"})
+    answers = _keys(rows, "response", fold).select(answer="key")
+    first = pl.col("row_id").first().over("prompt")
+    return (
+        pl.concat([prompts, answers], how="horizontal")
         .select(
             "row_id",
-            keep=~duplicate,
-            reason=pl.when(duplicate).then(pl.lit(Reason.EXACT_DUPLICATE.value)),
-            score=duplicate.cast(pl.Float64),
-            threshold=pl.lit(1.0),
-            twin_id=pl.when(duplicate).then("first_id"),
+            twin_id=pl.when(pl.col("row_id") != first).then(first),
+            answers=pl.col("answer").n_unique().over("prompt").cast(pl.Int64),
         )
+        .filter(pl.col("answers") > 1)
     )
+
+
+def _keys(rows: pl.LazyFrame, on: On, fold: list[Fold]) -> pl.DataFrame:
+    """Return row_id and a key of 128 bits that is equal for rows that count as the same."""
+    if on == "example" and fold == ["space"]:
+        return rows.select("row_id", key="content_hash").collect()
+    text = _folded(on, fold)
+    key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
+    return rows.select("row_id", key=key).collect()
+
+
+def _folded(on: On, fold: list[Fold]) -> pl.Expr:
+    """Return the compared turns as one text each, with their roles unless there is just one."""
+    turn = pl.element().struct
+    content = turn.field("content").str.normalize("NFC")
+    if "space" in fold:
+        content = content.str.replace_all(r"\s+", " ").str.strip_chars()
+    if "case" in fold:
+        content = content.str.to_lowercase()
+    if "numbers" in fold:
+        content = content.str.replace_all(NUMBER, "0")
+    if on == "response":
+        return pl.col("messages").list.eval(content).list.last()
+    told = pl.concat_str(turn.field("role"), pl.lit("\x1f"), content)
+    turns = pl.col("messages").list.eval(told)
+    chosen = turns.list.slice(0, turns.list.len() - 1) if on == "prompt" else turns
+    return chosen.list.join("\x1e")

@@ -1,0 +1,188 @@
+"""Near duplicates: rows that share most of their n-grams with a row that is kept.
+
+MinHash-LSH proposes pairs, the true Jaccard similarity of their sets of n-grams decides (Broder 1997;
+Lee et al. 2021, arXiv:2107.06499, who cut at about 0.7 as FineWeb does, arXiv:2406.17557).
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.sparse import csr_array
+
+from curate.clean import minhash
+from curate.clean.shingles import Unit, shingle
+from curate.clean.twins import Pairs, TwinParams, compared_text, judge_twins, pair_table
+from curate.ledger import survivor_batches
+from curate.reasons import Reason
+from curate.registry import StageData, StageResult, StepRun, stage
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+SHARD_ROWS = 131_072
+BATCH_ROWS = 16_384
+VERIFY_PAIRS = 20_000
+
+
+class FuzzyParams(TwinParams):
+    """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
+
+    kind: Literal["fuzzy"] = "fuzzy"
+    unit: Unit = Field("word", description="n-grams of words or of characters")
+    ngram: int = Field(5, gt=0)
+
+
+def prepare_pairs(
+    run: StepRun, inputs: Mapping[str, Artifact], params: FuzzyParams
+) -> Mapping[str, Artifact]:
+    """Return the artifact with pairs.parquet: all pairs found with at least the floor's similarity."""
+    bands, rows = minhash.choose_bands(params.lowest)
+    compared = {"on": params.on, "unit": params.unit, "ngram": params.ngram}
+    total = inputs["rows"].counts["rows_out"]
+    steps = [
+        Step(
+            "fuzzy-signatures",
+            VERSION,
+            write_keys,
+            inputs,
+            {**compared, "bands": bands, "rows": rows, "start": start, "stop": start + SHARD_ROWS},
+        )
+        for start in range(0, max(total, 1), SHARD_ROWS)
+    ]
+    shards = {f"shard-{i:05d}": made for i, made in enumerate(run.execute_all(steps))}
+    told = {**compared, "bands": bands, "floor": params.lowest}
+    return {
+        "pairs": run.execute(Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, told))
+    }
+
+
+@stage(FuzzyParams, version=1, prepare=prepare_pairs)
+def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
+    """Drop rows for a kept twin; score is the Jaccard similarity to it, or to the nearest kept row."""
+    pairs = pl.read_parquet(data.prepared["pairs"].file("pairs.parquet"))
+    return judge_twins(data, pairs, params, Reason.FUZZY_DUPLICATE)
+
+
+def write_keys(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write keys.parquet: pool position and band keys of one shard of the pool."""
+    names = [f"band-{i:03d}" for i in range(params["bands"] + 1)]
+    schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys(names, pl.UInt64())})
+    count = 0
+    with pq.ParquetWriter(
+        out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
+    ) as writer:
+        for positions, texts in _texts(inputs, params["on"], params["start"], params["stop"]):
+            signature = minhash.signatures(shingle(texts, params["unit"], params["ngram"]))
+            keys = minhash.band_keys(signature, params["bands"], params["rows"])
+            columns = dict(zip(names, keys.T, strict=True))
+            table = pl.DataFrame({"row": positions, **columns}, schema=schema)
+            writer.write_table(table.to_arrow())
+            count += len(positions)
+    return {"rows_in": count}
+
+
+def _texts(
+    inputs: Mapping[str, Artifact], on: Any, start: int, stop: int
+) -> Iterator[tuple[NDArray[np.int64], pl.Series]]:
+    for batch in survivor_batches(inputs, ["messages"], BATCH_ROWS, start, stop):
+        told = batch.select("position", text=compared_text(on))
+        yield told["position"].to_numpy(), told["text"]
+
+
+def write_pairs(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write pairs.parquet: every candidate pair whose true Jaccard similarity reaches the floor."""
+    keys = pl.concat(
+        pl.scan_parquet(inputs[name].file("keys.parquet"))
+        for name in sorted(inputs)
+        if name.startswith("shard-")
+    )
+    whole = f"band-{params['bands']:03d}"
+    copies = _star(keys.select("row", whole).collect(), whole)
+    same = copies[_jaccard(inputs, params, copies) == 1.0]
+    lonely = ~pl.col("row").is_in(_second(same).tolist())
+    bands = [f"band-{i:03d}" for i in range(params["bands"])]
+    found = minhash.distinct(_candidates(keys, lonely, bands, i) for i in range(len(bands)))
+    similarity = _jaccard(inputs, params, found)
+    near = similarity >= params["floor"]
+    pairs = np.concatenate([same, found[near]])
+    values = np.concatenate([np.ones(len(same)), similarity[near]])
+    is_same = np.arange(len(pairs)) < len(same)
+    order = np.argsort(pairs)
+    ids = pl.read_parquet(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
+    table = Pairs(_first(pairs)[order], _second(pairs)[order], values[order], is_same[order])
+    pair_table(ids, table).write_parquet(out / "pairs.parquet")
+    return {"candidates": len(copies) + len(found), "pairs": len(pairs)}
+
+
+def _first(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (pairs >> np.uint64(32)).astype(np.int64)
+
+
+def _second(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _star(keys: pl.DataFrame, whole: str) -> NDArray[np.uint64]:
+    """Return pairs of the first row with a signature and each other row that has it too."""
+    first = pl.col("row").min().over(whole)
+    linked = keys.with_columns(first=first).filter(pl.col("row") != pl.col("first"))
+    left, right = (linked[name].to_numpy().astype(np.uint64) for name in ("first", "row"))
+    return np.sort(left << np.uint64(32) | right)
+
+
+def _candidates(
+    keys: pl.LazyFrame, lonely: pl.Expr, bands: list[str], at: int
+) -> NDArray[np.uint64]:
+    """Return the pairs of one band; rows that are the same as an earlier row stand back."""
+    chosen = keys.filter(lonely).select("row", key=bands[at], other=bands[(at + 1) % len(bands)])
+    return minhash.bucket_pairs(chosen.collect())
+
+
+def _jaccard(
+    inputs: Mapping[str, Artifact], params: Mapping[str, Any], pairs: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read."""
+    first, second = _first(pairs), _second(pairs)
+    involved = np.unique(np.concatenate([first, second]))
+    sets = _incidence(inputs, params, involved)
+    sizes = np.diff(sets.indptr)
+    left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
+    shared = np.empty(len(pairs))
+    for at in range(0, len(pairs), VERIFY_PAIRS):
+        part = slice(at, at + VERIFY_PAIRS)
+        shared[part] = sets[left[part]].multiply(sets[right[part]]).sum(axis=1)
+    ratio: NDArray[np.float64] = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
+    return ratio
+
+
+def _incidence(
+    inputs: Mapping[str, Artifact], params: Mapping[str, Any], involved: NDArray[np.int64]
+) -> csr_array:
+    """Return which n-grams the involved rows hold: 1 where row i has the n-gram with that hash."""
+    total = inputs["rows"].counts["rows_out"]
+    wanted = np.zeros(total, dtype=np.bool_)
+    wanted[involved] = True
+    columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+    for positions, texts in _texts(inputs, params["on"], 0, total):
+        mine = texts.filter(pl.Series(wanted[positions]))
+        if len(mine):
+            shingles = shingle(mine, params["unit"], params["ngram"])
+            # The hash itself is the column: 63 of its bits make the widest matrix that scipy can hold.
+            columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))
+            counts.append(np.diff(shingles.starts))
+    ones = np.ones(sum(map(len, columns)), dtype=np.int32)
+    starts = np.cumsum(np.concatenate(counts))
+    shape = (len(involved), np.iinfo(np.int64).max)
+    matrix = csr_array((ones, np.concatenate(columns), starts), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix

@@ -1,0 +1,87 @@
+"""Texts as sets of n-grams, as 64-bit hashes in flat arrays.
+
+Words are lower-cased runs of letters, marks and digits in Unicode NFC, so case, punctuation and
+white space play no part. A text with fewer units than an n-gram has is one shingle as a whole: it
+equals only texts that are the same but for case and white space, symbols included.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Unit = Literal["word", "char"]
+# Odd, so that multiplication modulo 2^64 loses nothing.
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+WORD = r"[\p{L}\p{M}\p{N}]+"
+WHOLE_SEED = 1
+
+
+@dataclass(frozen=True)
+class Shingles:
+    """The n-gram hashes of N texts, one after the other; text i's are hashes[starts[i]:starts[i+1]]."""
+
+    hashes: NDArray[np.uint64]
+    starts: NDArray[np.int64]
+
+
+def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
+    """Return the n-grams of texts in their order, repeats included; every text has at least one."""
+    plain = _plain(texts)
+    units, lengths = _word_hashes(plain) if unit == "word" else _char_codes(plain)
+    short = lengths < ngram
+    counts = np.where(short, 1, lengths - ngram + 1)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    hashes = np.empty(starts[-1], dtype=np.uint64)
+    grams, owner, position = roll(units, lengths, ngram)
+    hashes[starts[owner] + position] = grams
+    whole = plain.filter(pl.Series(short)).str.replace_all(r"\s+", " ").str.strip_chars()
+    hashes[starts[:-1][short]] = whole.hash(seed=WHOLE_SEED).to_numpy()
+    return Shingles(hashes, starts)
+
+
+def roll(
+    units: NDArray[np.uint64], lengths: NDArray[np.int64], ngram: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return hash, text number and position in the text of every n-gram, none across texts.
+
+    Args:
+        units: hashes of all texts' words or characters, one text after the other.
+        lengths: how many each text has.
+        ngram: units in an n-gram.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.arange(len(units)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    count = max(len(units) - ngram + 1, 0)
+    rolled = np.zeros(count, dtype=np.uint64)
+    for k in range(ngram):
+        rolled *= MULTIPLIER
+        rolled += units[k : k + count]
+    whole = position[:count] + ngram <= lengths[owner[:count]]
+    return rolled[whole], owner[:count][whole], position[:count][whole]
+
+
+def _plain(texts: pl.Series) -> pl.Series:
+    """Return texts in NFC and lower case; pure ASCII, which is NFC already, is not looked at twice."""
+    frame = texts.to_frame("text").with_row_index("at")
+    wide = pl.col("text").str.len_bytes() != pl.col("text").str.len_chars()
+    other = frame.filter(wide).with_columns(pl.col("text").str.normalize("NFC"))
+    if other.height:
+        frame = pl.concat([frame.filter(~wide), other]).sort("at")
+    return frame["text"].str.to_lowercase()
+
+
+def _word_hashes(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    words = texts.str.extract_all(WORD)
+    lengths = words.list.len().to_numpy().astype(np.int64)
+    return words.explode(empty_as_null=False).hash(seed=0).to_numpy(), lengths
+
+
+def _char_codes(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return mixed code points; runs of white space count as one space."""
+    plain = texts.str.replace_all(r"\s+", " ").str.strip_chars()
+    codes = np.frombuffer("".join(plain.to_list()).encode("utf-32-le"), dtype=np.uint32)
+    lengths = plain.str.len_chars().to_numpy().astype(np.int64)
+    return (codes.astype(np.uint64) + np.uint64(1)) * MULTIPLIER, lengths
