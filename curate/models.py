@@ -28,6 +28,7 @@ from curate.store import digest_file, digest_of
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "vocab*")
@@ -309,13 +310,19 @@ def load_embedder(found: Found) -> "SentenceTransformer":
     return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
 
 
-def _static_module(weights: Path) -> "torch.nn.Module":
+def load_static(weights: Path) -> "tuple[Tokenizer, torch.Tensor]":
+    """Return the tokenizer and the token table [V, d] of an embedded static embedder."""
     from safetensors.torch import load_file
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(_static_tokenizer(weights)))
-    table = next(iter(load_file(weights).values())).float()
+    return tokenizer, next(iter(load_file(weights).values())).float()
+
+
+def _static_module(weights: Path) -> "torch.nn.Module":
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer, table = load_static(weights)
     module: torch.nn.Module = StaticEmbedding(tokenizer, embedding_weights=table)
     return module
 

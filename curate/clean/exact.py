@@ -5,7 +5,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean.twins import PAIR_SCHEMA, On, Survivor, TwinParams, judge_twins
+from curate.clean.twins import PAIR_SCHEMA, Compared, Survivor, TwinParams, judge_twins
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, stage
 
@@ -17,7 +17,7 @@ class ExactParams(Params):
     """Drop rows whose text, in Unicode NFC and folded, another row has."""
 
     kind: Literal["exact"] = "exact"
-    on: On = Field("example", description="compare whole rows, prompts or responses")
+    compare: Compared = Field("example", description="whole rows, prompts or responses")
     fold: list[Fold] = Field(
         ["space"], description="take as equal: runs of white space, letter case, all numbers"
     )
@@ -28,16 +28,18 @@ class ExactParams(Params):
 
     @model_validator(mode="after")
     def _check_conflicts(self) -> "ExactParams":
-        if self.conflicts and self.on == "response":
-            raise ValueError("conflicts are rows with one prompt: use on: example or on: prompt")
+        if self.conflicts and self.compare == "response":
+            raise ValueError(
+                "conflicts are rows with one prompt: use compare: example or compare: prompt"
+            )
         return self
 
 
 @stage(ExactParams, version=2)
 def exact(data: StageData, params: ExactParams) -> StageResult:
     """Keep one row of every text; the others name it as their twin."""
-    on = "example" if params.conflicts else params.on
-    keys = _keys(data.rows, on, params.fold)
+    compare: Compared = "example" if params.conflicts else params.compare
+    keys = _keys(data.rows, compare, params.fold)
     first = pl.col("row_id").first().over("key")
     pairs = keys.select(
         first.alias("row_id"), twin_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
@@ -76,16 +78,16 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
     )
 
 
-def _keys(rows: pl.LazyFrame, on: On, fold: list[Fold]) -> pl.DataFrame:
+def _keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
     """Return row_id and a key of 128 bits that is equal for rows that count as the same."""
-    if on == "example" and fold == ["space"]:
+    if compare == "example" and fold == ["space"]:
         return rows.select("row_id", key="content_hash").collect()
-    text = _folded(on, fold)
+    text = _folded(compare, fold)
     key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
     return rows.select("row_id", key=key).collect()
 
 
-def _folded(on: On, fold: list[Fold]) -> pl.Expr:
+def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
     """Return the compared turns as one text each, with their roles unless there is just one."""
     turn = pl.element().struct
     content = turn.field("content").str.normalize("NFC")
@@ -95,9 +97,9 @@ def _folded(on: On, fold: list[Fold]) -> pl.Expr:
         content = content.str.to_lowercase()
     if "numbers" in fold:
         content = content.str.replace_all(NUMBER, "0")
-    if on == "response":
+    if compare == "response":
         return pl.col("messages").list.eval(content).list.last()
     told = pl.concat_str(turn.field("role"), pl.lit("\x1f"), content)
     turns = pl.col("messages").list.eval(told)
-    chosen = turns.list.slice(0, turns.list.len() - 1) if on == "prompt" else turns
+    chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns
     return chosen.list.join("\x1e")

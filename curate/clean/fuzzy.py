@@ -42,7 +42,7 @@ def prepare_pairs(
 ) -> Mapping[str, Artifact]:
     """Return the artifact with pairs.parquet: all pairs found with at least the floor's similarity."""
     bands, rows = minhash.choose_bands(params.lowest)
-    compared = {"on": params.on, "unit": params.unit, "ngram": params.ngram}
+    compared = {"compare": params.compare, "unit": params.unit, "ngram": params.ngram}
     total = inputs["rows"].counts["rows_out"]
     steps = [
         Step(
@@ -78,7 +78,7 @@ def write_keys(
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
-        for positions, texts in _texts(inputs, params["on"], params["start"], params["stop"]):
+        for positions, texts in _texts(inputs, params["compare"], params["start"], params["stop"]):
             signature = minhash.signatures(shingle(texts, params["unit"], params["ngram"]))
             keys = minhash.band_keys(signature, params["bands"], params["rows"])
             columns = dict(zip(names, keys.T, strict=True))
@@ -89,10 +89,10 @@ def write_keys(
 
 
 def _texts(
-    inputs: Mapping[str, Artifact], on: Any, start: int, stop: int
+    inputs: Mapping[str, Artifact], compare: Any, start: int, stop: int
 ) -> Iterator[tuple[NDArray[np.int64], pl.Series]]:
     for batch in survivor_batches(inputs, ["messages"], BATCH_ROWS, start, stop):
-        told = batch.select("position", text=compared_text(on))
+        told = batch.select("position", text=compared_text(compare))
         yield told["position"].to_numpy(), told["text"]
 
 
@@ -172,7 +172,7 @@ def _incidence(
     wanted = np.zeros(total, dtype=np.bool_)
     wanted[involved] = True
     columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-    for positions, texts in _texts(inputs, params["on"], 0, total):
+    for positions, texts in _texts(inputs, params["compare"], 0, total):
         mine = texts.filter(pl.Series(wanted[positions]))
         if len(mine):
             shingles = shingle(mine, params["unit"], params["ngram"])

@@ -8,12 +8,12 @@ decided anew from them, without comparing a text again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -21,7 +21,7 @@ from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult
 
-On = Literal["example", "prompt", "response"]
+Compared = Literal["example", "prompt", "response"]
 PAIR_SCHEMA = {
     "row_id": pl.String,
     "twin_id": pl.String,
@@ -48,13 +48,31 @@ class HighestScore(Params):
         return stage, column or "score"
 
 
-Survivor = Literal["earliest", "longest"] | FirstSource | HighestScore
+POLICIES: dict[str, type[Params]] = {"sources": FirstSource, "highest": HighestScore}
+
+
+def _read_policy(value: Any) -> Any:
+    """Return a policy from what a recipe says, with one sentence for whatever is none."""
+    try:
+        if isinstance(value, Mapping) and len(value) == 1:
+            return POLICIES[next(iter(value))].model_validate(value)
+    except (KeyError, ValidationError):
+        pass
+    if value in ("earliest", "longest") or isinstance(value, FirstSource | HighestScore):
+        return value
+    raise ValueError(
+        "write earliest, longest, {sources: [gold, web]} or {highest: STAGE.COLUMN} of an earlier stage"
+    )
+
+
+Policy = Literal["earliest", "longest"] | FirstSource | HighestScore
+Survivor = Annotated[Policy, BeforeValidator(_read_policy, json_schema_input_type=Policy)]
 
 
 class TwinParams(Params):
     """What all stages that compare pairs of rows take."""
 
-    on: On = Field("example", description="compare whole rows, prompts or responses")
+    compare: Compared = Field("example", description="whole rows, prompts or responses")
     threshold: float = Field(0.7, gt=0, le=1)
     floor: float | None = Field(
         None, gt=0, le=1, description="pairs are stored from here on; threshold - 0.1 if not given"
@@ -115,7 +133,7 @@ def judge_twins(
     return StageResult(_evidence(facts["row_id"], verdicts, reason))
 
 
-def _facts(data: StageData, keep: Survivor) -> pl.DataFrame:
+def _facts(data: StageData, keep: Policy) -> pl.DataFrame:
     """Return row_id and what the policy looks at, in pool order."""
     columns: list[pl.Expr] = [pl.col("row_id")]
     if keep == "longest":
@@ -129,7 +147,7 @@ def _facts(data: StageData, keep: Survivor) -> pl.DataFrame:
 
 
 def survival_rank(
-    facts: pl.DataFrame, keep: Survivor, evidence: Mapping[str, pl.LazyFrame]
+    facts: pl.DataFrame, keep: Policy, evidence: Mapping[str, pl.LazyFrame]
 ) -> NDArray[np.int64]:
     """Return each row's place in the order of survival, 0 first; ties go to the earlier row.
 
@@ -313,7 +331,7 @@ def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFram
     )
 
 
-def compared_text(on: On) -> pl.Expr:
+def compared_text(compare: Compared) -> pl.Expr:
     """Return what of a row is compared: the texts of its turns but the system's, a line break between.
 
     The prompt is all of them but the last, which is the response.
@@ -321,9 +339,9 @@ def compared_text(on: On) -> pl.Expr:
     turn = pl.element().struct
     told = pl.when(turn.field("role") != "system").then(turn.field("content")).drop_nulls()
     turns = pl.col("messages").list.eval(told)
-    if on == "response":
+    if compare == "response":
         return turns.list.last()
-    chosen = turns.list.slice(0, turns.list.len() - 1) if on == "prompt" else turns
+    chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns
     return chosen.list.join("\n")
 
 

@@ -1,0 +1,126 @@
+"""Sentence embeddings: texts to unit vectors, and blocks of them that are reused by content."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.clean.twins import On, compared_text
+from curate.ledger import survivor_mask
+from curate.registry import StepRun
+from curate.store import Artifact, Counts, Step, digest_of
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from curate.represent.static import StaticModel
+
+VERSION = 1
+SMALLEST_BLOCK = 2_048
+MOST_BLOCKS = 128
+BATCH_TEXTS = 32
+
+
+def embed_texts(texts: Sequence[str], hints: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return unit vectors [N, d] of texts; zeros for a text without a token that is known.
+
+    A static embedder's vector depends on its text alone, bit for bit. A transformer's is computed in
+    batches of similar length, and what else is in the batch moves it by rounding, about 1e-6.
+
+    Args:
+        texts: of any length; a transformer reads the start of long ones (256 tokens for minilm).
+        hints: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
+    """
+    from curate.models import find_model, identify_embedder
+    from curate.represent.static import StaticModel, embed_static
+
+    found = find_model(hints["name"])
+    model = _load(found.name, digest_of(identify_embedder(found)))
+    if isinstance(model, StaticModel):
+        return unit(embed_static(model, texts))
+    vectors: NDArray[np.float32] = model.encode(
+        list(texts), batch_size=BATCH_TEXTS, show_progress_bar=False, convert_to_numpy=True
+    )
+    width = model.get_embedding_dimension() or 0
+    return unit(np.asarray(vectors, dtype=np.float32).reshape(len(texts), width))
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, digest: str) -> "StaticModel | SentenceTransformer":
+    from curate.models import find_model, load_embedder, load_static
+    from curate.represent.static import static_model
+
+    found = find_model(name)
+    if found.path.is_file():
+        return static_model(*load_static(found.path))
+    loaded = load_embedder(found)
+    kinds = [type(module).__name__ for module in loaded]
+    if kinds in (["StaticEmbedding"], ["StaticEmbedding", "Normalize"]):
+        return static_model(loaded[0].tokenizer, loaded[0].embedding.weight)
+    return loaded
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors [N, d] scaled to length 1; zero vectors stay zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, 1)
+    return scaled
+
+
+def embed_steps(
+    run: StepRun, inputs: Mapping[str, Artifact], on: On, name: str | None
+) -> list[Step]:
+    """Return one step for each block of a stage's survivors; each writes vectors.npy [n, d].
+
+    Blocks are ranges of pool positions, in pool order, at most `MOST_BLOCKS`.
+
+    Args:
+        run: names the embedder.
+        inputs: of the stage's steps (`ledger.stage_inputs`).
+        on: what of a row is embedded.
+        name: the embedder; the run's own if None.
+    """
+    identity, hints = run.embedder(name)
+    path = inputs["rows"].file("rows.parquet")
+    steps = []
+    for positions in blocks_of(survivor_mask(inputs), SMALLEST_BLOCK):
+        where = {"rows": str(path), "positions": positions, "on": on}
+        texts = digest_of(read_texts(path, positions, on))
+        params = {"texts": texts, "model": identity}
+        steps.append(Step("embed", VERSION, embed_block, params=params, hints={**hints, **where}))
+    return steps
+
+
+def blocks_of(mask: NDArray[np.bool_], smallest: int) -> list[list[int]]:
+    """Return the pool positions that a mask holds in blocks of `smallest` pool rows, or larger ones.
+
+    The bounds lie at multiples of the size, so an edited row leaves the other blocks as they were.
+    """
+    size = smallest
+    while len(mask) > size * MOST_BLOCKS:
+        size *= 2
+    positions = np.flatnonzero(mask)
+    if not len(positions):
+        return []
+    parts = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
+    return [part.tolist() for part in parts]
+
+
+def embed_block(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write vectors.npy (float32 [n, d], unit length): one block of rows, in their order."""
+    texts = read_texts(Path(hints["rows"]), hints["positions"], hints["on"])
+    np.save(out / "vectors.npy", embed_texts(texts, hints), allow_pickle=False)
+    return {"rows_in": len(texts), "rows_out": len(texts)}
+
+
+def read_texts(path: Path, positions: Sequence[int], on: On) -> list[str]:
+    """Return what is compared of the rows at these ascending positions of a rows.parquet."""
+    start, stop = positions[0], positions[-1] + 1
+    span = pl.scan_parquet(path).slice(start, stop - start).select(text=compared_text(on)).collect()
+    return span["text"].gather(np.asarray(positions) - start).to_list()
