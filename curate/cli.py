@@ -12,7 +12,11 @@ import typer
 from curate.errors import UserError
 
 if TYPE_CHECKING:
+    from curate.folder import RunFolder
     from curate.plan import Plan
+    from curate.rethreshold import Moved
+
+BORDER, EXCERPT = 3, 110
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -108,6 +112,31 @@ def plan(
         typer.echo(f"ranking written to {out}")
 
 
+@app.command(epilog="Example: curate rethreshold runs/bundled fuzzy --set threshold=0.8")
+def rethreshold(
+    run: RunPath,
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="As in the run's report.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="threshold, rows, keep ...; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the verdicts to this Parquet file.")
+    ] = None,
+) -> None:
+    """Judge rows anew by a stage's stored pairs, in seconds; nothing is compared again."""
+    from curate.folder import open_run
+    from curate.rethreshold import rethreshold as judge
+
+    folder = open_run(run)
+    moved = judge(folder, stage, overrides or [])
+    for line in _moved_lines(folder, moved):
+        typer.echo(_printable(line))
+    if out is not None:
+        moved.evidence.write_parquet(out)
+        typer.echo(f"verdicts written to {out}")
+
+
 @app.command(epilog="Example: curate export runs/quickstart --format messages --out train/")
 def export(
     run: RunPath,
@@ -182,6 +211,33 @@ def _plan_lines(planned: "Plan") -> list[str]:
     if planned.mix.height > shown:
         lines.append(f"  ... and {planned.mix.height - shown} more origins")
     return lines
+
+
+def _moved_lines(run: "RunFolder", moved: "Moved") -> list[str]:
+    now, before = (int((~e["keep"]).sum()) for e in (moved.evidence, moved.before))
+    threshold = moved.evidence["threshold"].first()
+    lines = [
+        f"{moved.stage}: {now:,} of {moved.evidence.height:,} rows dropped"
+        + (f" at the threshold {threshold:.4g}" if isinstance(threshold, float) else ""),
+        f"in the run: {before:,}; {moved.back:,} of them come back, {moved.gone:,} others go",
+        "",
+        f"{'threshold':>10}  {'dropped':>9}",
+    ]
+    lines += [f"{t:>10.4g}  {n:>9,}" for t, n in moved.sweep.iter_rows()]
+    border = moved.evidence.filter(keep=False).sort("score", "row_id").head(BORDER)
+    if border.height:
+        lines += ["", "Dropped by the smallest margin"]
+    for row_id, twin_id, score in border.select("row_id", "twin_id", "score").iter_rows():
+        lines.append(f"  {score:.4f}  {row_id}  for  {twin_id}")
+        lines += [f"    {_excerpt(run, one)}" for one in (row_id, twin_id)]
+    return lines
+
+
+def _excerpt(run: "RunFolder", row_id: str) -> str:
+    places = (run.messages(role, row_id) for role in ("pool", "eval", "protected"))
+    messages = next((found for found in places if found), [])
+    text = " ".join(" | ".join(m["content"] for m in messages).split())
+    return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 4]} ..."
 
 
 def _printable(text: str) -> str:

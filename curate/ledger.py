@@ -80,7 +80,11 @@ def _stage_data(inputs: Mapping[str, Artifact], before: Sequence[str]) -> StageD
         eval=examples("eval"),
         protected=examples("protected"),
         evidence=evidence,
-        prepared={k.removeprefix(PREPARED): a for k, a in inputs.items() if k.startswith(PREPARED)},
+        prepared={
+            part: artifact.file(f"{part}.parquet")
+            for key, artifact in inputs.items()
+            if (part := key.removeprefix(PREPARED)) != key
+        },
     )
 
 

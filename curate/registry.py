@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
@@ -91,7 +93,8 @@ class SelectParams(Params):
 class StageData:
     """What a stage reads: the rows that are still in, example sets, earlier evidence, prepared files.
 
-    `evidence` holds the tables of earlier stages by their names; `prepared` what `prepare` returned.
+    `evidence` holds the tables of earlier stages by their names; `prepared` the path of NAME.parquet of
+    each artifact NAME that the stage prepared.
     """
 
     rows: "pl.LazyFrame"
@@ -99,7 +102,7 @@ class StageData:
     eval: "pl.DataFrame | None" = None
     protected: "pl.DataFrame | None" = None
     evidence: "Mapping[str, pl.LazyFrame]" = field(default_factory=dict)
-    prepared: "Mapping[str, Artifact]" = field(default_factory=dict)
+    prepared: "Mapping[str, Path]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,10 @@ Prepare = Callable[[StepRun, "Mapping[str, Artifact]", Any], "Mapping[str, Artif
 class Stage:
     """A registered stage: what is expensive (`prepare`), stored once, and a cheap verdict on it.
 
-    `prepare(run, inputs, params)` runs steps of its own and returns their artifacts by name; `inputs`
-    are the rows, the evidence of earlier stages and the example sets, as a step takes them. A
-    parameter that none of its steps is given can be changed without doing that work again.
+    `prepare(run, inputs, params)` runs steps of its own and returns artifacts by name, each with a table
+    NAME.parquet; `inputs` are the rows, the evidence of earlier stages and the example sets, as a step
+    takes them. `movable` names the parameters that none of these steps is given: they can be changed
+    later, on what is stored.
     `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
     in `needs` it must have at least one.
     """
@@ -171,6 +175,7 @@ class Stage:
     uses: tuple[str, ...]
     needs: tuple[str, ...]
     prepare: Prepare | None
+    movable: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -200,12 +205,13 @@ def stage(
     uses: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     prepare: Prepare | None = None,
+    movable: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:
         kind = params.model_fields["kind"].default
-        STAGES[kind] = Stage(params, version, function, uses, needs, prepare)
+        STAGES[kind] = Stage(params, version, function, uses, needs, prepare, movable)
         return function
 
     return register

@@ -243,8 +243,7 @@ def _evidence_files(run: Run, evidence: Mapping[str, Artifact]) -> dict[str, Pat
             target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
             files[f"evidence/{target}.parquet"] = artifact.file(file)
         for part, ready in run.prepared.get(name, {}).items():
-            if f"{part}.parquet" in ready.files:
-                files[f"evidence/{name}-{part}.parquet"] = ready.file(f"{part}.parquet")
+            files[f"evidence/{name}-{part}.parquet"] = ready.file(f"{part}.parquet")
     return files
 
 

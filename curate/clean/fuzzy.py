@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from curate.clean import minhash
 from curate.clean.shingles import Unit, shingle
-from curate.clean.twins import Pairs, TwinParams, compared_text, judge_twins, pair_table
+from curate.clean.twins import MOVABLE, Pairs, TwinParams, compared_text, judge_twins, pair_table
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
@@ -41,7 +41,7 @@ def prepare_pairs(
     run: StepRun, inputs: Mapping[str, Artifact], params: FuzzyParams
 ) -> Mapping[str, Artifact]:
     """Return the artifact with pairs.parquet: all pairs found with at least the floor's similarity."""
-    bands, rows = minhash.choose_bands(params.lowest)
+    bands, rows = minhash.choose_bands(params.floor)
     compared = {"compare": params.compare, "unit": params.unit, "ngram": params.ngram}
     total = inputs["rows"].counts["rows_out"]
     steps = [
@@ -55,16 +55,16 @@ def prepare_pairs(
         for start in range(0, max(total, 1), SHARD_ROWS)
     ]
     shards = {f"shard-{i:05d}": made for i, made in enumerate(run.execute_all(steps))}
-    told = {**compared, "bands": bands, "floor": params.lowest}
+    told = {**compared, "bands": bands, "floor": params.floor}
     return {
         "pairs": run.execute(Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, told))
     }
 
 
-@stage(FuzzyParams, version=1, prepare=prepare_pairs)
+@stage(FuzzyParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
 def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
     """Drop rows for a kept twin; score is the Jaccard similarity to it, or to the nearest kept row."""
-    pairs = pl.read_parquet(data.prepared["pairs"].file("pairs.parquet"))
+    pairs = pl.read_parquet(data.prepared["pairs"])
     return judge_twins(data, pairs, params, Reason.FUZZY_DUPLICATE)
 
 

@@ -69,13 +69,20 @@ Policy = Literal["earliest", "longest"] | FirstSource | HighestScore
 Survivor = Annotated[Policy, BeforeValidator(_read_policy, json_schema_input_type=Policy)]
 
 
+# What decides on stored pairs, and has no part in finding them.
+MOVABLE = ("threshold", "rows", "keep")
+
+
 class TwinParams(Params):
     """What all stages that compare pairs of rows take."""
 
     compare: Compared = Field("example", description="whole rows, prompts or responses")
     threshold: float = Field(0.7, gt=0, le=1)
-    floor: float | None = Field(
-        None, gt=0, le=1, description="pairs are stored from here on; threshold - 0.1 if not given"
+    floor: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="pairs are stored from here on, so a threshold can go down to it",
     )
     rows: int | None = Field(
         None, gt=0, description="keep exactly this many rows, dropping the most similar first"
@@ -84,14 +91,12 @@ class TwinParams(Params):
 
     @model_validator(mode="after")
     def _check_floor(self) -> "TwinParams":
-        if self.floor is not None and self.floor > self.threshold:
-            raise ValueError(f"floor {self.floor} is above the threshold {self.threshold}")
+        if self.floor > self.threshold:
+            raise ValueError(
+                f"the floor {self.floor} is above the threshold {self.threshold}: pairs are stored "
+                "from the floor on, so a recipe needs one that is as low"
+            )
         return self
-
-    @property
-    def lowest(self) -> float:
-        """Return the similarity from which on pairs are stored."""
-        return self.floor if self.floor is not None else max(round(self.threshold - 0.1, 6), 1e-6)
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,7 @@ def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: TwinParams)
     groups = _Groups(size, pairs, rank)
     if params.rows is None:
         return groups.judge(params.threshold)
-    return _judge_to_size(groups, params.rows, params.lowest)
+    return _judge_to_size(groups, params.rows, params.floor)
 
 
 class _Groups:

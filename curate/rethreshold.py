@@ -1,0 +1,139 @@
+"""Another threshold of a stage, from the pairs that a run stored: seconds, and no text compared anew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+from pydantic import ValidationError
+
+from curate.config import stage_names
+from curate.errors import UserError
+from curate.folder import RunFolder
+from curate.registry import Params, Stage, StageData, find_stage, suggest_key
+
+SWEPT = 9
+LOWEST = 0.2
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A stage's verdicts under other parameters, beside those of the run.
+
+    `sweep` has threshold and dropped: how many rows each threshold would drop.
+    """
+
+    stage: str
+    params: Params
+    evidence: pl.DataFrame
+    before: pl.DataFrame
+    sweep: pl.DataFrame
+
+    @property
+    def back(self) -> int:
+        """Return how many rows the run dropped that now stay."""
+        return self._changed(now=True)
+
+    @property
+    def gone(self) -> int:
+        """Return how many rows the run kept that now go."""
+        return self._changed(now=False)
+
+    def _changed(self, *, now: bool) -> int:
+        other = self.before.filter(keep=not now).select("row_id")
+        return self.evidence.filter(keep=now).join(other, on="row_id", how="semi").height
+
+
+def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Moved:
+    """Judge a run's rows anew by a stage's stored pairs.
+
+    Args:
+        run: a finished run.
+        name: the stage, e.g. "fuzzy" or "fuzzy-2".
+        overrides: key=value, e.g. threshold=0.8, rows=1000 or keep=longest.
+
+    Raises:
+        UserError: no such stage, it stores no pairs, or the parameters need pairs that are not stored.
+    """
+    own, stage = find_params(run, name)
+    params = _changed_params(own, stage, name, overrides)
+    data = stage_data(run, name)
+    evidence = stage.decide(data, params).evidence
+    before = run.table(f"evidence/{name}").collect()
+    return Moved(name, params, evidence, before, sweep(data, stage, params))
+
+
+def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
+    """Return the parameters of a run's stage whose threshold can be moved, and the stage.
+
+    Raises:
+        UserError: there is no such stage, or it has nothing to move.
+    """
+    stages = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
+    movable = {n: p for n, p in stages.items() if find_stage(p.model_dump()["kind"]).movable}
+    if name not in movable:
+        known = ", ".join(movable) or "none"
+        what = "has no stored pairs" if name in stages else "did not run"
+        raise UserError(f"{run.path}: the stage {name!r} {what}; stages that have: {known}")
+    return movable[name], find_stage(movable[name].model_dump()["kind"])
+
+
+def stage_data(run: RunFolder, name: str) -> StageData:
+    """Return what the stage read in the run.
+
+    Raises:
+        UserError: the store no longer has the rows.
+    """
+    rows = run.rows("pool")
+    if rows is None:
+        raise UserError(f"{run.path}: the store has lost the pool; run `curate run` again")
+    names = stage_names(run.config.stages)
+    evidence = {earlier: run.table(f"evidence/{earlier}") for earlier in names[: names.index(name)]}
+    for verdicts in evidence.values():
+        kept = verdicts.filter("keep").select("row_id")
+        rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
+    prefix = f"{name}-"
+    prepared = {
+        path.stem.removeprefix(prefix): path
+        for path in sorted((run.path / "evidence").glob(f"{prefix}*.parquet"))
+    }
+    sets = {role: run.rows(role) for role in ("target", "eval", "protected")}
+    examples = {role: rows.collect() if rows is not None else None for role, rows in sets.items()}
+    return StageData(rows, evidence=evidence, prepared=prepared, **examples)
+
+
+def sweep(data: StageData, stage: Stage, params: Params) -> pl.DataFrame:
+    """Return how many rows each of some thresholds drops: from the lowest that is stored to 1."""
+    lowest = getattr(params, "floor", LOWEST)
+    thresholds = [round(float(t), 4) for t in np.linspace(lowest, 1.0, SWEPT)]
+    dropped = []
+    for threshold in thresholds:
+        moved = params.model_copy(update={"threshold": threshold, "rows": None})
+        dropped.append(int((~stage.decide(data, moved).evidence["keep"]).sum()))
+    return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
+
+
+def _changed_params(own: Params, stage: Stage, name: str, overrides: Sequence[str]) -> Params:
+    wanted: dict[str, Any] = {}
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
+        if key not in stage.movable:
+            known = list(type(own).model_fields)
+            told = (
+                f"needs other pairs than the stored ones: run the recipe with it (here you can move "
+                f"{', '.join(stage.movable)})"
+                if key in known
+                else suggest_key(key, stage.movable)
+            )
+            raise UserError(f"{name}.{key}: {told}")
+        wanted[key] = yaml.safe_load(value)
+    try:
+        return type(own).model_validate({**own.model_dump(mode="json"), **wanted})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join([name, *(str(part) for part in fault["loc"][:1])])
+        raise UserError(f"{place}: {fault['msg'].removeprefix('Value error, ')}") from error
