@@ -133,6 +133,7 @@ def rethreshold(
     for line in _moved_lines(folder, moved):
         typer.echo(_printable(line))
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         moved.evidence.write_parquet(out)
         typer.echo(f"verdicts written to {out}")
 
@@ -215,7 +216,8 @@ def _plan_lines(planned: "Plan") -> list[str]:
 
 def _moved_lines(run: "RunFolder", moved: "Moved") -> list[str]:
     now, before = (int((~e["keep"]).sum()) for e in (moved.evidence, moved.before))
-    threshold = moved.evidence["threshold"].first()
+    # Verdicts that no threshold decided have none.
+    threshold = moved.evidence["threshold"].max()
     lines = [
         f"{moved.stage}: {now:,} of {moved.evidence.height:,} rows dropped"
         + (f" at the threshold {threshold:.4g}" if isinstance(threshold, float) else ""),

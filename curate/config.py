@@ -166,6 +166,14 @@ def stage_names(stages: Sequence[Params]) -> list[str]:
     return [f"{kind}-{n + 1}" if n else kind for kind, n in zip(kinds, repeats, strict=True)]
 
 
+class KeyFault(ValueError):
+    """A fault at one key that shows only when the recipe is seen as a whole."""
+
+    def __init__(self, location: Sequence[Any], told: str) -> None:
+        self.location, self.told = location, told
+        super().__init__(f"{'.'.join(map(str, location))}: {told}")
+
+
 def _check_survivors(stages: Sequence[Params]) -> None:
     """Fail where a stage lets the evidence of no earlier stage decide which row survives."""
     names = stage_names(stages)
@@ -173,9 +181,46 @@ def _check_survivors(stages: Sequence[Params]) -> None:
         keep = getattr(params, "keep", None)
         if isinstance(keep, HighestScore) and keep.place[0] not in names[:i]:
             known = ", ".join(names[:i]) or "none"
-            raise ValueError(
-                f"stages.{i}.keep.highest: {keep.place[0]!r} is no earlier stage (those are: {known})"
+            raise KeyFault(
+                ("stages", i, "keep", "highest"),
+                f"{keep.place[0]!r} is no earlier stage (those are: {known})",
             )
+
+
+def _check_plan(select: SelectParams, stages: Sequence[Params]) -> None:
+    """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
+    from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
+
+    try:
+        named = named_stages(select)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    known = stage_names(stages)
+    for name in named:
+        if name not in known:
+            columns = dict.fromkeys([*RANKING_COLUMNS, *ROW_COLUMNS, *known])
+            raise KeyFault(
+                ("select",),
+                f"filter or shares: nothing is named {name!r}; known: {', '.join(columns)}",
+            )
+
+
+def _check_protected(config: "Config") -> None:
+    """Fail where a protected set has the name of other rows: ids and figures would be mixed up."""
+    named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(config.pool)}
+    if config.target is not None:
+        named[config.target.source_name] = "target"
+        if config.target.eval is not None:
+            named[config.target.eval.source or "eval"] = "target.eval"
+    for i, entry in enumerate(config.protected):
+        name = entry.source_name
+        if name in named:
+            raise KeyFault(
+                ("protected", i, "source"),
+                f"the name {name!r} is that of {named[name]} as well, and row ids are made of it; give "
+                "this set a `source:` of its own",
+            )
+        named[name] = f"protected.{i}"
 
 
 class Config(Params):
@@ -224,6 +269,8 @@ class Config(Params):
                     + " or ".join(places.get(name, name) for name in needs)
                 )
         _check_survivors(self.stages)
+        _check_protected(self)
+        _check_plan(self.select, self.stages)
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
         return self
@@ -319,8 +366,10 @@ def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
     """Return `file:line: key: what is wrong (got ...)` for one pydantic error."""
     context = fault.get("ctx", {})
     location = list(fault["loc"])
-    line, keys = _find_line(node, location)
     message = fault["msg"].removeprefix("Value error, ")
+    if isinstance(context.get("error"), KeyFault):
+        location, message = list(context["error"].location), context["error"].told
+    line, keys = _find_line(node, location)
     if fault["type"] == "extra_forbidden":
         told = suggest_key(keys[-1], known_keys(Config, location[:-1]))
         return f"{path}:{line}: {'.'.join(keys)}: {told}"
@@ -345,7 +394,7 @@ def _find_line(node: yaml.Node | None, location: Sequence[Any]) -> tuple[int, li
             if found:
                 line, node = found[0][0].start_mark.line + 1, found[0][1]
                 keys.append(str(part))
-            elif part is location[-1]:
+            elif part is location[-1] and not _is_tag(node, part):
                 keys.append(str(part))
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
             if part < len(node.value):
@@ -353,3 +402,7 @@ def _find_line(node: yaml.Node | None, location: Sequence[Any]) -> tuple[int, li
                 line = node.start_mark.line + 1
             keys.append(str(part))
     return line, keys
+
+
+def _is_tag(node: yaml.MappingNode, part: Any) -> bool:
+    return any(k.value in ("kind", "method") and v.value == part for k, v in node.value)

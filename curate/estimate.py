@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
+from curate.clean.twins import Compared
 from curate.config import Config
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
-from curate.registry import Budget
+from curate.registry import Budget, Params
 from curate.store import Artifact, Store
 
 SAMPLE_ROWS = 500
+EMBEDDED_ROWS = 64
+DROPS = "drops rows, keeps the reason"
 PROBE_ROWS, PROBE_LENGTH = 16, 64
 PROBE_SECONDS = 1.5
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
@@ -88,8 +93,7 @@ def _lines(
     lines = [Line("pool", rows, f"{bad:,} of {pool.counts['rows_in']:,} records rejected")]
     for name, artifact in examples.items():
         lines.append(Line(name, artifact.counts["rows_out"], "examples read"))
-    for params in config.stages:
-        lines.append(Line(params.model_dump()["kind"], rows, "drops rows, keeps the reason"))
+    lines += [_stage_line(params, config, pool, mean["pool"], speed) for params in config.stages]
     select: dict[str, Any] = config.select.model_dump()
     tokens = round(rows * min(mean["pool"], select.get("max_length", 0)))
     lines.append(
@@ -99,6 +103,34 @@ def _lines(
     if config.prove and "eval" in examples:
         lines += _proof_lines(config, rows, examples["eval"], mean, speed)
     return lines
+
+
+def _stage_line(
+    params: Params, config: Config, pool: Artifact, mean_tokens: float, speed: float
+) -> Line:
+    """Return a stage's line; of the stages, only embedding takes long enough to be told."""
+    kind, rows = params.model_dump()["kind"], pool.counts["rows_out"]
+    if not isinstance(params, SemanticParams):
+        return Line(kind, rows, DROPS)
+    if params.embedder == MODEL:
+        tokens = round(rows * min(mean_tokens, MODEL_LENGTH))
+        return Line(kind, rows, f"{DROPS}; {config.models.base}", tokens, tokens / speed)
+    name = params.embedder or config.models.embedder
+    seconds = _embedding_seconds(pool, params.compare, name)
+    return Line(kind, rows, f"{DROPS}; {name}", seconds=rows * seconds)
+
+
+def _embedding_seconds(pool: Artifact, compare: Compared, name: str) -> float:
+    """Return seconds that it takes to embed a row, from a few rows of the pool."""
+    from curate.represent.embed import embed_texts, read_texts
+
+    drawn = np.random.default_rng(0).permutation(pool.counts["rows_out"])[:EMBEDDED_ROWS]
+    texts = read_texts(pool.file("rows.parquet"), np.sort(drawn).tolist(), compare)
+    # The first ones wait for the model to load.
+    embed_texts(texts[:2], {"name": name})
+    started = time.perf_counter()
+    embed_texts(texts, {"name": name})
+    return (time.perf_counter() - started) / max(len(texts), 1)
 
 
 def _proof_lines(

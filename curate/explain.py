@@ -7,9 +7,12 @@ import polars as pl
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.reasons import EXPLAINED, Reason
+from curate.report.texts import find_words
+from curate.rows import Message, prompt_text
 
 NEAREST = 3
 SHOWN_CHARS = 1_000
+AROUND_CHARS = 200
 CLOSE_IDS = 5
 
 
@@ -53,13 +56,50 @@ def _score(row: dict[str, object]) -> str:
 def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
     twin = str(row["twin_id"])
     lines = ["", f"Its twin is {twin}"]
-    role = "eval" if str(row["reason"]).startswith("leak") else "pool"
+    if not str(row["reason"]).startswith("leak"):
+        return lines + _text(run.messages("pool", twin))
+    example = run.messages("eval", twin) or run.messages("protected", twin)
+    span = _span(run, row)
+    if not span:
+        return lines + _text(example)
+    lines += [f"  shared words: {_middle_cut(span)}", "", "Where the row holds them"]
+    lines += _around(run.messages("pool", str(row["row_id"])), span)
+    return [*lines, "", "Where the eval example holds them", *_around(example, span)]
+
+
+def _span(run: RunFolder, row: dict[str, object]) -> str | None:
+    """Return the words that a dropped row shares with the eval example that it leaks."""
     hits = f"evidence/{row['stage']}-hits"
-    if role == "eval" and run.has(hits):
-        mine = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == twin)
-        span = run.table(hits).filter(mine).select("span").collect()
-        lines += [f"  shared words: {span['span'][0]}"] if span.height else []
-    return lines + _text(run.messages(role, twin))
+    if not run.has(hits):
+        return None
+    mine = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["twin_id"])
+    found = run.table(hits).filter(mine).select("span").collect()["span"]
+    return str(found[0]) if len(found) else None
+
+
+def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
+    """Return what is around a run of words in the first turn that holds it, the run in brackets."""
+    if messages is None:
+        return _text(messages)
+    # A run may go on from one user turn to the next.
+    prompt = Message(role="user", content=prompt_text(messages))
+    for message in [m for m in messages if m["role"] != "system"] + [prompt]:
+        content = message["content"]
+        place = find_words(content, span)
+        if place is not None:
+            start, stop = place
+            before = content[max(start - AROUND_CHARS, 0) : start]
+            after = content[stop : stop + AROUND_CHARS]
+            cut = "[...] " if start > AROUND_CHARS else ""
+            more = " [...]" if len(content) > stop + AROUND_CHARS else ""
+            told = f"{cut}{before}[[{_middle_cut(content[start:stop])}]]{after}{more}"
+            return [_indent(message["role"], told)]
+    return _text(messages)
+
+
+def _middle_cut(text: str) -> str:
+    half = SHOWN_CHARS // 2
+    return text if len(text) <= SHOWN_CHARS else f"{text[:half]} [...] {text[-half:]}"
 
 
 def _nearest(run: RunFolder, row_id: str) -> list[str]:
@@ -116,12 +156,16 @@ def _unknown(run: RunFolder, row_id: str) -> str:
     return f"{run.path} has no row {row_id!r}; ids look like {', '.join(close)}"
 
 
-def _text(messages: Sequence[dict[str, str]] | None) -> list[str]:
+def _text(messages: Sequence[Message] | None) -> list[str]:
     if messages is None:
         return ["  (its text is no longer in the store)"]
     lines = []
     for message in messages:
         content = message["content"][:SHOWN_CHARS]
         more = " [...]" if len(message["content"]) > SHOWN_CHARS else ""
-        lines.append(f"  [{message['role']}] {content}{more}".replace("\n", "\n      "))
+        lines.append(_indent(message["role"], f"{content}{more}"))
     return lines
+
+
+def _indent(role: str, text: str) -> str:
+    return f"  [{role}] {text}".replace("\n", "\n      ")

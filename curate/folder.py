@@ -10,6 +10,7 @@ import polars as pl
 
 from curate.config import Config
 from curate.errors import UserError
+from curate.rows import Message
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class RunFolder:
         return (self.path / f"{name}.parquet").is_file()
 
     def rows(self, role: str) -> pl.LazyFrame | None:
-        """Return the rows of the run's pool, target or eval set, None if the store lost them."""
+        """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
         name = self.manifest["artifacts"].get(role)
         path = Path(self.manifest["store"]) / str(name) / "rows.parquet"
         return pl.scan_parquet(path) if name and path.is_file() else None
 
-    def messages(self, role: str, row_id: str) -> list[dict[str, str]] | None:
-        """Return the turns of one row of the pool, target or eval set, None if there is none."""
+    def messages(self, role: str, row_id: str) -> list[Message] | None:
+        """Return the turns of one row of the pool or an example set, None if there is none."""
         rows = self.rows(role)
         if rows is None:
             return None

@@ -236,9 +236,7 @@ def _ranked(ranking: pl.LazyFrame) -> pl.LazyFrame:
         "row_id",
         fate=pl.when(chosen).then(pl.lit("selected")).otherwise(pl.lit("not_selected")),
         stage=pl.lit("select"),
-        reason=pl.when(chosen)
-        .then(pl.lit(Reason.WITHIN_BUDGET.value))
-        .otherwise(pl.lit(Reason.BEYOND_BUDGET.value)),
+        reason="reason",
         score=pl.col("score").cast(pl.Float64),
         threshold=pl.lit(None, dtype=pl.Float64),
         twin_id=pl.lit(None, dtype=pl.String),

@@ -231,9 +231,8 @@ def identify_embedder(found: Found) -> dict[str, Any]:
     if found.path.is_dir():
         files = _digest_files(found.path, EMBEDDER_FILES)
     else:
-        files = digest_of(
-            [digest_file(path) for path in (found.path, _static_tokenizer(found.path))]
-        )
+        parts = (found.path, _static_tokenizer(found.path))
+        files = digest_of([_digest(path, path.stat().st_mtime_ns) for path in parts])
     return {"embedder": files, "machine": platform.machine()}
 
 
@@ -306,7 +305,8 @@ def load_embedder(found: Found) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
 
     if found.path.is_dir():
-        return SentenceTransformer(str(found.path), device=device())
+        with _quiet():
+            return SentenceTransformer(str(found.path), device=device())
     return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
 
 

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from curate.errors import UserError
 from curate.folder import RunFolder
-from curate.registry import SELECTORS, SelectParams, known_keys, suggest_key
+from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
+from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, Facts, choose, named_stages
 from curate.select.selection import rank_rows
 
 
@@ -47,8 +48,7 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
         UserError: the request is malformed, or needs evidence that the run does not hold.
     """
     params = _params(run, budget, overrides)
-    scores = run.table("evidence/scores").collect()
-    ranking = rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
+    ranking = choose(_ranked(run, params), params, _facts(run, params))
     before = run.table("evidence/select").filter("selected").select("row_id").collect()
     chosen = ranking.filter("selected")
     pool = run.table("ledger").select("row_id", "source", "origin").collect()
@@ -60,6 +60,35 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
     )
     shared = chosen.join(before, on="row_id", how="semi").height
     return Plan(params, ranking, shared, before.height, mix)
+
+
+def _ranked(run: RunFolder, params: SelectParams) -> pl.DataFrame:
+    """Return the run's own ranking where only the plan around it changes, else a new one."""
+    own = run.config.select
+    around = set(SelectParams.model_fields)
+    if own.model_dump(exclude=around) == params.model_dump(exclude=around):
+        return run.table("evidence/select").select(RANKING_COLUMNS).collect()
+    scores = run.table("evidence/scores").collect()
+    return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
+
+
+def _facts(run: RunFolder, params: SelectParams) -> Facts:
+    rows = run.rows("pool")
+    names = named_stages(params)
+    pairs = _pairs(run, params.diversity) if params.diversity else None
+    evidence = {
+        name: run.table(f"evidence/{name}") for name in names if run.has(f"evidence/{name}")
+    }
+    return Facts(run.table("ledger") if rows is None else rows, evidence, pairs)
+
+
+def _pairs(run: RunFolder, wanted: Diversity) -> pl.DataFrame:
+    own = run.config.select.diversity
+    floor = min(own.most, PAIR_FLOOR) if own else None
+    if own is None or floor is None or own.embedder != wanted.embedder or wanted.most < floor:
+        held = "holds no pairs of similar rows" if own is None else f"holds pairs from {floor} on"
+        raise UserError(f"{run.path} {held}; run the recipe with this select.diversity")
+    return run.table("evidence/select-pairs").collect()
 
 
 def _params(run: RunFolder, budget: str | None, overrides: Sequence[str]) -> SelectParams:

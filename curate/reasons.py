@@ -20,11 +20,16 @@ class Reason(StrEnum):
 
     EXACT_DUPLICATE = "exact_duplicate"
     FUZZY_DUPLICATE = "fuzzy_duplicate"
+    SEMANTIC_DUPLICATE = "semantic_duplicate"
     LEAK_EXACT = "leak_exact"
     LEAK_NGRAM = "leak_ngram"
+    LEAK_RUN = "leak_run"
 
     WITHIN_BUDGET = "within_budget"
     BEYOND_BUDGET = "beyond_budget"
+    FILTERED_OUT = "filtered_out"
+    OVER_SHARE = "over_share"
+    TOO_SIMILAR = "too_similar"
 
 
 EXPLAINED: dict[Reason, str] = {
@@ -41,8 +46,13 @@ EXPLAINED: dict[Reason, str] = {
     Reason.LAST_TURN_NOT_ASSISTANT: "does not end with an assistant turn",
     Reason.EXACT_DUPLICATE: "has the same normalised text as a row that is kept",
     Reason.FUZZY_DUPLICATE: "shares most of its n-grams with a row that is kept",
+    Reason.SEMANTIC_DUPLICATE: "means much the same as a row that is kept, by their embeddings",
     Reason.LEAK_EXACT: "has a turn that is an eval prompt",
-    Reason.LEAK_NGRAM: "shares 8-grams that cover more than half of an eval prompt",
+    Reason.LEAK_NGRAM: "shares runs of words that cover more of an eval prompt than the limit allows",
+    Reason.LEAK_RUN: "shares a run of words with an eval prompt that is as long as the rule forbids",
     Reason.WITHIN_BUDGET: "ranks within the budget",
     Reason.BEYOND_BUDGET: "ranks below the last row that the budget covers",
+    Reason.FILTERED_OUT: "does not meet the condition of the selection",
+    Reason.OVER_SHARE: "belongs to a group of rows that has its share of the budget already",
+    Reason.TOO_SIMILAR: "is too similar to a row that ranks higher",
 }

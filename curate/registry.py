@@ -9,9 +9,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,10 +83,50 @@ class Budget(Params):
         return f"{value:.4g} of the rows" if name == "fraction" else f"{value:,} {name}"
 
 
+class Share(Params):
+    """How much of the budget groups of rows may or must take, as shares from 0 to 1."""
+
+    by: str = Field(description="what makes the groups: source, origin or STAGE.COLUMN")
+    most: Annotated[float, Field(ge=0, le=1)] | dict[str, Annotated[float, Field(ge=0, le=1)]] = (
+        Field(1.0, description="cap of every group, or of the groups named")
+    )
+    least: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="quota of the groups named, as far as they have rows"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Share":
+        if sum(self.least.values()) > 1 + 1e-9:
+            raise ValueError(
+                f"the quotas add up to {sum(self.least.values()):.4g}, which is above 1"
+            )
+        for name, share in self.least.items():
+            if share > self.cap(name):
+                raise ValueError(f"the quota of {name!r} is above its cap of {self.cap(name)}")
+        return self
+
+    def cap(self, group: str) -> float:
+        """Return a group's cap."""
+        return self.most if isinstance(self.most, float) else self.most.get(group, 1.0)
+
+
+class Diversity(Params):
+    """Pass over rows that are too similar to one that ranks higher (cosine of their embeddings)."""
+
+    most: float = Field(0.9, gt=0, le=1, description="rows from this similarity on are passed over")
+    embedder: str | None = Field(None, description="the run's own if not given")
+
+
 class SelectParams(Params):
-    """What all selectors take."""
+    """What all selectors take: a budget, and what may stand between a row's rank and its choice."""
 
     budget: Budget
+    filter: str | None = Field(
+        None,
+        description="SQL condition on tokens, source, score, STAGE.COLUMN ... that rows must meet",
+    )
+    shares: list[Share] = Field([], description="caps and quotas of groups of rows")
+    diversity: Diversity | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +192,15 @@ class ScoreRun(StepRun, Protocol):
     kept: "Artifact"
     tokens: "Artifact"
     target: "Artifact | None"
+
+    @property
+    def evidence(self) -> "Mapping[str, Artifact]":
+        """Return what the stages found, by their names."""
+        ...
+
+    def with_kept(self, kept: "Artifact") -> "ScoreRun":
+        """Return the same run with fewer kept rows."""
+        ...
 
 
 Prepare = Callable[[StepRun, "Mapping[str, Artifact]", Any], "Mapping[str, Artifact]"]

@@ -1,7 +1,7 @@
 """Another threshold of a stage, from the pairs that a run stored: seconds, and no text compared anew."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
+from curate.clean.twins import TwinParams, judge_twins
 from curate.config import stage_names
 from curate.errors import UserError
 from curate.folder import RunFolder
+from curate.reasons import Reason
 from curate.registry import Params, Stage, StageData, find_stage, suggest_key
 
 SWEPT = 9
@@ -86,9 +88,16 @@ def stage_data(run: RunFolder, name: str) -> StageData:
     Raises:
         UserError: the store no longer has the rows.
     """
-    rows = run.rows("pool")
-    if rows is None:
-        raise UserError(f"{run.path}: the store has lost the pool; run `curate run` again")
+    sets = {role: run.rows(role) for role in ("pool", "target", "eval", "protected")}
+    lost = [
+        role for role, table in sets.items() if table is None and role in run.manifest["artifacts"]
+    ]
+    rows = sets.pop("pool")
+    if lost or rows is None:
+        raise UserError(
+            f"{run.path}: the store has lost the rows of the {', '.join(lost) or 'pool'}; "
+            "run `curate run` again"
+        )
     names = stage_names(run.config.stages)
     evidence = {earlier: run.table(f"evidence/{earlier}") for earlier in names[: names.index(name)]}
     for verdicts in evidence.values():
@@ -99,41 +108,79 @@ def stage_data(run: RunFolder, name: str) -> StageData:
         path.stem.removeprefix(prefix): path
         for path in sorted((run.path / "evidence").glob(f"{prefix}*.parquet"))
     }
-    sets = {role: run.rows(role) for role in ("target", "eval", "protected")}
-    examples = {role: rows.collect() if rows is not None else None for role, rows in sets.items()}
+    examples = {role: None if table is None else table.collect() for role, table in sets.items()}
     return StageData(rows, evidence=evidence, prepared=prepared, **examples)
 
 
-def sweep(data: StageData, stage: Stage, params: Params) -> pl.DataFrame:
-    """Return how many rows each of some thresholds drops: from the lowest that is stored to 1."""
+def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) -> pl.DataFrame:
+    """Return how many rows each of some thresholds drops: from the lowest that is stored to 1.
+
+    Args:
+        data: what the stage read.
+        stage: the stage.
+        params: its parameters; of these, the threshold and the number of rows play no part.
+        points: number of thresholds, at even distances.
+    """
     lowest = getattr(params, "floor", LOWEST)
-    thresholds = [round(float(t), 4) for t in np.linspace(lowest, 1.0, SWEPT)]
-    dropped = []
-    for threshold in thresholds:
-        moved = params.model_copy(update={"threshold": threshold, "rows": None})
-        dropped.append(int((~stage.decide(data, moved).evidence["keep"]).sum()))
+    thresholds = [round(float(t), 4) for t in np.linspace(lowest, 1.0, points)]
+    if isinstance(params, TwinParams):
+        dropped = _count_twins(data, params, thresholds)
+    else:
+        moved = [params.model_copy(update={"threshold": t}) for t in thresholds]
+        dropped = [_count_drops(stage.decide(data, one).evidence) for one in moved]
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 
+def _count_twins(data: StageData, params: TwinParams, thresholds: Sequence[float]) -> list[int]:
+    """Return the numbers of drops; of the rows, only those with a pair are looked at, and once."""
+    pairs = pl.read_parquet(data.prepared["pairs"])
+    paired = pl.concat([pairs["row_id"], pairs["twin_id"].rename("row_id")]).unique().to_frame()
+    rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
+    if params.keep != "longest":
+        rows = rows.select("row_id", "source").collect().lazy()
+    lean = replace(data, rows=rows)
+    dropped = []
+    for threshold in thresholds:
+        near = pairs.filter(pl.col("same") | (pl.col("similarity") >= threshold))
+        moved = params.model_copy(update={"threshold": threshold, "rows": None})
+        dropped.append(
+            _count_drops(judge_twins(lean, near, moved, Reason.FUZZY_DUPLICATE).evidence)
+        )
+    return dropped
+
+
+def _count_drops(evidence: pl.DataFrame) -> int:
+    return int((~evidence["keep"]).sum())
+
+
 def _changed_params(own: Params, stage: Stage, name: str, overrides: Sequence[str]) -> Params:
-    wanted: dict[str, Any] = {}
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
-        if key not in stage.movable:
-            known = list(type(own).model_fields)
-            told = (
-                f"needs other pairs than the stored ones: run the recipe with it (here you can move "
-                f"{', '.join(stage.movable)})"
-                if key in known
-                else suggest_key(key, stage.movable)
-            )
-            raise UserError(f"{name}.{key}: {told}")
-        wanted[key] = yaml.safe_load(value)
+    wanted = dict(_read_override(own, stage, name, override) for override in overrides)
+    rows = wanted.get("rows", getattr(own, "rows", None))
+    if "threshold" in wanted and rows is not None:
+        raise UserError(
+            f"{name}.threshold: rows is {rows}, which decides where it is set; add --set rows=null"
+        )
     try:
         return type(own).model_validate({**own.model_dump(mode="json"), **wanted})
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join([name, *(str(part) for part in fault["loc"][:1])])
         raise UserError(f"{place}: {fault['msg'].removeprefix('Value error, ')}") from error
+
+
+def _read_override(own: Params, stage: Stage, name: str, override: str) -> tuple[str, Any]:
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
+    if key not in stage.movable:
+        told = (
+            f"needs other pairs than the stored ones: run the recipe with it (here you can move "
+            f"{', '.join(stage.movable)})"
+            if key in type(own).model_fields
+            else suggest_key(key, stage.movable)
+        )
+        raise UserError(f"{name}.{key}: {told}")
+    try:
+        return key, yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"--set {override}: the value is not valid YAML") from error

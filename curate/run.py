@@ -4,6 +4,7 @@ How steps get executed is the caller's choice (`execute_all`): by a store alone,
 around one. What is executed is not.
 """
 
+import copy
 import logging
 import platform
 import shutil
@@ -22,7 +23,8 @@ from curate.errors import UserError
 from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.pool.ingest import input_steps
-from curate.registry import find_selector, find_stage
+from curate.registry import Diversity, find_selector, find_stage
+from curate.select.planner import PAIR_FLOOR
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store, write_json
 
@@ -59,6 +61,7 @@ class Run:
     target: Artifact | None = None
     eval: Artifact | None = None
     protected: Artifact | None = None
+    evidence: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
     _base: tuple[Found, str] | None = None
 
@@ -66,6 +69,12 @@ class Run:
     def seed(self) -> int:
         """Return the run's seed."""
         return self.config.seed
+
+    def with_kept(self, kept: Artifact) -> "Run":
+        """Return the same run with fewer kept rows."""
+        fewer = copy.copy(self)
+        fewer.kept = kept
+        return fewer
 
     def execute(self, step: Step) -> Artifact:
         """Return the step's artifact, made now or found."""
@@ -127,12 +136,12 @@ def run_curation(
     store = Store(Path(config.store))
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _read_inputs(run)
-    evidence = _run_stages(run)
+    _run_stages(run)
     selection, scores = _select(run)
-    ledger = run.execute(ledger_step(run.rows, evidence, selection))
+    ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
     export = run.execute(export_step(selection, config))
-    _write_folder(out, run, evidence, scores, selection, ledger, proof, export)
+    _write_folder(out, run, scores, selection, ledger, proof, export)
     write_report(out)
     manifest = orjson.loads((out / "manifest.json").read_bytes())
     told = orjson.loads((out / "proof.json").read_bytes()) if proof else None
@@ -145,21 +154,22 @@ def _read_inputs(run: Run) -> None:
     run.eval, run.protected = read.get("eval"), read.get("protected")
 
 
-def _run_stages(run: Run) -> dict[str, Artifact]:
-    examples = {"target": run.target, "eval": run.eval, "protected": run.protected}
-    given = {name: artifact for name, artifact in examples.items() if artifact}
-    evidence: dict[str, Artifact] = {}
+def _run_stages(run: Run) -> None:
     for name, params in zip(stage_names(run.config.stages), run.config.stages, strict=True):
         dump = params.model_dump(mode="json")
         stage = find_stage(dump["kind"])
-        inputs = stage_inputs(run.rows, evidence, given, dump["kind"])
-        prepared = stage.prepare(run, inputs, params) if stage.prepare else {}
-        run.prepared |= {name: prepared}
-        evidence[name] = run.execute(stage_step(name, dump, inputs, list(evidence), prepared))
-    run.kept = run.execute(kept_step(run.rows, list(evidence.values())))
+        inputs = stage_inputs(run.rows, run.evidence, _examples(run), dump["kind"])
+        run.prepared[name] = stage.prepare(run, inputs, params) if stage.prepare else {}
+        step = stage_step(name, dump, inputs, list(run.evidence), run.prepared[name])
+        run.evidence[name] = run.execute(step)
+    run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
-    return evidence
+
+
+def _examples(run: Run) -> dict[str, Artifact]:
+    sets = {"target": run.target, "eval": run.eval, "protected": run.protected}
+    return {name: artifact for name, artifact in sets.items() if artifact}
 
 
 def _select(run: Run) -> tuple[Artifact, Artifact]:
@@ -188,8 +198,21 @@ def _select(run: Run) -> tuple[Artifact, Artifact]:
     )
     selector = find_selector(params.model_dump()["method"])
     scores = selector.score(run, params)
-    step = select_step(run.rows, scores, run.tokens, params, run.seed)
-    return run.execute(step), scores
+    pairs = _similar_pairs(run, params.diversity) if params.diversity else None
+    return run.execute(select_step(run, scores, params, pairs)), scores
+
+
+def _similar_pairs(run: Run, wanted: Diversity) -> Artifact:
+    """Return the pairs of kept rows that a selection with diversity must choose between."""
+    from curate.clean import semantic
+
+    floor = min(wanted.most, PAIR_FLOOR)
+    params = semantic.SemanticParams(
+        threshold=wanted.most, floor=floor, embedder=wanted.embedder, numbers=False
+    )
+    inputs = stage_inputs(run.rows, run.evidence, {}, "semantic")
+    run.prepared["select"] = semantic.prepare_pairs(run, inputs, params)
+    return run.prepared["select"]["pairs"]
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
@@ -203,7 +226,6 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
 def _write_folder(
     out: Path,
     run: Run,
-    evidence: Mapping[str, Artifact],
     scores: Artifact,
     selection: Artifact,
     ledger: Artifact,
@@ -219,7 +241,7 @@ def _write_folder(
         "evidence/scores.parquet": scores.file("scores.parquet"),
         "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
     }
-    files |= _evidence_files(run, evidence)
+    files |= _evidence_files(run)
     if proof is not None:
         for file in proof.files:
             files[file if file == "proof.json" else f"evidence/proof-{file}"] = proof.file(file)
@@ -235,14 +257,15 @@ def _write_folder(
     write_json(out / "manifest.json", describe_run(run))
 
 
-def _evidence_files(run: Run, evidence: Mapping[str, Artifact]) -> dict[str, Path]:
+def _evidence_files(run: Run) -> dict[str, Path]:
     """Return verdicts, tables beside them, and what the verdicts were made from, by place."""
     files = {}
-    for name, artifact in evidence.items():
+    for name, artifact in run.evidence.items():
         for file in artifact.files:
             target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
             files[f"evidence/{target}.parquet"] = artifact.file(file)
-        for part, ready in run.prepared.get(name, {}).items():
+    for name, parts in run.prepared.items():
+        for part, ready in parts.items():
             files[f"evidence/{name}-{part}.parquet"] = ready.file(f"{part}.parquet")
     return files
 
@@ -256,7 +279,13 @@ def _copy(source: Path, target: Path) -> None:
 
 def describe_run(run: Run) -> dict[str, Any]:
     """Return the manifest: config as resolved, versions, artifacts, and what each stage cost."""
-    roles = {"pool": run.rows, "kept": run.kept, "target": run.target, "eval": run.eval}
+    roles = {
+        "pool": run.rows,
+        "kept": run.kept,
+        "target": run.target,
+        "eval": run.eval,
+        "protected": run.protected,
+    }
     return {
         "name": run.config.name,
         "config": run.config.model_dump(mode="json"),

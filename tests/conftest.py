@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from curate.models import find_model, prepare
+from curate.ledger import stage_inputs, stage_step
+from curate.models import find_model, identify_embedder, prepare
+from curate.registry import StepRun, find_stage
 from curate.rows import SCHEMA, content_hash
 from curate.store import Artifact, Step, Store, digest_of
 
@@ -80,6 +83,50 @@ def stored_rows(store: Store, name: str, rows: Sequence[Mapping[str, Any]]) -> A
         return counts
 
     return store.ensure(Step(name, 1, write, {}, {"rows": digest_of([dict(r) for r in rows])}))
+
+
+@dataclass
+class StoreRun:
+    """A run that is a store alone; remembers the names of the steps that did work."""
+
+    store: Store
+    seed: int = 0
+    made: list[str] = field(default_factory=list)
+
+    def execute(self, step: Step) -> Artifact:
+        artifact = self.store.ensure(step)
+        self.made += [] if artifact.cached else [step.name]
+        return artifact
+
+    def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
+        return [self.execute(step) for step in steps]
+
+    def model_identity(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def model_hints(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = find_model(name or "static")
+        return identify_embedder(found), {"name": found.name}
+
+
+def run_stage(
+    run: StepRun,
+    stage: Mapping[str, Any],
+    rows: Artifact,
+    examples: Mapping[str, Artifact],
+    before: Mapping[str, Artifact] | None = None,
+) -> Artifact:
+    """Return the artifact of a stage, prepared and judged as a run does it."""
+    earlier = before or {}
+    registered = find_stage(stage["kind"])
+    params = registered.params.model_validate(stage)
+    inputs = stage_inputs(rows, earlier, examples, stage["kind"])
+    prepared = registered.prepare(run, inputs, params) if registered.prepare else {}
+    dump = params.model_dump(mode="json")
+    return run.execute(stage_step(stage["kind"], dump, inputs, list(earlier), prepared))
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import orjson
+import polars as pl
 import pytest
 
+from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write_inputs
+
 REPO = Path(__file__).parents[1]
-COMMANDS = ("run", "report", "explain", "plan", "export", "models", "check")
+COMMANDS = ("run", "report", "explain", "plan", "rethreshold", "export", "models", "check")
 HEAVY = ("torch", "transformers", "polars", "prefect", "numpy", "pydantic", "altair", "yaml")
 GOOD = """
 name: good
@@ -90,12 +93,50 @@ def test_an_override_of_nothing_says_how_to_write_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    for arguments in (["report"], ["explain", "x"], ["plan"], ["export", "--out", "y"]):
+    for arguments in (
+        ["report"],
+        ["explain", "x"],
+        ["plan"],
+        ["rethreshold", "fuzzy"],
+        ["export", "--out", "y"],
+    ):
         command, *rest = arguments
         done = curate(command, str(tmp_path), *rest)
         assert done.returncode == 2
         assert "is no finished run" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_rethreshold_tells_what_would_change(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, taint=" \x1b[31m")
+    run = finish(recipe(tmp_path, tiny, [FUZZY, {"kind": "leaks"}]), tmp_path / "run")
+    texts = read_texts(run, "fuzzy")
+    own, moved = (dedup(texts, at)[0] for at in (0.6, 0.8))
+    out = tmp_path / "new" / "moved.parquet"
+    arguments = ["rethreshold", str(run), "fuzzy", "--set", "threshold=0.8", "--out", str(out)]
+    done = curate(*arguments)
+    assert done.returncode == 0, done.stderr
+    dropped = f"fuzzy: {len(moved)} of {len(texts)} rows dropped at the threshold 0.8\n"
+    assert done.stdout.startswith(dropped)
+    back = len(set(own) - set(moved))
+    assert f"in the run: {len(own)}; {back} of them come back, 0 others go" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert pl.read_parquet(out)["keep"].not_().sum() == len(moved)
+    assert curate("rethreshold", str(run), "leaks").returncode == 0
+
+
+def test_rethreshold_refuses_in_a_sentence(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, rows=8)
+    run = finish(recipe(tmp_path, tiny, [FUZZY]), tmp_path / "run")
+    for arguments, told in (
+        (["exact"], "the stage 'exact' did not run; stages that have: fuzzy"),
+        (["fuzzy", "--set", "threshold=0.1"], "fuzzy: the floor 0.3 is above the threshold 0.1"),
+    ):
+        done = curate("rethreshold", str(run), *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: ")
+        assert told in done.stderr
+        assert done.stdout == ""
 
 
 def test_a_fault_of_ours_exits_with_1_and_debug_adds_the_traceback(tmp_path: Path) -> None:

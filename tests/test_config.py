@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import Config, RowFile, load_config
+from curate.clean.twins import FirstSource, HighestScore
+from curate.config import Config, RowFile, load_config, stage_names
 from curate.errors import UserError
 from curate.registry import SELECTORS, STAGES, Budget
 
@@ -108,6 +109,211 @@ def test_an_unknown_method_lists_the_selectors_there_are(tmp_path: Path) -> None
     told = complain(tmp_path, RECIPE.replace("method: rds", "method: rsd"))
     assert re.match(r"recipe.yaml:1[34]: select: unknown 'method' 'rsd'; known: ", told[0])
     assert set(SELECTORS) <= set(re.findall(r"\w+", told[0].split("known:")[1]))
+
+
+# --- which of similar rows survives ----------------------------------------------------------------
+
+
+STAGED = SHORT + "stages:\n  - kind: exact\n  - kind: fuzzy\n"
+POLICIES = (
+    "write earliest, longest, {sources: [gold, web]} or {highest: STAGE.COLUMN} of an earlier stage"
+)
+
+
+@pytest.mark.parametrize(
+    ("keep", "read"),
+    [
+        ("earliest", "earliest"),
+        ("longest", "longest"),
+        ("{sources: [gold, web]}", FirstSource(sources=["gold", "web"])),
+        ("{highest: exact}", HighestScore(highest="exact")),
+        ("{highest: exact.threshold}", HighestScore(highest="exact.threshold")),
+    ],
+)
+def test_a_policy_reads_back_as_itself(tmp_path: Path, keep: str, read: Any) -> None:
+    config = load(tmp_path, STAGED + f"    keep: {keep}\n")
+    assert config.stages[1].keep == read  # type: ignore[attr-defined]
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("keep", "got"),
+    [
+        ("newest", " (got 'newest')"),
+        ("Earliest", " (got 'Earliest')"),
+        ("3", " (got 3)"),
+        ("", " (got None)"),
+        ("true", " (got True)"),
+        ("[earliest]", ""),
+        ("{}", ""),
+        ("{longest: true}", ""),
+        ("{sources: gold}", ""),
+        ("{sources: []}", ""),
+        ("{sources: [1]}", ""),
+        ("{sources: [gold, null]}", ""),
+        ("{source: [gold]}", ""),
+        ("{highest: 3}", ""),
+        ("{highest: [exact]}", ""),
+        ("{highest: }", ""),
+        ("{sources: [gold], highest: exact}", ""),
+    ],
+)
+def test_a_policy_that_is_none_is_told_what_there_is(tmp_path: Path, keep: str, got: str) -> None:
+    told = complain(tmp_path, STAGED + f"    keep: {keep}\n")
+    assert told == [f"recipe.yaml:7: stages.1.keep: {POLICIES}{got}"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "line", "said"),
+    [
+        (
+            "- kind: exact\n  - kind: fuzzy\n    keep: {highest: judge.score}",
+            7,
+            "stages.1.keep.highest: 'judge' is no earlier stage (those are: exact)",
+        ),
+        (
+            "- kind: exact\n    keep: {highest: fuzzy}\n  - kind: fuzzy",
+            6,
+            "stages.0.keep.highest: 'fuzzy' is no earlier stage (those are: none)",
+        ),
+        (
+            "- kind: exact\n  - kind: fuzzy\n    keep:\n      highest: fuzzy",
+            8,
+            "stages.1.keep.highest: 'fuzzy' is no earlier stage (those are: exact)",
+        ),
+        (
+            "- kind: exact\n  - kind: exact\n  - kind: fuzzy\n    keep: {highest: exact-3}",
+            8,
+            "stages.2.keep.highest: 'exact-3' is no earlier stage (those are: exact, exact-2)",
+        ),
+        (
+            "- kind: exact\n  - kind: fuzzy\n    keep: {highest: .score}",
+            7,
+            "stages.1.keep.highest: '' is no earlier stage (those are: exact)",
+        ),
+    ],
+    ids=["unknown", "later", "itself", "third", "nameless"],
+)
+def test_only_an_earlier_stage_can_say_which_row_survives(
+    tmp_path: Path, stages: str, line: int, said: str
+) -> None:
+    assert complain(tmp_path, SHORT + f"stages:\n  {stages}\n") == [f"recipe.yaml:{line}: {said}"]
+
+
+def test_the_second_stage_of_a_kind_has_a_name_of_its_own(tmp_path: Path) -> None:
+    text = SHORT + "stages: [{kind: exact}, {kind: fuzzy}, {kind: exact}, {kind: exact}]\n"
+    assert stage_names(load(tmp_path, text).stages) == ["exact", "fuzzy", "exact-2", "exact-3"]
+    later = text.replace("}]", "}, {kind: fuzzy, keep: {highest: exact-3.score}}]")
+    assert stage_names(load(tmp_path, later).stages)[-1] == "fuzzy-2"
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "said"),
+    [
+        ("threshold: 0.5", 6, "stages.1: the floor 0.6 is above the threshold 0.5: pairs are stored"),
+        ("floor: 0.8", 6, "stages.1: the floor 0.8 is above the threshold 0.7: pairs are stored"),
+        ("floor: 0", 7, "stages.1.floor: Input should be greater than 0 (got 0)"),
+        ("floor: .nan", 7, "stages.1.floor: "),
+        ("threshold: 1.01", 7, "stages.1.threshold: Input should be less than or equal to 1 (got 1.01)"),
+        ("threshold: 0", 7, "stages.1.threshold: Input should be greater than 0 (got 0)"),
+        ("threshold: .nan", 7, "stages.1.threshold: "),
+        ("threshold: high", 7, "stages.1.threshold: Input should be a valid number"),
+        ("rows: 0", 7, "stages.1.rows: Input should be greater than 0 (got 0)"),
+        ("rows: 1.5", 7, "stages.1.rows: Input should be a valid integer"),
+        ("ngram: 0", 7, "stages.1.ngram: Input should be greater than 0 (got 0)"),
+        ("unit: token", 7, "stages.1.unit: Input should be 'word' or 'char' (got 'token')"),
+        ("compare: prompts", 7, "stages.1.compare: Input should be 'example', 'prompt' or 'response'"),
+        ("treshold: 0.8", 7, "stages.1.treshold: unknown key; did you mean 'threshold'?"),
+        ("fuzzy: 1", 7, "stages.1.fuzzy: unknown key; "),
+    ],
+)  # fmt: skip
+def test_a_near_duplicate_rule_that_means_nothing_is_one_sentence(
+    tmp_path: Path, given: str, line: int, said: str
+) -> None:
+    told = complain(tmp_path, STAGED + f"    {given}\n")
+    assert len(told) == 1
+    assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "said"),
+    [
+        (
+            "compare: both",
+            6,
+            "stages.0.compare: Input should be 'example', 'prompt' or 'response' (got",
+        ),
+        ("fold: case", 6, "stages.0.fold: Input should be a valid list (got 'case')"),
+        (
+            "fold: [space, digits]",
+            6,
+            "stages.0.fold.1: Input should be 'space', 'case' or 'numbers' (g",
+        ),
+        (
+            "threshold: 0.9",
+            6,
+            "stages.0.threshold: unknown key; known keys: kind, compare, fold, keep",
+        ),
+        (
+            "conflicts: true\n    compare: response",
+            5,
+            "stages.0: conflicts are rows with one prompt: use compare: example or compare: prompt",
+        ),
+    ],
+)
+def test_an_exact_rule_that_means_nothing_is_one_sentence(
+    tmp_path: Path, given: str, line: int, said: str
+) -> None:
+    told = complain(tmp_path, SHORT + f"stages:\n  - kind: exact\n    {given}\n")
+    assert len(told) == 1
+    assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
+
+
+def test_overrides_of_a_stage_are_checked_with_it(tmp_path: Path) -> None:
+    told = complain(tmp_path, STAGED, "stages.1.threshold=0.4")
+    assert told[0].startswith("recipe.yaml:6: stages.1: the floor 0.6 is above the threshold 0.4")
+    told = complain(tmp_path, STAGED, "stages.1.keep={highest: leaks}")
+    assert told[0].startswith("recipe.yaml:6: stages.1.")
+    assert told[0].endswith("highest: 'leaks' is no earlier stage (those are: exact)")
+    config = load(tmp_path, STAGED, "stages.1.threshold=0.4", "stages.1.floor=0.4")
+    assert config.stages[1].model_dump()["floor"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("x.jsonl", [RowFile(path="x.jsonl")]),
+        ("[x.jsonl, y/*]", [RowFile(path="x.jsonl"), RowFile(path="y/*")]),
+        ("{path: x.jsonl, source: gsm8k}", [RowFile(path="x.jsonl", source="gsm8k")]),
+        ("[{path: x.jsonl}, y.jsonl]", [RowFile(path="x.jsonl"), RowFile(path="y.jsonl")]),
+        ("[]", []),
+    ],
+)
+def test_protected_sets_may_be_a_path_a_mapping_or_a_list(
+    tmp_path: Path, given: str, read: list[RowFile]
+) -> None:
+    config = load(tmp_path, SHORT + f"protected: {given}\n")
+    assert config.protected == read
+    assert load(tmp_path, SHORT).protected == []
+    assert schema_faults(yaml.safe_load(SHORT + f"protected: {given}\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", "protected: Input should be a valid list (got None)"),
+        ("3", "protected: Input should be a valid list (got 3)"),
+        ("[3]", "protected.0: "),
+        ("[x.jsonl, null]", "protected.1: "),
+        ("{pth: x.jsonl, path: y}", "protected.pth: unknown key; did you mean 'path'?"),
+        ("[x, {path: y, surce: z}]", "protected.1.surce: unknown key; did you mean 'source'?"),
+        ("[{path: y, source: a/b}]", "protected.0.source: use letters, digits"),
+    ],
+)
+def test_protected_sets_that_are_no_files_are_named(tmp_path: Path, given: str, said: str) -> None:
+    told = complain(tmp_path, SHORT + f"protected: {given}\n")
+    assert len(told) == 1
+    assert told[0].startswith(f"recipe.yaml:4: {said}"), told
 
 
 def test_a_stage_without_a_kind_is_told_so(tmp_path: Path) -> None:
@@ -241,7 +447,7 @@ def test_a_budget_reads_as_words(budget: Budget, text: str) -> None:
         (
             "target: {path: data/target.jsonl, eval: data/eval.jsonl}\n",
             "",
-            r"select.method 'rds' needs `target:` .*\(random\)",
+            r"select.method 'rds' needs `target:` .*\(.*\brandom\b.*\)",
         ),
         (
             ", eval: data/eval.jsonl",
@@ -314,6 +520,28 @@ def test_a_seed_must_fit_the_keys_that_are_made_of_it(tmp_path: Path) -> None:
 )
 def test_a_leak_rule_that_means_nothing_is_refused(tmp_path: Path, bad: str) -> None:
     assert bad.partition("=")[0] in complain(tmp_path, RECIPE, bad)[0]
+
+
+def test_protected_sets_stand_in_for_an_eval_set(tmp_path: Path) -> None:
+    config = load(tmp_path, SHORT + "protected: more/gsm8k.jsonl\nstages: [{kind: leaks}]\n")
+    assert [entry.source_name for entry in config.protected] == ["gsm8k"]
+
+
+@pytest.mark.parametrize(
+    ("protected", "key", "of"),
+    [
+        ("x/eval.jsonl", "protected", "target.eval"),
+        ("[a.jsonl, {path: b.jsonl, source: target}]", "protected.1.source", "target"),
+        ("{path: b.jsonl, source: bundled}", "protected.source", "pool.0"),
+        ("[x/test.jsonl, y/other.jsonl, y/test.jsonl]", "protected.2", "protected.0"),
+    ],
+)
+def test_a_protected_set_with_the_name_of_other_rows_is_refused(
+    tmp_path: Path, protected: str, key: str, of: str
+) -> None:
+    [told] = complain(tmp_path, RECIPE + f"protected: {protected}\n")
+    assert re.match(rf"recipe.yaml:18: {key}(\.source)?: the name '", told)
+    assert f"is that of {of} as well, and row ids are made of it" in told
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,39 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
-from curate.registry import STAGES, Params, StageData, StageResult, load_methods, stage
+from curate.ledger import (
+    kept_step,
+    ledger_step,
+    stage_inputs,
+    stage_step,
+    survivor_batches,
+    survivor_mask,
+    survivors,
+)
+from curate.registry import (
+    STAGES,
+    Params,
+    StageData,
+    StageResult,
+    find_stage,
+    load_methods,
+    stage,
+)
+from curate.rows import SCHEMA
 from curate.select.random import RandomParams, write_scores
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store
-from tests.conftest import frame, row, stored, stored_rows, turns
+from tests.conftest import StoreRun, frame, row, stored, stored_rows, turns
 
 load_methods("curate.clean")
 
@@ -44,8 +64,16 @@ def step_of(
     name: str = "",
 ) -> Step:
     before = evidence or {}
+    registered = find_stage(kind)
     inputs = stage_inputs(rows, before, examples or {}, kind)
-    return stage_step(name or kind, {"kind": kind}, inputs, list(before), {})
+    params = registered.params.model_validate({"kind": kind})
+    run = StoreRun(Store(rows.path.parent))
+    prepared = registered.prepare(run, inputs, params) if registered.prepare else {}
+    return stage_step(name or kind, {"kind": kind}, inputs, list(before), prepared)
+
+
+def selecting(rows: Artifact, tokens: Artifact) -> Any:
+    return SimpleNamespace(rows=rows, tokens=tokens, evidence={}, seed=0)
 
 
 def run(
@@ -65,7 +93,7 @@ def run(
     )
     scores = store.ensure(Step("scores", 1, write_scores, {"kept": kept}))
     params = RandomParams.model_validate({"budget": {"rows": budget}})
-    selection = store.ensure(select_step(rows, scores, tokens, params, 0))
+    selection = store.ensure(select_step(selecting(rows, tokens), scores, params))
     return evidence, selection, store.ensure(ledger_step(rows, evidence, selection))
 
 
@@ -235,7 +263,7 @@ def test_a_selection_that_forgets_or_repeats_a_row_is_caught(store: Store) -> No
     rows = stored_rows(store, "pool", pool(["new"] * 3))
     whole = pl.DataFrame(
         {"row_id": ["r0", "r1", "r2"], "rank": [1, 2, 3], "selected": [True, False, False],
-         "score": [0.0] * 3}
+         "reason": ["within_budget"] + ["beyond_budget"] * 2, "score": [0.0] * 3}
     )  # fmt: skip
     for ranking in (whole.head(2), pl.concat([whole, whole.head(1)])):
         selection = stored(store, "select", {"ranking": ranking})
@@ -247,7 +275,13 @@ def test_a_row_that_was_dropped_and_ranked_is_caught(store: Store) -> None:
     rows = stored_rows(store, "pool", pool(["copy", "copy"]))
     evidence = {"exact": store.ensure(step_of("exact", rows))}
     ranking = pl.DataFrame(
-        {"row_id": ["r0", "r1"], "rank": [1, 2], "selected": [True, True], "score": [0.0, 0.0]}
+        {
+            "row_id": ["r0", "r1"],
+            "rank": [1, 2],
+            "selected": [True, True],
+            "score": [0.0, 0.0],
+            "reason": ["within_budget"] * 2,
+        }
     )
     selection = stored(store, "select", {"ranking": ranking})
     with pytest.raises(AssertionError, match="do not add up to the 2 rows"):
@@ -264,7 +298,13 @@ def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
         step = step_of(kind, rows, evidence, examples, name=f"{kind}-{number}")
         evidence[f"{kind}-{number}"] = store.ensure(step)
     ranking = pl.DataFrame(
-        {"row_id": ["r0", "r3"], "rank": [1, 2], "selected": [True, True], "score": [0.0, 0.0]}
+        {
+            "row_id": ["r0", "r3"],
+            "rank": [1, 2],
+            "selected": [True, True],
+            "score": [0.0, 0.0],
+            "reason": ["within_budget"] * 2,
+        }
     )
     made = store.ensure(ledger_step(rows, evidence, stored(store, "select", {"ranking": ranking})))
     ledger = pl.read_parquet(made.file("ledger.parquet"))
@@ -294,7 +334,7 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
         tokens = stored(store, "tokens", {"tokens": ids.with_columns(tokens=5)})
         scores = store.ensure(Step("scores", 1, write_scores, {"kept": kept}))
         params = RandomParams.model_validate({"budget": {"rows": 2}})
-        step = select_step(rows, scores, tokens, params, 0)
+        step = select_step(selecting(rows, tokens), scores, params)
     (tmp_path / "step").write_bytes(pickle.dumps(step))
     done = subprocess.run(
         [sys.executable, "-c", WORKER, str(tmp_path / "step"), str(store.root)],
@@ -305,6 +345,150 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert done.stdout == "2\n", done.stderr
+
+
+# --- rows in batches ----------------------------------------------------------------------------
+
+
+def grouped_rows(store: Store, count: int, group: int) -> Artifact:
+    """Rows whose ids do not sort as they do, in row groups of this size."""
+    rows = [
+        row(f"r{(7 * i) % 101:03}", turns(f"q{i}", "a"), source=f"s{i % 3}") for i in range(count)
+    ]
+
+    def write(out: Path, *_: Any) -> dict[str, Any]:
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        pq.write_table(table, out / "rows.parquet", row_group_size=group)
+        return {"rows_in": count, "rows_out": count}
+
+    return store.ensure(Step("grouped", 1, write, {}, {"count": count, "group": group}))
+
+
+def after(store: Store, rows: Artifact, masks: list[list[bool]]) -> dict[str, Artifact]:
+    """The inputs of a stage after others that judged what was left, and dropped some of it."""
+    left = pl.read_parquet(rows.file("rows.parquet"), columns=["row_id"])
+    evidence = {}
+    for number, mask in enumerate(masks):
+        verdicts = left.with_columns(keep=pl.Series(mask[: left.height], dtype=pl.Boolean))
+        # Verdicts may stand in any order.
+        evidence[f"e{number}"] = stored(store, "evidence", {"evidence": verdicts.reverse()})
+        left = verdicts.filter("keep").select("row_id")
+    return stage_inputs(rows, evidence, {}, "exact")
+
+
+MASK = st.lists(st.sampled_from([True, True, True, False]), min_size=30, max_size=30)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 30),
+    st.integers(1, 12),
+    st.lists(MASK, max_size=3),
+    st.integers(1, 14),
+    st.data(),
+)
+def test_batches_are_the_survivors_cut_to_the_range(
+    tmp_path_factory: pytest.TempPathFactory,
+    count: int,
+    group: int,
+    masks: list[list[bool]],
+    size: int,
+    data: st.DataObject,
+) -> None:
+    store = Store(tmp_path_factory.getbasetemp() / "batches")
+    inputs = after(store, grouped_rows(store, count, group), masks)
+    left = list(range(count))
+    for mask in masks:
+        left = [place for place, keep in zip(left, mask, strict=False) if keep]
+    assert survivor_mask(inputs).tolist() == [place in left for place in range(count)]
+    whole = survivors(inputs).select("row_id", "messages").collect()
+    assert whole["row_id"].to_list() == [f"r{(7 * place) % 101:03}" for place in left]
+
+    start = data.draw(st.integers(0, count + 2))
+    stop = data.draw(st.integers(-1, count + 2))
+    end = count if stop < 0 else stop
+    batches = list(survivor_batches(inputs, ["row_id", "messages"], size, start, stop))
+    assert all(0 < batch.height <= size for batch in batches)
+    assert all(batch.columns == ["row_id", "messages", "position"] for batch in batches)
+    inside = [place for place in left if start <= place < end]
+    assert [place for batch in batches for place in batch["position"]] == inside
+    expected = whole.filter(pl.Series([place in inside for place in left], dtype=pl.Boolean))
+    if batches:
+        assert pl.concat(batches).drop("position").equals(expected)
+    else:
+        assert not inside
+
+
+def test_shards_that_meet_hold_every_survivor_once(store: Store) -> None:
+    inputs = after(store, grouped_rows(store, 30, 7), [[i % 3 > 0 for i in range(30)]])
+    for width in (1, 4, 7, 10, 30, 50):
+        found = [
+            place
+            for start in range(0, 30, width)
+            for batch in survivor_batches(inputs, ["row_id"], 5, start, start + width)
+            for place in batch["position"]
+        ]
+        assert found == [i for i in range(30) if i % 3]
+
+
+def test_batches_of_an_empty_range_and_of_an_empty_pool_are_none(store: Store) -> None:
+    inputs = after(store, grouped_rows(store, 9, 4), [])
+    for start, stop in ((0, 0), (4, 4), (9, -1), (9, 20), (6, 3)):
+        assert list(survivor_batches(inputs, ["row_id"], 5, start, stop)) == []
+    empty = after(store, grouped_rows(store, 0, 4), [])
+    assert list(survivor_batches(empty, ["row_id"], 5)) == []
+    assert survivor_mask(empty).tolist() == []
+
+
+def test_only_the_columns_asked_for_are_read(store: Store) -> None:
+    inputs = after(store, grouped_rows(store, 5, 2), [[True, False, True, True, True]])
+    (one, two, three) = survivor_batches(inputs, ["source"], 10)
+    assert [b.rows() for b in (one, two, three)] == [
+        [("s0", 0)],
+        [("s2", 2), ("s0", 3)],
+        [("s1", 4)],
+    ]
+    assert one.schema == {"source": pl.String, "position": pl.Int64}
+
+
+def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Store) -> None:
+    seen: list[Any] = []
+
+    class ReadyParams(Params):
+        kind: Literal["ready"] = "ready"
+
+    try:
+
+        @stage(ReadyParams, version=1)
+        def ready(data: StageData, params: ReadyParams) -> StageResult:
+            seen.append(
+                {name: pl.read_parquet(path).rows() for name, path in data.prepared.items()}
+            )
+            seen.append(list(data.evidence))
+            return StageResult(
+                data.rows.select(
+                    "row_id",
+                    keep=pl.lit(True),
+                    reason=pl.lit(None, dtype=pl.String),
+                    score=pl.lit(0.0),
+                    threshold=pl.lit(0.5),
+                    twin_id=pl.lit(None, dtype=pl.String),
+                ).collect()
+            )
+
+        rows = stored_rows(store, "pool", pool(["new"] * 3))
+        before = {"exact": store.ensure(step_of("exact", rows))}
+        inputs = stage_inputs(rows, before, {}, "ready")
+        one, two = (stored(store, "pairs", {"pairs": pl.DataFrame({"x": [n]})}) for n in (1, 2))
+        steps = [
+            stage_step("ready", {"kind": "ready"}, inputs, ["exact"], {"pairs": made})
+            for made in (one, two)
+        ]
+        assert steps[0].key != steps[1].key
+        store.ensure(steps[0])
+        assert seen == [{"pairs": [(1,)]}, ["exact"]]
+    finally:
+        STAGES.pop("ready", None)
 
 
 def test_an_empty_frame_has_the_schema_of_rows() -> None:

@@ -10,6 +10,8 @@ from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, stage
 
 Fold = Literal["space", "case", "numbers"]
+# White space as `rows.normalise` takes it.
+SPACE = r"[\s\x1c-\x1f]+"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 
 
@@ -90,16 +92,19 @@ def _keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFra
 def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
     """Return the compared turns as one text each, with their roles unless there is just one."""
     turn = pl.element().struct
-    content = turn.field("content").str.normalize("NFC")
-    if "space" in fold:
-        content = content.str.replace_all(r"\s+", " ").str.strip_chars()
+    content = turn.field("content")
     if "case" in fold:
+        # Before NFC: some capitals have no composed form where the small letter has one.
         content = content.str.to_lowercase()
+    content = content.str.normalize("NFC")
+    if "space" in fold:
+        content = content.str.replace_all(SPACE, " ").str.strip_chars()
     if "numbers" in fold:
         content = content.str.replace_all(NUMBER, "0")
     if compare == "response":
         return pl.col("messages").list.eval(content).list.last()
-    told = pl.concat_str(turn.field("role"), pl.lit("\x1f"), content)
+    # The length keeps a text from passing for several turns.
+    told = pl.concat_str(turn.field("role"), content.str.len_bytes(), content, separator="\x1f")
     turns = pl.col("messages").list.eval(told)
     chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns
     return chosen.list.join("\x1e")

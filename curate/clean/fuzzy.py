@@ -5,8 +5,9 @@ Lee et al. 2021, arXiv:2107.06499, who cut at about 0.7 as FineWeb does, arXiv:2
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -25,8 +26,10 @@ from curate.store import Artifact, Counts, Step
 
 VERSION = 1
 SHARD_ROWS = 131_072
-BATCH_ROWS = 16_384
+BATCH_ROWS = 4_096
 VERIFY_PAIRS = 20_000
+
+Item = TypeVar("Item")
 
 
 class FuzzyParams(TwinParams):
@@ -78,14 +81,26 @@ def write_keys(
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
-        for positions, texts in _texts(inputs, params["compare"], params["start"], params["stop"]):
-            signature = minhash.signatures(shingle(texts, params["unit"], params["ngram"]))
+        texts = _texts(inputs, params["compare"], params["start"], params["stop"])
+        shingled = ((at, shingle(text, params["unit"], params["ngram"])) for at, text in texts)
+        for positions, shingles in ahead(shingled):
+            signature = minhash.signatures(shingles)
             keys = minhash.band_keys(signature, params["bands"], params["rows"])
             columns = dict(zip(names, keys.T, strict=True))
             table = pl.DataFrame({"row": positions, **columns}, schema=schema)
             writer.write_table(table.to_arrow())
             count += len(positions)
     return {"rows_in": count}
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield what an iterator yields, the next item already being made in a thread."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(next, items, end)
+        while (item := waiting.result()) is not end:
+            waiting = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def _texts(
@@ -106,8 +121,7 @@ def write_pairs(
         if name.startswith("shard-")
     )
     whole = f"band-{params['bands']:03d}"
-    copies = _star(keys.select("row", whole).collect(), whole)
-    same = copies[_jaccard(inputs, params, copies) == 1.0]
+    same = _copies(inputs, params, keys.select("row", signature=whole).collect())
     lonely = ~pl.col("row").is_in(_second(same).tolist())
     bands = [f"band-{i:03d}" for i in range(params["bands"])]
     found = minhash.distinct(_candidates(keys, lonely, bands, i) for i in range(len(bands)))
@@ -120,7 +134,7 @@ def write_pairs(
     ids = pl.read_parquet(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
     table = Pairs(_first(pairs)[order], _second(pairs)[order], values[order], is_same[order])
     pair_table(ids, table).write_parquet(out / "pairs.parquet")
-    return {"candidates": len(copies) + len(found), "pairs": len(pairs)}
+    return {"candidates": len(same) + len(found), "pairs": len(pairs)}
 
 
 def _first(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -131,10 +145,22 @@ def _second(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def _star(keys: pl.DataFrame, whole: str) -> NDArray[np.uint64]:
-    """Return pairs of the first row with a signature and each other row that has it too."""
-    first = pl.col("row").min().over(whole)
-    linked = keys.with_columns(first=first).filter(pl.col("row") != pl.col("first"))
+def _copies(
+    inputs: Mapping[str, Artifact], params: Mapping[str, Any], keys: pl.DataFrame
+) -> NDArray[np.uint64]:
+    """Return pairs of the first row with a set of n-grams and each other row with the same set.
+
+    Long texts that differ in a word can have one signature, so the sets of such rows are read.
+    """
+    shared = keys.filter(pl.col("signature").is_duplicated()).sort("row")
+    sets = _incidence(inputs, params, shared["row"].to_numpy().astype(np.int64))
+    sums = np.zeros(len(shared), dtype=np.uint64)
+    if len(shared):
+        grams = minhash.fold(sets.indices.astype(np.uint64)[:, None])
+        sums = np.add.reduceat(grams, sets.indptr[:-1])
+    first = pl.col("row").min().over("signature", "sum")
+    linked = shared.with_columns(sum=pl.Series(sums)).with_columns(first=first)
+    linked = linked.filter(pl.col("row") != pl.col("first"))
     left, right = (linked[name].to_numpy().astype(np.uint64) for name in ("first", "row"))
     return np.sort(left << np.uint64(32) | right)
 

@@ -5,22 +5,36 @@ eval example when more than half of the prompt's tokens lie in 8-grams that both
 lower-cased runs of letters and digits, so mathematical symbols and punctuation play no part.
 Prompts under 8 tokens have no 8-gram; they leak only when a whole turn equals them, symbols included,
 but for case, white space and punctuation around it.
+
+`any_ngram: 13` adds the rule of GPT-3 (Brown et al. 2020, arXiv:2005.14165, appendix C): any shared
+run of 13 words is a leak. `warn` lists paraphrases, and keeps them.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from curate.clean import overlaps, similar
+from curate.clean.overlaps import (
+    BATCH_ROWS,
+    EVAL_SETS,
+    SCHEMA,
+    find_overlaps,
+    index_prompts,
+    write_overlaps,
+)
+from curate.clean.similar import write_similar
 from curate.reasons import Reason
-from curate.registry import Params, StageData, StageResult, stage
+from curate.registry import Params, StageData, StageResult, StepRun, stage
+from curate.store import Artifact, Step
 
-BATCH_ROWS = 50_000
-# Odd, so that multiplication modulo 2^64 loses nothing.
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+LOG = logging.getLogger("curate")
+# Similar pairs are stored from here on, or from `warn` on where that is lower.
+FLOOR = 0.5
+WEIGHT = {Reason.LEAK_EXACT: 3, Reason.LEAK_NGRAM: 2, Reason.LEAK_RUN: 1}
 
 
 class LeaksParams(Params):
@@ -31,36 +45,109 @@ class LeaksParams(Params):
     threshold: float = Field(
         0.5, ge=0, le=1, description="share of an eval prompt's tokens that makes a leak"
     )
-
-
-@stage(LeaksParams, version=2, uses=("eval",), needs=("eval",))
-def leaks(data: StageData, params: LeaksParams) -> StageResult:
-    """Drop every row with a hit; score is its largest coverage, twin_id the eval row behind it."""
-    if data.eval is None:
-        raise ValueError("leaks needs an eval set")
-    overlaps = find_overlaps(data.rows, data.eval, params.ngram)
-    best = overlaps.sort(
-        pl.col("reason") == Reason.LEAK_EXACT.value,
-        "coverage",
-        "eval_id",
-        descending=[True, True, False],
-    ).unique("row_id", keep="first", maintain_order=True)
-    ids = data.rows.select("row_id").collect()
-    leaking = _leaking(params.threshold).fill_null(value=False)
-    evidence = ids.join(best, on="row_id", how="left", maintain_order="left").select(
-        "row_id",
-        keep=~leaking,
-        reason=pl.when(leaking).then("reason"),
-        score=pl.col("coverage").fill_null(0.0),
-        threshold=pl.lit(params.threshold),
-        twin_id=pl.when(leaking).then("eval_id"),
+    any_ngram: int | None = Field(
+        None, gt=0, description="a shared run of so many words is a leak too; 13 is GPT-3's rule"
     )
-    hits = describe_hits(overlaps.filter(_leaking(params.threshold)), data.eval)
-    return StageResult(evidence, {"hits": hits})
+    warn: float | None = Field(
+        None, gt=0, le=1, description="list rows that are as similar to an eval prompt (cosine)"
+    )
+    embedder: str | None = Field(
+        None, description="sentence embedder of `warn`; models.embedder if not given"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "LeaksParams":
+        if self.any_ngram is not None and self.any_ngram < self.ngram:
+            raise ValueError(
+                f"any_ngram {self.any_ngram} is below ngram {self.ngram}, and shared runs are only "
+                "looked for from ngram words on: lower ngram as well"
+            )
+        if self.embedder is not None and self.warn is None:
+            raise ValueError("embedder is given without warn, which alone needs one: give warn too")
+        return self
+
+
+def prepare_leaks(
+    run: StepRun, inputs: Mapping[str, Artifact], params: LeaksParams
+) -> Mapping[str, Artifact]:
+    """Return what pool and target share with eval prompts, and the rows that are similar to these."""
+    read = {name: artifact for name, artifact in inputs.items() if name != "target"}
+    found = {"overlaps": run.execute(_overlap_step("overlaps", read, params))}
+    if "target" in inputs:
+        sets = {name: inputs[name] for name in EVAL_SETS if name in inputs}
+        step = _overlap_step("target-overlaps", {"rows": inputs["target"], **sets}, params)
+        found["target-overlaps"] = run.execute(step)
+        _warn_of_target(found["target-overlaps"], params)
+    if params.warn is not None:
+        identity, hints = run.embedder(params.embedder)
+        told = {"embedder": identity, "floor": min(params.warn, FLOOR)}
+        step = Step("leaks-similar", similar.VERSION, write_similar, read, told, hints)
+        found["similar"] = run.execute(step)
+    return found
+
+
+def _overlap_step(table: str, inputs: Mapping[str, Artifact], params: LeaksParams) -> Step:
+    told = {"ngram": params.ngram, "table": table}
+    return Step(f"leaks-{table}", overlaps.VERSION, write_overlaps, inputs, told)
+
+
+def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
+    """Say so on every run, not only on the one that makes the tables."""
+    hits = _hits(pl.scan_parquet(found.file("target-overlaps.parquet")), params)
+    if hits.height:
+        row_id, eval_id = hits.row(0)[:2]
+        LOG.warning(
+            "leaks: eval prompts stand in %d of the %d target examples (%s holds %s), so a selection "
+            "made for them would learn the test; replace those that evidence/leaks-target.parquet lists",
+            hits["row_id"].n_unique(),
+            found.counts["rows_in"],
+            row_id,
+            eval_id,
+        )
+
+
+@stage(
+    LeaksParams,
+    version=3,
+    uses=("eval", "target", "protected"),
+    needs=EVAL_SETS,
+    prepare=prepare_leaks,
+    movable=("threshold", "any_ngram"),
+)
+def leaks(data: StageData, params: LeaksParams) -> StageResult:
+    """Drop every row with a hit; score is its largest coverage, twin_id the eval row behind it.
+
+    Tables: hits and those of the target, rows that are only similar (warnings), figures of each set.
+    """
+    sets = [
+        rows.select("row_id", "source") for rows in (data.eval, data.protected) if rows is not None
+    ]
+    if not sets:
+        raise ValueError("leaks needs an eval set")
+    sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
+    found = pl.scan_parquet(data.prepared["overlaps"])
+    evidence = _verdicts(data.rows.select("row_id").collect(), found, params)
+    tables = {"hits": _name_sets(_hits(found, params), sources)}
+    if "target-overlaps" in data.prepared:
+        target = _hits(pl.scan_parquet(data.prepared["target-overlaps"]), params)
+        tables["target"] = _name_sets(target, sources)
+    if params.warn is not None:
+        near = pl.scan_parquet(data.prepared["similar"]).filter(pl.col("similarity") >= params.warn)
+        kept = evidence.filter("keep").select("row_id")
+        tables["warnings"] = near.collect().join(
+            kept, on="row_id", how="semi", maintain_order="left"
+        )
+    tables["sets"] = _count_sets(sources, tables)
+    return StageResult(evidence, tables)
 
 
 def find_leaks(
-    rows: pl.LazyFrame, eval_rows: pl.DataFrame, *, ngram: int = 8, threshold: float = 0.5
+    rows: pl.LazyFrame,
+    eval_rows: pl.DataFrame,
+    *,
+    ngram: int = 8,
+    threshold: float = 0.5,
+    any_ngram: int | None = None,
 ) -> pl.DataFrame:
     """Return every (row, eval example) pair that leaks, with what they share.
 
@@ -69,153 +156,90 @@ def find_leaks(
         eval_rows: row_id and messages; the user turns are what may not be known.
         ngram: words in an n-gram.
         threshold: share of the prompt's tokens that shared n-grams must exceed.
+        any_ngram: words in a shared run that is a leak by itself.
 
     Returns:
-        row_id, eval_id, reason, coverage (0 to 1), span (longest shared run of words), sorted.
+        row_id, eval_id, reason, coverage (0 to 1), span (longest run of words that both hold), sorted.
     """
-    overlaps = find_overlaps(rows, eval_rows, ngram)
-    return describe_hits(overlaps.filter(_leaking(threshold)), eval_rows)
+    params = LeaksParams(ngram=ngram, threshold=threshold, any_ngram=any_ngram)
+    index = index_prompts(eval_rows, ngram)
+    held = rows.select("row_id", "messages").collect()
+    parts = (p for b in held.iter_slices(BATCH_ROWS) for p in find_overlaps(b, index))
+    found = pl.concat([SCHEMA.to_frame(), *parts])
+    return _hits(found.lazy(), params).sort("row_id", "eval_id")
 
 
-def _leaking(threshold: float) -> pl.Expr:
-    return (pl.col("reason") == Reason.LEAK_EXACT.value) | (pl.col("coverage") > threshold)
-
-
-def find_overlaps(rows: pl.LazyFrame, eval_rows: pl.DataFrame, ngram: int) -> pl.DataFrame:
-    """Return every (row, eval example) pair that shares an n-gram or a whole turn.
-
-    Returns:
-        row_id, eval_id, reason, coverage (0 to 1), tokens (positions of the prompt's shared tokens;
-        null for a whole turn), sorted by row_id and eval_id.
-    """
-    prompts = _eval_prompts(eval_rows)
-    gram, owner, position = _grams(prompts["words"], ngram)
-    grams = pl.DataFrame({"gram": gram, "eval": owner, "position": position})
-    total = rows.select(pl.len()).collect().item()
-    found = []
-    for start in range(0, max(total, 1), BATCH_ROWS):
-        turns = _tokenise(rows.slice(start, BATCH_ROWS))
-        found += [_exact_hits(turns, prompts, ngram), _gram_hits(turns, prompts, grams, ngram)]
-    # A whole turn that equals the prompt says more than the n-grams that it holds as well.
-    pairs = pl.concat(found).unique(["row_id", "eval_id"], keep="first", maintain_order=True)
-    return pairs.sort("row_id", "eval_id")
-
-
-def describe_hits(overlaps: pl.DataFrame, eval_rows: pl.DataFrame) -> pl.DataFrame:
-    """Return overlaps with the longest shared run of words instead of token positions."""
-    words = dict(_eval_prompts(eval_rows).select("eval_id", "words").iter_rows())
-    spans = [
-        " ".join(words[eval_id] if tokens is None else _longest_run(tokens, words[eval_id]))
-        for eval_id, tokens in overlaps.select("eval_id", "tokens").iter_rows()
-    ]
-    return overlaps.drop("tokens").with_columns(span=pl.Series(spans, dtype=pl.String))
-
-
-def _words(text: pl.Expr) -> pl.Expr:
-    return text.str.normalize("NFC").str.to_lowercase().str.extract_all(r"[\p{L}\p{M}\p{N}]+")
-
-
-def _whole(text: pl.Expr) -> pl.Expr:
-    """Return text without case, and without white space and punctuation around it."""
-    plain = text.str.normalize("NFC").str.to_lowercase().str.replace_all(r"\s+", " ")
-    # A sign in front of a number and a percent sign behind it are no punctuation.
-    edge = r"[\s\p{P}--[-%]]+"
-    return plain.str.replace(f"^{edge}", "").str.replace(f"{edge}$", "")
-
-
-def _tokenise(rows: pl.LazyFrame) -> pl.DataFrame:
-    turn = pl.col("messages").struct
+def _reason(params: LeaksParams) -> pl.Expr:
+    """Return why a pair is a leak, null if it is none."""
+    long = pl.lit(False) if params.any_ngram is None else pl.col("run") >= params.any_ngram
     return (
-        rows.select("row_id", "messages")
-        .explode("messages")
-        .filter(turn.field("role") != "system")
-        .select("row_id", whole=_whole(turn.field("content")), words=_words(turn.field("content")))
+        pl.when("whole")
+        .then(pl.lit(Reason.LEAK_EXACT.value))
+        .when(pl.col("coverage") > params.threshold)
+        .then(pl.lit(Reason.LEAK_NGRAM.value))
+        .when(long)
+        .then(pl.lit(Reason.LEAK_RUN.value))
+    )
+
+
+def _hits(found: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+    told = found.with_columns(reason=_reason(params)).filter(pl.col("reason").is_not_null())
+    return told.select("row_id", "eval_id", "reason", "coverage", "span").collect()
+
+
+def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
+    named = hits.join(sources, on="eval_id", how="left", maintain_order="left")
+    return named.select("row_id", "eval_id", "eval_source", "reason", "coverage", "span")
+
+
+def _verdicts(ids: pl.DataFrame, found: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+    """Return the evidence: for each row the pair that says most, a leak before all others."""
+    weight = pl.col("reason").replace_strict(WEIGHT, default=0, return_dtype=pl.Int8)
+    best = (
+        found.select("row_id", "eval_id", "coverage", reason=_reason(params))
         .collect()
+        .sort(weight, "coverage", "eval_id", descending=[True, True, False])
+        .unique("row_id", keep="first", maintain_order=True)
+    )
+    leaking = pl.col("reason").is_not_null()
+    # What leaks by a run alone does so below the threshold, which then says nothing.
+    by_run = (pl.col("reason") == Reason.LEAK_RUN.value).fill_null(value=False)
+    return ids.join(best, on="row_id", how="left", maintain_order="left").select(
+        "row_id",
+        "reason",
+        keep=~leaking,
+        score=pl.col("coverage").fill_null(0.0),
+        threshold=pl.when(~by_run).then(pl.lit(params.threshold)),
+        twin_id=pl.when(leaking).then("eval_id"),
     )
 
 
-def _eval_prompts(eval_rows: pl.DataFrame) -> pl.DataFrame:
-    turn = pl.element().struct
-    prompt = (
-        pl.col("messages")
-        .list.eval(pl.when(turn.field("role") == "user").then(turn.field("content")).drop_nulls())
-        .list.join("\n")
+def _count_sets(sources: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return figures of each eval set, in order of appearance.
+
+    source; examples; leaked: examples that some pool row leaks; share: of the examples (Tulu 3 calls a
+    training set contaminated above 0.02); rows: pool rows with a leak of the set; warned: pool rows
+    with a warning, null where none were asked for.
+    """
+    sets = sources.group_by("eval_source", maintain_order=True).agg(examples=pl.len())
+    hits = (
+        tables["hits"]
+        .group_by("eval_source")
+        .agg(leaked=pl.col("eval_id").n_unique(), rows=pl.col("row_id").n_unique())
     )
-    return eval_rows.select(eval_id="row_id", whole=_whole(prompt), words=_words(prompt))
-
-
-def _exact_hits(turns: pl.DataFrame, prompts: pl.DataFrame, ngram: int) -> pl.DataFrame:
-    """Return turns that are a prompt: by their words, or by their text where words are few."""
-    short = pl.col("words").list.len() < ngram
-    same = (
-        pl.when(short)
-        .then(pl.concat_str(pl.lit("text "), "whole"))
-        .otherwise(pl.concat_str(pl.lit("words "), pl.col("words").list.join(" ")))
+    counted = sets.join(hits, on="eval_source", how="left", maintain_order="left")
+    warned = pl.lit(None, dtype=pl.UInt32)
+    if "warnings" in tables:
+        near = tables["warnings"].join(sources, on="eval_id", how="left")
+        rows = near.group_by("eval_source").agg(warned=pl.col("row_id").n_unique())
+        counted = counted.join(rows, on="eval_source", how="left", maintain_order="left")
+        warned = pl.col("warned").fill_null(0)
+    leaked = pl.col("leaked").fill_null(0)
+    return counted.select(
+        pl.col("eval_source").alias("source"),
+        "examples",
+        leaked,
+        (leaked / pl.col("examples")).alias("share"),
+        pl.col("rows").fill_null(0),
+        warned.alias("warned"),
     )
-    return (
-        turns.with_columns(same=same)
-        .join(
-            prompts.filter(pl.col("whole") != "").select("eval_id", same=same),
-            on="same",
-            maintain_order="left_right",
-        )
-        .select(
-            "row_id",
-            "eval_id",
-            reason=pl.lit(Reason.LEAK_EXACT.value),
-            coverage=pl.lit(1.0),
-            tokens=pl.lit(None, dtype=pl.List(pl.Int64)),
-        )
-    )
-
-
-def _grams(
-    words: pl.Series, ngram: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return hash, list number and position in the list of every n-gram, none across lists."""
-    lengths = words.list.len().to_numpy().astype(np.int64)
-    hashes = words.explode(empty_as_null=False).hash(seed=0).to_numpy()
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    position = np.arange(len(hashes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    count = max(len(hashes) - ngram + 1, 0)
-    rolled = np.zeros(count, dtype=np.uint64)
-    for k in range(ngram):
-        rolled = rolled * MULTIPLIER + hashes[k : k + count]
-    whole = position[:count] + ngram <= lengths[owner[:count]]
-    return rolled[whole], owner[:count][whole], position[:count][whole]
-
-
-def _gram_hits(
-    turns: pl.DataFrame, prompts: pl.DataFrame, grams: pl.DataFrame, ngram: int
-) -> pl.DataFrame:
-    gram, owner, _ = _grams(turns["words"], ngram)
-    known = np.isin(gram, grams["gram"].to_numpy())
-    row_ids = turns["row_id"].gather(owner[known])
-    lengths = prompts.select(
-        "eval_id", eval=pl.int_range(pl.len(), dtype=pl.Int64), length=pl.col("words").list.len()
-    )
-    return (
-        pl.DataFrame({"row_id": row_ids, "gram": gram[known]})
-        .unique()
-        .join(grams, on="gram")
-        .select("row_id", "eval", token=pl.int_ranges("position", pl.col("position") + ngram))
-        .explode("token")
-        .unique()
-        .group_by("row_id", "eval")
-        .agg(tokens=pl.col("token").sort())
-        .join(lengths, on="eval")
-        .select(
-            "row_id",
-            "eval_id",
-            reason=pl.lit(Reason.LEAK_NGRAM.value),
-            coverage=pl.col("tokens").list.len() / pl.col("length"),
-            tokens="tokens",
-        )
-    )
-
-
-def _longest_run(tokens: Sequence[int], words: Sequence[str]) -> Sequence[str]:
-    positions = np.asarray(tokens)
-    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
-    longest = max(runs, key=len)
-    return words[int(longest[0]) : int(longest[-1]) + 1]

@@ -49,7 +49,8 @@ def signatures(shingles: Shingles, permutations: int = PERMUTATIONS) -> NDArray[
     shifts = rng.integers(0, 2**32, permutations, dtype=np.uint32)
     mixed = mix(shingles.hashes)
     count = len(shingles.starts) - 1
-    out = np.empty((count, permutations), dtype=np.uint32)
+    # One hash function after the other in memory: they are written, and read again, that way.
+    out = np.empty((permutations, count), dtype=np.uint32)
     first = 0
     while first < count:
         wanted = shingles.starts[first] + BLOCK
@@ -60,9 +61,9 @@ def signatures(shingles: Shingles, permutations: int = PERMUTATIONS) -> NDArray[
         for k in range(permutations):
             np.multiply(values, factors[k], out=scratch)
             np.add(scratch, shifts[k], out=scratch)
-            out[first:last, k] = np.minimum.reduceat(scratch, starts - starts[0])
+            np.minimum.reduceat(scratch, starts - starts[0], out=out[k, first:last])
         first = last
-    return out
+    return out.T
 
 
 def mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
@@ -73,14 +74,15 @@ def mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
 
 def band_keys(signature: NDArray[np.uint32], bands: int, rows: int) -> NDArray[np.uint64]:
     """Return one 64-bit key for each band [N, bands], and in the last column one for all of it."""
-    keys = np.empty((len(signature), bands + 1), dtype=np.uint64)
+    keys = np.empty((bands + 1, len(signature)), dtype=np.uint64)
     for band in range(bands):
-        keys[:, band] = _fold(signature[:, band * rows : (band + 1) * rows])
-    keys[:, bands] = _fold(keys[:, :bands])
-    return keys
+        keys[band] = fold(signature[:, band * rows : (band + 1) * rows])
+    keys[bands] = fold(keys[:bands].T)
+    return keys.T
 
 
-def _fold(values: NDArray[np.uint32] | NDArray[np.uint64]) -> NDArray[np.uint64]:
+def fold(values: NDArray[np.uint32] | NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return one 64-bit value for each row of values [N, k]."""
     key = np.zeros(len(values), dtype=np.uint64)
     for k in range(values.shape[1]):
         key = (key ^ values[:, k]) * MIX

@@ -31,14 +31,18 @@ def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
     """Return the n-grams of texts in their order, repeats included; every text has at least one."""
     plain = _plain(texts)
     units, lengths = _word_hashes(plain) if unit == "word" else _char_codes(plain)
+    grams = _roll_hashes(units, lengths, ngram)
     short = lengths < ngram
     counts = np.where(short, 1, lengths - ngram + 1)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    hashes = np.empty(starts[-1], dtype=np.uint64)
-    grams, owner, position = roll(units, lengths, ngram)
-    hashes[starts[owner] + position] = grams
+    if not short.any():
+        return Shingles(grams, starts)
     whole = plain.filter(pl.Series(short)).str.replace_all(r"\s+", " ").str.strip_chars()
-    hashes[starts[:-1][short]] = whole.hash(seed=WHOLE_SEED).to_numpy()
+    is_whole = np.zeros(starts[-1], dtype=np.bool_)
+    is_whole[starts[:-1][short]] = True
+    hashes = np.empty(starts[-1], dtype=np.uint64)
+    hashes[~is_whole] = grams
+    hashes[is_whole] = whole.hash(seed=WHOLE_SEED).to_numpy()
     return Shingles(hashes, starts)
 
 
@@ -52,25 +56,37 @@ def roll(
         lengths: how many each text has.
         ngram: units in an n-gram.
     """
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    position = np.arange(len(units)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    counts = np.maximum(lengths - ngram + 1, 0)
+    owner = np.repeat(np.arange(len(lengths)), counts)
+    position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return _roll_hashes(units, lengths, ngram), owner, position
+
+
+def _roll_hashes(
+    units: NDArray[np.uint64], lengths: NDArray[np.int64], ngram: int
+) -> NDArray[np.uint64]:
+    """Return the hashes of all n-grams, text after text, none across texts."""
     count = max(len(units) - ngram + 1, 0)
     rolled = np.zeros(count, dtype=np.uint64)
     for k in range(ngram):
         rolled *= MULTIPLIER
         rolled += units[k : k + count]
-    whole = position[:count] + ngram <= lengths[owner[:count]]
-    return rolled[whole], owner[:count][whole], position[:count][whole]
+    ends = np.cumsum(lengths)
+    inside = np.ones(len(units), dtype=np.bool_)
+    for k in range(1, ngram):
+        inside[(ends - k)[lengths >= k]] = False
+    return rolled[inside[:count]]
 
 
 def _plain(texts: pl.Series) -> pl.Series:
-    """Return texts in NFC and lower case; pure ASCII, which is NFC already, is not looked at twice."""
-    frame = texts.to_frame("text").with_row_index("at")
+    """Return texts in lower case and NFC; pure ASCII, which is NFC already, is not looked at twice."""
+    # In this order: some capitals have no composed form where the small letter has one.
+    frame = texts.str.to_lowercase().to_frame("text").with_row_index("at")
     wide = pl.col("text").str.len_bytes() != pl.col("text").str.len_chars()
     other = frame.filter(wide).with_columns(pl.col("text").str.normalize("NFC"))
     if other.height:
         frame = pl.concat([frame.filter(~wide), other]).sort("at")
-    return frame["text"].str.to_lowercase()
+    return frame["text"]
 
 
 def _word_hashes(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

@@ -164,7 +164,8 @@ def survival_rank(
     if keep == "longest":
         value = facts["length"].to_numpy().astype(np.float64)
     elif isinstance(keep, FirstSource):
-        places = {source: -place for place, source in enumerate(keep.sources)}
+        named = list(dict.fromkeys(keep.sources))
+        places = {source: -place for place, source in enumerate(named)}
         value = (
             facts["source"].replace_strict(places, default=-len(places), return_dtype=pl.Float64)
         ).to_numpy()
@@ -215,7 +216,21 @@ def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: TwinParams)
     groups = _Groups(size, pairs, rank)
     if params.rows is None:
         return groups.judge(params.threshold)
-    return _judge_to_size(groups, params.rows, params.floor)
+    return _judge_to_size(groups, rank, params.rows, params.floor)
+
+
+def dominate_pairs(pairs: Pairs, free: NDArray[np.bool_], threshold: float) -> NDArray[np.bool_]:
+    """Return which of the free rows stay if each goes for a similar kept row before it.
+
+    Args:
+        pairs: of row numbers; earlier rows survive.
+        free: which rows take part [N].
+        threshold: similarity from which on a row goes.
+    """
+    # Rows without a part come last, where they drop none, but still link those that are the same.
+    rank = np.arange(len(free)) + np.where(free, 0, len(free))
+    twin = _Groups(len(free), pairs, rank).judge(threshold).twin
+    return free & (twin < 0)
 
 
 class _Groups:
@@ -243,7 +258,11 @@ class _Groups:
 
     def judge(self, threshold: float) -> Verdicts:
         """Keep every group that no kept better group is similar to."""
-        twin_group, similarity = self._dominate(threshold)
+        return self.tell(self.dominate(np.flatnonzero(self.similarity >= threshold)), threshold)
+
+    def tell(self, kept: NDArray[np.bool_], threshold: float) -> Verdicts:
+        """Return the verdicts on all rows when these groups are kept."""
+        twin_group, similarity = self._nearest(kept)
         twin = np.where(twin_group >= 0, self.best_row[twin_group], -1)[self.of_row]
         near = similarity[self.of_row]
         heads = self.best_row[self.of_row]
@@ -251,14 +270,13 @@ class _Groups:
         twin[copies], near[copies] = heads[copies], 1.0
         return Verdicts(twin, near, threshold)
 
-    def _dominate(self, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return for each group the kept better group most similar to it, and the similarity.
+    def dominate(self, strong: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which groups are kept if the pairs with these numbers count as similar.
 
         A group without a better similar group that is undecided or kept stays; one with a kept one
         goes. Each round decides all groups that it can, so the result is that of going through the
-        groups one by one, best first. The twin is -1 where the similarity is below the threshold.
+        groups one by one, best first.
         """
-        strong = self.similarity >= threshold
         better, worse = self.better[strong], self.worse[strong]
         count = len(self.best_row)
         kept, decided = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
@@ -270,12 +288,13 @@ class _Groups:
             decided[worse[kept[better]]] = True
             open_ = ~decided[worse] & ~decided[better]
             better, worse = better[open_], worse[open_]
-        kept |= ~decided
-        return self._nearest(kept, threshold)
+        return kept | ~decided
 
-    def _nearest(
-        self, kept: NDArray[np.bool_], threshold: float
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _nearest(self, kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return for each group the kept better group most similar to it, and the similarity.
+
+        The twin is -1 where the group is kept itself.
+        """
         from_kept = kept[self.better]
         better, worse = self.better[from_kept], self.worse[from_kept]
         similarity = self.similarity[from_kept]
@@ -284,40 +303,44 @@ class _Groups:
         twin = np.full(len(kept), -1, dtype=np.int64)
         near = np.zeros(len(kept))
         near[worse] = similarity[order][first]
-        dropped = ~kept[worse]
-        twin[worse[dropped]] = better[order][first][dropped]
+        twin[worse] = better[order][first]
+        twin[kept] = -1
         return twin, near
 
 
-def _judge_to_size(groups: _Groups, rows: int, lowest: float) -> Verdicts:
-    """Lower the threshold until no more than `rows` stay; take back the least similar drops beyond.
+def _judge_to_size(groups: _Groups, rank: NDArray[np.int64], rows: int, lowest: float) -> Verdicts:
+    """Let weaker and weaker pairs count until no more than `rows` stay; take back drops beyond.
 
-    A drop that is taken back leaves all others valid: none of them has it as its twin.
+    Pairs count one by one, among equal ones those of the worst group first, so that ties do not drop
+    too much. Where one pair costs several rows, the least similar drops are taken back, which leaves
+    all others valid: none of them has such a twin.
     """
-    size = len(groups.of_row)
-    steps = np.unique(np.append(groups.similarity, 1.0))
-    steps = steps[steps >= lowest]
-    low, high = 0, len(steps) - 1
-    found = groups.judge(float(steps[low]))
-    left = int((found.twin < 0).sum())
-    if left > min(rows, size):
+    strongest = np.lexsort((groups.better, -groups.worse, -groups.similarity))
+    few, many = 0, int((groups.similarity >= lowest).sum())
+    kept = groups.dominate(strongest[:many])
+    left = int(kept.sum())
+    if left > min(rows, len(rank)):
         raise UserError(
             f"cannot go down to {rows:,} rows: {left:,} are left when every pair with a similarity "
             f"of {lowest:.4g} or more has lost a row; ask for more rows or lower `floor`"
         )
-    # The highest threshold that leaves no more than the rows asked for.
-    while low < high:
-        middle = (low + high + 1) // 2
-        tried = groups.judge(float(steps[middle]))
-        if (tried.twin < 0).sum() <= rows:
-            low, found = middle, tried
+    while few < many:
+        middle = (few + many) // 2
+        tried = groups.dominate(strongest[:middle])
+        if tried.sum() <= rows:
+            many, kept = middle, tried
         else:
-            high = middle - 1
+            few = middle + 1
+    threshold = float(groups.similarity[strongest[many - 1]]) if many else 1.0
+    found = groups.tell(kept, threshold)
     dropped = np.flatnonzero(found.twin >= 0)
-    order = dropped[np.lexsort((groups.of_row[dropped], found.similarity[dropped]))]
+    # A copy equals the best row of its group, which is therefore taken back before it.
+    is_copy = groups.best_row[groups.of_row[dropped]] != dropped
+    near = np.where(is_copy, 1.0, found.similarity[dropped])
+    order = dropped[np.lexsort((rank[dropped], near))]
     twin = found.twin.copy()
-    twin[order[: min(rows, size) - int((found.twin < 0).sum())]] = -1
-    return Verdicts(twin, found.similarity, found.threshold)
+    twin[order[: min(rows, len(rank)) - int(kept.sum())]] = -1
+    return Verdicts(twin, found.similarity, threshold)
 
 
 def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:

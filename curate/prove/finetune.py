@@ -6,6 +6,7 @@ LoRA: Hu et al. 2021, arXiv:2106.09685, on all linear layers, AdamW, linear deca
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from curate.store import Artifact, Counts, Step
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 VERSION = 2
@@ -100,41 +102,88 @@ def train_lora(
     Adapter weights and the order of rows come from the seed alone, so two arms with the same seed
     start from the same adapter.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=lora["rank"], lora_alpha=lora["alpha"], target_modules="all-linear", lora_dropout=0.0
-    )
-    tuned = get_peft_model(model, config)
-    _initialise_adapters(tuned, seed)
-    weights = [p for p in tuned.parameters() if p.requires_grad]
-    batches = list(_training_batches(examples, lora, seed))
-    optimizer = torch.optim.AdamW(weights, lr=lora["learning_rate"], weight_decay=0.0)
+    tuned = add_adapters(model, lora, "all-linear", seed)
+    batches = list(training_batches(examples, lora, seed))
     warmup = max(1, round(WARMUP * len(batches)))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min(
-            (step + 1) / warmup, (len(batches) - step) / max(len(batches) - warmup, 1)
-        ),
-    )
-    tuned.train()
     losses = []
-    for batch in batches:
-        loss = _accumulate_gradients(tuned, batch)
-        if loss is None:
-            continue
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(loss)
-        if not math.isfinite(losses[-1]):
+    for step in training_steps(tuned, batches, lora["learning_rate"], warmup):
+        losses.append(step.loss)
+        if not math.isfinite(step.loss):
             raise FloatingPointError(
                 f"the loss of step {len(losses)} is not finite; lower prove.lora.learning_rate"
             )
     tuned.eval()
     return losses
+
+
+def add_adapters(
+    model: "PreTrainedModel",
+    lora: Mapping[str, Any],
+    targets: str | Sequence[str],
+    seed: Sequence[int],
+) -> "PeftModel":
+    """Return the model with fresh LoRA adapters, put into it in place; only they are trainable.
+
+    Args:
+        model: a language model without adapters.
+        lora: `rank` and `alpha`.
+        targets: names of the adapted layers, as peft takes them.
+        seed: of the A matrices.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(
+        r=lora["rank"], lora_alpha=lora["alpha"], target_modules=names, lora_dropout=0.0
+    )
+    tuned = get_peft_model(model, config)
+    _initialise_adapters(tuned, seed)
+    return tuned
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """An optimizer step that was made: its loss, its learning rate, and the optimizer after it."""
+
+    loss: float
+    rate: float
+    optimizer: "torch.optim.Optimizer"
+
+
+def training_steps(
+    tuned: Any, batches: Sequence[Sequence[Example]], learning_rate: float, warmup: int
+) -> Iterator[TrainingStep]:
+    """Train what is trainable with AdamW, a step a batch; batches without labels are passed over.
+
+    Args:
+        tuned: left in training mode.
+        batches: all of them; their number is the length of the schedule.
+        learning_rate: the highest one.
+        warmup: steps until it is reached.
+    """
+    import torch
+
+    weights = [p for p in tuned.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: linear_rate(step, len(batches), warmup)
+    )
+    tuned.train()
+    for batch in batches:
+        loss = _accumulate_gradients(tuned, batch)
+        if loss is None:
+            continue
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        rate = optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        yield TrainingStep(loss, rate, optimizer)
+
+
+def linear_rate(step: int, steps: int, warmup: int) -> float:
+    """Return the share of the highest learning rate at a step from 0: up to it, then down to zero."""
+    return min((step + 1) / warmup, (steps - step) / max(steps - warmup, 1))
 
 
 def _accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
@@ -169,14 +218,31 @@ def _initialise_adapters(model: Any, seed: Sequence[int]) -> None:
             weight.data.copy_(fresh)
 
 
-def _training_batches(
+def training_batches(
     examples: Sequence[Example], lora: Mapping[str, Any], seed: Sequence[int]
 ) -> Iterator[list[Example]]:
+    """Yield batches of `batch_rows` rows for `epochs` epochs, each in an order of its own."""
     rng = np.random.default_rng([*seed, 0x0EDE2])
     for _ in range(lora["epochs"]):
         order = rng.permutation(len(examples))
         for start in range(0, len(order), lora["batch_rows"]):
             yield [examples[i] for i in order[start : start + lora["batch_rows"]]]
+
+
+def pad_batch(batch: Sequence[Example]) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Return token ids [B, T], padded on the right, and what follows each position [B, T - 1].
+
+    What follows is IGNORED where it is no response token.
+    """
+    import torch
+
+    longest = max(len(example.ids) for example in batch)
+    ids = torch.zeros((len(batch), longest), dtype=torch.long)
+    labels = torch.full((len(batch), longest), IGNORED)
+    for k, example in enumerate(batch):
+        ids[k, : len(example.ids)] = torch.tensor(example.ids)
+        labels[k, : len(example.labels)] = torch.tensor(example.labels)
+    return ids, labels[:, 1:]
 
 
 def response_losses(
@@ -189,13 +255,7 @@ def response_losses(
     """
     import torch
 
-    longest = max(len(example.ids) for example in batch)
-    ids = torch.zeros((len(batch), longest), dtype=torch.long)
-    labels = torch.full((len(batch), longest), IGNORED)
-    for k, example in enumerate(batch):
-        ids[k, : len(example.ids)] = torch.tensor(example.ids)
-        labels[k, : len(example.labels)] = torch.tensor(example.labels)
-    wanted = labels[:, 1:]
+    ids, wanted = pad_batch(batch)
     positions = (wanted != IGNORED).any(dim=0).nonzero().squeeze(1)
     wanted = wanted[:, positions].to(model.device)
     logits = model(

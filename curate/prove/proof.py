@@ -16,7 +16,7 @@ from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step, digest_of, write_json
 
 LOG = logging.getLogger("curate")
-VERSION = 2
+VERSION = 3
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
 REFUSED = "refused"

@@ -18,7 +18,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     wording.number, wording.signed, wording.significant, wording.measure, wording.percent,
     wording.ratio, wording.duration, wording.memory, wording.span, wording.explain,
-    wording.stage_label, wording.arm_label, wording.metric_label,
+    wording.stage_label, wording.arm_label, wording.metric_label, wording.similarity,
+    wording.compared, wording.survivor,
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ def render(report: Report) -> str:
         config=config,
         explained=shlex.quote(report.examples.best[0].row.row_id),
         origin_label=origin_label,
+        margin_of=wording.margin,
         verdicts=wording.VERDICTS,
         no_proof=wording.NO_PROOF,
         method=wording.METHODS.get(report.select["method"], report.select["method"]),

@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from curate.folder import RunFolder, open_run
+from curate.report.duplicates import Level, gather_duplicates
 from curate.report.examples import Examples, gather_examples
+from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.scores import Coverage, Scores, gather_coverage, gather_scores
 
@@ -124,6 +126,8 @@ class Report:
     select: Mapping[str, Any]
     proof: Proof | None
     funnel: Funnel
+    duplicates: tuple[Level, ...]
+    leaks: tuple[LeakCheck, ...]
     mix: Mix
     scores: Scores | None
     coverage: Coverage | None
@@ -146,6 +150,8 @@ def gather(path: Path) -> Report:
         select=select,
         proof=read_proof(path / "proof.json"),
         funnel=_gather_funnel(run),
+        duplicates=gather_duplicates(run),
+        leaks=gather_leaks(run),
         mix=_gather_mix(run),
         scores=scores,
         coverage=gather_coverage(run) if scores else None,

@@ -92,7 +92,7 @@ def gather_examples(run: RunFolder) -> Examples:
     rejects = _spread(run.table("rejects"), ["reason"])
     lines = [*ranked[True], *ranked[False], *drops]
     wanted = {line[k] for line in lines for k in ("row_id", "nearest_id", "twin_id") if line.get(k)}
-    rows = _read_rows(run, wanted)
+    rows = read_rows(run, wanted)
     return Examples(
         best=tuple(_ranked(line, rows) for line in ranked[True]),
         missed=tuple(_ranked(line, rows) for line in ranked[False]),
@@ -100,7 +100,7 @@ def gather_examples(run: RunFolder) -> Examples:
         rejects=tuple(_reject(line) for line in rejects),
         reject_count=int(run.table("rejects").select(pl.len()).collect().item()),
         lost=tuple(
-            role for role in ("pool", "target", "eval")
+            role for role in ("pool", "target", "eval", "protected")
             if role in run.manifest["artifacts"] and run.rows(role) is None
         ),
     )  # fmt: skip
@@ -168,12 +168,15 @@ def _share_out(sizes: Sequence[int], places: int) -> list[int]:
 Rows = Mapping[str, tuple[str, dict[str, Any]]]
 
 
-def _read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
+def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     """Return place and content of each of these rows that can be found."""
     wanted = sorted(ids)
     columns = ["row_id", "messages", "source", "origin"]
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    tables = [(role, run.rows(role)) for role in ("eval", "target", "pool")]
+    tables = [
+        ("eval", run.rows("protected")),
+        *((r, run.rows(r)) for r in ("eval", "target", "pool")),
+    ]
     for place, table in [*tables, ("pool", run.table("selected"))]:
         if table is not None:
             mine = table.select(columns).filter(pl.col("row_id").is_in(wanted)).collect()
@@ -181,7 +184,8 @@ def _read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     return found
 
 
-def _example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> Example:
+def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> Example:
+    """Return a row to show; what `line` says of it counts before the row's own columns."""
     place, row = rows.get(row_id, ("", {}))
     known = {**row, **line}
     messages: Sequence[Message] | None = row.get("messages")
@@ -195,8 +199,8 @@ def _ranked(line: Mapping[str, Any], rows: Rows) -> Ranked:
         rank=line["rank"],
         score=line["score"],
         tokens=line["tokens"],
-        row=_example(line["row_id"], rows, line, None),
-        nearest=_example(nearest, rows, {}, None) if nearest else None,
+        row=show_example(line["row_id"], rows, line, None),
+        nearest=show_example(nearest, rows, {}, None) if nearest else None,
     )
 
 
@@ -215,10 +219,10 @@ def _drop_groups(
 def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> Drop:
     twin = line["twin_id"]
     return Drop(
-        row=_example(line["row_id"], rows, line, shared),
+        row=show_example(line["row_id"], rows, line, shared),
         score=line["score"],
         threshold=line["threshold"],
-        twin=_example(twin, rows, {}, shared) if twin else None,
+        twin=show_example(twin, rows, {}, shared) if twin else None,
         shared=shared,
     )
 

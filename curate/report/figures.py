@@ -15,6 +15,7 @@ import altair as alt
 import vl_convert
 
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
+from curate.report.duplicates import Level
 from curate.report.proof import Comparison, Proof
 from curate.report.scores import Coverage, Scores
 from curate.report.wording import (
@@ -26,6 +27,7 @@ from curate.report.wording import (
     shorten,
     signed,
     significant,
+    similarity,
     stage_label,
 )
 
@@ -94,11 +96,12 @@ def palette_css() -> str:
 
 
 def draw_all(report: Report) -> dict[str, Any]:
-    """Return every figure of a report by name; `proof` holds one for each metric."""
+    """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
     proof, mix = report.proof, report.mix
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.metrics} if proof else {},
         "funnel": draw_funnel(report.funnel),
+        "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
         "scores": draw_scores(report.scores) if report.scores else None,
@@ -186,6 +189,42 @@ def draw_funnel(funnel: Funnel) -> Figure:
 
 def _step_label(step: FunnelStep) -> str:
     return {"pool": "Rows read", "select": "Selected"}.get(step.stage, stage_label(step.stage))
+
+
+def draw_curve(level: Level) -> Figure:
+    """Draw how many rows each threshold drops, and where the run's lies."""
+    curve, merger = level.curve, level.merger
+    if curve is None:
+        raise ValueError(f"{merger.stage} has no curve")
+    values = [
+        {"at": at, "dropped": dropped}
+        for at, dropped in zip(curve.thresholds, curve.dropped, strict=True)
+    ]
+    low, high = curve.thresholds[0], curve.thresholds[-1]
+    scale = alt.Scale(domain=[low, high], nice=False)
+    ticks = alt.Axis(tickCount=5, format="~g", labelFlush=False)
+    x = alt.X("at:Q", title="threshold", scale=scale, axis=ticks)
+    most = max(*curve.dropped, merger.dropped, 1)
+    axis = alt.Axis(tickCount=min(4, most), format="~s", minExtent=50, maxExtent=50, grid=True)
+    top = alt.Scale(domain=[0, most * 1.08], nice=False)
+    y = alt.Y("dropped:Q", title="rows dropped", scale=top, axis=axis)
+    ran = _chart([{"at": merger.limit, "dropped": merger.dropped}])
+    told = f"{number(merger.dropped)} at {similarity(merger.limit)}"
+    place = (merger.limit - low) / (high - low) if high > low else 0.0
+    label = ran.mark_text(
+        text=told, align="left" if place < 0.2 else "right" if place > 0.8 else "center",
+        baseline="bottom", color=ACCENT, fontWeight="bold",
+    )  # fmt: skip
+    layers = [
+        _chart(values).mark_line(color=CONTROL, strokeWidth=2).encode(x, y),
+        ran.mark_rule(color=ACCENT, strokeDash=[3, 3]).encode(x),
+        ran.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x, y),
+        label.encode(x, y=alt.value(-5)),
+    ]
+    chart = alt.layer(*layers).properties(width=WIDTH - 80 - TICK_OVERHANG, height=150)
+    some = values[:: max(len(values) // 4, 1)]
+    points = "; ".join(f"{number(v['dropped'])} at {similarity(v['at'])}" for v in some)
+    return Figure(_svg(chart), f"Rows dropped by threshold: {points}; this run {told}.")
 
 
 def draw_sources(mix: Mix) -> Figure:

@@ -50,8 +50,10 @@ class RowText:
 
 def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
     """Return a row's texts; the first place in each turn that holds the words `shared` is marked."""
-    found = [_find(m, shared) for m in messages]
     users = [i for i, message in enumerate(messages) if message["role"] == "user"]
+    found = [_find(m, shared) for m in messages]
+    if shared and not any(found):
+        found = _find_across(messages, users, shared)
     # The turn that shares the words says most; else the one that the response answers.
     at = next((i for i in users if found[i]), users[-1] if users else 0)
     prompt = excerpt(messages[at]["content"], found[at])
@@ -104,18 +106,34 @@ def _find(message: Message, shared: str | None) -> tuple[int, int] | None:
     return find_words(message["content"][:SEARCHED_CHARS], shared)
 
 
+def _find_across(
+    messages: Sequence[Message], users: Sequence[int], shared: str
+) -> list[tuple[int, int] | None]:
+    """Return where each turn holds its part of a run that goes on from one user turn to the next."""
+    found: list[tuple[int, int] | None] = [None] * len(messages)
+    tokens = [(i, *t) for i in users for t in _words(messages[i]["content"][:SEARCHED_CHARS])]
+    run = _find_run([word for _, word, _, _ in tokens], shared.split(" "))
+    for i, _, start, stop in tokens[slice(*run)] if run else ():
+        earlier = found[i]
+        found[i] = (earlier[0] if earlier else start, stop)
+    return found
+
+
 def find_words(text: str, shared: str) -> tuple[int, int] | None:
     """Return where the text holds a run of words, as start and end, or None.
 
     `shared` holds words as `curate.clean.leaks` compares them: lower-cased runs of letters, marks and
     digits, a space between them. What stands between the words in the text does not matter.
     """
-    wanted = shared.split(" ")
     tokens = list(_words(text))
-    words = [word for word, _, _ in tokens]
+    run = _find_run([word for word, _, _ in tokens], shared.split(" "))
+    return (tokens[run[0]][1], tokens[run[1] - 1][2]) if run else None
+
+
+def _find_run(words: Sequence[str], wanted: Sequence[str]) -> tuple[int, int] | None:
     for i in range(len(words) - len(wanted) + 1):
         if words[i] == wanted[0] and words[i : i + len(wanted)] == wanted:
-            return tokens[i][1], tokens[i + len(wanted) - 1][2]
+            return i, i + len(wanted)
     return None
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from curate.prove.proof import REFUSED
 from curate.reasons import EXPLAINED, Reason
@@ -10,7 +11,17 @@ STAGES: Mapping[str, str] = {
     "pool": "Read the pool",
     "target": "Read the target examples",
     "eval": "Read the eval set",
+    "protected": "Read the protected eval sets",
     "exact": "Exact duplicates",
+    "fuzzy-signatures": "Sign the n-grams of rows",
+    "fuzzy-pairs": "Find pairs of near duplicates",
+    "fuzzy": "Near duplicates",
+    "embed": "Embed rows",
+    "semantic-pairs": "Find pairs of duplicates in meaning",
+    "semantic": "Duplicates in meaning",
+    "leaks-overlaps": "Look for eval prompts in rows",
+    "leaks-target-overlaps": "Look for eval prompts in target examples",
+    "leaks-similar": "Look for rows that resemble eval prompts",
     "leaks": "Eval leaks",
     "kept": "List the rows that are left",
     "tokens": "Count tokens",
@@ -40,6 +51,16 @@ VERDICTS: Mapping[str, str] = {
     REFUSED: "Proof refused: the eval set leaks",
 }
 NO_PROOF = "No proof was asked for"
+COMPARED: Mapping[str, str] = {
+    "example": "whole rows",
+    "prompt": "prompts",
+    "response": "responses",
+}
+FOLDED: Mapping[str, str] = {
+    "space": "white space",
+    "case": "letter case",
+    "numbers": "which numbers they hold",
+}
 
 # What would vanish, reverse the text around it, or abort the SVG renderer, which takes XML only.
 _HIDDEN = re.compile(
@@ -81,6 +102,48 @@ def stage_label(name: str) -> str:
     if kind in STAGES and rest.isdigit():
         return f"{STAGES[kind]} ({rest})"
     return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def compared(params: Mapping[str, Any]) -> str:
+    """Return what a stage of deduplication compares, from its parameters."""
+    conflicts = params.get("conflicts", False)
+    what = COMPARED["example" if conflicts else params.get("compare", "example")]
+    if params.get("kind") == "fuzzy":
+        unit = {"char": "character"}.get(params["unit"], params["unit"])
+        return f"{what}, by the {unit} {params['ngram']}-grams that they share"
+    if params.get("kind") == "semantic":
+        others = ", where they hold the same numbers" if params.get("numbers") else ""
+        return f"{what}, by the embeddings of {params['embedder']}{others}"
+    folded = [FOLDED[fold] for fold in params.get("fold", [])]
+    *first, last = folded or [""]
+    return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what
+
+
+def survivor(keep: Any) -> str:
+    """Return which of similar rows a policy keeps."""
+    if isinstance(keep, Mapping):
+        if "sources" in keep:
+            return f"by source: {', '.join(keep['sources'])}, others"
+        return f"the highest {keep['highest']}"
+    return f"the {keep}"
+
+
+def margin(reason: str, score: float | None, threshold: float | None) -> str:
+    """Return a dropped row's score and the limit in the words of its reason, nothing if it has none."""
+    if score is None or (score == 1 and "exact" in reason):
+        return ""
+    if reason.endswith("_duplicate"):
+        told, limit = f"similarity {similarity(score)}", similarity(threshold)
+    elif reason.startswith("leak_"):
+        told, limit = f"{percent(score)} of the eval prompt", percent(threshold)
+    else:
+        told, limit = f"score {significant(score)}", significant(threshold)
+    return told if threshold is None else f"{told}, limit {limit}"
+
+
+def similarity(value: float | None) -> str:
+    """Return a similarity with up to four decimals, or a dash for none."""
+    return "–" if value is None else f"{value:.4f}".rstrip("0").rstrip(".").replace("-", "−")
 
 
 def arm_label(name: str) -> str:

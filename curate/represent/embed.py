@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.twins import On, compared_text
+from curate.clean.twins import Compared, compared_text
 from curate.ledger import survivor_mask
 from curate.registry import StepRun
+from curate.represent.index import blocks_of
 from curate.store import Artifact, Counts, Step, digest_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from curate.represent.static import StaticModel
 
 VERSION = 1
-SMALLEST_BLOCK = 2_048
-MOST_BLOCKS = 128
+SMALLEST_BLOCK = 4_096
 BATCH_TEXTS = 32
 
 
@@ -66,61 +66,59 @@ def _load(name: str, digest: str) -> "StaticModel | SentenceTransformer":
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors [N, d] scaled to length 1; zero vectors stay zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, 1)
-    return scaled
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return (vectors / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
 
 
 def embed_steps(
-    run: StepRun, inputs: Mapping[str, Artifact], on: On, name: str | None
+    run: StepRun, inputs: Mapping[str, Artifact], compare: Compared, name: str | None
 ) -> list[Step]:
     """Return one step for each block of a stage's survivors; each writes vectors.npy [n, d].
-
-    Blocks are ranges of pool positions, in pool order, at most `MOST_BLOCKS`.
 
     Args:
         run: names the embedder.
         inputs: of the stage's steps (`ledger.stage_inputs`).
-        on: what of a row is embedded.
+        compare: what of a row is embedded.
         name: the embedder; the run's own if None.
     """
+    return embed_steps_at(run, inputs["rows"], np.flatnonzero(survivor_mask(inputs)), compare, name)
+
+
+def embed_steps_at(
+    run: StepRun,
+    rows: Artifact,
+    positions: NDArray[np.int64],
+    compare: Compared,
+    name: str | None = None,
+) -> list[Step]:
+    """Return one step for each block of the rows at ascending positions of an artifact of rows."""
     identity, hints = run.embedder(name)
-    path = inputs["rows"].file("rows.parquet")
+    path = rows.file("rows.parquet")
     steps = []
-    for positions in blocks_of(survivor_mask(inputs), SMALLEST_BLOCK):
-        where = {"rows": str(path), "positions": positions, "on": on}
-        texts = digest_of(read_texts(path, positions, on))
+    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
+        where = {"rows": str(path), "positions": block, "compare": compare}
+        texts = digest_of(read_texts(path, block, compare))
         params = {"texts": texts, "model": identity}
         steps.append(Step("embed", VERSION, embed_block, params=params, hints={**hints, **where}))
     return steps
-
-
-def blocks_of(mask: NDArray[np.bool_], smallest: int) -> list[list[int]]:
-    """Return the pool positions that a mask holds in blocks of `smallest` pool rows, or larger ones.
-
-    The bounds lie at multiples of the size, so an edited row leaves the other blocks as they were.
-    """
-    size = smallest
-    while len(mask) > size * MOST_BLOCKS:
-        size *= 2
-    positions = np.flatnonzero(mask)
-    if not len(positions):
-        return []
-    parts = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
-    return [part.tolist() for part in parts]
 
 
 def embed_block(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write vectors.npy (float32 [n, d], unit length): one block of rows, in their order."""
-    texts = read_texts(Path(hints["rows"]), hints["positions"], hints["on"])
+    texts = read_texts(Path(hints["rows"]), hints["positions"], hints["compare"])
     np.save(out / "vectors.npy", embed_texts(texts, hints), allow_pickle=False)
     return {"rows_in": len(texts), "rows_out": len(texts)}
 
 
-def read_texts(path: Path, positions: Sequence[int], on: On) -> list[str]:
+def read_texts(path: Path, positions: Sequence[int], compare: Compared) -> list[str]:
     """Return what is compared of the rows at these ascending positions of a rows.parquet."""
     start, stop = positions[0], positions[-1] + 1
-    span = pl.scan_parquet(path).slice(start, stop - start).select(text=compared_text(on)).collect()
-    return span["text"].gather(np.asarray(positions) - start).to_list()
+    span = (
+        pl.scan_parquet(path)
+        .slice(start, stop - start)
+        .select(text=compared_text(compare))
+        .collect()
+    )
+    return span["text"].fill_null("").gather(np.asarray(positions) - start).to_list()

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.registry import ScoreRun
+from curate.registry import ScoreRun, StepRun
 from curate.represent import lm
 from curate.store import Artifact, Step, digest_of
 
@@ -16,18 +16,36 @@ MOST_BLOCKS = 128
 
 
 def index_steps(run: ScoreRun, max_length: int) -> list[Step]:
-    """Return one step for each block of kept pool rows, in pool order.
+    """Return one step for each block of kept pool rows, in pool order."""
+    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    return encode_steps(run, run.rows, positions, max_length)
+
+
+def encode_steps(
+    run: StepRun, rows: Artifact, positions: NDArray[np.int64], max_length: int
+) -> list[Step]:
+    """Return one step for each block of the rows at ascending positions; each writes vectors.npy."""
+    path = rows.file("rows.parquet")
+    blocks = blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK)
+    return [_block_step(run, path, block, max_length) for block in blocks]
+
+
+def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[list[int]]:
+    """Return ascending pool positions in blocks.
 
     Blocks are ranges of pool positions: an edited row leaves the other blocks as they were. Their
     number is bounded, since each is a task of its own to the orchestrator.
+
+    Args:
+        positions: of the rows wanted.
+        total: rows in the pool.
+        smallest: pool rows that a block spans at least.
     """
-    rows = run.rows.file("rows.parquet")
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
-    size = SMALLEST_BLOCK
-    while run.rows.counts["rows_out"] > size * MOST_BLOCKS:
+    size = smallest
+    while total > size * MOST_BLOCKS:
         size *= 2
-    blocks = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
-    return [_block_step(run, rows, block.tolist(), max_length) for block in blocks]
+    parts = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
+    return [part.tolist() for part in parts if len(part)]
 
 
 def target_step(run: ScoreRun, max_length: int) -> Step:
@@ -39,7 +57,7 @@ def target_step(run: ScoreRun, max_length: int) -> Step:
     return _block_step(run, rows, positions, max_length)
 
 
-def _block_step(run: ScoreRun, rows: Path, positions: list[int], max_length: int) -> Step:
+def _block_step(run: StepRun, rows: Path, positions: list[int], max_length: int) -> Step:
     return Step(
         "index",
         lm.VERSION,
@@ -55,9 +73,9 @@ def _block_step(run: ScoreRun, rows: Path, positions: list[int], max_length: int
 
 
 def read_vectors(blocks: Sequence[Artifact]) -> NDArray[np.float32]:
-    """Return the vectors of all blocks as one array [N, d], in order."""
+    """Return the vectors of all blocks as one array [N, d], in order; [0, 0] if there is none."""
     parts = [np.load(b.file("vectors.npy"), allow_pickle=False) for b in blocks]
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 
 
 def named(blocks: Sequence[Artifact]) -> Mapping[str, Artifact]:

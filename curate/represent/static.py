@@ -32,7 +32,7 @@ class StaticModel:
     tokenizer: "Tokenizer"
     table: "torch.Tensor"
     words: "Tokenizer | None"
-    added: tuple[str, ...]
+    added: list[str]
 
 
 def static_model(tokenizer: "Tokenizer", table: "torch.Tensor") -> StaticModel:
@@ -46,7 +46,7 @@ def static_model(tokenizer: "Tokenizer", table: "torch.Tensor") -> StaticModel:
         words = Tokenizer.from_str(tokenizer.to_str())
         # The marker of a text's start becomes a plain space before it.
         words.normalizer = normalizers.Replace(" ", "▁")
-    added = tuple(token["content"] for token in settings["added_tokens"])
+    added = [token["content"] for token in settings["added_tokens"]]
     return StaticModel(tokenizer, table.detach().float().cpu(), words, added)
 
 
@@ -82,11 +82,10 @@ def embed_static(model: StaticModel, texts: Sequence[str]) -> NDArray[np.float32
             part[:] = _sum_tokens(model.tokenizer, model.table, batch.to_list())
             continue
         # An added token cuts a text in two, and the second half starts anew.
-        whole = batch.str.contains_any(model.added).to_numpy() if model.added else None
-        whole = np.zeros(len(batch), dtype=np.bool_) if whole is None else whole
-        part[~whole] = _sum_words(model.words, model.table, batch.filter(pl.Series(~whole)))
-        part[whole] = _sum_tokens(
-            model.tokenizer, model.table, batch.filter(pl.Series(whole)).to_list()
+        cut = batch.str.contains_any(model.added)
+        part[~cut.to_numpy()] = _sum_words(model.words, model.table, batch.filter(~cut))
+        part[cut.to_numpy()] = _sum_tokens(
+            model.tokenizer, model.table, batch.filter(cut).to_list()
         )
     return vectors
 
@@ -95,7 +94,7 @@ def _sum_words(
     tokenizer: "Tokenizer", table: "torch.Tensor", texts: pl.Series
 ) -> NDArray[np.float32]:
     spaced = pl.when(pl.col("text") != "").then(" " + pl.col("text")).otherwise("text")
-    words = texts.to_frame("text").select(spaced.str.extract_all(WORD))["text"]
+    words = texts.to_frame("text").select(words=spaced.str.extract_all(WORD))["words"]
     counts = words.list.len().to_numpy().astype(np.int64)
     coded = words.list.explode(empty_as_null=False).to_arrow().dictionary_encode()
     of_words = _sum_tokens(tokenizer, table, coded.dictionary.to_pylist())

@@ -4,23 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from curate.errors import UserError
-from curate.registry import SelectParams, find_selector
-from curate.select.budget import rows_within
+from curate.registry import ScoreRun, SelectParams, find_selector
+from curate.select.planner import Facts, choose, named_stages
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 
 
 def rank_rows(
     scores: pl.DataFrame, tokens: pl.DataFrame, params: SelectParams, seed: int
 ) -> pl.DataFrame:
-    """Return every scored row in rank order, with what the budget selects.
-
-    Columns: row_id, rank (from 1), selected, score, nearest_id, tokens.
+    """Return every scored row in rank order: row_id, rank (from 1), score, nearest_id, tokens.
 
     Raises:
         UserError: no row is left to choose from.
@@ -29,31 +26,27 @@ def rank_rows(
         raise UserError("no row is left to select from: every row was dropped by an earlier stage")
     method = params.model_dump()["method"]
     order = find_selector(method).rank(scores, params, seed)
-    ranked = (
+    return (
         scores.select("row_id", "score", "nearest_id")[order]
         .join(tokens, on="row_id", how="left", maintain_order="left")
         .with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+        .select("row_id", "rank", "score", "nearest_id", "tokens")
     )
-    count = rows_within(params.budget, ranked["tokens"].to_numpy().astype(np.int64))
-    return ranked.select(
-        "row_id", "rank", (pl.col("rank") <= count).alias("selected"), "score", "nearest_id",
-        "tokens",
-    )  # fmt: skip
 
 
 def select_step(
-    rows: Artifact, scores: Artifact, tokens: Artifact, params: SelectParams, seed: int
+    run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
 ) -> Step:
-    """Return the step that writes the selection."""
+    """Return the step that writes the selection; it reads the stages that the plan speaks of."""
     dump = params.model_dump(mode="json")
+    names = [name for name in named_stages(params) if name in run.evidence]
+    inputs = {"rows": run.rows, "scores": scores, "tokens": run.tokens}
+    inputs |= {f"evidence-{name}": run.evidence[name] for name in names}
+    if pairs is not None:
+        inputs["pairs"] = pairs
     version = [VERSION, find_selector(dump["method"]).version]
-    return Step(
-        "select",
-        VERSION,
-        write_selection,
-        {"rows": rows, "scores": scores, "tokens": tokens},
-        {"select": dump, "seed": seed, "versions": version},
-    )
+    told = {"select": dump, "seed": run.seed, "versions": version, "stages": names}
+    return Step("select", VERSION, write_selection, inputs, told)
 
 
 def write_selection(
@@ -61,12 +54,21 @@ def write_selection(
 ) -> Counts:
     """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
     select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
-    ranking = rank_rows(
+    ranked = rank_rows(
         pl.read_parquet(inputs["scores"].file("scores.parquet")),
         pl.read_parquet(inputs["tokens"].file("tokens.parquet")),
         select,
         params["seed"],
     )
+    facts = Facts(
+        rows=pl.scan_parquet(inputs["rows"].file("rows.parquet")),
+        evidence={
+            name: pl.scan_parquet(inputs[f"evidence-{name}"].file("evidence.parquet"))
+            for name in params["stages"]
+        },
+        pairs=pl.read_parquet(inputs["pairs"].file("pairs.parquet")) if "pairs" in inputs else None,
+    )
+    ranking = choose(ranked, select, facts)
     ranking.write_parquet(out / "ranking.parquet")
     chosen = ranking.filter("selected")
     rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
@@ -81,5 +83,8 @@ def write_selection(
         "rows_in": ranking.height,
         "rows_out": chosen.height,
         "not_selected": ranking.height - chosen.height,
+        "reasons": dict(
+            ranking.filter(~pl.col("selected")).group_by("reason").len().sort("reason").iter_rows()
+        ),
         "tokens": int(chosen["tokens"].sum()),
     }

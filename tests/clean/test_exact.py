@@ -1,18 +1,113 @@
-"""Exact duplicates: the earliest row of a text stays, the others name it."""
+"""Exact duplicates: one row of a text stays, the others name it; prompts with several answers."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
 import polars as pl
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from curate.clean.exact import ExactParams, exact
-from curate.registry import StageData
+from curate.registry import StageData, StageResult
 from tests.conftest import frame, row, turns
 
+Chat = list[tuple[str, str]]
+FOLDS = [[], ["space"], ["case"], ["numbers"], ["space", "case"], ["numbers", "space", "case"]]
 
-def judge(rows: pl.DataFrame) -> pl.DataFrame:
-    return exact(StageData(rows.lazy(), None, None), ExactParams()).evidence
+
+def run(rows: pl.DataFrame, **params: Any) -> StageResult:
+    return exact(StageData(rows.lazy(), None, None), ExactParams.model_validate(params))
+
+
+def judge(rows: pl.DataFrame, **params: Any) -> pl.DataFrame:
+    return run(rows, **params).evidence
+
+
+def chats(*told: Chat) -> pl.DataFrame:
+    return frame(
+        [row(f"r{i}", [{"role": r, "content": c} for r, c in chat]) for i, chat in enumerate(told)]
+    )
+
+
+def twins(*told: Chat, **params: Any) -> list[str | None]:
+    return judge(chats(*told), **params)["twin_id"].to_list()
+
+
+def equal(one: str, two: str, **params: Any) -> bool:
+    """Whether two texts count as the same, as a prompt and as a response."""
+    as_prompt = twins(
+        [("user", one), ("assistant", "x")], [("user", two), ("assistant", "x")], **params
+    )
+    as_answer = twins(
+        [("user", "x"), ("assistant", one)], [("user", "x"), ("assistant", two)], **params
+    )
+    assert as_prompt == as_answer
+    return as_prompt[1] is not None
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+def folded(text: str, fold: Sequence[str]) -> str:
+    text = unicodedata.normalize("NFD", text)
+    text = unicodedata.normalize("NFC", text.lower() if "case" in fold else text)
+    if "numbers" in fold:
+        text = re.sub(r"\d+([.,]\d+)*", "0", text)
+    return " ".join(text.split()) if "space" in fold else text
+
+
+def key_of(chat: Chat, compare: str, fold: Sequence[str]) -> tuple[Any, ...]:
+    if compare == "response":
+        return (folded(chat[-1][1], fold),)
+    part = chat if compare == "example" else chat[:-1]
+    return tuple((role, folded(content, fold)) for role, content in part)
+
+
+def expected_twins(told: list[Chat], compare: str, fold: Sequence[str]) -> list[str | None]:
+    first: dict[tuple[Any, ...], str] = {}
+    found = [first.setdefault(key_of(chat, compare, fold), f"r{i}") for i, chat in enumerate(told)]
+    return [twin if twin != f"r{i}" else None for i, twin in enumerate(found)]
+
+
+# Letters with several forms, white space of all kinds, what separates turns inside, numbers, symbols.
+SIGNS = (
+    "aAéÉe\u0301\u030cJ\u01f0ßΣσςİıK\u212b \t\n\r\x0b\x1c\x1e\x1f\x85\u00a0\u2003\u3000\u200b"
+    ".,;+-0179٣²½中🙂_"
+)
+TEXTS = st.text(SIGNS, min_size=1, max_size=5)
+CHANGES = [
+    lambda t: t,
+    lambda t: unicodedata.normalize("NFD", t),
+    str.upper,
+    str.lower,
+    lambda t: f"  {t}\n",
+    lambda t: t.replace("0", "17"),
+    lambda t: t.replace(" ", "\u00a0\t"),
+]
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Chat]:
+    """Conversations over few texts in several forms, so that most of them meet again."""
+    texts = draw(st.lists(TEXTS, min_size=1, max_size=3))
+    text = st.builds(lambda t, change: change(t), st.sampled_from(texts), st.sampled_from(CHANGES))
+    role = st.sampled_from(["system", "user", "assistant", "user", "assistant", "tool"])
+    chat = st.builds(
+        lambda body, last: [*body, ("assistant", last)],
+        st.lists(st.tuples(role, text), min_size=1, max_size=3),
+        text,
+    )
+    return draw(st.lists(chat, max_size=8))
+
+
+# --- what counts as the same ----------------------------------------------------------------------
 
 
 @given(
@@ -38,6 +133,18 @@ def test_agrees_with_a_dictionary_of_first_rows(texts: list[tuple[str, str]]) ->
     assert list(judge(rows).iter_rows()) == expected
 
 
+@settings(max_examples=80)
+@given(
+    conversations(),
+    st.sampled_from(["example", "prompt", "response"]),
+    st.sampled_from(FOLDS),
+)
+def test_agrees_with_a_dictionary_of_folded_texts(
+    told: list[Chat], compare: str, fold: list[str]
+) -> None:
+    assert twins(*told, compare=compare, fold=fold) == expected_twins(told, compare, fold)
+
+
 def test_what_is_dropped_depends_on_text_alone_not_on_ids_or_meta() -> None:
     rows = frame(
         [
@@ -52,5 +159,223 @@ def test_what_is_dropped_depends_on_text_alone_not_on_ids_or_meta() -> None:
     assert verdicts["twin_id"].to_list() == [None, "b", None, None]
 
 
+@pytest.mark.parametrize("fold", FOLDS, ids=str)
+def test_unicode_forms_of_one_text_are_the_same(fold: list[str]) -> None:
+    for text in ("caf\u00e9", "\u212bngstr\u00f6m", "\uac00\ub098", "\u1e69", "\u0344"):
+        for form in ("NFC", "NFD"):
+            assert equal(text, unicodedata.normalize(form, text), fold=fold), text
+    assert not equal("ﬁne", "fine", fold=fold)
+    assert not equal("cafe", "café", fold=fold)
+
+
+def test_only_white_space_is_folded_unless_more_is_asked_for() -> None:
+    assert equal("a b", "\u3000a\t\n b\x1f")
+    assert not equal("a b", "ab")
+    assert not equal("a b", "A b")
+    assert not equal("2+2", "3+3")
+    assert not equal("a", "a.")
+
+
+def test_white_space_is_the_same_for_examples_prompts_and_other_folds() -> None:
+    spaces = [chr(code) for code in range(0x110000) if chr(code).isspace()]
+    told = [asked(f"a{space}b{space}", f"{space}c") for space in spaces]
+    for params in ({}, {"compare": "prompt"}, {"compare": "response"}, {"fold": ["space", "case"]}):
+        assert twins(*told, **params) == [None] + ["r0"] * (len(told) - 1), params
+    assert twins(asked("a b", "c"), asked("a\u200bb", "c"), compare="prompt") == [None, None]
+
+
+def test_without_folds_the_text_must_be_the_same() -> None:
+    assert equal("a b", "a b", fold=[])
+    for other in ("a  b", " a b", "a b\n", "A b", "a\tb"):
+        assert not equal("a b", other, fold=[]), other
+
+
+def test_case_is_folded_in_every_script() -> None:
+    for one, two in (
+        ("Straße", "STRAßE"),
+        ("ÉCOLE", "e\u0301cole"),
+        ("ДА", "да"),
+        ("ΣΑΣ", "σας"),
+        # The capital has no composed form, the small letter has.
+        ("J\u030c", "\u01f0"),
+        ("H\u0331", "\u1e96"),
+    ):
+        assert equal(one, two, fold=["case"]), one
+        assert not equal(one, two), one
+    assert not equal("a b", "A  B", fold=["case"])
+    assert equal("a b", "A  B", fold=["case", "space"])
+
+
+def test_numbers_are_folded_only_on_request_since_that_merges_sums() -> None:
+    for one, two in (("2+2", "3+3"), ("1,000.50 €", "7 €"), ("v1.2.3", "v4"), ("٣", "5")):
+        assert not equal(one, two), one
+        assert equal(one, two, fold=["numbers"]), one
+    for one, two in (
+        ("2+2", "2-2"),
+        ("2 2", "22"),
+        ("x²", "x³"),
+        ("½", "¼"),
+        ("two", "2"),
+        ("1.", "1"),
+    ):
+        assert not equal(one, two, fold=["numbers"]), one
+    assert equal("1. a", "2. a", fold=["numbers"])
+
+
+@pytest.mark.parametrize("fold", FOLDS, ids=str)
+def test_roles_the_system_turn_and_the_number_of_turns_matter(fold: list[str]) -> None:
+    plain = [("user", "q"), ("assistant", "a")]
+    others = [
+        [("system", "s"), *plain],
+        [("system", "t"), *plain],
+        [("tool", "q"), ("assistant", "a")],
+        [*plain, *plain],
+        [("user", "q"), ("user", "q"), ("assistant", "a")],
+        [("user", "a"), ("assistant", "q")],
+        [("user", "qa"), ("assistant", "a")],
+        [("user", "q"), ("assistant", ""), ("assistant", "a")],
+    ]
+    assert twins(plain, *others, fold=fold) == [None] * 9
+    prompts = [plain, *others[:3], [("user", "q"), ("assistant", "b")]]
+    assert twins(*prompts, fold=fold, compare="prompt") == [None, None, None, None, "r0"]
+    answers = [[("user", "other"), ("assistant", "a")], [("system", "s"), ("assistant", "a")]]
+    assert twins(plain, *answers, fold=fold, compare="response") == [None, "r0", "r0"]
+
+
+@pytest.mark.parametrize("fold", FOLDS, ids=str)
+def test_a_text_cannot_pass_for_several_turns(fold: list[str]) -> None:
+    apart = [("user", "a"), ("assistant", "b"), ("assistant", "c")]
+    for inner in (
+        "a\x1eassistant\x1fb",
+        "a\x1eassistant\x1f1\x1fb",
+        "a\nassistant\nb",
+        "a\x1fassistant\x1eb",
+    ):
+        joined = [("user", inner), ("assistant", "c")]
+        assert twins(apart, joined, fold=fold) == [None, None], repr(inner)
+        assert twins(apart, joined, fold=fold, compare="prompt") == [None, None], repr(inner)
+
+
+def test_the_last_turn_only_is_the_response() -> None:
+    one = [("user", "q"), ("assistant", "a"), ("user", "more"), ("assistant", "b")]
+    two = [("user", "q"), ("assistant", "other"), ("user", "more"), ("assistant", "b")]
+    three = [*one[:3], ("assistant", "c")]
+    assert twins(one, two, three, compare="prompt") == [None, None, "r0"]
+    assert twins(one, two, three, compare="response") == [None, "r0", None]
+
+
+def test_a_pool_of_one_text_keeps_one_row() -> None:
+    verdicts = judge(frame([row(f"r{i}", turns("q", "a")) for i in range(500)]))
+    assert verdicts.filter("keep")["row_id"].to_list() == ["r0"]
+    assert set(verdicts["twin_id"][1:]) == {"r0"}
+
+
 def test_an_empty_pool_has_no_verdicts() -> None:
     assert judge(frame([])).height == 0
+    for params in ({"fold": ["case"]}, {"compare": "prompt"}, {"compare": "response"}):
+        assert judge(frame([]), **params).height == 0
+    assert run(frame([]), conflicts=True).tables["conflicts"].height == 0
+
+
+# --- which row stays ------------------------------------------------------------------------------
+
+
+def test_the_policy_says_which_copy_stays() -> None:
+    rows = frame(
+        [
+            row("a", turns("q", "x y"), source="web"),
+            row("b", turns("q", "x    y"), source="gold"),
+            row("c", turns("q", "x  y"), source="gold"),
+            row("d", turns("q", "z"), source="web"),
+        ]
+    )
+    for keep, kept in (
+        ("earliest", "a"),
+        ("longest", "b"),
+        ({"sources": ["gold"]}, "b"),
+        ({"sources": ["web", "gold"]}, "a"),
+    ):
+        verdicts = judge(rows, keep=keep)
+        assert verdicts.filter("keep")["row_id"].to_list() == [kept, "d"]
+        assert verdicts.filter(~pl.col("keep"))["twin_id"].to_list() == [kept, kept]
+        assert verdicts.filter(~pl.col("keep"))["score"].to_list() == [1.0, 1.0]
+
+
+# --- prompts with several answers -----------------------------------------------------------------
+
+
+def conflicts(*told: Chat, **params: Any) -> list[tuple[str, str | None, int]]:
+    result = run(chats(*told), conflicts=True, **params)
+    return list(result.tables["conflicts"].iter_rows())
+
+
+def asked(question: str, answer: str) -> Chat:
+    return [("user", question), ("assistant", answer)]
+
+
+def test_conflicts_are_listed_and_kept_and_true_copies_go() -> None:
+    told = [
+        asked("q", "one"),
+        asked("alone", "one"),
+        asked("q ", "two"),
+        asked("q", " two"),
+        asked("q", "one"),
+        asked("q", "three"),
+        asked("p", "x"),
+        asked("p", "x "),
+    ]
+    assert conflicts(*told) == [("r0", None, 3), ("r2", "r0", 3), ("r5", "r0", 3)]
+    assert twins(*told, conflicts=True) == [None, None, None, "r2", "r0", None, None, "r6"]
+    # The prompt is the same for all: without `conflicts` they are merged.
+    assert twins(*told, compare="prompt") == [None, None, "r0", "r0", "r0", "r0", None, "r6"]
+    assert twins(*told, compare="prompt", conflicts=True) == twins(*told, conflicts=True)
+
+
+def test_conflicts_need_the_same_prompt_roles_and_system_included() -> None:
+    assert conflicts(asked("q", "a"), [("system", "s"), *asked("q", "b")], asked("Q", "c")) == []
+    assert conflicts(asked("q", "a"), asked("Q", "A"), fold=["case"]) == []
+    assert conflicts(asked("q", "a"), asked("Q", "b"), fold=["case"]) == [
+        ("r0", None, 2), ("r1", "r0", 2),
+    ]  # fmt: skip
+
+
+def test_the_first_of_a_conflict_is_the_first_that_is_kept() -> None:
+    rows = frame(
+        [
+            row("a", turns("q", "x"), source="web"),
+            row("b", turns("q", "y"), source="web"),
+            row("c", turns("q", "x"), source="gold"),
+        ]
+    )
+    result = run(rows, conflicts=True, keep={"sources": ["gold"]})
+    assert result.evidence.filter("keep")["row_id"].to_list() == ["b", "c"]
+    assert list(result.tables["conflicts"].iter_rows()) == [("b", None, 2), ("c", "b", 2)]
+
+
+@settings(max_examples=40)
+@given(conversations(), st.sampled_from(FOLDS))
+def test_conflicts_agree_with_sets_of_answers(told: list[Chat], fold: list[str]) -> None:
+    dropped = expected_twins(told, "example", fold)
+    kept = [i for i, twin in enumerate(dropped) if twin is None]
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for i in kept:
+        groups[key_of(told[i], "prompt", fold)].append(i)
+    expected = []
+    for i in kept:
+        group = groups[key_of(told[i], "prompt", fold)]
+        answers = {key_of(told[j], "response", fold) for j in group}
+        if len(answers) > 1:
+            expected.append((f"r{i}", f"r{group[0]}" if i != group[0] else None, len(answers)))
+    assert conflicts(*told, fold=fold) == expected
+    assert twins(*told, fold=fold, conflicts=True) == dropped
+
+
+def test_without_conflicts_no_table_is_written() -> None:
+    assert run(chats(asked("q", "a"), asked("q", "b"))).tables == {}
+
+
+def test_conflicts_of_responses_make_no_sense() -> None:
+    with pytest.raises(
+        ValidationError, match="conflicts are rows with one prompt: use compare: ex"
+    ):
+        ExactParams.model_validate({"conflicts": True, "compare": "response"})

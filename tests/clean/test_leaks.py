@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,7 +16,8 @@ from hypothesis import strategies as st
 
 from curate.clean.leaks import LeaksParams, find_leaks, leaks
 from curate.registry import StageData
-from tests.conftest import frame, row, turns
+from curate.store import Artifact, Store
+from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
 PROMPT = (
     "A farmer sells 12 baskets of apples at the market every Saturday morning and each basket "
@@ -30,10 +35,27 @@ def words_of(text: str) -> list[str]:
     return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split(" ")
 
 
+@dataclass(frozen=True)
+class Leak:
+    """What is known of a leak: coverage, and how many words the longest shared run has."""
+
+    reason: str
+    coverage: float
+    run: int
+
+
+def longest(one: list[str], other: list[str]) -> int:
+    return SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
+
+
 def naive_leaks(
-    rows: list[tuple[str, list[str]]], evals: list[tuple[str, str]], ngram: int, threshold: float
-) -> dict[tuple[str, str], float]:
-    """Return the coverage of every (row, eval) pair that leaks, comparing each with each."""
+    rows: list[tuple[str, list[str]]],
+    evals: list[tuple[str, str]],
+    ngram: int = 8,
+    threshold: float = 0.5,
+    any_ngram: int | None = None,
+) -> dict[tuple[str, str], Leak]:
+    """Return every (row, eval) pair that leaks, comparing each with each."""
     found = {}
     for row_id, texts in rows:
         row_turns = [[w for w in words_of(t) if w] for t in texts]
@@ -48,11 +70,26 @@ def naive_leaks(
                     for k in range(len(turn) - ngram + 1)
                 ):
                     covered |= set(range(i, i + ngram))
-            if wanted and wanted in row_turns:
-                found[row_id, eval_id] = 1.0
-            elif wanted and len(covered) / len(wanted) > threshold:
-                found[row_id, eval_id] = len(covered) / len(wanted)
+            if not wanted:
+                continue
+            coverage = len(covered) / len(wanted)
+            run = max(longest(wanted, turn) for turn in row_turns)
+            if wanted in row_turns:
+                found[row_id, eval_id] = Leak("leak_exact", 1.0, run)
+            elif coverage > threshold:
+                found[row_id, eval_id] = Leak("leak_ngram", coverage, run)
+            elif any_ngram is not None and run >= any_ngram:
+                found[row_id, eval_id] = Leak("leak_run", coverage, run)
     return found
+
+
+def told(hits: pl.DataFrame) -> dict[tuple[str, str], Leak]:
+    """Return a table of hits in the form of the plain implementation."""
+    columns = ("row_id", "eval_id", "reason", "coverage", "span")
+    return {
+        (row_id, eval_id): Leak(reason, pytest.approx(coverage), len(span.split()))
+        for row_id, eval_id, reason, coverage, span in hits.select(columns).iter_rows()
+    }
 
 
 def hits(*texts: str, prompt: str = PROMPT) -> list[tuple[str, float, str]]:
@@ -194,26 +231,33 @@ ROWS = st.lists(st.lists(TEXT, min_size=2, max_size=4), max_size=6)
 EVALS = st.lists(TEXT.filter(bool), min_size=1, max_size=4)
 
 
-@settings(max_examples=60)
-@given(ROWS, EVALS, st.integers(2, 4), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+@settings(max_examples=150)
+@given(
+    ROWS,
+    EVALS,
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.3, 0.5, 0.9]),
+    st.sampled_from([None, 0, 1, 4]),
+)
 def test_agrees_with_comparing_every_row_with_every_prompt(
-    texts: list[list[str]], prompts: list[str], ngram: int, threshold: float
+    texts: list[list[str]], prompts: list[str], ngram: int, threshold: float, longer: int | None
 ) -> None:
+    """Few words that repeat: runs overlap, stand at several places and end at every edge."""
     rows = [(f"r{i}", row_texts) for i, row_texts in enumerate(texts)]
     evals = [(f"e{i}", prompt) for i, prompt in enumerate(prompts)]
+    any_ngram = None if longer is None else ngram + longer
     found = find_leaks(
         frame([row(i, turns(*t)) for i, t in rows]).lazy(),
         frame([row(i, turns(p, "x")) for i, p in evals]),
         ngram=ngram,
         threshold=threshold,
+        any_ngram=any_ngram,
     )
-    got = {(r, e): c for r, e, c in found.select("row_id", "eval_id", "coverage").iter_rows()}
-    assert got == pytest.approx(naive_leaks(rows, evals, ngram, threshold))
-    assert len(got) == found.height
-    assert list(got) == sorted(got)
+    assert told(found) == naive_leaks(rows, evals, ngram, threshold, any_ngram)
+    assert found.select("row_id", "eval_id").rows() == sorted(told(found))
 
 
-def planted() -> tuple[pl.DataFrame, pl.DataFrame, dict[tuple[str, str], float]]:
+def planted() -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
     """200 random rows, 20 eval prompts, a part of each third one copied into some row."""
     rng = random.Random(5)
     prompts = [[f"w{rng.randrange(40)}" for _ in range(rng.randrange(4, 30))] for _ in range(20)]
@@ -225,30 +269,35 @@ def planted() -> tuple[pl.DataFrame, pl.DataFrame, dict[tuple[str, str], float]]
             start = rng.randrange(len(prompt))
             text[len(text) // 2 : len(text) // 2] = prompt[start : start + rng.randrange(40)]
         rows.append((f"r{rng.randrange(10**6):06}-{i}", [" ".join(text), "a", "b c", "d"]))
-    evals = [(f"e{i}", " ".join(p)) for i, p in enumerate(prompts)]
-    expected = naive_leaks(rows, evals, 8, 0.5)
+    return rows, [(f"e{i}", " ".join(p)) for i, p in enumerate(prompts)]
+
+
+def planted_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    rows, evals = planted()
     return (
         frame([row(i, turns(*t)) for i, t in rows]),
         frame([row(i, turns(p, "x")) for i, p in evals]),
-        expected,
     )
 
 
-def test_agrees_with_the_plain_implementation_on_200_rows_in_any_batches(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows, evals, expected = planted()
-    assert 10 < len(expected) < 60, "the case must have hits and misses"
-    whole = find_leaks(rows.lazy(), evals)
-    got = {(r, e): c for r, e, c in whole.select("row_id", "eval_id", "coverage").iter_rows()}
-    assert got == pytest.approx(expected)
+@pytest.mark.parametrize("any_ngram", [None, 13, 8])
+def test_agrees_with_the_plain_implementation_on_200_rows(any_ngram: int | None) -> None:
+    expected = naive_leaks(*planted(), any_ngram=any_ngram)
+    assert 10 < len(expected) < 80, "the case must have hits and misses"
+    rows, evals = planted_frames()
+    assert told(find_leaks(rows.lazy(), evals, any_ngram=any_ngram)) == expected
+
+
+def test_any_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, evals = planted_frames()
+    whole = find_leaks(rows.lazy(), evals, threshold=0.0)
     for size in (1, 7, 199, 200):
         monkeypatch.setattr("curate.clean.leaks.BATCH_ROWS", size)
-        assert find_leaks(rows.lazy(), evals).equals(whole)
+        assert find_leaks(rows.lazy(), evals, threshold=0.0).equals(whole)
 
 
 def test_the_order_of_rows_and_prompts_changes_nothing() -> None:
-    rows, evals, _ = planted()
+    rows, evals = planted_frames()
     whole = find_leaks(rows.lazy(), evals)
     for seed in range(3):
         mixed = rows.sample(fraction=1, shuffle=True, seed=seed)
@@ -262,38 +311,265 @@ def test_the_span_is_the_longest_shared_run() -> None:
     assert [h[2] for h in hits(text, "a", prompt=" ".join(words))] == [" ".join(words[10:22])]
 
 
+def test_the_span_is_one_that_the_row_holds_in_one_piece() -> None:
+    """Two runs that touch in the prompt cover it as one, but the row holds them apart."""
+    words = [f"w{i}" for i in range(20)]
+    text = " ".join([*words[11:], "x", *words[:11]])
+    [(_, coverage, span)] = hits(text, "a", prompt=" ".join(words))
+    assert coverage == 1.0
+    assert span == " ".join(words[:11])
+
+
+def test_a_response_that_quotes_the_question_and_its_answer_is_a_leak() -> None:
+    quoted = f"Of course. Question: {PROMPT}\nAnswer: 12 * 15 * 4 = 720"
+    assert [h[:2] for h in hits("Make up a sum for my class.", quoted)] == [("leak_ngram", 1.0)]
+
+
+def test_a_prompt_of_several_turns_is_found_in_the_same_turns() -> None:
+    short = ("What is a comet?", "Ice.", "And a star?", "Gas.")
+    evals = frame([row("e", turns(*short))])
+    for texts, found in [
+        (short, ["leak_exact"]),
+        (("What is a comet?", "A ball of ice", "and a star", "A ball of gas"), ["leak_exact"]),
+        (("What is a comet?", "Ice."), []),
+        (("What is a comet?\nAnd a star?", "x"), ["leak_exact"]),
+        (("And a star?", "Gas.", "What is a comet?", "Ice."), []),
+    ]:
+        assert (
+            find_leaks(frame([row("r", turns(*texts))]).lazy(), evals)["reason"].to_list() == found
+        )
+
+
+def test_a_run_of_13_words_is_a_leak_where_the_rule_says_so_and_12_are_none() -> None:
+    prompt = " ".join(f"w{i}" for i in range(40))
+    rows = frame(
+        [
+            row(f"r{n}", turns(" ".join(f"w{i}" for i in range(5, 5 + n)) + " end", "x"))
+            for n in (12, 13, 21)
+        ]
+    ).lazy()
+    evals = frame([row("e", turns(prompt, "y"))])
+    found = find_leaks(rows, evals, any_ngram=13)
+    assert found.select("row_id", "reason").rows() == [("r13", "leak_run"), ("r21", "leak_ngram")]
+    assert found["coverage"].to_list() == pytest.approx([13 / 40, 21 / 40])
+    assert find_leaks(rows, evals)["row_id"].to_list() == ["r21"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"any_ngram": 5}, "any_ngram 5 is below ngram 8"),
+        ({"embedder": "static"}, "embedder is given without warn"),
+        ({"warn": 0.0}, "greater than 0"),
+        ({"warn": 1.1}, "less than or equal to 1"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(bad: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        LeaksParams(**bad)
+
+
 # --- the stage ----------------------------------------------------------------------------------
 
+Texts = Mapping[str, Sequence[str]]
 
-def test_the_stage_judges_every_row_in_order_and_names_the_prompt_hit_most() -> None:
-    evals = frame([row("e1", turns(PROMPT, "x")), row("e2", turns(OTHER, "x"))])
+
+def rows_of(store: Store, name: str, texts: Texts, source: str = "test") -> Artifact:
+    return stored_rows(store, name, [row(i, turns(*t), source=source) for i, t in texts.items()])
+
+
+def judge(
+    run: StoreRun,
+    pool: Texts,
+    evals: Texts,
+    protected: Sequence[tuple[str, Texts]] = (),
+    target: Texts | None = None,
+    **params: Any,
+) -> Artifact:
+    """Return the artifact of the stage on a pool, an eval set, protected sets and a target."""
+    examples = {"eval": rows_of(run.store, "eval", evals, "eval")} if evals else {}
+    if protected:
+        rows = [row(i, turns(*t), source=s) for s, texts in protected for i, t in texts.items()]
+        examples["protected"] = stored_rows(run.store, "protected", rows)
+    if target is not None:
+        examples["target"] = rows_of(run.store, "target", target)
+    stage = {"kind": "leaks", **params}
+    return run_stage(run, stage, rows_of(run.store, "pool", pool), examples)
+
+
+def table(artifact: Artifact, name: str) -> pl.DataFrame:
+    return pl.read_parquet(artifact.file(f"{name}.parquet"))
+
+
+def test_the_stage_judges_every_row_in_order_and_names_the_prompt_hit_most(store: Store) -> None:
     both = f"{' '.join(PROMPT.split()[:20])} {OTHER} end"
-    rows = frame(
-        [row("b", turns(both, "x")), row("c", turns("clean", "x")), row("a", turns(PROMPT, "x"))]
-    )
-    result = leaks(StageData(rows.lazy(), None, evals), LeaksParams())
-    verdicts = result.evidence.to_dicts()
+    pool = {"b": (both, "x"), "c": ("clean", "x"), "a": (PROMPT, "x")}
+    made = judge(StoreRun(store), pool, {"e1": (PROMPT, "x"), "e2": (OTHER, "x")})
+    verdicts = table(made, "evidence").to_dicts()
     assert [v["row_id"] for v in verdicts] == ["b", "c", "a"]
     assert [v["keep"] for v in verdicts] == [False, True, False]
     assert [v["twin_id"] for v in verdicts] == ["e2", None, "e1"]
     assert [v["reason"] for v in verdicts] == ["leak_ngram", None, "leak_exact"]
     assert [v["score"] for v in verdicts] == [1.0, 0.0, 1.0]
     assert {v["threshold"] for v in verdicts} == {0.5}
-    assert result.tables["hits"].height == 3
+    hits = table(made, "hits")
+    assert hits.columns == ["row_id", "eval_id", "eval_source", "reason", "coverage", "span"]
+    assert hits.select("row_id", "eval_id").rows() == [("b", "e1"), ("b", "e2"), ("a", "e1")]
 
 
-def test_kept_rows_keep_their_coverage_so_that_the_threshold_can_be_moved() -> None:
+def test_a_row_that_leaks_by_a_run_names_that_prompt_and_not_one_that_it_covers_more(
+    store: Store,
+) -> None:
+    near = " ".join(f"n{i}" for i in range(20))
+    far = " ".join(f"f{i}" for i in range(60))
+    text = f"{' '.join(near.split()[:9])} and {' '.join(far.split()[:14])}"
+    made = judge(
+        StoreRun(store), {"r": (text, "x")}, {"near": (near, "x"), "far": (far, "x")}, any_ngram=13
+    )
+    [verdict] = table(made, "evidence").to_dicts()
+    assert (verdict["reason"], verdict["twin_id"]) == ("leak_run", "far")
+    assert verdict["score"] == pytest.approx(14 / 60)
+    assert verdict["threshold"] is None
+    assert made.counts["dropped"] == {"leak_run": 1}
+
+
+def test_kept_rows_keep_their_coverage_so_that_the_threshold_can_be_moved(store: Store) -> None:
+    pool = {"a": (" ".join(PROMPT.split()[:13]), "x")}
+    evidence = table(judge(StoreRun(store), pool, {"e": (PROMPT, "x")}), "evidence")
+    assert evidence["keep"].to_list() == [True]
+    assert evidence["score"].to_list() == [pytest.approx(13 / len(PROMPT.split()))]
+
+
+def test_another_threshold_or_target_searches_no_text_anew(store: Store) -> None:
+    run = StoreRun(store)
+    pool = {"a": (" ".join(PROMPT.split()[:13]), "x"), "b": ("clean", "x")}
+    evals = {"e": (PROMPT, "x")}
+    assert judge(run, pool, evals).counts["rows_out"] == 2
+    assert run.made == ["leaks-overlaps", "leaks"]
+    run.made.clear()
+    assert judge(run, pool, evals, threshold=0.4).counts["rows_out"] == 1
+    assert judge(run, pool, evals, any_ngram=13).counts["rows_out"] == 1
+    assert run.made == ["leaks", "leaks"]
+    run.made.clear()
+    judge(run, pool, evals, target={"t": ("fine", "x")})
+    assert run.made == ["leaks-target-overlaps", "leaks"]
+    run.made.clear()
+    judge(run, pool, evals, ngram=7)
+    judge(run, pool, {"e": (OTHER, "x")})
+    assert run.made == ["leaks-overlaps", "leaks"] * 2
+
+
+def test_overlaps_are_listed_for_kept_rows_too(store: Store) -> None:
+    run = StoreRun(store)
+    pool = {"a": (" ".join(PROMPT.split()[:13]), "x"), "b": ("clean", "x")}
+    judge(run, pool, {"e": (PROMPT, "x")})
+    [file] = store.root.glob("leaks-overlaps-*/overlaps.parquet")
+    [pair] = pl.read_parquet(file).to_dicts()
+    assert pair == {
+        "row_id": "a",
+        "eval_id": "e",
+        "whole": False,
+        "coverage": pytest.approx(13 / len(PROMPT.split())),
+        "run": 13,
+        "span": " ".join(PROMPT.lower().split()[:13]),
+    }
+
+
+def test_figures_are_told_for_each_set_in_order_of_appearance(store: Store) -> None:
+    pool = {
+        "r1": (PROMPT, "x"),
+        "r2": (f"please: {PROMPT}", "x"),
+        "r3": (OTHER, "x"),
+        "r4": ("What is a comet?", "x"),
+        "r5": (f"{OTHER} {PROMPT}", "x"),
+        "r6": ("clean", "x"),
+    }
+    sets = [
+        ("rivers", {"p1": (OTHER, "x")}),
+        ("sky", {"s1": ("What is a comet?", "x"), "s2": ("And a star?", "x")}),
+        ("aloof", {"q1": ("Nobody has ever asked this.", "x")}),
+    ]
+    evals = {"e1": (PROMPT, "x"), "e2": ("Quite another question.", "x")}
+    made = judge(StoreRun(store), pool, evals, sets)
+    assert table(made, "sets").rows() == [
+        ("eval", 2, 1, 0.5, 3, None),
+        ("rivers", 1, 1, 1.0, 2, None),
+        ("sky", 2, 1, 0.5, 1, None),
+        ("aloof", 1, 0, 0.0, 0, None),
+    ]
+    assert table(made, "sets").columns == [
+        "source", "examples", "leaked", "share", "rows", "warned",
+    ]  # fmt: skip
+    assert dict(table(made, "hits").select("eval_id", "eval_source").iter_rows()) == {
+        "e1": "eval", "p1": "rivers", "s1": "sky",
+    }  # fmt: skip
+    assert made.counts["rows_out"] == 1
+
+
+def test_protected_sets_are_enough(store: Store) -> None:
+    made = judge(StoreRun(store), {"r": (PROMPT, "x")}, {}, [("mine", {"p": (PROMPT, "x")})])
+    assert table(made, "evidence")["twin_id"].to_list() == ["p"]
+    assert table(made, "sets")["source"].to_list() == ["mine"]
+
+
+def test_a_target_that_holds_eval_prompts_is_listed_and_warned_of_on_every_run(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = {"t1": ("fine", "x"), "t2": (PROMPT, "x"), "t3": ("Say:", f"{OTHER} Or not.")}
+    sets = [("rivers", {"p": (OTHER, "x")})]
+    for _ in range(2):
+        caplog.clear()
+        made = judge(
+            StoreRun(store), {"r": ("clean", "x")}, {"e": (PROMPT, "x")}, sets, target=target
+        )
+        assert "eval prompts stand in 2 of the 3 target examples (t2 holds e)" in caplog.text
+    assert table(made, "target").select("row_id", "eval_id", "eval_source", "reason").rows() == [
+        ("t2", "e", "eval", "leak_exact"),
+        ("t3", "p", "rivers", "leak_ngram"),
+    ]
+    assert table(made, "hits").height == 0
+    assert made.counts["rows_out"] == 1
+
+
+def test_a_clean_target_is_no_news(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    made = judge(
+        StoreRun(store), {"r": ("a", "b")}, {"e": (PROMPT, "x")}, target={"t": ("fine", "x")}
+    )
+    assert table(made, "target").height == 0
+    assert not caplog.records
+
+
+def test_rows_that_are_only_similar_are_listed_and_kept(store: Store) -> None:
+    asked = "How many apples does a farmer sell in four weeks?"
+    pool = {
+        "same": (asked, "x"),
+        "like": ("In four weeks, how many apples will a farmer sell?", "x"),
+        "late": ("Hello there", "Hi", "In four weeks, how many apples will a farmer sell?", "x"),
+        "far": ("Name the capital of Peru.", "x"),
+        "said": ("Ask me.", "In four weeks, how many apples will a farmer sell?"),
+    }
+    run = StoreRun(store)
+    sets = [("other", {"p": ("Write a poem about the sea.", "x")})]
+    made = judge(run, pool, {"e": (asked, "x")}, sets, warn=0.8)
+    warnings = table(made, "warnings")
+    assert warnings.select("row_id", "eval_id").rows() == [("like", "e"), ("late", "e")]
+    assert warnings["similarity"].is_between(0.8, 1.0).all()
+    assert warnings["similarity"].n_unique() == 1, "a turn is compared by itself"
+    evidence = table(made, "evidence").filter(~pl.col("keep"))
+    assert evidence["row_id"].to_list() == ["same"]
+    assert table(made, "sets").select("source", "rows", "warned").rows() == [
+        ("eval", 1, 2), ("other", 0, 0),
+    ]  # fmt: skip
+    run.made.clear()
+    assert table(judge(run, pool, {"e": (asked, "x")}, sets, warn=1.0), "warnings").height == 0
+    assert run.made == ["leaks"]
+
+
+def test_no_rows_means_no_hits(store: Store) -> None:
+    made = judge(StoreRun(store), {}, {"e": (PROMPT, "x")}, target={}, warn=0.5)
+    assert table(made, "evidence").height == 0
+    assert table(made, "warnings").height == 0
     evals = frame([row("e", turns(PROMPT, "x"))])
-    rows = frame([row("a", turns(" ".join(PROMPT.split()[:13]), "x"))])
-    result = leaks(StageData(rows.lazy(), None, evals), LeaksParams())
-    assert result.evidence["keep"].to_list() == [True]
-    assert result.evidence["score"].to_list() == [pytest.approx(13 / len(PROMPT.split()))]
-
-
-def test_no_rows_means_no_hits() -> None:
-    evals = frame([row("e", turns(PROMPT, "x"))])
-    result = leaks(StageData(frame([]).lazy(), None, evals), LeaksParams())
-    assert result.evidence.height == 0
     assert find_leaks(frame([]).lazy(), evals).height == 0
 
 

@@ -58,6 +58,10 @@ LEDGER = {
     "twin_id": pl.String,
     "rank": pl.Int64,
 }
+STAGES = [
+    {"kind": "exact", "compare": "example", "fold": ["space"], "keep": "earliest"},
+    {"kind": "leaks", "ngram": 8, "threshold": 0.5, "warn": None},
+]
 SHARED = "how many ducks does janet have on her farm today"
 LEAKED = "Hello! How many ducks does Janet have -- on her farm, today?"
 
@@ -319,7 +323,12 @@ class _Builder:
             select["combine"] = "round_robin"
         manifest = {
             "name": "made-up" + spec.taint,
-            "config": {"name": "made-up" + spec.taint, "select": select, "pool": [spec.taint]},
+            "config": {
+                "name": "made-up" + spec.taint,
+                "select": select,
+                "pool": [spec.taint],
+                "stages": STAGES,
+            },
             "store": str(self.store),
             "versions": {"curate": "0.1.0", "python": "3.11.7"},
             "model": {"weights": "abc" + spec.taint, "dtype": "float32"},

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from curate.report.build import write_report
+from curate.report.figures import draw_curve
+from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
+from tests.report.test_report_figures import CURVES
 
 pytestmark = pytest.mark.browser
 MakeRun = Callable[..., Path]
@@ -49,6 +52,28 @@ def test_the_page_opens_offline_and_fits(
     chromium: Any, make_run: MakeRun, spec: dict[str, Any], verdict: str, width: int, scheme: str
 ) -> None:
     path = write_report(make_run(**spec))
+    check_page(chromium, path, verdict, width, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 400])
+def test_duplicates_and_leaks_of_hostile_rows_fit(
+    chromium: Any, hostile: Path, width: int, scheme: str
+) -> None:
+    check_page(chromium, hostile, "No proof was asked for", width, scheme)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The report of a run with all stages on hostile rows."""
+    folder = tmp_path_factory.mktemp("hostile")
+    write_inputs(folder, taint=f" {HOSTILE}", rows=20)
+    stages = [{"kind": "exact", "conflicts": True}, FUZZY, {"kind": "semantic"}, LEAKS]
+    return write_report(finish(recipe(folder, tiny, stages), folder / "run"))
+
+
+def check_page(chromium: Any, path: Path, verdict: str, width: int, scheme: str) -> None:
+    """Open a page offline, fold everything out, and check that it fits and asks for nothing."""
     context = chromium.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
     )
@@ -87,11 +112,20 @@ def test_charts_follow_the_colour_scheme(chromium: Any, make_run: MakeRun) -> No
     assert colours == ["rgb(29, 33, 38)", "rgb(228, 231, 234)"]
 
 
-def test_no_text_leaves_its_figure(chromium: Any, make_run: MakeRun) -> None:
+def test_no_text_leaves_its_figure(chromium: Any, make_run: MakeRun, tmp_path: Path) -> None:
     path = write_report(make_run(origin=lambda i: f"a_rather_long_Name_of_an_origin_{i % 40}"))
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     page.goto(path.as_uri())
-    outside = page.eval_on_selector_all(
+    assert texts_outside(page) == []
+    path = tmp_path / "curves.html"
+    path.write_text("".join(draw_curve(level).svg for level in CURVES.values()))
+    page.goto(path.as_uri())
+    assert texts_outside(page) == []
+    page.close()
+
+
+def texts_outside(page: Any) -> list[str]:
+    outside: list[str] = page.eval_on_selector_all(
         "svg text",
         """all => all.filter(text => {
             const inner = text.getBoundingClientRect()
@@ -100,8 +134,7 @@ def test_no_text_leaves_its_figure(chromium: Any, make_run: MakeRun) -> None:
                 || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1
         }).map(text => text.textContent)""",
     )
-    assert outside == []
-    page.close()
+    return outside
 
 
 def test_the_page_can_be_printed(chromium: Any, make_run: MakeRun) -> None:

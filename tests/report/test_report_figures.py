@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from curate.report.data import Funnel, FunnelStep, Report, gather
-from curate.report.figures import PALETTE, WIDTH, Figure, draw_all, draw_funnel, palette_css
+from curate.report.duplicates import Curve, Level, Merger
+from curate.report.figures import (
+    PALETTE,
+    WIDTH,
+    Figure,
+    draw_all,
+    draw_curve,
+    draw_funnel,
+    palette_css,
+)
 
 MakeRun = Callable[..., Path]
 HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
@@ -16,7 +25,43 @@ HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
 
 def figures_of(report: Report) -> list[Figure]:
     drawn = draw_all(report)
-    return [*drawn.pop("proof").values(), *(figure for figure in drawn.values() if figure)]
+    grouped = [*drawn.pop("proof").values(), *drawn.pop("curves").values()]
+    return [*grouped, *(figure for figure in drawn.values() if figure)]
+
+
+def level(limit: float, dropped: int, curve: Sequence[int], floor: float = 0.6) -> Level:
+    step = (1 - floor) / (len(curve) - 1)
+    thresholds = tuple(round(floor + i * step, 4) for i in range(len(curve)))
+    merger = Merger("fuzzy", {}, limit, 10**8, dropped, 1)
+    return Level(merger, floor, Curve(thresholds, tuple(curve)), (), (), None)
+
+
+CURVES = {
+    "usual": level(0.7, 60, (90, 60, 30, 20, 0)),
+    "at the floor": level(0.6, 90, (90, 60, 30, 20, 0)),
+    "only equal rows": level(1.0, 3, (90, 60, 30, 20, 3)),
+    "nothing": level(0.7, 0, (0, 0, 0)),
+    "millions": level(0.9, 98_765_432, (98_765_432, 98_765_432, 1), 0.8),
+    "down to a number": level(0.8123, 41, (90, 60, 42, 20, 0)),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_curve_is_drawn_like_other_figures(name: str) -> None:
+    figure = draw_curve(CURVES[name])
+    known = {shade.light for shade in PALETTE.values()}
+    used = set(re.findall(r'(?:fill|stroke)="([^"]+)"', figure.svg)) - {"none", "transparent"}
+    assert used <= known
+    assert re.findall(r'viewBox="0 0 (\d+)', figure.svg) == [str(WIDTH)]
+    merger = CURVES[name].merger
+    told = f"{merger.dropped:,} at {merger.limit}".replace("1.0", "1")
+    assert told in texts_of(figure)
+    assert figure.alt.endswith(f"this run {told}.")
+
+
+def test_a_curve_names_thresholds_and_counts_in_words() -> None:
+    words = draw_curve(CURVES["usual"]).alt
+    assert words.startswith("Rows dropped by threshold: 90 at 0.6; 60 at 0.7; 30 at 0.8; 20 at 0.9")
 
 
 def texts_of(figure: Figure) -> list[str]:

@@ -86,6 +86,16 @@ def test_a_conversation_shows_its_last_exchange_and_then_all_of_it() -> None:
     assert [plain(turn.text) for turn in shown.turns] == ["one", "two", "three", "four"]
 
 
+def test_a_run_over_two_user_turns_is_marked_in_both() -> None:
+    shown = show_row(turns("Say one, two", "Yes?", "THREE four five", "No."), "two three four")
+    marks = [[s.text for s in turn.text.segments if s.marked] for turn in shown.turns]
+    assert marks == [["two"], [], ["THREE four"], []]
+    assert [s.text for s in shown.prompt.segments if s.marked] == ["two"]
+    assert not any(
+        s.marked for s in show_row(turns("a", "two three four"), "three two").response.segments
+    )
+
+
 def test_a_very_long_row_is_cut_and_says_so() -> None:
     shown = show_row(turns("a" * 100_000, "b"))
     assert sum(len(plain(turn.text)) for turn in shown.turns) <= WHOLE_CHARS + 1
@@ -133,6 +143,74 @@ def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
     assert wording.stage_label("exact-2") == "Exact duplicates (2)"
     assert wording.stage_label("score-rds") == "Score the rows (RDS+)"
     assert wording.stage_label("near_copies") == "Near copies"
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"kind": "exact", "compare": "prompt", "fold": []}, "prompts"),
+        ({"kind": "exact", "fold": ["space"]}, "whole rows, but for white space"),
+        (
+            {"kind": "exact", "compare": "response", "fold": ["space", "case", "numbers"]},
+            "responses, but for white space, letter case and which numbers they hold",
+        ),
+        (
+            {"kind": "exact", "compare": "prompt", "fold": ["case"], "conflicts": True},
+            "whole rows, but for letter case",
+        ),
+        (
+            {"kind": "fuzzy", "compare": "prompt", "unit": "char", "ngram": 9},
+            "prompts, by the character 9-grams that they share",
+        ),
+        (
+            {"kind": "semantic", "embedder": "minilm", "numbers": True},
+            "whole rows, by the embeddings of minilm, where they hold the same numbers",
+        ),
+    ],
+)
+def test_what_was_compared_is_told(params: dict[str, object], told: str) -> None:
+    assert wording.compared(params) == told
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        ("longest", "the longest"),
+        ({"sources": ["gold", "web"]}, "by source: gold, web, others"),
+        ({"highest": "quality.score"}, "the highest quality.score"),
+    ],
+)
+def test_who_survives_is_told(keep: object, told: str) -> None:
+    assert wording.survivor(keep) == told
+
+
+@pytest.mark.parametrize(
+    ("reason", "score", "threshold", "told"),
+    [
+        ("fuzzy_duplicate", 0.8627451, 0.7, "similarity 0.8627, limit 0.7"),
+        ("semantic_duplicate", 1.0, 0.9, "similarity 1, limit 0.9"),
+        ("leak_ngram", 0.625, 0.5, "62.5\u202f% of the eval prompt, limit 50.0\u202f%"),
+        ("leak_run", 0.3, None, "30.0\u202f% of the eval prompt"),
+        ("exact_duplicate", 1.0, 1.0, ""),
+        ("leak_exact", 1.0, 0.5, ""),
+        ("new_reason", 0.25, 0.5, "score 0.250, limit 0.500"),
+        ("new_reason", None, None, ""),
+    ],
+)
+def test_a_margin_is_told_in_the_words_of_its_reason(
+    reason: str, score: float | None, threshold: float | None, told: str
+) -> None:
+    assert wording.margin(reason, score, threshold) == told
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["fuzzy", "fuzzy-signatures", "fuzzy-pairs", "semantic", "semantic-pairs", "embed", "protected",
+     "leaks-overlaps", "leaks-target-overlaps", "leaks-similar"],
+)  # fmt: skip
+def test_steps_of_deduplication_have_words(step: str) -> None:
+    assert step in wording.STAGES
+    assert wording.stage_label(step) == wording.STAGES[step]
 
 
 def test_a_reason_of_a_later_version_is_still_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.registry import SELECTORS, SelectParams
+from curate.select.planner import Facts, choose
 from curate.select.random import RandomParams
 from curate.select.rds import RdsParams
 from curate.select.selection import rank_rows, select_step
@@ -46,15 +48,13 @@ def params(method: str, **budget: Any) -> SelectParams:
 def select(store: Store, chosen: SelectParams, seed: int = 0) -> Artifact:
     scores, tokens = tables()
     rows = [row(f"r{i:02}", turns(f"q{i}", "a")) for i in range(COUNT)]
-    return store.ensure(
-        select_step(
-            stored_rows(store, "pool", rows),
-            stored(store, "scores", {"scores": scores}),
-            stored(store, "tokens", {"tokens": tokens}),
-            chosen,
-            seed,
-        )
+    run = SimpleNamespace(
+        rows=stored_rows(store, "pool", rows),
+        tokens=stored(store, "tokens", {"tokens": tokens}),
+        evidence={},
+        seed=seed,
     )
+    return store.ensure(select_step(run, stored(store, "scores", {"scores": scores}), chosen))
 
 
 BUDGETS: list[dict[str, Any]] = [
@@ -83,6 +83,11 @@ def test_ranks_and_counts_of_a_selection_add_up(
         "rows_in": COUNT,
         "rows_out": selected.height,
         "not_selected": COUNT - selected.height,
+        "reasons": {
+            reason: ranking.filter(reason=reason).height
+            for reason in ("beyond_budget",)
+            if selected.height < COUNT
+        },
         "tokens": chosen["tokens"].sum(),
     }
     known = dict(tokens.iter_rows())
@@ -97,7 +102,8 @@ def test_a_smaller_budget_selects_a_prefix_of_a_larger(
     scores, tokens = tables(seed)
 
     def chosen(rows: int) -> list[str]:
-        ranked = rank_rows(scores, tokens, params(method, rows=rows), seed)
+        wanted = params(method, rows=rows)
+        ranked = choose(rank_rows(scores, tokens, wanted, seed), wanted, Facts(pl.LazyFrame()))
         return ranked.filter("selected")["row_id"].to_list()
 
     assert chosen(small + more)[:small] == chosen(small)

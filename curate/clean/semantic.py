@@ -1,0 +1,179 @@
+"""Semantic duplicates: rows whose embeddings are nearly those of a row that is kept.
+
+SemDeDup (Abbas et al. 2023, arXiv:2303.09540, section 3) looks for twins inside the cells of k-means and
+drops a row for any twin, also a dropped one. Here no twin across cells is missed (see
+curate.represent.neighbours), and a row is dropped only for a kept one, as at all levels.
+
+What counts as the same meaning is up to the embedder. The static one sees words without their order:
+at 0.9, the same passage under two questions is one row to it. Embedders of any kind hardly see numbers:
+of the 64 pairs of GSM8K problems that are twins to the static one at 0.9, 63 are the same story with
+other numbers. So rows are twins only if their numbers are equal and in the same order, unless `numbers`
+is off.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from curate.clean.twins import MOVABLE, Pairs, TwinParams, compared_text, judge_twins, pair_table
+from curate.ledger import survivor_mask, survivors
+from curate.reasons import Reason
+from curate.registry import StageData, StageResult, StepRun, stage
+from curate.store import Artifact, Counts, Step
+
+LOG = logging.getLogger("curate")
+VERSION = 1
+MODEL = "lm"
+MODEL_LENGTH = 2_048
+# Any two rows of P3 have a cosine of 0.76 (median) in SmolLM2-135M; from 0.98 on, MiniLM agrees.
+MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
+
+
+class SemanticParams(TwinParams):
+    """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
+
+    kind: Literal["semantic"] = "semantic"
+    threshold: float = Field(0.9, gt=0, le=1, description="0.98 if the embedder is lm")
+    floor: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="pairs are stored from here on, so a threshold can go down to it; 0.95 if the "
+        "embedder is lm",
+    )
+    embedder: str | None = Field(
+        None,
+        description="static, minilm, a folder, a hub id, or lm: the base model's representation, as "
+        "in rds; models.embedder if not given",
+    )
+    numbers: bool = Field(
+        True, description="only rows with the same numbers in the same order are twins"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_thresholds(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("embedder") == MODEL:
+            return {**MODEL_THRESHOLDS, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _check_embedder(self) -> "SemanticParams":
+        if self.embedder == MODEL and self.compare != "example":
+            raise ValueError("embedder lm represents whole rows: it needs `compare: example`")
+        return self
+
+
+def prepare_pairs(
+    run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
+) -> Mapping[str, Artifact]:
+    """Return the artifact with pairs.parquet: all pairs with at least the floor's cosine."""
+    from curate.represent.index import named
+
+    steps = _vector_steps(run, inputs, params)
+    blocks = run.execute_all(steps) if steps else []
+    told = {"compare": params.compare, "floor": params.floor, "numbers": params.numbers}
+    read = {**inputs, **named(blocks)}
+    return {"pairs": run.execute(Step("semantic-pairs", VERSION, write_pairs, read, told))}
+
+
+def _vector_steps(
+    run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
+) -> list[Step]:
+    from curate.represent.embed import embed_steps
+    from curate.represent.index import encode_steps
+
+    if params.embedder != MODEL:
+        return embed_steps(run, inputs, params.compare, params.embedder)
+    positions = np.flatnonzero(survivor_mask(inputs))
+    return encode_steps(run, inputs["rows"], positions, MODEL_LENGTH)
+
+
+@stage(SemanticParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
+def semantic(data: StageData, params: SemanticParams) -> StageResult:
+    """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
+    pairs = pl.read_parquet(data.prepared["pairs"])
+    return judge_twins(data, pairs, params, Reason.SEMANTIC_DUPLICATE)
+
+
+def write_pairs(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write pairs.parquet: every pair from the floor on; copies are paired with the first of them.
+
+    Copies are rows with equal texts, or with equal numbers and vectors equal in every bit.
+    """
+    from curate.represent.index import read_vectors
+    from curate.represent.neighbours import find_pairs
+
+    text = pl.col("text").fill_null("")
+    numbers = text.str.extract_all(r"\d+").list.join(" ").hash()
+    told = (
+        survivors(inputs)
+        .select("row_id", text=compared_text(params["compare"]))
+        .select("row_id", text=text.hash(), numbers=numbers if params["numbers"] else pl.lit(0))
+        .collect()
+    )
+    vectors = read_vectors([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
+    if not np.isfinite(vectors).all():
+        raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
+    first = first_copies(told["text"], told["numbers"], vectors)
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    groups = told["numbers"].rank("dense").cast(pl.Int64).to_numpy().copy()
+    groups[copies] = -1
+    near = find_pairs(vectors, groups, params["floor"])
+    pairs = Pairs(
+        np.concatenate([first[copies], near.first]),
+        np.concatenate([copies, near.second]),
+        np.concatenate([np.ones(len(copies)), near.cosine]),
+        np.arange(len(copies) + len(near.first)) < len(copies),
+    )
+    pair_table(told["row_id"], pairs).write_parquet(out / "pairs.parquet")
+    if near.capped:
+        LOG.warning(
+            "semantic: %d rows are similar to more than %d others; only the nearest are compared, so "
+            "some twins may stay",
+            near.capped,
+            near.most,
+        )
+    return {
+        "rows_in": len(told),
+        "pairs": len(pairs.first),
+        "twins_allowed": near.most,
+        "rows_with_more": near.capped,
+    }
+
+
+def first_copies(
+    texts: pl.Series, numbers: pl.Series, vectors: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Return for each row [N] the number of the first row that is the same, often its own.
+
+    A vector of zeros says nothing, so such rows are the same only if their texts are.
+
+    Args:
+        texts: hashes of the compared texts.
+        numbers: hashes of the numbers in them.
+        vectors: unit or zero vectors [N, d].
+    """
+    # An embedder may round equal texts differently, so the vector of the first one counts.
+    first = _first_of(texts.to_frame())
+    digests = [hashlib.blake2b(vectors[i], digest_size=16).digest() for i in first]
+    silent = np.array([not vectors[i].any() for i in first], dtype=np.bool_)
+    keys = pl.DataFrame(
+        {"vector": pl.Series(digests, dtype=pl.Binary), "numbers": numbers, "silent": silent}
+    )
+    return _first_of(keys.with_columns(text=pl.when("silent").then(texts)))
+
+
+def _first_of(keys: pl.DataFrame) -> NDArray[np.int64]:
+    """Return for each row the number of the first row with the same keys."""
+    numbered = keys.with_columns(_row=pl.int_range(pl.len(), dtype=pl.Int64))
+    return numbered.select(pl.col("_row").min().over(keys.columns)).to_series().to_numpy()

@@ -1,0 +1,107 @@
+"""Rows whose user turns mean much the same as an eval prompt: paraphrases that share no run of words.
+
+row_id | eval_id | similarity
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.clean.overlaps import read_eval_rows, user_text
+from curate.ledger import survivor_batches
+from curate.store import Artifact, Counts
+
+VERSION = 1
+BATCH_ROWS = 4_096
+# Eval examples that are listed for a row.
+MOST = 5
+# Similarities that are held at a time.
+CELLS = 1 << 23
+SCHEMA = pl.Schema({"row_id": pl.String(), "eval_id": pl.String(), "similarity": pl.Float64()})
+
+
+def write_similar(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""
+    from curate.represent.embed import embed_texts
+
+    eval_rows = read_eval_rows(inputs)
+    prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), hints)
+    rows, pairs = 0, 0
+    schema = SCHEMA.to_frame().to_arrow().schema
+    with pq.ParquetWriter(out / "similar.parquet", schema, compression="zstd") as writer:
+        for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
+            turns = _user_turns(batch)
+            vectors = embed_texts(turns["text"].to_list(), hints)
+            found = _best_of_rows(turns["row"], find_nearest(vectors, prompts, params["floor"]))
+            told = found.select(
+                batch["row_id"].gather(found["row"]).alias("row_id"),
+                eval_rows["row_id"].gather(found["prompt"]).alias("eval_id"),
+                "similarity",
+            )
+            writer.write_table(told.to_arrow())
+            rows += batch.height
+            pairs += told.height
+    return {"rows_in": rows, "pairs": pairs}
+
+
+def _user_turns(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return row number and text of user turns, each on its own: others would hide what it asks."""
+    turn = pl.col("messages").struct
+    return (
+        rows.select("messages", row=pl.int_range(pl.len(), dtype=pl.Int64))
+        .explode("messages")
+        .filter(turn.field("role") == "user")
+        .select("row", text=turn.field("content"))
+    )
+
+
+def find_nearest(
+    vectors: NDArray[np.float32], prompts: NDArray[np.float32], floor: float
+) -> pl.DataFrame:
+    """Return up to MOST most similar prompts of each vector, from the floor on.
+
+    Args:
+        vectors: unit vectors [N, d].
+        prompts: unit vectors [M, d].
+        floor: smallest cosine similarity.
+
+    Returns:
+        turn and prompt (numbers of vectors), similarity (cosine, to six decimals).
+    """
+    size = max(CELLS // max(len(prompts), 1), 1)
+    parts = [_nearest(vectors[i : i + size], prompts, i) for i in range(0, len(vectors), size)]
+    empty = {"turn": pl.Int64, "prompt": pl.Int64, "similarity": pl.Float64}
+    found = pl.concat([pl.DataFrame(schema=empty), *(part for one in parts for part in one)])
+    return found.filter(pl.col("similarity") >= floor)
+
+
+def _nearest(
+    vectors: NDArray[np.float32], prompts: NDArray[np.float32], start: int
+) -> Iterator[pl.DataFrame]:
+    similarity = vectors @ prompts.T
+    turn = np.arange(len(vectors))
+    for _ in range(min(MOST, len(prompts))):
+        best = similarity.argmax(axis=1)
+        # Rounded, so that a text is as similar to itself as `warn: 1` asks.
+        value = np.round(similarity[turn, best].astype(np.float64), 6)
+        yield pl.DataFrame({"turn": turn + start, "prompt": best, "similarity": value})
+        similarity[turn, best] = -np.inf
+
+
+def _best_of_rows(row: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
+    """Return the pairs of rows: those of their most similar turns."""
+    return (
+        found.with_columns(row=row.gather(found["turn"]))
+        .group_by("row", "prompt")
+        .agg(pl.col("similarity").max())
+        .sort("row", "similarity", "prompt", descending=[False, True, False])
+        .group_by("row", maintain_order=True)
+        .head(MOST)
+    )

@@ -1,0 +1,75 @@
+"""Conflicts: prompts that repeat with different answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.report.examples import Rows, read_rows
+from curate.report.texts import Passage, excerpt, show_row
+
+PROMPTS, ANSWERS = 10, 4
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of several responses to a prompt; `text` is None if the store no longer has it."""
+
+    row_id: str
+    origin: str | None
+    text: Passage | None
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A prompt and some of its `count` answers; `prompt` is None if the store no longer has it."""
+
+    prompt: Passage | None
+    count: int
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class Conflicts:
+    """How many prompts repeat with different answers, in how many rows; those with most answers."""
+
+    prompts: int
+    rows: int
+    shown: tuple[Conflict, ...]
+
+
+def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
+    """Return None if the stage looked for no conflicts or found none."""
+    name = f"evidence/{stage}-conflicts"
+    if not run.has(name):
+        return None
+    prompt = pl.coalesce("twin_id", "row_id").alias("prompt")
+    found = (
+        run.table(name)
+        .with_row_index("at")
+        .group_by(prompt)
+        .agg(pl.col("answers").first(), pl.col("at").min(), ids=pl.col("row_id").sort_by("at"))
+        .sort("answers", "at", descending=[True, False])
+        .collect()
+    )
+    if not found.height:
+        return None
+    shown = [(count, ids[:ANSWERS]) for _, count, _, ids in found.head(PROMPTS).iter_rows()]
+    rows = read_rows(run, {row_id for _, ids in shown for row_id in ids})
+    return Conflicts(
+        prompts=found.height,
+        rows=int(found["ids"].list.len().sum()),
+        shown=tuple(_conflict(count, ids, rows) for count, ids in shown),
+    )
+
+
+def _conflict(count: int, ids: Sequence[str], rows: Rows) -> Conflict:
+    known = [rows.get(row_id, ("", {}))[1] for row_id in ids]
+    texts = [excerpt(row["messages"][-1]["content"]) if row else None for row in known]
+    answers = [
+        Answer(row_id, row.get("origin"), text)
+        for row_id, row, text in zip(ids, known, texts, strict=True)
+    ]
+    first = next((row["messages"] for row in known if row), None)
+    return Conflict(show_row(first).prompt if first else None, count, tuple(answers))

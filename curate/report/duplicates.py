@@ -1,0 +1,236 @@
+"""Duplicates: what each stage merged, and where its limit lies.
+
+Tables of pairs can have millions of lines: they are counted and searched lazily, and texts are read
+for the few rows that the page shows.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from curate.errors import UserError
+from curate.folder import RunFolder
+from curate.report.conflicts import Conflicts, gather_conflicts
+from curate.report.differences import SHOWN_CHARS, Side, show_sides
+from curate.report.examples import Rows, read_rows
+from curate.rethreshold import find_params, stage_data, sweep
+from curate.rows import prompt_text
+
+KINDS = ("exact", "fuzzy", "semantic")
+BORDER = 3
+CLUSTERS, TWINS = 5, 3
+CLUSTER_CHARS = 350
+TITLE_CHARS = 120
+# Similarities closer than this are one and the same, written and read.
+SAME = 1e-9
+# Points of a curve; each is one pass over all pairs, which takes a second for 700,000 of them.
+POINTS = (41, 21, 9, 5)
+TOLD = 9
+PASSED_PAIRS = 5_000_000
+
+Lines = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How many rows each threshold would drop."""
+
+    thresholds: tuple[float, ...]
+    dropped: tuple[int, ...]
+
+    def near(self, limit: float) -> float:
+        """Return the first told threshold above a limit, or the last one."""
+        return next((at for at, _ in self.told if at > limit), self.thresholds[-1])
+
+    @property
+    def told(self) -> list[tuple[float, int]]:
+        """Return TOLD of the points, at even distances."""
+        points = list(zip(self.thresholds, self.dropped, strict=True))
+        return points[:: max((len(points) - 1) // (TOLD - 1), 1)]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row and the kept row that it is most similar to."""
+
+    kept: bool
+    similarity: float
+    row: Side
+    twin: Side
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A kept row and the least similar of the rows dropped for it; `size` counts all of them.
+
+    `title` is the start of the kept row's text; it is empty if the store no longer has it.
+    """
+
+    size: int
+    title: str
+    survivor: Side
+    twins: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Merger:
+    """What a stage of deduplication was asked and did; `limit` is the similarity that drops."""
+
+    stage: str
+    params: Mapping[str, Any]
+    limit: float
+    read: int
+    dropped: int
+    clusters: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """A stage of deduplication; `floor` is None, and there is no border, where it stores no pairs."""
+
+    merger: Merger
+    floor: float | None
+    curve: Curve | None
+    border: tuple[Pair, ...]
+    largest: tuple[Cluster, ...]
+    conflicts: Conflicts | None
+
+
+def stages_of(run: RunFolder, kinds: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the parameters of the run's stages of these kinds, by name, if their verdicts are there."""
+    names = [entry["stage"] for entry in run.manifest["stages"] if "dropped" in entry]
+    config = run.manifest["config"]
+    told = [_with_embedder(params, config) for params in config.get("stages", [])]
+    return {
+        name: params
+        for name, params in zip(names, told, strict=False)
+        if params["kind"] in kinds and run.has(f"evidence/{name}")
+    }
+
+
+def _with_embedder(params: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stage's parameters with the run's embedder where it names none of its own."""
+    if params.get("embedder", "") is not None:
+        return params
+    return {**params, "embedder": config["models"]["embedder"]}
+
+
+def gather_duplicates(run: RunFolder) -> tuple[Level, ...]:
+    """Return the run's stages of deduplication in their order."""
+    found = [_find(run, name, params) for name, params in stages_of(run, KINDS).items()]
+    lines = [line for _, border, twins in found for line in (*border, *twins)]
+    rows = read_rows(run, {line[key] for line in lines for key in ("row_id", "twin_id")})
+    return tuple(_level(run, *one, rows) for one in found)
+
+
+def _find(run: RunFolder, stage: str, params: Mapping[str, Any]) -> tuple[Merger, Lines, Lines]:
+    """Return a stage's figures, and its lines of evidence for the border and the largest clusters."""
+    evidence = run.table(f"evidence/{stage}").with_row_index("at")
+    drops = evidence.filter(~pl.col("keep"))
+    facts = evidence.select(
+        limit=pl.col("threshold").max(), read=pl.len(), dropped=(~pl.col("keep")).sum()
+    )
+    limit, read, dropped = facts.collect().row(0)
+    sizes = drops.group_by("twin_id").agg(size=pl.len() + 1, first=pl.col("at").min()).collect()
+    merger = Merger(stage, params, limit or 1.0, read, dropped, sizes.height)
+    border: Lines = []
+    if run.has(f"evidence/{stage}-pairs"):
+        low = drops.bottom_k(BORDER, by=["score", "at"]).collect()
+        border = [*low.sort("score", "at", descending=[True, False]).to_dicts(), *_kept(run, stage)]
+    top = sizes.sort("size", "first", descending=[True, False]).head(CLUSTERS)
+    nearest = pl.int_range(pl.len()).over("twin_id", order_by=["score", "at"])
+    twins = (
+        drops.join(top.lazy(), on="twin_id")
+        .filter(nearest < TWINS)
+        .sort("size", "first", "score", "at", descending=[True, False, False, False])
+    )
+    return merger, border, twins.collect().to_dicts()
+
+
+def _kept(run: RunFolder, stage: str) -> Lines:
+    """Return the most similar pairs of kept rows, the most similar one first."""
+    evidence = run.table(f"evidence/{stage}").with_row_index("at")
+    kept = evidence.filter(pl.col("keep") & (pl.col("score") > 0))
+    # A pair can stand for both of its rows, so twice as many rows give enough pairs.
+    top = kept.sort("score", "at", descending=[True, False]).head(2 * BORDER).collect()
+    twins = _nearest_kept(run, stage, top)
+    lines = [{**line, "twin_id": twins.get(line["row_id"])} for line in top.to_dicts()]
+    pairs = {frozenset((line["row_id"], line["twin_id"])): line for line in reversed(lines)}
+    told = [line for line in reversed(pairs.values()) if line["twin_id"]]
+    return told[:BORDER]
+
+
+def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, str]:
+    """Return for kept rows the kept row that their score is the similarity to.
+
+    Pairs are stored for the first of rows that are the same, which need not be the one that is kept:
+    on both sides, a copy stands for the row that it was dropped for.
+    """
+    evidence = run.table(f"evidence/{stage}").select("row_id", "keep", "score", "twin_id")
+    copies = evidence.filter(~pl.col("keep") & (pl.col("score") >= 1))
+    wanted = rows.lazy().select(kept="row_id", value="score")
+    own = copies.select(kept="twin_id", member="row_id").join(wanted, on="kept")
+    members = pl.concat([wanted.with_columns(member="kept").select("kept", "member", "value"), own])
+    pairs = run.table(f"evidence/{stage}-pairs").select("row_id", "twin_id", "similarity")
+    ends = [
+        pairs.select("similarity", member=one, other=other)
+        for one, other in (("row_id", "twin_id"), ("twin_id", "row_id"))
+    ]
+    near = (
+        pl.concat(ends)
+        .join(members, on="member")
+        .filter((pl.col("similarity") - pl.col("value")).abs() < SAME)
+        .join(evidence, left_on="other", right_on="row_id")
+    )
+    stands_for = pl.when("keep").then("other").when(pl.col("score") >= 1).then("twin_id")
+    told = near.select("kept", twin=stands_for).filter(pl.col("twin") != pl.col("kept"))
+    return dict(told.sort("kept", "twin", descending=True).collect().iter_rows())
+
+
+def _level(run: RunFolder, merger: Merger, border: Lines, twins: Lines, rows: Rows) -> Level:
+    has_pairs = run.has(f"evidence/{merger.stage}-pairs")
+    return Level(
+        merger=merger,
+        floor=merger.params.get("floor") if has_pairs else None,
+        curve=_curve(run, merger.stage) if has_pairs else None,
+        border=tuple(_pair(line, rows) for line in border),
+        largest=tuple(_clusters(twins, rows)),
+        conflicts=gather_conflicts(run, merger.stage),
+    )
+
+
+def _pair(line: Mapping[str, Any], rows: Rows, chars: int = SHOWN_CHARS) -> Pair:
+    return Pair(
+        line["keep"], line["score"], *show_sides(line["row_id"], line["twin_id"], rows, chars)
+    )
+
+
+def _clusters(lines: Lines, rows: Rows) -> Iterator[Cluster]:
+    for twin_id, group in groupby(lines, key=itemgetter("twin_id")):
+        mine = list(group)
+        pairs = tuple(_pair(line, rows, CLUSTER_CHARS) for line in mine)
+        survivor, _ = show_sides(twin_id, twin_id, rows)
+        _, row = rows.get(twin_id, ("", {}))
+        text = prompt_text(row["messages"]) if row else ""
+        title = " ".join(text[:TITLE_CHARS].split()) + ("…" if len(text) > TITLE_CHARS else "")
+        yield Cluster(mine[0]["size"], title, survivor, pairs)
+
+
+def _curve(run: RunFolder, stage: str) -> Curve | None:
+    """Return None where no threshold can be tried: no pool in the store, or a recipe of old."""
+    try:
+        params, found = find_params(run, stage)
+        data = stage_data(run, stage)
+    except (UserError, ValidationError):
+        return None
+    if getattr(params, "floor", 1.0) >= 1:
+        return None
+    pairs = run.table(f"evidence/{stage}-pairs").select(pl.len()).collect().item()
+    points = next((n for n in POINTS if n * pairs <= PASSED_PAIRS), POINTS[-1])
+    table = sweep(data, found, params, points)
+    return Curve(tuple(table["threshold"]), tuple(table["dropped"]))

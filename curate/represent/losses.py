@@ -1,0 +1,352 @@
+"""The language model's losses on rows: sums and counts of token losses, in blocks reused by content.
+
+    response_sum | response_tokens | all_sum | all_tokens          what = "response" or "all"
+    alone_sum | alone_tokens                                       what = "alone"
+
+`response` is what the assistant says, end marker included, given everything before it; `all` is every
+token of the rendered row but the first, which nothing predicts. `alone` is the response without the
+conversation before it: only the header that opens an assistant's turn in the chat template stands in
+front (after the model's opening token, if its template has one). The very same tokens are predicted as
+with the prompt, the first one included; several assistant turns are read one by one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from curate.errors import UserError
+from curate.registry import ScoreRun, StepRun
+from curate.represent.chat import IGNORED, Example, build_example, render
+from curate.represent.index import SMALLEST_BLOCK, blocks_of
+from curate.represent.lm import batches_by_length, read_block
+from curate.store import Artifact, Counts, Step, digest_of
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+VERSION = 1
+BATCH_TOKENS = 2_048
+# The float32 logits held at one time: 50 MB a copy for a vocabulary of 49k.
+HEAD_TOKENS = 256
+
+What = Literal["response", "all", "alone"]
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """Which model reads the rows: what identifies it, and where it lies.
+
+    `adapter` holds LoRA weights on top of it (curate.select.perplexity_ratio).
+    """
+
+    identity: Mapping[str, Any]
+    hints: Mapping[str, Any]
+    adapter: Artifact | None = None
+
+
+def base_model(run: StepRun) -> LanguageModel:
+    """Return the run's base model."""
+    return LanguageModel(run.model_identity(), run.model_hints())
+
+
+def named_model(run: StepRun, name: str) -> LanguageModel:
+    """Return another model by name, folder or hub id, in the dtype of the run's base.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    from curate.models import find_model, identify, prepare
+
+    found = find_model(name)
+    identity = identify(found, run.model_identity()["dtype"])
+    return LanguageModel(identity, {**run.model_hints(), "folder": str(prepare(found))})
+
+
+def loss_steps(run: ScoreRun, model: LanguageModel, what: What, max_length: int) -> list[Step]:
+    """Return one step for each block of kept pool rows, in pool order; each writes losses.parquet."""
+    path = run.rows.file("rows.parquet")
+    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    inputs = {"adapter": model.adapter} if model.adapter else {}
+    steps = []
+    for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
+        params = {
+            "texts": digest_of(read_block(path, block)),
+            "model": dict(model.identity),
+            "what": what,
+            "max_length": max_length,
+            "batch_tokens": BATCH_TOKENS,
+        }
+        hints = {**model.hints, "rows": str(path), "positions": block}
+        steps.append(Step("losses", VERSION, loss_block, inputs, params, hints))
+    return steps
+
+
+def read_losses(blocks: Sequence[Artifact]) -> pl.DataFrame:
+    """Return the losses of all blocks as one table, in their order.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    table = pl.concat([pl.read_parquet(block.file("losses.parquet")) for block in blocks])
+    if not np.isfinite(table.to_numpy()).all():
+        raise FloatingPointError("a loss is not finite; try models.dtype: float32")
+    return table
+
+
+def mean_loss(table: pl.DataFrame, what: What) -> pl.Series:
+    """Return nats per token; null where a row has no such token within the length limit."""
+    counted = pl.col(f"{what}_tokens")
+    mean = pl.when(counted > 0).then(pl.col(f"{what}_sum") / counted)
+    return table.select(mean.alias(what)).to_series()
+
+
+def loss_block(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write losses.parquet: one block of rows, in their order.
+
+    The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
+    """
+    from curate.models import load_tokenizer
+
+    folder, identity = Path(hints["folder"]), params["model"]
+    adapter = inputs["adapter"].file("adapter.safetensors") if "adapter" in inputs else None
+    digest = digest_of([identity, inputs["adapter"].digest if adapter else None])
+    tokenizer = load_tokenizer(folder, hints["trust"])
+    messages = read_block(Path(hints["rows"]), hints["positions"])
+    rows = [build_example(tokenizer, row, params["max_length"]) for row in messages]
+    model = _load(folder, identity["dtype"], hints["trust"], adapter, digest)
+    table = measure(model, tokenizer, rows, params["what"])
+    table.write_parquet(out / "losses.parquet")
+    return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(len(r.ids) for r in rows)}
+
+
+@lru_cache(maxsize=1)
+def _load(
+    folder: Path, dtype: str, trust: bool, adapter: Path | None, digest: str
+) -> "PreTrainedModel":
+    from curate.models import load_causal
+
+    model = load_causal(folder, dtype, trust)
+    if adapter is not None:
+        attach_adapter(model, adapter)
+    return model.eval()
+
+
+def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
+    """Write the LoRA weights of a model that `train_lora` has tuned in place."""
+    from safetensors.torch import save_file
+
+    weights = {name: w.detach().cpu() for name, w in model.named_parameters() if "lora_" in name}
+    save_file(weights, path, {"rank": str(rank), "alpha": str(alpha)})
+
+
+def attach_adapter(model: Any, path: Path) -> None:
+    """Put saved LoRA weights on a fresh base model.
+
+    They stay beside the weights of the model: added into bfloat16 ones, most of a brief tuning would
+    be rounded away.
+    """
+    from peft import LoraConfig, get_peft_model
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        told = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = LoraConfig(
+        r=int(told["rank"]), lora_alpha=int(told["alpha"]), target_modules="all-linear"
+    )
+    get_peft_model(model, config)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if unexpected or any("lora_" in name for name in missing):
+        raise ValueError(f"{path} holds the adapters of another model")
+
+
+def measure(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Example],
+    what: What,
+) -> pl.DataFrame:
+    """Return sums and counts of the token losses of rows, in their order (columns: see above)."""
+    if what == "alone":
+        pieces = alone_pieces(tokenizer, rows)
+        found = sum_losses(model, [piece for _, piece in pieces], everything=False)
+        owners = np.array([row for row, _ in pieces], dtype=np.int64)
+        sums, counts = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+        np.add.at(sums, owners, found["response_sum"].to_numpy())
+        np.add.at(counts, owners, found["response_tokens"].to_numpy())
+        return pl.DataFrame({"alone_sum": sums, "alone_tokens": counts})
+    return sum_losses(model, rows, everything=what == "all")
+
+
+def alone_pieces(
+    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Example]
+) -> list[tuple[int, Example]]:
+    """Return row number and example of every response on its own, behind the header of its turn.
+
+    Tokens are taken from the rendered row as they are, by their labels: the text is neither searched
+    nor tokenised again, so a response that repeats its prompt and a token that spans the header's end
+    do no harm.
+
+    Raises:
+        UserError: the model has nothing that could stand before a response's first token.
+    """
+    header = assistant_header(tokenizer)
+    pieces = []
+    for number, row in enumerate(rows):
+        for start, stop in _labelled_runs(row.labels):
+            # The first token of a row that opens with a response is predicted in neither pass.
+            before = _before_response(tokenizer, header, row.ids[:start]) or row.ids[:1]
+            response = row.ids[max(start, 1) : stop]
+            labels = [*[IGNORED] * len(before), *response]
+            pieces.append((number, Example([*before, *response], labels)))
+    return pieces
+
+
+def _before_response(
+    tokenizer: "PreTrainedTokenizerBase", header: Sequence[int], context: Sequence[int]
+) -> list[int]:
+    """Return what is left before a response without its conversation: opening token and header."""
+    if not context:
+        return []
+    kept = _matching_start(header, context)
+    opening = tokenizer.bos_token_id
+    if opening is not None and context[0] == opening and kept[:1] != [opening]:
+        kept = [opening, *kept]
+    if kept:
+        return kept
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return [token]
+    raise UserError(
+        "the model has no assistant header and no begin or end token, so the first token of a "
+        "response on its own cannot be predicted; choose another model for ifd"
+    )
+
+
+def assistant_header(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the tokens with which the chat template opens an assistant's turn; there may be none."""
+    question = [{"role": "user", "content": "?"}]
+    asked = render(tokenizer, question)  # type: ignore[arg-type]
+    opened = str(
+        tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    )
+    ids: list[int] = tokenizer(opened[len(asked) :], add_special_tokens=False)["input_ids"]
+    return ids if opened.startswith(asked) else []
+
+
+def _matching_start(header: Sequence[int], before: Sequence[int]) -> list[int]:
+    """Return the longest start of the header that stands at the end of what comes before.
+
+    The whole header, save where the response's first token has swallowed its last line break.
+    """
+    for size in range(len(header), 0, -1):
+        if list(header[:size]) == list(before[-size:]):
+            return list(header[:size])
+    return []
+
+
+def _labelled_runs(labels: Sequence[int]) -> list[tuple[int, int]]:
+    labelled = np.array([0, *(label != IGNORED for label in labels), 0], dtype=np.int8)
+    edges = np.flatnonzero(np.diff(labelled))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.DataFrame:
+    """Return response_sum and response_tokens of rows, and all_sum and all_tokens of everything.
+
+    Rows go through the model in batches of similar length, padded on the right, where a causal
+    model's real tokens do not see the padding. Losses are float32 whatever the model computes in,
+    and are added up in float64.
+    """
+    import torch
+
+    kinds = ("response", "all") if everything else ("response",)
+    sums = {kind: np.zeros(len(rows)) for kind in kinds}
+    counts = {kind: np.zeros(len(rows), dtype=np.int64) for kind in kinds}
+    head = _head_of(model)
+    with torch.inference_mode():
+        for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
+            ids, masks = _pad([rows[i] for i in batch])
+            wanted = masks["all" if everything else "response"]
+            losses = torch.zeros(wanted.shape, dtype=torch.float64)
+            if wanted.any():
+                losses[wanted] = _token_losses(model, head, ids, wanted)
+            for kind in kinds:
+                sums[kind][batch] = (losses * masks[kind]).sum(dim=1).numpy()
+                counts[kind][batch] = masks[kind].sum(dim=1).numpy()
+    return pl.DataFrame(
+        {
+            f"{kind}_{name}": values[kind]
+            for kind in kinds
+            for name, values in (("sum", sums), ("tokens", counts))
+        }
+    )
+
+
+def _pad(rows: Sequence[Example]) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
+    """Return token ids [B, T], and which of the tokens 1 to T-1 of each row are predicted."""
+    import torch
+
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.zeros((len(rows), longest), dtype=torch.long)
+    real, labelled = (torch.zeros((len(rows), longest), dtype=torch.bool) for _ in range(2))
+    for k, row in enumerate(rows):
+        ids[k, : len(row.ids)] = torch.tensor(row.ids)
+        real[k, : len(row.ids)] = True
+        labelled[k, : len(row.ids)] = torch.tensor([label != IGNORED for label in row.labels])
+    return ids, {"all": real[:, 1:], "response": labelled[:, 1:]}
+
+
+Head = Callable[["torch.Tensor"], "torch.Tensor"]
+
+
+def _token_losses(
+    model: Any, head: Head | None, ids: "torch.Tensor", wanted: "torch.Tensor"
+) -> "torch.Tensor":
+    """Return the losses [M] of the wanted tokens, row by row.
+
+    The vocabulary head runs only before wanted tokens and for a few of them at a time: the logits of
+    a whole batch would take far more memory than the model.
+    """
+    import torch
+
+    ids, wanted = ids.to(model.device), wanted.to(model.device)
+    gold = ids[:, 1:][wanted]
+    if head is None:
+        states = model(input_ids=ids, use_cache=False).logits[:, :-1][wanted]
+    else:
+        trunk = model.base_model(input_ids=ids, use_cache=False)
+        states = trunk.last_hidden_state[:, :-1][wanted]
+    losses = []
+    for at in range(0, len(gold), HEAD_TOKENS):
+        part = states[at : at + HEAD_TOKENS]
+        logits = (part if head is None else head(part)).float()
+        found = torch.nn.functional.cross_entropy(
+            logits, gold[at : at + HEAD_TOKENS], reduction="none"
+        )
+        losses.append(found.cpu())
+    return torch.cat(losses).double()
+
+
+def _head_of(model: Any) -> Head | None:
+    """Return the vocabulary head, or None for a model whose logits are more than that.
+
+    Some models cap or scale what the head gives (Gemma 2, Cohere); theirs is compared on a few tokens,
+    and they are run as a whole.
+    """
+    import torch
+
+    head: Head = model.get_output_embeddings()
+    probe = torch.arange(4, device=model.device).unsqueeze(0)
+    with torch.inference_mode():
+        plain = head(model.base_model(input_ids=probe, use_cache=False).last_hidden_state)
+        told = model(input_ids=probe, use_cache=False).logits
+    return head if torch.equal(plain, told) else None

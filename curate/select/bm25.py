@@ -1,0 +1,109 @@
+"""BM25: the rows that share the telling words of the target examples.
+
+Robertson & Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", sections 3.4 to 3.5.
+For an example q and a row i, over the distinct words t of q, with f = how often t occurs in i:
+
+    BM25(q, i) = sum of qf(t) idf(t) f / (f + k1 (1 - b + b |i| / mean length))
+    idf(t)     = ln(1 + (N - n(t) + 0.5) / (n(t) + 0.5)),  n(t) = rows of N that hold t
+
+as in Lucene: this idf is never negative, unlike the paper's for words that most rows hold, and the
+constant factor k1 + 1 is left out. So f / (f + ...) < 1, and what is stored is divided by the sum of
+qf(t) idf(t): the weighted share of the example's words that the row has, from 0 to 1. That changes no
+example's order of rows, and without it the longest example would win every comparison between them.
+
+Prompts are compared with prompts by default: target prompts are the queries. Words are lower-case runs
+of letters, marks and digits; there is no stemming and no list of stop words, whose idf is small anyway.
+Statistics are those of the kept rows. Cost: reading the words once, then a sparse product.
+
+Pitfalls: names and numbers of the examples are rare words, so they weigh most; paraphrases are missed.
+Repeated words of a prompt count as often as they are repeated.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.sparse import coo_array, csr_array, vstack
+
+from curate.clean.shingles import Shingles, shingle
+from curate.clean.twins import Compared
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.sides import BATCH_ROWS, kept_texts, target_texts
+from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+
+
+class Bm25Params(SimilarityParams):
+    """Rows that share the rare words of the target examples."""
+
+    method: Literal["bm25"] = "bm25"
+    compare: Compared = Field("prompt", description="whole rows, prompts or responses")
+    k1: float = Field(1.2, ge=0, description="how slowly repeats of a word stop counting")
+    b: float = Field(0.75, ge=0, le=1, description="how much longer rows are held back")
+
+
+def score(run: ScoreRun, params: Bm25Params) -> Artifact:
+    """Store the relevance of every row to every target example."""
+    if run.target is None:
+        raise ValueError("bm25 needs target examples")
+    inputs = {"rows": run.rows, "kept": run.kept, "target": run.target}
+    told = {"compare": params.compare, "k1": params.k1, "b": params.b}
+    return run.execute(Step("score-bm25", VERSION, write_scores, inputs, told))
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score (largest relevance), nearest_id, similarities [Q]."""
+    asked = shingle(target_texts(inputs, params["compare"]), "word", 1)
+    vocabulary = np.unique(asked.hashes)
+    queries = count_words(asked, vocabulary).toarray()
+    counts, lengths = [], []
+    for texts in kept_texts(inputs, params["compare"]):
+        words = shingle(texts, "word", 1)
+        counts.append(count_words(words, vocabulary))
+        lengths.append(np.diff(words.starts))
+    found, length = vstack(counts, format="csr"), np.concatenate(lengths)
+    weighted = queries * inverse_frequency(found)
+    shares = weighted / weighted.sum(axis=1, keepdims=True)
+    saturate(found, length, params["k1"], params["b"])
+    parts = (found[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
+    return write_similarities(out, inputs, ((part @ shares.T).astype(np.float32) for part in parts))
+
+
+def count_words(words: Shingles, vocabulary: NDArray[np.uint64]) -> csr_array:
+    """Return how often each text holds each word of a sorted vocabulary [texts, words]."""
+    column = np.searchsorted(vocabulary, words.hashes)
+    known = vocabulary[np.minimum(column, len(vocabulary) - 1)] == words.hashes
+    row = np.repeat(np.arange(len(words.starts) - 1), np.diff(words.starts))
+    shape = (len(words.starts) - 1, len(vocabulary))
+    ones = np.ones(int(known.sum()))
+    # Changing the format adds up what is in the same place.
+    return coo_array((ones, (row[known], column[known])), shape=shape).tocsr()
+
+
+def inverse_frequency(found: csr_array) -> NDArray[np.float64]:
+    """Return the idf of each word from the counts of words in all rows; always above 0."""
+    holders = np.bincount(found.indices, minlength=found.shape[1])
+    idf: NDArray[np.float64] = np.log1p((found.shape[0] - holders + 0.5) / (holders + 0.5))
+    return idf
+
+
+def saturate(found: csr_array, lengths: NDArray[np.int64], k1: float, b: float) -> None:
+    """Turn counts f of words in rows into f / (f + k1 (1 - b + b length / mean length)), in place."""
+    slack = k1 * (1 - b + b * lengths / lengths.mean())
+    found.data /= found.data + np.repeat(slack, np.diff(found.indptr))
+
+
+def rank(scores: pl.DataFrame, params: Bm25Params, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first; ties go to the smaller row_id."""
+    return rank_similarities(scores, params.combine)
+
+
+add_selector(Selector(Bm25Params, VERSION, True, score, rank))

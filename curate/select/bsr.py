@@ -1,0 +1,331 @@
+"""Set-BSR: for each target example the set of rows that covers its tokens together.
+
+Gupta et al. 2023, "Coverage-based Example Selection for In-Context Learning", arXiv:2305.14907. Let
+x_1..x_L be unit vectors of an example's tokens in their context, and z_1..z_M a row's. BSR is the recall
+of BERTScore (Zhang et al. 2020, arXiv:1904.09675):
+
+    R[i, z] = max over j of x_i . z_j       BSR(z) = mean over i of R[i, z]
+    Set-BSR(Z) = mean over i of max over z in Z of R[i, z]
+
+Set-BSR is monotone and submodular, so adding the row that raises it most reaches at least 1 - 1 / e of
+the best. Once no row raises it, what is covered is forgotten and the rows left cover the example anew,
+one layer after the other. The target examples then take turns (as in rds), each naming the next row of
+its order. Rows that cover the same tokens do not come together, unlike nearest neighbours.
+
+An example only looks at its `candidates` nearest rows by sentence embedding; rows that are nobody's
+candidate come last, by that cosine, without a score. Tokens come from a sentence encoder (minilm by
+default) and not from the base model: the paper's are a bidirectional encoder's, in which a token knows
+both sides of it, where a causal model's last states serve the next token; and it takes a fraction of
+the time. Special tokens count on neither side; idf weights are off, as is the authors' default.
+
+Cost: one pass of the encoder over the union of candidates, then examples x candidates x tokens of both.
+Of each pair R is stored, 4 bytes x tokens of the example; vectors of rows' tokens are not.
+
+Pitfalls: the encoder reads the start of long rows alone (256 tokens for minilm). Function words are
+tokens like others and easily covered. The authors' list is best last, for prompts; here best is first.
+A rise up to ROUNDING counts as none and so does such a difference between rows: what else is in a
+batch moves a row's vectors by about that much, and copies of a row have to be equal.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.sides import kept_vectors, side_inputs, target_texts, target_vectors
+from curate.select.similarities import DECIMALS
+from curate.select.vectors import VectorParams
+from curate.store import Artifact, Counts, Step, digest_of
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+VERSION = 1
+SMALLEST_BLOCK = 512
+BATCH_TEXTS = 256
+ROUNDING = 1e-5
+NOT_NEAR = "not among the nearest rows of any target example"
+
+
+class BsrParams(VectorParams):
+    """Rows that together cover the tokens of the target examples."""
+
+    method: Literal["bsr"] = "bsr"
+    encoder: str = Field("minilm", description="of tokens: minilm, a folder or a hub id")
+    candidates: int = Field(
+        1_000, gt=0, description="rows nearest by embedder that each example looks at"
+    )
+
+
+def score(run: ScoreRun, params: BsrParams) -> Artifact:
+    """Find candidates by sentence embedding, compare their tokens, and store the order of all rows."""
+    from curate.represent.index import named
+
+    sides = side_inputs(run, params)
+    most = {"candidates": params.candidates}
+    near = run.execute(Step("bsr-candidates", VERSION, write_candidates, sides, most))
+    model, hints = run.embedder(params.encoder)
+    told = {"model": model, "compare": params.compare}
+    target = {"target": sides["target"]}
+    tokens = run.execute(Step("bsr-target", VERSION, write_tokens, target, told, hints))
+    blocks = run.execute_all(_recall_steps(run, params, near, tokens))
+    inputs = {"kept": run.kept, **target, "near": near, "tokens": tokens, **named(blocks)}
+    return run.execute(Step("score-bsr", VERSION, write_scores, inputs))
+
+
+# --- candidates -----------------------------------------------------------------------------------
+
+
+def write_candidates(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write candidates.parquet (row, position, example) and nearest.parquet (example, cosine a row).
+
+    `row` numbers the kept rows; candidates are sorted by row, then example.
+    """
+    wanted = target_vectors(inputs)
+    cosines = np.concatenate([block @ wanted.T for block in kept_vectors(inputs)]).round(DECIMALS)
+    kept = pl.read_parquet(inputs["kept"].file("kept.parquet"))
+    by_id = kept["row_id"].arg_sort().to_numpy()
+    chosen = [
+        by_id[np.argsort(-cosines[by_id, q], kind="stable")[: params["candidates"]]]
+        for q in range(len(wanted))
+    ]
+    pairs = pl.DataFrame(
+        {
+            "row": np.concatenate(chosen),
+            "example": np.repeat(np.arange(len(chosen)), [len(rows) for rows in chosen]),
+        }
+    ).sort("row", "example")
+    pairs = pairs.with_columns(position=kept["position"].gather(pairs["row"]))
+    pairs.write_parquet(out / "candidates.parquet")
+    nearest = pl.DataFrame({"example": cosines.argmax(axis=1), "cosine": cosines.max(axis=1)})
+    nearest.write_parquet(out / "nearest.parquet")
+    return {"rows_in": kept.height, "rows_out": pairs["row"].n_unique(), "pairs": pairs.height}
+
+
+# --- tokens ---------------------------------------------------------------------------------------
+
+
+def encode_tokens(texts: Sequence[str], hints: Mapping[str, Any]) -> Iterator[NDArray[np.float32]]:
+    """Yield the unit vectors [L, d] of each text's tokens; special ones are left out.
+
+    Raises:
+        UserError: the encoder has no vectors of tokens.
+    """
+    from curate.models import find_model, identify_embedder
+    from curate.represent.embed import unit
+
+    found = find_model(hints["name"])
+    model = _load_encoder(found.name, digest_of(identify_embedder(found)))
+    special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
+    for start in range(0, len(texts), BATCH_TEXTS):
+        batch = list(texts[start : start + BATCH_TEXTS])
+        for told in model.encode(batch, output_value=None, show_progress_bar=False):
+            known = told["attention_mask"].bool().cpu().numpy()
+            known &= ~np.isin(told["input_ids"].cpu().numpy(), list(special))
+            yield unit(told["token_embeddings"].float().cpu().numpy()[known])
+
+
+@lru_cache(maxsize=1)
+def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
+    from curate.models import find_model, load_embedder
+
+    model = load_embedder(find_model(name))
+    if "token_embeddings" not in model.encode(["a"], output_value=None)[0]:
+        raise UserError(
+            f"select.encoder: {name!r} has no vectors of tokens in their context; use minilm or "
+            "another transformer"
+        )
+    return model
+
+
+def write_tokens(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
+    texts = target_texts(inputs, params["compare"]).to_list()
+    states = list(encode_tokens(texts, hints))
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in states])])
+    np.save(out / "tokens.npy", np.concatenate(states), allow_pickle=False)
+    np.save(out / "starts.npy", starts, allow_pickle=False)
+    return {"rows_in": len(texts), "rows_out": len(texts), "tokens": int(starts[-1])}
+
+
+def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Artifact) -> list[Step]:
+    from curate.represent.embed import read_texts
+    from curate.represent.index import blocks_of
+
+    model, hints = run.embedder(params.encoder)
+    path = run.rows.file("rows.parquet")
+    pairs = pl.read_parquet(near.file("candidates.parquet"))
+    positions = pairs["position"].unique().sort().to_numpy()
+    steps = []
+    for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
+        inside = pairs.filter(pl.col("position").is_between(block[0], block[-1]))
+        owners = np.searchsorted(block, inside["position"].to_numpy()).tolist()
+        asked = {"owners": owners, "examples": inside["example"].to_list()}
+        texts = digest_of(read_texts(path, block, params.compare))
+        told = {"texts": texts, "pairs": digest_of(asked), "model": model}
+        where = {"rows": str(path), "positions": block, "compare": params.compare}
+        steps.append(
+            Step("bsr-recall", VERSION, write_recall, {"tokens": tokens}, told,
+                 {**hints, **where, **asked})
+        )  # fmt: skip
+    return steps
+
+
+def write_recall(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write recall.npy (float32): R of each token of the example, pair of row and example after pair."""
+    from curate.represent.embed import read_texts
+
+    tokens, starts = read_tokens(inputs)
+    texts = read_texts(Path(hints["rows"]), hints["positions"], hints["compare"])
+    bounds = np.flatnonzero(np.diff(hints["owners"])) + 1
+    asked = np.split(np.asarray(hints["examples"]), bounds)
+    parts = []
+    for states, examples in zip(encode_tokens(texts, hints), asked, strict=True):
+        wanted = np.concatenate([tokens[starts[q] : starts[q + 1]] for q in examples])
+        parts.append(recall(wanted, states))
+    np.save(out / "recall.npy", np.concatenate(parts), allow_pickle=False)
+    return {"rows_in": len(texts), "rows_out": len(texts)}
+
+
+def recall(wanted: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of each wanted token [L, d] to the nearest of a row's [M, d]; 0 if M is 0."""
+    if not len(states):
+        return np.zeros(len(wanted), dtype=np.float32)
+    best: NDArray[np.float32] = (wanted @ states.T).max(axis=1)
+    return best
+
+
+def read_tokens(inputs: Mapping[str, Artifact]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the target examples' token vectors, one example after the other, and where each starts."""
+    return (
+        np.load(inputs["tokens"].file("tokens.npy"), allow_pickle=False),
+        np.load(inputs["tokens"].file("starts.npy"), allow_pickle=False),
+    )
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def cover(parts: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return all rows of parts [C, L] in greedy order, one covering layer after the other.
+
+    The value of a set is the sum over columns of its largest part; ties go to the earlier row.
+    """
+    left = np.arange(len(parts))
+    layers = []
+    while len(left):
+        layer = _cover_once(parts[left])
+        layers.append(left[layer])
+        left = np.delete(left, layer)
+    return np.concatenate(layers)
+
+
+def _cover_once(parts: NDArray[np.float32]) -> list[int]:
+    chosen = [_first_of_best(parts.sum(axis=1))]
+    covered = parts[chosen[0]].copy()
+    useful = np.arange(len(parts))
+    while True:
+        rises = np.maximum(parts[useful] - covered, 0).sum(axis=1)
+        # What raises the value by nothing now will not do so later either.
+        useful, rises = useful[rises > ROUNDING], rises[rises > ROUNDING]
+        if not len(useful):
+            return chosen
+        chosen.append(int(useful[_first_of_best(rises)]))
+        np.maximum(covered, parts[chosen[-1]], out=covered)
+
+
+def _first_of_best(values: NDArray[np.float32]) -> int:
+    return int((values >= values.max() - ROUNDING).argmax())
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score (largest BSR), nearest_id, place in the order, reason.
+
+    nearest_id is the example that names the row first, or the nearest by cosine if none does.
+    """
+    nearest = pl.read_parquet(inputs["near"].file("nearest.parquet"))
+    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
+    target_ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+    by_id = np.empty(len(ids), dtype=np.int64)
+    by_id[ids.arg_sort().to_numpy()] = np.arange(len(ids))
+    value, orders = np.full(len(ids), -np.inf, dtype=np.float32), []
+    for rows, parts in _parts_by_example(inputs, by_id):
+        value[rows] = np.maximum(value[rows], parts.sum(axis=1))
+        orders.append(rows[cover(parts)])
+    time, example = first_turns(orders, len(ids))
+    named = example >= 0
+    place = np.empty(len(ids), dtype=np.int64)
+    place[np.lexsort((by_id, -nearest["cosine"].to_numpy(), time))] = np.arange(len(ids))
+    frame = pl.DataFrame(
+        {
+            "row_id": ids,
+            "score": value.round(DECIMALS),
+            "nearest_id": target_ids.gather(np.where(named, example, nearest["example"])),
+            "place": place,
+            "named": named,
+        }
+    ).select(
+        "row_id",
+        pl.col("score").replace(-np.inf, None),
+        "nearest_id",
+        "place",
+        reason=pl.when(~pl.col("named")).then(pl.lit(NOT_NEAR)),
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height, "named": int(named.sum())}
+
+
+def _parts_by_example(
+    inputs: Mapping[str, Artifact], by_id: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield each example's candidates, in the order of their ids, and what they add to BSR [C, L]."""
+    pairs = pl.read_parquet(inputs["near"].file("candidates.parquet"))
+    rows, example = pairs["row"].to_numpy(), pairs["example"].to_numpy()
+    blocks = [inputs[name].file("recall.npy") for name in sorted(inputs) if "block-" in name]
+    flat = np.concatenate([np.load(path, allow_pickle=False) for path in blocks])
+    _, bounds = read_tokens(inputs)
+    lengths = np.diff(bounds)
+    starts = np.cumsum(lengths[example]) - lengths[example]
+    for q, length in enumerate(lengths):
+        mine = np.flatnonzero(example == q)
+        mine = mine[np.argsort(by_id[rows[mine]])]
+        yield rows[mine], flat[starts[mine, None] + np.arange(length)] / np.float32(max(length, 1))
+
+
+def first_turns(
+    orders: Sequence[NDArray[np.int64]], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each of `count` rows the first turn at which an order names it, and which one does.
+
+    In round t order q names its t-th row, new or not. Rows that none names come at the end, owner -1.
+    """
+    time = np.full(count, count * len(orders))
+    owner = np.full(count, -1)
+    for q, rows in enumerate(orders):
+        turns = np.arange(len(rows)) * len(orders) + q
+        first = turns < time[rows]
+        time[rows[first]], owner[rows[first]] = turns[first], q
+    return time, owner
+
+
+def rank(scores: pl.DataFrame, params: BsrParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first: the stored order."""
+    return scores["place"].arg_sort().to_numpy().astype(np.int64)
+
+
+add_selector(Selector(BsrParams, VERSION, True, score, rank))

@@ -1,0 +1,245 @@
+"""DEITA: the best rows by complexity x quality, each unlike every better one that was taken.
+
+Liu et al. 2024, "What Makes Good Data for Alignment?", arXiv:2312.15685, section 3:
+
+    s = sum over turns of complexity x quality
+    go down s; take a row unless its cosine to a row taken before is above the threshold (0.9)
+
+The paper's scores come from two fine-tuned judges. Here `score` names columns of earlier evidence, as
+STAGE.COLUMN, and several are multiplied: `score: [complexity.score, quality.score]`. Without such
+stages there is `length`, the tokens of the assistant's turns: a plain stand-in that needs no judge and
+knows nothing of quality (as a baseline see Zhao et al. 2024, arXiv:2402.04833). Both favour long
+conversations by construction.
+
+Passed-over rows come after all that were taken, rows without a score last of all. The vectors are
+sentence embeddings, the paper's are last-token states of a language model, for which 0.9 means
+something else.
+
+Cost: finding all pairs above the threshold (see curate.represent.neighbours), then one pass.
+
+Pitfalls: the paper writes "distance below 0.9" but its code rejects a similarity above it, which is
+what is meant. That code drops a row for an earlier one of the same batch even if that was dropped
+itself, so that its choice depends on the batch size; here only rows that were taken count. A row that
+cannot be scored got the middle score there, in silence.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import mul
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+LENGTH = "length"
+BATCH_ROWS = 8_192
+# Pairs that a row may bring along; a kept row with more is compared with all rows once.
+MOST_PAIRS = 1_000
+DECIMALS = 6
+# Why a row comes after all that were taken, in this order.
+LATER = {"too_similar": 1, "no_score": 2}
+
+
+class DeitaParams(VectorParams):
+    """Best rows by a score, passing over what is much like a better one."""
+
+    method: Literal["deita"] = "deita"
+    score: str | list[str] = Field(
+        LENGTH,
+        description="length (tokens of the response), or STAGE.COLUMN of earlier evidence; several "
+        "are multiplied",
+    )
+    threshold: float = Field(
+        0.9, gt=0, le=1, description="cosine to a better row above which a row is passed over"
+    )
+
+    @property
+    def factors(self) -> list[str]:
+        """Return what is multiplied."""
+        return [self.score] if isinstance(self.score, str) else list(dict.fromkeys(self.score))
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """For each row the number of the row for which it was passed over, -1 if taken; their cosine."""
+
+    twin: NDArray[np.int64]
+    cosine: NDArray[np.float64]
+
+
+def score(run: ScoreRun, params: DeitaParams) -> Artifact:
+    """Embed the rows, count or look up their scores, and store the filtered order.
+
+    Raises:
+        UserError: the recipe has no such stage, or its evidence no such column of numbers.
+    """
+    inputs = vector_inputs(run, params)
+    columns: list[list[str]] = []
+    for name in params.factors:
+        if name == LENGTH:
+            inputs[LENGTH] = run.execute(_length_step(run))
+            columns.append([LENGTH, "tokens"])
+        else:
+            stage, _, column = name.partition(".")
+            inputs[f"evidence-{stage}"] = _find_evidence(run, stage, column or "score")
+            columns.append([f"evidence-{stage}", column or "score"])
+    told = {"columns": columns, "threshold": params.threshold}
+    return run.execute(Step("score-deita", VERSION, write_scores, inputs, told))
+
+
+def _find_evidence(run: ScoreRun, stage: str, column: str) -> Artifact:
+    stages: Mapping[str, Artifact] = getattr(run, "evidence", {})
+    if stage not in stages:
+        known = ", ".join([LENGTH, *stages])
+        raise UserError(f"select.score: no stage named {stage!r}; known: {known}")
+    schema = pl.read_parquet_schema(stages[stage].file("evidence.parquet"))
+    numbers = [name for name, kind in schema.items() if kind.is_numeric() or kind == pl.Boolean]
+    if column not in numbers:
+        told = f"evidence of {stage!r} has no column {column!r} of numbers"
+        raise UserError(f"select.score: {told}; it has {', '.join(numbers)}")
+    return stages[stage]
+
+
+def _length_step(run: ScoreRun) -> Step:
+    identity = {
+        k: v for k, v in run.model_identity().items() if k in ("tokenizer", "chat_template")
+    }
+    inputs = {"rows": run.rows, "kept": run.kept}
+    return Step(
+        "response-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_hints()
+    )
+
+
+def count_tokens(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write evidence.parquet (row_id, tokens): those of all turns of the assistant, without markup."""
+    from curate.models import load_tokenizer
+
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    parts = []
+    for ids, texts in _responses(inputs):
+        coded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        parts.append(pl.DataFrame({"row_id": ids, "tokens": [len(row) for row in coded]}))
+    frame = pl.concat(parts)
+    frame.write_parquet(out / "evidence.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height}
+
+
+def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list[str]]]:
+    turn = pl.element().struct
+    said = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
+    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    wanted = (
+        pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+        .join(kept, on="row_id", how="semi", maintain_order="left")
+        .select("row_id", text=pl.col("messages").list.eval(said).list.join("\n"))
+    )
+    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        yield batch["row_id"], batch["text"].to_list()
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, nearest_id, place, twin_id, cosine, reason.
+
+    reason is too_similar (to twin_id, which ranks higher) or no_score; null for rows taken.
+    """
+    kept = read_kept(inputs)
+    scores = multiply(kept.ids, inputs, params["columns"])
+    # The ids are sorted, so ties go to the smaller one; rows without a score come last.
+    order = np.argsort(-scores.fill_null(-np.inf).to_numpy(), kind="stable")
+    scored = len(scores) - scores.null_count()
+    found = filter_similar(kept.vectors[order[:scored]], params["threshold"])
+    twin = pl.Series(np.append(found.twin, np.full(len(order) - scored, -1)))
+    cosine = np.append(found.cosine, np.full(len(order) - scored, np.nan))
+    ids = kept.ids.gather(order)
+    reason = (
+        pl.when(pl.col("score").is_null())
+        .then(pl.lit("no_score"))
+        .when(pl.col("twin_id").is_not_null())
+        .then(pl.lit("too_similar"))
+    )
+    frame = (
+        pl.DataFrame(
+            {
+                "row_id": ids,
+                "score": scores.gather(order).cast(pl.Float32),
+                "nearest_id": pl.Series([None] * len(ids), dtype=pl.String),
+                "twin_id": ids.gather(twin.set(twin < 0, None)),
+                "cosine": pl.Series(cosine).fill_nan(None).cast(pl.Float32),
+            }
+        )
+        .with_columns(reason=reason)
+        .sort(pl.col("reason").replace_strict(LATER, default=0), maintain_order=True)
+        .with_columns(place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+    )
+    frame.write_parquet(out / "scores.parquet")
+    told = {name: int((frame["reason"] == name).sum()) for name in LATER}
+    return {"rows_in": frame.height, "rows_out": frame.height, **told}
+
+
+def multiply(
+    ids: pl.Series, inputs: Mapping[str, Artifact], columns: Sequence[tuple[str, str]]
+) -> pl.Series:
+    """Return the product of columns of evidence, for these ids; null where one is not a number."""
+    table = ids.to_frame("row_id").lazy()
+    for i, (key, column) in enumerate(columns):
+        factor = pl.col(column).cast(pl.Float64).alias(f"factor-{i}")
+        evidence = pl.scan_parquet(inputs[key].file("evidence.parquet")).select("row_id", factor)
+        table = table.join(evidence, on="row_id", how="left", maintain_order="left")
+    product = reduce(mul, (pl.col(f"factor-{i}") for i in range(len(columns))))
+    told = table.select(score=pl.when(product.is_finite()).then(product)).collect()
+    return told["score"]
+
+
+def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Filtered:
+    """Return which rows are passed over, going down the rows from the first.
+
+    Args:
+        vectors: unit or zero vectors [N, d], best row first.
+        threshold: the cosine above which a row is passed over for one taken before.
+    """
+    from curate.represent.neighbours import find_pairs
+
+    everyone = np.zeros(len(vectors), dtype=np.int64)
+    pairs = find_pairs(vectors, everyone, threshold, most=MOST_PAIRS)
+    above = pairs.cosine > threshold
+    later, cosines = pairs.second[above], pairs.cosine[above]
+    starts = np.searchsorted(pairs.first[above], np.arange(len(vectors) + 1))
+    # Of these not all later pairs were kept.
+    crowded = np.bincount(pairs.first, minlength=len(vectors)) >= pairs.most
+    twin = np.full(len(vectors), -1)
+    cosine = np.full(len(vectors), np.nan)
+    for row in np.flatnonzero(crowded | (np.diff(starts) > 0)):
+        if twin[row] >= 0:
+            continue
+        if crowded[row]:
+            near = np.minimum((vectors[row + 1 :] @ vectors[row]).astype(float).round(DECIMALS), 1)
+            like = row + 1 + np.flatnonzero(near > threshold)
+            near = near[like - row - 1]
+        else:
+            part = slice(starts[row], starts[row + 1])
+            like, near = later[part], cosines[part]
+        new = twin[like] < 0
+        twin[like[new]], cosine[like[new]] = row, near[new]
+    return Filtered(twin, cosine)
+
+
+def rank(scores: pl.DataFrame, params: DeitaParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers: rows taken, rows passed over, rows without a score; each by score."""
+    return scores["place"].arg_sort().to_numpy().astype(np.int64)
+
+
+add_selector(Selector(DeitaParams, VERSION, False, score, rank))

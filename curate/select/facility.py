@@ -1,0 +1,170 @@
+"""Facility location: rows that stand for the whole pool, each next one for what is least stood for.
+
+    f(X) = sum over all rows i of  max over j in X of s_ij        s_ij = max(0, cos(x_i, x_j))
+
+f is monotone and submodular, so taking the largest gain again and again reaches at least 1 - 1/e of
+the best f for as many rows (Nemhauser, Wolsey and Fisher 1978). Gains only shrink, so a gain computed
+earlier is a bound, and only rows whose bound is on top are computed anew: the lazy greedy of Minoux
+1978, the same order as the plain one. As a selector of instruction data: Superfiltering.D (Li et al.
+2024, arXiv:2402.00530) and, within tasks, SMART (Renduchintala et al. 2024).
+
+A matrix of all with all has no place for a large pool, so a row counts only for rows that have it among
+their `neighbours` nearest; everything else is 0. That is f for another s, with the same guarantee. The
+nearest are exact up to EXACT_ROWS rows, beyond that they are those found in the nearest cells of an
+inverted file, which misses a few.
+
+Cost: rows^2 x width multiplications for the neighbours (rows^1.5 with cells), then some gains for each
+row of the order. Memory: 20 bytes for each of rows x neighbours, beside the vectors.
+
+Pitfalls: gains follow density, so a cloud of near-copies is served first: deduplicate before. Rows with
+few relatives come last, be they rare or rubbish. k-center does the opposite.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.store import Artifact, Counts, Step
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
+
+VERSION = 1
+NEIGHBOURS = 64
+EXACT_ROWS = 65_536
+CELLS_VISITED = 16
+
+
+class FacilityParams(VectorParams):
+    """Rows that stand for as much of the pool as can be: facility location."""
+
+    method: Literal["facility"] = "facility"
+    neighbours: int = Field(
+        NEIGHBOURS, gt=0, description="nearest rows that can stand for a row, itself included"
+    )
+
+
+@dataclass(frozen=True)
+class Order:
+    """Row numbers as chosen, each with what it added to f."""
+
+    rows: NDArray[np.int64]
+    gains: NDArray[np.float64]
+
+
+def score(run: ScoreRun, params: FacilityParams) -> Artifact:
+    """Embed the rows and store the greedy order of all of them."""
+    inputs = vector_inputs(run, params)
+    told = {"neighbours": min(params.neighbours, run.kept.counts["rows_out"])}
+    return run.execute(Step("score-facility", VERSION, write_scores, inputs, told))
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score (what the row added to f), nearest_id, place."""
+    kept = read_kept(inputs)
+    order = represent(kept.vectors, params["neighbours"])
+    frame = pl.DataFrame(
+        {
+            "row_id": kept.ids.gather(order.rows),
+            "score": order.gains.astype(np.float32),
+            "nearest_id": pl.Series([None] * len(order.rows), dtype=pl.String),
+            "place": np.arange(1, len(order.rows) + 1),
+        }
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height}
+
+
+def rank(scores: pl.DataFrame, params: FacilityParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers in greedy order."""
+    return scores["place"].arg_sort().to_numpy().astype(np.int64)
+
+
+def represent(vectors: NDArray[np.float32], neighbours: int) -> Order:
+    """Return all rows in the greedy order; of equal gains, the first row's comes first.
+
+    Args:
+        vectors: unit or zero vectors [N, d].
+        neighbours: how many rows can stand for a row, itself included.
+    """
+    rows, cosines = nearest_rows(vectors, min(neighbours, len(vectors)))
+    return order_lazily(served_rows(rows, cosines))
+
+
+def nearest_rows(
+    vectors: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return numbers and cosines [N, count] of each row's nearest ones, -1 where none was found."""
+    import faiss
+
+    if len(vectors) <= EXACT_ROWS:
+        cosines, rows = faiss.knn(vectors, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
+        return rows, cosines
+    cells = int(4 * len(vectors) ** 0.5)
+    index = faiss.index_factory(vectors.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    faiss.extract_index_ivf(index).nprobe = CELLS_VISITED
+    cosines, rows = index.search(vectors, count)
+    return rows, cosines
+
+
+def served_rows(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> "csc_array":
+    """Return similarities [N, N], sparse by columns: what row j can do for the rows i near to it.
+
+    A row stands for itself in full, also where as many equal ones were found before it.
+    """
+    from scipy.sparse import csr_array
+
+    count, width = rows.shape
+    own = np.arange(count)[:, None]
+    lacking = (rows != own).all(axis=1)
+    rows[lacking, -1] = own[lacking, 0]
+    values = np.where(rows == own, np.float32(1), np.maximum(cosines, 0))
+    values[rows < 0] = 0
+    near = np.maximum(rows, 0).astype(np.int32).ravel()
+    starts = np.arange(0, count * width + 1, width)
+    return csr_array((values.ravel(), near, starts), shape=(count, count)).tocsc()
+
+
+def order_lazily(similarities: "csc_array") -> Order:
+    """Return all columns in the greedy order of facility location, and what each one adds."""
+    starts, served, values = similarities.indptr, similarities.indices, similarities.data
+    best = np.zeros(similarities.shape[0], dtype=np.float32)
+
+    def gain(row: int) -> float:
+        part = slice(starts[row], starts[row + 1])
+        more = values[part] - best[served[part]]
+        return float(np.maximum(more, 0).sum(dtype=np.float64))
+
+    bounds = [(-gain(row), row) for row in range(len(best))]
+    heapify(bounds)
+    known = [0] * len(best)
+    rows: list[int] = []
+    gains: list[float] = []
+    while bounds:
+        bound, row = bounds[0]
+        if known[row] < len(rows):
+            known[row] = len(rows)
+            heapreplace(bounds, (-gain(row), row))
+            continue
+        heappop(bounds)
+        rows.append(row)
+        gains.append(-bound)
+        part = slice(starts[row], starts[row + 1])
+        best[served[part]] = np.maximum(best[served[part]], values[part])
+    return Order(np.array(rows, dtype=np.int64), np.array(gains))
+
+
+add_selector(Selector(FacilityParams, VERSION, False, score, rank))

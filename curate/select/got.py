@@ -1,0 +1,176 @@
+"""GOT: the rows that pull the pool towards the target, by the gradient of optimal transport.
+
+Kang et al. 2024, "Get more for less", arXiv:2405.02774; the gradient is that of Just et al. 2023, LAVA,
+arXiv:2305.00054. Let T target examples and N rows carry equal mass, at costs C[q, i] = 1 - cosine of
+their sentence embeddings. Entropic optimal transport has potentials f [T] and g [N] with
+
+    f_q = -e log of the mean over i of exp((g_i - C[q, i]) / e)
+    g_i = -e log of the mean over q of exp((f_q - C[q, i]) / e)
+
+and g_i, less the mean of g, is how fast the distance grows with the mass of row i. The rows with the
+lowest g come first: more of them shortens the distance fastest. score = mean of g - g_i.
+
+As e goes to 0, g_i = min over q of C[q, i] - f_q: the distance to the nearest example, less a bonus f_q
+for examples that few rows are near to. That bonus is what nearest neighbours lack. As e grows, g_i goes
+to the mean distance to all examples. `epsilon` is e in units of the median cost (the authors' 0.1 is
+absolute, so it means another thing for every embedding).
+
+Sinkhorn's iterations need f alone, T numbers. With P[q, i] = softmax over q of (f_q - C[q, i]) / e all
+of row i's mass is shared out, and f_q falls by e log(T mean over i of P[q, i]) until each example gets
+1 / T of all mass. Costs are computed anew in blocks for each iteration, N x T x width each, so there is
+no N x T matrix. They end when the shares are within TOLERANCE, in sum; what is left is in the counts.
+
+Pitfalls: potentials compare within one solution only. A row like no example is never chosen, however
+good. Rows are judged one by one: copies of a good row are all good, so deduplicate first. The
+calibration of the authors' code (g_i against the mean of the others) never changes the order, so it is
+left out; their notebook pairs texts and embeddings in different orders, so it is no reference.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.sides import kept_vectors, side_inputs, target_vectors
+from curate.select.similarities import DECIMALS, rank_scores
+from curate.select.vectors import VectorParams
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+LOG = logging.getLogger("curate")
+TOLERANCE = 1e-4
+MOST_ROUNDS = 2_000
+# A block of costs is 16 MB in float32.
+BLOCK_COSTS = 4_194_304
+MEDIAN_BINS = 10_000
+
+Costs = Callable[[], Iterator[NDArray[np.floating[Any]]]]
+
+
+class GotParams(VectorParams):
+    """Rows whose mass lowers the optimal transport distance to the target fastest."""
+
+    method: Literal["got"] = "got"
+    epsilon: float = Field(
+        0.1, gt=0, description="of the median cost: lower is closer to unregularised transport"
+    )
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """The row-side potential g [N], and how it was reached.
+
+    error is the sum over target examples of |share of all mass - 1 / T|.
+    """
+
+    rows: NDArray[np.float64]
+    rounds: int
+    error: float
+
+
+def score(run: ScoreRun, params: GotParams) -> Artifact:
+    """Embed pool and target, then solve the transport between them."""
+    inputs = side_inputs(run, params)
+    return run.execute(
+        Step("score-got", VERSION, write_scores, inputs, {"epsilon": params.epsilon})
+    )
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score (mean potential less the row's), nearest_id (by cost)."""
+    wanted = target_vectors(inputs)
+
+    def costs() -> Iterator[NDArray[np.float32]]:
+        size = max(BLOCK_COSTS // len(wanted), 1)
+        for block in kept_vectors(inputs):
+            for start in range(0, len(block), size):
+                yield 1 - wanted @ block[start : start + size].T
+
+    epsilon = params["epsilon"] * median_cost(costs)
+    found = solve(costs, len(wanted), epsilon)
+    if found.error > TOLERANCE:
+        LOG.warning("got: shares are off by %.1e after %d rounds", found.error, found.rounds)
+    nearest = np.concatenate([cost.argmin(axis=0) for cost in costs()])
+    target_ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+    frame = pl.DataFrame(
+        {
+            "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+            # Equal texts get equal scores: where a row lies in a block moves the last digits.
+            "score": (found.rows.mean() - found.rows).round(DECIMALS),
+            "nearest_id": target_ids.gather(nearest),
+        }
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {
+        "rows_in": frame.height,
+        "rows_out": frame.height,
+        "epsilon": epsilon,
+        "rounds": found.rounds,
+        "share_error": found.error,
+        "converged": found.error <= TOLERANCE,
+    }
+
+
+def median_cost(costs: Costs) -> float:
+    """Return the lower median of all costs to 1e-4, above 0; the order of rows has no part in it."""
+    counts = np.zeros(2 * MEDIAN_BINS + 2, dtype=np.int64)
+    for cost in costs():
+        bins = (cost.ravel().clip(0, 2) * MEDIAN_BINS).astype(np.int64)
+        counts += np.bincount(bins, minlength=len(counts))
+    middle = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+    return (middle + 0.5) / MEDIAN_BINS
+
+
+def solve(costs: Costs, examples: int, epsilon: float, tolerance: float = TOLERANCE) -> Potentials:
+    """Return the potentials of rows in entropic transport between equal masses.
+
+    Args:
+        costs: makes blocks of costs [T, n], the same ones in the same order each time.
+        examples: T.
+        epsilon: of the entropy, in units of the costs.
+        tolerance: of the examples' shares, in sum.
+    """
+    potential = np.zeros(examples)
+    rounds, error = 0, np.inf
+    while error > tolerance and rounds < MOST_ROUNDS:
+        shares, count = np.zeros(examples), 0
+        for cost in costs():
+            chances, _ = _share_out(potential, cost, epsilon)
+            shares += chances.sum(axis=1, dtype=np.float64)
+            count += cost.shape[1]
+        shares *= examples / count
+        error = float(np.abs(shares - 1).mean())
+        if error > tolerance:
+            potential -= epsilon * np.log(np.maximum(shares, np.finfo(np.float32).tiny))
+        rounds += 1
+    rows = [_share_out(potential, cost, epsilon)[1] for cost in costs()]
+    return Potentials(np.concatenate(rows), rounds, error)
+
+
+def _share_out(
+    potential: NDArray[np.float64], cost: NDArray[np.floating[Any]], epsilon: float
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64]]:
+    """Return each row's chances over examples [T, n] and its potential [n], in the log domain."""
+    exponents = ((potential[:, None] - cost) / epsilon).astype(cost.dtype)
+    highest = exponents.max(axis=0)
+    chances = np.exp(exponents - highest)
+    totals = chances.sum(axis=0)
+    rows = -epsilon * (highest.astype(np.float64) + np.log(totals) - np.log(len(potential)))
+    return chances / totals, rows
+
+
+def rank(scores: pl.DataFrame, params: GotParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first; ties go to the smaller row_id."""
+    return rank_scores(scores)
+
+
+add_selector(Selector(GotParams, VERSION, True, score, rank))

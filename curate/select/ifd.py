@@ -1,0 +1,148 @@
+"""IFD: rows whose prompt helps least to predict the response, though it does help.
+
+Instruction-following difficulty, Li et al. 2024. With g the mean loss of a response's tokens given the
+conversation before it and a that of the same tokens alone:
+
+    form: loss           g / a          "From Quantity to Quality", arXiv:2308.12032
+    form: perplexity     exp(g - a)     "Superfiltering", arXiv:2402.00530
+
+Both are below 1 if the prompt helps at all, but order rows differently: g / a turns large where a is
+small. Highest first; from 1 on the prompt does not help, and the papers drop such rows: here they come
+last, with a reason. Rows with fewer than `min_tokens` response tokens are too noisy to judge and come
+between. Cost: a forward pass over every row, and one over every response.
+
+Superfiltering's point is that a small model orders rows much as a large one does: name one as `model`.
+The first paper scores with a model tuned briefly on a sample of the pool; the second showed that this
+can be left out, and so it is here.
+
+Details that change scores. Alone, a response stands behind the header of the assistant's turn, as in
+the first paper's code, so that its first token is predicted in both passes; in Superfiltering's it
+is missing from a only, and the two means are over different tokens. The end marker counts as a token
+of the response. Responses are found by the chat template, where both codes search for their text.
+Several assistant turns count together, each alone without the turns before it.
+
+Ivison et al. 2025, arXiv:2503.01807, find IFD below random on mixed pools: it favours short answers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+PROMPT_IS_NO_HELP = "the prompt does not help: IFD of 1 or more"
+TOO_SHORT = "too few response tokens for a stable IFD"
+
+
+class IfdParams(SelectParams):
+    """Rows that are hard to answer from their prompt (instruction-following difficulty)."""
+
+    method: Literal["ifd"] = "ifd"
+    form: Literal["loss", "perplexity"] = Field(
+        "loss", description="ratio of mean losses, or of their exponentials as in Superfiltering"
+    )
+    model: str | None = Field(None, description="another model to score with; the base if none")
+    min_tokens: int = Field(10, gt=0, description="response tokens; rows with fewer are not judged")
+    max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
+
+
+def score(run: ScoreRun, params: IfdParams) -> Artifact:
+    """Measure the losses of responses with and without their prompts, then store both ratios."""
+    from curate.represent.index import named
+    from curate.represent.losses import base_model, loss_steps, named_model
+
+    model = named_model(run, params.model) if params.model else base_model(run)
+    given = run.execute_all(loss_steps(run, model, "response", params.max_length))
+    alone = run.execute_all(loss_steps(run, model, "alone", params.max_length))
+    inputs = {"kept": run.kept}
+    for part, blocks in (("given", given), ("alone", alone)):
+        inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
+    told = {"form": params.form, "min_tokens": params.min_tokens}
+    return run.execute(Step("score-ifd", VERSION, write_scores, inputs, told))
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
+    from curate.represent.losses import mean_loss, read_losses
+
+    given, alone = (
+        read_losses([inputs[name] for name in sorted(inputs) if name.startswith(part)])
+        for part in ("given-block-", "alone-block-")
+    )
+    if not given["response_tokens"].equals(alone["alone_tokens"]):
+        raise AssertionError("a response has other tokens with its prompt than alone")
+    frame = ifd_table(
+        pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+        mean_loss(given, "response"),
+        mean_loss(alone, "alone"),
+        given["response_tokens"],
+    )
+    reason = _reason(params["form"], params["min_tokens"])
+    frame = frame.with_columns(
+        score=pl.when(reason.is_null()).then(pl.col(f"ifd_{params['form']}")),
+        nearest_id=pl.lit(None, dtype=pl.String),
+        reason=reason,
+    )
+    frame.write_parquet(out / "scores.parquet")
+    reasons = frame.drop_nulls("reason").group_by("reason").len().sort("reason")
+    return {
+        "rows_in": frame.height,
+        "rows_out": frame.height,
+        "ranked_last": dict(reasons.iter_rows()),
+    }
+
+
+def ifd_table(
+    row_ids: pl.Series, given: pl.Series, alone: pl.Series, tokens: pl.Series
+) -> pl.DataFrame:
+    """Return row_id, both forms of IFD, the two mean losses and the number of response tokens."""
+    losses = pl.DataFrame({"row_id": row_ids, "loss_given": given, "loss_alone": alone})
+    return losses.with_columns(
+        ifd_loss=pl.when(pl.col("loss_alone") > 0).then(
+            pl.col("loss_given") / pl.col("loss_alone")
+        ),
+        ifd_perplexity=(pl.col("loss_given") - pl.col("loss_alone")).exp(),
+        response_tokens=tokens,
+    )
+
+
+def _reason(form: str, min_tokens: int) -> pl.Expr:
+    value = pl.col(f"ifd_{form}")
+    short = value.is_null() | (pl.col("response_tokens") < min_tokens)
+    return (
+        pl.when(short)
+        .then(pl.lit(TOO_SHORT))
+        .when(value >= 1)
+        .then(pl.lit(PROMPT_IS_NO_HELP))
+        .otherwise(None)
+    )
+
+
+def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers: the highest IFD below 1 first, then short rows, then IFD from 1 up.
+
+    Ties go to the smaller row_id, and so do all short rows.
+    """
+    value, reason = pl.col(f"ifd_{params.form}"), _reason(params.form, params.min_tokens)
+    # One number tells the three apart: 1 > IFD >= 0, then -0.5, then -1 >= -IFD.
+    wanted = (
+        pl.when(reason == TOO_SHORT)
+        .then(-0.5)
+        .when(reason == PROMPT_IS_NO_HELP)
+        .then(-value)
+        .otherwise(value)
+    )
+    order = scores.select(pl.arg_sort_by(wanted, "row_id", descending=[True, False]))
+    return order.to_series().to_numpy().astype(np.int64)
+
+
+add_selector(Selector(IfdParams, VERSION, False, score, rank))

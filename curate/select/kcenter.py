@@ -1,0 +1,191 @@
+"""k-center greedy: each next row is the one farthest from all rows chosen before it.
+
+Gonzalez 1985, "Clustering to minimize the maximum intercluster distance"; as a selector of training
+data Sener and Savarese 2018, arXiv:1708.00489. With unit vectors x:
+
+    i* = argmax_i  min over chosen s of |x_i - x_s|        |x - y|^2 = 2 - 2 cos(x, y)
+
+The covering radius (the largest distance of any row to its nearest chosen one) is at most twice the
+smallest possible for as many rows. The first centre is the row nearest the mean of all. `limit` centres
+are exact; what is left follows by its distance to them, farthest first, no longer pushing one another
+away.
+
+Cost: limit x rows x width multiplications. Only the rows that can be next are kept up to date after
+every centre, the others now and then by a matrix product with all centres since: the same choice, many
+times faster.
+
+Pitfalls: the farthest rows are outliers first of all, garbage among them, so clean and deduplicate
+before. Texts without a known token have zero vectors; they are at distance 1 to everything but each
+other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+# Rows kept up to date after every centre: what a processor's cache holds.
+ACTIVE_ROWS = 1_024
+BLOCK_COSINES = 4_194_304
+TAKEN = np.float32(-1)
+
+
+class KcenterParams(VectorParams):
+    """Rows that cover the pool: each as far as can be from those before it."""
+
+    method: Literal["kcenter"] = "kcenter"
+    limit: int = Field(
+        10_000, gt=0, description="rows chosen greedily; the rest by distance to them"
+    )
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Row numbers as chosen, each with the covering radius from then on, and what is left.
+
+    `distance` [N] is that of every row to its nearest centre, 0 for centres.
+    """
+
+    rows: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+
+def score(run: ScoreRun, params: KcenterParams) -> Artifact:
+    """Embed the rows and store the greedy order of all of them."""
+    inputs = vector_inputs(run, params)
+    limit = min(params.limit, run.kept.counts["rows_out"])
+    return run.execute(Step("score-kcenter", VERSION, write_scores, inputs, {"limit": limit}))
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, nearest_id, place, radius.
+
+    score is the distance to the nearest row chosen before; radius is null beyond the greedy rows.
+    """
+    kept = read_kept(inputs)
+    found = choose_centres(kept.vectors, params["limit"])
+    rest = np.argsort(-found.distance, kind="stable")
+    rest = rest[~np.isin(rest, found.rows)]
+    # A centre is as far from those before it as the radius was; the first has none before it.
+    apart = np.concatenate([found.radius[:1], found.radius[:-1], found.distance[rest]])
+    frame = pl.DataFrame(
+        {
+            "row_id": kept.ids.gather(np.concatenate([found.rows, rest])),
+            "score": apart.astype(np.float32),
+            "nearest_id": pl.Series([None] * len(apart), dtype=pl.String),
+            "place": np.arange(1, len(apart) + 1),
+            "radius": [*found.radius.tolist(), *[None] * len(rest)],
+        }
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {
+        "rows_in": frame.height,
+        "rows_out": frame.height,
+        "centres": len(found.rows),
+        "radius": round(float(found.radius[-1]), 6),
+    }
+
+
+def rank(scores: pl.DataFrame, params: KcenterParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers in greedy order."""
+    return scores["place"].arg_sort().to_numpy().astype(np.int64)
+
+
+def choose_centres(
+    vectors: NDArray[np.float32],
+    limit: int,
+    seeds: Sequence[int] = (),
+    active: int = ACTIVE_ROWS,
+) -> Centres:
+    """Return the first `limit` rows of the greedy order; the first of equally far rows is taken.
+
+    Args:
+        vectors: unit or zero vectors [N, d].
+        limit: how many, seeds included.
+        seeds: rows chosen beforehand; the row nearest the mean if there are none.
+        active: how many rows are kept up to date after every centre; no choice depends on it.
+    """
+    squares = np.einsum("ij,ij->i", vectors, vectors).round().astype(np.float32)
+    apart = np.full(len(vectors), np.inf, dtype=np.float32)
+    chosen: list[int] = []
+    reach: list[float] = []
+    for seed in list(seeds) or [int((vectors @ vectors.mean(axis=0)).argmax())]:
+        chosen.append(seed)
+        reach.append(float(apart.max()))
+        _approach(vectors, squares, apart, chosen[-1:])
+    while len(chosen) < min(limit, len(vectors)):
+        more, far = _farthest(vectors, squares, apart, limit - len(chosen), active)
+        chosen += more
+        reach += far
+        _approach(vectors, squares, apart, more)
+    radius = np.array([*reach[1:], max(float(apart.max()), 0.0)])
+    return Centres(
+        np.array(chosen, dtype=np.int64),
+        np.sqrt(radius),
+        np.sqrt(np.maximum(apart, 0).astype(np.float64)),
+    )
+
+
+def _approach(
+    vectors: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    apart: NDArray[np.float32],
+    centres: list[int],
+) -> None:
+    """Lower the squared distance of every row to its nearest centre, for new centres."""
+    new = vectors[centres]
+    size = max(BLOCK_COSINES // len(centres), 1)
+    for at in range(0, len(vectors), size):
+        part = slice(at, at + size)
+        far = (squares[centres] - 2 * (vectors[part] @ new.T)).min(axis=1) + squares[part]
+        np.minimum(apart[part], np.maximum(far, 0), out=apart[part])
+    apart[centres] = TAKEN
+
+
+def _farthest(
+    vectors: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    apart: NDArray[np.float32],
+    most: int,
+    active: int,
+) -> tuple[list[int], list[float]]:
+    """Return the next centres, and how far each was, as long as they are among the farthest now.
+
+    No row outside of these can be farther than the bound, since distances only shrink.
+    """
+    rank = max(len(apart) - active, 0)
+    bound = np.partition(apart, rank)[rank]
+    rows = np.flatnonzero(apart >= bound)
+    inner, size, near = vectors[rows], squares[rows], apart[rows]
+    chosen: list[int] = []
+    far: list[float] = []
+    while len(chosen) < most:
+        best = int(near.argmax())
+        if near[best] < bound or near[best] == TAKEN:
+            break
+        chosen.append(int(rows[best]))
+        far.append(float(near[best]))
+        np.minimum(near, np.maximum(size + size[best] - 2 * (inner @ inner[best]), 0), out=near)
+        near[best] = TAKEN
+        left = near >= bound
+        if 2 * np.count_nonzero(left) < len(left):
+            rows, inner, size, near = rows[left], inner[left], size[left], near[left]
+            if not len(rows):
+                break
+    return chosen, far
+
+
+add_selector(Selector(KcenterParams, VERSION, False, score, rank))

@@ -1,0 +1,109 @@
+"""Length: the rows with the longest responses, a plain baseline that many methods fail to beat.
+
+Zhao et al. 2024, "Long Is More for Alignment", arXiv:2402.04833: a model tuned on the 1,000 longest
+responses of a pool is preferred to one tuned on sets chosen with far more effort. Cost: one pass of the
+tokenizer.
+
+Responses are counted as tokens of the base model in the assistant's text, template left out. At a
+budget of tokens the longest rows are few: compare with other methods at equal tokens as well as at equal
+rows. Longest first also finds repetition loops and pasted documents, and rows that a fine-tune cuts
+off at its length limit; `shortest` is the control.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+BATCH_ROWS = 2_000
+
+
+class LengthParams(SelectParams):
+    """Longest or shortest rows, in tokens of the base model."""
+
+    method: Literal["length"] = "length"
+    which: Literal["response", "row"] = Field(
+        "response", description="row: prompt, template and response together"
+    )
+    order: Literal["longest", "shortest"] = "longest"
+
+
+def score(run: ScoreRun, params: LengthParams) -> Artifact:
+    """Count the tokens of responses; those of whole rows are counted in every run."""
+    used = {"tokenizer": run.model_identity()["tokenizer"]}
+    inputs = {"rows": run.rows, "kept": run.kept}
+    responses = run.execute(
+        Step(
+            "response-tokens", VERSION, count_responses, inputs, {"model": used}, run.model_hints()
+        )
+    )
+    told = {"which": params.which, "order": params.order}
+    inputs = {"responses": responses, "tokens": run.tokens}
+    return run.execute(Step("score-length", VERSION, write_scores, inputs, told))
+
+
+def count_responses(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write responses.parquet (row_id, response_tokens): all assistant turns of the kept rows."""
+    from curate.models import load_tokenizer
+
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
+    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    wanted = rows.join(kept, on="row_id", how="semi", maintain_order="left")
+    parts = []
+    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        turns = batch.explode("messages").unnest("messages").filter(pl.col("role") == "assistant")
+        ids = tokenizer(turns["content"].to_list(), add_special_tokens=False)["input_ids"]
+        counted = turns.select("row_id", response_tokens=pl.Series([len(i) for i in ids]))
+        parts.append(counted.group_by("row_id", maintain_order=True).sum())
+    frame = pl.concat(parts)
+    frame.write_parquet(out / "responses.parquet")
+    return {
+        "rows_in": frame.height,
+        "rows_out": frame.height,
+        "tokens": int(frame["response_tokens"].sum()),
+    }
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, nearest_id (null), response_tokens, row_tokens."""
+    counted = pl.read_parquet(inputs["responses"].file("responses.parquet"))
+    whole = pl.read_parquet(inputs["tokens"].file("tokens.parquet")).rename(
+        {"tokens": "row_tokens"}
+    )
+    frame = counted.join(whole, on="row_id", how="left", maintain_order="left").select(
+        "row_id",
+        score=_preference(params["which"], params["order"]),
+        nearest_id=pl.lit(None, dtype=pl.String),
+        response_tokens="response_tokens",
+        row_tokens="row_tokens",
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height}
+
+
+def _preference(which: str, order: str) -> pl.Expr:
+    tokens = pl.col(f"{which}_tokens").cast(pl.Float64)
+    return tokens if order == "longest" else -tokens
+
+
+def rank(scores: pl.DataFrame, params: LengthParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first; ties go to the smaller row_id."""
+    wanted = _preference(params.which, params.order)
+    order = scores.select(pl.arg_sort_by(wanted, "row_id", descending=[True, False]))
+    return order.to_series().to_numpy().astype(np.int64)
+
+
+add_selector(Selector(LengthParams, VERSION, False, score, rank))

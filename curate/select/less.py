@@ -1,0 +1,166 @@
+"""LESS: the rows whose gradients point where the target examples' gradients point.
+
+Xia et al. 2024, arXiv:2402.04333. A LoRA warm-up on a random 5 % leaves a checkpoint c after each of
+its epochs, of mean learning rate w_c (scaled to sum to 1). Between row i and target example q
+
+    S[i, q] = sum_c w_c cos(G_c(i), g_c(q))
+
+with g the plain gradient of the adapters and G the direction that Adam would take from g with the
+state it had. A row's score is the largest over subtasks of the mean of S over the subtask's examples:
+a mean of cosines, not the cosine of the mean gradient. Subtasks are the `origin`s of the target rows.
+
+Cost: for each checkpoint a forward and a backward pass over every row, 3 to 4 times the passes of
+RDS+ and more of them. Where targets are known (`way: exact`) nothing is projected; `datastore` stores
+projected features, for other targets later.
+
+Departures from the authors' code, beside what curate.represent.warmup and .gradients say: subtasks
+may differ in size (theirs are cut into equal parts, by fixed numbers for three benchmarks); a batch
+does not scale its rows; a row without a response within max_length has no score instead of a NaN.
+Short responses have large gradients, but cosines take no notice of length.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
+from curate.select.similarities import DECIMALS, rank_scores
+from curate.store import Artifact, Counts, Step
+
+LOG = logging.getLogger("curate")
+VERSION = 1
+UNSCORED = "no response within max_length"
+
+
+class Warmup(Params):
+    """The LoRA fine-tune that makes the checkpoints; what is not given is scaled to the model."""
+
+    fraction: float = Field(0.05, gt=0, le=1, description="of the kept rows; at least 64 rows")
+    epochs: int = Field(4, gt=0, description="each leaves a checkpoint, and each costs a pass")
+    rank: int | None = Field(None, gt=0, description="128 at hidden size 4,096, less below")
+    alpha: int | None = Field(None, gt=0, description="4 x rank")
+    learning_rate: float | None = Field(
+        None, gt=0, description="2e-5 at hidden size 4,096, more below"
+    )
+    batch_rows: int | None = Field(None, gt=0, description="128, fewer with few rows")
+    targets: list[str] = Field(["q_proj", "k_proj", "v_proj", "o_proj"], min_length=1)
+
+
+class LessParams(SelectParams):
+    """Rows whose training would lower the loss of the target examples, by gradient similarity."""
+
+    method: Literal["less"] = "less"
+    way: Literal["exact", "datastore"] = Field(
+        "exact", description="datastore keeps projected features for other targets"
+    )
+    eps_mode: Literal["less_code", "adamw"] = Field(
+        "less_code", description="Adam's epsilon: inside the root, as published, or outside"
+    )
+    dim: int = Field(8192, gt=0, description="numbers a projected feature; datastore only")
+    precision: Literal["float16", "int8"] = Field("float16", description="datastore only")
+    max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
+    warmup: Warmup = Warmup()
+
+
+def score(run: ScoreRun, params: LessParams) -> Artifact:
+    """Tune, take gradients of target and pool, then store what every row scores."""
+    from curate.represent import influence, warmup
+
+    if run.target is None:
+        raise ValueError("less needs target examples")
+    lora = params.warmup.model_dump(mode="json")
+    tuned = run.execute(warmup.warmup_step(run, lora, params.max_length))
+    subtasks = subtask_numbers(pl.read_parquet(run.target.file("rows.parquet"))["origin"])
+    if params.way == "exact":
+        wanted = run.execute(influence.wanted_step(run, tuned, subtasks, params.max_length))
+        steps = influence.similarity_steps(run, tuned, wanted, params.eps_mode, params.max_length)
+        blocks = run.execute_all(steps)
+    else:
+        steps = influence.feature_steps(
+            run, tuned, params.eps_mode, params.max_length, params.dim, params.precision
+        )
+        *blocks, wanted = run.execute_all(steps)
+    inputs = {"kept": run.kept, "target": run.target, "warmup": tuned, "wanted": wanted}
+    inputs |= {f"block-{i:05d}": block for i, block in enumerate(blocks)}
+    made = run.execute(Step("score-less", VERSION, write_scores, inputs, {"subtasks": subtasks}))
+    LOG.info(
+        "less: Adam's second moment is above its epsilon in %.2g %% of the coordinates; %d rows have "
+        "no response to take a gradient of",
+        100 * made.counts["adaptive_share"],
+        made.counts["unscored"],
+    )
+    return made
+
+
+def subtask_numbers(origins: pl.Series) -> list[int]:
+    """Return the number of each target row's subtask; rows without an origin are one subtask."""
+    named = origins.to_list()
+    order = sorted(set(named), key=lambda name: (name is not None, name or ""))
+    return [order.index(name) for name in named]
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, reason, nearest_id, similarities [Q].
+
+    A row without a score has a reason. The nearest is the most similar example of the best subtask;
+    it is null, and similarities are left out, where the target's gradients were too large to keep
+    apart. The similarities of a row without a score are NaN.
+    """
+    from curate.represent.influence import read_columns, read_similarities
+    from curate.represent.warmup import checkpoint_shares
+
+    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
+    shares = checkpoint_shares(inputs["warmup"])
+    found = read_similarities(blocks, inputs["wanted"], shares).round(DECIMALS)
+    subtasks, by_example = read_columns(inputs["wanted"], params["subtasks"])
+    means = np.stack([found[:, subtasks == s].mean(axis=1) for s in np.unique(subtasks)], axis=1)
+    scored = np.isfinite(means).all(axis=1)
+    if not scored.any():
+        raise UserError("less: no row has a response within select.max_length tokens; raise it")
+    frame = pl.read_parquet(inputs["kept"].file("kept.parquet")).select(
+        "row_id",
+        score=pl.Series(means.max(axis=1)).fill_nan(None),
+        reason=pl.when(~pl.Series(scored)).then(pl.lit(UNSCORED)),
+        nearest_id=pl.lit(None, dtype=pl.String),
+    )
+    if by_example:
+        ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+        frame = frame.with_columns(
+            nearest_id=pl.when(pl.Series(scored)).then(ids.gather(nearest(found, means, subtasks))),
+            similarities=pl.Series(found, dtype=pl.Array(pl.Float32, len(ids))),
+        )
+    frame.write_parquet(out / "scores.parquet")
+    adaptive, seen = (sum(b.counts[name] for b in blocks) for name in ("adaptive", "coordinates"))
+    return {
+        "rows_in": frame.height,
+        "rows_out": frame.height,
+        "unscored": int((~scored).sum()),
+        "adaptive_share": adaptive / seen,
+    }
+
+
+def nearest(
+    found: NDArray[np.float32], means: NDArray[np.float32], subtasks: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the column of each row's most similar example within its best subtask."""
+    best = np.unique(subtasks)[means.argmax(axis=1)]
+    inside = np.where(np.equal.outer(best, subtasks), found, -np.inf)
+    columns: NDArray[np.int64] = inside.argmax(axis=1)
+    return columns
+
+
+def rank(scores: pl.DataFrame, params: LessParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first; ties go to the smaller row_id, rows without a score last."""
+    return rank_scores(scores)
+
+
+add_selector(Selector(LessParams, VERSION, True, score, rank))

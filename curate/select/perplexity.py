@@ -1,0 +1,128 @@
+"""Perplexity: rows that the base model finds easy, middling or hard to predict.
+
+Yin and Rush 2024, "Compute-Constrained Data Selection", arXiv:2410.16208, as run by Ivison et al. 2025,
+arXiv:2503.01807: the mean loss of a row's tokens, prompt included, under the model before tuning. The
+perplexity is its exponential, in the same order. Cost: one forward pass over every row; with
+`of: response` the vocabulary head runs on the response alone.
+
+`mid` takes rows from the middle of the order: by default those whose rank is nearest to the median's,
+at any budget. The published code does something else than the 33rd to 66th percentile it speaks of: it
+sorts from the highest loss down and takes K rows from position int(0.33 N) on, so a small budget comes
+from the upper third's edge. `mid: reference` gives exactly its rows as long as they last, and after the
+lowest loss goes on above its start, upwards.
+
+Both are baselines: in arXiv:2503.01807 they lose to random on mixed pools. `high` finds noise and other
+languages, `low` finds boilerplate; a long prompt drowns the response in `of: all`.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+REFERENCE_START = 0.33
+NOTHING_READ = "no token to predict within max_length"
+
+
+class PerplexityParams(SelectParams):
+    """Easy, middling or hard rows by the base model's loss."""
+
+    method: Literal["perplexity"] = "perplexity"
+    of: Literal["all", "response"] = Field(
+        "all", description="all tokens of a row, or the response given its prompt"
+    )
+    prefer: Literal["low", "mid", "high"] = "mid"
+    mid: Literal["median", "reference"] = Field(
+        "median", description="reference: from rank 0.33 N on, highest loss first"
+    )
+    max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
+
+
+def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
+    """Measure the losses of kept rows, then store their means."""
+    from curate.represent.index import named
+    from curate.represent.losses import base_model, loss_steps
+
+    blocks = run.execute_all(loss_steps(run, base_model(run), params.of, params.max_length))
+    told = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
+    inputs = {"kept": run.kept, **named(blocks)}
+    return run.execute(Step("score-perplexity", VERSION, write_scores, inputs, told))
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, nearest_id (null), reason, and mean losses and tokens."""
+    from curate.represent.losses import mean_loss, read_losses
+
+    losses = read_losses([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
+    read: list[Literal["response", "all"]] = ["response"]
+    if params["of"] == "all":
+        read.append("all")
+    frame = pl.read_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    for what in read:
+        frame = frame.with_columns(
+            mean_loss(losses, what).alias(f"{what}_loss"), losses[f"{what}_tokens"]
+        )
+    value = preference(frame, params["of"], params["prefer"], params["mid"])
+    frame = frame.with_columns(
+        value.alias("score"),
+        nearest_id=pl.lit(None, dtype=pl.String),
+        reason=pl.when(value.is_null()).then(pl.lit(NOTHING_READ)),
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height, "unscored": value.null_count()}
+
+
+def preference(table: pl.DataFrame, of: str, prefer: str, mid: str) -> pl.Series:
+    """Return how much each row of the table is wanted, higher first; null for a row without a loss.
+
+    For `mid` this is minus the share of the rows that come between it and the middle.
+    """
+    loss = table[f"{of}_loss"]
+    if prefer != "mid":
+        return loss if prefer == "high" else -loss
+    order = _sort_down(table, loss)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    count = len(loss) - loss.null_count()
+    if mid == "median":
+        away = np.abs(place - (count - 1) / 2)
+    else:
+        start = int(count * REFERENCE_START)
+        away = np.where(place >= start, place - start, count - 1 - place)
+    wanted = pl.Series(-away / max(count, 1))
+    return table.select(pl.when(loss.is_not_null()).then(wanted)).to_series()
+
+
+def _sort_down(table: pl.DataFrame, values: pl.Series) -> NDArray[np.int64]:
+    """Return row numbers, highest value first and null last; ties go to the smaller row_id."""
+    known = values.fill_null(-math.inf)
+    order = table.select(pl.arg_sort_by(known, "row_id", descending=[True, False]))
+    return order.to_series().to_numpy().astype(np.int64)
+
+
+def rank(scores: pl.DataFrame, params: PerplexityParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first; ties go to the smaller row_id, rows without a loss come last.
+
+    Raises:
+        UserError: the scores were made without the prompts' losses.
+    """
+    if f"{params.of}_loss" not in scores.columns:
+        raise UserError(
+            "the stored losses are those of responses only; run the recipe with --set select.of=all"
+        )
+    return _sort_down(scores, preference(scores, params.of, params.prefer, params.mid))
+
+
+add_selector(Selector(PerplexityParams, VERSION, False, score, rank))

@@ -1,0 +1,208 @@
+"""The planner: which rows of a ranking are selected, under a condition, caps, quotas and a budget.
+
+It never scores anything: it goes down a ranking that is there, so another plan is a query of seconds.
+
+    filter      rows that do not meet it are out
+    diversity   a row too similar to one that ranks higher, and is not passed over itself, is out
+    shares      groups with a quota come first until they have it; groups at their cap are out
+    budget      the best rows of the rest
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+
+from curate.clean.twins import dominate_pairs, number_pairs
+from curate.errors import UserError
+from curate.reasons import Reason
+from curate.registry import SelectParams, Share
+from curate.select.budget import rows_within
+
+# Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
+PAIR_FLOOR = 0.8
+RANKING_COLUMNS = ("row_id", "rank", "score", "nearest_id", "tokens")
+ROW_COLUMNS = ("row_id", "source", "origin", "method", "hop")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan may look at: rows, the evidence of stages by name, pairs of similar rows."""
+
+    rows: pl.LazyFrame
+    evidence: Mapping[str, pl.LazyFrame] = field(default_factory=dict)
+    pairs: pl.DataFrame | None = None
+
+
+def named_stages(params: SelectParams) -> list[str]:
+    """Return the names in a plan's conditions that are no columns of rows or rankings: stages.
+
+    Raises:
+        UserError: a condition is no SQL expression.
+    """
+    told = [("filter", params.filter)] if params.filter is not None else []
+    told += [("shares", share.by) for share in params.shares]
+    names = dict.fromkeys(
+        name for key, text in told for name in _parse(key, text).meta.root_names()
+    )
+    return [name for name in names if name not in (*RANKING_COLUMNS, *ROW_COLUMNS)]
+
+
+def _parse(key: str, text: str) -> pl.Expr:
+    try:
+        return pl.sql_expr(text)
+    except PolarsError as error:
+        raise UserError(f"select.{key}: {text!r}: {str(error).splitlines()[0]}") from error
+
+
+def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.DataFrame:
+    """Return the ranking with what is selected of it, and why the rest is not.
+
+    Args:
+        ranking: row_id, rank, score, nearest_id, tokens, in rank order.
+        params: budget, filter, shares, diversity.
+        facts: what the conditions speak of.
+
+    Returns:
+        The ranking with selected and reason.
+
+    Raises:
+        UserError: a condition names what is not there, or nothing meets it.
+    """
+    reason = np.full(ranking.height, Reason.BEYOND_BUDGET.value, dtype=object)
+    free = np.ones(ranking.height, dtype=np.bool_)
+    if params.filter is not None:
+        met = _meet(ranking, params.filter, facts)
+        reason[~met] = Reason.FILTERED_OUT.value
+        free &= met
+    if params.diversity is not None:
+        apart = _apart(ranking, free, params.diversity.most, facts)
+        reason[free & ~apart] = Reason.TOO_SIMILAR.value
+        free &= apart
+    tokens = ranking["tokens"].to_numpy().astype(np.int64)
+    first, capped = _share_out(ranking, params, facts, free, tokens)
+    reason[capped] = Reason.OVER_SHARE.value
+    free &= ~capped
+    order = np.flatnonzero(free)
+    order = order[np.argsort(~first[order], kind="stable")]
+    count = rows_within(params.budget, tokens[order], ranking.height)
+    selected = np.zeros(ranking.height, dtype=np.bool_)
+    selected[order[:count]] = True
+    reason[selected] = Reason.WITHIN_BUDGET.value
+    # Below the last chosen row it is the budget that stands in the way, whatever else does.
+    last = int(np.flatnonzero(selected)[-1])
+    below = (np.arange(len(reason)) > last) & (reason != Reason.FILTERED_OUT.value)
+    reason[below] = Reason.BEYOND_BUDGET.value
+    return ranking.with_columns(
+        selected=selected, reason=pl.Series(reason.tolist(), dtype=pl.String)
+    )
+
+
+def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.bool_]:
+    """Return which rows meet an SQL condition; what it cannot judge for a row (null) is not met."""
+    wanted = _parse("filter", condition)
+    try:
+        told = look_up(ranking, wanted, facts).select(met=wanted)["met"]
+    except PolarsError as error:
+        raise UserError(f"select.filter: {condition!r}: {str(error).splitlines()[0]}") from error
+    if told.dtype != pl.Boolean:
+        raise UserError(f"select.filter: {condition!r} is no condition: it gives {told.dtype}")
+    met: NDArray[np.bool_] = told.fill_null(value=False).to_numpy()
+    if len(told) == 1 < ranking.height:
+        met = np.repeat(met, ranking.height)
+    if not met.any():
+        raise UserError(f"select.filter: no row meets {condition!r}")
+    return met
+
+
+def look_up(ranking: pl.DataFrame, wanted: pl.Expr, facts: Facts) -> pl.DataFrame:
+    """Return the ranking, in its order, with the row columns and stages that an expression names.
+
+    A stage is a struct of its evidence, so that `fuzzy.score` is a field of it.
+
+    Raises:
+        UserError: there is no such column or stage.
+    """
+    names = [name for name in wanted.meta.root_names() if name not in ranking.columns]
+    table = ranking.lazy()
+    for name in names:
+        if name in ROW_COLUMNS:
+            table = table.join(
+                facts.rows.select("row_id", name), on="row_id", how="left", maintain_order="left"
+            )
+        elif name in facts.evidence:
+            fields = facts.evidence[name].select(
+                "row_id", pl.struct(pl.exclude("row_id")).alias(name)
+            )
+            table = table.join(fields, on="row_id", how="left", maintain_order="left")
+        else:
+            known = ", ".join([*ranking.columns, *ROW_COLUMNS[1:], *facts.evidence])
+            raise UserError(f"select: nothing is named {name!r}; known: {known}")
+    return table.collect()
+
+
+def _apart(
+    ranking: pl.DataFrame, free: NDArray[np.bool_], most: float, facts: Facts
+) -> NDArray[np.bool_]:
+    if facts.pairs is None:
+        raise ValueError("diversity needs pairs of similar rows")
+    pairs = number_pairs(ranking["row_id"], facts.pairs)
+    return dominate_pairs(pairs, free, most)
+
+
+def _share_out(
+    ranking: pl.DataFrame,
+    params: SelectParams,
+    facts: Facts,
+    free: NDArray[np.bool_],
+    tokens: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows come first, for their group's quota, and which are over their group's cap."""
+    first = np.zeros(len(free), dtype=np.bool_)
+    over = np.zeros(len(free), dtype=np.bool_)
+    budget = params.budget
+    # What a row costs, and how much there is to spend.
+    if budget.tokens is not None:
+        cost, total = tokens, budget.tokens
+    else:
+        wanted = (
+            budget.rows if budget.rows is not None else round((budget.fraction or 0) * len(free))
+        )
+        cost, total = np.ones(len(free), dtype=np.int64), min(wanted, int(free.sum()))
+    for share in params.shares:
+        group = _groups(ranking, share, facts)
+        spent = _spent(group, np.where(free & ~over, cost, 0))
+        names, code = np.unique(group, return_inverse=True)
+        caps = np.array([share.cap(name) for name in names]) * total
+        quotas = np.array([share.least.get(name, 0.0) for name in names]) * total
+        over |= free & (spent > caps[code] + 1e-6)
+        first |= free & ~over & (spent <= quotas[code] + 1e-6)
+    return first & ~over, over
+
+
+def _groups(ranking: pl.DataFrame, share: Share, facts: Facts) -> NDArray[np.str_]:
+    wanted = _parse("shares", share.by)
+    try:
+        found = look_up(ranking, wanted, facts).select(group=wanted.cast(pl.String))["group"]
+    except PolarsError as error:
+        raise UserError(f"select.shares: {share.by!r}: {str(error).splitlines()[0]}") from error
+    groups = found.fill_null("").to_numpy().astype(np.str_)
+    unknown = {*share.least, *(share.most if isinstance(share.most, dict) else ())} - set(groups)
+    if unknown:
+        raise UserError(
+            f"select.shares: no row has the {share.by} {sorted(unknown)[0]!r}; "
+            f"there are {', '.join(sorted(set(groups.tolist()))[:10])}"
+        )
+    return groups
+
+
+def _spent(group: NDArray[np.str_], cost: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what the rows of each row's group cost down to and including it, in rank order."""
+    frame = pl.DataFrame({"group": group, "cost": cost})
+    spent: NDArray[np.int64] = frame.select(pl.col("cost").cum_sum().over("group"))[
+        "cost"
+    ].to_numpy()
+    return spent

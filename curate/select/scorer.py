@@ -1,0 +1,268 @@
+"""Scorer: rows that a sequence-classification checkpoint rates highest.
+
+Any folder or hub id that transformers loads as AutoModelForSequenceClassification: Cappy (Tan et al.
+2023, arXiv:2311.06720; RoBERTa, regression) or a classifier of quality, topic or toxicity. It reads the
+pair (everything before the last turn, last turn). With one output the score is that number as it is;
+with several it is the probability of the named `label`. Cost: one pass of that model over every row.
+
+A pair that is too long loses the start of its conversation first and the end of its response only when
+that alone is too long: what is judged is the response. Weights are read from safetensors, code of the
+model's own never runs (models.trust_remote_code does not apply), and a checkpoint without a trained
+classifier is refused, since transformers would make one up at random. Computed in float32: in bfloat16 a
+score has three digits, and ties would decide.
+
+A scorer knows what it was trained on. Cappy's labels are Rouge-L on classification-like tasks, so it
+says little of open conversation. Reward models that expect a chat template are not read as they were
+trained. Scores are for ranking; no threshold carries over to another pool.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.rows import Message
+from curate.store import Artifact, Counts, Step, digest_of
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Encoding
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+VERSION = 1
+BATCH_TOKENS = 4_096
+# Their positions are counted from the number of the padding token on.
+SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
+
+
+class ScorerParams(SelectParams):
+    """Rows by a classifier or regression model that reads prompt and response."""
+
+    method: Literal["scorer"] = "scorer"
+    model: str = Field(description="sequence-classification checkpoint: a folder or a hub id")
+    label: str | None = Field(
+        None, description="whose probability is the score; none for a model with one output"
+    )
+    max_length: int = Field(
+        512, ge=16, description="tokens of the pair; never more than the model reads"
+    )
+
+
+def score(run: ScoreRun, params: ScorerParams) -> Artifact:
+    """Rate the kept rows block by block, then join the blocks."""
+    from curate.models import find_model, identify, prepare
+    from curate.represent.index import SMALLEST_BLOCK, blocks_of, named
+    from curate.represent.lm import read_block
+
+    found = find_model(params.model)
+    folder = prepare(found)
+    told = {
+        "model": identify(found, "float32"),
+        "output": find_output(folder, params.model, params.label),
+        "max_length": params.max_length,
+        "batch_tokens": BATCH_TOKENS,
+    }
+    path = run.rows.file("rows.parquet")
+    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    steps = []
+    for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
+        texts = {"texts": digest_of(read_block(path, block))}
+        hints = {"folder": str(folder), "rows": str(path), "positions": block}
+        steps.append(Step("scorer", VERSION, rate_block, params={**told, **texts}, hints=hints))
+    inputs = {"kept": run.kept, **named(run.execute_all(steps))}
+    return run.execute(Step("score-scorer", VERSION, write_scores, inputs))
+
+
+def find_output(folder: Path, name: str, label: str | None) -> int | None:
+    """Return the number of the output whose probability is the score; None for a regression.
+
+    Raises:
+        UserError: the checkpoint is no classifier, or the label is not what it needs.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"select.model {name!r} does not load without code of its own") from error
+    if not any(a.endswith("ForSequenceClassification") for a in config.architectures or []):
+        raise UserError(
+            f"select.model {name!r} is no sequence classifier but "
+            f"{', '.join(config.architectures or ['of no known architecture'])}"
+        )
+    labels = {str(told): int(number) for number, told in config.id2label.items()}
+    if config.num_labels == 1:
+        if label is not None:
+            raise UserError(f"select.label: {name!r} has one output and no labels; leave it out")
+        return None
+    if label not in labels:
+        given = "name one" if label is None else f"{label!r} is none of them"
+        raise UserError(f"select.label: {name!r} has the labels {', '.join(labels)}; {given}")
+    return labels[label]
+
+
+def rate_block(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write ratings.npy (float32 [n]): one block of rows, in their order."""
+    from curate.represent.lm import read_block
+
+    model, tokenizer = _load(Path(hints["folder"]), digest_of(params["model"]))
+    messages = read_block(Path(hints["rows"]), hints["positions"])
+    limit = longest_input(model, tokenizer, params["max_length"])
+    pairs = encode_pairs(tokenizer, [split_turns(row) for row in messages], limit)
+    # As the checkpoint's own tokenizer would give them: a model may have types and not want them.
+    typed = "token_type_ids" in tokenizer.model_input_names
+    ratings = rate(model, pairs, params["output"], typed=typed)
+    np.save(out / "ratings.npy", ratings, allow_pickle=False)
+    return {
+        "rows_in": len(pairs),
+        "rows_out": len(pairs),
+        "tokens": sum(len(pair.ids) for pair in pairs),
+    }
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from curate.models import device, load_tokenizer
+
+    model, told = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+    )
+    if told["missing_keys"]:
+        raise UserError(
+            f"select.model: {folder} lacks weights of its classifier "
+            f"({', '.join(sorted(told['missing_keys'])[:3])}), so its scores would be random"
+        )
+    tokenizer = load_tokenizer(folder)
+    if not tokenizer.is_fast:
+        raise UserError(f"select.model: the tokenizer of {folder} has no tokenizer.json")
+    return model.eval().to(device()), tokenizer
+
+
+def split_turns(messages: Sequence[Message]) -> tuple[str, str]:
+    """Return everything before the last turn, a line break between turns, and the last turn."""
+    return "\n".join(m["content"] for m in messages[:-1]), messages[-1]["content"]
+
+
+def longest_input(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", wanted: int
+) -> int:
+    """Return how many tokens of a pair the model can read, at most as many as wanted."""
+    limits = [wanted, tokenizer.model_max_length]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions:
+        shifted = model.config.model_type in SHIFTED_POSITIONS
+        limits.append(positions - (model.config.pad_token_id + 1 if shifted else 0))
+    return int(min(limits))
+
+
+def encode_pairs(
+    tokenizer: "PreTrainedTokenizerBase", pairs: Sequence[tuple[str, str]], limit: int
+) -> "list[Encoding]":
+    """Return pairs as the tokenizer joins them, cut to the limit from the start of the prompt.
+
+    Only a response that is too long by itself is cut at its end, and then has no prompt.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    room = limit - tokenizer.num_special_tokens_to_add(pair=True)
+    sides = [
+        backend.encode_batch([pair[side] for pair in pairs], add_special_tokens=False)
+        for side in (0, 1)
+    ]
+    joined = []
+    for prompt, response in zip(*sides, strict=True):
+        response.truncate(room)
+        prompt.truncate(room - len(response.ids), direction="left")
+        joined.append(backend.post_process(prompt, response))
+    return joined
+
+
+def rate(
+    model: "PreTrainedModel", pairs: "Sequence[Encoding]", output: int | None, *, typed: bool
+) -> NDArray[np.float32]:
+    """Return the score [n] of each pair, in their order: a number, or a label's probability.
+
+    Args:
+        model: the classifier.
+        pairs: encoded and cut.
+        output: whose probability; None for a regression.
+        typed: the model is told which side of the pair a token is on.
+    """
+    import torch
+
+    from curate.represent.lm import batches_by_length
+
+    scores = np.empty(len(pairs), dtype=np.float32)
+    many = model.config.problem_type == "multi_label_classification"
+    # Decoders look for the last token before the padding, so without one rows go alone.
+    limit = 1 if model.config.pad_token_id is None else BATCH_TOKENS
+    with torch.inference_mode():
+        for batch in batches_by_length([len(pair.ids) for pair in pairs], limit):
+            given = _pad(model, [pairs[i] for i in batch], typed)
+            logits = model(**given).logits.float()
+            if output is None:
+                scores[batch] = logits[:, 0].cpu().numpy()
+            else:
+                chances = logits.sigmoid() if many else logits.softmax(dim=1)
+                scores[batch] = chances[:, output].cpu().numpy()
+    return scores
+
+
+def _pad(
+    model: "PreTrainedModel", pairs: "Sequence[Encoding]", typed: bool
+) -> "dict[str, torch.Tensor]":
+    """Return what the model reads of a batch, padded on the right."""
+    import torch
+
+    shape = (len(pairs), max(len(pair.ids) for pair in pairs))
+    ids = torch.full(shape, model.config.pad_token_id or 0)
+    mask, types = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    for k, pair in enumerate(pairs):
+        ids[k, : len(pair.ids)] = torch.tensor(pair.ids)
+        mask[k, : len(pair.ids)] = 1
+        types[k, : len(pair.ids)] = torch.tensor(pair.type_ids)
+    given = {"input_ids": ids, "attention_mask": mask}
+    if typed:
+        given["token_type_ids"] = types
+    return {name: values.to(model.device) for name, values in given.items()}
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score, nearest_id (null)."""
+    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
+    ratings = np.concatenate([np.load(b.file("ratings.npy"), allow_pickle=False) for b in blocks])
+    if not np.isfinite(ratings).all():
+        raise FloatingPointError("the scorer gave a score that is not finite")
+    frame = pl.DataFrame(
+        {
+            "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+            "score": ratings,
+            "nearest_id": pl.Series([None] * len(ratings), dtype=pl.String),
+        }
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height}
+
+
+def rank(scores: pl.DataFrame, params: ScorerParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers, best first; ties go to the smaller row_id."""
+    order = scores.select(pl.arg_sort_by("score", "row_id", descending=[True, False]))
+    return order.to_series().to_numpy().astype(np.int64)
+
+
+add_selector(Selector(ScorerParams, VERSION, False, score, rank))

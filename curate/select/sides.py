@@ -1,0 +1,70 @@
+"""The two sides of a targeted selection, kept rows and target examples: as texts and as vectors."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.clean.twins import Compared, compared_text
+from curate.registry import ScoreRun
+from curate.select.vectors import BLOCK, VectorParams, vector_inputs
+from curate.store import Artifact
+
+BATCH_ROWS = 8_192
+WANTED = "wanted-"
+
+
+def kept_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl.Series]:
+    """Yield what is compared of the kept rows, batch by batch in pool order.
+
+    Args:
+        inputs: `rows` and `kept`.
+        compare: which turns.
+    """
+    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    wanted = (
+        pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+        .select("row_id", "messages")
+        .join(kept, on="row_id", how="semi", maintain_order="left")
+        .select(text=compared_text(compare).fill_null(""))
+    )
+    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        if batch.height:
+            yield batch["text"]
+
+
+def target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.Series:
+    """Return what is compared of the target examples, in their order."""
+    rows = pl.scan_parquet(inputs["target"].file("rows.parquet"))
+    return rows.select(text=compared_text(compare).fill_null("")).collect()["text"]
+
+
+def side_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
+    """Embed both sides and return kept rows, target examples and their vectors, as a step takes them."""
+    from curate.represent.embed import embed_steps_at
+
+    if run.target is None:
+        raise ValueError("similarity to target examples needs target examples")
+    positions = np.arange(run.target.counts["rows_out"])
+    steps = embed_steps_at(run, run.target, positions, params.compare, params.embedder)
+    wanted = {f"{WANTED}{i:05d}": block for i, block in enumerate(run.execute_all(steps))}
+    return {"target": run.target, **wanted, **vector_inputs(run, params)}
+
+
+def target_vectors(inputs: Mapping[str, Artifact]) -> NDArray[np.float32]:
+    """Return the vectors [Q, d] of the target examples."""
+    return np.concatenate(list(_blocks(inputs, WANTED)))
+
+
+def kept_vectors(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors of the kept rows in blocks [n, d], in pool order, from the disk."""
+    yield from _blocks(inputs, BLOCK)
+
+
+def _blocks(inputs: Mapping[str, Artifact], prefix: str) -> Iterator[NDArray[np.float32]]:
+    for name in sorted(name for name in inputs if name.startswith(prefix)):
+        block = np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)
+        if not np.isfinite(block).all():
+            raise FloatingPointError("an embedding is not finite; try another embedder")
+        yield block

@@ -1,0 +1,169 @@
+"""SMART: a share of the budget for each task by its worth among them, then its representative rows.
+
+Renduchintala, Bhatia and Ramakrishnan 2024, arXiv:2403.08370. A task is an origin (or a source), its
+vector the mean of the embeddings of its prompts, s_ij = max(0, cos) between tasks.
+
+    1. Tasks are ordered greedily by graph cut, f(X) = sum over all i and j in X of s_ij
+       - lambda * sum over i, j in X of s_ij, which gives each task a gain g.
+    2. A task's share is its Taylor softmax: 1 + g + g^2 / 2 over the sum of that of all tasks.
+    3. Within a task, rows come in the greedy order of facility location on their prompts.
+
+The authors fix a budget N, round the shares down, give what is over to the first tasks of the greedy
+order one by one, cap each at the size of its task, and hand the excess to tasks with room, one row
+each in turn. Here the tasks take weighted turns (curate.select.turns), so there is one ranking for any
+budget, of rows or tokens, in which the first N rows hold each task's exact share to within one row;
+what a task has no rows for goes to the others in proportion to their shares. So a task's count differs
+from theirs by a row at most as long as no task is used up. They also split a task by its templates; an
+origin is one group here.
+
+Cost: prompts are embedded; then as facility location within each task.
+
+Pitfalls: gains of graph cut grow with the number of tasks, so shares tend to g^2 for many. Its gains
+are nearly linear, which is what keeps all tasks in; with facility location as f the first task takes
+nearly everything. Singleton origins make every row a task: use `by: source` then.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.clean.twins import Compared
+from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.facility import NEIGHBOURS, represent
+from curate.select.mixture import By, read_groups
+from curate.select.turns import seat, take_turns
+from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+
+
+class SmartParams(VectorParams):
+    """Shares for tasks by graph cut, rows within a task by facility location."""
+
+    method: Literal["smart"] = "smart"
+    compare: Compared = Field("prompt", description="what is embedded: rows, prompts or responses")
+    by: By = Field("origin", description="what a task is; a row without origin: its source")
+    tasks: int | None = Field(
+        None, gt=0, description="how many tasks get a share, the best first; all if not given"
+    )
+    penalty: float = Field(
+        0.4, ge=0, le=0.5, description="of similar tasks (lambda of graph cut); 0 ignores them"
+    )
+    neighbours: int = Field(
+        NEIGHBOURS, gt=0, description="nearest rows of its task that can stand for a row"
+    )
+
+
+def score(run: ScoreRun, params: SmartParams) -> Artifact:
+    """Embed the prompts, order the rows of each task, and store that with the gains of the tasks."""
+    inputs = {**vector_inputs(run, params), "rows": run.rows}
+    told = {"by": params.by, "neighbours": params.neighbours}
+    orders = run.execute(Step("smart-orders", VERSION, write_orders, inputs, told))
+    penalty = {"penalty": params.penalty}
+    return run.execute(Step("score-smart", VERSION, write_scores, {"orders": orders}, penalty))
+
+
+def write_orders(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write orders.parquet (row_id, task, place, gain) and means.npy, a vector for each task by name."""
+    kept = read_kept(inputs)
+    tasks = read_groups(inputs).sort("row_id")[params["by"]]
+    numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
+    order = np.argsort(numbers, kind="stable")
+    parts, means = [], []
+    for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+        vectors = kept.vectors[rows]
+        means.append(vectors.mean(axis=0, dtype=np.float64))
+        found = represent(vectors, params["neighbours"])
+        chosen = rows[found.rows]
+        parts.append(
+            pl.DataFrame(
+                {
+                    "row_id": kept.ids.gather(chosen),
+                    "task": tasks.gather(chosen),
+                    "place": np.arange(1, len(rows) + 1),
+                    "gain": found.gains,
+                }
+            )
+        )
+    frame = pl.concat(parts)
+    frame.write_parquet(out / "orders.parquet")
+    np.save(out / "means.npy", np.array(means), allow_pickle=False)
+    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(means)}
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write scores.parquet: row_id, score (gain within the task), nearest_id, task, place, task_gain."""
+    orders = pl.read_parquet(inputs["orders"].file("orders.parquet"))
+    means = np.load(inputs["orders"].file("means.npy"), allow_pickle=False)
+    tasks = orders["task"].unique().sort()
+    gains = pl.DataFrame({"task": tasks, "task_gain": cut_gains(means, params["penalty"])})
+    frame = orders.join(gains, on="task", how="left", maintain_order="left").select(
+        "row_id",
+        pl.col("gain").cast(pl.Float32).alias("score"),
+        pl.lit(None, dtype=pl.String).alias("nearest_id"),
+        "task",
+        "place",
+        "task_gain",
+    )
+    frame.write_parquet(out / "scores.parquet")
+    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(tasks)}
+
+
+def cut_gains(means: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """Return what each task [M] adds to graph cut when its turn comes in the greedy order."""
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    units = means / np.where(lengths > 0, lengths, 1)
+
+    def like(task: int) -> NDArray[np.float64]:
+        # Never a matrix of all tasks with all: every row may be a task of its own.
+        cosines: NDArray[np.float64] = units @ units[task]
+        return np.maximum(cosines, 0)
+
+    sums = np.array([like(task).sum() for task in range(len(units))])
+    left = sums - penalty * (units**2).sum(axis=1)
+    gains = np.empty(len(units))
+    for _ in units:
+        best = int(left.argmax())
+        gains[best] = left[best]
+        left -= 2 * penalty * like(best)
+        left[best] = -np.inf
+    return gains
+
+
+def shares(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Taylor softmax of second order."""
+    worth = 1 + gains + gains**2 / 2
+    told: NDArray[np.float64] = worth / worth.sum()
+    return told
+
+
+def rank(scores: pl.DataFrame, params: SmartParams, seed: int) -> NDArray[np.int64]:
+    """Return row numbers by weighted turns of the tasks; tasks without a share come last."""
+    tasks = (
+        scores.group_by("task")
+        .agg(gain=pl.col("task_gain").first(), size=pl.len())
+        .sort("gain", "task", descending=[True, False])
+        .with_row_index("number")
+    )
+    weights = shares(tasks["gain"].to_numpy())
+    weights[params.tasks or len(weights) :] = 0
+    members = (
+        scores.select("task", "place", row=pl.int_range(pl.len(), dtype=pl.Int64))
+        .join(tasks, on="task")
+        .sort("number", "place")
+    )
+    turns = take_turns(tasks["size"].to_numpy().astype(np.int64), weights)
+    return seat(turns, members["row"].to_numpy())
+
+
+add_selector(Selector(SmartParams, VERSION, False, score, rank))

@@ -1,0 +1,70 @@
+"""Sentence vectors of the kept rows, in the order of their ids, for selectors of whole sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.clean.twins import Compared
+from curate.registry import ScoreRun, SelectParams
+from curate.store import Artifact
+
+BLOCK = "block-"
+
+
+class VectorParams(SelectParams):
+    """What selectors take that look at sentence embeddings."""
+
+    compare: Compared = Field("example", description="what is embedded: rows, prompts or responses")
+    embedder: str | None = Field(
+        None, description="static, minilm, a folder or a hub id; models.embedder if not given"
+    )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Kept rows sorted by id, so that the first of equals is the one with the smallest id.
+
+    A greedy choice then depends on neither the order of the pool nor the cut into blocks.
+    """
+
+    ids: pl.Series
+    vectors: NDArray[np.float32]
+
+
+def vector_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
+    """Embed the kept rows and return them, with the blocks of their vectors, as a step takes them."""
+    from curate.represent.embed import embed_steps_at
+    from curate.represent.index import named
+
+    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    steps = embed_steps_at(run, run.rows, positions, params.compare, params.embedder)
+    return {"kept": run.kept, **named(run.execute_all(steps))}
+
+
+def read_kept(inputs: Mapping[str, Artifact]) -> Kept:
+    """Return ids and unit (or zero) vectors [N, d]; one block is held beside them.
+
+    Raises:
+        FloatingPointError: a vector is not finite.
+    """
+    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
+    order = ids.arg_sort().to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    vectors: NDArray[np.float32] | None = None
+    start = 0
+    for name in sorted(name for name in inputs if name.startswith(BLOCK)):
+        block = np.load(inputs[name].file("vectors.npy"), allow_pickle=False)
+        if not np.isfinite(block).all():
+            raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
+        if vectors is None:
+            vectors = np.empty((len(ids), block.shape[1]), dtype=np.float32)
+        vectors[place[start : start + len(block)]] = block
+        start += len(block)
+    if vectors is None or start != len(ids):
+        raise ValueError(f"{len(ids)} rows are kept, but {start} vectors are there")
+    return Kept(ids.gather(order), vectors)

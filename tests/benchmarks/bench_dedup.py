@@ -1,0 +1,363 @@
+"""Deduplication measured: against planted truth, against exhaustive search, against peers, at scale.
+
+    python tests/benchmarks/bench_dedup.py bundled
+    python tests/benchmarks/bench_dedup.py real FILES... [--peers PYTHON] [--text-dedup PYTHON]
+    python tests/benchmarks/bench_dedup.py million [ROWS]
+
+bundled: recall and precision of each level on the defects planted in data/pool (data/truth.jsonl).
+
+real: what counts as truth where templates share passages is the rule itself, applied exhaustively in
+plain Python: all pairs with a Jaccard similarity of word 5-grams of at least 0.7. A drop is right if a
+kept row is that similar; a kept row is a miss if an earlier kept row is. Peers get the same texts, one
+after the other in processes of their own, and are judged by the same rule. PYTHON is the interpreter of
+an environment with datasketch, rensa, datatrove[io,processing], spacy, semhash and regex; text-dedup's
+pins want an environment of their own. Semantic: pairs and drops against the full product of vectors.
+
+million: ROWS (1,000,000) synthetic rows of 60 words, a tenth near and a twentieth exact copies, through
+ingest, exact and fuzzy in one process.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import regex
+
+from curate.clean.twins import compared_text
+from curate.config import Config
+from curate.run import Run, _read_inputs, _run_stages
+from curate.store import Store
+
+REPO = Path(__file__).parents[2]
+PEERS = ("datasketch", "rensa-readme", "rensa-5grams", "datatrove")
+THRESHOLD, NGRAM = 0.7, 5
+COSINE = 0.9
+WORDS = 60
+
+
+def run_stages(pool: list[dict[str, Any]], stages: list[dict[str, Any]], store: Path) -> Run:
+    """Run ingest and stages of a recipe; the run holds its artifacts."""
+    config = Config.model_validate(
+        {"name": "bench", "pool": pool, "stages": stages, "store": str(store), "ingest":
+         {"max_rejected": 1.0}, "select": {"method": "random", "budget": {"rows": 1}}}
+    )  # fmt: skip
+    kept = Store(store)
+    run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
+    _read_inputs(run)
+    _run_stages(run)
+    return run
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def tell_steps(run: Run) -> None:
+    for made in run.artifacts:
+        facts = {k: v for k, v in made.counts.items() if k not in ("rejected",)}
+        print(f"  {made.name:<18}{made.seconds:>9.2f} s {made.peak_memory_mb:>8.0f} MiB  {facts}")
+
+
+# --- bundled ------------------------------------------------------------------------------------
+
+
+def bundled() -> None:
+    truth = pl.read_ndjson(REPO / "data" / "truth.jsonl")
+    levels = {
+        "exact": ("exact_duplicate", []),
+        "fuzzy": ("near_duplicate", [{"kind": "exact"}]),
+        "semantic": ("near_duplicate", [{"kind": "exact"}]),
+        "leaks": ("leaked_eval", []),
+    }
+    print(f"{'level':<10}{'planted':>9}{'dropped':>9}{'right':>7}{'recall':>8}{'precision':>11}")
+    for kind, (defect, before) in levels.items():
+        with tempfile.TemporaryDirectory() as folder:
+            run = run_with_examples([*before, {"kind": kind}], Path(folder))
+            verdicts = pl.read_parquet(run.artifacts[-2].file("evidence.parquet"))
+        dropped = set(verdicts.filter(keep=False)["row_id"])
+        planted = set(truth.filter(pl.col("defect") == defect)["row_id"])
+        twins = set(truth.filter(pl.col("defect") == defect)["twin_id"].drop_nulls())
+        # Of a planted pair either may go: which one is the policy's choice.
+        right = {row for row in dropped if row in planted or row in twins}
+        print(
+            f"{kind:<10}{len(planted):>9}{len(dropped):>9}{len(right):>7}"
+            f"{len(right) / len(planted):>8.3f}{len(right) / max(len(dropped), 1):>11.3f}"
+        )
+
+
+def run_with_examples(stages: list[dict[str, Any]], store: Path) -> Run:
+    kept = Store(store)
+    config = Config.model_validate(
+        {"name": "bench", "pool": [{"path": str(REPO / "data" / "pool" / "*"), "source": "bundled"}],
+         "target": {"path": str(REPO / "data" / "target.jsonl"),
+                    "eval": str(REPO / "data" / "eval.jsonl")},
+         "stages": stages, "store": str(store), "select": {"method": "random", "budget": {"rows": 1}}}
+    )  # fmt: skip
+    run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
+    _read_inputs(run)
+    _run_stages(run)
+    return run
+
+
+# --- real ---------------------------------------------------------------------------------------
+
+
+def grams(text: str) -> frozenset[str]:
+    words = regex.findall(r"[\p{L}\p{M}\p{N}]+", text.lower())
+    several = frozenset(" ".join(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1))
+    return several or frozenset([" ".join(text.lower().split())])
+
+
+def similar_pairs(sets: Sequence[frozenset[str]]) -> dict[int, dict[int, float]]:
+    """Return all pairs of at least THRESHOLD, exhaustively: two sets that similar share a rare n-gram.
+
+    Of two sets with |A & B| >= t |A|, the |A| - ceil(t |A|) + 1 rarest members of each must meet
+    (prefix filter; Chaudhuri et al. 2006, doi:10.1109/ICDE.2006.9).
+    """
+    frequency: dict[str, int] = defaultdict(int)
+    for members in sets:
+        for gram in members:
+            frequency[gram] += 1
+    seen: dict[str, list[int]] = defaultdict(list)
+    near: dict[int, dict[int, float]] = defaultdict(dict)
+    for i, members in enumerate(sets):
+        rare = sorted(members, key=lambda gram: (frequency[gram], gram))
+        prefix = rare[: len(rare) - int(np.ceil(THRESHOLD * len(rare))) + 1]
+        for j in {j for gram in prefix for j in seen[gram]}:
+            other = sets[j]
+            if min(len(members), len(other)) < THRESHOLD * max(len(members), len(other)):
+                continue
+            shared = len(members & other)
+            similarity = shared / (len(members) + len(other) - shared)
+            if similarity >= THRESHOLD:
+                near[i][j] = near[j][i] = similarity
+        for gram in prefix:
+            seen[gram].append(i)
+    return near
+
+
+def judge(kept: Sequence[int], near: dict[int, dict[int, float]], total: int) -> dict[str, float]:
+    """Return precision, recall and F1 of a tool's drops by the rule."""
+    stay = set(kept)
+    dropped = [i for i in range(total) if i not in stay]
+    right = sum(any(j in stay for j in near[i]) for i in dropped)
+    missed = sum(any(j < i and j in stay for j in near[i]) for i in stay)
+    precision = right / max(len(dropped), 1)
+    recall = right / max(right + missed, 1)
+    f1 = 2 * precision * recall / max(precision + recall, 1e-9)
+    return {"dropped": len(dropped), "precision": precision, "recall": recall, "f1": f1}
+
+
+def real(files: Sequence[str], peers: str | None, text_dedup: str | None) -> None:
+    pool = [
+        {"path": f, "source": f"s{i}", "strip_end": "<|endoftext|>"} for i, f in enumerate(files)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mine = own_process(pool, [{"kind": "fuzzy"}], folder)
+        texts = [
+            json.loads(line)["text"]
+            for line in (folder / "texts.jsonl").read_text().strip("\n").split("\n")
+        ]
+        size = sum(map(len, texts))
+        print(
+            f"{len(texts):,} rows, {size / 1e6:.0f} MB of text; word {NGRAM}-grams at {THRESHOLD}"
+        )
+        started = time.perf_counter()
+        near = similar_pairs([grams(text) for text in texts])
+        print(
+            f"truth: {sum(map(len, near.values())) // 2:,} pairs of {len(near):,} rows, exhaustively, "
+            f"in {time.perf_counter() - started:.0f} s"
+        )
+        print(f"{'tool':<14}{'seconds':>9}{'rows/s':>9}{'MiB':>7}{'dropped':>9}"
+              f"{'precision':>11}{'recall':>8}{'F1':>7}")  # fmt: skip
+        for tool, told in [("curate", mine), *peer_results(folder, peers, text_dedup)]:
+            if "error" in told:
+                print(f"{tool:<14}{told['error']}")
+                continue
+            scores = judge(told["kept"], near, len(texts))
+            print(
+                f"{tool:<14}{told['seconds']:>9.1f}{len(texts) / told['seconds']:>9,.0f}"
+                f"{told['peak_mb']:>7,.0f}{scores['dropped']:>9,.0f}"
+                f"{scores['precision']:>11.4f}{scores['recall']:>8.4f}{scores['f1']:>7.4f}",
+                flush=True,
+            )
+        semantic(pool, texts, folder, peers)
+
+
+def own_process(
+    pool: list[dict[str, Any]], stages: list[dict[str, Any]], folder: Path
+) -> dict[str, Any]:
+    """Run curate's stages in a process of their own, which writes the texts compared as well."""
+    job = {"pool": pool, "stages": stages, "folder": str(folder)}
+    done = subprocess.run(
+        [sys.executable, __file__, "_stages", json.dumps(job)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def stages_job(job: dict[str, Any]) -> None:
+    run = run_stages(job["pool"], job["stages"], Path(job["folder"]) / "store")
+    last = run.artifacts[-2]
+    rows = pl.read_parquet(run.rows.file("rows.parquet"))
+    ids = rows.select("row_id").with_row_index("at")
+    kept = pl.read_parquet(last.file("evidence.parquet")).filter("keep").join(ids, on="row_id")
+    texts = rows.select(id=pl.int_range(pl.len()).cast(pl.String), text=compared_text("example"))
+    peak = peak_mb()
+    texts.write_ndjson(Path(job["folder"]) / "texts.jsonl")
+    steps = run.artifacts[1:-1]
+    print(
+        json.dumps(
+            {
+                "seconds": sum(step.seconds for step in steps),
+                "by_step": {step.name: step.seconds for step in steps},
+                "peak_mb": peak,
+                "kept": kept["at"].sort().to_list(),
+            }
+        )
+    )
+
+
+def peer_results(
+    folder: Path, peers: str | None, text_dedup: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    wanted = [(tool, peers) for tool in PEERS] + [("text-dedup", text_dedup)]
+    for tool, python in wanted:
+        if python:
+            yield tool, peer_result(folder, tool, python)
+
+
+def peer_result(folder: Path, tool: str, python: str) -> dict[str, Any]:
+    result = folder / f"{tool}.json"
+    script = Path(__file__).with_name("peers.py")
+    command = [python, str(script), tool, str(folder / "texts.jsonl"), str(result)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:150]}
+    told: dict[str, Any] = json.loads(result.read_text())
+    return told
+
+
+def semantic(
+    pool: list[dict[str, Any]], texts: Sequence[str], folder: Path, peers: str | None
+) -> None:
+    """Compare the semantic stage with the full product of the vectors, and with semhash on them."""
+    from curate.represent.embed import embed_texts
+
+    started = time.perf_counter()
+    vectors = embed_texts(list(texts), {"name": "static"})
+    embedding = time.perf_counter() - started
+    np.save(folder / "texts.npy", vectors)
+    near = cosine_pairs(vectors)
+    mine = own_process(pool, [{"kind": "semantic", "numbers": False}], folder)
+    searching = sum(s for n, s in mine["by_step"].items() if "embed" not in n)
+    print(f"\nsemantic at {COSINE}, static embedder: {embedding:.1f} s to embed for either tool")
+    print(
+        f"{'tool':<14}{'seconds':>9}{'MiB':>7}{'dropped':>9}{'precision':>11}{'recall':>8}{'F1':>7}"
+    )
+    results = [("curate", {**mine, "seconds": searching})]
+    if peers:
+        results.append(("semhash", peer_result(folder, "semhash", peers)))
+    for tool, told in results:
+        if "error" in told:
+            print(f"{tool:<14}{told['error']}")
+            continue
+        scores = judge(told["kept"], near, len(texts))
+        print(
+            f"{tool:<14}{told['seconds']:>9.1f}{told['peak_mb']:>7,.0f}{scores['dropped']:>9,.0f}"
+            f"{scores['precision']:>11.4f}{scores['recall']:>8.4f}{scores['f1']:>7.4f}"
+        )
+    pairs = pl.read_parquet(next((folder / "store").glob("semantic-pairs-*/pairs.parquet")))
+    brute = sum(map(len, near.values())) // 2
+    print(f"pairs at {COSINE} by the full product: {brute:,}; stored as such or as copies: "
+          f"{pairs.filter(pl.col('similarity') >= COSINE).height:,}")  # fmt: skip
+
+
+def cosine_pairs(vectors: "np.ndarray[Any, Any]") -> dict[int, dict[int, float]]:
+    near: dict[int, dict[int, float]] = defaultdict(dict)
+    for start in range(0, len(vectors), 1_024):
+        product = vectors[start : start + 1_024] @ vectors.T
+        for i, j in zip(*np.nonzero(product >= COSINE), strict=True):
+            if start + i != j:
+                near[start + int(i)][int(j)] = float(product[i, j])
+    return near
+
+
+# --- million ------------------------------------------------------------------------------------
+
+
+def million(count: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        planted = write_synthetic(folder / "pool.jsonl", count)
+        pool = [{"path": str(folder / "pool.jsonl"), "source": "made"}]
+        started = time.perf_counter()
+        run = run_stages(pool, [{"kind": "exact"}, {"kind": "fuzzy"}], folder / "store")
+        print(f"{count:,} rows of {WORDS} words: {time.perf_counter() - started:.0f} s, "
+              f"peak {peak_mb():,.0f} MiB in all")  # fmt: skip
+        tell_steps(run)
+        disk = sum(f.stat().st_size for f in (folder / "store").rglob("*") if f.is_file())
+        print(f"  store: {disk / 2**20:,.0f} MiB; planted: {planted}")
+
+
+def write_synthetic(path: Path, count: int) -> dict[str, int]:
+    """Write rows of random words: 85 % new, 10 % another row with a word changed, 5 % copies."""
+    rng = np.random.default_rng(0)
+    vocabulary = np.array([f"w{i}" for i in range(50_000)])
+    planted = {"near": 0, "exact": 0}
+    with path.open("w") as file:
+        for start in range(0, count, 10_000):
+            size = min(10_000, count - start)
+            words = rng.zipf(1.3, size=(size, WORDS)) % len(vocabulary)
+            kind = rng.random(size)
+            source = rng.integers(0, max(size // 2, 1), size)
+            copied = (kind > 0.85) & (np.arange(size) >= size // 2)
+            words[copied] = words[source[copied]]
+            near = copied & (kind <= 0.95)
+            at = rng.integers(0, WORDS, size)
+            words[near, at[near]] = rng.integers(0, len(vocabulary), int(near.sum()))
+            planted["near"] += int(near.sum())
+            planted["exact"] += int((copied & ~near).sum())
+            for line in vocabulary[words]:
+                prompt, answer = " ".join(line[:40]), " ".join(line[40:])
+                file.write(json.dumps({"prompt": prompt, "completion": answer}) + "\n")
+    return planted
+
+
+def main() -> None:
+    """Run one of the parts."""
+    if sys.argv[1:2] == ["_stages"]:
+        stages_job(json.loads(sys.argv[2]))
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("part", choices=["bundled", "real", "million"])
+    parser.add_argument("arguments", nargs="*")
+    parser.add_argument("--peers")
+    parser.add_argument("--text-dedup")
+    given = parser.parse_args()
+    if given.part == "bundled":
+        bundled()
+    elif given.part == "real":
+        real(given.arguments, given.peers, given.text_dedup)
+    else:
+        million(int(given.arguments[0]) if given.arguments else 1_000_000)
+
+
+if __name__ == "__main__":
+    main()

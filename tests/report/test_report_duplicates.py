@@ -1,0 +1,345 @@
+"""What the report tells of duplicates and leaks, counted a second time in plain Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.report import duplicates
+from curate.report.build import write_report
+from curate.report.data import Report, gather
+from curate.report.duplicates import Level
+from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
+from tests.report.test_report_page import HOSTILE, page_of, words_of
+
+MakeRun = Callable[..., Path]
+SECTION = 'id="duplicates"'
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A run with all stages of deduplication and the check for leaks."""
+    folder = tmp_path_factory.mktemp("real")
+    write_inputs(folder)
+    stages = [
+        {"kind": "exact", "conflicts": True},
+        FUZZY,
+        {"kind": "semantic", "floor": 0.5},
+        LEAKS,
+    ]
+    return finish(recipe(folder, tiny, stages), folder / "run")
+
+
+@pytest.fixture(scope="module")
+def report(real: Path) -> Report:
+    return gather(real)
+
+
+def level(report: Report, stage: str) -> Level:
+    return next(one for one in report.duplicates if one.merger.stage == stage)
+
+
+def copy_of(run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(run, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_stages_come_in_their_order(report: Report) -> None:
+    assert [one.merger.stage for one in report.duplicates] == ["exact", "fuzzy", "semantic"]
+    assert [check.stage for check in report.leaks] == ["leaks"]
+
+
+def test_exact_duplicates_are_those_with_equal_words(real: Path, report: Report) -> None:
+    texts = read_texts(real, "exact")
+    groups = Counter(" ".join(" | ".join(pair).split()) for pair in texts.values())
+    merger = level(report, "exact").merger
+    assert merger.read == len(texts)
+    assert merger.dropped == len(texts) - len(groups) == 5
+    assert merger.clusters == sum(n > 1 for n in groups.values()) == 2
+    assert [c.size for c in level(report, "exact").largest] == [5, 2]
+    assert [len(c.twins) for c in level(report, "exact").largest] == [3, 1]
+    assert level(report, "exact").floor is None
+
+
+def test_near_duplicates_agree_with_going_through_all_pairs(real: Path, report: Report) -> None:
+    texts = read_texts(real, "fuzzy")
+    dropped, _ = dedup(texts, 0.6)
+    sizes = Counter(twin for twin, _ in dropped.values())
+    fuzzy = level(report, "fuzzy")
+    assert (fuzzy.merger.read, fuzzy.merger.limit, fuzzy.floor) == (len(texts), 0.6, 0.3)
+    assert fuzzy.merger.dropped == len(dropped) > 10
+    assert fuzzy.merger.clusters == len(sizes)
+    largest = sorted((n + 1 for n in sizes.values()), reverse=True)
+    assert [cluster.size for cluster in fuzzy.largest] == largest[:5]
+    for cluster in fuzzy.largest:
+        assert all(dropped[pair.row.row_id][0] == cluster.survivor.row_id for pair in cluster.twins)
+        assert len(cluster.twins) == min(3, cluster.size - 1)
+
+
+def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> None:
+    dropped, nearest = dedup(read_texts(real, "fuzzy"), 0.6)
+    border = level(report, "fuzzy").border
+    above = [pair for pair in border if not pair.kept]
+    below = [pair for pair in border if pair.kept]
+    lowest = sorted(value for _, value in dropped.values())[:3]
+    highest = sorted((value for _, value in nearest.values()), reverse=True)[:3]
+    assert [pair.similarity for pair in above] == pytest.approx(lowest[::-1])
+    assert [pair.similarity for pair in below] == pytest.approx(highest)
+    assert highest[0] > 0.3
+    for pair in border:
+        told = (dropped if not pair.kept else nearest)[pair.row.row_id]
+        assert (pair.twin.row_id, pair.similarity) == (told[0], pytest.approx(told[1]))
+
+
+def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report) -> None:
+    texts = read_texts(real, "fuzzy")
+    curve = level(report, "fuzzy").curve
+    assert curve is not None
+    assert len(curve.thresholds) == 41
+    assert (curve.thresholds[0], curve.thresholds[-1]) == (0.3, 1.0)
+    for at, count in curve.told:
+        assert count == len(dedup(texts, at)[0]), at
+    assert len(curve.told) == 9
+    assert curve.near(0.6) == pytest.approx(0.65)
+    assert curve.near(1.0) == 1.0
+
+
+def test_many_pairs_make_fewer_points(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "PASSED_PAIRS", 0)
+    curve = level(gather(real), "fuzzy").curve
+    assert curve is not None
+    assert curve.thresholds == (0.3, 0.475, 0.65, 0.825, 1.0)
+    assert [at for at, _ in curve.told] == list(curve.thresholds)
+
+
+def test_conflicts_are_prompts_with_several_answers(real: Path, report: Report) -> None:
+    answers = defaultdict(set)
+    for prompt, answer in read_texts(real, "exact").values():
+        answers[" ".join(prompt.split())].add(answer)
+    several = {prompt: found for prompt, found in answers.items() if len(found) > 1}
+    told = level(report, "exact").conflicts
+    assert told is not None
+    assert (told.prompts, told.rows) == (len(several), sum(map(len, several.values()))) == (12, 36)
+    assert len(told.shown) == 10
+    for conflict in told.shown:
+        assert conflict.prompt is not None
+        prompt = "".join(segment.text for segment in conflict.prompt.segments)
+        texts = [a.text.segments[0].text for a in conflict.answers if a.text]
+        assert conflict.count == 3
+        assert set(texts) == several[prompt]
+
+
+def test_figures_of_eval_sets_are_those_that_were_planted(report: Report) -> None:
+    check = report.leaks[0]
+    planted = [("eval", 30, 3, 3), ("guarded", 100, 1, 1)]
+    assert [(s.source, s.examples, s.leaked, s.rows) for s in check.sets] == planted
+    assert [s.contaminated for s in check.sets] == [True, False]
+    assert check.dropped == 4
+    assert check.target_count == 1
+    assert check.targets[0].example.row_id == "eval/eval.jsonl:8"
+
+
+def test_warnings_show_the_most_similar_rows_once(real: Path, report: Report) -> None:
+    check = report.leaks[0]
+    table = pl.read_parquet(real / "evidence" / "leaks-warnings.parquet")
+    assert check.warning_count == table["row_id"].n_unique() > 10
+    shown = [line.similarity for line in check.warnings]
+    best = table.group_by("row_id").agg(pl.col("similarity").max())["similarity"]
+    assert shown == best.sort(descending=True).head(10).to_list()
+    assert len({line.row.row_id for line in check.warnings}) == 10
+    assert all(line.example.place == "eval" and line.example.turns for line in check.warnings)
+
+
+def test_shared_words_are_marked_in_rows_and_in_examples_of_protected_sets(report: Report) -> None:
+    groups = [g for g in report.examples.drops if g.stage == "leaks"]
+    drops = {d.twin.row_id: d for g in groups for d in g.drops if d.twin}
+    leak = drops["guarded/protected.jsonl:1"]
+    assert leak.twin is not None
+    for row in (leak.row, leak.twin):
+        assert row.text is not None
+        marked = [s.text for s in row.text.prompt.segments if s.marked]
+        assert len(marked[0].split()) == 20
+    assert leak.row.text is not None
+    assert leak.row.text.prompt.segments[0].text.isupper()
+
+
+def test_the_page_tells_all_of_it(real: Path) -> None:
+    words = words_of(real)
+    for told in (
+        "Duplicates and leaks",
+        "whole rows, by the word 5-grams that they share",
+        "At the border",
+        "curate rethreshold RUN fuzzy --set threshold=0.65",
+        "12 prompts repeat with different answers, in 36 rows",
+        "1 target example holds an eval prompt.",
+        "contaminated 10.0",
+        "Rows that resemble an eval example",
+    ):
+        assert told in words
+    dropped = gather(real).examples.drops
+    assert any(
+        f"similarity {d.score:.4f}"[:15] in words for g in dropped for d in g.drops if d.score
+    )
+
+
+def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, taint=f" {HOSTILE} \x1b[31m\u202e", rows=12)
+    stages = [
+        {"kind": "exact", "conflicts": True},
+        FUZZY,
+        {"kind": "semantic", "floor": 0.5},
+        LEAKS,
+    ]
+    run = finish(recipe(tmp_path, tiny, stages), tmp_path / "run")
+    page = page_of(run)
+    assert not {"script", "img", "link", "iframe", "object", "form", "base"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    text = "".join(page.texts)
+    assert "alert(1)" in text
+    assert "\\x1b[31m\\u202e" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "49" not in page.texts
+
+
+def test_long_texts_do_not_make_a_large_page(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, taint=" 長い文", times=100)
+    stages = [
+        {"kind": "exact", "conflicts": True},
+        FUZZY,
+        {"kind": "semantic", "floor": 0.5},
+        LEAKS,
+    ]
+    run = finish(recipe(tmp_path, tiny, stages), tmp_path / "run")
+    assert write_report(run).stat().st_size < 1_000_000
+
+
+def test_only_equal_rows_make_no_curve(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, rows=8)
+    fuzzy = {"kind": "fuzzy", "threshold": 1, "floor": 1}
+    run = finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
+    assert gather(run).duplicates[0].curve is None
+    assert "At the border" in words_of(run)
+
+
+TABLES = {
+    "exact-conflicts": "One prompt, several answers",
+    "fuzzy-pairs": "rethreshold RUN fuzzy",
+    "semantic-pairs": "rethreshold RUN semantic",
+    "leaks-sets": "contaminated",
+    "leaks-warnings": "Rows that resemble an eval example",
+    "leaks-target": "target example holds an eval prompt",
+    "exact": "Exact duplicates exact whole rows",
+    "fuzzy": "Near duplicates fuzzy whole rows",
+    "semantic": "Duplicates in meaning semantic whole rows",
+    "leaks": "rows held an eval prompt",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_missing_table_takes_its_part_and_no_more(real: Path, tmp_path: Path, table: str) -> None:
+    assert TABLES[table] in words_of(real)
+    run = copy_of(real, tmp_path)
+    (run / "evidence" / f"{table}.parquet").unlink()
+    words = words_of(run)
+    assert TABLES[table] not in words
+    # Without the verdicts of a stage, those of later ones cannot be judged anew.
+    gone = {table} | {name for name in TABLES if name.startswith(f"{table}-")}
+    later = {"fuzzy-pairs", "semantic-pairs"} if table in ("exact", "fuzzy", "semantic") else set()
+    for other in set(TABLES) - gone - later:
+        assert TABLES[other] in words, other
+
+
+def test_tables_with_other_columns_are_left_out(real: Path, tmp_path: Path) -> None:
+    run = copy_of(real, tmp_path)
+    for name in ("sets", "warnings", "target"):
+        path = run / "evidence" / f"leaks-{name}.parquet"
+        pl.DataFrame({"row_id": ["x"], "eval_id": ["y"]}).write_parquet(path)
+    check = gather(run).leaks[0]
+    assert (check.sets, check.warnings, check.targets) == ((), (), ())
+
+
+def test_a_lost_store_leaves_figures_and_ids(real: Path, tmp_path: Path) -> None:
+    run = copy_of(real, tmp_path)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "store": str(tmp_path / "gone")}))
+    told = gather(run)
+    fuzzy = level(told, "fuzzy")
+    assert fuzzy.curve is None
+    assert fuzzy.merger == level(gather(real), "fuzzy").merger
+    assert any(pair.row.turns is None for pair in fuzzy.border)
+    assert "Its text is no longer in the store." in words_of(run)
+
+
+def test_a_recipe_of_another_version_has_no_curve(real: Path, tmp_path: Path) -> None:
+    run = copy_of(real, tmp_path)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["config"]["no_longer_known"] = 1
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert level(gather(run), "fuzzy").curve is None
+    assert SECTION in write_report(run).read_text()
+
+
+def test_a_run_without_these_stages_has_no_section(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, rows=8)
+    run = finish(recipe(tmp_path, tiny, []), tmp_path / "run")
+    text = write_report(run).read_text(encoding="utf-8")
+    assert SECTION not in text
+    assert "#duplicates" not in text
+
+
+@pytest.mark.parametrize(
+    ("stages", "title"), [([{"kind": "exact"}], "Duplicates"), ([{"kind": "leaks"}], "Leaks")]
+)
+def test_the_section_is_named_for_what_it_holds(
+    tmp_path: Path, tiny: Path, stages: list[dict[str, object]], title: str
+) -> None:
+    write_inputs(tmp_path, rows=8)
+    text = write_report(finish(recipe(tmp_path, tiny, stages), tmp_path / "run")).read_text()
+    assert f'<a href="#duplicates">{title}</a>' in text
+    assert f"<h2>{title}</h2>" in text
+
+
+def test_rows_taken_back_to_reach_a_number_are_told(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path)
+    run = finish(recipe(tmp_path, tiny, [{**FUZZY, "rows": 120}]), tmp_path / "run")
+    fuzzy = gather(run).duplicates[0]
+    assert fuzzy.merger.read - fuzzy.merger.dropped == 120
+    assert "to keep 120 rows" in words_of(run)
+
+
+@pytest.mark.parametrize("keep", ["earliest", "longest"])
+def test_a_copy_stands_for_the_kept_row_on_both_sides(
+    tmp_path: Path, tiny: Path, keep: str
+) -> None:
+    """Pairs are stored for the first of equal rows, but a policy may keep another of them."""
+    words = " ".join(f"w{i}" for i in range(24))
+    near = words.replace("w3 ", "x3 ")
+    rows = [words, words + " !", near, near + " ?", "Something else that nobody has asked for."]
+    write_inputs(tmp_path, rows=4)
+    lines = [json.dumps({"prompt": text, "completion": "A."}) for text in rows]
+    (tmp_path / "pool.jsonl").write_text("\n".join(lines))
+    fuzzy = {**FUZZY, "threshold": 0.9, "keep": keep}
+    border = gather(finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")).duplicates[0].border
+    below = [pair for pair in border if pair.kept]
+    wanted = {"earliest": {"3", "1"}, "longest": {"4", "2"}}[keep]
+    assert len(below) == 1
+    assert {side.row_id.split(":")[1] for side in (below[0].row, below[0].twin)} == wanted
+
+
+def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Path) -> None:
+    words = [f"w{i}" for i in range(24)]
+    far, near = [*words[:20], *("a b c d".split())], [*words[:22], *("e f".split())]
+    texts = [" ".join(one) for one in (far, near, words)]
+    write_inputs(tmp_path, rows=4)
+    lines = [json.dumps({"prompt": text, "completion": "A."}) for text in texts]
+    (tmp_path / "pool.jsonl").write_text("\n".join(lines))
+    run = finish(recipe(tmp_path, tiny, [{**FUZZY, "threshold": 0.95}]), tmp_path / "run")
+    pairs = {p.row.row_id[-1]: p.twin.row_id[-1] for p in gather(run).duplicates[0].border}
+    assert pairs == {"2": "1", "3": "2"}

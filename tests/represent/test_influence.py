@@ -1,0 +1,312 @@
+"""Similarities and features of blocks: against whole gradients held in memory, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from curate.errors import UserError
+from curate.represent import influence
+from curate.represent.chat import Example
+from curate.represent.gradients import example_gradients
+from curate.represent.influence import (
+    adam_direction,
+    each_checkpoint,
+    feature_steps,
+    read_columns,
+    read_examples,
+    read_similarities,
+    similarities,
+    similarity_steps,
+    unit_gradients,
+    wanted_step,
+)
+from curate.represent.project import Projection
+from curate.represent.warmup import checkpoint_shares, warmup_step
+from curate.store import Artifact, Store
+from tests.conftest import turns
+from tests.select.lossruns import ModelRun
+
+Matrix = NDArray[np.float64]
+LORA: dict[str, Any] = {
+    "fraction": 0.05, "epochs": 2, "rank": 4, "alpha": 16, "learning_rate": 1e-2,
+    "batch_rows": 4, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
+}  # fmt: skip
+LENGTH = 96
+POOL = [
+    *(turns(f"Name {i} things.", "one, " * (1 + i % 4) + "end") for i in range(9)),
+    turns("word " * 40, "cut off"),
+    turns("Hi", "Hello there.", "And?", "Bye."),
+]
+TARGET = [turns("Name 3 things.", "a, b, c"), turns("Say yes.", "Yes."), turns("Add 2.", "4")]
+SUBTASKS = [0, 1, 1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if "model" not in request.keywords:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(store: Store, tiny: Path) -> ModelRun:
+    return ModelRun(store, folder=tiny, texts=POOL, targets=TARGET)
+
+
+def tuned(run: ModelRun) -> Artifact:
+    return run.execute(warmup_step(run, LORA, LENGTH))
+
+
+def exact(run: ModelRun, eps_mode: str = "less_code") -> tuple[list[Artifact], Artifact]:
+    wanted = run.execute(wanted_step(run, tuned(run), SUBTASKS, LENGTH))
+    steps = similarity_steps(run, tuned(run), wanted, eps_mode, LENGTH)
+    return run.execute_all(steps), wanted
+
+
+def datastore(
+    run: ModelRun, dim: int = 8192, precision: str = "float16", eps_mode: str = "less_code"
+) -> tuple[list[Artifact], Artifact]:
+    steps = feature_steps(run, tuned(run), eps_mode, LENGTH, dim, precision)
+    *blocks, target = run.execute_all(steps)
+    return blocks, target
+
+
+def whole_gradients(model: Any, examples: Sequence[Example]) -> Matrix:
+    """Return plain flat gradients [N, n] by single backward passes."""
+    rows = []
+    for example in examples:
+        model.zero_grad()
+        ids, labels = torch.tensor([example.ids]), torch.tensor([example.labels])
+        with torch.enable_grad():
+            model(input_ids=ids, labels=labels).loss.backward()
+        parts = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+        rows.append(np.concatenate([parts[n].double().numpy().ravel() for n in sorted(parts)]))
+    return np.stack(rows)
+
+
+def flat(tensors: Mapping[str, torch.Tensor]) -> Matrix:
+    return np.concatenate([tensors[n].double().numpy().ravel() for n in sorted(tensors)])
+
+
+def plain_similarities(run: ModelRun, eps_mode: str) -> Matrix:
+    """Return [rows, examples] by the formula, on whole vectors in double precision."""
+    warmup = tuned(run)
+    place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
+    hints = run.model_hints()
+    block = [
+        read_examples(place, {**hints, "rows": a.file("rows.parquet"), "positions": list(range(n))})
+        for a, n in ((run.rows, len(run.texts)), (run.target, len(run.targets)))
+        if a is not None
+    ]
+    scored = [e for e in block[0] if any(t >= 0 for t in e.labels[1:])]
+    total = np.zeros((len(scored), len(block[1])))
+    for number, model, checkpoint in each_checkpoint(warmup, place, hints):
+        g, wanted = whole_gradients(model, scored), whole_gradients(model, block[1])
+        m = 0.9 * flat(checkpoint.exp_avg) + 0.1 * g
+        v = 0.999 * flat(checkpoint.exp_avg_sq) + 0.001 * g**2
+        t = checkpoint.steps + 1
+        if eps_mode == "less_code":
+            moved = m / np.sqrt(v + 1e-8)
+        else:
+            moved = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+        total += checkpoint_shares(warmup)[number] * moved @ wanted.T
+    return total
+
+
+def told(run: ModelRun, made: tuple[list[Artifact], Artifact]) -> NDArray[np.float32]:
+    return read_similarities(made[0], made[1], checkpoint_shares(tuned(run)))
+
+
+@pytest.mark.parametrize("eps_mode", ["less_code", "adamw"])
+@pytest.mark.parametrize("batch_tokens", [1, 2048])
+def test_the_exact_way_is_the_formula_on_whole_vectors(
+    run: ModelRun, monkeypatch: pytest.MonkeyPatch, eps_mode: str, batch_tokens: int
+) -> None:
+    monkeypatch.setattr(influence, "BATCH_TOKENS", batch_tokens)
+    found = told(run, exact(run, eps_mode))
+    assert np.isnan(found[9]).all(), "a response beyond the limit has no gradient"
+    np.testing.assert_allclose(
+        np.delete(found, 9, axis=0), plain_similarities(run, eps_mode), atol=1e-4
+    )
+
+
+def test_means_by_subtask_are_the_means_of_columns_by_example(
+    run: ModelRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = exact(run)
+    assert read_columns(made[1], SUBTASKS) == (pytest.approx(SUBTASKS), True)
+    columns = told(run, made)
+    monkeypatch.setattr(influence, "COLUMN_BYTES", 0)
+    monkeypatch.setattr(influence, "BATCH_GRADIENT_BYTES", 1)
+    monkeypatch.setattr(influence, "VERSION", 99)
+    made = exact(run)
+    assert read_columns(made[1], SUBTASKS) == (pytest.approx([0, 1]), False)
+    means = told(run, made)
+    np.testing.assert_allclose(means[:, 0], columns[:, 0], atol=1e-5)
+    np.testing.assert_allclose(means[:, 1], columns[:, 1:].mean(axis=1), atol=1e-5)
+
+
+def test_the_datastore_estimates_the_exact_way(run: ModelRun) -> None:
+    right = np.delete(told(run, exact(run)), 9, axis=0)
+    for dim, bound in ((8192, 0.03), (1024, 0.08)):
+        found = told(run, datastore(run, dim))
+        assert np.isnan(found[9]).all()
+        assert np.abs(np.delete(found, 9, axis=0) - right).max() < bound
+    size = 2 * (4 * 64 * 8 + 4 * 32 * 2)
+    assert size < 8192, "wider than the vector, yet the errors of meeting rows stay"
+
+
+def test_int8_features_differ_little_and_take_half(run: ModelRun) -> None:
+    half, eighth = datastore(run, 1024), datastore(run, 1024, "int8")
+    np.testing.assert_allclose(told(run, eighth), told(run, half), atol=3e-3)
+    stored = [made[0][0].files["features-0.npy"]["bytes"] for made in (half, eighth)]
+    assert stored[1] < 0.52 * stored[0]
+    assert np.load(eighth[0][0].file("features-0.npy")).dtype == np.int8
+
+
+def test_checkpoints_have_projections_of_their_own(run: ModelRun) -> None:
+    (block,), _ = datastore(run, 64)
+    one, two = (np.load(block.file(f"features-{n}.npy")).astype(float) for n in (0, 1))
+    products = (one * two).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    assert np.abs(np.delete(products, 9)).mean() < 0.4
+
+
+def test_the_share_of_adaptive_coordinates_is_counted(run: ModelRun) -> None:
+    (block,), _ = exact(run)
+    size = 2 * (4 * (64 + 64) * 2 + 4 * (64 + 32) * 2)
+    assert block.counts["coordinates"] == 2 * 10 * size
+    assert 0 < block.counts["adaptive"] <= block.counts["coordinates"]
+    assert block.counts["rows_in"] == 11
+    assert block.counts["rows_out"] == 10
+
+
+@pytest.mark.parametrize("way", [exact, datastore])
+def test_a_target_example_without_a_response_is_named(store: Store, tiny: Path, way: Any) -> None:
+    targets = [TARGET[0], turns("word " * 40, "cut off"), TARGET[1]]
+    run = ModelRun(store, folder=tiny, texts=POOL, targets=targets)
+    with pytest.raises(UserError, match=r"1 of 3 target examples .* within 96 tokens \(t1\)"):
+        way(run)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(run: ModelRun) -> None:
+    place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
+    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_hints())))
+    broken = adam_direction(checkpoint, "adamw")
+    broken.exp_avg = {n: t * np.nan for n, t in checkpoint.exp_avg.items()}
+    wanted = {n: w.unsqueeze(0) for n, w in checkpoint.weight.items()}
+    example = Example([1, 2, 3], [-100, 2, 3])
+    with pytest.raises(FloatingPointError, match=r"not finite; try models\.dtype: float32"):
+        similarities(model, [example], broken, wanted)
+
+
+def test_a_target_example_in_the_pool_is_most_similar_to_itself_by_plain_gradients(
+    run: ModelRun,
+) -> None:
+    place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
+    where = {**run.model_hints(), "rows": run.rows.file("rows.parquet"), "positions": [0, 1, 5, 10]}
+    examples = read_examples(place, where)
+    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_hints())))
+    size = sum(w.numel() for w in checkpoint.weight.values())
+    wanted = unit_gradients(model, examples, np.eye(4, dtype=np.float32), size)
+    found = similarities(model, examples, lambda _, gradient: gradient, wanted)
+    assert found.argmax(axis=1).tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(np.diag(found), 1, atol=1e-4)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_features_serve_other_targets(run: ModelRun, store: Store, tiny: Path) -> None:
+    datastore(run)
+    other = ModelRun(store, folder=tiny, texts=POOL, targets=TARGET[::-1])
+    datastore(other)
+    assert other.made == ["less-features"], "the target's alone"
+
+
+def test_keys_follow_what_changes_a_result(run: ModelRun, store: Store, tiny: Path) -> None:
+    warmup = tuned(run)
+    _, wanted = exact(run)
+    keys = [
+        similarity_steps(run, warmup, wanted, "less_code", LENGTH)[0].key,
+        similarity_steps(run, warmup, wanted, "adamw", LENGTH)[0].key,
+        similarity_steps(run, warmup, wanted, "less_code", LENGTH + 1)[0].key,
+        feature_steps(run, warmup, "less_code", LENGTH, 64, "float16")[0].key,
+        feature_steps(run, warmup, "less_code", LENGTH, 65, "float16")[0].key,
+        feature_steps(run, warmup, "less_code", LENGTH, 64, "int8")[0].key,
+        feature_steps(run, warmup, "adamw", LENGTH, 64, "float16")[0].key,
+        wanted_step(run, warmup, SUBTASKS, LENGTH).key,
+        wanted_step(run, warmup, [0, 0, 0], LENGTH).key,
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+# --- the real model -------------------------------------------------------------------------------
+
+
+@pytest.mark.model
+def test_ranks_of_projected_features_are_those_of_whole_gradients(
+    store: Store, smollm: Path
+) -> None:
+    """On 200 bundled rows at one checkpoint, all from the same backward passes."""
+    from tests.represent.realrows import bundled_rows, bundled_target
+
+    texts = bundled_rows(264)
+    run = ModelRun(
+        store, folder=smollm, texts=texts, targets=bundled_target(12),
+        kept_positions=range(200, 264), dtype="bfloat16",
+    )  # fmt: skip
+    lora = {**LORA, "epochs": 1, "rank": None, "alpha": None, "learning_rate": None}
+    warmup = run.execute(warmup_step(run, lora, LENGTH))
+    place = {"max_length": LENGTH, "model": {"dtype": "bfloat16"}}
+    rows, target = (
+        read_examples(
+            place,
+            {**run.model_hints(), "rows": a.file("rows.parquet"), "positions": list(range(n))},
+        )
+        for a, n in ((run.rows, 200), (run.target, 12))
+        if a is not None
+    )
+    _, model, checkpoint = next(iter(each_checkpoint(warmup, place, run.model_hints())))
+    size = sum(w.numel() for w in checkpoint.weight.values())
+    wanted = unit_gradients(model, target, np.full((1, 12), 1 / 12, dtype=np.float32), size)
+    scores: dict[int, list[float]] = {0: [], 1024: [], 8192: []}
+    projections = {dim: Projection(dim, [0]) for dim in (1024, 8192)}
+    direction = adam_direction(checkpoint, "less_code")
+    images = {}
+    for dim, projection in projections.items():
+        images[dim] = torch.zeros(1, dim)
+        for name, part in wanted.items():
+            projection.add_to(images[dim], name, part.flatten(1))
+    order: list[int] = []
+    for batch in influence._batches(rows, range(200)):
+        some = [rows[i] for i in batch]
+        features: dict[str, torch.Tensor] = {}
+
+        def take(name: str, gradient: torch.Tensor, into: Any = features) -> None:
+            into[name] = direction(name, gradient).flatten(1)
+
+        example_gradients(model, some, take)
+        length = sum(f.square().sum(dim=1) for f in features.values()) ** 0.5
+        dots = sum(f @ wanted[n].flatten(1).T for n, f in features.items())
+        scores[0] += (dots[:, 0] / length).tolist()  # type: ignore[index]
+        for dim, projection in projections.items():
+            total = torch.zeros(len(some), dim)
+            for name, part in features.items():
+                projection.add_to(total, name, part)
+            scores[dim] += ((total @ images[dim].T)[:, 0] / length).tolist()
+        order += batch
+    assert sorted(order) == list(range(200))
+    assert spearmanr(scores[0], scores[8192]).statistic >= 0.99
+    assert spearmanr(scores[0], scores[1024]).statistic >= 0.95

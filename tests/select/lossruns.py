@@ -1,0 +1,133 @@
+"""A run with a tiny language model, and its losses by the plainest computation that there is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from curate.ledger import kept_step
+from curate.models import Found, identify
+from curate.registry import SELECTORS, Selector
+from curate.represent.tokens import count_tokens
+from curate.store import Artifact, Step
+from tests.conftest import StoreRun, row, stored, stored_rows
+
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass
+class ModelRun(StoreRun):
+    """A run over rows r000, r001, ... of which some are kept; target examples are t0, t1, ..."""
+
+    folder: Path = Path()
+    texts: Sequence[Messages] = ()
+    kept_positions: Sequence[int] | None = None
+    targets: Sequence[Messages] = ()
+    dtype: str = "float32"
+    rows: Artifact = field(init=False)
+    kept: Artifact = field(init=False)
+    tokens: Artifact = field(init=False)
+    target: Artifact | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = [row(f"r{i:03}", messages) for i, messages in enumerate(self.texts)]
+        self.rows = stored_rows(self.store, "pool", rows)
+        self.target = None
+        if self.targets:
+            examples = [row(f"t{i}", messages) for i, messages in enumerate(self.targets)]
+            self.target = stored_rows(self.store, "target", examples)
+        if self.kept_positions is None:
+            self.kept = self.store.ensure(kept_step(self.rows, []))
+        else:
+            ids = [f"r{i:03}" for i in self.kept_positions]
+            table = pl.DataFrame({"row_id": ids, "position": list(self.kept_positions)})
+            self.kept = stored(self.store, "kept", {"kept": table}, {"rows_out": len(ids)})
+        inputs = {"rows": self.rows, "kept": self.kept}
+        step = Step("tokens", 1, count_tokens, inputs, self.model_identity(), self.model_hints())
+        self.tokens = self.store.ensure(step)
+
+    def model_identity(self) -> dict[str, Any]:
+        return identify(Found("m", "folder", self.folder), self.dtype)
+
+    def model_hints(self) -> dict[str, Any]:
+        return {"folder": str(self.folder), "trust": False}
+
+
+def selector(method: str, **given: Any) -> tuple[Selector, Any]:
+    """Return a selector and its parameters."""
+    importlib.import_module(f"curate.select.{method}")
+    found = SELECTORS[method]
+    wanted = {"method": method, "budget": {"rows": 1}, **given}
+    return found, found.params.model_validate(wanted)
+
+
+def scored(run: ModelRun, method: str, **given: Any) -> pl.DataFrame:
+    """Return what a selector stores for a run."""
+    found, params = selector(method, **given)
+    made = found.score(run, params)
+    return pl.read_parquet(made.file("scores.parquet"))
+
+
+def ranked(table: pl.DataFrame, method: str, **given: Any) -> list[str]:
+    """Return the row ids of a table of scores, best first."""
+    found, params = selector(method, **given)
+    order = found.rank(table, params, 0)
+    assert order.dtype == "int64"
+    return table["row_id"].gather(order).to_list()
+
+
+def chat_parts(messages: Messages) -> list[tuple[str, bool]]:
+    """Return a conversation in ChatML, piece by piece: text, and whether it is a response."""
+    parts = []
+    for message in messages:
+        said = message["role"] == "assistant"
+        parts += [(f"<|im_start|>{message['role']}\n", False)]
+        parts += [(f"{message['content']}<|im_end|>", said), ("\n", False)]
+    return parts
+
+
+def plain_tokens(tokenizer: Any, parts: Sequence[tuple[str, bool]]) -> tuple[list[int], list[bool]]:
+    """Return the ids of pieces that are tokenised one by one, and which ids are of a response."""
+    ids: list[int] = []
+    said: list[bool] = []
+    for text, response in parts:
+        piece = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids += piece
+        said += [response] * len(piece)
+    return ids, said
+
+
+def plain_losses(model: Any, ids: Sequence[int]) -> list[float]:
+    """Return the cross entropy of each token but the first, by hand, from one unpadded forward pass."""
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([list(ids)])).logits[0].float()
+    found = []
+    for place, token in enumerate(ids[1:]):
+        chances = torch.exp(logits[place].double() - logits[place].double().max())
+        found.append(-torch.log(chances[token] / chances.sum()).item())
+    return found
+
+
+def plain_row(model: Any, tokenizer: Any, messages: Messages) -> dict[str, float]:
+    """Return the sums and counts of a row's token losses: of the response, alone, and of all."""
+    ids, said = plain_tokens(tokenizer, chat_parts(messages))
+    losses = plain_losses(model, ids)
+    response = [loss for loss, own in zip(losses, said[1:], strict=True) if own]
+    told = {
+        "response_sum": sum(response), "response_tokens": len(response),
+        "all_sum": sum(losses), "all_tokens": len(losses),
+        "alone_sum": 0.0, "alone_tokens": 0,
+    }  # fmt: skip
+    for message in messages:
+        if message["role"] == "assistant":
+            ids, said = plain_tokens(tokenizer, chat_parts([message])[:2])
+            own = plain_losses(model, ids)[-sum(said) :]
+            told["alone_sum"] += sum(own)
+            told["alone_tokens"] += len(own)
+    return told

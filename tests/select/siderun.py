@@ -1,0 +1,143 @@
+"""Runs with kept rows and target examples: made up, or the bundled pool with its known families."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.config import RowFile
+from curate.ledger import kept_step
+from curate.pool.ingest import ingest_step
+from curate.registry import find_selector
+from curate.store import Artifact, Step, Store
+from tests.conftest import StoreRun, row, stored, stored_rows, turns
+
+DATA = Path(__file__).parents[2] / "data"
+FAMILY = "appointment_line"
+
+
+@dataclass
+class SideRun(StoreRun):
+    """A run whose rows are there already."""
+
+    rows: Artifact = field(init=False)
+    kept: Artifact = field(init=False)
+    tokens: Artifact = field(init=False)
+    target: Artifact | None = None
+
+
+def keep(run: SideRun, positions: Sequence[int]) -> None:
+    """Keep the rows at these positions alone."""
+    ids = pl.read_parquet(run.rows.file("rows.parquet"))["row_id"]
+    table = pl.DataFrame({"row_id": ids.gather(positions), "position": list(positions)})
+    run.kept = stored(run.store, "kept", {"kept": table}, {"rows_out": table.height})
+
+
+def side_run(
+    store: Store, pool: dict[str, str], target: Sequence[str], response: str = "fine"
+) -> SideRun:
+    """Return a run over rows with these ids and prompts, all with the same response."""
+    run = SideRun(store)
+    rows = [row(row_id, turns(prompt, response)) for row_id, prompt in pool.items()]
+    run.rows = stored_rows(store, "pool", rows)
+    run.kept = store.ensure(kept_step(run.rows, []))
+    examples = [row(f"t{i}", turns(prompt, response)) for i, prompt in enumerate(target)]
+    run.target = stored_rows(store, "target", examples)
+    return run
+
+
+def bundled_run(store: Store, planted: int | None = None) -> SideRun:
+    """Return a run over the bundled pool, with only so many rows of the target's family if given."""
+    run = SideRun(store)
+    run.rows = _ingested(store, "pool", DATA / "pool", 1.0)
+    run.target = _ingested(store, "target", DATA / "target.jsonl", 0.0)
+    ids = pl.read_parquet(run.rows.file("rows.parquet"), columns=["row_id"])
+    family = ids.join(_truth(), on="row_id", how="left", maintain_order="left")["wanted"]
+    wanted = np.cumsum(family.to_numpy())
+    keep(run, np.flatnonzero(~family.to_numpy() | (wanted <= (planted or len(ids)))).tolist())
+    return run
+
+
+def _ingested(store: Store, name: str, path: Path, most: float) -> Artifact:
+    source = "bundled" if name == "pool" else name
+    entries = [RowFile(path=str(path), source=source)]
+    return store.ensure(ingest_step(name, entries, seed=0, max_rejected=most))
+
+
+def _truth() -> pl.DataFrame:
+    truth = pl.read_ndjson(DATA / "truth.jsonl")
+    off_topic = (pl.col("defect") == "off_topic").fill_null(False)
+    return truth.select("row_id", wanted=(pl.col("family") == FAMILY) & ~off_topic)
+
+
+def precision(ids: Sequence[str]) -> float:
+    """Return the share of these rows of the bundled pool that are of the target's family."""
+    chosen = pl.DataFrame({"row_id": ids}).join(_truth(), on="row_id", how="left")
+    return float(chosen["wanted"].mean())  # type: ignore[arg-type]
+
+
+def scores_of(run: SideRun, method: str, **settings: Any) -> pl.DataFrame:
+    """Return the scores of a method."""
+    selector = find_selector(method)
+    params = selector.params.model_validate({"budget": {"rows": 1}, **settings})
+    return pl.read_parquet(selector.score(run, params).file("scores.parquet"))
+
+
+def ranked(run: SideRun, method: str, seed: int = 0, **settings: Any) -> list[str]:
+    """Return the ids of all kept rows, best first."""
+    return rank_frame(scores_of(run, method, **settings), method, seed, **settings)
+
+
+def rank_frame(scores: pl.DataFrame, method: str, seed: int = 0, **settings: Any) -> list[str]:
+    """Return the ids of a table of scores, best first."""
+    selector = find_selector(method)
+    params = selector.params.model_validate({"budget": {"rows": 1}, **settings})
+    order: NDArray[np.int64] = selector.rank(scores, params, seed)
+    assert order.dtype == np.int64
+    assert sorted(order.tolist()) == list(range(scores.height))
+    return scores["row_id"].gather(order).to_list()
+
+
+def vectors_artifact(store: Store, vectors: NDArray[np.float32]) -> Artifact:
+    """Return a block of vectors as the embedding steps store it."""
+
+    def write(out: Path, *_: object) -> dict[str, int]:
+        np.save(out / "vectors.npy", vectors)
+        return {"rows_out": len(vectors)}
+
+    return store.ensure(Step("embed", 1, write, {}, {"vectors": vectors.tolist()}))
+
+
+def vector_sides(
+    store: Store,
+    vectors: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    cuts: Sequence[int] = (),
+) -> dict[str, Artifact]:
+    """Return the inputs of a step on rows r000, ... with these vectors, cut into blocks."""
+    ids = [f"r{i:03}" for i in range(len(vectors))]
+    table = pl.DataFrame({"row_id": ids, "position": range(len(ids))})
+    blocks = {
+        f"block-{i:05d}": vectors_artifact(store, part)
+        for i, part in enumerate(np.split(vectors, list(cuts)))
+    }
+    return {
+        "kept": stored(store, "kept", {"kept": table}, {"rows_out": len(ids)}),
+        "target": stored_rows(
+            store, "target", [row(f"t{i}", turns("q", "a")) for i in range(len(wanted))]
+        ),
+        "wanted-00000": vectors_artifact(store, wanted),
+        **blocks,
+    }
+
+
+def unit_vectors(shape: tuple[int, int], seed: int) -> NDArray[np.float32]:
+    """Return random unit vectors."""
+    vectors = np.random.default_rng(seed).normal(size=shape)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

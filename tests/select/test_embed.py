@@ -1,0 +1,193 @@
+"""Embedding similarity: cosines against a plain loop, the three ways to combine them, planted rows."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from curate.represent.embed import embed_texts
+from curate.select.embed import write_scores
+from curate.select.rds import round_robin
+from curate.store import Step, Store
+from tests.select.siderun import (
+    bundled_run,
+    keep,
+    precision,
+    rank_frame,
+    ranked,
+    scores_of,
+    side_run,
+    unit_vectors,
+    vector_sides,
+)
+
+Matrix = NDArray[np.float32]
+COMBINE = ["round_robin", "global_max", "mean"]
+POOL = {
+    "b": "Book a table for two at eight",
+    "d": "The train leaves at noon",
+    "a": "Reserve a table tonight",
+    "c": "Prove that the sum of angles is 180 degrees",
+}
+
+
+def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
+    vectors, wanted = unit_vectors((25, 6), 0), unit_vectors((4, 6), 1)
+    sides = vector_sides(store, vectors, wanted, [3, 4, 20])
+    made = store.ensure(Step("score-embed", 1, write_scores, sides))
+    table = pl.read_parquet(made.file("scores.parquet"))
+    assert table["row_id"].to_list() == [f"r{i:03}" for i in range(25)]
+    for i, told in enumerate(table.iter_rows(named=True)):
+        cosines = [float(np.dot(vectors[i].astype(float), w)) for w in wanted.astype(float)]
+        np.testing.assert_allclose(told["similarities"], cosines, atol=2e-6)
+        assert told["score"] == pytest.approx(max(cosines), abs=2e-6)
+        assert told["nearest_id"] == f"t{int(np.argmax(cosines))}"
+
+
+def test_texts_are_those_of_the_kept_rows_and_of_the_examples(store: Store) -> None:
+    run = side_run(store, POOL, ["Please book a table", "When does the train leave?"])
+    keep(run, [0, 1, 3])
+    table = scores_of(run, "embed", compare="prompt")
+    assert table["row_id"].to_list() == ["b", "d", "c"]
+    hints = run.embedder()[1]
+    vectors = embed_texts([POOL[i] for i in table["row_id"]], hints)
+    wanted = embed_texts(["Please book a table", "When does the train leave?"], hints)
+    np.testing.assert_allclose(table["similarities"].to_numpy(), vectors @ wanted.T, atol=2e-6)
+    assert table["nearest_id"].to_list()[:2] == ["t0", "t1"]
+
+
+def test_every_example_in_the_pool_comes_back_first_for_itself(store: Store) -> None:
+    target = ["Please book a table", "When does the train leave?"]
+    run = side_run(store, {**POOL, "y": target[0], "z": target[1]}, target)
+    assert ranked(run, "embed")[:2] == ["y", "z"]
+    table = scores_of(run, "embed")
+    own = table.filter(pl.col("row_id").is_in(["y", "z"]))
+    np.testing.assert_allclose(own["score"], 1, atol=1e-6)
+
+
+MATRICES = st.tuples(st.integers(1, 12), st.integers(1, 4)).flatmap(
+    lambda shape: hnp.arrays(np.float32, shape, elements=st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1]))
+)
+
+
+def frame(similar: Matrix) -> pl.DataFrame:
+    ids = [f"r{(5 * i) % 17:02}" for i in range(len(similar))]
+    return pl.DataFrame(
+        {
+            "row_id": ids,
+            "score": similar.max(axis=1),
+            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, similar.shape[1])),
+        }
+    )
+
+
+@given(MATRICES)
+def test_global_max_and_mean_sort_by_value_and_then_by_id(similar: Matrix) -> None:
+    table = frame(similar)
+    ids = table["row_id"].to_list()
+    for combine, value in (("global_max", similar.max(axis=1)), ("mean", similar.mean(axis=1))):
+        expected = sorted(range(len(ids)), key=lambda i, v=value: (-v[i], ids[i]))
+        assert rank_frame(table, "embed", combine=combine) == [ids[i] for i in expected]
+
+
+@given(MATRICES)
+def test_round_robin_is_that_of_rds_on_rows_sorted_by_id(similar: Matrix) -> None:
+    table = frame(similar)
+    by_id = table.sort("row_id")
+    order = round_robin(by_id["similarities"].to_numpy().T)
+    assert rank_frame(table, "embed") == by_id["row_id"].gather(order).to_list()
+
+
+@pytest.mark.parametrize("combine", COMBINE)
+@given(similar=MATRICES, mix=st.randoms(use_true_random=False))
+def test_the_order_of_the_table_changes_no_rank(
+    combine: str, similar: Matrix, mix: random.Random
+) -> None:
+    table = frame(similar)
+    mixed = table[mix.sample(range(table.height), table.height)]
+    assert rank_frame(mixed, "embed", combine=combine) == rank_frame(
+        table, "embed", seed=5, combine=combine
+    )
+
+
+def test_the_mean_is_the_cosine_to_the_centre_but_for_a_factor(store: Store) -> None:
+    vectors, wanted = unit_vectors((30, 6), 2), unit_vectors((5, 6), 3)
+    made = store.ensure(Step("score-embed", 1, write_scores, vector_sides(store, vectors, wanted)))
+    order = np.argsort(-(vectors.astype(float) @ wanted.astype(float).sum(axis=0)))
+    told = rank_frame(pl.read_parquet(made.file("scores.parquet")), "embed", combine="mean")
+    assert told == [f"r{i:03}" for i in order]
+
+
+def test_an_easy_example_takes_all_by_the_maximum_but_not_by_turns() -> None:
+    easy = np.linspace(0.99, 0.9, 8)
+    similar = np.stack([np.r_[easy, np.zeros(8)], np.r_[np.zeros(8), easy - 0.5]], axis=1)
+    table = frame(similar.astype(np.float32))
+    first = set(table["row_id"].to_list()[:8])
+    assert set(rank_frame(table, "embed", combine="global_max")[:8]) == first
+    assert len(first & set(rank_frame(table, "embed")[:8])) == 4
+
+
+def test_equal_texts_are_equally_similar_and_rank_by_id(store: Store) -> None:
+    pool = {f"r{(7 * i) % 40:02}": f"Row number {i % 4}" for i in range(40)}
+    run = side_run(store, pool, ["Row 1", "Row number 3"])
+    table = scores_of(run, "embed").with_columns(text=pl.Series(pool.values()))
+    assert table.group_by("text").agg(pl.col("score").n_unique())["score"].to_list() == [1] * 4
+    told = ranked(run, "embed", combine="global_max")
+    for number in range(4):
+        same = [i for i in told if pool[i] == f"Row number {number}"]
+        assert same == sorted(same)
+
+
+def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
+    vectors = unit_vectors((5, 3), 0)
+    vectors[2, 1] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite"):
+        store.ensure(
+            Step(
+                "score-embed",
+                1,
+                write_scores,
+                vector_sides(store, vectors, unit_vectors((2, 3), 1)),
+            )
+        )
+
+
+def test_a_row_without_a_vector_is_near_nothing(store: Store) -> None:
+    vectors = np.r_[unit_vectors((3, 4), 0), np.zeros((1, 4), dtype=np.float32)]
+    sides = vector_sides(store, vectors, unit_vectors((2, 4), 1))
+    made = store.ensure(Step("score-embed", 1, write_scores, sides))
+    assert pl.read_parquet(made.file("scores.parquet"))["score"][3] == 0
+
+
+def test_only_what_changed_is_embedded_anew(store: Store) -> None:
+    run = side_run(store, POOL, ["Please book a table"])
+    ranked(run, "embed")
+    assert sorted(run.made) == ["embed", "embed", "score-embed"]
+    run.made.clear()
+    ranked(run, "embed", combine="mean", budget={"fraction": 0.5})
+    assert run.made == []
+    changed = side_run(store, POOL, ["Please book a room"])
+    ranked(changed, "embed")
+    assert sorted(changed.made) == ["embed", "score-embed"]
+
+
+def test_it_needs_a_target(store: Store) -> None:
+    run = side_run(store, POOL, ["x"])
+    run.target = None
+    with pytest.raises(ValueError, match="needs target examples"):
+        scores_of(run, "embed")
+
+
+def test_the_bundled_family_is_found(store: Store) -> None:
+    """9.3 % of the pool, then 5 %."""
+    run, fewer = bundled_run(store), bundled_run(store, 70)
+    for combine in COMBINE:
+        assert precision(ranked(run, "embed", combine=combine)[:60]) >= 0.9
+        assert precision(ranked(fewer, "embed", combine=combine)[:60]) >= 0.8

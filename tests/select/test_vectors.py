@@ -1,0 +1,83 @@
+"""Vectors of kept rows: in the order of ids, whatever the pool's order and the blocks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curate.represent.embed import embed_texts
+from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.store import Artifact, Step, Store
+from tests.conftest import row, stored, turns
+from tests.select.poolruns import Matrix, make_run, sample_pool, unit
+
+
+def block(store: Store, vectors: Matrix) -> Artifact:
+    def write(out: Path, *_: object) -> dict[str, int]:
+        np.save(out / "vectors.npy", vectors)
+        return {}
+
+    return store.ensure(Step("embed", 1, write, {}, {"vectors": vectors.tolist()}))
+
+
+def inputs(store: Store, ids: list[str], *blocks: Matrix) -> dict[str, Artifact]:
+    kept = stored(store, "kept", {"kept": pl.DataFrame({"row_id": ids})})
+    return {"kept": kept} | {f"block-{i:05d}": block(store, b) for i, b in enumerate(blocks)}
+
+
+def test_vectors_of_all_blocks_come_in_the_order_of_ids(store: Store) -> None:
+    vectors = unit(5, 3, 0)
+    kept = read_kept(inputs(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:]))
+    assert kept.ids.to_list() == list("abcde")
+    np.testing.assert_array_equal(kept.vectors, vectors[[1, 3, 4, 0, 2]])
+
+
+def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
+    vectors = unit(3, 3, 0)
+    vectors[1, 2] = np.inf
+    with pytest.raises(FloatingPointError, match="not finite"):
+        read_kept(inputs(store, list("abc"), vectors))
+
+
+def test_vectors_that_are_missing_stop_the_run(store: Store) -> None:
+    with pytest.raises(ValueError, match="4 rows are kept, but 3 vectors are there"):
+        read_kept(inputs(store, list("abcd"), unit(3, 3, 0)))
+
+
+@pytest.mark.parametrize("compare", ["example", "prompt", "response"])
+def test_what_is_compared_of_the_kept_rows_is_embedded(store: Store, compare: str) -> None:
+    rows = sample_pool(12)
+    run = make_run(store, rows, [rows[3]["row_id"]])
+    params = VectorParams.model_validate({"budget": {"rows": 1}, "compare": compare})
+    kept = read_kept(vector_inputs(run, params))
+    assert len(kept.ids) == 11
+    texts = {
+        r["row_id"]: "\n".join(
+            m["content"]
+            for m in r["messages"]
+            if compare == "example" or m["role"] == {"prompt": "user"}.get(compare, "assistant")
+        )
+        for r in rows
+    }
+    wanted = embed_texts([texts[i] for i in kept.ids], {"name": "static"})
+    np.testing.assert_array_equal(kept.vectors, wanted)
+
+
+def test_the_embedding_is_made_once(store: Store) -> None:
+    run = make_run(store, [row("a", turns("q", "some words")), row("b", turns("q", "other ones"))])
+    params = VectorParams.model_validate({"budget": {"rows": 1}})
+    for _ in range(2):
+        vector_inputs(run, params)
+    assert run.made == ["embed"]
+
+
+def test_selectors_load_nothing_heavy() -> None:
+    names = ["kcenter", "facility", "deita", "gme", "clusters", "smart", "mixture"]
+    code = "import sys\n" + "\n".join(f"import curate.select.{name}" for name in names)
+    code += "\nassert not {'torch', 'transformers', 'faiss', 'scipy.optimize'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
