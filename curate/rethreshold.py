@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,33 +83,43 @@ def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
     return movable[name], find_stage(movable[name].model_dump()["kind"])
 
 
+class _Prepared(dict[str, Path]):
+    """The tables beside a stage's verdicts, by what follows the stage's name in theirs."""
+
+    def __init__(self, run: RunFolder, name: str) -> None:
+        self.start = str(run.path / "evidence" / f"{name}-")
+        paths = sorted((run.path / "evidence").glob(f"{name}-*.parquet"))
+        super().__init__((path.stem.removeprefix(f"{name}-"), path) for path in paths)
+
+    def __missing__(self, part: str) -> Path:
+        raise UserError(
+            f"{self.start}{part}.parquet is missing; run `curate run` again to rebuild the run folder"
+        )
+
+
 def stage_data(run: RunFolder, name: str) -> StageData:
     """Return what the stage read in the run.
 
     Raises:
         UserError: the store no longer has the rows.
     """
-    sets = {role: run.rows(role) for role in ("pool", "target", "eval", "protected")}
-    lost = [
-        role for role, table in sets.items() if table is None and role in run.manifest["artifacts"]
-    ]
-    rows = sets.pop("pool")
-    if lost or rows is None:
+    _, stage = find_params(run, name)
+    tables = {role: run.rows(role) for role in ("pool", *stage.uses)}
+    rows = tables.pop("pool")
+    given = run.manifest["artifacts"]
+    lost = [role for role, table in tables.items() if table is None and role in given]
+    if rows is None or lost:
+        what = ", ".join(lost) or "pool"
         raise UserError(
-            f"{run.path}: the store has lost the rows of the {', '.join(lost) or 'pool'}; "
-            "run `curate run` again"
+            f"{run.path}: the store has lost the rows of the {what}; run `curate run` again"
         )
     names = stage_names(run.config.stages)
     evidence = {earlier: run.table(f"evidence/{earlier}") for earlier in names[: names.index(name)]}
     for verdicts in evidence.values():
         kept = verdicts.filter("keep").select("row_id")
         rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
-    prefix = f"{name}-"
-    prepared = {
-        path.stem.removeprefix(prefix): path
-        for path in sorted((run.path / "evidence").glob(f"{prefix}*.parquet"))
-    }
-    examples = {role: None if table is None else table.collect() for role, table in sets.items()}
+    prepared = _Prepared(run, name)
+    examples = {role: None if table is None else table.collect() for role, table in tables.items()}
     return StageData(rows, evidence=evidence, prepared=prepared, **examples)
 
 

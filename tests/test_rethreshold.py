@@ -174,9 +174,29 @@ def test_rows_that_the_store_lost_are_named(run: RunFolder, tmp_path: Path, role
         rethreshold(open_run(tmp_path / "run"), "leaks", [])
 
 
+def test_a_set_that_the_stage_does_not_read_may_be_lost(run: RunFolder, tmp_path: Path) -> None:
+    manifest = {**run.manifest, "artifacts": {**run.manifest["artifacts"], "eval": "gone"}}
+    partly = RunFolder(run.path, manifest)
+    assert rethreshold(partly, "fuzzy", []).back == 0
+    with pytest.raises(UserError, match="the rows of the eval"):
+        rethreshold(partly, "leaks", [])
+
+
+@pytest.mark.parametrize(("name", "table"), [("fuzzy", "pairs"), ("leaks", "overlaps")])
+def test_a_table_that_is_gone_is_named(
+    run: RunFolder, tmp_path: Path, name: str, table: str
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / "evidence" / f"{name}-{table}.parquet").unlink()
+    with pytest.raises(
+        UserError, match=rf"{name}-{table}.parquet is missing; run `curate run` again"
+    ):
+        rethreshold(open_run(tmp_path / "run"), name, [])
+
+
 def test_a_stage_reads_what_the_stages_before_it_kept(run: RunFolder) -> None:
     before = pl.read_parquet(run.path / "evidence" / "fuzzy.parquet").filter("keep")
     data = stage_data(run, "fuzzy-2")
     assert data.rows.select("row_id").collect()["row_id"].equals(before["row_id"])
     assert sorted(data.evidence) == ["exact", "fuzzy"]
-    assert "pairs" in data.prepared
+    assert data.prepared["pairs"] == run.path / "evidence" / "fuzzy-2-pairs.parquet"

@@ -4,8 +4,10 @@ MinHash-LSH proposes pairs, the true Jaccard similarity of their sets of n-grams
 Lee et al. 2021, arXiv:2107.06499, who cut at about 0.7 as FineWeb does, arXiv:2406.17557).
 """
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +19,7 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from curate.clean import minhash
-from curate.clean.shingles import Unit, shingle
+from curate.clean.shingles import Shingles, Unit, shingle
 from curate.clean.twins import MOVABLE, Pairs, TwinParams, compared_text, judge_twins, pair_table
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
@@ -27,9 +29,12 @@ from curate.store import Artifact, Counts, Step
 VERSION = 1
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
-VERIFY_PAIRS = 20_000
+VERIFY_PAIRS = 10_000
+THREADS = 2
 
-Item = TypeVar("Item")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Batch = tuple[NDArray[np.int64], pl.Series]
 
 
 class FuzzyParams(TwinParams):
@@ -81,9 +86,8 @@ def write_keys(
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
-        texts = _texts(inputs, params["compare"], params["start"], params["stop"])
-        shingled = ((at, shingle(text, params["unit"], params["ngram"])) for at, text in texts)
-        for positions, shingles in ahead(shingled):
+        batches = _texts(inputs, params["compare"], params["start"], params["stop"])
+        for positions, shingles in in_threads(partial(_shingle, params), batches):
             signature = minhash.signatures(shingles)
             keys = minhash.band_keys(signature, params["bands"], params["rows"])
             columns = dict(zip(names, keys.T, strict=True))
@@ -93,19 +97,24 @@ def write_keys(
     return {"rows_in": count}
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield what an iterator yields, the next item already being made in a thread."""
-    end = object()
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(next, items, end)
-        while (item := waiting.result()) is not end:
-            waiting = thread.submit(next, items, end)
-            yield item  # type: ignore[misc]
+def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """Yield function(item) in the order of the items, a few of them made at the same time."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        waiting: deque[Future[Made]] = deque()
+        for item in items:
+            waiting.append(threads.submit(function, item))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _texts(
-    inputs: Mapping[str, Artifact], compare: Any, start: int, stop: int
-) -> Iterator[tuple[NDArray[np.int64], pl.Series]]:
+def _shingle(params: Mapping[str, Any], batch: Batch) -> tuple[NDArray[np.int64], Shingles]:
+    positions, texts = batch
+    return positions, shingle(texts, params["unit"], params["ngram"])
+
+
+def _texts(inputs: Mapping[str, Artifact], compare: Any, start: int, stop: int) -> Iterator[Batch]:
     for batch in survivor_batches(inputs, ["messages"], BATCH_ROWS, start, stop):
         told = batch.select("position", text=compared_text(compare))
         yield told["position"].to_numpy(), told["text"]
@@ -122,9 +131,8 @@ def write_pairs(
     )
     whole = f"band-{params['bands']:03d}"
     same = _copies(inputs, params, keys.select("row", signature=whole).collect())
-    lonely = ~pl.col("row").is_in(_second(same).tolist())
     bands = [f"band-{i:03d}" for i in range(params["bands"])]
-    found = minhash.distinct(_candidates(keys, lonely, bands, i) for i in range(len(bands)))
+    found = minhash.distinct(_candidates(keys, _second(same), bands))
     similarity = _jaccard(inputs, params, found)
     near = similarity >= params["floor"]
     pairs = np.concatenate([same, found[near]])
@@ -166,11 +174,18 @@ def _copies(
 
 
 def _candidates(
-    keys: pl.LazyFrame, lonely: pl.Expr, bands: list[str], at: int
-) -> NDArray[np.uint64]:
-    """Return the pairs of one band; rows that are the same as an earlier row stand back."""
-    chosen = keys.filter(lonely).select("row", key=bands[at], other=bands[(at + 1) % len(bands)])
-    return minhash.bucket_pairs(chosen.collect())
+    keys: pl.LazyFrame, copies: NDArray[np.int64], bands: list[str]
+) -> Iterator[NDArray[np.uint64]]:
+    """Yield the pairs of each band; rows that are the same as an earlier row stand back."""
+    rows = keys.select("row").collect()["row"]
+    alone = ~pl.Series(np.isin(rows.to_numpy(), copies))
+    column = {name: keys.select(name).collect()[name] for name in bands[:1]}
+    for at, name in enumerate(bands):
+        following = bands[(at + 1) % len(bands)]
+        key, other = column[name], keys.select(following).collect()[following]
+        column = {following: other}
+        table = pl.DataFrame({"row": rows, "key": key, "other": other})
+        yield minhash.bucket_pairs(table.filter(alone))
 
 
 def _jaccard(
@@ -182,10 +197,14 @@ def _jaccard(
     sets = _incidence(inputs, params, involved)
     sizes = np.diff(sets.indptr)
     left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
-    shared = np.empty(len(pairs))
-    for at in range(0, len(pairs), VERIFY_PAIRS):
+
+    def count(at: int) -> NDArray[np.int64]:
         part = slice(at, at + VERIFY_PAIRS)
-        shared[part] = sets[left[part]].multiply(sets[right[part]]).sum(axis=1)
+        both: NDArray[np.int64] = sets[left[part]].multiply(sets[right[part]]).sum(axis=1)
+        return both
+
+    counted = in_threads(count, range(0, len(pairs), VERIFY_PAIRS))
+    shared = np.concatenate([np.empty(0, dtype=np.int64), *counted])
     ratio: NDArray[np.float64] = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
     return ratio
 
@@ -198,10 +217,10 @@ def _incidence(
     wanted = np.zeros(total, dtype=np.bool_)
     wanted[involved] = True
     columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-    for positions, texts in _texts(inputs, params["compare"], 0, total):
-        mine = texts.filter(pl.Series(wanted[positions]))
-        if len(mine):
-            shingles = shingle(mine, params["unit"], params["ngram"])
+    batches = _texts(inputs, params["compare"], 0, total)
+    mine = ((at, texts.filter(pl.Series(wanted[at]))) for at, texts in batches)
+    for _, shingles in in_threads(partial(_shingle, params), mine):
+        if len(shingles.hashes):
             # The hash itself is the column: 63 of its bits make the widest matrix that scipy can hold.
             columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))
             counts.append(np.diff(shingles.starts))

@@ -6,8 +6,8 @@ curate.represent.neighbours), and a row is dropped only for a kept one, as at al
 
 What counts as the same meaning is up to the embedder. The static one sees words without their order:
 at 0.9, the same passage under two questions is one row to it. Embedders of any kind hardly see numbers:
-of the 64 pairs of GSM8K problems that are twins to the static one at 0.9, 63 are the same story with
-other numbers. So rows are twins only if their numbers are equal and in the same order, unless `numbers`
+of the 64 pairs of GSM8K problems that are twins to the static one at 0.9, 63 have other numbers, and so
+other answers. So rows are twins only if their numbers are equal and in the same order, unless `numbers`
 is off.
 """
 
@@ -32,7 +32,7 @@ LOG = logging.getLogger("curate")
 VERSION = 1
 MODEL = "lm"
 MODEL_LENGTH = 2_048
-# Any two rows of P3 have a cosine of 0.76 (median) in SmolLM2-135M; from 0.98 on, MiniLM agrees.
+# Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.
 MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
 
 
@@ -40,6 +40,7 @@ class SemanticParams(TwinParams):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
     kind: Literal["semantic"] = "semantic"
+    # As in semhash, for sentence embedders.
     threshold: float = Field(0.9, gt=0, le=1, description="0.98 if the embedder is lm")
     floor: float = Field(
         0.8,

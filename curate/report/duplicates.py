@@ -159,10 +159,12 @@ def _kept(run: RunFolder, stage: str) -> Lines:
     # A pair can stand for both of its rows, so twice as many rows give enough pairs.
     top = kept.sort("score", "at", descending=[True, False]).head(2 * BORDER).collect()
     twins = _nearest_kept(run, stage, top)
-    lines = [{**line, "twin_id": twins.get(line["row_id"])} for line in top.to_dicts()]
-    pairs = {frozenset((line["row_id"], line["twin_id"])): line for line in reversed(lines)}
-    told = [line for line in reversed(pairs.values()) if line["twin_id"]]
-    return told[:BORDER]
+    pairs: dict[frozenset[str], dict[str, Any]] = {}
+    for line in top.to_dicts():
+        twin = twins.get(line["row_id"])
+        if twin is not None:
+            pairs.setdefault(frozenset((line["row_id"], twin)), {**line, "twin_id": twin})
+    return list(pairs.values())[:BORDER]
 
 
 def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, str]:

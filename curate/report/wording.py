@@ -113,7 +113,8 @@ def compared(params: Mapping[str, Any]) -> str:
         return f"{what}, by the {unit} {params['ngram']}-grams that they share"
     if params.get("kind") == "semantic":
         others = ", where they hold the same numbers" if params.get("numbers") else ""
-        return f"{what}, by the embeddings of {params['embedder']}{others}"
+        embedder = {"lm": "the base model"}.get(params["embedder"], params["embedder"])
+        return f"{what}, by the embeddings of {embedder}{others}"
     folded = [FOLDED[fold] for fold in params.get("fold", [])]
     *first, last = folded or [""]
     return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what

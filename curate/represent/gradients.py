@@ -71,8 +71,10 @@ def lora_layers(model: Any) -> list[LoraLayer]:
         if name not in known and (weight.requires_grad or "lora_" in name):
             raise _unsupported(name)
     head = model.get_output_embeddings()
-    if not layers or any(layer.module is head for layer in layers):
-        raise _unsupported("the vocabulary head" if layers else "a model without adapters")
+    if not layers or head is None:
+        raise _unsupported("a model without adapters or without a vocabulary head")
+    if any(layer.module is head for layer in layers):
+        raise _unsupported("the vocabulary head")
     return layers
 
 

@@ -184,7 +184,7 @@ def unit_gradients(
 
     totals: dict[str, torch.Tensor] = {}
     at_once = max(1, BATCH_GRADIENT_BYTES // (4 * size))
-    for batch in _batches(examples, range(len(examples)), at_once):
+    for batch in example_batches(examples, range(len(examples)), at_once):
         held: dict[str, torch.Tensor] = {}
         example_gradients(model, [examples[i] for i in batch], held.__setitem__)
         squares = sum(part.square().sum(dim=(1, 2)) for part in held.values())
@@ -211,7 +211,7 @@ def write_similarities(
         path = inputs["wanted"].file(f"wanted-{number}.safetensors")
         wanted = load_file(path, device=str(model.device))
         direction = adam_direction(checkpoint, params["eps_mode"])
-        for batch in _batches(examples, np.flatnonzero(scored)):
+        for batch in example_batches(examples, np.flatnonzero(scored)):
             some = [examples[i] for i in batch]
             found[number, batch] = similarities(model, some, direction, wanted)
         adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
@@ -256,9 +256,9 @@ def write_features(
     for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, hints):
         projection = Projection(params["dim"], [params["seed"], number])
         direction = adam_direction(checkpoint, params["eps_mode"] or "")
-        feature = direction if params["eps_mode"] else _plain
+        feature = direction if params["eps_mode"] else plain_gradient
         features = np.zeros((len(examples), params["dim"]), dtype=np.float32)
-        for batch in _batches(examples, np.flatnonzero(scored)):
+        for batch in example_batches(examples, np.flatnonzero(scored)):
             some = [examples[i] for i in batch]
             features[batch] = projected_features(model, some, feature, projection)
         _save_features(out, number, features, params["precision"])
@@ -286,7 +286,8 @@ def projected_features(
     return _finite(total / _length(squares)[:, None])
 
 
-def _plain(name: str, gradient: "torch.Tensor") -> "torch.Tensor":
+def plain_gradient(name: str, gradient: "torch.Tensor") -> "torch.Tensor":
+    """Return the gradient: the feature of target examples."""
     return gradient
 
 
@@ -363,7 +364,7 @@ def adam_direction(checkpoint: Checkpoint, eps_mode: str) -> AdamDirection:
     return AdamDirection(checkpoint.exp_avg, checkpoint.exp_avg_sq, checkpoint.steps, eps_mode)
 
 
-def _batches(
+def example_batches(
     examples: Sequence[Example], numbers: Sequence[int] | NDArray[np.int64], most: int | None = None
 ) -> Iterator[list[int]]:
     """Yield those examples' numbers in batches of similar length, at most `most` each."""

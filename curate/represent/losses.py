@@ -153,19 +153,17 @@ def attach_adapter(model: Any, path: Path) -> None:
     They stay beside the weights of the model: added into bfloat16 ones, most of a brief tuning would
     be rounded away.
     """
-    from peft import LoraConfig, get_peft_model
     from safetensors import safe_open
+
+    from curate.prove.finetune import add_adapters
+    from curate.represent.warmup import set_adapters
 
     with safe_open(path, "pt") as file:
         told = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    config = LoraConfig(
-        r=int(told["rank"]), lora_alpha=int(told["alpha"]), target_modules="all-linear"
-    )
-    get_peft_model(model, config)
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if unexpected or any("lora_" in name for name in missing):
-        raise ValueError(f"{path} holds the adapters of another model")
+    lora = {"rank": int(told["rank"]), "alpha": int(told["alpha"])}
+    add_adapters(model, lora, "all-linear", seed=[0])
+    set_adapters(model, weights)
 
 
 def measure(

@@ -69,6 +69,8 @@ def find_pairs(
         limit: pairs that may be kept in all; twice as many are held for a while.
     """
     found = _Found(len(vectors), most, limit)
+    # Cosines are rounded to six decimals, and those that become the floor count.
+    floor -= 5e-7
     order = np.argsort(groups, kind="stable")
     spoken: NDArray[np.bool_] = np.einsum("ij,ij->i", vectors, vectors) > 0
     order = order[(groups[order] >= 0) & spoken[order]]

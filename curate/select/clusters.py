@@ -93,11 +93,11 @@ def rank(scores: pl.DataFrame, params: ClustersParams, seed: int) -> NDArray[np.
     if params.within == "random":
         near = np.random.default_rng([seed, SALT]).permutation(len(by_id))
     sizes = np.bincount(clusters)
+    largest_first = np.argsort(np.argsort(-sizes, kind="stable"))
     order = np.lexsort((-near, clusters))
-    starts = np.cumsum(sizes) - sizes
-    turn = np.arange(len(order)) - starts[clusters[order]]
-    largest_first = np.lexsort((clusters[order], -sizes[clusters[order]], turn))
-    return by_id[order[largest_first]]
+    turn = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[clusters[order]]
+    seat = turn * len(sizes) + largest_first[clusters[order]]
+    return by_id[order[np.argsort(seat)]]
 
 
 add_selector(Selector(ClustersParams, VERSION, False, score, rank))

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 VERSION = 1
 NEIGHBOURS = 64
 EXACT_ROWS = 65_536
+CELLS_PER_ROOT = 4
 CELLS_VISITED = 16
+SAMPLE_PER_CELL = 64
 
 
 class FacilityParams(VectorParams):
@@ -111,11 +113,13 @@ def nearest_rows(
     if len(vectors) <= EXACT_ROWS:
         cosines, rows = faiss.knn(vectors, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
         return rows, cosines
-    cells = int(4 * len(vectors) ** 0.5)
+    cells = int(CELLS_PER_ROOT * len(vectors) ** 0.5)
     index = faiss.index_factory(vectors.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    cut = faiss.extract_index_ivf(index)
+    cut.cp.max_points_per_centroid = SAMPLE_PER_CELL
     index.train(vectors)
     index.add(vectors)
-    faiss.extract_index_ivf(index).nprobe = CELLS_VISITED
+    cut.nprobe = CELLS_VISITED
     cosines, rows = index.search(vectors, count)
     return rows, cosines
 

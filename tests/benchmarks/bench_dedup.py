@@ -18,6 +18,7 @@ ingest, exact and fuzzy in one process.
 """
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
@@ -31,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import regex
 
 from curate.clean.twins import compared_text
@@ -160,7 +162,8 @@ def judge(kept: Sequence[int], near: dict[int, dict[int, float]], total: int) ->
 
 def real(files: Sequence[str], peers: str | None, text_dedup: str | None) -> None:
     pool = [
-        {"path": f, "source": f"s{i}", "strip_end": "<|endoftext|>"} for i, f in enumerate(files)
+        {"path": str(Path(f).resolve()), "source": f"s{i}", "strip_end": "<|endoftext|>"}
+        for i, f in enumerate(files)
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -200,14 +203,30 @@ def own_process(
 ) -> dict[str, Any]:
     """Run curate's stages in a process of their own, which writes the texts compared as well."""
     job = {"pool": pool, "stages": stages, "folder": str(folder)}
-    done = subprocess.run(
-        [sys.executable, __file__, "_stages", json.dumps(job)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    output, peak = run_watched([sys.executable, __file__, "_stages", json.dumps(job)], folder)
+    told: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return {**told, "peak_mb": peak}
+
+
+def run_watched(command: list[str], folder: Path) -> tuple[str, float]:
+    """Run a command; return what it printed and the peak memory of it and its children, in MiB.
+
+    Raises:
+        RuntimeError: it failed; the last line that it wrote to stderr.
+    """
+    with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
+        done = subprocess.Popen(command, stdout=out, stderr=err, text=True, cwd=folder)
+        watched, peak = psutil.Process(done.pid), 0.0
+        while done.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                family = [watched, *watched.children(recursive=True)]
+                peak = max(peak, sum(one.memory_info().rss for one in family) / 2**20)
+            time.sleep(0.05)
+        out.seek(0)
+        err.seek(0)
+        if done.returncode:
+            raise RuntimeError((err.read().strip().splitlines() or ["no word"])[-1][:150])
+        return out.read(), peak
 
 
 def stages_job(job: dict[str, Any]) -> None:
@@ -217,7 +236,6 @@ def stages_job(job: dict[str, Any]) -> None:
     ids = rows.select("row_id").with_row_index("at")
     kept = pl.read_parquet(last.file("evidence.parquet")).filter("keep").join(ids, on="row_id")
     texts = rows.select(id=pl.int_range(pl.len()).cast(pl.String), text=compared_text("example"))
-    peak = peak_mb()
     texts.write_ndjson(Path(job["folder"]) / "texts.jsonl")
     steps = run.artifacts[1:-1]
     print(
@@ -225,7 +243,6 @@ def stages_job(job: dict[str, Any]) -> None:
             {
                 "seconds": sum(step.seconds for step in steps),
                 "by_step": {step.name: step.seconds for step in steps},
-                "peak_mb": peak,
                 "kept": kept["at"].sort().to_list(),
             }
         )
@@ -245,11 +262,12 @@ def peer_result(folder: Path, tool: str, python: str) -> dict[str, Any]:
     result = folder / f"{tool}.json"
     script = Path(__file__).with_name("peers.py")
     command = [python, str(script), tool, str(folder / "texts.jsonl"), str(result)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:150]}
+    try:
+        _, peak = run_watched(command, folder)
+    except RuntimeError as error:
+        return {"error": str(error)}
     told: dict[str, Any] = json.loads(result.read_text())
-    return told
+    return {**told, "peak_mb": peak}
 
 
 def semantic(

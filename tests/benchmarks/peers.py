@@ -8,7 +8,6 @@ an environment that has the tools; this file imports nothing of curate but the e
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -154,11 +153,7 @@ def main() -> None:
     started = time.perf_counter()
     kept = TOOLS[tool](texts, file)
     seconds = time.perf_counter() - started
-    peak = max(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    told = {"seconds": seconds, "peak_mb": peak / 1024, "kept": [int(i) for i in kept]}
+    told = {"seconds": seconds, "kept": [int(i) for i in kept]}
     result.write_text(json.dumps(told))
 
 

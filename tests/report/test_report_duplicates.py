@@ -11,10 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curate.folder import open_run
 from curate.report import duplicates
 from curate.report.build import write_report
 from curate.report.data import Report, gather
-from curate.report.duplicates import Level
+from curate.report.duplicates import Level, gather_duplicates
 from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
 from tests.report.test_report_page import HOSTILE, page_of, words_of
 
@@ -335,7 +336,7 @@ def test_a_copy_stands_for_the_kept_row_on_both_sides(
 
 def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Path) -> None:
     words = [f"w{i}" for i in range(24)]
-    far, near = [*words[:20], *("a b c d".split())], [*words[:22], *("e f".split())]
+    far, near = [*words[:20], "a", "b", "c", "d"], [*words[:22], "e", "f"]
     texts = [" ".join(one) for one in (far, near, words)]
     write_inputs(tmp_path, rows=4)
     lines = [json.dumps({"prompt": text, "completion": "A."}) for text in texts]
@@ -343,3 +344,18 @@ def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Pat
     run = finish(recipe(tmp_path, tiny, [{**FUZZY, "threshold": 0.95}]), tmp_path / "run")
     pairs = {p.row.row_id[-1]: p.twin.row_id[-1] for p in gather(run).duplicates[0].border}
     assert pairs == {"2": "1", "3": "2"}
+
+
+def test_a_pair_of_kept_rows_is_shown_once(real: Path, tmp_path: Path) -> None:
+    """Both rows of a pair can have it as their highest: then it stands for both of them."""
+    run = copy_of(real, tmp_path)
+    evidence = run / "evidence"
+    schema = pl.read_parquet(evidence / "fuzzy.parquet").schema
+    scores = {"a": 0.59, "b": 0.59, "c": 0.5, "d": 0.5, "e": 0.4, "f": 0.0}
+    verdicts = [(row_id, True, None, score, 0.6, None) for row_id, score in scores.items()]
+    pl.DataFrame(verdicts, schema=schema, orient="row").write_parquet(evidence / "fuzzy.parquet")
+    pairs = [("a", "b", 0.59, False), ("d", "c", 0.5, False), ("e", "f", 0.4, False)]
+    schema = pl.read_parquet(evidence / "fuzzy-pairs.parquet").schema
+    pl.DataFrame(pairs, schema=schema, orient="row").write_parquet(evidence / "fuzzy-pairs.parquet")
+    border = gather_duplicates(open_run(run))[1].border
+    assert [(p.row.row_id, p.twin.row_id) for p in border] == [("a", "b"), ("c", "d"), ("e", "f")]

@@ -157,7 +157,7 @@ def test_prompts_that_were_not_measured_cannot_be_ranked_by(store: Store, tiny: 
 def test_the_real_model_finds_noise_hard_and_repetition_easy(store: Store, smollm: Path) -> None:
     noise = "".join(chr(33 + (i * i * 7919) % 90) for i in range(60))
     texts = [
-        turns("Count.", "one two one two one two one two one two one two one two"),
+        turns("Count.", "one two " * 30),
         turns("What is rain?", "Rain is water that falls from clouds to the ground."),
         turns("What is rain?", noise),
     ]

@@ -1,0 +1,244 @@
+"""LESS as a selector: the formula from end to end, subtasks, rows without a score, keys."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from curate.errors import UserError
+from curate.represent import influence
+from curate.select.less import UNSCORED, LessParams, nearest, rank, score, subtask_numbers
+from curate.store import Store
+from tests.conftest import row, stored, stored_rows, turns
+from tests.select.lossruns import ModelRun, ranked, scored
+
+WARMUP = {"epochs": 2, "rank": 4, "alpha": 16, "learning_rate": 5e-3, "batch_rows": 8}
+SETTINGS: dict[str, Any] = {"max_length": 96, "warmup": WARMUP}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if "model" not in request.keywords:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def digits(rng: random.Random) -> list[dict[str, str]]:
+    """Return a row of the wanted skill: digits told backwards."""
+    text = "".join(rng.choice("0123456789") for _ in range(8))
+    return turns(f"Turn {text}", " ".join(text[::-1]))
+
+
+def chatter(rng: random.Random) -> list[dict[str, str]]:
+    words = [
+        "river",
+        "cloud",
+        "stone",
+        "tree",
+        "lamp",
+        "chair",
+        "window",
+        "garden",
+        "music",
+        "paper",
+    ]
+    told = " ".join(rng.sample(words, 4))
+    return turns(f"Say {told}", rng.choice(["I like the ", "Here is a ", "Well, "]) + told.upper())
+
+
+RNG = random.Random(0)
+POOL = [digits(RNG) if i % 20 == 7 else chatter(RNG) for i in range(60)]
+PLANTED = {f"r{i:03}" for i in range(60) if i % 20 == 7}
+TARGET = [digits(RNG) for _ in range(5)]
+TOO_LONG = turns("word " * 30, "cut off")
+
+
+@pytest.fixture
+def run(store: Store, tiny: Path) -> ModelRun:
+    return ModelRun(store, folder=tiny, texts=[*POOL, TOO_LONG], targets=TARGET)
+
+
+@pytest.mark.parametrize("settings", [{}, {"eps_mode": "adamw"}, {"way": "datastore", "dim": 2048}])
+def test_planted_rows_of_the_wanted_skill_come_first(
+    run: ModelRun, settings: dict[str, Any]
+) -> None:
+    """5 % of the pool is of the target's kind, and is found in each way."""
+    table = scored(run, "less", **SETTINGS, **settings)
+    assert set(ranked(table, "less")[:3]) == PLANTED
+
+
+def test_both_ways_give_one_result(run: ModelRun) -> None:
+    exact = scored(run, "less", **SETTINGS)
+    store = scored(run, "less", **SETTINGS, way="datastore", dim=2**16)
+    assert exact.schema == store.schema
+    assert exact["row_id"].equals(store["row_id"])
+    one, two = (table.drop_nulls("score")["score"].to_numpy() for table in (exact, store))
+    assert np.abs(one - two).max() < 0.01
+    assert spearmanr(one, two).statistic > 0.97
+
+
+def test_the_table_says_all_of_every_kept_row(run: ModelRun) -> None:
+    table = scored(run, "less", **SETTINGS)
+    assert table["row_id"].to_list() == [f"r{i:03}" for i in range(61)]
+    *rows, last = table.iter_rows(named=True)
+    for told in rows:
+        assert told["reason"] is None
+        assert told["score"] == pytest.approx(np.mean(told["similarities"]), abs=1e-5)
+        assert told["nearest_id"] == f"t{int(np.argmax(told['similarities']))}"
+        assert -1 <= told["score"] <= 1
+    assert last["score"] is last["nearest_id"] is None
+    assert last["reason"] == UNSCORED
+    assert np.isnan(last["similarities"]).all()
+
+
+def test_rows_without_a_response_are_counted_and_rank_last(run: ModelRun) -> None:
+    made = score(run, LessParams.model_validate({"budget": {"rows": 1}, **SETTINGS}))
+    assert made.counts["unscored"] == 1
+    assert 0 < made.counts["adaptive_share"] < 1
+    table = pl.read_parquet(made.file("scores.parquet"))
+    assert ranked(table, "less")[-1] == "r060"
+
+
+def test_the_order_of_the_pool_changes_no_rank(run: ModelRun, store: Store, tiny: Path) -> None:
+    told = ranked(scored(run, "less", **SETTINGS), "less")
+    texts = run.texts[::-1]
+    other = ModelRun(store, folder=tiny, texts=texts, targets=TARGET)
+    named = {f"r{60 - i:03}": f"r{i:03}" for i in range(61)}
+    rows = [row(named[f"r{i:03}"], t) for i, t in enumerate(texts)]
+    other.rows = stored_rows(store, "pool", rows)
+    kept = pl.DataFrame({"row_id": [r["row_id"] for r in rows], "position": range(61)})
+    other.kept = stored(store, "kept", {"kept": kept}, {"rows_out": 61})
+    again = ranked(scored(other, "less", **SETTINGS), "less")
+    assert again == told
+
+
+# --- subtasks -------------------------------------------------------------------------------------
+
+
+def with_origins(run: ModelRun, origins: list[str | None]) -> ModelRun:
+    rows = [row(f"t{i}", t, origin=o) for i, (t, o) in enumerate(zip(TARGET, origins, strict=True))]
+    run.target = stored_rows(run.store, "target", rows)
+    return run
+
+
+def test_a_score_is_the_largest_mean_of_a_subtask_whatever_their_sizes(run: ModelRun) -> None:
+    table = scored(with_origins(run, ["b", "a", "b", "b", None]), "less", **SETTINGS)
+    for told in table.drop_nulls("score").iter_rows(named=True):
+        similar = np.array(told["similarities"])
+        means = {"a": similar[1], "b": similar[[0, 2, 3]].mean(), None: similar[4]}
+        assert told["score"] == pytest.approx(max(means.values()), abs=1e-5)
+        best = max(means, key=lambda name: means[name])
+        inside = {"a": [1], "b": [0, 2, 3], None: [4]}[best]
+        assert told["nearest_id"] == f"t{max(inside, key=lambda q: similar[q])}"
+
+
+def test_targets_too_large_to_keep_apart_give_the_same_scores(
+    run: ModelRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = with_origins(run, ["b", "a", "b", "b", None])
+    apart = scored(run, "less", **SETTINGS)
+    monkeypatch.setattr(influence, "COLUMN_BYTES", 0)
+    monkeypatch.setattr(influence, "VERSION", 99)
+    means = scored(run, "less", **SETTINGS)
+    np.testing.assert_allclose(means["score"].to_numpy(), apart["score"].to_numpy(), atol=1e-5)
+    assert "similarities" not in means.columns
+    assert means["nearest_id"].null_count() == means.height
+    assert means["reason"].equals(apart["reason"])
+
+
+def test_rows_without_an_origin_are_one_subtask() -> None:
+    assert subtask_numbers(pl.Series([None, None], dtype=pl.String)) == [0, 0]
+    assert subtask_numbers(pl.Series(["b", None, "a", "b"])) == [2, 0, 1, 2]
+    assert subtask_numbers(pl.Series(["b", "a", "b"])) == [1, 0, 1]
+
+
+def test_the_nearest_example_is_of_the_best_subtask_even_if_another_is_more_similar() -> None:
+    """Subtask 0 has the one most similar example, subtask 1 the better mean."""
+    found = np.array([[0.9, 0.0, 0.5, 0.6]], dtype=np.float32)
+    subtasks = np.array([0, 0, 1, 1])
+    means = np.array([[0.45, 0.55]], dtype=np.float32)
+    assert nearest(found, means, subtasks).tolist() == [3]
+
+
+# --- ranks ----------------------------------------------------------------------------------------
+
+VALUES = st.lists(st.sampled_from([-0.5, 0.0, 0.25, 0.5, None]), min_size=1, max_size=20)
+
+
+@given(VALUES, st.randoms(use_true_random=False))
+def test_rank_sorts_by_score_then_id_with_unscored_rows_last(
+    values: list[float | None], rng: random.Random
+) -> None:
+    ids = [f"r{i:02}" for i in rng.sample(range(40), len(values))]
+    table = pl.DataFrame({"row_id": ids, "score": values}, schema_overrides={"score": pl.Float32})
+    params = LessParams.model_validate({"budget": {"rows": 1}})
+    order = rank(table, params, 7)
+    assert order.dtype == np.int64
+    expected = sorted(
+        range(len(ids)),
+        key=lambda i: (values[i] is None, -(values[i] or 0.0), ids[i]),
+    )
+    assert order.tolist() == expected
+
+
+# --- keys and unhappy inputs ----------------------------------------------------------------------
+
+
+def test_a_budget_or_another_projection_costs_no_gradient(run: ModelRun) -> None:
+    scored(run, "less", **SETTINGS)
+    made = list(run.made)
+    assert made == ["less-warmup", "less-target", "less-similarity", "score-less"]
+    scored(run, "less", **SETTINGS, budget={"tokens": 9}, dim=64, precision="int8")
+    assert run.made == made
+
+
+def test_a_datastore_serves_another_target(run: ModelRun, store: Store, tiny: Path) -> None:
+    scored(run, "less", **SETTINGS, way="datastore", dim=256)
+    other = ModelRun(store, folder=tiny, texts=run.texts, targets=TARGET[:2])
+    table = scored(other, "less", **SETTINGS, way="datastore", dim=256)
+    assert other.made == ["less-features", "score-less"]
+    assert table["similarities"].dtype == pl.Array(pl.Float32, 2)
+
+
+def test_blocks_are_independent_of_each_other(
+    run: ModelRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = scored(run, "less", **SETTINGS)
+    monkeypatch.setattr(influence, "SMALLEST_BLOCK", 16)
+    parts = scored(run, "less", **SETTINGS)
+    assert run.made.count("less-similarity") == 1 + 4
+    np.testing.assert_allclose(
+        whole["score"].drop_nulls().to_numpy(), parts["score"].drop_nulls().to_numpy(), atol=1e-5
+    )
+
+
+def test_a_pool_without_any_response_within_the_limit_is_refused(store: Store, tiny: Path) -> None:
+    run = ModelRun(store, folder=tiny, texts=[TOO_LONG] * 3, targets=TARGET)
+    with pytest.raises(UserError, match=r"raise select\.max_length"):
+        scored(run, "less", **SETTINGS)
+
+
+def test_without_target_examples_there_is_nothing_to_score(store: Store, tiny: Path) -> None:
+    run = ModelRun(store, folder=tiny, texts=POOL)
+    with pytest.raises(ValueError, match="less needs target examples"):
+        scored(run, "less", **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"way": "fast"}, {"eps_mode": "adam"}, {"dim": 0}, {"warmup": {"targets": []}}]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        LessParams.model_validate({"budget": {"rows": 1}, **settings})
