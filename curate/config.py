@@ -250,12 +250,14 @@ class Config(Params):
 
     @model_validator(mode="after")
     def _check_needs(self) -> "Config":
-        method = self.select.model_dump()["method"]
+        select = self.select.model_dump()
+        methods = [select["method"], *(part["method"] for part in select.get("parts", []))]
         has_eval = self.target is not None and self.target.eval is not None
-        if SELECTORS[method].needs_target and self.target is None:
+        wanting = [method for method in methods if SELECTORS[method].needs_target]
+        if wanting and self.target is None:
             free = [name for name, s in SELECTORS.items() if not s.needs_target]
             raise ValueError(
-                f"select.method {method!r} needs `target:` examples; add them, or choose an "
+                f"select.method {wanting[0]!r} needs `target:` examples; add them, or choose an "
                 f"untargeted method ({', '.join(free)})"
             )
         given = {"target": self.target, "eval": has_eval, "protected": self.protected}

@@ -4,7 +4,7 @@ It never scores anything: it goes down a ranking that is there, so another plan 
 
     filter      rows that do not meet it are out
     diversity   a row too similar to one that ranks higher, and is not passed over itself, is out
-    shares      groups with a quota come first until they have it; groups at their cap are out
+    shares      groups with a quota come first until they have it; a group ends where its cap is reached
     budget      the best rows of the rest
 """
 
@@ -87,6 +87,8 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     reason[capped] = Reason.OVER_SHARE.value
     free &= ~capped
     order = np.flatnonzero(free)
+    if not len(order):
+        raise UserError("select.shares: the caps leave no row within the budget; raise one of them")
     order = order[np.argsort(~first[order], kind="stable")]
     count = rows_within(params.budget, tokens[order], ranking.height)
     selected = np.zeros(ranking.height, dtype=np.bool_)
@@ -176,7 +178,9 @@ def _share_out(
         group = _groups(ranking, share, facts)
         spent = _spent(group, np.where(free & ~over, cost, 0))
         names, code = np.unique(group, return_inverse=True)
-        caps = np.array([share.cap(name) for name in names]) * total
+        limits = np.array([share.cap(name) for name in names])
+        # A cap of 1 is none: a single row may cost more than the budget, and is still selected.
+        caps = np.where(limits < 1, limits * total, np.inf)
         quotas = np.array([share.least.get(name, 0.0) for name in names]) * total
         over |= free & (spent > caps[code] + 1e-6)
         first |= free & ~over & (spent <= quotas[code] + 1e-6)

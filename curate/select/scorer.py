@@ -134,11 +134,12 @@ def _load(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTrainedTokeni
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from curate.models import device, load_tokenizer
+    from curate.models import _quiet, device, load_tokenizer
 
-    model, told = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-    )
+    with _quiet():
+        model, told = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
     if told["missing_keys"]:
         raise UserError(
             f"select.model: {folder} lacks weights of its classifier "

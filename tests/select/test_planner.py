@@ -1,0 +1,228 @@
+"""The planner against going down the ranking row by row."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.clean.twins import PAIR_SCHEMA
+from curate.errors import UserError
+from curate.select.planner import Facts, choose, named_stages
+from curate.select.random import RandomParams
+
+COUNT = 24
+
+
+def ranking(seed: int = 0, count: int = COUNT) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation([f"r{i:02}" for i in range(count)])
+    return pl.DataFrame(
+        {
+            "row_id": ids,
+            "rank": np.arange(1, count + 1),
+            "score": np.sort(rng.random(count))[::-1],
+            "nearest_id": ["t0"] * count,
+            "tokens": rng.integers(1, 40, count),
+        }
+    )
+
+
+def facts(ranked: pl.DataFrame, seed: int = 0, pairs: pl.DataFrame | None = None) -> Facts:
+    rng = np.random.default_rng([seed, 1])
+    ids = ranked["row_id"].sort()
+    rows = pl.DataFrame({"row_id": ids, "source": rng.choice(["a", "b", "c"], len(ids))})
+    rows = rows.with_columns(origin=pl.col("source") + "/x")
+    fuzzy = pl.DataFrame({"row_id": ids, "score": rng.random(len(ids)), "keep": True})
+    return Facts(rows.lazy(), {"fuzzy": fuzzy.lazy()}, pairs)
+
+
+def plan(**given: Any) -> RandomParams:
+    return RandomParams.model_validate({"budget": {"rows": 6}, **given})
+
+
+def chosen(table: pl.DataFrame) -> list[str]:
+    return table.filter("selected")["row_id"].to_list()
+
+
+def source_of(known: Facts) -> dict[str, str]:
+    return dict(known.rows.select("row_id", "source").collect().iter_rows())
+
+
+@given(seed=st.integers(0, 200), rows=st.integers(1, COUNT))
+def test_without_conditions_the_best_rows_are_selected(seed: int, rows: int) -> None:
+    ranked = ranking(seed)
+    told = choose(ranked, plan(budget={"rows": rows}), facts(ranked))
+    assert chosen(told) == ranked["row_id"].to_list()[:rows]
+    assert told.drop("selected", "reason").equals(ranked)
+    assert told["reason"].to_list() == ["within_budget"] * rows + ["beyond_budget"] * (COUNT - rows)
+
+
+@given(seed=st.integers(0, 200), limit=st.floats(0.05, 1.0), tokens=st.integers(5, 40))
+def test_a_filter_leaves_the_best_rows_that_meet_it(seed: int, limit: float, tokens: int) -> None:
+    ranked = ranking(seed)
+    known = facts(ranked, seed)
+    scores = dict(known.evidence["fuzzy"].select("row_id", "score").collect().iter_rows())
+    sources = source_of(known)
+    meets = [
+        row["row_id"]
+        for row in ranked.to_dicts()
+        if scores[row["row_id"]] < limit
+        and row["tokens"] <= tokens
+        and sources[row["row_id"]] != "c"
+    ]
+    wanted = plan(filter=f"fuzzy.score < {limit!r} AND tokens <= {tokens} AND source != 'c'")
+    assert named_stages(wanted) == ["fuzzy"]
+    if not meets:
+        with pytest.raises(UserError, match="no row meets"):
+            choose(ranked, wanted, known)
+        return
+    told = choose(ranked, wanted, known)
+    assert chosen(told) == meets[:6]
+    out = told.filter(reason="filtered_out")["row_id"].to_list()
+    assert set(out) == set(ranked["row_id"]) - set(meets)
+
+
+@given(seed=st.integers(0, 200), most=st.floats(0.0, 1.0), rows=st.integers(1, COUNT))
+def test_a_cap_is_kept_row_by_row(seed: int, most: float, rows: int) -> None:
+    ranked = ranking(seed)
+    known = facts(ranked, seed)
+    sources, taken, expected = source_of(known), {"a": 0, "b": 0, "c": 0}, []
+    for row_id in ranked["row_id"]:
+        group = sources[row_id]
+        if taken[group] + 1 <= most * rows + 1e-6 and len(expected) < rows:
+            taken[group] += 1
+            expected.append(row_id)
+    if not expected:
+        return
+    told = choose(
+        ranked, plan(budget={"rows": rows}, shares=[{"by": "source", "most": most}]), known
+    )
+    assert chosen(told) == expected
+    last = told.filter("selected")["rank"].max()
+    passed = told.filter(~pl.col("selected") & (pl.col("rank") < last))
+    assert set(passed["reason"]) <= {"over_share"}
+
+
+@given(seed=st.integers(0, 200), least=st.floats(0.0, 0.5), rows=st.integers(1, COUNT))
+def test_a_quota_is_met_as_far_as_there_are_rows(seed: int, least: float, rows: int) -> None:
+    ranked = ranking(seed)
+    known = facts(ranked, seed)
+    sources = source_of(known)
+    if {"b", "c"} - set(sources.values()):
+        return
+    shares = [{"by": "source", "least": {"b": least, "c": least}}]
+    told = choose(ranked, plan(budget={"rows": rows}, shares=shares), known)
+    picked = chosen(told)
+    assert len(picked) == rows
+    for group in "bc":
+        members = [i for i in ranked["row_id"] if sources[i] == group]
+        needed = min(math.floor(least * rows + 1e-6), len(members))
+        got = [i for i in picked if sources[i] == group]
+        assert len(got) >= needed
+        # Within a group it is always the best rows that go in.
+        assert got == members[: len(got)]
+
+
+@given(seed=st.integers(0, 300), tokens=st.integers(1, 500), most=st.floats(0.2, 1.0))
+def test_caps_of_a_token_budget_count_tokens(seed: int, tokens: int, most: float) -> None:
+    ranked = ranking(seed)
+    known = facts(ranked, seed)
+    wanted = plan(budget={"tokens": tokens}, shares=[{"by": "source", "most": most}])
+    sources = source_of(known)
+    heads = {sources[i]: cost for i, cost in ranked[::-1].select("row_id", "tokens").iter_rows()}
+    if most < 1 and min(heads.values()) > most * tokens:
+        with pytest.raises(UserError, match="the caps leave no row"):
+            choose(ranked, wanted, known)
+        return
+    told = choose(ranked, wanted, known).filter("selected")
+    spent = {g: 0 for g in "abc"}
+    for row_id, cost in told.select("row_id", "tokens").iter_rows():
+        spent[sources[row_id]] += cost
+    if told.height > 1:
+        assert told["tokens"].sum() <= tokens
+    if most < 1:
+        assert all(value <= most * tokens + 1e-6 for value in spent.values())
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 500), most=st.sampled_from([0.7, 0.8, 0.9]))
+def test_diversity_passes_over_rows_like_a_higher_one(seed: int, most: float) -> None:
+    ranked = ranking(seed)
+    rng = np.random.default_rng([seed, 2])
+    ids = ranked["row_id"].sort().to_list()
+    near: dict[tuple[str, str], float] = {}
+    for _ in range(40):
+        a, b = sorted(rng.choice(COUNT, 2, replace=False))
+        near[ids[a], ids[b]] = float(rng.choice([0.65, 0.75, 0.85, 0.95]))
+    pairs = pl.DataFrame(
+        {"row_id": [a for a, _ in near], "twin_id": [b for _, b in near],
+         "similarity": list(near.values()), "same": [False] * len(near)}, schema=PAIR_SCHEMA,
+    )  # fmt: skip
+    expected: list[str] = []
+    for row_id in ranked["row_id"]:
+        like = [near.get((min(row_id, i), max(row_id, i)), 0.0) for i in expected]
+        if max(like, default=0.0) < most:
+            expected.append(row_id)
+    told = choose(ranked, plan(diversity={"most": most}), facts(ranked, pairs=pairs))
+    assert chosen(told) == expected[:6]
+
+
+def test_conditions_come_together() -> None:
+    """Filter first, then quota before rank, and the budget is met exactly."""
+    ranked = ranking(3)
+    known = facts(ranked, 3)
+    wanted = plan(
+        filter="tokens > 5",
+        shares=[{"by": "source", "most": {"a": 0.5}, "least": {"c": 0.3}}],
+        budget={"rows": 10},
+    )
+    told = choose(ranked, wanted, known)
+    sources = source_of(known)
+    picked = told.filter("selected")
+    assert picked.height == 10
+    assert picked["tokens"].min() > 5
+    counts = {g: sum(sources[i] == g for i in picked["row_id"]) for g in "abc"}
+    assert counts["a"] <= 5
+    assert counts["c"] >= 3
+
+
+def test_a_fraction_is_one_of_all_ranked_rows() -> None:
+    ranked = ranking()
+    told = choose(ranked, plan(budget={"fraction": 0.25}, filter="tokens < 35"), facts(ranked))
+    assert told["selected"].sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"filter": "tokens <"}, "select.filter: 'tokens <'"),
+        ({"filter": "tokens"}, "is no condition"),
+        ({"filter": "tokens > 1000"}, "no row meets"),
+        ({"filter": "fuzzy.nope > 1"}, "select.filter"),
+        ({"filter": "nope > 1"}, "nothing is named 'nope'"),
+        ({"filter": "read_csv('/etc/passwd') = 1"}, "select.filter"),
+        ({"shares": [{"by": "source", "least": {"zz": 0.1}}]}, "no row has the source 'zz'"),
+        ({"shares": [{"by": "nope"}]}, "nothing is named 'nope'"),
+        ({"shares": [{"by": "source", "most": 0.01}]}, "the caps leave no row"),
+    ],
+)
+def test_conditions_that_cannot_be_met_are_sentences(given: dict[str, Any], said: str) -> None:
+    ranked = ranking()
+    with pytest.raises(UserError, match=said):
+        choose(ranked, plan(**given), facts(ranked))
+
+
+def test_a_share_below_zero_or_quotas_above_one_are_refused() -> None:
+    for share in (
+        {"by": "source", "most": -0.1},
+        {"by": "source", "least": {"a": 0.6, "b": 0.6}},
+        {"by": "source", "most": 0.2, "least": {"a": 0.3}},
+    ):
+        with pytest.raises(ValueError, match="share"):
+            plan(shares=[share])
