@@ -1,6 +1,6 @@
 """Another selection from a run's stored evidence: a query of seconds, not a new run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +102,13 @@ def _params(run: RunFolder, budget: str | None, overrides: Sequence[str]) -> Sel
     method = wanted.get("method", own["method"])
     if method not in SELECTORS:
         raise UserError(f"unknown method {method!r}; known: {', '.join(sorted(SELECTORS))}")
-    if method != own["method"] and SELECTORS[method].needs_target:
+    if method != own["method"] and SELECTORS[method].needs_scores:
         raise UserError(
             f"{run.path} holds evidence for {own['method']!r}, not for {method!r}; "
             f"run the recipe with --set select.method={method}"
         )
+    if method == own["method"]:
+        _check_movable(run, wanted, method)
     kept = own if method == own["method"] else {"method": method, "budget": own["budget"]}
     merged = {**kept, **wanted}
     if budget is not None:
@@ -121,6 +123,18 @@ def _params(run: RunFolder, budget: str | None, overrides: Sequence[str]) -> Sel
             known = known_keys(SELECTORS[method].params, fault["loc"][:-1])
             told = suggest_key(str(fault["loc"][-1]), known)
         raise UserError(f"select.{place}: {told}") from error
+
+
+def _check_movable(run: RunFolder, wanted: Mapping[str, Any], method: str) -> None:
+    """Fail where a changed parameter went into the stored scores."""
+    movable = [*SelectParams.model_fields, *SELECTORS[method].movable, "method"]
+    for name in wanted:
+        key = name.split(".")[0]
+        if key in SELECTORS[method].params.model_fields and key not in movable:
+            raise UserError(
+                f"select.{name}: {run.path} holds no scores for another {key}; run the recipe with "
+                f"--set select.{name}=... (here you can change {', '.join(movable[:-1])})"
+            )
 
 
 def _budget(text: str) -> dict[str, Any]:

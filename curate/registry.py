@@ -232,7 +232,9 @@ class Selector:
     """A registered selector: an expensive score, stored once, and a cheap ranking made from it.
 
     `score` returns an artifact with scores.parquet: row_id, score (higher is better), nearest_id and
-    whatever else `rank` reads. `rank` returns row numbers of that table, best first.
+    whatever else `rank` reads. `rank` returns row numbers of that table, best first. `movable` names the
+    parameters that `rank` alone reads, so that another ranking needs no other scores; a method that
+    does not need scores ranks any method's table.
     """
 
     params: type[SelectParams]
@@ -240,6 +242,8 @@ class Selector:
     needs_target: bool
     score: "Callable[[ScoreRun, Any], Artifact]"
     rank: "Callable[[pl.DataFrame, Any, int], NDArray[np.int64]]"
+    movable: tuple[str, ...] = ()
+    needs_scores: bool = True
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,5 +1,6 @@
 """How the report says things: numbers, reasons, stages and verdicts in words."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,11 @@ STAGES: Mapping[str, str] = {
     "tokens": "Count tokens",
     "index": "Encode rows with the base model",
     "score": "Score the rows",
+    "losses": "Measure the model's losses",
+    "response-tokens": "Count tokens of responses",
+    "tune-target": "Tune on the target examples",
+    "scorer": "Rate rows with the scoring model",
+    "kept-cascade": "Keep a share for the next method",
     "select": "Select within the budget",
     "ledger": "Join the ledger",
     "arms": "Draw the arms of the proof",
@@ -43,7 +49,30 @@ ARMS: Mapping[str, str] = {
     "random_tokens": "As many random tokens",
 }
 METRICS: Mapping[str, str] = {"loss": "Loss", "exact_match": "Exact match"}
-METHODS: Mapping[str, str] = {"rds": "RDS+", "random": "a random draw"}
+METHODS: Mapping[str, str] = {
+    "rds": "RDS+",
+    "less": "LESS",
+    "bm25": "BM25",
+    "embed": "embedding similarity",
+    "dsir": "DSIR",
+    "got": "optimal transport",
+    "bsr": "Set-BSR",
+    "perplexity_ratio": "perplexity ratio",
+    "perplexity": "perplexity",
+    "ifd": "IFD",
+    "length": "length",
+    "scorer": "a scorer model",
+    "kcenter": "k-center",
+    "facility": "facility location",
+    "deita": "DEITA",
+    "gme": "greedy maximum entropy",
+    "clusters": "balanced clusters",
+    "smart": "SMART",
+    "mixture": "a mixture",
+    "blend": "a blend",
+    "cascade": "a cascade",
+    "random": "a random draw",
+}
 VERDICTS: Mapping[str, str] = {
     "better": "The selection is better than random",
     "worse": "The selection is worse than random",
@@ -142,9 +171,15 @@ def margin(reason: str, score: float | None, threshold: float | None) -> str:
     return told if threshold is None else f"{told}, limit {limit}"
 
 
-def similarity(value: float | None) -> str:
-    """Return a similarity with up to four decimals, or a dash for none."""
-    return "–" if value is None else f"{value:.4f}".rstrip("0").rstrip(".").replace("-", "−")
+def similarity(value: float | None, *, fixed: bool = False) -> str:
+    """Return a similarity with four decimals, without zeros at the end if not fixed; a dash for none.
+
+    It is cut, not rounded: what lies below a limit looks so.
+    """
+    if value is None:
+        return "–"
+    cut = f"{math.floor(value * 10_000 + 1e-6) / 10_000:.4f}".replace("-", "−")
+    return cut if fixed else cut.rstrip("0").rstrip(".")
 
 
 def arm_label(name: str) -> str:

@@ -106,4 +106,4 @@ def rank(scores: pl.DataFrame, params: Bm25Params, seed: int) -> NDArray[np.int6
     return rank_similarities(scores, params.combine)
 
 
-add_selector(Selector(Bm25Params, VERSION, True, score, rank))
+add_selector(Selector(Bm25Params, VERSION, True, score, rank, ("combine",)))

@@ -100,4 +100,4 @@ def rank(scores: pl.DataFrame, params: ClustersParams, seed: int) -> NDArray[np.
     return by_id[order[np.argsort(seat)]]
 
 
-add_selector(Selector(ClustersParams, VERSION, False, score, rank))
+add_selector(Selector(ClustersParams, VERSION, False, score, rank, ("within",)))

@@ -161,4 +161,4 @@ def rank(scores: pl.DataFrame, params: DsirParams, seed: int) -> NDArray[np.int6
     return by_id[np.argsort(-weight, kind="stable")]
 
 
-add_selector(Selector(DsirParams, VERSION, True, score, rank))
+add_selector(Selector(DsirParams, VERSION, True, score, rank, ("draw",)))

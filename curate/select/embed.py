@@ -55,4 +55,4 @@ def rank(scores: pl.DataFrame, params: EmbedParams, seed: int) -> NDArray[np.int
     return rank_similarities(scores, params.combine)
 
 
-add_selector(Selector(EmbedParams, VERSION, True, score, rank))
+add_selector(Selector(EmbedParams, VERSION, True, score, rank, ("combine",)))

@@ -148,4 +148,4 @@ def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64
     return order.to_series().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(IfdParams, VERSION, False, score, rank))
+add_selector(Selector(IfdParams, VERSION, False, score, rank, ("form", "min_tokens")))

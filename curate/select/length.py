@@ -106,4 +106,4 @@ def rank(scores: pl.DataFrame, params: LengthParams, seed: int) -> NDArray[np.in
     return order.to_series().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(LengthParams, VERSION, False, score, rank))
+add_selector(Selector(LengthParams, VERSION, False, score, rank, ("which", "order")))

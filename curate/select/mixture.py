@@ -113,4 +113,4 @@ def find_weights(
     return sizes.astype(np.float64) ** power[params.weights]
 
 
-add_selector(Selector(MixtureParams, VERSION, False, score, rank))
+add_selector(Selector(MixtureParams, VERSION, False, score, rank, ("by", "weights", "temperature")))

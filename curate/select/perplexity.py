@@ -125,4 +125,4 @@ def rank(scores: pl.DataFrame, params: PerplexityParams, seed: int) -> NDArray[n
     return _sort_down(scores, preference(scores, params.of, params.prefer, params.mid))
 
 
-add_selector(Selector(PerplexityParams, VERSION, False, score, rank))
+add_selector(Selector(PerplexityParams, VERSION, False, score, rank, ("of", "prefer", "mid")))

@@ -183,4 +183,4 @@ def rank(scores: pl.DataFrame, params: PerplexityRatioParams, seed: int) -> NDAr
     return order.to_series().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(PerplexityRatioParams, VERSION, True, score, rank))
+add_selector(Selector(PerplexityRatioParams, VERSION, True, score, rank, ("prior_tokens",)))

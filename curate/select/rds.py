@@ -118,4 +118,4 @@ def round_robin_refill(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     return order
 
 
-add_selector(Selector(RdsParams, VERSION, True, score, rank))
+add_selector(Selector(RdsParams, VERSION, True, score, rank, ("combine", "refill")))

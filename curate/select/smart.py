@@ -166,4 +166,4 @@ def rank(scores: pl.DataFrame, params: SmartParams, seed: int) -> NDArray[np.int
     return seat(turns, members["row"].to_numpy())
 
 
-add_selector(Selector(SmartParams, VERSION, False, score, rank))
+add_selector(Selector(SmartParams, VERSION, False, score, rank, ("tasks",)))

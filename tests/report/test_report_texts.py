@@ -187,7 +187,7 @@ def test_who_survives_is_told(keep: object, told: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "score", "threshold", "told"),
     [
-        ("fuzzy_duplicate", 0.8627451, 0.7, "similarity 0.8627, limit 0.7"),
+        ("fuzzy_duplicate", 0.8627991, 0.7, "similarity 0.8627, limit 0.7"),
         ("semantic_duplicate", 1.0, 0.9, "similarity 1, limit 0.9"),
         ("leak_ngram", 0.625, 0.5, "62.5\u202f% of the eval prompt, limit 50.0\u202f%"),
         ("leak_run", 0.3, None, "30.0\u202f% of the eval prompt"),
@@ -201,6 +201,22 @@ def test_a_margin_is_told_in_the_words_of_its_reason(
     reason: str, score: float | None, threshold: float | None, told: str
 ) -> None:
     assert wording.margin(reason, score, threshold) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "fixed"),
+    [
+        (0.7, "0.7", "0.7000"),
+        (0.69999, "0.6999", "0.6999"),
+        (0.29, "0.29", "0.2900"),
+        (1.0, "1", "1.0000"),
+        (0.0, "0", "0.0000"),
+        (None, "–", "–"),
+    ],
+)
+def test_a_similarity_below_a_limit_looks_so(value: float | None, told: str, fixed: str) -> None:
+    assert wording.similarity(value) == told
+    assert wording.similarity(value, fixed=True) == fixed
 
 
 @pytest.mark.parametrize(
