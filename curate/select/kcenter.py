@@ -11,8 +11,8 @@ are exact; what is left follows by its distance to them, farthest first, no long
 away.
 
 Cost: limit x rows x width multiplications. Only the rows that can be next are kept up to date after
-every centre, the others now and then by a matrix product with all centres since: the same choice, many
-times faster.
+every centre, the others now and then by a matrix product with all centres since: the same choice but
+for rounding, many times faster.
 
 Pitfalls: the farthest rows are outliers first of all, garbage among them, so clean and deduplicate
 before. Texts without a known token have zero vectors; they are at distance 1 to everything but each
@@ -116,7 +116,7 @@ def choose_centres(
         vectors: unit or zero vectors [N, d].
         limit: how many, seeds included.
         seeds: rows chosen beforehand; the row nearest the mean if there are none.
-        active: how many rows are kept up to date after every centre; no choice depends on it.
+        active: how many rows are kept up to date after every centre; this changes no choice.
     """
     squares = np.einsum("ij,ij->i", vectors, vectors).round().astype(np.float32)
     apart = np.full(len(vectors), np.inf, dtype=np.float32)

@@ -125,6 +125,11 @@ def test_a_row_without_a_score_comes_last_with_that_reason(store: Store) -> None
     assert table["score"].to_list() == [2, None, None, None]
 
 
+def test_a_pool_without_any_score_is_in_the_order_of_ids(store: Store) -> None:
+    table = scored(judged_run(store, [float("nan")] * 3, [1, 1, 1]), "deita", score="quality")
+    assert ranked(table, "deita") == ["r0", "r1", "r2"]
+
+
 def test_rows_passed_over_come_after_all_that_were_taken(store: Store) -> None:
     same = turns("What of the bread?", "Bread is baked from flour and water.")
     rows = [row("a", same), row("b", same), row("c", turns("Name a planet.", "Mars"))]

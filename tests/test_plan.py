@@ -1,0 +1,90 @@
+"""Plans: what they select is what a fresh run with the same section selects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.config import Config
+from curate.errors import UserError
+from curate.folder import RunFolder, open_run
+from curate.plan import plan_selection
+from tests.report.realrun import finish, recipe, write_inputs
+
+STAGES: list[dict[str, Any]] = [{"kind": "exact"}]
+SELECT: dict[str, Any] = {
+    "method": "embed",
+    "budget": {"rows": 20},
+    "diversity": {"most": 0.97},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("planned")
+    write_inputs(found)
+    return found
+
+
+def selecting(folder: Path, model: Path, select: dict[str, Any]) -> Config:
+    given = recipe(folder, model, STAGES).model_dump(mode="json")
+    return Config.model_validate({**given, "select": select})
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tiny: Path) -> RunFolder:
+    return open_run(finish(selecting(folder, tiny, SELECT), folder / "run"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "overrides", "select"),
+    [
+        ("rows=7", [], {"budget": {"rows": 7}}),
+        ("tokens=900", [], {"budget": {"tokens": 900}}),
+        ("fraction=0.1", ["combine=mean"], {"budget": {"fraction": 0.1}, "combine": "mean"}),
+        (None, ["filter=tokens < 200"], {"filter": "tokens < 200"}),
+        (None, ["filter=exact.score = 0 AND source IN ('web')"],
+         {"filter": "exact.score = 0 AND source IN ('web')"}),
+        (None, ["shares=[{by: source, most: 0.5}]"], {"shares": [{"by": "source", "most": 0.5}]}),
+        (None, ["diversity={most: 0.85}"], {"diversity": {"most": 0.85}}),
+        (None, ["diversity=null"], {"diversity": None}),
+    ],
+)  # fmt: skip
+def test_a_plan_selects_what_a_run_would(
+    run: RunFolder,
+    folder: Path,
+    tiny: Path,
+    budget: str | None,
+    overrides: list[str],
+    select: dict[str, Any],
+) -> None:
+    planned = plan_selection(run, budget, overrides)
+    fresh = selecting(folder, tiny, {**SELECT, **select})
+    again = open_run(finish(fresh, folder / "again")).table("evidence/select").collect()
+    wanted = again.filter("selected")["row_id"].to_list()
+    assert planned.ranking.filter("selected")["row_id"].to_list() == wanted
+    assert planned.ranking["reason"].to_list() == again["reason"].to_list()
+    assert planned.rows == len(wanted) > 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["compare=prompt"], "holds no scores for another compare"),
+        (["method=length"], "holds evidence for 'embed', not for 'length'"),
+        (["diversity={most: 0.5}"], "holds pairs from 0.8 on"),
+        (["diversity={most: 0.9, embedder: minilm}"], "run the recipe with"),
+        (["filter=fuzzy.score < 1"], "nothing is named 'fuzzy'"),
+        (["colour=1"], "unknown key"),
+    ],
+)
+def test_what_needs_a_run_is_refused(run: RunFolder, overrides: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        plan_selection(run, None, overrides)
+
+
+def test_a_random_plan_needs_no_scores(run: RunFolder) -> None:
+    planned = plan_selection(run, "rows=5", ["method=random"])
+    assert planned.rows == 5
