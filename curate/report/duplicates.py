@@ -49,7 +49,7 @@ class Curve:
 
     @property
     def told(self) -> list[tuple[float, int]]:
-        """Return TOLD of the points, at even distances."""
+        """Return TOLD of the points or a few more, at even distances."""
         points = list(zip(self.thresholds, self.dropped, strict=True))
         return points[:: max((len(points) - 1) // (TOLD - 1), 1)]
 
@@ -99,6 +99,13 @@ class Level:
     border: tuple[Pair, ...]
     largest: tuple[Cluster, ...]
     conflicts: Conflicts | None
+
+    @property
+    def told(self) -> list[tuple[float, int]]:
+        """Return points of the curve, and in their order what the run did."""
+        own = self.merger.limit, self.merger.dropped
+        others = [point for point in self.curve.told if point[0] != own[0]] if self.curve else []
+        return sorted([*others, own])
 
 
 def stages_of(run: RunFolder, kinds: Iterable[str]) -> dict[str, Mapping[str, Any]]:

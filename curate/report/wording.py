@@ -141,9 +141,9 @@ def compared(params: Mapping[str, Any]) -> str:
         unit = {"char": "character"}.get(params["unit"], params["unit"])
         return f"{what}, by the {unit} {params['ngram']}-grams that they share"
     if params.get("kind") == "semantic":
-        others = ", where they hold the same numbers" if params.get("numbers") else ""
-        embedder = {"lm": "the base model"}.get(params["embedder"], params["embedder"])
-        return f"{what}, by the embeddings of {embedder}{others}"
+        alike = " with the same numbers" if params.get("numbers") else ""
+        embedder = {"lm": "base model"}.get(params["embedder"], params["embedder"])
+        return f"{what}{alike}, by {embedder} embeddings"
     folded = [FOLDED[fold] for fold in params.get("fold", [])]
     *first, last = folded or [""]
     return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what

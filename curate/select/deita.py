@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import mul
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -54,7 +54,7 @@ class DeitaParams(VectorParams):
     """Best rows by a score, passing over what is much like a better one."""
 
     method: Literal["deita"] = "deita"
-    score: str | list[str] = Field(
+    score: str | Annotated[list[str], Field(min_length=1)] = Field(
         LENGTH,
         description="length (tokens of the response), or STAGE.COLUMN of earlier evidence; several "
         "are multiplied",

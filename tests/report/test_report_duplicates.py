@@ -110,6 +110,11 @@ def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report)
     assert len(curve.told) == 9
     assert curve.near(0.6) == pytest.approx(0.65)
     assert curve.near(1.0) == 1.0
+    own = level(report, "fuzzy").merger.dropped
+    assert [point for point in level(report, "fuzzy").told if point not in curve.told] == [
+        (0.6, own)
+    ]
+    assert len(level(report, "fuzzy").told) == 10
 
 
 def test_many_pairs_make_fewer_points(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,6 +316,7 @@ def test_rows_taken_back_to_reach_a_number_are_told(tmp_path: Path, tiny: Path) 
     fuzzy = gather(run).duplicates[0]
     assert fuzzy.merger.read - fuzzy.merger.dropped == 120
     assert "to keep 120 rows" in words_of(run)
+    assert (fuzzy.merger.limit, fuzzy.merger.dropped) in fuzzy.told
 
 
 @pytest.mark.parametrize("keep", ["earliest", "longest"])

@@ -163,8 +163,12 @@ def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
             "prompts, by the character 9-grams that they share",
         ),
         (
+            {"kind": "semantic", "compare": "prompt", "embedder": "lm", "numbers": False},
+            "prompts, by base model embeddings",
+        ),
+        (
             {"kind": "semantic", "embedder": "minilm", "numbers": True},
-            "whole rows, by the embeddings of minilm, where they hold the same numbers",
+            "whole rows with the same numbers, by minilm embeddings",
         ),
     ],
 )

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from curate.errors import UserError
 from curate.registry import find_selector
@@ -184,6 +185,8 @@ def test_the_parameters() -> None:
     params = DeitaParams.model_validate({"budget": {"rows": 1}, "score": ["a.b", "c", "a.b"]})
     assert params.factors == ["a.b", "c"]
     assert DeitaParams.model_validate({"budget": {"rows": 1}}).factors == ["length"]
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        DeitaParams.model_validate({"budget": {"rows": 1}, "score": []})
 
 
 def test_a_threshold_keeps_what_is_embedded_and_counted(store: Store, tiny: Path) -> None:
