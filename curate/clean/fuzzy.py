@@ -71,7 +71,7 @@ def prepare_pairs(
 
 @stage(FuzzyParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
 def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
-    """Drop rows for a kept twin; score is the Jaccard similarity to it, or to the nearest kept row."""
+    """Drop rows for a kept twin; score is the similarity to the nearest kept row that outranks it."""
     pairs = pl.read_parquet(data.prepared["pairs"])
     return judge_twins(data, pairs, params, Reason.FUZZY_DUPLICATE)
 
