@@ -1,6 +1,6 @@
 """The RDS+ index of a run: blocks of representations, encoded once and reused by content."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from curate.store import Artifact, Step, digest_of
 
 SMALLEST_BLOCK = 256
 MOST_BLOCKS = 128
+BLOCK = "block-"
 
 
 def index_steps(run: ScoreRun, max_length: int) -> list[Step]:
@@ -80,4 +81,10 @@ def read_vectors(blocks: Sequence[Artifact]) -> NDArray[np.float32]:
 
 def named(blocks: Sequence[Artifact]) -> Mapping[str, Artifact]:
     """Return blocks under names whose order is theirs, as inputs of a step."""
-    return {f"block-{i:05d}": block for i, block in enumerate(blocks)}
+    return {f"{BLOCK}{i:05d}": block for i, block in enumerate(blocks)}
+
+
+def read_blocks(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors [n, d] of the blocks that a step was given under these names, in order."""
+    for name in sorted(name for name in inputs if name.startswith(BLOCK)):
+        yield np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)

@@ -36,7 +36,7 @@ from curate.select.sides import BATCH_ROWS, kept_texts, target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 
 
 class Bm25Params(SimilarityParams):

@@ -27,7 +27,7 @@ from curate.select.similarities import SimilarityParams, rank_similarities, writ
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 
 
 class EmbedParams(SimilarityParams, VectorParams):

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from curate.errors import UserError
 from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
-from curate.select.similarities import DECIMALS, rank_scores
+from curate.select.similarities import DECIMALS, rank_scores, task_numbers
 from curate.store import Artifact, Counts, Step
 
 LOG = logging.getLogger("curate")
@@ -77,7 +77,7 @@ def score(run: ScoreRun, params: LessParams) -> Artifact:
         raise ValueError("less needs target examples")
     lora = params.warmup.model_dump(mode="json")
     tuned = run.execute(warmup.warmup_step(run, lora, params.max_length))
-    subtasks = subtask_numbers(pl.read_parquet(run.target.file("rows.parquet"))["origin"])
+    subtasks = task_numbers(pl.read_parquet(run.target.file("rows.parquet"))["origin"])
     if params.way == "exact":
         wanted = run.execute(influence.wanted_step(run, tuned, subtasks, params.max_length))
         steps = influence.similarity_steps(run, tuned, wanted, params.eps_mode, params.max_length)
@@ -97,13 +97,6 @@ def score(run: ScoreRun, params: LessParams) -> Artifact:
         made.counts["unscored"],
     )
     return made
-
-
-def subtask_numbers(origins: pl.Series) -> list[int]:
-    """Return the number of each target row's subtask; rows without an origin are one subtask."""
-    named = origins.to_list()
-    order = sorted(set(named), key=lambda name: (name is not None, name or ""))
-    return [order.index(name) for name in named]
 
 
 def write_scores(

@@ -7,6 +7,13 @@ i, see curate.represent.lm. Cost: one forward pass without the vocabulary head o
 was named before costs the turn but no budget. `refill` lets the example name its next one instead.
 `global_max` takes the rows with the largest max over q of S[q, i], as the authors' script for large
 pools does under the name of the same option; a few easily matched examples can take everything.
+
+Target examples of several tasks, told apart by their `origin`, are combined within their task, and
+then the tasks take turns. The paper combines within a task by the maximum (`global_max` here).
+
+The index of the pool does not depend on the target: another target encodes its own examples and reads
+the stored blocks. The search is exact, one matrix product a block. A product is what a flat faiss
+index would do, and the ranking needs all similarities, not the largest alone.
 """
 
 from collections.abc import Mapping
@@ -19,10 +26,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.select.similarities import rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
-BLOCK_ROWS = 65_536
+VERSION = 2
 
 
 class RdsParams(SelectParams):
@@ -50,72 +57,15 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, similarities [Q]."""
-    from curate.represent.index import read_vectors
+    from curate.represent.index import read_blocks
 
-    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
-    vectors = read_vectors(blocks)
     wanted = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
-    target_ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
-    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
-    cosines = np.concatenate(
-        [vectors[i : i + BLOCK_ROWS] @ wanted.T for i in range(0, len(vectors), BLOCK_ROWS)]
-    )
-    if not np.isfinite(cosines).all():
-        raise FloatingPointError("a representation is not finite; try models.dtype: float32")
-    frame = pl.DataFrame(
-        {
-            "row_id": ids,
-            "score": cosines.max(axis=1),
-            "nearest_id": target_ids.gather(cosines.argmax(axis=1)),
-            "similarities": pl.Series(cosines, dtype=pl.Array(pl.Float32, len(target_ids))),
-        }
-    )
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
+    return write_similarities(out, inputs, (block @ wanted.T for block in read_blocks(inputs)))
 
 
 def rank(scores: pl.DataFrame, params: RdsParams, seed: int) -> NDArray[np.int64]:
     """Return row numbers, best first; ties go to the smaller row_id."""
-    by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
-    cosines = scores["similarities"].to_numpy()[by_id]
-    if params.combine == "global_max":
-        order = np.argsort(-cosines.max(axis=1), kind="stable")
-    elif params.refill:
-        order = round_robin_refill(cosines.T)
-    else:
-        order = round_robin(cosines.T)
-    return by_id[order]
-
-
-def round_robin(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return all columns of scores [Q, N] in the order in which the rows of it name them.
-
-    In turn t of the published loop, example q always names its t-th best row, new or not. So row i
-    comes at the first of the times t(q, i) * Q + q, and sorting by that gives the whole order.
-    """
-    examples, count = scores.shape
-    first = np.full(count, examples * count, dtype=np.int64)
-    for q in range(examples):
-        times = np.empty(count, dtype=np.int64)
-        times[np.argsort(-scores[q], kind="stable")] = np.arange(count) * examples + q
-        np.minimum(first, times, out=first)
-    return np.argsort(first, kind="stable")
-
-
-def round_robin_refill(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return all columns of scores [Q, N], each turn naming the example's best row still free."""
-    examples, count = scores.shape
-    best = np.argsort(-scores, axis=1, kind="stable")
-    taken = np.zeros(count, dtype=bool)
-    at = np.zeros(examples, dtype=np.int64)
-    order = np.empty(count, dtype=np.int64)
-    for turn in range(count):
-        q = turn % examples
-        while taken[best[q, at[q]]]:
-            at[q] += 1
-        order[turn] = best[q, at[q]]
-        taken[order[turn]] = True
-    return order
+    return rank_similarities(scores, params.combine, refill=params.refill)
 
 
 add_selector(Selector(RdsParams, VERSION, True, score, rank, ("combine", "refill")))

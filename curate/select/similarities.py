@@ -1,6 +1,11 @@
-"""Rows by a similarity to each target example: how they are stored, and three ways to combine them."""
+"""Rows by a similarity to each target example: how they are stored, and three ways to combine them.
 
-from collections.abc import Iterable, Mapping
+Target examples of several tasks (several `origin`s) are combined task by task, and then the tasks take
+turns: similarities of different tasks differ in scale, and under one maximum the task with the larger
+ones would take the budget (Ivison et al. 2025, table 7).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.registry import SelectParams
-from curate.select.rds import round_robin
+from curate.select.rounds import Order, best_first, refill_rounds, take_rounds
 from curate.store import Artifact, Counts
 
 Combine = Literal["round_robin", "global_max", "mean"]
@@ -23,7 +28,7 @@ class SimilarityParams(SelectParams):
 
     combine: Combine = Field(
         "round_robin",
-        description="examples take turns (as in rds), or rows by their largest or mean similarity",
+        description="examples take turns, or rows by their largest or mean similarity",
     )
 
 
@@ -32,35 +37,77 @@ def write_similarities(
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest similarity), nearest_id, similarities [Q].
 
+    Where the target has several tasks there is one more column, the same in all rows: tasks [Q].
+
     Args:
         out: the step's folder.
         inputs: `kept` and `target`.
         blocks: similarities [n, Q] of the kept rows, in pool order.
+
+    Raises:
+        FloatingPointError: a similarity is not finite.
     """
-    similar = np.concatenate(list(blocks)).round(DECIMALS)
+    similar = np.concatenate([block.round(DECIMALS) for block in blocks])
+    if not np.isfinite(similar).all():
+        raise FloatingPointError("a similarity is not finite; try models.dtype: float32")
     ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
-    target_ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+    target = pl.read_parquet(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
     frame = pl.DataFrame(
         {
             "row_id": ids,
             "score": similar.max(axis=1),
-            "nearest_id": target_ids.gather(similar.argmax(axis=1)),
-            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, len(target_ids))),
+            "nearest_id": target["row_id"].gather(similar.argmax(axis=1)),
+            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, target.height)),
         }
     )
+    tasks = task_numbers(target["origin"])
+    if max(tasks) > 0:
+        frame = frame.with_columns(tasks=pl.lit(tasks, dtype=pl.Array(pl.Int16, len(tasks))))
     frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
+    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": max(tasks) + 1}
 
 
-def rank_similarities(scores: pl.DataFrame, combine: Combine) -> NDArray[np.int64]:
-    """Return row numbers, best first; ties go to the smaller row_id."""
+def task_numbers(origins: pl.Series) -> list[int]:
+    """Return the number of each target row's task: its origin, in the order of the target file."""
+    named = origins.to_list()
+    order = list(dict.fromkeys(named))
+    return [order.index(name) for name in named]
+
+
+def rank_similarities(scores: pl.DataFrame, combine: Combine, *, refill: bool = False) -> Order:
+    """Return row numbers, best first; ties go to the smaller row_id.
+
+    Args:
+        scores: what write_similarities wrote.
+        combine: how the examples of a task are combined.
+        refill: a row that was named before does not cost the turn, neither an example nor a task.
+    """
     by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
     similar = scores["similarities"].to_numpy()[by_id]
-    if combine == "round_robin":
-        return by_id[round_robin(similar.T)]
-    together = np.mean if combine == "mean" else np.max
-    value = together(similar.astype(np.float64), axis=1)
-    return by_id[np.argsort(-value, kind="stable")]
+    size, examples = similar.shape
+    tasks = scores["tasks"][0].to_numpy() if "tasks" in scores.columns else np.zeros(examples)
+    orders = _task_orders(similar, tasks, combine, refill=refill)
+    if len(np.unique(tasks)) == 1:
+        return by_id[next(orders)]
+    return by_id[refill_rounds(list(orders), size) if refill else take_rounds(orders, size)]
+
+
+def _task_orders(
+    similar: NDArray[np.float32], tasks: NDArray[np.int64], combine: Combine, *, refill: bool
+) -> Iterator[Order]:
+    """Yield the order of all rows [N] by each task."""
+    for task in np.unique(tasks):
+        own = similar[:, tasks == task]
+        if combine == "round_robin":
+            wishes = (best_first(column) for column in own.T)
+            rounds = (
+                refill_rounds(list(wishes), len(own)) if refill else take_rounds(wishes, len(own))
+            )
+            yield rounds
+        elif combine == "mean":
+            yield best_first(own.mean(axis=1, dtype=np.float64))
+        else:
+            yield best_first(own.max(axis=1))
 
 
 def rank_scores(scores: pl.DataFrame) -> NDArray[np.int64]:

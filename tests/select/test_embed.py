@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curate.represent.embed import embed_texts
 from curate.select.embed import write_scores
-from curate.select.rds import round_robin
+from curate.select.rounds import best_first, take_rounds
 from curate.store import Step, Store
 from tests.select.siderun import (
     bundled_run,
@@ -101,7 +101,7 @@ def test_global_max_and_mean_sort_by_value_and_then_by_id(similar: Matrix) -> No
 def test_round_robin_is_that_of_rds_on_rows_sorted_by_id(similar: Matrix) -> None:
     table = frame(similar)
     by_id = table.sort("row_id")
-    order = round_robin(by_id["similarities"].to_numpy().T)
+    order = take_rounds(map(best_first, by_id["similarities"].to_numpy().T), by_id.height)
     assert rank_frame(table, "embed") == by_id["row_id"].gather(order).to_list()
 
 

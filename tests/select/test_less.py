@@ -17,7 +17,8 @@ from scipy.stats import spearmanr
 
 from curate.errors import UserError
 from curate.represent import influence
-from curate.select.less import UNSCORED, LessParams, nearest, rank, score, subtask_numbers
+from curate.select.less import UNSCORED, LessParams, nearest, rank, score
+from curate.select.similarities import task_numbers
 from curate.store import Store
 from tests.conftest import row, stored, stored_rows, turns
 from tests.select.lossruns import ModelRun, ranked, scored
@@ -159,9 +160,9 @@ def test_targets_too_large_to_keep_apart_give_the_same_scores(
 
 
 def test_rows_without_an_origin_are_one_subtask() -> None:
-    assert subtask_numbers(pl.Series([None, None], dtype=pl.String)) == [0, 0]
-    assert subtask_numbers(pl.Series(["b", None, "a", "b"])) == [2, 0, 1, 2]
-    assert subtask_numbers(pl.Series(["b", "a", "b"])) == [1, 0, 1]
+    assert task_numbers(pl.Series([None, None], dtype=pl.String)) == [0, 0]
+    assert task_numbers(pl.Series(["b", None, "a", "b"])) == [0, 1, 2, 0]
+    assert task_numbers(pl.Series(["b", "a", "b"])) == [0, 1, 0]
 
 
 def test_the_nearest_example_is_of_the_best_subtask_even_if_another_is_more_similar() -> None:

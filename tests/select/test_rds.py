@@ -17,11 +17,20 @@ from numpy.typing import NDArray
 from curate.models import load_tokenizer, load_trunk
 from curate.represent.chat import tokenise
 from curate.represent.lm import encode
-from curate.select.rds import RdsParams, rank, round_robin, round_robin_refill, write_scores
+from curate.select.rds import RdsParams, rank, write_scores
+from curate.select.rounds import best_first, refill_rounds, take_rounds
 from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 Matrix = NDArray[np.float32]
+
+
+def round_robin(scores: Matrix) -> NDArray[np.int64]:
+    return take_rounds(map(best_first, scores), scores.shape[1])
+
+
+def round_robin_refill(scores: Matrix) -> NDArray[np.int64]:
+    return refill_rounds([best_first(row) for row in scores], scores.shape[1])
 
 
 def published_loop(scores: Matrix, budget: int) -> list[int]:
@@ -144,6 +153,76 @@ def test_global_max_lets_one_example_take_all_where_round_robin_shares() -> None
     assert set(rank(frame, params(combine="global_max"), 0)[:8].tolist()) == set(range(8))
 
 
+# --- several tasks --------------------------------------------------------------------------------
+
+
+def two_levels(scores: Matrix, tasks: Sequence[int]) -> list[int]:
+    """Tasks take turns with the rows that their own examples name in turns, by the written loops."""
+    lists = []
+    for task in sorted(set(tasks)):
+        own = scores[[q for q, number in enumerate(tasks) if number == task]]
+        lists.append(published_loop(own, scores.shape[1]))
+    chosen: list[int] = []
+    for places in zip(*lists, strict=True):
+        chosen.extend(i for i in places if i not in chosen)
+        chosen = list(dict.fromkeys(chosen))
+    return chosen
+
+
+TASKED = MATRICES.flatmap(
+    lambda scores: st.tuples(
+        st.just(scores), st.lists(st.integers(0, 2), min_size=len(scores), max_size=len(scores))
+    )
+)
+
+
+def with_tasks(frame: pl.DataFrame, tasks: Sequence[int]) -> pl.DataFrame:
+    return frame.with_columns(tasks=pl.lit([*tasks], dtype=pl.Array(pl.Int16, len(tasks))))
+
+
+@given(TASKED)
+def test_tasks_take_turns_and_within_them_their_examples(tasked: tuple[Matrix, list[int]]) -> None:
+    scores, tasks = tasked
+    frame = with_tasks(scores_frame([f"r{i:02}" for i in range(scores.shape[1])], scores), tasks)
+    assert rank(frame, params(), 0).tolist() == two_levels(scores, tasks)
+
+
+@given(TASKED)
+def test_the_published_rule_for_tasks_is_global_max_within_each(
+    tasked: tuple[Matrix, list[int]],
+) -> None:
+    scores, tasks = tasked
+    frame = with_tasks(scores_frame([f"r{i:02}" for i in range(scores.shape[1])], scores), tasks)
+    best = [
+        scores[[q for q, number in enumerate(tasks) if number == task]].max(axis=0)
+        for task in sorted(set(tasks))
+    ]
+    expected = published_loop(np.stack(best), scores.shape[1])
+    assert rank(frame, params(combine="global_max"), 0).tolist() == expected
+
+
+def test_a_task_of_many_examples_gets_no_more_than_one_of_few() -> None:
+    """Ten examples of task 0 like rows 0 to 9, the one of task 1 rows 10 to 19, with lower cosines."""
+    like = np.linspace(0.9, 0.8, 10)
+    scores = np.array([np.r_[np.roll(like, q), np.zeros(10)] for q in range(10)])
+    scores = np.vstack([scores, np.r_[np.zeros(10), like - 0.5]]).astype(np.float32)
+    ids = [f"r{i:02}" for i in range(20)]
+    one = rank(scores_frame(ids, scores), params(), 0)[:8]
+    two = rank(with_tasks(scores_frame(ids, scores), [0] * 10 + [1]), params(), 0)[:8]
+    assert sum(one >= 10) == 0
+    assert sum(two >= 10) == 4
+
+
+def test_tasks_are_the_origins_of_the_target_rows(store: Store) -> None:
+    vectors, wanted = unit((12, 6), 0), unit((4, 6), 1)
+    made = score(store, vectors, wanted, [5], origins=["b", "a", None, "b"])
+    table = pl.read_parquet(made.file("scores.parquet"))
+    assert table["tasks"].to_list() == [[0, 1, 2, 0]] * 12
+    alone = pl.read_parquet(score(store, vectors, wanted, [5], ["b"] * 4).file("scores.parquet"))
+    assert "tasks" not in alone.columns
+    assert alone.equals(table.drop("tasks"))
+
+
 # --- scores ---------------------------------------------------------------------------------------
 
 
@@ -155,10 +234,17 @@ def vectors_artifact(store: Store, name: str, vectors: Matrix) -> Artifact:
     return store.ensure(Step(name, 1, write, {}, {"vectors": vectors.tolist()}))
 
 
-def score(store: Store, vectors: Matrix, wanted: Matrix, blocks: Sequence[int]) -> Artifact:
+def score(
+    store: Store,
+    vectors: Matrix,
+    wanted: Matrix,
+    blocks: Sequence[int],
+    origins: Sequence[str | None] = (),
+) -> Artifact:
     """Score pool vectors, stored in blocks that start at the given rows, against the target's."""
     ids = [f"r{i}" for i in range(len(vectors))]
-    targets = [row(f"t{i}", turns("q", "a")) for i in range(len(wanted))]
+    tasks = [*origins] or [None] * len(wanted)
+    targets = [row(f"t{i}", turns("q", "a"), origin=name) for i, name in enumerate(tasks)]
     inputs = {
         "kept": stored(store, "kept", {"kept": pl.DataFrame({"row_id": ids})}),
         "target": stored_rows(store, "target", targets),
@@ -174,10 +260,7 @@ def unit(shape: tuple[int, int], seed: int) -> Matrix:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_scores_are_the_cosines_of_every_row_with_every_example(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("curate.select.rds.BLOCK_ROWS", 7)
+def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
     vectors, wanted = unit((25, 6), 0), unit((4, 6), 1)
     made = score(store, vectors, wanted, [3, 4, 20])
     table = pl.read_parquet(made.file("scores.parquet"))
