@@ -1,0 +1,184 @@
+"""Methods on three real targets: what share of a 5 % selection is of the wanted kind, and the proof.
+
+    python tests/benchmarks/bench_targets.py DATA OUT [--methods rds,bm25] [--targets gsm8k] [--prove]
+
+DATA holds p3/*.jsonl.gz, gsm8k/train.jsonl.gz and test.jsonl.gz, and bbh/*.json. The pool has 5,000
+rows of at most 420 characters: 250 of grade-school math (gsm8k), 250 of one P3 family (qasc), 150 of
+one BBH task (object_counting, which has 250 in all), 450 of three other BBH tasks, the rest from the
+other P3 families. For each target 20 examples are given, and the proof measures on 80 others; the leak
+check takes out of the pool what they share with it. Everything is drawn with seed 0.
+
+Stored steps are found again under OUT, so methods can be added later. Prints for each target and
+method precision (share of the selected rows that are of the target's family), recall (share of the
+family's rows that are selected), the seconds its scores took, and with --prove the two intervals.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.clean.leaks import find_leaks
+from curate.config import Config
+from curate.run import run_curation
+
+LONGEST = 420
+POOL, SELECTED = 5_000, 250
+TARGET, EVAL = 20, 80
+TARGETS = {"gsm8k": 250, "qasc": 250, "object_counting": 150}
+OTHER_TASKS = ("boolean_expressions", "disambiguation_qa", "reasoning_about_colored_objects")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "less": {"way": "datastore", "warmup": {"epochs": 1}},
+    "perplexity": {"keep": "middle"},
+}
+Row = dict[str, Any]
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def turns(prompt: str, response: str, origin: str) -> Row:
+    told = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    return {"messages": told, "origin": origin}
+
+
+def families(data: Path) -> dict[str, list[Row]]:
+    """Return short rows by family, shuffled."""
+    found: dict[str, list[Row]] = {}
+    for path in sorted((data / "p3").glob("*.jsonl.gz")):
+        name = path.name.split(".")[0]
+        found[name] = [
+            turns(r["prompt"], r["completion"].removesuffix("<|endoftext|>"), name)
+            for r in read_lines(path)
+        ]
+    found["gsm8k"] = [
+        turns(r["question"], r["answer"], "gsm8k")
+        for r in read_lines(data / "gsm8k" / "train.jsonl.gz")
+    ]
+    for name in ("object_counting", *OTHER_TASKS):
+        told = json.loads((data / "bbh" / f"{name}.json").read_text())["examples"]
+        found[name] = [turns(r["input"], r["target"], name) for r in told]
+    rng = random.Random(0)
+    for name, rows in found.items():
+        short = [
+            r
+            for r in rows
+            if all(m["content"].strip() for m in r["messages"])
+            and sum(len(m["content"]) for m in r["messages"]) <= LONGEST
+        ]
+        found[name] = rng.sample(short, len(short))
+    return found
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    path.write_bytes(b"\n".join(orjson.dumps(r) for r in rows))
+
+
+def apart(rows: list[Row], held_out: list[Row]) -> list[Row]:
+    """Return the rows that hold no prompt of the held-out ones."""
+    suspects, others = (
+        pl.DataFrame([{"row_id": str(i), **r} for i, r in enumerate(part)])
+        for part in (rows, held_out)
+    )
+    leaking = set(find_leaks(suspects.lazy(), others)["row_id"])
+    return [r for i, r in enumerate(rows) if str(i) not in leaking]
+
+
+def make_files(data: Path, out: Path) -> None:
+    """Write pool.jsonl, and TARGET.jsonl and TARGET-eval.jsonl for each target."""
+    found = families(data)
+    pool: list[Row] = []
+    for name, count in TARGETS.items():
+        held_out, rest = found[name][:EVAL], found[name][EVAL:]
+        wanted = apart(rest, held_out)[:TARGET]
+        write(out / f"{name}.jsonl", wanted)
+        write(out / f"{name}-eval.jsonl", held_out)
+        pool += [r for r in rest if r not in wanted][:count]
+    for name in OTHER_TASKS:
+        pool += found[name][:150]
+    others = [
+        r for name, rows in found.items() if name not in (*TARGETS, *OTHER_TASKS) for r in rows
+    ]
+    rng = random.Random(1)
+    pool += rng.sample(others, POOL - len(pool))
+    write(out / "pool.jsonl", rng.sample(pool, len(pool)))
+
+
+def recipe(out: Path, target: str, method: str, prove: bool) -> Config:
+    settings = SETTINGS.get(method, {})
+    return Config.model_validate(
+        {
+            "name": f"{target}-{method}",
+            "pool": [{"path": str(out / "pool.jsonl"), "source": "pool"}],
+            "target": {
+                "path": str(out / f"{target}.jsonl"),
+                "eval": str(out / f"{target}-eval.jsonl"),
+            },
+            "stages": [{"kind": "exact"}, {"kind": "leaks"}],
+            "select": {"method": method, "budget": {"rows": SELECTED}, **settings},
+            "prove": {"seeds": 3, "lora": {"epochs": 1}} if prove else None,
+            "store": str(out / "store"),
+        }
+    )
+
+
+def measure(out: Path, target: str, method: str, prove: bool) -> str:
+    """Run a recipe, and return its line of the table."""
+    started = time.perf_counter()
+    result = run_curation(recipe(out, target, method, prove), out / "runs" / f"{target}-{method}")
+    ledger = pl.read_parquet(result.folder / "ledger.parquet")
+    mine = pl.col("origin") == target
+    kept = ledger.filter(pl.col("fate") != "dropped")
+    hits = ledger.filter(mine & (pl.col("fate") == "selected")).height
+    precision, recall = hits / SELECTED, hits / kept.filter(mine).height
+    stages = {s["stage"]: s for s in result.manifest["stages"]}
+    apart = {
+        "finetune",
+        "base",
+        "proof",
+        "proof-leaks",
+        "arms",
+        "ingest",
+        "exact",
+        "leaks",
+        "tokens",
+    }
+    cost = sum(s["seconds"] for name, s in stages.items() if name not in apart)
+    line = f"{target:<16}{method:<18}{precision:>7.3f}{recall:>8.3f}{cost:>9.1f} s"
+    if result.proof:
+        for told in result.proof["comparisons"][:2]:
+            line += (
+                f"  {told['mean_difference']:+.4f} [{told['low']:+.4f}, {told['high']:+.4f}]"
+                f" {told['control']}"
+            )
+        line += f"  {result.proof['verdict']}"
+    return f"{line}  ({time.perf_counter() - started:.0f} s now)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--methods", default="random,bm25,embed,dsir,got,bsr,rds")
+    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--prove", action="store_true")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    make_files(args.data, args.out)
+    print(f"{'target':<16}{'method':<18}{'precision':>9}{'recall':>8}{'scores':>8}", flush=True)
+    for method in args.methods.split(","):
+        for target in args.targets.split(","):
+            print(measure(args.out, target, method, args.prove), flush=True)
+
+
+if __name__ == "__main__":
+    main()
