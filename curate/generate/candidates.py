@@ -1,0 +1,147 @@
+"""Candidates: what a generation method makes, kept or not, with where it comes from and why it goes."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.rows import SCHEMA, Message, content_hash, prompt_text, response_text
+
+
+class Flaw(StrEnum):
+    """Why a candidate is dropped. Nothing else may be written down."""
+
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    REFUSED = "refused"
+    FILTERED = "filtered"
+    INVALID = "invalid"
+    FAILED = "failed"
+
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    WRONG_LANGUAGE = "wrong_language"
+    REPEATS_ITSELF = "repeats_itself"
+    PROMPT_LEAK = "prompt_leak"
+    COPIES_PROMPT = "copies_prompt"
+    KEYWORD = "keyword"
+    NOT_NEW = "not_new"
+    TOO_NEAR = "too_near"
+
+    WRONG_ANSWER = "wrong_answer"
+    NO_ANSWER = "no_answer"
+    LOW_GRADE = "low_grade"
+    NOT_EVOLVED = "not_evolved"
+    MEANING_CHANGED = "meaning_changed"
+    UNSUPPORTED = "unsupported"
+    NOT_COMPOSABLE = "not_composable"
+    INCONSISTENT = "inconsistent"
+    OVER_QUOTA = "over_quota"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A possible row: messages may be incomplete (an instruction alone) where it is dropped early.
+
+    `parents` are row ids, of pool or target rows or of other candidates; `notes` hold what else a
+    reader wants to know: operator, topic, attribute, grade, evidence ids.
+    """
+
+    messages: Sequence[Message]
+    method: str
+    parents: tuple[str, ...] = ()
+    hop: int = 1
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    flaw: Flaw | None = None
+    detail: str = ""
+
+    @property
+    def row_id(self) -> str:
+        """Return an id made from parents, method, hop and text: the same whenever it is made again."""
+        told = [self.method, self.hop, sorted(self.parents), content_hash(self.messages)]
+        return f"{self.method}/{hashlib.blake2b(orjson.dumps(told), digest_size=8).hexdigest()}"
+
+    @property
+    def prompt(self) -> str:
+        """Return the text of its user turns."""
+        return prompt_text(self.messages)
+
+    @property
+    def response(self) -> str:
+        """Return the text of its last turn, empty where that is no answer yet."""
+        if not self.messages or self.messages[-1]["role"] != "assistant":
+            return ""
+        return response_text(self.messages)
+
+    def drop(self, flaw: Flaw, detail: str = "") -> "Candidate":
+        """Return the candidate with the reason why it goes."""
+        return replace(self, flaw=flaw, detail=detail)
+
+
+def pair(prompt: str, response: str, system: str | None = None) -> list[Message]:
+    """Return the turns of a prompt and its response."""
+    head: list[Message] = [{"role": "system", "content": system}] if system else []
+    return [
+        *head,
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": response},
+    ]
+
+
+def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
+    """Return the kept candidates as rows (curate.rows.SCHEMA), each once."""
+    kept = {c.row_id: c for c in candidates if c.flaw is None}
+    return pl.DataFrame(
+        {
+            "row_id": list(kept),
+            "messages": [list(c.messages) for c in kept.values()],
+            "content_hash": [content_hash(c.messages) for c in kept.values()],
+            "source": [source] * len(kept),
+            "origin": [c.method for c in kept.values()],
+            "meta": [orjson.dumps(dict(c.notes)).decode() for c in kept.values()],
+            "parents": [list(c.parents) for c in kept.values()],
+            "method": [c.method for c in kept.values()],
+            "hop": [c.hop for c in kept.values()],
+        },
+        schema=pl.DataFrame(pl.from_arrow(SCHEMA.empty_table())).schema,
+    )
+
+
+CANDIDATE_SCHEMA = pl.Schema(
+    {
+        "row_id": pl.String(),
+        "method": pl.String(),
+        "hop": pl.Int32(),
+        "parents": pl.List(pl.String()),
+        "prompt": pl.String(),
+        "response": pl.String(),
+        "notes": pl.String(),
+        "flaw": pl.String(),
+        "detail": pl.String(),
+    }
+)
+
+
+def table_of(candidates: Sequence[Candidate]) -> pl.DataFrame:
+    """Return all candidates, kept (flaw is null) and dropped, in the order in which they were made."""
+    return pl.DataFrame(
+        [
+            {
+                "row_id": c.row_id,
+                "method": c.method,
+                "hop": c.hop,
+                "parents": list(c.parents),
+                "prompt": c.prompt,
+                "response": c.response,
+                "notes": orjson.dumps(dict(c.notes)).decode(),
+                "flaw": c.flaw.value if c.flaw else None,
+                "detail": c.detail,
+            }
+            for c in candidates
+        ],
+        schema=CANDIDATE_SCHEMA,
+    )

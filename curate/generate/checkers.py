@@ -1,0 +1,142 @@
+"""Answer checkers: is a generated answer the known one? Text is compared, never run.
+
+Each takes an answer and the gold answer and returns correct, wrong or unparsable: an answer in which
+nothing can be found to compare is not a wrong one, and says something else about a model's yield.
+
+Comparisons are by value and never by substring or prefix, which is how evaluators come to hold that
+"nonagon" is false, and none reads 0.5 as 50 %.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any, Literal
+
+import orjson
+import regex
+
+from curate.rows import normalise
+
+TIMEOUT = 1.0
+
+
+class Checked(StrEnum):
+    """What a checker says."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSABLE = "unparsable"
+
+
+CheckerName = Literal["numeric", "choice", "exact", "json", "regex"]
+NUMBER = regex.compile(
+    r"(?<![\w.,/])[-−+]?\s?[$€£]?\s?"
+    r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?![\w/]))?(?:[eE][-+]?\d+)?(?!\w)"
+)
+# Where a final answer is announced; what follows the last one counts.
+ANNOUNCED = regex.compile(
+    r"####|\\boxed\{|\b(?:final )?answer\s*(?:is|:|=)|\bresult\s*(?:is|:|=)", regex.I
+)
+LETTER = regex.compile(
+    r"^\W*(?:(?i:option)\s+)?\(?([A-Z])\)?\W*$"  # B, (B), B., option B
+    r"|^\W*\(?([A-Z])[).:]\s"  # B) text
+    r"|\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])",
+    regex.M,
+)
+
+
+def check_answer(name: CheckerName, answer: str, gold: str) -> Checked:
+    """Return what the named checker says of an answer; a regex checker's gold is its pattern."""
+    return CHECKERS[name](answer, gold)
+
+
+def find_number(text: str) -> Fraction | None:
+    """Return the final number of a text: the first after its last announcement, else the last one.
+
+    Thousands are set apart by commas, a fraction is one number, a percent sign is left aside.
+    """
+    announced = list(ANNOUNCED.finditer(text))
+    if announced:
+        found = NUMBER.search(text, announced[-1].end())
+        if found:
+            return _value(found.group())
+    numbers = NUMBER.findall(text)
+    return _value(numbers[-1]) if numbers else None
+
+
+def _value(text: str) -> Fraction | None:
+    plain = regex.sub(r"[,$€£\s+]", "", text.replace("−", "-"))
+    try:
+        return Fraction(plain)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def check_numeric(answer: str, gold: str) -> Checked:
+    """Compare final numbers, exactly."""
+    wanted, told = find_number(gold), find_number(answer)
+    if told is None or wanted is None:
+        return Checked.UNPARSABLE
+    return Checked.CORRECT if told == wanted else Checked.WRONG
+
+
+def find_choice(text: str) -> str | None:
+    """Return the letter that a text names as its choice; the last one where it names several."""
+    letters = [a or b or c for a, b, c in LETTER.findall(text)]
+    return letters[-1] if letters else None
+
+
+def check_choice(answer: str, gold: str) -> Checked:
+    """Compare the letters of choices."""
+    wanted, told = find_choice(gold), find_choice(answer)
+    if told is None or wanted is None:
+        return Checked.UNPARSABLE
+    return Checked.CORRECT if told == wanted else Checked.WRONG
+
+
+def check_exact(answer: str, gold: str) -> Checked:
+    """Compare whole texts, but for white space, case and a full stop at the end."""
+    told, wanted = (normalise(t).casefold().removesuffix(".") for t in (answer, gold))
+    if not told:
+        return Checked.UNPARSABLE
+    return Checked.CORRECT if told == wanted else Checked.WRONG
+
+
+def check_json(answer: str, gold: str) -> Checked:
+    """Compare JSON values: order of keys is free, order of items is not, 1 equals 1.0 but not true."""
+    try:
+        told = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return Checked.UNPARSABLE
+    return Checked.CORRECT if _same(told, orjson.loads(gold)) else Checked.WRONG
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(v, other[k]) for k, v in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def check_regex(answer: str, gold: str) -> Checked:
+    """Match the whole answer, without the white space around it, against the pattern.
+
+    A pattern that takes longer than a second on an answer is unparsable.
+    """
+    try:
+        found = regex.fullmatch(gold, answer.strip(), timeout=TIMEOUT)
+    except TimeoutError:
+        return Checked.UNPARSABLE
+    return Checked.CORRECT if found else Checked.WRONG
+
+
+CHECKERS: dict[CheckerName, Callable[[str, str], Checked]] = {
+    "numeric": check_numeric,
+    "choice": check_choice,
+    "exact": check_exact,
+    "json": check_json,
+    "regex": check_regex,
+}

@@ -1,0 +1,207 @@
+"""The filters that follow every generation method: one candidate at a time, then against the others.
+
+record filters   empty, length, repetition loops, refusals, prompt leakage, copied prompt, language
+set filters      ROUGE-L of the prompt, then embeddings, against pool, target and earlier candidates
+
+Each rejection is counted by its reason; nothing is repaired.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.generate.candidates import Candidate, Flaw
+from curate.generate.novelty import Seen, words_of
+from curate.registry import Params
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+REFUSAL = regex.compile(
+    r"^\W*(?:i(?:['’]m| am) (?:sorry|unable|not able|afraid)|sorry\b"
+    r"|i (?:cannot|can['’]t|can not|won['’]t)\b"
+    r"|i(?:['’]m| am) just an? (?:ai|language)|unfortunately,? i (?:cannot|can['’]t|am)"
+    r"|as an ai\b)|\bas an? (?:ai|large) (?:language )?(?:model|assistant)\b",
+    regex.I,
+)
+MARKUP = regex.compile(
+    r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|</?s>|^=== (?:system|user|assistant)", regex.M
+)
+LOOP = regex.compile(r"(.{3,80}?)(?:\s*\1){4,}", regex.S)
+TAIL = 800
+GRAMS, FEWEST = 3, 30
+COPIED_RUN = 8
+LANGUAGE_WORDS = 12
+
+
+class Filters(Params):
+    """What is asked of every generated row."""
+
+    prompt_words: tuple[int, int] = Field((2, 600), description="least and most")
+    response_words: tuple[int, int] = Field((1, 1_500), description="least and most")
+    languages: list[str] = Field([], description="ISO 639-1 codes that are let in; all if empty")
+    keywords: list[str] = Field([], description="whole words that no prompt may hold")
+    rouge: float = Field(0.7, gt=0, le=1, description="prompts nearer than this are not new")
+    cosine: float = Field(0.98, gt=0, le=1, description="rows nearer than this are not new")
+    distinct: float = Field(0.4, ge=0, le=1, description="least share of distinct word 3-grams")
+
+
+def find_flaw(candidate: Candidate, filters: Filters, leaks: "Leaks") -> tuple[Flaw, str] | None:
+    """Return why a candidate goes by itself, without a look at the others; None if it stays."""
+    prompt, response = candidate.prompt, candidate.response
+    if not prompt.strip() or not response.strip():
+        return Flaw.EMPTY, "prompt" if not prompt.strip() else "response"
+    for name, text, bounds in (
+        ("prompt", prompt, filters.prompt_words),
+        ("response", response, filters.response_words),
+    ):
+        count = len(text.split())
+        if count < bounds[0]:
+            return Flaw.TOO_SHORT, f"{name} of {count} words"
+        if count > bounds[1]:
+            return Flaw.TOO_LONG, f"{name} of {count} words"
+        loop = find_loop(text, filters.distinct)
+        if loop:
+            return Flaw.REPEATS_ITSELF, f"{name}: {loop}"
+        leak = leaks.find(text)
+        if leak:
+            return Flaw.PROMPT_LEAK, f"{name}: {leak}"
+    if (refusal := REFUSAL.search(response)) or (refusal := REFUSAL.search(prompt)):
+        return Flaw.REFUSED, refusal.group()
+    if words_of(prompt) == words_of(response):
+        return Flaw.COPIES_PROMPT, "the response is the prompt"
+    return _find_keyword(prompt, filters.keywords) or _find_language(candidate, filters.languages)
+
+
+def find_loop(text: str, distinct: float) -> str | None:
+    """Return what a text says over and over again, None if it does not.
+
+    Either its end is one piece five times in a row, or too few of its word 3-grams are distinct.
+    """
+    found = LOOP.search(text[-TAIL:], timeout=5)
+    if found and regex.search(r"\w", found.group(1)):
+        return found.group(1).strip()[:60]
+    words = words_of(text)
+    grams = [tuple(words[i : i + GRAMS]) for i in range(len(words) - GRAMS + 1)]
+    if len(grams) >= FEWEST and len(set(grams)) < distinct * len(grams):
+        return " ".join(Counter(grams).most_common(1)[0][0])
+    return None
+
+
+class Leaks:
+    """Pieces of the prompts that ask for candidates, which no candidate should hold."""
+
+    def __init__(self, fixed_texts: Iterable[str] = ()) -> None:
+        self._runs = {run for text in fixed_texts for run in _runs(text)}
+
+    def find(self, text: str) -> str | None:
+        """Return the first markup or run of eight words that comes from a prompt."""
+        markup = MARKUP.search(text)
+        if markup:
+            return markup.group()
+        found = next((run for run in _runs(text) if run in self._runs), None)
+        return " ".join(found) if found else None
+
+
+def _runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = words_of(text)
+    for i in range(len(words) - COPIED_RUN + 1):
+        yield tuple(words[i : i + COPIED_RUN])
+
+
+def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[Flaw, str] | None:
+    words = set(words_of(prompt))
+    found = next((word for word in keywords if word.casefold() in words), None)
+    return (Flaw.KEYWORD, found) if found else None
+
+
+def _find_language(candidate: Candidate, languages: Sequence[str]) -> tuple[Flaw, str] | None:
+    """Return the language of a candidate of some length that is none of those let in."""
+    text = f"{candidate.prompt}\n{candidate.response}"
+    if not languages or len(text.split()) < LANGUAGE_WORDS:
+        return None
+    from py3langid.langid import classify
+
+    found = str(classify(text)[0])
+    return None if found in languages else (Flaw.WRONG_LANGUAGE, found)
+
+
+@dataclass
+class Sieve:
+    """The common filters over the whole of a method's making; remembers what is there and what went."""
+
+    filters: Filters
+    embed: Embed
+    leaks: Leaks = field(default_factory=Leaks)
+    _seen: Seen = field(default_factory=Seen)
+    _vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    _numbers: list[tuple[str, ...]] = field(default_factory=list)
+
+    def know(self, prompts: Sequence[str], texts: Sequence[str]) -> None:
+        """Take note of rows that are there: their prompts and their whole texts."""
+        if prompts:
+            self._seen.add(prompts)
+            self._vectors.append(self.embed(texts))
+            self._numbers.extend(numbers_of(text) for text in texts)
+
+    def sift(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, in their order, those that go with their flaw; the others are known.
+
+        A candidate that has a flaw already keeps it.
+        """
+        told = [self._judge(candidate) for candidate in candidates]
+        standing = [i for i, c in enumerate(told) if c.flaw is None]
+        if standing:
+            texts = [f"{told[i].prompt}\n{told[i].response}" for i in standing]
+            for i, vector in zip(standing, self.embed(texts), strict=True):
+                told[i] = self._compare(told[i], vector)
+        return told
+
+    def _judge(self, candidate: Candidate) -> Candidate:
+        if candidate.flaw is not None:
+            return candidate
+        found = find_flaw(candidate, self.filters, self.leaks)
+        return candidate.drop(*found) if found else candidate
+
+    def _compare(self, candidate: Candidate, vector: NDArray[np.float32]) -> Candidate:
+        near = self._seen.nearest(candidate.prompt, above=self.filters.rouge)
+        if near:
+            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
+        text = f"{candidate.prompt}\n{candidate.response}"
+        cosine = self._nearest(vector, numbers_of(text))
+        if cosine > self.filters.cosine:
+            return candidate.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f}")
+        self._seen.add([candidate.prompt])
+        self._vectors.append(vector[None])
+        self._numbers.append(numbers_of(text))
+        return candidate
+
+    def _nearest(self, vector: NDArray[np.float32], numbers: tuple[str, ...]) -> float:
+        """Return the largest cosine to what is there and has the same numbers."""
+        if not self._vectors:
+            return -1.0
+        if len(self._vectors) > 1:
+            self._vectors = [np.concatenate(self._vectors)]
+        cosines = self._vectors[0] @ vector
+        near = np.flatnonzero(cosines > self.filters.cosine)
+        return max((float(cosines[i]) for i in near if self._numbers[i] == numbers), default=-1.0)
+
+
+def numbers_of(text: str) -> tuple[str, ...]:
+    """Return the numbers of a text, sorted: rows of other numbers are other rows, however near."""
+    return tuple(sorted(regex.findall(r"\d+(?:[.,]\d+)*", text)))
+
+
+def count_flaws(candidates: Iterable[Candidate]) -> dict[str, Any]:
+    """Return how many candidates were made and kept, and how many went for each reason."""
+    counted = Counter(c.flaw.value if c.flaw else "kept" for c in candidates)
+    return {
+        "made": counted.total(),
+        "kept": counted.pop("kept", 0),
+        "dropped": dict(sorted(counted.items())),
+    }
