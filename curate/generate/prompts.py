@@ -25,7 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from curate.errors import UserError
 from curate.rows import ROLES, Message
 
-BUILT_IN = Path(__file__).parent / "prompts"
+BUILT_IN = Path(__file__).parent / "templates"
 HEAD = regex.compile(r"^=== (\w+)[ \t]*$\n?", regex.M)
 SLOT = regex.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", regex.S)
 

@@ -1,0 +1,205 @@
+"""What a generation method works with: examples, a model to ask, prompts, filters, and its own record.
+
+def make(run: Generation, params: RefineParams) -> None:
+    requests = [run.request("refine", row["row_id"], SAMPLING, prompt=...) for row in run.target...]
+    for answers in run.ask("refine", requests): ...
+    run.sift(candidates)        # the common filters; what was made is on record either way
+
+Whatever a method draws comes from `run.rng(names)`, and every request has a seed of its own made from
+its name: neither batches nor the order of work change what is made.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from pydantic import Field
+
+from curate.generate.ask import Asker
+from curate.generate.candidates import Candidate, Flaw
+from curate.generate.limits import YieldGuard
+from curate.generate.prompts import Prompts
+from curate.generate.requests import Request, Sampling, chat
+from curate.generate.sift import Embed, Filters, Sieve
+from curate.generate.structured import Answer
+from curate.registry import Params
+from curate.rows import Message, prompt_text, response_text
+
+Name = str | int
+FLAWS: Mapping[str, Flaw] = {
+    "truncated": Flaw.TRUNCATED,
+    "repetition": Flaw.REPEATS_ITSELF,
+    "refused": Flaw.REFUSED,
+    "filtered": Flaw.FILTERED,
+    "empty": Flaw.EMPTY,
+    "failed": Flaw.FAILED,
+    "invalid_json": Flaw.INVALID,
+    "schema_violation": Flaw.INVALID,
+}
+
+
+class GenerateParams(Params):
+    """What all generation methods take."""
+
+    filters: Filters = Filters()
+    least_yield: float = Field(
+        0.0, ge=0, le=1, description="stop when a smaller share of the candidates is kept"
+    )
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that a method starts from."""
+
+    row_id: str
+    messages: Sequence[Message]
+    origin: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """Return the text of its user turns."""
+        return prompt_text(self.messages)
+
+    @property
+    def response(self) -> str:
+        """Return the text of its last turn."""
+        return response_text(self.messages)
+
+
+@dataclass
+class Generation:
+    """One method's run: what it reads, and all candidates that it made so far.
+
+    `tables` are written beside the rows, for the report.
+    """
+
+    method: str
+    seed: int
+    target: Sequence[Example]
+    pool: pl.LazyFrame
+    asker: Asker
+    prompts: Prompts
+    sieve: Sieve
+    embed: Embed
+    guard: YieldGuard
+    made: list[Candidate] = field(default_factory=list)
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether a limit was reached: keep what there is and ask no more."""
+        return self.asker.stopped is not None
+
+    @property
+    def kept(self) -> list[Candidate]:
+        """Return the candidates that are kept so far."""
+        return [c for c in self.made if c.flaw is None]
+
+    def rng(self, *names: Name) -> np.random.Generator:
+        """Return the source of randomness of a named part of the work."""
+        return np.random.default_rng(self.seed_of(*names))
+
+    def seed_of(self, *names: Name) -> int:
+        """Return a seed from 0 to 2**31 - 1, made from the run's seed, the method and names."""
+        told = orjson.dumps([self.seed, self.method, *names])
+        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "big") % 2**31
+
+    def request(
+        self,
+        prompt: str,
+        name: Sequence[Name],
+        sampling: Sampling,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        prefix: str = "",
+        **slots: Any,
+    ) -> Request:
+        """Return a request made from one of the method's prompts.
+
+        Args:
+            prompt: name of the prompt file.
+            name: what tells this request from all others of the method; its seed is made of it.
+            sampling: its seed is replaced.
+            schema: JSON Schema that the answer must meet.
+            prefix: how the answer opens.
+            slots: what the prompt asks for.
+        """
+        seeded = sampling.model_copy(update={"seed": self.seed_of(prompt, *name)})
+        turns = self.prompts[prompt].fill(**slots)
+        return chat(turns, sampling=seeded, schema=schema, prefix=prefix)
+
+    def ask(self, stage: str, requests: Sequence[Request]) -> list[list[Answer]]:
+        """Return the answers to each request, in their order; nothing is sent for an empty list."""
+        if not requests:
+            return []
+        return self.asker.ask(requests, stage=f"{self.method}.{stage}")
+
+    def ask_one(self, stage: str, requests: Sequence[Request]) -> list[Answer]:
+        """Return the first answer to each request."""
+        return [answers[0] for answers in self.ask(stage, requests)]
+
+    def sift(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Put candidates through the common filters and on record; return those that are kept.
+
+        Raises:
+            LowYield: nearly all that was made so far is dropped.
+        """
+        told = self.sieve.sift(candidates)
+        self.made.extend(told)
+        for candidate in told:
+            if candidate.flaw is None:
+                self.guard.keep()
+            else:
+                sample = f"{candidate.prompt} => {candidate.response} {candidate.detail}"
+                self.guard.drop(candidate.flaw.value, sample)
+        return [candidate for candidate in told if candidate.flaw is None]
+
+
+def flaw_of(answer: Answer) -> Flaw | None:
+    """Return why an answer makes no candidate, None if it may.
+
+    Raises:
+        KeyError: the answer was never asked for (a limit was reached); ask `was_sent` first.
+    """
+    return None if answer.failure is None else FLAWS[answer.failure]
+
+
+def was_sent(answer: Answer) -> bool:
+    """Return whether there is anything to say about an answer at all."""
+    return answer.failure != "unsent"
+
+
+def read_examples(rows: pl.DataFrame) -> list[Example]:
+    """Return rows as examples, in their order."""
+    return [Example(*row) for row in rows.select("row_id", "messages", "origin").iter_rows()]
+
+
+Make = Callable[[Generation, Any], None]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A registered generation method.
+
+    `needs` names what it cannot do without: "target" examples or a "pool"; `make` puts what it makes
+    on the record of its Generation. `reads` names parameters that are paths of files to read, whose
+    contents then count, not their names.
+    """
+
+    params: type[GenerateParams]
+    version: int
+    needs: tuple[str, ...]
+    make: Make
+    reads: tuple[str, ...] = ()
+
+
+GENERATORS: dict[str, Generator] = {}
+
+
+def add_generator(generator: Generator) -> None:
+    """Register a generation method under the `method` of its parameters."""
+    GENERATORS[generator.params.model_fields["method"].default] = generator
