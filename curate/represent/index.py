@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.registry import ScoreRun, StepRun
+from curate.ledger import kept_step
+from curate.registry import ScoreRun, StepRun, find_stage
 from curate.represent import lm
 from curate.store import Artifact, Step, digest_of
 
@@ -16,10 +17,40 @@ MOST_BLOCKS = 128
 BLOCK = "block-"
 
 
+def measured(run: ScoreRun) -> Artifact:
+    """Return the rows that are measured block by block: row_id and position in the pool.
+
+    These are the kept rows and those that a stage dropped for what the example sets hold. Without the
+    latter, blocks would be others for every eval set, and measured anew. Where fewer rows are kept
+    than the stages left (in a cascade), it is the kept ones.
+    """
+    stages = dict(run.evidence)
+    if run.execute(kept_step(run.rows, list(stages.values()))).key != run.kept.key:
+        return run.kept
+    lasting = [a for name, a in stages.items() if not find_stage(name.split("-")[0]).uses]
+    return run.execute(kept_step(run.rows, lasting))
+
+
+def measured_positions(run: ScoreRun) -> NDArray[np.int64]:
+    """Return the pool positions, ascending, of the rows that are measured."""
+    positions: NDArray[np.int64] = pl.read_parquet(measured(run).file("kept.parquet"))[
+        "position"
+    ].to_numpy()
+    return positions
+
+
+def kept_among(inputs: Mapping[str, Artifact]) -> NDArray[np.bool_]:
+    """Return which of the `measured` rows are `kept`, in pool order."""
+    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
+    if "measured" not in inputs:
+        return np.ones(len(ids), dtype=np.bool_)
+    rows = pl.read_parquet(inputs["measured"].file("kept.parquet"))["row_id"]
+    return rows.is_in(ids.implode()).to_numpy()
+
+
 def index_steps(run: ScoreRun, max_length: int) -> list[Step]:
-    """Return one step for each block of kept pool rows, in pool order."""
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
-    return encode_steps(run, run.rows, positions, max_length)
+    """Return one step for each block of measured rows, in pool order."""
+    return encode_steps(run, run.rows, measured_positions(run), max_length)
 
 
 def encode_steps(
@@ -85,6 +116,9 @@ def named(blocks: Sequence[Artifact]) -> Mapping[str, Artifact]:
 
 
 def read_blocks(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
-    """Yield the vectors [n, d] of the blocks that a step was given under these names, in order."""
+    """Yield the vectors [n, d] of the kept rows of each block that a step was given, in pool order."""
+    wanted, start = kept_among(inputs), 0
     for name in sorted(name for name in inputs if name.startswith(BLOCK)):
-        yield np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)
+        block = np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)
+        yield block[wanted[start : start + len(block)]]
+        start += len(block)

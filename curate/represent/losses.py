@@ -22,7 +22,7 @@ import polars as pl
 from curate.errors import UserError
 from curate.registry import ScoreRun, StepRun
 from curate.represent.chat import IGNORED, Example, build_example, render
-from curate.represent.index import SMALLEST_BLOCK, blocks_of
+from curate.represent.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.represent.lm import batches_by_length, read_block
 from curate.store import Artifact, Counts, Step, digest_of
 
@@ -69,9 +69,9 @@ def named_model(run: StepRun, name: str) -> LanguageModel:
 
 
 def loss_steps(run: ScoreRun, model: LanguageModel, what: What, max_length: int) -> list[Step]:
-    """Return one step for each block of kept pool rows, in pool order; each writes losses.parquet."""
+    """Return one step for each block of measured rows, in pool order; each writes losses.parquet."""
     path = run.rows.file("rows.parquet")
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    positions = measured_positions(run)
     inputs = {"adapter": model.adapter} if model.adapter else {}
     steps = []
     for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
@@ -87,13 +87,19 @@ def loss_steps(run: ScoreRun, model: LanguageModel, what: What, max_length: int)
     return steps
 
 
-def read_losses(blocks: Sequence[Artifact]) -> pl.DataFrame:
-    """Return the losses of all blocks as one table, in their order.
+def read_losses(inputs: Mapping[str, Artifact], part: str = "block-") -> pl.DataFrame:
+    """Return the losses of the kept rows as one table, in pool order.
+
+    Args:
+        inputs: of a step: `kept`, `measured`, and blocks.
+        part: how the names of the blocks begin.
 
     Raises:
         FloatingPointError: a loss is not finite.
     """
+    blocks = [inputs[name] for name in sorted(inputs) if name.startswith(part)]
     table = pl.concat([pl.read_parquet(block.file("losses.parquet")) for block in blocks])
+    table = table.filter(pl.Series(kept_among(inputs)))
     if not np.isfinite(table.to_numpy()).all():
         raise FloatingPointError("a loss is not finite; try models.dtype: float32")
     return table

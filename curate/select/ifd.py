@@ -58,13 +58,13 @@ class IfdParams(SelectParams):
 
 def score(run: ScoreRun, params: IfdParams) -> Artifact:
     """Measure the losses of responses with and without their prompts, then store both ratios."""
-    from curate.represent.index import named
+    from curate.represent.index import measured, named
     from curate.represent.losses import base_model, loss_steps, named_model
 
     model = named_model(run, params.model) if params.model else base_model(run)
     given = run.execute_all(loss_steps(run, model, "response", params.max_length))
     alone = run.execute_all(loss_steps(run, model, "alone", params.max_length))
-    inputs = {"kept": run.kept}
+    inputs = {"kept": run.kept, "measured": measured(run)}
     for part, blocks in (("given", given), ("alone", alone)):
         inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
     told = {"form": params.form, "min_tokens": params.min_tokens}
@@ -77,10 +77,7 @@ def write_scores(
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
     from curate.represent.losses import mean_loss, read_losses
 
-    given, alone = (
-        read_losses([inputs[name] for name in sorted(inputs) if name.startswith(part)])
-        for part in ("given-block-", "alone-block-")
-    )
+    given, alone = (read_losses(inputs, part) for part in ("given-block-", "alone-block-"))
     if not given["response_tokens"].equals(alone["alone_tokens"]):
         raise AssertionError("a response has other tokens with its prompt than alone")
     frame = ifd_table(

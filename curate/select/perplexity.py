@@ -50,12 +50,12 @@ class PerplexityParams(SelectParams):
 
 def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
     """Measure the losses of kept rows, then store their means."""
-    from curate.represent.index import named
+    from curate.represent.index import measured, named
     from curate.represent.losses import base_model, loss_steps
 
     blocks = run.execute_all(loss_steps(run, base_model(run), params.of, params.max_length))
     told = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
-    inputs = {"kept": run.kept, **named(blocks)}
+    inputs = {"kept": run.kept, "measured": measured(run), **named(blocks)}
     return run.execute(Step("score-perplexity", VERSION, write_scores, inputs, told))
 
 
@@ -65,7 +65,7 @@ def write_scores(
     """Write scores.parquet: row_id, score, nearest_id (null), reason, and mean losses and tokens."""
     from curate.represent.losses import mean_loss, read_losses
 
-    losses = read_losses([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
+    losses = read_losses(inputs)
     read: list[Literal["response", "all"]] = ["response"]
     if params["of"] == "all":
         read.append("all")

@@ -62,12 +62,12 @@ class PerplexityRatioParams(SelectParams):
 
 def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
     """Tune on the target, measure responses under both models, then store the differences."""
-    from curate.represent.index import named
+    from curate.represent.index import measured, named
     from curate.represent.losses import base_model, loss_steps
 
     base = base_model(run)
     tuned = replace(base, adapter=run.execute(tune_step(run, params)))
-    inputs = {"kept": run.kept}
+    inputs = {"kept": run.kept, "measured": measured(run)}
     for part, model in (("base", base), ("tuned", tuned)):
         blocks = run.execute_all(loss_steps(run, model, "response", params.max_length))
         inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
@@ -145,10 +145,7 @@ def write_scores(
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both losses, tokens."""
     from curate.represent.losses import mean_loss, read_losses
 
-    base, tuned = (
-        read_losses([inputs[name] for name in sorted(inputs) if name.startswith(part)])
-        for part in ("base-block-", "tuned-block-")
-    )
+    base, tuned = (read_losses(inputs, part) for part in ("base-block-", "tuned-block-"))
     frame = pl.DataFrame(
         {
             "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],

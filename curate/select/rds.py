@@ -43,13 +43,14 @@ class RdsParams(SelectParams):
 
 def score(run: ScoreRun, params: RdsParams) -> Artifact:
     """Encode pool and target, then store the cosines of every row with every target example."""
-    from curate.represent.index import index_steps, named, target_step
+    from curate.represent.index import index_steps, measured, named, target_step
 
     if run.target is None:
         raise ValueError("rds needs target examples")
     blocks = run.execute_all(index_steps(run, params.max_length))
     wanted = run.execute(target_step(run, params.max_length))
-    inputs = {"kept": run.kept, "target": run.target, "target-vectors": wanted, **named(blocks)}
+    inputs = {"kept": run.kept, "measured": measured(run), "target": run.target}
+    inputs |= {"target-vectors": wanted, **named(blocks)}
     return run.execute(Step("score-rds", VERSION, write_scores, inputs))
 
 

@@ -36,7 +36,6 @@ TARGETS = {"gsm8k": 250, "qasc": 250, "object_counting": 150}
 OTHER_TASKS = ("boolean_expressions", "disambiguation_qa", "reasoning_about_colored_objects")
 SETTINGS: dict[str, dict[str, Any]] = {
     "less": {"way": "datastore", "warmup": {"epochs": 1}},
-    "perplexity": {"keep": "middle"},
 }
 Row = dict[str, Any]
 
@@ -123,6 +122,11 @@ def recipe(out: Path, target: str, method: str, prove: bool) -> Config:
                 "path": str(out / f"{target}.jsonl"),
                 "eval": str(out / f"{target}-eval.jsonl"),
             },
+            # The same for all targets, so that they share all that is not theirs.
+            "protected": [
+                {"path": str(out / f"{name}-eval.jsonl"), "source": f"{name}-test"}
+                for name in TARGETS
+            ],
             "stages": [{"kind": "exact"}, {"kind": "leaks"}],
             "select": {"method": method, "budget": {"rows": SELECTED}, **settings},
             "prove": {"seeds": 3, "lora": {"epochs": 1}} if prove else None,

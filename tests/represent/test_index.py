@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 from curate.ledger import kept_step
 from curate.models import Found, identify
 from curate.represent import lm
-from curate.represent.index import index_steps, named, read_vectors, target_step
+from curate.represent.index import (
+    index_steps,
+    measured,
+    named,
+    read_blocks,
+    read_vectors,
+    target_step,
+)
 from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, stored_rows, turns, write_tiny_model
 
@@ -31,6 +38,7 @@ class PoolRun:
     texts: Sequence[str]
     folder: Path
     kept_positions: Sequence[int] | None = None
+    evidence: Mapping[str, Artifact] = field(default_factory=dict)
     dtype: str = "float32"
     seed: int = 0
     tokens: Any = None
@@ -42,7 +50,7 @@ class PoolRun:
         rows = [row(f"r{i:03}", turns(text, "ok")) for i, text in enumerate(self.texts)]
         self.rows = self.target = stored_rows(self.store, "pool", rows)
         if self.kept_positions is None:
-            self.kept = self.store.ensure(kept_step(self.rows, []))
+            self.kept = self.store.ensure(kept_step(self.rows, [*self.evidence.values()]))
         else:
             ids = [f"r{i:03}" for i in self.kept_positions]
             table = pl.DataFrame(
@@ -146,6 +154,44 @@ def test_a_dropped_row_changes_its_own_block_only(store: Store, tiny: Path) -> N
     before = keys(PoolRun(store, TEXTS, tiny))
     after = keys(PoolRun(store, TEXTS, tiny, kept_positions=[0, 1, 2, 3, 4, 6, 7, 8, 9]))
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+def dropping(store: Store, name: str, dropped: Sequence[int]) -> Artifact:
+    table = pl.DataFrame(
+        {
+            "row_id": [f"r{i:03}" for i in range(len(TEXTS))],
+            "keep": [i not in dropped for i in range(len(TEXTS))],
+        }
+    )
+    return stored(store, name, {"evidence": table})
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_another_eval_set_needs_no_other_index(store: Store, tiny: Path) -> None:
+    """What a leak check drops is encoded all the same, and left out of what is read."""
+    exact = dropping(store, "exact", [1])
+    runs = [
+        PoolRun(store, TEXTS, tiny, evidence={"exact": exact, "leaks": dropping(store, "leaks", d)})
+        for d in ([], [4, 5], [2, 8])
+    ]
+    assert keys(runs[0]) == keys(runs[1]) == keys(runs[2])
+    assert keys(runs[0]) != keys(PoolRun(store, TEXTS, tiny))
+    whole = PoolRun(store, TEXTS, tiny)
+    every = np.load(whole.execute(target_step(whole, 64)).file("vectors.npy"))
+    for run, kept in zip(runs, ([], [4, 5], [2, 8]), strict=True):
+        blocks = run.execute_all(index_steps(run, 64))
+        inputs = {"kept": run.kept, "measured": measured(run), **named(blocks)}
+        wanted = [i for i in range(len(TEXTS)) if i != 1 and i not in kept]
+        np.testing.assert_allclose(np.concatenate([*read_blocks(inputs)]), every[wanted], atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_part_of_what_the_stages_left_is_all_that_is_measured(store: Store, tiny: Path) -> None:
+    evidence = {"exact": dropping(store, "exact", [1])}
+    run = PoolRun(store, TEXTS, tiny, kept_positions=[0, 6], evidence=evidence)
+    assert measured(run).key == run.kept.key
+    steps = index_steps(run, 64)
+    assert [step.hints["positions"] for step in steps] == [[0], [6]]
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -30,6 +30,7 @@ class ModelRun(StoreRun):
     kept_positions: Sequence[int] | None = None
     targets: Sequence[Messages] = ()
     dtype: str = "float32"
+    evidence: Mapping[str, Artifact] = field(default_factory=dict)
     rows: Artifact = field(init=False)
     kept: Artifact = field(init=False)
     tokens: Artifact = field(init=False)
