@@ -60,6 +60,8 @@ def run(
     told = curation(recipe, str(folder))
     typer.echo(f"report   {told['report']}")
     typer.echo(f"export   {folder / 'export'}")
+    for line in told["compared"]:
+        typer.echo(f"compare  {line}")
     typer.echo(f"verdict  {told['sentence'] or 'no proof was asked for'}")
     if told["verdict"] == "refused":
         raise typer.Exit(2)

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from curate.clean.twins import HighestScore
+from curate.compared import OWN_KEYS, fill_compared, numbered, without_budget
 from curate.errors import UserError
 from curate.registry import (
     SELECTORS,
@@ -150,6 +151,7 @@ class Export(Params):
 if TYPE_CHECKING:
     StageConfig = Params
     SelectConfig = SelectParams
+    ComparedConfig = Params
 else:
     StageConfig = Annotated[
         reduce(or_, [s.params for s in STAGES.values()]), Field(discriminator="kind")
@@ -157,13 +159,15 @@ else:
     SelectConfig = Annotated[
         reduce(or_, [s.params for s in SELECTORS.values()]), Field(discriminator="method")
     ]
+    ComparedConfig = Annotated[
+        reduce(or_, [without_budget(s.params) for s in SELECTORS.values()]),
+        Field(discriminator="method"),
+    ]
 
 
 def stage_names(stages: Sequence[Params]) -> list[str]:
     """Return the names of stages in a run: their kind, numbered from the second of a kind on."""
-    kinds = [params.model_dump()["kind"] for params in stages]
-    repeats = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
-    return [f"{kind}-{n + 1}" if n else kind for kind, n in zip(kinds, repeats, strict=True)]
+    return numbered([params.model_dump()["kind"] for params in stages])
 
 
 class KeyFault(ValueError):
@@ -187,21 +191,35 @@ def _check_survivors(stages: Sequence[Params]) -> None:
             )
 
 
-def _check_plan(select: SelectParams, stages: Sequence[Params]) -> None:
+def _check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Params]) -> None:
     """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
     from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
 
     try:
         named = named_stages(select)
     except UserError as error:
-        raise ValueError(str(error)) from error
+        key, _, told = str(error).removeprefix("select.").partition(": ")
+        raise KeyFault((*place, key), told) from error
     known = stage_names(stages)
     for name in named:
         if name not in known:
             columns = dict.fromkeys([*RANKING_COLUMNS, *ROW_COLUMNS, *known])
             raise KeyFault(
-                ("select",),
+                place,
                 f"filter or shares: nothing is named {name!r}; known: {', '.join(columns)}",
+            )
+
+
+def _check_target(place: Sequence[Any], params: SelectParams) -> None:
+    """Fail where a method or a part of it needs target examples; the recipe has none."""
+    select = params.model_dump()
+    for method in [select["method"], *(part["method"] for part in select.get("parts", []))]:
+        if SELECTORS[method].needs_target:
+            free = [name for name, s in SELECTORS.items() if not s.needs_target]
+            raise KeyFault(
+                (*place, "method"),
+                f"{method!r} needs `target:` examples; add them, or choose an untargeted method "
+                f"({', '.join(free)})",
             )
 
 
@@ -244,22 +262,29 @@ class Config(Params):
     models: ModelNames = ModelNames()
     stages: list[StageConfig] = []
     select: SelectConfig
+    compare: Annotated[
+        list[SelectConfig],
+        BeforeValidator(
+            fill_compared,
+            json_schema_input_type=list[ComparedConfig | str] | ComparedConfig | str,
+        ),
+        Field(description=f"methods to hold against the run's own, as in select; {OWN_KEYS}"),
+    ] = []
     prove: Prove | None = None
     export: Export = Export()
     store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
 
+    @property
+    def selections(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
+        """Return the run's own selection and those to compare it with, each by its place."""
+        others = [(("compare", i), params) for i, params in enumerate(self.compare)]
+        return [(("select",), self.select), *others]
+
     @model_validator(mode="after")
     def _check_needs(self) -> "Config":
-        select = self.select.model_dump()
-        methods = [select["method"], *(part["method"] for part in select.get("parts", []))]
         has_eval = self.target is not None and self.target.eval is not None
-        wanting = [method for method in methods if SELECTORS[method].needs_target]
-        if wanting and self.target is None:
-            free = [name for name, s in SELECTORS.items() if not s.needs_target]
-            raise ValueError(
-                f"select.method {wanting[0]!r} needs `target:` examples; add them, or choose an "
-                f"untargeted method ({', '.join(free)})"
-            )
+        for place, select in self.selections if self.target is None else ():
+            _check_target(place, select)
         given = {"target": self.target, "eval": has_eval, "protected": self.protected}
         for i, params in enumerate(self.stages):
             kind = params.model_dump()["kind"]
@@ -272,7 +297,8 @@ class Config(Params):
                 )
         _check_survivors(self.stages)
         _check_protected(self)
-        _check_plan(self.select, self.stages)
+        for place, select in self.selections:
+            _check_plan(place, select, self.stages)
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
         return self

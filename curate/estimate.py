@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import polars as pl
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
+from curate.compared import scoring, selection_names
 from curate.config import Config
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
 from curate.registry import Budget, Params
+from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
 
 SAMPLE_ROWS = 500
@@ -94,15 +97,49 @@ def _lines(
     for name, artifact in examples.items():
         lines.append(Line(name, artifact.counts["rows_out"], "examples read"))
     lines += [_stage_line(params, config, pool, mean["pool"], speed) for params in config.stages]
-    select: dict[str, Any] = config.select.model_dump()
-    tokens = round(rows * min(mean["pool"], select.get("max_length", 0)))
-    lines.append(
-        Line("select", rows, f"{select['method']}, budget {config.select.budget}", tokens,
-             tokens / speed)
-    )  # fmt: skip
+    embedding = Embedding(pool, config.models.embedder)
+    lines += _choice_lines(config, rows, mean["pool"], speed, embedding)
+    if "target" in examples:
+        told = f"nearness to the target examples; {config.models.embedder}"
+        lines.append(Line("coverage", rows, told, seconds=embedding.seconds("example", None)))
     if config.prove and "eval" in examples:
         lines += _proof_lines(config, rows, examples["eval"], mean, speed)
     return lines
+
+
+@dataclass
+class Embedding:
+    """What it takes to embed the pool for a selection; what was embedded before takes nothing."""
+
+    pool: Artifact
+    default: str
+    done: set[tuple[Compared, str]] = field(default_factory=set)
+
+    def seconds(self, compare: Compared, embedder: str | None) -> float:
+        """Return the seconds of embedding all rows, 0 the second time."""
+        told = compare, embedder or self.default
+        if told in self.done:
+            return 0.0
+        self.done.add(told)
+        return float(self.pool.counts["rows_out"] * _embedding_seconds(self.pool, *told))
+
+
+def _choice_lines(
+    config: Config, rows: int, mean_tokens: float, speed: float, embedding: Embedding
+) -> Iterator[Line]:
+    """Yield a line for the selection and for each compared one; what is scored alike costs once."""
+    names = selection_names(config.select, config.compare)
+    scored: list[dict[str, Any]] = []
+    for i, (name, (_, params)) in enumerate(zip(names, config.selections, strict=True)):
+        stage = "compare" if i else "select"
+        fixed, tokens, seconds = scoring(params), 0, 0.0
+        if fixed not in scored:
+            tokens = round(rows * min(mean_tokens, fixed.get("max_length", 0)))
+        if isinstance(params, VectorParams):
+            seconds = embedding.seconds(params.compare, params.embedder)
+        scored.append(fixed)
+        told = f"{name}, budget {params.budget}"
+        yield Line(stage, rows, told, tokens, tokens / speed + seconds)
 
 
 def _stage_line(

@@ -6,6 +6,7 @@ import polars as pl
 
 from curate.errors import UserError
 from curate.folder import RunFolder
+from curate.plan import held_selections
 from curate.reasons import EXPLAINED, Reason
 from curate.report.texts import find_words
 from curate.rows import Message, prompt_text
@@ -31,6 +32,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
         lines += _twin(run, row)
     else:
         lines += _nearest(run, row_id)
+        lines += _elsewhere(run, row_id)
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
     lines += ["", "Text", *_text(messages)]
@@ -51,6 +53,10 @@ def _score(row: dict[str, object]) -> str:
         return ""
     limit = "" if row["threshold"] is None else f", limit {row['threshold']:.4g}"
     return f" (score {row['score']:.4f}{limit})"
+
+
+def _scored(row: dict[str, object]) -> str:
+    return "" if row["score"] is None else f" (score {row['score']:.4g})"
 
 
 def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
@@ -115,6 +121,18 @@ def _nearest(run: RunFolder, row_id: str) -> list[str]:
         lines += [f"  {value:.4f}  {target_id}"]
         lines += [f"    {line}" for line in _text(run.messages("target", target_id))]
     return lines
+
+
+def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
+    """Return what the methods that the run compares with its own would have done with a row."""
+    lines = []
+    for held in held_selections(run)[1:]:
+        found = run.table(held.ranking).filter(pl.col("row_id") == row_id).collect()
+        for line in found.to_dicts():
+            told = "selected" if line["selected"] else "not selected"
+            reason = EXPLAINED[Reason(line["reason"])]
+            lines.append(f"  {held.name}: {told}, rank {line['rank']:,} {reason}{_scored(line)}")
+    return ["", "By the compared methods", *lines] if lines else []
 
 
 def _verdicts(run: RunFolder, row_id: str) -> list[str]:

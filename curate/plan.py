@@ -1,4 +1,7 @@
-"""Another selection from a run's stored evidence: a query of seconds, not a new run."""
+"""Another selection from a run's stored evidence: a query of seconds, not a new run.
+
+The run's own scores answer for its method, those in `evidence/compare/` for the methods it compares.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
+from curate.compared import scoring, selection_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
@@ -47,28 +51,57 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
     Raises:
         UserError: the request is malformed, or needs evidence that the run does not hold.
     """
-    params = _params(run, budget, overrides)
-    ranking = choose(_ranked(run, params), params, _facts(run, params))
+    held, params = _params(run, budget, overrides)
+    ranking = choose(_ranked(run, held, params), params, _facts(run, params))
     before = run.table("evidence/select").filter("selected").select("row_id").collect()
     chosen = ranking.filter("selected")
-    pool = run.table("ledger").select("row_id", "source", "origin").collect()
     mix = (
-        chosen.join(pool, on="row_id")
+        run.table("ledger")
+        .select("row_id", "source", "origin")
+        .join(chosen.lazy().select("row_id"), on="row_id", how="semi")
         .group_by("source", "origin")
         .agg(rows=pl.len())
         .sort("rows", "source", "origin", descending=[True, False, False])
+        .collect()
     )
     shared = chosen.join(before, on="row_id", how="semi").height
     return Plan(params, ranking, shared, before.height, mix)
 
 
-def _ranked(run: RunFolder, params: SelectParams) -> pl.DataFrame:
-    """Return the run's own ranking where only the plan around it changes, else a new one."""
-    own = run.config.select
+@dataclass(frozen=True)
+class Held:
+    """A selection that a run holds: what it was asked, and where its tables lie."""
+
+    name: str
+    params: SelectParams
+    ranking: str
+    scores: str
+    pairs: str
+
+    @property
+    def method(self) -> str:
+        """Return its method."""
+        return str(self.params.model_dump()["method"])
+
+
+def held_selections(run: RunFolder) -> list[Held]:
+    """Return the run's own selection, and those that it compares with it."""
+    config = run.config
+    own, *names = selection_names(config.select, config.compare)
+    places = "evidence/select", "evidence/scores", "evidence/select-pairs"
+    held = [Held(own, config.select, *places)]
+    for name, params in zip(names, config.compare, strict=True):
+        place = f"evidence/compare/{name}"
+        held.append(Held(name, params, place, f"{place}-scores", f"{place}-pairs"))
+    return held
+
+
+def _ranked(run: RunFolder, held: Held, params: SelectParams) -> pl.DataFrame:
+    """Return the stored ranking where only the plan around it changes, else a new one."""
     around = set(SelectParams.model_fields)
-    if own.model_dump(exclude=around) == params.model_dump(exclude=around):
-        return run.table("evidence/select").select(RANKING_COLUMNS).collect()
-    scores = run.table("evidence/scores").collect()
+    if held.params.model_dump(exclude=around) == params.model_dump(exclude=around):
+        return run.table(held.ranking).select(RANKING_COLUMNS).collect()
+    scores = run.table(held.scores).collect()
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 
 
@@ -83,58 +116,91 @@ def _facts(run: RunFolder, params: SelectParams) -> Facts:
 
 
 def _pairs(run: RunFolder, wanted: Diversity) -> pl.DataFrame:
-    own = run.config.select.diversity
-    floor = min(own.most, PAIR_FLOOR) if own else None
-    if own is None or floor is None or own.embedder != wanted.embedder or wanted.most < floor:
-        held = "holds no pairs of similar rows" if own is None else f"holds pairs from {floor} on"
-        raise UserError(f"{run.path} {held}; run the recipe with this select.diversity")
-    return run.table("evidence/select-pairs").collect()
+    told = "holds no pairs of similar rows"
+    for held in held_selections(run):
+        own = held.params.diversity
+        if own is None or not run.has(held.pairs):
+            continue
+        floor = min(own.most, PAIR_FLOOR)
+        if own.embedder == wanted.embedder and wanted.most >= floor:
+            return run.table(held.pairs).collect()
+        told = f"holds pairs from {floor} on"
+    raise UserError(f"{run.path} {told}; run the recipe with this select.diversity")
 
 
-def _params(run: RunFolder, budget: str | None, overrides: Sequence[str]) -> SelectParams:
-    own = run.config.select.model_dump(mode="json")
+def _params(
+    run: RunFolder, budget: str | None, overrides: Sequence[str]
+) -> tuple[Held, SelectParams]:
+    """Return what is asked for, and the selection whose scores answer it."""
     wanted: dict[str, Any] = {}
     for override in overrides:
         name, separator, value = override.removeprefix("select.").partition("=")
         if not separator:
             raise UserError(f"--set {override}: write it as key=value, e.g. combine=global_max")
         wanted[name] = yaml.safe_load(value)
-    method = wanted.get("method", own["method"])
-    if method not in SELECTORS:
-        raise UserError(f"unknown method {method!r}; known: {', '.join(sorted(SELECTORS))}")
-    if method != own["method"] and SELECTORS[method].needs_scores:
-        raise UserError(
-            f"{run.path} holds evidence for {own['method']!r}, not for {method!r}; "
-            f"run the recipe with --set select.method={method}"
-        )
-    if method == own["method"]:
-        _check_movable(run, wanted, method)
-    kept = own if method == own["method"] else {"method": method, "budget": own["budget"]}
-    merged = {**kept, **wanted}
+    held = _find_held(run, wanted)
+    method = held.method if wanted.get("method") == held.name else wanted.get("method", held.method)
+    kept = held.params.model_dump(mode="json")
+    if method != held.method:
+        kept = {"method": method, "budget": kept["budget"]}
+    merged = {**kept, **wanted, "method": method}
     if budget is not None:
         merged["budget"] = _budget(budget)
+    return held, _checked(merged, SELECTORS[method].params)
+
+
+def _checked(merged: Mapping[str, Any], kind: type[SelectParams]) -> SelectParams:
     try:
-        return SELECTORS[method].params.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
         told = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            known = known_keys(SELECTORS[method].params, fault["loc"][:-1])
-            told = suggest_key(str(fault["loc"][-1]), known)
+            told = suggest_key(str(fault["loc"][-1]), known_keys(kind, fault["loc"][:-1]))
         raise UserError(f"select.{place}: {told}") from error
 
 
-def _check_movable(run: RunFolder, wanted: Mapping[str, Any], method: str) -> None:
-    """Fail where a changed parameter went into the stored scores."""
-    movable = [*SelectParams.model_fields, *SELECTORS[method].movable, "method"]
-    for name in wanted:
+def _find_held(run: RunFolder, wanted: Mapping[str, Any]) -> Held:
+    """Return the selection of the run whose scores answer for what is wanted.
+
+    Raises:
+        UserError: there is none.
+    """
+    held = held_selections(run)
+    method = wanted.get("method", held[0].method)
+    # A name (rds-2) is as good as a method: it says which of several of a kind is meant.
+    mine = [one for one in held if one.name == method] if method not in SELECTORS else []
+    mine = mine or [one for one in held if one.method == method]
+    if not mine and method not in SELECTORS:
+        raise UserError(f"unknown method {method!r}; known: {', '.join(sorted(SELECTORS))}")
+    if not mine:
+        if not SELECTORS[method].needs_scores:
+            return held[0]
+        told = " and ".join(repr(name) for name in dict.fromkeys(one.method for one in held))
+        raise UserError(
+            f"{run.path} holds evidence for {told}, not for {method!r}; "
+            f"run the recipe with --set select.method={method}"
+        )
+    for one in mine:
+        if _fixed(one, wanted) is None:
+            return one
+    key = _fixed(mine[0], wanted)
+    movable = [*SelectParams.model_fields, *SELECTORS[mine[0].method].movable]
+    raise UserError(
+        f"select.{key}: {run.path} holds no scores for another {key}; run the recipe with "
+        f"--set select.{key}=... (here you can change {', '.join(movable)})"
+    )
+
+
+def _fixed(held: Held, wanted: Mapping[str, Any]) -> str | None:
+    """Return the first wanted parameter that went into the stored scores with another value."""
+    fixed = scoring(held.params)
+    for name, value in wanted.items():
         key = name.split(".")[0]
-        if key in SELECTORS[method].params.model_fields and key not in movable:
-            raise UserError(
-                f"select.{name}: {run.path} holds no scores for another {key}; run the recipe with "
-                f"--set select.{name}=... (here you can change {', '.join(movable[:-1])})"
-            )
+        if key != "method" and key in fixed and (key != name or fixed[key] != value):
+            return name
+    return None
 
 
 def _budget(text: str) -> dict[str, Any]:

@@ -47,7 +47,11 @@ def known_keys(root: type[Params], location: Sequence[Any]) -> list[str]:
             for found in _models_in(model.model_fields[part].annotation)
         ]
         # A part that is no key is a list position or the tag of a union's branch.
-        tagged = [m for m in models if part in (field.default for field in m.model_fields.values())]
+        tagged = [
+            m
+            for m in models
+            if isinstance(part, str) and part in [f.default for f in m.model_fields.values()]
+        ]
         models = inner or tagged or models
     return list(dict.fromkeys(key for model in models for key in model.model_fields))
 

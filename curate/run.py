@@ -18,14 +18,17 @@ from typing import Any
 import orjson
 
 from curate import __version__
+from curate.compared import compared_lines, selection_names
 from curate.config import Config, stage_names
 from curate.errors import UserError
 from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.pool.ingest import input_steps
-from curate.registry import Diversity, find_selector, find_stage
+from curate.registry import Diversity, ScoreRun, SelectParams, find_selector, find_stage
+from curate.select.comparison import comparison_step
+from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
-from curate.select.selection import select_step
+from curate.select.selection import Chosen, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
@@ -40,6 +43,7 @@ class RunResult:
     folder: Path
     manifest: dict[str, Any]
     proof: dict[str, Any] | None
+    compared: list[str]
 
     @property
     def report(self) -> Path:
@@ -63,6 +67,9 @@ class Run:
     protected: Artifact | None = None
     evidence: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
+    selections: dict[str, Chosen] = field(default_factory=dict)
+    findings: dict[str, Artifact] = field(default_factory=dict)
+    _made: dict[str, Artifact] = field(default_factory=dict)
     _base: tuple[Found, str] | None = None
 
     @property
@@ -82,15 +89,19 @@ class Run:
 
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         """Return the artifacts of independent steps, in their order."""
-        if len(steps) > 1:
-            names = ", ".join(dict.fromkeys(step.name for step in steps))
-            LOG.info("%s: %d steps", names, len(steps))
-        artifacts = self.execute_steps(steps)
+        keys = [step.key for step in steps]
+        # What two methods have in common is made, and its cost told, once.
+        new = {key: s for key, s in zip(keys, steps, strict=True) if key not in self._made}
+        if len(new) > 1:
+            names = ", ".join(dict.fromkeys(step.name for step in new.values()))
+            LOG.info("%s: %d steps", names, len(new))
+        artifacts = self.execute_steps(list(new.values())) if new else []
+        self._made.update(zip(new, artifacts, strict=True))
         self.artifacts.extend(artifacts)
         reused = sum(artifact.cached for artifact in artifacts)
         if reused:
             LOG.info("%s: %d of %d reused", artifacts[0].name, reused, len(artifacts))
-        return artifacts
+        return [self._made[key] for key in keys]
 
     def model_identity(self) -> dict[str, Any]:
         """Return what identifies the base model."""
@@ -137,15 +148,16 @@ def run_curation(
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _read_inputs(run)
     _run_stages(run)
-    selection, scores = _select(run)
+    selection = _select(run)
+    _compare(run)
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
     export = run.execute(export_step(selection, config))
-    _write_folder(out, run, scores, selection, ledger, proof, export)
+    _write_folder(out, run, ledger, proof, export)
     write_report(out)
     manifest = orjson.loads((out / "manifest.json").read_bytes())
     told = orjson.loads((out / "proof.json").read_bytes()) if proof else None
-    return RunResult(out, manifest, told)
+    return RunResult(out, manifest, told, compared_lines(out))
 
 
 def _read_inputs(run: Run) -> None:
@@ -172,7 +184,7 @@ def _examples(run: Run) -> dict[str, Artifact]:
     return {name: artifact for name, artifact in sets.items() if artifact}
 
 
-def _select(run: Run) -> tuple[Artifact, Artifact]:
+def _select(run: Run) -> Artifact:
     from curate.represent import tokens
 
     identity = {
@@ -196,13 +208,49 @@ def _select(run: Run) -> tuple[Artifact, Artifact]:
         f"{run.kept.counts['rows_out']:,}",
         f"{run.tokens.counts['tokens']:,}",
     )
-    selector = find_selector(params.model_dump()["method"])
-    scores = selector.score(run, params)
-    pairs = _similar_pairs(run, params.diversity) if params.diversity else None
-    return run.execute(select_step(run, scores, params, pairs)), scores
+    return _choose(run, params, select_step)
 
 
-def _similar_pairs(run: Run, wanted: Diversity) -> Artifact:
+ChoosingStep = Callable[[ScoreRun, Artifact, SelectParams, Artifact | None], Step]
+
+
+def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
+    scores = find_selector(params.model_dump()["method"]).score(run, params)
+    pairs = _find_pairs(run, params.diversity) if params.diversity else None
+    ranking = run.execute(step(run, scores, params, pairs))
+    names = selection_names(run.config.select, run.config.compare)
+    run.selections[names[len(run.selections)]] = Chosen(params, scores, ranking, pairs)
+    return ranking
+
+
+def _find_pairs(run: Run, wanted: Diversity) -> Artifact:
+    """Return the pairs of similar rows that an earlier selection used as well, or make them."""
+    for chosen in run.selections.values():
+        if chosen.pairs is not None and chosen.params.diversity == wanted:
+            return chosen.pairs
+    made = _similar_pairs(run, wanted)
+    if not run.selections:
+        run.prepared["select"] = made
+    return made["pairs"]
+
+
+def _compare(run: Run) -> None:
+    """Let the other methods choose, and measure all selections against each other and the target."""
+    names = selection_names(run.config.select, run.config.compare)[1:]
+    for i, (name, params) in enumerate(zip(names, run.config.compare, strict=True)):
+        LOG.info("compare: %s", name)
+        try:
+            _choose(run, params, ranking_step)
+        except UserError as error:
+            raise UserError(f"compare.{i} ({name}): {error}") from error
+    rankings = {name: chosen.ranking for name, chosen in run.selections.items()}
+    if names:
+        run.findings["comparison"] = run.execute(comparison_step(run, rankings))
+    if run.target is not None:
+        run.findings["coverage"] = run.execute(coverage_step(run, rankings))
+
+
+def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
     """Return the pairs of kept rows that a selection with diversity must choose between."""
     from curate.clean import semantic
 
@@ -211,8 +259,7 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Artifact:
         threshold=wanted.most, floor=floor, embedder=wanted.embedder, numbers=False
     )
     inputs = stage_inputs(run.rows, run.evidence, {}, "semantic")
-    run.prepared["select"] = semantic.prepare_pairs(run, inputs, params)
-    return run.prepared["select"]["pairs"]
+    return semantic.prepare_pairs(run, inputs, params)
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
@@ -224,24 +271,19 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
 
 
 def _write_folder(
-    out: Path,
-    run: Run,
-    scores: Artifact,
-    selection: Artifact,
-    ledger: Artifact,
-    proof: Artifact | None,
-    export: Artifact,
+    out: Path, run: Run, ledger: Artifact, proof: Artifact | None, export: Artifact
 ) -> None:
     """Bring the run folder up to date, the manifest last; stale files of an earlier run go."""
+    own = next(iter(run.selections.values()))
     files = {
         "ledger.parquet": ledger.file("ledger.parquet"),
-        "selected.parquet": selection.file("selected.parquet"),
+        "selected.parquet": own.ranking.file("selected.parquet"),
         "rejects.parquet": run.rows.file("rejects.parquet"),
-        "evidence/select.parquet": selection.file("ranking.parquet"),
-        "evidence/scores.parquet": scores.file("scores.parquet"),
+        "evidence/select.parquet": own.ranking.file("ranking.parquet"),
+        "evidence/scores.parquet": own.scores.file("scores.parquet"),
         "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
     }
-    files |= _evidence_files(run)
+    files |= _evidence_files(run) | _compared_files(run, own)
     if proof is not None:
         for file in proof.files:
             files[file if file == "proof.json" else f"evidence/proof-{file}"] = proof.file(file)
@@ -267,6 +309,21 @@ def _evidence_files(run: Run) -> dict[str, Path]:
     for name, parts in run.prepared.items():
         for part, ready in parts.items():
             files[f"evidence/{name}-{part}.parquet"] = ready.file(f"{part}.parquet")
+    return files
+
+
+def _compared_files(run: Run, own: Chosen) -> dict[str, Path]:
+    """Return rankings and scores of compared methods, and what was found of all selections."""
+    files = {}
+    for name, chosen in [*run.selections.items()][1:]:
+        files[f"evidence/compare/{name}.parquet"] = chosen.ranking.file("ranking.parquet")
+        files[f"evidence/compare/{name}-scores.parquet"] = chosen.scores.file("scores.parquet")
+        if chosen.pairs is not None and chosen.pairs != own.pairs:
+            files[f"evidence/compare/{name}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
+    for found, artifact in run.findings.items():
+        for file in artifact.files:
+            target = file if file == f"{found}.parquet" else f"{found}-{file}"
+            files[f"evidence/{target}"] = artifact.file(file)
     return files
 
 

@@ -95,6 +95,7 @@ def curation(config: Config, out: str | None = None) -> dict[str, Any]:
         "report": str(result.report),
         "verdict": result.proof["verdict"] if result.proof else None,
         "sentence": result.proof["sentence"] if result.proof else None,
+        "compared": result.compared,
     }
 
 

@@ -1,13 +1,19 @@
-"""The command line as a user meets it: help, errors and exit codes, in a process of its own."""
+"""The command line as a user meets it: help, errors and exit codes, some in a process of their own."""
 
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import orjson
 import polars as pl
 import pytest
 
+from curate.cli import main
 from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write_inputs
 
 REPO = Path(__file__).parents[1]
@@ -22,18 +28,43 @@ select: {method: rds, budget: {rows: 10}}
 """
 
 
-def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def curate(*arguments: str) -> Done:
+    """Run the command line in this process, which has imported what it needs."""
+    out, err, code = StringIO(), StringIO(), 0
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(REPO)
+        patch.setattr(sys, "argv", ["curate", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def process(*arguments: str) -> Done:
+    """Run the command line as a user does, in a process of its own."""
+    done = subprocess.run(
         [sys.executable, "-m", "curate.cli", *arguments],
         cwd=REPO, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def refused(tmp_path: Path, text: str, *arguments: str) -> str:
+def refused(tmp_path: Path, text: str, *arguments: str, run: Callable[..., Done] = curate) -> str:
     """Return what `check` says of a bad recipe, after checking how it says it."""
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(text)
-    done = curate("check", str(recipe), *arguments)
+    done = run("check", str(recipe), *arguments)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -62,7 +93,7 @@ def test_every_command_shows_an_example(command: str) -> None:
 
 
 def test_an_unknown_key_is_named_with_file_line_and_suggestion(tmp_path: Path) -> None:
-    told = refused(tmp_path, GOOD.replace("budget: {rows", "budgt: {rows"))
+    told = refused(tmp_path, GOOD.replace("budget: {rows", "budgt: {rows"), run=process)
     assert "recipe.yaml:6: select.budgt: unknown key; did you mean 'budget'?" in told
 
 
@@ -144,7 +175,7 @@ def test_a_fault_of_ours_exits_with_1_and_debug_adds_the_traceback(tmp_path: Pat
     run.mkdir()
     (run / "manifest.json").write_text('{"artifacts": {}}')
     (run / "ledger.parquet").write_text("no Parquet at all")
-    done = curate("explain", str(run), "x")
+    done = process("explain", str(run), "x")
     assert done.returncode == 1
     assert "Internal error" in done.stderr
     assert "Traceback" not in done.stderr

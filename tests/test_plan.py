@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from curate.folder import RunFolder, open_run
 from curate.plan import plan_selection
 from tests.report.realrun import finish, recipe, write_inputs
 
+COMPARE: list[dict[str, Any]] = [
+    {"method": "bm25"},
+    {"method": "length", "order": "shortest", "diversity": {"most": 0.7}},
+    {"method": "embed", "compare": "prompt"},
+]
 STAGES: list[dict[str, Any]] = [{"kind": "exact"}]
 SELECT: dict[str, Any] = {
     "method": "embed",
@@ -28,14 +34,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def selecting(folder: Path, model: Path, select: dict[str, Any]) -> Config:
+def selecting(
+    folder: Path, model: Path, select: dict[str, Any], compare: Sequence[dict[str, Any]] = ()
+) -> Config:
     given = recipe(folder, model, STAGES).model_dump(mode="json")
-    return Config.model_validate({**given, "select": select})
+    return Config.model_validate({**given, "select": select, "compare": list(compare)})
 
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tiny: Path) -> RunFolder:
-    return open_run(finish(selecting(folder, tiny, SELECT), folder / "run"))
+    return open_run(finish(selecting(folder, tiny, SELECT, COMPARE), folder / "run"))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,14 @@ def run(folder: Path, tiny: Path) -> RunFolder:
         (None, ["shares=[{by: source, most: 0.5}]"], {"shares": [{"by": "source", "most": 0.5}]}),
         (None, ["diversity={most: 0.85}"], {"diversity": {"most": 0.85}}),
         (None, ["diversity=null"], {"diversity": None}),
+        (None, ["method=bm25"], {"method": "bm25"}),
+        ("rows=9", ["method=bm25", "combine=mean"],
+         {"method": "bm25", "combine": "mean", "budget": {"rows": 9}}),
+        (None, ["method=length", "order=shortest"],
+         {"method": "length", "order": "shortest", "diversity": {"most": 0.7}}),
+        (None, ["compare=prompt"], {"compare": "prompt"}),
+        (None, ["method=embed-2", "combine=mean"], {"compare": "prompt", "combine": "mean"}),
+        (None, ["method=random"], {"method": "random"}),
     ],
 )  # fmt: skip
 def test_a_plan_selects_what_a_run_would(
@@ -72,9 +88,12 @@ def test_a_plan_selects_what_a_run_would(
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["compare=prompt"], "holds no scores for another compare"),
-        (["method=length"], "holds evidence for 'embed', not for 'length'"),
-        (["diversity={most: 0.5}"], "holds pairs from 0.8 on"),
+        (["compare=response"], "holds no scores for another compare"),
+        (["method=bm25", "k1=2"], "holds no scores for another k1"),
+        (["method=got"], "holds evidence for 'embed' and 'bm25' .*, not for 'got'"),
+        (["method=bm52"], "unknown method 'bm52'"),
+        (["method=embed-2", "compare=example"], "holds no scores for another compare"),
+        (["diversity={most: 0.5}"], "holds pairs from 0.[78] on"),
         (["diversity={most: 0.9, embedder: minilm}"], "run the recipe with"),
         (["filter=fuzzy.score < 1"], "nothing is named 'fuzzy'"),
         (["colour=1"], "unknown key"),
@@ -85,6 +104,7 @@ def test_what_needs_a_run_is_refused(run: RunFolder, overrides: list[str], said:
         plan_selection(run, None, overrides)
 
 
-def test_a_random_plan_needs_no_scores(run: RunFolder) -> None:
+def test_a_random_plan_needs_no_scores(folder: Path, tiny: Path) -> None:
+    run = open_run(finish(selecting(folder, tiny, SELECT), folder / "alone"))
     planned = plan_selection(run, "rows=5", ["method=random"])
     assert planned.rows == 5

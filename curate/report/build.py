@@ -3,23 +3,26 @@
 import os
 import shlex
 import uuid
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from curate.report import wording
 from curate.report.data import Report, gather
-from curate.report.figures import Figure, draw_all, origin_label, palette_css
+from curate.report.drawing import Figure, palette_css
+from curate.report.figures import draw_all, origin_label
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     wording.number, wording.signed, wording.significant, wording.measure, wording.percent,
     wording.ratio, wording.duration, wording.memory, wording.span, wording.explain,
     wording.stage_label, wording.arm_label, wording.metric_label, wording.similarity,
-    wording.compared, wording.survivor,
+    wording.compared, wording.survivor, wording.method_label, wording.setting, wording.overlap,
+    wording.correlation,
 )  # fmt: skip
 
 
@@ -44,6 +47,23 @@ def write_report(run: Path) -> Path:
 
 def render(report: Report) -> str:
     """Return the page."""
+    config = yaml.safe_dump(dict(report.manifest["config"]), sort_keys=False, allow_unicode=True)
+    return _template().render(
+        report=report,
+        figures=draw_all(report),
+        palette=Markup(palette_css()),
+        config=config,
+        explained=shlex.quote(report.examples.best[0].row.row_id),
+        origin_label=origin_label,
+        margin_of=wording.margin,
+        verdicts=wording.VERDICTS,
+        no_proof=wording.NO_PROOF,
+        method=wording.method_label(report.select["method"]),
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -54,19 +74,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {function.__name__: function for function in FILTERS}
     environment.filters["svg"] = _trusted_svg
-    config = yaml.safe_dump(dict(report.manifest["config"]), sort_keys=False, allow_unicode=True)
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        figures=draw_all(report),
-        palette=Markup(palette_css()),
-        config=config,
-        explained=shlex.quote(report.examples.best[0].row.row_id),
-        origin_label=origin_label,
-        margin_of=wording.margin,
-        verdicts=wording.VERDICTS,
-        no_proof=wording.NO_PROOF,
-        method=wording.METHODS.get(report.select["method"], report.select["method"]),
-    )
+    return environment.get_template("report.html.j2")
 
 
 def _finalize(value: Any) -> Any:

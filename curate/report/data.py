@@ -12,11 +12,13 @@ import numpy as np
 import polars as pl
 
 from curate.folder import RunFolder, open_run
+from curate.report.comparison import Comparison, gather_comparison
+from curate.report.coverage import Coverage, gather_coverage
 from curate.report.duplicates import Level, gather_duplicates
 from curate.report.examples import Examples, gather_examples
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
-from curate.report.scores import Coverage, Scores, gather_coverage, gather_scores
+from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
 
 SHOWN_ORIGINS = 200
 CHARTED = 15
@@ -130,7 +132,9 @@ class Report:
     leaks: tuple[LeakCheck, ...]
     mix: Mix
     scores: Scores | None
+    attraction: Attraction | None
     coverage: Coverage | None
+    comparison: Comparison | None
     examples: Examples
     costs: tuple[Cost, ...]
 
@@ -154,7 +158,9 @@ def gather(path: Path) -> Report:
         leaks=gather_leaks(run),
         mix=_gather_mix(run),
         scores=scores,
-        coverage=gather_coverage(run) if scores else None,
+        attraction=gather_attraction(run) if scores else None,
+        coverage=gather_coverage(run),
+        comparison=gather_comparison(run),
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
     )

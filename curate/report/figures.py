@@ -1,103 +1,61 @@
-"""The report's charts: altair specifications, rendered to SVG without a browser.
+"""The report's charts: altair specifications, drawn as `curate.report.drawing` has it."""
 
-Every chart is drawn about 420 px wide, so that it fits a column of the page and, hardly smaller, a
-telephone. Colours come from PALETTE: a chart is drawn in the light ones, and `palette_css` turns
-these into variables that follow the reader's colour scheme.
-"""
-
-import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
-import vl_convert
 
+from curate.report.comparison import Comparison
+from curate.report.coverage import Coverage
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
+from curate.report.drawing import (
+    ACCENT,
+    CHARS,
+    CONTROL,
+    DIGIT,
+    FAINT,
+    GUTTER,
+    INK,
+    LINE,
+    MUTED,
+    NARROW_PLOT,
+    PLOT,
+    TICK_OVERHANG,
+    WIDE_CHARS,
+    WIDE_GUTTER,
+    WIDTH,
+    Figure,
+    axis_labels,
+    from_values,
+    padded,
+    remark,
+    row_axis,
+    to_svg,
+)  # fmt: skip
 from curate.report.duplicates import Level
-from curate.report.proof import Comparison, Proof
-from curate.report.scores import Coverage, Scores
+from curate.report.proof import Comparison as Difference
+from curate.report.proof import Proof
+from curate.report.scores import Attraction, Scores
 from curate.report.wording import (
     arm_label,
     metric_label,
     number,
     percent,
     ratio,
-    shorten,
     signed,
     significant,
     similarity,
     stage_label,
 )
 
-FONT = "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-FONT_SIZE = 12
-WIDTH = 420
-# Room for the names beside a chart and for the marks; names of origins are long.
-GUTTER, PLOT = 142, 264
-WIDE_GUTTER, NARROW_PLOT = 196, 206
-# A tick label at the right end sticks out so far.
-TICK_OVERHANG = 14
-# The width of a digit, bold.
-DIGIT = 7
-CHARS = 22
-WIDE_CHARS = 29
 CHARTED_TARGETS = 25
 NAMED = 3
 GAINS = {"loss": "loss lower by", "exact_match": "exact match higher by"}
 
 
-@dataclass(frozen=True)
-class Shade:
-    """A colour on a light page and on a dark one."""
-
-    light: str
-    dark: str
-
-
-PALETTE = {
-    "paper": Shade("#ffffff", "#15181b"),
-    "ink": Shade("#1d2126", "#e4e7ea"),
-    "muted": Shade("#59626d", "#a3abb5"),
-    "line": Shade("#d8dce1", "#343a41"),
-    "faint": Shade("#e9ecef", "#2a3036"),
-    "accent": Shade("#0b5fae", "#6bb3f7"),
-    "control": Shade("#848d98", "#838c97"),
-    "alarm": Shade("#a63c06", "#ffa26b"),
-    "alarm-paper": Shade("#fdf3ec", "#2c1e15"),
-    "mark": Shade("#ffe9a8", "#5a4708"),
-}
-INK, MUTED, LINE = PALETTE["ink"].light, PALETTE["muted"].light, PALETTE["line"].light
-FAINT, ACCENT, CONTROL = PALETTE["faint"].light, PALETTE["accent"].light, PALETTE["control"].light
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart as SVG, and what it shows in words."""
-
-    svg: str
-    alt: str
-
-
-def palette_css() -> str:
-    """Return the colours as CSS variables, and the rules that make charts use them."""
-    light = "".join(f"--{name}:{shade.light};" for name, shade in PALETTE.items())
-    dark = "".join(f"--{name}:{shade.dark};" for name, shade in PALETTE.items())
-    drawn = "\n".join(
-        f'svg [{kind}="{shade.light}"]{{{kind}:var(--{name})}}'
-        for name, shade in PALETTE.items()
-        for kind in ("fill", "stroke")
-    )
-    return (
-        f":root{{{light}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{drawn}\n"
-    )
-
-
 def draw_all(report: Report) -> dict[str, Any]:
     """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
-    proof, mix = report.proof, report.mix
+    proof, mix, compared = report.proof, report.mix, report.comparison
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.metrics} if proof else {},
         "funnel": draw_funnel(report.funnel),
@@ -105,7 +63,9 @@ def draw_all(report: Report) -> dict[str, Any]:
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
         "scores": draw_scores(report.scores) if report.scores else None,
+        "attraction": draw_attraction(report.attraction) if report.attraction else None,
         "coverage": draw_coverage(report.coverage) if report.coverage else None,
+        "nearness": draw_nearness(compared) if compared and compared.methods[0].nearness else None,
     }
 
 
@@ -114,7 +74,7 @@ def draw_proof(proof: Proof, metric: str) -> Figure:
     told = [c for c in proof.comparisons if c.metric == metric]
     lines = [_difference(c) for c in told]
     seeds = [{"control": arm_label(c.control), "at": s} for c in told for s in c.by_seed]
-    low, high = _padded([0.0, *(v for c in told for v in (c.low, c.high, *c.by_seed))])
+    low, high = padded([0.0, *(v for c in told for v in (c.low, c.high, *c.by_seed))])
     title = f"{GAINS.get(metric, metric_label(metric))}, {told[0].unit}"
     scale = alt.Scale(domain=[low, high], nice=False)
     axis = alt.Axis(tickCount=5, labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')")
@@ -122,27 +82,27 @@ def draw_proof(proof: Proof, metric: str) -> Figure:
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title=title, scale=scale, axis=axis)
 
-    intervals = _chart(lines).encode(_rows("control", [line["control"] for line in lines]))
-    points = _chart(seeds).mark_point(
+    intervals = from_values(lines).encode(row_axis("control", [line["control"] for line in lines]))
+    points = from_values(seeds).mark_point(
         filled=True, size=22, color=CONTROL, opacity=1, yOffset=11, clip=False
     )
     layers = [
-        _chart([{"at": 0}]).mark_rule(color=MUTED).encode(x("at")),
+        from_values([{"at": 0}]).mark_rule(color=MUTED).encode(x("at")),
         intervals.mark_rule(color=ACCENT, strokeWidth=2.5).encode(x("low"), alt.X2("high")),
         intervals.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x("mean")),
         intervals.mark_text(dy=-13, color=INK, fontWeight="bold").encode(
             x("mean"), alt.Text("label:N")
         ),
         points.encode(x("at"), alt.Y("control:N")),
-        _remark("selection better →", alt.value("width"), -8, "right"),
+        remark("selection better →", alt.value("width"), -8, "right"),
     ]
     described = "; ".join(f"against {line['control'].lower()} {line['told']}" for line in lines)
     return Figure(
-        _svg(alt.layer(*layers), row=56, plot=PLOT - TICK_OVERHANG), f"{title}: {described}."
+        to_svg(alt.layer(*layers), row=56, plot=PLOT - TICK_OVERHANG), f"{title}: {described}."
     )
 
 
-def _difference(told: Comparison) -> dict[str, Any]:
+def _difference(told: Difference) -> dict[str, Any]:
     interval = f"{signed(told.low)} to {signed(told.high)}"
     return {
         "control": arm_label(told.control),
@@ -173,7 +133,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
     bars_end = counts_end - DIGIT * max(len(line["label"]) for line in lines) - 12
     scale = alt.Scale(domain=[0, funnel.records], range=[0, bars_end], nice=False)
     x = alt.X("remaining:Q", axis=None, scale=scale)
-    bars = _chart(lines).encode(_rows("step", [label for label, _ in steps]))
+    bars = from_values(lines).encode(row_axis("step", [label for label, _ in steps]))
     colour = alt.when("datum.last").then(alt.value(ACCENT)).otherwise(alt.value(CONTROL))
     layers = [
         bars.mark_bar(height=18, color=FAINT).encode(x, alt.X2("before")),
@@ -184,7 +144,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
         bars.mark_text(align="right", color=MUTED).encode(alt.Text("loss:N"), x=alt.value(PLOT)),
     ]
     told = "; ".join(f"{line['step']} {line['label']}" for line in lines)
-    return Figure(_svg(alt.layer(*layers), row=30), f"Rows after each step: {told}.")
+    return Figure(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {told}.")
 
 
 def _step_label(step: FunnelStep) -> str:
@@ -208,7 +168,7 @@ def draw_curve(level: Level) -> Figure:
     axis = alt.Axis(tickCount=min(4, most), format="~s", minExtent=50, maxExtent=50, grid=True)
     top = alt.Scale(domain=[0, most * 1.08], nice=False)
     y = alt.Y("dropped:Q", title="rows dropped", scale=top, axis=axis)
-    ran = _chart([{"at": merger.limit, "dropped": merger.dropped}])
+    ran = from_values([{"at": merger.limit, "dropped": merger.dropped}])
     told = f"{number(merger.dropped)} at {similarity(merger.limit)}"
     place = (merger.limit - low) / (high - low) if high > low else 0.0
     label = ran.mark_text(
@@ -216,7 +176,7 @@ def draw_curve(level: Level) -> Figure:
         baseline="bottom", color=ACCENT, fontWeight="bold",
     )  # fmt: skip
     layers = [
-        _chart(values).mark_line(color=CONTROL, strokeWidth=2).encode(x, y),
+        from_values(values).mark_line(color=CONTROL, strokeWidth=2).encode(x, y),
         ran.mark_rule(color=ACCENT, strokeDash=[3, 3]).encode(x),
         ran.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x, y),
         label.encode(x, y=alt.value(-5)),
@@ -224,7 +184,7 @@ def draw_curve(level: Level) -> Figure:
     chart = alt.layer(*layers).properties(width=WIDTH - 80 - TICK_OVERHANG, height=150)
     some = values[:: max(len(values) // 4, 1)]
     points = "; ".join(f"{number(v['dropped'])} at {similarity(v['at'])}" for v in some)
-    return Figure(_svg(chart), f"Rows dropped by threshold: {points}; this run {told}.")
+    return Figure(to_svg(chart), f"Rows dropped by threshold: {points}; this run {told}.")
 
 
 def draw_sources(mix: Mix) -> Figure:
@@ -250,7 +210,7 @@ def origin_label(line: MixLine, *, with_source: bool) -> str:
 
 
 def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Figure:
-    labels = _labels(names, WIDE_CHARS)
+    labels = axis_labels(names, WIDE_CHARS)
     wide = max(map(len, labels)) > CHARS
     gutter, plot = (WIDE_GUTTER, NARROW_PLOT) if wide else (GUTTER, PLOT - TICK_OVERHANG)
     values = [
@@ -264,7 +224,7 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title=None, scale=scale, axis=axis)
 
-    base = _chart(values).encode(_rows("name", labels, gutter))
+    base = from_values(values).encode(row_axis("name", labels, gutter))
     layers = [
         base.mark_rule(color=LINE, strokeWidth=3).encode(x("pool"), alt.X2("selected")),
         base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("pool")),
@@ -277,7 +237,7 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
     )
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     words = f"Share of {what} in pool and selection: {told}{more}."
-    return Figure(_svg(alt.layer(*layers), row=24, plot=plot), words)
+    return Figure(to_svg(alt.layer(*layers), row=24, plot=plot), words)
 
 
 def draw_scores(scores: Scores) -> Figure:
@@ -298,12 +258,12 @@ def draw_scores(scores: Scores) -> Figure:
             axis=alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50),
         )
         bars = (
-            _chart(values)
+            from_values(values)
             .mark_bar(color=colour, binSpacing=1)
             .encode(x, alt.X2("high"), y, alt.Y2(datum=0))
         )
-        cut = _chart([{"low": scores.cut}]).mark_rule(color=INK, strokeDash=[3, 3])
-        title_mark = _remark(title, 0, -8, "left", colour=MUTED if last else colour)
+        cut = from_values([{"low": scores.cut}]).mark_rule(color=INK, strokeDash=[3, 3])
+        title_mark = remark(title, 0, -8, "left", colour=MUTED if last else colour)
         return alt.layer(bars, cut.encode(x), title_mark).properties(
             width=WIDTH - 80, height=height
         )
@@ -315,13 +275,13 @@ def draw_scores(scores: Scores) -> Figure:
         f"{significant(scores.bins[-1].high)}: {number(scores.selected)} selected rows lie at "
         f"{significant(scores.cut)} and above; {number(scores.not_selected)} were not selected."
     )
-    return Figure(_svg(alt.vconcat(chosen, others, spacing=26)), words)
+    return Figure(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
 
 
-def draw_coverage(coverage: Coverage) -> Figure:
+def draw_attraction(attraction: Attraction) -> Figure:
     """Draw how many selected rows are nearest to each target example, thinnest first."""
-    shown = coverage.examples[:CHARTED_TARGETS]
-    labels = _labels([example.row_id.rsplit("/", 1)[-1] for example in shown], CHARS)
+    shown = attraction.examples[:CHARTED_TARGETS]
+    labels = axis_labels([example.row_id.rsplit("/", 1)[-1] for example in shown], CHARS)
     values = [
         {
             "target": label,
@@ -334,79 +294,68 @@ def draw_coverage(coverage: Coverage) -> Figure:
     largest = max(1, *(example.rows for example in shown))
     scale = alt.Scale(domain=[0, largest], range=[0, PLOT - 90], nice=False)
     x = alt.X("rows:Q", axis=None, scale=scale)
-    base = _chart(values).encode(_rows("target", labels))
+    base = from_values(values).encode(row_axis("target", labels))
     layers = [
         base.mark_bar(height=11, color=ACCENT).encode(x),
         base.mark_text(align="left", dx=5, color=INK).encode(x, alt.Text("count:N")),
         base.mark_text(align="right", color=MUTED).encode(alt.Text("best:N"), x=alt.value(PLOT)),
-        _remark("rows nearest to it", 0, -10, "left"),
-        _remark("best similarity", PLOT, -10, "right"),
+        remark("rows nearest to it", 0, -10, "left"),
+        remark("best similarity", PLOT, -10, "right"),
     ]
     told = f"Selected rows nearest to each target example: from {number(shown[0].rows)} for "
-    words = f"{told}{labels[0]} to {number(max(e.rows for e in coverage.examples))}."
-    return Figure(_svg(alt.layer(*layers), row=19), words)
+    words = f"{told}{labels[0]} to {number(max(e.rows for e in attraction.examples))}."
+    return Figure(to_svg(alt.layer(*layers), row=19), words)
 
 
-def _chart(values: Sequence[dict[str, Any]]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=list(values)))
+def draw_coverage(coverage: Coverage) -> Figure:
+    """Draw each target example's nearest selected row and its nearest kept row, farthest first."""
+    shown = coverage.spots[:CHARTED_TARGETS]
+    labels = axis_labels([spot.target.row_id.rsplit("/", 1)[-1] for spot in shown], CHARS)
+    values = [
+        {"target": label, "selected": spot.similarity, "kept": spot.kept_similarity}
+        for label, spot in zip(labels, shown, strict=True)
+    ]
+    limit = [] if coverage.limit is None else [coverage.limit]
+    ends = [end for spot in shown for end in (spot.similarity, spot.kept_similarity)]
+    x = _similarity_axis([*ends, *limit])
+    base = from_values(values).encode(row_axis("target", labels))
+    layers = [
+        *(from_values([{"at": at}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x("at"))
+          for at in limit),
+        base.mark_rule(color=LINE, strokeWidth=3).encode(x("selected"), alt.X2("kept")),
+        base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("kept")),
+        base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
+    ]  # fmt: skip
+    told = f"from {similarity(shown[0].similarity)} for {labels[0]} up"
+    words = f"Nearest selected row to each target example: {told}; {coverage.thin} are thin."
+    return Figure(to_svg(alt.layer(*layers), row=19, plot=PLOT - TICK_OVERHANG), words)
 
 
-def _rows(field: str, order: Sequence[str], gutter: int = GUTTER) -> alt.Y:
-    """Return a y encoding with a labelled line for each name, in the order given."""
-    axis = alt.Axis(ticks=False, minExtent=gutter, maxExtent=gutter, labelLimit=gutter - 10)
-    return alt.Y(f"{field}:N", sort=list(order), title=None, axis=axis)
+def draw_nearness(comparison: Comparison) -> Figure:
+    """Draw a strip for each method: the nearest chosen row's similarity to every target example."""
+    methods = [(method.name, n) for method in comparison.methods if (n := method.nearness)]
+    limit = [] if comparison.limit is None else [comparison.limit]
+    x = _similarity_axis([*limit, *(at for _, near in methods for at in near.similarities)])
+    values = [{"method": name, "at": at} for name, near in methods for at in near.similarities]
+    means = [{"method": name, "at": near.mean} for name, near in methods]
+    names = [name for name, _ in methods]
+    layers = [
+        *(from_values([{"at": at}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x("at"))
+          for at in limit),
+        from_values(values).mark_point(filled=True, size=36, color=CONTROL, opacity=0.55).encode(
+            x("at"), row_axis("method", names)
+        ),
+        from_values(means).mark_tick(color=ACCENT, thickness=3, height=16, opacity=1).encode(
+            x("at"), alt.Y("method:N", sort=names)
+        ),
+    ]  # fmt: skip
+    told = "; ".join(f"{name} {similarity(near.mean)} on average" for name, near in methods)
+    words = f"Nearness of each selection to the target examples: {told}."
+    return Figure(to_svg(alt.layer(*layers), row=26, plot=PLOT - TICK_OVERHANG), words)
 
 
-def _remark(text: str, x: Any, y: int, align: Any, *, colour: str = MUTED) -> alt.Chart:
-    """Return a line of text at pixels x and y of a panel; its bottom is there."""
-    mark = _chart([{}]).mark_text(text=text, align=align, baseline="bottom", color=colour)
-    return mark.encode(x=x if isinstance(x, dict) else alt.value(x), y=alt.value(y))
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    margin = 0.08 * (high - low) or 1.0
-    return low - margin, high + margin
-
-
-def _labels(names: Sequence[str], chars: int) -> list[str]:
-    """Return short names for an axis, made distinct by a number where cutting made them equal."""
-    short = [shorten(name, chars) for name in names]
-    seen: Counter[str] = Counter()
-    labels = []
-    for name in short:
-        seen[name] += 1
-        labels.append(name if seen[name] == 1 else f"{seen[name]}: {name}")
-    return labels
-
-
-def _svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
-    """Render a chart, each of its rows so many pixels high, in a WIDTH that all charts share.
-
-    The opening tag is reduced to the size, for which CSS has the last word.
-    """
-    sized = chart.properties(width=plot, height=alt.Step(row)) if row else chart
-    text = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": FONT_SIZE}
-    themed = (
-        sized.configure(font=FONT, background="transparent", padding=2, aria=False)
-        .configure_view(stroke=None)
-        .configure_text(fontSize=FONT_SIZE, font=FONT)
-        .configure_axis(
-            **text, labelColor=MUTED, titleColor=MUTED, titleFontSize=FONT_SIZE,
-            titleFontWeight="normal", gridColor=FAINT, domain=False, tickColor=LINE,
-        )
-        .configure_axisX(titlePadding=8)
-        .configure_axisY(grid=False, labelPadding=8)
-        .configure_axisDiscrete(labelColor=INK)
-    )  # fmt: skip
-    svg = vl_convert.vegalite_to_svg(themed.to_dict(), vl_version=_vega_lite_version())
-    size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
-    if size is None:
-        raise ValueError(f"vl-convert returned an SVG without a size: {svg[:200]}")
-    wide, high = max(WIDTH, round(float(size[1]))), size[2]
-    tag = f'<svg viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" aria-hidden="true">'
-    return tag + svg.split(">", 1)[1]
-
-
-def _vega_lite_version() -> str:
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+def _similarity_axis(values: Sequence[float]) -> Callable[[str], alt.X]:
+    low, high = padded(values)
+    scale = alt.Scale(domain=[low, high], nice=False)
+    axis = alt.Axis(tickCount=5, format="~g")
+    return lambda field: alt.X(f"{field}:Q", title="similarity", scale=scale, axis=axis)

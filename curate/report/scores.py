@@ -1,4 +1,4 @@
-"""The distribution of scores, and how well the selection covers each target example."""
+"""The distribution of scores, and how many selected rows are nearest to each target example."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Covered:
+class Attracting:
     """A target example: the selected rows nearest to it, and its best similarity to any of them."""
 
     row_id: str
@@ -48,10 +48,10 @@ class Covered:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """All target examples, the thinnest covered first; `examples` holds the first of `count`."""
+class Attraction:
+    """All target examples, those with the fewest rows first; `examples` holds the first of `count`."""
 
-    examples: tuple[Covered, ...]
+    examples: tuple[Attracting, ...]
     count: int
     uncovered: int
 
@@ -108,7 +108,7 @@ def _round_step(step: float) -> float:
     return next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= step)
 
 
-def gather_coverage(run: RunFolder) -> Coverage | None:
+def gather_attraction(run: RunFolder) -> Attraction | None:
     """Return None for methods that name no nearest target example."""
     ranking = run.table("evidence/select").filter(pl.col("nearest_id").is_not_null())
     nearest = ranking.group_by("nearest_id").agg(
@@ -128,10 +128,10 @@ def gather_coverage(run: RunFolder) -> Coverage | None:
         rows, told = by_id.get(row_id, (0, (None, None)))
         best, in_pool = similar.get(row_id, told)
         text = show_row(texts[row_id]) if row_id in texts else None
-        examples.append(Covered(row_id, rows, best, in_pool, text))
+        examples.append(Attracting(row_id, rows, best, in_pool, text))
     examples.sort(key=lambda e: (e.rows, -math.inf if e.best is None else e.best, e.row_id))
     uncovered = sum(not example.rows for example in examples)
-    return Coverage(tuple(examples[:SHOWN_TARGETS]), len(examples), uncovered)
+    return Attraction(tuple(examples[:SHOWN_TARGETS]), len(examples), uncovered)
 
 
 def _similarities(

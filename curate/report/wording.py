@@ -34,6 +34,9 @@ STAGES: Mapping[str, str] = {
     "scorer": "Rate rows with the scoring model",
     "kept-cascade": "Keep a share for the next method",
     "select": "Select within the budget",
+    "select-compared": "Select by the compared methods",
+    "comparison": "Compare the selections",
+    "coverage": "Measure nearness to the target",
     "ledger": "Join the ledger",
     "arms": "Draw the arms of the proof",
     "proof-leaks": "Check the arms for eval leaks",
@@ -131,6 +134,30 @@ def stage_label(name: str) -> str:
     if kind in STAGES and rest.isdigit():
         return f"{STAGES[kind]} ({rest})"
     return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def method_label(name: str) -> str:
+    """Return a method of selection in words."""
+    return METHODS.get(name, name.replace("_", " "))
+
+
+def setting(value: Any) -> str:
+    """Return a parameter's value in words; of a list of parts only what they are."""
+    if isinstance(value, list):
+        return " + ".join(setting(one) for one in value)
+    if isinstance(value, Mapping):
+        return str(value.get("method", ", ".join(f"{k} {v}" for k, v in value.items())))
+    return str(value).replace("_", " ")
+
+
+def overlap(value: float | None) -> str:
+    """Return a similarity of sets with two decimals, or a dash for none."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def correlation(value: float | None) -> str:
+    """Return a correlation with its sign and two decimals, or a dash for none."""
+    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
 def compared(params: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ It never scores anything: it goes down a ranking that is there, so another plan 
     budget      the best rows of the rest
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,9 @@ from curate.select.budget import rows_within
 PAIR_FLOOR = 0.8
 RANKING_COLUMNS = ("row_id", "rank", "score", "nearest_id", "tokens")
 ROW_COLUMNS = ("row_id", "source", "origin", "method", "hop")
+CODES = {reason: number for number, reason in enumerate(Reason)}
+# Columns of a ranking that each method fills on a scale of its own.
+OWN_COLUMNS = frozenset(("score", "nearest_id"))
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,26 @@ def named_stages(params: SelectParams) -> list[str]:
     return [name for name in names if name not in (*RANKING_COLUMNS, *ROW_COLUMNS)]
 
 
+def common_plan(params: SelectParams) -> dict[str, Any]:
+    """Return what of a selection's plan holds for another method as well.
+
+    That is its budget and diversity, and its conditions unless they speak of scores: these have
+    another scale, or are not there at all, where another method ranks.
+    """
+    filters = [] if params.filter is None else [("filter", params.filter)]
+    by = [("shares", share.by) for share in params.shares]
+    return {
+        "budget": params.budget,
+        "filter": params.filter if _is_common(filters) else None,
+        "shares": params.shares if _is_common(by) else [],
+        "diversity": params.diversity,
+    }
+
+
+def _is_common(told: Sequence[tuple[str, str]]) -> bool:
+    return not any(OWN_COLUMNS & {*_parse(key, text).meta.root_names()} for key, text in told)
+
+
 def _parse(key: str, text: str) -> pl.Expr:
     try:
         return pl.sql_expr(text)
@@ -72,19 +96,19 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     Raises:
         UserError: a condition names what is not there, or nothing meets it.
     """
-    reason = np.full(ranking.height, Reason.BEYOND_BUDGET.value, dtype=object)
+    reason = np.full(ranking.height, CODES[Reason.BEYOND_BUDGET], dtype=np.int8)
     free = np.ones(ranking.height, dtype=np.bool_)
     if params.filter is not None:
         met = _meet(ranking, params.filter, facts)
-        reason[~met] = Reason.FILTERED_OUT.value
+        reason[~met] = CODES[Reason.FILTERED_OUT]
         free &= met
     if params.diversity is not None:
         apart = _apart(ranking, free, params.diversity.most, facts)
-        reason[free & ~apart] = Reason.TOO_SIMILAR.value
+        reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
     tokens = ranking["tokens"].to_numpy().astype(np.int64)
     first, capped = _share_out(ranking, params, facts, free, tokens)
-    reason[capped] = Reason.OVER_SHARE.value
+    reason[capped] = CODES[Reason.OVER_SHARE]
     free &= ~capped
     order = np.flatnonzero(free)
     if not len(order):
@@ -93,14 +117,13 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     count = rows_within(params.budget, tokens[order], ranking.height)
     selected = np.zeros(ranking.height, dtype=np.bool_)
     selected[order[:count]] = True
-    reason[selected] = Reason.WITHIN_BUDGET.value
+    reason[selected] = CODES[Reason.WITHIN_BUDGET]
     # Below the last chosen row it is the budget that stands in the way, whatever else does.
     last = int(np.flatnonzero(selected)[-1])
-    below = (np.arange(len(reason)) > last) & (reason != Reason.FILTERED_OUT.value)
-    reason[below] = Reason.BEYOND_BUDGET.value
-    return ranking.with_columns(
-        selected=selected, reason=pl.Series(reason.tolist(), dtype=pl.String)
-    )
+    below = (np.arange(len(reason)) > last) & (reason != CODES[Reason.FILTERED_OUT])
+    reason[below] = CODES[Reason.BEYOND_BUDGET]
+    words = pl.Series([name.value for name in CODES])
+    return ranking.with_columns(selected=selected, reason=words.gather(reason))
 
 
 def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.bool_]:
@@ -175,9 +198,8 @@ def _share_out(
         )
         cost, total = np.ones(len(free), dtype=np.int64), min(wanted, int(free.sum()))
     for share in params.shares:
-        group = _groups(ranking, share, facts)
-        spent = _spent(group, np.where(free & ~over, cost, 0))
-        names, code = np.unique(group, return_inverse=True)
+        code, names = _groups(ranking, share, facts)
+        spent = _spent(code, np.where(free & ~over, cost, 0))
         limits = np.array([share.cap(name) for name in names])
         # A cap of 1 is none: a single row may cost more than the budget, and is still selected.
         caps = np.where(limits < 1, limits * total, np.inf)
@@ -187,23 +209,27 @@ def _share_out(
     return first & ~over, over
 
 
-def _groups(ranking: pl.DataFrame, share: Share, facts: Facts) -> NDArray[np.str_]:
+def _groups(
+    ranking: pl.DataFrame, share: Share, facts: Facts
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the number of each row's group, and the names of the groups."""
     wanted = _parse("shares", share.by)
     try:
         found = look_up(ranking, wanted, facts).select(group=wanted.cast(pl.String))["group"]
     except PolarsError as error:
         raise UserError(f"select.shares: {share.by!r}: {str(error).splitlines()[0]}") from error
-    groups = found.fill_null("").to_numpy().astype(np.str_)
-    unknown = {*share.least, *(share.most if isinstance(share.most, dict) else ())} - set(groups)
+    names = found.fill_null("").unique().sort()
+    code = found.fill_null("").replace_strict(names, pl.int_range(len(names), eager=True))
+    unknown = {*share.least, *(share.most if isinstance(share.most, dict) else ())} - set(names)
     if unknown:
         raise UserError(
             f"select.shares: no row has the {share.by} {sorted(unknown)[0]!r}; "
-            f"there are {', '.join(sorted(set(groups.tolist()))[:10])}"
+            f"there are {', '.join(names[:10])}"
         )
-    return groups
+    return code.to_numpy(), names.to_list()
 
 
-def _spent(group: NDArray[np.str_], cost: NDArray[np.int64]) -> NDArray[np.int64]:
+def _spent(group: NDArray[np.int64], cost: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return what the rows of each row's group cost down to and including it, in rank order."""
     frame = pl.DataFrame({"group": group, "cost": cost})
     spent: NDArray[np.int64] = frame.select(pl.col("cost").cum_sum().over("group"))[

@@ -1,6 +1,7 @@
 """The selection: a query over stored evidence, so another budget costs seconds."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ from curate.select.planner import Facts, choose, named_stages
 from curate.store import Artifact, Counts, Step
 
 VERSION = 2
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A selection as it was made; `pairs` are those that its diversity had to choose between."""
+
+    params: SelectParams
+    scores: Artifact
+    ranking: Artifact
+    pairs: Artifact | None = None
 
 
 def rank_rows(
@@ -38,6 +49,21 @@ def select_step(
     run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
 ) -> Step:
     """Return the step that writes the selection; it reads the stages that the plan speaks of."""
+    inputs, told = _selecting(run, scores, params, pairs)
+    return Step("select", VERSION, write_selection, inputs, told)
+
+
+def ranking_step(
+    run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
+) -> Step:
+    """Return the step that ranks and chooses rows as a selection does, for a method to compare."""
+    inputs, told = _selecting(run, scores, params, pairs)
+    return Step("select-compared", VERSION, write_ranking, inputs, told)
+
+
+def _selecting(
+    run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None
+) -> tuple[dict[str, Artifact], dict[str, Any]]:
     dump = params.model_dump(mode="json")
     names = [name for name in named_stages(params) if name in run.evidence]
     inputs = {"rows": run.rows, "scores": scores, "tokens": run.tokens}
@@ -45,14 +71,13 @@ def select_step(
     if pairs is not None:
         inputs["pairs"] = pairs
     version = [VERSION, find_selector(dump["method"]).version]
-    told = {"select": dump, "seed": run.seed, "versions": version, "stages": names}
-    return Step("select", VERSION, write_selection, inputs, told)
+    return inputs, {"select": dump, "seed": run.seed, "versions": version, "stages": names}
 
 
-def write_selection(
+def write_ranking(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
+    """Write ranking.parquet: every row in rank order, whether it is selected, and why."""
     select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
     ranked = rank_rows(
         pl.read_parquet(inputs["scores"].file("scores.parquet")),
@@ -71,14 +96,6 @@ def write_selection(
     ranking = choose(ranked, select, facts)
     ranking.write_parquet(out / "ranking.parquet")
     chosen = ranking.filter("selected")
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
-    selected = (
-        rows.join(chosen.lazy().select("row_id", "rank"), on="row_id")
-        .sort("rank")
-        .drop("rank")
-        .collect()
-    )
-    selected.write_parquet(out / "selected.parquet")
     return {
         "rows_in": ranking.height,
         "rows_out": chosen.height,
@@ -88,3 +105,15 @@ def write_selection(
         ),
         "tokens": int(chosen["tokens"].sum()),
     }
+
+
+def write_selection(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
+    counts = write_ranking(out, inputs, params, hints)
+    chosen = pl.scan_parquet(out / "ranking.parquet").filter("selected").select("row_id", "rank")
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    selected = rows.join(chosen, on="row_id").sort("rank").drop("rank").collect()
+    selected.write_parquet(out / "selected.parquet")
+    return counts

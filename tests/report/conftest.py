@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.select import comparison
+
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 ROW = {
     "row_id": pl.String,
@@ -85,6 +87,7 @@ class RunSpec:
     leaking: bool = False
     metrics: tuple[str, ...] = ("loss", "exact_match")
     seeds: int = 3
+    compared: tuple[str, ...] = ()
 
 
 def _row(row_id: str, source: str, origin: str | None, user: str, answer: str) -> dict[str, Any]:
@@ -137,6 +140,7 @@ class _Builder:
         self._table("rejects", self._rejects(), REJECTS)
         self._evidence()
         self._ranking()
+        self._comparison()
         self._rows("pool", self.pool)
         self._rows("target", self.target)
         self._rows("eval", self.eval)
@@ -214,6 +218,41 @@ class _Builder:
         self._table("evidence/scores", rows, schema)
         self._table("selected", [self.pool[i] for i in self.kept[: spec.selected]], ROW)
         self._table("ledger", self._ledger(), LEDGER)
+
+    def _comparison(self) -> None:
+        """Write what is found of selections; the compared ones rank rows the other way round."""
+        if not self.spec.compared:
+            return
+        rows = pl.read_parquet(self.out / "evidence" / "select.parquet")
+        other = rows.sort("rank", descending=True).with_columns(rows["rank"], rows["selected"])
+        rankings = {self.spec.method: rows} | dict.fromkeys(self.spec.compared, other)
+        facts = rows.select("row_id", "tokens").join(
+            _frame(self.pool, ROW).select("row_id", "source", "origin"), on="row_id"
+        )
+        aligned = comparison.align(rankings)
+        alone = comparison.find_alone(list(rankings), *aligned)
+        told = {
+            "overlap": comparison.overlap(list(rankings), *aligned[1:]),
+            "selections": comparison.count_selections(rankings, facts, alone),
+            "mix": comparison.mix(rankings, facts),
+            "alone": alone.sort("rank").pipe(comparison.in_order, rankings),
+        }
+        for name, table in told.items():
+            table.write_parquet(self.out / "evidence" / f"comparison-{name}.parquet")
+        self._coverage(list(rankings))
+
+    def _coverage(self, names: list[str]) -> None:
+        states = ("near", "missed", "gap")
+        lines = [
+            (name, target["row_id"], self.pool[q]["row_id"], 0.8 - q / 10, self.pool[0]["row_id"],
+             0.8, 0.75, states[min(q, 2)])
+            for name in names
+            for q, target in enumerate(self.target)
+        ]  # fmt: skip
+        columns = ("name", "target_id", "row_id", "similarity", "kept_id", "kept_similarity", "limit",
+                   "state")  # fmt: skip
+        table = pl.DataFrame(lines, schema=columns, orient="row")
+        table.write_parquet(self.out / "evidence" / "coverage.parquet")
 
     def _ledger(self) -> list[dict[str, Any]]:
         fates: dict[int, list[Any]] = {}
@@ -326,6 +365,8 @@ class _Builder:
             "config": {
                 "name": "made-up" + spec.taint,
                 "select": select,
+                "compare": [{"method": name, "budget": select["budget"]} for name in spec.compared],
+                "models": {"embedder": "static" + spec.taint},
                 "pool": [spec.taint],
                 "stages": STAGES,
             },

@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+SCREENS = [(1200, "light"), (400, "dark")]
 HOSTILE = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>" + "W" * 300
 
 
@@ -38,38 +39,31 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 400])
 @pytest.mark.parametrize(
     ("spec", "verdict"),
     [
         ({}, "The selection is better than random"),
         ({"taint": HOSTILE, "leaking": True}, "better than random, but the eval set leaks"),
         ({"method": "random", "verdict": None}, "No proof was asked for"),
+        ({"taint": HOSTILE, "compared": ("bm25", "less", "random")}, "The selection is better"),
     ],
 )
 def test_the_page_opens_offline_and_fits(
-    chromium: Any, make_run: MakeRun, spec: dict[str, Any], verdict: str, width: int, scheme: str
+    chromium: Any, make_run: MakeRun, spec: dict[str, Any], verdict: str
 ) -> None:
     path = write_report(make_run(**spec))
-    check_page(chromium, path, verdict, width, scheme)
+    for width, scheme in SCREENS:
+        check_page(chromium, path, verdict, width, scheme)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 400])
 def test_duplicates_and_leaks_of_hostile_rows_fit(
-    chromium: Any, hostile: Path, width: int, scheme: str
+    chromium: Any, tmp_path: Path, tiny: Path
 ) -> None:
-    check_page(chromium, hostile, "No proof was asked for", width, scheme)
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
-    """The report of a run with all stages on hostile rows."""
-    folder = tmp_path_factory.mktemp("hostile")
-    write_inputs(folder, taint=f" {HOSTILE}", rows=20)
+    write_inputs(tmp_path, taint=f" {HOSTILE}", rows=20)
     stages = [{"kind": "exact", "conflicts": True}, FUZZY, {"kind": "semantic"}, LEAKS]
-    return write_report(finish(recipe(folder, tiny, stages), folder / "run"))
+    path = write_report(finish(recipe(tmp_path, tiny, stages), tmp_path / "run"))
+    for width, scheme in SCREENS:
+        check_page(chromium, path, "No proof was asked for", width, scheme)
 
 
 def check_page(chromium: Any, path: Path, verdict: str, width: int, scheme: str) -> None:
@@ -113,7 +107,9 @@ def test_charts_follow_the_colour_scheme(chromium: Any, make_run: MakeRun) -> No
 
 
 def test_no_text_leaves_its_figure(chromium: Any, make_run: MakeRun, tmp_path: Path) -> None:
-    path = write_report(make_run(origin=lambda i: f"a_rather_long_Name_of_an_origin_{i % 40}"))
+    path = write_report(
+        make_run(origin=lambda i: f"a_rather_long_Name_of_an_origin_{i % 40}", compared=("bm25",))
+    )
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     page.goto(path.as_uri())
     assert texts_outside(page) == []

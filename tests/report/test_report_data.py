@@ -104,20 +104,20 @@ def test_equal_scores_make_a_histogram(make_run: MakeRun) -> None:
     assert sum(b.selected + b.not_selected for b in scores.bins) == 52
 
 
-def test_coverage_counts_each_selected_row_once_and_names_the_thinnest(make_run: MakeRun) -> None:
-    coverage = gather(make_run()).coverage
-    assert coverage is not None
-    assert sum(example.rows for example in coverage.examples) == 10
-    assert (coverage.examples[0].row_id, coverage.examples[0].rows) == ("target/t:3", 0)
-    assert coverage.uncovered == 1
+def test_attraction_counts_each_selected_row_once_and_names_the_thinnest(make_run: MakeRun) -> None:
+    attraction = gather(make_run()).attraction
+    assert attraction is not None
+    assert sum(example.rows for example in attraction.examples) == 10
+    assert (attraction.examples[0].row_id, attraction.examples[0].rows) == ("target/t:3", 0)
+    assert attraction.uncovered == 1
     # No row names it as nearest, and yet the fourth row is as similar to it as 0.9 - 0.03.
-    assert coverage.examples[0].best == pytest.approx(0.87)
+    assert attraction.examples[0].best == pytest.approx(0.87)
 
 
-def test_a_random_draw_has_neither_scores_nor_coverage(make_run: MakeRun) -> None:
+def test_a_random_draw_has_neither_scores_nor_attraction(make_run: MakeRun) -> None:
     report = gather(make_run(method="random"))
     assert report.scores is None
-    assert report.coverage is None
+    assert report.attraction is None
     assert all(row.score is None and row.nearest is None for row in report.examples.best)
 
 

@@ -43,6 +43,11 @@ def report(real: Path) -> Report:
     return gather(real)
 
 
+@pytest.fixture(scope="module")
+def words_of_real(real: Path) -> str:
+    return words_of(real)
+
+
 def level(report: Report, stage: str) -> Level:
     return next(one for one in report.duplicates if one.merger.stage == stage)
 
@@ -176,8 +181,8 @@ def test_shared_words_are_marked_in_rows_and_in_examples_of_protected_sets(repor
     assert leak.row.text.prompt.segments[0].text.isupper()
 
 
-def test_the_page_tells_all_of_it(real: Path) -> None:
-    words = words_of(real)
+def test_the_page_tells_all_of_it(words_of_real: str) -> None:
+    words = words_of_real
     for told in (
         "Duplicates and leaks",
         "whole rows, by the word 5-grams that they share",
@@ -213,7 +218,7 @@ def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_long_texts_do_not_make_a_large_page(tmp_path: Path, tiny: Path) -> None:
-    write_inputs(tmp_path, taint=" 長い文", times=100)
+    write_inputs(tmp_path, taint=" 長い文", rows=24, times=100)
     stages = [
         {"kind": "exact", "conflicts": True},
         FUZZY,
@@ -247,8 +252,10 @@ TABLES = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_missing_table_takes_its_part_and_no_more(real: Path, tmp_path: Path, table: str) -> None:
-    assert TABLES[table] in words_of(real)
+def test_a_missing_table_takes_its_part_and_no_more(
+    real: Path, words_of_real: str, tmp_path: Path, table: str
+) -> None:
+    assert TABLES[table] in words_of_real
     run = copy_of(real, tmp_path)
     (run / "evidence" / f"{table}.parquet").unlink()
     words = words_of(run)

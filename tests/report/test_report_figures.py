@@ -8,16 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from curate.report.data import Funnel, FunnelStep, Report, gather
+from curate.report.drawing import PALETTE, WIDTH, Figure, palette_css
 from curate.report.duplicates import Curve, Level, Merger
-from curate.report.figures import (
-    PALETTE,
-    WIDTH,
-    Figure,
-    draw_all,
-    draw_curve,
-    draw_funnel,
-    palette_css,
-)
+from curate.report.figures import draw_all, draw_curve, draw_funnel
 
 MakeRun = Callable[..., Path]
 HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
@@ -94,15 +87,17 @@ def test_colours_can_be_told_apart(front: str, back: str, least: float, scheme: 
 
 
 def test_every_figure_is_drawn_as_wide_as_the_others(make_run: MakeRun) -> None:
-    figures = figures_of(gather(make_run(origin=lambda i: f"a rather long name, {i % 30}")))
-    assert len(figures) == 7
+    name = "a rather long name"
+    run = make_run(origin=lambda i: f"{name}, {i % 30}", compared=("bm25", "perplexity_ratio"))
+    figures = figures_of(gather(run))
+    assert len(figures) == 9
     assert {re.findall(r'viewBox="0 0 (\d+)', figure.svg)[0] for figure in figures} == {str(WIDTH)}
 
 
 def test_figures_use_no_colour_that_the_dark_scheme_does_not_know(make_run: MakeRun) -> None:
     known = {shade.light for shade in PALETTE.values()}
     css = palette_css()
-    for figure in figures_of(gather(make_run())):
+    for figure in figures_of(gather(make_run(compared=("bm25",)))):
         used = set(re.findall(r'(?:fill|stroke)="([^"]+)"', figure.svg)) - {"none", "transparent"}
         assert used <= known
         assert all(f'[fill="{colour}"]' in css for colour in used)

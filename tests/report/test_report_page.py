@@ -73,6 +73,7 @@ def words_of(run: Path) -> str:
         {"leaking": True},
         {"duplicates": 0, "leaks": 0, "rejects": ()},
         {"rows": 18, "selected": 10},
+        {"compared": ("bm25", "random")},
     ],
 )
 def test_text_of_users_is_never_markup(make_run: MakeRun, spec: dict[str, object]) -> None:
@@ -86,7 +87,7 @@ def test_text_of_users_is_never_markup(make_run: MakeRun, spec: dict[str, object
 
 
 def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun) -> None:
-    run = make_run(taint=' style="background:url(http://example.org/x)"')
+    run = make_run(taint=' style="background:url(http://example.org/x)"', compared=("random",))
     page = page_of(run)
     targets = [value for name, value in page.attributes if name in {"href", "src", "srcset"}]
     assert targets
@@ -103,7 +104,7 @@ def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun) -> None:
 
 
 def test_every_link_leads_to_a_section(make_run: MakeRun) -> None:
-    page = page_of(make_run())
+    page = page_of(make_run(compared=("bm25",)))
     ids = [value for name, value in page.attributes if name == "id"]
     links = [value[1:] for name, value in page.attributes if name == "href"]
     assert set(links) <= set(ids)
@@ -111,17 +112,22 @@ def test_every_link_leads_to_a_section(make_run: MakeRun) -> None:
 
 
 def test_headings_go_down_one_level_at_a_time(make_run: MakeRun) -> None:
-    levels = [int(tag[1]) for tag in page_of(make_run()).tags if re.fullmatch(r"h\d", tag)]
+    levels = [
+        int(tag[1])
+        for tag in page_of(make_run(compared=("bm25",))).tags
+        if re.fullmatch(r"h\d", tag)
+    ]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_every_figure_has_a_caption_and_words(make_run: MakeRun) -> None:
-    page = page_of(make_run())
-    assert page.tags.count("svg") == 7
-    assert page.tags.count("figcaption") == page.tags.count("figure") == 7
-    words = [value for name, value in page.attributes if name == "aria-label"]
-    assert len([word for word in words if word.endswith(".")]) == 7
+    for spec, count in ({}, 7), ({"compared": ("bm25",)}, 9):
+        page = page_of(make_run(**spec))
+        assert page.tags.count("svg") == count
+        assert page.tags.count("figcaption") == page.tags.count("figure") == count
+        words = [value for name, value in page.attributes if name == "aria-label"]
+        assert len([word for word in words if word.endswith(".")]) == count
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,213 @@
+"""Methods compared: what their selections share, how alike they rank, what each alone chooses."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from curate.compared import numbered
+from curate.folder import RunFolder
+from curate.registry import SelectParams, find_selector
+from curate.report import coverage
+from curate.report.examples import Example, Rows, read_rows, show_example
+from curate.select.comparison import KEPT
+
+TABLE = "evidence/comparison"
+ALONE = 5
+GROUPS = 12
+# Shades of a cell, from 0 (none) on.
+SHADES = 9
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A row that one method alone chooses, and where another one ranks it highest."""
+
+    rank: int
+    row: Example
+    elsewhere: str | None
+    elsewhere_rank: int | None
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near a selection comes to each target example."""
+
+    similarities: tuple[float, ...]
+    mean: float
+    missed: int
+    gaps: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """A selection: `settings` are those that are no defaults, `plan` what its plan has of its own."""
+
+    name: str
+    method: str
+    settings: tuple[tuple[str, Any], ...]
+    plan: tuple[str, ...]
+    rows: int
+    tokens: int
+    shared: int | None
+    alone: int
+    examples: tuple[Alone, ...]
+    nearness: Nearness | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number between two selections, with its shade; negative numbers have another colour."""
+
+    value: float | None
+
+    @property
+    def shade(self) -> str:
+        """Return the class of the cell's colour."""
+        if self.value is None or abs(self.value) < 0.5 / SHADES:
+            return ""
+        return f"{'under' if self.value < 0 else 'heat'}{round(abs(self.value) * SHADES)}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A source or origin: its share of the kept rows and of each selection."""
+
+    source: str
+    origin: str | None
+    kept: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Mixes:
+    """The largest groups of rows; `count` is the number of all, `by` says what they are."""
+
+    by: str
+    groups: tuple[Group, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All selections, the run's own first, and two matrices between them; None on the diagonal."""
+
+    methods: tuple[Method, ...]
+    jaccard: tuple[tuple[Cell | None, ...], ...]
+    correlation: tuple[tuple[Cell | None, ...], ...]
+    ranked: tuple[int, int]
+    by_chance: tuple[float, float]
+    limit: float | None
+    mixes: tuple[Mixes, ...]
+
+
+def gather_comparison(run: RunFolder) -> Comparison | None:
+    """Return None where the run compares nothing."""
+    if not run.has(f"{TABLE}-overlap"):
+        return None
+    overlap = run.table(f"{TABLE}-overlap").collect()
+    methods = tuple(_methods(run, overlap))
+    names = [method.name for method in methods]
+    ranges = overlap.select(
+        pl.min("ranked").alias("least"), pl.max("ranked").alias("most"),
+        low=pl.min("by_chance"), high=pl.max("by_chance"),
+    ).row(0)  # fmt: skip
+    near = run.table(coverage.TABLE).collect() if run.has(coverage.TABLE) else None
+    return Comparison(
+        methods=methods,
+        jaccard=_matrix(overlap, names, "jaccard"),
+        correlation=_matrix(overlap, names, "correlation"),
+        ranked=ranges[:2],
+        by_chance=ranges[2:],
+        limit=None if near is None else near["limit"][0],
+        mixes=tuple(_mixes(run.table(f"{TABLE}-mix").collect(), names)),
+    )
+
+
+def _matrix(
+    overlap: pl.DataFrame, names: Sequence[str], column: str
+) -> tuple[tuple[Cell | None, ...], ...]:
+    told: dict[frozenset[str], float | None] = {
+        frozenset((one, other)): value
+        for one, other, value in overlap.select("one", "other", column).iter_rows()
+    }
+    return tuple(
+        tuple(None if one == other else Cell(told[frozenset((one, other))]) for other in names)
+        for one in names
+    )
+
+
+def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[Method]:
+    config = run.manifest["config"]
+    asked = [config["select"], *config["compare"]]
+    names = numbered([params["method"] for params in asked])
+    counts = {line["name"]: line for line in run.table(f"{TABLE}-selections").collect().to_dicts()}
+    shared = dict(overlap.filter(one=names[0]).select("other", "shared").iter_rows())
+    alone = run.table(f"{TABLE}-alone").collect().group_by("name", maintain_order=True).head(ALONE)
+    rows = read_rows(run, set(alone["row_id"]))
+    near = dict(_nearness(run))
+    for name, params in zip(names, asked, strict=True):
+        mine = alone.filter(name=name).to_dicts()
+        yield Method(
+            name=name,
+            method=params["method"],
+            settings=tuple(_settings(params)),
+            plan=tuple(k for k in SelectParams.model_fields if params.get(k) != asked[0].get(k)),
+            rows=counts[name]["rows"],
+            tokens=counts[name]["tokens"],
+            shared=shared.get(name),
+            alone=counts[name]["alone"],
+            examples=tuple(_alone(line, rows) for line in mine),
+            nearness=near.get(name),
+        )
+
+
+def _settings(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the method's own parameters that differ from their defaults."""
+    fields = find_selector(params["method"]).params.model_fields
+    for key, value in params.items():
+        own = key in fields and key not in SelectParams.model_fields and key != "method"
+        if own and value != fields[key].default:
+            yield key, value
+
+
+def _alone(line: Mapping[str, Any], rows: Rows) -> Alone:
+    row = show_example(line["row_id"], rows, {}, None)
+    return Alone(line["rank"], row, line["elsewhere"], line["elsewhere_rank"])
+
+
+def _nearness(run: RunFolder) -> Iterator[tuple[str, Nearness]]:
+    if not run.has(coverage.TABLE):
+        return
+    table = run.table(coverage.TABLE).select("name", "similarity", "state").collect()
+    for (name,), mine in table.group_by("name", maintain_order=True):
+        values = tuple(mine["similarity"].sort())
+        missed, gaps = (mine.filter(state=state).height for state in ("missed", "gap"))
+        yield str(name), Nearness(values, sum(values) / len(values), missed, gaps)
+
+
+def _mixes(mix: pl.DataFrame, names: Sequence[str]) -> Iterator[Mixes]:
+    """Yield the mix by source and by origin, each unless all rows are of one."""
+    by_source = mix.group_by("name", "source").agg(pl.sum("rows")).with_columns(origin=None)
+    for by, counted in (("source", by_source), ("origin", mix)):
+        shares = counted.with_columns(share=pl.col("rows") / pl.sum("rows").over("name"))
+        told: dict[tuple[str, str | None], dict[str, float]] = {}
+        for source, origin, name, share in shares.select(
+            "source", "origin", "name", "share"
+        ).iter_rows():
+            told.setdefault((source, origin), {})[name] = share
+        if len(told) > 1:
+            yield Mixes(by, tuple(_largest(told, names)), len(told))
+
+
+def _largest(
+    told: Mapping[tuple[str, str | None], Mapping[str, float]], names: Sequence[str]
+) -> list[Group]:
+    """Return the groups with the largest share of any selection or of the kept rows."""
+    order = sorted(told, key=lambda key: (-max(told[key].values()), key[0], key[1] or ""))
+    shown = [
+        Group(*key, told[key].get(KEPT, 0.0), tuple(told[key].get(name, 0.0) for name in names))
+        for key in order[:GROUPS]
+    ]
+    return sorted(shown, key=lambda group: (-group.shares[0], -group.kept, group.source))

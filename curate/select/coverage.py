@@ -1,0 +1,163 @@
+"""Target coverage: how near to each target example the rows come that a selection holds.
+
+    coverage.parquet   name | target_id | row_id | similarity | kept_id | kept_similarity | limit | state
+
+Similarity is the cosine of whole rows' embeddings by the run's own embedder, one yardstick for all
+methods whatever they rank by. `row_id` is the nearest selected row, `kept_id` the nearest of all rows
+that there were to choose from.
+
+A target example is thin where its nearest selected row is less similar than `limit`: the similarity
+that all but a tenth of the target examples reach with the nearest other one (equal ones count as one).
+So the target itself says what is near, in the units of the embedder, and a selection that is as dense
+around it as the target is has a tenth of thin examples. A thin example was `missed` if the pool has a
+row within the limit, else it is a `gap` of the pool, which no selection can fill. Where all examples
+are one and the same there is no limit, and `state` is null.
+
+Cost: one pass of the embedder over the rows, shared with other steps; then rows x examples x width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.registry import Budget, ScoreRun
+from curate.select.comparison import KEPT, named_rankings, read_rankings
+from curate.select.sides import kept_vectors, side_inputs, target_vectors
+from curate.select.vectors import VectorParams
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+# The share of target examples whose nearest other one may be below the limit.
+OUTLYING = 0.1
+BLOCK_ROWS = 8_192
+# Equal texts get equal similarities: where a row lies in a block moves the last digits of a product.
+DECIMALS = 6
+SAME = 1 - 1e-5
+
+Matrix = NDArray[np.float32]
+
+
+def coverage_step(run: ScoreRun, rankings: Mapping[str, Artifact]) -> Step:
+    """Return the step that measures selections, by their names, against the target examples."""
+    sides = side_inputs(run, VectorParams(budget=Budget(rows=1)))
+    inputs = {**sides, **named_rankings(rankings)}
+    return Step("coverage", VERSION, write_coverage, inputs, {"names": list(rankings)})
+
+
+def write_coverage(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write coverage.parquet: a line for each selection and target example, in their order."""
+    names = params["names"]
+    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+    chosen = {KEPT: np.ones(ids.height, dtype=np.bool_)}
+    for name, ranking in read_rankings(inputs, names, ["row_id", "selected"]).items():
+        mine = ids.join(ranking, on="row_id", how="left", maintain_order="left")
+        chosen[name] = mine["selected"].fill_null(value=False).to_numpy()
+    wanted = target_vectors(inputs)
+    targets = pl.read_parquet(inputs["target"].file("rows.parquet"), columns=["row_id"])["row_id"]
+    found = nearest_rows(inputs, wanted, ids["row_id"], chosen)
+    limit = near_limit(wanted)
+    lines = [_lines(name, targets, found[name], found[KEPT], limit) for name in names]
+    table = pl.concat(lines)
+    table.write_parquet(out / "coverage.parquet")
+    thin = table.filter(pl.col("name") == names[0], pl.col("state").is_in(["missed", "gap"])).height
+    return {"rows_in": ids.height, "rows_out": ids.height, "targets": len(targets), "thin": thin}
+
+
+@dataclass
+class Nearest:
+    """The nearest row to each target example so far, by its number; -1 where there is none."""
+
+    similarity: Matrix
+    number: NDArray[np.int64]
+
+    def meet(self, similar: Matrix, numbers: NDArray[np.int64], order: NDArray[np.int64]) -> None:
+        """Take in rows: similarities [n, Q] and numbers [n], of equals the smaller by `order`."""
+        if not len(numbers):
+            return
+        first = similar.argmax(axis=0)
+        value, number = similar[first, np.arange(similar.shape[1])], numbers[first]
+        tied = (value == self.similarity) & (self.number >= 0)
+        better = (value > self.similarity) | (tied & (order[number] < order[self.number]))
+        self.similarity = np.where(better, value, self.similarity)
+        self.number = np.where(better, number, self.number)
+
+
+def nearest_rows(
+    inputs: Mapping[str, Artifact],
+    wanted: Matrix,
+    ids: pl.Series,
+    chosen: Mapping[str, NDArray[np.bool_]],
+) -> dict[str, tuple[pl.Series, Matrix]]:
+    """Return for each set of kept rows the nearest of them to every target example, and how near."""
+    order = ids.rank("ordinal").to_numpy().astype(np.int64)
+    best = {
+        name: Nearest(np.full(len(wanted), -np.inf, np.float32), np.full(len(wanted), -1))
+        for name in chosen
+    }
+    start = 0
+    for block in kept_vectors(inputs):
+        for at in range(0, len(block), BLOCK_ROWS):
+            part = block[at : at + BLOCK_ROWS]
+            similar = (part @ wanted.T).round(DECIMALS)
+            numbers = np.arange(start + at, start + at + len(part))
+            # In the order of ids, the first of equals is the one with the smallest.
+            by_id = np.argsort(order[numbers])
+            similar, numbers = similar[by_id], numbers[by_id]
+            for name, mask in chosen.items():
+                mine = mask[numbers]
+                best[name].meet(similar[mine], numbers[mine], order)
+        start += len(block)
+    if start != len(ids):
+        raise ValueError(f"{len(ids)} rows are kept, but {start} vectors are there")
+    return {name: (_ids_of(ids, one.number), one.similarity) for name, one in best.items()}
+
+
+def _ids_of(ids: pl.Series, numbers: NDArray[np.int64]) -> pl.Series:
+    return ids.gather(pl.Series(numbers, dtype=pl.Int64).replace(-1, None))
+
+
+def near_limit(wanted: Matrix) -> float | None:
+    """Return what the target's examples call near; None if they are fewer than two different ones."""
+    similar = np.full(len(wanted), -np.inf, dtype=np.float32)
+    for at in range(0, len(wanted), BLOCK_ROWS):
+        block = (wanted[at : at + BLOCK_ROWS] @ wanted.T).round(DECIMALS)
+        # An example is no other one than its copies, itself included.
+        block[block >= SAME] = -np.inf
+        similar[at : at + BLOCK_ROWS] = block.max(axis=1, initial=-np.inf)
+    known = np.sort(similar[np.isfinite(similar)])
+    return round(float(known[int(OUTLYING * (len(known) - 1))]), DECIMALS) if len(known) else None
+
+
+def _lines(
+    name: str,
+    targets: pl.Series,
+    mine: tuple[pl.Series, Matrix],
+    kept: tuple[pl.Series, Matrix],
+    limit: float | None,
+) -> pl.DataFrame:
+    near = pl.lit(limit, dtype=pl.Float64)
+    return pl.DataFrame(
+        {
+            "name": pl.repeat(name, len(targets), eager=True),
+            "target_id": targets,
+            "row_id": mine[0],
+            "similarity": mine[1].astype(np.float64).round(DECIMALS),
+            "kept_id": kept[0],
+            "kept_similarity": kept[1].astype(np.float64).round(DECIMALS),
+        }
+    ).with_columns(
+        limit=near,
+        state=pl.when(pl.col("similarity") >= near)
+        .then(pl.lit("near"))
+        .when(pl.col("kept_similarity") >= near)
+        .then(pl.lit("missed"))
+        .when(near.is_not_null())
+        .then(pl.lit("gap")),
+    )

@@ -1,0 +1,174 @@
+"""Selections compared: every number against a count by hand, whatever the order of the pool."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from curate.select.comparison import (
+    KEPT,
+    LISTED,
+    align,
+    comparison_step,
+    find_alone,
+    jaccard,
+    overlap,
+    rank_correlation,
+)
+from curate.store import Artifact, Store
+from tests.conftest import stored
+from tests.select.poolruns import PoolRun, make_run, sample_pool
+
+Ranking = tuple[list[str], int]
+
+
+def ranking(ids: list[str], chosen: int) -> pl.DataFrame:
+    """Return a ranking whose best rows are chosen."""
+    at = range(len(ids))
+    return pl.DataFrame(
+        {"row_id": ids, "rank": [i + 1 for i in at], "selected": [i < chosen for i in at]}
+    )
+
+
+@st.composite
+def rankings(draw: st.DrawFn) -> dict[str, Ranking]:
+    """Return up to four rankings of some of up to twelve rows, and how many each chooses."""
+    ids = [f"r{i:02}" for i in range(draw(st.integers(1, 12)))]
+    made = {}
+    for k in range(draw(st.integers(2, 4))):
+        order = draw(st.permutations(ids))[: draw(st.integers(1, len(ids)))]
+        made[f"m{k}"] = (order, draw(st.integers(1, len(order))))
+    return made
+
+
+@settings(max_examples=50)
+@given(rankings())
+def test_overlaps_are_those_of_sets(made: dict[str, Ranking]) -> None:
+    tables = {name: ranking(*one) for name, one in made.items()}
+    _, places, chosen = align(tables)
+    found = overlap(list(tables), places, chosen)
+    assert found.height == len(made) * (len(made) - 1) // 2
+    for line in found.to_dicts():
+        (one, n), (other, m) = made[line["one"]], made[line["other"]]
+        mine, theirs = set(one[:n]), set(other[:m])
+        assert (line["rows"], line["other_rows"]) == (len(mine), len(theirs))
+        assert line["shared"] == len(mine & theirs)
+        assert line["jaccard"] == pytest.approx(len(mine & theirs) / len(mine | theirs))
+        both = sorted(set(one) & set(other))
+        assert line["ranked"] == len(both)
+        if len(both) < 2:
+            assert line["correlation"] is None
+        else:
+            wanted = spearmanr([one.index(i) for i in both], [other.index(i) for i in both])
+            assert line["correlation"] == pytest.approx(wanted.statistic)
+
+
+@settings(max_examples=50)
+@given(rankings())
+def test_the_other_way_round_says_the_same(made: dict[str, Ranking]) -> None:
+    there = {name: ranking(*one) for name, one in made.items()}
+    back = dict(reversed(there.items()))
+    found = [overlap(list(t), *align(t)[1:]) for t in (there, back)]
+    numbers = ["shared", "jaccard", "by_chance", "ranked", "correlation"]
+    pairs = [
+        {
+            frozenset((line["one"], line["other"])): [line[n] for n in numbers]
+            for line in f.to_dicts()
+        }
+        for f in found
+    ]
+    assert pairs[0] == pairs[1]
+
+
+@settings(max_examples=50)
+@given(rankings())
+def test_rows_of_one_selection_only_are_found(made: dict[str, Ranking]) -> None:
+    tables = {name: ranking(*one) for name, one in made.items()}
+    found = find_alone(list(tables), *align(tables))
+    lines = {(line["name"], line["row_id"]): line for line in found.to_dicts()}
+    assert len(lines) == found.height
+    for name, (order, n) in made.items():
+        others = {other: one for other, one in made.items() if other != name}
+        alone = set(order[:n]) - {i for o, m in others.values() for i in o[:m]}
+        assert {row for owner, row in lines if owner == name} == alone
+        for row in alone:
+            line = lines[name, row]
+            places = {k: o.index(row) + 1 for k, (o, _) in others.items() if row in o}
+            assert line["rank"] == order.index(row) + 1
+            assert line["elsewhere_rank"] == min(places.values(), default=None)
+            assert places.get(line["elsewhere"]) == line["elsewhere_rank"]
+
+
+def test_the_same_order_correlates_fully_and_the_reverse_inversely() -> None:
+    places = np.array([5, 1, 9, 7])
+    assert rank_correlation(places, places * 10) == 1
+    assert rank_correlation(places, -places) == -1
+    assert rank_correlation(places[:1], places[:1]) is None
+
+
+def test_two_random_draws_share_as_much_as_by_chance() -> None:
+    rng, ids = random.Random(0), [f"r{i}" for i in range(200)]
+    found = []
+    for _ in range(200):
+        tables = {name: ranking(rng.sample(ids, 200), n) for name, n in (("a", 40), ("b", 80))}
+        found.append(overlap(["a", "b"], *align(tables)[1:]).row(0, named=True))
+    mean = sum(line["shared"] for line in found) / len(found)
+    assert found[0]["by_chance"] == jaccard(40 * 80 / 200, 40, 80)
+    assert mean == pytest.approx(40 * 80 / 200, rel=0.03)
+
+
+def ranked(store: Store, run: PoolRun, orders: Mapping[str, Ranking]) -> dict[str, Artifact]:
+    return {name: stored(store, name, {"ranking": ranking(*one)}) for name, one in orders.items()}
+
+
+def tables_of(made: Artifact) -> dict[str, pl.DataFrame]:
+    return {file: pl.read_parquet(made.file(file)) for file in sorted(made.files)}
+
+
+def compared(store: Store, rows: list[dict[str, Any]]) -> dict[str, pl.DataFrame]:
+    run = make_run(store, rows, dropped=["r0000"])
+    ids = sorted(row["row_id"] for row in rows if row["row_id"] != "r0000")
+    orders: dict[str, Ranking] = {"own": (ids, 30), "bm25": (ids[::-1], 40)}
+    step = comparison_step(run, ranked(store, run, orders))
+    return tables_of(store.ensure(step))
+
+
+def test_rows_and_tokens_add_up_and_the_mix_is_that_of_the_selections(store: Store) -> None:
+    rows = sample_pool(60)
+    tables = compared(store, rows)
+    counts = tables["selections.parquet"]
+    assert counts.select("name", "rows").rows() == [("own", 30), ("bm25", 40)]
+    mix = tables["mix.parquet"]
+    totals = mix.group_by("name", maintain_order=True).agg(pl.sum("rows", "tokens")).rows()
+    assert totals[1:] == counts.select("name", "rows", "tokens").rows()
+    lengths = {r["row_id"]: sum(len(m["content"]) for m in r["messages"]) for r in rows}
+    assert totals[0] == (KEPT, 59, sum(lengths.values()) - lengths["r0000"])
+    own = sorted(r["row_id"] for r in rows if r["row_id"] != "r0000")[:30]
+    groups = Counter((r["source"], r["origin"]) for r in rows if r["row_id"] in own)
+    found = mix.filter(name="own").select("source", "origin", "rows").iter_rows()
+    assert {(source, origin): count for source, origin, count in found} == groups
+
+
+def test_the_best_of_the_rows_alone_are_listed_in_order(store: Store) -> None:
+    tables = compared(store, sample_pool(60))
+    counts = dict(tables["selections.parquet"].select("name", "alone").iter_rows())
+    assert counts == {"own": 19, "bm25": 29}
+    alone = tables["alone.parquet"]
+    assert alone["name"].to_list() == ["own"] * 19 + ["bm25"] * LISTED
+    assert alone.filter(name="bm25")["rank"].to_list() == list(range(1, LISTED + 1))
+
+
+def test_the_order_of_the_pool_changes_nothing(store: Store) -> None:
+    rows = sample_pool(60)
+    there, back = compared(store, rows), compared(store, rows[::-1])
+    for name, table in there.items():
+        assert table.equals(back[name]), name
