@@ -20,6 +20,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from curate.clean.twins import HighestScore
 from curate.compared import OWN_KEYS, fill_compared, numbered, without_budget
 from curate.errors import UserError
+from curate.generate.engines.config import EngineParams, TransformersParams
+from curate.generate.generation import GENERATORS, GenerateParams
+from curate.generate.limits import Limits
 from curate.registry import (
     SELECTORS,
     STAGES,
@@ -32,6 +35,7 @@ from curate.registry import (
 
 load_methods("curate.clean")
 load_methods("curate.select")
+load_methods("curate.generate.methods")
 
 
 class FieldMap(Params):
@@ -151,6 +155,7 @@ class Export(Params):
 if TYPE_CHECKING:
     StageConfig = Params
     SelectConfig = SelectParams
+    GenerateConfig = GenerateParams
     ComparedConfig = Params
 else:
     StageConfig = Annotated[
@@ -159,10 +164,24 @@ else:
     SelectConfig = Annotated[
         reduce(or_, [s.params for s in SELECTORS.values()]), Field(discriminator="method")
     ]
+    GenerateConfig = Annotated[
+        reduce(or_, [g.params for g in GENERATORS.values()]), Field(discriminator="method")
+    ]
     ComparedConfig = Annotated[
         reduce(or_, [without_budget(s.params) for s in SELECTORS.values()]),
         Field(discriminator="method"),
     ]
+
+
+class Generate(Params):
+    """Rows that a language model makes; they join the pool before the stages."""
+
+    engine: EngineParams = TransformersParams()
+    limits: Limits = Limits()
+    prompts: str | None = Field(
+        None, description="folder whose METHOD/NAME.j2 come before the built-in prompts"
+    )
+    methods: list[GenerateConfig] = Field(min_length=1)
 
 
 def stage_names(stages: Sequence[Params]) -> list[str]:
@@ -223,6 +242,17 @@ def _check_target(place: Sequence[Any], params: SelectParams) -> None:
             )
 
 
+def _check_generators(config: "Config") -> None:
+    """Fail where a method needs target examples and there are none, or stands twice."""
+    methods = [m.model_dump()["method"] for m in config.generate.methods] if config.generate else []
+    for i, method in enumerate(methods):
+        place = ("generate", "methods", i, "method")
+        if "target" in GENERATORS[method].needs and config.target is None:
+            raise KeyFault(place, f"{method!r} needs target examples: give `target`")
+        if method in methods[:i]:
+            raise KeyFault(place, f"{method!r} stands here twice; its rows could not be told apart")
+
+
 def _check_protected(config: "Config") -> None:
     """Fail where a protected set has the name of other rows: ids and figures would be mixed up."""
     named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(config.pool)}
@@ -260,6 +290,7 @@ class Config(Params):
         Field(description="further eval sets that no row may leak; only the leak check reads them"),
     ] = []
     models: ModelNames = ModelNames()
+    generate: Generate | None = None
     stages: list[StageConfig] = []
     select: SelectConfig
     compare: Annotated[
@@ -295,6 +326,7 @@ class Config(Params):
                     f"stages.{i} ({kind}) needs an eval set: give "
                     + " or ".join(places.get(name, name) for name in needs)
                 )
+        _check_generators(self)
         _check_survivors(self.stages)
         _check_protected(self)
         for place, select in self.selections:

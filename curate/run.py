@@ -65,6 +65,7 @@ class Run:
     target: Artifact | None = None
     eval: Artifact | None = None
     protected: Artifact | None = None
+    generated: Artifact | None = None
     evidence: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
     selections: dict[str, Chosen] = field(default_factory=dict)
@@ -147,6 +148,7 @@ def run_curation(
     store = Store(Path(config.store))
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _read_inputs(run)
+    _generate(run)
     _run_stages(run)
     selection = _select(run)
     _compare(run)
@@ -164,6 +166,18 @@ def _read_inputs(run: Run) -> None:
     read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
     run.eval, run.protected = read.get("eval"), read.get("protected")
+
+
+def _generate(run: Run) -> None:
+    """Make rows, where the recipe wants that, and put them behind those of the pool."""
+    if run.config.generate is None:
+        return
+    from curate.generate.step import generate_step, joined_step
+
+    inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
+    step = generate_step(run, run.config.generate, run.config.models, inputs, run.store.root)
+    run.generated = run.execute(step)
+    run.rows = run.execute(joined_step(run.rows, run.generated))
 
 
 def _run_stages(run: Run) -> None:
@@ -287,11 +301,12 @@ def _write_folder(
     if proof is not None:
         for file in proof.files:
             files[file if file == "proof.json" else f"evidence/proof-{file}"] = proof.file(file)
-    for file in export.files:
-        files[f"export/{file}"] = export.file(file)
+    files |= {f"export/{file}": export.file(file) for file in export.files}
+    if run.generated is not None:
+        files |= {f"generated/{file}": run.generated.file(file) for file in run.generated.files}
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)
-    for folder in ("evidence", "export"):
+    for folder in ("evidence", "export", "generated"):
         shutil.rmtree(out / folder, ignore_errors=True)
     (out / "proof.json").unlink(missing_ok=True)
     for name, source in files.items():
@@ -384,7 +399,9 @@ def summarise(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
         for name in ("rows_in", "rows_out", "tokens"):
             if name in artifact.counts:
                 entry[name] = entry.get(name, 0) + artifact.counts[name]
-        for name in ("rejected", "dropped", "fates", "not_selected"):
+        for name in ("rejected", "dropped", "fates", "not_selected", "methods", "stopped"):
             if name in artifact.counts:
                 entry[name] = artifact.counts[name]
+        for name, spent in artifact.counts.get("llm", {}).items():
+            entry["llm"][name] += spent
     return list(stages.values())

@@ -15,6 +15,7 @@ from typing import Any
 
 from poolmaker import appointment, extraction, knowledge, lexical, numbers, planting, reading
 from poolmaker.base import Draft, Family
+from poolmaker.corpus import documents
 from poolmaker.dialogue import dressed
 from poolmaker.overlap import Guard, Ledger, collapsed, tokens
 from poolmaker.readme import readme
@@ -236,6 +237,7 @@ def build(seed: int) -> dict[str, bytes]:
     outputs["target.jsonl"] = example_lines(target)
     outputs["eval.jsonl"] = example_lines(held_out)
     outputs["truth.jsonl"] = jsonl(truth_line(row) for rows in files.values() for row in rows)
+    outputs["corpus.jsonl"] = jsonl(documents(seed))
     outputs["README.md"] = readme(files, (TARGET, *OTHERS), target, held_out).encode()
     return outputs
 

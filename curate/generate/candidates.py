@@ -28,6 +28,7 @@ class Flaw(StrEnum):
     REPEATS_ITSELF = "repeats_itself"
     PROMPT_LEAK = "prompt_leak"
     COPIES_PROMPT = "copies_prompt"
+    INCOMPLETE = "incomplete"
     KEYWORD = "keyword"
     NOT_NEW = "not_new"
     TOO_NEAR = "too_near"

@@ -26,7 +26,7 @@ from curate.generate.prompts import Prompts
 from curate.generate.requests import Request, Sampling, chat
 from curate.generate.sift import Embed, Filters, Sieve
 from curate.generate.structured import Answer
-from curate.registry import Params
+from curate.registry import Params, load_methods
 from curate.rows import Message, prompt_text, response_text
 
 Name = str | int
@@ -148,15 +148,22 @@ class Generation:
         Raises:
             LowYield: nearly all that was made so far is dropped.
         """
-        told = self.sieve.sift(candidates)
-        self.made.extend(told)
-        for candidate in told:
+        return self.record(self.sieve.sift(candidates))
+
+    def record(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Put candidates on record that the common filters have seen; return those that are kept.
+
+        Raises:
+            LowYield: nearly all that was made so far is dropped.
+        """
+        self.made.extend(candidates)
+        for candidate in candidates:
             if candidate.flaw is None:
                 self.guard.keep()
             else:
                 sample = f"{candidate.prompt} => {candidate.response} {candidate.detail}"
                 self.guard.drop(candidate.flaw.value, sample)
-        return [candidate for candidate in told if candidate.flaw is None]
+        return [candidate for candidate in candidates if candidate.flaw is None]
 
 
 def flaw_of(answer: Answer) -> Flaw | None:
@@ -186,14 +193,16 @@ class Generator:
     """A registered generation method.
 
     `needs` names what it cannot do without: "target" examples or a "pool"; `make` puts what it makes
-    on the record of its Generation. `reads` names parameters that are paths of files to read, whose
-    contents then count, not their names.
+    on the record of its Generation. `most_calls` says how many calls it takes at most, given its
+    parameters, the number of target examples and that of pool rows. `reads` names parameters that are
+    paths of files, whose contents then count, not their names.
     """
 
     params: type[GenerateParams]
     version: int
     needs: tuple[str, ...]
     make: Make
+    most_calls: Callable[[Any, int, int], int]
     reads: tuple[str, ...] = ()
 
 
@@ -203,3 +212,9 @@ GENERATORS: dict[str, Generator] = {}
 def add_generator(generator: Generator) -> None:
     """Register a generation method under the `method` of its parameters."""
     GENERATORS[generator.params.model_fields["method"].default] = generator
+
+
+def find_generator(method: str) -> Generator:
+    """Return a generation method, also in a process that has imported nothing else yet."""
+    load_methods("curate.generate.methods")
+    return GENERATORS[method]

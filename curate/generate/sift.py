@@ -56,26 +56,50 @@ def find_flaw(candidate: Candidate, filters: Filters, leaks: "Leaks") -> tuple[F
     prompt, response = candidate.prompt, candidate.response
     if not prompt.strip() or not response.strip():
         return Flaw.EMPTY, "prompt" if not prompt.strip() else "response"
-    for name, text, bounds in (
-        ("prompt", prompt, filters.prompt_words),
-        ("response", response, filters.response_words),
-    ):
-        count = len(text.split())
-        if count < bounds[0]:
-            return Flaw.TOO_SHORT, f"{name} of {count} words"
-        if count > bounds[1]:
-            return Flaw.TOO_LONG, f"{name} of {count} words"
-        loop = find_loop(text, filters.distinct)
-        if loop:
-            return Flaw.REPEATS_ITSELF, f"{name}: {loop}"
-        leak = leaks.find(text)
-        if leak:
-            return Flaw.PROMPT_LEAK, f"{name}: {leak}"
-    if (refusal := REFUSAL.search(response)) or (refusal := REFUSAL.search(prompt)):
-        return Flaw.REFUSED, refusal.group()
-    if words_of(prompt) == words_of(response):
-        return Flaw.COPIES_PROMPT, "the response is the prompt"
-    return _find_keyword(prompt, filters.keywords) or _find_language(candidate, filters.languages)
+    return (
+        _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
+        or _find_text_flaw("response", response, filters.response_words, filters, leaks)
+        or _find_refusal(response, prompt)
+        or _find_copy(prompt, response)
+        or _find_keyword(prompt, filters.keywords)
+        or _find_language(candidate, filters.languages)
+    )
+
+
+def find_prompt_flaw(prompt: str, filters: Filters, leaks: "Leaks") -> tuple[Flaw, str] | None:
+    """Return why a prompt goes, whatever its response would be; None if it stays."""
+    if not prompt.strip():
+        return Flaw.EMPTY, "prompt"
+    return (
+        _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
+        or _find_refusal(prompt)
+        or _find_keyword(prompt, filters.keywords)
+    )
+
+
+def _find_text_flaw(
+    name: str, text: str, bounds: tuple[int, int], filters: Filters, leaks: "Leaks"
+) -> tuple[Flaw, str] | None:
+    count = len(text.split())
+    if count < bounds[0]:
+        return Flaw.TOO_SHORT, f"{name} of {count} words"
+    if count > bounds[1]:
+        return Flaw.TOO_LONG, f"{name} of {count} words"
+    loop = find_loop(text, filters.distinct)
+    if loop:
+        return Flaw.REPEATS_ITSELF, f"{name}: {loop}"
+    leak = leaks.find(text)
+    return (Flaw.PROMPT_LEAK, f"{name}: {leak}") if leak else None
+
+
+def _find_refusal(*texts: str) -> tuple[Flaw, str] | None:
+    found = next((refusal for text in texts if (refusal := REFUSAL.search(text))), None)
+    return (Flaw.REFUSED, found.group()) if found else None
+
+
+def _find_copy(prompt: str, response: str) -> tuple[Flaw, str] | None:
+    same = words_of(prompt) == words_of(response)
+    return (Flaw.COPIES_PROMPT, "the response is the prompt") if same else None
 
 
 def find_loop(text: str, distinct: float) -> str | None:
@@ -161,6 +185,31 @@ class Sieve:
             for i, vector in zip(standing, self.embed(texts), strict=True):
                 told[i] = self._compare(told[i], vector)
         return told
+
+    def screen(self, candidates: Sequence[Candidate], seen: Seen | None = None) -> list[Candidate]:
+        """Return the candidates, those that go for their prompts alone with their flaw.
+
+        This is for prompts without responses, before more is paid for them; `sift` comes later.
+
+        Args:
+            candidates: earlier ones stand in the way of later ones.
+            seen: further prompts that are there; the new ones are added.
+        """
+        fresh = Seen() if seen is None else seen
+        return [self._screen(candidate, fresh) for candidate in candidates]
+
+    def _screen(self, candidate: Candidate, fresh: Seen) -> Candidate:
+        if candidate.flaw is not None:
+            return candidate
+        found = find_prompt_flaw(candidate.prompt, self.filters, self.leaks)
+        if found:
+            return candidate.drop(*found)
+        for seen in (fresh, self._seen):
+            near = seen.nearest(candidate.prompt, above=self.filters.rouge)
+            if near:
+                return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
+        fresh.add([candidate.prompt])
+        return candidate
 
     def _judge(self, candidate: Candidate) -> Candidate:
         if candidate.flaw is not None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .base import Draft, Family
+from .corpus import COUNT
 from .rows import FILES, Row, record, text_of
 
 TEXT = """# Bundled pool
@@ -28,6 +29,7 @@ what the message leaves out. The prompts never state the form. {target_rows} of 
 | `target.jsonl` | {target} | target examples |
 | `eval.jsonl` | {held_out} | eval examples, not to be trained on |
 | `truth.jsonl` | {total} | one line for every pool row, in pool order |
+| `corpus.jsonl` | {documents} | raw documents to make rows from; three fifths speak of dates |
 
 Rows have {mean:.0f} words on average, prompt and response together, and {most} at most.
 
@@ -121,6 +123,7 @@ def readme(
     name = families[0].name
     return TEXT.format(
         total=len(rows),
+        documents=COUNT,
         families=len(families),
         target=len(target),
         held_out=len(held_out),

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ WRITTEN = (
     "target.jsonl",
     "eval.jsonl",
     "truth.jsonl",
+    "corpus.jsonl",
     "README.md",
 )
 TARGET_FAMILY = "appointment_line"
@@ -240,7 +241,13 @@ def test_clean_rows_are_apart(usable: dict[str, Turns], truth: list[dict[str, An
     texts = [text_of(usable[line["row_id"]]) for line in with_defect(truth, None)]
     assert len({collapsed(text) for text in texts}) == len(texts)
     shingles = [runs(words_of(text), 5) for text in texts]
-    assert max(jaccard(one, two) for one, two in combinations(shingles, 2)) < 0.5
+    holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, found in enumerate(shingles):
+        for shingle in found:
+            holders[shingle].append(number)
+    # Rows that share no shingle have a similarity of zero.
+    pairs = {pair for numbers in holders.values() for pair in combinations(numbers, 2)}
+    assert 0 < max(jaccard(shingles[one], shingles[two]) for one, two in pairs) < 0.5
 
 
 def test_near_duplicates(usable: dict[str, Turns], truth: list[dict[str, Any]]) -> None:
@@ -296,3 +303,14 @@ def test_rows_are_short(usable: dict[str, Turns]) -> None:
     lengths = [len(text_of(turns).split()) for turns in usable.values()]
     assert max(lengths) <= 120
     assert 25 <= sum(lengths) / len(lengths) <= 45
+
+
+def test_the_corpus_is_of_all_kinds_and_gives_no_eval_example_away(
+    eval_prompts: dict[str, list[str]],
+) -> None:
+    texts = [line["text"] for line in jsonl("corpus.jsonl")]
+    assert len(set(texts)) == len(texts) == 120
+    dated = sum(any(day in text for day in ("Monday", "Friday", "Sunday")) for text in texts)
+    assert 30 <= dated <= 100
+    assert all(20 <= len(text.split()) <= 140 for text in texts)
+    assert not any(leaked(eval_prompts, text) for text in texts)

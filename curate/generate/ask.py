@@ -1,0 +1,227 @@
+"""The one way in which methods ask a model: cached, validated, limited and billed.
+
+with Asker(engine, cache=Cache(path), limits=Limits(calls=500)) as asker:
+    for request, answers in zip(requests, asker.ask(requests, stage="aide.topics")):
+        ...                                       # request.sampling.n answers each, in order
+    if asker.stopped: ...                         # a limit was reached: keep what there is
+manifest["generation"] = asker.bill.told()
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from curate.generate.cache import Cache, key_of
+from curate.generate.engines.engine import Engine
+from curate.generate.limits import Bill, Limits, Spent, exceeded
+from curate.generate.progress import Progress
+from curate.generate.requests import UNSENT, Call, Completion, Request
+from curate.generate.structured import Answer, Retries, check_schema, judge, next_try
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a list of requests would take: exact counts of the prompts, the most that can be written.
+
+    calls are those to be sent; `cached` ones are stored. `exact` is false where prompts are estimated.
+    """
+
+    calls: int
+    cached: int
+    prompt_tokens: int
+    most_completion_tokens: int
+    most_cost: float
+    exact: bool
+
+
+class Asker:
+    """An engine with its cache, retries, limits and bill.
+
+    Args:
+        engine: completes the calls.
+        cache: None to keep no answers.
+        limits: hard ones, over all that is asked of this asker.
+        retries: for answers under a schema.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        cache: Cache | None = None,
+        limits: Limits | None = None,
+        retries: Retries | None = None,
+    ) -> None:
+        self.engine = engine
+        self.bill = Bill()
+        self.stopped: str | None = None
+        self._cache = cache
+        self._limits = limits or Limits()
+        self._retries = retries or Retries()
+        self._identity = engine.identity()
+        self._failures_in_a_row = 0
+
+    def __enter__(self) -> "Asker":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the cache and the engine."""
+        if self._cache is not None:
+            self._cache.close()
+        self.engine.close()
+
+    def ask(self, requests: Sequence[Request], *, stage: str) -> list[list[Answer]]:
+        """Return sampling.n answers to each request, in their order.
+
+        Requests that are alike to the seed have the same answers and are sent once. When a limit is
+        reached, `stopped` says which, and what could not be sent has the failure "unsent"; answers that
+        are stored still come.
+
+        Raises:
+            UserError: a schema is none, or the engine cannot be used as it is configured.
+        """
+        # Thousands of requests share a schema, and to check one takes as long as to write a word.
+        schemas = {orjson.dumps(r.schema): r.schema for r in requests if r.schema is not None}
+        for schema in schemas.values():
+            check_schema(schema)
+        calls = _calls_of(requests)
+        started = time.monotonic()
+        with Progress(stage) as progress:
+            answers = self._answer(calls, self.bill.stage(stage), progress)
+        self.bill.stage(stage).seconds += time.monotonic() - started
+        slots = iter(answers)
+        return [[next(slots) for _ in range(request.sampling.n)] for request in requests]
+
+    def estimate(self, requests: Sequence[Request]) -> Estimate:
+        """Return what `ask` would send, before anything is spent; answers drawn anew come on top."""
+        calls = {key_of(self._identity, call): call for call in _calls_of(requests)}
+        stored = self._cache.find(list(calls)) if self._cache else {}
+        missing = [call for key, call in calls.items() if key not in stored]
+        # Samples of one request share its prompt.
+        prompts = {id(call.request): 0 for call in missing}
+        for call in missing:
+            prompts[id(call.request)] = prompts[id(call.request)] or self.engine.count_prompt(
+                call.request
+            )
+        read = sum(prompts[id(call.request)] for call in missing)
+        written = sum(call.sampling.max_tokens for call in missing)
+        cost = self.engine.cost(read, written)
+        return Estimate(len(missing), len(stored), read, written, cost, self.engine.exact)
+
+    def _answer(self, calls: Sequence[Call], spent: Spent, progress: Progress) -> list[Answer]:
+        """Return one answer a call; useless ones are asked for again, all at once."""
+        answers: dict[int, Answer] = {}
+        longer: set[int] = set()
+        pending = dict(enumerate(calls))
+        while pending:
+            watch = _Watch(self, spent, progress, again=bool(answers))
+            completed = self._complete(list(pending.values()), watch)
+            again: dict[int, Call] = {}
+            for (slot, call), (completion, cached) in zip(pending.items(), completed, strict=True):
+                draws = answers[slot].draws + 1 if slot in answers else 1
+                if completion is UNSENT and slot in answers:
+                    continue
+                answers[slot] = replace(judge(call, completion), draws=draws, cached=cached)
+                further = next_try(call, answers[slot], self._retries, longer=slot in longer)
+                if further is not None:
+                    again[slot] = further
+                    if answers[slot].failure == "truncated":
+                        longer.add(slot)
+            pending = again
+        for answer in answers.values():
+            if answer.failure is not None:
+                spent.useless[answer.failure] = spent.useless.get(answer.failure, 0) + 1
+        return [answers[slot] for slot in range(len(calls))]
+
+    def _complete(self, calls: Sequence[Call], watch: "_Watch") -> list[tuple[Completion, bool]]:
+        """Return a completion for each call and whether it was stored before."""
+        keys = [key_of(self._identity, call) for call in calls]
+        stored = self._cache.find(list(dict.fromkeys(keys))) if self._cache else {}
+        missing = {k: call for k, call in zip(keys, calls, strict=True) if k not in stored}
+        watch.expect(list(missing), sum(key in stored for key in keys))
+        if missing:
+            self.engine.complete(list(missing.values()), watch)
+        made = watch.made
+        return [(stored.get(key) or made.get(key, UNSENT), key in stored) for key in keys]
+
+    def _may_send(self, spent: Spent) -> bool:
+        """Return whether another call may be sent, and count it if so."""
+        if self.stopped is None:
+            self.stopped = exceeded(self._limits, self.bill.total())
+        if self.stopped is None:
+            spent.calls += 1
+        return self.stopped is None
+
+    def _note(self, completion: Completion) -> None:
+        """Stop when call after call has no answer."""
+        lost = completion.finish == "failed" and completion.sends > 0
+        self._failures_in_a_row = self._failures_in_a_row + 1 if lost else 0
+        if self.stopped is None and self._failures_in_a_row >= self._limits.failures:
+            self.stopped = (
+                f"{self._failures_in_a_row} calls in a row had no answer; the last one: "
+                f"{completion.error}"
+            )
+
+    def _keep(self, key: str, completion: Completion) -> Completion:
+        if self._cache is None:
+            return completion
+        return self._cache.keep(key, completion, self._identity)
+
+
+class _Watch:
+    """Stores and counts each completion as soon as the engine has it.
+
+    again: the calls are for answers that were of no use.
+    """
+
+    def __init__(self, asker: Asker, spent: Spent, progress: Progress, *, again: bool) -> None:
+        self._asker, self._spent, self._progress, self._again = asker, spent, progress, again
+        self.made: dict[str, Completion] = {}
+
+    def expect(self, keys: Sequence[str], stored: int) -> None:
+        self._keys = keys
+        self._spent.cached += stored
+        self._progress.expect(len(keys), stored)
+
+    def may_send(self) -> bool:
+        return self._asker._may_send(self._spent)
+
+    def arrived(self, position: int, completion: Completion) -> None:
+        key = self._keys[position]
+        self.made[key] = self._asker._keep(key, completion)
+        self._spent.add(completion)
+        self._spent.retried += self._again
+        self._progress.add(completion)
+        self._asker._note(completion)
+
+    def paid(self, completion: Completion) -> None:
+        self._spent.add(completion)
+
+
+def _calls_of(requests: Sequence[Request]) -> list[Call]:
+    return [Call(request, k) for request in requests for k in range(request.sampling.n)]
+
+
+def manifest_of(asker: Asker) -> Mapping[str, Any]:
+    """Return what a manifest says of a run's generation: the model, the bill, why it ended early.
+
+    `structured` says how a server was asked for JSON, if it was.
+    """
+    return {
+        "engine": asker.engine.identity(),
+        "structured": getattr(asker.engine, "structured", None),
+        "bill": asker.bill.told(),
+        "stopped": asker.stopped,
+    }

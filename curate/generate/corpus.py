@@ -1,0 +1,142 @@
+"""A raw corpus: documents in files, cut into passages of bounded length.
+
+{"id": "tides", "title": "Tides", "text": "The moon pulls ..."}      a line of JSON Lines: one document
+notes/tides.txt                                                      a plain text file: one document
+
+A passage is named corpus/FILE:LINE for a record and corpus/FILE for a text file, with #2, #3 ... after
+it from its second passage on. What a file is gets decided by its content: it is JSON if it opens with {
+or [. Passages end where a sentence does, as long as that leaves them at least half full.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import orjson
+import regex
+
+from curate.errors import UserError
+from curate.pool.files import BOM, GZIP_MAGIC, SUFFIXES, PoolFile, find_files, read_records
+
+TEXT_SUFFIXES = (".txt", ".md", ".text")
+TEXT_FIELDS = ("text", "content", "contents", "body", "document", "passage")
+PREFIX = "corpus/"
+SENTENCE_END = regex.compile(r"[.!?。！？][\"'”’)\]]*$")
+PEEKED = 4_096
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document, with the name that lineage gives it."""
+
+    passage_id: str
+    text: str
+
+
+def read_passages(path: str, words: int) -> list[Passage]:
+    """Return the passages of all documents that a file, folder or glob holds, in order.
+
+    Args:
+        path: as the pool's paths are; in folders, JSON Lines, JSON, .txt and .md files are read.
+        words: the most that a passage may have.
+
+    Raises:
+        UserError: nothing is there, a record has no text, or a file cannot be read.
+    """
+    passages = [
+        Passage(name if k == 0 else f"{name}#{k + 1}", text)
+        for file in find_corpus(path)
+        for name, document in _documents(file)
+        for k, text in enumerate(cut(document, words))
+    ]
+    if not passages:
+        raise UserError(f"corpus: {path} has no text at all")
+    return passages
+
+
+def find_corpus(path: str) -> list[PoolFile]:
+    """Return the files of a corpus, sorted by name."""
+    filesystem, root = fsspec.core.url_to_fs(path)
+    if not filesystem.isdir(root):
+        return find_files(path)
+    wanted = (*SUFFIXES, *TEXT_SUFFIXES)
+    files = [f for f in find_files(path.rstrip("/") + "/**") if f.name.lower().endswith(wanted)]
+    if not files:
+        raise UserError(f"corpus: no file under {path} ends in one of {', '.join(wanted)}")
+    return files
+
+
+def _documents(file: PoolFile) -> Iterator[tuple[str, str]]:
+    """Yield the name and text of each document of a file."""
+    with fsspec.open(file.url, "rb") as handle:
+        head = handle.read(PEEKED)
+    opening = head.removeprefix(BOM).lstrip()[:1]
+    if not head.startswith(GZIP_MAGIC) and opening not in (b"{", b"["):
+        yield f"{PREFIX}{file.name}", _read_text(file)
+        return
+    for record in read_records(file):
+        where = f"{file.url}:{record.position}"
+        yield f"{PREFIX}{file.name}:{record.position}", _text_of(_value(record, where), where)
+
+
+def _read_text(file: PoolFile) -> str:
+    with fsspec.open(file.url, "rb") as handle:
+        data: bytes = handle.read()
+    try:
+        return data.removeprefix(BOM).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{file.url}:{line}: the corpus is not UTF-8; convert the file, or leave it out"
+        ) from error
+
+
+def _value(record: Any, where: str) -> Any:
+    if record.parsed:
+        return record.value
+    try:
+        return orjson.loads(record.raw)
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{where}: a line of the corpus is no JSON ({error.msg})") from error
+
+
+def _text_of(value: Any, where: str) -> str:
+    """Return a record's text, its title before it."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{where}: a document of the corpus is an object or a text, not {type(value).__name__}"
+        )
+    field = next((f for f in TEXT_FIELDS if isinstance(value.get(f), str)), None)
+    if field is None:
+        raise UserError(
+            f"{where}: a document of the corpus has its text under one of "
+            f"{', '.join(TEXT_FIELDS)}; this one's keys are {', '.join(list(value)[:12]) or 'none'}"
+        )
+    title = value.get("title")
+    text: str = value[field]
+    return f"{title.strip()}\n\n{text}" if isinstance(title, str) and title.strip() else text
+
+
+def cut(text: str, words: int) -> list[str]:
+    """Return a text in passages of at most so many words; white space within them is kept.
+
+    A passage ends after its last whole sentence, or where it is full if that would leave it less than
+    half full. Nothing is lost but the white space between passages.
+    """
+    spans = [match.span() for match in regex.finditer(r"\S+", text)]
+    passages, start = [], 0
+    while start < len(spans):
+        stop = min(start + words, len(spans))
+        if stop < len(spans):
+            ends = (
+                k
+                for k in range(stop, start + words // 2, -1)
+                if SENTENCE_END.search(text[slice(*spans[k - 1])])
+            )
+            stop = next(ends, stop)
+        passages.append(text[spans[start][0] : spans[stop - 1][1]])
+        start = stop
+    return passages

@@ -1,0 +1,92 @@
+"""Candidates on their way: what methods of several stages share, and the schemas of small records."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from curate.generate.candidates import Candidate, Flaw
+from curate.generate.generation import Generation, flaw_of, was_sent
+from curate.generate.requests import Request
+from curate.generate.structured import Answer
+from curate.rows import Message
+
+# Small models write the same again and again; it ends the answer, which is then drawn anew.
+REPEATS = 5
+CHARACTERS_A_TOKEN = 3
+OVERHEAD = 32
+
+
+def ask_each(
+    run: Generation,
+    stage: str,
+    candidates: Sequence[Candidate],
+    ask: Callable[[Candidate], Request],
+    take: Callable[[Candidate, Answer], Candidate],
+) -> list[Candidate]:
+    """Return the candidates, each that has no flaw yet as `take` makes it of the answer to `ask`.
+
+    All are asked in one batch. An answer that failed drops its candidate; what was not sent because a
+    limit was reached is left out.
+    """
+    standing = [c for c in candidates if c.flaw is None]
+    answers = iter(run.ask_one(stage, [ask(c) for c in standing]))
+    told = []
+    for candidate in candidates:
+        if candidate.flaw is not None:
+            told.append(candidate)
+            continue
+        answer = next(answers)
+        if was_sent(answer):
+            flaw = flaw_of(answer)
+            told.append(candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer))
+    return told
+
+
+def with_turns(request: Request, turns: Sequence[Message]) -> Request:
+    """Return a request with turns before its last one: examples there show a form best."""
+    return replace(request, messages=(*request.messages[:-1], *turns, request.messages[-1]))
+
+
+def tokens_for(characters: int) -> int:
+    """Return how many tokens surely hold so many characters of JSON in most languages."""
+    return characters // CHARACTERS_A_TOKEN + OVERHEAD
+
+
+def characters_for(tokens: int) -> int:
+    """Return how long a text may be so that so many tokens hold it."""
+    return max(tokens - OVERHEAD, OVERHEAD) * CHARACTERS_A_TOKEN
+
+
+def text(most: int) -> dict[str, Any]:
+    """Return the schema of a text that is not empty."""
+    return {"type": "string", "minLength": 1, "maxLength": most}
+
+
+def record(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with all of these properties, in their order."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def tidy(words: str) -> str:
+    """Return a short phrase on one line, without quotes or full stop around it."""
+    return " ".join(words.split()).strip(" .\"'`*")
+
+
+def cut_off(value: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Flaw, str] | None:
+    """Return the flaw of a record in which a text is as long as may be: there a schema cut it."""
+    for name, wanted in schema["properties"].items():
+        most = wanted.get("maxLength")
+        if most is not None and len(value[name]) >= most:
+            return Flaw.TRUNCATED, f"{name} of {most} characters, the most"
+    return None
+
+
+def mark_of(*texts: str) -> str:
+    """Return a mark to put around foreign text, which that text cannot know of."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=4).hexdigest()

@@ -1,0 +1,160 @@
+"""The `engine` of a recipe, and the engine that it names.
+
+engine: {kind: transformers}                                     the recipe's own base model
+engine: {kind: vllm, model: Qwen/Qwen3-8B}
+engine:
+  kind: openai
+  model: gpt-5-mini
+  endpoints: [{url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY, concurrency: 16}]
+  prices: {prompt: 0.25, completion: 2}                          per million tokens
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from curate.registry import Params
+
+if TYPE_CHECKING:
+    from curate.config import ModelNames
+    from curate.generate.engines.engine import Engine
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+Structured = Literal["json_schema", "json_object", "none"]
+
+
+class TransformersParams(Params):
+    """A model in this process, by transformers."""
+
+    kind: Literal["transformers"] = "transformers"
+    model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
+    dtype: Dtype | None = Field(None, description="the run's own if null")
+    batch_tokens: int = Field(
+        8_192, ge=1, description="tokens of a batch, room for the answers included"
+    )
+
+
+class VllmParams(Params):
+    """A model in this process, by vLLM."""
+
+    kind: Literal["vllm"] = "vllm"
+    model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
+    dtype: Dtype | None = Field(None, description="the run's own if null")
+    context: int | None = Field(None, ge=1, description="longest prompt and answer, in tokens")
+    memory: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory to use")
+    chunk: int = Field(2_048, ge=1, description="calls handed over, and stored, at a time")
+    options: dict[str, Any] = Field({}, description="further arguments of vllm.LLM")
+
+
+class EndpointParams(Params):
+    """One server and how hard it may be worked."""
+
+    url: str = Field(description="up to and with /v1")
+    api_key_env: str | None = Field(None, description="environment variable that holds the key")
+    concurrency: int = Field(8, ge=1, description="calls under way at one time")
+    calls_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write the server's address as http://HOST/v1 or https://HOST/v1")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("no secrets in the address; name the key's variable in api_key_env")
+        return url.rstrip("/")
+
+
+class Prices(Params):
+    """Price of a million tokens, in any currency."""
+
+    prompt: float = Field(0.0, ge=0)
+    completion: float = Field(0.0, ge=0)
+
+
+class OpenAIParams(Params):
+    """A model behind servers that speak OpenAI's protocol, `vllm serve` included."""
+
+    kind: Literal["openai"] = "openai"
+    model: str
+    endpoints: list[EndpointParams] = Field(min_length=1)
+    revision: str | None = Field(
+        None, description="which weights the name stands for; a new one makes stored answers void"
+    )
+    timeout: float = Field(120.0, gt=0, description="seconds for one call")
+    attempts: int = Field(
+        6, ge=1, description="how often a call is sent before it counts as failed"
+    )
+    backoff: float = Field(0.5, gt=0, description="seconds before the second try; then doubled")
+    most_backoff: float = Field(30.0, gt=0, description="seconds")
+    patience: float = Field(
+        300.0, gt=0, description="seconds that a server may ask to wait (Retry-After)"
+    )
+    structured: Literal["auto", "json_schema", "json_object", "none"] = Field(
+        "auto", description="how the server is asked for JSON; auto: by trying at the start"
+    )
+    prefix: Literal["unsupported", "continue", "plain"] = Field(
+        "unsupported",
+        description="how an answer's opening is sent; continue: as vLLM wants it, plain: as a last turn",
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    send_seed: bool = True
+    prices: Prices = Field(default_factory=Prices)
+    tokenizer: str | None = Field(
+        None, description="model whose tokenizer counts tokens; estimated by length if null"
+    )
+    extra: dict[str, Any] = Field({}, description="further fields of every request")
+
+
+EngineParams = Annotated[
+    TransformersParams | VllmParams | OpenAIParams, Field(discriminator="kind")
+]
+
+
+def identify_engine(
+    params: TransformersParams | VllmParams | OpenAIParams, models: "ModelNames"
+) -> dict[str, Any]:
+    """Return the identity of the engine that a recipe names, without loading it.
+
+    It is what can change an answer, so it belongs into the keys of steps.
+
+    Raises:
+        UserError: no such model.
+    """
+    if isinstance(params, OpenAIParams):
+        told = {"model": params.model, "revision": params.revision, "extra": params.extra}
+        return {"engine": "openai", **told}
+    from curate.models import choose_dtype, find_model, identify
+
+    found = find_model(params.model or models.base)
+    return {"engine": params.kind, **identify(found, choose_dtype(params.dtype or models.dtype))}
+
+
+def load_engine(
+    params: TransformersParams | VllmParams | OpenAIParams, models: "ModelNames"
+) -> "Engine":
+    """Return the engine that a recipe names, ready to complete calls.
+
+    Raises:
+        UserError: no such model, vllm is not installed, or a key's variable is not set.
+    """
+    identity = identify_engine(params, models)
+    if isinstance(params, OpenAIParams):
+        from curate.generate.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(params, identity)
+    from curate.models import choose_dtype, find_model, prepare
+
+    folder = prepare(find_model(params.model or models.base))
+    dtype = choose_dtype(params.dtype or models.dtype)
+    trust = models.trust_remote_code
+    if isinstance(params, VllmParams):
+        from curate.generate.engines.vllm import VllmEngine
+
+        return VllmEngine(folder, identity, params=params, dtype=dtype, trust=trust)
+    from curate.generate.engines.transformers import TransformersEngine
+
+    batch = params.batch_tokens
+    return TransformersEngine(folder, identity, dtype=dtype, trust=trust, batch_tokens=batch)

