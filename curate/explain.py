@@ -6,6 +6,7 @@ import polars as pl
 
 from curate.errors import UserError
 from curate.folder import RunFolder
+from curate.lineage import explain_candidate, lineage_lines
 from curate.plan import held_selections
 from curate.reasons import EXPLAINED, Reason
 from curate.report.texts import find_words
@@ -25,7 +26,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     """
     found = run.table("ledger").filter(pl.col("row_id") == row_id).collect()
     if not found.height:
-        return _explain_reject(run, row_id)
+        return explain_candidate(run, row_id) or _explain_reject(run, row_id)
     row = found.row(0, named=True)
     lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(row)]
     if row["fate"] == "dropped":
@@ -33,6 +34,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     else:
         lines += _nearest(run, row_id)
         lines += _elsewhere(run, row_id)
+    lines += lineage_lines(run, row_id)
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
     lines += ["", "Text", *_text(messages)]
@@ -116,7 +118,8 @@ def _nearest(run: RunFolder, row_id: str) -> list[str]:
     values = scores.filter(pl.col("row_id") == row_id).select("similarities").collect()
     ids = target.select("row_id").collect()["row_id"].to_list()
     ordered = sorted(zip(values["similarities"][0], ids, strict=True), reverse=True)
-    lines = ["", "Nearest target examples (cosine)"]
+    method = run.manifest["config"]["select"]["method"]
+    lines = ["", f"Nearest target examples (by {method})"]
     for value, target_id in ordered[:NEAREST]:
         lines += [f"  {value:.4f}  {target_id}"]
         lines += [f"    {line}" for line in _text(run.messages("target", target_id))]

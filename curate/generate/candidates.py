@@ -44,6 +44,35 @@ class Flaw(StrEnum):
     OVER_QUOTA = "over_quota"
 
 
+FLAWS_EXPLAINED: dict[Flaw, str] = {
+    Flaw.TRUNCATED: "was cut at the limit of tokens",
+    Flaw.EMPTY: "lacks its prompt or its response",
+    Flaw.REFUSED: "is a refusal",
+    Flaw.FILTERED: "was withheld by the server",
+    Flaw.INVALID: "does not have the form that was asked for",
+    Flaw.FAILED: "never came: the call failed",
+    Flaw.TOO_SHORT: "is too short",
+    Flaw.TOO_LONG: "is too long",
+    Flaw.WRONG_LANGUAGE: "is in a language that is not wanted",
+    Flaw.REPEATS_ITSELF: "says the same over and over",
+    Flaw.PROMPT_LEAK: "repeats the words that asked for it",
+    Flaw.COPIES_PROMPT: "answers with its own prompt",
+    Flaw.KEYWORD: "holds a word that is kept out",
+    Flaw.NOT_NEW: "has nearly the prompt of a row that is there",
+    Flaw.TOO_NEAR: "means nearly the same as a row that is there",
+    Flaw.WRONG_ANSWER: "has a wrong answer",
+    Flaw.NO_ANSWER: "has no answer that could be checked",
+    Flaw.LOW_GRADE: "was graded too low",
+    Flaw.NOT_EVOLVED: "asks for nothing that its parent does not",
+    Flaw.MEANING_CHANGED: "does not mean what its parent means",
+    Flaw.UNSUPPORTED: "is not supported by its evidence",
+    Flaw.NOT_COMPOSABLE: "is no sound composition of its parents",
+    Flaw.INCONSISTENT: "has answers that do not agree",
+    Flaw.INCOMPLETE: "speaks of something that it does not hold",
+    Flaw.OVER_QUOTA: "is one more than its group may have",
+}
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A possible row: messages may be incomplete (an instruction alone) where it is dropped early.

@@ -12,7 +12,9 @@ import pytest
 
 from curate.config import Config, load_config
 from curate.errors import UserError
+from curate.explain import explain_row
 from curate.folder import open_run
+from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
 from curate.run import RunResult, run_curation
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.generate.test_prompts import write
@@ -181,3 +183,22 @@ def test_a_method_that_needs_a_target_says_so(recipe: dict[str, Any], tmp_path: 
     path.write_text(json.dumps({k: v for k, v in recipe.items() if k != "target"}))
     with pytest.raises(UserError, match=r"'craft' needs target examples: give `target`"):
         load_config(path)
+
+
+def test_a_row_is_explained_by_its_lineage_and_a_candidate_by_its_flaw(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = open_run(run(recipe, tmp_path).folder)
+    candidates = folder.table("generated/candidates").collect()
+    kept = candidates.filter(pl.col("flaw").is_null())["row_id"][0]
+    lines = explain_row(folder, kept)
+    assert lines[lines.index("Lineage") + 1].startswith("  made by craft, hop 1")
+    assert any(line.startswith("  from corpus/corpus.jsonl:") for line in lines)
+    dropped = candidates.filter(flaw="refused")["row_id"][0]
+    assert explain_row(folder, dropped)[2].startswith(
+        "dropped as it was made: it is a refusal (I'm sorry"
+    )
+
+
+def test_every_flaw_is_explained() -> None:
+    assert set(FLAWS_EXPLAINED) == set(Flaw)

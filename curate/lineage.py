@@ -1,0 +1,68 @@
+"""Where a generated row comes from: its parents, theirs, and how each was made."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
+
+CANDIDATES = "generated/candidates"
+ROLES = ("target", "pool")
+EXCERPT = 160
+
+
+def find_candidate(run: RunFolder, row_id: str) -> dict[str, Any] | None:
+    """Return what was written down when a row was made, kept or not; None if it was not made here."""
+    if not run.has(CANDIDATES):
+        return None
+    found = run.table(CANDIDATES).filter(pl.col("row_id") == row_id).collect()
+    return found.row(0, named=True) if found.height else None
+
+
+def lineage_lines(run: RunFolder, row_id: str) -> list[str]:
+    """Return lines that lead from a generated row to what it was made from; none for other rows."""
+    made = find_candidate(run, row_id)
+    return ["", "Lineage", *_ancestors(run, made, 1, set())] if made else []
+
+
+def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
+    """Return why a candidate never became a row; None if there is no such candidate."""
+    made = find_candidate(run, row_id)
+    if made is None or made["flaw"] is None:
+        return None
+    detail = f" ({made['detail']})" if made["detail"] else ""
+    return [
+        f"{row_id}  (generated, {made['method']})",
+        "",
+        f"dropped as it was made: it {FLAWS_EXPLAINED[Flaw(made['flaw'])]}{detail}.",
+        *lineage_lines(run, row_id),
+        "",
+        "Text",
+        f"  [user] {made['prompt']}".replace("\n", "\n      "),
+        f"  [assistant] {made['response']}".replace("\n", "\n      "),
+    ]
+
+
+def _ancestors(run: RunFolder, made: dict[str, Any], depth: int, told: set[str]) -> Iterator[str]:
+    """Yield a line on how a candidate was made, then one on each parent and what that came from."""
+    indent = "  " * depth
+    notes = ", ".join(
+        f"{name}: {value}"
+        for name, value in orjson.loads(made["notes"]).items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    )
+    yield f"{indent}made by {made['method']}, hop {made['hop']}" + (f" ({notes})" if notes else "")
+    for parent in made["parents"]:
+        again = parent in told
+        told.add(parent)
+        above = find_candidate(run, parent)
+        messages = next((m for role in ROLES if (m := run.messages(role, parent))), None)
+        text = above["prompt"] if above else messages[0]["content"] if messages else ""
+        line = " ".join(text.split())
+        shown = line if len(line) <= EXCERPT else f"{line[: EXCERPT - 4]} ..."
+        yield f"{indent}from {parent}" + (f": {shown}" if shown and not again else "")
+        if above and not again:
+            yield from _ancestors(run, above, depth + 1, told)
