@@ -1,6 +1,6 @@
 """Methods on three real targets: what share of a 5 % selection is of the wanted kind, and the proof.
 
-    python tests/benchmarks/bench_targets.py DATA OUT [--methods rds,bm25] [--targets gsm8k] [--prove ROWS]
+    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B] [--targets A,B] [--prove ROWS]
 
 DATA holds p3/*.jsonl.gz, gsm8k/train.jsonl.gz and test.jsonl.gz, and bbh/*.json. The pool has 5,000
 rows of at most 420 characters: 250 of grade-school math (gsm8k), 250 of one P3 family (qasc), 150 of

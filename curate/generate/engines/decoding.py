@@ -35,12 +35,16 @@ class Writer:
 
 @dataclass
 class Row:
-    """One call under way: its prompt, how many tokens it may draw, and those it has drawn."""
+    """One call under way: its prompt, how many tokens it may draw, and those it has drawn.
+
+    `ends` are tokens that end this answer beside those that end all.
+    """
 
     call: Call
     prompt: Sequence[int]
     limit: int
     matcher: "LLMatcher | None" = None
+    ends: frozenset[int] = frozenset()
     drawn: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     text: str | None = None
@@ -198,7 +202,7 @@ def _rank(weights: "torch.Tensor", top_k: int, top_p: float) -> "tuple[torch.Ten
 
 def _finish(writer: Writer, row: Row, token: int) -> None:
     sampling = row.call.sampling
-    if token in writer.ends:
+    if token in writer.ends or token in row.ends:
         row.finish = "ok"
         return
     if row.matcher is not None:

@@ -1,6 +1,7 @@
 """What every engine is: a language model that completes calls, wherever it runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from curate.generate.requests import Call, Completion, Request
@@ -37,6 +38,26 @@ class Unwatched:
 
 
 UNWATCHED = Unwatched()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a chat template writes before and after the words of the first user turn."""
+
+    before: str
+    after: str
+
+
+class Templated(Protocol):
+    """An engine that knows its model's chat template."""
+
+    def opening(self, system: str | None) -> Opening:
+        """Return how a conversation opens; `before` can be sent as a raw prompt.
+
+        Raises:
+            UserError: there is no chat template, or none that can be used so.
+        """
+        ...
 
 
 class Engine(Protocol):

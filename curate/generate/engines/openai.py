@@ -18,7 +18,8 @@ import orjson
 from curate.errors import UserError
 from curate.generate.engines.config import OpenAIParams, Structured
 from curate.generate.engines.endpoint import Endpoint, Fault
-from curate.generate.engines.engine import UNWATCHED, Watch
+from curate.generate.engines.engine import UNWATCHED, Opening, Watch
+from curate.generate.engines.prompts import opening_of
 from curate.generate.engines.replies import body_of, read_reply
 from curate.generate.requests import UNSENT, Call, Completion, Request, Sampling, chat, failed
 from curate.generate.structured import judge
@@ -103,6 +104,23 @@ class OpenAIEngine:
         """Return the price of so many tokens."""
         prices = self._params.prices
         return (prompt_tokens * prices.prompt + completion_tokens * prices.completion) / 1e6
+
+    def opening(self, system: str | None) -> Opening:
+        """Return what the model's chat template writes around the words of the first user turn.
+
+        Without the token that opens every text: servers put it before raw prompts themselves.
+
+        Raises:
+            UserError: no tokenizer is named, or its chat template cannot be used so.
+        """
+        if self._tokenizer is None:
+            raise UserError("the model's chat template is not known here: name engine.tokenizer")
+        opening = opening_of(self._tokenizer, system)
+        first = self._tokenizer("")["input_ids"][:1]
+        if first and first[0] == self._tokenizer.bos_token_id:
+            before = opening.before.removeprefix(str(self._tokenizer.bos_token))
+            return replace(opening, before=before)
+        return opening
 
     def close(self) -> None:
         """Do nothing: connections live as long as a list of calls."""

@@ -1,11 +1,18 @@
-"""The token ids that a model with a tokenizer of its own reads for a request."""
+"""What a model with a tokenizer of its own reads: the token ids of a request, and its chat template."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from curate.errors import UserError
+from curate.generate.engines.engine import Opening
 from curate.generate.requests import Request
+from curate.models import FALLBACK_TEMPLATE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# No template and no model knows this word.
+SENTINEL = "QZX7WORDS7XZQ"
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", request: Request) -> list[int]:
@@ -43,3 +50,34 @@ def _render(tokenizer: "PreTrainedTokenizerBase", request: Request) -> str:
     except TemplateError as error:
         raise ValueError(f"the model's chat template refuses the conversation: {error}") from error
     return str(text) + request.prefix
+
+
+def stop_ids(tokenizer: "PreTrainedTokenizerBase", stops: Sequence[str]) -> list[int]:
+    """Return the ids of those stop strings that are special tokens: no decoded text shows them."""
+    if not stops:
+        return []
+    special = set(tokenizer.all_special_ids)
+    ids = [tokenizer.convert_tokens_to_ids(stop) for stop in stops]
+    return [token for token in ids if token in special]
+
+
+def opening_of(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> Opening:
+    """Return what the chat template writes before and after the words of the first user turn.
+
+    Raises:
+        UserError: the model has no chat template, or one that does not write the words as they are.
+    """
+    if tokenizer.chat_template == FALLBACK_TEMPLATE:
+        raise UserError("the model has no chat template of its own, so it knows no user's turn")
+    turns = [{"role": "system", "content": system}] if system else []
+    turns.append({"role": "user", "content": SENTINEL})
+    from jinja2 import TemplateError
+
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except TemplateError as error:
+        raise UserError(f"the model's chat template refuses the conversation: {error}") from error
+    before, *after = text.split(SENTINEL)
+    if len(after) != 1 or not after[0].strip():
+        raise UserError("the model's chat template does not mark where a user's turn ends")
+    return Opening(before, after[0].strip())

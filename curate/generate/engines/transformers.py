@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.generate.engines.decoding import Row, Writer, decode
-from curate.generate.engines.engine import UNWATCHED, Watch
+from curate.generate.engines.engine import UNWATCHED, Opening, Watch
 from curate.generate.engines.grammar import Grammars
-from curate.generate.engines.prompts import prompt_ids
+from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
 from curate.generate.requests import UNSENT, Call, Completion, Request, failed
 from curate.models import load_causal, load_tokenizer
 from curate.represent.lm import batches_by_length
@@ -59,6 +59,10 @@ class TransformersEngine:
         """Return 0: it runs here."""
         return 0.0
 
+    def opening(self, system: str | None) -> Opening:
+        """Return what the model's chat template writes around the words of the first user turn."""
+        return opening_of(self._tokenizer, system)
+
     def close(self) -> None:
         """Let go of the model."""
         self._model = self._grammars = None
@@ -94,7 +98,8 @@ class TransformersEngine:
                 f"the prompt has {len(prompt):,} tokens and the model's context {self._context:,}",
                 sends=0,
             )
-        return Row(call, prompt, min(call.sampling.max_tokens, room))
+        ends = frozenset(stop_ids(self._tokenizer, call.sampling.stop))
+        return Row(call, prompt, min(call.sampling.max_tokens, room), ends=ends)
 
     def _write(self, rows: Sequence[Row]) -> list[Completion]:
         """Return the rows' completions; a batch that does not fit into memory is halved."""
@@ -125,7 +130,7 @@ class TransformersEngine:
         matcher = (
             writer.grammars.matcher(schema) if schema is not None and writer.grammars else None
         )
-        return Row(row.call, row.prompt, row.limit, matcher)
+        return Row(row.call, row.prompt, row.limit, matcher, row.ends)
 
     def _writer(self, by_schema: bool) -> Writer:
         if by_schema and self._grammars is None:

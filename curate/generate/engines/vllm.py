@@ -8,8 +8,8 @@ import orjson
 
 from curate.errors import UserError
 from curate.generate.engines.config import VllmParams
-from curate.generate.engines.engine import UNWATCHED, Watch
-from curate.generate.engines.prompts import prompt_ids
+from curate.generate.engines.engine import UNWATCHED, Opening, Watch
+from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
 from curate.generate.requests import LOOP_TOKENS, UNSENT, Call, Completion, Finish, Request, failed
 from curate.models import load_tokenizer
 
@@ -81,6 +81,10 @@ class VllmEngine:
         """Return 0: it runs here."""
         return 0.0
 
+    def opening(self, system: str | None) -> Opening:
+        """Return what the model's chat template writes around the words of the first user turn."""
+        return opening_of(self._tokenizer, system)
+
     def close(self) -> None:
         """End vLLM's own processes and let go of the model."""
         llm, self._llm = self._llm, None
@@ -124,7 +128,14 @@ class VllmEngine:
         if not prompts:
             return {}
         vllm = _import_vllm()
-        sampling = [_sampling_of(calls[i], self._context - len(ids)) for i, ids in prompts.items()]
+        sampling = [
+            _sampling_of(
+                calls[i],
+                self._context - len(ids),
+                stop_ids(self._tokenizer, calls[i].sampling.stop),
+            )
+            for i, ids in prompts.items()
+        ]
         given = [{"prompt_token_ids": ids} for ids in prompts.values()]
         try:
             outputs = self._llm.generate(given, sampling, use_tqdm=False)
@@ -149,7 +160,7 @@ def _import_vllm() -> Any:
     return vllm
 
 
-def _sampling_of(call: Call, room: int) -> Any:
+def _sampling_of(call: Call, room: int, ends: Sequence[int]) -> Any:
     """Return vLLM's own parameters, made anew for every call: the engine writes into them."""
     from vllm import SamplingParams
     from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams
@@ -170,6 +181,7 @@ def _sampling_of(call: Call, room: int) -> Any:
         top_k=sampling.top_k,
         max_tokens=min(sampling.max_tokens, room),
         stop=list(sampling.stop) or None,
+        stop_token_ids=list(ends) or None,
         seed=call.server_seed if sampling.temperature > 0 else None,
         logprobs=0 if sampling.logprobs else None,
         structured_outputs=structured,
