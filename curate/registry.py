@@ -192,6 +192,10 @@ class StepRun(Protocol):
 class ScoreRun(StepRun, Protocol):
     """What a selector's score function is given: the run's artifacts and a way to run steps."""
 
+    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what identifies the engine that a recipe names, and its hints."""
+        ...
+
     rows: "Artifact"
     kept: "Artifact"
     tokens: "Artifact"

@@ -119,6 +119,18 @@ class Run:
         found = find_model(name or self.config.models.embedder)
         return identify_embedder(found), {"name": found.name}
 
+    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what identifies the engine that a recipe names, and its hints."""
+        from curate.generate.engines import identify_engine
+
+        models = self.config.models
+        hints = {
+            "engine": params.model_dump(mode="json"),
+            "models": models.model_dump(mode="json"),
+            "cache": str(self.store.root / "completions.sqlite"),
+        }
+        return identify_engine(params, models), hints
+
     def _find_base(self) -> tuple[Found, str]:
         if self._base is None:
             names = self.config.models
@@ -175,7 +187,7 @@ def _generate(run: Run) -> None:
     from curate.generate.step import generate_step, joined_step
 
     inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
-    step = generate_step(run, run.config.generate, run.config.models, inputs, run.store.root)
+    step = generate_step(run, run.config.generate, inputs)
     run.generated = run.execute(step)
     run.rows = run.execute(joined_step(run.rows, run.generated))
 

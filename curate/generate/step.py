@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from curate.errors import UserError
 from curate.generate.ask import Asker, manifest_of
 from curate.generate.cache import Cache
 from curate.generate.candidates import Candidate, rows_of, table_of
 from curate.generate.corpus import find_corpus
-from curate.generate.engines import EngineParams, identify_engine, load_engine
+from curate.generate.engines import engine_of
 from curate.generate.generation import (
     Example,
     GenerateParams,
@@ -34,55 +33,40 @@ from curate.pool.files import digest_url
 from curate.store import Artifact, Counts, Step, write_json
 
 if TYPE_CHECKING:
-    from curate.config import Generate, ModelNames
-    from curate.registry import StepRun
+    from curate.config import Generate
+    from curate.registry import ScoreRun
 
 LOG = logging.getLogger("curate")
 VERSION = 1
 SOURCE = "generated"
 JUDGED_AFTER = 50
-CACHE = "completions.sqlite"
 
 
-def generate_step(
-    run: "StepRun",
-    wanted: "Generate",
-    models: "ModelNames",
-    inputs: Mapping[str, Artifact],
-    store: Path,
-) -> Step:
+def generate_step(run: "ScoreRun", wanted: "Generate", inputs: Mapping[str, Artifact]) -> Step:
     """Return the step that makes rows; its key holds what files and prompts say, not where they lie.
 
     Args:
-        run: for its seed and its embedder.
+        run: for its seed, embedder and engine.
         wanted: the recipe's `generate`.
-        models: the recipe's models.
         inputs: `pool`, and `target` where there is one.
-        store: where answers are kept, so that no run pays for them again.
 
     Raises:
         UserError: a file that a method reads, or a model, is not there.
     """
-    identity, hints = run.embedder()
+    identity, embedding = run.embedder()
+    engine, hints = run.engine(wanted.engine)
     methods = [params.model_dump(mode="json") for params in wanted.methods]
     told = {
         "methods": [_without_paths(params) for params in methods],
         "reads": [_read_digests(params) for params in methods],
         "prompts": [dict(_prompts(p["method"], wanted.prompts).digests()) for p in methods],
         "versions": [find_generator(params["method"]).version for params in methods],
-        "engine": identify_engine(wanted.engine, models),
+        "engine": engine,
         "embedder": identity,
         "limits": wanted.limits.model_dump(mode="json"),
         "seed": run.seed,
     }
-    places = {
-        "methods": methods,
-        "prompts": wanted.prompts,
-        "engine": wanted.engine.model_dump(mode="json"),
-        "models": models.model_dump(mode="json"),
-        "embedder": hints,
-        "cache": str(store / CACHE),
-    }
+    places = {**hints, "methods": methods, "prompts": wanted.prompts, "embedder": embedding}
     return Step("generate", VERSION, write_generated, dict(inputs), told, places)
 
 
@@ -113,10 +97,7 @@ def write_generated(
     Raises:
         UserError: nothing at all was kept, or the engine does not answer.
     """
-    from curate.config import ModelNames
-
-    wanted: Any = TypeAdapter(EngineParams).validate_python(hints["engine"])
-    engine = load_engine(wanted, ModelNames.model_validate(hints["models"]))
+    engine = engine_of(hints)
     limits = Limits.model_validate(params["limits"])
     examples = {
         name: read_examples(pl.read_parquet(artifact.file("rows.parquet")))

@@ -39,7 +39,7 @@ def reply(call: Any) -> str:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     made = ScriptedEngine([(lambda call: True, reply)])
-    monkeypatch.setattr("curate.generate.step.load_engine", lambda params, models: made)
+    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: made)
     return made
 
 

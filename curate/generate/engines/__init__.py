@@ -1,5 +1,21 @@
 """The engines, by their configuration; what is heavy is imported when one is loaded."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
 from curate.generate.engines.config import EngineParams, identify_engine, load_engine
 
-__all__ = ["EngineParams", "identify_engine", "load_engine"]
+if TYPE_CHECKING:
+    from curate.generate.engines.engine import Engine
+
+__all__ = ["EngineParams", "engine_of", "identify_engine", "load_engine"]
+
+
+def engine_of(hints: Mapping[str, Any]) -> "Engine":
+    """Return the engine that the hints of a step name: `engine` and `models`, as plain values."""
+    from curate.config import ModelNames
+
+    params: Any = TypeAdapter(EngineParams).validate_python(hints["engine"])
+    return load_engine(params, ModelNames.model_validate(hints["models"]))
