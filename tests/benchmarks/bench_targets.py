@@ -1,6 +1,6 @@
 """Methods on three real targets: what share of a 5 % selection is of the wanted kind, and the proof.
 
-    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B] [--targets A,B] [--rows N] [--prove]
+    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B] [--rows N] [--prove]
 
 DATA holds p3/*.jsonl.gz, gsm8k/train.jsonl.gz and bbh/*.json. The pool has N (5,000) rows of at most 420
 characters: 5 % of grade-school math (gsm8k), 5 % of one P3 family (qasc), 3 % of one BBH task
