@@ -55,6 +55,7 @@ from curate.generate.drafts import (
     ask_each,
     characters_for,
     cut_off,
+    judge_prompts,
     record,
     text,
     tidy,
@@ -69,7 +70,6 @@ from curate.generate.generation import (
     Generator,
     add_generator,
 )
-from curate.generate.novelty import Seen, first_of_each
 from curate.generate.personas import Personas, read_personas
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
@@ -196,7 +196,8 @@ class Expansion:
         drafts = self._branch(nodes)
         places = {_name(draft): place for place, draft in enumerate(drafts)}
         drafts = ask_each(self.run, "rewrite", drafts, self._ask_prompt, self._take_prompt)
-        drafts = self._reflect(self._prune(drafts))
+        known = [node.prompt for node in self.nodes.values()]
+        drafts = self._reflect(judge_prompts(self.run, drafts, known))
         drafts.sort(key=lambda draft: places[_name(draft)])
         for kept in self.run.sift(self._answer(self._measure(drafts))):
             prompt, seed = self._bare(kept.prompt), self._parent(kept).seed
@@ -276,7 +277,7 @@ class Expansion:
             *(
                 {"operator": operator, "topic": topic, **told}
                 for told in known.values()
-                for operator in self.params.operators
+                for operator in dict.fromkeys(self.params.operators)
             ),
             *({"operator": PERSONA, "topic": topic, "persona": person} for person in people),
         ]
@@ -301,21 +302,7 @@ class Expansion:
         prompt = self._bare(answer.value["prompt"].strip())
         told = replace(draft, messages=[{"role": "user", "content": prompt}])
         flaw = cut_off(answer.value, self.prompt_schema)
-        if flaw is None and not prompt:
-            flaw = Flaw.EMPTY, "prompt"
         return told.drop(*flaw) if flaw else told
-
-    def _prune(self, drafts: Sequence[Candidate]) -> list[Candidate]:
-        """Return the drafts, those dropped whose prompt is there, before more is paid for them."""
-        seen = Seen(node.prompt for node in self.nodes.values())
-        standing = [i for i, draft in enumerate(drafts) if draft.flaw is None]
-        prompts = [drafts[i].prompt for i in standing]
-        told = list(drafts)
-        found = first_of_each(prompts, self.params.filters.rouge, seen)
-        for i, near in zip(standing, found, strict=True):
-            if near:
-                told[i] = told[i].drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
-        return told
 
     def _reflect(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their grades, those graded too low improved or dropped."""
@@ -480,6 +467,18 @@ GRADE_SCHEMA = record(advice=text(ADVICE_LETTERS), relevance=GRADE, diversity=GR
 
 def most_calls(params: AideParams, targets: int, pool_rows: int) -> int:
     """Return how many calls are made at most, answers drawn anew aside."""
+    expanded, tried = _most_nodes(params, targets)
+    rounds = 0 if params.min_grade == 1 else 2 * params.max_rewrites + 1
+    return expanded + tried * (2 + rounds)
+
+
+def most_rows(params: AideParams, targets: int, pool_rows: int) -> int:
+    """Return how many prompts are tried at most."""
+    return _most_nodes(params, targets)[1]
+
+
+def _most_nodes(params: AideParams, targets: int) -> tuple[int, int]:
+    """Return how many examples are expanded and how many prompts tried at most."""
     nodes = min(targets, params.gaps) if params.start == "gaps" else targets
     width = params.attributes * len(params.operators) + params.personas
     width = min(width, params.children or width)
@@ -488,8 +487,9 @@ def most_calls(params: AideParams, targets: int, pool_rows: int) -> int:
         expanded += nodes
         nodes = min(nodes * width, params.most - tried)
         tried += nodes
-    rounds = 0 if params.min_grade == 1 else 2 * params.max_rewrites + 1
-    return expanded + tried * (2 + rounds)
+    return expanded, tried
 
 
-add_generator(Generator(AideParams, VERSION, ("target",), make, most_calls, ("persona_file",)))
+add_generator(
+    Generator(AideParams, VERSION, ("target",), make, most_calls, ("persona_file",), most_rows)
+)

@@ -35,6 +35,7 @@ from curate.generate.drafts import (
     ask_each,
     characters_for,
     cut_off,
+    judge_prompts,
     mark_of,
     record,
     text,
@@ -48,7 +49,7 @@ from curate.generate.generation import (
     flaw_of,
     was_sent,
 )
-from curate.generate.novelty import Seen, first_of_each, words_of
+from curate.generate.novelty import words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
@@ -108,8 +109,8 @@ class Search:
                 "minItems": 0,
                 "maxItems": params.passages,
             },
-            answerable={"type": "boolean"},
             answer={"type": "string", "maxLength": characters_for(params.max_tokens)},
+            answerable={"type": "boolean"},
         )
 
     def ask_questions(self) -> list[Candidate]:
@@ -137,7 +138,7 @@ class Search:
         for k, answer in enumerate(run.ask_one("questions", requests)):
             parents = tuple(run.target[i].row_id for i in drawn[k])
             drafts += self._take_questions(k, parents, answer)
-        return self._prune(drafts)
+        return judge_prompts(run, drafts, [example.prompt for example in run.target])
 
     def _draw(self, number: int) -> list[int]:
         size = len(self.run.target)
@@ -163,23 +164,6 @@ class Search:
                 draft = draft.drop(Flaw.TRUNCATED, f"question of {len(question)} characters")
             drafts.append(draft)
         return drafts
-
-    def _prune(self, drafts: Sequence[Candidate]) -> list[Candidate]:
-        """Return the drafts, those dropped that are empty or there already."""
-        seen = Seen(example.prompt for example in self.run.target)
-        told = [
-            draft.drop(Flaw.EMPTY, "prompt")
-            if not draft.flaw and not words_of(draft.prompt)
-            else draft
-            for draft in drafts
-        ]
-        standing = [i for i, draft in enumerate(told) if draft.flaw is None]
-        prompts = [told[i].prompt for i in standing]
-        limit = self.params.filters.rouge
-        for i, near in zip(standing, first_of_each(prompts, limit, seen), strict=True):
-            if near:
-                told[i] = told[i].drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
-        return told
 
     def ask_query(self, draft: Candidate) -> Request:
         """Return the request for a search query."""
@@ -291,4 +275,11 @@ def most_calls(params: SearchInstructParams, targets: int, pool_rows: int) -> in
     return params.rounds * (1 + 2 * params.questions)
 
 
-add_generator(Generator(SearchInstructParams, VERSION, ("target",), make, most_calls, ("corpus",)))
+def most_rows(params: SearchInstructParams, targets: int, pool_rows: int) -> int:
+    """Return how many questions are made at most."""
+    return params.rounds * params.questions
+
+
+add_generator(
+    Generator(SearchInstructParams, VERSION, ("target",), make, most_calls, ("corpus",), most_rows)
+)

@@ -287,6 +287,22 @@ def test_a_prompt_with_a_condition_more_is_new() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "flaw"),
+    [
+        ("Why?", "too_short"),
+        ("Say it. " * 12, "repeats_itself"),
+        ("I'm sorry, but I cannot write that.", "refused"),
+        ("Put something particular in the place of something general.", "prompt_leak"),
+    ],
+)
+def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(prompt: str, flaw: str) -> None:
+    engine = script(prompt=json.dumps({"prompt": prompt}))
+    run = aide(engine, count=1, attributes=1, personas=0, hops=1, operators=["concrete"])
+    assert flaws(run.made) == [flaw]
+    assert not asked(engine, "grade")
+
+
+@pytest.mark.parametrize(
     ("kind", "reply", "flaw"),
     [
         ("prompt", Reply(finish="failed", error="gone"), Flaw.FAILED),
@@ -584,7 +600,7 @@ def test_with_the_real_model(smollm: Path) -> None:
         personas=1,
         hops=2,
         children=2,
-        max_rewrites=1,
+        max_rewrites=0,
         min_grade=3,
         most=4,
         max_tokens=96,
