@@ -60,6 +60,8 @@ def run(
     told = curation(recipe, str(folder))
     typer.echo(f"report   {told['report']}")
     typer.echo(f"export   {folder / 'export'}")
+    for line in told["generated"]:
+        typer.echo(f"made     {_printable(line)}")
     for line in told["compared"]:
         typer.echo(f"compare  {line}")
     typer.echo(f"verdict  {told['sentence'] or 'no proof was asked for'}")
@@ -193,13 +195,17 @@ def check(
     from curate.estimate import estimate
 
     lines = estimate(recipe)
-    typer.echo(f"{'stage':<16}{'rows':>10}{'tokens':>12}{'minutes':>9}  what")
+    made = any(line.up_to for line in lines)
+    wide = 17 if made else 10
+    typer.echo(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
     for line in lines:
+        rows = f"up to {line.rows:,}" if line.up_to else f"{line.rows:,}"
         tokens = f"{line.tokens:,}" if line.tokens else ""
         minutes = f"{line.seconds / 60:.1f}" if line.seconds else ""
-        typer.echo(f"{line.stage:<16}{line.rows:>10,}{tokens:>12}{minutes:>9}  {line.does}")
+        typer.echo(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
     total = sum(line.seconds for line in lines) / 60
-    typer.echo(f"{config} is sound; about {total:.0f} minutes here, nothing was run")
+    beside = " beside the making of rows" if made else ""
+    typer.echo(f"{config} is sound; about {total:.0f} minutes here{beside}, nothing was run")
 
 
 def _plan_lines(planned: "Plan") -> list[str]:

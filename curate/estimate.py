@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import polars as pl
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
 from curate.compared import scoring, selection_names
-from curate.config import Config
+from curate.config import Config, Generate
+from curate.generate.generation import GenerateParams, find_generator
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
@@ -32,13 +33,18 @@ TRAINING_COST = 4.5
 
 @dataclass(frozen=True)
 class Line:
-    """One stage of the estimate; rows is an upper bound, seconds a rough figure."""
+    """One stage of the estimate; rows is an upper bound, seconds a rough figure.
+
+    up_to: a model makes some of the rows, so that there may be far fewer. For the making itself the
+    tokens are the most that can be written, and seconds are not told.
+    """
 
     stage: str
     rows: int
     does: str
     tokens: int = 0
     seconds: float = 0.0
+    up_to: bool = False
 
 
 def forward_speed(name: str, dtype: str, trust: bool = False) -> float:
@@ -96,8 +102,28 @@ def _lines(
     lines = [Line("pool", rows, f"{bad:,} of {pool.counts['rows_in']:,} records rejected")]
     for name, artifact in examples.items():
         lines.append(Line(name, artifact.counts["rows_out"], "examples read"))
-    lines += [_stage_line(params, config, pool, mean["pool"], speed) for params in config.stages]
-    embedding = Embedding(pool, config.models.embedder)
+    if config.generate is not None:
+        targets = examples["target"].counts["rows_out"] if "target" in examples else 0
+        lines += generation_lines(config.generate, targets, rows)
+        rows = lines[-1].rows
+    read = pool.counts["rows_out"]
+    later = _later_lines(config, pool, rows, examples, mean, speed)
+    return lines + [replace(line, up_to=line.rows > read) for line in later]
+
+
+def _later_lines(
+    config: Config,
+    pool: Artifact,
+    rows: int,
+    examples: dict[str, Artifact],
+    mean: dict[str, float],
+    speed: float,
+) -> list[Line]:
+    """Return the lines of what follows reading and making: stages, selections, proof."""
+    lines = [
+        _stage_line(params, config, pool, rows, mean["pool"], speed) for params in config.stages
+    ]
+    embedding = Embedding(pool, rows, config.models.embedder)
     lines += _choice_lines(config, rows, mean["pool"], speed, embedding)
     if "target" in examples:
         told = f"nearness to the target examples; {config.models.embedder}"
@@ -107,11 +133,43 @@ def _lines(
     return lines
 
 
+def generation_lines(wanted: Generate, targets: int, pool_rows: int) -> list[Line]:
+    """Return a line for each method that makes rows, and one for the pool with these."""
+    lines = [_method_line(params, wanted, targets, pool_rows) for params in wanted.methods]
+    made = sum(line.rows for line in lines)
+    told = f"{pool_rows:,} of the pool and up to {made:,} made"
+    limits = [(name, getattr(wanted.limits, name)) for name in ("calls", "tokens", "cost")]
+    set_limits = ", ".join(f"{limit:,} {name}" for name, limit in limits if limit is not None)
+    if set_limits:
+        told += f"; the limits: {set_limits}"
+    return [*lines, Line("joined", pool_rows + made, told, up_to=True)]
+
+
+def _method_line(params: GenerateParams, wanted: Generate, targets: int, pool_rows: int) -> Line:
+    """Return what a method asks and makes at most, within the limits."""
+    name, limits = params.model_dump()["method"], wanted.limits
+    generator = find_generator(name)
+    most = generator.most_calls(params, targets, pool_rows)
+    calls = most if limits.calls is None else min(most, limits.calls)
+    rows = (generator.most_rows or generator.most_calls)(params, targets, pool_rows)
+    # Where the limit cuts calls off, no more rows can come than those calls would bring.
+    rows = min(rows, -(-rows // max(most, 1)) * calls)
+    longest = getattr(params, "max_tokens", 0)
+    tokens = calls * longest
+    told = f"{name}, at most {calls:,} calls"
+    told += f" (limits.calls; {most:,} without)" if calls < most else " and answers drawn anew"
+    told += f", answers up to {longest:,} tokens" if longest else ""
+    if limits.tokens is not None:
+        tokens = min(tokens, limits.tokens)
+    return Line("generate", rows, told, tokens, up_to=True)
+
+
 @dataclass
 class Embedding:
-    """What it takes to embed the pool for a selection; what was embedded before takes nothing."""
+    """What it takes to embed so many rows like the pool's; what was embedded before takes nothing."""
 
     pool: Artifact
+    rows: int
     default: str
     done: set[tuple[Compared, str]] = field(default_factory=set)
 
@@ -121,7 +179,7 @@ class Embedding:
         if told in self.done:
             return 0.0
         self.done.add(told)
-        return float(self.pool.counts["rows_out"] * _embedding_seconds(self.pool, *told))
+        return self.rows * _embedding_seconds(self.pool, *told)
 
 
 def _choice_lines(
@@ -143,10 +201,10 @@ def _choice_lines(
 
 
 def _stage_line(
-    params: Params, config: Config, pool: Artifact, mean_tokens: float, speed: float
+    params: Params, config: Config, pool: Artifact, rows: int, mean_tokens: float, speed: float
 ) -> Line:
     """Return a stage's line; of the stages, only embedding takes long enough to be told."""
-    kind, rows = params.model_dump()["kind"], pool.counts["rows_out"]
+    kind = params.model_dump()["kind"]
     if not isinstance(params, SemanticParams):
         return Line(kind, rows, DROPS)
     if params.embedder == MODEL:

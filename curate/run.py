@@ -44,6 +44,7 @@ class RunResult:
     manifest: dict[str, Any]
     proof: dict[str, Any] | None
     compared: list[str]
+    generated: list[str]
 
     @property
     def report(self) -> Path:
@@ -154,6 +155,7 @@ def run_curation(
     Raises:
         UserError: an input or the config is at fault.
     """
+    from curate.generate.outcome import generated_lines
     from curate.pool.export import export_step
     from curate.report.build import write_report
 
@@ -171,7 +173,7 @@ def run_curation(
     write_report(out)
     manifest = orjson.loads((out / "manifest.json").read_bytes())
     told = orjson.loads((out / "proof.json").read_bytes()) if proof else None
-    return RunResult(out, manifest, told, compared_lines(out))
+    return RunResult(out, manifest, told, compared_lines(out), generated_lines(out))
 
 
 def _read_inputs(run: Run) -> None:

@@ -96,6 +96,7 @@ def curation(config: Config, out: str | None = None) -> dict[str, Any]:
         "verdict": result.proof["verdict"] if result.proof else None,
         "sentence": result.proof["sentence"] if result.proof else None,
         "compared": result.compared,
+        "generated": result.generated,
     }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,30 @@ from curate.registry import StepRun, find_stage
 from curate.rows import SCHEMA, content_hash
 from curate.store import Artifact, Step, Store, digest_of
 
-settings.register_profile("curate", deadline=None, derandomize=True)
-settings.load_profile("curate")
+# HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
+settings.register_profile("fast", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers that share the cores start with few threads each."""
+    if config.getoption("numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+        # With one thread alone, rows would come in order by themselves.
+        os.environ.setdefault("POLARS_MAX_THREADS", "2")
+
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+
+def examples(share: float) -> settings:
+    """Return settings of a property that needs more or fewer examples than the profile gives."""
+    return settings(max_examples=max(round(share * settings().max_examples), 1))
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
@@ -127,6 +146,19 @@ def run_stage(
     prepared = registered.prepare(run, inputs, params) if registered.prepare else {}
     dump = params.model_dump(mode="json")
     return run.execute(stage_step(stage["kind"], dump, inputs, list(earlier), prepared))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run torch on one thread, but for real models: on tiny ones threads cost more than they give."""
+    torch = sys.modules.get("torch")
+    if torch is None or "model" in request.keywords:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

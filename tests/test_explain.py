@@ -148,6 +148,7 @@ def test_the_run_folder_holds_what_the_stage_found(leaky: RunFolder) -> None:
 
 def test_the_report_reads_the_run(leaky: RunFolder) -> None:
     report = gather(leaky.path)
+    assert (leaky.path / "report" / "index.html").exists()
     assert [step.stage for step in report.funnel.steps] == ["pool", "leaks", "select"]
     twins = [drop.twin for group in report.examples.drops for drop in group.drops]
     assert {twin.row_id: (twin.place, twin.text is not None) for twin in twins if twin} == {

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.ledger import (
@@ -41,7 +41,7 @@ from curate.rows import SCHEMA
 from curate.select.random import RandomParams, write_scores
 from curate.select.selection import select_step
 from curate.store import Artifact, Step, Store
-from tests.conftest import StoreRun, frame, row, stored, stored_rows, turns
+from tests.conftest import StoreRun, examples, frame, row, stored, stored_rows, turns
 
 load_methods("curate.clean")
 
@@ -97,7 +97,7 @@ def run(
     return evidence, selection, store.ensure(ledger_step(rows, evidence, selection))
 
 
-@settings(max_examples=25)
+@examples(0.3)
 @given(st.lists(KINDS, max_size=12), st.integers(1, 6))
 def test_every_row_has_one_fate_and_counts_add_up(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str], budget: int
@@ -379,7 +379,7 @@ def after(store: Store, rows: Artifact, masks: list[list[bool]]) -> dict[str, Ar
 MASK = st.lists(st.sampled_from([True, True, True, False]), min_size=30, max_size=30)
 
 
-@settings(max_examples=25)
+@examples(0.4)
 @given(
     st.integers(0, 30),
     st.integers(1, 12),

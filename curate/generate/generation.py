@@ -194,8 +194,9 @@ class Generator:
 
     `needs` names what it cannot do without: "target" examples or a "pool"; `make` puts what it makes
     on the record of its Generation. `most_calls` says how many calls it takes at most, given its
-    parameters, the number of target examples and that of pool rows. `reads` names parameters that are
-    paths of files, whose contents then count, not their names.
+    parameters, the number of target examples and that of pool rows; `most_rows` how many rows it makes
+    at most, where that is not one a call. `reads` names parameters that are paths of files, whose
+    contents then count, not their names.
     """
 
     params: type[GenerateParams]
@@ -204,6 +205,7 @@ class Generator:
     make: Make
     most_calls: Callable[[Any, int, int], int]
     reads: tuple[str, ...] = ()
+    most_rows: Callable[[Any, int, int], int] | None = None
 
 
 GENERATORS: dict[str, Generator] = {}

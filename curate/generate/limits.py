@@ -11,6 +11,7 @@ from curate.generate.requests import Completion
 from curate.registry import Params
 
 SAMPLES = 3
+SAMPLES_FOLLOW = "Some that were dropped:"
 EXCERPT = 200
 
 
@@ -146,7 +147,7 @@ class YieldGuard:
         shown = [f"  {reason}: {_excerpt(text)}" for reason, text in self._diverse()]
         raise LowYield(
             f"{self._name}: only {self.kept:,} of {seen:,} candidates were kept, below the least yield "
-            f"of {self._least:.1%}. Some that were dropped:\n"
+            f"of {self._least:.1%}. {SAMPLES_FOLLOW}\n"
             + "\n".join(shown)
             + "\nUse a larger "
             "model, change the prompt, or lower least_yield."

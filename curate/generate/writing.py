@@ -65,7 +65,7 @@ def answer_each(
 
     def ask(draft: Candidate) -> Request:
         system = system_for(draft)
-        return run.request("answer", [draft.row_id], sampling, system=system, prompt=draft.prompt)
+        return run.request("answer", [draft.row_id], sampling, system=system, question=draft.prompt)
 
     def take(draft: Candidate, answer: Answer) -> Candidate:
         turns = pair(draft.prompt, answer.text.strip(), system_for(draft))

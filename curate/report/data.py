@@ -16,6 +16,7 @@ from curate.report.comparison import Comparison, gather_comparison
 from curate.report.coverage import Coverage, gather_coverage
 from curate.report.duplicates import Level, gather_duplicates
 from curate.report.examples import Examples, gather_examples
+from curate.report.generated import Generated, gather_generated
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
@@ -40,14 +41,18 @@ class FunnelStep:
 
 @dataclass(frozen=True)
 class Funnel:
-    """The way from records to the selection; `steps` are reading, stages and selection."""
+    """The way from records to the selection; `steps` are reading, stages and selection.
+
+    Rows that models `made` join those that were read before the first stage.
+    """
 
     records: int
     steps: tuple[FunnelStep, ...]
+    made: int = 0
 
     @property
     def rows(self) -> int:
-        """Return how many records became rows."""
+        """Return how many rows there are before the stages."""
         return self.steps[0].remaining
 
     @property
@@ -128,6 +133,7 @@ class Report:
     select: Mapping[str, Any]
     proof: Proof | None
     funnel: Funnel
+    generated: Generated | None
     duplicates: tuple[Level, ...]
     leaks: tuple[LeakCheck, ...]
     mix: Mix
@@ -154,6 +160,7 @@ def gather(path: Path) -> Report:
         select=select,
         proof=read_proof(path / "proof.json"),
         funnel=_gather_funnel(run),
+        generated=gather_generated(run),
         duplicates=gather_duplicates(run),
         leaks=gather_leaks(run),
         mix=_gather_mix(run),
@@ -177,7 +184,8 @@ def _gather_funnel(run: RunFolder) -> Funnel:
         steps.append(FunnelStep(stage, left, steps[-1].remaining - sum(n for _, n in left)))
     passed = _count(fates.filter(fate="not_selected").lazy(), "reason", weight="len")
     steps.append(FunnelStep("select", passed, int(fates.filter(fate="selected")["len"].sum())))
-    funnel = Funnel(rows + steps[0].removed, tuple(steps))
+    made = sum(e["rows_out"] for e in run.manifest["stages"] if e["stage"] == "generate")
+    funnel = Funnel(rows - made + steps[0].removed, tuple(steps), made)
     _check_funnel(run, funnel)
     return funnel
 
@@ -202,7 +210,7 @@ def _check_funnel(run: RunFolder, funnel: Funnel) -> None:
     # Where rows were generated they have joined those that were read.
     said["pool"] = said.get("joined", said["pool"])
     found = [
-        ("records", said["pool"]["rows_in"], funnel.records),
+        ("records", said["pool"]["rows_in"], funnel.records + funnel.made),
         ("rows to choose from", said["select"]["rows_in"], funnel.kept),
         ("rows chosen", said["select"]["rows_out"], funnel.selected),
         ("rows kept and not lost", funnel.kept, funnel.selected + funnel.steps[-1].removed),

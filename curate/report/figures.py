@@ -1,6 +1,7 @@
 """The report's charts: altair specifications, drawn as `curate.report.drawing` has it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -33,6 +34,7 @@ from curate.report.drawing import (
     to_svg,
 )  # fmt: skip
 from curate.report.duplicates import Level
+from curate.report.growth import Growth
 from curate.report.proof import Comparison as Difference
 from curate.report.proof import Proof
 from curate.report.scores import Attraction, Scores
@@ -49,6 +51,7 @@ from curate.report.wording import (
 )
 
 CHARTED_TARGETS = 25
+WITH_MADE = "With made rows"
 NAMED = 3
 GAINS = {"loss": "loss lower by", "exact_match": "exact match higher by"}
 
@@ -56,6 +59,7 @@ GAINS = {"loss": "loss lower by", "exact_match": "exact match higher by"}
 def draw_all(report: Report) -> dict[str, Any]:
     """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
     proof, mix, compared = report.proof, report.mix, report.comparison
+    made = report.generated.methods if report.generated else ()
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.metrics} if proof else {},
         "funnel": draw_funnel(report.funnel),
@@ -65,6 +69,7 @@ def draw_all(report: Report) -> dict[str, Any]:
         "scores": draw_scores(report.scores) if report.scores else None,
         "attraction": draw_attraction(report.attraction) if report.attraction else None,
         "coverage": draw_coverage(report.coverage) if report.coverage else None,
+        "drift": {m.told.method: draw_drift(g) for m in made if (g := m.growth) and g.drifts},
         "nearness": draw_nearness(compared) if compared and compared.methods[0].nearness else None,
     }
 
@@ -116,8 +121,7 @@ def _difference(told: Difference) -> dict[str, Any]:
 
 def draw_funnel(funnel: Funnel) -> Figure:
     """Draw what remains after each step, and beside it what the step took away."""
-    first = FunnelStep("Records", (), funnel.records)
-    steps = [(first.stage, first), *((_step_label(s), s) for s in funnel.steps)]
+    steps = [("Records", FunnelStep("Records", (), funnel.records)), *_labelled_steps(funnel)]
     lines: list[dict[str, Any]] = [
         {
             "step": label,
@@ -125,13 +129,14 @@ def draw_funnel(funnel: Funnel) -> Figure:
             "before": step.remaining + step.removed,
             "last": step is funnel.steps[-1],
             "label": number(step.remaining),
-            "loss": f"−{number(step.removed)}" if step.removed else "",
+            "loss": f"+{number(funnel.made)}" if label == WITH_MADE else _loss(step),
         }
         for label, step in steps
     ]
     counts_end = PLOT - DIGIT * max(len(line["loss"]) for line in lines) - 10
     bars_end = counts_end - DIGIT * max(len(line["label"]) for line in lines) - 12
-    scale = alt.Scale(domain=[0, funnel.records], range=[0, bars_end], nice=False)
+    most = max(step.remaining for _, step in steps)
+    scale = alt.Scale(domain=[0, most], range=[0, bars_end], nice=False)
     x = alt.X("remaining:Q", axis=None, scale=scale)
     bars = from_values(lines).encode(row_axis("step", [label for label, _ in steps]))
     colour = alt.when("datum.last").then(alt.value(ACCENT)).otherwise(alt.value(CONTROL))
@@ -145,6 +150,18 @@ def draw_funnel(funnel: Funnel) -> Figure:
     ]
     told = "; ".join(f"{line['step']} {line['label']}" for line in lines)
     return Figure(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {told}.")
+
+
+def _loss(step: FunnelStep) -> str:
+    return f"−{number(step.removed)}" if step.removed else ""
+
+
+def _labelled_steps(funnel: Funnel) -> list[tuple[str, FunnelStep]]:
+    """Return the steps with their names; rows that were made join after the reading."""
+    first, *others = funnel.steps
+    read = replace(first, remaining=first.remaining - funnel.made)
+    joined = [(WITH_MADE, FunnelStep("joined", (), first.remaining))] if funnel.made else []
+    return [(_step_label(first), read), *joined, *((_step_label(step), step) for step in others)]
 
 
 def _step_label(step: FunnelStep) -> str:
@@ -352,6 +369,28 @@ def draw_nearness(comparison: Comparison) -> Figure:
     told = "; ".join(f"{name} {similarity(near.mean)} on average" for name, near in methods)
     words = f"Nearness of each selection to the target examples: {told}."
     return Figure(to_svg(alt.layer(*layers), row=26, plot=PLOT - TICK_OVERHANG), words)
+
+
+def draw_drift(growth: Growth) -> Figure:
+    """Draw a strip for each hop: how similar the kept prompts are to their seeds."""
+    hops = [(f"Hop {hop.number}", hop) for hop in growth.hops if hop.mean is not None]
+    ends = [at for _, hop in hops for at in hop.similarities]
+    values = [{"hop": name, "at": at} for name, hop in hops for at in hop.similarities]
+    means = [{"hop": name, "at": hop.mean} for name, hop in hops]
+    names = [name for name, _ in hops]
+    x = _similarity_axis([0.0, *ends])
+    layers = [
+        from_values([{"at": 0}]).mark_rule(color=LINE).encode(x("at")),
+        from_values(values).mark_point(filled=True, size=36, color=CONTROL, opacity=0.55).encode(
+            x("at"), row_axis("hop", names)
+        ),
+        from_values(means).mark_tick(color=ACCENT, thickness=3, height=16, opacity=1).encode(
+            x("at"), alt.Y("hop:N", sort=names)
+        ),
+    ]  # fmt: skip
+    told = "; ".join(f"{name.lower()} {similarity(hop.mean)} on average" for name, hop in hops)
+    words = f"Similarity of kept prompts to their seeds: {told}."
+    return Figure(to_svg(alt.layer(*layers), row=30, plot=PLOT - TICK_OVERHANG), words)
 
 
 def _similarity_axis(values: Sequence[float]) -> Callable[[str], alt.X]:

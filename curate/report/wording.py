@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
 from curate.prove.proof import REFUSED
 from curate.reasons import EXPLAINED, Reason
 
@@ -13,6 +14,8 @@ STAGES: Mapping[str, str] = {
     "target": "Read the target examples",
     "eval": "Read the eval set",
     "protected": "Read the protected eval sets",
+    "generate": "Make rows",
+    "joined": "Join made rows to the pool",
     "exact": "Exact duplicates",
     "fuzzy-signatures": "Sign the n-grams of rows",
     "fuzzy-pairs": "Find pairs of near duplicates",
@@ -126,6 +129,14 @@ def explain(reason: str) -> str:
         return reason.replace("_", " ")
 
 
+def flaw(code: str) -> str:
+    """Return what a flaw says about a candidate, as the end of a sentence that starts with "it"."""
+    try:
+        return FLAWS_EXPLAINED[Flaw(code)]
+    except (KeyError, ValueError):
+        return code.replace("_", " ")
+
+
 def stage_label(name: str) -> str:
     """Return a stage's name in words; repeated stages (`exact-2`) keep their number."""
     if name in STAGES:
@@ -153,8 +164,8 @@ def setting(value: Any) -> str:
 
 
 def overlap(value: float | None) -> str:
-    """Return a similarity of sets with two decimals, or a dash for none."""
-    return "–" if value is None else f"{value:.2f}"
+    """Return a similarity with two decimals, or a dash for none."""
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def correlation(value: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -133,7 +133,6 @@ def test_agrees_with_a_dictionary_of_first_rows(texts: list[tuple[str, str]]) ->
     assert list(judge(rows).iter_rows()) == expected
 
 
-@settings(max_examples=80)
 @given(
     conversations(),
     st.sampled_from(["example", "prompt", "response"]),
@@ -352,7 +351,6 @@ def test_the_first_of_a_conflict_is_the_first_that_is_kept() -> None:
     assert list(result.tables["conflicts"].iter_rows()) == [("b", None, 2), ("c", "b", 2)]
 
 
-@settings(max_examples=40)
 @given(conversations(), st.sampled_from(FOLDS))
 def test_conflicts_agree_with_sets_of_answers(told: list[Chat], fold: list[str]) -> None:
     dropped = expected_twins(told, "example", fold)

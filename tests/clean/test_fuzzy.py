@@ -434,16 +434,20 @@ def test_what_decides_on_pairs_can_change_without_finding_them_anew(store: Store
         assert again.step.key != first.step.key
 
 
-@pytest.mark.parametrize(
-    "params",
-    [{"ngram": 4}, {"unit": "char"}, {"compare": "prompt"}, {"compare": "response"}, {"floor": 0.5}],
-    ids=str,
-)  # fmt: skip
-def test_what_makes_other_pairs_finds_them_anew(store: Store, params: dict[str, Any]) -> None:
+def test_what_makes_other_pairs_finds_them_anew(store: Store) -> None:
     rows = pool_of(store, perturbed(10, 60))
-    first, again = judge(store, rows), judge(store, rows, **params)
-    assert not any(a.cached for a in again.prepared)
-    assert not {a.key for a in first.prepared} & {a.key for a in again.prepared}
+    known = {a.key for a in judge(store, rows).prepared}
+    for params in (
+        {"ngram": 4},
+        {"unit": "char"},
+        {"compare": "prompt"},
+        {"compare": "response"},
+        {"floor": 0.5},
+    ):
+        again = judge(store, rows, **params)
+        assert not any(a.cached for a in again.prepared), params
+        assert not known & {a.key for a in again.prepared}, params
+        known |= {a.key for a in again.prepared}
 
 
 def test_another_floor_that_needs_the_same_bands_reads_the_same_signatures(store: Store) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.leaks import LeaksParams, find_leaks, leaks
 from curate.registry import StageData
 from curate.store import Artifact, Store
-from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
+from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
 
 PROMPT = (
     "A farmer sells 12 baskets of apples at the market every Saturday morning and each basket "
@@ -231,7 +231,7 @@ ROWS = st.lists(st.lists(TEXT, min_size=2, max_size=4), max_size=6)
 EVALS = st.lists(TEXT.filter(bool), min_size=1, max_size=4)
 
 
-@settings(max_examples=150)
+@examples(2)
 @given(
     ROWS,
     EVALS,
@@ -291,7 +291,7 @@ def test_agrees_with_the_plain_implementation_on_200_rows(any_ngram: int | None)
 def test_any_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, evals = planted_frames()
     whole = find_leaks(rows.lazy(), evals, threshold=0.0)
-    for size in (1, 7, 199, 200):
+    for size in (7, 199, 200):
         monkeypatch.setattr("curate.clean.leaks.BATCH_ROWS", size)
         assert find_leaks(rows.lazy(), evals, threshold=0.0).equals(whole)
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ from curate.clean.minhash import (
     signatures,
 )
 from curate.clean.shingles import Shingles, shingle
+from tests.conftest import examples
 
 
 def chance(similarity: float, bands: int, rows: int) -> float:
@@ -304,7 +305,7 @@ def test_distinct_values_are_those_of_a_set(parts: list[list[int]], buffer: int)
     assert found.tolist() == sorted({v for part in parts for v in part})
 
 
-@settings(max_examples=10)
+@examples(0.25)
 @given(st.integers(0, 10**6))
 def test_many_parts_beyond_the_buffer_are_merged_as_numpy_would(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.shingles import Shingles, Unit, roll, shingle
@@ -86,7 +86,6 @@ SIGNS = st.text("aAbBéE\u0301ßΣς12½٣.,+-_ \t\n\u00a0\u2003中日🙂", max
 # --- sets of n-grams ------------------------------------------------------------------------------
 
 
-@settings(max_examples=100)
 @given(
     st.lists(st.one_of(TEXTS, SIGNS), max_size=6),
     st.sampled_from(["word", "char"]),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.twins import (
@@ -30,7 +30,7 @@ from curate.clean.twins import (
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import StageData
-from tests.conftest import frame, row, turns
+from tests.conftest import examples, frame, row, turns
 
 # first row, second row, similarity, whether they are the same
 Pair = tuple[int, int, float, bool]
@@ -142,7 +142,7 @@ def random_graph(seed: int, size: int, pairs: int) -> tuple[list[Pair], list[int
 # --- at a threshold -------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@examples(3)
 @given(graphs(), st.sampled_from(LEVELS))
 def test_verdicts_are_those_of_going_through_the_rows_best_first(
     graph: tuple[int, list[Pair], list[int]], threshold: float
@@ -264,7 +264,6 @@ def test_without_chains_one_row_of_each_cluster_stays_and_higher_thresholds_only
 # --- down to a number of rows ---------------------------------------------------------------------
 
 
-@settings(max_examples=100)
 @given(graphs())
 def test_every_number_of_rows_from_what_the_floor_leaves_on_is_met_exactly(
     graph: tuple[int, list[Pair], list[int]],
@@ -463,7 +462,7 @@ def test_evidence_has_a_line_for_every_row_with_reason_and_twin_for_the_dropped_
     ]
 
 
-@settings(max_examples=40)
+@examples(0.5)
 @given(graphs(), st.randoms(use_true_random=False))
 def test_the_order_of_pairs_and_of_their_ends_changes_nothing(
     graph: tuple[int, list[Pair], list[int]], rng: random.Random

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.novelty import rouge_l
+from curate.generate.novelty import Seen, rouge_l
 from curate.generate.sift import Filters, Leaks, Sieve, count_flaws, find_loop
 
 
@@ -142,3 +142,33 @@ def test_counts_add_up_and_batches_change_nothing(texts: list[tuple[str, str]], 
 )
 def test_loops(text: str, loops: bool) -> None:
     assert (find_loop(text, 0.4) is not None) is loops
+
+
+def test_prompts_are_screened_alone() -> None:
+    def prompt(text: str) -> Candidate:
+        return Candidate([{"role": "user", "content": text}], "test")
+
+    known = sieve(keywords=["graph"])
+    known.know(["Which river flows through Cologne?"], ["Which river flows through Cologne?"])
+    texts = [
+        "Who paints the mill?",
+        "Who paints the mill?",
+        "Which river flows through Cologne today?",
+        "Why?",
+        " ",
+        "Draw a graph of it",
+        "As an AI language model I ask",
+    ]
+    told = known.screen([prompt(text) for text in texts])
+    flaws = [candidate.flaw for candidate in told]
+    wanted = [None, Flaw.NOT_NEW, Flaw.NOT_NEW, Flaw.TOO_SHORT, Flaw.EMPTY]
+    assert flaws == [*wanted, Flaw.KEYWORD, Flaw.REFUSED]
+    # Nothing is remembered, but by the caller's own list.
+    assert known.screen([prompt(texts[0])])[0].flaw is None
+    seen = Seen()
+    assert known.screen([prompt(texts[0])], seen)[0].flaw is None
+    assert known.screen([prompt(texts[0])], seen)[0].flaw is Flaw.NOT_NEW
+    (kept,) = known.sift([made(texts[0])])
+    assert kept.flaw is None
+    dropped = prompt(texts[0]).drop(Flaw.FAILED)
+    assert known.screen([dropped]) == [dropped]

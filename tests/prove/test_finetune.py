@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,6 @@ TEXTS = [
     ("Say a.", "a"),
     ("Spell cat.", "c, a, t"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread_for_the_tiny_model(request: pytest.FixtureRequest) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if "model" not in request.keywords:
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def examples(folder: Path, texts: Sequence[tuple[str, ...]] = TEXTS) -> list[Example]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,17 @@ class _Builder:
             "stages": stages,
         }
         (self.out / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """As make_run, but a run is written once for all tests of a file, which only read it."""
+
+    @cache
+    def make(**spec: Any) -> Path:
+        return _Builder(tmp_path_factory.mktemp("shared"), RunSpec(**spec)).write()
+
+    return make
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from curate.report.build import write_report
 from curate.report.figures import draw_curve
 from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
 from tests.report.test_report_figures import CURVES
+from tests.report.test_report_generated import make
 
 pytestmark = pytest.mark.browser
 MakeRun = Callable[..., Path]
@@ -62,6 +63,15 @@ def test_duplicates_and_leaks_of_hostile_rows_fit(
     write_inputs(tmp_path, taint=f" {HOSTILE}", rows=20)
     stages = [{"kind": "exact", "conflicts": True}, FUZZY, {"kind": "semantic"}, LEAKS]
     path = write_report(finish(recipe(tmp_path, tiny, stages), tmp_path / "run"))
+    for width, scheme in SCREENS:
+        check_page(chromium, path, "No proof was asked for", width, scheme)
+
+
+def test_made_rows_of_a_hostile_model_fit(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taint = " <img src=x onerror=alert(1)>" + "".join(f"W{n}" for n in range(80))
+    path = write_report(make(tmp_path, monkeypatch, taint=taint, limits={"calls": 60}))
     for width, scheme in SCREENS:
         check_page(chromium, path, "No proof was asked for", width, scheme)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from curate.report.build import write_report
+from tests.report.conftest import RunSpec
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "wbr", "br", "img", "link", "hr", "input"}
@@ -23,6 +25,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
+        self.source = text
         self.open: list[str] = []
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str]] = []
@@ -53,6 +56,9 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+MakePage = Callable[..., Page]
+
+
 def page_of(run: Path) -> Page:
     page = Page(write_report(run).read_text(encoding="utf-8"))
     assert page.open == []
@@ -61,6 +67,12 @@ def page_of(run: Path) -> Page:
 
 def words_of(run: Path) -> str:
     return page_of(run).text
+
+
+@pytest.fixture(scope="module")
+def page(shared_run: MakeRun) -> Callable[..., Page]:
+    """Return a function that gives the page of a run to a spec, made once for all tests."""
+    return cache(lambda **spec: page_of(shared_run(**spec)))
 
 
 @pytest.mark.parametrize(
@@ -103,30 +115,27 @@ def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun) -> None:
     )
 
 
-def test_every_link_leads_to_a_section(make_run: MakeRun) -> None:
-    page = page_of(make_run(compared=("bm25",)))
-    ids = [value for name, value in page.attributes if name == "id"]
-    links = [value[1:] for name, value in page.attributes if name == "href"]
+def test_every_link_leads_to_a_section(page: MakePage) -> None:
+    attributes = page(compared=("bm25",)).attributes
+    ids = [value for name, value in attributes if name == "id"]
+    links = [value[1:] for name, value in attributes if name == "href"]
     assert set(links) <= set(ids)
     assert len(ids) == len(set(ids))
 
 
-def test_headings_go_down_one_level_at_a_time(make_run: MakeRun) -> None:
-    levels = [
-        int(tag[1])
-        for tag in page_of(make_run(compared=("bm25",))).tags
-        if re.fullmatch(r"h\d", tag)
-    ]
+def test_headings_go_down_one_level_at_a_time(page: MakePage) -> None:
+    tags = page(compared=("bm25",)).tags
+    levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_every_figure_has_a_caption_and_words(make_run: MakeRun) -> None:
+def test_every_figure_has_a_caption_and_words(page: MakePage) -> None:
     for spec, count in ({}, 7), ({"compared": ("bm25",)}, 9):
-        page = page_of(make_run(**spec))
-        assert page.tags.count("svg") == count
-        assert page.tags.count("figcaption") == page.tags.count("figure") == count
-        words = [value for name, value in page.attributes if name == "aria-label"]
+        made = page(**spec)
+        assert made.tags.count("svg") == count
+        assert made.tags.count("figcaption") == made.tags.count("figure") == count
+        words = [value for name, value in made.attributes if name == "aria-label"]
         assert len([word for word in words if word.endswith(".")]) == count
 
 
@@ -141,33 +150,34 @@ def test_every_figure_has_a_caption_and_words(make_run: MakeRun) -> None:
     ],
 )
 def test_the_verdict_is_told_in_words(
-    make_run: MakeRun, spec: dict[str, object], verdict: str
+    page: MakePage, spec: dict[str, object], verdict: str
 ) -> None:
-    text = write_report(make_run(**spec)).read_text(encoding="utf-8")
-    assert re.search(rf'<h2 class="verdict[^"]*">{verdict}</h2>', text)
-    assert ("A sentence of the proof." in text) == (spec.get("verdict", "") is not None)
+    made = page(**spec)
+    assert re.search(rf'<h2 class="verdict[^"]*">{verdict}</h2>', made.source)
+    assert ("A sentence of the proof." in made.source) == (spec.get("verdict", "") is not None)
 
 
-def test_leaks_that_were_allowed_are_warned_of(make_run: MakeRun) -> None:
-    words = words_of(make_run(leaking=True))
+def test_leaks_that_were_allowed_are_warned_of(page: MakePage) -> None:
+    words = page(leaking=True).text
     assert "The selection is better than random, but the eval set leaks" in words
     assert "Do not trust this result." in words
     assert "1 training row holds an eval prompt" in words
 
 
-def test_few_seeds_are_called_few(make_run: MakeRun) -> None:
-    assert "likely too narrow" in words_of(make_run("few", seeds=3))
-    assert "One seed says nothing" in words_of(make_run("one", seeds=1))
-    assert "too narrow" not in words_of(make_run("many", seeds=5))
+def test_few_seeds_are_called_few(page: MakePage) -> None:
+    assert RunSpec().seeds == 3
+    assert "likely too narrow" in page().text
+    assert "One seed says nothing" in page(seeds=1).text
+    assert "too narrow" not in page(seeds=5).text
 
 
-def test_a_random_draw_says_why_there_are_no_scores(make_run: MakeRun) -> None:
-    words = words_of(make_run(method="random"))
+def test_a_random_draw_says_why_there_are_no_scores(page: MakePage) -> None:
+    words = page(method="random").text
     assert "it gives no scores and looks at no target examples" in words
 
 
-def test_turns_of_the_target_examples_are_explained(make_run: MakeRun) -> None:
-    words = words_of(make_run())
+def test_turns_of_the_target_examples_are_explained(page: MakePage) -> None:
+    words = page().text
     assert (
         "4 rows scored higher and were not selected, so this is no threshold: the target" in words
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import UserError
@@ -92,7 +92,6 @@ def test_a_response_that_opens_with_line_breaks_is_labelled_from_its_first_token
 CONTENT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.tuples(CONTENT, CONTENT), min_size=1, max_size=3))
 def test_labels_are_the_responses_for_any_text(tiny: Path, pairs: list[tuple[str, str]]) -> None:
     messages = turns(*(text for pair in pairs for text in pair))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,6 @@ from curate.represent.gradients import (
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 Gradients = dict[str, torch.Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if "model" not in request.keywords:
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def adapted(model: Any, rank: int = 4, **more: Any) -> Any:

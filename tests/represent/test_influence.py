@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,19 @@ TARGET = [turns("Name 3 things.", "a, b, c"), turns("Say yes.", "Yes."), turns("
 SUBTASKS = [0, 1, 1]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if "model" not in request.keywords:
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store for tests that change nothing that is no part of a key."""
+    return Store(tmp_path_factory.mktemp("influence"))
 
 
 @pytest.fixture
-def run(store: Store, tiny: Path) -> ModelRun:
+def run(shared: Store, tiny: Path) -> ModelRun:
+    return ModelRun(shared, folder=tiny, texts=POOL, targets=TARGET)
+
+
+@pytest.fixture
+def fresh(store: Store, tiny: Path) -> ModelRun:
     return ModelRun(store, folder=tiny, texts=POOL, targets=TARGET)
 
 
@@ -137,28 +139,28 @@ def told(run: ModelRun, made: tuple[list[Artifact], Artifact]) -> NDArray[np.flo
 @pytest.mark.parametrize("eps_mode", ["less_code", "adamw"])
 @pytest.mark.parametrize("batch_tokens", [1, 2048])
 def test_the_exact_way_is_the_formula_on_whole_vectors(
-    run: ModelRun, monkeypatch: pytest.MonkeyPatch, eps_mode: str, batch_tokens: int
+    fresh: ModelRun, monkeypatch: pytest.MonkeyPatch, eps_mode: str, batch_tokens: int
 ) -> None:
     monkeypatch.setattr(influence, "BATCH_TOKENS", batch_tokens)
-    found = told(run, exact(run, eps_mode))
+    found = told(fresh, exact(fresh, eps_mode))
     assert np.isnan(found[9]).all(), "a response beyond the limit has no gradient"
     np.testing.assert_allclose(
-        np.delete(found, 9, axis=0), plain_similarities(run, eps_mode), atol=1e-4
+        np.delete(found, 9, axis=0), plain_similarities(fresh, eps_mode), atol=1e-4
     )
 
 
 def test_means_by_subtask_are_the_means_of_columns_by_example(
-    run: ModelRun, monkeypatch: pytest.MonkeyPatch
+    fresh: ModelRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = exact(run)
+    made = exact(fresh)
     assert read_columns(made[1], SUBTASKS) == (pytest.approx(SUBTASKS), True)
-    columns = told(run, made)
+    columns = told(fresh, made)
     monkeypatch.setattr(influence, "COLUMN_BYTES", 0)
     monkeypatch.setattr(influence, "BATCH_GRADIENT_BYTES", 1)
     monkeypatch.setattr(influence, "VERSION", 99)
-    made = exact(run)
+    made = exact(fresh)
     assert read_columns(made[1], SUBTASKS) == (pytest.approx([0, 1]), False)
-    means = told(run, made)
+    means = told(fresh, made)
     np.testing.assert_allclose(means[:, 0], columns[:, 0], atol=1e-5)
     np.testing.assert_allclose(means[:, 1], columns[:, 1:].mean(axis=1), atol=1e-5)
 
@@ -234,8 +236,8 @@ def test_a_target_example_in_the_pool_is_most_similar_to_itself_by_plain_gradien
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def test_features_serve_other_targets(run: ModelRun, store: Store, tiny: Path) -> None:
-    datastore(run)
+def test_features_serve_other_targets(fresh: ModelRun, store: Store, tiny: Path) -> None:
+    datastore(fresh)
     other = ModelRun(store, folder=tiny, texts=POOL, targets=TARGET[::-1])
     datastore(other)
     assert other.made == ["less-features"], "the target's alone"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -12,14 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.represent.project import Projection
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def project(
@@ -34,16 +26,11 @@ def project(
 
 def matrix_of(sizes: Mapping[str, int], dim: int, seed: Sequence[int]) -> NDArray[np.float32]:
     """Return the whole projection as a matrix [n, dim], from the images of single coordinates."""
-    rows, total = [], sum(sizes.values())
+    single, start, parts = torch.eye(sum(sizes.values())), 0, {}
     for name, size in sizes.items():
-        start = len(rows)
-        for i in range(size):
-            parts = {other: torch.zeros(1, n) for other, n in sizes.items()}
-            parts[name][0, i] = 1
-            rows.append(project(parts, dim, seed)[0])
-        assert len(rows) == start + size
-    assert len(rows) == total
-    return torch.stack(rows).numpy()
+        parts[name] = single[:, start : start + size]
+        start += size
+    return project(parts, dim, seed).numpy()
 
 
 SIZES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 40), min_size=1)

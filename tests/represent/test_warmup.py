@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,6 @@ LORA: dict[str, Any] = {
     "targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
 }  # fmt: skip
 DEFAULTS = {**LORA, "rank": None, "alpha": None, "learning_rate": None, "batch_rows": None}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def warm_up(

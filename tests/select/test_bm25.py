@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.store import Store
+from tests.conftest import examples
 from tests.select.siderun import (
     bundled_run,
     keep,
@@ -58,7 +59,7 @@ TEXTS = st.lists(
     min_size=2,
     max_size=12,
 )  # fmt: skip
-SLOW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(examples(0.4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @SLOW

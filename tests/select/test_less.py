@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -25,15 +23,6 @@ from tests.select.lossruns import ModelRun, ranked, scored
 
 WARMUP = {"epochs": 2, "rank": 4, "alpha": 16, "learning_rate": 5e-3, "batch_rows": 8}
 SETTINGS: dict[str, Any] = {"max_length": 96, "warmup": WARMUP}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if "model" not in request.keywords:
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def digits(rng: random.Random) -> list[dict[str, str]]:
@@ -66,8 +55,19 @@ TARGET = [digits(RNG) for _ in range(5)]
 TOO_LONG = turns("word " * 30, "cut off")
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store for tests that do not ask which steps did work."""
+    return Store(tmp_path_factory.mktemp("less"))
+
+
 @pytest.fixture
-def run(store: Store, tiny: Path) -> ModelRun:
+def run(shared: Store, tiny: Path) -> ModelRun:
+    return ModelRun(shared, folder=tiny, texts=[*POOL, TOO_LONG], targets=TARGET)
+
+
+@pytest.fixture
+def fresh(store: Store, tiny: Path) -> ModelRun:
     return ModelRun(store, folder=tiny, texts=[*POOL, TOO_LONG], targets=TARGET)
 
 
@@ -197,29 +197,29 @@ def test_rank_sorts_by_score_then_id_with_unscored_rows_last(
 # --- keys and unhappy inputs ----------------------------------------------------------------------
 
 
-def test_a_budget_or_another_projection_costs_no_gradient(run: ModelRun) -> None:
-    scored(run, "less", **SETTINGS)
-    made = list(run.made)
+def test_a_budget_or_another_projection_costs_no_gradient(fresh: ModelRun) -> None:
+    scored(fresh, "less", **SETTINGS)
+    made = list(fresh.made)
     assert made == ["less-warmup", "less-target", "less-similarity", "score-less"]
-    scored(run, "less", **SETTINGS, budget={"tokens": 9}, dim=64, precision="int8")
-    assert run.made == made
+    scored(fresh, "less", **SETTINGS, budget={"tokens": 9}, dim=64, precision="int8")
+    assert fresh.made == made
 
 
-def test_a_datastore_serves_another_target(run: ModelRun, store: Store, tiny: Path) -> None:
-    scored(run, "less", **SETTINGS, way="datastore", dim=256)
-    other = ModelRun(store, folder=tiny, texts=run.texts, targets=TARGET[:2])
+def test_a_datastore_serves_another_target(fresh: ModelRun, tiny: Path) -> None:
+    scored(fresh, "less", **SETTINGS, way="datastore", dim=256)
+    other = ModelRun(fresh.store, folder=tiny, texts=fresh.texts, targets=TARGET[:2])
     table = scored(other, "less", **SETTINGS, way="datastore", dim=256)
     assert other.made == ["less-features", "score-less"]
     assert table["similarities"].dtype == pl.Array(pl.Float32, 2)
 
 
 def test_blocks_are_independent_of_each_other(
-    run: ModelRun, monkeypatch: pytest.MonkeyPatch
+    fresh: ModelRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scored(run, "less", **SETTINGS)
+    whole = scored(fresh, "less", **SETTINGS)
     monkeypatch.setattr(influence, "SMALLEST_BLOCK", 16)
-    parts = scored(run, "less", **SETTINGS)
-    assert run.made.count("less-similarity") == 1 + 4
+    parts = scored(fresh, "less", **SETTINGS)
+    assert fresh.made.count("less-similarity") == 1 + 4
     np.testing.assert_allclose(
         whole["score"].drop_nulls().to_numpy(), parts["score"].drop_nulls().to_numpy(), atol=1e-5
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.twins import PAIR_SCHEMA
@@ -150,7 +150,6 @@ def test_caps_of_a_token_budget_count_tokens(seed: int, tokens: int, most: float
         assert all(value <= most * tokens + 1e-6 for value in spent.values())
 
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 500), most=st.sampled_from([0.7, 0.8, 0.9]))
 def test_diversity_passes_over_rows_like_a_higher_one(seed: int, most: float) -> None:
     ranked = ranking(seed)

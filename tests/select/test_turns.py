@@ -22,7 +22,7 @@ def poured(
 ) -> NDArray[np.float64]:
     """Return how much of each group flowed when `total` is out, found by halving the time."""
     low, high = 0.0, float((sizes / weights).max())
-    for _ in range(200):
+    for _ in range(80):
         middle = (low + high) / 2
         if np.minimum(sizes, weights * middle).sum() < total:
             low = middle

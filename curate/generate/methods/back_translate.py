@@ -1,0 +1,232 @@
+"""Back-translation: what may have been asked, for responses that are there.
+
+Li et al. 2023, "Self-Alignment with Instruction Backtranslation", arXiv:2308.06259.
+
+    instruct   a response of the pool is shown, after some target examples the other way round, and the
+               request that it would answer is asked for
+    grade      the pair from 1 to 5, the reason first; pairs below the least grade go
+
+Responses are of pool rows with one user turn and one answer, drawn among those whose length the filters
+let in; they stay as they are to the letter. The prompt that each had is not shown: where the new one is
+as good as that, the filters drop it as nothing new.
+
+Calls: (1 + votes) / yield for each kept row.
+
+Departures: no model is trained for the way back, the target examples stand in for it; one iteration; a
+grade is an integer by a schema, never read out of prose. Requests that quote more than 30 % of the
+response's runs of eight words go before they are graded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.drafts import (
+    REPEATS,
+    ask_each,
+    characters_for,
+    cut_off,
+    mark_of,
+    record,
+    text,
+    tokens_for,
+)
+from curate.generate.generation import (
+    Example,
+    GenerateParams,
+    Generation,
+    Generator,
+    add_generator,
+    flaw_of,
+    was_sent,
+)
+from curate.generate.novelty import words_of
+from curate.generate.requests import Request, Sampling
+from curate.generate.sift import Filters
+from curate.generate.structured import Answer
+
+VERSION = 1
+HIGHEST_GRADE, REASON_LETTERS = 5, 200
+RUN, MOST_QUOTED = 8, 0.3
+# Graders that vote have to differ.
+VOTING_TEMPERATURE = 0.7
+
+
+class BackTranslateFilters(Filters):
+    """What is asked of every generated row."""
+
+    response_words: tuple[int, int] = Field((50, 1_500), description="least and most")
+    # A row is near to the one whose response it has, whatever the prompts.
+    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
+
+
+class BackTranslateParams(GenerateParams):
+    """Requests for responses of the pool, graded."""
+
+    method: Literal["back_translate"] = "back_translate"
+    filters: BackTranslateFilters = BackTranslateFilters()
+    rows: int = Field(200, ge=1, description="responses of the pool to start from")
+    shots: int = Field(3, ge=0, description="target examples shown, if there are any")
+    min_grade: float = Field(5, ge=1, le=HIGHEST_GRADE, description="1: nothing is graded")
+    votes: int = Field(1, ge=1, le=20, description="grades of a pair, of which the mean counts")
+    temperature: float = Field(0.7, ge=0, description="of requests")
+    top_p: float = Field(0.9, gt=0, le=1)
+    max_tokens: int = Field(256, ge=64, description="of a request")
+
+
+def make(run: Generation, params: BackTranslateParams) -> None:
+    """Draw responses, have a request written for each, and grade the pairs."""
+    back = BackTranslation(run, params, draw_rows(run, params))
+    drafts = ask_each(run, "instruct", back.drafts(), back.ask_request, back.take_request)
+    run.sift(back.grade(run.sieve.screen(drafts)))
+
+
+def draw_rows(run: Generation, params: BackTranslateParams) -> dict[str, str]:
+    """Return row ids and responses of rows with one user turn and one answer of a length let in.
+
+    Raises:
+        UserError: there is none.
+    """
+    least, most = params.filters.response_words
+    roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
+    answer = pl.col("messages").list.last().struct.field("content")
+    words = answer.str.count_matches(r"\S+")
+    fitting = run.pool.filter(
+        roles.list.count_matches("user") == 1,
+        roles.list.count_matches("assistant") == 1,
+        roles.list.count_matches("tool") == 0,
+        words.is_between(least, most),
+    )
+    ids = sorted(fitting.select("row_id").collect()["row_id"].to_list())
+    if not ids:
+        raise UserError(
+            f"back_translate: no row of the pool has one user turn and an answer of {least:,} to "
+            f"{most:,} words (filters.response_words)"
+        )
+    drawn = [ids[i] for i in run.rng("rows").permutation(len(ids))[: params.rows]]
+    found = run.pool.filter(pl.col("row_id").is_in(drawn)).select("row_id", response=answer)
+    responses = dict(found.collect().iter_rows())
+    return {row_id: responses[row_id] for row_id in drawn}
+
+
+class BackTranslation:
+    """The stages of the method over the responses that were drawn."""
+
+    def __init__(
+        self, run: Generation, params: BackTranslateParams, responses: dict[str, str]
+    ) -> None:
+        self.run, self.params, self.responses = run, params, responses
+        self.schema = record(request=text(characters_for(params.max_tokens)))
+
+    def drafts(self) -> list[Candidate]:
+        """Return a draft for each response; the target examples it is shown with are drawn."""
+        return [self._draft(row_id) for row_id in self.responses]
+
+    def _draft(self, row_id: str) -> Candidate:
+        target = self.run.target
+        drawn = self.run.rng("shots", row_id).permutation(len(target))[: self.params.shots]
+        return Candidate([], self.run.method, (row_id, *(target[i].row_id for i in drawn)))
+
+    def ask_request(self, draft: Candidate) -> Request:
+        """Return the request for what may have been asked; the response comes last."""
+        response = self.responses[draft.parents[0]]
+        shots: dict[str, Example] = {e.row_id: e for e in self.run.target}
+        return self.run.request(
+            "instruct",
+            draft.parents[:1],
+            Sampling(
+                temperature=self.params.temperature,
+                top_p=self.params.top_p,
+                max_tokens=self.params.max_tokens,
+                repeats=REPEATS,
+            ),
+            schema=self.schema,
+            shots=[shots[row_id] for row_id in draft.parents[1:]],
+            mark=f"--- {mark_of(response)} ---",
+            response=response,
+        )
+
+    def take_request(self, draft: Candidate, answer: Answer) -> Candidate:
+        """Return the draft as a pair, dropped if the request gives the response away."""
+        response = self.responses[draft.parents[0]]
+        words = answer.value["request"].strip()
+        told = replace(draft, messages=pair(words, response))
+        flaw = cut_off(answer.value, self.schema)
+        share = quoted(words, response)
+        if flaw is None and share > MOST_QUOTED:
+            flaw = Flaw.COPIES_PROMPT, f"the prompt quotes {share:.0%} of the response"
+        return told.drop(*flaw) if flaw else told
+
+    def grade(self, drafts: Sequence[Candidate]) -> list[Candidate]:
+        """Return the drafts with their grades, those graded too low dropped."""
+        if self.params.min_grade == 1:
+            return list(drafts)
+        standing = [draft for draft in drafts if draft.flaw is None]
+        answers = self.run.ask("grade", [self._ask_grade(draft) for draft in standing])
+        told = {
+            d.parents[0]: self._take_grades(d, a) for d, a in zip(standing, answers, strict=True)
+        }
+        graded = [draft if draft.flaw else told[draft.parents[0]] for draft in drafts]
+        return [draft for draft in graded if draft is not None]
+
+    def _ask_grade(self, draft: Candidate) -> Request:
+        votes = self.params.votes
+        sampling = Sampling(
+            temperature=0 if votes == 1 else VOTING_TEMPERATURE,
+            max_tokens=tokens_for(REASON_LETTERS + 30),
+            repeats=REPEATS,
+            n=votes,
+        )
+        return self.run.request(
+            "grade",
+            draft.parents[:1],
+            sampling,
+            schema=GRADE_SCHEMA,
+            request=draft.prompt,
+            response=draft.response,
+            mark=f"--- {mark_of(draft.prompt, draft.response)} ---",
+        )
+
+    def _take_grades(self, draft: Candidate, answers: Sequence[Answer]) -> Candidate | None:
+        """Return the draft with the mean of its grades; None where a limit left all or some out."""
+        if not all(was_sent(answer) for answer in answers):
+            return None
+        failed = next((answer for answer in answers if not answer.ok), None)
+        if failed is not None and (flaw := flaw_of(failed)):
+            return draft.drop(flaw, failed.reason)
+        mean = fmean(answer.value["grade"] for answer in answers)
+        notes = {"grade": round(mean, 3), "reason": answers[0].value["reason"]}
+        told = replace(draft, notes={**draft.notes, **notes})
+        if mean < self.params.min_grade:
+            return told.drop(Flaw.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
+        return told
+
+
+def quoted(prompt: str, response: str) -> float:
+    """Return the share of a response's runs of eight words that a prompt holds."""
+    runs, wanted = (
+        {tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1)}
+        for words in (words_of(prompt), words_of(response))
+    )
+    return len(runs & wanted) / len(wanted) if wanted else 0.0
+
+
+GRADE_SCHEMA = record(
+    reason=text(REASON_LETTERS),
+    grade={"type": "integer", "minimum": 1, "maximum": HIGHEST_GRADE},
+)
+
+
+def most_calls(params: BackTranslateParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most, answers drawn anew aside."""
+    votes = 0 if params.min_grade == 1 else params.votes
+    return min(params.rows, pool_rows) * (1 + votes)
+
+
+add_generator(Generator(BackTranslateParams, VERSION, ("pool",), make, most_calls))

@@ -1,0 +1,225 @@
+"""Paraphrases of prompts along a few axes; what the label hangs on stays, and so do the responses.
+
+    paraphrase   the prompt of a row, along an axis: register, length, voice, perspective or format
+    filter       the numbers, names, code and links of both are the same, each as often; so is the parity
+                 of negations; the length is between half and twice; the embeddings are near but not the
+                 same, and ROUGE-L to the source and to earlier paraphrases of it is below 0.9
+
+The filter is the method: without it paraphrases change labels. Options to choose from are no part of
+what is paraphrased; they come back as they were. The source is the only parent, so that whoever splits
+rows can keep all paraphrases of one on one side.
+
+Calls: 1 / yield for each kept row.
+
+Of the work on paraphrases, RIFF (arXiv:2403.02271) trains a paraphraser on a classifier's likelihood of
+the label and takes 8 of each input; LaPael puts noise into layers in place of text. Both belong to
+training; here any model is asked, and rules look after the label. Names are words with a capital within
+a sentence, so none are seen in scripts without case, and negations are those of English.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.choices import OPTION, split_options
+from curate.generate.drafts import ask_each
+from curate.generate.generation import Example, Generation, Generator, add_generator
+from curate.generate.novelty import Seen, words_of
+from curate.generate.requests import Request
+from curate.generate.sift import Filters, numbers_of
+from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.structured import Answer
+from curate.generate.writing import WriteParams, with_prompt
+
+VERSION = 1
+Axis = Literal["register", "length", "voice", "perspective", "format"]
+AXES: tuple[Axis, ...] = ("register", "length", "voice", "perspective", "format")
+WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}'’-]*")
+# What stands before the first word of a sentence, a line, a quotation or an item.
+OPENS = regex.compile(r"(?:^|[.!?:\n])[\s\"'“‘«(\[*#-]*$")
+NEGATION = regex.compile(
+    r"\b(?:no|not|never|none|nobody|nothing|nowhere|neither|nor|without|cannot)\b|n['’]t\b", regex.I
+)
+CODE = regex.compile(r"```.*?```|`[^`\n]+`|https?://[^\s)>\]]+", regex.S)
+
+
+class ParaphraseFilters(Filters):
+    """What is asked of every generated row; its response is that of its source."""
+
+    rouge: float = Field(0.98, gt=0, le=1, description="prompts nearer than this are not new")
+    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
+
+
+class ParaphraseParams(WriteParams):
+    """Prompts in other words, with the responses that they had."""
+
+    method: Literal["paraphrase"] = "paraphrase"
+    filters: ParaphraseFilters = ParaphraseFilters()
+    axes: tuple[Axis, ...] = Field(AXES, min_length=1)
+    count: int = Field(2, ge=1, le=20, description="paraphrases of each row; axes take turns")
+    rouge: float = Field(
+        0.9, gt=0, le=1, description="to the source and its paraphrases; above it is a copy"
+    )
+    length: tuple[float, float] = Field((0.5, 2.0), description="words to those of the source")
+    cosine: tuple[float, float] = Field(
+        (0.8, 0.98), description="to the source: below it drifts, above it is a copy"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "ParaphraseParams":
+        for name in ("length", "cosine"):
+            least, most = getattr(self, name)
+            if least >= most:
+                raise ValueError(f"{name}: {least} is to be less than {most}")
+        return self
+
+
+def make(run: Generation, params: ParaphraseParams) -> None:
+    """Paraphrase each row along some axes, and keep what says the same."""
+    starts = {example.row_id: example for example in choose_starts(run, params)}
+    bare = {row_id: split_options(example.prompt)[0] for row_id, example in starts.items()}
+    schema = params.prompt_schema
+
+    def ask(draft: Candidate) -> Request:
+        (row_id,) = draft.parents
+        axis, number = draft.notes["axis"], draft.notes["number"]
+        name = [row_id, number]
+        return run.request(
+            "paraphrase", name, params.writing, schema=schema, source=bare[row_id], axis=axis
+        )
+
+    def take(draft: Candidate, answer: Answer) -> Candidate:
+        told = with_prompt(draft, answer.value, schema)
+        if told.flaw:
+            return told
+        found = find_change(bare[draft.parents[0]], told.prompt, params.length)
+        return told.drop(*found) if found else told
+
+    drafts = [draft for example in starts.values() for draft in _drafts(run, params, example)]
+    drafts = ask_each(run, "paraphrase", drafts, ask, take)
+    told = drop_far(run, params, bare, drop_copies(drafts, bare, params.rouge))
+    run.sift([_whole(draft, starts[draft.parents[0]]) for draft in told])
+
+
+def _drafts(run: Generation, params: ParaphraseParams, example: Example) -> list[Candidate]:
+    drawn = run.rng("axes", example.row_id).permutation(len(params.axes))
+    axes = [params.axes[drawn[k % len(drawn)]] for k in range(params.count)]
+    return [
+        Candidate([], run.method, (example.row_id,), 1, {"axis": axis, "number": k})
+        for k, axis in enumerate(axes)
+    ]
+
+
+def _whole(draft: Candidate, source: Example) -> Candidate:
+    """Return the draft with the options and the response of its source."""
+    if not draft.prompt:
+        return draft
+    lines = [draft.prompt]
+    if split_options(source.prompt)[1]:
+        lines += [match.group().strip() for match in OPTION.finditer(source.prompt)]
+    turns = pair("\n".join(lines), source.response, system_of(source))
+    return replace(draft, messages=turns)
+
+
+def find_change(source: str, told: str, length: tuple[float, float]) -> tuple[Flaw, str] | None:
+    """Return what of a source its paraphrase changes, None if the rules find nothing."""
+    code = Counter(CODE.findall(source)), Counter(CODE.findall(told))
+    if code[0] != code[1]:
+        return Flaw.MEANING_CHANGED, f"code or link: {_differing(*code)}"
+    numbers = Counter(numbers_of(source)), Counter(numbers_of(told))
+    if numbers[0] != numbers[1]:
+        return Flaw.MEANING_CHANGED, f"number: {_differing(*numbers)}"
+    names = count_names(source, told)
+    if names[0] != names[1]:
+        return Flaw.MEANING_CHANGED, f"name: {_differing(*names)}"
+    denied = [len(NEGATION.findall(text)) for text in (source, told)]
+    if sum(denied) % 2:
+        return Flaw.MEANING_CHANGED, f"{denied[1]} negations of {denied[0]}"
+    ratio = len(told.split()) / max(len(source.split()), 1)
+    if not length[0] <= ratio <= length[1]:
+        flaw = Flaw.TOO_SHORT if ratio < length[0] else Flaw.TOO_LONG
+        return flaw, f"{ratio:.2f} times as long"
+    return None
+
+
+def count_names(source: str, told: str) -> tuple[Counter[str], Counter[str]]:
+    """Return how often each name of either text is in both, wherever in a sentence it stands."""
+    names = find_names(source) | find_names(told)
+    counted = [
+        Counter(word for word in WORD.findall(text) if word in names) for text in (source, told)
+    ]
+    return counted[0], counted[1]
+
+
+def find_names(text: str) -> set[str]:
+    """Return the words with a capital that do not open a sentence, and those with one inside."""
+    found = set()
+    for match in WORD.finditer(text):
+        word = match.group()
+        inner = regex.search(r"\p{Lu}", word[1:]) is not None
+        opens = OPENS.search(text, max(match.start() - 8, 0), match.start()) is not None
+        within = word[0].isupper() and len(word) > 1 and not word.startswith(("I'", "I’"))
+        if inner or (within and not opens):
+            found.add(word)
+    return found
+
+
+def _differing(source: Counter[str], told: Counter[str]) -> str:
+    word = min((source - told) + (told - source))
+    return f"{word[:60]!r} {told[word]} times, not {source[word]}"
+
+
+def drop_copies(drafts: Sequence[Candidate], bare: dict[str, str], rouge: float) -> list[Candidate]:
+    """Return the drafts, those dropped that are near to their source or an earlier one of it."""
+    seen = {row_id: Seen([prompt]) for row_id, prompt in bare.items()}
+    told = []
+    for draft in drafts:
+        if draft.flaw is None:
+            known = seen[draft.parents[0]]
+            near = known.nearest(draft.prompt, above=rouge)
+            if near or words_of(draft.prompt) == words_of(bare[draft.parents[0]]):
+                draft = draft.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0] if near else 1:.2f}")
+            else:
+                known.add([draft.prompt])
+        told.append(draft)
+    return told
+
+
+def drop_far(
+    run: Generation, params: ParaphraseParams, bare: dict[str, str], drafts: Sequence[Candidate]
+) -> list[Candidate]:
+    """Return the drafts with their cosines to the source, those outside of the band dropped."""
+    standing = [i for i, draft in enumerate(drafts) if draft.flaw is None]
+    if not standing:
+        return list(drafts)
+    vectors = run.embed([drafts[i].prompt for i in standing])
+    sources = run.embed([bare[drafts[i].parents[0]] for i in standing])
+    told = list(drafts)
+    for i, cosine in zip(standing, _cosines(vectors, sources), strict=True):
+        draft = replace(told[i], notes={**told[i].notes, "similarity": cosine})
+        if cosine < params.cosine[0]:
+            draft = draft.drop(Flaw.MEANING_CHANGED, f"cosine {cosine:.2f} to the source")
+        elif cosine > params.cosine[1]:
+            draft = draft.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f} to the source")
+        told[i] = draft
+    return told
+
+
+def _cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> list[float]:
+    products = np.einsum("ij,ij->i", one.astype(np.float64), other.astype(np.float64))
+    return [round(float(product), 4) for product in products]
+
+
+def most_calls(params: ParaphraseParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most, answers drawn anew aside."""
+    return count_starts(params, targets, pool_rows) * params.count
+
+
+add_generator(Generator(ParaphraseParams, VERSION, (), make, most_calls))

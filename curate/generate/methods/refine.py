@@ -1,0 +1,94 @@
+"""Instruction refinement: the same instruction, clearer, more exact, and a little harder.
+
+After the augmentation models of Yue et al. 2024, "Building a Family of Data Augmentation Models for
+Low-cost LLM Fine-tuning on the Cloud", arXiv:2412.04871, which distil this and two other functions
+(see `expand`) into small models; the prompts are ours, and any model can be asked.
+
+    refine   the instruction of a row
+    judge    blind to which is the new one, in an order that is drawn: do both want the same, and which
+             is clearer? If the old one is, or they differ in what they want, the new one goes
+    answer   by the same model
+
+Calls: 3 for each row, 2 without the judge, so 3 / yield for each kept row.
+
+Departures: only JSON under a schema is taken, where the published code takes an answer without its tag
+as a whole for the instruction; the order of the two is drawn. The row that was there stays in its pool,
+so the judge's "the old one" costs nothing but the calls.
+"""
+
+from typing import Literal
+
+from curate.generate.candidates import Candidate, Flaw
+from curate.generate.drafts import REPEATS, ask_each, judge_prompts, record, text, tokens_for
+from curate.generate.generation import Generation, Generator, add_generator
+from curate.generate.novelty import words_of
+from curate.generate.requests import Request, Sampling
+from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.structured import Answer
+from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
+
+VERSION = 1
+REASON_LETTERS = 200
+LETTERS = ("A", "B")
+
+
+class RefineParams(WriteParams):
+    """Instructions made clearer, more exact and a little harder."""
+
+    method: Literal["refine"] = "refine"
+    filters: NearFilters = NearFilters()
+    judge: bool = True
+
+
+def make(run: Generation, params: RefineParams) -> None:
+    """Refine each row's instruction, once."""
+    starts = {example.row_id: example for example in choose_starts(run, params)}
+    schema = params.prompt_schema
+
+    def ask(draft: Candidate) -> Request:
+        parent = starts[draft.parents[0]].prompt
+        return run.request("refine", draft.parents, params.writing, schema=schema, parent=parent)
+
+    def take(draft: Candidate, answer: Answer) -> Candidate:
+        told = with_prompt(draft, answer.value, schema)
+        same = words_of(told.prompt) == words_of(starts[draft.parents[0]].prompt)
+        return told.drop(Flaw.NOT_EVOLVED, "it is as it was") if same and not told.flaw else told
+
+    def place(draft: Candidate) -> int:
+        """Return whether the new one is A (0) or B (1)."""
+        return int(run.rng("order", *draft.parents).integers(2))
+
+    def ask_judge(draft: Candidate) -> Request:
+        told = [draft.prompt, starts[draft.parents[0]].prompt]
+        a, b = told if place(draft) == 0 else told[::-1]
+        sampling = Sampling(
+            temperature=0, max_tokens=tokens_for(REASON_LETTERS + 60), repeats=REPEATS
+        )
+        return run.request("judge", draft.parents, sampling, schema=JUDGE_SCHEMA, a=a, b=b)
+
+    def take_judgement(draft: Candidate, answer: Answer) -> Candidate:
+        if not answer.value["same"]:
+            return draft.drop(Flaw.MEANING_CHANGED, answer.value["reason"])
+        if answer.value["better"] != LETTERS[place(draft)]:
+            return draft.drop(Flaw.LOW_GRADE, f"the old one is better: {answer.value['reason']}")
+        return draft
+
+    drafts = [Candidate([], run.method, (row_id,)) for row_id in starts]
+    drafts = ask_each(run, "refine", drafts, ask, take)
+    drafts = judge_prompts(run, drafts, [example.prompt for example in starts.values()])
+    if params.judge:
+        drafts = ask_each(run, "judge", drafts, ask_judge, take_judgement)
+    run.sift(answer_each(run, params, drafts, lambda draft: system_of(starts[draft.parents[0]])))
+
+
+JUDGE_SCHEMA = record(
+    reason=text(REASON_LETTERS), same={"type": "boolean"}, better={"enum": list(LETTERS)}
+)
+
+
+def most_calls(params: RefineParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most, answers drawn anew aside."""
+    return count_starts(params, targets, pool_rows) * (3 if params.judge else 2)
+
+
+add_generator(Generator(RefineParams, VERSION, (), make, most_calls))

@@ -1,0 +1,384 @@
+"""Rejection sampling: many solutions of each query, of which the correct ones are kept.
+
+Tong et al. 2024, "DART-Math: Difficulty-Aware Rejection Tuning for Mathematical Problem-Solving",
+arXiv:2407.13690. A query is a row with a checkable answer, which is its gold:
+
+    pilot    the same number of trials for each query; their share that is correct is known by its
+             posterior mean (c + 1/2) / (n + 1)
+    target   `uniform`: so many correct solutions of each query; `difficulty`: in proportion to
+             the share of trials that failed, rounded up, so that no query has none
+    rounds   each query gets as many trials as it should take, and a tenth more; planned anew after
+             each round until all have their solutions, or the caps are reached
+
+An answer that was cut is wrong whatever it says; one with nothing to compare is not wrong but is counted
+by itself. Identical solutions count once. What is correct beyond the target is recorded and not kept.
+
+Guard: among many trials lucky guesses pass for solutions: of 200 at one of four letters about 50. Where
+a gold answer can be guessed (an option, yes or no, a whole number up to ten), a query that is solved no
+more often than by guesses (binomial, 5 %) keeps nothing.
+
+Calls: 1 / (share correct) for each kept row: 44 to 4,000 trials for 40 of a query that is solved in nine
+of ten or one of a hundred. Hence both caps.
+
+Departures from the authors' code: the rounds are planned, where it draws until k + 1 are correct, and
+without an end unless a cap is set; difficulty is the posterior mean of the pilot, so never 0; answers
+are compared by value and never run (curate.generate.checkers). Wrong gold answers look like hard
+queries and take most trials: look at those with none correct in the table of queries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, exp, lgamma, log
+from typing import Literal
+
+import orjson
+import polars as pl
+import regex
+from pydantic import Field, model_validator
+
+from curate.errors import UserError
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.checkers import (
+    Checked,
+    CheckerName,
+    check_answer,
+    find_choice,
+    find_number,
+)
+from curate.generate.choices import OPTIONS, split_options
+from curate.generate.drafts import REPEATS
+from curate.generate.generation import (
+    Example,
+    Generation,
+    Generator,
+    add_generator,
+    flaw_of,
+    was_sent,
+)
+from curate.generate.requests import Request, Sampling
+from curate.generate.sift import Filters
+from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
+from curate.generate.structured import Answer
+from curate.rows import normalise
+
+VERSION = 1
+MORE = 1.1
+# The least share of correct trials that a plan reckons with.
+LEAST_SHARE = 0.005
+LUCK = 0.05
+SMALL = 10
+EITHER = frozenset({"yes", "no", "true", "false"})
+QUERY_SCHEMA = pl.Schema(
+    {
+        "row_id": pl.String(),
+        "trials": pl.Int64(),
+        "correct": pl.Int64(),
+        "distinct": pl.Int64(),
+        "unparsable": pl.Int64(),
+        "wanted": pl.Int64(),
+        "kept": pl.Int64(),
+        "difficulty": pl.Float64(),
+        "guess": pl.Float64(),
+        "state": pl.String(),
+    }
+)
+
+
+class RejectFilters(Filters):
+    """What is asked of every generated row; all solutions of a query have its prompt."""
+
+    rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
+    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
+
+
+class RejectParams(StartParams):
+    """Solutions of queries with known answers, sampled until enough are correct."""
+
+    method: Literal["reject"] = "reject"
+    filters: RejectFilters = RejectFilters()
+    plan: Literal["uniform", "difficulty"] = Field(
+        "difficulty", description="as many solutions of each query, or more of harder ones"
+    )
+    solutions: int = Field(
+        40, ge=1, description="of each query; with plan: difficulty of one that always fails"
+    )
+    checker: CheckerName = Field("numeric", description="how an answer is compared to the gold one")
+    pattern: str | None = Field(None, description="what an answer has to match; checker: regex")
+    pilot: int = Field(16, ge=1, description="trials of each query before a plan is made")
+    trials: int = Field(512, ge=1, description="of one query at most")
+    most: int = Field(20_000, ge=1, description="trials over all queries")
+    rounds: int = Field(8, ge=1, le=50, description="plans at most, the pilot aside")
+    temperature: float = Field(1.6, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(2_048, ge=8, description="of a solution; one that is cut is wrong")
+
+    @model_validator(mode="after")
+    def _check(self) -> "RejectParams":
+        if (self.checker == "regex") != (self.pattern is not None):
+            raise ValueError("pattern goes with checker: regex, and that checker with a pattern")
+        if self.pattern is not None:
+            try:
+                regex.compile(self.pattern)
+            except regex.error as error:
+                raise ValueError(f"pattern: {error}") from error
+        return self
+
+
+@dataclass
+class Query:
+    """A query and how it stands.
+
+    `wanted` is known after the pilot; `found` has the distinct correct trials in their order.
+    """
+
+    example: Example
+    gold: str
+    guess: float
+    trials: int = 0
+    correct: int = 0
+    unparsable: int = 0
+    wanted: int = 0
+    difficulty: float | None = None
+    found: dict[str, Candidate] = field(default_factory=dict)
+    failed: list[Candidate] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        """Return how many solutions are still to be found."""
+        return max(self.wanted - len(self.found), 0)
+
+    def next_trials(self, cap: int) -> int:
+        """Return how many trials should give what is missing.
+
+        Reckons with distinct solutions: a model that says the same again needs more trials.
+        """
+        share = max((len(self.found) + 0.5) / (self.trials + 1), LEAST_SHARE)
+        return min(cap - self.trials, ceil(MORE * self.missing / share))
+
+    def is_lucky(self) -> bool:
+        """Return whether guesses would be correct as often."""
+        return self.guess > 0 and luck(self.trials, self.correct, self.guess) > LUCK
+
+
+def make(run: Generation, params: RejectParams) -> None:
+    """Sample solutions round by round, then put them on record, query by query."""
+    queries, unusable = read_queries(choose_starts(run, params), params)
+    if not queries:
+        raise UserError(
+            f"reject: of {unusable.height:,} rows none has an answer that the {params.checker} checker "
+            "can read; choose another checker or other rows"
+        )
+    sampling = Sampled(run, params, queries)
+    try:
+        sampling.try_each(0, {i: params.pilot for i in range(len(queries))})
+        for query in queries:
+            set_wanted(query, params)
+        for number in range(1, params.rounds + 1):
+            planned = sampling.plan()
+            if run.stopped or not planned:
+                break
+            sampling.try_each(number, planned)
+        for query in queries:
+            run.sift(judge(query))
+    finally:
+        run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
+
+
+def read_queries(
+    starts: Sequence[Example], params: RejectParams
+) -> tuple[list[Query], pl.DataFrame]:
+    """Return the queries with a gold answer, and a table of the rows that have none."""
+    queries, unusable = [], []
+    for example in starts:
+        gold = params.pattern or example.response
+        if is_gold(params.checker, gold):
+            queries.append(Query(example, gold, guess_rate(params.checker, example)))
+        else:
+            unusable.append({"row_id": example.row_id, "trials": 0, "state": "no_gold"})
+    return queries, pl.DataFrame(unusable, schema=QUERY_SCHEMA)
+
+
+def is_gold(checker: CheckerName, text: str) -> bool:
+    """Return whether a text holds what the checker compares with."""
+    if checker == "numeric":
+        return find_number(text) is not None
+    if checker == "choice":
+        return find_choice(text) is not None
+    if checker == "json":
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return False
+    return bool(text.strip())
+
+
+def guess_rate(checker: CheckerName, example: Example) -> float:
+    """Return the chance to hit the gold answer of a row without a thought; 0 where there is none."""
+    if checker == "choice":
+        return 1 / max(len(split_options(example.prompt)[1]) or OPTIONS, 2)
+    if checker == "numeric":
+        gold = find_number(example.response)
+        small = gold is not None and gold.denominator == 1 and abs(gold) <= Fraction(SMALL)
+        return 1 / SMALL if small else 0.0
+    plain = normalise(example.response).casefold().strip('".')
+    return 0.5 if checker in ("exact", "json") and plain in EITHER else 0.0
+
+
+def luck(trials: int, correct: int, guess: float) -> float:
+    """Return the chance of so many correct guesses or more."""
+    told = (
+        lgamma(trials + 1)
+        - lgamma(k + 1)
+        - lgamma(trials - k + 1)
+        + k * log(guess)
+        + (trials - k) * log(1 - guess)
+        for k in range(correct, trials + 1)
+    )
+    return min(sum(exp(share) for share in told), 1.0)
+
+
+def set_wanted(query: Query, params: RejectParams) -> None:
+    """Note how hard the pilot found a query, and how many solutions that makes."""
+    if not query.trials:
+        return
+    query.difficulty = 1 - (query.correct + 0.5) / (query.trials + 1)
+    share = query.difficulty if params.plan == "difficulty" else 1
+    query.wanted = ceil(share * params.solutions)
+
+
+class Sampled:
+    """Asks for trials and takes note of what they come to."""
+
+    def __init__(self, run: Generation, params: RejectParams, queries: Sequence[Query]) -> None:
+        self.run, self.params, self.queries = run, params, queries
+        self.left = params.most
+
+    def plan(self) -> dict[int, int]:
+        """Return the numbers of the queries to go on with, and how many trials each gets.
+
+        Where those are more than are left, all get the same share of what they should.
+        """
+        wanted = {
+            i: query.next_trials(self.params.trials)
+            for i, query in enumerate(self.queries)
+            if query.missing and query.trials
+        }
+        return self._within_budget(wanted)
+
+    def _within_budget(self, wanted: dict[int, int]) -> dict[int, int]:
+        total = sum(wanted.values())
+        if total > self.left:
+            shares = {i: count * self.left // total for i, count in wanted.items()}
+            over = self.left - sum(shares.values())
+            wanted = {i: count + (k < over) for k, (i, count) in enumerate(shares.items())}
+        return {i: count for i, count in wanted.items() if count > 0}
+
+    def try_each(self, number: int, counts: dict[int, int]) -> None:
+        """Sample solutions in one batch and check them."""
+        counts = self._within_budget(
+            {i: min(count, self.params.trials) for i, count in counts.items()}
+        )
+        self.left -= sum(counts.values())
+        requests = [self._ask(self.queries[i], number, count) for i, count in counts.items()]
+        for i, answers in zip(counts, self.run.ask("solve", requests), strict=True):
+            for answer in answers:
+                if was_sent(answer):
+                    self._take(self.queries[i], number, answer)
+
+    def _ask(self, query: Query, number: int, count: int) -> Request:
+        sampling = Sampling(
+            temperature=self.params.temperature,
+            top_p=self.params.top_p,
+            max_tokens=self.params.max_tokens,
+            repeats=REPEATS,
+            n=count,
+        )
+        return self.run.request(
+            "solve",
+            [query.example.row_id, number],
+            sampling,
+            system=system_of(query.example),
+            query=query.example.prompt,
+            checker=self.params.checker,
+        )
+
+    def _take(self, query: Query, number: int, answer: Answer) -> None:
+        """Check one trial; the finish reason comes before the text."""
+        query.trials += 1
+        text = answer.text.strip()
+        turns = pair(query.example.prompt, text, system_of(query.example))
+        notes = {"round": number, "trial": query.trials}
+        told = Candidate(turns, self.run.method, (query.example.row_id,), 1, notes)
+        flaw = flaw_of(answer)
+        if flaw:
+            query.failed.append(told.drop(flaw, answer.reason))
+            return
+        checked = check_answer(self.params.checker, text, query.gold)
+        if checked is Checked.UNPARSABLE:
+            query.unparsable += 1
+            query.failed.append(told.drop(Flaw.NO_ANSWER, "nothing to compare"))
+        elif checked is Checked.WRONG:
+            query.failed.append(told.drop(Flaw.WRONG_ANSWER))
+        else:
+            query.correct += 1
+            key = normalise(text).casefold()
+            if query.found.setdefault(key, told) is not told:
+                query.failed.append(told.drop(Flaw.NOT_NEW, "the same solution again"))
+
+
+def judge(query: Query) -> list[Candidate]:
+    """Return all trials of a query in their order, those dropped that are not to be kept."""
+    told = list(query.failed)
+    lucky = query.is_lucky()
+    for place, candidate in enumerate(query.found.values()):
+        if lucky:
+            odds = f"where 1 of {1 / query.guess:.0f} guesses is"
+            detail = f"{query.correct} of {query.trials} are correct, {odds}"
+            candidate = candidate.drop(Flaw.INCONSISTENT, detail)
+        elif place >= query.wanted:
+            candidate = candidate.drop(Flaw.OVER_QUOTA, f"{query.wanted} solutions are wanted")
+        told.append(candidate)
+    return sorted(told, key=lambda candidate: candidate.notes["trial"])
+
+
+def queries_of(queries: Sequence[Query], run: Generation) -> pl.DataFrame:
+    """Return a table of the queries: trials, what was correct and kept, and why it ended there."""
+    kept: dict[str, int] = {}
+    for candidate in run.kept:
+        kept[candidate.parents[0]] = kept.get(candidate.parents[0], 0) + 1
+    rows = [
+        {
+            "row_id": query.example.row_id,
+            "trials": query.trials,
+            "correct": query.correct,
+            "distinct": len(query.found),
+            "unparsable": query.unparsable,
+            "wanted": query.wanted,
+            "kept": kept.get(query.example.row_id, 0),
+            "difficulty": query.difficulty,
+            "guess": query.guess,
+            "state": state_of(query),
+        }
+        for query in queries
+    ]
+    return pl.DataFrame(rows, schema=QUERY_SCHEMA)
+
+
+def state_of(query: Query) -> str:
+    """Return how a query ended: untried, guessable, unsolved, short or done."""
+    if not query.trials:
+        return "untried"
+    if not query.correct:
+        return "unsolved"
+    if query.is_lucky():
+        return "guessable"
+    return "short" if query.missing else "done"
+
+
+def most_calls(params: RejectParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most."""
+    return min(count_starts(params, targets, pool_rows) * params.trials, params.most)
+
+
+add_generator(Generator(RejectParams, VERSION, (), make, most_calls))

@@ -1,0 +1,339 @@
+"""SELF-GUIDE: inputs of one task by the model that is to be trained, and the outputs it agrees on.
+
+Zhao et al. 2024, "SELF-GUIDE: Better Task-Specific Instruction Following via Self-Synthetic
+Finetuning", arXiv:2407.12874.
+
+    inputs   target prompts are shown as good ones, earlier inputs as weak ones, and one more is asked
+             for; with `labels`, the label that it should have is named, each as often as any other
+    filters  inputs of a strange length, with phrases of an assistant, or that are there already go
+    outputs  several are sampled after the target examples as turns; those of a strange length or with
+             such phrases go, and the most frequent of the rest is the output if its share is large
+             enough, the shortest of several that are equally frequent
+
+With `labels` an output is the label that it names, and in the end all labels are cut down to as many
+rows as the rarest has. What label was asked for is in the notes and decides nothing.
+
+Calls: (1 + samples) / yield for each kept row.
+
+Departures from the authors' code: rounds of 40 inputs, not of 10 (400 by default, as there); labels
+take turns in an order that is drawn, so that few inputs cover all; a length's spread is taken to be a
+quarter of the mean at least, as examples of one length would let nothing pass; labels are matched
+whole and the longest first, so that "not entailed" is not "entailed"; the shares are of all samples, not
+of those that the filters left; n samples where it takes the best 10 of 20; the phrases are constants,
+where its list grows from task to task; what is balanced is what is used; prompts nearer than ROUGE-L
+0.9 are not new, where only equal ones are not.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, pstdev
+from typing import Literal
+
+import regex
+from pydantic import Field, field_validator
+
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.drafts import (
+    REPEATS,
+    ask_each,
+    characters_for,
+    cut_off,
+    record,
+    text,
+)
+from curate.generate.generation import (
+    Example,
+    GenerateParams,
+    Generation,
+    Generator,
+    add_generator,
+    flaw_of,
+    was_sent,
+)
+from curate.generate.novelty import words_of
+from curate.generate.plain import ask_plainly, system_of
+from curate.generate.requests import Request, Sampling
+from curate.generate.sift import Filters
+from curate.generate.structured import Answer
+from curate.rows import Message, normalise
+
+VERSION = 1
+# Where examples are about as long as each other, lengths may still differ by this share of the mean.
+LEAST_SPREAD = 0.25
+FEWEST_LETTERS = 1
+NOISE = [
+    *("as an ai", "language model", "i'm sorry, but", "i am sorry, but", "i cannot assist"),
+    *("i can't assist", "here is a new", "here's a new", "here is another", "sure, here"),
+    *("certainly!", "new input", "input:", "output:", "good inputs", "weak inputs"),
+    *("the right answer to it", "let me know if"),
+]
+
+
+class SelfGuideFilters(Filters):
+    """What is asked of every generated row."""
+
+    rouge: float = Field(0.9, gt=0, le=1, description="prompts nearer than this are not new")
+
+
+class SelfGuideParams(GenerateParams):
+    """Inputs of the target's task by the model itself, and outputs that it agrees on."""
+
+    method: Literal["self_guide"] = "self_guide"
+    filters: SelfGuideFilters = SelfGuideFilters()
+    task: str = Field("", description="what the task is; said beside the examples")
+    labels: list[str] = Field([], description="the outputs there are, if the task is to classify")
+    rounds: int = Field(10, ge=1, description="each sees inputs of those before it")
+    batch: int = Field(40, ge=1, description="inputs asked for in a round")
+    demos: int = Field(3, ge=1, description="target examples shown")
+    weak: int = Field(10, ge=0, description="earlier inputs shown as weak ones at most")
+    samples: int = Field(10, ge=1, le=100, description="outputs of each input")
+    agreement: float = Field(0.3, ge=0, le=1, description="least share of them that are the same")
+    sigmas: float = Field(2.0, gt=0, description="of length around the examples' mean")
+    noise: list[str] = Field(NOISE, description="phrases of no input or output but the examples'")
+    balance: float | None = Field(
+        1.0, ge=1, description="most rows of a label, for each of the rarest; all if null"
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="of inputs; 0.7 with labels and 0.9 without if null"
+    )
+    output_temperature: float = Field(0.2, ge=0)
+    max_tokens: int = Field(500, ge=64, description="of an input, and of an output")
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: list[str]) -> list[str]:
+        known = {tuple(words_of(label)) for label in labels}
+        if len(known) < len(labels) or () in known or len(labels) == 1:
+            raise ValueError("give two labels or more, of different words")
+        return labels
+
+
+def make(run: Generation, params: SelfGuideParams) -> None:
+    """Write inputs round by round, then all their outputs at once, then balance the labels."""
+    guide = SelfGuide(run, params)
+    drafts: list[Candidate] = []
+    for number in range(params.rounds):
+        if run.stopped:
+            break
+        drafts = guide.add_inputs(number, drafts)
+    told = run.sieve.sift(guide.ask_outputs(run.sieve.screen(drafts)))
+    run.record(balance(told, params.balance) if params.labels else told)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Lengths in characters that a text may have."""
+
+    least: float
+    most: float
+
+    def find_flaw(self, words: str) -> tuple[Flaw, str] | None:
+        """Return why a text goes for its length."""
+        if len(words) < self.least:
+            return Flaw.TOO_SHORT, f"{len(words)} characters, least {self.least:.0f}"
+        if len(words) > self.most:
+            return Flaw.TOO_LONG, f"{len(words)} characters, most {self.most:.0f}"
+        return None
+
+
+def band_of(examples: Sequence[str], sigmas: float) -> Band:
+    """Return lengths within so many standard deviations of the examples' mean."""
+    lengths = [len(words) for words in examples]
+    mean = fmean(lengths)
+    reach = sigmas * max(pstdev(lengths), LEAST_SPREAD * mean)
+    return Band(max(mean - reach, FEWEST_LETTERS), mean + reach)
+
+
+class SelfGuide:
+    """The two halves of the method: inputs, then outputs."""
+
+    def __init__(self, run: Generation, params: SelfGuideParams) -> None:
+        self.run, self.params = run, params
+        self.system = system_of(run.target)
+        self.inputs = band_of([e.prompt for e in run.target], params.sigmas)
+        self.outputs = band_of([e.response for e in run.target], params.sigmas)
+        # What an example says is a task's own way to speak.
+        told = "\n".join(f"{e.prompt}\n{e.response}" for e in run.target).casefold()
+        self.noise = [p for p in map(str.casefold, params.noise) if p not in told]
+        self.schema = record(input=text(characters_for(params.max_tokens)))
+        default = 0.7 if params.labels else 0.9
+        self.writing = Sampling(
+            temperature=default if params.temperature is None else params.temperature,
+            top_k=40,
+            max_tokens=params.max_tokens,
+            repeats=REPEATS,
+        )
+
+    def add_inputs(self, number: int, before: Sequence[Candidate]) -> list[Candidate]:
+        """Return the drafts before and those of another round."""
+        weak = [draft.prompt for draft in before if draft.flaw is None]
+        known = {normalise(words) for words in weak}
+        labels = self._labels(number)
+        drafts = [self._draft(number, k, labels[k]) for k in range(self.params.batch)]
+
+        def ask(draft: Candidate) -> Request:
+            return self._ask_input(draft, weak)
+
+        def take(draft: Candidate, answer: Answer) -> Candidate:
+            return self._take_input(draft, answer, known)
+
+        return [*before, *ask_each(self.run, "input", drafts, ask, take)]
+
+    def _labels(self, number: int) -> list[str]:
+        """Return the label of each input of a round: over all rounds they take turns."""
+        labels, batch = self.params.labels, self.params.batch
+        if not labels:
+            return [""] * batch
+        turns = range(number * batch, (number + 1) * batch)
+        orders = {
+            cycle: self.run.rng("labels", cycle).permutation(len(labels))
+            for cycle in {turn // len(labels) for turn in turns}
+        }
+        return [labels[orders[turn // len(labels)][turn % len(labels)]] for turn in turns]
+
+    def _draft(self, number: int, call: int, label: str) -> Candidate:
+        drawn = self._shots("demos", number, call)
+        notes = {"round": number, "call": call} | ({"asked": label} if label else {})
+        return Candidate([], self.run.method, tuple(e.row_id for e in drawn), 1, notes)
+
+    def _shots(self, *names: str | int) -> list[Example]:
+        target = self.run.target
+        drawn = self.run.rng(*names).permutation(len(target))[: self.params.demos]
+        return [target[i] for i in drawn]
+
+    def _ask_input(self, draft: Candidate, weak: Sequence[str]) -> Request:
+        rng = self.run.rng("weak", *_name(draft))
+        most = min(self.params.weak, len(weak))
+        count = int(rng.integers(1, most + 1)) if most else 0
+        prompts = {example.row_id: example.prompt for example in self.run.target}
+        return self.run.request(
+            "input",
+            _name(draft),
+            self.writing,
+            schema=self.schema,
+            task=self.params.task,
+            good=[prompts[row_id] for row_id in draft.parents],
+            weak=[weak[i] for i in rng.permutation(len(weak))[:count]],
+            label=draft.notes.get("asked", ""),
+        )
+
+    def _take_input(self, draft: Candidate, answer: Answer, known: set[str]) -> Candidate:
+        """Return the draft with its input; `known` takes note of it."""
+        words = answer.value["input"].strip()
+        head: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        told = replace(draft, messages=[*head, {"role": "user", "content": words}])
+        flaw = cut_off(answer.value, self.schema) or self._find_noise(words)
+        # Inputs of a generation task may be of any length.
+        if flaw is None and self.params.labels:
+            flaw = self.inputs.find_flaw(words)
+        if flaw is None and normalise(words) in known:
+            flaw = Flaw.NOT_NEW, "the same input was there before"
+        if flaw is None:
+            known.add(normalise(words))
+        return told.drop(*flaw) if flaw else told
+
+    def _find_noise(self, words: str) -> tuple[Flaw, str] | None:
+        folded = words.casefold()
+        found = next((phrase for phrase in self.noise if phrase in folded), None)
+        return (Flaw.KEYWORD, found) if found else None
+
+    def ask_outputs(self, drafts: Sequence[Candidate]) -> list[Candidate]:
+        """Return the drafts with the outputs that most samples agree on."""
+        standing = [draft for draft in drafts if draft.flaw is None]
+        answers = self.run.ask("output", [self._ask_output(draft) for draft in standing])
+        told = {_name(d): self._vote(d, a) for d, a in zip(standing, answers, strict=True)}
+        voted = [draft if draft.flaw else told[_name(draft)] for draft in drafts]
+        return [draft for draft in voted if draft is not None]
+
+    def _ask_output(self, draft: Candidate) -> Request:
+        sampling = Sampling(
+            temperature=self.params.output_temperature,
+            top_k=10,
+            max_tokens=self.params.max_tokens,
+            repeats=REPEATS,
+            n=self.params.samples,
+        )
+        shots = self._shots("shots", *_name(draft))
+        turns = [m for e in shots for m in pair(e.prompt, e.response)]
+        system = "\n\n".join(part for part in (self.system, self.params.task) if part)
+        head: list[Message] = [{"role": "system", "content": system}] if system else []
+        asked: Message = {"role": "user", "content": draft.prompt}
+        return ask_plainly(self.run, "output", _name(draft), [*head, *turns, asked], sampling)
+
+    def _vote(self, draft: Candidate, answers: Sequence[Answer]) -> Candidate | None:
+        """Return the draft with its output; None where a limit left samples out."""
+        if not all(was_sent(answer) for answer in answers):
+            return None
+        read = [self._read(answer) for answer in answers]
+        votes = Counter(output for output, flaw in read if flaw is None)
+        if not votes:
+            lost = Counter(flaw.value for _, flaw in read if flaw is not None)
+            why = ", ".join(f"{count} {name}" for name, count in lost.most_common())
+            return draft.drop(Flaw.NO_ANSWER, f"no sample can be used: {why}")
+        output, count = min(votes.items(), key=lambda item: (-item[1], len(item[0]), item[0]))
+        notes = {**draft.notes, "agree": count, "samples": len(answers)}
+        if self.params.labels:
+            notes["label"] = output
+        told = replace(draft, messages=[*draft.messages, _answer(output)], notes=notes)
+        if count < self.params.agreement * len(answers):
+            return told.drop(Flaw.INCONSISTENT, f"{count} of {len(answers)} samples agree")
+        return told
+
+    def _read(self, answer: Answer) -> tuple[str, Flaw | None]:
+        """Return a sample as an output, with why it is none if so."""
+        words = answer.text.strip()
+        flaw = flaw_of(answer) or (None if words else Flaw.EMPTY)
+        if flaw is None and self.params.labels:
+            label = find_label(words, self.params.labels)
+            return (label, None) if label else (words, Flaw.NO_ANSWER)
+        if flaw is None:
+            found = self._find_noise(words) or self.outputs.find_flaw(words)
+            flaw = found[0] if found else None
+        return words, flaw
+
+
+def find_label(words: str, labels: Sequence[str]) -> str | None:
+    """Return the label that a text is, else the first that it names; the longest where several start."""
+    for label in labels:
+        if words_of(words) == words_of(label):
+            return label
+    longest = sorted(labels, key=len, reverse=True)
+    either = "|".join(regex.escape(label) for label in longest)
+    found = regex.search(rf"(?<!\w)(?:{either})(?!\w)", words, regex.I)
+    if found is None:
+        return None
+    return next(label for label in longest if label.casefold() == found.group().casefold())
+
+
+def balance(told: Sequence[Candidate], most: float | None) -> list[Candidate]:
+    """Return the candidates, those dropped that a label has beyond `most` times the rarest one's."""
+    counts = Counter(c.notes["label"] for c in told if c.flaw is None)
+    if most is None or not counts:
+        return list(told)
+    quota = int(most * min(counts.values()))
+    taken: Counter[str] = Counter()
+    balanced = []
+    for candidate in told:
+        if candidate.flaw is None:
+            taken[candidate.notes["label"]] += 1
+            if taken[candidate.notes["label"]] > quota:
+                candidate = candidate.drop(Flaw.OVER_QUOTA, f"{quota} of each label")
+        balanced.append(candidate)
+    return balanced
+
+
+def _answer(output: str) -> Message:
+    return {"role": "assistant", "content": output}
+
+
+def _name(draft: Candidate) -> tuple[int, int]:
+    return draft.notes["round"], draft.notes["call"]
+
+
+def most_calls(params: SelfGuideParams, targets: int, pool_rows: int) -> int:
+    """Return how many calls are made at most, answers drawn anew aside."""
+    return params.rounds * params.batch * (1 + params.samples)
+
+
+add_generator(Generator(SelfGuideParams, VERSION, ("target",), make, most_calls))

@@ -1,0 +1,108 @@
+"""What each generation method of a finished run came to: made, kept, dropped, paid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.generate.limits import SAMPLES_FOLLOW
+
+BILL = "generated/bill.json"
+REASONS_TOLD = 2
+NOT_STARTED = "it was not started: a limit was reached before"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A method's candidates and calls; `dropped` has the reasons, frequent ones first.
+
+    `calls` were paid for, `cached` answers came from the store. `stopped` says why it ended early.
+    """
+
+    method: str
+    made: int
+    kept: int
+    dropped: tuple[tuple[str, int], ...]
+    calls: int
+    cached: int
+    tokens: int
+    cost: float
+    stopped: str | None
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of the candidates that were kept, the yield."""
+        return self.kept / self.made if self.made else None
+
+    @property
+    def calls_a_row(self) -> float | None:
+        """Return the answers that a kept row took, stored ones included."""
+        return (self.calls + self.cached) / self.kept if self.kept else None
+
+    @property
+    def tokens_a_row(self) -> float | None:
+        """Return the tokens that a kept row took; stored answers count like those paid for."""
+        if not (self.calls and self.kept):
+            return None
+        return self.tokens * (1 + self.cached / self.calls) / self.kept
+
+
+def read_bill(run: Path) -> dict[str, Any] | None:
+    """Return the bill of a run's generation, None if it made no rows."""
+    path = run / BILL
+    return dict(orjson.loads(path.read_bytes())) if path.is_file() else None
+
+
+def outcomes_of(bill: Mapping[str, Any], asked: Sequence[str]) -> list[Outcome]:
+    """Return the outcome of each method that was asked for, in that order."""
+    return [_outcome(method, bill) for method in asked]
+
+
+def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
+    stages = [s for name, s in bill["bill"]["stages"].items() if name.split(".")[0] == method]
+    counted = bill["methods"].get(method, {"made": 0, "kept": 0, "dropped": {}})
+    stopped = bill["stopped"].get(method)
+    if stopped is None and bill["stopped"] and not stages and not counted["made"]:
+        stopped = NOT_STARTED
+    return Outcome(
+        method=method,
+        made=counted["made"],
+        kept=counted["kept"],
+        dropped=tuple(sorted(counted["dropped"].items(), key=lambda item: (-item[1], item[0]))),
+        calls=sum(stage["calls"] for stage in stages),
+        cached=sum(stage["cached"] for stage in stages),
+        tokens=sum(stage["prompt_tokens"] + stage["completion_tokens"] for stage in stages),
+        cost=sum(stage["cost"] for stage in stages),
+        stopped=_first_sentence(method, stopped) if stopped else None,
+    )
+
+
+def _first_sentence(method: str, stopped: str) -> str:
+    """Return why a method stopped, without its name and the samples that may follow."""
+    line = stopped.split("\n")[0]
+    return line.removeprefix(f"{method}: ").removesuffix(SAMPLES_FOLLOW).rstrip()
+
+
+def generated_lines(run: Path) -> list[str]:
+    """Return a line for each generation method of a run: what it kept, why others went, what it took."""
+    bill = read_bill(run)
+    if bill is None:
+        return []
+    config = orjson.loads((run / "manifest.json").read_bytes())["config"]
+    asked = [params["method"] for params in config["generate"]["methods"]]
+    return [_line(outcome) for outcome in outcomes_of(bill, asked)]
+
+
+def _line(told: Outcome) -> str:
+    why = ", ".join(f"{count:,} {name}" for name, count in told.dropped[:REASONS_TOLD])
+    most = "most dropped: " if len(told.dropped) > REASONS_TOLD else "dropped: "
+    return (
+        f"{told.method}: {told.kept:,} of {told.made:,} candidates kept"
+        + (f" ({most}{why})" if why else "")
+        + f"; {told.tokens:,} tokens in {told.calls:,} calls"
+        + (f", {told.cached:,} answers from the store" if told.cached else "")
+        + (f", cost {told.cost:.4g}" if told.cost else "")
+        + (f"; stopped: {told.stopped}" if told.stopped else "")
+    )

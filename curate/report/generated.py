@@ -1,0 +1,220 @@
+"""Made rows: what each generation method kept and paid, why the others went, and what became of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.generate.candidates import pair
+from curate.generate.outcome import Outcome, outcomes_of, read_bill
+from curate.lineage import CANDIDATES
+from curate.report.examples import Example, read_rows, show_example
+from curate.report.growth import Growth, gather_growth, guides_of
+from curate.report.texts import show_row
+
+KEPT, PARENTS = 4, 2
+REASONS, DROPPED = 4, 3
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who wrote the rows; `facts` tell which one of that name."""
+
+    name: str
+    kind: str
+    servers: int
+    facts: tuple[tuple[str, str], ...]
+    structured: str | None
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of some rows in the run."""
+
+    rows: int
+    dropped: int
+    not_selected: int
+    selected: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A made row: what it was made from (`more` parents are not shown), and what became of it."""
+
+    row: Example
+    hop: int
+    guides: tuple[str, ...]
+    fate: str
+    stage: str
+    rank: int | None
+    parents: tuple[Example, ...]
+    more: int
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A candidate that never became a row."""
+
+    row: Example
+    guides: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True)
+class Flawed:
+    """Some of the `count` candidates of a method that went for one reason."""
+
+    reason: str
+    count: int
+    shown: tuple[Dropped, ...]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: its books, what became of its rows, its hops and tree if it has any, and examples."""
+
+    told: Outcome
+    fates: Fates
+    growth: Growth | None
+    kept: tuple[Kept, ...]
+    flawed: tuple[Flawed, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """All methods in their order; `read` is what became of the rows that were not made."""
+
+    engine: Engine
+    methods: tuple[Method, ...]
+    made: Fates
+    read: Fates
+
+    @property
+    def candidates(self) -> int:
+        """Return how many candidates there were."""
+        return sum(method.told.made for method in self.methods)
+
+
+def gather_generated(run: RunFolder) -> Generated | None:
+    """Return None where the run made no rows."""
+    bill = read_bill(run.path)
+    if bill is None or not run.has(CANDIDATES):
+        return None
+    config = run.manifest["config"]
+    asked = [params["method"] for params in config["generate"]["methods"]]
+    candidates = run.table(CANDIDATES).with_row_index("at")
+    fates = _fates_by_method(run)
+    nothing = Fates(0, 0, 0, 0)
+    methods = tuple(
+        Method(
+            told=told,
+            fates=fates.get(told.method, nothing),
+            growth=gather_growth(run, told.method),
+            kept=tuple(_kept(run, candidates.filter(method=told.method))),
+            flawed=tuple(_flawed(candidates.filter(method=told.method), told)),
+        )
+        for told in outcomes_of(bill, asked)
+    )
+    made = [fates[name] for name in asked if name in fates]
+    return Generated(_engine(bill, config), methods, _sum(made), fates.get(None, nothing))
+
+
+def _engine(bill: Mapping[str, Any], config: Mapping[str, Any]) -> Engine:
+    wanted, told = config["generate"]["engine"], bill["engine"]
+    facts = {name: told.get(name) for name in ("revision", "dtype", "weights")}
+    return Engine(
+        name=str(told.get("model") or wanted["model"] or config["models"]["base"]),
+        kind=str(told["engine"]),
+        servers=len(wanted.get("endpoints", ())),
+        facts=tuple((name, str(value)[:12]) for name, value in facts.items() if value),
+        structured=bill["structured"],
+    )
+
+
+def _fates_by_method(run: RunFolder) -> dict[str | None, Fates]:
+    """Return what became of each method's rows, and under None of those that were read."""
+    made = run.table(CANDIDATES).filter(pl.col("flaw").is_null()).select("row_id", "method")
+    counted = (
+        run.table("ledger")
+        .select("row_id", "fate")
+        .join(made.unique("row_id"), on="row_id", how="left")
+        .group_by("method")
+        .agg(
+            pl.len().cast(pl.Int64),
+            *(pl.col("fate").eq(fate).sum().cast(pl.Int64).alias(fate)
+              for fate in ("dropped", "not_selected", "selected")),
+        )
+        .collect()
+    )  # fmt: skip
+    return {method: Fates(*numbers) for method, *numbers in counted.iter_rows()}
+
+
+def _sum(parts: Sequence[Fates]) -> Fates:
+    return Fates(
+        sum(part.rows for part in parts),
+        sum(part.dropped for part in parts),
+        sum(part.not_selected for part in parts),
+        sum(part.selected for part in parts),
+    )
+
+
+def _spread(table: pl.LazyFrame, count: int) -> list[dict[str, Any]]:
+    """Return so many lines at even distances, or all if there are fewer."""
+    size = int(table.select(pl.len()).collect().item())
+    places = [i * size // count for i in range(count)] if size > count else range(size)
+    return table.collect()[list(places)].to_dicts() if size else []
+
+
+def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[Kept]:
+    """Yield some kept rows of a method with what they were made from."""
+    shown = _spread(candidates.filter(pl.col("flaw").is_null()), KEPT)
+    parents = {name for line in shown for name in line["parents"][:PARENTS]}
+    ids = [line["row_id"] for line in shown]
+    wanted = run.table("ledger").filter(pl.col("row_id").is_in(ids)).collect()
+    ledger = {line["row_id"]: line for line in wanted.to_dicts()}
+    rows = read_rows(run, parents)
+    made = {
+        name: Example(name, "made", None, None, show_row(pair(prompt, response)))
+        for name, prompt, response in run.table(CANDIDATES)
+        .filter(pl.col("row_id").is_in(sorted(parents)), pl.col("flaw").is_null())
+        .select("row_id", "prompt", "response")
+        .collect()
+        .iter_rows()
+    }
+    for line in shown:
+        fate = ledger[line["row_id"]]
+        yield Kept(
+            row=_shown(line),
+            hop=line["hop"],
+            guides=guides_of(orjson.loads(line["notes"])),
+            fate=fate["fate"],
+            stage=fate["stage"],
+            rank=fate["rank"],
+            parents=tuple(
+                made.get(name) or show_example(name, rows, {}, None)
+                for name in line["parents"][:PARENTS]
+            ),
+            more=max(len(line["parents"]) - PARENTS, 0),
+        )
+
+
+def _flawed(candidates: pl.LazyFrame, told: Outcome) -> Iterator[Flawed]:
+    """Yield the most frequent reasons of a method with some of what went for each."""
+    for reason, count in told.dropped[:REASONS]:
+        shown = _spread(candidates.filter(flaw=reason), DROPPED)
+        yield Flawed(
+            reason,
+            count,
+            tuple(
+                Dropped(_shown(line), guides_of(orjson.loads(line["notes"])), line["detail"])
+                for line in shown
+            ),
+        )
+
+
+def _shown(line: Mapping[str, Any]) -> Example:
+    text = show_row(pair(line["prompt"], line["response"]))
+    return Example(line["row_id"], "made", None, None, text)

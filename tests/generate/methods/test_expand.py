@@ -1,0 +1,174 @@
+"""Instruction and pair expansion: topics covered, rounds one after the other, shots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.errors import UserError
+from curate.generate.candidates import Flaw
+from curate.generate.generation import Generation, find_generator
+from curate.generate.methods.expand import NAMED, ExpandParams, Line
+from curate.generate.requests import Call
+from tests.generate.generations import TARGET, example, examples, flaws, generate
+from tests.generate.scripted import Reply, ScriptedEngine, text_of
+from tests.generate.stages import asked, check_hostile, check_same, keeps_some, words
+
+WRITE, PAIR = "You write tasks. You", "You write tasks with their"
+
+
+def tasks(call: Call) -> str:
+    """Give as many tasks as are asked for, on topics of their own."""
+    assert call.request.schema is not None
+    count = call.request.schema["properties"]["tasks"]["maxItems"]
+    told = words(call, 6 * count).split()
+    items = [told[6 * i : 6 * i + 6] for i in range(count)]
+    return json.dumps(
+        {"tasks": [{"topic": f"{w[0]} {w[1]}", "prompt": f"Tell: {' '.join(w)}"} for w in items]}
+    )
+
+
+def tasks_of(prompt: str) -> str:
+    return json.dumps({"tasks": [{"topic": "moon", "prompt": prompt}]})
+
+
+def one(call: Call) -> str:
+    told = words(call, 9)
+    return json.dumps({"topic": told[:12], "prompt": f"Why {told}?", "response": f"So {told}."})
+
+
+def script(**changed: Any) -> ScriptedEngine:
+    return ScriptedEngine(
+        [
+            (WRITE, changed.get("tasks", tasks)),
+            (PAIR, changed.get("pair", one)),
+            ("", changed.get("answer", lambda call: f"It is {words(call, 8)}.")),
+        ]
+    )
+
+
+def expand(engine: Any, targets: int = 3, **params: Any) -> Generation:
+    return generate("expand", engine, target=examples(TARGET[:targets]), params=params)
+
+
+def test_rounds_of_lists_then_answers() -> None:
+    engine = script()
+    run = expand(engine, rounds=3, count=4)
+    assert flaws(run.made) == [None] * 36
+    assert engine.batches == [3, 12] * 3
+    assert {c.parents for c in run.made} == {(e.row_id,) for e in run.target}
+    assert {c.hop for c in run.made} == {1}
+    assert {c.notes["round"] for c in run.made} == {1, 2, 3}
+    params = ExpandParams(rounds=3, count=4)
+    assert find_generator("expand").most_calls(params, 3, 0) == len(engine.calls) == 45
+
+
+def test_topics_that_are_covered_are_named_in_the_next_round() -> None:
+    engine = script()
+    run = expand(engine, targets=2, rounds=3, count=2)
+    calls = asked(engine, WRITE)
+    assert all("taken" not in text_of(call) for call in calls[:2])
+    for call in calls[2:]:
+        row = next(e for e in run.target if e.prompt in text_of(call))
+        number = 2 if call in calls[2:4] else 3
+        mine = [c for c in run.made if c.parents == (row.row_id,)]
+        before = [c.notes["topic"] for c in mine if c.notes["round"] < number]
+        assert f"These topics are taken: {'; '.join(before)}" in text_of(call)
+        others = [c.notes["topic"] for c in run.made if c.parents != (row.row_id,)]
+        assert not any(topic in text_of(call) for topic in set(others) - set(before))
+
+
+def test_a_topic_twice_goes_before_it_is_answered() -> None:
+    def same(call: Call) -> str:
+        told = json.loads(tasks(call))
+        told["tasks"][0]["topic"] = "The  moon."
+        return json.dumps(told)
+
+    engine = script(tasks=same)
+    run = expand(engine, targets=1, rounds=2, count=2)
+    assert flaws(run.made) == [None, None, "not_new", None]
+    assert run.made[2].detail == "the topic 'The moon' is covered"
+    assert engine.batches == [1, 2, 1, 1]
+
+
+def test_topics_are_compared_by_their_words() -> None:
+    line = Line(example("target/1", "a", "b"), [])
+    assert [line.cover(t) for t in ("Deep sea", "deep  SEA!", "sea", "!", "")] == [
+        True, False, True, False, False,
+    ]  # fmt: skip
+    assert line.topics == ["Deep sea", "sea"]
+    assert NAMED >= 30
+
+
+def test_pairs_come_in_one_go_after_some_rows() -> None:
+    engine = script()
+    run = expand(engine, mode="pairs", rounds=2, shots=2)
+    assert flaws(run.made) == [None] * 6
+    assert engine.batches == [3, 3]
+    for call, candidate in zip(engine.calls, run.made, strict=True):
+        text = text_of(call)
+        shown = [e.row_id for e in run.target if e.response in text]
+        assert len(shown) == 2
+        # The line's own row is the last shot and the first parent.
+        assert sorted(candidate.parents) == shown
+        own = next(e for e in run.target if e.row_id == candidate.parents[0])
+        assert text.index(own.prompt) == max(
+            text.index(e.prompt) for e in run.target if e.prompt in text
+        )
+        assert candidate.response.startswith("So ")
+    assert find_generator("expand").most_calls(ExpandParams(mode="pairs", rounds=2), 3, 0) == 6
+
+
+def test_more_shots_than_rows_is_an_error_before_any_call() -> None:
+    engine = script()
+    with pytest.raises(UserError, match="4 rows are to be shown, but there are 3"):
+        expand(engine, mode="pairs", shots=4)
+    assert engine.calls == []
+    assert expand(engine, rounds=1, shots=4).kept
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed", "flaw"),
+    [
+        ("instructions", {"tasks": "Tell of the moon."}, Flaw.INVALID),
+        ("instructions", {"tasks": Reply('{"tasks": [', "truncated")}, Flaw.TRUNCATED),
+        ("instructions", {"tasks": tasks_of("x " * 20)}, Flaw.TRUNCATED),
+        ("instructions", {"tasks": tasks_of(" ")}, Flaw.EMPTY),
+        ("instructions", {"answer": Reply(finish="empty")}, Flaw.EMPTY),
+        ("pairs", {"pair": Reply(finish="failed", error="gone")}, Flaw.FAILED),
+        ("pairs", {"pair": '{"topic": "moon", "prompt": "Why so?", "response": " "}'}, Flaw.EMPTY),
+    ],
+)  # fmt: skip
+def test_flaws(mode: str, changed: dict[str, Any], flaw: Flaw) -> None:
+    params = {"mode": mode, "rounds": 1, "count": 1, "prompt_letters": 40, "shots": 1}
+    run = generate("expand", script(**changed), target=examples(TARGET[:1]), params=params)
+    assert flaws(run.made) == [flaw.value]
+
+
+def test_the_system_turn_stays() -> None:
+    target = [example("target/1", "Which river is long?", "The Nile.", "Be brief.")]
+    for mode in ("instructions", "pairs"):
+        params = {"mode": mode, "rounds": 1, "shots": 1}
+        run = generate("expand", script(), target=target, params=params)
+        assert {c.messages[0]["content"] for c in run.kept} == {"Be brief."}
+
+
+def test_batches_replay_and_limits(tmp_path: Path) -> None:
+    check_same("expand", script, tmp_path, params={"rounds": 2, "count": 3})
+    check_same("expand", script, tmp_path / "pairs", params={"rounds": 2, "mode": "pairs"})
+    check_hostile("expand", script, params={"rounds": 2, "count": 3})
+
+
+@pytest.mark.model
+def test_with_the_real_model(smollm: Path) -> None:
+    small = {"rounds": 1, "count": 2, "prompt_letters": 160, "max_tokens": 160, "rows": 2}
+    keeps_some("expand", smollm, params=small)
+
+
+@pytest.mark.model
+def test_pairs_with_the_real_model(smollm: Path) -> None:
+    small = {"mode": "pairs", "rounds": 1, "prompt_letters": 160, "max_tokens": 128}
+    keeps_some("expand", smollm, params=small)

@@ -1,0 +1,173 @@
+"""Paraphrases: what must stay as it is, the band of similarity, options, responses untouched."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from curate.generate.candidates import Flaw
+from curate.generate.generation import Generation, find_generator
+from curate.generate.methods.paraphrase import (
+    AXES,
+    ParaphraseParams,
+    count_names,
+    find_change,
+    find_names,
+)
+from curate.generate.requests import Call
+from tests.generate.generations import TARGET, example, examples, flaws, generate
+from tests.generate.scripted import Reply, ScriptedEngine, text_of
+from tests.generate.stages import check_hostile, check_same, keeps_some, quoted, words
+
+FREE = {"cosine": (0.0, 0.999)}
+BAND = (0.5, 2.0)
+
+
+def reworded(call: Call) -> str:
+    """Say it with two words more, which no rule looks at."""
+    return json.dumps({"prompt": f"{words(call, 2)} {quoted(call)}"})
+
+
+def script(then: Any = reworded) -> ScriptedEngine:
+    return ScriptedEngine([("You say things", then)])
+
+
+def paraphrase(engine: Any, **params: Any) -> Generation:
+    target = params.pop("target", examples())
+    return generate("paraphrase", engine, target=target, params={**FREE, **params})
+
+
+def test_each_row_along_several_axes_with_its_response() -> None:
+    engine = script()
+    run = paraphrase(engine, count=3)
+    assert flaws(run.made) == [None] * 9
+    assert engine.batches == [9]
+    for candidate in run.kept:
+        (source,) = (e for e in run.target if e.row_id == candidate.parents[0])
+        assert candidate.response == source.response
+        assert candidate.prompt.endswith(source.prompt)
+        assert candidate.hop == 1
+        assert 0.5 < candidate.notes["similarity"] < 1
+    for source in run.target:
+        axes = [c.notes["axis"] for c in run.kept if c.parents == (source.row_id,)]
+        assert len(set(axes)) == 3
+    assert find_generator("paraphrase").most_calls(ParaphraseParams(count=3), 3, 0) == 9
+
+
+def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
+    pieces = {
+        "register": "chat among friends",
+        "length": "Say it shorter",
+        "voice": "passive for active",
+        "perspective": "Let somebody else",
+        "format": "another form",
+    }
+    engine = script()
+    run = paraphrase(engine, target=examples(TARGET[:1]), count=10)
+    told = [c.notes["axis"] for c in run.made]
+    assert Counter(told) == dict.fromkeys(AXES, 2)
+    for call, axis in zip(engine.calls, told, strict=True):
+        assert [name for name, piece in pieces.items() if piece in text_of(call)] == [axis]
+    run = paraphrase(script(), axes=["voice"], count=2)
+    assert {c.notes["axis"] for c in run.made} == {"voice"}
+
+
+@pytest.mark.parametrize(
+    ("source", "told", "flaw", "detail"),
+    [
+        ("Add 12 and 7.5 now.", "Now add 12 and 7.5.", None, ""),
+        ("Add 12 and 7.5 now.", "Now add 13 and 7.5.", Flaw.MEANING_CHANGED, "number: '12' 0 times"),
+        ("Add 12 and 7.5 now.", "Now add 12, 12 and 7.5.", Flaw.MEANING_CHANGED, "'12' 2 times, not 1"),
+        ("Is the Rhine in Bonn?", "Does Bonn have the Rhine?", None, ""),
+        ("Is the Rhine in Bonn?", "Bonn: is the Rhine there?", None, ""),
+        ("Is the Rhine in Bonn?", "Is the Rhine in Ulm?", Flaw.MEANING_CHANGED, "name: 'Bonn' 0 times"),
+        ("Is the Rhine in Bonn?", "Is it in Bonn?", Flaw.MEANING_CHANGED, "name: 'Rhine'"),
+        ("Why can NASA fly?", "How come NASA flies?", None, ""),
+        ("Why can NASA fly?", "How come Nasa flies?", Flaw.MEANING_CHANGED, "name: 'NASA'"),
+        ("It does not rain.", "It does rain now.", Flaw.MEANING_CHANGED, "0 negations of 1"),
+        ("It does not rain.", "It never rains.", None, ""),
+        ("It does not rain.", "No, it doesn’t rain.", Flaw.MEANING_CHANGED, "2 negations of 1"),
+        ("It does rain a lot.", "It is not so that it does not.", None, ""),
+        ("Run `ls -l` now.", "Now run `ls -a`.", Flaw.MEANING_CHANGED, "code or link: '`ls"),
+        ("Run `ls -l` now.", "`ls -l` is to be run.", None, ""),
+        ("See https://a.org/x here.", "See here.", Flaw.MEANING_CHANGED, "code or link"),
+        ("What is it that we see?", "Seen?", Flaw.TOO_SHORT, "0.17 times"),
+        ("What is it?", "Tell what it is that is to be told.", Flaw.TOO_LONG, "times as long"),
+        ("What do I see?", "Tell what I see.", None, ""),
+    ],
+)  # fmt: skip
+def test_what_stays(source: str, told: str, flaw: Flaw | None, detail: str) -> None:
+    found = find_change(source, told, BAND)
+    assert (found[0] if found else None) is flaw
+    assert detail in (found[1] if found else "")
+
+
+def test_names() -> None:
+    text = 'Who is it? "Then Mr. Bonn" said: Look.\n- See McCoy and iPhones in the USA. I\'m I.'
+    assert find_names(text) == {"Mr", "McCoy", "iPhones", "USA"}
+    # Bonn opens a sentence for all that can be seen; another text shows that it is a name.
+    source, told = count_names(text, "They said that Bonn is iPhones McCoy Mr USA.")
+    assert source == told == Counter({"Mr": 1, "Bonn": 1, "McCoy": 1, "iPhones": 1, "USA": 1})
+    assert find_names("河はどこですか。") == set()
+
+
+@pytest.mark.parametrize(
+    ("then", "flaw", "detail"),
+    [
+        (lambda call: json.dumps({"prompt": quoted(call)}), Flaw.NOT_NEW, "ROUGE-L 1.00"),
+        (lambda call: json.dumps({"prompt": quoted(call).lower()}), Flaw.MEANING_CHANGED, "name"),
+        (lambda c: json.dumps({"prompt": f"{quoted(c)} Of 3."}), Flaw.MEANING_CHANGED, "'3' 1 times"),
+        (json.dumps({"prompt": "Say where Cologne has water."}), Flaw.MEANING_CHANGED, "cosine 0."),
+        (json.dumps({"prompt": "Cologne through flows river which?"}), Flaw.TOO_NEAR, "cosine 1.000"),
+        (json.dumps({"prompt": " "}), Flaw.EMPTY, "prompt"),
+        ("Which one?", Flaw.INVALID, "JSON"),
+        (Reply(finish="refused"), Flaw.REFUSED, "refused"),
+    ],
+)  # fmt: skip
+def test_flaws(then: Any, flaw: Flaw, detail: str) -> None:
+    params = {"cosine": (0.5, 0.99), "count": 1}
+    run = paraphrase(script(then), target=examples(TARGET[:1]), **params)
+    assert flaws(run.made) == [flaw.value]
+    assert detail in run.made[0].detail
+
+
+def test_the_second_of_two_alike_goes() -> None:
+    same = json.dumps({"prompt": "Tell which river it is that flows through Cologne."})
+    run = paraphrase(script(same), target=examples(TARGET[:1]), count=3)
+    assert flaws(run.made) == [None, "not_new", "not_new"]
+
+
+def test_options_come_back_as_they_were() -> None:
+    source = "Which river is in Bonn?\nA) Rhine\nB) Elbe\nC) Not one of 2"
+    engine = script()
+    run = paraphrase(engine, target=[example("target/1", source, "A", "Be brief.")], count=1)
+    (kept,) = run.kept
+    assert quoted(engine.calls[0]) == "Which river is in Bonn?"
+    assert kept.prompt.endswith("Which river is in Bonn?\nA) Rhine\nB) Elbe\nC) Not one of 2")
+    assert kept.response == "A"
+    assert kept.messages[0] == {"role": "system", "content": "Be brief."}
+
+
+def test_bands_are_in_order() -> None:
+    with pytest.raises(ValidationError, match=r"cosine: 0.9 is to be less than 0.8"):
+        ParaphraseParams(cosine=(0.9, 0.8))
+    with pytest.raises(ValidationError, match="length"):
+        ParaphraseParams(length=(1, 1))
+
+
+def test_batches_replay_and_limits(tmp_path: Path) -> None:
+    check_same("paraphrase", script, tmp_path, params=FREE)
+    check_hostile("paraphrase", script, params=FREE)
+
+
+@pytest.mark.model
+def test_with_the_real_model(smollm: Path) -> None:
+    # What a model this small writes drifts: the band is open, the other rules stand.
+    params = {"count": 2, "cosine": (0.1, 0.999), "max_tokens": 128, "length": (0.2, 6)}
+    params["temperature"] = 0.3
+    keeps_some("paraphrase", smollm, params=params)

@@ -1,0 +1,109 @@
+"""Instruction refinement: one new instruction a row, and a judge that knows not which is new."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.generate.candidates import Flaw
+from curate.generate.generation import Generation, find_generator
+from curate.generate.methods.refine import RefineParams
+from curate.generate.requests import Call
+from tests.generate.generations import TARGET, examples, flaws, generate
+from tests.generate.scripted import Reply, ScriptedEngine
+from tests.generate.stages import asked, check_hostile, check_same, keeps_some, quoted, words
+
+REFINE, JUDGE = "You improve tasks.", "You compare tasks."
+OLD = {prompt for prompt, _ in TARGET}
+
+
+def refined(call: Call) -> str:
+    return json.dumps({"prompt": f"{quoted(call)} Say {words(call, 5)}."})
+
+
+def prefer(new: bool, same: bool = True) -> Any:
+    def told(call: Call) -> str:
+        new_one = "B" if quoted(call) in OLD else "A"
+        old_one = "A" if new_one == "B" else "B"
+        better = new_one if new else old_one
+        return json.dumps({"reason": "It is clear.", "same": same, "better": better})
+
+    return told
+
+
+def script(**changed: Any) -> ScriptedEngine:
+    return ScriptedEngine(
+        [
+            (REFINE, changed.get("refine", refined)),
+            (JUDGE, changed.get("judge", prefer(new=True))),
+            ("", changed.get("answer", lambda call: f"It is {words(call, 8)}.")),
+        ]
+    )
+
+
+def refine(engine: Any, **params: Any) -> Generation:
+    return generate("refine", engine, params=params)
+
+
+def test_one_for_each_row_with_its_parent() -> None:
+    engine = script()
+    run = refine(engine)
+    assert flaws(run.made) == [None] * 3
+    assert [c.parents for c in run.made] == [(e.row_id,) for e in run.target]
+    assert {c.hop for c in run.made} == {1}
+    assert engine.batches == [3, 3, 3]
+    for candidate, row in zip(run.made, run.target, strict=True):
+        assert candidate.prompt.startswith(f"{row.prompt} Say ")
+        assert candidate.response.startswith("It is ")
+    assert find_generator("refine").most_calls(RefineParams(), 3, 0) == 9
+    assert find_generator("refine").most_calls(RefineParams(judge=False), 3, 0) == 6
+
+
+def test_the_judge_is_blind() -> None:
+    many = [(f"What is {name}?", "It is that.") for name in "abcdefghijkl"]
+    engine = script(judge=json.dumps({"reason": "I like A.", "same": True, "better": "A"}))
+    run = generate("refine", engine, target=examples(many))
+    places = {quoted(call) in dict(many) for call in asked(engine, JUDGE)}
+    assert places == {True, False}
+    # One that always says A is right by chance alone.
+    assert {None, "low_grade"} == set(flaws(run.made))
+    assert not asked(engine, "original") and not asked(engine, "refined")
+
+
+@pytest.mark.parametrize(
+    ("changed", "flaw", "calls"),
+    [
+        ({"refine": lambda call: json.dumps({"prompt": quoted(call)})}, Flaw.NOT_EVOLVED, 1),
+        ({"refine": "Which river, of all in Europe, is it?"}, Flaw.INVALID, 3),
+        ({"refine": Reply('{"prompt": "Which', "truncated")}, Flaw.TRUNCATED, 2),
+        ({"refine": json.dumps({"prompt": " "})}, Flaw.EMPTY, 1),
+        ({"judge": prefer(new=False)}, Flaw.LOW_GRADE, 2),
+        ({"judge": prefer(new=True, same=False)}, Flaw.MEANING_CHANGED, 2),
+        ({"answer": "Sorry, no."}, Flaw.REFUSED, 3),
+    ],
+)
+def test_flaws(changed: dict[str, Any], flaw: Flaw, calls: int) -> None:
+    engine = script(**changed)
+    run = generate("refine", engine, target=examples(TARGET[:1]))
+    assert flaws(run.made) == [flaw.value]
+    assert len(engine.calls) == calls
+
+
+def test_without_a_judge() -> None:
+    engine = script()
+    assert len(refine(engine, judge=False).kept) == 3
+    assert not asked(engine, JUDGE)
+
+
+def test_batches_replay_and_limits(tmp_path: Path) -> None:
+    check_same("refine", script, tmp_path, params={"start": "pool"})
+    check_same("refine", script, tmp_path / "target")
+    check_hostile("refine", script)
+
+
+@pytest.mark.model
+def test_with_the_real_model(smollm: Path) -> None:
+    keeps_some("refine", smollm, params={"judge": False, "max_tokens": 192, "temperature": 0.3})

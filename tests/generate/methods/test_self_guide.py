@@ -1,0 +1,303 @@
+"""SELF-GUIDE: what inputs are asked for, length and noise, votes, labels and their balance."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.generation import Generation, find_generator
+from curate.generate.limits import Limits
+from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label
+from curate.generate.requests import Call
+from tests.generate.generations import example, examples, flaws, generate
+from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.generate.stages import check_same, keeps_some, words
+
+SMALL = {"rounds": 2, "batch": 3, "samples": 2}
+
+
+def wants_input(call: Call) -> bool:
+    return call.request.schema is not None
+
+
+def write(call: Call) -> str:
+    return json.dumps({"input": f"Tell of {words(call, 6)}?"})
+
+
+def answer(call: Call) -> str:
+    """Return what all samples of an input say."""
+    return f"It was so: {text_of(call)[8:40]}"
+
+
+def script(given: Any = write, output: Any = answer) -> ScriptedEngine:
+    return ScriptedEngine([(wants_input, given), (lambda call: True, output)])
+
+
+def guide(engine: Any, **params: Any) -> Generation:
+    names = ("target", "limits", "cache", "seed")
+    settings = {name: params.pop(name) for name in names if name in params}
+    return generate("self_guide", engine, params=SMALL | params, **settings)
+
+
+def inputs(engine: ScriptedEngine) -> list[Call]:
+    return [call for call in engine.calls if wants_input(call)]
+
+
+def outputs(engine: ScriptedEngine) -> list[Call]:
+    return [call for call in engine.calls if not wants_input(call)]
+
+
+def test_counts_and_lineage() -> None:
+    engine = script()
+    run = guide(engine)
+    assert engine.batches == [3, 3, 12]
+    params = find_generator("self_guide").params.model_validate(SMALL)
+    assert find_generator("self_guide").most_calls(params, 3, 0) == len(engine.calls) == 18
+    default = find_generator("self_guide").params.model_validate({})
+    assert find_generator("self_guide").most_calls(default, 3, 0) == 400 * 11
+    assert len(run.kept) == len(run.made) == 6
+    assert all(c.hop == 1 and len(c.parents) == 3 for c in run.made)
+    assert all((c.notes["agree"], c.notes["samples"]) == (2, 2) for c in run.made)
+
+
+def test_what_an_input_is_asked_with() -> None:
+    engine = script()
+    run = guide(engine, task="Answer questions", rounds=3)
+    first, later = inputs(engine)[:3], inputs(engine)[3:]
+    for call in first:
+        assert "Weak inputs" not in text_of(call)
+        assert "The task: Answer questions" in text_of(call)
+        assert all(e.prompt in text_of(call) for e in run.target)
+        assert all(e.response not in text_of(call) for e in run.target)
+        assert (call.sampling.temperature, call.sampling.top_k) == (0.9, 40)
+    counts = set()
+    for k, call in enumerate(later):
+        weak = text_of(call).split("Weak inputs")[1]
+        shown = [c.prompt for c in run.made if c.prompt in weak]
+        assert all(run.made.index(c) < 3 + 3 * (k // 3) for c in run.made if c.prompt in shown)
+        counts.add(len(shown))
+    assert 0 not in counts
+    assert len(counts) > 1
+
+
+def test_outputs_follow_the_examples_as_turns() -> None:
+    target = [
+        example(f"t/{i}", e.prompt, e.response, "Be brief.") for i, e in enumerate(examples())
+    ]
+    engine = script()
+    run = guide(engine, task="Answer questions", target=target, demos=2)
+    call = outputs(engine)[0]
+    roles = [m["role"] for m in call.request.messages]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert texts_of(call)[0] == "Be brief.\n\nAnswer questions"
+    shown = dict(zip(texts_of(call)[1:-1:2], texts_of(call)[2:-1:2], strict=True))
+    assert shown.items() <= {e.prompt: e.response for e in target}.items()
+    assert (call.sampling.temperature, call.sampling.top_k, call.sampling.n) == (0.2, 10, 2)
+    # The target's own system turn is part of the row; what the task is said to be is not.
+    assert run.kept[0].messages[0] == {"role": "system", "content": "Be brief."}
+
+
+def votes(*samples: Any) -> Any:
+    return lambda call: samples[call.sample]
+
+
+def one(samples: tuple[Any, ...], **params: Any) -> Candidate:
+    given = {"rounds": 1, "batch": 1, "samples": len(samples)}
+    (made,) = guide(script(output=votes(*samples)), **(given | params)).made
+    return made
+
+
+OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
+
+
+@pytest.mark.parametrize(
+    ("samples", "output", "flaw"),
+    [
+        (("It is the same as ever.",) * 3 + OTHERS[:7], "It is the same as ever.", None),
+        (
+            ("It is the same as ever.",) * 2 + OTHERS[:8],
+            "It is the same as ever.",
+            Flaw.INCONSISTENT,
+        ),
+        (
+            ("It is a longer one than that.",) * 4 + ("It is it, and no more.",) * 4 + OTHERS[:2],
+            "It is it, and no more.",
+            None,
+        ),
+        # What filters leave counts against all that was sampled.
+        (
+            ("It is the same as ever.",) * 2 + ("",) * 8,
+            "It is the same as ever.",
+            Flaw.INCONSISTENT,
+        ),
+        (("",) * 10, "", Flaw.NO_ANSWER),
+        (("It is the same as ever.",) * 5 + ("x" * 400,) * 5, "It is the same as ever.", None),
+        (
+            ("Output: it is this one.",) * 6 + ("It is the same as ever.",) * 4,
+            "It is the same as ever.",
+            None,
+        ),
+        (
+            (Reply("It is", finish="truncated"),) * 7 + ("It is so, they all say.",) * 3,
+            "It is so, they all say.",
+            None,
+        ),
+    ],
+)
+def test_votes(samples: tuple[Any, ...], output: str, flaw: Flaw | None) -> None:
+    made = one(samples)
+    assert (made.flaw, made.response) == (flaw, output)
+
+
+def test_a_draft_without_a_usable_sample_says_why() -> None:
+    made = one(("x" * 400, "x" * 400, "Output: this", ""))
+    assert made.detail == "no sample can be used: 2 too_long, 1 keyword, 1 empty"
+
+
+@pytest.mark.parametrize(
+    ("told", "flaw", "params"),
+    [
+        ("Here is a new question: what is it?", Flaw.KEYWORD, {}),
+        ("Tell of the big bad wolf?", Flaw.KEYWORD, {"noise": ["Bad Wolf"]}),
+        ("Tell of everything there is. " + "Also of this thing. " * 3, None, {}),
+        ("Which river flows through  Cologne?", Flaw.NOT_NEW, {}),
+        ("Why?", Flaw.TOO_SHORT, {}),
+        (" " * 3, Flaw.EMPTY, {}),
+        ("ab " * 600, Flaw.TRUNCATED, {"max_tokens": 128}),
+    ],
+)
+def test_inputs_of_no_use(told: str, flaw: Flaw | None, params: dict[str, Any]) -> None:
+    limit = 3 * (params.get("max_tokens", 500) - 32)
+    engine = script(given=json.dumps({"input": told[:limit]}))
+    run = guide(engine, rounds=1, batch=1, **params)
+    assert [c.flaw for c in run.made] == [flaw]
+    assert len(outputs(engine)) == (0 if flaw else 2)
+
+
+def test_the_same_input_twice() -> None:
+    engine = script(given=json.dumps({"input": "Tell me of ships and sails."}))
+    assert flaws(guide(engine, rounds=2, batch=2).made) == [None, *["not_new"] * 3]
+
+
+def test_noise_of_one_task_is_none_of_the_next() -> None:
+    before = list(NOISE)
+    told = json.dumps({"input": "Tell of the big bad wolf?"})
+    run = guide(script(given=told), rounds=1, batch=1, noise=["bad wolf"])
+    assert flaws(run.made) == ["keyword"]
+    run = guide(script(given=told), rounds=1, batch=1)
+    assert flaws(run.made) == [None]
+    assert before == NOISE
+    # What the examples say themselves is no noise.
+    wolf = [example("t/1", "Who is the bad wolf here?", "It is so and so."), *examples()]
+    run = guide(script(given=told), rounds=1, batch=1, noise=["bad wolf"], target=wolf)
+    assert flaws(run.made) == [None]
+
+
+def test_lengths_within_two_deviations() -> None:
+    band = band_of(["x" * 10, "x" * 20, "x" * 30], 2.0)
+    assert band.most == pytest.approx(20 + 2 * (200 / 3) ** 0.5)
+    # Examples of one length let others through, too.
+    same = band_of(["x" * 20] * 3, 2.0)
+    assert (same.least, same.most) == (10, 30)
+    assert same.find_flaw("x" * 10) is same.find_flaw("x" * 30) is None
+    assert band_of(["x"], 2.0).find_flaw("x") is None
+
+
+LABELS = {"labels": ["entailed", "not entailed", "open"]}
+
+
+def labelled(call: Call) -> str:
+    return json.dumps({"input": f"Tell of {words(call, 4)}?"})
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ("Not entailed.", "not entailed"),
+        ("entailed", "entailed"),
+        ("The label is: NOT ENTAILED, clearly", "not entailed"),
+        ("it is open, not entailed", "open"),
+        ("reopened", None),
+        ("", None),
+    ],
+)
+def test_labels_are_found_whole_and_the_longest_first(words: str, label: str | None) -> None:
+    assert find_label(words, LABELS["labels"]) == label
+
+
+def test_each_label_is_asked_for_as_often_as_any_other() -> None:
+    engine = script(given=labelled, output="open")
+    run = guide(engine, rounds=2, batch=6, balance=None, **LABELS)
+    assert Counter(c.notes["asked"] for c in run.made) == dict.fromkeys(LABELS["labels"], 4)
+    for call, candidate in zip(inputs(engine), run.made, strict=True):
+        assert f"The right answer to it is: {candidate.notes['asked']}" in text_of(call)
+        assert call.sampling.temperature == 0.7
+    # The label asked for decides nothing.
+    assert all(c.notes["label"] == c.response == "open" for c in run.made)
+    assert "right answer" not in text_of(outputs(engine)[0])
+
+
+def test_inputs_of_a_strange_length_go_where_there_are_labels() -> None:
+    told = json.dumps({"input": "Tell of everything there is. " + "Also of this thing. " * 3})
+    run = guide(script(given=told, output="open"), rounds=1, batch=1, **LABELS)
+    assert flaws(run.made) == ["too_long"]
+
+
+def test_labels_are_balanced_after_all_filters() -> None:
+    def by_number(call: Call) -> str:
+        return LABELS["labels"][[0, 0, 0, 1, 1, 2, 2, 0, 0][number[text_of(call)]]]
+
+    number: dict[str, int] = {}
+
+    def count(call: Call) -> str:
+        told = json.loads(labelled(call))["input"]
+        number[told] = len(number)
+        return json.dumps({"input": told})
+
+    run = guide(script(given=count, output=by_number), rounds=1, batch=9, **LABELS)
+    assert Counter(c.notes["label"] for c in run.kept) == dict.fromkeys(LABELS["labels"], 2)
+    assert Counter(flaws(run.made)) == {None: 6, "over_quota": 3}
+    assert [c.flaw for c in run.made[2:3]] == [Flaw.OVER_QUOTA]
+
+
+def test_balance() -> None:
+    told = [
+        Candidate(pair(f"p{i}", label), "self_guide", notes={"label": label})
+        for i, label in enumerate("aaaabb")
+    ]
+    assert flaws(balance(told, 1.5)) == [None] * 3 + ["over_quota"] + [None] * 2
+    assert flaws(balance(told, None)) == [None] * 6
+    # What other filters dropped counts for no label.
+    less = [told[0].drop(Flaw.NOT_NEW), *told[1:5]]
+    assert flaws(balance(less, 1.0)) == ["not_new", None, *["over_quota"] * 2, None]
+    assert balance([], 1.0) == []
+
+
+@pytest.mark.parametrize("labels", [["one"], ["a", "A"], ["a", "!"]])
+def test_labels_that_are_none(labels: list[str]) -> None:
+    with pytest.raises(ValidationError, match="two labels or more"):
+        find_generator("self_guide").params.model_validate({"labels": labels})
+
+
+def test_same_result_in_batches_and_again(tmp_path: Path) -> None:
+    check_same("self_guide", script, tmp_path, params=SMALL)
+
+
+def test_half_a_vote_is_none() -> None:
+    engine = script()
+    run = guide(engine, limits=Limits(calls=9), samples=4)
+    assert run.stopped
+    assert run.made == []
+    assert len(guide(script(), limits=Limits(calls=10), samples=4).made) == 1
+
+
+@pytest.mark.model
+def test_with_the_real_model(smollm: Path) -> None:
+    small = {"rounds": 1, "batch": 4, "samples": 2, "agreement": 0.1, "max_tokens": 64}
+    keeps_some("self_guide", smollm, params=small)

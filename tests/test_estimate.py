@@ -1,0 +1,53 @@
+"""The estimate of making rows: bounds, limits, and what they mean for the later lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from curate.config import Generate
+from curate.estimate import generation_lines
+from curate.generate.generation import GENERATORS
+
+AIDE = {"method": "aide", "hops": 1, "attributes": 1, "personas": 1, "max_tokens": 100}
+CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_tokens": 200}
+
+
+def lines(*methods: dict[str, Any], **limits: Any) -> list[Any]:
+    wanted = Generate.model_validate({"methods": list(methods), "limits": limits})
+    return generation_lines(wanted, 10, 1_000)
+
+
+def test_rows_calls_and_tokens_are_bounds() -> None:
+    aide, craft, joined = lines(AIDE, CRAFT)
+    # One prompt for each operator and persona; topics, then rewrite, grades and answer of each.
+    assert aide.rows == 10 * 4
+    assert "at most 290 calls and answers drawn anew, answers up to 100 tokens" in aide.does
+    assert aide.tokens == 290 * 100
+    assert (craft.rows, craft.tokens) == (12, 12 * 200)
+    assert joined.rows == 1_000 + 40 + 12
+    assert joined.does == "1,000 of the pool and up to 52 made"
+    assert all(line.up_to for line in (aide, craft, joined))
+
+
+def test_limits_cut_them_off() -> None:
+    aide, craft, joined = lines(AIDE, CRAFT, calls=5, tokens=300, cost=2)
+    assert (aide.rows, aide.tokens) == (5, 300)
+    assert "at most 5 calls (limits.calls; 290 without)" in aide.does
+    assert (craft.rows, craft.tokens) == (5, 300)
+    assert joined.does.endswith("; the limits: 5 calls, 300 tokens, 2.0 cost")
+
+
+@pytest.mark.parametrize("method", sorted(GENERATORS))
+def test_bounds_are_whole_numbers(method: str) -> None:
+    generator = GENERATORS[method]
+    needed = dict.fromkeys(
+        (n for n, f in generator.params.model_fields.items() if f.is_required()), "x"
+    )
+    params = generator.params.model_construct(**needed)
+    calls = generator.most_calls(params, 10, 100)
+    assert isinstance(calls, int)
+    assert calls > 0
+    if generator.most_rows is not None:
+        assert generator.most_rows(params, 10, 100) > 0
