@@ -97,7 +97,7 @@ def run(
     return evidence, selection, store.ensure(ledger_step(rows, evidence, selection))
 
 
-@examples(0.3)
+@examples(0.4)
 @given(st.lists(KINDS, max_size=12), st.integers(1, 6))
 def test_every_row_has_one_fate_and_counts_add_up(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str], budget: int
@@ -379,7 +379,7 @@ def after(store: Store, rows: Artifact, masks: list[list[bool]]) -> dict[str, Ar
 MASK = st.lists(st.sampled_from([True, True, True, False]), min_size=30, max_size=30)
 
 
-@examples(0.4)
+@examples(0.5)
 @given(
     st.integers(0, 30),
     st.integers(1, 12),

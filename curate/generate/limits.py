@@ -147,9 +147,7 @@ class YieldGuard:
         shown = [f"  {reason}: {_excerpt(text)}" for reason, text in self._diverse()]
         raise LowYield(
             f"{self._name}: only {self.kept:,} of {seen:,} candidates were kept, below the least yield "
-            f"of {self._least:.1%}. {SAMPLES_FOLLOW}\n"
-            + "\n".join(shown)
-            + "\nUse a larger "
+            f"of {self._least:.1%}. {SAMPLES_FOLLOW}\n" + "\n".join(shown) + "\nUse a larger "
             "model, change the prompt, or lower least_yield."
         )
 

@@ -11,7 +11,7 @@ from curate.generate.limits import SAMPLES_FOLLOW
 
 BILL = "generated/bill.json"
 REASONS_TOLD = 2
-NOT_STARTED = "it was not started: a limit was reached before"
+NOT_STARTED = "a limit was reached before its turn"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
 def _first_sentence(method: str, stopped: str) -> str:
     """Return why a method stopped, without its name and the samples that may follow."""
     line = stopped.split("\n")[0]
-    return line.removeprefix(f"{method}: ").removesuffix(SAMPLES_FOLLOW).rstrip()
+    return line.removeprefix(f"{method}: ").removesuffix(SAMPLES_FOLLOW).rstrip(" .")
 
 
 def generated_lines(run: Path) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from curate.clean.exact import ExactParams, exact
 from curate.registry import StageData, StageResult
-from tests.conftest import frame, row, turns
+from tests.conftest import examples, frame, row, turns
 
 Chat = list[tuple[str, str]]
 FOLDS = [[], ["space"], ["case"], ["numbers"], ["space", "case"], ["numbers", "space", "case"]]
@@ -133,6 +133,7 @@ def test_agrees_with_a_dictionary_of_first_rows(texts: list[tuple[str, str]]) ->
     assert list(judge(rows).iter_rows()) == expected
 
 
+@examples(1.6)
 @given(
     conversations(),
     st.sampled_from(["example", "prompt", "response"]),
@@ -351,6 +352,7 @@ def test_the_first_of_a_conflict_is_the_first_that_is_kept() -> None:
     assert list(result.tables["conflicts"].iter_rows()) == [("b", None, 2), ("c", "b", 2)]
 
 
+@examples(0.8)
 @given(conversations(), st.sampled_from(FOLDS))
 def test_conflicts_agree_with_sets_of_answers(told: list[Chat], fold: list[str]) -> None:
     dropped = expected_twins(told, "example", fold)

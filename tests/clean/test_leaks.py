@@ -231,7 +231,7 @@ ROWS = st.lists(st.lists(TEXT, min_size=2, max_size=4), max_size=6)
 EVALS = st.lists(TEXT.filter(bool), min_size=1, max_size=4)
 
 
-@examples(2)
+@examples(3)
 @given(
     ROWS,
     EVALS,

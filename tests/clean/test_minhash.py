@@ -305,7 +305,7 @@ def test_distinct_values_are_those_of_a_set(parts: list[list[int]], buffer: int)
     assert found.tolist() == sorted({v for part in parts for v in part})
 
 
-@examples(0.25)
+@examples(0.2)
 @given(st.integers(0, 10**6))
 def test_many_parts_beyond_the_buffer_are_merged_as_numpy_would(seed: int) -> None:
     rng = np.random.default_rng(seed)

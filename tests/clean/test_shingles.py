@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.shingles import Shingles, Unit, roll, shingle
+from tests.conftest import examples
 
 Gram = tuple[str, ...]
 
@@ -86,6 +87,7 @@ SIGNS = st.text("aAbBéE\u0301ßΣς12½٣.,+-_ \t\n\u00a0\u2003中日🙂", max
 # --- sets of n-grams ------------------------------------------------------------------------------
 
 
+@examples(2)
 @given(
     st.lists(st.one_of(TEXTS, SIGNS), max_size=6),
     st.sampled_from(["word", "char"]),

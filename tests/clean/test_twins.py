@@ -264,6 +264,7 @@ def test_without_chains_one_row_of_each_cluster_stays_and_higher_thresholds_only
 # --- down to a number of rows ---------------------------------------------------------------------
 
 
+@examples(2)
 @given(graphs())
 def test_every_number_of_rows_from_what_the_floor_leaves_on_is_met_exactly(
     graph: tuple[int, list[Pair], list[int]],
@@ -462,7 +463,7 @@ def test_evidence_has_a_line_for_every_row_with_reason_and_twin_for_the_dropped_
     ]
 
 
-@examples(0.5)
+@examples(0.8)
 @given(graphs(), st.randoms(use_true_random=False))
 def test_the_order_of_pairs_and_of_their_ends_changes_nothing(
     graph: tuple[int, list[Pair], list[int]], rng: random.Random

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curate.generate.cache import Cache
-from curate.generate.generation import Generation, find_generator
+from curate.generate.generation import Example, Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.requests import Call
 from tests.generate.generations import (
@@ -88,6 +88,20 @@ def check_hostile(method: str, script: Callable[[], ScriptedEngine], **settings:
     for call in engine.calls:
         roles = [m["role"] for m in call.request.messages]
         assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]
+
+
+def short_tasks() -> list[Example]:
+    """Return rows whose answers are short also when a small model writes them."""
+    told = [
+        ("Name a river in Germany.", "The Rhine is one."),
+        ("Write a short sentence about bees.", "Bees carry pollen."),
+        ("What do cats like to eat?", "Cats like fish."),
+        ("Write the text in capital letters: good day", "GOOD DAY"),
+        ("Translate the text into French: Good day.", "Bonjour."),
+        ("Say what the text is about: Snow fell all night.", "It is about the weather."),
+    ]
+    system = "Answer in one short sentence."
+    return [example(f"target/{i}", *two, system) for i, two in enumerate(told, start=1)]
 
 
 def real_engine(folder: Path) -> Any:

@@ -41,7 +41,7 @@ def test_a_low_yield_is_told_without_its_samples() -> None:
     with pytest.raises(LowYield) as error:
         guard.drop("refused", "No.")
     (told,) = outcomes_of(bill(stopped={"aide": str(error.value)}), ["aide"])
-    assert told.stopped == "only 0 of 2 candidates were kept, below the least yield of 50.0%."
+    assert told.stopped == "only 0 of 2 candidates were kept, below the least yield of 50.0%"
 
 
 def test_a_line_for_each_method(tmp_path: Path) -> None:

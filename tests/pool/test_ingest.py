@@ -136,7 +136,7 @@ def test_each_bad_line_is_one_reject_with_line_reason_and_field(
     assert made.counts == {"rows_in": 4, "rows_out": 3, "rejected": {reason.value: 1}}
 
 
-@examples(0.5)
+@examples(0.8)
 @given(
     st.lists(st.sampled_from([line(GOOD), b"\n", *(raw + b"\n" for raw, *_ in BAD)]), max_size=40),
     st.booleans(),
@@ -262,7 +262,7 @@ TURN_FIELDS = {"instruction", "output", "input", "system"}
 ORIGIN_NAMES = {"origin", "task", "task_name", "template", "source", "dataset", "category"}
 
 
-@examples(0.5)
+@examples(0.8)
 @given(st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), min_size=1, max_size=5))
 def test_meta_round_trips_every_field_that_has_no_column(
     tmp_path_factory: pytest.TempPathFactory, extras: list[dict[str, Any]]

@@ -178,9 +178,11 @@ def test_what_ended_a_method_early_is_told(tmp_path: Path, monkeypatch: pytest.M
     run = make(tmp_path, monkeypatch, limits={"calls": 20})
     aide, craft = (method.told for method in told_of(run).methods)
     assert aide.stopped == "the limit of 20 calls is reached (20); raise limits.calls"
-    assert craft.stopped == "it was not started: a limit was reached before"
+    assert craft.stopped == "a limit was reached before its turn"
     assert (craft.made, craft.share, craft.calls_a_row, craft.tokens_a_row) == (0, None, None, None)
-    assert "ended early: the limit of 20 calls is reached (20)" in words_of(run)
+    words = words_of(run)
+    assert "aide ended early: the limit of 20 calls is reached (20)" in words
+    assert "craft was not started: a limit was reached before its turn" in words
 
 
 def test_stored_answers_count_per_row_and_are_told(

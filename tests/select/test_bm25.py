@@ -59,7 +59,7 @@ TEXTS = st.lists(
     min_size=2,
     max_size=12,
 )  # fmt: skip
-SLOW = settings(examples(0.4), suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(examples(0.5), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @SLOW

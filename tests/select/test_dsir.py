@@ -66,7 +66,7 @@ TEXTS = st.lists(
 )  # fmt: skip
 
 
-@settings(examples(0.25), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(0.3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pool=TEXTS, target=TEXTS, pseudo=st.sampled_from([0.01, 1.0, 30.0]))
 def test_weights_are_counted_log_ratios(
     store: Store, pool: list[str], target: list[str], pseudo: float

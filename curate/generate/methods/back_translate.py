@@ -22,6 +22,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Literal
 
+import orjson
 import polars as pl
 from pydantic import Field
 
@@ -36,9 +37,9 @@ from curate.generate.drafts import (
     record,
     text,
     tokens_for,
+    with_turns,
 )
 from curate.generate.generation import (
-    Example,
     GenerateParams,
     Generation,
     Generator,
@@ -50,8 +51,10 @@ from curate.generate.novelty import words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.structured import Answer
+from curate.rows import Message
 
 VERSION = 1
+INSTRUCT = "instruct"
 HIGHEST_GRADE, REASON_LETTERS = 5, 200
 RUN, MOST_QUOTED = 8, 0.3
 # Graders that vote have to differ.
@@ -122,6 +125,7 @@ class BackTranslation:
         self, run: Generation, params: BackTranslateParams, responses: dict[str, str]
     ) -> None:
         self.run, self.params, self.responses = run, params, responses
+        self.target = {example.row_id: example for example in run.target}
         self.schema = record(request=text(characters_for(params.max_tokens)))
 
     def drafts(self) -> list[Candidate]:
@@ -134,11 +138,9 @@ class BackTranslation:
         return Candidate([], self.run.method, (row_id, *(target[i].row_id for i in drawn)))
 
     def ask_request(self, draft: Candidate) -> Request:
-        """Return the request for what may have been asked; the response comes last."""
-        response = self.responses[draft.parents[0]]
-        shots: dict[str, Example] = {e.row_id: e for e in self.run.target}
-        return self.run.request(
-            "instruct",
+        """Return the request for what may have been asked; examples come as turns before it."""
+        request = self.run.request(
+            INSTRUCT,
             draft.parents[:1],
             Sampling(
                 temperature=self.params.temperature,
@@ -147,10 +149,18 @@ class BackTranslation:
                 repeats=REPEATS,
             ),
             schema=self.schema,
-            shots=[shots[row_id] for row_id in draft.parents[1:]],
-            mark=f"--- {mark_of(response)} ---",
-            response=response,
+            **_shown(self.responses[draft.parents[0]]),
         )
+        return with_turns(
+            request, [turn for shot in draft.parents[1:] for turn in self._shot(shot)]
+        )
+
+    def _shot(self, row_id: str) -> list[Message]:
+        """Return a target example as a response that was shown and a request that was guessed."""
+        example = self.target[row_id]
+        asked = self.run.prompts[INSTRUCT].fill(**_shown(example.response))[-1]
+        guessed = orjson.dumps({"request": example.prompt}).decode()
+        return [asked, {"role": "assistant", "content": guessed}]
 
     def take_request(self, draft: Candidate, answer: Answer) -> Candidate:
         """Return the draft as a pair, dropped if the request gives the response away."""
@@ -206,6 +216,10 @@ class BackTranslation:
         if mean < self.params.min_grade:
             return told.drop(Flaw.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
         return told
+
+
+def _shown(response: str) -> dict[str, str]:
+    return {"mark": f"--- {mark_of(response)} ---", "response": response}
 
 
 def quoted(prompt: str, response: str) -> float:

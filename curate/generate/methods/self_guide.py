@@ -3,8 +3,8 @@
 Zhao et al. 2024, "SELF-GUIDE: Better Task-Specific Instruction Following via Self-Synthetic
 Finetuning", arXiv:2407.12874.
 
-    inputs   target prompts are shown as good ones, earlier inputs as weak ones, and one more is asked
-             for; with `labels`, the label that it should have is named, each as often as any other
+    inputs   target prompts are shown as answers given before, earlier inputs as weak ones, and one more
+             is asked for; with `labels`, the label that it should have is named, each as often
     filters  inputs of a strange length, with phrases of an assistant, or that are there already go
     outputs  several are sampled after the target examples as turns; those of a strange length or with
              such phrases go, and the most frequent of the rest is the output if its share is large
@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
 from typing import Literal
 
+import orjson
 import regex
 from pydantic import Field, field_validator
 
@@ -41,6 +42,7 @@ from curate.generate.drafts import (
     cut_off,
     record,
     text,
+    with_turns,
 )
 from curate.generate.generation import (
     Example,
@@ -150,6 +152,7 @@ class SelfGuide:
 
     def __init__(self, run: Generation, params: SelfGuideParams) -> None:
         self.run, self.params = run, params
+        self.target = {example.row_id: example for example in run.target}
         self.system = system_of(run.target)
         self.inputs = band_of([e.prompt for e in run.target], params.sigmas)
         self.outputs = band_of([e.response for e in run.target], params.sigmas)
@@ -206,17 +209,26 @@ class SelfGuide:
         rng = self.run.rng("weak", *_name(draft))
         most = min(self.params.weak, len(weak))
         count = int(rng.integers(1, most + 1)) if most else 0
-        prompts = {example.row_id: example.prompt for example in self.run.target}
-        return self.run.request(
+        request = self.run.request(
             "input",
             _name(draft),
             self.writing,
             schema=self.schema,
-            task=self.params.task,
-            good=[prompts[row_id] for row_id in draft.parents],
+            **self._slots(draft.notes.get("asked", "")),
             weak=[weak[i] for i in rng.permutation(len(weak))[:count]],
-            label=draft.notes.get("asked", ""),
         )
+        return with_turns(request, [turn for shot in draft.parents for turn in self._shown(shot)])
+
+    def _slots(self, label: str) -> dict[str, str]:
+        return {"task": self.params.task, "label": label}
+
+    def _shown(self, row_id: str) -> list[Message]:
+        """Return a target example's prompt as an input that was asked for and given."""
+        example = self.target[row_id]
+        label = find_label(example.response, self.params.labels) if self.params.labels else None
+        asked = self.run.prompts["input"].fill(**self._slots(label or ""), weak=[])[-1]
+        given = orjson.dumps({"input": example.prompt}).decode()
+        return [asked, {"role": "assistant", "content": given}]
 
     def _take_input(self, draft: Candidate, answer: Answer, known: set[str]) -> Candidate:
         """Return the draft with its input; `known` takes note of it."""

@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import orjson
 import regex
 from pydantic import Field, model_validator
 
@@ -44,7 +45,6 @@ from curate.generate.drafts import (
     tokens_for,
 )
 from curate.generate.generation import (
-    Example,
     GenerateParams,
     Generation,
     Generator,
@@ -156,9 +156,6 @@ class SelfInstruct:
         notes = {"round": number, "call": call, "item": item}
         return Candidate([], self.run.method, tuple(shown), hop, notes)
 
-    def _example(self, row_id: str) -> Candidate | Example:
-        return self.made[row_id] if row_id in self.made else self.target[row_id]
-
     def _task(self, row_id: str) -> str:
         if row_id in self.made:
             return str(self.made[row_id].notes["task"])
@@ -178,10 +175,17 @@ class SelfInstruct:
             [number, call],
             self._writing(TASK_LETTERS + FRAME_LETTERS),
             schema=record(tasks=_many(text(TASK_LETTERS), self.params.tasks)),
-            tasks=[self._task(row_id) for row_id in shown],
-            count=self.params.tasks,
-            domain=self.params.domain,
+            **self._slots([_shorten(self._task(row_id)) for row_id in shown]),
         )
+
+    def _slots(self, tasks: Sequence[Any]) -> dict[str, Any]:
+        """Return what the prompts for new tasks ask for; tasks are shown as an answer given before."""
+        return {
+            "tasks": orjson.dumps({"tasks": tasks}).decode(),
+            "shown": len(tasks),
+            "count": self.params.tasks,
+            "domain": self.params.domain,
+        }
 
     def _take_task(self, draft: Candidate, value: str) -> Candidate:
         return _with_task(draft, value, cut=len(value) >= TASK_LETTERS)
@@ -193,10 +197,17 @@ class SelfInstruct:
             [number, call],
             self._writing(letters),
             schema=record(tasks=_many(self._whole_schema(), self.params.tasks)),
-            tasks=[self._example(row_id) for row_id in shown],
-            count=self.params.tasks,
-            domain=self.params.domain,
+            **self._slots([self._triple(row_id) for row_id in shown]),
         )
+
+    def _triple(self, row_id: str) -> dict[str, str]:
+        if row_id in self.made:
+            made = self.made[row_id]
+            task = str(made.notes["task"])
+            given = made.prompt.removeprefix(task).strip()
+            return {"task": task, "input": given, "output": made.response}
+        example = self.target[row_id]
+        return {"task": example.prompt, "input": "", "output": example.response}
 
     def _whole_schema(self) -> dict[str, Any]:
         return record(task=text(TASK_LETTERS), input=self.input, output=self.output)
@@ -282,6 +293,10 @@ def _spread(
         take(replace(draft, notes={**draft.notes, note: place}), value)
         for place, value in enumerate(answer.value[key])
     ]
+
+
+def _shorten(task: str) -> str:
+    return task if len(task) < TASK_LETTERS else f"{task[: TASK_LETTERS - 5]} ..."
 
 
 def _with_task(draft: Candidate, task: str, *, cut: bool) -> Candidate:

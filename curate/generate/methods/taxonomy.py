@@ -49,7 +49,7 @@ from curate.generate.generation import (
     flaw_of,
     was_sent,
 )
-from curate.generate.novelty import Seen
+from curate.generate.novelty import Seen, words_of
 from curate.generate.plain import answer_prompts
 from curate.generate.requests import Request, Sampling
 from curate.generate.structured import Answer
@@ -243,7 +243,7 @@ def drop_alike(tasks: Sequence[Task], alike: float) -> list[Task]:
 
 
 def _flaw_of_task(words: str) -> str | None:
-    if not tidy(words):
+    if not words_of(words):
         return Flaw.EMPTY.value
     return Flaw.TRUNCATED.value if len(words) >= TASK_LETTERS else None
 

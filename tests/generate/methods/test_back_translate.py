@@ -16,7 +16,7 @@ from curate.generate.methods.back_translate import draw_rows, quoted
 from curate.generate.requests import Call
 from tests.conftest import frame, row, turns
 from tests.generate.generations import flaws, generate, generation
-from tests.generate.scripted import Reply, ScriptedEngine, text_of
+from tests.generate.scripted import Reply, ScriptedEngine, texts_of
 from tests.generate.stages import asked, check_hostile, check_same, keeps_some, words
 
 GUESS, GRADER = "You guess what", "You grade answers"
@@ -64,20 +64,21 @@ def test_what_is_shown() -> None:
     engine = script()
     run = back(engine)
     for call, candidate in zip(asked(engine, GUESS), run.made, strict=True):
-        text = text_of(call)
         by_id = {e.row_id: e for e in run.target}
         shown = [by_id[p] for p in candidate.parents[1:]]
+        *earlier, last = texts_of(call)[3:]
+        assert [json.loads(words)["request"] for words in earlier[1::2]] == [
+            e.prompt for e in shown
+        ]
+        assert all(e.response in words for e, words in zip(shown, earlier[::2], strict=True))
         assert len(shown) == 2
-        assert all(text.index(e.response) < text.index(e.prompt) for e in shown)
-        assert sum(e.prompt in text for e in run.target) == 2
-        # Neither the prompt that it has nor an example of ours where there are real ones.
-        assert "number" not in text
-        assert "carbon steel" not in text
-        mark = text.split("\n")[-1]
-        assert text.endswith(f"{mark}\n{candidate.response}\n{mark}")
+        # The prompt that it has is not told.
+        assert "number" not in "".join(texts_of(call))
+        mark = last.split("\n")[-2]
+        assert f"\n{mark}\n{candidate.response}\n{mark}\n" in last
     bare = script()
     run = back(bare, target=[])
-    assert "carbon steel" in text_of(bare.calls[0])
+    assert len(texts_of(bare.calls[0])) == 4
     assert all(len(c.parents) == 1 for c in run.made)
 
 

@@ -16,7 +16,15 @@ from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeParams
 from curate.generate.requests import Call
 from tests.generate.generations import TARGET, example, examples, flaws, generate
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.generate.stages import asked, check_hostile, check_same, keeps_some, quoted, words
+from tests.generate.stages import (
+    asked,
+    check_hostile,
+    check_same,
+    keeps_some,
+    quoted,
+    short_tasks,
+    words,
+)
 
 DESCRIBE, STEP, JUDGE = "You describe tasks.", "You solve tasks.", "You check tasks"
 CHOOSE, EXTEND = "You plan tasks", "You write tasks of several steps"
@@ -293,7 +301,7 @@ def test_batches_replay_and_limits(tmp_path: Path) -> None:
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
     params = {"judge": False, "chains": 4, "max_tokens": 96}
-    keeps_some("compose", smollm, params=params)
+    keeps_some("compose", smollm, target=short_tasks(), params=params)
 
 
 @pytest.mark.model
@@ -302,7 +310,7 @@ def test_sequential_with_the_real_model(smollm: Path) -> None:
         "kind": "sequential",
         "judge": False,
         "rounds": 1,
-        "max_tokens": 192,
+        "max_tokens": 128,
         "temperature": 0.3,
     }
-    keeps_some("compose", smollm, params=params)
+    keeps_some("compose", smollm, target=short_tasks(), params=params)

@@ -28,6 +28,7 @@ from tests.generate.stages import (
     check_same,
     keeps_some,
     quoted,
+    short_tasks,
     words,
 )
 
@@ -203,5 +204,6 @@ def test_with_the_real_model(smollm: Path) -> None:
     keeps_some(
         "evolve",
         smollm,
-        params={"rounds": 1, "judge": False, "max_tokens": 192, "temperature": 0.3},
+        target=short_tasks(),
+        params={"rounds": 1, "judge": False, "max_tokens": 128, "temperature": 0.5},
     )

@@ -14,7 +14,15 @@ from curate.generate.methods.refine import RefineParams
 from curate.generate.requests import Call
 from tests.generate.generations import TARGET, examples, flaws, generate
 from tests.generate.scripted import Reply, ScriptedEngine
-from tests.generate.stages import asked, check_hostile, check_same, keeps_some, quoted, words
+from tests.generate.stages import (
+    asked,
+    check_hostile,
+    check_same,
+    keeps_some,
+    quoted,
+    short_tasks,
+    words,
+)
 
 REFINE, JUDGE = "You improve tasks.", "You compare tasks."
 OLD = {prompt for prompt, _ in TARGET}
@@ -106,4 +114,9 @@ def test_batches_replay_and_limits(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
-    keeps_some("refine", smollm, params={"judge": False, "max_tokens": 192, "temperature": 0.3})
+    keeps_some(
+        "refine",
+        smollm,
+        target=short_tasks(),
+        params={"judge": False, "max_tokens": 128, "temperature": 0.5},
+    )

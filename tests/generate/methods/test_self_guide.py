@@ -72,9 +72,11 @@ def test_what_an_input_is_asked_with() -> None:
     first, later = inputs(engine)[:3], inputs(engine)[3:]
     for call in first:
         assert "Weak inputs" not in text_of(call)
-        assert "The task: Answer questions" in text_of(call)
-        assert all(e.prompt in text_of(call) for e in run.target)
-        assert all(e.response not in text_of(call) for e in run.target)
+        assert texts_of(call)[0].startswith("You write inputs for a task: Answer questions.")
+        # The target's prompts are answers that were given before.
+        given = [json.loads(words)["input"] for words in texts_of(call)[2::2]]
+        assert sorted(given) == sorted(e.prompt for e in run.target)
+        assert set(texts_of(call)[1::2]) == {"Write one new input."}
         assert (call.sampling.temperature, call.sampling.top_k) == (0.9, 40)
     counts = set()
     for k, call in enumerate(later):
@@ -233,10 +235,14 @@ def test_labels_are_found_whole_and_the_longest_first(words: str, label: str | N
 
 def test_each_label_is_asked_for_as_often_as_any_other() -> None:
     engine = script(given=labelled, output="open")
-    run = guide(engine, rounds=2, batch=6, balance=None, **LABELS)
+    target = [*examples(), example("t/4", "Is it open?", "Open.")]
+    run = guide(engine, rounds=2, batch=6, balance=None, target=target, **LABELS)
     assert Counter(c.notes["asked"] for c in run.made) == dict.fromkeys(LABELS["labels"], 4)
     for call, candidate in zip(inputs(engine), run.made, strict=True):
         assert f"The right answer to it is: {candidate.notes['asked']}" in text_of(call)
+        # An example is asked for with the label that it has.
+        asked, given = texts_of(call)[1], json.loads(texts_of(call)[2])["input"]
+        assert ("is: open" in asked) == (given == "Is it open?")
         assert call.sampling.temperature == 0.7
     # The label asked for decides nothing.
     assert all(c.notes["label"] == c.response == "open" for c in run.made)
