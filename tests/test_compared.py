@@ -205,7 +205,7 @@ def test_the_estimate_counts_scoring_and_embedding_once(
     rds = {"method": "rds", "combine": "global_max"}
     others = [rds, {"method": "rds", "max_length": 10}, {"method": "kcenter", "compare": "prompt"}]
     config = compare([{"method": "rds"}, *others])
-    embedding = estimate.Embedding(pool, "static")
+    embedding = estimate.Embedding(pool, 10, "static")
     lines = [*estimate._choice_lines(config, 10, 20.0, 40.0, embedding)]
     assert [line.stage for line in lines] == ["select"] + ["compare"] * 5
     assert [line.tokens for line in lines] == [0, 200, 0, 100, 0, 0]
