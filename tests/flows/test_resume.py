@@ -22,7 +22,9 @@ from tests.flows.workplace import (
 
 pytestmark = [pytest.mark.flow, pytest.mark.model]
 
-AFTER_SELECTION = {"select", "ledger", "arms", "proof-leaks", "finetune", "proof", "export"}
+AFTER_SELECTION = {
+    "select", "coverage", "ledger", "arms", "proof-leaks", "finetune", "proof", "export"
+}  # fmt: skip
 
 
 @pytest.fixture
