@@ -37,6 +37,8 @@ TAIL = 800
 GRAMS, FEWEST = 3, 30
 COPIED_RUN = 8
 LANGUAGE_WORDS = 12
+# Blocks of vectors that are held before they become one.
+PIECES = 256
 
 
 class Filters(Params):
@@ -234,9 +236,9 @@ class Sieve:
         """Return the largest cosine to what is there and has the same numbers."""
         if not self._vectors:
             return -1.0
-        if len(self._vectors) > 1:
+        if len(self._vectors) > PIECES:
             self._vectors = [np.concatenate(self._vectors)]
-        cosines = self._vectors[0] @ vector
+        cosines = np.concatenate([block @ vector for block in self._vectors])
         near = np.flatnonzero(cosines > self.filters.cosine)
         return max((float(cosines[i]) for i in near if self._numbers[i] == numbers), default=-1.0)
 

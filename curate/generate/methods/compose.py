@@ -33,6 +33,7 @@ somewhere; here it is dropped. Rows are not split into instruction and input: th
 data where it is.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -158,8 +159,8 @@ class Chains:
         self.run, self.params = run, params
         self.tasks: dict[str, Task] = {}
         self.schema = record(
-            possible={"type": "boolean"},
             output={"type": "string", "maxLength": characters_for(params.max_tokens)},
+            possible={"type": "boolean"},
         )
         self.solving = Sampling(temperature=0, max_tokens=params.max_tokens + 16, repeats=REPEATS)
 
@@ -427,8 +428,8 @@ class Sequences:
                 return told
             if SILENT.search(added):
                 return told.drop(Flaw.NOT_EVOLVED, f"the added step has no result: {added}")
-            if words_of(told.prompt) == words_of(parent(draft).prompt):
-                return told.drop(Flaw.NOT_EVOLVED, "it is as it was")
+            if not Counter(words_of(told.prompt)) - Counter(words_of(parent(draft).prompt)):
+                return told.drop(Flaw.NOT_EVOLVED, "it has no word that its parent has not")
             return told
 
         return ask_each(self.run, "extend", drafts, ask, take)
