@@ -299,12 +299,6 @@ def test_batches_replay_and_limits(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_with_the_real_model(smollm: Path) -> None:
-    params = {"judge": False, "chains": 4, "max_tokens": 96}
-    keeps_some("compose", smollm, target=short_tasks(), params=params)
-
-
-@pytest.mark.model
 def test_sequential_with_the_real_model(smollm: Path) -> None:
     params = {
         "kind": "sequential",
