@@ -17,7 +17,7 @@ from curate.generate.methods.magpie import clean
 from curate.generate.requests import Call
 from tests.generate.generations import flaws, generate
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.generate.stages import check_same, real_engine, static, words
+from tests.generate.stages import check_same, words
 
 
 @dataclass
@@ -165,16 +165,3 @@ def test_engines_without_a_template() -> None:
 
     with pytest.raises(UserError, match="magpie: no chat template"):
         magpie(Base([]))
-
-
-@pytest.mark.model
-def test_with_the_real_model(smollm: Path) -> None:
-    engine = real_engine(smollm)
-    run = generate(
-        "magpie",
-        engine,
-        embed=static,
-        params={"prompts": 4, "prompt_tokens": 32, "max_tokens": 400},
-    )
-    assert run.kept, [(c.flaw, c.detail, c.prompt) for c in run.made]
-    assert 0 < run.tables["prompts"]["different"][0] <= 4
