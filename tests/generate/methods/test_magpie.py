@@ -17,7 +17,7 @@ from curate.generate.methods.magpie import clean
 from curate.generate.requests import Call
 from tests.generate.generations import flaws, generate
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.generate.stages import check_same, words
+from tests.generate.stages import check_same, keeps_some, words
 
 
 @dataclass
@@ -165,3 +165,12 @@ def test_engines_without_a_template() -> None:
 
     with pytest.raises(UserError, match="magpie: no chat template"):
         magpie(Base([]))
+
+
+@pytest.mark.model
+def test_with_the_real_model(smollm: Path) -> None:
+    # It writes long answers: of these prompts, one or two have an answer that ends in time.
+    run = keeps_some(
+        "magpie", smollm, params={"prompts": 10, "prompt_tokens": 24, "max_tokens": 48}
+    )
+    assert run.tables["prompts"]["different"].to_list() == [len({c.prompt for c in run.made})]
