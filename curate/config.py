@@ -30,10 +30,11 @@ from curate.registry import (
     SelectParams,
     known_keys,
     load_methods,
+    load_stages,
     suggest_key,
 )
 
-load_methods("curate.clean")
+load_stages()
 load_methods("curate.select")
 load_methods("curate.generate.methods")
 

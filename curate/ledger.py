@@ -105,14 +105,22 @@ def _check_verdicts(result: StageResult, ids: pl.Series) -> None:
 
 
 def survivors(inputs: Mapping[str, Artifact]) -> pl.LazyFrame:
-    """Return the rows that no earlier evidence drops, in pool order."""
+    """Return the rows that no earlier evidence drops, in pool order.
+
+    Rows that a stage made are unknown to the stages before them, which drop them no more than keep them.
+    """
     rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    for dropped in _drops(inputs):
+        rows = rows.join(dropped, on="row_id", how="anti", maintain_order="left")
+    return rows
+
+
+def _drops(inputs: Mapping[str, Artifact]) -> Iterator[pl.LazyFrame]:
+    """Yield the ids that each earlier stage drops."""
     for name in sorted(inputs):
         if name.startswith("evidence-"):
             verdicts = pl.scan_parquet(inputs[name].file("evidence.parquet"))
-            kept = verdicts.filter("keep").select("row_id")
-            rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
-    return rows
+            yield verdicts.filter(~pl.col("keep")).select("row_id")
 
 
 def survivor_batches(
@@ -159,11 +167,8 @@ def survivor_mask(inputs: Mapping[str, Artifact]) -> NDArray[np.bool_]:
     """Return for each pool position whether no earlier evidence drops the row."""
     ids = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id")
     positions = ids.with_row_index("position").cast({"position": pl.Int64})
-    for name in sorted(inputs):
-        if name.startswith("evidence-"):
-            verdicts = pl.scan_parquet(inputs[name].file("evidence.parquet"))
-            kept = verdicts.filter("keep").select("row_id")
-            positions = positions.join(kept, on="row_id", how="semi")
+    for dropped in _drops(inputs):
+        positions = positions.join(dropped, on="row_id", how="anti")
     mask = np.zeros(ids.select(pl.len()).collect().item(), dtype=np.bool_)
     mask[positions.select("position").collect()["position"].to_numpy()] = True
     return mask

@@ -25,6 +25,26 @@ class Reason(StrEnum):
     LEAK_NGRAM = "leak_ngram"
     LEAK_RUN = "leak_run"
 
+    WRONG_LANGUAGE = "wrong_language"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    REPETITION = "repetition"
+    MARKUP = "markup"
+    REFUSAL = "refusal"
+    ENCODING_DAMAGE = "encoding_damage"
+    PROMPT_COPIED = "prompt_copied"
+    UNFINISHED = "unfinished"
+    PLACEHOLDER = "placeholder"
+    TOXIC = "toxic"
+    PERSONAL_DATA = "personal_data"
+    MASKED = "masked"
+    LOW_CONFIDENCE = "low_confidence"
+    LOW_GRADE = "low_grade"
+    CORRECTED = "corrected"
+    UNKNOWN_TO_MODEL = "unknown_to_model"
+    REHEARSED = "rehearsed"
+    RELABELLED = "relabelled"
+
     WITHIN_BUDGET = "within_budget"
     BEYOND_BUDGET = "beyond_budget"
     FILTERED_OUT = "filtered_out"
@@ -50,6 +70,25 @@ EXPLAINED: dict[Reason, str] = {
     Reason.LEAK_EXACT: "has a turn that is an eval prompt",
     Reason.LEAK_NGRAM: "shares runs of words that cover more of an eval prompt than the limit allows",
     Reason.LEAK_RUN: "shares a run of words with an eval prompt that is as long as the rule forbids",
+    Reason.WRONG_LANGUAGE: "is in another language than the rule allows",
+    Reason.TOO_SHORT: "is shorter than the rule allows",
+    Reason.TOO_LONG: "is longer than the rule allows",
+    Reason.REPETITION: "says the same over and over",
+    Reason.MARKUP: "holds debris of markup",
+    Reason.REFUSAL: "refuses to answer",
+    Reason.ENCODING_DAMAGE: "holds characters that a wrong decoding left behind",
+    Reason.PROMPT_COPIED: "answers with a copy of its prompt",
+    Reason.UNFINISHED: "breaks off before its end",
+    Reason.PLACEHOLDER: "holds a placeholder where a text should be",
+    Reason.TOXIC: "holds a word of the lists that the recipe forbids",
+    Reason.PERSONAL_DATA: "holds personal data",
+    Reason.MASKED: "was replaced by a row in which personal data is masked",
+    Reason.LOW_CONFIDENCE: "has a response that is probably wrong",
+    Reason.LOW_GRADE: "got a lower grade than the limit",
+    Reason.CORRECTED: "was replaced by a row with a better response",
+    Reason.UNKNOWN_TO_MODEL: "teaches what the model does not know, beyond the share allowed",
+    Reason.REHEARSED: "was replaced by a row with the model's own correct response",
+    Reason.RELABELLED: "was replaced by a row that says how sure the model is",
     Reason.WITHIN_BUDGET: "ranks within the budget",
     Reason.BEYOND_BUDGET: "ranks below the last row that the budget covers",
     Reason.FILTERED_OUT: "does not meet the condition of the selection",

@@ -188,13 +188,13 @@ class StepRun(Protocol):
         """Return what identifies a sentence embedder (the run's own if None), and its hints."""
         ...
 
-
-class ScoreRun(StepRun, Protocol):
-    """What a selector's score function is given: the run's artifacts and a way to run steps."""
-
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what identifies the engine that a recipe names, and its hints."""
         ...
+
+
+class ScoreRun(StepRun, Protocol):
+    """What a selector's score function is given: the run's artifacts and a way to run steps."""
 
     rows: "Artifact"
     kept: "Artifact"
@@ -220,8 +220,9 @@ class Stage:
 
     `prepare(run, inputs, params)` runs steps of its own and returns artifacts by name, each with a table
     NAME.parquet; `inputs` are the rows, the evidence of earlier stages and the example sets, as a step
-    takes them. `movable` names the parameters that none of these steps is given: they can be changed
-    later, on what is stored.
+    takes them. Rows that a stage makes (corrections) are such an artifact too, by the name MADE; they
+    join the pool behind the stage. `movable` names the parameters that none of these steps is given:
+    they can be changed later, on what is stored.
     `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
     in `needs` it must have at least one.
     """
@@ -254,6 +255,8 @@ class Selector:
     needs_scores: bool = True
 
 
+# The artifact of rows that a stage makes, with the schema of rows, each with its parents.
+MADE = "made"
 F = TypeVar("F", bound=Callable[..., Any])
 STAGES: dict[str, Stage] = {}
 SELECTORS: dict[str, Selector] = {}
@@ -283,9 +286,15 @@ def add_selector(selector: Selector) -> None:
     SELECTORS[selector.params.model_fields["method"].default] = selector
 
 
+def load_stages() -> None:
+    """Import every stage, so that it registers itself."""
+    load_methods("curate.clean")
+    load_methods("curate.judge")
+
+
 def find_stage(kind: str) -> Stage:
     """Return a stage, also in a process that has imported nothing else yet."""
-    load_methods("curate.clean")
+    load_stages()
     return STAGES[kind]
 
 

@@ -115,9 +115,8 @@ def stage_data(run: RunFolder, name: str) -> StageData:
         )
     names = stage_names(run.config.stages)
     evidence = {earlier: run.table(f"evidence/{earlier}") for earlier in names[: names.index(name)]}
-    for verdicts in evidence.values():
-        kept = verdicts.filter("keep").select("row_id")
-        rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
+    read = run.table(f"evidence/{name}").select("row_id")
+    rows = rows.join(read, on="row_id", how="semi", maintain_order="left")
     prepared = _Prepared(run, name)
     examples = {role: None if table is None else table.collect() for role, table in tables.items()}
     return StageData(rows, evidence=evidence, prepared=prepared, **examples)

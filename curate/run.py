@@ -24,7 +24,8 @@ from curate.errors import UserError
 from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.pool.ingest import input_steps
-from curate.registry import Diversity, ScoreRun, SelectParams, find_selector, find_stage
+from curate.pool.join import joined_step
+from curate.registry import MADE, Diversity, ScoreRun, SelectParams, find_selector, find_stage
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
@@ -186,7 +187,7 @@ def _generate(run: Run) -> None:
     """Make rows, where the recipe wants that, and put them behind those of the pool."""
     if run.config.generate is None:
         return
-    from curate.generate.step import generate_step, joined_step
+    from curate.generate.step import generate_step
 
     inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
     step = generate_step(run, run.config.generate, inputs)
@@ -202,6 +203,9 @@ def _run_stages(run: Run) -> None:
         run.prepared[name] = stage.prepare(run, inputs, params) if stage.prepare else {}
         step = stage_step(name, dump, inputs, list(run.evidence), run.prepared[name])
         run.evidence[name] = run.execute(step)
+        if MADE in run.prepared[name]:
+            made = run.prepared[name][MADE]
+            run.rows = run.execute(joined_step(run.rows, made, MADE, f"joined-{name}"))
     run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
@@ -413,7 +417,7 @@ def summarise(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
         for name in ("rows_in", "rows_out", "tokens"):
             if name in artifact.counts:
                 entry[name] = entry.get(name, 0) + artifact.counts[name]
-        for name in ("rejected", "dropped", "fates", "not_selected", "methods", "stopped"):
+        for name in ("rejected", "dropped", "fates", "not_selected", "methods", "stopped", "added"):
             if name in artifact.counts:
                 entry[name] = artifact.counts[name]
         for name, spent in artifact.counts.get("llm", {}).items():

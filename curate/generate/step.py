@@ -192,29 +192,3 @@ def _nothing(made: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
     dropped = count_flaws(made)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
     return f"generate: no candidate was kept ({why}); use a larger model or other prompts"
-
-
-def joined_step(pool: Artifact, generated: Artifact) -> Step:
-    """Return the step that puts generated rows behind those of the pool."""
-    return Step("joined", VERSION, write_joined, {"pool": pool, "generated": generated})
-
-
-def write_joined(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
-) -> Counts:
-    """Write rows.parquet and the pool's rejects.parquet."""
-    parts = [
-        pl.scan_parquet(inputs[name].file("rows.parquet")).with_columns(
-            pl.col("hop").cast(pl.Int32)
-        )
-        for name in ("pool", "generated")
-    ]
-    pl.concat(parts).sink_parquet(out / "rows.parquet")
-    pl.scan_parquet(inputs["pool"].file("rejects.parquet")).sink_parquet(out / "rejects.parquet")
-    counts = inputs["pool"].counts
-    added = inputs["generated"].counts["rows_out"]
-    return {
-        "rows_in": counts["rows_in"] + added,
-        "rows_out": counts["rows_out"] + added,
-        "rejected": counts["rejected"],
-    }

@@ -27,11 +27,15 @@ CHARTED = 15
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """A step that rows can leave the run at: how many leave, by reason, and how many remain."""
+    """A step that rows can leave the run at: how many leave, by reason, and how many remain.
+
+    `added` counts the rows that the step makes, which remain after it.
+    """
 
     stage: str
     left: tuple[tuple[str, int], ...]
     remaining: int
+    added: int = 0
 
     @property
     def removed(self) -> int:
@@ -176,23 +180,22 @@ def gather(path: Path) -> Report:
 def _gather_funnel(run: RunFolder) -> Funnel:
     rejected = _count(run.table("rejects"), "reason")
     fates = run.table("ledger").group_by("fate", "stage", "reason").len().collect()
-    rows = int(fates["len"].sum())
+    said = {entry["stage"]: entry for entry in run.manifest["stages"]}
+    stages = [stage for stage, entry in said.items() if "dropped" in entry]
+    added = {stage: said.get(f"joined-{stage}", {}).get("added", 0) for stage in stages}
+    rows = int(fates["len"].sum()) - sum(added.values())
     steps = [FunnelStep("pool", rejected, rows)]
-    for stage in _dropping_stages(run):
+    for stage in stages:
         dropped = fates.filter(fate="dropped", stage=stage).lazy()
         left = _count(dropped, "reason", weight="len")
-        steps.append(FunnelStep(stage, left, steps[-1].remaining - sum(n for _, n in left)))
+        remaining = steps[-1].remaining - sum(n for _, n in left) + added[stage]
+        steps.append(FunnelStep(stage, left, remaining, added[stage]))
     passed = _count(fates.filter(fate="not_selected").lazy(), "reason", weight="len")
     steps.append(FunnelStep("select", passed, int(fates.filter(fate="selected")["len"].sum())))
-    made = sum(e["rows_out"] for e in run.manifest["stages"] if e["stage"] == "generate")
+    made = said.get("joined", {}).get("added", 0)
     funnel = Funnel(rows - made + steps[0].removed, tuple(steps), made)
     _check_funnel(run, funnel)
     return funnel
-
-
-def _dropping_stages(run: RunFolder) -> list[str]:
-    """Return the stages that judge rows, in the order in which they ran."""
-    return [entry["stage"] for entry in run.manifest["stages"] if "dropped" in entry]
 
 
 def _count(
@@ -207,14 +210,17 @@ def _count(
 def _check_funnel(run: RunFolder, funnel: Funnel) -> None:
     """Fail if ledger, rejects and manifest count differently: the page would lie."""
     said = {entry["stage"]: entry for entry in run.manifest["stages"]}
-    # Where rows were generated they have joined those that were read.
-    said["pool"] = said.get("joined", said["pool"])
+    first, *others = funnel.steps
     found = [
-        ("records", said["pool"]["rows_in"], funnel.records + funnel.made),
+        ("records", said["pool"]["rows_in"], funnel.records),
+        ("rows read", said["pool"]["rows_out"], first.remaining - funnel.made),
         ("rows to choose from", said["select"]["rows_in"], funnel.kept),
         ("rows chosen", said["select"]["rows_out"], funnel.selected),
         ("rows kept and not lost", funnel.kept, funnel.selected + funnel.steps[-1].removed),
-        *((f"rows after {s.stage}", said[s.stage]["rows_out"], s.remaining) for s in funnel.steps),
+        *(
+            (f"rows after {s.stage}", said[s.stage]["rows_out"], s.remaining - s.added)
+            for s in others
+        ),
     ]
     for what, wanted, got in found:
         if wanted != got:

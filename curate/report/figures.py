@@ -126,7 +126,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
         {
             "step": label,
             "remaining": step.remaining,
-            "before": step.remaining + step.removed,
+            "before": step.remaining - step.added + step.removed,
             "last": step is funnel.steps[-1],
             "label": number(step.remaining),
             "loss": f"+{number(funnel.made)}" if label == WITH_MADE else _loss(step),
@@ -153,7 +153,8 @@ def draw_funnel(funnel: Funnel) -> Figure:
 
 
 def _loss(step: FunnelStep) -> str:
-    return f"−{number(step.removed)}" if step.removed else ""
+    told = [f"−{number(step.removed)}"] if step.removed else []
+    return " ".join([*told, f"+{number(step.added)}"] if step.added else told)
 
 
 def _labelled_steps(funnel: Funnel) -> list[tuple[str, FunnelStep]]:
