@@ -1,15 +1,13 @@
 """Candidates on their way: what methods of several stages share, and the schemas of small records."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, Flaw
 from curate.generate.generation import Generation, flaw_of, was_sent
-from curate.generate.novelty import Seen, first_of_each
 from curate.generate.requests import Request
-from curate.generate.sift import find_flaw
 from curate.generate.structured import Answer
 from curate.rows import Message
 
@@ -43,31 +41,6 @@ def ask_each(
         if was_sent(answer):
             flaw = flaw_of(answer)
             told.append(candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer))
-    return told
-
-
-def judge_prompts(
-    run: Generation, candidates: Sequence[Candidate], known: Iterable[str]
-) -> list[Candidate]:
-    """Return the candidates, those dropped whose prompt no filter would let pass, or is there already.
-
-    It costs nothing, so it comes before anything is paid for a response. `known` are the prompts that
-    are there.
-    """
-    filters = run.sieve.filters.model_copy(update={"response_words": (0, 1)})
-    told = []
-    for candidate in candidates:
-        if candidate.flaw is None:
-            stand_in = replace(candidate, messages=pair(candidate.prompt, STAND_IN))
-            flaw = find_flaw(stand_in, filters, run.sieve.leaks)
-            candidate = candidate.drop(*flaw) if flaw else candidate
-        told.append(candidate)
-    seen = Seen(known)
-    standing = [i for i, candidate in enumerate(told) if candidate.flaw is None]
-    near = first_of_each([told[i].prompt for i in standing], filters.rouge, seen)
-    for i, found in zip(standing, near, strict=True):
-        if found:
-            told[i] = told[i].drop(Flaw.NOT_NEW, f"ROUGE-L {found[0]:.2f}")
     return told
 
 

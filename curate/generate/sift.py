@@ -6,9 +6,9 @@ set filters      ROUGE-L of the prompt, then embeddings, against pool, target an
 Each rejection is counted by its reason; nothing is repaired.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def find_flaw(candidate: Candidate, filters: Filters, leaks: "Leaks") -> tuple[F
         or _find_refusal(response, prompt)
         or _find_copy(prompt, response)
         or _find_keyword(prompt, filters.keywords)
-        or _find_language(candidate, filters.languages)
+        or _find_language(f"{prompt}\n{response}", filters.languages)
     )
 
 
@@ -76,6 +76,7 @@ def find_prompt_flaw(prompt: str, filters: Filters, leaks: "Leaks") -> tuple[Fla
         _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
         or _find_refusal(prompt)
         or _find_keyword(prompt, filters.keywords)
+        or _find_language(prompt, filters.languages)
     )
 
 
@@ -146,9 +147,8 @@ def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[Flaw, str] | No
     return (Flaw.KEYWORD, found) if found else None
 
 
-def _find_language(candidate: Candidate, languages: Sequence[str]) -> tuple[Flaw, str] | None:
-    """Return the language of a candidate of some length that is none of those let in."""
-    text = f"{candidate.prompt}\n{candidate.response}"
+def _find_language(text: str, languages: Sequence[str]) -> tuple[Flaw, str] | None:
+    """Return the language of a text of some length that is none of those let in."""
     if not languages or len(text.split()) < LANGUAGE_WORDS:
         return None
     from py3langid.langid import classify
@@ -157,23 +157,77 @@ def _find_language(candidate: Candidate, languages: Sequence[str]) -> tuple[Flaw
     return None if found in languages else (Flaw.WRONG_LANGUAGE, found)
 
 
-@dataclass
-class Sieve:
-    """The common filters over the whole of a method's making; remembers what is there and what went."""
+class Known:
+    """Rows that are there: their prompts, their embeddings, and which numbers stand in them.
 
-    filters: Filters
-    embed: Embed
-    leaks: Leaks = field(default_factory=Leaks)
-    _seen: Seen = field(default_factory=Seen)
-    _vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    _numbers: list[tuple[str, ...]] = field(default_factory=list)
+    Args:
+        embed: texts to unit vectors [N, d].
+    """
 
-    def know(self, prompts: Sequence[str], texts: Sequence[str]) -> None:
-        """Take note of rows that are there: their prompts and their whole texts."""
+    def __init__(self, embed: Embed) -> None:
+        self._embed = embed
+        self._seen = Seen()
+        self._vectors: list[NDArray[np.float32]] = []
+        self._numbers: list[NDArray[np.uint64]] = []
+
+    def add(self, prompts: Sequence[str], texts: Sequence[str]) -> None:
+        """Take note of rows: their prompts and their whole texts."""
         if prompts:
             self._seen.add(prompts)
-            self._vectors.append(self.embed(texts))
-            self._numbers.extend(numbers_of(text) for text in texts)
+            self._put(self._embed(texts), [_digest_numbers(text) for text in texts])
+
+    def add_one(self, prompt: str, text: str, vector: NDArray[np.float32]) -> None:
+        """Take note of a row that is embedded already."""
+        self._seen.add([prompt])
+        self._put(vector[None], [_digest_numbers(text)])
+
+    def _put(self, vectors: NDArray[np.float32], numbers: Sequence[int]) -> None:
+        self._vectors.append(vectors)
+        self._numbers.append(np.array(numbers, dtype=np.uint64))
+        if len(self._vectors) > PIECES:
+            self._vectors = [np.concatenate(self._vectors)]
+            self._numbers = [np.concatenate(self._numbers)]
+
+    def nearest_prompt(self, prompt: str, above: float) -> float | None:
+        """Return the largest ROUGE-L to a prompt, None if none is above a limit."""
+        near = self._seen.nearest(prompt, above=above)
+        return near[0] if near else None
+
+    def nearest_row(self, text: str, vector: NDArray[np.float32]) -> float:
+        """Return the largest cosine to a row with the same numbers, -1 if there is none."""
+        numbers, largest = _digest_numbers(text), -1.0
+        for vectors, told in zip(self._vectors, self._numbers, strict=True):
+            same = told == numbers
+            if same.any():
+                largest = max(largest, float((vectors @ vector)[same].max()))
+        return largest
+
+
+class Sieve:
+    """The common filters over the whole of a method's making; remembers what is there and what stays.
+
+    Args:
+        filters: what is asked of every row.
+        embed: texts to unit vectors [N, d].
+        leaks: pieces of the method's prompts.
+        known: rows that were there before; several sieves may share them.
+    """
+
+    def __init__(
+        self,
+        filters: Filters,
+        embed: Embed,
+        leaks: "Leaks | None" = None,
+        known: Known | None = None,
+    ) -> None:
+        self.filters, self.embed = filters, embed
+        self.leaks = leaks or Leaks()
+        self._known = known or Known(embed)
+        self._made = Known(embed)
+
+    def know(self, prompts: Sequence[str], texts: Sequence[str]) -> None:
+        """Take note of further rows that are there: their prompts and their whole texts."""
+        self._made.add(prompts, texts)
 
     def sift(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, in their order, those that go with their flaw; the others are known.
@@ -206,12 +260,17 @@ class Sieve:
         found = find_prompt_flaw(candidate.prompt, self.filters, self.leaks)
         if found:
             return candidate.drop(*found)
-        for seen in (fresh, self._seen):
-            near = seen.nearest(candidate.prompt, above=self.filters.rouge)
-            if near:
-                return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
+        near = fresh.nearest(candidate.prompt, above=self.filters.rouge)
+        told = near[0] if near else self._nearest_prompt(candidate)
+        if told is not None:
+            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {told:.2f}")
         fresh.add([candidate.prompt])
         return candidate
+
+    def _nearest_prompt(self, candidate: Candidate) -> float | None:
+        limit = self.filters.rouge
+        near = self._made.nearest_prompt(candidate.prompt, limit)
+        return self._known.nearest_prompt(candidate.prompt, limit) if near is None else near
 
     def _judge(self, candidate: Candidate) -> Candidate:
         if candidate.flaw is not None:
@@ -220,32 +279,25 @@ class Sieve:
         return candidate.drop(*found) if found else candidate
 
     def _compare(self, candidate: Candidate, vector: NDArray[np.float32]) -> Candidate:
-        near = self._seen.nearest(candidate.prompt, above=self.filters.rouge)
-        if near:
-            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0]:.2f}")
+        near = self._nearest_prompt(candidate)
+        if near is not None:
+            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near:.2f}")
         text = f"{candidate.prompt}\n{candidate.response}"
-        cosine = self._nearest(vector, numbers_of(text))
+        cosine = max(held.nearest_row(text, vector) for held in (self._made, self._known))
         if cosine > self.filters.cosine:
             return candidate.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f}")
-        self._seen.add([candidate.prompt])
-        self._vectors.append(vector[None])
-        self._numbers.append(numbers_of(text))
+        self._made.add_one(candidate.prompt, text, vector)
         return candidate
-
-    def _nearest(self, vector: NDArray[np.float32], numbers: tuple[str, ...]) -> float:
-        """Return the largest cosine to what is there and has the same numbers."""
-        if not self._vectors:
-            return -1.0
-        if len(self._vectors) > PIECES:
-            self._vectors = [np.concatenate(self._vectors)]
-        cosines = np.concatenate([block @ vector for block in self._vectors])
-        near = np.flatnonzero(cosines > self.filters.cosine)
-        return max((float(cosines[i]) for i in near if self._numbers[i] == numbers), default=-1.0)
 
 
 def numbers_of(text: str) -> tuple[str, ...]:
     """Return the numbers of a text, sorted: rows of other numbers are other rows, however near."""
     return tuple(sorted(regex.findall(r"\d+(?:[.,]\d+)*", text)))
+
+
+def _digest_numbers(text: str) -> int:
+    told = "\0".join(numbers_of(text)).encode()
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
 
 
 def count_flaws(candidates: Iterable[Candidate]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.errors import UserError
@@ -20,7 +21,6 @@ from curate.generate.candidates import Candidate, rows_of, table_of
 from curate.generate.corpus import find_corpus
 from curate.generate.engines import engine_of
 from curate.generate.generation import (
-    Example,
     GenerateParams,
     Generation,
     find_generator,
@@ -28,8 +28,9 @@ from curate.generate.generation import (
 )
 from curate.generate.limits import Limits, LowYield, YieldGuard
 from curate.generate.prompts import Prompts
-from curate.generate.sift import Leaks, Sieve, count_flaws
+from curate.generate.sift import Known, Leaks, Sieve, count_flaws
 from curate.pool.files import digest_url
+from curate.rows import prompt_text, response_text
 from curate.store import Artifact, Counts, Step, write_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ LOG = logging.getLogger("curate")
 VERSION = 1
 SOURCE = "generated"
 JUDGED_AFTER = 50
+BATCH_ROWS = 2_000
 
 
 def generate_step(run: "ScoreRun", wanted: "Generate", inputs: Mapping[str, Artifact]) -> Step:
@@ -99,15 +101,12 @@ def write_generated(
     """
     engine = engine_of(hints)
     limits = Limits.model_validate(params["limits"])
-    examples = {
-        name: read_examples(pl.read_parquet(artifact.file("rows.parquet")))
-        for name, artifact in inputs.items()
-    }
+    known = know_rows(inputs, hints["embedder"])
     made: list[Candidate] = []
     stopped: dict[str, str] = {}
     with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
         for told in hints["methods"]:
-            run = _start(told, inputs["pool"], examples, params["seed"], hints, asker)
+            run = _start(told, inputs, known, params["seed"], hints, asker)
             generator = find_generator(told["method"])
             try:
                 generator.make(run, generator.params.model_validate(told))
@@ -126,10 +125,25 @@ def write_generated(
     return _write(out, made, bill, stopped)
 
 
+def know_rows(inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]) -> Known:
+    """Return what novelty is measured against: all rows of the inputs, read batch by batch."""
+    from curate.represent.embed import embed_texts
+
+    known = Known(lambda texts: embed_texts(texts, embedder))
+    for artifact in inputs.values():
+        file = pq.ParquetFile(artifact.file("rows.parquet"))
+        for batch in file.iter_batches(BATCH_ROWS, columns=["messages"]):
+            rows = batch.column("messages").to_pylist()
+            prompts = [prompt_text(messages) for messages in rows]
+            texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]
+            known.add(prompts, texts)
+    return known
+
+
 def _start(
     told: Mapping[str, Any],
-    pool: Artifact,
-    examples: Mapping[str, Sequence[Example]],
+    inputs: Mapping[str, Artifact],
+    known: Known,
     seed: int,
     hints: Mapping[str, Any],
     asker: Asker,
@@ -143,17 +157,19 @@ def _start(
     prompts = _prompts(told["method"], hints["prompts"])
     method = GenerateParams.model_validate({n: told[n] for n in GenerateParams.model_fields})
     leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
-    sieve = Sieve(method.filters, embed, leaks)
-    for rows in examples.values():
-        sieve.know([r.prompt for r in rows], [f"{r.prompt}\n{r.response}" for r in rows])
+    target = (
+        read_examples(pl.read_parquet(inputs["target"].file("rows.parquet")))
+        if "target" in inputs
+        else []
+    )
     return Generation(
         method=told["method"],
         seed=seed,
-        target=examples.get("target", []),
-        pool=pl.scan_parquet(pool.file("rows.parquet")),
+        target=target,
+        pool=pl.scan_parquet(inputs["pool"].file("rows.parquet")),
         asker=asker,
         prompts=prompts,
-        sieve=sieve,
+        sieve=Sieve(method.filters, embed, leaks, known),
         embed=embed,
         guard=YieldGuard(told["method"], least=method.least_yield, after=JUDGED_AFTER),
     )

@@ -47,7 +47,7 @@ class VllmEngine:
         dtype: str,
         trust: bool = False,
     ) -> None:
-        llm_class = _import_vllm().LLM
+        vllm = _import_vllm()
         self._tokenizer = load_tokenizer(folder, trust)
         self._identity = identity
         self._chunk = params.chunk
@@ -60,7 +60,10 @@ class VllmEngine:
         }
         if params.context is not None:
             given["max_model_len"] = params.context
-        self._llm = llm_class(
+        if vllm.platforms.current_platform.is_cpu():
+            # vLLM 0.32 dies on a CPU when a prompt with a seed is read in two pieces.
+            given["enable_chunked_prefill"] = False
+        self._llm = vllm.LLM(
             str(folder), dtype=dtype, trust_remote_code=trust, **(given | params.options)
         )
         self._context = int(self._llm.llm_engine.model_config.max_model_len)
@@ -151,6 +154,7 @@ def _import_vllm() -> Any:
     try:
         import vllm
         import vllm.exceptions
+        import vllm.platforms
     except ImportError as error:
         raise UserError(
             f"engine.kind vllm needs the package vllm, which cannot be imported here ({error}); "

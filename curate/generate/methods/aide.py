@@ -55,7 +55,6 @@ from curate.generate.drafts import (
     ask_each,
     characters_for,
     cut_off,
-    judge_prompts,
     record,
     text,
     tidy,
@@ -70,6 +69,7 @@ from curate.generate.generation import (
     Generator,
     add_generator,
 )
+from curate.generate.novelty import Seen
 from curate.generate.personas import Personas, read_personas
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
@@ -197,7 +197,7 @@ class Expansion:
         places = {_name(draft): place for place, draft in enumerate(drafts)}
         drafts = ask_each(self.run, "rewrite", drafts, self._ask_prompt, self._take_prompt)
         known = [node.prompt for node in self.nodes.values()]
-        drafts = self._reflect(judge_prompts(self.run, drafts, known))
+        drafts = self._reflect(self.run.sieve.screen(drafts, Seen(known)))
         drafts.sort(key=lambda draft: places[_name(draft)])
         for kept in self.run.sift(self._answer(self._measure(drafts))):
             prompt, seed = self._bare(kept.prompt), self._parent(kept).seed

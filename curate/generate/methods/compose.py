@@ -47,7 +47,6 @@ from curate.generate.drafts import (
     ask_each,
     characters_for,
     cut_off,
-    judge_prompts,
     record,
     text,
     tidy,
@@ -374,7 +373,7 @@ class Sequences:
             for single in singles.values()
         ]
         drafts = self._choose(drafts, parent)
-        drafts = judge_prompts(self.run, self._extend(drafts, parent), [])
+        drafts = self.run.sieve.screen(self._extend(drafts, parent))
         drafts = answer_each(self.run, self.params, drafts, lambda draft: parent(draft).system)
         kept = self.run.sift(ask_judge(self.run, self.params, drafts))
         return {

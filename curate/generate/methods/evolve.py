@@ -31,9 +31,9 @@ import regex
 from pydantic import Field, field_validator
 
 from curate.generate.candidates import Candidate, Flaw
-from curate.generate.drafts import REPEATS, ask_each, judge_prompts, record, text, tokens_for
+from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
 from curate.generate.generation import Example, Generation, Generator, add_generator
-from curate.generate.novelty import words_of
+from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.structured import Answer
@@ -126,7 +126,7 @@ class Evolution:
         """Try one evolution of each line; the kept ones are the next parents."""
         drafts = [self._draft(line, number) for line in self.lines.values()]
         drafts = ask_each(self.run, "evolve", drafts, self._ask, self._take)
-        drafts = judge_prompts(self.run, drafts, [line.prompt for line in self.lines.values()])
+        drafts = self.run.sieve.screen(drafts, Seen([line.prompt for line in self.lines.values()]))
         if self.params.judge:
             drafts = ask_each(self.run, "judge", drafts, self._ask_judge, take_judgement)
         drafts = answer_each(

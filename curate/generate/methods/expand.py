@@ -30,7 +30,6 @@ from curate.generate.drafts import (
     REPEATS,
     characters_for,
     cut_off,
-    judge_prompts,
     record,
     text,
     tidy,
@@ -44,7 +43,7 @@ from curate.generate.generation import (
     flaw_of,
     was_sent,
 )
-from curate.generate.novelty import words_of
+from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.structured import Answer
@@ -134,7 +133,7 @@ class Expansion:
             drafts += self._take(line, number, answer)
         if not self.pairs:
             systems = {line.seed.row_id: system_of(line.seed) for line in self.lines}
-            drafts = judge_prompts(self.run, drafts, [line.seed.prompt for line in self.lines])
+            drafts = self.run.sieve.screen(drafts, Seen([line.seed.prompt for line in self.lines]))
             drafts = answer_each(
                 self.run, self.params, drafts, lambda draft: systems[draft.parents[0]]
             )

@@ -19,9 +19,9 @@ so the judge's "the old one" costs nothing but the calls.
 from typing import Literal
 
 from curate.generate.candidates import Candidate, Flaw
-from curate.generate.drafts import REPEATS, ask_each, judge_prompts, record, text, tokens_for
+from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
 from curate.generate.generation import Generation, Generator, add_generator
-from curate.generate.novelty import words_of
+from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.structured import Answer
@@ -75,7 +75,7 @@ def make(run: Generation, params: RefineParams) -> None:
 
     drafts = [Candidate([], run.method, (row_id,)) for row_id in starts]
     drafts = ask_each(run, "refine", drafts, ask, take)
-    drafts = judge_prompts(run, drafts, [example.prompt for example in starts.values()])
+    drafts = run.sieve.screen(drafts, Seen([example.prompt for example in starts.values()]))
     if params.judge:
         drafts = ask_each(run, "judge", drafts, ask_judge, take_judgement)
     run.sift(answer_each(run, params, drafts, lambda draft: system_of(starts[draft.parents[0]])))

@@ -35,7 +35,6 @@ from curate.generate.drafts import (
     ask_each,
     characters_for,
     cut_off,
-    judge_prompts,
     mark_of,
     record,
     text,
@@ -49,7 +48,7 @@ from curate.generate.generation import (
     flaw_of,
     was_sent,
 )
-from curate.generate.novelty import words_of
+from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
@@ -138,7 +137,7 @@ class Search:
         for k, answer in enumerate(run.ask_one("questions", requests)):
             parents = tuple(run.target[i].row_id for i in drawn[k])
             drafts += self._take_questions(k, parents, answer)
-        return judge_prompts(run, drafts, [example.prompt for example in run.target])
+        return run.sieve.screen(drafts, Seen([example.prompt for example in run.target]))
 
     def _draw(self, number: int) -> list[int]:
         size = len(self.run.target)

@@ -77,7 +77,7 @@ def test_counts_and_log_probabilities_are_those_of_the_tokens() -> None:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[VllmEngine]:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    options = {"enforce_eager": True, "max_num_seqs": 8}
+    options = {"enforce_eager": True, "max_num_seqs": 8, "max_num_batched_tokens": 512}
     params = VllmParams(context=512, chunk=3, options=options)
     engine = load_engine(params, MODELS)
     assert isinstance(engine, VllmEngine)
@@ -124,3 +124,14 @@ def test_the_real_engine_draws_by_seed_and_stops_at_limits(engine: VllmEngine) -
     assert len({answer.text for answer in first}) == 4
     assert asker.ask([request], stage="s")[0][0].text == first[0].text
     assert asker.stopped is not None
+
+
+@without
+@pytest.mark.vllm
+def test_the_real_engine_reads_more_seeded_prompts_than_fit_into_one_step(
+    engine: VllmEngine,
+) -> None:
+    # 3 of them go together, and 2 fill the 512 tokens that are read at a time.
+    asked = [raw("word " * 200, sampling=Sampling(max_tokens=4, seed=k)) for k in range(6)]
+    done = engine.complete([Call(request) for request in asked])
+    assert all(completion.completion_tokens for completion in done)
