@@ -23,6 +23,7 @@ from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
 from curate.generate.limits import Limits
+from curate.generate.starts import StartParams
 from curate.registry import (
     SELECTORS,
     STAGES,
@@ -245,11 +246,14 @@ def _check_target(place: Sequence[Any], params: SelectParams) -> None:
 
 def _check_generators(config: "Config") -> None:
     """Fail where a method needs target examples and there are none, or stands twice."""
-    methods = [m.model_dump()["method"] for m in config.generate.methods] if config.generate else []
-    for i, method in enumerate(methods):
+    wanted = config.generate.methods if config.generate else []
+    methods = [params.model_dump()["method"] for params in wanted]
+    for i, (method, params) in enumerate(zip(methods, wanted, strict=True)):
         place = ("generate", "methods", i, "method")
-        if "target" in GENERATORS[method].needs and config.target is None:
-            raise KeyFault(place, f"{method!r} needs target examples: give `target`")
+        if "target" in GENERATORS[method].needed(params) and config.target is None:
+            instead = ", or `subjects`" if hasattr(params, "subjects") else ""
+            instead = ", or `start: pool`" if isinstance(params, StartParams) else instead
+            raise KeyFault(place, f"{method!r} needs target examples: give `target`{instead}")
         if method in methods[:i]:
             raise KeyFault(place, f"{method!r} stands here twice; its rows could not be told apart")
 

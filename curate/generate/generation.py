@@ -192,7 +192,8 @@ Make = Callable[[Generation, Any], None]
 class Generator:
     """A registered generation method.
 
-    `needs` names what it cannot do without: "target" examples or a "pool"; `make` puts what it makes
+    `needs` names what it cannot do without, "target" examples or a "pool", or says so of parameters;
+    `make` puts what it makes
     on the record of its Generation. `most_calls` says how many calls it takes at most, given its
     parameters, the number of target examples and that of pool rows; `most_rows` how many rows it makes
     at most, where that is not one a call. `reads` names parameters that are paths of files, whose
@@ -201,11 +202,15 @@ class Generator:
 
     params: type[GenerateParams]
     version: int
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] | Callable[[Any], tuple[str, ...]]
     make: Make
     most_calls: Callable[[Any, int, int], int]
     reads: tuple[str, ...] = ()
     most_rows: Callable[[Any, int, int], int] | None = None
+
+    def needed(self, params: GenerateParams) -> tuple[str, ...]:
+        """Return what the method cannot do without under these parameters."""
+        return self.needs(params) if callable(self.needs) else self.needs
 
 
 GENERATORS: dict[str, Generator] = {}

@@ -21,6 +21,11 @@ class StartParams(GenerateParams):
     rows: int = Field(100, ge=1, description="to start from at most; drawn where there are more")
 
 
+def start_needs(params: StartParams) -> tuple[str, ...]:
+    """Return whose rows a method needs."""
+    return (params.start,)
+
+
 def choose_starts(run: Generation, params: StartParams) -> list[Example]:
     """Return the rows to start from, in their order.
 

@@ -178,11 +178,35 @@ def test_faults_in_the_recipe_name_their_place(
     assert told in str(error.value)
 
 
-def test_a_method_that_needs_a_target_says_so(recipe: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "instead"),
+    [
+        ({"method": "craft", "corpus": "c"}, "$"),
+        ({"method": "refine"}, ", or `start: pool`"),
+        ({"method": "taxonomy"}, ", or `subjects`"),
+    ],
+)
+def test_a_method_that_needs_a_target_says_so(
+    recipe: dict[str, Any], tmp_path: Path, method: dict[str, Any], instead: str
+) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text(json.dumps({k: v for k, v in recipe.items() if k != "target"}))
-    with pytest.raises(UserError, match=r"'craft' needs target examples: give `target`"):
+    without = {k: v for k, v in recipe.items() if k != "target"}
+    path.write_text(json.dumps({**without, "generate": {"methods": [method]}}))
+    told = f"'{method['method']}' needs target examples: give `target`{instead}"
+    with pytest.raises(UserError, match=told):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "method", [{"method": "refine", "start": "pool"}, {"method": "taxonomy", "subjects": ["tides"]}]
+)
+def test_a_method_that_can_do_without_a_target_does(
+    recipe: dict[str, Any], tmp_path: Path, method: dict[str, Any]
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    without = {k: v for k, v in recipe.items() if k != "target"}
+    path.write_text(json.dumps({**without, "generate": {"methods": [method]}}))
+    assert load_config(path).target is None
 
 
 def test_a_row_is_explained_by_its_lineage_and_a_candidate_by_its_flaw(

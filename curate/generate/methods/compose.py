@@ -56,7 +56,7 @@ from curate.generate.generation import Example, Generation, Generator, add_gener
 from curate.generate.novelty import words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
-from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.generate.writing import WriteParams, answer_each, with_prompt
 
@@ -450,4 +450,4 @@ def most_calls(params: ComposeParams, targets: int, pool_rows: int) -> int:
     return rows + pairs * (2 + judged) + triples * (1 + judged)
 
 
-add_generator(Generator(ComposeParams, VERSION, (), make, most_calls))
+add_generator(Generator(ComposeParams, VERSION, start_needs, make, most_calls))

@@ -35,7 +35,7 @@ from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
 from curate.generate.generation import Example, Generation, Generator, add_generator
 from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
-from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
 
@@ -250,4 +250,4 @@ def most_calls(params: EvolveParams, targets: int, pool_rows: int) -> int:
     return count_starts(params, targets, pool_rows) * params.rounds * (3 if params.judge else 2)
 
 
-add_generator(Generator(EvolveParams, VERSION, (), make, most_calls))
+add_generator(Generator(EvolveParams, VERSION, start_needs, make, most_calls))

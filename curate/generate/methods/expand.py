@@ -45,7 +45,7 @@ from curate.generate.generation import (
 )
 from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
-from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.generate.writing import WriteParams, answer_each
 
@@ -203,4 +203,4 @@ def most_calls(params: ExpandParams, targets: int, pool_rows: int) -> int:
     return count_starts(params, targets, pool_rows) * params.rounds * (1 + answers)
 
 
-add_generator(Generator(ExpandParams, VERSION, (), make, most_calls))
+add_generator(Generator(ExpandParams, VERSION, start_needs, make, most_calls))

@@ -34,7 +34,7 @@ from curate.generate.generation import Example, Generation, Generator, add_gener
 from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request
 from curate.generate.sift import Filters, numbers_of
-from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.generate.writing import WriteParams, with_prompt
 
@@ -222,4 +222,4 @@ def most_calls(params: ParaphraseParams, targets: int, pool_rows: int) -> int:
     return count_starts(params, targets, pool_rows) * params.count
 
 
-add_generator(Generator(ParaphraseParams, VERSION, (), make, most_calls))
+add_generator(Generator(ParaphraseParams, VERSION, start_needs, make, most_calls))

@@ -23,7 +23,7 @@ from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
 from curate.generate.generation import Generation, Generator, add_generator
 from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
-from curate.generate.starts import choose_starts, count_starts, system_of
+from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
 
@@ -91,4 +91,4 @@ def most_calls(params: RefineParams, targets: int, pool_rows: int) -> int:
     return count_starts(params, targets, pool_rows) * (3 if params.judge else 2)
 
 
-add_generator(Generator(RefineParams, VERSION, (), make, most_calls))
+add_generator(Generator(RefineParams, VERSION, start_needs, make, most_calls))

@@ -58,7 +58,7 @@ from curate.generate.generation import (
 )
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
-from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
+from curate.generate.starts import StartParams, choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.rows import normalise
 
@@ -381,4 +381,4 @@ def most_calls(params: RejectParams, targets: int, pool_rows: int) -> int:
     return min(count_starts(params, targets, pool_rows) * params.trials, params.most)
 
 
-add_generator(Generator(RejectParams, VERSION, (), make, most_calls))
+add_generator(Generator(RejectParams, VERSION, start_needs, make, most_calls))

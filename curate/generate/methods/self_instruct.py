@@ -359,4 +359,11 @@ def most_calls(params: SelfInstructParams, targets: int, pool_rows: int) -> int:
     return asked if params.form == "whole" else asked * (1 + 2 * params.tasks)
 
 
-add_generator(Generator(SelfInstructParams, VERSION, ("target",), make, most_calls))
+def most_rows(params: SelfInstructParams, targets: int, pool_rows: int) -> int:
+    """Return how many rows are made at most."""
+    return params.rounds * params.batch * params.tasks * params.instances
+
+
+add_generator(
+    Generator(SelfInstructParams, VERSION, ("target",), make, most_calls, most_rows=most_rows)
+)

@@ -276,4 +276,14 @@ def most_calls(params: TaxonomyParams, targets: int, pool_rows: int) -> int:
     return params.brainstorms * (1 + 2 * params.tasks * params.examples)
 
 
-add_generator(Generator(TaxonomyParams, VERSION, (), make, most_calls))
+def most_rows(params: TaxonomyParams, targets: int, pool_rows: int) -> int:
+    """Return how many rows are made at most."""
+    return params.brainstorms * params.tasks * params.examples
+
+
+def needs(params: TaxonomyParams) -> tuple[str, ...]:
+    """Return what must be there to start from."""
+    return () if params.subjects else ("target",)
+
+
+add_generator(Generator(TaxonomyParams, VERSION, needs, make, most_calls, most_rows=most_rows))
