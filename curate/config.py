@@ -130,6 +130,23 @@ class Lora(Params):
     max_length: int = Field(1024, gt=0, description="tokens; longer rows are cut at the end")
 
 
+class Novelty(Params):
+    """Texts that the tuned model would write and the base would not (Isonuma & Titov 2025)."""
+
+    texts: int = Field(20, ge=1)
+    tokens: int = Field(64, ge=1, description="of a text at most")
+    start: Literal["target", "nothing"] = Field(
+        "target", description="texts answer the target's prompts, or follow nothing"
+    )
+    iterative: bool = Field(
+        True, description="the base learns each text, so that the next shows something else"
+    )
+    alpha: float = Field(
+        0.1, gt=0, le=1, description="least probability, as a share of the likeliest token's"
+    )
+    gamma: float = Field(1.0, ge=0, description="weight of the base; 0: the tuned model alone")
+
+
 class Prove(Params):
     """Fine-tune on the selection and on fair controls, compare on the eval set."""
 
@@ -139,6 +156,7 @@ class Prove(Params):
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
     resamples: int = Field(10_000, ge=100, description="bootstrap resamples")
+    novelty: Novelty | None = Field(None, description="also find out what tuning taught")
 
     @field_validator("arms")
     @classmethod

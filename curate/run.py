@@ -297,9 +297,17 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
     from curate.prove.proof import prove
 
-    if run.config.prove is None or run.eval is None:
+    wanted = run.config.prove
+    if wanted is None or run.eval is None:
         return None
-    return prove(run, selection, run.eval, run.config.prove.model_dump(mode="json"))
+    params = wanted.model_dump(mode="json", exclude={"novelty"})
+    proof = prove(run, selection, run.eval, params)
+    if wanted.novelty is not None:
+        from curate.prove.novelty import novelty_step
+
+        params["novelty"] = wanted.novelty.model_dump(mode="json")
+        run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
+    return proof
 
 
 def _write_folder(

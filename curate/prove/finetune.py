@@ -102,7 +102,17 @@ def train_lora(
     Adapter weights and the order of rows come from the seed alone, so two arms with the same seed
     start from the same adapter.
     """
-    tuned = add_adapters(model, lora, "all-linear", seed)
+    return tune_adapters(add_adapters(model, lora, "all-linear", seed), examples, lora, seed)
+
+
+def tune_adapters(
+    tuned: Any, examples: Sequence[Example], lora: Mapping[str, Any], seed: Sequence[int]
+) -> list[float]:
+    """Tune a model's adapters; return the loss of every step.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
     batches = list(training_batches(examples, lora, seed))
     warmup = max(1, round(WARMUP * len(batches)))
     losses = []
@@ -137,7 +147,7 @@ def add_adapters(
         r=lora["rank"], lora_alpha=lora["alpha"], target_modules=names, lora_dropout=0.0
     )
     tuned = get_peft_model(model, config)
-    _initialise_adapters(tuned, seed)
+    initialise_adapters(tuned, seed)
     return tuned
 
 
@@ -170,7 +180,7 @@ def training_steps(
     )
     tuned.train()
     for batch in batches:
-        loss = _accumulate_gradients(tuned, batch)
+        loss = accumulate_gradients(tuned, batch)
         if loss is None:
             continue
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -186,7 +196,7 @@ def linear_rate(step: int, steps: int, warmup: int) -> float:
     return min((step + 1) / warmup, (steps - step) / max(steps - warmup, 1))
 
 
-def _accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
+def accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
     """Add the gradient of the batch's mean token loss; return that loss, None without labels.
 
     The batch goes through the model in parts of similar length, so that one long row does not pad
@@ -205,14 +215,14 @@ def _accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
     return total
 
 
-def _initialise_adapters(model: Any, seed: Sequence[int]) -> None:
-    """Draw the A matrices from the seed (B stays zero), whatever the global generator holds."""
+def initialise_adapters(model: Any, seed: Sequence[int], adapter: str = "default") -> None:
+    """Draw an adapter's A matrices from the seed (B stays zero), whatever the global generator holds."""
     import torch
 
     state = np.random.SeedSequence([*seed, 0x10AA]).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
     for name, weight in sorted(model.named_parameters()):
-        if "lora_A" in name:
+        if f"lora_A.{adapter}" in name:
             bound = 1 / math.sqrt(weight.shape[1])
             fresh = torch.empty(weight.shape).uniform_(-bound, bound, generator=generator)
             weight.data.copy_(fresh)

@@ -20,6 +20,7 @@ from curate.report.generated import Generated, gather_generated
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
+from curate.report.taught import Taught, gather_taught
 
 SHOWN_ORIGINS = 200
 CHARTED = 15
@@ -58,6 +59,16 @@ class Funnel:
     def rows(self) -> int:
         """Return how many rows there are before the stages."""
         return self.steps[0].remaining
+
+    @property
+    def dropped(self) -> int:
+        """Return how many rows the stages dropped."""
+        return sum(step.removed for step in self.steps[1:-1])
+
+    @property
+    def replaced(self) -> int:
+        """Return how many rows the stages made."""
+        return sum(step.added for step in self.steps[1:-1])
 
     @property
     def kept(self) -> int:
@@ -145,6 +156,7 @@ class Report:
     attraction: Attraction | None
     coverage: Coverage | None
     comparison: Comparison | None
+    taught: Taught | None
     examples: Examples
     costs: tuple[Cost, ...]
 
@@ -172,6 +184,7 @@ def gather(path: Path) -> Report:
         attraction=gather_attraction(run) if scores else None,
         coverage=gather_coverage(run),
         comparison=gather_comparison(run),
+        taught=gather_taught(run),
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
     )

@@ -47,6 +47,7 @@ STAGES: Mapping[str, str] = {
     "base": "Evaluate the base model",
     "finetune": "Fine-tune and evaluate the arms",
     "proof": "Compare the arms",
+    "novelty": "Find what tuning taught",
     "export": "Write the training files",
 }
 ARMS: Mapping[str, str] = {

@@ -1,0 +1,79 @@
+"""What tuning taught: texts of the tuned model that the base would not write, and rows by their gain."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.report.examples import Example, read_rows, show_example
+from curate.report.texts import RowText, show_row
+from curate.rows import Message
+
+TEXTS, ROWS = "evidence/novelty-texts", "evidence/novelty-rows"
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Text:
+    """A drawn text with the prompt before it, if there was one; gain is in nats a token."""
+
+    target_id: str | None
+    text: RowText
+    gain: float | None
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A selected row: the loss of its response before and after tuning, in nats a token."""
+
+    row: Example
+    base: float
+    tuned: float
+
+
+@dataclass(frozen=True)
+class Taught:
+    """All texts in the order of drawing, and the rows that gained most and least, of `count`."""
+
+    texts: tuple[Text, ...]
+    most: tuple[Learned, ...]
+    least: tuple[Learned, ...]
+    count: int
+    gain: float
+    worse: int
+    iterative: bool
+
+
+def gather_taught(run: RunFolder) -> Taught | None:
+    """Return what tuning on the selection taught, None where nobody asked."""
+    if not run.has(TEXTS):
+        return None
+    texts = run.table(TEXTS).collect()
+    told = run.table(ROWS).drop_nulls("gain").sort("gain", "row_id", descending=[True, False])
+    rows = told.collect()
+    ends = pl.concat([rows.head(SHOWN), rows.tail(max(min(SHOWN, rows.height - SHOWN), 0))])
+    targets = {name for name in texts["target_id"] if name is not None}
+    found = read_rows(run, {*ends["row_id"], *targets})
+
+    def learned(part: pl.DataFrame) -> tuple[Learned, ...]:
+        lines = part.select("row_id", "base_loss", "tuned_loss").iter_rows()
+        return tuple(Learned(show_example(i, found, {}, None), b, t) for i, b, t in lines)
+
+    def text(line: dict[str, object]) -> Text:
+        target = line["target_id"]
+        prompt = run.messages("target", str(target)) if target is not None else None
+        turns: list[Message] = [*(prompt or [])[:-1]] or [{"role": "user", "content": ""}]
+        shown = show_row([*turns, {"role": "assistant", "content": str(line["text"])}])
+        name = None if target is None else str(target)
+        return Text(name, shown, line["gain"], bool(line["ended"]))  # type: ignore[arg-type]
+
+    return Taught(
+        texts=tuple(text(line) for line in texts.to_dicts()),
+        most=learned(ends.head(SHOWN)),
+        least=learned(ends[SHOWN:].reverse()),
+        count=rows.height,
+        gain=float(rows["gain"].mean() or 0.0),  # type: ignore[arg-type]
+        worse=rows.filter(pl.col("gain") <= 0).height,
+        iterative=bool(run.manifest["config"]["prove"]["novelty"]["iterative"]),
+    )
