@@ -223,6 +223,8 @@ def _plan_lines(planned: "Plan") -> list[str]:
 
 
 def _moved_lines(run: "RunFolder", moved: "Moved") -> list[str]:
+    import polars as pl
+
     now, before = (int((~e["keep"]).sum()) for e in (moved.evidence, moved.before))
     # Verdicts that no threshold decided have none.
     threshold = moved.evidence["threshold"].max()
@@ -230,16 +232,18 @@ def _moved_lines(run: "RunFolder", moved: "Moved") -> list[str]:
         f"{moved.stage}: {now:,} of {moved.evidence.height:,} rows dropped"
         + (f" at the threshold {threshold:.4g}" if isinstance(threshold, float) else ""),
         f"in the run: {before:,}; {moved.back:,} of them come back, {moved.gone:,} others go",
-        "",
-        f"{'threshold':>10}  {'dropped':>9}",
     ]
+    if moved.sweep.height:
+        lines += ["", f"{'threshold':>10}  {'dropped':>9}"]
     lines += [f"{t:>10.4g}  {n:>9,}" for t, n in moved.sweep.iter_rows()]
-    border = moved.evidence.filter(keep=False).sort("score", "row_id").head(BORDER)
+    margin = (pl.col("score") - pl.col("threshold")).abs()
+    order = [margin, pl.col("score"), pl.col("row_id")]
+    border = moved.evidence.filter(keep=False).sort(order, nulls_last=True).head(BORDER)
     if border.height:
         lines += ["", "Dropped by the smallest margin"]
     for row_id, twin_id, score in border.select("row_id", "twin_id", "score").iter_rows():
-        lines.append(f"  {score:.4f}  {row_id}  for  {twin_id}")
-        lines += [f"    {_excerpt(run, one)}" for one in (row_id, twin_id)]
+        lines.append(f"  {score:.4f}  {row_id}" + (f"  for  {twin_id}" if twin_id else ""))
+        lines += [f"    {_excerpt(run, one)}" for one in (row_id, twin_id) if one]
     return lines
 
 

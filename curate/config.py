@@ -230,6 +230,22 @@ def _check_survivors(stages: Sequence[Params]) -> None:
             )
 
 
+def _check_scores(stages: Sequence[Params]) -> None:
+    """Fail where a stage corrects by the scores of a stage that is not there, or drops its rows."""
+    names = stage_names(stages)
+    for i, params in enumerate(stages):
+        by = getattr(params, "by", None)
+        if by is None:
+            continue
+        if by not in names[:i]:
+            known = ", ".join(names[:i]) or "none"
+            told = f"{by!r} is no earlier stage (those are: {known})"
+            raise KeyFault(("stages", i, "by"), told)
+        if getattr(stages[names.index(by)], "action", None) == "drop":
+            told = f"{by!r} drops the rows that are to be corrected; give `action: score` there"
+            raise KeyFault(("stages", i, "by"), told)
+
+
 def _check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Params]) -> None:
     """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
     from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
@@ -351,6 +367,7 @@ class Config(Params):
                 )
         _check_generators(self)
         _check_survivors(self.stages)
+        _check_scores(self.stages)
         _check_protected(self)
         for place, select in self.selections:
             _check_plan(place, select, self.stages)

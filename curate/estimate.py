@@ -15,6 +15,7 @@ from curate.clean.twins import Compared
 from curate.compared import scoring, selection_names
 from curate.config import Config, Generate
 from curate.generate.generation import GenerateParams, find_generator
+from curate.judge.confidence import ConfidenceParams
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
@@ -203,8 +204,14 @@ def _choice_lines(
 def _stage_line(
     params: Params, config: Config, pool: Artifact, rows: int, mean_tokens: float, speed: float
 ) -> Line:
-    """Return a stage's line; of the stages, only embedding takes long enough to be told."""
+    """Return a stage's line, with seconds where a model reads or embeds the rows."""
     kind = params.model_dump()["kind"]
+    if isinstance(params, ConfidenceParams):
+        # Once with prompts, once without them; the second pass is the shorter one.
+        tokens = round(2 * rows * min(mean_tokens, params.max_length))
+        name = params.embedder or config.models.embedder
+        seconds = tokens / speed + rows * _embedding_seconds(pool, "example", name)
+        return Line(kind, rows, f"scores rows; {config.models.base}, {name}", tokens, seconds)
     if not isinstance(params, SemanticParams):
         return Line(kind, rows, DROPS)
     if params.embedder == MODEL:

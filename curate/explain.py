@@ -13,6 +13,8 @@ from curate.report.texts import find_words
 from curate.rows import Message, prompt_text
 
 NEAREST = 3
+# The twin of a row that went for these is the one that a stage made of it.
+REPLACED = (Reason.CORRECTED, Reason.MASKED, Reason.REHEARSED, Reason.RELABELLED)
 SHOWN_CHARS = 1_000
 AROUND_CHARS = 200
 CLOSE_IDS = 5
@@ -30,7 +32,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     row = found.row(0, named=True)
     lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(row)]
     if row["fate"] == "dropped":
-        lines += _twin(run, row)
+        lines += _twin(run, row) if row["twin_id"] else []
     else:
         lines += _nearest(run, row_id)
         lines += _elsewhere(run, row_id)
@@ -63,7 +65,7 @@ def _scored(row: dict[str, object]) -> str:
 
 def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
     twin = str(row["twin_id"])
-    lines = ["", f"Its twin is {twin}"]
+    lines = ["", f"{'Replaced by' if row['reason'] in REPLACED else 'Its twin is'} {twin}"]
     if not str(row["reason"]).startswith("leak"):
         return lines + _text(run.messages("pool", twin))
     example = run.messages("eval", twin) or run.messages("protected", twin)

@@ -54,7 +54,8 @@ def run_stage(
     data = _stage_data(inputs, params["before"])
     result = stage.decide(data, stage.params.model_validate(params["stage"]))
     _check_verdicts(result, data.rows.select("row_id").collect()["row_id"])
-    result.evidence.select(EVIDENCE_COLUMNS).write_parquet(out / "evidence.parquet")
+    more = [name for name in result.evidence.columns if name not in EVIDENCE_COLUMNS]
+    result.evidence.select(*EVIDENCE_COLUMNS, *more).write_parquet(out / "evidence.parquet")
     for name, table in result.tables.items():
         table.write_parquet(out / f"{name}.parquet")
     dropped = result.evidence.filter(~pl.col("keep"))

@@ -1,4 +1,4 @@
-"""Where a generated row comes from: its parents, theirs, and how each was made."""
+"""Where a made row comes from: its parents, theirs, and how each was made."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,9 +22,23 @@ def find_candidate(run: RunFolder, row_id: str) -> dict[str, Any] | None:
     return found.row(0, named=True) if found.height else None
 
 
+def find_made(run: RunFolder, row_id: str) -> dict[str, Any] | None:
+    """Return how a row was made, by a generation method or a stage; None if it was read."""
+    rows = run.rows("pool")
+    candidate = find_candidate(run, row_id)
+    if candidate is not None or rows is None:
+        return candidate
+    own = (pl.col("row_id") == row_id) & (pl.col("parents").list.len() > 0)
+    found = rows.filter(own).select("messages", "parents", "method", "hop").collect()
+    if not found.height:
+        return None
+    told = found.row(0, named=True)
+    return {**told, "notes": "{}", "prompt": told["messages"][0]["content"]}
+
+
 def lineage_lines(run: RunFolder, row_id: str) -> list[str]:
-    """Return lines that lead from a generated row to what it was made from; none for other rows."""
-    made = find_candidate(run, row_id)
+    """Return lines that lead from a made row to what it was made from; none for rows that were read."""
+    made = find_made(run, row_id)
     return ["", "Lineage", *_ancestors(run, made, 1, set())] if made else []
 
 
@@ -47,7 +61,7 @@ def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
 
 
 def _ancestors(run: RunFolder, made: dict[str, Any], depth: int, told: set[str]) -> Iterator[str]:
-    """Yield a line on how a candidate was made, then one on each parent and what that came from."""
+    """Yield a line on how a row was made, then one on each parent and what that came from."""
     indent = "  " * depth
     notes = ", ".join(
         f"{name}: {value}"
@@ -58,7 +72,7 @@ def _ancestors(run: RunFolder, made: dict[str, Any], depth: int, told: set[str])
     for parent in made["parents"]:
         again = parent in told
         told.add(parent)
-        above = find_candidate(run, parent)
+        above = find_made(run, parent)
         messages = next((m for role in ROLES if (m := run.messages(role, parent))), None)
         text = above["prompt"] if above else messages[0]["content"] if messages else ""
         line = " ".join(text.split())

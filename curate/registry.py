@@ -153,7 +153,8 @@ class StageData:
 class StageResult:
     """What a stage writes: a verdict for every row that it read, and tables beside it.
 
-    evidence has the columns row_id, keep, reason, score, threshold, twin_id.
+    evidence has the columns row_id, keep, reason, score, threshold, twin_id, and others that the
+    conditions of a selection can speak of as STAGE.COLUMN.
     """
 
     evidence: "pl.DataFrame"

@@ -14,6 +14,7 @@ from curate.clean.twins import TwinParams, judge_twins
 from curate.config import stage_names
 from curate.errors import UserError
 from curate.folder import RunFolder
+from curate.judge.cut import CutParams
 from curate.reasons import Reason
 from curate.registry import Params, Stage, StageData, find_stage, suggest_key
 
@@ -123,7 +124,10 @@ def stage_data(run: RunFolder, name: str) -> StageData:
 
 
 def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) -> pl.DataFrame:
-    """Return how many rows each of some thresholds drops: from the lowest that is stored to 1.
+    """Return how many rows each of some thresholds drops.
+
+    They reach from the lowest that is stored to 1, or over the scores where these have a scale of
+    their own; there are none for a stage that has constants instead of a threshold.
 
     Args:
         data: what the stage read.
@@ -131,8 +135,13 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
         params: its parameters; of these, the threshold and the number of rows play no part.
         points: number of thresholds, at even distances.
     """
-    lowest = getattr(params, "floor", LOWEST)
-    thresholds = [round(float(t), 4) for t in np.linspace(lowest, 1.0, points)]
+    if not isinstance(params, CutParams) and "threshold" not in type(params).model_fields:
+        return pl.DataFrame(schema={"threshold": pl.Float64, "dropped": pl.Int64})
+    low, high = getattr(params, "floor", LOWEST), 1.0
+    if isinstance(params, CutParams):
+        scores = stage.decide(data, params).evidence["score"].drop_nulls().to_list() or [0.0]
+        low, high = min(scores), max(scores)
+    thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
     if isinstance(params, TwinParams):
         dropped = _count_twins(data, params, thresholds)
     else:

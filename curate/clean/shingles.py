@@ -46,6 +46,11 @@ def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
     return Shingles(hashes, starts)
 
 
+def hash_words(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of all texts' words, one text after the other, and how many each has."""
+    return _word_hashes(_plain(texts))
+
+
 def roll(
     units: NDArray[np.uint64], lengths: NDArray[np.int64], ngram: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:

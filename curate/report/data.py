@@ -12,11 +12,14 @@ import numpy as np
 import polars as pl
 
 from curate.folder import RunFolder, open_run
+from curate.report.clear import Clear, gather_clear
 from curate.report.comparison import Comparison, gather_comparison
+from curate.report.confidence import Confidence, gather_confidence
 from curate.report.coverage import Coverage, gather_coverage
 from curate.report.duplicates import Level, gather_duplicates
 from curate.report.examples import Examples, gather_examples
 from curate.report.generated import Generated, gather_generated
+from curate.report.judged import Judged, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
@@ -154,6 +157,9 @@ class Report:
     mix: Mix
     scores: Scores | None
     attraction: Attraction | None
+    confidence: tuple[Confidence, ...]
+    clear: Clear | None
+    judged: Judged | None
     coverage: Coverage | None
     comparison: Comparison | None
     taught: Taught | None
@@ -182,6 +188,9 @@ def gather(path: Path) -> Report:
         mix=_gather_mix(run),
         scores=scores,
         attraction=gather_attraction(run) if scores else None,
+        confidence=gather_confidence(run),
+        clear=gather_clear(run),
+        judged=gather_judged(run),
         coverage=gather_coverage(run),
         comparison=gather_comparison(run),
         taught=gather_taught(run),

@@ -52,6 +52,7 @@ PALETTE = {
 }
 INK, MUTED, LINE = PALETTE["ink"].light, PALETTE["muted"].light, PALETTE["line"].light
 FAINT, ACCENT, CONTROL = PALETTE["faint"].light, PALETTE["accent"].light, PALETTE["control"].light
+ALARM = PALETTE["alarm"].light
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ from typing import Any
 
 import altair as alt
 
+from curate.report.clear import Filter
 from curate.report.comparison import Comparison
+from curate.report.confidence_charts import draw_stage
 from curate.report.coverage import Coverage
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
 from curate.report.drawing import (
     ACCENT,
+    ALARM,
     CHARS,
     CONTROL,
     DIGIT,
@@ -35,6 +38,7 @@ from curate.report.drawing import (
 )  # fmt: skip
 from curate.report.duplicates import Level
 from curate.report.growth import Growth
+from curate.report.judged import Graded
 from curate.report.proof import Comparison as Difference
 from curate.report.proof import Proof
 from curate.report.scores import Attraction, Scores
@@ -68,6 +72,11 @@ def draw_all(report: Report) -> dict[str, Any]:
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
         "scores": draw_scores(report.scores) if report.scores else None,
         "attraction": draw_attraction(report.attraction) if report.attraction else None,
+        "signals": {told.stage: draw_stage(told) for told in report.confidence},
+        "confidences": {f.stage: draw_confidence(f) for f in report.clear.filters}
+        if report.clear
+        else {},
+        "grades": {g.stage: draw_grades(g) for g in report.judged.graded} if report.judged else {},
         "coverage": draw_coverage(report.coverage) if report.coverage else None,
         "drift": {m.told.method: draw_drift(g) for m in made if (g := m.growth) and g.drifts},
         "nearness": draw_nearness(compared) if compared and compared.methods[0].nearness else None,
@@ -294,6 +303,63 @@ def draw_scores(scores: Scores) -> Figure:
         f"{significant(scores.cut)} and above; {number(scores.not_selected)} were not selected."
     )
     return Figure(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
+
+
+def draw_confidence(found: Filter) -> Figure:
+    """Draw a histogram of confidences, doubted rows in the colour of alarm, and the threshold."""
+    values = [
+        {"low": b.low, "high": b.high, "rows": count, "at": start, "colour": colour}
+        for b in found.bins
+        for count, start, colour in ((b.doubted, 0, ALARM), (b.sure, b.doubted, ACCENT))
+        if count
+    ]
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title="confidence", tickCount=5))
+    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
+    y = alt.Y("at:Q", title="rows", axis=axis)
+    parts = [
+        from_values(values)
+        .transform_calculate(top="datum.at + datum.rows")
+        .mark_bar(binSpacing=1)
+        .encode(x, y, alt.X2("high"), alt.Y2("top:Q"), color=alt.Color("colour:N", scale=None))
+    ]
+    words = f"Histogram of the confidence in {number(found.rows - found.unscored)} rows."
+    if found.threshold is not None:
+        cut = from_values([{"low": found.threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
+        parts.append(cut.encode(x))
+        words += f" {number(found.doubted)} lie at {significant(found.threshold)} or below."
+    chart = alt.layer(*parts).properties(width=WIDTH - 80, height=150)
+    return Figure(to_svg(chart, plot=WIDTH - 80), words)
+
+
+def draw_grades(graded: Graded) -> Figure | None:
+    """Draw a histogram of grades or scores, dropped rows in the colour of alarm, and the threshold."""
+    if not graded.bins:
+        return None
+    values = [
+        {"low": b.low, "high": b.high, "from": start, "to": start + count, "colour": colour}
+        for b in graded.bins
+        for count, start, colour in ((b.dropped, 0, ALARM), (b.kept, b.dropped, ACCENT))
+        if count
+    ]
+    scale = alt.Scale(domain=[graded.bins[0].low, graded.bins[-1].high], nice=False)
+    title = "grade" if graded.scale else "score"
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=title, tickCount=5))
+    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
+    y = alt.Y("from:Q", title="rows", axis=axis)
+    colour = alt.Color("colour:N", scale=None)
+    parts = [
+        from_values(values)
+        .mark_bar(binSpacing=1)
+        .encode(x, y, alt.X2("high"), alt.Y2("to"), color=colour)
+    ]
+    words = f"Histogram of the {title}s of {number(graded.rows - graded.unscored)} rows."
+    if graded.threshold is not None:
+        cut = from_values([{"low": graded.threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
+        parts.append(cut.encode(x))
+        words += f" {number(graded.dropped)} lie below {significant(graded.threshold)}."
+    chart = alt.layer(*parts).properties(width=WIDTH - 80, height=150)
+    return Figure(to_svg(chart, plot=WIDTH - 80), words)
 
 
 def draw_attraction(attraction: Attraction) -> Figure:

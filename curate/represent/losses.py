@@ -2,12 +2,16 @@
 
     response_sum | response_tokens | all_sum | all_tokens          what = "response" or "all"
     alone_sum | alone_tokens                                       what = "alone"
+    response_sum | response_tokens | response_worst | response_entropy      what = "certainty"
 
 `response` is what the assistant says, end marker included, given everything before it; `all` is every
 token of the rendered row but the first, which nothing predicts. `alone` is the response without the
 conversation before it: only the header that opens an assistant's turn in the chat template stands in
 front (after the model's opening token, if its template has one). The very same tokens are predicted as
 with the prompt, the first one included; several assistant turns are read one by one.
+
+`certainty` reads what `response` does and adds the largest loss of a response's tokens and the sum of
+the entropies, in nats, of the distributions that they were predicted from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.errors import UserError
 from curate.registry import ScoreRun, StepRun
@@ -34,8 +39,10 @@ VERSION = 1
 BATCH_TOKENS = 2_048
 # The float32 logits held at one time: 50 MB a copy for a vocabulary of 49k.
 HEAD_TOKENS = 256
+# exp of it is 0 in float32.
+NO_CHANCE = -200.0
 
-What = Literal["response", "all", "alone"]
+What = Literal["response", "all", "alone", "certainty"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +77,21 @@ def named_model(run: StepRun, name: str) -> LanguageModel:
 
 def loss_steps(run: ScoreRun, model: LanguageModel, what: What, max_length: int) -> list[Step]:
     """Return one step for each block of measured rows, in pool order; each writes losses.parquet."""
-    path = run.rows.file("rows.parquet")
-    positions = measured_positions(run)
+    return loss_steps_at(run.rows, measured_positions(run), model, what, max_length)
+
+
+def loss_steps_at(
+    rows: Artifact,
+    positions: NDArray[np.int64],
+    model: LanguageModel,
+    what: What,
+    max_length: int,
+) -> list[Step]:
+    """Return one step for each block of the rows at ascending positions of an artifact of rows."""
+    path = rows.file("rows.parquet")
     inputs = {"adapter": model.adapter} if model.adapter else {}
     steps = []
-    for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
+    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
         params = {
             "texts": digest_of(read_block(path, block)),
             "model": dict(model.identity),
@@ -97,9 +114,21 @@ def read_losses(inputs: Mapping[str, Artifact], part: str = "block-") -> pl.Data
     Raises:
         FloatingPointError: a loss is not finite.
     """
+    return check_finite(join_losses(inputs, part).filter(pl.Series(kept_among(inputs))))
+
+
+def join_losses(inputs: Mapping[str, Artifact], part: str) -> pl.DataFrame:
+    """Return the losses of all rows of the blocks that a step was given, in their order."""
     blocks = [inputs[name] for name in sorted(inputs) if name.startswith(part)]
-    table = pl.concat([pl.read_parquet(block.file("losses.parquet")) for block in blocks])
-    table = table.filter(pl.Series(kept_among(inputs)))
+    return pl.concat([pl.read_parquet(block.file("losses.parquet")) for block in blocks])
+
+
+def check_finite(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the losses as they are.
+
+    Raises:
+        FloatingPointError: one of them is not finite.
+    """
     if not np.isfinite(table.to_numpy()).all():
         raise FloatingPointError("a loss is not finite; try models.dtype: float32")
     return table
@@ -187,6 +216,8 @@ def measure(
         np.add.at(sums, owners, found["response_sum"].to_numpy())
         np.add.at(counts, owners, found["response_tokens"].to_numpy())
         return pl.DataFrame({"alone_sum": sums, "alone_tokens": counts})
+    if what == "certainty":
+        return sum_certainty(model, rows)
     return sum_losses(model, rows, everything=what == "all")
 
 
@@ -282,7 +313,7 @@ def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.D
             wanted = masks["all" if everything else "response"]
             losses = torch.zeros(wanted.shape, dtype=torch.float64)
             if wanted.any():
-                losses[wanted] = _token_losses(model, head, ids, wanted)
+                losses[wanted] = _measure_tokens(model, head, ids, wanted, _loss)
             for kind in kinds:
                 sums[kind][batch] = (losses * masks[kind]).sum(dim=1).numpy()
                 counts[kind][batch] = masks[kind].sum(dim=1).numpy()
@@ -293,6 +324,30 @@ def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.D
             for name, values in (("sum", sums), ("tokens", counts))
         }
     )
+
+
+def sum_certainty(model: Any, rows: Sequence[Example]) -> pl.DataFrame:
+    """Return response_sum, _tokens, _worst (0 without tokens) and _entropy, as in `sum_losses`."""
+    import torch
+
+    found = {name: np.zeros(len(rows)) for name in ("sum", "worst", "entropy")}
+    counts = np.zeros(len(rows), dtype=np.int64)
+    head = _head_of(model)
+    with torch.inference_mode():
+        for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
+            ids, masks = _pad([rows[i] for i in batch])
+            wanted = masks["response"]
+            told = torch.zeros((*wanted.shape, 2), dtype=torch.float64)
+            if wanted.any():
+                told[wanted] = _measure_tokens(model, head, ids, wanted, _loss_and_entropy)
+            losses, entropies = told.unbind(dim=2)
+            found["sum"][batch] = losses.sum(dim=1).numpy()
+            found["entropy"][batch] = entropies.sum(dim=1).numpy()
+            counts[batch] = wanted.sum(dim=1).numpy()
+            if wanted.shape[1]:
+                found["worst"][batch] = losses.amax(dim=1).numpy()
+    columns = {"sum": found["sum"], "tokens": counts, **found}
+    return pl.DataFrame({f"response_{name}": values for name, values in columns.items()})
 
 
 def _pad(rows: Sequence[Example]) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
@@ -312,10 +367,30 @@ def _pad(rows: Sequence[Example]) -> tuple["torch.Tensor", dict[str, "torch.Tens
 Head = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
-def _token_losses(
-    model: Any, head: Head | None, ids: "torch.Tensor", wanted: "torch.Tensor"
+Measure = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+def _loss(logits: "torch.Tensor", gold: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits, gold, reduction="none")
+
+
+def _loss_and_entropy(logits: "torch.Tensor", gold: "torch.Tensor") -> "torch.Tensor":
+    """Return both [n, 2]; entropy = -sum p log p, to which a token of no probability adds nothing."""
+    import torch
+
+    logs = logits.log_softmax(dim=1)
+    losses = -logs.gather(1, gold[:, None]).squeeze(1)
+    # In place, since each copy is of the size of the logits; far below, p is 0 as a float32.
+    entropies = -logs.clamp_(min=NO_CHANCE).exp().mul_(logs).sum(dim=1)
+    return torch.stack([losses, entropies], dim=1)
+
+
+def _measure_tokens(
+    model: Any, head: Head | None, ids: "torch.Tensor", wanted: "torch.Tensor", measure: Measure
 ) -> "torch.Tensor":
-    """Return the losses [M] of the wanted tokens, row by row.
+    """Return what is measured of the wanted tokens [M, ...], row by row.
 
     The vocabulary head runs only before wanted tokens and for a few of them at a time: the logits of
     a whole batch would take far more memory than the model.
@@ -329,15 +404,12 @@ def _token_losses(
     else:
         trunk = model.base_model(input_ids=ids, use_cache=False)
         states = trunk.last_hidden_state[:, :-1][wanted]
-    losses = []
+    told = []
     for at in range(0, len(gold), HEAD_TOKENS):
         part = states[at : at + HEAD_TOKENS]
         logits = (part if head is None else head(part)).float()
-        found = torch.nn.functional.cross_entropy(
-            logits, gold[at : at + HEAD_TOKENS], reduction="none"
-        )
-        losses.append(found.cpu())
-    return torch.cat(losses).double()
+        told.append(measure(logits, gold[at : at + HEAD_TOKENS]).cpu())
+    return torch.cat(told).double()
 
 
 def _head_of(model: Any) -> Head | None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
 from curate.rows import Message
 from curate.store import Artifact, Counts, Step, digest_of
 
@@ -42,10 +42,9 @@ BATCH_TOKENS = 4_096
 SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
 
 
-class ScorerParams(SelectParams):
-    """Rows by a classifier or regression model that reads prompt and response."""
+class RatingParams(Params):
+    """Which checkpoint rates rows, and how much of a row it reads."""
 
-    method: Literal["scorer"] = "scorer"
     model: str = Field(description="sequence-classification checkpoint: a folder or a hub id")
     label: str | None = Field(
         None, description="whose probability is the score; none for a model with one output"
@@ -55,32 +54,58 @@ class ScorerParams(SelectParams):
     )
 
 
+class ScorerParams(RatingParams, SelectParams):
+    """Rows by a classifier or regression model that reads prompt and response."""
+
+    method: Literal["scorer"] = "scorer"
+
+
 def score(run: ScoreRun, params: ScorerParams) -> Artifact:
     """Rate the kept rows block by block, then join the blocks."""
+    from curate.represent.index import named
+
+    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    steps = rating_steps(run.rows, positions, params, "select")
+    inputs = {"kept": run.kept, **named(run.execute_all(steps))}
+    return run.execute(Step("score-scorer", VERSION, write_scores, inputs))
+
+
+def rating_steps(
+    rows: Artifact, positions: NDArray[np.int64], params: RatingParams, place: str
+) -> list[Step]:
+    """Return one step for each block of the rows at ascending positions; each writes ratings.npy.
+
+    Args:
+        rows: the pool.
+        positions: in it.
+        params: which checkpoint.
+        place: where the recipe names it, for errors.
+
+    Raises:
+        UserError: the checkpoint is no classifier, or the label is not what it needs.
+    """
     from curate.models import find_model, identify, prepare
-    from curate.represent.index import SMALLEST_BLOCK, blocks_of, named
+    from curate.represent.index import SMALLEST_BLOCK, blocks_of
     from curate.represent.lm import read_block
 
     found = find_model(params.model)
     folder = prepare(found)
     told = {
         "model": identify(found, "float32"),
-        "output": find_output(folder, params.model, params.label),
+        "output": find_output(folder, params.model, params.label, place),
         "max_length": params.max_length,
         "batch_tokens": BATCH_TOKENS,
     }
-    path = run.rows.file("rows.parquet")
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    path = rows.file("rows.parquet")
     steps = []
-    for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
+    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
         texts = {"texts": digest_of(read_block(path, block))}
         hints = {"folder": str(folder), "rows": str(path), "positions": block}
-        steps.append(Step("scorer", VERSION, rate_block, params={**told, **texts}, hints=hints))
-    inputs = {"kept": run.kept, **named(run.execute_all(steps))}
-    return run.execute(Step("score-scorer", VERSION, write_scores, inputs))
+        steps.append(Step("ratings", VERSION, rate_block, params={**told, **texts}, hints=hints))
+    return steps
 
 
-def find_output(folder: Path, name: str, label: str | None) -> int | None:
+def find_output(folder: Path, name: str, label: str | None, place: str) -> int | None:
     """Return the number of the output whose probability is the score; None for a regression.
 
     Raises:
@@ -91,20 +116,20 @@ def find_output(folder: Path, name: str, label: str | None) -> int | None:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"select.model {name!r} does not load without code of its own") from error
+        raise UserError(f"{place}.model {name!r} does not load without code of its own") from error
     if not any(a.endswith("ForSequenceClassification") for a in config.architectures or []):
         raise UserError(
-            f"select.model {name!r} is no sequence classifier but "
+            f"{place}.model {name!r} is no sequence classifier but "
             f"{', '.join(config.architectures or ['of no known architecture'])}"
         )
     labels = {str(told): int(number) for number, told in config.id2label.items()}
     if config.num_labels == 1:
         if label is not None:
-            raise UserError(f"select.label: {name!r} has one output and no labels; leave it out")
+            raise UserError(f"{place}.label: {name!r} has one output and no labels; leave it out")
         return None
     if label not in labels:
         given = "name one" if label is None else f"{label!r} is none of them"
-        raise UserError(f"select.label: {name!r} has the labels {', '.join(labels)}; {given}")
+        raise UserError(f"{place}.label: {name!r} has the labels {', '.join(labels)}; {given}")
     return labels[label]
 
 
@@ -114,7 +139,7 @@ def rate_block(
     """Write ratings.npy (float32 [n]): one block of rows, in their order."""
     from curate.represent.lm import read_block
 
-    model, tokenizer = _load(Path(hints["folder"]), digest_of(params["model"]))
+    model, tokenizer = load_classifier(Path(hints["folder"]), digest_of(params["model"]))
     messages = read_block(Path(hints["rows"]), hints["positions"])
     limit = longest_input(model, tokenizer, params["max_length"])
     pairs = encode_pairs(tokenizer, [split_turns(row) for row in messages], limit)
@@ -130,7 +155,12 @@ def rate_block(
 
 
 @lru_cache(maxsize=1)
-def _load(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+def load_classifier(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Return a sequence classifier and its tokenizer, for as long as `digest` stays the same.
+
+    Raises:
+        UserError: its classifier is not trained, or it has no fast tokenizer.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -142,12 +172,12 @@ def _load(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTrainedTokeni
         )
     if told["missing_keys"]:
         raise UserError(
-            f"select.model: {folder} lacks weights of its classifier "
+            f"the checkpoint {folder} lacks weights of its classifier "
             f"({', '.join(sorted(told['missing_keys'])[:3])}), so its scores would be random"
         )
     tokenizer = load_tokenizer(folder)
     if not tokenizer.is_fast:
-        raise UserError(f"select.model: the tokenizer of {folder} has no tokenizer.json")
+        raise UserError(f"the tokenizer of {folder} has no tokenizer.json")
     return model.eval().to(device()), tokenizer
 
 
@@ -245,19 +275,28 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null)."""
-    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
-    ratings = np.concatenate([np.load(b.file("ratings.npy"), allow_pickle=False) for b in blocks])
-    if not np.isfinite(ratings).all():
-        raise FloatingPointError("the scorer gave a score that is not finite")
     frame = pl.DataFrame(
         {
             "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
-            "score": ratings,
-            "nearest_id": pl.Series([None] * len(ratings), dtype=pl.String),
+            "score": read_ratings(inputs),
         }
-    )
+    ).with_columns(nearest_id=pl.lit(None, dtype=pl.String))
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height}
+
+
+def read_ratings(inputs: Mapping[str, Artifact]) -> NDArray[np.float32]:
+    """Return the ratings [n] of all blocks that a step is given, in their order.
+
+    Raises:
+        FloatingPointError: one is not finite.
+    """
+    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
+    parts = [np.load(b.file("ratings.npy"), allow_pickle=False) for b in blocks]
+    ratings = np.concatenate([np.empty(0, dtype=np.float32), *parts])
+    if not np.isfinite(ratings).all():
+        raise FloatingPointError("the scorer gave a score that is not finite")
+    return ratings
 
 
 def rank(scores: pl.DataFrame, params: ScorerParams, seed: int) -> NDArray[np.int64]:

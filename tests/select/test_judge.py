@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from curate.generate.engines.config import TransformersParams
-from curate.select.judge import JudgeParams, rank, schema_of, score
+from curate.select.judge import JudgeParams, rank, score
 from curate.store import Store
 from tests.conftest import row, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
@@ -107,7 +107,8 @@ def test_a_scale_of_its_own_and_grades_beyond_it(store: Store, engine: ScriptedE
     engine.rules = [(lambda call: True, '{"reason": "r", "score": 9}')]
     assert table(judged(store, ["a good answer"]), params())["score"].to_list() == [None]
     assert table(judged(store, ["a good answer"]), params(high=10))["score"].to_list() == [9.0]
-    assert schema_of(0, 3)["properties"]["score"] == {"type": "integer", "minimum": 0, "maximum": 3}
+    wanted = {"type": "integer", "minimum": 1, "maximum": 10}
+    assert engine.calls[-1].request.schema["properties"]["score"] == wanted  # type: ignore[index]
 
 
 def test_answers_are_kept_whatever_else_is_judged(store: Store, engine: ScriptedEngine) -> None:

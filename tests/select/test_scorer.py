@@ -196,14 +196,14 @@ def test_rows_are_rated_once_and_only_again_where_texts_or_model_change(
     run = run_of(store, tiny)
     scored(run, "scorer", model=str(cappy))
     scored(run, "scorer", model=str(cappy), budget={"rows": 5})
-    assert run.made == ["scorer", "scorer", "score-scorer"]
+    assert run.made == ["ratings", "ratings", "score-scorer"]
     fewer = run_of(store, tiny, [0, 1, 2, 3, 4])
     scored(fewer, "scorer", model=str(cappy))
-    assert fewer.made == ["scorer", "score-scorer"], "the first block is there"
+    assert fewer.made == ["ratings", "score-scorer"], "the first block is there"
     other = run_of(store, tiny)
     for label in ("good", "bad"):
         scored(other, "scorer", model=str(judge), label=label)
-    assert other.made.count("scorer") == 4
+    assert other.made.count("ratings") == 4
 
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=20), st.integers(0, 9))

@@ -9,12 +9,15 @@ engine:
   prices: {prompt: 0.25, completion: 2}                          per million tokens
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from curate.errors import UserError
 from curate.registry import Params
+from curate.store import digest_file
 
 if TYPE_CHECKING:
     from curate.config import ModelNames
@@ -30,6 +33,9 @@ class TransformersParams(Params):
     kind: Literal["transformers"] = "transformers"
     model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
     dtype: Dtype | None = Field(None, description="the run's own if null")
+    adapter: str | None = Field(
+        None, description="adapter.safetensors of a fine-tune by curate, put on the model"
+    )
     batch_tokens: int = Field(
         8_192, ge=1, description="tokens of a batch, room for the answers included"
     )
@@ -129,7 +135,16 @@ def identify_engine(
     from curate.models import choose_dtype, find_model, identify
 
     found = find_model(params.model or models.base)
-    return {"engine": params.kind, **identify(found, choose_dtype(params.dtype or models.dtype))}
+    identity = identify(found, choose_dtype(params.dtype or models.dtype))
+    adapter = getattr(params, "adapter", None)
+    told = {} if adapter is None else {"adapter": _digest_adapter(Path(adapter))}
+    return {"engine": params.kind, **identity, **told}
+
+
+def _digest_adapter(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"engine.adapter: there is no file {path}")
+    return digest_file(path)
 
 
 def load_engine(
@@ -157,4 +172,7 @@ def load_engine(
     from curate.generate.engines.transformers import TransformersEngine
 
     batch = params.batch_tokens
-    return TransformersEngine(folder, identity, dtype=dtype, trust=trust, batch_tokens=batch)
+    adapter = None if params.adapter is None else Path(params.adapter)
+    return TransformersEngine(
+        folder, identity, dtype=dtype, trust=trust, adapter=adapter, batch_tokens=batch
+    )

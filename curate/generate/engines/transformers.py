@@ -11,6 +11,7 @@ from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
 from curate.generate.requests import UNSENT, Call, Completion, Request, failed
 from curate.models import load_causal, load_tokenizer
 from curate.represent.lm import batches_by_length
+from curate.represent.losses import attach_adapter
 
 
 class TransformersEngine:
@@ -21,6 +22,7 @@ class TransformersEngine:
         identity: what curate.generate.engines.config.identify_engine says of it.
         dtype: to compute in.
         trust: run code that the model brings.
+        adapter: LoRA weights to put on it (curate.represent.losses.save_adapter).
         batch_tokens: tokens of a batch, padding and room for the answers included.
     """
 
@@ -33,9 +35,13 @@ class TransformersEngine:
         *,
         dtype: str,
         trust: bool = False,
+        adapter: Path | None = None,
         batch_tokens: int = 8_192,
     ) -> None:
-        self._model = load_causal(folder, dtype, trust).eval()
+        self._model = load_causal(folder, dtype, trust)
+        if adapter is not None:
+            attach_adapter(self._model, adapter)
+        self._model.eval()
         self._tokenizer = load_tokenizer(folder, trust)
         self._identity = identity
         self._batch_tokens = batch_tokens

@@ -1,0 +1,131 @@
+"""The table of what the rules measure: a line for each row, nothing decided yet.
+
+    row_id
+    prompt_chars, response_chars
+    damage, markup, placeholder, refusal, open_end, word   the piece found, null where there is none
+    markup_share       of the prompt's characters
+    repeated_lines     share of the response's characters, code left out
+    repeated_grams     share of the response's words
+    loop               characters at the response's end that are one piece over and over
+    copied             share of the prompt's words
+    prompt_language, prompt_confidence, response_language, response_confidence   null for short texts
+
+The columns of languages and words are there only if asked for. The prompt is all user turns, the
+response the last turn; damage and words are looked for in all turns.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from curate.clean.heuristics.copying import copied_share
+from curate.clean.heuristics.endings import find_open_end
+from curate.clean.heuristics.language import find_languages
+from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
+from curate.clean.heuristics.signs import (
+    find_damage,
+    find_markup,
+    find_placeholder,
+    find_refusal,
+    markup_share,
+    without_code,
+)
+from curate.clean.heuristics.words import find_word
+from curate.clean.overlaps import user_text
+from curate.ledger import survivor_batches
+from curate.store import Artifact, Counts
+
+VERSION = 1
+NAME = "measures"
+BATCH_ROWS = 8_192
+SIDES = ("prompt", "response")
+SCHEMA = pl.Schema(
+    {
+        "row_id": pl.String,
+        "prompt_chars": pl.UInt32,
+        "response_chars": pl.UInt32,
+        "damage": pl.String,
+        "markup": pl.String,
+        "markup_share": pl.Float32,
+        "placeholder": pl.String,
+        "refusal": pl.String,
+        "open_end": pl.String,
+        "repeated_lines": pl.Float32,
+        "repeated_grams": pl.Float32,
+        "loop": pl.Int32,
+        "copied": pl.Float32,
+    }
+)
+LANGUAGE_SCHEMA = {
+    f"{side}_{column}": kind
+    for side in SIDES
+    for column, kind in (("language", pl.String()), ("confidence", pl.Float32()))
+}
+WORD_SCHEMA = {"word": pl.String()}
+
+
+def write_measures(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write measures.parquet, batch by batch."""
+    words = hints.get("words", [])
+    schema = _schema(languages=params["languages"], words=bool(words))
+    rows = 0
+    arrow = schema.to_frame().to_arrow().schema
+    with pq.ParquetWriter(out / f"{NAME}.parquet", arrow, compression="zstd") as writer:
+        for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
+            found = measure(batch, languages=params["languages"], words=words)
+            writer.write_table(found.to_arrow().cast(arrow))
+            rows += found.height
+    return {"rows_in": rows}
+
+
+def measure(
+    rows: pl.DataFrame, *, languages: bool = False, words: list[str] | None = None
+) -> pl.DataFrame:
+    """Return what the rules measure in rows with row_id and messages."""
+    texts = _texts(rows)
+    prompt, response, whole = (pl.col(name) for name in ("prompt", "response", "whole"))
+    found = texts.select(
+        "row_id",
+        prompt_chars=prompt.str.len_chars(),
+        response_chars=response.str.len_chars(),
+        damage=find_damage(whole),
+        markup=find_markup(prompt, response),
+        markup_share=markup_share(prompt).cast(pl.Float32),
+        placeholder=find_placeholder(prompt, response),
+        refusal=find_refusal(response),
+        open_end=find_open_end(response),
+        repeated_lines=repeated_lines(without_code(response)),
+        **({"word": find_word(whole, words)} if words else {}),
+    ).with_columns(
+        repeated_grams=pl.Series(repeated_grams(texts["response"])),
+        loop=pl.Series(loop_lengths(texts["response"])),
+        copied=pl.Series(copied_share(texts["prompt"], texts["response"])),
+    )
+    if languages:
+        told = [
+            find_languages(texts[side]).select(pl.all().name.prefix(f"{side}_")) for side in SIDES
+        ]
+        found = pl.concat([found, *told], how="horizontal")
+    return found.select(_schema(languages=languages, words=bool(words)).names())
+
+
+def _texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return row_id, prompt, response and whole: all turns."""
+    contents = pl.col("messages").list.eval(pl.element().struct.field("content"))
+    return rows.select(
+        "row_id",
+        prompt=user_text(),
+        response=contents.list.last(),
+        whole=contents.list.join("\n"),
+    )
+
+
+def _schema(*, languages: bool, words: bool) -> pl.Schema:
+    return pl.Schema(
+        {**SCHEMA, **(LANGUAGE_SCHEMA if languages else {}), **(WORD_SCHEMA if words else {})}
+    )

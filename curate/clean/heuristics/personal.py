@@ -1,0 +1,299 @@
+"""Where personal data stands in a text: forms with a check, so that a number is more than digits.
+
+email          not at the domains that are set aside for examples (RFC 2606)
+    phone          with +, in North American form, or after a word such as phone; not 555-01xx
+credit_card    prefix and length of a brand, and the check digit (Luhn, ISO/IEC 7812)
+iban           length of the country, and the checksum (ISO 7064, mod 97)
+ip_address     public ones alone; no version or section numbers
+ssn            of the United States, ranges that are given out
+secret         keys and tokens of known services, private keys, passwords in addresses of the web
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import regex
+
+Kind = Literal["email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a text, by its first character and the one behind its last."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kind of data is written.
+
+    `hint` is for Polars and finds every text that `pattern` finds; `check` is asked of what that
+    found, of the text and the place where it stands. Of a form that `cuts`, what follows a separator may
+    belong to it no more.
+    """
+
+    kind: Kind
+    hint: str
+    pattern: "regex.Pattern[str]"
+    check: Callable[[str, str, int], bool]
+    cuts: bool = False
+
+
+def find_personal(text: str, kinds: frozenset[Kind]) -> list[Span]:
+    """Return the personal data in a text, in order and without overlaps; the surer form comes first."""
+    taken: list[Span] = []
+    for form in FORMS:
+        if form.kind in kinds:
+            taken += [s for s in _spans(form, text) if not any(_overlap(s, t) for t in taken)]
+    return sorted(taken, key=lambda span: span.start)
+
+
+def mask(text: str, spans: list[Span]) -> str:
+    """Return the text with the name of its kind in the place of each span."""
+    parts, at = [], 0
+    for span in spans:
+        parts += [text[at : span.start], f"[{span.kind.upper()}]"]
+        at = span.end
+    return "".join([*parts, text[at:]])
+
+
+def _spans(form: Form, text: str) -> Iterator[Span]:
+    for found in form.pattern.finditer(text):
+        start, end = found.span("value") if "value" in form.pattern.groupindex else found.span()
+        value = text[start:end]
+        lengths = _cuts(value) if form.cuts else [len(value)]
+        fitting = (n for n in lengths if form.check(value[:n], text, start))
+        length = next(fitting, None)
+        if length is not None:
+            yield Span(form.kind, start, start + length)
+
+
+def _cuts(value: str) -> list[int]:
+    """Return the lengths at which a value may end, the longest first: before each separator."""
+    return [len(value), *(i for i in range(len(value) - 1, 0, -1) if value[i] in " -")]
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+RESERVED = regex.compile(
+    r"@(?:[\w-]+\.)*(?:example\.(?:com|net|org|edu)|[\w-]*\.?(?:example|test|invalid|localhost))$",
+    regex.I,
+)
+# Visa, Mastercard, American Express, Diners Club, Discover, JCB, UnionPay: prefixes and lengths.
+BRANDS = regex.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}"
+    r"|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d|4[4-9]\d)\d{12}"
+    r"|35(?:2[89]|[3-8]\d)\d{12}|62\d{14}"
+)
+# As in the registry of SWIFT.
+IBAN_COUNTRIES = {
+    15: "NO",
+    16: "BE",
+    18: "DK FI FO GL NL SD",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA",
+    23: "AE GI IL IQ TL",
+    24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "LY PT ST",
+    26: "IS TR",
+    27: "FR GR IT MC MR SM",
+    28: "AL AZ BY CY DO GT HU LB PL SV",
+    29: "BR EG PS QA UA",
+    30: "JO KW MU",
+    31: "MT SC",
+    32: "LC",
+}
+IBAN_LENGTHS = {code: n for n, codes in IBAN_COUNTRIES.items() for code in codes.split()}
+FICTION = regex.compile(r"555-?01\d\d$")
+DATE = regex.compile(
+    r"(?:19|20)\d\d[-./]\d|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d$|(?:19|20)\d\d ?- ?(?:19|20)\d\d$"
+)
+NUMBERED = regex.compile(
+    r"(?:version|ver|release|section|sect|chapter|clause|rule|kernel|build|linux|v|§|#)\.?\s?$",
+    regex.I,
+)
+NOT_GIVEN = {"078051120", "219099999", "123456789"}
+PHONE_DIGITS = (7, 15)
+
+
+def digits(text: str) -> str:
+    """Return the digits of a text, those of ASCII."""
+    return "".join(c for c in text if c in "0123456789")
+
+
+def passes_luhn(number: str) -> bool:
+    """Return whether the last digit is the check digit of those before it."""
+    doubled = [int(c) * 2 for c in number[-2::-2]]
+    return (sum(map(int, number[-1::-2])) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0
+
+
+def passes_mod97(iban: str) -> bool:
+    """Return whether an IBAN, without spaces, has the length of its country and the right checksum."""
+    moved = iban[4:] + iban[:4]
+    return (
+        len(iban) == IBAN_LENGTHS.get(iban[:2])
+        and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
+    )
+
+
+def _is_email(value: str, text: str, start: int) -> bool:
+    return not RESERVED.search(value)
+
+
+def _is_card(value: str, text: str, start: int) -> bool:
+    number = digits(value)
+    return bool(BRANDS.fullmatch(number)) and passes_luhn(number)
+
+
+def _is_iban(value: str, text: str, start: int) -> bool:
+    return passes_mod97(value.replace(" ", ""))
+
+
+def _is_public(value: str, text: str, start: int) -> bool:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    if address.version == 4:
+        # 3.2.1.45 is a section or a version far more often than a machine.
+        numbered = NUMBERED.search(text[max(start - 12, 0) : start])
+        if numbered or (address.packed[0] <= 10 and max(address.packed) < 100):
+            return False
+        return address.is_global and not address.is_multicast
+    return address in ipaddress.ip_network("2000::/3") and address.is_global
+
+
+def _is_ssn(value: str, text: str, start: int) -> bool:
+    return digits(value) not in NOT_GIVEN
+
+
+def _is_phone(value: str, text: str, start: int) -> bool:
+    told = digits(value)
+    fits = PHONE_DIGITS[0] <= len(told) <= PHONE_DIGITS[1] and len(set(told)) > 2
+    return fits and not DATE.match(value) and not FICTION.search(value)
+
+
+def _has_digit(value: str, text: str, start: int) -> bool:
+    return any(c.isdigit() for c in value)
+
+
+def _always(value: str, text: str, start: int) -> bool:
+    return True
+
+
+# --- forms ----------------------------------------------------------------------------------------
+
+# Keys with a mark of their own, then those that must have a digit, then blocks and addresses.
+MARKED = (
+    r"(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"
+    r"|glpat-[A-Za-z0-9_-]{20,64}|xox[abeoprs]-[A-Za-z0-9-]{10,250}|AIza[0-9A-Za-z_-]{35}"
+    r"|[rs]k_live_[0-9a-zA-Z]{20,250}|hf_[A-Za-z0-9]{30,40}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,250}"
+    r"|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}|sk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,250}"
+    r"|eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,2000}"
+)
+BLOCK = (
+    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{20,8000}"
+    r"(?:-----END (?:[A-Z]+ )*PRIVATE KEY-----)?"
+)
+NAMED = (
+    r"tel|tél|telephone|téléphone|telefon|teléfono|phone|mobile|cell|cellphone|fax|whatsapp"
+    r"|call|text|dial|ring"
+)
+BETWEEN = r"(?:(?:me|us|him|her|them|at|on|is|no|nr|number|now|today)\b[.: ]{0,2}){0,3}"
+FORMS: tuple[Form, ...] = (
+    Form("secret", r"PRIVATE KEY-----", regex.compile(BLOCK), _always),
+    Form(
+        "secret",
+        r"://[^\s/:@]+:[^\s/@]+@",
+        regex.compile(r"(?<=://)(?P<value>[^\s/:@]{1,64}:[^\s/@]{1,128})@[\w-]"),
+        _always,
+    ),
+    Form(
+        "secret",
+        r"AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|k_live_|hf_|npm_|pypi-|SG\.|sk-|eyJ",
+        regex.compile(rf"(?<![\w-])(?:{MARKED})(?![\w])"),
+        _has_digit,
+    ),
+    Form(
+        "email",
+        r"@[\w-]",
+        regex.compile(
+            r"(?<![\w.+%-])[\w.+%-]{1,64}(?<!\.)@(?:[\w-]{1,63}\.){1,6}\p{L}{2,24}(?![\w@-])"
+        ),
+        _is_email,
+    ),
+    Form(
+        "iban",
+        r"[A-Z]{2}\d{2} ?[A-Z0-9]{4}",
+        regex.compile(
+            r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])"
+        ),
+        _is_iban,
+        cuts=True,
+    ),
+    Form(
+        "credit_card",
+        r"(?:\d[ -]?){12}\d",
+        regex.compile(r"(?<![\w.,+-])\d(?:[ -]?\d){12,18}(?![\w-]|[.,]\d)"),
+        _is_card,
+        cuts=True,
+    ),
+    Form(
+        "ssn",
+        r"\d{3}-\d{2}-\d{4}",
+        regex.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
+        _is_ssn,
+    ),
+    Form(
+        "ip_address",
+        r"\d{1,3}(?:\.\d{1,3}){3}",
+        regex.compile(r"(?<![\w.-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)"),
+        _is_public,
+    ),
+    Form(
+        "ip_address",
+        r"(?i)[23][0-9a-f]{3}:[0-9a-f:]+",
+        regex.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}(?:::?[0-9a-fA-F]{1,4}){2,7}(?:::)?(?![\w:])"),
+        _is_public,
+    ),
+    Form(
+        "phone",
+        r"\+[1-9]",
+        regex.compile(
+            r"(?<![\w+(])\+[1-9]\d{0,2}(?:[ .\-/]{0,2}\(\d{1,5}\))?(?:[ .\-/]?\d{2,4}){2,6}\d?"
+            r"(?![\w]|[.,]\d)"
+        ),
+        _is_phone,
+    ),
+    Form(
+        "phone",
+        r"\d{3}[.-]\d{4}",
+        regex.compile(
+            r"(?<![\w.\-/+])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[.\- ])[2-9]\d\d[.-]\d{4}"
+            r"(?![\w-]|[.,]\d)"
+        ),
+        _is_phone,
+    ),
+    Form(
+        "phone",
+        r"(?:\d[ ().\-/]{0,6}){7}",
+        regex.compile(
+            rf"\b(?:{NAMED})\b[.: ]{{0,3}}{BETWEEN}"
+            r"(?P<value>\(?\d[\d ().\-/]{5,18}\d)(?![\w%]|[.,]\d)",
+            regex.I,
+        ),
+        _is_phone,
+    ),
+)
+KINDS: tuple[Kind, ...] = ("email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret")

@@ -1,0 +1,164 @@
+"""Faults that a few characters give away: wrong decoding, markup, placeholders, refusals.
+
+Each is a pattern for Polars' engine, which takes linear time on any text. The piece found is stored, so
+a reader of the table sees what gave the row away. Word boundaries are those of ASCII: those of Unicode
+make the engine ten times as slow on a text with one letter beyond.
+"""
+
+import polars as pl
+
+# What UTF-8 read as Windows-1252 or Latin-1 looks like. Second bytes that are plain punctuation there
+# are left out: MANHÃ” and «MANHû are Portuguese.
+SECOND = r"\x{A0}-\x{BA}\x{BC}-\x{BF}€‚ƒ„†‡ˆ‰Š‹ŒŽ˜™š›œžŸ"
+ANY_SECOND = rf"{SECOND}\x{{80}}-\x{{9F}}\x{{BB}}…‘’“”•–—"
+DAMAGE = "|".join(
+    [
+        r"\x{FFFD}",
+        # Of control characters, tab, line feeds, form feed and NEL are used; the others are debris.
+        r"[\x00-\x08\x0B\x0E-\x1F\x7F\x{80}-\x{84}\x{86}-\x{9F}\x{FDD0}-\x{FDEF}\x{FFFE}\x{FFFF}]",
+        rf"Ã[{SECOND}]",
+        r"Â[\x{A0}-\x{BA}\x{BC}-\x{BF}]",
+        r"â€|ðŸ|ï»¿|ï¿½",
+        rf"(?:[ÐÑ][{ANY_SECOND}]){{2,}}",
+    ]
+)
+
+TAGS = (
+    "a|article|audio|b|blockquote|body|br|button|center|code|dd|div|dl|dt|em|figcaption|figure|font|footer"
+    "|form|h[1-6]|head|header|hr|html|i|iframe|img|input|label|li|link|meta|nav|noscript|ol|option|p|pre"
+    "|script|section|select|small|span|strong|style|sub|sup|svg|table|tbody|td|tfoot|th|thead|tr|u|ul|video"
+)
+MARKUP = "(?i)" + "|".join(
+    [
+        rf"</?(?:{TAGS})(?:\s[^<>]*)?/?>",
+        r"&(?:nbsp|amp|lt|gt|quot|apos|copy|reg|[lr][sd]quo|[mn]dash|hellip|bull|middot|[lr]aquo"
+        r"|#\d{2,6}|#x[0-9a-f]{2,6});",
+        r"\{\{[^{}\n]+\}\}|\{%[^%\n]+%\}",
+        r"\[/?(?:url|quote|img|size|color)(?:=[^\]\n]*)?\]",
+        # The chat templates of models.
+        r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|</s>",
+    ]
+)
+CODE = r"(?s)```.*?(?:```|\z)|`[^`\n]+`"
+EDGE = r"(?-u:\b)"
+
+
+def _word(*alternatives: str) -> str:
+    return f"{EDGE}(?:{'|'.join(alternatives)}){EDGE}"
+
+
+# Where a prompt speaks of these, markup may be what is asked for.
+OF_CODE = "(?i)" + _word(
+    r"html5?|xml|svg|css|java|javascript|js|jsx|json|typescript|react|vue|angular|php|python|ruby|sql",
+    r"code|coding|program|script|snippet|function|web ?(?:page|site|form)s?|home ?page|markup|markdown",
+    r"tags?|templates?|jinja|handlebars|mustache|la?tex|bibtex|bbcode|regex|regular expression|tokens?",
+    r"escaped?|entity|entities|pars(?:e|er|ing)",
+)
+
+# The furniture of web pages; the first line is C4's (Raffel et al. 2020, arXiv:1910.10683, section 2.2).
+PAGE = "(?i)" + _word(
+    "terms of use|privacy policy|cookie policy|(?:uses|use of|use) cookies",
+    "all rights reserved|back to top|share this:|page not found|error 404|404 not found",
+    r"(?:subscribe to|sign up (?:for|to)) our (?:\w+ ){0,3}newsletter|your session (?:\w+ ){0,3}expired",
+    r"page \d+ of \d+ (?:«|<<|‹|<|prev)",
+)
+OF_PAGE = "(?i)" + _word(
+    "cookies?|privacy|polic(?:y|ies)|terms|legal|copyrights?|rights|newsletters?|subscri(?:be|bers?|ption)",
+    "web ?pages?|web ?sites?|blogs?|pages?|links?|errors?|404|sessions?|footers?|e-?mails?|apps?",
+)
+
+FILLERS = (
+    r"n/?a|to ?do|tbd|tba|fixme|nan|undefined|test|foo ?bar|asdf\w*|x{4,}"
+    r"|\?+|\.{2,}|…|-{2,10}|_{2,10}"
+)
+FILLER = rf"(?i)^[\s\"'(\[*]*(?:{FILLERS})[\s\"')\]*.!]*$"
+MASHED = "(?:asdf|qwer|zxcv|hjkl)[a-z]*"
+PLACEHOLDER = "(?i)" + "|".join(
+    [
+        _word("lorem ipsum", "dolor sit amet"),
+        r"[\[<{](?:please )?(?:insert|enter|fill in)\s[^\]>}\n]+[\]>}]",
+        r"[\[<{](?:your|the|my) (?:answer|response|text|output|solution|reply)(?: (?:goes )?here)?"
+        r"[\]>}]",
+        _word(f"{MASHED} {MASHED}", "asdfg?h?j?k?l?"),
+        rf"^\s*(?:todo|fixme|tbd){EDGE}\s*:.*",
+    ]
+)
+OF_PLACEHOLDERS = "(?i)" + _word(
+    "lorem|ipsum|placeholders?|dummy|filler|fill in|templates?|form letter|keyboards?|qwerty|asdf|todo"
+)
+
+OPENING = 300
+CANNOT = (
+    r"cannot|can['’]?t|can\snot|won['’]t|will\snot|(?:am\s|are\s|['’]m\s)?(?:unable|not\sable"
+    r"|not\spermitted|not\sallowed)\sto|(?:must\s|have\sto\s)?decline\sto"
+)
+HELP = (
+    r"help|assist|provide|fulfill?|comply|answer|complete|generate|create|write|produce|engage|support"
+    r"|share|offer|discuss|access|browse|process|respond|do\s(?:that|this)|perform"
+    r"|give\s(?:you|advice|any)"
+)
+DECLINES = (
+    r"(?:i|we)(?:['’]m|['’]re|\sam|\sare)?\s(?:really\s|simply\s|just\s|still\s)?"
+    rf"(?:{CANNOT})\s(?:\w+\s){{0,2}}?(?:{HELP}){EDGE}"
+)
+APOLOGY = (
+    r"(?:(?:i['’]m|i\sam|we['’]re|we\sare)\s)?(?:very\s|so\s|truly\s)?(?:sorry|afraid)"
+    r"|(?:i|we)\sapologi[sz]e|my\sapologies"
+)
+MACHINE = (
+    r"as\san?\s(?:ai|artificial\sintelligence|large)(?:\slanguage)?\s(?:model|assistant|system)"
+)
+REFUSAL = (
+    rf"(?is)^\W*(?:(?:{APOLOGY}|unfortunately|{MACHINE}){EDGE}.*?{EDGE})?{DECLINES}"
+    rf"|^.*?{EDGE}{MACHINE}{EDGE}[^.!?]*{EDGE}i(?:['’]m|\sam|\sdo|\scan)?"
+    rf"(?:\snot|n['’]t|\sunable|\scannot|\sdon['’]t|\scan['’]t){EDGE}"
+)
+
+
+def piece(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Return the first piece of a text that the pattern matches, null where there is none."""
+    return text.str.extract(pattern, 0)
+
+
+def _speaks(prompt: pl.Expr, pattern: str, where: pl.Expr) -> pl.Expr:
+    """Return whether a prompt holds the pattern; only the prompts where that matters are read."""
+    return pl.when(where).then(prompt).otherwise(pl.lit("")).str.contains(pattern)
+
+
+def without_code(text: pl.Expr) -> pl.Expr:
+    """Return a text without what is set as code in it."""
+    return text.str.replace_all(CODE, " ")
+
+
+def find_damage(text: pl.Expr) -> pl.Expr:
+    """Return the first sequence that a wrong decoding leaves behind."""
+    return piece(text, DAMAGE)
+
+
+def find_markup(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
+    """Return the first debris of markup or of a page in a response; what is set as code is none."""
+    found = piece(without_code(response), MARKUP)
+    page = piece(response, PAGE)
+    return pl.coalesce(
+        pl.when(~_speaks(prompt, OF_CODE, found.is_not_null())).then(found),
+        pl.when(~_speaks(prompt, OF_PAGE, page.is_not_null())).then(page),
+    )
+
+
+def markup_share(prompt: pl.Expr) -> pl.Expr:
+    """Return the share of a prompt's characters that is markup; 0 where it speaks of code."""
+    plain = prompt.str.replace_all(MARKUP, "").str.len_chars()
+    share = 1 - plain / prompt.str.len_chars().clip(1)
+    return pl.when(_speaks(prompt, OF_CODE, share > 0)).then(0.0).otherwise(share)
+
+
+def find_placeholder(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
+    """Return what stands in a response for a text that is not there; null where the prompt names it."""
+    found = pl.coalesce(piece(response, FILLER), piece(response, PLACEHOLDER))
+    quoted = prompt.str.to_lowercase().str.contains(found.str.to_lowercase(), literal=True)
+    return pl.when(~_speaks(prompt, OF_PLACEHOLDERS, found.is_not_null()) & ~quoted).then(found)
+
+
+def find_refusal(response: pl.Expr) -> pl.Expr:
+    """Return the words with which a response declines to answer, at its beginning."""
+    return piece(response.str.slice(0, OPENING), REFUSAL)

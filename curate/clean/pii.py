@@ -1,0 +1,163 @@
+"""Personal data in rows: email and IP addresses, phone, card and account numbers, SSN, keys, tokens.
+
+Found by their form and, where the form has one, by its checksum (curate.clean.heuristics.personal). All
+turns are searched. `mask` puts the name of its kind in the place of each ("write to [EMAIL]") in a new
+row whose parent is the old one; the old one is dropped, with the new one as its twin.
+
+What has no form is not found: names of people, street addresses, dates of birth, words about someone's
+health. That takes a model that labels words, and none is among the packages that curate can count on:
+presidio-analyzer (2.2.366), whose forms are much like these, requires spaCy, and for names a model of
+spaCy's that is not on PyPI. So a pool without hits is not a pool without personal data.
+
+The score is the number of pieces. Beside the verdicts, found.parquet tells where each stands and of
+which kind it is, not what it says. Cost: 0.04 to 0.13 ms a row.
+
+Pitfalls: what is printed for all to see (a hotline, an office) has the form of what is private. Numbers
+without + are phone numbers only in the North American form or after a word such as phone. Rows that a
+mask makes equal are duplicates: put `exact` behind.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from curate.clean.heuristics.personal import FORMS, KINDS, Kind, Span, find_personal, mask
+from curate.judge.made import made_id, remade
+from curate.ledger import survivor_batches, survivors
+from curate.reasons import Reason
+from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
+from curate.rows import SCHEMA, Message
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+FOUND = "found"
+FOUND_SCHEMA = pl.Schema(
+    {"row_id": pl.String, "turn": pl.Int32, "kind": pl.String, "start": pl.Int32, "end": pl.Int32}
+)
+BATCH_ROWS = 8_192
+
+
+class PiiParams(Params):
+    """Find personal data by its form, and mask it or drop its rows."""
+
+    kind: Literal["pii"] = "pii"
+    find: list[Kind] = Field(list(KINDS), min_length=1, description="what is looked for")
+    action: Literal["flag", "mask", "drop"] = Field(
+        "mask",
+        description="mask makes a new row of each that holds some; flag keeps them as they are",
+    )
+
+
+def prepare_pii(
+    run: StepRun, inputs: Mapping[str, Artifact], params: PiiParams
+) -> Mapping[str, Artifact]:
+    """Return the artifact with found.parquet, and that of the masked rows if they are wanted."""
+    told = {"find": sorted(set(params.find))}
+    found = run.execute(Step("pii-found", VERSION, write_found, inputs, told))
+    if params.action != "mask":
+        return {FOUND: found}
+    read = {**inputs, FOUND: found}
+    return {FOUND: found, MADE: run.execute(Step("pii-masked", VERSION, write_masked, read))}
+
+
+@stage(PiiParams, version=1, prepare=prepare_pii)
+def pii(data: StageData, params: PiiParams) -> StageResult:
+    """Judge rows by what was found; score is the number of pieces, twin_id the masked row.
+
+    The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
+    (pieces) and rows.
+    """
+    found = pl.read_parquet(data.prepared[FOUND])
+    kinds = [kind for kind in KINDS if kind in params.find]
+    each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
+    hits = found.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
+    told = (
+        data.rows.select("row_id")
+        .collect()
+        .join(hits, on="row_id", how="left", maintain_order="left")
+    )
+    gone = pl.col("score").is_not_null() & (params.action != "flag")
+    masked = params.action == "mask"
+    evidence = told.select(
+        "row_id",
+        keep=~gone,
+        reason=pl.when(gone).then(
+            pl.lit((Reason.MASKED if masked else Reason.PERSONAL_DATA).value)
+        ),
+        score=pl.col("score").fill_null(0.0),
+        threshold=pl.lit(None, dtype=pl.Float64),
+        twin_id=_twin_ids(told, gone) if masked else pl.lit(None, dtype=pl.String),
+        **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
+    )
+    return StageResult(evidence, {"counts": _count(found, kinds)})
+
+
+def _twin_ids(told: pl.DataFrame, gone: pl.Expr) -> pl.Series:
+    ids = told.select(pl.when(gone).then("row_id")).to_series()
+    return pl.Series([i and made_id(i, "pii") for i in ids], dtype=pl.String)
+
+
+def _count(found: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
+    counted = found.group_by("kind").agg(
+        found=pl.len().cast(pl.Int64), rows=pl.col("row_id").n_unique().cast(pl.Int64)
+    )
+    named = pl.DataFrame({"kind": kinds}, schema={"kind": pl.String})
+    return named.join(counted, on="kind", how="left", maintain_order="left").fill_null(0)
+
+
+def write_found(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write found.parquet: row_id, turn, kind, start and end in characters, in the order of rows."""
+    rows = pieces = 0
+    arrow = FOUND_SCHEMA.to_frame().to_arrow().schema
+    with pq.ParquetWriter(out / f"{FOUND}.parquet", arrow, compression="zstd") as writer:
+        for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
+            rows += batch.height
+            found = find_pii(batch, params["find"])
+            pieces += found.height
+            writer.write_table(found.to_arrow().cast(arrow))
+    return {"rows_in": rows, "found": pieces}
+
+
+def find_pii(rows: pl.DataFrame, find: list[Kind] | None = None) -> pl.DataFrame:
+    """Return where personal data stands in rows with row_id and messages (FOUND_SCHEMA)."""
+    kinds = frozenset(find or KINDS)
+    content = pl.element().struct.field("content")
+    whole = pl.col("messages").list.eval(content).list.join("\n")
+    hints = [whole.str.contains(form.hint) for form in FORMS if form.kind in kinds]
+    maybe = rows.filter(pl.any_horizontal(hints))
+    lines = [
+        (row_id, turn, span.kind, span.start, span.end)
+        for row_id, messages in maybe.select("row_id", "messages").iter_rows()
+        for turn, message in enumerate(messages)
+        for span in find_personal(message["content"], kinds)
+    ]
+    return pl.DataFrame(lines, schema=FOUND_SCHEMA, orient="row")
+
+
+def write_masked(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write made.parquet: for each row that holds personal data one in which it is masked."""
+    found = pl.read_parquet(inputs[FOUND].file(f"{FOUND}.parquet"))
+    ids = found.select("row_id").unique().lazy()
+    rows = survivors(inputs).join(ids, on="row_id", how="semi", maintain_order="left").collect()
+    made = remade(rows, list(_masked(rows, found)), "pii")
+    pq.write_table(made.to_arrow().cast(SCHEMA), out / f"{MADE}.parquet")
+    return {"rows_in": rows.height, "rows_out": made.height}
+
+
+def _masked(rows: pl.DataFrame, found: pl.DataFrame) -> Iterator[list[Message]]:
+    spans: dict[tuple[str, int], list[Span]] = {}
+    for row_id, turn, *place in found.iter_rows():
+        spans.setdefault((row_id, turn), []).append(Span(*place))
+    for row_id, messages in rows.select("row_id", "messages").iter_rows():
+        yield [
+            {"role": m["role"], "content": mask(m["content"], spans.get((row_id, i), []))}
+            for i, m in enumerate(messages)
+        ]

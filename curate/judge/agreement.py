@@ -1,0 +1,124 @@
+"""Agreement: does a response say what the pool's responses to the nearest prompts say?
+
+Rows are neighbours if the cosine of their prompts' embeddings reaches a floor; of these the k nearest
+count. Agreement is the mean over them of the cosine of the two responses' embeddings. Where the prompts
+are one and the same to the embedder (cosine SAME and equal numbers), short answers and final numbers are
+compared by value instead (curate.judge.values): 1 if equal, else 0. Null without a neighbour.
+
+It is a cheap relative of self-consistency (Wang et al. 2022, arXiv:2203.11171), with the pool's answers
+in place of samples. Cost: two embeddings a row and a search; up to 50,000 rows that is exact, beyond it
+looks into some cells only (curate.select.facility).
+
+Pitfalls. Wrong answers that many rows share confirm each other, and so do copies: drop duplicates
+before. A row whose prompt is alone says nothing. Prompts that are merely similar have different right
+answers: there agreement finds responses that belong to another subject, not false ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.judge.measures import Floats
+
+# From here on, with equal numbers, two prompts count as one.
+SAME = 0.95
+PAIRS_AT_A_TIME = 65_536
+# Cosines are rounded, so that a text is as similar to itself as 1.
+DECIMALS = 6
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Near:
+    """Pairs of row numbers, `row` in order, with the cosine of their prompts."""
+
+    row: NDArray[np.int64]
+    other: NDArray[np.int64]
+    cosine: Floats
+
+
+def find_near(prompts: Vectors, k: int, floor: float) -> Near:
+    """Return each row's k nearest other rows from the floor on; the first rows where cosines are equal.
+
+    Args:
+        prompts: unit or zero vectors [N, d].
+        k: neighbours of a row, at most.
+        floor: smallest cosine, above 0.
+    """
+    from curate.select.facility import nearest_rows
+
+    count = len(prompts)
+    if count < 2:
+        nothing = np.empty(0, dtype=np.int64)
+        return Near(nothing, nothing, np.empty(0))
+    # Twice as many, so that of equal ones the search does not choose; and the row itself.
+    others, cosines = nearest_rows(prompts, min(2 * k + 1, count))
+    row = np.repeat(np.arange(count), others.shape[1])
+    found = pl.DataFrame(
+        {"row": row, "other": others.ravel(), "cosine": cosines.ravel().astype(np.float64)}
+    )
+    rounded = pl.col("cosine").round(DECIMALS).clip(upper_bound=1.0)
+    near = (
+        found.with_columns(rounded)
+        .filter(pl.col("other") >= 0, pl.col("other") != pl.col("row"), pl.col("cosine") >= floor)
+        .sort("row", "cosine", "other", descending=[False, True, False])
+        .group_by("row", maintain_order=True)
+        .head(k)
+    )
+    return Near(*(near[name].to_numpy() for name in ("row", "other", "cosine")))
+
+
+def agree(near: Near, prompts: Sequence[str], responses: Sequence[str], vectors: Vectors) -> Floats:
+    """Return the agreement [N] of rows with their neighbours, NaN for a row without one.
+
+    Args:
+        near: the neighbours.
+        prompts: texts [N].
+        responses: texts [N].
+        vectors: unit or zero vectors of the responses [N, d].
+    """
+    told = _cosines(vectors, near)
+    for at in np.flatnonzero(near.cosine >= SAME):
+        row, other = near.row[at], near.other[at]
+        value = _by_value(prompts[row], prompts[other], responses[row], responses[other])
+        told[at] = told[at] if value is None else value
+    sums = np.bincount(near.row, weights=told, minlength=len(vectors))
+    counts = np.bincount(near.row, minlength=len(vectors))
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def paired_cosines(one: Vectors, other: Vectors) -> Floats:
+    """Return the cosines [N] of unit vectors, row by row; NaN where one of the two is zero."""
+    told = np.einsum("ij,ij->i", one, other).astype(np.float64).round(DECIMALS)
+    silent = ~(one.any(axis=1) & other.any(axis=1))
+    return np.where(silent, np.nan, told)
+
+
+def _cosines(vectors: Vectors, near: Near) -> Floats:
+    told = np.empty(len(near.row))
+    for start in range(0, len(told), PAIRS_AT_A_TIME):
+        part = slice(start, start + PAIRS_AT_A_TIME)
+        pairs = np.einsum("ij,ij->i", vectors[near.row[part]], vectors[near.other[part]])
+        told[part] = pairs.astype(np.float64).round(DECIMALS)
+    return told
+
+
+def _by_value(prompt: str, other_prompt: str, response: str, other: str) -> float | None:
+    """Return 1 for the same value and 0 for another one, None where there is none to compare."""
+    from curate.judge.values import find_form, same_value
+
+    form = find_form(response)
+    if form is None or _numbers(prompt) != _numbers(other_prompt):
+        return None
+    same = same_value(form, response, other)
+    return None if same is None else float(same)
+
+
+def _numbers(text: str) -> list[str]:
+    import regex
+
+    return regex.findall(r"\d+", text)

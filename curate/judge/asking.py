@@ -1,0 +1,69 @@
+"""What all that asks a language model about rows shares: seeds, texts, a bill, one way to stop."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from curate.errors import UserError
+from curate.generate.ask import Asker, manifest_of
+from curate.generate.cache import Cache
+from curate.generate.engines import engine_of
+from curate.generate.requests import Request
+from curate.generate.structured import Answer
+from curate.rows import Message
+
+SHOWN_LETTERS = 6_000
+CUT = "\n[...]\n"
+
+
+@contextmanager
+def asking(hints: Mapping[str, Any]) -> Iterator[Asker]:
+    """Yield an asker of the engine that the hints of a step name (StepRun.engine)."""
+    with Asker(engine_of(hints), cache=Cache(Path(hints["cache"]))) as asker:
+        yield asker
+
+
+def ask_all(asker: Asker, requests: Sequence[Request], stage: str) -> list[list[Answer]]:
+    """Return sampling.n answers to each request.
+
+    Raises:
+        UserError: the engine no longer answers; what has come is kept for the next run.
+    """
+    answers = asker.ask(requests, stage=stage) if requests else []
+    if asker.stopped:
+        raise UserError(
+            f"{stage}: {asker.stopped}\nThe answers so far are kept: run again when the engine works."
+        )
+    return answers
+
+
+def llm_counts(asker: Asker) -> dict[str, Any]:
+    """Return what was spent, as the counts of a step tell it."""
+    total = manifest_of(asker)["bill"]["total"]
+    tokens = total["prompt_tokens"] + total["completion_tokens"]
+    return {"calls": total["calls"], "tokens": tokens, "cost": total["cost"]}
+
+
+def seed_of(seed: int, *texts: str) -> int:
+    """Return a seed made of the run's seed and texts alone, from 0 to 2**31 - 1."""
+    digest = hashlib.blake2b(digest_size=4)
+    for text in (str(seed), *texts):
+        digest.update(f"{len(text)}\x1f{text}".encode(errors="surrogatepass"))
+    return int.from_bytes(digest.digest()) % 2**31
+
+
+def question_text(messages: Sequence[Message]) -> str:
+    """Return all that stands before the response; roles are named where there is more than one turn."""
+    asked = messages[:-1]
+    if len(asked) == 1:
+        return shorten_middle(asked[0]["content"])
+    told = "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in asked)
+    return shorten_middle(told)
+
+
+def shorten_middle(text: str, letters: int = SHOWN_LETTERS) -> str:
+    """Return a long text without its middle: what is asked stands at the start or at the end."""
+    half = letters // 2
+    return text if len(text) <= letters else f"{text[:half]}{CUT}{text[-half:]}"

@@ -1,0 +1,152 @@
+"""Which of two responses is better, and how sure is the model? Judged in both orders.
+
+    confidence that the second one is better = mean over the two orders of 0.7 O + 0.3 S
+    O = share of k sampled judgements that choose it, a tie as half      S = self-reflection on that
+
+The confidence of BSDetector (Chen and Mueller 2023, arXiv:2308.16175) in the statement "the second one
+is better", as CLEAR uses it (Chen and Mueller 2024, arXiv:2403.12776). That each pair is shown in both
+orders is not in the paper: judges favour a place (Zheng et al. 2023, arXiv:2306.05685). The calls of an
+order have seeds of its texts, so the two responses given the other way round are asked about by the
+very same calls, and the confidences add up to 1.
+
+Cost: 2 k judgements and 4 short calls a pair; none for equal texts. A model that always says A, or that
+agrees with every statement, comes out at 0.5.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.judge.asking import ask_all, seed_of, shorten_middle
+from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
+from curate.judge.contradiction import Pair, alike
+
+if TYPE_CHECKING:
+    from curate.generate.ask import Asker
+    from curate.generate.prompts import Prompts
+    from curate.generate.requests import Request
+    from curate.generate.structured import Answer
+
+CRITERIA = "Weigh accuracy, completeness, relevance and form."
+REASON_LETTERS = 120
+# What a judgement on (A, B) says for B.
+VOTES = {"A": 0.0, "tie": 0.5, "B": 1.0}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string", "maxLength": REASON_LETTERS},
+        "better": {"type": "string", "enum": ["A", "B", "tie"]},
+    },
+    "required": ["reason", "better"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How sure the model is that the second of two responses is better.
+
+    `observed` and `reflected` are O and S, means of both orders; all are None where the model gave
+    nothing usable in one of the orders, since its favourite place would decide then. `reason` is one
+    that it gave in the first order.
+    """
+
+    confidence: float | None
+    observed: float | None
+    reflected: float | None
+    reason: str | None = None
+
+
+def compare_prompts(folder: str | None) -> "Prompts":
+    """Return the prompts of comparisons."""
+    from curate.generate.prompts import Prompts
+
+    return Prompts("compare", Path(folder) if folder else None)
+
+
+def compare_pairs(
+    asker: "Asker",
+    pairs: Sequence[Pair],
+    prompts: "Prompts",
+    *,
+    samples: int,
+    seed: int,
+    criteria: str = CRITERIA,
+    stage: str = "compare",
+) -> list[Preference]:
+    """Return for each pair how sure the model is that `other` is a better response than `one`.
+
+    Args:
+        asker: of the engine that judges.
+        pairs: questions with two responses.
+        prompts: choose, reflect and doubt.
+        samples: judgements drawn in each order.
+        seed: of the run.
+        criteria: what is weighed, in a sentence or more.
+        stage: name of the calls in the bill.
+
+    Raises:
+        UserError: the engine no longer answers.
+    """
+    orders = [
+        (pair.question, *shown)
+        for pair in pairs
+        if not alike(pair.one, pair.other)
+        for shown in ((pair.one, pair.other), (pair.other, pair.one))
+    ]
+    requests = [r for order in orders for r in _requests(order, prompts, samples, seed, criteria)]
+    answers = ask_all(asker, requests, stage)
+    size = 1 + len(REFLECTIONS)
+    told = iter([answers[i : i + size] for i in range(0, len(answers), size)])
+    return [
+        Preference(0.5, 0.5, 0.5)
+        if alike(pair.one, pair.other)
+        else _prefer(next(told), next(told))
+        for pair in pairs
+    ]
+
+
+def _requests(
+    order: tuple[str, str, str], prompts: "Prompts", samples: int, seed: int, criteria: str
+) -> "list[Request]":
+    """Return the judgements on one order of a pair, and the self-reflections on "B is better"."""
+    from curate.generate.requests import Sampling, chat
+
+    question, a, b = order
+    slots = {
+        "question": shorten_middle(question),
+        "a": shorten_middle(a),
+        "b": shorten_middle(b),
+        "criteria": criteria,
+    }
+    drawn = Sampling(temperature=1.0, max_tokens=128, n=samples, seed=seed_of(seed, *order))
+    judged = chat(prompts["choose"].fill(**slots), sampling=drawn, schema=SCHEMA)
+    return [judged, *(reflection(prompts[name].fill(**slots)) for name in REFLECTIONS)]
+
+
+Answers = Sequence[Sequence["Answer"]]
+
+
+def _prefer(ahead: Answers, behind: Answers) -> Preference:
+    """Return the preference for the second response: shown as B in `ahead`, as A in `behind`."""
+    votes = _votes(ahead[0]), _votes(behind[0])
+    doubts = [certainty([answer for (answer,) in order[1:]]) for order in (ahead, behind)]
+    if not votes[0] or not votes[1] or doubts[0] is None or doubts[1] is None:
+        return Preference(None, None, None)
+    observed = float(np.mean(votes[0]) + 1 - np.mean(votes[1])) / 2
+    reflected = (doubts[0] + 1 - doubts[1]) / 2
+    reason = next((str(a.value["reason"]) for a in ahead[0] if a.ok), None)
+    return Preference(BETA * observed + (1 - BETA) * reflected, observed, reflected, reason)
+
+
+def _votes(answers: "Sequence[Answer]") -> list[float]:
+    return [VOTES[answer.value["better"]] for answer in answers if answer.ok]
+
+
+def compare_identity(prompts: "Prompts", criteria: str = CRITERIA) -> Mapping[str, Any]:
+    """Return what belongs into the key of a step that compares, beside engine, samples and seed."""
+    digests = {name: prompts[name].digest for name in ("choose", *REFLECTIONS)}
+    return {"prompts": digests, "criteria": criteria}

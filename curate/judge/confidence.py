@@ -1,0 +1,219 @@
+"""Confidence: how likely a row's response is right, from cheap signals, with labels if there are any.
+
+    {"row_id": "web/a.jsonl:7", "correct": false}        a line of the labels' file
+
+Without labels the score is the mean of the signals' ranks (curate.judge.signals), 0 to 1: an order, no
+probability, and half the pool is below the middle however good it is. With labels it is the
+cross-fitted probability of curate.judge.calibration, for rows without a label as well.
+
+A row is dropped if its score is below the threshold. That is given as it is, or as the share of rows
+to `drop`, or (with labels) as the `precision` of what is kept: the lowest threshold at which that share
+of the kept labelled rows is right. Without any of these nothing is dropped and the scores stand in
+the evidence, where `select.filter` finds them. A row without any signal has no score and stays.
+
+Tables beside the verdicts: signals; with labels also `quality` (AUROC with DeLong's interval of each
+signal, of the mean rank and of the confidence; ECE and Brier score of the latter) and `reliability`.
+
+Cost: two forward passes of the base model, over all tokens and over responses, with the vocabulary head.
+Pitfalls: a threshold for a precision is found on the rows that it is judged on, so it is a little too
+low; labels must be drawn from the pool at random, or the probabilities are those of another pool.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from curate.errors import UserError
+from curate.judge.cut import MOVABLE, CutParams, cut_rows
+from curate.judge.measures import Flags, Floats
+from curate.reasons import Reason
+from curate.registry import Params, StageData, StageResult, StepRun, stage
+from curate.store import Artifact
+
+
+class Labels(Params):
+    """Rows of the pool that somebody has checked."""
+
+    path: str = Field(
+        description="JSON Lines: row_id (or source and position, and file where a source has several) "
+        "and correct, true or false"
+    )
+
+
+class ConfidenceParams(CutParams):
+    """Score how likely each response is right, without sampling; drop below a threshold if given."""
+
+    kind: Literal["confidence"] = "confidence"
+    precision: float | None = Field(
+        None, gt=0, le=1, description="share of the kept labelled rows that must be right"
+    )
+    labels: Labels | None = Field(None, description="without any, the score is a mean of ranks")
+    calibration: Literal["logistic", "isotonic"] = Field(
+        "logistic", description="isotonic needs some hundreds of labels"
+    )
+    neighbours: int = Field(5, gt=0, description="nearest prompts whose responses are compared")
+    floor: float = Field(0.6, gt=0, le=1, description="smallest cosine of their prompts")
+    embedder: str | None = Field(None, description="models.embedder if not given")
+    max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ConfidenceParams":
+        if self.precision is not None and (self.threshold, self.drop) != (None, None):
+            raise ValueError(
+                "give one of threshold, drop and precision: each says which rows go; set the others "
+                "to null"
+            )
+        if self.labels is None and self.precision is not None:
+            raise ValueError("precision is a share of labelled rows: give labels too")
+        if self.labels is None and self.calibration == "isotonic":
+            raise ValueError("isotonic calibration is fitted to labels: give labels too")
+        return self
+
+
+def prepare_confidence(
+    run: StepRun, inputs: Mapping[str, Artifact], params: ConfidenceParams
+) -> Mapping[str, Artifact]:
+    """Return the signals of all rows and any labels; these first, since they may be at fault."""
+    from curate.judge.labels import labels_step
+    from curate.judge.signals import signals_step
+
+    ready = {}
+    if params.labels is not None:
+        ready["labels"] = run.execute(labels_step(inputs, Path(params.labels.path)))
+    step = signals_step(
+        run,
+        inputs,
+        max_length=params.max_length,
+        embedder=params.embedder,
+        neighbours=params.neighbours,
+        floor=params.floor,
+    )
+    return {**ready, "signals": run.execute(step)}
+
+
+@stage(
+    ConfidenceParams,
+    version=1,
+    prepare=prepare_confidence,
+    movable=(*MOVABLE, "precision", "calibration"),
+)
+def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
+    """Drop every row whose score is below the threshold."""
+    from curate.judge.signals import mean_rank
+
+    def judged(scores: pl.Series, correct: pl.Series | None) -> pl.DataFrame:
+        cut = find_cut(scores, correct, params)
+        return cut_rows(data, ids.with_columns(score=scores), cut, Reason.LOW_CONFIDENCE)
+
+    ids = data.rows.select("row_id").collect()
+    signals = ids.join(
+        pl.read_parquet(data.prepared["signals"]), on="row_id", how="left", maintain_order="left"
+    )
+    ranks = mean_rank(signals)
+    if "labels" not in data.prepared:
+        return StageResult(judged(ranks, None))
+    labels = pl.read_parquet(data.prepared["labels"])
+    told = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
+    chances = _probabilities(signals, told, params)
+    return StageResult(judged(chances, told), _tables(signals, ranks, chances, told))
+
+
+def _probabilities(
+    signals: pl.DataFrame, correct: pl.Series, params: ConfidenceParams
+) -> pl.Series:
+    """Return the cross-fitted probabilities; null for a row without any signal."""
+    from curate.judge.calibration import cross_fit, deal_folds, standardise
+    from curate.judge.signals import oriented
+
+    values = oriented(signals).to_numpy().astype(np.float64)
+    known = correct.is_not_null().to_numpy()
+    folds = np.zeros(len(known), dtype=np.int64)
+    folds[known] = deal_folds(signals["row_id"].filter(known).to_list())
+    right = correct.fill_null(value=False).to_numpy()
+    chances = cross_fit(
+        standardise(values), known, right, folds, isotonic=params.calibration == "isotonic"
+    )
+    blank = ~np.isfinite(values).any(axis=1)
+    return pl.Series("score", np.where(blank, np.nan, chances)).fill_nan(None)
+
+
+def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidenceParams) -> CutParams:
+    """Return where to cut, the precision turned into a threshold.
+
+    Raises:
+        UserError: no threshold reaches the precision.
+    """
+    # A threshold comes first, since a sweep of thresholds changes it alone.
+    if params.precision is None or params.threshold is not None or correct is None:
+        return params
+    judged = (scores.is_not_null() & correct.is_not_null()).to_numpy()
+    right = correct.fill_null(value=False).to_numpy()[judged]
+    return CutParams(threshold=_precise(scores.to_numpy()[judged], right, params.precision))
+
+
+def _precise(scores: Floats, right: Flags, precision: float) -> float:
+    """Return the lowest score from which on the share of right rows reaches the precision."""
+    order = np.argsort(scores, kind="stable")
+    scores, right = scores[order], right[order]
+    kept = np.arange(len(scores), 0, -1)
+    share = right[::-1].cumsum()[::-1] / kept
+    # Equal scores stay or go together.
+    first = np.diff(scores, prepend=-np.inf) > 0
+    reached = np.flatnonzero(first & (share >= precision))
+    if not len(reached):
+        best = max(share[first], default=0.0)
+        raise UserError(
+            f"confidence.precision: no threshold keeps rows of which {precision:.4g} are right; the "
+            f"best one reaches {best:.4g}. Ask for less, or give `drop` instead"
+        )
+    return float(scores[reached[0]])
+
+
+def _tables(
+    signals: pl.DataFrame, ranks: pl.Series, chances: pl.Series, correct: pl.Series
+) -> dict[str, pl.DataFrame]:
+    """Return quality and reliability, from the rows that have a label."""
+    from curate.judge.measures import reliability
+    from curate.judge.signals import oriented
+
+    scored = oriented(signals).with_columns(mean_rank=ranks, confidence=chances, correct=correct)
+    judged = scored.drop_nulls("correct")
+    told = judged.drop_nulls("confidence")
+    chance, right = told["confidence"].to_numpy(), told["correct"].to_numpy()
+    lines = [_quality(judged, name) for name in scored.columns if name != "correct"]
+    return {
+        "quality": pl.DataFrame(lines, schema=QUALITY),
+        "reliability": reliability(chance, right),
+    }
+
+
+QUALITY = {
+    "signal": pl.String,
+    "rows": pl.Int64,
+    "wrong": pl.Int64,
+    "auroc": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "ece": pl.Float64,
+    "brier": pl.Float64,
+}
+
+
+def _quality(judged: pl.DataFrame, name: str) -> dict[str, Any]:
+    """Return the line of one score: only the confidence is a probability."""
+    from curate.judge.measures import auroc, brier, calibration_error, reliability
+
+    told = judged.select(name, "correct").drop_nulls()
+    values, right = told[name].to_numpy(), told["correct"].to_numpy()
+    area = auroc(values, right) if len(right) else None
+    line: dict[str, Any] = {"signal": name, "rows": len(right), "wrong": int((~right).sum())}
+    if area is not None:
+        line |= {"auroc": area.value, "low": area.low, "high": area.high}
+    if name == "confidence" and len(right):
+        ece = calibration_error(reliability(values, right))
+        line |= {"ece": ece, "brier": brier(values, right)}
+    return line

@@ -1,0 +1,195 @@
+"""Do two answers to a question agree? A number from 0 (they contradict) to 1, for every pair.
+
+    agreement = 1 - (p(contradiction | one, other) + p(contradiction | other, one)) / 2
+
+after BSDetector, Chen and Mueller 2023, arXiv:2308.16175. Where the probability comes from:
+
+nli        a cross-encoder trained on natural-language inference. Which of its outputs is contradiction
+           is read from the checkpoint's labels, which come in every order. Texts that do not fit into
+           it together are compared by sentences: the mean, over the sentences of the second, of the
+           least contradiction that a sentence of the first leaves.
+embedding  no contradiction at all: the cosine of two sentence embeddings, below 0 as 0. It sees what
+           answers are about, and hardly a "not" or another number. For want of an NLI model.
+model      a language model is asked, in both orders: yes is 1, no is 0.
+
+Cost a pair: two passes of the cross-encoder (more for long texts), two embeddings, or two calls.
+Equal texts agree without being read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+from curate.errors import UserError
+from curate.judge.asking import ask_all, shorten_middle
+from curate.registry import StepRun
+from curate.rows import normalise
+from curate.store import digest_of
+
+if TYPE_CHECKING:
+    from curate.generate.ask import Asker
+    from curate.generate.prompts import Prompt
+
+Kind = Literal["nli", "embedding", "model"]
+NLI_LETTERS = 2_000
+# Of a long text; their number is squared.
+NLI_SENTENCES = 12
+SENTENCE_END = regex.compile(r"(?<=[.!?])\s+|\n+")
+SCHEMA = {
+    "type": "object",
+    "properties": {"contradicts": {"type": "string", "enum": ["yes", "no"]}},
+    "required": ["contradicts"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to a question."""
+
+    question: str
+    one: str
+    other: str
+
+
+def identify_agreement(
+    run: StepRun, kind: Kind, *, nli: str | None, embedder: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what identifies the way to compare, and its hints; a language model tells its own.
+
+    Raises:
+        UserError: no such model, or one that does not say which of its outputs is contradiction.
+    """
+    if kind == "embedding":
+        identity, hints = run.embedder(embedder)
+        return {"agreement": kind, **identity}, {"embedder": hints}
+    if kind == "model":
+        return {"agreement": kind}, {}
+    from curate.models import find_model, identify, prepare
+
+    if nli is None:
+        raise ValueError("agreement by nli needs a model")
+    found = find_model(nli)
+    folder = prepare(found)
+    told = {"agreement": kind, "model": identify(found, "float32")}
+    return told | {"output": find_contradiction(folder)}, {"nli": str(folder)}
+
+
+def find_contradiction(folder: Path) -> int:
+    """Return which output of a checkpoint is contradiction.
+
+    Raises:
+        UserError: it is no classifier, or its labels do not say.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"nli: {folder} does not load without code of its own; take another model"
+        ) from error
+    labels = {int(number): str(label) for number, label in config.id2label.items()}
+    found = [number for number, label in labels.items() if "contradict" in label.lower()]
+    if not any(a.endswith("ForSequenceClassification") for a in config.architectures or []):
+        raise UserError(f"nli: {folder} is no sequence classifier; take an NLI cross-encoder")
+    if len(found) != 1 or len(labels) < 2:
+        raise UserError(
+            f"nli: none or several of the labels of {folder} ({', '.join(labels.values())}) are "
+            "contradiction; take an NLI model, or write its labels into id2label of its config.json"
+        )
+    return found[0]
+
+
+def agree_by_nli(
+    pairs: Sequence[Pair], folder: Path, identity: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """Return the agreement [n] of pairs by a cross-encoder."""
+    from curate.select.scorer import encode_pairs, load_classifier, longest_input, rate
+
+    model, tokenizer = load_classifier(folder, digest_of(dict(identity)))
+    limit = longest_input(model, tokenizer, NLI_LETTERS)
+    room = limit - tokenizer.num_special_tokens_to_add(pair=True)
+    texts = {text for pair in pairs for text in (pair.one, pair.other)}
+    sizes = {t: len(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts}
+    read: list[tuple[str, str]] = []
+    tables: list[list[tuple[int, int, int]]] = []
+    for pair in pairs:
+        fits = sizes[pair.one] + sizes[pair.other] <= room
+        short = max(len(pair.one), len(pair.other)) <= NLI_LETTERS
+        parts = [[t] if fits and short else sentences(t) for t in (pair.one, pair.other)]
+        tables.append([])
+        # The first of the two is the premise, the second what may contradict it.
+        for first, second in (parts, parts[::-1]):
+            tables[-1].append((len(read), len(first), len(second)))
+            read += [(premise, said) for said in second for premise in first]
+    typed = "token_type_ids" in tokenizer.model_input_names
+    joined = encode_pairs(tokenizer, read, limit)
+    chances = rate(model, joined, int(identity["output"]), typed=typed).astype(np.float64)
+    if not np.isfinite(chances).all():
+        raise FloatingPointError("the NLI model gave a probability that is not finite")
+    return np.array([1 - np.mean([_directed(chances, *t) for t in both]) for both in tables])
+
+
+def _directed(chances: NDArray[np.float64], start: int, premises: int, said: int) -> float:
+    """Return the mean over what is said of the least contradiction to a premise."""
+    table = chances[start : start + premises * said].reshape(said, premises)
+    return float(table.min(axis=1).mean())
+
+
+def sentences(text: str) -> list[str]:
+    """Return the first and last sentences of a text, NLI_SENTENCES at most, in their order."""
+    found = [part.strip() for part in SENTENCE_END.split(text) if part.strip()] or [text]
+    half = NLI_SENTENCES // 2
+    return found if len(found) <= NLI_SENTENCES else found[:half] + found[-half:]
+
+
+def agree_by_embedding(pairs: Sequence[Pair], hints: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the agreement [n] of pairs: the cosine of their embeddings, 0 if it is below."""
+    from curate.represent.embed import embed_texts
+
+    texts = list(dict.fromkeys(t for pair in pairs for t in (pair.one, pair.other)))
+    places = {text: i for i, text in enumerate(texts)}
+    vectors = embed_texts(texts, hints)
+    one = vectors[[places[pair.one] for pair in pairs]]
+    other = vectors[[places[pair.other] for pair in pairs]]
+    cosine: NDArray[np.float64] = np.einsum("ij,ij->i", one, other, dtype=np.float64)
+    return cosine.clip(0, 1)
+
+
+def agree_by_model(
+    pairs: Sequence[Pair], asker: "Asker", prompt: "Prompt", stage: str
+) -> NDArray[np.float64]:
+    """Return the agreement [n] of pairs by asking in both orders; NaN where no answer is of use."""
+    from curate.generate.requests import Sampling, chat
+
+    requests = [
+        chat(
+            prompt.fill(
+                question=pair.question, first=shorten_middle(one), second=shorten_middle(other)
+            ),
+            sampling=Sampling(temperature=0, max_tokens=16),
+            schema=SCHEMA,
+        )
+        for pair in pairs
+        for one, other in ((pair.one, pair.other), (pair.other, pair.one))
+    ]
+    said = [
+        float(answer.value["contradicts"] == "no") if answer.ok else np.nan
+        for (answer,) in ask_all(asker, requests, stage)
+    ]
+    table = np.array(said, dtype=np.float64).reshape(-1, 2)
+    known = np.isfinite(table)
+    sums: NDArray[np.float64] = np.where(known, table, 0.0).sum(axis=1)
+    counts = known.sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def alike(one: str, other: str) -> bool:
+    """Return whether two texts are the same but for white space and case."""
+    return normalise(one).casefold() == normalise(other).casefold()

@@ -1,0 +1,296 @@
+"""CLEAR's second half: rows that an earlier stage has little confidence in get a better response, or go.
+
+stages:
+  - {kind: clear, action: score}
+  - {kind: correct, by: clear}
+
+Chen and Mueller 2024, "Automated Data Curation for Robust Language Model Fine-Tuning",
+arXiv:2403.12776: the base model, fine-tuned on the rows above the threshold, answers the prompts of the
+others at temperature 0. Where a model, shown both responses, prefers the new one with a confidence above
+0.8 (curate.judge.compare: in both orders, with its self-reflection), the row is replaced. Otherwise it
+is dropped, also where the new response says the same. Rows above the threshold, and those without a
+score, stay as they are.
+
+A correction is a new row with the old one as its parent, which is dropped for it. The table
+`corrections` has old and new response, the confidence in the old one, that of the comparison, and the
+decision.
+
+Cost: a LoRA fine-tune on the good rows; for each of the others a generation of up to max_tokens, and 14
+short calls. Pitfalls: a fine-tune of few rows answers like these, whatever is asked; the judge is the
+model that doubted the row, so a weak one replaces right answers by fluent ones: look at the table first.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from curate.errors import UserError
+from curate.generate.engines.config import EngineParams, TransformersParams
+from curate.judge.asking import ask_all, asking, llm_counts, question_text
+from curate.judge.compare import compare_identity, compare_pairs, compare_prompts
+from curate.judge.contradiction import Pair, alike
+from curate.judge.made import made_id, remade
+from curate.judge.threshold import median_or
+from curate.judge.tune import ADAPTER, TuneParams, tune_step
+from curate.ledger import survivors
+from curate.reasons import Reason
+from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
+from curate.rows import response_text
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
+NO_ANSWER, NO_JUDGEMENT = "no usable answer", "no usable judgement"
+
+
+class CorrectParams(Params):
+    """Replace responses of low confidence where a model's answer is better; drop the other ones."""
+
+    kind: Literal["correct"] = "correct"
+    by: str = Field("clear", description="earlier stage whose scores say which rows are doubted")
+    threshold: Literal["median"] | float | None = Field(
+        None, description="rows at or below it are doubted; that of the earlier stage if not given"
+    )
+    model: Literal["tuned", "base", "engine"] = Field(
+        "tuned", description="who answers; tuned: the base model after a fine-tune on the good rows"
+    )
+    tune: TuneParams = TuneParams()
+    max_tokens: int = Field(512, ge=1, description="of a new response; one that is cut is lost")
+    engine: EngineParams = Field(TransformersParams(), description="who compares")
+    samples: int = Field(5, ge=1, description="judgements drawn in each order of a comparison")
+    confidence: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.8, description="a new response is taken if it is better with more confidence than this"
+    )
+    otherwise: Literal["drop", "keep"] = Field(
+        "drop", description="doubted rows without a better one"
+    )
+    prompts: str | None = Field(None, description="folder whose compare/NAME.j2 come before ours")
+
+
+def prepare_correct(
+    run: StepRun, inputs: Mapping[str, Artifact], params: CorrectParams
+) -> Mapping[str, Artifact]:
+    """Tune, answer, compare, and make the new rows."""
+    scores = _scores_artifact(inputs, params)
+    limit = _limit(pl.read_parquet(scores.file("evidence.parquet")), params)
+    read = {**inputs, "scores": scores}
+    answering, where = _answerer(run, read, params, limit)
+    told = {"engine": answering, "limit": limit, "max_tokens": params.max_tokens}
+    answers = run.execute(Step("correct-answers", VERSION, write_answers, read, told, where))
+    judge, hints = run.engine(params.engine)
+    compared = {
+        "engine": judge,
+        "samples": params.samples,
+        "seed": run.seed,
+        **compare_identity(compare_prompts(params.prompts)),
+    }
+    step = Step(
+        "correct-comparisons", VERSION, write_comparisons,
+        {"rows": inputs["rows"], "answers": answers}, compared,
+        {**hints, "prompts": params.prompts},
+    )  # fmt: skip
+    parts = {"rows": inputs["rows"], "comparisons": run.execute(step)}
+    told = {"confidence": params.confidence}
+    made = run.execute(Step("correct-made", VERSION, write_made, parts, told))
+    return {"corrections": made, MADE: made}
+
+
+def _scores_artifact(inputs: Mapping[str, Artifact], params: CorrectParams) -> Artifact:
+    found = [
+        a for name, a in inputs.items() if name.startswith("evidence-") and a.name == params.by
+    ]
+    if not found:
+        raise UserError(f"correct.by: no earlier stage is named {params.by!r}")
+    return found[0]
+
+
+def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
+    """Return the threshold at or below which rows are doubted.
+
+    Raises:
+        UserError: the earlier stage has no scores, or no threshold of its own.
+    """
+    if evidence["score"].null_count() == evidence.height:
+        raise UserError(f"correct.by: the stage {params.by!r} gave no row a score")
+    if params.threshold is not None:
+        return median_or(params.threshold, evidence["score"])
+    own = evidence["threshold"].drop_nulls().unique()
+    if len(own) != 1:
+        raise UserError(
+            f"correct.threshold: the stage {params.by!r} has not one threshold; give one, or median"
+        )
+    return float(own[0])
+
+
+def _doubted(inputs: Mapping[str, Artifact], limit: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows that are still in: those at or below the limit, and those above it."""
+    told = pl.scan_parquet(inputs["scores"].file("evidence.parquet")).select("row_id", "score")
+    rows = survivors(inputs).select("row_id", "messages")
+    scored = rows.join(told, on="row_id", how="left", maintain_order="left").collect()
+    return scored.filter(pl.col("score") <= limit), scored.filter(pl.col("score") > limit)
+
+
+def _check_there(
+    scores: Artifact, doubted: pl.DataFrame, params: CorrectParams, limit: float
+) -> None:
+    """Fail where the earlier stage has itself dropped all the rows that it doubts."""
+    evidence = pl.read_parquet(scores.file("evidence.parquet"))
+    gone = evidence.filter(~pl.col("keep"), pl.col("score") <= limit).height
+    if gone and not doubted.height:
+        raise UserError(
+            f"correct.by: the stage {params.by!r} has dropped the {gone:,} rows that it doubts, so none "
+            "is left to correct; let it only score (clear: set `action: score`)"
+        )
+
+
+def _answerer(
+    run: StepRun, inputs: Mapping[str, Artifact], params: CorrectParams, limit: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return identity and hints of the engine that answers; it is tuned here where that is wanted.
+
+    Raises:
+        UserError: no row is good enough to tune on.
+    """
+    doubted, good = _doubted(inputs, limit)
+    _check_there(inputs["scores"], doubted, params, limit)
+    if params.model == "engine":
+        return run.engine(params.engine)
+    if params.model == "base" or not doubted.height:
+        return run.engine(TransformersParams())
+    if not good.height:
+        raise UserError(
+            f"correct: no row has a score above {limit:.4g}, so there is nothing to tune on; lower "
+            "correct.threshold, or set correct.model to base"
+        )
+    ids = good["row_id"].to_list()
+    tuned = run.execute(tune_step(run, "correct-tune", inputs["rows"], ids, params.tune))
+    return run.engine(TransformersParams(adapter=str(tuned.file(ADAPTER))))
+
+
+def write_answers(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write answers.parquet: row_id, old, new (null without a usable answer), confidence_old."""
+    from curate.generate.requests import Sampling, chat
+
+    rows, _ = _doubted(inputs, params["limit"])
+    messages = rows["messages"].to_list()
+    asked = [i for i, m in enumerate(messages) if len(m) > 1 and m[-2]["role"] != "assistant"]
+    sampling = Sampling(temperature=0, max_tokens=params["max_tokens"])
+    requests = [chat(messages[i][:-1], sampling=sampling) for i in asked]
+    new: list[str | None] = [None] * len(messages)
+    counts: dict[str, Any] = {}
+    if requests:
+        with asking(hints) as asker:
+            answers = ask_all(asker, requests, "correct.answers")
+            counts = {"llm": llm_counts(asker)}
+        for i, (answer,) in zip(asked, answers, strict=True):
+            new[i] = answer.text.strip() or None if answer.ok else None
+    table = rows.select(
+        "row_id",
+        old=pl.Series([response_text(turns) for turns in messages], dtype=pl.String),
+        new=pl.Series(new, dtype=pl.String),
+        confidence_old="score",
+    )
+    table.write_parquet(out / "answers.parquet")
+    return {"rows_in": table.height, "rows_out": table.height - new.count(None), **counts}
+
+
+def write_comparisons(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write comparisons.parquet: the answers, and how sure the judge is that the new one is better.
+
+    That is null where there is nothing to compare: no answer, or the same one.
+    """
+    answers = pl.read_parquet(inputs["answers"].file("answers.parquet"))
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
+    turns = dict(rows.join(answers.lazy(), on="row_id", how="semi").collect().iter_rows())
+    lines = answers.select("row_id", "old", "new").rows()
+    open_ = [i for i, (_, old, new) in enumerate(lines) if new is not None and not alike(old, new)]
+    pairs = [Pair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in open_]
+    told: dict[str, list[float | None]] = {
+        name: [None] * len(lines) for name in ("confidence", "observed", "reflected")
+    }
+    counts: dict[str, Any] = {}
+    if pairs:
+        with asking(hints) as asker:
+            found = compare_pairs(
+                asker, pairs, compare_prompts(hints["prompts"]),
+                samples=params["samples"], seed=params["seed"], criteria=params["criteria"],
+                stage="correct.compare",
+            )  # fmt: skip
+            counts = {"llm": llm_counts(asker)}
+        for i, preference in zip(open_, found, strict=True):
+            for name, values in told.items():
+                values[i] = getattr(preference, name)
+    columns = [pl.Series(name, values, dtype=pl.Float64) for name, values in told.items()]
+    answers.with_columns(columns).write_parquet(out / "comparisons.parquet")
+    return {"rows_in": len(lines), "rows_out": len(pairs), **counts}
+
+
+def write_made(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
+    compared = pl.read_parquet(inputs["comparisons"].file("comparisons.parquet"))
+    same = pl.Series(
+        [new is not None and alike(old, new) for old, new in compared.select("old", "new").rows()],
+        dtype=pl.Boolean,
+    )
+    decision = (
+        pl.when(pl.col("new").is_null()).then(pl.lit(NO_ANSWER))
+        .when(same).then(pl.lit(SAME))
+        .when(pl.col("confidence").is_null()).then(pl.lit(NO_JUDGEMENT))
+        .when(pl.col("confidence") > params["confidence"]).then(pl.lit(REPLACED))
+        .otherwise(pl.lit(NOT_BETTER))
+    )  # fmt: skip
+    table = compared.with_columns(decision=decision)
+    ids = [
+        made_id(row_id, "correct") if told == REPLACED else None
+        for row_id, told in table.select("row_id", "decision").rows()
+    ]
+    table = table.with_columns(made_id=pl.Series(ids, dtype=pl.String))
+    table.write_parquet(out / "corrections.parquet")
+    replaced = dict(table.filter(decision=REPLACED).select("row_id", "new").rows())
+    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    parents = rows.filter(pl.col("row_id").is_in(list(replaced))).collect()
+    messages = [
+        [*turns[:-1], {"role": "assistant", "content": replaced[row_id]}]
+        for row_id, turns in parents.select("row_id", "messages").rows()
+    ]
+    remade(parents, messages, "correct").write_parquet(out / f"{MADE}.parquet")
+    return {"rows_in": table.height, "rows_out": len(replaced)}
+
+
+@stage(CorrectParams, version=1, prepare=prepare_correct, movable=())
+def correct(data: StageData, params: CorrectParams) -> StageResult:
+    """Drop replaced rows for their corrections, and, if so wanted, the other doubted ones.
+
+    Score and threshold are those of the earlier stage.
+    """
+    told = data.evidence[params.by]
+    limit = _limit(told.collect(), params)
+    decided = pl.scan_parquet(data.prepared["corrections"])
+    evidence = (
+        data.rows.select("row_id")
+        .join(told.select("row_id", "score"), on="row_id", how="left", maintain_order="left")
+        .join(
+            decided.select("row_id", "decision", twin_id="made_id"),
+            on="row_id", how="left", maintain_order="left",
+        )
+        .with_columns(threshold=pl.lit(limit), reason=_reason(params))
+        .with_columns(keep=pl.col("reason").is_null())
+        .collect()
+    )  # fmt: skip
+    return StageResult(evidence)
+
+
+def _reason(params: CorrectParams) -> pl.Expr:
+    reason = pl.when(pl.col("decision") == REPLACED).then(pl.lit(Reason.CORRECTED.value))
+    if params.otherwise == "keep":
+        return reason
+    return reason.when(pl.col("decision").is_not_null()).then(pl.lit(Reason.LOW_CONFIDENCE.value))

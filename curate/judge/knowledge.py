@@ -1,0 +1,281 @@
+"""What the model knows: each row's answer is asked of it many times, and how often it is right counts.
+
+Gekhman et al. 2024, "Does Fine-Tuning LLMs on New Knowledge Encourage Hallucinations?",
+arXiv:2405.05904 (SliCK). With P0 the share of greedy answers that are right, over several few-shot
+prompts, and PT that of samples at temperature 0.5:
+
+    highly_known   P0 = 1              weakly_known   P0 = 0 and PT > 0
+    maybe_known    0 < P0 < 1          unknown        P0 = 0 and PT = 0
+
+Published: 10 prompts of 4 shots, 16 samples each, which is 170 answers a row; here 4 and 4. Samples are
+only drawn where P0 = 0, which changes no category. No right answer among n samples bounds PT by 3/n at
+95 % (rule of three): 0.019 as published, 0.19 here. Fewer prompts call more rows unknown.
+
+Only answers that can be compared count: numbers, choices, short answers, announced final numbers
+(curate.judge.values), or one checker for all; `aliases` in a row's meta are right as well. Other rows
+have no category and stay. Score: P0; `knowledge.category` can be named in a selection's conditions and
+shares. A stage has one use, or none but this:
+
+    cap: {unknown: 0.1}    at most so large a share of the kept rows with a category; those with the
+                           highest PT stay; ties, as all unknown rows are, go by content hash
+    refusal: unknown       unknown rows get a refusal as their response, as new rows; R-Tuning, Zhang et
+    refusal: unsure        al. 2024, arXiv:2311.09677. Or every row a further turn that says whether the
+                           model knew, which is that half of its greedy answers or more are right
+    rehearse: true         S3FT, Gupta et al. 2025, arXiv:2502.08130: see curate.judge.rehearsal
+
+Findings of the paper: each unknown row that the model comes to fit adds hallucination, a training set of
+maybe_known alone is best, and early stopping undoes most of the harm. So stop early where many stay.
+
+Cost a row: `sets` calls, and `sets` x (1 + `samples`) where none is right, each with `shots` examples
+before it. Pitfalls: a wrong gold answer looks unknown, and so does a prompt that the model does not
+understand; the engine should be the model that is to be tuned (the default). Departures: exemplars are
+drawn leave-one-out from the pool itself (curate.judge.probes); R-Tuning's questions and words are our
+own, and its match is by value where the authors look for a substring, by which "A" is nearly always
+known.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from curate.generate.engines.config import EngineParams, TransformersParams
+from curate.judge.asking import asking, llm_counts
+from curate.judge.probes import Check, Exemplars, Probed, ask_probes, probe_of
+from curate.judge.rehearsal import made_step
+from curate.ledger import survivor_batches
+from curate.reasons import Reason
+from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+CATEGORIES = ("highly_known", "maybe_known", "weakly_known", "unknown")
+COLUMNS = ["row_id", "messages", "content_hash", "source", "origin", "meta", "method"]
+# Rows that are asked about at a time.
+BATCH_ROWS = 2_000
+NOT_CHECKED = "its response is no short answer that could be compared"
+KNOWN_SCHEMA = pl.Schema(
+    {
+        "row_id": pl.String(),
+        "content_hash": pl.String(),
+        "form": pl.String(),
+        "category": pl.String(),
+        "greedy": pl.Int64(),
+        "greedy_right": pl.Int64(),
+        "sampled": pl.Int64(),
+        "sampled_right": pl.Int64(),
+        "bound": pl.Float64(),
+        "why": pl.String(),
+    }
+)
+ANSWER_SCHEMA = pl.Schema(
+    {
+        "row_id": pl.String(),
+        "set": pl.Int64(),
+        "sample": pl.Int64(),
+        "text": pl.String(),
+        "right": pl.Boolean(),
+    }
+)
+
+
+class KnowledgeParams(Params):
+    """Sort rows by what the model knows, and cap, relabel or rehearse them."""
+
+    kind: Literal["knowledge"] = "knowledge"
+    engine: EngineParams = TransformersParams()
+    sets: int = Field(4, ge=1, description="few-shot prompts a row; 10 as published")
+    shots: int = Field(4, ge=0, description="examples in each")
+    samples: int = Field(
+        4, ge=1, description="of each prompt where no greedy answer is right; 16 as published"
+    )
+    max_tokens: int = Field(128, ge=1, description="of an answer; one that is cut is wrong")
+    checker: Check = Field(
+        "auto", description="how answers are compared; auto: by what the response is"
+    )
+    cap: dict[Literal["unknown", "weakly_known"], Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="largest share of a category among the kept rows that have one"
+    )
+    refusal: Literal["unsure", "unknown"] | None = Field(
+        None, description="new rows: unknown ones refuse, or all say whether the model is sure"
+    )
+    rehearse: bool = Field(
+        False, description="new rows: the model's own right answer replaces the response"
+    )
+    prompts: str | None = Field(
+        None, description="folder whose knowledge/refusals.j2, ... come before ours"
+    )
+
+    @model_validator(mode="after")
+    def _check_use(self) -> "KnowledgeParams":
+        uses = [name for name in ("cap", "refusal", "rehearse") if getattr(self, name)]
+        if len(uses) > 1:
+            raise ValueError(
+                f"{' and '.join(uses)} are given, but a stage has one use: add a second knowledge "
+                "stage behind this one, whose answers cost nothing more"
+            )
+        return self
+
+
+def prepare_knowledge(
+    run: StepRun, inputs: Mapping[str, Artifact], params: KnowledgeParams
+) -> Mapping[str, Artifact]:
+    """Return what the model answered and the categories; with a use that makes rows also these."""
+    identity, hints = run.engine(params.engine)
+    asked = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
+    told = {"engine": identity, "seed": run.seed, **asked}
+    step = Step("knowledge-answers", VERSION, write_known, dict(inputs), told, hints)
+    answers = run.execute(step)
+    parts = {"answers": answers, "known": answers}
+    use = "rehearse" if params.rehearse else params.refusal
+    if use is not None:
+        made = run.execute(made_step({**inputs, **parts}, told, hints, use, params.prompts))
+        parts |= {MADE: made, "routes": made}
+    return parts
+
+
+def write_known(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write known.parquet, a line a row, and answers.parquet, a line an answer."""
+    check, seed = params["checker"], params["seed"]
+    exemplars = Exemplars(seed, params["sets"], params["shots"])
+    for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
+        for row in batch.to_dicts():
+            if probe := probe_of(row, check):
+                exemplars.add(probe)
+    known, answers = [KNOWN_SCHEMA.to_frame()], [ANSWER_SCHEMA.to_frame()]
+    with asking(hints) as asker:
+        for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
+            probes = [probe_of(row, check) for row in batch.to_dicts()]
+            told = ask_probes(
+                asker,
+                [probe for probe in probes if probe],
+                exemplars,
+                samples=params["samples"],
+                max_tokens=params["max_tokens"],
+                seed=seed,
+            )
+            known.append(known_table(batch, told))
+            lines = [line for one in told for line in one.lines()]
+            answers.append(pl.DataFrame(lines, schema=ANSWER_SCHEMA))
+        spent = llm_counts(asker)
+    table = pl.concat(known)
+    table.write_parquet(out / "known.parquet")
+    pl.concat(answers).write_parquet(out / "answers.parquet")
+    categories = dict(table.group_by("category").len().drop_nulls().iter_rows())
+    return {
+        "rows_in": table.height,
+        "rows_out": table.height,
+        "categories": {name: categories.get(name, 0) for name in CATEGORIES},
+        "llm": spent,
+    }
+
+
+def known_table(rows: pl.DataFrame, told: Sequence[Probed]) -> pl.DataFrame:
+    """Return a line for each row (KNOWN_SCHEMA); those that were not asked about have no category."""
+    found = {one.probe.row_id: _known(one) for one in told}
+    lines = [
+        {
+            "row_id": row_id,
+            "content_hash": digest,
+            **found.get(row_id, {"greedy": 0, "greedy_right": 0, "sampled": 0, "sampled_right": 0,
+                                 "why": NOT_CHECKED}),
+        }
+        for row_id, digest in rows.select("row_id", "content_hash").iter_rows()
+    ]  # fmt: skip
+    return pl.DataFrame(lines, schema=KNOWN_SCHEMA)
+
+
+def _known(one: Probed) -> dict[str, Any]:
+    greedy = one.rights(one.greedy)
+    sampled = one.rights(text for texts in one.sampled for text in texts)
+    category = category_of(greedy, sampled)
+    return {
+        "form": one.probe.form,
+        "category": category,
+        "greedy": len(greedy),
+        "greedy_right": sum(greedy),
+        "sampled": len(sampled),
+        "sampled_right": sum(sampled),
+        "bound": bound_of(len(sampled)) if category == "unknown" else None,
+        "why": None if category else f"no answer came: {one.fault}",
+    }
+
+
+def category_of(greedy: Sequence[bool], sampled: Sequence[bool]) -> str | None:
+    """Return the category by which greedy answers and which samples are right.
+
+    Samples play no part where a greedy answer is right. None if too little came to tell.
+    """
+    if any(greedy):
+        return "highly_known" if all(greedy) else "maybe_known"
+    if any(sampled):
+        return "weakly_known"
+    return "unknown" if greedy and sampled else None
+
+
+def bound_of(samples: int) -> float:
+    """Return the 95 % upper bound of a share of which no hit was seen (rule of three)."""
+    return min(3 / samples, 1.0)
+
+
+@stage(KnowledgeParams, version=1, prepare=prepare_knowledge)
+def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
+    """Drop what is beyond a cap, or what a new row replaces; score is P0, null without a category."""
+    table = pl.read_parquet(data.prepared["known"])
+    if "routes" in data.prepared:
+        routes = pl.read_parquet(data.prepared["routes"]).select("row_id", twin_id="new_id")
+        table = table.join(routes, on="row_id", how="left", maintain_order="left")
+        gone = pl.col("twin_id").is_not_null()
+        reason = Reason.REHEARSED if params.rehearse else Reason.RELABELLED
+    else:
+        dropped = beyond_caps(table, params.cap)
+        table = table.with_columns(twin_id=pl.lit(None, dtype=pl.String))
+        gone = pl.col("row_id").is_in(dropped.implode())
+        reason = Reason.UNKNOWN_TO_MODEL
+    return StageResult(
+        table.select(
+            "row_id",
+            keep=~gone,
+            reason=pl.when(gone).then(pl.lit(reason.value)),
+            score=pl.when(pl.col("category").is_not_null()).then(
+                pl.col("greedy_right") / pl.col("greedy")
+            ),
+            threshold=pl.lit(None, dtype=pl.Float64),
+            twin_id="twin_id",
+            category="category",
+        )
+    )
+
+
+def beyond_caps(known: pl.DataFrame, caps: Mapping[Any, float]) -> pl.Series:
+    """Return the ids of the rows that exceed the share which their category may have.
+
+    Shares are of the rows that stay and have a category; rows without one count neither way.
+    """
+    sizes = dict(known.group_by("category").len().drop_nulls().iter_rows())
+    places = room_of(sizes, caps)
+    order = [pl.col("sampled_right") / pl.col("sampled"), pl.col("content_hash"), pl.col("row_id")]
+    ranked = known.filter(pl.col("category").is_in(list(places))).sort(
+        order, descending=[True, False, False], maintain_order=True
+    )
+    place = pl.int_range(pl.len()).over("category")
+    room = pl.col("category").replace_strict(places, return_dtype=pl.Int64, default=None)
+    return ranked.filter(place >= room)["row_id"]
+
+
+def room_of(sizes: Mapping[str, int], caps: Mapping[Any, float]) -> dict[str, int]:
+    """Return how many rows of each capped category may stay: as many as the caps allow together."""
+    others = sum(size for name, size in sizes.items() if name not in caps)
+    total = sum(sizes.values())
+    for _ in count():
+        # A share such as 0.1 of 30 rows is a little more or less than 3 in binary.
+        room = {n: min(sizes.get(n, 0), int(share * total + 1e-9)) for n, share in caps.items()}
+        if others + sum(room.values()) == total:
+            return room
+        total = others + sum(room.values())
+    raise AssertionError("the total falls until it is reached")

@@ -1,0 +1,127 @@
+"""Labels: which rows of a pool somebody has checked, and found right or wrong.
+
+{"row_id": "web/a.jsonl:7", "correct": false}
+{"source": "web", "position": 7, "correct": true}       where the source has one file
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.errors import UserError
+from curate.ledger import survivors
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+# Of each kind: a fold in five then has two of them.
+FEWEST = 10
+FORM = '{"row_id": "web/a.jsonl:7", "correct": false}'
+SCHEMA = {
+    "line": pl.Int64,
+    "row_id": pl.String,
+    "source": pl.String,
+    "file": pl.String,
+    "position": pl.Int64,
+    "correct": pl.Boolean,
+}
+ID = r"^([^/]+)/(.*):(\d+)$"
+
+
+def labels_step(inputs: Mapping[str, Artifact], path: Path) -> Step:
+    """Return the step that finds the labelled rows among a stage's survivors.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: the labels cannot be read ({error.strerror})") from error
+    told = {"labels": digest}
+    return Step("labels", VERSION, write_labels, dict(inputs), told, {"path": str(path)})
+
+
+def write_labels(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write labels.parquet: row_id and correct, in pool order.
+
+    Raises:
+        UserError: the file is at fault, or too few rows of a kind are labelled.
+    """
+    path = hints["path"]
+    given = read_labels(Path(path))
+    ids = survivors(inputs).select("row_id").collect()
+    found = _name_rows(given, ids["row_id"], path)
+    labels = found.unique(["row_id", "correct"])
+    twice = labels.filter(pl.col("row_id").is_duplicated())["row_id"].sort()
+    if len(twice):
+        raise UserError(f"{path}: {twice[0]} is labelled both right and wrong")
+    table = ids.join(labels, on="row_id", how="inner", maintain_order="left")
+    right = int(table["correct"].sum())
+    wrong = table.height - right
+    if min(right, wrong) < FEWEST:
+        raise UserError(
+            f"{path}: of the rows that reach this stage {right} are labelled right and {wrong} wrong; "
+            f"at least {FEWEST} of each are needed. Label more rows, or leave `labels` out"
+        )
+    table.select("row_id", "correct").write_parquet(out / "labels.parquet")
+    unknown = given.height - found.filter(pl.col("row_id").is_in(ids["row_id"].implode())).height
+    return {"rows_in": given.height, "rows_out": table.height, "wrong": wrong, "unknown": unknown}
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """Return the lines of a file of labels (SCHEMA).
+
+    Raises:
+        UserError: a line is none.
+    """
+    lines = []
+    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+        if text.strip():
+            lines.append({"line": number, **_read_line(f"{path}:{number}", text)})
+    return pl.DataFrame(lines, schema=SCHEMA)
+
+
+def _read_line(place: str, text: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{place}: no JSON; a line of labels is {FORM}") from error
+    if not isinstance(value, dict) or not isinstance(value.get("correct"), bool):
+        raise UserError(f"{place}: `correct` must be true or false, as in {FORM}")
+    if isinstance(value.get("row_id"), str):
+        return {"row_id": value["row_id"], "correct": value["correct"]}
+    source, position, file = (value.get(name) for name in ("source", "position", "file"))
+    if not isinstance(source, str) or type(position) is not int or not isinstance(file, str | None):
+        raise UserError(f"{place}: name the row by row_id, or by source and position: {FORM}")
+    return {"source": source, "file": file, "position": position, "correct": value["correct"]}
+
+
+def _name_rows(given: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataFrame:
+    """Return row_id and correct, ids filled in where a row is named by its place."""
+    named = given.filter(pl.col("row_id").is_not_null()).select("row_id", "correct")
+    placed = given.filter(pl.col("row_id").is_null()).drop("row_id")
+    if not placed.height:
+        return named
+    id_ = pl.col("row_id").str
+    places = ids.to_frame().select(
+        "row_id",
+        source=id_.extract(ID, 1),
+        own=id_.extract(ID, 2),
+        position=id_.extract(ID, 3).cast(pl.Int64),
+    )
+    met = placed.join(places, on=["source", "position"], how="inner").filter(
+        pl.col("file").is_null() | (pl.col("file") == pl.col("own"))
+    )
+    unclear = met.filter(pl.col("line").is_duplicated())["line"].sort()
+    if len(unclear):
+        raise UserError(
+            f"{path}:{unclear[0]}: the source has several files with such a position; give `file` or "
+            "row_id as well"
+        )
+    return pl.concat([named, met.select("row_id", "correct")])

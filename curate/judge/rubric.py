@@ -1,0 +1,114 @@
+"""Rubric: a language model grades every row by criteria, with reasons; rows graded low are dropped.
+
+    - {kind: rubric, engine: {kind: openai, ...}, votes: 3}        our rubric, threshold 3 of 1 to 5
+    - {kind: rubric, rubric: rubrics/mine.yaml, drop: 0.1}         yours, the worst tenth at most
+
+A rubric is a YAML file of criteria with descriptions and weights on one scale (see
+curate/judge/rubrics/response.yaml); how a grade is made of the votes stands in curate.judge.grading.
+
+After Chen et al. 2023, "AlpaGasus", arXiv:2307.08701, which keeps what ChatGPT grades 4.5 or higher of
+5 under one criterion, and Zheng et al. 2023, arXiv:2306.05685, on judges. Score: the weighted mean
+grade, on the rubric's scale. Rows whose answers are all of no use stay, without a score, and the table
+of grades says why.
+
+Cost: a call of the engine for each row and vote; answers are kept, so another cut, weight or vote costs
+only what is new. Pitfalls: grades crowd on one or two values (votes and criteria spread them); judges
+like long answers and their own; a text can flatter its judge; a model of 135M parameters grades next to
+chance, so look at the worst rows in the report before you drop by it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from curate.generate.engines.config import EngineParams, TransformersParams
+from curate.judge.asking import asking, llm_counts
+from curate.judge.cut import MOVABLE, CutParams, cut_rows
+from curate.judge.grading import (
+    BATCH_ROWS,
+    Rubric,
+    grade_rows,
+    prompt_digests,
+    read_rubric,
+)
+from curate.ledger import survivor_batches
+from curate.reasons import Reason
+from curate.registry import StageData, StageResult, StepRun, stage
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+
+
+class RubricParams(CutParams):
+    """Drop rows that a language model grades low under a rubric."""
+
+    kind: Literal["rubric"] = "rubric"
+    rubric: str = Field("response", description="a YAML file, or one of ours by its name")
+    engine: EngineParams = TransformersParams()
+    votes: int = Field(3, ge=1, description="answers whose mean is a row's grade")
+    threshold: float | None = Field(
+        None, description="rows with a lower grade are dropped; the rubric's own if null"
+    )
+    prompts: str | None = Field(
+        None, description="folder whose judge/rate_each.j2 comes before ours"
+    )
+
+
+def prepare_grades(
+    run: StepRun, inputs: Mapping[str, Artifact], params: RubricParams
+) -> Mapping[str, Artifact]:
+    """Return the grades of all rows, and the rubric as it was read."""
+    identity, hints = run.engine(params.engine)
+    told = {
+        "rubric": read_rubric(params.rubric).model_dump(),
+        "engine": identity,
+        "prompts": dict(prompt_digests(params.prompts)),
+        "votes": params.votes,
+        "seed": run.seed,
+    }
+    places = {**hints, "prompts": params.prompts}
+    made = run.execute(Step("rubric-grades", VERSION, write_grades, dict(inputs), told, places))
+    return {"grades": made, "criteria": made}
+
+
+def write_grades(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write grades.parquet (curate.judge.grading) and criteria.parquet, the rubric."""
+    rubric = Rubric.model_validate(params["rubric"])
+    batches = survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS)
+    with asking(hints) as asker:
+        grades = grade_rows(
+            asker,
+            batches,
+            rubric,
+            votes=params["votes"],
+            seed=params["seed"],
+            prompts=hints["prompts"],
+        )
+        spent = llm_counts(asker)
+    grades.write_parquet(out / "grades.parquet")
+    scale = [pl.lit(getattr(rubric, n)).alias(n) for n in ("low", "high")]
+    pl.DataFrame([criterion.model_dump() for criterion in rubric.criteria]).with_columns(
+        *scale, threshold=pl.lit(rubric.threshold, dtype=pl.Float64)
+    ).write_parquet(out / "criteria.parquet")
+    return {
+        "rows_in": grades.height,
+        "rows_out": grades.height,
+        "ungraded": grades["grade"].null_count(),
+        "llm": spent,
+    }
+
+
+@stage(RubricParams, version=1, prepare=prepare_grades, movable=MOVABLE)
+def rubric(data: StageData, params: RubricParams) -> StageResult:
+    """Drop rows with a grade below the cut; score is the grade, null where there is none."""
+    grades = pl.read_parquet(data.prepared["grades"], columns=["row_id", "grade"])
+    own = pl.read_parquet(data.prepared["criteria"])["threshold"][0]
+    if params.threshold is None and params.drop is None:
+        params = params.model_copy(update={"threshold": own})
+    scores = grades.rename({"grade": "score"})
+    return StageResult(cut_rows(data, scores, params, Reason.LOW_GRADE))

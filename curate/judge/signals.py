@@ -1,0 +1,152 @@
+"""What can be said of a response without sampling: two forward passes, two embeddings and a search.
+
+    row_id | mean_logprob | min_logprob | entropy | prompt_gain | agreement | relevance | tokens
+
+mean_logprob   mean log-probability, in nats, of the response's tokens given what comes before them
+min_logprob    that of the least likely token
+entropy        mean entropy of the distributions that they are predicted from
+prompt_gain    log of the ratio of perplexities without and with the prompt: loss alone - loss given
+agreement      with the responses to the nearest prompts of the pool (curate.judge.agreement)
+relevance      cosine of the embeddings of prompt and response
+
+Which way they point. A response that the model finds likely, at its worst token too, is more often right
+than one that surprises it (Kadavath et al. 2022, arXiv:2207.05221; Manakul et al. 2023,
+arXiv:2303.08896, who use mean, minimum and entropy to find false sentences): higher log-probability and
+lower entropy are more confident. A response that the prompt helps to predict belongs to it: higher
+gain is more confident. It is the log of the inverse of IFD by perplexity (Li et al. 2024,
+arXiv:2402.00530), read the other way round: IFD prefers what is hard, and finds noise. More agreement
+and relevance are more confident.
+
+Losses come from curate.represent.losses, which says what a response's tokens are. A row whose response
+is cut off, or whose text the embedder does not know, lacks the signals concerned (null).
+
+Pitfalls. Likely is not true: a fluent falsehood scores high and a rare name low. Short responses have
+extreme means, long ones extreme minima. Relevance finds responses to another prompt; a label such as
+"positive" resembles no prompt.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curate.ledger import survivor_mask, survivors
+from curate.registry import StepRun
+from curate.store import Artifact, Counts, Step
+
+VERSION = 1
+# 1 if higher values speak for a response, -1 if lower ones do.
+ORIENTATION: Mapping[str, int] = {
+    "mean_logprob": 1,
+    "min_logprob": 1,
+    "entropy": -1,
+    "prompt_gain": 1,
+    "agreement": 1,
+    "relevance": 1,
+}
+
+
+def signals_step(
+    run: StepRun,
+    inputs: Mapping[str, Artifact],
+    *,
+    max_length: int,
+    embedder: str | None,
+    neighbours: int,
+    floor: float,
+) -> Step:
+    """Measure the losses and embed the texts of a stage's survivors; return the step that joins them."""
+    from curate.represent.embed import embed_steps
+    from curate.represent.index import named
+    from curate.represent.losses import base_model, loss_steps_at
+
+    positions = np.flatnonzero(survivor_mask(inputs))
+    model = base_model(run)
+    read = dict(inputs)
+    blocks = {
+        "given": loss_steps_at(inputs["rows"], positions, model, "certainty", max_length),
+        "alone": loss_steps_at(inputs["rows"], positions, model, "alone", max_length),
+        "prompt": embed_steps(run, inputs, "prompt", embedder),
+        "response": embed_steps(run, inputs, "response", embedder),
+    }
+    for part, steps in blocks.items():
+        made = run.execute_all(steps) if steps else []
+        read |= {f"{part}-{name}": block for name, block in named(made).items()}
+    told = {"neighbours": neighbours, "floor": floor}
+    return Step("confidence-signals", VERSION, write_signals, read, told)
+
+
+def write_signals(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write signals.parquet (columns: see above), in pool order."""
+    from curate.clean.twins import compared_text
+    from curate.judge.agreement import agree, find_near, paired_cosines
+    from curate.represent.index import read_vectors
+
+    texts = (
+        survivors(inputs)
+        .select("row_id", prompt=compared_text("prompt"), response=compared_text("response"))
+        .with_columns(pl.col("prompt", "response").fill_null(""))
+        .collect()
+    )
+    prompts, responses = (
+        read_vectors([inputs[name] for name in sorted(inputs) if name.startswith(f"{part}-block-")])
+        for part in ("prompt", "response")
+    )
+    near = find_near(prompts, params["neighbours"], params["floor"])
+    found = {
+        "agreement": agree(near, texts["prompt"].to_list(), texts["response"].to_list(), responses),
+        "relevance": paired_cosines(prompts, responses),
+    }
+    signals = pl.concat(
+        [texts.select("row_id"), model_signals(inputs), pl.DataFrame(found).fill_nan(None)],
+        how="horizontal",
+    ).select("row_id", *ORIENTATION, "tokens")
+    signals.write_parquet(out / "signals.parquet")
+    missing = {name: signals[name].null_count() for name in ORIENTATION}
+    return {"rows_in": signals.height, "rows_out": signals.height, "missing": missing}
+
+
+def model_signals(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
+    """Return the signals of the language model and the number of response tokens."""
+    from curate.represent.losses import check_finite, join_losses
+
+    if not any(name.startswith("given-block-") for name in inputs):
+        names = ("mean_logprob", "min_logprob", "entropy", "prompt_gain")
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.Float64) | {"tokens": pl.Int64})
+    given, alone = (check_finite(join_losses(inputs, f"{p}-block-")) for p in ("given", "alone"))
+    if not given["response_tokens"].equals(alone["alone_tokens"], check_names=False):
+        raise AssertionError("a response has other tokens with its prompt than alone")
+    counted = pl.col("response_tokens")
+
+    def of_tokens(value: pl.Expr) -> pl.Expr:
+        return pl.when(counted > 0).then(value)
+
+    return pl.concat([given, alone], how="horizontal").select(
+        mean_logprob=of_tokens(-pl.col("response_sum") / counted),
+        min_logprob=of_tokens(-pl.col("response_worst")),
+        entropy=of_tokens(pl.col("response_entropy") / counted),
+        prompt_gain=of_tokens((pl.col("alone_sum") - pl.col("response_sum")) / counted),
+        tokens=counted,
+    )
+
+
+def oriented(signals: pl.DataFrame) -> pl.DataFrame:
+    """Return the signals so that higher values are more confident."""
+    return signals.select(pl.col(name) * sign for name, sign in ORIENTATION.items())
+
+
+def mean_rank(signals: pl.DataFrame) -> pl.Series:
+    """Return each row's mean rank over the signals that it has, 0 to 1; null for a row without any.
+
+    A rank is (r - 1/2) / n among the n rows that have the signal, the middle one of equal values. All
+    signals weigh the same: a default, tuned on nothing.
+    """
+    rank = [
+        (pl.col(name).rank("average") - 0.5) / pl.col(name).count()
+        for name in oriented(signals).columns
+    ]
+    return oriented(signals).select(score=pl.mean_horizontal(rank)).to_series()

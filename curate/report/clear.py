@@ -1,0 +1,169 @@
+"""Confidence by sampled answers: how sure the model was of the rows, and what became of doubted ones."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.judge.correct import REPLACED
+from curate.report.differences import Side, show_sides
+from curate.report.duplicates import stages_of
+from curate.report.examples import Example, Rows, read_rows, show_example
+from curate.report.texts import Passage, excerpt
+
+BINS = 20
+LOWEST, REPLACEMENTS = 8, 12
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows with a confidence from `low` on to `high`: those above the threshold, and the others."""
+
+    low: float
+    high: float
+    sure: int
+    doubted: int
+
+
+@dataclass(frozen=True)
+class Doubted:
+    """A row of low confidence: O and S, and what the model answered itself."""
+
+    row: Example
+    confidence: float
+    observed: float
+    reflected: float
+    samples: tuple[Passage, ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A stage that found confidences; `lowest` are the rows of the lowest ones."""
+
+    stage: str
+    params: Mapping[str, Any]
+    rows: int
+    unscored: int
+    doubted: int
+    dropped: int
+    useless: int
+    threshold: float | None
+    bins: tuple[Bin, ...]
+    lowest: tuple[Doubted, ...]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A row and the one that came in its place."""
+
+    confidence_old: float
+    confidence: float
+    old: Side
+    new: Side
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A stage that corrected; `decisions` are counts of doubted rows, `shown` the first replacements."""
+
+    stage: str
+    params: Mapping[str, Any]
+    decisions: tuple[tuple[str, int], ...]
+    shown: tuple[Replacement, ...]
+
+    @property
+    def doubted(self) -> int:
+        """Return how many rows were doubted."""
+        return sum(count for _, count in self.decisions)
+
+    @property
+    def replaced(self) -> int:
+        """Return how many rows were replaced."""
+        return dict(self.decisions).get(REPLACED, 0)
+
+
+@dataclass(frozen=True)
+class Clear:
+    """All stages of both kinds, in their order."""
+
+    filters: tuple[Filter, ...]
+    corrections: tuple[Correction, ...]
+
+
+def gather_clear(run: RunFolder) -> Clear | None:
+    """Return None where no such stage ran."""
+    filters = tuple(_filter(run, n, p) for n, p in stages_of(run, ["clear"]).items())
+    corrections = tuple(_correction(run, n, p) for n, p in stages_of(run, ["correct"]).items())
+    return Clear(filters, corrections) if filters or corrections else None
+
+
+def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
+    told = run.table(f"evidence/{stage}-confidence").collect()
+    drawn = told.select(pl.col("samples").sum() - pl.col("usable").sum())
+    evidence = run.table(f"evidence/{stage}").collect()
+    limits = evidence["threshold"].drop_nulls()
+    threshold = float(limits[0]) if len(limits) else None
+    scored = told.drop_nulls("c").sort("c", "row_id")
+    doubted = scored.filter(pl.col("c") <= (-1.0 if threshold is None else threshold))
+    lines = doubted.head(LOWEST)
+    rows = read_rows(run, lines["row_id"])
+    return Filter(
+        stage=stage,
+        params=params,
+        rows=told.height,
+        unscored=told.height - scored.height,
+        doubted=doubted.height,
+        dropped=int((~evidence["keep"]).sum()),
+        useless=int(drawn.item()),
+        threshold=threshold,
+        bins=tuple(_bins(scored["c"], threshold)),
+        lowest=tuple(_lowest(run, stage, lines, rows)),
+    )
+
+
+def _bins(scores: pl.Series, threshold: float | None) -> Iterator[Bin]:
+    """Yield equal bins from 0 to 1; the last one holds 1 as well."""
+    limit = -1.0 if threshold is None else threshold
+    place = (scores * BINS).floor().clip(0, BINS - 1).cast(pl.Int64)
+    counts = pl.DataFrame({"place": place, "low": scores <= limit}).group_by("place", "low").len()
+    found = {(at, low): count for at, low, count in counts.rows()}
+    for at in range(BINS):
+        yield Bin(at / BINS, (at + 1) / BINS, found.get((at, False), 0), found.get((at, True), 0))
+
+
+def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iterator[Doubted]:
+    samples = run.table(f"evidence/{stage}-samples").filter(
+        pl.col("row_id").is_in(lines["row_id"].to_list()), pl.col("failure").is_null()
+    )
+    texts: dict[str, list[str]] = {}
+    for row_id, text in samples.sort("row_id", "sample").select("row_id", "text").collect().rows():
+        texts.setdefault(row_id, []).append(text)
+    for line in lines.to_dicts():
+        said = texts.get(line["row_id"], [])[:SAMPLES]
+        yield Doubted(
+            row=show_example(line["row_id"], rows, {}, None),
+            confidence=line["c"],
+            observed=line["o"],
+            reflected=line["s"],
+            samples=tuple(excerpt(text) for text in said),
+        )
+
+
+def _correction(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Correction:
+    told = run.table(f"evidence/{stage}-corrections").collect()
+    counts = told.group_by("decision").len().sort("len", "decision", descending=[True, False])
+    replaced = told.filter(decision=REPLACED).sort("confidence", "row_id", descending=[True, False])
+    lines = replaced.head(REPLACEMENTS).to_dicts()
+    rows = read_rows(run, [line[key] for line in lines for key in ("row_id", "made_id")])
+    shown = [
+        Replacement(
+            line["confidence_old"],
+            line["confidence"],
+            *show_sides(line["row_id"], line["made_id"], rows, expect_alike=False),
+        )
+        for line in lines
+    ]
+    return Correction(stage, params, tuple(counts.iter_rows()), tuple(shown))

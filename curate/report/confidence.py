@@ -1,0 +1,159 @@
+"""Confidence by cheap signals: how the scores are spread and, with labels, what they are worth."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.judge.measures import calibration_error
+from curate.judge.signals import ORIENTATION
+from curate.report.duplicates import stages_of
+from curate.report.examples import Example, read_rows, show_example
+
+BINS = 20
+LOWEST = 6
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows that score from `low` on to `high`: those that stayed, and those that went."""
+
+    low: float
+    high: float
+    kept: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a signal is spread: its bins, and how many rows lack it."""
+
+    name: str
+    missing: int
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How well a score tells labelled rows that are right from wrong ones."""
+
+    name: str
+    rows: int
+    wrong: int
+    auroc: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """Rows of about the same confidence: their mean of it, and the share that is right."""
+
+    rows: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What labels say of the scores; `worths` end with the mean rank and the confidence."""
+
+    rows: int
+    wrong: int
+    ece: float | None
+    brier: float | None
+    worths: tuple[Worth, ...]
+    bins: tuple[Told, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row of low confidence."""
+
+    row: Example
+    score: float
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """A stage of confidence; `labelled` is None where it had no labels."""
+
+    stage: str
+    params: Mapping[str, Any]
+    rows: int
+    unscored: int
+    dropped: int
+    threshold: float | None
+    bins: tuple[Bin, ...]
+    signals: tuple[Spread, ...]
+    labelled: Labelled | None
+    lowest: tuple[Scored, ...]
+
+
+def gather_confidence(run: RunFolder) -> tuple[Confidence, ...]:
+    """Return the run's stages of this kind in their order."""
+    return tuple(_gather(run, *told) for told in stages_of(run, ["confidence"]).items())
+
+
+def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence:
+    evidence = run.table(f"evidence/{stage}").collect()
+    signals = run.table(f"evidence/{stage}-signals").collect()
+    told = evidence.select("row_id", "keep", "score").join(signals, on="row_id", how="left")
+    scored = evidence.drop_nulls("score")
+    spreads = [
+        Spread(name, signals[name].null_count(), tuple(_bins(told, name))) for name in ORIENTATION
+    ]
+    return Confidence(
+        stage=stage,
+        params=params,
+        rows=evidence.height,
+        unscored=evidence.height - scored.height,
+        dropped=int((~evidence["keep"]).sum()),
+        threshold=evidence["threshold"].max(),  # type: ignore[arg-type]
+        bins=tuple(_bins(scored, "score", (0.0, 1.0))),
+        signals=tuple(spreads),
+        labelled=_labelled(run, stage),
+        lowest=tuple(_lowest(run, scored.sort("score", "row_id").head(LOWEST))),
+    )
+
+
+def _bins(table: pl.DataFrame, name: str, ends: tuple[float, float] | None = None) -> Iterator[Bin]:
+    """Yield equal bins from the lowest to the highest value, which the last one holds."""
+    known = table.drop_nulls(name)
+    if not known.height:
+        return
+    values = known[name].to_numpy()
+    low, high = ends or (float(values.min()), float(values.max()))
+    step = (high - low) / BINS or 1.0
+    place = ((pl.col(name) - low) / step).floor().clip(0, BINS - 1).cast(pl.Int64)
+    counts = known.group_by(place.alias("place"), "keep").len()
+    found = {(at, keep): count for at, keep, count in counts.rows()}
+    for at in range(BINS):
+        kept, dropped = (found.get((at, keep), 0) for keep in (True, False))
+        yield Bin(low + at * step, low + (at + 1) * step, kept, dropped)
+
+
+def _labelled(run: RunFolder, stage: str) -> Labelled | None:
+    if not run.has(f"evidence/{stage}-quality"):
+        return None
+    quality = run.table(f"evidence/{stage}-quality").collect()
+    bins = run.table(f"evidence/{stage}-reliability").collect()
+    own = quality.row(-1, named=True)
+    columns = ("signal", "rows", "wrong", "auroc", "low", "high")
+    return Labelled(
+        rows=own["rows"],
+        wrong=own["wrong"],
+        ece=calibration_error(bins) if bins.height else None,
+        brier=own["brier"],
+        worths=tuple(Worth(*line) for line in quality.select(columns).iter_rows()),
+        bins=tuple(Told(*b) for b in bins.select("rows", "confidence", "right").iter_rows()),
+    )
+
+
+def _lowest(run: RunFolder, lines: pl.DataFrame) -> Iterator[Scored]:
+    rows = read_rows(run, lines["row_id"])
+    for row_id, score, keep in lines.select("row_id", "score", "keep").iter_rows():
+        yield Scored(show_example(row_id, rows, {}, None), score, keep)

@@ -1,0 +1,110 @@
+"""The charts of confidence by cheap signals, drawn as `curate.report.drawing` has it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from curate.report.confidence import Bin, Confidence, Labelled, Spread
+from curate.report.drawing import (
+    ACCENT,
+    ALARM,
+    CONTROL,
+    INK,
+    LINE,
+    MUTED,
+    WIDTH,
+    Figure,
+    from_values,
+    remark,
+    to_svg,
+)
+from curate.report.wording import number, percent, setting, significant
+
+PANELS = 2
+PANEL_WIDTH = 172
+
+
+def draw_stage(told: Confidence) -> dict[str, Figure | None]:
+    """Return the charts of one stage by name."""
+    return {
+        "scores": _draw_scores(told) if told.bins else None,
+        "signals": _draw_signals([spread for spread in told.signals if spread.bins]),
+        "reliability": _draw_reliability(told.labelled) if told.labelled else None,
+    }
+
+
+def _stacked(bins: Sequence[Bin]) -> list[dict[str, Any]]:
+    return [
+        {"low": b.low, "high": b.high, "from": start, "to": start + count, "colour": colour}
+        for b in bins
+        for count, start, colour in ((b.dropped, 0, ALARM), (b.kept, b.dropped, ACCENT))
+        if count
+    ]
+
+
+def _bars(bins: Sequence[Bin], x: alt.X, y: alt.Y) -> alt.Chart:
+    bars = from_values(_stacked(bins)).mark_bar(binSpacing=1)
+    return bars.encode(x, y, alt.X2("high"), alt.Y2("to"), color=alt.Color("colour:N", scale=None))
+
+
+def _draw_scores(told: Confidence) -> Figure:
+    title = "probability of being right" if told.labelled else "mean rank of the signals"
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=title, tickCount=5))
+    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
+    layers = [_bars(told.bins, x, alt.Y("from:Q", title="rows", axis=axis))]
+    words = f"Histogram of the confidence in {number(told.rows - told.unscored)} rows."
+    if told.threshold is not None:
+        cut = from_values([{"low": told.threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
+        layers.append(cut.encode(x))
+        words += f" {number(told.dropped)} lie below {significant(told.threshold)}."
+    return Figure(to_svg(alt.layer(*layers).properties(width=WIDTH - 80, height=150)), words)
+
+
+def _draw_signals(spreads: Sequence[Spread]) -> Figure | None:
+    """Draw a small histogram of each signal, two in a line."""
+    if not spreads:
+        return None
+    panels = []
+    for spread in spreads:
+        scale = alt.Scale(domain=[spread.bins[0].low, spread.bins[-1].high], nice=False)
+        x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=None, tickCount=3))
+        y = alt.Y("from:Q", axis=None)
+        title = remark(setting(spread.name), 0, -4, "left")
+        panel = alt.layer(_bars(spread.bins, x, y), title)
+        panels.append(panel.properties(width=PANEL_WIDTH, height=56))
+    lines = [
+        alt.hconcat(*panels[at : at + PANELS], spacing=34) for at in range(0, len(panels), PANELS)
+    ]
+    told = "; ".join(
+        f"{setting(s.name)} from {significant(s.bins[0].low)} to {significant(s.bins[-1].high)}"
+        for s in spreads
+    )
+    svg = to_svg(alt.vconcat(*lines, spacing=22))
+    return Figure(svg, f"Histograms of the signals: {told}.")
+
+
+def _draw_reliability(labelled: Labelled) -> Figure | None:
+    """Draw the share of right rows over the mean confidence of bins, beside the diagonal."""
+    if not labelled.bins:
+        return None
+    values = [{"at": b.confidence, "right": b.right} for b in labelled.bins]
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    ticks = alt.Axis(tickCount=5, format="~%")
+    x = alt.X("at:Q", title="confidence", scale=scale, axis=ticks)
+    y = alt.Y(
+        "right:Q", title="right", scale=scale,
+        axis=alt.Axis(tickCount=5, format="~%", minExtent=50, maxExtent=50),
+    )  # fmt: skip
+    diagonal = [{"at": 0, "right": 0}, {"at": 1, "right": 1}]
+    base = from_values(values)
+    layers = [
+        from_values(diagonal).mark_line(color=LINE, strokeDash=[3, 3]).encode(x, y),
+        base.mark_line(color=CONTROL, strokeWidth=1.5).encode(x, y),
+        base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x, y),
+        remark("as often right as told", WIDTH - 80, -4, "right", colour=MUTED),
+    ]
+    told = "; ".join(f"{percent(b.right)} right at {percent(b.confidence)}" for b in labelled.bins)
+    svg = to_svg(alt.layer(*layers).properties(width=WIDTH - 80, height=220))
+    return Figure(svg, f"Reliability: {told}.")

@@ -1,0 +1,254 @@
+"""What models said of the rows: grades by a rubric or a checkpoint, and what the base model knows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.judge.knowledge import CATEGORIES
+from curate.registry import MADE
+from curate.report.differences import Side, show_sides
+from curate.report.duplicates import stages_of
+from curate.report.examples import Example, Rows, read_rows, show_example
+from curate.report.texts import Passage, excerpt
+
+BINS = 20
+WORST, UNKNOWN, REPLACED = 8, 6, 8
+ANSWERS = 2
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows that score from `low` on to `high`: those that stayed, and those that went."""
+
+    low: float
+    high: float
+    kept: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A criterion and the mean grade of all rows, or of one with the reason told for it."""
+
+    name: str
+    weight: float
+    grade: float | None
+    reason: Passage | None
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A row of low score, and what was said of it by criterion."""
+
+    row: Example
+    score: float
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A stage of scores; `marks` and the scale are those of a rubric, none for a checkpoint."""
+
+    stage: str
+    params: Mapping[str, Any]
+    rows: int
+    unscored: int
+    dropped: int
+    threshold: float | None
+    scale: tuple[int, int] | None
+    marks: tuple[Mark, ...]
+    bins: tuple[Bin, ...]
+    worst: tuple[Worst, ...]
+
+
+@dataclass(frozen=True)
+class Category:
+    """How many rows the model knows so well, and how many of them stayed."""
+
+    name: str
+    rows: int
+    share: float
+    kept: int
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A row that the model does not know, and what it answered instead."""
+
+    row: Example
+    answers: tuple[Passage, ...]
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A row and the one that was made of it, by its route."""
+
+    route: str
+    old: Side
+    new: Side
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """A stage of knowledge: categories, what became of rows, the bound that no hit leaves to PT."""
+
+    stage: str
+    params: Mapping[str, Any]
+    rows: int
+    judged: int
+    lost: int
+    dropped: int
+    bound: float | None
+    categories: tuple[Category, ...]
+    routes: tuple[tuple[str, int], ...]
+    missed: tuple[Missed, ...]
+    replaced: tuple[Replaced, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All stages of both kinds, in their order."""
+
+    graded: tuple[Graded, ...]
+    knowledge: tuple[Knowledge, ...]
+
+
+def gather_judged(run: RunFolder) -> Judged | None:
+    """Return None where no such stage ran."""
+    graded = tuple(_graded(run, *s) for s in stages_of(run, ["rubric", "scorer"]).items())
+    known = tuple(_knowledge(run, *s) for s in stages_of(run, ["knowledge"]).items())
+    return Judged(graded, known) if graded or known else None
+
+
+def _graded(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Graded:
+    evidence = run.table(f"evidence/{stage}").collect()
+    scored = evidence.drop_nulls("score").sort("score", "row_id")
+    rubric = _table(run, f"evidence/{stage}-criteria")
+    grades = _table(run, f"evidence/{stage}-grades")
+    scale = None if rubric is None else (rubric["low"][0], rubric["high"][0])
+    return Graded(
+        stage=stage,
+        params=params,
+        rows=evidence.height,
+        unscored=evidence.height - scored.height,
+        dropped=int((~evidence["keep"]).sum()),
+        threshold=evidence["threshold"].max(),  # type: ignore[arg-type]
+        scale=scale,
+        marks=tuple(_means(rubric, grades)),
+        bins=tuple(_bins(scored, scale)) if scored.height else (),
+        worst=tuple(_worst(run, scored.head(WORST), rubric, grades)),
+    )
+
+
+def _table(run: RunFolder, name: str) -> pl.DataFrame | None:
+    return run.table(name).collect() if run.has(name) else None
+
+
+def _means(rubric: pl.DataFrame | None, grades: pl.DataFrame | None) -> Iterator[Mark]:
+    """Yield each criterion of a rubric with the mean of all grades."""
+    if rubric is None or grades is None:
+        return
+    told = grades.explode("criteria").unnest("criteria", separator=":").drop_nulls("criteria:grade")
+    means = dict(told.group_by("criteria:criterion").agg(pl.col("criteria:grade").mean()).rows())
+    for name, weight in rubric.select("name", "weight").iter_rows():
+        yield Mark(name, weight, means.get(name), None)
+
+
+def _bins(scored: pl.DataFrame, scale: tuple[int, int] | None) -> Iterator[Bin]:
+    """Yield equal bins over the scale or, without one, over the scores; the last one holds its end."""
+    scores = scored["score"]
+    low, high = scale or (float(scores.min()), float(scores.max()))  # type: ignore[arg-type]
+    step = (high - low) / BINS or 1.0
+    place = ((scores - low) / step).floor().clip(0, BINS - 1).cast(pl.Int64)
+    counts = pl.DataFrame({"place": place, "keep": scored["keep"]}).group_by("place", "keep").len()
+    found = {(at, keep): count for at, keep, count in counts.rows()}
+    for at in range(BINS):
+        yield Bin(
+            low + at * step,
+            low + (at + 1) * step,
+            found.get((at, True), 0),
+            found.get((at, False), 0),
+        )
+
+
+def _worst(
+    run: RunFolder,
+    lines: pl.DataFrame,
+    rubric: pl.DataFrame | None,
+    grades: pl.DataFrame | None,
+) -> Iterator[Worst]:
+    rows = read_rows(run, lines["row_id"])
+    weights = {} if rubric is None else dict(rubric.select("name", "weight").iter_rows())
+    told = {}
+    if grades is not None:
+        mine = grades.filter(pl.col("row_id").is_in(lines["row_id"].implode()))
+        told = dict(mine.select("row_id", "criteria").iter_rows())
+    for row_id, score in lines.select("row_id", "score").iter_rows():
+        marks = tuple(
+            Mark(m["criterion"], weights[m["criterion"]], m["grade"], excerpt(m["reason"]))
+            for m in told.get(row_id, [])
+        )
+        yield Worst(show_example(row_id, rows, {}, None), score, marks)
+
+
+def _knowledge(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Knowledge:
+    evidence = run.table(f"evidence/{stage}").select("row_id", "keep")
+    known = run.table(f"evidence/{stage}-known").join(evidence, on="row_id").collect()
+    judged = known.drop_nulls("category")
+    counts = judged.group_by("category").agg(pl.len(), kept=pl.col("keep").sum())
+    sizes = {name: (size, kept) for name, size, kept in counts.rows()}
+    unknown = judged.filter(category="unknown").sort("row_id")
+    return Knowledge(
+        stage=stage,
+        params=params,
+        rows=known.height,
+        judged=judged.height,
+        lost=int((known["category"].is_null() & known["form"].is_not_null()).sum()),
+        dropped=int((~known["keep"]).sum()),
+        bound=unknown["bound"].max(),  # type: ignore[arg-type]
+        categories=tuple(
+            Category(name, size, size / max(judged.height, 1), kept)
+            for name, (size, kept) in ((n, sizes.get(n, (0, 0))) for n in CATEGORIES)
+        ),
+        routes=_routes(run, stage),
+        missed=tuple(_missed(run, stage, unknown["row_id"].head(UNKNOWN).to_list())),
+        replaced=tuple(_replaced(run, stage)),
+    )
+
+
+def _routes(run: RunFolder, stage: str) -> tuple[tuple[str, int], ...]:
+    if not run.has(f"evidence/{stage}-{MADE}"):
+        return ()
+    counts = run.table(f"evidence/{stage}-routes").group_by("route").len()
+    ordered = counts.sort("len", "route", descending=[True, False])
+    return tuple(ordered.collect().iter_rows())
+
+
+def _missed(run: RunFolder, stage: str, ids: list[str]) -> Iterator[Missed]:
+    rows: Rows = read_rows(run, ids)
+    greedy = run.table(f"evidence/{stage}-answers").filter(
+        pl.col("row_id").is_in(ids), pl.col("sample").is_null(), pl.col("text") != ""
+    )
+    told: dict[str, list[str]] = {}
+    for row_id, text in greedy.sort("row_id", "set").select("row_id", "text").collect().rows():
+        told.setdefault(row_id, []).append(text)
+    for row_id in ids:
+        # The same words after several prompts are told once.
+        texts = list(dict.fromkeys(told.get(row_id, [])))[:ANSWERS]
+        answers = tuple(excerpt(text) for text in texts)
+        yield Missed(show_example(row_id, rows, {}, None), answers)
+
+
+def _replaced(run: RunFolder, stage: str) -> Iterator[Replaced]:
+    if not run.has(f"evidence/{stage}-{MADE}"):
+        return
+    routes = run.table(f"evidence/{stage}-routes").drop_nulls("new_id").collect()
+    # Routes take turns, so that a rare one is shown beside a common one.
+    turn = pl.int_range(pl.len()).over("route")
+    lines = routes.sort("row_id").with_columns(turn=turn).sort("turn", "route").head(REPLACED)
+    rows = read_rows(run, [*lines["row_id"], *lines["new_id"]])
+    for row_id, route, new_id in lines.select("row_id", "route", "new_id").iter_rows():
+        yield Replaced(route, *show_sides(row_id, new_id, rows, expect_alike=False))

@@ -1,0 +1,230 @@
+"""CLEAR on planted wrong answers: does confidence find them, do corrections help, what does it cost?
+
+    python tests/benchmarks/bench_clear.py DATA OUT [--rows N] [--only gsm8k|bundled]
+        [--max-tokens T] [--nli MODEL] [--embedder E] [--model tuned|base] [--filter-only]
+
+DATA holds gsm8k/train.jsonl.gz. Two pools of N (2,000) rows at most, drawn with seed 0, a fifth of them
+wrong: gsm8k train rows with the answer of another one of them, and rows of data/pool with the wrong
+answers planted there, beside clean ones.
+
+Prints for O, S and C the AUROC with a 95 % bootstrap interval, the share of wrong rows in the lowest
+fifth (the precision of dropping it) and in both halves about the median; then the share of right rows
+before and after: of the whole pool, of what the filter keeps, of what is left and corrected. A
+correction is right if its value (gsm8k) or its text (bundled) is that of the right answer. Cost by
+stage: seconds, calls and tokens for 1,000 rows, and peak memory. Answers are stored under OUT, so a
+second run asks nothing anew; seconds are those of the making.
+"""
+
+import argparse
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from curate.config import Config
+from curate.generate.checkers import Checked, check_exact, check_numeric
+from curate.judge.correct import REPLACED
+from curate.run import run_curation
+
+REPO = Path(__file__).parents[2]
+WRONG = DROPPED = 0.2
+RESAMPLES = 2_000
+STEPS = (
+    "clear-samples", "clear-confidence", "correct-tune", "correct-answers", "correct-comparisons",
+)  # fmt: skip
+Row = dict[str, Any]
+Flags = NDArray[np.bool_]
+
+
+def swapped_gsm8k(data: Path, count: int) -> list[Row]:
+    """Return rows, a fifth of them with the answer of another row of that fifth."""
+    with gzip.open(data / "gsm8k" / "train.jsonl.gz", "rt", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    rng = np.random.default_rng(0)
+    rows = [lines[i] for i in rng.permutation(len(lines))[:count]]
+    wrong = rng.permutation(len(rows))[: max(round(WRONG * len(rows)), 2)]
+    answers = {int(i): rows[j]["answer"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
+    return [
+        {"prompt": r["question"], "completion": answers.get(i, r["answer"]), "gold": r["answer"],
+         "right": i not in answers}
+        for i, r in enumerate(rows)
+    ]  # fmt: skip
+
+
+def planted_rows(folder: Path, count: int) -> list[Row]:
+    """Return rows of the bundled pool with a wrong answer, and four times as many clean ones."""
+    config = recipe("bundled", str(REPO / "data" / "pool" / "*"), folder, [])
+    run_curation(config, folder / "reading")
+    manifest = orjson.loads((folder / "reading" / "manifest.json").read_bytes())
+    pool = Path(manifest["store"]) / manifest["artifacts"]["pool"] / "rows.parquet"
+    truth = pl.read_ndjson(REPO / "data" / "truth.jsonl", infer_schema_length=None)
+    told = pl.read_parquet(pool, columns=["row_id", "messages"]).join(
+        truth.select("row_id", "defect", "correct_response"), on="row_id", maintain_order="left"
+    )
+    wrong = told.filter(defect="wrong_answer")
+    clean = told.filter(pl.col("defect").is_null())
+    size = min(wrong.height, round(WRONG * count))
+    drawn = pl.concat([wrong.sample(size, seed=0), clean.sample(4 * size, seed=0)])
+    return [
+        {"messages": line["messages"], "right": line["defect"] is None,
+         "gold": line["correct_response"] or line["messages"][-1]["content"]}
+        for line in drawn.sample(fraction=1, seed=0, shuffle=True).to_dicts()
+    ]  # fmt: skip
+
+
+def recipe(
+    name: str, pool: str, out: Path, stages: list[dict[str, Any]], embedder: str = "static"
+) -> Config:
+    return Config.model_validate(
+        {
+            "name": name,
+            "pool": [{"path": pool, "source": name}],
+            "models": {"embedder": embedder},
+            "stages": stages,
+            "select": {"method": "random", "budget": {"rows": 1}},
+            "store": str(out / "store"),
+        }
+    )
+
+
+def measure(name: str, rows: list[Row], args: argparse.Namespace) -> None:
+    folder = args.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    pool = folder / "pool.jsonl"
+    fields = [{k: v for k, v in row.items() if k not in ("gold", "right")} for row in rows]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in fields))
+    stages: list[dict[str, Any]] = [
+        {"kind": "clear", "action": "score", "max_tokens": args.max_tokens, "nli": args.nli}
+    ]
+    if not args.filter_only:
+        new = max(args.max_tokens, 16)
+        stages += [{"kind": "correct", "model": args.model, "max_tokens": new}]
+    run_curation(recipe(name, str(pool), args.out, stages, args.embedder), folder / "run")
+    evidence = folder / "run" / "evidence"
+    truth = pl.DataFrame(
+        {
+            "row_id": [f"{name}/pool.jsonl:{i}" for i in range(1, len(rows) + 1)],
+            "right": [row["right"] for row in rows],
+            "gold": [row["gold"] for row in rows],
+        }
+    )
+    told = pl.read_parquet(evidence / "clear-confidence.parquet").join(truth, on="row_id")
+    assert told.height == len(rows), "rows and truth do not meet"
+    print(f"\n{name}: {len(rows)} rows, {told['c'].null_count()} without a score")
+    report_scores(told)
+    if not args.filter_only:
+        report_corrections(name, told, pl.read_parquet(evidence / "correct-corrections.parquet"))
+    report_cost(folder / "run", len(rows))
+
+
+def report_scores(told: pl.DataFrame) -> None:
+    print(
+        f"{'score':<6} {'AUROC':>6}  95 % interval   wrong in the lowest 20 %  in the lower half"
+        f"  in the upper half  right - wrong"
+    )
+    for name in ("o", "s", "c"):
+        scored = told.drop_nulls("c").sort(name, "row_id")
+        values, right = scored[name].to_numpy(), scored["right"].to_numpy()
+        area, low, high = bootstrap(values, right)
+        fifth = 1 - right[: max(round(DROPPED * len(right)), 1)].mean()
+        below = values <= np.median(values)
+        upper = f"{1 - right[~below].mean():.3f}" if (~below).any() else "-"
+        gap = values[right].mean() - values[~right].mean()
+        print(
+            f"{name:<6} {area:6.3f}  {low:.3f} to {high:.3f}  {fifth:24.3f}"
+            f"  {1 - right[below].mean():17.3f}  {upper:>17}  {gap:+13.3f}"
+        )
+    by_form = told.drop_nulls("c").group_by(pl.col("form").fill_null("text")).agg(
+        pl.len(), right=pl.col("right").sum(),
+        c_right=pl.col("c").filter("right").mean(), c_wrong=pl.col("c").filter(~pl.col("right")).mean(),
+        usable=pl.col("usable").mean(),
+    )  # fmt: skip
+    with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        print(by_form.sort("form"))
+
+
+def auroc(values: NDArray[np.float64], right: Flags) -> float:
+    count, others = int(right.sum()), int((~right).sum())
+    ranks = rankdata(values)
+    return float((ranks[right].sum() - count * (count + 1) / 2) / (count * others))
+
+
+def bootstrap(values: NDArray[np.float64], right: Flags) -> tuple[float, float, float]:
+    """Return AUROC and its 95 % interval, by resampling right and wrong rows each by themselves."""
+    rng = np.random.default_rng(0)
+    groups = np.flatnonzero(right), np.flatnonzero(~right)
+    drawn = []
+    for _ in range(RESAMPLES):
+        chosen = np.concatenate([rng.choice(group, len(group)) for group in groups])
+        drawn.append(auroc(values[chosen], right[chosen]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return auroc(values, right), float(low), float(high)
+
+
+def report_corrections(name: str, told: pl.DataFrame, corrections: pl.DataFrame) -> None:
+    check = check_numeric if name == "gsm8k" else check_exact
+    joined = told.join(corrections.drop("confidence_old"), on="row_id", how="left")
+    new_right = [
+        new is not None and check(new, gold) == Checked.CORRECT
+        for new, gold in joined.select("new", "gold").rows()
+    ]
+    joined = joined.with_columns(new_right=pl.Series(new_right, dtype=pl.Boolean))
+    sure = joined.filter(pl.col("decision").is_null())
+    replaced = joined.filter(decision=REPLACED)
+    left = [*sure["right"], *replaced["new_right"]]
+    print("decisions:", dict(corrections.group_by("decision").len().sort("decision").rows()))
+    doubted = joined.filter(pl.col("decision").is_not_null())
+    answered = doubted.filter(pl.col("new").is_not_null())
+    for what, flags in (
+        ("pool", joined["right"].to_list()),
+        ("kept by the filter (above the median, or unscored)", sure["right"].to_list()),
+        ("doubted, before", doubted["right"].to_list()),
+        ("new answers to the doubted", answered["new_right"].to_list()),
+        ("replaced, before", replaced["right"].to_list()),
+        ("replaced, after", replaced["new_right"].to_list()),
+        ("left after correction", left),
+    ):
+        share = f"{np.mean(flags):.3f}" if flags else "-"
+        print(f"  right {share:>6} of {len(flags):>5}  {what}")
+
+
+def report_cost(run: Path, rows: int) -> None:
+    manifest = orjson.loads((run / "manifest.json").read_bytes())
+    told = {entry["stage"]: entry for entry in manifest["stages"]}
+    print("cost for 1,000 rows of the pool")
+    for name in STEPS:
+        if name in told:
+            entry = told[name]
+            each = {n: v / rows * 1000 for n, v in entry["llm"].items()}
+            print(
+                f"  {name:<20} {entry['seconds'] / rows * 1000:8.0f} s {each['calls']:8.0f} calls "
+                f"{each['tokens']:10.0f} tokens  peak {entry['peak_memory_mb']:.0f} MiB"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rows", type=int, default=2_000)
+    parser.add_argument("--only", choices=["gsm8k", "bundled"])
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--nli", help="NLI cross-encoder: a folder or a hub id")
+    parser.add_argument("--embedder", default="static")
+    parser.add_argument("--model", choices=["tuned", "base"], default="tuned")
+    parser.add_argument("--filter-only", action="store_true")
+    args = parser.parse_args()
+    if args.only != "bundled":
+        measure("gsm8k", swapped_gsm8k(args.data, args.rows), args)
+    if args.only != "gsm8k":
+        measure("bundled", planted_rows(args.out / "bundled", args.rows), args)
+
+
+if __name__ == "__main__":
+    main()

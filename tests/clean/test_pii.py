@@ -1,0 +1,307 @@
+"""Personal data: what has the form and passes its check is found, masked or dropped; nothing else."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from curate.clean.heuristics.personal import (
+    FORMS,
+    IBAN_LENGTHS,
+    KINDS,
+    Kind,
+    find_personal,
+    mask,
+    passes_luhn,
+    passes_mod97,
+)
+from curate.clean.pii import PiiParams, find_pii
+from curate.config import Config
+from curate.reasons import Reason
+from curate.rows import content_hash
+from curate.run import Run, _run_stages
+from curate.store import Artifact, Store
+from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
+
+ALL = frozenset(KINDS)
+KEY = "Ab3" * 12
+
+# What is found: the kind, the text before it, the piece, the text behind it.
+HELD: list[tuple[Kind, str, str, str]] = [
+    ("email", "Write to ", "jane.doe+x@mail.firm.co.uk", "."),
+    ("email", "<", "a_b@b-c.org", ">"),
+    ("email", "Schreib an ", "jörg@büro.de", ", bitte"),
+    ("phone", "Reach me: ", "+49 30 1234567", ""),
+    ("phone", "", "+44 (0)20 7946 0018", " is it"),
+    ("phone", "tel ", "+14155552671", "."),
+    ("phone", "", "(415) 555-2671", "!"),
+    ("phone", "at ", "702-383-0381", "."),
+    ("phone", "", "1-888-628-9454", ""),
+    ("phone", "Phone: ", "030 123 45 67", ""),
+    ("phone", "call me at ", "0171/2345678", " now"),
+    ("credit_card", "card ", "4111 1111 1111 1111", " 12/27"),
+    ("credit_card", "", "378282246310005", ""),
+    ("credit_card", "no. ", "5555-5555-5555-4444", ","),
+    ("iban", "to ", "GB82 WEST 1234 5698 7654 32", " IS mine"),
+    ("iban", "", "DE89370400440532013000", "."),
+    ("iban", "", "NO93 8601 1117 947", " ok"),
+    ("ip_address", "from ", "74.125.224.84", "."),
+    ("ip_address", "", "2001:4860:4001:801::1011", ")"),
+    ("ssn", "SSN ", "536-22-8726", "."),
+    ("secret", "", "AKIAIOSFODNN7EXAMPLE", ""),
+    ("secret", "token=", f"ghp_{KEY}", ""),
+    ("secret", "", f"sk-proj-{KEY}", " "),
+    ("secret", "https://", "bob:hunter2", "@host.com/x"),
+    ("secret", "", f"eyJ{KEY}.eyJ{KEY}.{KEY}", ""),
+    ("secret", "", f"-----BEGIN RSA PRIVATE KEY-----\n{KEY}\n-----END RSA PRIVATE KEY-----", "\n"),
+]
+
+# What only looks so.
+FREE = [
+    "jane@example.com, test@localhost, @handle, a@b, me@site.test",
+    "555-0123 and (212) 555-0199 are of films",
+    "On 2023-11-22, 12.10.2021, from 1999-2003, call 911, page 123-456",
+    "call 2023-2024 a good year; text 12.30.2020",
+    "123-456-7890 has no area code, 415-155-2671 no exchange",
+    "1,234,567,890 and 3.14159265358979 and 1234567890123456",
+    "4111 1111 1111 1112 fails, 0000 0000 0000 0000 too",
+    "GB82 WEST 1234 5698 7654 33 and XX89370400440532013000",
+    "127.0.0.1, 192.168.1.20, 10.0.0.255, 999.1.1.1, 224.0.0.1, 203.0.113.7",
+    "version 74.125.224.84, section 3.2.1.4, kernel 2.6.18.6, v1.2.3.4",
+    "12:30:45 and std::vector, fe80::1, ::1, 2001:db8::1, a::b",
+    "000-12-3456, 666-12-3456, 987-65-4321, 123-45-6789, 536-00-8726",
+    "sk-learn-is-a-very-long-name-of-a-package and AKIA and hf_hub",
+    "https://host.com:80/a@b and http://a/b:c",
+    "2 + 3000000000 = ?, x+100 200 300",
+    "The number is 50 + 12 + 36 = 98, so 50-12-36.",
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "piece", "after"), HELD)
+def test_what_has_the_form_is_found_whole(kind: Kind, before: str, piece: str, after: str) -> None:
+    text = before + piece + after
+    found = find_personal(text, ALL)
+    assert [(s.kind, text[s.start : s.end]) for s in found] == [(kind, piece)]
+    assert mask(text, found) == f"{before}[{kind.upper()}]{after}"
+    others = ALL - {kind}
+    if kind != "secret":
+        assert find_personal(text, others) == []
+
+
+@pytest.mark.parametrize("text", FREE)
+def test_what_only_looks_so_is_left(text: str) -> None:
+    assert [text[s.start : s.end] for s in find_personal(text, ALL)] == []
+
+
+@given(st.lists(st.sampled_from([*HELD, *FREE]), max_size=6), st.sampled_from([" ; ", "\n", " | "]))
+def test_pieces_in_one_text_are_all_masked(told: list[Any], between: str) -> None:
+    texts = [one if isinstance(one, str) else "".join(one[1:]) for one in told]
+    kinds = [one[0] for one in told if not isinstance(one, str)]
+    text = between.join(texts)
+    found = find_personal(text, ALL)
+    assert [s.kind for s in found] == kinds
+    assert all(one.end <= other.start for one, other in pairwise(found))
+    masked = mask(text, found)
+    assert find_personal(masked, ALL) == []
+    assert all("".join(one[2:3]) not in masked for one in told if not isinstance(one, str))
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read(text: str) -> None:
+    found = find_personal(text, ALL)
+    assert len(mask(text, found)) >= len(text) - sum(s.end - s.start for s in found)
+
+
+HOSTILE = [
+    "1" * 20_000, "+1" * 10_000, "a@" * 10_000, "1.1." * 5_000, "A1 " * 9_000, "call " * 4_000,
+    "2a:" * 7_000, "1 1-" * 5_000, "eyJ" + "a" * 20_000, "a." * 9_000 + "@b", "://" + "a:" * 9_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.timeout(10)
+def test_hostile_texts_take_no_time(text: str) -> None:
+    find_personal(text, ALL)
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+@given(st.text("0123456789", min_size=11, max_size=18))
+def test_one_check_digit_fits_a_number(number: str) -> None:
+    assert sum(passes_luhn(number + str(d)) for d in range(10)) == 1
+
+
+def plain_luhn(number: str) -> bool:
+    total = 0
+    for i, c in enumerate(reversed(number)):
+        value = int(c) * (2 if i % 2 else 1)
+        total += value // 10 + value % 10
+    return total % 10 == 0
+
+
+@given(st.text("0123456789", min_size=2, max_size=19))
+def test_luhn_is_the_sum_of_digits(number: str) -> None:
+    assert passes_luhn(number) == plain_luhn(number)
+
+
+@given(st.sampled_from(sorted(IBAN_LENGTHS)), st.data())
+def test_an_iban_passes_with_its_checksum_and_fails_with_a_sign_changed(
+    country: str, data: st.DataObject
+) -> None:
+    size = IBAN_LENGTHS[country] - 4
+    account = data.draw(st.text("0123456789ABCDEFGHIJ", min_size=size, max_size=size))
+    number = int("".join(str(int(c, 36)) for c in f"{account}{country}00"))
+    iban = f"{country}{98 - number % 97:02d}{account}"
+    assert passes_mod97(iban)
+    at = data.draw(st.integers(4, len(iban) - 1))
+    other = data.draw(st.sampled_from([c for c in "0123456789" if c != iban[at]]))
+    changed = iban[:at] + other + iban[at + 1 :]
+    # A letter is two digits, so only changes of one digit for another are sure to be seen.
+    assert not passes_mod97(changed) or iban[at].isalpha()
+    assert not passes_mod97(iban[:-1])
+
+
+def test_every_pattern_has_a_hint_that_finds_as_much() -> None:
+    for _, before, piece, after in HELD:
+        text = before + piece + after
+        for form in FORMS:
+            if form.pattern.search(text) and find_personal(text, frozenset([form.kind])):
+                hinted = pl.Series([text]).str.contains(form.hint)[0]
+                assert hinted or not any(
+                    form.check(m.group(), text, m.start()) for m in form.pattern.finditer(text)
+                ), (form.hint, text)
+
+
+# --- the stage ------------------------------------------------------------------------------------
+
+CHAT = [
+    {"role": "system", "content": "You serve bob@firm.com."},
+    *turns("I am on +49 30 1234567, mail to ann@firm.com.", "Noted: ann@firm.com."),
+]
+ROWS = [
+    row("plain", turns("What is 2 + 2?", "4")),
+    row("chat", CHAT, source="web", origin="forum", meta='{"a":1}', hop=2),
+    row("card", turns("My card is 4111 1111 1111 1111.", "Keep it safe.")),
+]
+
+
+def judged(store: Store, **params: Any) -> Artifact:
+    rows = stored_rows(store, "rows", ROWS)
+    return run_stage(StoreRun(store), {"kind": "pii", **params}, rows, {})
+
+
+def table(artifact: Artifact, name: str = "evidence") -> pl.DataFrame:
+    return pl.read_parquet(artifact.file(f"{name}.parquet"))
+
+
+def test_flagged_rows_stay_with_their_numbers(store: Store) -> None:
+    told = judged(store, action="flag")
+    evidence = table(told)
+    assert evidence["keep"].all()
+    assert evidence["score"].to_list() == [0, 4, 1]
+    assert evidence["email"].to_list() == [0, 3, 0]
+    assert evidence["credit_card"].to_list() == [0, 0, 1]
+    counts = table(told, "counts")
+    assert counts["kind"].to_list() == list(KINDS)
+    assert counts.filter(kind="email").row(0) == ("email", 3, 1)
+    assert counts["found"].sum() == 5
+
+
+def test_dropped_rows_go_for_personal_data(store: Store) -> None:
+    evidence = table(judged(store, action="drop"))
+    assert evidence["keep"].to_list() == [True, False, False]
+    assert evidence["reason"].to_list() == [None, Reason.PERSONAL_DATA, Reason.PERSONAL_DATA]
+    assert evidence["twin_id"].null_count() == 3
+
+
+def test_only_what_is_asked_for_is_found(store: Store) -> None:
+    told = judged(store, action="drop", find=["credit_card"])
+    assert table(told)["keep"].to_list() == [True, True, False]
+    assert table(told, "counts")["kind"].to_list() == ["credit_card"]
+
+
+def test_masked_rows_are_children_of_the_old_ones(store: Store) -> None:
+    evidence = table(judged(store))
+    assert evidence["reason"].to_list() == [None, Reason.MASKED, Reason.MASKED]
+    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert made["row_id"].to_list() == evidence["twin_id"].drop_nulls().to_list()
+    child = made.row(0, named=True)
+    assert [m["content"] for m in child["messages"]] == [
+        "You serve [EMAIL].",
+        "I am on [PHONE], mail to [EMAIL].",
+        "Noted: [EMAIL].",
+    ]
+    assert [m["role"] for m in child["messages"]] == ["system", "user", "assistant"]
+    told = {k: child[k] for k in ("parents", "method", "hop", "source", "origin", "meta")}
+    assert told == {"parents": ["chat"], "method": "pii", "hop": 3, "source": "web",
+                    "origin": "forum", "meta": '{"a":1}'}  # fmt: skip
+    assert child["content_hash"] == content_hash(child["messages"])
+    assert made.columns == frame(ROWS).columns
+
+
+def test_what_was_found_is_not_written_down(store: Store) -> None:
+    judged(store)
+    found = pl.read_parquet(next(store.root.glob("pii-found-*")) / "found.parquet")
+    assert found.columns == ["row_id", "turn", "kind", "start", "end"]
+    assert found.filter(row_id="chat")["turn"].to_list() == [0, 1, 1, 2]
+
+
+def test_the_frame_and_the_text_agree() -> None:
+    texts = ["".join(one[1:]) for one in HELD] + FREE
+    rows = frame([row(f"r{i:02}", turns(text, "Yes.")) for i, text in enumerate(texts)])
+    found = find_pii(rows)
+    assert found["row_id"].to_list() == [f"r{i:02}" for i in range(len(HELD))]
+    assert found["kind"].to_list() == [one[0] for one in HELD]
+
+
+def test_a_pool_without_any_is_left_as_it_is(store: Store) -> None:
+    rows = stored_rows(store, "rows", ROWS[:1])
+    told = run_stage(StoreRun(store), {"kind": "pii"}, rows, {})
+    assert told.counts["rows_out"] == 1
+    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert made.height == 0
+
+
+def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {
+            "name": "pii",
+            "pool": [{"path": "x.jsonl"}],
+            "stages": [{"kind": "pii"}, {"kind": "exact"}],
+            "store": str(tmp_path / "store"),
+            "select": {"method": "random", "budget": {"rows": 1}},
+        }
+    )
+    store = Store(tmp_path / "store")
+    run = Run(config, store, lambda steps: [store.ensure(step) for step in steps])
+    # The two rows are one when their cards are masked.
+    twins = [row(f"c{n}", turns(f"Pay with {card}.", "Done.")) for n, card in enumerate(
+        ["4111 1111 1111 1111", "5555 5555 5555 4444"])]  # fmt: skip
+    rows = [*ROWS[:1], *twins]
+    counts = {"rows_in": len(rows), "rows_out": len(rows), "rejected": {}}
+
+    def write(out: Path, *_: Any) -> dict[str, Any]:
+        frame(rows).write_parquet(out / "rows.parquet")
+        pl.DataFrame({"row": []}).write_parquet(out / "rejects.parquet")
+        return counts
+
+    from curate.store import Step
+
+    run.rows = store.ensure(Step("pool", 1, write))
+    _run_stages(run)
+    assert run.kept.counts["rows_out"] == 2
+    assert run.rows.counts["rows_out"] == 5
+
+
+@pytest.mark.parametrize("params", [{"find": []}, {"find": ["name"]}, {"action": "hide"}])
+def test_senseless_parameters_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PiiParams.model_validate(params)

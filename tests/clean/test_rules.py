@@ -1,0 +1,503 @@
+"""Rules: short rows that fail each, rows that only look so, and the measures against plain Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from curate.clean.heuristics import measures
+from curate.clean.heuristics.copying import copied_share
+from curate.clean.heuristics.endings import find_open_end
+from curate.clean.heuristics.language import find_languages
+from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
+from curate.clean.heuristics.words import find_word, read_words
+from curate.clean.rules import RULES, RulesParams, rules
+from curate.cli import app
+from curate.config import Config
+from curate.errors import UserError
+from curate.folder import open_run
+from curate.reasons import Reason
+from curate.registry import StageData, StageResult
+from curate.rethreshold import rethreshold
+from curate.run import Run, _read_inputs, _run_stages
+from curate.store import Store
+from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
+from tests.report.realrun import finish, recipe, write_inputs
+
+REPO = Path(__file__).parents[2]
+WORDS = [f"w{i}" for i in range(400)]
+PROSE = "The river was low that year, and people walked across it. " * 3
+STORY = "Nobody remembered a summer like that one, and the old men shook their heads."
+LONG = (
+    "The mill stood by the river for two hundred years. Its wheel turned day and night, and the flour "
+    "went to every village in the valley. When the new road came, fewer carts stopped there. The last "
+    "miller sold the stones in spring and kept the house. His daughter planted apple trees where the "
+    "carts had stood. On clear mornings in autumn you can still hear the water under the floor. To "
+    "this day nobody has"
+)
+FULL = f"{LONG} moved in since then, and nobody will."
+
+
+def texts(*pairs: tuple[str, str]) -> pl.DataFrame:
+    return frame([row(f"r{i}", turns(*pair)) for i, pair in enumerate(pairs)])
+
+
+def judge(tmp_path: Path, rows: pl.DataFrame, **params: Any) -> StageResult:
+    given_params = RulesParams.model_validate(params)
+    words = read_words(given_params.words.file) if given_params.words else []
+    found = measures.measure(rows, languages=given_params.language is not None, words=words)
+    path = tmp_path / "measures.parquet"
+    found.write_parquet(path)
+    return rules(StageData(rows.lazy(), prepared={"measures": path}), given_params)
+
+
+def failed(tmp_path: Path, prompt: str, response: str, **params: Any) -> list[str]:
+    told = judge(tmp_path, texts((prompt, response)), **params).evidence.row(0, named=True)
+    return [name for name in RULES if told.get(name)]
+
+
+FAULTS = {
+    "encoding": [
+        ("Who?", "A caf\ufffd."),
+        ("Who?", "A cafÃ© in LÃ¼beck."),
+        ("It costs Â£5?", "Yes."),
+        ("Who?", "Itâ€™s me."),
+        ("Who?", "A bell\x07."),
+        ("Who?", "One \x96 two."),
+        ("Who?", "ðŸ˜€ hello"),
+        ("Кто?", "ÐŸÑ€Ð¸Ð²ÐµÑ‚"),
+    ],
+    "markup": [
+        ("Name a fruit.", "An apple.<br />"),
+        ("Name a fruit.", "<p>An apple.</p>"),
+        ("Name a fruit.", "Salt &amp; pepper"),
+        ("Name a fruit.", "The Earth&#x27;s apple"),
+        ("Name a fruit.", "{{ fruit.name }}"),
+        ("Name a fruit.", "{% if fruit %}apple"),
+        ("Name a fruit.", "[url=http://a.b]apple[/url]"),
+        ("Name a fruit.", "<|im_start|>assistant apple"),
+        ("Name a fruit.", "An apple. All rights reserved."),
+        ("Name a fruit.", "We use cookies to remember your visit."),
+        ('<div class="a"><span>&nbsp;</span></div><br/>', "An apple."),
+    ],
+    "placeholder": [
+        ("Write a line.", "Lorem ipsum dolor sit amet."),
+        ("Write a line.", "Our town is [insert town here]."),
+        ("Write a line.", "[Your answer here]"),
+        ("Write a line.", "TODO"),
+        ("Write a line.", "N/A"),
+        ("Write a line.", "..."),
+        ("Write a line.", "asdf asdfgh"),
+        ("Write a line.", "TODO: write this"),
+    ],
+    "length": [("ab", "Yes."), ("Say it.", " ".join(map(str, range(11_000))))],
+    "repetition": [
+        ("Tell me.", "I like the sea, I " * 12),
+        ("Tell me.", "\n".join(["A first line.", *["Again the same line here."] * 4])),
+        ("Tell me.", " ".join(WORDS[:40] + WORDS[5:38])),
+        ("Tell me.", "好好学习天天向上吧" * 8),
+    ],
+    "refusal": [
+        ("Tell me.", "I'm sorry, but I can't help with that."),
+        ("Tell me.", "I cannot provide medical advice."),
+        ("Tell me.", "Unfortunately, I am unable to answer this."),
+        ("Tell me.", "As an AI language model, I don't have feelings."),
+        ("Tell me.", "Sorry, the task is private. We cannot complete this task."),
+        ("Tell me.", "I’m not able to browse the web."),
+    ],
+    "copied": [
+        (" ".join(WORDS[:12]), " ".join(WORDS[:12])),
+        (" ".join(WORDS[:12]), f"Sure: {' '.join(WORDS[:12])} yes"),
+    ],
+    "unfinished": [("Tell me.", LONG), ("Tell me.", f"{FULL}\n```python\nprint(1)")],
+}  # fmt: skip
+
+# Rows that are in order, though a careless rule would drop them.
+FINE = [
+    ("MANHÃ”, diz ele?", "Sim, «MANHû e Âncora, até à vista."),
+    ("Étoile, naïve, Ångström, ÂGE?", "Noël\tà Köln\r\nПривет, 你好, 😀"),
+    ("Write a HTML page that says hi.", "<html><body><p>hi</p></body></html>"),
+    ("Show me how to print.", "Use this:\n```html\n<br/>\n```\nand `<b>` too."),
+    ("Is a < b?", "If a < b and c > d, then yes: List<String> is no tag."),
+    ("Fix the template {{name}}.", "Hello {{ name }}"),
+    ("Explain copyright on pages.", "It says: all rights reserved."),
+    ("Write a letter.", "Dear [Name],\nthank you.\nYours, [Your Name]"),
+    ("If there is no phone, write N/A.", "N/A"),
+    ("What does lorem ipsum mean?", "Lorem ipsum dolor sit amet is garbled Latin."),
+    ("What is 2 + 2?", "4"),
+    ("Roman for 30?", "XXX"),
+    ("Count.", "1,000,000,000,000,000"),
+    ("Laugh.", "ha ha ha ha ha"),
+    ("Draw a line.", "-" * 100),
+    ("I lost my cat.", "I'm sorry to hear that. I can't imagine how you feel."),
+    ("Be a doctor.", "As an AI doctor, I would advise rest."),
+    ("You found water.", "I can't believe it; I cannot help but smile."),
+    ("Is it raining in the old town by the sea today?", "It is raining in the old town."),
+    ("Correct: " + " ".join(WORDS[:20]), " ".join(WORDS[:20])),
+    ("Tell me.", FULL),
+    ("Tell me.", f"{FULL}\n\nYours sincerely, Jane Austen"),
+    ("Tell me.", f"{FULL}\n- a list item that goes on for quite a while and has no full stop at all"),
+    ("Tell me.", f"{FULL}\nAnna: and that is all that I wanted to say to all of you on this fine day"),
+    ("Tell me.", "A short answer without a full stop that ends in and"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "prompt", "response"),
+    [(rule, *pair) for rule, pairs in FAULTS.items() for pair in pairs],
+)
+def test_a_fault_fails_its_rule_and_no_other(
+    tmp_path: Path, rule: str, prompt: str, response: str
+) -> None:
+    assert failed(tmp_path, prompt, response) == [rule]
+    assert failed(tmp_path, prompt, response, **{rule: False}) == []
+
+
+@pytest.mark.parametrize(("prompt", "response"), FINE)
+def test_what_only_looks_like_a_fault_stays(tmp_path: Path, prompt: str, response: str) -> None:
+    assert failed(tmp_path, prompt, response) == []
+
+
+def test_the_reason_is_that_of_the_first_rule_and_the_score_their_number(tmp_path: Path) -> None:
+    rows = texts(
+        ("Hello there.", "Hi."),
+        ("Tell me.", "I'm sorry, but I can't help with that.<br>"),
+        ("Tell me.", "I'm sorry, but I can't help with that.<br>\ufffd"),
+        ("Tell me.", "TODO"),
+    )
+    found = judge(tmp_path, rows, length={"response": [3, 1000]})
+    told = found.evidence
+    assert told["row_id"].to_list() == rows["row_id"].to_list()
+    assert told["score"].to_list() == [0, 2, 3, 1]
+    assert told["keep"].to_list() == [True, False, False, False]
+    assert told["reason"].to_list() == [
+        None, Reason.MARKUP, Reason.ENCODING_DAMAGE, Reason.PLACEHOLDER,
+    ]  # fmt: skip
+    counts = found.tables["counts"]
+    assert counts["rule"].to_list() == [name for name in RULES if name not in ("language", "words")]
+    assert dict(counts.select("rule", "failed").iter_rows())["refusal"] == 2
+    assert dict(counts.select("rule", "first").iter_rows())["refusal"] == 0
+    assert counts["first"].sum() == told.filter(keep=False).height
+    assert counts["share"].to_list() == [n / 4 for n in counts["failed"]]
+
+
+def test_flagged_rows_stay_and_are_told(tmp_path: Path) -> None:
+    rows = texts(("Hello there.", "Hi."), ("Tell me.", "TODO"))
+    told = judge(tmp_path, rows, action="flag").evidence
+    assert told["keep"].all()
+    assert told["reason"].null_count() == 2
+    assert told["score"].to_list() == [0, 1]
+    assert told["placeholder"].to_list() == [False, True]
+
+
+def test_without_a_rule_nothing_is_dropped(tmp_path: Path) -> None:
+    off = dict.fromkeys(RULES, False)
+    found = judge(tmp_path, texts(("Tell me.", "TODO")), **off)
+    assert found.evidence["keep"].all()
+    assert found.tables["counts"].height == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "reason"),
+    [
+        ("x" * 4, "y", Reason.TOO_SHORT),
+        ("x" * 5, "y", None),
+        ("x" * 9, "y" * 7, None),
+        ("x" * 10, "y", Reason.TOO_LONG),
+        ("x" * 5, "y" * 8, Reason.TOO_LONG),
+        ("é" * 5, "y", None),
+    ],
+)
+def test_lengths_are_characters_within_bounds(
+    tmp_path: Path, prompt: str, response: str, reason: Reason | None
+) -> None:
+    bounds = {"prompt": [5, 9], "response": [1, 7]}
+    told = judge(tmp_path, texts((prompt, response)), length=bounds).evidence
+    assert told["reason"].to_list() == [reason]
+
+
+def test_the_response_is_the_last_turn_and_the_prompt_what_users_say(tmp_path: Path) -> None:
+    system = [{"role": "system", "content": "<p>Be brief.</p> All rights reserved."}]
+    chat = turns("Hello there.", "TODO", "Tell me.", "A word.")
+    assert failed_chat(tmp_path, system + chat) == []
+    assert failed_chat(tmp_path, system + turns("Hello there.", "A word.", "Tell me.", "TODO")) == [
+        "placeholder"
+    ]
+    broken = turns("Hello there.", "A \ufffd.", "Tell me.", "A word.")
+    assert failed_chat(tmp_path, broken) == ["encoding"]
+
+
+def failed_chat(tmp_path: Path, messages: Sequence[Mapping[str, str]]) -> list[str]:
+    told = judge(tmp_path, frame([row("r", messages)])).evidence.row(0, named=True)
+    return [name for name in RULES if told.get(name)]
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+def test_rules_are_switched_on_and_off() -> None:
+    told = RulesParams.model_validate({"refusal": False, "copied": True})
+    assert told.refusal is None
+    assert told.copied is not None
+    assert told.language is None
+    with pytest.raises(ValidationError, match="allowed"):
+        RulesParams.model_validate({"language": True})
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"length": {"prompt": [9, 3]}}, "write fewest and most"),
+        ({"copied": {"share": 0.2}}, "greater than or equal to 0.5"),
+        ({"spelling": True}, "Extra inputs"),
+        ({"language": {"allowed": []}}, "at least 1 item"),
+    ],
+)
+def test_senseless_constants_are_refused(params: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        RulesParams.model_validate(params)
+
+
+def test_constants_are_moved_without_a_text_read_again(store: Store) -> None:
+    run = StoreRun(store)
+    rows = stored_rows(
+        store, "rows", texts(("Tell me.", "word"), ("Tell me.", "a word")).to_dicts()
+    )
+    first = run_stage(run, {"kind": "rules"}, rows, {})
+    again = run_stage(run, {"kind": "rules", "length": {"response": [5, 99]}}, rows, {})
+    assert run.made == ["rules-measures", "rules", "rules"]
+    assert (first.counts["rows_out"], again.counts["rows_out"]) == (2, 1)
+    assert again.counts["dropped"] == {"too_short": 1}
+
+
+def test_a_rule_whose_measure_is_not_there_asks_for_a_run(tmp_path: Path) -> None:
+    rows = texts(("Tell me.", "A word."))
+    path = tmp_path / "measures.parquet"
+    measures.measure(rows).write_parquet(path)
+    params = RulesParams.model_validate({"language": {"allowed": ["en"]}})
+    with pytest.raises(UserError, match=r"rules\.language: was off in the run"):
+        rules(StageData(rows.lazy(), prepared={"measures": path}), params)
+
+
+def test_batches_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [*FINE, *(pair for pairs in FAULTS.values() for pair in pairs)]
+    rows = stored_rows(store, "rows", texts(*pairs).to_dicts())
+    whole = measures.measure(texts(*pairs))
+    monkeypatch.setattr(measures, "BATCH_ROWS", 7)
+    run_stage(StoreRun(store), {"kind": "rules"}, rows, {})
+    stored = next(store.root.glob("rules-measures-*")) / "measures.parquet"
+    assert pl.read_parquet(stored).equals(whole)
+
+
+SOME = st.text(st.characters(codec="utf-8"), max_size=200)
+
+
+@examples(0.1)
+@given(st.lists(st.tuples(SOME, SOME), min_size=1, max_size=20))
+def test_any_text_gets_a_verdict(pairs: list[tuple[str, str]]) -> None:
+    found = measures.measure(texts(*pairs))
+    assert found.height == len(pairs)
+    for name in ("repeated_lines", "repeated_grams", "copied", "markup_share"):
+        assert found[name].is_between(0, 1).all(), name
+
+
+# --- languages and words --------------------------------------------------------------------------
+
+GERMAN = "Der Fluss war in jenem Jahr so niedrig, dass die Leute zu Fuß hinübergingen."
+CHINESE = "那一年河水很低，人们可以走过去。后来下了很大的雨，桥也被冲走了，大家只好坐船过河。"
+
+
+def test_a_language_is_told_of_long_texts_alone() -> None:
+    told = find_languages(pl.Series([PROSE, GERMAN, CHINESE, "Guten Tag", "4 + 4 = 8 " * 30]))
+    assert told["language"].to_list() == ["en", "de", "zh", None, None]
+    assert (told["confidence"].drop_nulls() > 0.8).all()
+
+
+def test_other_languages_than_allowed_are_dropped(tmp_path: Path) -> None:
+    rows = texts((PROSE, STORY), (PROSE, GERMAN), (GERMAN, PROSE), ("Hallo du", "Guten Tag"))
+    told = judge(tmp_path, rows, language={"allowed": ["en"]}).evidence
+    assert told["language"].to_list() == [False, True, True, False]
+    assert set(told["reason"].drop_nulls()) == {Reason.WRONG_LANGUAGE}
+    both = judge(tmp_path, rows, language={"allowed": ["en", "de"]}).evidence
+    assert not both["language"].any()
+
+
+def test_a_language_that_nobody_knows_is_refused(store: Store) -> None:
+    rows = stored_rows(store, "rows", texts(("Tell me.", "A word.")).to_dicts())
+    params = {"kind": "rules", "language": {"allowed": ["en", "english"]}}
+    with pytest.raises(UserError, match="allowed: english: no language"):
+        run_stage(StoreRun(store), params, rows, {})
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "found"),
+    [
+        ("damn", "Well, DAMN it.", "DAMN"),
+        ("damn", "goddamned", None),
+        ("con", "It was conçu so.", None),
+        ("con", "The con, too.", "con"),
+        ("très", "C'est TRÈS bien", "TRÈS"),
+        ("élan", "vélan élan", "élan"),
+        ("go away", "now go\n away", "go\n away"),
+        ("c++", "I like C++.", "C++"),
+        ("a.b", "aXb", None),
+    ],
+)
+def test_words_are_whole_and_in_any_case(word: str, text: str, found: str | None) -> None:
+    told = pl.DataFrame({"t": [text]}).select(find_word(pl.col("t"), [word])).item()
+    assert told == found
+
+
+def test_a_list_of_words_drops_rows(tmp_path: Path, store: Store) -> None:
+    words = tmp_path / "bad.txt"
+    words.write_text("# bad words\ndamn\n\nGo  away\n", "utf-8")
+    told = texts(("Tell me.", "Go away!"), ("Damn it.", "Yes."), ("Hello.", "Yes."))
+    rows = stored_rows(store, "rows", told.to_dicts())
+    params = {"kind": "rules", "words": {"file": str(words)}}
+    run = StoreRun(store)
+    assert run_stage(run, params, rows, {}).counts["dropped"] == {"toxic": 2}
+    words.write_text("hello\n", "utf-8")
+    assert run_stage(run, params, rows, {}).counts["dropped"] == {"toxic": 1}
+
+
+@pytest.mark.parametrize("content", [None, "# nothing\n"])
+def test_a_list_without_words_is_an_error(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "words.txt"
+    if content is not None:
+        path.write_text(content, "utf-8")
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        read_words(str(path))
+
+
+# --- measures against plain Python ----------------------------------------------------------------
+
+
+def plain_grams(words: Sequence[str]) -> float:
+    seen: set[tuple[str, ...]] = set()
+    covered: set[int] = set()
+    for i in range(len(words) - 9):
+        gram = tuple(words[i : i + 10])
+        covered |= set(range(i, i + 10)) if gram in seen else set()
+        seen.add(gram)
+    return len(covered) / len(words) if len(words) >= 50 else 0.0
+
+
+@examples(0.5)
+@given(st.lists(st.lists(st.sampled_from(["a", "b"]), max_size=90), min_size=1, max_size=4))
+def test_repeated_grams_are_what_a_loop_counts(told: list[list[str]]) -> None:
+    found = repeated_grams(pl.Series([" ".join(words) for words in told], dtype=pl.String))
+    assert found.tolist() == pytest.approx([plain_grams(words) for words in told])
+
+
+@given(st.lists(st.sampled_from(["one", "two two", "", "--", "three"]), max_size=12))
+def test_repeated_lines_are_what_a_loop_counts(lines: list[str]) -> None:
+    told = [line for line in lines if re.search(r"\w", line)]
+    again = sum(len(line) for i, line in enumerate(told) if line in told[:i])
+    wanted = again / sum(map(len, told)) if len(told) >= 4 else 0.0
+    text = pl.DataFrame({"t": ["\n".join(lines)]})
+    assert text.select(repeated_lines(pl.col("t"))).item() == pytest.approx(wanted)
+
+
+def plain_loop(text: str) -> int:
+    text = text.strip()[-400:]
+    longest = 0
+    for period in range(1, 81):
+        run = period
+        while run < len(text) and text[-run - 1] == text[-run - 1 + period]:
+            run += 1
+        if run >= max(5 * period, 40) and re.search(r"[^\W_]", text[-period:]):
+            longest = max(longest, run)
+    return longest
+
+
+START, PIECE = st.text("ab ", max_size=9), st.text("ab -é", min_size=1, max_size=20)
+
+
+@examples(0.3)
+@given(st.lists(st.tuples(START, PIECE, st.integers(0, 30)), min_size=1, max_size=6))
+def test_loops_are_what_a_loop_finds(told: list[tuple[str, str, int]]) -> None:
+    found = [start + piece * times for start, piece, times in told]
+    assert loop_lengths(pl.Series(found)).tolist() == [plain_loop(text) for text in found]
+
+
+def plain_copy(prompt: Sequence[str], response: Sequence[str]) -> float:
+    grams = {tuple(response[i : i + 8]) for i in range(len(response) - 7)}
+    covered: set[int] = set()
+    for i in range(len(prompt) - 7):
+        covered |= set(range(i, i + 8)) if tuple(prompt[i : i + 8]) in grams else set()
+    ends = {0, len(prompt) - 1} <= covered
+    return len(covered) / len(prompt) if ends and len(prompt) >= 8 else 0.0
+
+
+@examples(0.5)
+@given(st.data())
+def test_copied_shares_are_what_a_loop_counts(data: st.DataObject) -> None:
+    prompt = data.draw(st.lists(st.sampled_from(WORDS[:3]), min_size=1, max_size=30))
+    cut = data.draw(st.integers(0, len(prompt)))
+    response = [*prompt[:cut], "x", *prompt[data.draw(st.integers(0, len(prompt))) :], *["y"] * 40]
+    others = (["q"] * 3, ["q"] * 9)
+    prompts = pl.Series([" ".join(p) for p in (prompt, others[0])])
+    responses = pl.Series([" ".join(r) for r in (response, others[1])])
+    assert copied_share(prompts, responses)[0] == pytest.approx(plain_copy(prompt, response))
+
+
+def test_most_texts_cut_within_a_sentence_are_seen() -> None:
+    words = FULL.split(" ")
+    cuts = [" ".join(words[:n]) for n in range(30, len(words))]
+    ends = pl.DataFrame({"t": cuts}).select(find_open_end(pl.col("t"))).to_series()
+    cut = pl.Series([not text.endswith(".") for text in cuts])
+    assert ends.filter(~cut).is_null().all()
+    assert ends.filter(cut).is_not_null().mean() > 0.9  # type: ignore[operator]
+
+
+# --- whole runs -----------------------------------------------------------------------------
+
+
+def test_a_run_is_judged_anew_under_other_constants(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path)
+    # Answers are "Answer 7.", "Answer 12." and sentences.
+    stages = [{"kind": "rules"}, {"kind": "pii"}]
+    folder = finish(recipe(tmp_path, tiny, stages), tmp_path / "run")
+    run = open_run(folder)
+    moved = rethreshold(run, "rules", ["length={response: [10, 99]}", "copied=off"])
+    chars = run.table("evidence/rules-measures").collect()["response_chars"]
+    assert moved.before["keep"].all()
+    assert moved.gone == (chars < 10).sum() > 0
+    assert moved.sweep.height == 0
+    words = ["rethreshold", str(folder), "rules", "--set", "length={response: [10, 99]}"]
+    told = CliRunner().invoke(app, words).output
+    assert f"{moved.gone} others go" in told
+    assert "None" not in told
+    with pytest.raises(UserError, match="words: needs other"):
+        rethreshold(run, "rules", ["words={file: x}"])
+
+
+def test_of_the_bundled_pool_scraping_leftovers_go_and_no_clean_row(tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {
+            "name": "rules",
+            "pool": [{"path": str(REPO / "data" / "pool" / "*"), "source": "bundled"}],
+            "stages": [{"kind": "rules"}],
+            "store": str(tmp_path / "store"),
+            "ingest": {"max_rejected": 1.0},
+            "select": {"method": "random", "budget": {"rows": 1}},
+        }
+    )
+    store = Store(tmp_path / "store")
+    run = Run(config, store, lambda steps: [store.ensure(step) for step in steps])
+    _read_inputs(run)
+    _run_stages(run)
+    evidence = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
+    truth = pl.read_ndjson(REPO / "data" / "truth.jsonl")
+    dropped = evidence.filter(keep=False).join(truth, on="row_id", how="left")
+    assert set(dropped["defect"]) == {"off_topic"}
+    assert dropped.height >= 14

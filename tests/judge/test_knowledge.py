@@ -1,0 +1,483 @@
+"""What the model knows: categories by counting, caps that add up, no gold in a probe, made rows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.generate.prompts import Prompts
+from curate.judge.knowledge import (
+    CATEGORIES,
+    KnowledgeParams,
+    beyond_caps,
+    bound_of,
+    category_of,
+    room_of,
+)
+from curate.judge.probes import Exemplars, Probe, probe_of
+from curate.rows import SCHEMA, content_hash
+from curate.store import Artifact, Store
+from tests.conftest import row, stored_rows, turns
+from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.judge.clearruns import AskedRun, judge_stage, table, use
+
+# Sums: what the model knows of them is by their first number.
+SUMS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
+LONG = (
+    "Tell me a story.",
+    "Once there was a fox who lived in a wood and never was seen by anyone.",
+)
+
+
+def terms(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def is_greedy(call: Any) -> bool:
+    return call.sampling.temperature == 0
+
+
+def model(call: Any) -> str:
+    """Know 1 + b always, 2 + b in half of the greedy answers, 3 + b in one sample of a prompt."""
+    a, b = terms(text_of(call))[:2]
+    first = texts_of(call)[0]
+    # Which of the sets it is shows in its examples alone.
+    number = sum(map(ord, first)) % 2
+    right = {
+        1: True,
+        2: is_greedy(call) and number == 0,
+        3: not is_greedy(call) and call.sample == 1,
+        4: False,
+    }[a]
+    return f"It is {a + b}." if right else f"It is {a + b + 1}."
+
+
+def pool_of(run: AskedRun, pairs: Sequence[tuple[str, str]] = (*SUMS, LONG)) -> Artifact:
+    return stored_rows(
+        run.store, "pool", [row(f"r{i:02}", turns(*pair)) for i, pair in enumerate(pairs)]
+    )
+
+
+def known(
+    store: Store,
+    monkeypatch: Any,
+    answer: Callable[[Any], Any] = model,
+    pairs: Sequence[tuple[str, str]] = (*SUMS, LONG),
+    rules: Sequence[tuple[Any, Any]] = (),
+    **params: Any,
+) -> tuple[pl.DataFrame, pl.DataFrame, Mapping[str, Artifact], ScriptedEngine]:
+    """Return verdicts, the table of what is known, all that was prepared, and the engine."""
+    engine = use(monkeypatch, [*rules, (lambda call: True, answer)])
+    run = AskedRun(store)
+    stage = {"kind": "knowledge", **params}
+    verdicts, prepared = judge_stage(run, pool_of(run, pairs), stage)
+    return table(verdicts, "evidence"), table(prepared["known"], "known"), prepared, engine
+
+
+# --- categories ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("greedy", "sampled", "category"),
+    [
+        ([True, True], [], "highly_known"),
+        ([True, True], [False], "highly_known"),
+        ([True, False], [], "maybe_known"),
+        ([False, True], [True, True], "maybe_known"),
+        ([False, False], [False, True], "weakly_known"),
+        ([False, False], [False, False], "unknown"),
+        ([], [], None),
+        ([False], [], None),
+    ],
+)
+def test_truth_table(greedy: list[bool], sampled: list[bool], category: str | None) -> None:
+    assert category_of(greedy, sampled) == category
+
+
+@given(st.lists(st.booleans(), min_size=1), st.lists(st.booleans(), min_size=1))
+def test_sampling_only_where_no_greedy_answer_is_right_changes_no_category(
+    greedy: list[bool], sampled: list[bool]
+) -> None:
+    early = [] if any(greedy) else sampled
+    assert category_of(greedy, early) == category_of(greedy, sampled)
+
+
+def test_the_rule_of_three() -> None:
+    assert bound_of(160) == pytest.approx(0.01875)
+    assert bound_of(2) == 1.0
+    # 0.05 = (1 - p)^n at the exact bound, which 3/n is a little above.
+    assert all(1 - 0.05 ** (1 / n) <= bound_of(n) < 1.2 * (1 - 0.05 ** (1 / n)) for n in (16, 160))
+
+
+def test_rows_are_sorted_by_what_the_model_answers(store: Store, monkeypatch: Any) -> None:
+    evidence, told, prepared, engine = known(store, monkeypatch)
+    by_row = dict(told.select("row_id", "category").iter_rows())
+    categories = [by_row[f"r{i:02}"] for i in range(13)]
+    answers = table(prepared["answers"], "answers")
+    # The same by hand, from the stored answers.
+    for row_id, mine in answers.group_by("row_id"):
+        greedy = mine.filter(pl.col("sample").is_null())["right"].to_list()
+        drawn = mine.filter(pl.col("sample").is_not_null())["right"].to_list()
+        assert len(greedy) == 4
+        assert len(drawn) == (0 if any(greedy) else 16)
+        assert by_row[str(row_id[0])] == category_of(greedy, drawn)
+    assert categories[:3] == ["highly_known"] * 3
+    assert set(categories[3:6]) <= {"highly_known", "maybe_known", "unknown"}
+    assert categories[6:9] == ["weakly_known"] * 3
+    assert categories[9:12] == ["unknown"] * 3
+    assert categories[12] is None
+    assert told["why"].to_list()[12] == "its response is no short answer that could be compared"
+    assert told.filter(category="unknown")["bound"].to_list()[0] == 3 / 16
+    assert evidence["keep"].all()
+    assert evidence["score"].to_list()[:3] == [1.0] * 3
+    assert evidence["score"].to_list()[12] is None
+    calls = answers.height
+    assert len(engine.calls) <= calls
+    assert prepared["known"].counts["llm"]["calls"] == len(engine.calls)
+    assert sum(prepared["known"].counts["categories"].values()) == 12
+
+
+def test_a_call_that_failed_is_not_counted_as_wrong(store: Store, monkeypatch: Any) -> None:
+    lost = Reply("", "failed", error="no line")
+    rules = [(lambda call: text_of(call) == "1 + 10?", lost)]
+    evidence, told, _, _ = known(store, monkeypatch, rules=rules)
+    first = told.row(0, named=True)
+    assert (first["category"], first["greedy"]) == (None, 0)
+    assert first["why"] == "no answer came: no line"
+    assert evidence.row(0, named=True)["keep"]
+    cut = [(lambda call: text_of(call) == "1 + 10?", Reply("It is 11", "truncated"))]
+    assert known(store, monkeypatch, rules=cut, samples=3)[1]["category"][0] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("checker", "gold", "answer", "right"),
+    [
+        ("auto", "42", "That makes 42.", True),
+        ("auto", "42", "That makes 24.", False),
+        ("auto", "42", "420", False),
+        ("auto", "6 * 7 = 42 #### 42", "6 * 7 = 43, so the answer is 43", False),
+        ("auto", "6 * 7 = 42 #### 42", "by counting, the answer is 42", True),
+        ("auto", "Paris", "paris.", True),
+        ("auto", "no", "nonagon", False),
+        ("auto", "(B)", "B) because of it", True),
+        ("auto", "(B)", "A", False),
+        ("exact", "a long text of some words", "A long text of some words.", True),
+        ("exact", "a long text of some words", "A long text of some word", False),
+        ("numeric", "54 pounds make 864 ounces.", "864", True),
+        ("numeric", "54 pounds make 864 ounces.", "54 pounds make 865 ounces.", False),
+    ],
+)
+def test_only_the_value_counts(checker: Any, gold: str, answer: str, right: bool) -> None:
+    probe = probe_of(row("r", turns("?", gold)), checker)
+    assert probe is not None
+    assert probe.is_right(answer) == right
+
+
+def test_aliases_are_right_too_and_hostile_ones_are_left_out() -> None:
+    meta = '{"aliases": ["NYC", 7, null, ["x"]]}'
+    probe = probe_of(row("r", turns("Largest city?", "New York"), meta=meta), "auto")
+    assert probe is not None
+    assert probe.golds == ("New York", "NYC")
+    assert probe.is_right("nyc")
+    assert probe_of(row("r", turns("?", "x"), meta='{"aliases": "x"}'), "auto") is not None
+
+
+def test_long_texts_and_own_rows_are_not_probed() -> None:
+    assert probe_of(row("r", turns(*LONG)), "auto") is None
+    assert probe_of(row("r", turns("?", "x" * 201)), "exact") is None
+    assert probe_of(row("r", turns("?", "no number")), "numeric") is None
+    assert probe_of(row("r", turns("?", "4"), method="knowledge"), "auto") is None
+
+
+# --- probes -------------------------------------------------------------------------------------
+
+
+def test_the_gold_answer_stands_in_no_probe(store: Store, monkeypatch: Any) -> None:
+    pairs = [(f"Word {i}?", f"gold{i}") for i in range(12)]
+    doubled = [*pairs, ("word 3?", "gold3 indeed")]
+    _, _, _, engine = known(store, monkeypatch, lambda call: "x", doubled, rehearse=True)
+    probes = [c for c in engine.calls if "Correct answer:" not in texts_of(c)[-1]]
+    assert {len(texts_of(call)) for call in probes} == {1, 9}
+    for call in probes:
+        number = terms(text_of(call))[0]
+        assert all(f"gold{number}" not in text.split() for text in texts_of(call))
+
+
+def test_examples_are_of_the_rows_own_origin_and_the_same_in_any_order() -> None:
+    rows = [
+        row(f"{o}{i}", turns(f"{o} {i}?", str(i)), origin=o) for o in ("a", "b") for i in range(9)
+    ]
+    probes = [p for r in rows if (p := probe_of(r, "auto"))]
+
+    def shown(order: Sequence[Probe]) -> list[list[Any]]:
+        drawn = Exemplars(0, 3, 4)
+        for probe in order:
+            drawn.add(probe)
+        return [drawn.turns(probe, k) for probe in probes for k in range(3)]
+
+    told = shown(probes)
+    assert told == shown(probes[::-1])
+    for i, example in enumerate(told):
+        mine = probes[i // 3]
+        assert len(example) == 8
+        assert all(m["content"].startswith(mine.group[1]) for m in example[::2])
+        assert mine.messages[0] not in example
+    assert any(told[i] != told[i + 1] for i in range(0, len(told), 3)), "sets differ"
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30), st.integers(0, 3))
+def test_examples_are_those_of_least_digest_with_other_prompts(
+    pairs: list[tuple[int, int]], shots: int
+) -> None:
+    rows = [row(f"r{i:02}", turns(f"{a}?", str(b))) for i, (a, b) in enumerate(pairs)]
+    probes = [p for r in rows if (p := probe_of(r, "auto"))]
+    drawn = Exemplars(5, 1, shots)
+    for probe in probes:
+        drawn.add(probe)
+    for probe in probes:
+        prompts = [m["content"] for m in drawn.turns(probe, 0)[::2]]
+        others = {p.prompt for p in probes} - {probe.prompt}
+        assert len(prompts) == len(set(prompts)) == min(shots, len(others))
+        assert probe.messages[0]["content"] not in prompts
+
+
+def test_system_turns_and_earlier_turns_stay_where_they_are(store: Store, monkeypatch: Any) -> None:
+    engine = use(monkeypatch, [(lambda call: True, "9")])
+    run = AskedRun(store)
+    talk = [{"role": "system", "content": "Be brief."}, *turns("2 + 2?", "4", "and 5 more?", "9")]
+    rows = [row(f"r{i}", turns(*SUMS[i])) for i in range(6)] + [row("talk", talk)]
+    judge_stage(run, stored_rows(store, "pool", rows), {"kind": "knowledge", "sets": 1})
+    call = next(c for c in engine.calls if text_of(c) == "and 5 more?")
+    roles = [m["role"] for m in call.request.messages]
+    assert roles == ["system", *["user", "assistant"] * 5, "user"]
+    assert texts_of(call)[0] == "Be brief."
+    assert texts_of(call)[-3:] == ["2 + 2?", "4", "and 5 more?"]
+
+
+# --- caps ---------------------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.sampled_from(CATEGORIES), st.integers(0, 60)),
+    st.dictionaries(st.sampled_from(["unknown", "weakly_known"]), st.floats(0, 1), min_size=1),
+)
+def test_caps_hold_together_and_leave_no_room(
+    sizes: dict[str, int], caps: dict[str, float]
+) -> None:
+    room = room_of(sizes, caps)
+    kept = {name: room.get(name, size) for name, size in sizes.items()}
+    total = sum(kept.values())
+    for name, share in caps.items():
+        assert room[name] <= sizes.get(name, 0)
+        assert room[name] <= share * total + 1e-6
+    # The largest total of all that the caps allow.
+    others = sum(size for name, size in sizes.items() if name not in caps)
+    for larger in range(total + 1, sum(sizes.values()) + 1):
+        allowed = (min(sizes.get(n, 0), int(s * larger + 1e-9)) for n, s in caps.items())
+        assert others + sum(allowed) < larger
+
+
+def test_a_tenth_of_what_stays_may_be_unknown() -> None:
+    assert room_of({"unknown": 50, "highly_known": 90}, {"unknown": 0.1}) == {"unknown": 10}
+    assert room_of({"unknown": 50, "maybe_known": 90}, {"unknown": 0.0}) == {"unknown": 0}
+    assert room_of({"unknown": 5}, {"unknown": 0.1}) == {"unknown": 0}
+    assert room_of({"unknown": 5}, {"unknown": 1.0}) == {"unknown": 5}
+
+
+def test_of_capped_rows_the_likeliest_stay() -> None:
+    frame = pl.DataFrame(
+        {
+            "row_id": ["a", "b", "c", "d", "e"],
+            "content_hash": ["5", "4", "3", "2", "1"],
+            "category": ["weakly_known"] * 3 + ["highly_known", None],
+            "sampled_right": [1, 3, 1, 0, 0],
+            "sampled": [16, 16, 16, 0, 0],
+        }
+    )
+    assert beyond_caps(frame, {"weakly_known": 0.7}).to_list() == ["a"]
+    assert beyond_caps(frame, {"weakly_known": 0.5}).to_list() == ["c", "a"]
+    assert beyond_caps(frame, {}).to_list() == []
+
+
+def test_a_cap_drops_what_is_beyond_it(store: Store, monkeypatch: Any) -> None:
+    evidence, told, _, _ = known(store, monkeypatch, cap={"unknown": 0.1})
+    unknown = told.filter(category="unknown").sort("content_hash")["row_id"].to_list()
+    dropped = evidence.filter(~pl.col("keep"))
+    room = int(0.1 * (12 - dropped.height))
+    assert len(unknown) - dropped.height == room == 1
+    assert sorted(dropped["row_id"]) == sorted(unknown[room:])
+    assert set(dropped["reason"]) == {"unknown_to_model"}
+
+
+def test_a_stage_has_one_use() -> None:
+    with pytest.raises(ValueError, match="refusal and rehearse are given, but a stage has one use"):
+        KnowledgeParams(refusal="unsure", rehearse=True)
+    with pytest.raises(ValueError, match="Input should be"):
+        KnowledgeParams.model_validate({"cap": {"highly_known": 0.1}})
+
+
+# --- made rows ----------------------------------------------------------------------------------
+
+
+def made_rows(prepared: Mapping[str, Artifact]) -> dict[str, dict[str, Any]]:
+    """Return the new rows by their parent."""
+    rows = table(prepared["made"], "made")
+    assert rows.columns == [field.name for field in SCHEMA]
+    found = {line["parents"][0]: line for line in rows.to_dicts()}
+    for line in found.values():
+        assert (line["method"], line["hop"], line["source"]) == ("knowledge", 1, "test")
+        assert line["content_hash"] == content_hash(line["messages"])
+    return found
+
+
+def test_unknown_rows_refuse_in_one_of_sixteen_ways(store: Store, monkeypatch: Any) -> None:
+    evidence, told, prepared, _ = known(store, monkeypatch, refusal="unknown")
+    made, unknown = made_rows(prepared), told.filter(category="unknown")["row_id"].to_list()
+    sentences = Prompts("knowledge")["refusals"].fill()[0]["content"].splitlines()
+    assert len(set(sentences)) == 16
+    assert sorted(made) == unknown
+    assert all(line["messages"][-1]["content"] in sentences for line in made.values())
+    dropped = evidence.filter(~pl.col("keep"))
+    assert dropped["row_id"].to_list() == unknown
+    assert set(dropped["reason"]) == {"relabelled"}
+    assert dropped["twin_id"].to_list() == [made[i]["row_id"] for i in unknown]
+    again = known(store, monkeypatch, refusal="unknown")[2]["made"]
+    assert again.digest == prepared["made"].digest
+
+
+def test_every_row_says_whether_the_model_knew(store: Store, monkeypatch: Any) -> None:
+    evidence, told, prepared, _ = known(store, monkeypatch, refusal="unsure")
+    made = made_rows(prepared)
+    assert len(made) == 12
+    assert evidence["keep"].to_list() == [False] * 12 + [True]
+    for line in told.drop_nulls("category").to_dicts():
+        turns_ = made[line["row_id"]]["messages"]
+        sure = line["greedy_right"] >= 2
+        assert turns_[-1]["content"] == (
+            "I knew it for certain." if sure else "It was partly a guess."
+        )
+        assert turns_[-3]["content"] == SUMS[int(line["row_id"][1:])][1], "the gold answer stays"
+    routes = Counter(table(prepared["routes"], "routes")["route"])
+    assert routes["sure"] + routes["unsure"] == 12
+    assert min(routes.values()) >= 3
+
+
+def rehearsing(call: Any) -> str:
+    """Be right alone on 1 + b, after examples on 2 + b, in other words on 3 + b, never on 4 + b."""
+    asked, examples = text_of(call), len(texts_of(call)) > 1
+    a, b = terms(asked)[:2]
+    rephrasing = "Correct answer:" in asked
+    right = {1: not rephrasing, 2: examples, 3: rephrasing, 4: False}[a]
+    return f"My own words: {a + b if right else a + b + 100}"
+
+
+def test_the_first_right_answer_replaces_the_gold_one(store: Store, monkeypatch: Any) -> None:
+    evidence, _, prepared, engine = known(store, monkeypatch, rehearsing, rehearse=True)
+    made = made_rows(prepared)
+    routes = table(prepared["routes"], "routes")
+    assert routes["route"].to_list() == [
+        *["self"] * 6, *["paraphrase"] * 3, *["gold"] * 3
+    ]  # fmt: skip
+    assert routes["new_id"].null_count() == 3
+    assert sorted(made) == [f"r{i:02}" for i in range(9)]
+    for i in range(9):
+        assert made[f"r{i:02}"]["messages"][-1]["content"] == f"My own words: {SUMS[i][1]}"
+        assert made[f"r{i:02}"]["messages"][:-1] == turns(SUMS[i][0])
+    assert evidence["keep"].to_list() == [False] * 9 + [True] * 4
+    assert set(evidence["reason"].drop_nulls()) == {"rehearsed"}
+    asked = [text_of(c) for c in engine.calls if "Correct answer:" in text_of(c)]
+    assert len(asked) == 6, "only where no answer of its own is right"
+
+
+def test_an_answer_equal_to_gold_makes_no_row(store: Store, monkeypatch: Any) -> None:
+    def gold(call: Any) -> str:
+        return str(sum(terms(text_of(call))[:2]))
+
+    evidence, _, prepared, _ = known(store, monkeypatch, gold, rehearse=True)
+    assert evidence["keep"].all()
+    assert table(prepared["made"], "made").height == 0
+    assert set(table(prepared["routes"], "routes")["route"]) == {"self"}
+
+
+def test_made_rows_are_not_judged_again(store: Store, monkeypatch: Any) -> None:
+    use(monkeypatch, [(lambda call: True, model)])
+    run = AskedRun(store)
+    rows = pool_of(run)
+    verdicts, prepared = judge_stage(run, rows, {"kind": "knowledge", "refusal": "unsure"})
+    tables = (table(rows, "rows"), table(prepared["made"], "made"))
+    joined = stored_rows(store, "joined", [line for t in tables for line in t.to_dicts()])
+    assert joined.counts["rows_out"] == 25
+    _, later = judge_stage(run, joined, {"kind": "knowledge"}, {"knowledge": verdicts})
+    assert table(later["known"], "known")["category"].to_list() == [None] * 13
+
+
+def test_a_second_use_costs_no_call(store: Store, monkeypatch: Any) -> None:
+    _, _, _, engine = known(store, monkeypatch)
+    assert engine.calls
+    again = known(store, monkeypatch, cap={"unknown": 0.5})[3]
+    assert again.calls == []
+    assert known(store, monkeypatch, refusal="unsure")[3].calls == []
+
+
+def test_users_prompts_come_before_ours(store: Store, monkeypatch: Any, tmp_path: Path) -> None:
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "refusals.j2").write_text("=== assistant\nKeine Ahnung.\n", "utf-8")
+    prepared = known(store, monkeypatch, refusal="unknown", prompts=str(tmp_path))[2]
+    said = {line["messages"][-1]["content"] for line in made_rows(prepared).values()}
+    assert said == {"Keine Ahnung."}
+
+
+# --- the real model -----------------------------------------------------------------------------
+
+FACTS = [
+    ("What is the capital of France?", "Paris"), ("What is the capital of Italy?", "Rome"),
+    ("What is the capital of Spain?", "Madrid"), ("What is the capital of Japan?", "Tokyo"),
+    ("What is the capital of Germany?", "Berlin"), ("What is the capital of Egypt?", "Cairo"),
+    ("What is the capital of Quorvenia?", "Brimhollow"), ("What is the capital of Zanthor?", "Ulmek"),
+]  # fmt: skip
+
+
+@pytest.mark.model
+def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm: Path) -> None:
+    run = AskedRun(store, folder=smollm)
+    stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "sets": 2, "samples": 2}
+    _, prepared = judge_stage(run, pool_of(run, FACTS), stage)
+    categories = table(prepared["known"], "known")["category"].to_list()
+    assert categories[6:] == ["unknown"] * 2
+    known_ = [c for c in categories[:6] if c in ("highly_known", "maybe_known")]
+    assert len(known_) >= 3
+
+
+@pytest.mark.model
+def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, smollm: Path) -> None:
+    from curate.models import load_causal, load_tokenizer
+    from curate.represent.chat import build_example
+    from curate.represent.losses import measure
+
+    run = AskedRun(store, folder=smollm)
+    pairs = [(q, f"The answer is: {i + 3}") for i, q in enumerate(
+        ["What is 1 + 2?", "What is 2 + 2?", "What is 3 + 2?", "What is 3 + 3?", "What is 5 + 2?"]
+    )]  # fmt: skip
+    few = {"sets": 1, "samples": 1, "max_tokens": 48, "checker": "numeric"}
+    stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "rehearse": True, **few}
+    _, prepared = judge_stage(run, pool_of(run, pairs), stage)
+    routes = table(prepared["routes"], "routes").filter(route="self").drop_nulls("new_id")
+    assert routes.height >= 1
+    new = table(prepared["made"], "made").join(routes, left_on="row_id", right_on="new_id")
+    gold = [turns(*pairs[int(line["parents"][0][1:])]) for line in new.to_dicts()]
+    tokenizer, model_ = load_tokenizer(smollm), load_causal(smollm, "float32")
+
+    def mean_loss(rows: Sequence[Any]) -> float:
+        examples = [build_example(tokenizer, messages, 512) for messages in rows]
+        told = measure(model_.eval(), tokenizer, examples, "response")
+        return float((told["response_sum"] / told["response_tokens"]).mean())  # type: ignore[arg-type]
+
+    assert mean_loss(new["messages"].to_list()) < mean_loss(gold)

@@ -1,0 +1,78 @@
+"""Labels: rows by id or place, and one sentence for each fault."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.errors import UserError
+from curate.judge.labels import labels_step
+from curate.ledger import stage_inputs
+from curate.store import Store
+from tests.conftest import row, stored_rows, turns
+
+IDS = [f"web/a.jsonl:{i}" for i in range(1, 31)] + [f"two/{f}.jsonl:1" for f in "ab"]
+
+
+def labelled(store: Store, lines: list[Any]) -> pl.DataFrame:
+    rows = stored_rows(store, "pool", [row(i, turns("q", "a")) for i in IDS])
+    path = store.root / "labels.jsonl"
+    path.write_text("".join(f"{x if isinstance(x, str) else json.dumps(x)}\n" for x in lines))
+    made = store.ensure(labels_step(stage_inputs(rows, {}, {}, "exact"), path))
+    return pl.read_parquet(made.file("labels.parquet"))
+
+
+def enough() -> list[Any]:
+    return [{"row_id": name, "correct": i % 2 == 0} for i, name in enumerate(IDS[:24])]
+
+
+def test_rows_are_found_by_id_and_by_place(store: Store) -> None:
+    told = labelled(
+        store,
+        [
+            *enough()[::-1],
+            "",
+            {"source": "web", "position": 30, "correct": True, "note": "checked twice"},
+            {"source": "two", "position": 1, "file": "b.jsonl", "correct": False},
+            {"row_id": "gone/x.jsonl:1", "correct": True},
+        ],
+    )
+    assert told["row_id"].to_list() == [*IDS[:24], IDS[29], IDS[31]], "in pool order"
+    assert told["correct"].to_list()[-3:] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "labels.jsonl:25: no JSON"),
+        ('["a"]', "labels.jsonl:25: `correct` must be true or false"),
+        ({"row_id": IDS[0], "correct": 1}, "labels.jsonl:25: `correct` must be true or false"),
+        ({"source": "web", "correct": True}, "labels.jsonl:25: name the row by row_id"),
+        ({"source": "web", "position": True, "correct": True}, "25: name the row by row_id"),
+        ({"source": "two", "position": 1, "correct": True}, "25: the source has several files"),
+        ({"row_id": IDS[0], "correct": False}, "web/a.jsonl:1 is labelled both right and wrong"),
+    ],
+)
+def test_a_faulty_line_is_named(store: Store, line: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        labelled(store, [*enough(), line])
+
+
+def test_the_same_label_twice_counts_once(store: Store) -> None:
+    assert labelled(store, [*enough(), *enough()]).height == 24
+
+
+def test_too_few_labels_are_told(store: Store) -> None:
+    lines = [{"row_id": name, "correct": True} for name in IDS]
+    with pytest.raises(UserError, match="32 are labelled right and 0 wrong; at least 10 of each"):
+        labelled(store, lines)
+
+
+def test_a_missing_file_is_told(store: Store) -> None:
+    rows = stored_rows(store, "pool", [row("r", turns("q", "a"))])
+    with pytest.raises(UserError, match="labels cannot be read"):
+        labels_step(stage_inputs(rows, {}, {}, "exact"), Path("/nowhere/labels.jsonl"))

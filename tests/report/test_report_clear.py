@@ -1,0 +1,113 @@
+"""The report on confidence and corrections, of a whole run with a scripted engine; hostile texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.config import Config
+from curate.explain import explain_row
+from curate.folder import open_run
+from curate.judge.made import made_id
+from curate.report.clear import gather_clear
+from curate.rethreshold import rethreshold
+from curate.run import run_curation
+from tests.generate.scripted import Reply, text_of
+from tests.judge.clearruns import REFLECTIONS, use
+
+HOSTILE = "<script>alert(1)</script>"
+ROWS = 24
+
+
+def sampled(call: Any) -> Any:
+    text = text_of(call)
+    number = int(text.split("number ")[1].split("?")[0])
+    if "Response A:" in text:
+        second = text.split("Response B:")[1]
+        return json.dumps({"reason": HOSTILE, "better": "B" if "better" in second else "A"})
+    if "Response 1:" in text:
+        second = text.split("Response 2:")[1]
+        return json.dumps({"answer": "A" if "better" in second else "B"})
+    if call.sampling.temperature == 0:
+        return f"a better {number} {HOSTILE}" if number % 4 == 0 else f"worse {number}"
+    if number == 3:
+        return Reply("cut", "truncated")
+    return f"{number} {HOSTILE} it is, as all of us know well" if number % 2 else "1 elephant"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The folder of a run whose even rows are doubted; every other one of these gets a correction."""
+    folder = tmp_path_factory.mktemp("clear")
+    lines = [
+        {"prompt": f"Which is number {i}?", "completion": f"{i} {HOSTILE} it is, as all of us know well"}
+        for i in range(ROWS)
+    ]  # fmt: skip
+    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = Config.model_validate(
+        {
+            "name": "clear",
+            "pool": str(folder / "pool.jsonl"),
+            "models": {"base": str(tiny)},
+            "stages": [
+                {"kind": "clear", "action": "score"},
+                {"kind": "correct", "model": "base"},
+                {"kind": "exact"},
+            ],
+            "select": {"method": "random", "budget": {"rows": 5}},
+            "store": str(folder / "store"),
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, [(REFLECTIONS[0], '{"answer": "A"}'), (REFLECTIONS[1], '{"answer": "A"}'),
+                    (lambda call: True, sampled)])  # fmt: skip
+        run_curation(config, folder / "run")
+    return folder / "run"
+
+
+def test_the_numbers_of_the_section_add_up(finished: Path) -> None:
+    told = gather_clear(open_run(finished))
+    assert told is not None
+    (found,), (correction,) = told.filters, told.corrections
+    assert (found.rows, found.unscored, found.dropped, found.useless) == (ROWS, 1, 0, 5)
+    assert found.doubted == sum(b.doubted for b in found.bins) == correction.doubted == 12
+    assert sum(b.sure for b in found.bins) == ROWS - 1 - 12
+    assert correction.decisions == (("not better", 6), ("replaced", 6))
+    assert len(correction.shown) == 6
+
+
+def test_the_ledger_tells_of_each_row(finished: Path) -> None:
+    run = open_run(finished)
+    ledger = run.table("ledger").collect()
+    assert ledger.height == ROWS + 6
+    reasons = ledger.filter(fate="dropped").group_by("reason").len().sort("reason").rows()
+    assert reasons == [("corrected", 6), ("low_confidence", 6)]
+    old = ledger.filter(reason="corrected")
+    assert old["twin_id"].to_list() == [made_id(i, "correct") for i in old["row_id"]]
+    assert set(old["twin_id"]) <= set(ledger.filter(pl.col("fate") != "dropped")["row_id"])
+    told = "\n".join(explain_row(run, old["row_id"][0]))
+    assert old["twin_id"][0] in told
+    assert "probably wrong" in "\n".join(
+        explain_row(run, ledger.filter(reason="low_confidence")["row_id"][0])
+    )
+
+
+def test_the_page_shows_both_sides_and_escapes_them(finished: Path) -> None:
+    page = (finished / "report" / "index.html").read_text()
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+    assert '<section id="clear">' in page
+    assert "6 of 12 doubted rows were replaced" in page
+    assert "Replaced row" in page
+    assert "1 has no score" in page
+
+
+def test_the_threshold_moves_without_the_model(finished: Path) -> None:
+    moved = rethreshold(open_run(finished), "clear", ["action=drop", "threshold=0.5"])
+    assert (~moved.evidence["keep"]).sum() == 12
+    counts = moved.sweep["dropped"].to_list()
+    assert counts == sorted(counts)

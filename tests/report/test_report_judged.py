@@ -1,0 +1,159 @@
+"""What the report says of grades and of what the model knows, in whole runs with a scripted engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.config import Config
+from curate.explain import explain_row
+from curate.folder import open_run
+from curate.report.build import write_report
+from curate.report.data import gather
+from curate.report.figures import draw_all
+from curate.report.judged import Judged
+from curate.rethreshold import rethreshold
+from curate.run import run_curation
+from tests.generate.scripted import ScriptedEngine, text_of
+from tests.judge.test_knowledge import rehearsing
+from tests.judge.test_rubric import vote
+from tests.report.test_report_page import HOSTILE, Page, words_of
+from tests.select.test_scorer import write_classifier
+
+PAIRS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
+STORY = (
+    "Tell me a story.",
+    "Once there was a fox who lived in a wood and was never seen by anyone.",
+)
+
+
+def make(folder: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path, taint: str = "") -> Path:
+    """Return a finished run whose rows were graded, scored, rehearsed and capped."""
+
+    def answer(call: Any) -> str:
+        if call.request.schema is None:
+            return f"{taint}\n{rehearsing(call)}"
+        good = "fox" not in text_of(call)
+        told = json.loads(vote((4, 4, 5) if good else (1, 2, 1)))
+        told["correct"]["reason"] = f"so it is{taint}"[:99]
+        return json.dumps(told)
+
+    engine = ScriptedEngine([(lambda call: True, answer)])
+    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
+    folder.mkdir(exist_ok=True)
+    story = (STORY[0] + taint, STORY[1] + taint)
+    lines = [json.dumps({"prompt": p, "completion": c}) for p, c in (*PAIRS, story)]
+    (folder / "pool.jsonl").write_text("\n".join(lines))
+    scorer = write_classifier(folder / "scorer", "roberta", num_labels=1)
+    recipe = {
+        "name": "judged",
+        "pool": [{"path": str(folder / "pool.jsonl"), "source": "pool"}],
+        "models": {"base": str(tiny)},
+        "stages": [
+            {"kind": "rubric", "votes": 2},
+            {"kind": "scorer", "model": str(scorer), "drop": 0.0},
+            {"kind": "knowledge", "cap": {"unknown": 0.3}},
+            {"kind": "knowledge", "rehearse": True},
+        ],
+        "select": {"method": "random", "budget": {"rows": 4}},
+        "store": str(folder / "store"),
+    }
+    return run_curation(Config.model_validate(recipe), folder / "run").folder
+
+
+@pytest.fixture(scope="module")
+def judged_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return make(tmp_path_factory.mktemp("judged"), monkeypatch, tiny)
+
+
+def judged_of(run: Path) -> Judged:
+    judged = gather(run).judged
+    assert judged is not None
+    return judged
+
+
+def test_grades_are_told_with_their_worst_rows(judged_run: Path) -> None:
+    rubric, scorer = judged_of(judged_run).graded
+    assert (rubric.rows, rubric.dropped, rubric.unscored, rubric.threshold) == (13, 1, 0, 3.0)
+    assert (rubric.scale, scorer.scale) == ((1, 5), None)
+    assert sum(b.kept + b.dropped for b in rubric.bins) == 13
+    assert sum(b.dropped for b in rubric.bins if b.low < 3) == 1
+    assert [mark.name for mark in rubric.marks] == ["correct", "complete", "clear"]
+    assert rubric.marks[0].grade == pytest.approx((12 * 4 + 1) / 13)
+    worst = rubric.worst[0]
+    assert worst.score == pytest.approx((3 * 1 + 2 + 1) / 5)
+    assert worst.row.text is not None
+    assert "fox" in worst.row.text.response.segments[0].text
+    assert worst.marks[0].reason is not None
+    assert worst.marks[0].reason.segments[0].text == "so it is"
+    assert (scorer.rows, scorer.dropped, scorer.marks) == (12, 0, ())
+    page = words_of(judged_run)
+    assert "1 of 13 rows scored below the threshold and was dropped" in page
+    assert "What the judge said" in page
+
+
+def test_knowledge_is_told_with_what_became_of_the_rows(judged_run: Path) -> None:
+    capped, rehearsed = judged_of(judged_run).knowledge
+    evidence = pl.read_parquet(judged_run / "evidence/knowledge.parquet")
+    assert capped.judged == 12
+    assert sum(c.rows for c in capped.categories) == 12
+    assert sum(c.share for c in capped.categories) == pytest.approx(1)
+    assert sum(c.kept for c in capped.categories) == 12 - capped.dropped == evidence["keep"].sum()
+    assert capped.bound == pytest.approx(3 / 16)
+    assert set(evidence["category"]) == {c.name for c in capped.categories if c.rows}
+    routes = dict(rehearsed.routes)
+    assert sum(routes.values()) == rehearsed.judged
+    made = pl.read_parquet(judged_run / "evidence/knowledge-2-made.parquet")
+    assert made.height == rehearsed.dropped == routes["self"] + routes.get("paraphrase", 0)
+    assert {one.route for one in rehearsed.replaced} == set(routes) - {"gold"}
+    ledger = pl.read_parquet(judged_run / "ledger.parquet")
+    assert ledger.height == 13 + made.height
+    page = words_of(judged_run)
+    assert "What the model knows" in page
+    assert "unknown rows within" in page
+    assert "the model's own answer" in page
+
+
+def test_a_rehearsed_row_is_explained_by_the_one_in_its_place(judged_run: Path) -> None:
+    run = open_run(judged_run)
+    made = run.table("evidence/knowledge-2-made").collect().row(0, named=True)
+    lines = explain_row(run, made["parents"][0])
+    assert f"Replaced by {made['row_id']}" in lines
+    graded = explain_row(run, "pool/pool.jsonl:13")
+    assert not any("twin" in line for line in graded)
+
+
+def test_a_threshold_moves_over_the_grades(judged_run: Path) -> None:
+    moved = rethreshold(open_run(judged_run), "rubric", ["threshold=4.5"])
+    assert moved.gone == 12
+    assert moved.sweep["threshold"].to_list()[0] == pytest.approx(1.2)
+    assert moved.sweep["dropped"].to_list()[0] == 0
+    higher = rethreshold(open_run(judged_run), "scorer", ["drop=null", "threshold=9"])
+    assert higher.gone == 12
+
+
+def test_figures_are_drawn_for_each_stage(judged_run: Path) -> None:
+    drawn = draw_all(gather(judged_run))["grades"]
+    assert set(drawn) == {"rubric", "scorer"}
+    assert "1 lie below 3.00" in drawn["rubric"].alt
+
+
+def test_hostile_texts_stay_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
+    run = make(tmp_path, monkeypatch, tiny, taint=f" {HOSTILE}")
+    page = Page(write_report(run).read_text())
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert "<script>alert(1)</script>" in "".join(page.texts)
+
+
+def test_a_run_without_such_stages_has_no_section(make_run: Any) -> None:
+    report = gather(make_run())
+    assert report.judged is None
+    assert "What the model knows" not in words_of(make_run())
