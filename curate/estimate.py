@@ -19,7 +19,7 @@ from curate.judge.confidence import ConfidenceParams
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
-from curate.registry import Budget, Params
+from curate.registry import Budget, Params, find_stage
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
 
@@ -212,6 +212,9 @@ def _stage_line(
         name = params.embedder or config.models.embedder
         seconds = tokens / speed + rows * _embedding_seconds(pool, "example", name)
         return Line(kind, rows, f"scores rows; {config.models.base}, {name}", tokens, seconds)
+    calls = find_stage(kind).calls
+    if calls is not None:
+        return Line(kind, rows, f"at most {calls(params, rows):,} calls of a model, {DROPS}")
     if not isinstance(params, SemanticParams):
         return Line(kind, rows, DROPS)
     if params.embedder == MODEL:

@@ -224,6 +224,7 @@ class Stage:
     takes them. Rows that a stage makes (corrections) are such an artifact too, by the name MADE; they
     join the pool behind the stage. `movable` names the parameters that none of these steps is given:
     they can be changed later, on what is stored.
+    `calls` says how many a language model gets at most, given the parameters and the number of rows.
     `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
     in `needs` it must have at least one.
     """
@@ -235,6 +236,7 @@ class Stage:
     needs: tuple[str, ...]
     prepare: Prepare | None
     movable: tuple[str, ...]
+    calls: Callable[[Any, int], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -271,12 +273,13 @@ def stage(
     needs: tuple[str, ...] = (),
     prepare: Prepare | None = None,
     movable: tuple[str, ...] = (),
+    calls: Callable[[Any, int], int] | None = None,
 ) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:
         kind = params.model_fields["kind"].default
-        STAGES[kind] = Stage(params, version, function, uses, needs, prepare, movable)
+        STAGES[kind] = Stage(params, version, function, uses, needs, prepare, movable, calls)
         return function
 
     return register

@@ -9,6 +9,7 @@ import pytest
 from curate.config import Generate
 from curate.estimate import generation_lines
 from curate.generate.generation import GENERATORS
+from curate.registry import find_stage
 
 AIDE = {"method": "aide", "hops": 1, "attributes": 1, "personas": 1, "max_tokens": 100}
 CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_tokens": 200}
@@ -51,3 +52,21 @@ def test_bounds_are_whole_numbers(method: str) -> None:
     assert calls > 0
     if generator.most_rows is not None:
         assert generator.most_rows(params, 10, 100) > 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "calls"),
+    [
+        # Five answers and two questions about the response.
+        ({"kind": "clear"}, 700),
+        ({"kind": "rubric", "votes": 2}, 200),
+        # An answer, and in either order five judgements and two questions.
+        ({"kind": "correct"}, 1_500),
+        ({"kind": "knowledge", "sets": 2, "samples": 3}, 800),
+        ({"kind": "knowledge", "sets": 2, "samples": 3, "rehearse": True}, 1_000),
+    ],
+)
+def test_stages_say_what_a_hundred_rows_take_at_most(stage: dict[str, Any], calls: int) -> None:
+    found = find_stage(stage["kind"])
+    assert found.calls is not None
+    assert found.calls(found.params.model_validate(stage), 100) == calls

@@ -370,10 +370,16 @@ def _agree(
     version=1,
     prepare=prepare_clear,
     movable=("threshold", "precision", "action"),
+    calls=lambda params, rows: rows * (params.samples + len(REFLECTIONS)),
 )
 def clear(data: StageData, params: ClearParams) -> StageResult:
-    """Drop rows at or below the threshold; score is C, null where the model gave nothing to go by."""
-    scores = pl.read_parquet(data.prepared["confidence"]).select("row_id", score="c")
+    """Drop rows at or below the threshold; score is C, null where the model gave nothing to go by.
+
+    The evidence has o, s and the number of usable samples besides.
+    """
+    scores = pl.read_parquet(data.prepared["confidence"]).select(
+        "row_id", "o", "s", "usable", score="c"
+    )
     limit = _limit(scores, data, params)
     low = (pl.col("score") <= pl.lit(limit, dtype=pl.Float64)).fill_null(value=False)
     evidence = (

@@ -102,12 +102,13 @@ def prepare_confidence(
     movable=(*MOVABLE, "precision", "calibration"),
 )
 def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
-    """Drop every row whose score is below the threshold."""
+    """Drop every row whose score is below the threshold; the evidence has the signals besides."""
     from curate.judge.signals import mean_rank
 
     def judged(scores: pl.Series, correct: pl.Series | None) -> pl.DataFrame:
         cut = find_cut(scores, correct, params)
-        return cut_rows(data, ids.with_columns(score=scores), cut, Reason.LOW_CONFIDENCE)
+        verdicts = cut_rows(data, ids.with_columns(score=scores), cut, Reason.LOW_CONFIDENCE)
+        return verdicts.join(signals, on="row_id", how="left", maintain_order="left")
 
     ids = data.rows.select("row_id").collect()
     signals = ids.join(

@@ -30,6 +30,7 @@ from pydantic import Field
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import ask_all, asking, llm_counts, question_text
+from curate.judge.clear import REFLECTIONS
 from curate.judge.compare import compare_identity, compare_pairs, compare_prompts
 from curate.judge.contradiction import Pair, alike
 from curate.judge.made import made_id, remade
@@ -266,7 +267,12 @@ def write_made(
     return {"rows_in": table.height, "rows_out": len(replaced)}
 
 
-@stage(CorrectParams, version=1, prepare=prepare_correct, movable=())
+def most_calls(params: CorrectParams, rows: int) -> int:
+    """Return how many calls doubting every row would take: an answer and a comparison in both orders."""
+    return rows * (1 + 2 * (params.samples + len(REFLECTIONS)))
+
+
+@stage(CorrectParams, version=1, prepare=prepare_correct, movable=(), calls=most_calls)
 def correct(data: StageData, params: CorrectParams) -> StageResult:
     """Drop replaced rows for their corrections, and, if so wanted, the other doubted ones.
 

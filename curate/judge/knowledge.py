@@ -223,7 +223,12 @@ def bound_of(samples: int) -> float:
     return min(3 / samples, 1.0)
 
 
-@stage(KnowledgeParams, version=1, prepare=prepare_knowledge)
+def most_calls(params: KnowledgeParams, rows: int) -> int:
+    """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""
+    return rows * (params.sets * (1 + params.samples) + (2 if params.rehearse else 0))
+
+
+@stage(KnowledgeParams, version=1, prepare=prepare_knowledge, calls=most_calls)
 def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
     """Drop what is beyond a cap, or what a new row replaces; score is P0, null without a category."""
     table = pl.read_parquet(data.prepared["known"])

@@ -103,7 +103,13 @@ def write_grades(
     }
 
 
-@stage(RubricParams, version=1, prepare=prepare_grades, movable=MOVABLE)
+@stage(
+    RubricParams,
+    version=1,
+    prepare=prepare_grades,
+    movable=MOVABLE,
+    calls=lambda params, rows: rows * params.votes,
+)
 def rubric(data: StageData, params: RubricParams) -> StageResult:
     """Drop rows with a grade below the cut; score is the grade, null where there is none."""
     grades = pl.read_parquet(data.prepared["grades"], columns=["row_id", "grade"])

@@ -138,7 +138,8 @@ def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataF
     """Return the verdicts on rows with these confidences."""
     ids = [f"r{i}" for i in range(len(scores))]
     path = tmp_path / "confidence.parquet"
-    pl.DataFrame({"row_id": ids, "c": pl.Series(scores, dtype=pl.Float64)}).write_parquet(path)
+    c = pl.Series(scores, dtype=pl.Float64)
+    pl.DataFrame({"row_id": ids, "o": c, "s": c, "c": c, "usable": 5}).write_parquet(path)
     prepared = {"confidence": path}
     if "labels" in given:
         prepared["labels"] = tmp_path / "labels.parquet"
