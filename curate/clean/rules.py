@@ -188,13 +188,15 @@ def _check_languages(codes: list[str]) -> None:
 def rules(data: StageData, params: RulesParams) -> StageResult:
     """Judge every row by its measures.
 
-    The evidence has a column for each rule that is on: whether the row fails it. Table counts, a line
-    for each rule: how many rows fail it, and for how many it is the first and so the reason.
+    The evidence has a column for each rule that is on: whether the row fails it; with `language` also
+    prompt_language and response_language (null where a text is too short to tell). Table counts, a
+    line for each rule: how many rows fail it, and for how many it is the first and so the reason.
     """
     told = pl.read_parquet(data.prepared[measures.NAME])
     found = _reasons(params, told.columns)
     names = list(found)
-    judged = told.select("row_id", **found)
+    languages = [f"{side}_language" for side in measures.SIDES] if params.language else []
+    judged = told.select("row_id", *languages, **found)
     failed = [pl.col(name).is_not_null() for name in names]
     score = pl.sum_horizontal(failed) if failed else pl.lit(0)
     reason = pl.coalesce(names) if names else pl.lit(None, dtype=pl.String)
@@ -206,6 +208,7 @@ def rules(data: StageData, params: RulesParams) -> StageResult:
         score=score.cast(pl.Float64),
         threshold=pl.lit(None, dtype=pl.Float64),
         twin_id=pl.lit(None, dtype=pl.String),
+        **{name: pl.col(name) for name in languages},
         **dict(zip(names, failed, strict=True)),
     )
     return StageResult(evidence, {"counts": _count(evidence, names)})

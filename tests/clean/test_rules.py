@@ -326,6 +326,7 @@ def test_other_languages_than_allowed_are_dropped(tmp_path: Path) -> None:
     rows = texts((PROSE, STORY), (PROSE, GERMAN), (GERMAN, PROSE), ("Hallo du", "Guten Tag"))
     told = judge(tmp_path, rows, language={"allowed": ["en"]}).evidence
     assert told["language"].to_list() == [False, True, True, False]
+    assert told["response_language"].to_list() == ["en", "de", "en", None]
     assert set(told["reason"].drop_nulls()) == {Reason.WRONG_LANGUAGE}
     both = judge(tmp_path, rows, language={"allowed": ["en", "de"]}).evidence
     assert not both["language"].any()

@@ -1,0 +1,49 @@
+"""The README: every recipe in it, whole or in part, is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from curate.config import Config
+from curate.generate.generation import GENERATORS
+from curate.registry import SELECTORS, STAGES
+
+REPO = Path(__file__).parents[1]
+README = (REPO / "README.md").read_text(encoding="utf-8")
+RECIPES: list[dict[str, Any]] = [
+    yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+]
+WHOLE: dict[str, Any] = {
+    "name": "x",
+    "pool": ["data/pool/*"],
+    "target": {"path": "data/target.jsonl", "eval": "data/eval.jsonl"},
+    # What conditions in the examples speak of.
+    "stages": [{"kind": "fuzzy"}, {"kind": "rules", "language": {"allowed": ["en", "de"]}}],
+    "select": {"method": "random", "budget": {"rows": 5}},
+}
+
+
+@pytest.mark.parametrize("part", RECIPES, ids=lambda part: "-".join(part))
+def test_a_recipe_of_the_readme_is_sound(part: dict[str, Any]) -> None:
+    Config.model_validate(WHOLE | part)
+
+
+@pytest.mark.parametrize(
+    "kind", [("stage", name) for name in STAGES] + [("select", name) for name in SELECTORS]
+)
+def test_the_table_has_every_stage_and_method(kind: tuple[str, str]) -> None:
+    assert f"| {kind[0]} | `{kind[1]}` |" in README
+
+
+def test_files_that_the_readme_names_are_there() -> None:
+    named = re.findall(
+        r"\b(?:configs|tests/benchmarks|data|docs)/[\w/]+\.(?:ya?ml|py|md|png|jsonl)\b", README
+    )
+    assert named
+    missing = [name for name in named if not Path(REPO / name).is_file()]
+    assert missing == []
