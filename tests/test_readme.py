@@ -33,17 +33,17 @@ def test_a_recipe_of_the_readme_is_sound(part: dict[str, Any]) -> None:
     Config.model_validate(WHOLE | part)
 
 
-@pytest.mark.parametrize(
-    "kind", [("stage", name) for name in STAGES] + [("select", name) for name in SELECTORS]
-)
-def test_the_table_has_every_stage_and_method(kind: tuple[str, str]) -> None:
-    assert f"| {kind[0]} | `{kind[1]}` |" in README
+METHODS = {"stage": STAGES, "select": SELECTORS, "generate": GENERATORS}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in METHODS.items() for n in names])
+def test_the_table_has_every_method(kind: str, name: str) -> None:
+    assert f"| {kind} | `{name}` |" in README
 
 
 def test_files_that_the_readme_names_are_there() -> None:
-    named = re.findall(
-        r"\b(?:configs|tests/benchmarks|data|docs)/[\w/]+\.(?:ya?ml|py|md|png|jsonl)\b", README
-    )
+    places = r"\b(?:configs|tests/benchmarks|data|docs)/[\w/]+\.(?:yaml|py|md|png|jsonl)\b"
+    named = re.findall(places, README)
     assert named
     missing = [name for name in named if not Path(REPO / name).is_file()]
     assert missing == []
