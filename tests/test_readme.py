@@ -1,4 +1,4 @@
-"""The README: every recipe in it, whole or in part, is one."""
+"""The README and configs/: every recipe, whole or in part, is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from curate.config import Config
+from curate.config import Config, load_config
 from curate.generate.generation import GENERATORS
 from curate.registry import SELECTORS, STAGES
 
@@ -31,6 +31,11 @@ WHOLE: dict[str, Any] = {
 @pytest.mark.parametrize("part", RECIPES, ids=lambda part: "-".join(part))
 def test_a_recipe_of_the_readme_is_sound(part: dict[str, Any]) -> None:
     Config.model_validate(WHOLE | part)
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_ready_recipe_is_sound_and_named_after_its_file(path: Path) -> None:
+    assert load_config(path).name == path.stem
 
 
 METHODS = {"stage": STAGES, "select": SELECTORS, "generate": GENERATORS}

@@ -34,7 +34,7 @@ from curate.store import Store, digest_of
 
 EVAL = 80
 LORA = {
-    "rank": 16, "alpha": 32, "epochs": 2, "learning_rate": 5e-4, "batch_rows": 8, "max_length": 512,
+    "rank": 16, "alpha": 32, "epochs": 1, "learning_rate": 5e-4, "batch_rows": 8, "max_length": 512,
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Methods on three real targets: what share of a 5 % selection is of the wanted kind, and the proof.
 
-    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B] [--rows N] [--prove]
+    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B] [--rows N] [--prove | --prove-rows]
 
 DATA holds p3/*.jsonl.gz, gsm8k/train.jsonl.gz and bbh/*.json. The pool has N (5,000) rows of at most 420
 characters: 5 % of grade-school math (gsm8k), 5 % of one P3 family (qasc), 3 % of one BBH task
@@ -11,7 +11,8 @@ check takes out of the pool what they share with it. Everything is drawn with se
 Stored steps are found again under OUT, so methods can be added later. Prints for each target and
 method precision (share of the selected rows that are of the target's family), recall (share of the
 family's rows that are selected), the seconds that its scores took, and with --prove the two intervals of
-three seeds. A proof takes nine fine-tunes: half an hour a line for 5,000 rows on 2 cores.
+three seeds. A proof takes nine fine-tunes: half an hour a line for 5,000 rows on 2 cores. --prove-rows
+compares with as many random rows alone, which methods share: three fine-tunes a line.
 """
 
 import argparse
@@ -23,12 +24,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
 from curate.clean.leaks import find_leaks
-from curate.config import Config
+from curate.config import Config, Prove
+from curate.models import choose_dtype, find_model, identify, prepare
+from curate.pool.ingest import input_steps
+from curate.prove.arms import draw_arms
+from curate.prove.finetune import finetune_step, read_messages
+from curate.prove.statistics import compare
 from curate.run import run_curation
+from curate.store import Store, digest_of
 
 LONGEST = 420
 SELECTED = 0.05
@@ -39,6 +47,7 @@ OTHER_TASKS = ("boolean_expressions", "disambiguation_qa", "reasoning_about_colo
 SETTINGS: dict[str, dict[str, Any]] = {
     "less": {"way": "datastore", "warmup": {"epochs": 1}},
 }
+PROVE = {"seeds": 3, "lora": {"epochs": 1}}
 Row = dict[str, Any]
 
 
@@ -131,17 +140,49 @@ def recipe(out: Path, target: str, method: str, count: int, prove: bool) -> Conf
             ],
             "stages": [{"kind": "exact"}, {"kind": "leaks"}],
             "select": {"method": method, "budget": {"rows": count}, **settings},
-            "prove": {"seeds": 3, "lora": {"epochs": 1}} if prove else None,
+            "prove": PROVE if prove else None,
             "store": str(out / "store"),
         }
     )
 
 
-def measure(out: Path, target: str, method: str, count: int, prove: bool) -> str:
+def prove_rows(config: Config, folder: Path) -> str:
+    """Return the difference to as many random rows, by the very fine-tunes that a proof would make."""
+    prove = Prove.model_validate(PROVE).model_dump(mode="json")
+    store = Store(Path(config.store))
+    inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+    rows = inputs["pool"].file("rows.parquet")
+    found = find_model(config.models.base)
+    ranking = pl.read_parquet(folder / "evidence" / "select.parquet")
+    losses: dict[str, list[Any]] = {"selected": [], "random_rows": []}
+    for seed in range(prove["seeds"]):
+        drawn = draw_arms(ranking, [config.seed, seed])
+        for arm, told in losses.items():
+            ids = drawn.filter(arm=arm)["row_id"].to_list()
+            step = finetune_step(
+                "finetune",
+                ids,
+                digest_of(read_messages(rows, ids)),
+                eval_rows=inputs["eval"],
+                lora=prove["lora"],
+                seed=[config.seed, seed],
+                identity=identify(found, choose_dtype(config.models.dtype)),
+                hints={"folder": str(prepare(found)), "trust": False, "rows": str(rows)},
+            )
+            results = pl.read_parquet(store.ensure(step).file("results.parquet"))
+            told.append(results.sort("eval_id")["loss"].to_numpy())
+    gain = np.array(losses["random_rows"]) - np.array(losses["selected"])
+    rng = np.random.default_rng([config.seed, 0xB007])
+    told = compare(gain, resamples=prove["resamples"], rng=rng)
+    return f"  {told.mean:+.4f} [{told.low:+.4f}, {told.high:+.4f}] random_rows  {told.verdict}"
+
+
+def measure(out: Path, target: str, method: str, count: int, prove: bool, rows: bool) -> str:
     """Run a recipe, and return its line of the table."""
     started = time.perf_counter()
     folder = out / "runs" / f"{target}-{method}"
-    result = run_curation(recipe(out, target, method, count, prove), folder)
+    config = recipe(out, target, method, count, prove)
+    result = run_curation(config, folder)
     ledger = pl.read_parquet(result.folder / "ledger.parquet")
     mine = pl.col("origin") == target
     kept = ledger.filter(pl.col("fate") != "dropped")
@@ -168,6 +209,8 @@ def measure(out: Path, target: str, method: str, count: int, prove: bool) -> str
                 f" {told['control']}"
             )
         line += f"  {result.proof['verdict']}"
+    if rows:
+        line += prove_rows(config, folder)
     return f"{line}  ({time.perf_counter() - started:.0f} s now)"
 
 
@@ -179,16 +222,15 @@ def main() -> None:
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--rows", type=int, default=5_000)
     parser.add_argument("--prove", action="store_true")
+    parser.add_argument("--prove-rows", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     make_files(args.data, args.out, args.rows)
     print(f"{'target':<16}{'method':<18}{'precision':>9}{'recall':>8}{'scores':>8}", flush=True)
     for method in args.methods.split(","):
         for target in args.targets.split(","):
-            print(
-                measure(args.out, target, method, round(SELECTED * args.rows), args.prove),
-                flush=True,
-            )
+            count = round(SELECTED * args.rows)
+            print(measure(args.out, target, method, count, args.prove, args.prove_rows), flush=True)
 
 
 if __name__ == "__main__":
