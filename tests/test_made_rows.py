@@ -67,6 +67,11 @@ def test_the_report_counts_rows_that_went_and_came(run: RunFolder) -> None:
     assert steps["pii"] == (2, 2, ROWS)
     assert steps["exact-2"] == (1, 0, ROWS - 1)
     assert (funnel.dropped, funnel.replaced, funnel.kept) == (3, 2, ROWS - 1)
+    (found,) = gather(run.path).heuristics
+    assert (found.kind, found.rows, found.hits) == ("pii", ROWS, 2)
+    assert [(line.name, line.rows, line.other) for line in found.found if line.rows] == [
+        ("email", 2, 2)
+    ]
     page = (run.path / "report" / "index.html").read_text()
     assert "Made by this stage" in page
 

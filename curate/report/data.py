@@ -19,6 +19,7 @@ from curate.report.coverage import Coverage, gather_coverage
 from curate.report.duplicates import Level, gather_duplicates
 from curate.report.examples import Examples, gather_examples
 from curate.report.generated import Generated, gather_generated
+from curate.report.heuristics import Heuristic, gather_heuristics
 from curate.report.judged import Judged, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
@@ -157,6 +158,7 @@ class Report:
     mix: Mix
     scores: Scores | None
     attraction: Attraction | None
+    heuristics: tuple[Heuristic, ...]
     confidence: tuple[Confidence, ...]
     clear: Clear | None
     judged: Judged | None
@@ -188,6 +190,7 @@ def gather(path: Path) -> Report:
         mix=_gather_mix(run),
         scores=scores,
         attraction=gather_attraction(run) if scores else None,
+        heuristics=gather_heuristics(run),
         confidence=gather_confidence(run),
         clear=gather_clear(run),
         judged=gather_judged(run),
