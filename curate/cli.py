@@ -204,8 +204,11 @@ def check(
         minutes = f"{line.seconds / 60:.1f}" if line.seconds else ""
         typer.echo(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
     total = sum(line.seconds for line in lines) / 60
-    beside = " beside the making of rows" if made else ""
-    typer.echo(f"{config} is sound; about {total:.0f} minutes here{beside}, nothing was run")
+    asked = any(line.asks for line in lines)
+    apart = [("the making of rows", made), ("the calls of a model", asked)]
+    beside = " and ".join(what for what, there in apart if there)
+    minutes = f"{total:.0f} minutes here" + (f" beside {beside}" if beside else "")
+    typer.echo(f"{config} is sound; about {minutes}, nothing was run")
 
 
 def _plan_lines(planned: "Plan") -> list[str]:

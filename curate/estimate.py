@@ -37,7 +37,8 @@ class Line:
     """One stage of the estimate; rows is an upper bound, seconds a rough figure.
 
     up_to: a model makes some of the rows, so that there may be far fewer. For the making itself the
-    tokens are the most that can be written, and seconds are not told.
+    tokens are the most that can be written, and seconds are not told. asks: a model is called for the
+    rows, whose seconds are not told either.
     """
 
     stage: str
@@ -46,6 +47,7 @@ class Line:
     tokens: int = 0
     seconds: float = 0.0
     up_to: bool = False
+    asks: bool = False
 
 
 def forward_speed(name: str, dtype: str, trust: bool = False) -> float:
@@ -214,7 +216,8 @@ def _stage_line(
         return Line(kind, rows, f"scores rows; {config.models.base}, {name}", tokens, seconds)
     calls = find_stage(kind).calls
     if calls is not None:
-        return Line(kind, rows, f"at most {calls(params, rows):,} calls of a model, {DROPS}")
+        told = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
+        return Line(kind, rows, told, asks=True)
     if not isinstance(params, SemanticParams):
         return Line(kind, rows, DROPS)
     if params.embedder == MODEL:
