@@ -52,30 +52,17 @@ def tune_rows(
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    from curate.models import load_causal, load_tokenizer
-    from curate.prove.finetune import read_messages, train_lora
-    from curate.represent.chat import build_example
-    from curate.represent.losses import save_adapter
+    from curate.prove.adapter import learn_adapter
 
-    folder, lora = Path(hints["folder"]), params["lora"]
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    messages = read_messages(Path(hints["rows"]), hints["row_ids"])
-    examples = [build_example(tokenizer, turns, lora["max_length"]) for turns in messages]
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    lora = params["lora"]
     try:
-        losses = train_lora(model, examples, lora, [params["seed"]])
+        counts = learn_adapter(out / ADAPTER, params, hints, [params["seed"]])
     except FloatingPointError as error:
         raise UserError(
             f"the fine-tune diverged; lower tune.learning_rate (now {lora['learning_rate']:g})"
         ) from error
-    if not losses:
+    if not counts["steps"]:
         raise UserError(
             f"no row has a response within {lora['max_length']} tokens; raise tune.max_length"
         )
-    save_adapter(model, out / ADAPTER, rank=lora["rank"], alpha=lora["alpha"])
-    return {
-        "rows_in": len(examples),
-        "rows_out": len(examples),
-        "tokens": sum(len(example.ids) for example in examples),
-        "train_loss": [round(loss, 4) for loss in losses],
-    }
+    return counts

@@ -9,21 +9,11 @@ import polars as pl
 from curate.folder import RunFolder
 from curate.judge.measures import calibration_error
 from curate.judge.signals import ORIENTATION
+from curate.report.bins import Bin, equal_bins
 from curate.report.duplicates import stages_of
 from curate.report.examples import Example, read_rows, show_example
 
-BINS = 20
 LOWEST = 6
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Rows that score from `low` on to `high`: those that stayed, and those that went."""
-
-    low: float
-    high: float
-    kept: int
-    dropped: int
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,8 @@ def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence
     told = evidence.select("row_id", "keep", "score").join(signals, on="row_id", how="left")
     scored = evidence.drop_nulls("score")
     spreads = [
-        Spread(name, signals[name].null_count(), tuple(_bins(told, name))) for name in ORIENTATION
+        Spread(name, signals[name].null_count(), tuple(equal_bins(told, name)))
+        for name in ORIENTATION
     ]
     return Confidence(
         stage=stage,
@@ -113,27 +104,11 @@ def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence
         unscored=evidence.height - scored.height,
         dropped=int((~evidence["keep"]).sum()),
         threshold=evidence["threshold"].max(),  # type: ignore[arg-type]
-        bins=tuple(_bins(scored, "score", (0.0, 1.0))),
+        bins=tuple(equal_bins(scored, "score", (0.0, 1.0))),
         signals=tuple(spreads),
         labelled=_labelled(run, stage),
         lowest=tuple(_lowest(run, scored.sort("score", "row_id").head(LOWEST))),
     )
-
-
-def _bins(table: pl.DataFrame, name: str, ends: tuple[float, float] | None = None) -> Iterator[Bin]:
-    """Yield equal bins from the lowest to the highest value, which the last one holds."""
-    known = table.drop_nulls(name)
-    if not known.height:
-        return
-    values = known[name].to_numpy()
-    low, high = ends or (float(values.min()), float(values.max()))
-    step = (high - low) / BINS or 1.0
-    place = ((pl.col(name) - low) / step).floor().clip(0, BINS - 1).cast(pl.Int64)
-    counts = known.group_by(place.alias("place"), "keep").len()
-    found = {(at, keep): count for at, keep, count in counts.rows()}
-    for at in range(BINS):
-        kept, dropped = (found.get((at, keep), 0) for keep in (True, False))
-        yield Bin(low + at * step, low + (at + 1) * step, kept, dropped)
 
 
 def _labelled(run: RunFolder, stage: str) -> Labelled | None:

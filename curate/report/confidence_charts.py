@@ -5,7 +5,8 @@ from typing import Any
 
 import altair as alt
 
-from curate.report.confidence import Bin, Confidence, Labelled, Spread
+from curate.report.bins import Bin
+from curate.report.confidence import Confidence, Labelled, Spread
 from curate.report.drawing import (
     ACCENT,
     ALARM,

@@ -9,24 +9,14 @@ import polars as pl
 from curate.folder import RunFolder
 from curate.judge.knowledge import CATEGORIES
 from curate.registry import MADE
+from curate.report.bins import Bin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Example, Rows, read_rows, show_example
 from curate.report.texts import Passage, excerpt
 
-BINS = 20
 WORST, UNKNOWN, REPLACED = 8, 6, 8
 ANSWERS = 2
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Rows that score from `low` on to `high`: those that stayed, and those that went."""
-
-    low: float
-    high: float
-    kept: int
-    dropped: int
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ def _graded(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Graded:
         threshold=evidence["threshold"].max(),  # type: ignore[arg-type]
         scale=scale,
         marks=tuple(_means(rubric, grades)),
-        bins=tuple(_bins(scored, scale)) if scored.height else (),
+        bins=tuple(equal_bins(scored, "score", scale)),
         worst=tuple(_worst(run, scored.head(WORST), rubric, grades)),
     )
 
@@ -155,23 +145,6 @@ def _means(rubric: pl.DataFrame | None, grades: pl.DataFrame | None) -> Iterator
     means = dict(told.group_by("criteria:criterion").agg(pl.col("criteria:grade").mean()).rows())
     for name, weight in rubric.select("name", "weight").iter_rows():
         yield Mark(name, weight, means.get(name), None)
-
-
-def _bins(scored: pl.DataFrame, scale: tuple[int, int] | None) -> Iterator[Bin]:
-    """Yield equal bins over the scale or, without one, over the scores; the last one holds its end."""
-    scores = scored["score"]
-    low, high = scale or (float(scores.min()), float(scores.max()))  # type: ignore[arg-type]
-    step = (high - low) / BINS or 1.0
-    place = ((scores - low) / step).floor().clip(0, BINS - 1).cast(pl.Int64)
-    counts = pl.DataFrame({"place": place, "keep": scored["keep"]}).group_by("place", "keep").len()
-    found = {(at, keep): count for at, keep, count in counts.rows()}
-    for at in range(BINS):
-        yield Bin(
-            low + at * step,
-            low + (at + 1) * step,
-            found.get((at, True), 0),
-            found.get((at, False), 0),
-        )
 
 
 def _worst(

@@ -107,36 +107,22 @@ def tune_target(
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    from curate.models import load_causal, load_tokenizer
-    from curate.prove.finetune import read_messages, train_lora
-    from curate.represent.chat import build_example
-    from curate.represent.losses import save_adapter
+    from curate.prove.adapter import learn_adapter
 
-    folder, lora = Path(hints["folder"]), params["lora"]
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    messages = read_messages(Path(hints["rows"]), hints["row_ids"])
-    examples = [build_example(tokenizer, m, lora["max_length"]) for m in messages]
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    lora = params["lora"]
     try:
-        losses = train_lora(model, examples, lora, SEED)
+        counts = learn_adapter(out / "adapter.safetensors", params, hints, SEED)
     except FloatingPointError as error:
         raise UserError(
             "tuning on the target examples diverged; lower select.learning_rate "
             f"(now {lora['learning_rate']:g})"
         ) from error
-    if not losses:
+    if not counts["steps"]:
         raise UserError(
             f"no target example has a response within {lora['max_length']} tokens; raise "
             "select.max_length"
         )
-    save_adapter(model, out / "adapter.safetensors", rank=lora["rank"], alpha=lora["alpha"])
-    return {
-        "rows_in": len(examples),
-        "rows_out": len(examples),
-        "tokens": sum(len(example.ids) for example in examples),
-        "steps": len(losses),
-        "train_loss": [round(loss, 4) for loss in losses],
-    }
+    return counts
 
 
 def write_scores(

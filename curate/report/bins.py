@@ -1,0 +1,42 @@
+"""Histograms of scores: equal bins, with what stayed and what went."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows that score from `low` on to `high`: those that stayed, and those that went."""
+
+    low: float
+    high: float
+    kept: int
+    dropped: int
+
+
+def equal_bins(
+    table: pl.DataFrame, name: str, ends: tuple[float, float] | None = None
+) -> Iterator[Bin]:
+    """Yield bins from end to end, which the last one holds; the values' own ends if none are given.
+
+    Args:
+        table: the column and keep; rows without a value are left out.
+        name: of the column.
+        ends: the lowest and the highest value that there could be.
+    """
+    known = table.drop_nulls(name)
+    if not known.height:
+        return
+    values = known[name].to_numpy()
+    low, high = ends or (float(values.min()), float(values.max()))
+    step = (high - low) / BINS or 1.0
+    place = ((pl.col(name) - low) / step).floor().clip(0, BINS - 1).cast(pl.Int64)
+    counts = known.group_by(place.alias("place"), "keep").len()
+    found = {(at, keep): count for at, keep, count in counts.rows()}
+    for at in range(BINS):
+        kept, dropped = (found.get((at, keep), 0) for keep in (True, False))
+        yield Bin(low + at * step, low + (at + 1) * step, kept, dropped)
