@@ -16,8 +16,6 @@ second run asks nothing anew; seconds are those of the making.
 """
 
 import argparse
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +23,24 @@ import numpy as np
 import orjson
 import polars as pl
 from numpy.typing import NDArray
+from pools import WRONG, Row, bundled_truth, recipe, swapped_gsm8k, write_rows
 from scipy.stats import rankdata
 
-from curate.config import Config
 from curate.generate.checkers import Checked, check_exact, check_numeric
 from curate.judge.correct import REPLACED
 from curate.run import run_curation
 
-REPO = Path(__file__).parents[2]
-WRONG = DROPPED = 0.2
+DROPPED = 0.2
 RESAMPLES = 2_000
 STEPS = (
     "clear-samples", "clear-confidence", "correct-tune", "correct-answers", "correct-comparisons",
 )  # fmt: skip
-Row = dict[str, Any]
 Flags = NDArray[np.bool_]
-
-
-def swapped_gsm8k(data: Path, count: int) -> list[Row]:
-    """Return rows, a fifth of them with the answer of another row of that fifth."""
-    with gzip.open(data / "gsm8k" / "train.jsonl.gz", "rt", encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    rng = np.random.default_rng(0)
-    rows = [lines[i] for i in rng.permutation(len(lines))[:count]]
-    wrong = rng.permutation(len(rows))[: max(round(WRONG * len(rows)), 2)]
-    answers = {int(i): rows[j]["answer"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
-    return [
-        {"prompt": r["question"], "completion": answers.get(i, r["answer"]), "gold": r["answer"],
-         "right": i not in answers}
-        for i, r in enumerate(rows)
-    ]  # fmt: skip
 
 
 def planted_rows(folder: Path, count: int) -> list[Row]:
     """Return rows of the bundled pool with a wrong answer, and four times as many clean ones."""
-    config = recipe("bundled", str(REPO / "data" / "pool" / "*"), folder, [])
-    run_curation(config, folder / "reading")
-    manifest = orjson.loads((folder / "reading" / "manifest.json").read_bytes())
-    pool = Path(manifest["store"]) / manifest["artifacts"]["pool"] / "rows.parquet"
-    truth = pl.read_ndjson(REPO / "data" / "truth.jsonl", infer_schema_length=None)
-    told = pl.read_parquet(pool, columns=["row_id", "messages"]).join(
-        truth.select("row_id", "defect", "correct_response"), on="row_id", maintain_order="left"
-    )
+    told = bundled_truth(folder)
     wrong = told.filter(defect="wrong_answer")
     clean = told.filter(pl.col("defect").is_null())
     size = min(wrong.height, round(WRONG * count))
@@ -78,27 +52,11 @@ def planted_rows(folder: Path, count: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def recipe(
-    name: str, pool: str, out: Path, stages: list[dict[str, Any]], embedder: str = "static"
-) -> Config:
-    return Config.model_validate(
-        {
-            "name": name,
-            "pool": [{"path": pool, "source": name}],
-            "models": {"embedder": embedder},
-            "stages": stages,
-            "select": {"method": "random", "budget": {"rows": 1}},
-            "store": str(out / "store"),
-        }
-    )
-
-
 def measure(name: str, rows: list[Row], args: argparse.Namespace) -> None:
     folder = args.out / name
     folder.mkdir(parents=True, exist_ok=True)
     pool = folder / "pool.jsonl"
-    fields = [{k: v for k, v in row.items() if k not in ("gold", "right")} for row in rows]
-    pool.write_text("".join(json.dumps(row) + "\n" for row in fields))
+    write_rows(pool, rows, [field for field in rows[0] if field not in ("gold", "right")])
     stages: list[dict[str, Any]] = [
         {"kind": "clear", "action": "score", "max_tokens": args.max_tokens, "nli": args.nli}
     ]
@@ -221,7 +179,7 @@ def main() -> None:
     parser.add_argument("--filter-only", action="store_true")
     args = parser.parse_args()
     if args.only != "bundled":
-        measure("gsm8k", swapped_gsm8k(args.data, args.rows), args)
+        measure("gsm8k", swapped_gsm8k(args.data, args.rows)[0], args)
     if args.only != "gsm8k":
         measure("bundled", planted_rows(args.out / "bundled", args.rows), args)
 

@@ -1,10 +1,13 @@
 """Confidence on planted faults: does it find wrong answers, and what does it cost?
 
-    python tests/benchmarks/bench_confidence.py DATA OUT [--rows N] [--only gsm8k|bundled] [--embedder E]
+    python tests/benchmarks/bench_confidence.py DATA OUT [--rows N] [--only POOL] [--embedder E]
 
-DATA holds gsm8k/train.jsonl.gz. Two pools of N (2,000) rows at most, drawn with seed 0:
+DATA holds gsm8k/train.jsonl.gz, p3/*.jsonl.gz and gpteacher/roleplay.json.gz. Pools of N (2,000) rows at
+most, drawn with seed 0:
 
     gsm8k       train rows; the answers of a fifth of them are replaced by those of others among them
+    p3          rows of all tasks; a fifth get another answer that their own template gets elsewhere
+    roleplay    GPTeacher's role-play instructions, swapped like gsm8k
     bundled     data/pool without copies and leaks: clean rows, wrong answers, off-topic rows
 
 Prints for each signal, the mean of their ranks (no labels) and the cross-fitted confidence (every
@@ -14,80 +17,50 @@ fault. Steps are stored under OUT, so a second run measures no row anew; seconds
 """
 
 import argparse
-import gzip
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
+from pools import (
+    Row,
+    bundled_truth,
+    recipe,
+    swapped_gsm8k,
+    swapped_p3,
+    swapped_roleplay,
+    write_rows,
+)
 
-from curate.config import Config
 from curate.judge.measures import auroc
 from curate.judge.signals import ORIENTATION, mean_rank, oriented
 from curate.run import run_curation
 
-REPO = Path(__file__).parents[2]
 DROPPED = 0.2
-WRONG = 0.2
 FAULTS = ("wrong_answer", "off_topic")
 STEPS = ("losses", "embed", "confidence-signals", "labels", "confidence")
-Row = dict[str, Any]
-
-
-def swapped_gsm8k(data: Path, count: int) -> list[Row]:
-    """Return rows, a fifth of them with the answer of another row of that fifth."""
-    with gzip.open(data / "gsm8k" / "train.jsonl.gz", "rt", encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    rng = np.random.default_rng(0)
-    rows = [lines[i] for i in rng.permutation(len(lines))[:count]]
-    wrong = rng.permutation(len(rows))[: round(WRONG * len(rows))]
-    answers = {int(i): rows[j]["answer"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
-    return [
-        {"prompt": r["question"], "completion": answers.get(i, r["answer"]),
-         "fault": "swapped" if i in answers else None}
-        for i, r in enumerate(rows)
-    ]  # fmt: skip
 
 
 def planted_rows(folder: Path, count: int) -> list[Row]:
     """Return clean rows of the bundled pool and those with a fault, in the pool's shares."""
-    config = recipe("bundled", str(REPO / "data" / "pool" / "*"), folder, [])
-    run_curation(config, folder / "reading")
-    manifest = orjson.loads((folder / "reading" / "manifest.json").read_bytes())
-    pool = Path(manifest["store"]) / manifest["artifacts"]["pool"] / "rows.parquet"
-    truth = pl.read_ndjson(REPO / "data" / "truth.jsonl").select("row_id", "defect")
-    told = pl.read_parquet(pool, columns=["row_id", "messages"]).join(
-        truth, on="row_id", maintain_order="left"
-    )
+    told = bundled_truth(folder)
     fit = told.filter(pl.col("defect").is_null() | pl.col("defect").is_in(FAULTS))
     drawn = fit.sample(min(count, fit.height), seed=0, shuffle=True)
-    return [{"messages": m, "fault": fault} for _, m, fault in drawn.iter_rows()]
+    return [{"messages": r["messages"], "fault": r["defect"]} for r in drawn.to_dicts()]
 
 
-def recipe(
-    name: str, pool: str, out: Path, stages: list[dict[str, Any]], embedder: str = "static"
-) -> Config:
-    return Config.model_validate(
-        {
-            "name": name,
-            "pool": [{"path": pool, "source": name}],
-            "models": {"embedder": embedder},
-            "stages": stages,
-            "select": {"method": "random", "budget": {"rows": 1}},
-            "store": str(out / "store"),
-        }
-    )
+def swapped(rows: list[Row]) -> list[Row]:
+    fields = ("prompt", "completion")
+    return [{f: r[f] for f in fields} | {"fault": None if r["right"] else "swapped"} for r in rows]
 
 
 def measure(name: str, rows: list[Row], out: Path, embedder: str) -> None:
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     pool, labels = folder / "pool.jsonl", folder / "labels.jsonl"
-    fields = [{k: v for k, v in row.items() if k != "fault"} for row in rows]
-    pool.write_text("".join(json.dumps(row) + "\n" for row in fields))
+    write_rows(pool, rows, [field for field in rows[0] if field != "fault"])
     told = [
         {"source": name, "position": i, "correct": r["fault"] is None}
         for i, r in enumerate(rows, 1)
@@ -145,15 +118,18 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rows", type=int, default=2_000)
-    parser.add_argument("--only", choices=["gsm8k", "bundled"])
+    parser.add_argument("--only", choices=["gsm8k", "p3", "roleplay", "bundled"])
     parser.add_argument("--embedder", default="static")
     given = parser.parse_args()
-    if given.only != "bundled":
-        rows = swapped_gsm8k(given.data, given.rows)
-        measure("gsm8k", rows, given.out, given.embedder)
-    if given.only != "gsm8k":
-        rows = planted_rows(given.out / "planted", given.rows)
-        measure("bundled", rows, given.out, given.embedder)
+    data, count = given.data, given.rows
+    pools = {
+        "gsm8k": lambda: swapped(swapped_gsm8k(data, count)[0]),
+        "p3": lambda: swapped(swapped_p3(data, count)),
+        "roleplay": lambda: swapped(swapped_roleplay(data, count)),
+        "bundled": lambda: planted_rows(given.out / "planted", count),
+    }
+    for name in [given.only] if given.only else pools:
+        measure(name, pools[name](), given.out, given.embedder)
 
 
 if __name__ == "__main__":

@@ -34,30 +34,17 @@ import numpy as np
 import polars as pl
 import psutil
 import regex
+from pools import REPO, run_stages
 
 from curate.clean.twins import compared_text
 from curate.config import Config
 from curate.run import Run, _read_inputs, _run_stages
 from curate.store import Store
 
-REPO = Path(__file__).parents[2]
 PEERS = ("datasketch", "rensa-readme", "rensa-5grams", "datatrove")
 THRESHOLD, NGRAM = 0.7, 5
 COSINE = 0.9
 WORDS = 60
-
-
-def run_stages(pool: list[dict[str, Any]], stages: list[dict[str, Any]], store: Path) -> Run:
-    """Run ingest and stages of a recipe; the run holds its artifacts."""
-    config = Config.model_validate(
-        {"name": "bench", "pool": pool, "stages": stages, "store": str(store), "ingest":
-         {"max_rejected": 1.0}, "select": {"method": "random", "budget": {"rows": 1}}}
-    )  # fmt: skip
-    kept = Store(store)
-    run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
-    _read_inputs(run)
-    _run_stages(run)
-    return run
 
 
 def peak_mb() -> float:

@@ -1,28 +1,25 @@
 """Does a stage that drops wrong rows recover what they cost? Tuned with it, without it, on clean rows.
 
-    python tests/benchmarks/bench_recovery.py DATA OUT [--stage YAML] [--rows N] [--arm K] [--seeds S]
+    python tests/benchmarks/bench_recovery.py DATA OUT [--stage YAML] [--rows N] [--arm K] [--seeds S...]
 
 DATA holds gsm8k/train.jsonl.gz. The pool has N (400) of its rows; 20 % of them got the answer of another
 one (seed 0). The stage is given as in a recipe, e.g. '{kind: confidence, drop: 0.2}'. Each seed draws
 K (80) rows from the corrupted pool, from what the stage keeps, and from the rows whose answers are
 right, tunes on each as the proof does, and measures the loss on 80 other problems. Differences are
 paired by seed and example and have the proof's intervals; positive is better. Stored steps are found
-again under OUT.
+again under OUT, so seeds may be run apart and then told together.
 """
 
 import argparse
-import gzip
-import json
-import random
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 import yaml
 from numpy.typing import NDArray
+from pools import recipe, swapped_gsm8k, write_rows
 
 from curate.config import Config
 from curate.models import choose_dtype, find_model, identify, prepare
@@ -38,43 +35,6 @@ LORA = {
 }  # fmt: skip
 
 
-def turns(prompt: str, response: str) -> dict[str, Any]:
-    told = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-    return {"messages": told}
-
-
-def make_files(data: Path, out: Path, count: int) -> list[bool]:
-    """Write pool.jsonl and eval.jsonl; return which rows of the pool have their own answer."""
-    with gzip.open(data / "gsm8k" / "train.jsonl.gz", "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    rng = random.Random(0)
-    drawn = rng.sample(rows, count + EVAL)
-    pool, held_out = drawn[:count], drawn[count:]
-    swapped = rng.sample(range(count), count // 5)
-    answers = [r["answer"] for r in pool]
-    # Each takes the answer of the next of them, so none keeps its own.
-    for place, other in zip(swapped, swapped[1:] + swapped[:1], strict=True):
-        answers[place] = pool[other]["answer"]
-    told = [turns(r["question"], a) for r, a in zip(pool, answers, strict=True)]
-    (out / "pool.jsonl").write_bytes(b"\n".join(map(orjson.dumps, told)))
-    evals = [turns(r["question"], r["answer"]) for r in held_out]
-    (out / "eval.jsonl").write_bytes(b"\n".join(map(orjson.dumps, evals)))
-    return [a == r["answer"] for r, a in zip(pool, answers, strict=True)]
-
-
-def recipe(out: Path, stage: dict[str, Any]) -> Config:
-    return Config.model_validate(
-        {
-            "name": f"recovery-{stage['kind']}",
-            "pool": [{"path": str(out / "pool.jsonl"), "source": "pool"}],
-            "target": {"path": str(out / "eval.jsonl"), "eval": str(out / "eval.jsonl")},
-            "stages": [stage],
-            "select": {"method": "random", "budget": {"fraction": 1.0}},
-            "store": str(out / "store"),
-        }
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
@@ -82,15 +42,19 @@ def main() -> None:
     parser.add_argument("--stage", default="{kind: confidence, drop: 0.2}")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--arm", type=int, default=80)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    right = make_files(args.data, args.out, args.rows)
+    rows, held_out = swapped_gsm8k(args.data, args.rows, EVAL)
+    for name, part in (("pool", rows), ("eval", held_out)):
+        write_rows(args.out / f"{name}.jsonl", part, ("prompt", "completion"))
     stage = yaml.safe_load(args.stage)
     started = time.perf_counter()
-    config = recipe(args.out, stage)
+    config = recipe("pool", str(args.out / "pool.jsonl"), args.out, [stage])
+    evals = {"path": str(args.out / "eval.jsonl")}
+    config = Config.model_validate(config.model_dump() | {"target": evals | {"eval": evals}})
     run = run_curation(config, args.out / "run")
-    ledger = pl.read_parquet(run.folder / "ledger.parquet").with_columns(right=pl.Series(right))
+    right = pl.Series([row["right"] for row in rows])
+    ledger = pl.read_parquet(run.folder / "ledger.parquet").with_columns(right=right)
     kept = ledger.filter(pl.col("fate") != "dropped")
     print(f"{stage}: {ledger.height - kept.height} rows dropped, "
           f"{ledger.filter(fate='dropped', right=False).height} of them wrong; "
@@ -101,7 +65,7 @@ def main() -> None:
         "clean": ledger.filter("right"),
     }
     losses: dict[str, list[Any]] = {name: [] for name in arms}
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         for name, table in arms.items():
             rng = np.random.default_rng([seed, 0x4EC])
             chosen = table[np.sort(rng.permutation(table.height)[: args.arm])]

@@ -22,27 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pools import REPO, run_stages
 
 from curate.clean.pii import find_pii
 from curate.clean.rules import RULES
-from curate.config import Config
-from curate.run import Run, _read_inputs, _run_stages
-from curate.store import Store, peak_memory
+from curate.store import peak_memory
 
-REPO = Path(__file__).parents[2]
 SHOWN = 3
-
-
-def run_stages(pool: Sequence[Any], stages: Sequence[Any], store: Path) -> Run:
-    config = Config.model_validate(
-        {"name": "bench", "pool": list(pool), "stages": list(stages), "store": str(store),
-         "ingest": {"max_rejected": 1.0}, "select": {"method": "random", "budget": {"rows": 1}}}
-    )  # fmt: skip
-    kept = Store(store)
-    run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
-    _read_inputs(run)
-    _run_stages(run)
-    return run
 
 
 def bundled() -> None:

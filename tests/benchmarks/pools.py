@@ -1,0 +1,129 @@
+"""Pools with wrong answers planted by a seed, and the recipes that benchmarks run on them."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curate.config import Config
+from curate.run import Run, _read_inputs, _run_stages
+from curate.store import Store
+
+REPO = Path(__file__).parents[2]
+WRONG = 0.2
+LONGEST = 1_500
+Row = dict[str, Any]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def swapped_gsm8k(data: Path, count: int, held_out: int = 0) -> tuple[list[Row], list[Row]]:
+    """Return rows, a fifth of them with the answer of another row of that fifth, and held-out ones.
+
+    Each has prompt, completion, gold (its own answer) and right (that the completion is it).
+    """
+    lines = read_lines(data / "gsm8k" / "train.jsonl.gz")
+    rng = np.random.default_rng(0)
+    drawn = [lines[i] for i in rng.permutation(len(lines))[: count + held_out]]
+    rows, rest = drawn[:count], drawn[count:]
+    wrong = rng.permutation(len(rows))[: max(round(WRONG * len(rows)), 2)]
+    answers = {int(i): rows[j]["answer"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
+    told = [answers.get(i, r["answer"]) for i, r in enumerate(rows)]
+    return (
+        [answered(r["question"], a, r["answer"]) for r, a in zip(rows, told, strict=True)],
+        [answered(r["question"], r["answer"], r["answer"]) for r in rest],
+    )
+
+
+def swapped_p3(data: Path, count: int) -> list[Row]:
+    """Return rows of at most LONGEST characters from all P3 tasks, a fifth of them wrong.
+
+    A wrong row has another answer that its own prompt template gets elsewhere in P3.
+    """
+    lines = [line for path in sorted((data / "p3").glob("*.gz")) for line in read_lines(path)]
+    fit = [
+        (r["source"], r["prompt"], r["completion"].removesuffix("<|endoftext|>").strip())
+        for r in lines
+        if len(r["prompt"]) + len(r["completion"]) <= LONGEST
+    ]
+    fit = [r for r in fit if r[1].strip() and r[2]]
+    answers: dict[str, list[str]] = {}
+    for template, _, answer in fit:
+        answers.setdefault(template, []).append(answer)
+    rng = np.random.default_rng(0)
+    drawn = [fit[i] for i in rng.permutation(len(fit))[:count]]
+    wrong = set(rng.permutation(len(drawn))[: round(WRONG * len(drawn))].tolist())
+    rows = []
+    for i, (template, prompt, own) in enumerate(drawn):
+        others = sorted({a for a in answers[template] if a != own}) if i in wrong else []
+        rows.append(answered(prompt, str(rng.choice(others)) if others else own, own))
+    return rows
+
+
+def swapped_roleplay(data: Path, count: int) -> list[Row]:
+    """Return GPTeacher role-play rows, a fifth of them with the answer of another of that fifth."""
+    with gzip.open(data / "gpteacher" / "roleplay.json.gz", "rt", encoding="utf-8") as file:
+        lines = [r for r in json.load(file) if r["instruction"].strip() and r["output"].strip()]
+    rng = np.random.default_rng(0)
+    drawn = [lines[i] for i in rng.permutation(len(lines))[:count]]
+    wrong = rng.permutation(len(drawn))[: round(WRONG * len(drawn))]
+    given = {int(i): drawn[j]["output"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
+    return [
+        answered(f"{r['instruction']}\n\n{r['input']}".strip(), given.get(i, r["output"]), r["output"])
+        for i, r in enumerate(drawn)
+    ]  # fmt: skip
+
+
+def answered(prompt: str, answer: str, gold: str) -> Row:
+    return {"prompt": prompt, "completion": answer, "gold": gold, "right": answer == gold}
+
+
+def write_rows(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({f: row[f] for f in fields}) + "\n" for row in rows))
+
+
+def bundled_truth(folder: Path) -> pl.DataFrame:
+    """Return the bundled rows: row_id, messages, defect, correct_response."""
+    run = run_stages([{"path": str(REPO / "data" / "pool" / "*"), "source": "bundled"}], [], folder)
+    truth = pl.read_ndjson(REPO / "data" / "truth.jsonl", infer_schema_length=None)
+    rows = pl.read_parquet(run.rows.file("rows.parquet"), columns=["row_id", "messages"])
+    return rows.join(
+        truth.select("row_id", "defect", "correct_response"), on="row_id", maintain_order="left"
+    )
+
+
+def recipe(
+    name: str, pool: str, out: Path, stages: Sequence[Row], embedder: str = "static"
+) -> Config:
+    """Return a recipe that runs stages and keeps every row."""
+    return Config.model_validate(
+        {
+            "name": name,
+            "pool": [{"path": pool, "source": name}],
+            "models": {"embedder": embedder},
+            "stages": list(stages),
+            "select": {"method": "random", "budget": {"fraction": 1.0}},
+            "store": str(out / "store"),
+        }
+    )
+
+
+def run_stages(pool: Sequence[Any], stages: Sequence[Any], store: Path) -> Run:
+    """Run ingest and stages of a recipe; the run holds its artifacts."""
+    config = Config.model_validate(
+        {"name": "bench", "pool": list(pool), "stages": list(stages), "store": str(store),
+         "ingest": {"max_rejected": 1.0}, "select": {"method": "random", "budget": {"rows": 1}}}
+    )  # fmt: skip
+    kept = Store(store)
+    run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
+    _read_inputs(run)
+    _run_stages(run)
+    return run
