@@ -8,24 +8,14 @@ import polars as pl
 
 from curate.folder import RunFolder
 from curate.judge.correct import REPLACED
+from curate.report.bins import Bin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Example, Rows, read_rows, show_example
 from curate.report.texts import Passage, excerpt
 
-BINS = 20
 LOWEST, REPLACEMENTS = 8, 12
 SAMPLES = 2
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Rows with a confidence from `low` on to `high`: those above the threshold, and the others."""
-
-    low: float
-    high: float
-    sure: int
-    doubted: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class Filter:
     dropped: int
     useless: int
     threshold: float | None
-    bins: tuple[Bin, ...]
+    bins: tuple[Bin, ...]  # `dropped` are the doubted ones
     lowest: tuple[Doubted, ...]
 
 
@@ -107,7 +97,8 @@ def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
     limits = evidence["threshold"].drop_nulls()
     threshold = float(limits[0]) if len(limits) else None
     scored = told.drop_nulls("c").sort("c", "row_id")
-    doubted = scored.filter(pl.col("c") <= (-1.0 if threshold is None else threshold))
+    judged = scored.with_columns(keep=pl.col("c") > (-1.0 if threshold is None else threshold))
+    doubted = judged.filter(~pl.col("keep"))
     lines = doubted.head(LOWEST)
     rows = read_rows(run, lines["row_id"])
     return Filter(
@@ -119,19 +110,9 @@ def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
         dropped=int((~evidence["keep"]).sum()),
         useless=int(drawn.item()),
         threshold=threshold,
-        bins=tuple(_bins(scored["c"], threshold)),
+        bins=tuple(equal_bins(judged, "c", (0.0, 1.0))),
         lowest=tuple(_lowest(run, stage, lines, rows)),
     )
-
-
-def _bins(scores: pl.Series, threshold: float | None) -> Iterator[Bin]:
-    """Yield equal bins from 0 to 1; the last one holds 1 as well."""
-    limit = -1.0 if threshold is None else threshold
-    place = (scores * BINS).floor().clip(0, BINS - 1).cast(pl.Int64)
-    counts = pl.DataFrame({"place": place, "low": scores <= limit}).group_by("place", "low").len()
-    found = {(at, low): count for at, low, count in counts.rows()}
-    for at in range(BINS):
-        yield Bin(at / BINS, (at + 1) / BINS, found.get((at, False), 0), found.get((at, True), 0))
 
 
 def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iterator[Doubted]:

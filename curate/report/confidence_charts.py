@@ -1,17 +1,13 @@
 """The charts of confidence by cheap signals, drawn as `curate.report.drawing` has it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 
-from curate.report.bins import Bin
 from curate.report.confidence import Confidence, Labelled, Spread
 from curate.report.drawing import (
     ACCENT,
-    ALARM,
     CONTROL,
-    INK,
     LINE,
     MUTED,
     WIDTH,
@@ -20,6 +16,7 @@ from curate.report.drawing import (
     remark,
     to_svg,
 )
+from curate.report.histogram import draw_histogram, stack_bars
 from curate.report.wording import number, percent, setting, significant
 
 PANELS = 2
@@ -35,32 +32,12 @@ def draw_stage(told: Confidence) -> dict[str, Figure | None]:
     }
 
 
-def _stacked(bins: Sequence[Bin]) -> list[dict[str, Any]]:
-    return [
-        {"low": b.low, "high": b.high, "from": start, "to": start + count, "colour": colour}
-        for b in bins
-        for count, start, colour in ((b.dropped, 0, ALARM), (b.kept, b.dropped, ACCENT))
-        if count
-    ]
-
-
-def _bars(bins: Sequence[Bin], x: alt.X, y: alt.Y) -> alt.Chart:
-    bars = from_values(_stacked(bins)).mark_bar(binSpacing=1)
-    return bars.encode(x, y, alt.X2("high"), alt.Y2("to"), color=alt.Color("colour:N", scale=None))
-
-
 def _draw_scores(told: Confidence) -> Figure:
     title = "probability of being right" if told.labelled else "mean rank of the signals"
-    scale = alt.Scale(domain=[0, 1], nice=False)
-    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=title, tickCount=5))
-    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
-    layers = [_bars(told.bins, x, alt.Y("from:Q", title="rows", axis=axis))]
     words = f"Histogram of the confidence in {number(told.rows - told.unscored)} rows."
     if told.threshold is not None:
-        cut = from_values([{"low": told.threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
-        layers.append(cut.encode(x))
         words += f" {number(told.dropped)} lie below {significant(told.threshold)}."
-    return Figure(to_svg(alt.layer(*layers).properties(width=WIDTH - 80, height=150)), words)
+    return draw_histogram(told.bins, title, words, told.threshold)
 
 
 def _draw_signals(spreads: Sequence[Spread]) -> Figure | None:
@@ -73,7 +50,7 @@ def _draw_signals(spreads: Sequence[Spread]) -> Figure | None:
         x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=None, tickCount=3))
         y = alt.Y("from:Q", axis=None)
         title = remark(setting(spread.name), 0, -4, "left")
-        panel = alt.layer(_bars(spread.bins, x, y), title)
+        panel = alt.layer(stack_bars(spread.bins, x, y), title)
         panels.append(panel.properties(width=PANEL_WIDTH, height=56))
     lines = [
         alt.hconcat(*panels[at : at + PANELS], spacing=34) for at in range(0, len(panels), PANELS)

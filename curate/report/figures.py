@@ -13,7 +13,6 @@ from curate.report.coverage import Coverage
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
 from curate.report.drawing import (
     ACCENT,
-    ALARM,
     CHARS,
     CONTROL,
     DIGIT,
@@ -38,6 +37,7 @@ from curate.report.drawing import (
 )  # fmt: skip
 from curate.report.duplicates import Level
 from curate.report.growth import Growth
+from curate.report.histogram import draw_histogram
 from curate.report.judged import Graded
 from curate.report.proof import Comparison as Difference
 from curate.report.proof import Proof
@@ -305,61 +305,25 @@ def draw_scores(scores: Scores) -> Figure:
     return Figure(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
 
 
-def draw_confidence(found: Filter) -> Figure:
+def draw_confidence(found: Filter) -> Figure | None:
     """Draw a histogram of confidences, doubted rows in the colour of alarm, and the threshold."""
-    values = [
-        {"low": b.low, "high": b.high, "rows": count, "at": start, "colour": colour}
-        for b in found.bins
-        for count, start, colour in ((b.doubted, 0, ALARM), (b.sure, b.doubted, ACCENT))
-        if count
-    ]
-    scale = alt.Scale(domain=[0, 1], nice=False)
-    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title="confidence", tickCount=5))
-    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
-    y = alt.Y("at:Q", title="rows", axis=axis)
-    parts = [
-        from_values(values)
-        .transform_calculate(top="datum.at + datum.rows")
-        .mark_bar(binSpacing=1)
-        .encode(x, y, alt.X2("high"), alt.Y2("top:Q"), color=alt.Color("colour:N", scale=None))
-    ]
+    if not found.bins:
+        return None
     words = f"Histogram of the confidence in {number(found.rows - found.unscored)} rows."
     if found.threshold is not None:
-        cut = from_values([{"low": found.threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
-        parts.append(cut.encode(x))
         words += f" {number(found.doubted)} lie at {significant(found.threshold)} or below."
-    chart = alt.layer(*parts).properties(width=WIDTH - 80, height=150)
-    return Figure(to_svg(chart, plot=WIDTH - 80), words)
+    return draw_histogram(found.bins, "confidence", words, found.threshold)
 
 
 def draw_grades(graded: Graded) -> Figure | None:
     """Draw a histogram of grades or scores, dropped rows in the colour of alarm, and the threshold."""
     if not graded.bins:
         return None
-    values = [
-        {"low": b.low, "high": b.high, "from": start, "to": start + count, "colour": colour}
-        for b in graded.bins
-        for count, start, colour in ((b.dropped, 0, ALARM), (b.kept, b.dropped, ACCENT))
-        if count
-    ]
-    scale = alt.Scale(domain=[graded.bins[0].low, graded.bins[-1].high], nice=False)
     title = "grade" if graded.scale else "score"
-    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=title, tickCount=5))
-    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
-    y = alt.Y("from:Q", title="rows", axis=axis)
-    colour = alt.Color("colour:N", scale=None)
-    parts = [
-        from_values(values)
-        .mark_bar(binSpacing=1)
-        .encode(x, y, alt.X2("high"), alt.Y2("to"), color=colour)
-    ]
     words = f"Histogram of the {title}s of {number(graded.rows - graded.unscored)} rows."
     if graded.threshold is not None:
-        cut = from_values([{"low": graded.threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
-        parts.append(cut.encode(x))
         words += f" {number(graded.dropped)} lie below {significant(graded.threshold)}."
-    chart = alt.layer(*parts).properties(width=WIDTH - 80, height=150)
-    return Figure(to_svg(chart, plot=WIDTH - 80), words)
+    return draw_histogram(graded.bins, title, words, graded.threshold)
 
 
 def draw_attraction(attraction: Attraction) -> Figure:

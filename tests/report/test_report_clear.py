@@ -74,8 +74,8 @@ def test_the_numbers_of_the_section_add_up(finished: Path) -> None:
     assert told is not None
     (found,), (correction,) = told.filters, told.corrections
     assert (found.rows, found.unscored, found.dropped, found.useless) == (ROWS, 1, 0, 5)
-    assert found.doubted == sum(b.doubted for b in found.bins) == correction.doubted == 12
-    assert sum(b.sure for b in found.bins) == ROWS - 1 - 12
+    assert found.doubted == sum(b.dropped for b in found.bins) == correction.doubted == 12
+    assert sum(b.kept for b in found.bins) == ROWS - 1 - 12
     assert correction.decisions == (("not better", 6), ("replaced", 6))
     assert len(correction.shown) == 6
 
