@@ -23,6 +23,7 @@ Pitfalls: of an open question two good answers may have little in common, so cre
 model is as sure of an error that it shares; one of 135M parameters knows little either way.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ from curate.judge.contradiction import (
     alike,
     identify_agreement,
 )
-from curate.judge.threshold import median_or, threshold_for
+from curate.judge.threshold import lowest_kept, median_or
 from curate.judge.values import Form, find_form, same_value
 from curate.ledger import survivors
 from curate.reasons import Reason
@@ -403,5 +404,8 @@ def _limit(scores: pl.DataFrame, data: StageData, params: ClearParams) -> float 
     # A threshold that is a number comes first, since a sweep of thresholds changes it alone.
     if params.precision is not None and params.threshold == "median":
         labels = pl.read_parquet(data.prepared["labels"])
-        return threshold_for(scores, labels, params.precision)
+        known = scores.drop_nulls("score").join(labels, on="row_id")
+        lowest, below = lowest_kept(known, params.precision)
+        # Rows stay if they score more than the threshold.
+        return math.nextafter(lowest, -1) if below is None else below
     return median_or(params.threshold, scores["score"])

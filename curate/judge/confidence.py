@@ -27,9 +27,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.errors import UserError
 from curate.judge.cut import MOVABLE, CutParams, cut_rows
-from curate.judge.measures import Flags, Floats
+from curate.judge.threshold import lowest_kept
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact
@@ -151,27 +150,8 @@ def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidencePar
     # A threshold comes first, since a sweep of thresholds changes it alone.
     if params.precision is None or params.threshold is not None or correct is None:
         return params
-    judged = (scores.is_not_null() & correct.is_not_null()).to_numpy()
-    right = correct.fill_null(value=False).to_numpy()[judged]
-    return CutParams(threshold=_precise(scores.to_numpy()[judged], right, params.precision))
-
-
-def _precise(scores: Floats, right: Flags, precision: float) -> float:
-    """Return the lowest score from which on the share of right rows reaches the precision."""
-    order = np.argsort(scores, kind="stable")
-    scores, right = scores[order], right[order]
-    kept = np.arange(len(scores), 0, -1)
-    share = right[::-1].cumsum()[::-1] / kept
-    # Equal scores stay or go together.
-    first = np.diff(scores, prepend=-np.inf) > 0
-    reached = np.flatnonzero(first & (share >= precision))
-    if not len(reached):
-        best = max(share[first], default=0.0)
-        raise UserError(
-            f"confidence.precision: no threshold keeps rows of which {precision:.4g} are right; the "
-            f"best one reaches {best:.4g}. Ask for less, or give `drop` instead"
-        )
-    return float(scores[reached[0]])
+    known = pl.DataFrame({"score": scores, "correct": correct}).drop_nulls()
+    return CutParams(threshold=lowest_kept(known, params.precision)[0])
 
 
 def _tables(

@@ -1,6 +1,5 @@
 """Where confidence ends: the median of what is scored, or what a precision on labelled rows asks for."""
 
-import math
 from typing import Literal
 
 import polars as pl
@@ -17,36 +16,31 @@ def median_or(threshold: Literal["median"] | float, scores: pl.Series) -> float:
     return float(ordered[middle] if len(ordered) % 2 else sum(ordered[middle - 1 : middle + 1]) / 2)
 
 
-def threshold_for(scores: pl.DataFrame, labels: pl.DataFrame, precision: float) -> float:
-    """Return the lowest threshold above which so large a share of the labelled rows is correct.
+def lowest_kept(scored: pl.DataFrame, precision: float) -> tuple[float, float | None]:
+    """Return the lowest score from which on so large a share is correct, and the next lower one.
 
     Args:
-        scores: row_id and score; rows without a score play no part.
-        labels: row_id and correct.
+        scored: score and correct, without nulls; equal scores stay or go together.
         precision: the share wanted of what is kept.
 
     Raises:
-        UserError: no labelled row has a score, or no threshold reaches the share.
+        UserError: there is no row, or no score reaches the share.
     """
-    known = (
-        scores.drop_nulls("score")
-        .join(labels, on="row_id")
-        .group_by("score")
+    if not scored.height:
+        raise UserError("labels: none of the labelled rows has a score; label some that have one")
+    shares = (
+        scored.group_by("score")
         .agg(pl.len().alias("rows"), pl.col("correct").sum())
         .sort("score", descending=True)
         .with_columns(share=pl.col("correct").cum_sum() / pl.col("rows").cum_sum())
+        .with_columns(below=pl.col("score").shift(-1))
     )
-    if not known.height:
-        raise UserError("labels: none of the labelled rows has a score; label some that have one")
-    good = known.with_row_index("at").filter(pl.col("share") >= precision)["at"]
-    if not len(good):
-        best = max(known["share"].to_list())
+    good = shares.filter(pl.col("share") >= precision)
+    if not good.height:
+        best = max(shares["share"].to_list())
         raise UserError(
             f"precision: no threshold keeps rows of which {precision:.4g} are correct; the best one "
             f"reaches {best:.4g}. Ask for less, or give a threshold instead"
         )
-    ordered, last = known["score"].to_list(), int(good[-1])
-    # Rows stay if they score more, so it is the next score below, or a hair below the lowest.
-    return float(
-        ordered[last + 1] if last + 1 < len(ordered) else math.nextafter(ordered[last], -1)
-    )
+    lowest = good.row(-1, named=True)
+    return lowest["score"], lowest["below"]

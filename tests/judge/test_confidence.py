@@ -103,7 +103,9 @@ def test_a_precision_is_reached_by_the_lowest_threshold_that_can(tmp_path: Path)
 
 
 def test_a_precision_out_of_reach_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no threshold keeps rows of which 1 are right; the best"):
+    with pytest.raises(
+        UserError, match=r"no threshold keeps rows of which 1 are correct; the best"
+    ):
         judged(tmp_path, {"mean_logprob": [0.0] * 40}, [i % 2 == 0 for i in range(40)], precision=1)
 
 
