@@ -21,6 +21,8 @@ shares. A stage has one use, or none but this:
     refusal: unknown       unknown rows get a refusal as their response, as new rows; R-Tuning, Zhang et
     refusal: unsure        al. 2024, arXiv:2311.09677. Or every row a further turn that says whether the
                            model knew, which is that half of its greedy answers or more are right
+    refusal: uncertain     the same by the entropy of five samples, which asks no gold answer whether
+                           they are right: curate.judge.uncertainty
     rehearse: true         S3FT, Gupta et al. 2025, arXiv:2502.08130: see curate.judge.rehearsal
 
 Findings of the paper: each unknown row that the model comes to fit adds hallucination, a training set of
@@ -46,6 +48,7 @@ from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import asking, llm_counts
 from curate.judge.probes import Check, Exemplars, Probed, ask_probes, probe_of
 from curate.judge.rehearsal import made_step
+from curate.judge.uncertainty import SAMPLES
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
@@ -99,8 +102,10 @@ class KnowledgeParams(Params):
     cap: dict[Literal["unknown", "weakly_known"], Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="largest share of a category among the kept rows that have one"
     )
-    refusal: Literal["unsure", "unknown"] | None = Field(
-        None, description="new rows: unknown ones refuse, or all say whether the model is sure"
+    refusal: Literal["unsure", "uncertain", "unknown"] | None = Field(
+        None,
+        description="new rows: unknown ones refuse, or all say whether the model is sure, by its right "
+        "answers or (uncertain) by how alike its samples are",
     )
     rehearse: bool = Field(
         False, description="new rows: the model's own right answer replaces the response"
@@ -225,7 +230,8 @@ def bound_of(samples: int) -> float:
 
 def most_calls(params: KnowledgeParams, rows: int) -> int:
     """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""
-    return rows * (params.sets * (1 + params.samples) + (2 if params.rehearse else 0))
+    more = 2 if params.rehearse else SAMPLES if params.refusal == "uncertain" else 0
+    return rows * (params.sets * (1 + params.samples) + more)
 
 
 @stage(KnowledgeParams, version=1, prepare=prepare_knowledge, calls=most_calls)

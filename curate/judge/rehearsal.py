@@ -12,9 +12,10 @@ learns from its own words moves it less: their loss under it is lower. Published
 on other benchmarks instead of 4.4. Departure: answers after examples are tried as well, since they are
 there. Cost: a call a row, and one more where no answer of its own is right.
 
-Refusals and certainty (R-Tuning, Zhang et al. 2024, arXiv:2311.09677) ask the model nothing. What is
-said stands in knowledge/refusals.j2, a sentence a line of which the row's text draws one, and in
-knowledge/certain.j2; a file of the same name in a folder of yours comes before ours.
+Refusals and certainty (R-Tuning, Zhang et al. 2024, arXiv:2311.09677) ask the model nothing more, but
+for `uncertain`, which draws five answers a row (curate.judge.uncertainty). What is said stands in
+knowledge/refusals.j2, a sentence a line of which the row's text draws one, and in knowledge/certain.j2;
+a file of the same name in a folder of yours comes before ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from curate.generate.requests import Request, Sampling, chat
 from curate.judge.asking import ask_all, asking, llm_counts, question_text, seed_of
 from curate.judge.made import remade
 from curate.judge.probes import METHOD, Probe, probe_of, probe_request, text_of
+from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.ledger import survivors
 from curate.registry import MADE
 from curate.rows import SCHEMA, Message, content_hash, normalise
@@ -67,7 +69,7 @@ def made_step(
         inputs: of the stage, with `answers` and `known`.
         told: what the answers hang on.
         hints: of the engine.
-        use: rehearse, unsure or unknown.
+        use: rehearse, unsure, uncertain or unknown.
         prompts: folder whose prompts come before ours.
     """
     digests = {name: _prompts(prompts)[name].digest for name in PROMPTS}
@@ -97,8 +99,13 @@ def write_made(
         with asking(hints) as asker:
             routes = rehearse(asker, table, answers, prompts, params)
             spent = {"llm": llm_counts(asker)}
+    elif params["use"] == "uncertain":
+        with asking(hints) as asker:
+            routes = tell_entropy(asker, table, prompts, params)
+            spent = {"llm": llm_counts(asker)}
     elif params["use"] == "unsure":
-        routes = [_certain(row, prompts) for row in table.to_dicts()]
+        sure = pl.col("greedy_right") >= SURE * pl.col("greedy")
+        routes = [_certain(row, prompts) for row in table.with_columns(sure=sure).to_dicts()]
     else:
         unknown = table.filter(category="unknown")
         routes = [_refusing(row, prompts, params["seed"]) for row in unknown.to_dicts()]
@@ -161,6 +168,29 @@ def rehearse(
     return routes
 
 
+def tell_entropy(
+    asker: "Asker", rows: pl.DataFrame, prompts: Prompts, params: Mapping[str, Any]
+) -> list[Route]:
+    """Return rows that say whether they are of the half that the model answers most alike.
+
+    Args:
+        asker: the model.
+        rows: those with a category.
+        prompts: those of the stage.
+        params: checker, max_tokens and seed.
+
+    Raises:
+        UserError: the engine no longer answers.
+    """
+    found = [probe_of(row, params["checker"]) for row in rows.to_dicts()]
+    probes = [probe for probe in found if probe]
+    told = measure_entropy(asker, probes, params["max_tokens"], params["seed"])
+    sure = surer_half(told, {probe.row_id: probe.content_hash for probe in probes})
+    measured = rows.filter(pl.col("row_id").is_in(list(told)))
+    table = measured.with_columns(sure=pl.col("row_id").is_in(list(sure)))
+    return [_certain(row, prompts) for row in table.to_dicts()]
+
+
 def _greedy(probe: Probe, most: int) -> Sampling:
     tokens = probe.most_tokens(most)
     return Sampling(temperature=0, max_tokens=tokens, repeats=REPEATS)
@@ -203,6 +233,5 @@ def _refusing(row: Mapping[str, Any], prompts: Prompts, seed: int) -> Route:
 
 def _certain(row: Mapping[str, Any], prompts: Prompts) -> Route:
     """Return a row with a further question and answer: did the model know?"""
-    sure = row["greedy_right"] >= SURE * row["greedy"]
-    turns = prompts["certain"].fill(sure=sure)
-    return Route(row["row_id"], "sure" if sure else "unsure", [*row["messages"], *turns])
+    turns = prompts["certain"].fill(sure=row["sure"])
+    return Route(row["row_id"], "sure" if row["sure"] else "unsure", [*row["messages"], *turns])

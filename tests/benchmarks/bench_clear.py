@@ -23,7 +23,7 @@ import numpy as np
 import orjson
 import polars as pl
 from numpy.typing import NDArray
-from pools import WRONG, Row, bundled_truth, recipe, swapped_gsm8k, write_rows
+from pools import Row, planted_answers, recipe, swapped_gsm8k, write_rows
 from scipy.stats import rankdata
 
 from curate.generate.checkers import Checked, check_exact, check_numeric
@@ -36,20 +36,6 @@ STEPS = (
     "clear-samples", "clear-confidence", "correct-tune", "correct-answers", "correct-comparisons",
 )  # fmt: skip
 Flags = NDArray[np.bool_]
-
-
-def planted_rows(folder: Path, count: int) -> list[Row]:
-    """Return rows of the bundled pool with a wrong answer, and four times as many clean ones."""
-    told = bundled_truth(folder)
-    wrong = told.filter(defect="wrong_answer")
-    clean = told.filter(pl.col("defect").is_null())
-    size = min(wrong.height, round(WRONG * count))
-    drawn = pl.concat([wrong.sample(size, seed=0), clean.sample(4 * size, seed=0)])
-    return [
-        {"messages": line["messages"], "right": line["defect"] is None,
-         "gold": line["correct_response"] or line["messages"][-1]["content"]}
-        for line in drawn.sample(fraction=1, seed=0, shuffle=True).to_dicts()
-    ]  # fmt: skip
 
 
 def measure(name: str, rows: list[Row], args: argparse.Namespace) -> None:
@@ -181,7 +167,7 @@ def main() -> None:
     if args.only != "bundled":
         measure("gsm8k", swapped_gsm8k(args.data, args.rows)[0], args)
     if args.only != "gsm8k":
-        measure("bundled", planted_rows(args.out / "bundled", args.rows), args)
+        measure("bundled", planted_answers(args.out / "bundled", args.rows), args)
 
 
 if __name__ == "__main__":

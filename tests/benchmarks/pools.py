@@ -100,6 +100,20 @@ def bundled_truth(folder: Path) -> pl.DataFrame:
     )
 
 
+def planted_answers(folder: Path, count: int) -> list[Row]:
+    """Return rows of the bundled pool with a wrong answer, and four times as many clean ones."""
+    told = bundled_truth(folder)
+    wrong = told.filter(defect="wrong_answer")
+    clean = told.filter(pl.col("defect").is_null())
+    size = min(wrong.height, round(WRONG * count))
+    drawn = pl.concat([wrong.sample(size, seed=0), clean.sample(4 * size, seed=0)])
+    return [
+        {"messages": line["messages"], "right": line["defect"] is None,
+         "gold": line["correct_response"] or line["messages"][-1]["content"]}
+        for line in drawn.sample(fraction=1, seed=0, shuffle=True).to_dicts()
+    ]  # fmt: skip
+
+
 def recipe(
     name: str, pool: str, out: Path, stages: Sequence[Row], embedder: str = "static"
 ) -> Config:

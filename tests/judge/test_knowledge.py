@@ -370,6 +370,35 @@ def test_every_row_says_whether_the_model_knew(store: Store, monkeypatch: Any) -
     assert min(routes.values()) >= 3
 
 
+def wavering(call: Any) -> str:
+    """Answer alone: always the same wrong sum for 3 + b and 4 + b, another one in each sample else."""
+    a, b = terms(text_of(call))[:2]
+    if is_greedy(call) or len(texts_of(call)) > 1:
+        return f"It is {a + b}."
+    return f"It is {a + b + 1 if a > 2 else a + b + call.sample}."
+
+
+def test_how_alike_answers_are_says_whether_the_model_is_sure(
+    store: Store, monkeypatch: Any
+) -> None:
+    evidence, _, prepared, engine = known(store, monkeypatch, wavering, refusal="uncertain")
+    routes = dict(table(prepared["routes"], "routes").select("row_id", "route").iter_rows())
+    # Sure of what it always says alike, right or wrong.
+    assert {i: name == "sure" for i, name in routes.items()} == {
+        f"r{i:02}": terms(prompt)[0] > 2 for i, (prompt, _) in enumerate(SUMS)
+    }
+    made = made_rows(prepared)
+    assert made["r00"]["messages"][-1]["content"] == "It was partly a guess."
+    assert made["r11"]["messages"][-3]["content"] == SUMS[11][1], "the gold answer stays"
+    assert evidence["keep"].to_list() == [False] * 12 + [True]
+    drawn = [c for c in engine.calls if c.sampling.temperature == 0.7]
+    assert len(drawn) == 12 * 5
+    assert len({c.sampling.seed for c in drawn}) >= 12
+    again = known(store, monkeypatch, wavering, refusal="uncertain")
+    assert again[2]["made"].digest == prepared["made"].digest
+    assert again[3].calls == []
+
+
 def rehearsing(call: Any) -> str:
     """Be right alone on 1 + b, after examples on 2 + b, in other words on 3 + b, never on 4 + b."""
     asked, examples = text_of(call), len(texts_of(call)) > 1

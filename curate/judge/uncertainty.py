@@ -1,0 +1,80 @@
+"""How a model doubts without knowing what is right: the entropy of its own answers.
+
+R-Tuning-U (Zhang et al. 2024, arXiv:2311.09677): k = 5 answers to a row's conversation at temperature
+0.7; H = -sum of p ln p over the shares of the values that they name, from 0 (all the same) to ln k. The
+half of the rows with the lowest entropy is what the model is sure of.
+
+Values are compared as `knowledge` compares them; an answer that names none is a value of its own.
+Departure: ties at the middle go by content hash, where the authors leave them to the order of the file.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.generate.drafts import REPEATS
+from curate.generate.requests import Sampling
+from curate.judge.asking import ask_all, seed_of
+from curate.judge.probes import METHOD, Probe, probe_request, text_of
+from curate.judge.values import value_of
+from curate.rows import normalise
+
+if TYPE_CHECKING:
+    from curate.generate.ask import Asker
+
+SAMPLES, TEMPERATURE = 5, 0.7
+# Where one checker is given for all rows; any other compares whole texts.
+FORMS = {"numeric": "number", "choice": "choice"}
+
+
+def entropy_of(values: Sequence[object]) -> float:
+    """Return the entropy in nats of a histogram of values."""
+    shares = np.array(list(Counter(values).values())) / len(values)
+    return abs(float(-(shares * np.log(shares)).sum()))
+
+
+def measure_entropy(
+    asker: "Asker", probes: Sequence[Probe], most: int, seed: int
+) -> dict[str, float]:
+    """Return the entropy of each row's sampled answers; rows of which fewer than two came have none.
+
+    Args:
+        asker: the model.
+        probes: the rows.
+        most: tokens of an answer.
+        seed: of the run.
+
+    Raises:
+        UserError: the engine no longer answers.
+    """
+    requests = []
+    for probe in probes:
+        own = seed_of(seed, probe.content_hash, "uncertain")
+        sampling = Sampling(
+            temperature=TEMPERATURE,
+            max_tokens=probe.most_tokens(most),
+            n=SAMPLES,
+            repeats=REPEATS,
+            seed=own,
+        )
+        requests.append(probe_request(probe, [], sampling))
+    told = {}
+    for probe, answers in zip(probes, ask_all(asker, requests, METHOD), strict=True):
+        texts = [text for answer in answers if (text := text_of(answer)) is not None]
+        if len(texts) > 1:
+            told[probe.row_id] = entropy_of([_value(probe, text) for text in texts])
+    return told
+
+
+def _value(probe: Probe, text: str) -> object:
+    form = probe.form if probe.check == "auto" else FORMS.get(probe.check)
+    found = value_of(form, text) if form else None  # type: ignore[arg-type]
+    return normalise(text).casefold() if found is None else found
+
+
+def surer_half(entropies: Mapping[str, float], hashes: Mapping[str, Any]) -> set[str]:
+    """Return the rows of the lower half; the middle one of an odd number is in it."""
+    ordered = sorted(entropies, key=lambda row_id: (entropies[row_id], hashes[row_id], row_id))
+    return set(ordered[: (len(ordered) + 1) // 2])
