@@ -3,10 +3,10 @@
     python tests/benchmarks/bench_recovery.py DATA OUT [--stage YAML] [--rows N] [--arm K] [--seeds S...]
 
 DATA holds gsm8k/train.jsonl.gz. The pool has N (400) of its rows; 20 % of them got the answer of another
-one (seed 0). The stage is given as in a recipe, e.g. '{kind: confidence, drop: 0.2}'. Each seed draws
-K (80) rows from the corrupted pool, from what the stage keeps, and from the rows whose answers are
-right, tunes on each as the proof does, and measures the loss on 80 other problems. Differences are
-paired by seed and example and have the proof's intervals; positive is better. Stored steps are found
+one (seed 0). The stage is given as in a recipe, e.g. '{kind: confidence, drop: 0.2}'. Each seed draws an
+order of the rows and takes the first K (80) of all of them, of those that the stage keeps, and of those
+whose answers are right, so that the arms have most rows in common. It tunes on each as the proof does,
+and measures the loss on 80 other problems. Differences are paired by seed and example and have the proof's intervals; positive is better. Stored steps are found
 again under OUT, so seeds may be run apart and then told together.
 """
 
@@ -60,15 +60,15 @@ def main() -> None:
           f"{ledger.filter(fate='dropped', right=False).height} of them wrong; "
           f"{time.perf_counter() - started:.0f} s", flush=True)  # fmt: skip
     arms = {
-        "unfiltered": ledger,
-        "filtered": kept,
-        "clean": ledger.filter("right"),
+        "unfiltered": pl.lit(value=True),
+        "filtered": pl.col("fate") != "dropped",
+        "clean": pl.col("right"),
     }
     losses: dict[str, list[Any]] = {name: [] for name in arms}
     for seed in args.seeds:
-        for name, table in arms.items():
-            rng = np.random.default_rng([seed, 0x4EC])
-            chosen = table[np.sort(rng.permutation(table.height)[: args.arm])]
+        drawn = ledger[np.random.default_rng([seed, 0x4EC]).permutation(ledger.height)]
+        for name, fit in arms.items():
+            chosen = drawn.filter(fit).head(args.arm)
             started = time.perf_counter()
             loss = tune(config, chosen["row_id"].to_list(), seed)
             losses[name].append(loss)
