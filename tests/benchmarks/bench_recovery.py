@@ -6,8 +6,9 @@ DATA holds gsm8k/train.jsonl.gz. The pool has N (400) of its rows; 20 % of them 
 one (seed 0). The stage is given as in a recipe, e.g. '{kind: confidence, drop: 0.2}'. Each seed draws an
 order of the rows and takes the first K (80) of all of them, of those that the stage keeps, and of those
 whose answers are right, so that the arms have most rows in common. It tunes on each as the proof does,
-and measures the loss on 80 other problems. Differences are paired by seed and example and have the proof's intervals; positive is better. Stored steps are found
-again under OUT, so seeds may be run apart and then told together.
+and measures the loss on 80 other problems. Differences are paired by seed and example and have the
+proof's intervals; positive is better. Stored steps are found again under OUT, so seeds may be run apart
+and then told together.
 """
 
 import argparse
