@@ -115,7 +115,10 @@ def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
         UserError: the earlier stage has no scores, or no threshold of its own.
     """
     if evidence["score"].null_count() == evidence.height:
-        raise UserError(f"correct.by: the stage {params.by!r} gave no row a score")
+        raise UserError(
+            f"correct.by: the stage {params.by!r} gave none of its {evidence.height} rows a score, so "
+            "none can be doubted; name another stage, or let more rows reach it"
+        )
     if params.threshold is not None:
         return median_or(params.threshold, evidence["score"])
     own = evidence["threshold"].drop_nulls().unique()

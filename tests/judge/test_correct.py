@@ -163,7 +163,7 @@ def test_faults_of_the_recipe(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     run = AskedRun(store)
     with pytest.raises(UserError, match="no earlier stage is named 'other'"):
         corrected(run, scored(store), by="other")
-    with pytest.raises(UserError, match="gave no row a score"):
+    with pytest.raises(UserError, match=r"gave none of its . rows a score, so none can be doubted"):
         corrected(run, scored(store, scores=[None] * 8))
     with pytest.raises(UserError, match=r"dropped the 5 rows that it doubts.*action: score"):
         corrected(run, scored(store, dropped=("r1", "r3", "r4", "r5", "r6")))
