@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from curate.generate.requests import Request
     from curate.generate.structured import Answer
 
-VERSION = 1
+VERSION = 2
 # Of agreement against exact match, and of observed consistency against self-reflection.
 ALPHA, BETA = 0.8, 0.7
 REFLECTIONS = ("reflect", "doubt")

@@ -54,7 +54,7 @@ from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 CATEGORIES = ("highly_known", "maybe_known", "weakly_known", "unknown")
 COLUMNS = ["row_id", "messages", "content_hash", "source", "origin", "meta", "method"]
 # Rows that are asked about at a time.

@@ -40,7 +40,7 @@ from curate.store import Artifact, Counts, Step
 if TYPE_CHECKING:
     from curate.generate.ask import Asker
 
-VERSION = 1
+VERSION = 2
 PROMPTS = ("certain", "refusals", "rephrase")
 # Half of the greedy answers: then the model is sure.
 SURE = 0.5

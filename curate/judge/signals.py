@@ -36,7 +36,7 @@ from curate.ledger import survivor_mask, survivors
 from curate.registry import StepRun
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 # 1 if higher values speak for a response, -1 if lower ones do.
 ORIENTATION: Mapping[str, int] = {
     "mean_logprob": 1,

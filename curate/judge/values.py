@@ -2,7 +2,8 @@
 
     "42"                             number     42 = 42.0 = $42; number words are not read
     "(B)"                            choice     its letter
-    "6 February 2029", "positive"    short      itself, but for case, marks around it, an article
+    "6 February 2029", "positive"    short      itself, but for case, marks around it, an article,
+                                                a word and a colon before it in one of the two
     "48/2 = 24 ... #### 72"          final      the final number of a longer text
 
 By whole values and never by substring: "nonagon" does not hold "no". Where an answer to a question with
@@ -27,6 +28,7 @@ GAP = 12
 NUMBER_ALONE = regex.compile(rf"\W*?{NUMBER.pattern}\s?%?\W*")
 CHOICE_ALONE = regex.compile(r"\W*(?i:option\s+)?\(?[A-Z]\)?\W*")
 ARTICLE = regex.compile(r"^(?:the|an?) (?=.)")
+HEADING = regex.compile(r"^\p{L}+:\**\s+\**(?=\S)")
 AROUND = " .,;:!?\"'`*()[]"
 
 
@@ -55,9 +57,15 @@ def announces_number(text: str) -> bool:
 
 
 def same_value(form: Form, one: str, other: str) -> bool | None:
-    """Return whether two answers have the same value; None if one of them names none."""
+    """Return whether two answers have the same value; None if one of them names none.
+
+    A word that announces a short answer ("Sentiment: positive") may be missing from the other one.
+    """
     values = value_of(form, one), value_of(form, other)
-    return None if None in values else values[0] == values[1]
+    if None in values or values[0] == values[1] or form != "short":
+        return None if None in values else values[0] == values[1]
+    first, second = map(str, values)
+    return HEADING.sub("", first) == second or first == HEADING.sub("", second)
 
 
 def value_of(form: Form, text: str) -> Fraction | str | None:
