@@ -66,6 +66,8 @@ def _scored(row: dict[str, object]) -> str:
 def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
     twin = str(row["twin_id"])
     lines = ["", f"{'Replaced by' if row['reason'] in REPLACED else 'Its twin is'} {twin}"]
+    if row["reason"] == Reason.CORRECTED:
+        lines += _comparison(run, row)
     if not str(row["reason"]).startswith("leak"):
         return lines + _text(run.messages("pool", twin))
     example = run.messages("eval", twin) or run.messages("protected", twin)
@@ -75,6 +77,13 @@ def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
     lines += [f"  shared words: {_middle_cut(span)}", "", "Where the row holds them"]
     lines += _around(run.messages("pool", str(row["row_id"])), span)
     return [*lines, "", "Where the eval example holds them", *_around(example, span)]
+
+
+def _comparison(run: RunFolder, row: dict[str, object]) -> list[str]:
+    """Return how sure the comparison was that the new response is better."""
+    table = run.table(f"evidence/{row['stage']}").filter(pl.col("row_id") == row["row_id"])
+    told = table.select("confidence").collect()["confidence"]
+    return [f"  judged better, asked in both orders, with confidence {told[0]:.4g}"]
 
 
 def _span(run: RunFolder, row: dict[str, object]) -> str | None:

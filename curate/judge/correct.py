@@ -275,11 +275,11 @@ def most_calls(params: CorrectParams, rows: int) -> int:
     return rows * (1 + 2 * (params.samples + len(REFLECTIONS)))
 
 
-@stage(CorrectParams, version=1, prepare=prepare_correct, movable=(), calls=most_calls)
+@stage(CorrectParams, version=2, prepare=prepare_correct, movable=(), calls=most_calls)
 def correct(data: StageData, params: CorrectParams) -> StageResult:
     """Drop replaced rows for their corrections, and, if so wanted, the other doubted ones.
 
-    Score and threshold are those of the earlier stage.
+    Score and threshold are those of the earlier stage; `confidence` is that of the comparison.
     """
     told = data.evidence[params.by]
     limit = _limit(told.collect(), params)
@@ -288,7 +288,7 @@ def correct(data: StageData, params: CorrectParams) -> StageResult:
         data.rows.select("row_id")
         .join(told.select("row_id", "score"), on="row_id", how="left", maintain_order="left")
         .join(
-            decided.select("row_id", "decision", twin_id="made_id"),
+            decided.select("row_id", "decision", "confidence", twin_id="made_id"),
             on="row_id", how="left", maintain_order="left",
         )
         .with_columns(threshold=pl.lit(limit), reason=_reason(params))

@@ -111,3 +111,18 @@ def test_the_threshold_moves_without_the_model(finished: Path) -> None:
     assert (~moved.evidence["keep"]).sum() == 12
     counts = moved.sweep["dropped"].to_list()
     assert counts == sorted(counts)
+
+
+def test_explaining_a_corrected_row_tells_both_confidences(finished: Path) -> None:
+    run = open_run(finished)
+    ledger = run.table("ledger").filter(pl.col("reason") == "corrected").collect()
+    corrections = run.table("evidence/correct-corrections").collect()
+    assert ledger.height == 6
+    for row in ledger.to_dicts():
+        told = corrections.filter(row_id=row["row_id"]).row(0, named=True)
+        lines = explain_row(run, row["row_id"])
+        assert f"(score {told['confidence_old']:.4f}, limit" in lines[2]
+        assert f"Replaced by {told['made_id']}" in lines
+        sure = next(line for line in lines if "judged better, asked in both orders" in line)
+        assert told["confidence"] > 0.8
+        assert float(sure.split()[-1]) == pytest.approx(told["confidence"], abs=1e-4)
