@@ -126,3 +126,24 @@ def test_explaining_a_corrected_row_tells_both_confidences(finished: Path) -> No
         sure = next(line for line in lines if "judged better, asked in both orders" in line)
         assert told["confidence"] > 0.8
         assert float(sure.split()[-1]) == pytest.approx(told["confidence"], abs=1e-4)
+
+
+def test_a_stage_without_a_score_has_words_and_no_chart(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"prompt": "Why?", "completion": "So it is."}))
+    config = Config.model_validate(
+        {
+            "name": "clear",
+            "pool": str(tmp_path / "pool.jsonl"),
+            "models": {"base": str(tiny)},
+            "stages": [{"kind": "clear"}],
+            "select": {"method": "random", "budget": {"rows": 1}},
+            "store": str(tmp_path / "store"),
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, [(lambda call: True, lambda call: Reply("cut", "truncated"))])
+        run_curation(config, tmp_path / "run")
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="clear">') :].split("</section>")[0]
+    assert "1 has no score, for want of a usable answer, and stayed." in section
+    assert "<figure" not in section
