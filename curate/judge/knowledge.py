@@ -46,7 +46,7 @@ from pydantic import Field, model_validator
 
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import asking, llm_counts
-from curate.judge.probes import Check, Exemplars, Probed, ask_probes, probe_of
+from curate.judge.probes import Check, Exemplars, Probed, ask_probes, probes_of
 from curate.judge.rehearsal import made_step
 from curate.judge.uncertainty import SAMPLES
 from curate.ledger import survivor_batches
@@ -149,16 +149,14 @@ def write_known(
     check, seed = params["checker"], params["seed"]
     exemplars = Exemplars(seed, params["sets"], params["shots"])
     for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
-        for row in batch.to_dicts():
-            if probe := probe_of(row, check):
-                exemplars.add(probe)
+        for probe in probes_of(batch.to_dicts(), check):
+            exemplars.add(probe)
     known, answers = [KNOWN_SCHEMA.to_frame()], [ANSWER_SCHEMA.to_frame()]
     with asking(hints) as asker:
         for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
-            probes = [probe_of(row, check) for row in batch.to_dicts()]
             told = ask_probes(
                 asker,
-                [probe for probe in probes if probe],
+                probes_of(batch.to_dicts(), check),
                 exemplars,
                 samples=params["samples"],
                 max_tokens=params["max_tokens"],

@@ -94,6 +94,11 @@ def probe_of(row: Mapping[str, Any], check: Check) -> Probe | None:
     )
 
 
+def probes_of(rows: Iterable[Mapping[str, Any]], check: Check) -> list[Probe]:
+    """Return those rows that are probes, in their order."""
+    return [probe for row in rows if (probe := probe_of(row, check))]
+
+
 def _form_by(check: CheckerName, gold: str) -> str | None:
     if check == "exact" and len(gold) > EXACT_LETTERS:
         return None

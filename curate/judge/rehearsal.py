@@ -30,7 +30,7 @@ from curate.generate.prompts import Prompts
 from curate.generate.requests import Request, Sampling, chat
 from curate.judge.asking import ask_all, asking, llm_counts, question_text, seed_of
 from curate.judge.made import remade
-from curate.judge.probes import METHOD, Probe, probe_of, probe_request, text_of
+from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.ledger import survivors
 from curate.registry import MADE
@@ -148,8 +148,7 @@ def rehearse(
     Raises:
         UserError: the engine no longer answers.
     """
-    found = [probe_of(row, params["checker"]) for row in rows.to_dicts()]
-    probes = [probe for probe in found if probe]
+    probes = probes_of(rows.to_dicts(), params["checker"])
     most = params["max_tokens"]
     alone = [probe_request(probe, [], _greedy(probe, most)) for probe in probes]
     own = _shown_answers(answers) | _right_answers(asker, probes, alone)
@@ -182,8 +181,7 @@ def tell_entropy(
     Raises:
         UserError: the engine no longer answers.
     """
-    found = [probe_of(row, params["checker"]) for row in rows.to_dicts()]
-    probes = [probe for probe in found if probe]
+    probes = probes_of(rows.to_dicts(), params["checker"])
     told = measure_entropy(asker, probes, params["max_tokens"], params["seed"])
     sure = surer_half(told, {probe.row_id: probe.content_hash for probe in probes})
     measured = rows.filter(pl.col("row_id").is_in(list(told)))

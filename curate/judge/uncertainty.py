@@ -4,9 +4,10 @@ R-Tuning-U (Zhang et al. 2024, arXiv:2311.09677): k = 5 answers to a row's conve
 0.7; H = -sum of p ln p over the shares of the values that they name, from 0 (all the same) to ln k. The
 half of the rows with the lowest entropy is what the model is sure of.
 
-Values are compared as `knowledge` compares them; an answer that names none is a value of its own. Ties
-at the middle go by content hash, so that the order of the rows plays no part. Cost: five calls a row.
-Departure: the row's conversation stands alone, without examples, as rehearsal asks it too.
+Answers are alike if they name the same value (curate.judge.values.value_of); one that names none counts
+by its words. Ties at the middle go by content hash, so that the order of the rows plays no part.
+Cost: five calls a row. Departure: the row's conversation stands alone, without examples, as rehearsal
+asks it too.
 """
 
 from collections import Counter

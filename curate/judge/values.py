@@ -61,11 +61,13 @@ def same_value(form: Form, one: str, other: str) -> bool | None:
 
     A word that announces a short answer ("Sentiment: positive") may be missing from the other one.
     """
-    values = value_of(form, one), value_of(form, other)
-    if None in values or values[0] == values[1] or form != "short":
-        return None if None in values else values[0] == values[1]
-    first, second = map(str, values)
-    return HEADING.sub("", first) == second or first == HEADING.sub("", second)
+    first, second = value_of(form, one), value_of(form, other)
+    if first is None or second is None:
+        return None
+    if form != "short":
+        return first == second
+    bare_first, bare_second = (HEADING.sub("", str(value)) for value in (first, second))
+    return first in (second, bare_second) or second == bare_first
 
 
 def value_of(form: Form, text: str) -> Fraction | str | None:
