@@ -23,7 +23,7 @@ import numpy as np
 import orjson
 import polars as pl
 from numpy.typing import NDArray
-from pools import Row, planted_answers, recipe, swapped_gsm8k, write_rows
+from pools import Row, planted_answers, recipe, swapped_gsm8k, with_truth, write_planted
 from scipy.stats import rankdata
 
 from curate.generate.checkers import Checked, check_exact, check_numeric
@@ -40,9 +40,8 @@ Flags = NDArray[np.bool_]
 
 def measure(name: str, rows: list[Row], args: argparse.Namespace) -> None:
     folder = args.out / name
-    folder.mkdir(parents=True, exist_ok=True)
     pool = folder / "pool.jsonl"
-    write_rows(pool, rows, [field for field in rows[0] if field not in ("gold", "right")])
+    write_planted(pool, rows)
     stages: list[dict[str, Any]] = [
         {"kind": "clear", "action": "score", "max_tokens": args.max_tokens, "nli": args.nli}
     ]
@@ -51,15 +50,8 @@ def measure(name: str, rows: list[Row], args: argparse.Namespace) -> None:
         stages += [{"kind": "correct", "model": args.model, "max_tokens": new}]
     run_curation(recipe(name, str(pool), args.out, stages, args.embedder), folder / "run")
     evidence = folder / "run" / "evidence"
-    truth = pl.DataFrame(
-        {
-            "row_id": [f"{name}/pool.jsonl:{i}" for i in range(1, len(rows) + 1)],
-            "right": [row["right"] for row in rows],
-            "gold": [row["gold"] for row in rows],
-        }
-    )
-    told = pl.read_parquet(evidence / "clear-confidence.parquet").join(truth, on="row_id")
-    assert told.height == len(rows), "rows and truth do not meet"
+    confidence = pl.read_parquet(evidence / "clear-confidence.parquet")
+    told = with_truth(confidence, pool, name, rows)
     print(f"\n{name}: {len(rows)} rows, {told['c'].null_count()} without a score")
     report_scores(told)
     if not args.filter_only:

@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 import polars as pl
 import yaml
-from pools import Row, planted_answers, recipe, swapped_gsm8k, write_rows
+from pools import Row, planted_answers, recipe, swapped_gsm8k, with_truth, write_planted
 
 from curate.judge.measures import auroc
 from curate.run import run_curation
@@ -31,18 +31,11 @@ DROPPED = 0.2
 
 def measure(name: str, rows: list[Row], stage: dict[str, Any], out: Path) -> None:
     pool = out / f"{name}.jsonl"
-    write_rows(pool, rows, [field for field in rows[0] if field not in ("gold", "right")])
+    write_planted(pool, rows)
     run = out / f"{name}-{stage['kind']}"
     run_curation(recipe(name, str(pool), out, [stage]), run)
-    truth = pl.DataFrame(
-        {
-            "row_id": [f"{name}/{name}.jsonl:{i}" for i in range(1, len(rows) + 1)],
-            "right": [row["right"] for row in rows],
-        }
-    )
     evidence = pl.read_parquet(run / "evidence" / f"{stage['kind']}.parquet")
-    told = evidence.join(truth, on="row_id")
-    assert told.height == len(rows), "rows and truth do not meet"
+    told = with_truth(evidence, pool, name, rows)
     print(f"{name:<9}{stage['kind']:<11}{quality(told)}{cost(run, len(rows))}", flush=True)
 
 

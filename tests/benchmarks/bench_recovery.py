@@ -19,16 +19,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
-from numpy.typing import NDArray
-from pools import recipe, swapped_gsm8k, write_rows
+from pools import recipe, swapped_gsm8k, tuned_losses, write_rows
 
 from curate.config import Config
-from curate.models import choose_dtype, find_model, identify, prepare
-from curate.pool.ingest import input_steps
-from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.statistics import compare
 from curate.run import run_curation
-from curate.store import Store, digest_of
 
 EVAL = 80
 LORA = {
@@ -71,7 +66,7 @@ def main() -> None:
         for name, fit in arms.items():
             chosen = drawn.filter(fit).head(args.arm)
             started = time.perf_counter()
-            loss = tune(config, chosen["row_id"].to_list(), seed)
+            loss = tuned_losses(config, chosen["row_id"].to_list(), LORA, seed)
             losses[name].append(loss)
             print(f"seed {seed} {name:<11}{chosen.filter(~pl.col('right')).height:>4} wrong of "
                   f"{chosen.height}  loss {loss.mean():.4f}  {time.perf_counter() - started:.0f} s",
@@ -81,26 +76,6 @@ def main() -> None:
         told = compare(gain, resamples=10_000, rng=np.random.default_rng(0))
         print(f"{name} against unfiltered: {told.mean:+.4f} [{told.low:+.4f}, {told.high:+.4f}] "
               f"nats a response token: {told.verdict}")  # fmt: skip
-
-
-def tune(config: Config, ids: list[str], seed: int) -> NDArray[np.float64]:
-    """Return the losses on the eval set after tuning on these rows."""
-    store = Store(Path(config.store))
-    inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
-    rows = inputs["pool"].file("rows.parquet")
-    found = find_model(config.models.base)
-    step = finetune_step(
-        "finetune",
-        ids,
-        digest_of(read_messages(rows, ids)),
-        eval_rows=inputs["eval"],
-        lora=LORA,
-        seed=[0, seed],
-        identity=identify(found, choose_dtype(config.models.dtype)),
-        hints={"folder": str(prepare(found)), "trust": False, "rows": str(rows)},
-    )
-    results = pl.read_parquet(store.ensure(step).file("results.parquet")).sort("eval_id")
-    return results["loss"].to_numpy()
 
 
 if __name__ == "__main__":

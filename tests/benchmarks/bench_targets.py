@@ -16,27 +16,22 @@ compares with as many random rows alone, which methods share: three fine-tunes a
 """
 
 import argparse
-import gzip
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
+from pools import Row, read_lines, tuned_losses
 
 from curate.clean.leaks import find_leaks
 from curate.config import Config, Prove
-from curate.models import choose_dtype, find_model, identify, prepare
-from curate.pool.ingest import input_steps
 from curate.prove.arms import draw_arms
-from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.statistics import compare
 from curate.run import run_curation
-from curate.store import Store, digest_of
 
 LONGEST = 420
 SELECTED = 0.05
@@ -48,12 +43,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "less": {"way": "datastore", "warmup": {"epochs": 1}},
 }
 PROVE = {"seeds": 3, "lora": {"epochs": 1}}
-Row = dict[str, Any]
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def turns(prompt: str, response: str, origin: str) -> Row:
@@ -149,28 +138,13 @@ def recipe(out: Path, target: str, method: str, count: int, prove: bool) -> Conf
 def prove_rows(config: Config, folder: Path) -> str:
     """Return the difference to as many random rows, by the very fine-tunes that a proof would make."""
     prove = Prove.model_validate(PROVE).model_dump(mode="json")
-    store = Store(Path(config.store))
-    inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
-    rows = inputs["pool"].file("rows.parquet")
-    found = find_model(config.models.base)
     ranking = pl.read_parquet(folder / "evidence" / "select.parquet")
     losses: dict[str, list[Any]] = {"selected": [], "random_rows": []}
     for seed in range(prove["seeds"]):
         drawn = draw_arms(ranking, [config.seed, seed])
         for arm, told in losses.items():
             ids = drawn.filter(arm=arm)["row_id"].to_list()
-            step = finetune_step(
-                "finetune",
-                ids,
-                digest_of(read_messages(rows, ids)),
-                eval_rows=inputs["eval"],
-                lora=prove["lora"],
-                seed=[config.seed, seed],
-                identity=identify(found, choose_dtype(config.models.dtype)),
-                hints={"folder": str(prepare(found)), "trust": False, "rows": str(rows)},
-            )
-            results = pl.read_parquet(store.ensure(step).file("results.parquet"))
-            told.append(results.sort("eval_id")["loss"].to_numpy())
+            told.append(tuned_losses(config, ids, prove["lora"], seed))
     gain = np.array(losses["random_rows"]) - np.array(losses["selected"])
     rng = np.random.default_rng([config.seed, 0xB007])
     told = compare(gain, resamples=prove["resamples"], rng=rng)

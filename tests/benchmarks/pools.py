@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.config import Config
+from curate.models import choose_dtype, find_model, identify, prepare
+from curate.pool.ingest import input_steps
+from curate.prove.finetune import finetune_step, read_messages
 from curate.run import Run, _read_inputs, _run_stages
-from curate.store import Store
+from curate.store import Store, digest_of
 
 REPO = Path(__file__).parents[2]
 WRONG = 0.2
@@ -33,9 +37,7 @@ def swapped_gsm8k(data: Path, count: int, held_out: int = 0) -> tuple[list[Row],
     rng = np.random.default_rng(0)
     drawn = [lines[i] for i in rng.permutation(len(lines))[: count + held_out]]
     rows, rest = drawn[:count], drawn[count:]
-    wrong = rng.permutation(len(rows))[: max(round(WRONG * len(rows)), 2)]
-    answers = {int(i): rows[j]["answer"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
-    told = [answers.get(i, r["answer"]) for i, r in enumerate(rows)]
+    told = swap([r["answer"] for r in rows], rng)
     return (
         [answered(r["question"], a, r["answer"]) for r, a in zip(rows, told, strict=True)],
         [answered(r["question"], r["answer"], r["answer"]) for r in rest],
@@ -73,12 +75,18 @@ def swapped_roleplay(data: Path, count: int) -> list[Row]:
         lines = [r for r in json.load(file) if r["instruction"].strip() and r["output"].strip()]
     rng = np.random.default_rng(0)
     drawn = [lines[i] for i in rng.permutation(len(lines))[:count]]
-    wrong = rng.permutation(len(drawn))[: round(WRONG * len(drawn))]
-    given = {int(i): drawn[j]["output"] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
+    told = swap([r["output"] for r in drawn], rng)
     return [
-        answered(f"{r['instruction']}\n\n{r['input']}".strip(), given.get(i, r["output"]), r["output"])
-        for i, r in enumerate(drawn)
-    ]  # fmt: skip
+        answered(f"{r['instruction']}\n\n{r['input']}".strip(), answer, r["output"])
+        for r, answer in zip(drawn, told, strict=True)
+    ]
+
+
+def swap(answers: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Return answers of which a fifth, two at least, have changed places among themselves."""
+    wrong = rng.permutation(len(answers))[: max(round(WRONG * len(answers)), 2)]
+    moved = {int(i): answers[j] for i, j in zip(wrong, np.roll(wrong, 1), strict=True)}
+    return [moved.get(i, answer) for i, answer in enumerate(answers)]
 
 
 def answered(prompt: str, answer: str, gold: str) -> Row:
@@ -88,6 +96,40 @@ def answered(prompt: str, answer: str, gold: str) -> Row:
 def write_rows(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps({f: row[f] for f in fields}) + "\n" for row in rows))
+
+
+def write_planted(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows without what is known of them."""
+    write_rows(path, rows, [field for field in rows[0] if field not in ("gold", "right")])
+
+
+def with_truth(told: pl.DataFrame, pool: Path, source: str, rows: Sequence[Row]) -> pl.DataFrame:
+    """Return what a stage tells of the rows of a file beside gold and right."""
+    ids = [f"{source}/{pool.name}:{i}" for i in range(1, len(rows) + 1)]
+    known = {name: [row[name] for row in rows] for name in ("right", "gold")}
+    joined = told.join(pl.DataFrame({"row_id": ids, **known}), on="row_id")
+    assert joined.height == len(rows), "rows and truth do not meet"
+    return joined
+
+
+def tuned_losses(config: Config, ids: list[str], lora: Row, seed: int) -> NDArray[np.float64]:
+    """Return the losses on the eval set after tuning on rows, by the very fine-tune of a proof."""
+    store = Store(Path(config.store))
+    inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+    rows = inputs["pool"].file("rows.parquet")
+    found = find_model(config.models.base)
+    step = finetune_step(
+        "finetune",
+        ids,
+        digest_of(read_messages(rows, ids)),
+        eval_rows=inputs["eval"],
+        lora=lora,
+        seed=[config.seed, seed],
+        identity=identify(found, choose_dtype(config.models.dtype)),
+        hints={"folder": str(prepare(found)), "trust": False, "rows": str(rows)},
+    )
+    results = pl.read_parquet(store.ensure(step).file("results.parquet")).sort("eval_id")
+    return results["loss"].to_numpy()
 
 
 def bundled_truth(folder: Path) -> pl.DataFrame:
