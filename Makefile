@@ -10,7 +10,7 @@ FAST := .venv/bin/python -m pytest -m "not model and not flow" -n auto --dist wo
 .PHONY: quickstart test fast lint chromium vllm clean
 
 quickstart: .venv/installed
-	.venv/bin/curate run configs/quickstart.yaml
+	.venv/bin/curate run --prefect configs/quickstart.yaml
 
 test: .venv/developed lint chromium
 	$(FAST)

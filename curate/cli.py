@@ -1,20 +1,29 @@
 """The command line. Heavy imports stay inside commands, so that help answers at once."""
 
-import logging
-import signal
+if __name__ == "__main__":  # python -m curate.cli: the program, interruptible from here on
+    from curate import __main__
+
+    __main__.main()
+
+import os
 import sys
 import traceback
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate.errors import UserError
+from curate.interrupt import Interruptible, leave
 
 if TYPE_CHECKING:
+    from curate.config import Config
     from curate.folder import RunFolder
     from curate.plan import Plan
     from curate.rethreshold import Moved
+    from curate.run import RunResult
 
 BORDER, EXCERPT = 3, 110
 
@@ -45,28 +54,48 @@ def run(
     config: ConfigPath,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME.")] = None,
     overrides: Overrides = None,
+    prefect: Annotated[
+        bool,
+        typer.Option(
+            "--prefect", help="As a Prefect flow; so it is with PREFECT_API_URL set, too."
+        ),
+    ] = False,
 ) -> None:
     """Run a recipe to the end: evidence, selection, proof, report, training files."""
     from curate.config import load_config
+    from curate.terminal import run_with_progress, show_log
 
     recipe = load_config(config, overrides or [])
     folder = out or Path("runs") / recipe.name
-    _show_progress()
-    _say(f"{recipe.name}: starting the local Prefect server (the first start takes 20 seconds)")
-    from flows import settings
-    from flows.curation import curation
-
-    settings.quiet_console()
-    told = curation(recipe, str(folder))
-    typer.echo(f"report   {told['report']}")
+    show_log()
+    as_flow = prefect or bool(os.environ.get("PREFECT_API_URL"))
+    result = (_flow() if as_flow else run_with_progress)(recipe, folder)
+    typer.echo(f"report   {result.report}")
     typer.echo(f"export   {folder / 'export'}")
-    for line in told["generated"]:
+    for line in result.generated:
         typer.echo(f"made     {_printable(line)}")
-    for line in told["compared"]:
+    for line in result.compared:
         typer.echo(f"compare  {line}")
-    typer.echo(f"verdict  {told['sentence'] or 'no proof was asked for'}")
-    if told["verdict"] == "refused":
-        raise typer.Exit(2)
+    proof = result.proof or {"verdict": "none", "sentence": "no proof was asked for"}
+    typer.echo(f"verdict  {proof['sentence']}")
+    status = 2 if proof["verdict"] == "refused" else 0
+    if as_flow:
+        # Prefect's threads would wait for a server that has gone.
+        leave(status)
+    raise typer.Exit(status)
+
+
+def _flow() -> "Callable[[Config, Path], RunResult]":
+    """Return the function that runs a recipe as a Prefect flow."""
+    try:
+        if find_spec("prefect") is None:
+            raise ModuleNotFoundError("No module named 'prefect'")
+        from flows.run import run_flow
+    except ImportError as error:
+        raise UserError(
+            f"a run as a flow (--prefect, PREFECT_API_URL) needs Prefect and curate's `flows`: {error}"
+        ) from error
+    return run_flow
 
 
 @app.command(epilog="Example: curate report runs/quickstart")
@@ -266,46 +295,22 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _show_progress() -> None:
-    """Send the library's log lines to the terminal or, elsewhere, as plain lines to stderr."""
-    logger = logging.getLogger("curate")
-    logger.setLevel(logging.INFO)
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.logging import RichHandler
-
-        handler: logging.Handler = RichHandler(
-            console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%X"
-        )
-    else:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logger.addHandler(handler)
-
-
 def main() -> None:
     """Run the command line; turn exceptions into one sentence and an exit code."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    # Ended politely, so that the local Prefect server is stopped as well.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app()
+        # Innermost, so that whatever exception an interrupt ends in is no fault of ours.
+        with Interruptible():
+            app()
     except UserError as error:
         if debug:
             traceback.print_exc()
         _say(f"Error: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("Interrupted; finished steps are kept, and the same command goes on from there.")
-        sys.exit(130)
     except Exception as error:
         if debug:
             traceback.print_exc()
         _say(f"Internal error: {type(error).__name__}: {error}")
         _say("This is a fault of curate; run again with --debug for the traceback.")
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

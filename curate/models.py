@@ -15,7 +15,7 @@ import platform
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UserError
+from curate.interrupt import scratch_folder
 from curate.store import digest_file, digest_of
 
 if TYPE_CHECKING:
@@ -141,15 +142,13 @@ def prepare(found: Found) -> Path:
     digest = _digest(found.path, found.path.stat().st_mtime_ns)
     final = cache_folder() / f"{found.name}-{digest[:16]}-v{CONVERTER_VERSION}"
     if not (final / "model.safetensors").is_file():
-        temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
-        _convert_gguf(found.path, temporary)
-        if final.exists():
-            shutil.rmtree(final)
-        # The loser of a race between two processes throws its equal copy away.
-        try:
-            temporary.rename(final)
-        except OSError:
-            shutil.rmtree(temporary)
+        with scratch_folder(final.with_name(f".{final.name}-{uuid.uuid4().hex}")) as temporary:
+            _convert_gguf(found.path, temporary)
+            if final.exists():
+                shutil.rmtree(final)
+            # The loser of a race between two processes throws its equal copy away.
+            with suppress(OSError):
+                temporary.rename(final)
     return final
 
 

@@ -156,7 +156,6 @@ def run_curation(
     Raises:
         UserError: an input or the config is at fault.
     """
-    from curate.generate.outcome import generated_lines
     from curate.pool.export import export_step
     from curate.report.build import write_report
 
@@ -172,9 +171,17 @@ def run_curation(
     export = run.execute(export_step(selection, config))
     _write_folder(out, run, ledger, proof, export)
     write_report(out)
+    return read_result(out)
+
+
+def read_result(out: Path) -> RunResult:
+    """Return what the folder of a finished run says."""
+    from curate.generate.outcome import generated_lines
+
     manifest = orjson.loads((out / "manifest.json").read_bytes())
-    told = orjson.loads((out / "proof.json").read_bytes()) if proof else None
-    return RunResult(out, manifest, told, compared_lines(out), generated_lines(out))
+    proof = out / "proof.json"
+    verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
+    return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out))
 
 
 def _read_inputs(run: Run) -> None:

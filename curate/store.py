@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 import psutil
 
+from curate.interrupt import scratch_folder
 from curate.rows import SCHEMA_VERSION
 
 LOG = logging.getLogger("curate")
@@ -132,8 +133,8 @@ class Store:
     def _build(self, step: Step) -> Artifact:
         self._sweep()
         temporary = self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex}"
-        temporary.mkdir(parents=True)
-        try:
+        with scratch_folder(temporary):
+            temporary.mkdir(parents=True)
             started = time.perf_counter()
             with peak_memory() as peak:
                 counts = step.function(temporary, step.inputs, step.params, step.hints)
@@ -142,8 +143,6 @@ class Store:
             _write_durably(temporary / MANIFEST, orjson.dumps(manifest, option=_PRETTY))
             self._publish(temporary, step)
             LOG.info("%s: made in %.1f s%s", step.name, seconds, _told(counts))
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return self.open(step, cached=False)
 
     def _publish(self, temporary: Path, step: Step) -> None:

@@ -1,9 +1,13 @@
 """The curation flow: every step of a run as a Prefect task, cached under the store's own key.
 
-Run it (`curate run`), serve it (`python -m flows.curation`) or deploy it (`prefect deploy`); its
-parameters are the recipe, which Prefect shows as a form.
+Run it (`curate run --prefect`), serve it (`python -m flows.curation`) or deploy it (`prefect
+deploy`); its parameters are the recipe, which Prefect shows as a form.
 """
 
+import logging
+import os
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +25,12 @@ from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
 from curate.config import Config
+from curate.errors import UserError
 from curate.run import RunResult, run_curation
-from curate.store import Artifact, Step, Store
+from curate.store import Artifact, Step, Store, digest_of
+from flows.run import check_api
 
+LOG = logging.getLogger("curate")
 RECORDS = "prefect"
 
 
@@ -89,7 +96,11 @@ def curation(config: Config, out: str | None = None) -> dict[str, Any]:
         return [execute(step) for step in steps]
 
     result = run_curation(config, Path(out or f"runs/{config.name}"), execute_all)
-    publish(result)
+    try:
+        publish(result)
+    except Exception as error:
+        # The work is done; what shows it is not worth failing for.
+        LOG.warning("Prefect does not show the run's artifacts: %s", error)
     return {
         "run": str(result.folder),
         "report": str(result.report),
@@ -102,7 +113,7 @@ def curation(config: Config, out: str | None = None) -> dict[str, Any]:
 
 def publish(result: RunResult) -> None:
     """Show the funnel, the verdict and the report in Prefect's UI."""
-    name = "".join(c if c.isalnum() else "-" for c in result.manifest["name"].lower())
+    name = artifact_key(result.manifest["name"])
     shown = ("stage", "rows_in", "rows_out", "rejected", "dropped", "seconds", "cached")
     create_table_artifact(
         key=f"{name}-funnel",
@@ -118,5 +129,26 @@ def publish(result: RunResult) -> None:
     )
 
 
-if __name__ == "__main__":
+def artifact_key(name: str) -> str:
+    """Return a run's name in the letters that Prefect takes, told apart from others by a digest."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain if name.isascii() and plain else f"{plain}-{digest_of(name)[:8]}".lstrip("-")
+
+
+def main() -> None:
+    """Serve the flow on the user's Prefect server."""
+    try:
+        if not os.environ.get("PREFECT_API_URL"):
+            raise UserError(
+                "the flow is served on a Prefect server of yours: start one (prefect server start) "
+                "and set PREFECT_API_URL to it, e.g. http://127.0.0.1:4200/api"
+            )
+        check_api()
+    except UserError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        raise SystemExit(2) from error
     curation.serve(name="curation")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,37 +1,63 @@
-"""Prefect's switches, set in one place and before Prefect is imported.
+"""Prefect's switches, set in one place; Prefect is first imported here, so import this before it.
 
-A variable that the user has set wins, so PREFECT_API_URL leads to a server of their own.
+Only the environment counts, and a variable that the user has set wins. Prefect by itself also reads
+`.env`, `prefect.toml` and `pyproject.toml` of the current folder, and profiles: files that could
+send a recipe to somebody else's server.
 """
 
+import contextlib
 import logging
 import os
+import sys
+import tempfile
 from pathlib import Path
+
+from flows.history import prefect_folder
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # The first start of the local server migrates its database: 16 to 20 seconds on two cores.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "curate",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_CLI_PROMPT": "false",
+    # A server that has gone must not hold up a run, which does not need it: 5 retries take minutes.
+    "PREFECT_CLIENT_MAX_RETRIES": "1",
+    "PREFECT_API_REQUEST_TIMEOUT": "20",
 }
+LOOPBACK = "127.0.0.1,localhost,::1"
 
 
 def apply() -> None:
-    """Set every switch that the environment leaves open."""
-    home = Path(os.environ.get("CURATE_CACHE", "~/.cache/curate")).expanduser() / "prefect"
-    places = {"PREFECT_HOME": str(home), "PREFECT_MEMO_STORE_PATH": str(home / "memo_store.toml")}
-    for name, value in {**DEFAULTS, **places}.items():
+    """Set every switch that the environment leaves open, and import Prefect with them."""
+    home = Path(os.environ.get("PREFECT_HOME") or prefect_folder()).expanduser().resolve()
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # SQLite makes its file but not the folder around it.
-    Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)
+    os.environ["PREFECT_HOME"] = str(home)
+    with contextlib.suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+    bypass_proxies()
+    if "prefect" not in sys.modules:
+        os.environ.pop("PREFECT_PROFILE", None)
+        os.environ["PREFECT_PROFILES_PATH"] = os.devnull
+        with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
+            import prefect.context  # noqa: F401  (reads the settings, once)
+
+
+def bypass_proxies() -> None:
+    """Reach servers on this machine without a proxy, whatever else the user has excluded."""
+    excluded = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    hosts = f"{excluded},{LOOPBACK}" if excluded else LOOPBACK
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
 
 
 def quiet_console() -> None:
     """Keep Prefect's log off the terminal; its server still records it."""
     from prefect.logging.handlers import PrefectConsoleHandler
 
-    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "curate"):
+    # Else a server that has gone is told of with every line that it does not take.
+    logging.raiseExceptions = False
+
+    for name in ("", *logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, PrefectConsoleHandler):
                 handler.setLevel(logging.CRITICAL + 1)

@@ -1,6 +1,5 @@
 """The command line as a user meets it: help, errors and exit codes, some in a process of their own."""
 
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,7 +37,6 @@ class Done:
 def curate(*arguments: str) -> Done:
     """Run the command line in this process, which has imported what it needs."""
     out, err, code = StringIO(), StringIO(), 0
-    handler = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(REPO)
         patch.setattr(sys, "argv", ["curate", *arguments])
@@ -46,8 +44,6 @@ def curate(*arguments: str) -> Done:
             main()
         except SystemExit as end:
             code = int(end.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
     return Done(code, out.getvalue(), err.getvalue())
 
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from curate.generate.requests import Completion
+from curate.terminal import console
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -75,7 +76,6 @@ class Progress:
 
 
 def _open_bar(stage: str) -> "tuple[Bar, TaskID]":
-    from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -86,7 +86,7 @@ def _open_bar(stage: str) -> "tuple[Bar, TaskID]":
         MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console(),
         transient=True,
     )
     task = bar.add_task(escape(stage), total=0, told="")

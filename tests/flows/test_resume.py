@@ -54,6 +54,19 @@ def test_an_identical_second_run_does_no_stage_work(again: Workplace) -> None:
     assert again.remade() == set()
     assert artifact_bytes(again.store) == before
     assert run_files(again.out) == files
+
+
+def test_a_flow_finds_what_a_run_without_prefect_made_and_prefect_shows_it_as_cached(
+    again: Workplace,
+) -> None:
+    before, files = artifact_bytes(again.store), run_files(again.out)
+    # Prefect's records of the steps are made by the first flow and found by the second.
+    for _ in range(2):
+        done = again.run("--prefect")
+        assert done.returncode == 0, done.stderr
+        assert again.remade() == set()
+        assert artifact_bytes(again.store) == before
+        assert run_files(again.out) == files
     states = last_flow_states()
     assert len(states) >= 15
     assert {state for _, state in states} == {"Cached"}, states

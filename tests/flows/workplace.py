@@ -1,4 +1,4 @@
-"""A small recipe on the bundled pool, run by the real command line on a real Prefect server."""
+"""A small recipe on the bundled pool, run by the real command line; with --prefect, as a flow."""
 
 import os
 import subprocess
@@ -70,8 +70,7 @@ class Workplace:
 
 def environment() -> dict[str, str]:
     """Return the environment of a new user, but for the folder in which models are converted."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return {**kept, "PYTHONWARNINGS": "ignore"}
+    return {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
 
 
 def pool_lines() -> list[bytes]:

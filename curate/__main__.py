@@ -1,0 +1,15 @@
+"""The program `curate`: interruptible before anything slow is imported."""
+
+from curate.interrupt import Interruptible
+
+
+def main() -> None:
+    """Run the command line."""
+    with Interruptible():
+        from curate.cli import main as run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What a run says while it works: log lines and, on a terminal, a line with the current step below."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.spinner import Spinner
+
+    from curate.config import Config
+    from curate.run import RunResult
+    from curate.store import Artifact, Step
+
+
+@cache
+def console() -> "Console":
+    """Return the console of stderr; one, so that bars and log lines do not overwrite each other."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def show_log() -> None:
+    """Send the library's log lines to the terminal or, elsewhere, as plain lines to stderr."""
+    logger = logging.getLogger("curate")
+    logger.setLevel(logging.INFO)
+    if sys.stderr.isatty():
+        from rich.logging import RichHandler
+
+        handler: logging.Handler = RichHandler(
+            console=console(), show_path=False, show_level=False, log_time_format="%X"
+        )
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+
+
+def run_with_progress(config: "Config", out: Path) -> "RunResult":
+    """Run a recipe on its store alone and show, on a terminal, which step is at work."""
+    from curate.run import run_curation
+    from curate.store import Store
+
+    store, status = Store(Path(config.store)), StepStatus(config.name)
+
+    def execute_all(steps: "Sequence[Step]") -> "list[Artifact]":
+        artifacts = []
+        for number, step in enumerate(steps, start=1):
+            with status.step(step.name, number, len(steps)):
+                artifacts.append(store.ensure(step))
+        return artifacts
+
+    with status.shown():
+        return run_curation(config, out, execute_all)
+
+
+class StepStatus:
+    """The state of a run in one line: its name and time; the step at work, its number and time."""
+
+    def __init__(self, run: str) -> None:
+        self._run, self._step = run, ""
+        self._started = self._step_started = time.monotonic()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the line at the foot of the terminal; elsewhere the log lines say enough."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        self._spinner = Spinner("dots")
+        with Live(get_renderable=self._draw, console=console(), transient=True):
+            yield
+
+    @contextmanager
+    def step(self, name: str, number: int, count: int) -> Iterator[None]:
+        """Tell a step of several of its kind while it is at work."""
+        self._step = name if count == 1 else f"{name} {number} of {count}"
+        self._step_started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._step = ""
+
+    def line(self) -> str:
+        """Return the state as text."""
+        now = time.monotonic()
+        whole = f"{self._run}  {_clock(now - self._started)}"
+        return f"{whole}  {self._step}  {_clock(now - self._step_started)}" if self._step else whole
+
+    def _draw(self) -> "Spinner":
+        from rich.text import Text
+
+        text = Text(self.line(), no_wrap=True, overflow="ellipsis")
+        self._spinner.update(text=text)
+        return self._spinner
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,107 @@
+"""Prefect's API on this machine for one run: started with it, gone with it, closed to all others."""
+
+import logging
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from curate.interrupt import scratch_folder
+from flows.history import DATABASE, copy_history, forget_history, keep_history
+
+LOG = logging.getLogger("curate")
+SERVER = Path(__file__).with_name("server.py")
+START_SECONDS, STOP_SECONDS = 180, 8
+
+
+@contextmanager
+def local_server() -> Iterator[dict[str, str]]:
+    """Run a server and yield the variables that lead a client to it.
+
+    The database of past runs is the body's to use; after an exception it is thrown away, since it
+    may be at fault.
+
+    Raises:
+        OSError: the server does not start.
+    """
+    auth = f"curate:{secrets.token_hex(16)}"
+    with scratch_folder(Path(tempfile.mkdtemp(prefix="curate-prefect-"))) as folder:
+        copied = copy_history(folder)
+        try:
+            server, port = _start(folder, auth)
+        except OSError:
+            if not copied:
+                raise
+            (folder / DATABASE).unlink()
+            server, port = _start(folder, auth)
+        try:
+            yield {
+                "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+                "PREFECT_API_AUTH_STRING": auth,
+            }
+        except Exception:
+            forget_history()
+            raise
+        finally:
+            _stop(server)
+        keep_history(folder)
+
+
+def _start(folder: Path, auth: str) -> tuple["subprocess.Popen[str]", int]:
+    """Return a server that answers, and its port."""
+    log = folder / "server.log"
+    with log.open("w") as errors:
+        server = subprocess.Popen(
+            [sys.executable, "-P", str(SERVER)],
+            cwd=folder,
+            env=_environment(folder, auth),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert server.stdout is not None
+    slow = threading.Timer(START_SECONDS, server.kill)
+    slow.start()
+    port = server.stdout.readline().strip()
+    slow.cancel()
+    if port:
+        return server, int(port)
+    _stop(server)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise OSError(
+        f"Prefect's local server did not start ({lines[-1] if lines else 'no reason told'})"
+    )
+
+
+def _stop(server: "subprocess.Popen[str]") -> None:
+    """Let a server write what it has in hand, but not for long."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        server.communicate("stop\n", timeout=STOP_SECONDS)
+    server.kill()
+    server.wait()
+
+
+def _environment(folder: Path, auth: str) -> Mapping[str, str]:
+    """Return the server's environment: of Prefect's switches none but ours."""
+    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("PREFECT_")}
+    return kept | {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(folder),
+        "PREFECT_PROFILES_PATH": os.devnull,
+        "PREFECT_MEMO_STORE_PATH": str(folder / "memo_store.toml"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / DATABASE}",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
+        "PREFECT_UI_ENABLED": "false",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
