@@ -19,7 +19,8 @@ from curate.errors import UserError
 from curate.interrupt import Interruptible, leave
 
 if TYPE_CHECKING:
-    from curate.config import Config
+    import polars as pl
+
     from curate.folder import RunFolder
     from curate.plan import Plan
     from curate.rethreshold import Moved
@@ -52,8 +53,14 @@ def root() -> None:
 @app.command(epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50")
 def run(
     config: ConfigPath,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; runs/NAME, or runs/NAME-2 ... beside other recipes' runs."),
+    ] = None,
     overrides: Overrides = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run of another recipe in that folder.")
+    ] = False,
     prefect: Annotated[
         bool,
         typer.Option(
@@ -66,12 +73,12 @@ def run(
     from curate.terminal import run_with_progress, show_log
 
     recipe = load_config(config, overrides or [])
-    folder = out or Path("runs") / recipe.name
     show_log()
     as_flow = prefect or bool(os.environ.get("PREFECT_API_URL"))
-    result = (_flow() if as_flow else run_with_progress)(recipe, folder)
+    run_recipe = _flow() if as_flow else run_with_progress
+    result = run_recipe(recipe, out, overwrite=overwrite, command=_command())
     typer.echo(f"report   {result.report}")
-    typer.echo(f"export   {folder / 'export'}")
+    typer.echo(f"export   {result.folder / 'export'}")
     for line in result.generated:
         typer.echo(f"made     {_printable(line)}")
     for line in result.compared:
@@ -85,7 +92,7 @@ def run(
     raise typer.Exit(status)
 
 
-def _flow() -> "Callable[[Config, Path], RunResult]":
+def _flow() -> "Callable[..., RunResult]":
     """Return the function that runs a recipe as a Prefect flow."""
     try:
         if find_spec("prefect") is None:
@@ -101,10 +108,9 @@ def _flow() -> "Callable[[Config, Path], RunResult]":
 @app.command(epilog="Example: curate report runs/quickstart")
 def report(run: RunPath) -> None:
     """Write a run's report anew from its evidence."""
-    from curate.folder import open_run
-    from curate.report.build import write_report
+    from curate.report.build import rewrite_report
 
-    typer.echo(write_report(open_run(run).path))
+    typer.echo(rewrite_report(run))
 
 
 @app.command(epilog="Example: curate explain runs/quickstart bundled/chat.jsonl:12")
@@ -114,9 +120,10 @@ def explain(
 ) -> None:
     """Say why a row was selected, not selected, dropped or rejected."""
     from curate.explain import explain_row
-    from curate.folder import open_run
+    from curate.folder import read_run
 
-    typer.echo("\n".join(_printable(line) for line in explain_row(open_run(run), row_id)))
+    lines = read_run(run, lambda folder: explain_row(folder, row_id))
+    typer.echo("\n".join(_printable(line) for line in lines))
 
 
 @app.command(epilog="Example: curate plan runs/quickstart --budget tokens=20000")
@@ -134,15 +141,16 @@ def plan(
     ] = None,
 ) -> None:
     """Make another selection from the same evidence, in seconds."""
-    from curate.folder import open_run
+    from curate.folder import read_run
     from curate.plan import plan_selection
 
-    planned = plan_selection(open_run(run), budget, overrides or [])
+    target = _table_file(out)
+    planned = read_run(run, lambda folder: plan_selection(folder, budget, overrides or []))
     for line in _plan_lines(planned):
         typer.echo(line)
-    if out is not None:
-        planned.ranking.write_parquet(out)
-        typer.echo(f"ranking written to {out}")
+    if target is not None:
+        _write_table(planned.ranking, target)
+        typer.echo(f"ranking written to {target}")
 
 
 @app.command(epilog="Example: curate rethreshold runs/bundled fuzzy --set threshold=0.8")
@@ -158,17 +166,21 @@ def rethreshold(
     ] = None,
 ) -> None:
     """Judge rows anew by a stage's stored pairs, in seconds; nothing is compared again."""
-    from curate.folder import open_run
+    from curate.folder import read_run
     from curate.rethreshold import rethreshold as judge
 
-    folder = open_run(run)
-    moved = judge(folder, stage, overrides or [])
-    for line in _moved_lines(folder, moved):
+    target = _table_file(out)
+
+    def read(folder: "RunFolder") -> tuple["Moved", list[str]]:
+        moved = judge(folder, stage, overrides or [])
+        return moved, _moved_lines(folder, moved)
+
+    moved, lines = read_run(run, read)
+    for line in lines:
         typer.echo(_printable(line))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        moved.evidence.write_parquet(out)
-        typer.echo(f"verdicts written to {out}")
+    if target is not None:
+        _write_table(moved.evidence, target)
+        typer.echo(f"verdicts written to {target}")
 
 
 @app.command(epilog="Example: curate export runs/quickstart --format messages --out train/")
@@ -178,13 +190,12 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="messages")] = "messages",
 ) -> None:
     """Write a run's selection as training files."""
-    from curate.folder import open_run
-    from curate.pool.export import FORMATS, write_format
+    from curate.folder import read_run
+    from curate.pool.export import FORMATS, export_run
 
     if format_ not in FORMATS:
         raise UserError(f"--format {format_}: unknown; known: {', '.join(FORMATS)}")
-    rows = open_run(run).table("selected").collect()
-    for path in write_format(rows, format_, out):
+    for path in read_run(run, lambda folder: export_run(folder, [format_], out)):
         typer.echo(path)
 
 
@@ -238,6 +249,39 @@ def check(
     beside = " and ".join(what for what, there in apart if there)
     minutes = f"{total:.0f} minutes here" + (f" beside {beside}" if beside else "")
     typer.echo(f"{config} is sound; about {minutes}, nothing was run")
+
+
+def _command() -> str:
+    """Return the command line, as provenance."""
+    import shlex
+
+    return shlex.join(["curate", *sys.argv[1:]])
+
+
+def _table_file(out: Path | None) -> Path | None:
+    """Return where a table is to be written; a file that is no table is never overwritten.
+
+    Raises:
+        UserError: a folder or another kind of file stands there.
+    """
+    if out is None or not out.exists():
+        return out
+    if not out.is_file() or out.read_bytes()[:4] != b"PAR1":
+        raise UserError(f"--out {out} is no Parquet file; give a new file for the table")
+    return out
+
+
+def _write_table(table: "pl.DataFrame", target: Path) -> None:
+    """Write a table as Parquet, whole or not at all."""
+    from curate.publish import temporary_name
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(target)
+    try:
+        table.write_parquet(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _plan_lines(planned: "Plan") -> list[str]:

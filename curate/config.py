@@ -8,14 +8,23 @@ select: {method: rds, budget: {rows: 100}}
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import regex
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from curate.clean.twins import HighestScore
 from curate.compared import OWN_KEYS, fill_compared, numbered, without_budget
@@ -24,6 +33,7 @@ from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
 from curate.generate.limits import Limits
 from curate.generate.starts import StartParams
+from curate.names import check_name
 from curate.registry import (
     SELECTORS,
     STAGES,
@@ -69,9 +79,7 @@ class RowFile(Params):
     @field_validator("source")
     @classmethod
     def _check_source(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[\w.-]+", value):
-            raise ValueError("use letters, digits, '.', '_' and '-' only: row ids are made of it")
-        return value
+        return None if value is None else check_name(value)
 
     @property
     def source_name(self) -> str:
@@ -79,7 +87,8 @@ class RowFile(Params):
         if self.source:
             return self.source
         fixed = re.split(r"[*?\[]", self.path)[0].rstrip("/")
-        return re.sub(r"[^\w-]+", "-", Path(fixed).name.split(".")[0]).strip("-") or "pool"
+        words = regex.split(r"[^\p{L}\p{N}\p{M}_-]+", Path(fixed).name.split(".")[0])
+        return unicodedata.normalize("NFC", "-".join(words).strip("-")) or "pool"
 
 
 def _as_file(value: Any) -> Any:
@@ -313,7 +322,9 @@ def _check_protected(config: "Config") -> None:
 class Config(Params):
     """A whole recipe."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        description="of the run and its folder: letters of any script, digits, '.', '_', '-'"
+    )
     seed: int = Field(0, ge=0, lt=2**63)
     pool: Annotated[
         list[ShortRowFile],

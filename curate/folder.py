@@ -1,9 +1,10 @@
 """A finished run's folder, opened for reading."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import orjson
 import polars as pl
@@ -11,6 +12,16 @@ import polars as pl
 from curate.config import Config
 from curate.errors import UserError
 from curate.rows import Message
+
+MANIFEST = "manifest.json"
+# Stands for the manifest while a run folder is brought up to date file by file.
+OLD_MANIFEST = ".manifest.curate-old.json"
+OWN_KEYS = {"name": str, "config": dict, "artifacts": dict, "stages": list, "store": str}
+# What runs wrote before their manifests listed their files.
+OLD_FILES = ("ledger.parquet", "selected.parquet", "rejects.parquet", "proof.json")
+OLD_FOLDERS = ("evidence", "export", "generated", "report")
+READS = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,13 @@ class RunFolder:
             raise UserError(f"{path} is missing; run `curate run` again to rebuild the run folder")
         return pl.scan_parquet(path)
 
+    def is_current(self) -> bool:
+        """Return whether the folder still holds the run that was opened."""
+        try:
+            return bool(orjson.loads((self.path / MANIFEST).read_bytes()) == self.manifest)
+        except (OSError, orjson.JSONDecodeError):
+            return False
+
     def has(self, name: str) -> bool:
         """Return whether the run has a table."""
         return (self.path / f"{name}.parquet").is_file()
@@ -55,6 +73,74 @@ class RunFolder:
         return found["messages"].to_list()[0] if found.height else None
 
 
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a run folder, None if there is none or it is not that of a run."""
+    for name in (MANIFEST, OLD_MANIFEST):
+        try:
+            manifest = orjson.loads((folder / name).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            continue
+        if isinstance(manifest, dict) and all(
+            isinstance(manifest.get(key), kind) for key, kind in OWN_KEYS.items()
+        ):
+            return manifest
+    return None
+
+
+def listed_files(folder: Path) -> list[str]:
+    """Return the paths, relative to a run folder, of the files that its run wrote and that exist."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return []
+    names = manifest.get("files")
+    if not isinstance(names, list):
+        names = [*OLD_FILES]
+        for top in OLD_FOLDERS:
+            if not (folder / top).is_symlink():
+                paths = sorted((folder / top).rglob("*"))
+                names += [p.relative_to(folder).as_posix() for p in paths if not p.is_dir()]
+    below = dict.fromkeys(name for name in [*names, MANIFEST] if _is_below(name))
+    return [name for name in below if _is_own_file(folder, name)]
+
+
+def _is_below(name: Any) -> bool:
+    """Return whether a listed name stays inside the folder: a received manifest may say anything."""
+    if not isinstance(name, str) or not name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _is_own_file(folder: Path, name: str) -> bool:
+    """Return whether a file stands there, with no symbolic link on the way to it."""
+    path = folder / name
+    links = [
+        parent for parent in path.parents if parent.is_relative_to(folder) and parent != folder
+    ]
+    return path.is_file() and not any(parent.is_symlink() for parent in links)
+
+
+def read_run(path: Path, read: Callable[["RunFolder"], T]) -> T:
+    """Return what `read` makes of a run, all of it from one state of the folder.
+
+    Where a run replaces the folder in the meantime, it is read anew.
+
+    Raises:
+        UserError: the folder is no finished run, or it is replaced faster than it can be read.
+    """
+    for _ in range(READS):
+        run = open_run(path)
+        try:
+            result = read(run)
+        except Exception:
+            if run.is_current():
+                raise
+            continue
+        if run.is_current():
+            return result
+    raise UserError(f"{path} was replaced by other runs while it was read; run the command again")
+
+
 def open_run(path: Path) -> RunFolder:
     """Return a finished run.
 
@@ -62,12 +148,12 @@ def open_run(path: Path) -> RunFolder:
         UserError: the folder is no finished run.
     """
     try:
-        manifest = orjson.loads((path / "manifest.json").read_bytes())
+        manifest = orjson.loads((path / MANIFEST).read_bytes())
     except OSError as error:
         raise UserError(
             f"{path} is no finished run: it has no manifest.json; "
             "give the folder that `curate run` printed, e.g. runs/quickstart"
         ) from error
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{path / 'manifest.json'}:{error.lineno}: broken JSON") from error
+        raise UserError(f"{path / MANIFEST}:{error.lineno}: broken JSON") from error
     return RunFolder(path, manifest)

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -22,19 +22,26 @@ STATUS = 130
 GRACE_SECONDS = 1.2
 SHOW_CURSOR = "\x1b[?25h"
 
-# Of the process, as signals are: what must go when it is ended from outside the main thread.
-_scratch_folders: set[Path] = set()
+# Of the process, as signals are: what must be done when it is ended from outside the main thread.
+_cleanups: list[Callable[[], None]] = []
+
+
+@contextmanager
+def cleanup(tidy: Callable[[], None]) -> Iterator[None]:
+    """Call a function at the end, also where an interrupt ends the process by force."""
+    _cleanups.append(tidy)
+    try:
+        yield
+    finally:
+        tidy()
+        _cleanups.remove(tidy)
 
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Remove a temporary folder at the end, also where an interrupt ends the process by force."""
-    _scratch_folders.add(path)
-    try:
+    with cleanup(lambda: _remove(path)):
         yield path
-    finally:
-        _remove(path)
-        _scratch_folders.discard(path)
 
 
 class Interruptible:
@@ -97,8 +104,9 @@ class Interruptible:
         self._end.acquire()
         try:
             _kill_children()
-            for folder in list(_scratch_folders):
-                _remove(folder)
+            for tidy in reversed(_cleanups):
+                with suppress(OSError):
+                    tidy()
             start = f"\r{SHOW_CURSOR}\n" if os.isatty(2) else ""
             os.write(2, f"{start}{MESSAGE}\n".encode())
         finally:

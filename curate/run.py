@@ -8,7 +8,6 @@ import copy
 import logging
 import platform
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -18,14 +17,19 @@ from typing import Any
 import orjson
 
 from curate import __version__
+from curate.claim import claimed
 from curate.compared import compared_lines, selection_names
 from curate.config import Config, stage_names
 from curate.errors import UserError
+from curate.folder import MANIFEST
 from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.pool.ingest import input_steps
 from curate.pool.join import joined_step
+from curate.provenance import Provenance, model_names
+from curate.publish import publish
 from curate.registry import MADE, Diversity, ScoreRun, SelectParams, find_selector, find_stage
+from curate.runlock import FolderLock
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
@@ -34,6 +38,7 @@ from curate.store import Artifact, Step, Store, write_json
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")
+REPORT = "report/index.html"
 TRACKED = ("polars", "numpy", "torch", "transformers", "peft", "prefect", "tokenizers")
 
 
@@ -55,12 +60,18 @@ class RunResult:
 
 @dataclass
 class Run:
-    """The state of one run: the artifacts made so far, in the order in which they were asked for."""
+    """The state of one run: the artifacts made so far, in the order in which they were asked for.
+
+    `part` is the part of the recipe that is being run (a stage's name, select, compare ...), `parts` the
+    one that each artifact was first needed for.
+    """
 
     config: Config
     store: Store
     execute_steps: ExecuteAll
     artifacts: list[Artifact] = field(default_factory=list)
+    part: str = ""
+    parts: list[str] = field(default_factory=list)
     rows: Artifact = field(init=False)
     kept: Artifact = field(init=False)
     tokens: Artifact = field(init=False)
@@ -101,6 +112,7 @@ class Run:
         artifacts = self.execute_steps(list(new.values())) if new else []
         self._made.update(zip(new, artifacts, strict=True))
         self.artifacts.extend(artifacts)
+        self.parts.extend([self.part] * len(artifacts))
         reused = sum(artifact.cached for artifact in artifacts)
         if reused:
             LOG.info("%s: %d of %d reused", artifacts[0].name, reused, len(artifacts))
@@ -142,20 +154,37 @@ class Run:
 
 def run_curation(
     config: Config,
-    out: Path,
+    out: Path | None = None,
     execute_all: ExecuteAll | None = None,
+    *,
+    overwrite: bool = False,
+    command: str | None = None,
 ) -> RunResult:
     """Run a recipe to the end and write its run folder.
 
     Args:
         config: the recipe.
-        out: the run folder, made or brought up to date.
+        out: the run folder, made or brought up to date; runs/NAME, or where that holds the run of
+            another recipe runs/NAME-2 and so on, if None.
         execute_all: how to make the artifacts of independent steps, in their order; by default the
             store does it in this process, one after the other.
+        overwrite: whether the folder's run may be one of another recipe, which goes.
+        command: what started the run, for its provenance.
 
     Raises:
-        UserError: an input or the config is at fault.
+        UserError: an input, the config or the run folder is at fault.
     """
+    with claimed(config, out, overwrite=overwrite) as (folder, lock):
+        return _run_into(folder, lock, config, execute_all, Provenance(command))
+
+
+def _run_into(
+    folder: Path,
+    lock: FolderLock,
+    config: Config,
+    execute_all: ExecuteAll | None,
+    provenance: Provenance,
+) -> RunResult:
     from curate.pool.export import export_step
     from curate.report.build import write_report
 
@@ -164,21 +193,32 @@ def run_curation(
     _read_inputs(run)
     _generate(run)
     _run_stages(run)
+    run.part = "select"
     selection = _select(run)
     _compare(run)
+    run.part = "ledger"
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
+    run.part = "export"
     export = run.execute(export_step(selection, config))
-    _write_folder(out, run, ledger, proof, export)
-    write_report(out)
-    return read_result(out)
+
+    def build(staging: Path) -> None:
+        files = _run_files(run, ledger, proof, export)
+        for name, source in files.items():
+            _copy(source, staging / name)
+        manifest = describe_run(run, provenance.end(), sorted([*files, REPORT, MANIFEST]))
+        write_json(staging / MANIFEST, manifest)
+        write_report(staging)
+
+    publish(folder, lock, build)
+    return read_result(folder)
 
 
 def read_result(out: Path) -> RunResult:
     """Return what the folder of a finished run says."""
     from curate.generate.outcome import generated_lines
 
-    manifest = orjson.loads((out / "manifest.json").read_bytes())
+    manifest = orjson.loads((out / MANIFEST).read_bytes())
     proof = out / "proof.json"
     verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
     return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out))
@@ -204,6 +244,7 @@ def _generate(run: Run) -> None:
 
 def _run_stages(run: Run) -> None:
     for name, params in zip(stage_names(run.config.stages), run.config.stages, strict=True):
+        run.part = name
         dump = params.model_dump(mode="json")
         stage = find_stage(dump["kind"])
         inputs = stage_inputs(run.rows, run.evidence, _examples(run), dump["kind"])
@@ -277,6 +318,7 @@ def _compare(run: Run) -> None:
     """Let the other methods choose, and measure all selections against each other and the target."""
     names = selection_names(run.config.select, run.config.compare)[1:]
     for i, (name, params) in enumerate(zip(names, run.config.compare, strict=True)):
+        run.part = name
         LOG.info("compare: %s", name)
         try:
             _choose(run, params, ranking_step)
@@ -286,6 +328,7 @@ def _compare(run: Run) -> None:
     if names:
         run.findings["comparison"] = run.execute(comparison_step(run, rankings))
     if run.target is not None:
+        run.part = "coverage"
         run.findings["coverage"] = run.execute(coverage_step(run, rankings))
 
 
@@ -307,6 +350,7 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     wanted = run.config.prove
     if wanted is None or run.eval is None:
         return None
+    run.part = "prove"
     params = wanted.model_dump(mode="json", exclude={"novelty"})
     proof = prove(run, selection, run.eval, params)
     if wanted.novelty is not None:
@@ -317,10 +361,10 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     return proof
 
 
-def _write_folder(
-    out: Path, run: Run, ledger: Artifact, proof: Artifact | None, export: Artifact
-) -> None:
-    """Bring the run folder up to date, the manifest last; stale files of an earlier run go."""
+def _run_files(
+    run: Run, ledger: Artifact, proof: Artifact | None, export: Artifact
+) -> dict[str, Path]:
+    """Return the files of the run folder but report and manifest: where each comes from, by place."""
     own = next(iter(run.selections.values()))
     files = {
         "ledger.parquet": ledger.file("ledger.parquet"),
@@ -337,14 +381,7 @@ def _write_folder(
     files |= {f"export/{file}": export.file(file) for file in export.files}
     if run.generated is not None:
         files |= {f"generated/{file}": run.generated.file(file) for file in run.generated.files}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "manifest.json").unlink(missing_ok=True)
-    for folder in ("evidence", "export", "generated"):
-        shutil.rmtree(out / folder, ignore_errors=True)
-    (out / "proof.json").unlink(missing_ok=True)
-    for name, source in files.items():
-        _copy(source, out / name)
-    write_json(out / "manifest.json", describe_run(run))
+    return files
 
 
 def _evidence_files(run: Run) -> dict[str, Path]:
@@ -377,12 +414,10 @@ def _compared_files(run: Run, own: Chosen) -> dict[str, Path]:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    shutil.copyfile(source, target)
 
 
-def describe_run(run: Run) -> dict[str, Any]:
+def describe_run(run: Run, provenance: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     """Return the manifest: config as resolved, versions, artifacts, and what each stage cost."""
     roles = {
         "pool": run.rows,
@@ -393,12 +428,14 @@ def describe_run(run: Run) -> dict[str, Any]:
     }
     return {
         "name": run.config.name,
+        "run": {**provenance, "models": model_names(run.config)},
+        "files": list(files),
         "config": run.config.model_dump(mode="json"),
         "store": str(run.store.root),
         "versions": {"curate": __version__, "python": platform.python_version(), **_versions()},
         "model": run.model_identity(),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
-        "stages": summarise(run.artifacts),
+        "stages": summarise(run.artifacts, run.parts),
     }
 
 
@@ -412,18 +449,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def summarise(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Return one entry per stage; the blocks or arms of one stage are added up.
+def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one entry per step of the recipe; the blocks or arms of one step are added up.
 
-    seconds and peak memory are those of the making, also where a later run found the artifact.
+    Steps of one name in several parts of a recipe (the pairs of two `fuzzy` stages) have entries of
+    their own, which from the second on name the part: "fuzzy-pairs (fuzzy-2)". seconds and peak
+    memory are those of the making, also where a later run found the artifact.
     """
-    stages: dict[str, dict[str, Any]] = {}
-    for artifact in artifacts:
-        entry = stages.setdefault(
-            artifact.name,
-            {"stage": artifact.name, "steps": 0, "cached": 0, "seconds": 0.0,
-             "peak_memory_mb": 0.0, "llm": {"calls": 0, "tokens": 0, "cost": 0.0}, "keys": []},
-        )  # fmt: skip
+    stages: dict[tuple[str, str], dict[str, Any]] = {}
+    names: set[str] = set()
+    for artifact, part in zip(artifacts, parts, strict=True):
+        place = artifact.name, part
+        if place not in stages:
+            label = f"{artifact.name} ({part})" if artifact.name in names else artifact.name
+            names.add(artifact.name)
+            stages[place] = {
+                "stage": label, "steps": 0, "cached": 0, "seconds": 0.0, "peak_memory_mb": 0.0,
+                "llm": {"calls": 0, "tokens": 0, "cost": 0.0}, "keys": [],
+            }  # fmt: skip
+        entry = stages[place]
         entry["steps"] += 1
         entry["cached"] += artifact.cached
         entry["seconds"] = round(entry["seconds"] + artifact.seconds, 3)

@@ -42,8 +42,13 @@ def show_log() -> None:
     logger.addHandler(handler)
 
 
-def run_with_progress(config: "Config", out: Path) -> "RunResult":
-    """Run a recipe on its store alone and show, on a terminal, which step is at work."""
+def run_with_progress(
+    config: "Config", out: Path | None, *, overwrite: bool = False, command: str | None = None
+) -> "RunResult":
+    """Run a recipe on its store alone and show, on a terminal, which step is at work.
+
+    Its arguments are those of curate.run.run_curation.
+    """
     from curate.run import run_curation
     from curate.store import Store
 
@@ -57,7 +62,7 @@ def run_with_progress(config: "Config", out: Path) -> "RunResult":
         return artifacts
 
     with status.shown():
-        return run_curation(config, out, execute_all)
+        return run_curation(config, out, execute_all, overwrite=overwrite, command=command)
 
 
 class StepStatus:

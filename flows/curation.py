@@ -77,12 +77,16 @@ def make(work: Work) -> dict[str, Any]:
 
 
 @flow(name="curation", flow_run_name="curate-{config.name}", log_prints=False)
-def curation(config: Config, out: str | None = None) -> dict[str, Any]:
+def curation(
+    config: Config, out: str | None = None, overwrite: bool = False, command: str | None = None
+) -> dict[str, Any]:
     """Curate a pool by a recipe: evidence, selection, proof, report, training files.
 
     Args:
         config: the recipe, as in configs/*.yaml.
-        out: the run folder; runs/NAME if left empty.
+        out: the run folder; runs/NAME, or runs/NAME-2 ... beside runs of other recipes, if left empty.
+        overwrite: replace the run of another recipe in that folder.
+        command: what started the run, for its provenance.
     """
     store = Store(Path(config.store))
 
@@ -95,7 +99,8 @@ def curation(config: Config, out: str | None = None) -> dict[str, Any]:
     def execute_all(steps: Sequence[Step]) -> list[Artifact]:
         return [execute(step) for step in steps]
 
-    result = run_curation(config, Path(out or f"runs/{config.name}"), execute_all)
+    folder = Path(out) if out else None
+    result = run_curation(config, folder, execute_all, overwrite=overwrite, command=command)
     try:
         publish(result)
     except Exception as error:

@@ -18,8 +18,10 @@ LOG = logging.getLogger("curate")
 CONNECT_SECONDS, DRAIN_SECONDS = 5.0, 5.0
 
 
-def run_flow(config: Config, out: Path) -> RunResult:
-    """Run a recipe to the end as a flow and write its run folder.
+def run_flow(
+    config: Config, out: Path | None, *, overwrite: bool = False, command: str | None = None
+) -> RunResult:
+    """Run a recipe to the end as a flow and write its run folder; see curate.run.run_curation.
 
     Raises:
         UserError: an input or the config is at fault, or no Prefect API is at PREFECT_API_URL.
@@ -27,25 +29,26 @@ def run_flow(config: Config, out: Path) -> RunResult:
     try:
         if os.environ.get("PREFECT_API_URL"):
             check_api()
-            return _call_flow(config, out)
+            return _call_flow(config, out, overwrite, command)
         LOG.info("starting Prefect's local server, which takes some seconds")
         with local_server() as variables:
             os.environ.update(variables)
-            return _call_flow(config, out)
+            return _call_flow(config, out, overwrite, command)
     except UserError:
         raise
     except Exception as error:
         LOG.warning("Prefect failed (%s); the run goes on without it", _one_line(error))
-        return run_with_progress(config, out)
+        return run_with_progress(config, out, overwrite=overwrite, command=command)
 
 
-def _call_flow(config: Config, out: Path) -> RunResult:
+def _call_flow(config: Config, out: Path | None, overwrite: bool, command: str | None) -> RunResult:
     import flows.settings
     from flows.curation import curation
 
     flows.settings.quiet_console()
     try:
-        return read_result(Path(curation(config, str(out))["run"]))
+        folder = None if out is None else str(out)
+        return read_result(Path(curation(config, folder, overwrite, command)["run"]))
     finally:
         _drain()
 

@@ -1,76 +1,171 @@
 """Training files: the selection as messages, JSON Lines and Parquet, with a dataset card."""
 
+import hashlib
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from curate.errors import UserError
+from curate.rows import SCHEMA
 from curate.store import Artifact, Counts, Step
 
 if TYPE_CHECKING:
     from curate.config import Config
+    from curate.folder import RunFolder
 
-VERSION = 1
+VERSION = 2
 FORMATS = ("messages",)
+COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
+CARD = "README.md"
+SEAL = "<!-- written by curate: "
+DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
 
 def export_step(selection: Artifact, config: "Config") -> Step:
     """Return the step that writes the training files and their card."""
-    params = {
-        "formats": config.export.formats,
+    params = {"formats": config.export.formats, **card_params(config)}
+    return Step("export", VERSION, write_export, {"selection": selection}, params)
+
+
+def card_params(config: "Config") -> dict[str, Any]:
+    """Return what the card tells of the recipe."""
+    return {
         "name": config.name,
         "select": config.select.model_dump(mode="json"),
         "seed": config.seed,
         "stages": [s.model_dump(mode="json") for s in config.stages],
         "base": config.models.base,
     }
-    return Step("export", VERSION, write_export, {"selection": selection}, params)
 
 
 def write_export(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write every wanted format and README.md."""
+    """Write every format and README.md."""
     rows = pl.read_parquet(inputs["selection"].file("selected.parquet"))
     for name in params["formats"]:
         write_format(rows, name, out)
-    (out / "README.md").write_text(write_card(rows, params), encoding="utf-8")
+    (out / CARD).write_text(write_card(rows, params), encoding="utf-8")
     return {"rows_in": rows.height, "rows_out": rows.height}
 
 
 def write_format(rows: pl.DataFrame, name: str, out: Path) -> list[Path]:
     """Write rows in one format under a folder; return the files.
 
-    messages: train.jsonl and data/train-00000-of-00001.parquet with row_id, messages, source,
-    origin and meta. Trainers that read `messages` (TRL, Axolotl, torchtune, open-instruct) take
-    either; `datasets.load_dataset(folder)` reads the Parquet file by the card.
+    messages: train-DIGEST.jsonl and data/train-DIGEST-00000-of-00001.parquet with row_id, messages,
+    source, origin and meta. Trainers that read `messages` (TRL, Axolotl, torchtune, open-instruct)
+    take either; `datasets.load_dataset(folder)` reads the Parquet file by the card. DIGEST is one of
+    the rows: `datasets` takes two folders of one name and file pattern for the same data, and would
+    hand out from its cache the rows of whichever it read first.
     """
     if name not in FORMATS:
         raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
-    table = rows.select("row_id", "messages", "source", "origin", "meta")
-    out.mkdir(parents=True, exist_ok=True)
-    parquet = out / "data" / "train-00000-of-00001.parquet"
-    parquet.parent.mkdir(exist_ok=True)
-    table.write_parquet(parquet)
-    jsonl = out / "train.jsonl"
+    table = rows.select(COLUMNS)
+    jsonl, parquet = (out / path for path in _file_names(digest_rows(rows)))
+    parquet.parent.mkdir(parents=True, exist_ok=True)
+    # Not by polars: its lists and strings are "large" ones, another type to `datasets`.
+    plain = pa.schema([SCHEMA.field(column) for column in COLUMNS])
+    pq.write_table(table.to_arrow().cast(plain), parquet, compression="zstd")
     with jsonl.open("wb") as file:
-        for batch in table.iter_slices(10_000):
-            file.writelines(orjson.dumps(row) + b"\n" for row in batch.iter_rows(named=True))
+        file.writelines(_json_lines(table))
     return [jsonl, parquet]
 
 
+def digest_rows(rows: pl.DataFrame) -> str:
+    """Return 16 hex digits that identify the exported content of rows, in their order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for line in _json_lines(rows.select(COLUMNS)):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _json_lines(table: pl.DataFrame) -> Iterator[bytes]:
+    for batch in table.iter_slices(10_000):
+        for row in batch.iter_rows(named=True):
+            yield orjson.dumps(row) + b"\n"
+
+
+def _file_names(digest: str) -> tuple[str, str]:
+    return f"train-{digest}.jsonl", f"data/train-{digest}-00000-of-00001.parquet"
+
+
+def export_run(run: "RunFolder", formats: Sequence[str], out: Path) -> list[Path]:
+    """Write a finished run's selection as training files with their card; return the files.
+
+    Args:
+        run: the run.
+        formats: names of FORMATS.
+        out: a new or empty folder, or one that holds nothing but an earlier export, which goes.
+
+    Raises:
+        UserError: the folder holds anything else, or is none.
+    """
+    rows = run.table("selected").collect()
+    earlier = _earlier_export(out)
+    card = write_card(rows, card_params(run.config))
+    for path in earlier:
+        path.unlink()
+    paths = [path for name in formats for path in write_format(rows, name, out)]
+    (out / CARD).write_text(card, encoding="utf-8")
+    return [*paths, out / CARD]
+
+
+def _earlier_export(out: Path) -> list[Path]:
+    """Return the files of the earlier export that a folder holds.
+
+    Raises:
+        UserError: it holds anything else.
+    """
+    if not out.is_dir():
+        if out.exists() or out.is_symlink():
+            raise UserError(f"--out {out} is no folder; give a new one for the training files")
+        return []
+    files = [path for path in sorted(out.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    strange = [path for path in files if path not in _own_files(out)]
+    if strange:
+        raise UserError(
+            f"--out {out} holds other files ({strange[0].relative_to(out)}), and an export overwrites "
+            "none; give a new folder"
+        )
+    return files
+
+
+def _own_files(out: Path) -> list[Path]:
+    """Return the files that an unedited card of ours in this folder speaks of."""
+    try:
+        text = (out / CARD).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    body, mark, end = text.rpartition(SEAL)
+    digests = DATA_PATTERN.findall(body)
+    if not mark or end != f"{_digest_text(body)} -->\n" or not digests:
+        return []
+    return [out / name for name in (CARD, *_file_names(digests[0]))]
+
+
+def _digest_text(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def write_card(rows: pl.DataFrame, params: Mapping[str, Any]) -> str:
-    """Return a dataset card: YAML that `load_dataset` reads, then what the rows are."""
+    """Return a dataset card: YAML that `load_dataset` reads, then what the rows are.
+
+    Its last line seals it, so that a card which somebody edited is never taken for ours.
+    """
     select = params["select"]
     stages = ", ".join(stage["kind"] for stage in params["stages"]) or "none"
     origins = Counter(rows["origin"].fill_null("(unknown)").to_list()).most_common(30)
     table = "\n".join(f"| {_plain(name)} | {count} |" for name, count in origins)
     budget = next(f"{value} {name}" for name, value in select["budget"].items() if value)
-    return f"""---
-pretty_name: {params["name"]}
+    card = f"""---
+pretty_name: {orjson.dumps(params["name"]).decode()}
 size_categories: [{_size_category(rows.height)}]
 task_categories: [text-generation]
 tags: [instruction-tuning, curate]
@@ -78,7 +173,7 @@ configs:
   - config_name: default
     data_files:
       - split: train
-        path: data/train-*
+        path: data/train-{digest_rows(rows)}-*
 ---
 
 # {params["name"]}
@@ -88,11 +183,14 @@ configs:
 
 Rows are in rank order, best first. `row_id` names the upstream file and position; `meta` holds, as
 JSON, every upstream field that has no column of its own. Licences are those of the sources.
+The manifest.json of the run tells when, by which command and with which versions they were chosen.
 
 | origin | rows |
 |---|---|
 {table}
+
 """
+    return f"{card}{SEAL}{_digest_text(card)} -->\n"
 
 
 def _plain(text: str) -> str:

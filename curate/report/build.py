@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import uuid
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,13 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from curate.folder import open_run
+from curate.publish import temporary_name
 from curate.report import wording
 from curate.report.data import Report, gather
 from curate.report.drawing import Figure, palette_css
 from curate.report.figures import draw_all, origin_label
+from curate.runlock import locked
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
@@ -36,13 +38,27 @@ def write_report(run: Path) -> Path:
     page = render(gather(run))
     path = run / "report" / "index.html"
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = temporary_name(path)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
+
+
+def rewrite_report(run: Path) -> Path:
+    """Write a finished run's report anew while no other run can take its place; see write_report.
+
+    Raises:
+        UserError: also where another run is writing into the folder.
+    """
+    open_run(run)
+    with locked(run):
+        return write_report(run)
 
 
 def render(report: Report) -> str:

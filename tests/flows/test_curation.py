@@ -21,7 +21,6 @@ CONTRACT = [
     "evidence/exact.parquet",
     "evidence/leaks.parquet",
     "evidence/select.parquet",
-    "export/train.jsonl",
     "export/README.md",
 ]
 
@@ -53,7 +52,8 @@ def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> N
     selected = pl.read_parquet(finished.out / "selected.parquet")
     assert loaded["row_id"][:] == selected["row_id"].to_list()
     assert loaded["messages"][:] == selected["messages"].to_list()
-    lines = (finished.out / "export" / "train.jsonl").read_bytes().splitlines()
+    (jsonl,) = (finished.out / "export").glob("train-*.jsonl")
+    lines = jsonl.read_bytes().splitlines()
     assert [orjson.loads(line)["messages"] for line in lines] == loaded["messages"][:]
 
 
@@ -95,7 +95,7 @@ def test_the_flow_shows_its_recipe_as_a_form() -> None:
     from flows.curation import curation
 
     schema = parameter_schema(curation).model_dump()
-    assert set(schema["properties"]) == {"config", "out"}
+    assert set(schema["properties"]) == {"config", "out", "overwrite", "command"}
     assert {"pool", "select", "prove"} <= set(schema["definitions"]["Config"]["properties"])
 
 

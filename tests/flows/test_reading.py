@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.flows.workplace import REPO, Workplace, environment
+from tests.flows.workplace import REPO, Workplace, environment, run_files
 
 pytestmark = [pytest.mark.flow, pytest.mark.model]
 
@@ -84,10 +84,9 @@ def test_a_bad_plan_is_told_in_one_sentence(
 def test_export_and_report_write_the_same_bytes_as_the_run(
     finished: Workplace, tmp_path: Path
 ) -> None:
-    done = ask("export", finished.out, "--format", "messages", "--out", str(tmp_path))
+    done = ask("export", finished.out, "--format", "messages", "--out", str(tmp_path / "train"))
     assert done.returncode == 0, done.stderr
-    exported = finished.out / "export" / "train.jsonl"
-    assert (tmp_path / "train.jsonl").read_bytes() == exported.read_bytes()
+    assert run_files(tmp_path / "train") == run_files(finished.out / "export")
     page = finished.out / "report" / "index.html"
     before = page.read_bytes()
     page.unlink()

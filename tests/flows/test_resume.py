@@ -73,7 +73,7 @@ def test_a_flow_finds_what_a_run_without_prefect_made_and_prefect_shows_it_as_ca
 
 
 def test_a_changed_budget_reruns_the_selection_and_what_follows(again: Workplace) -> None:
-    done = again.run("--set", "select.budget.rows=3")
+    done = again.run("--set", "select.budget.rows=3", "--overwrite")
     assert done.returncode == 0, done.stderr
     remade = again.remade()
     assert "select" in remade

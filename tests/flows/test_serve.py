@@ -82,7 +82,8 @@ def test_a_served_flow_runs_a_recipe_and_publishes_it(
     finally:
         serving.terminate()
         serving.wait(timeout=30)
-    assert len((tmp_path / "run" / "export" / "train.jsonl").read_bytes().splitlines()) == 5
+    (jsonl,) = (tmp_path / "run" / "export").glob("train-*.jsonl")
+    assert len(jsonl.read_bytes().splitlines()) == 5
     listed = subprocess.run(
         [*PREFECT, "artifact", "ls"], cwd=REPO, env={**server, "COLUMNS": "200"},
         capture_output=True, text=True, timeout=60,

@@ -64,7 +64,7 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
 
 
 def run(recipe: dict[str, Any], tmp_path: Path, name: str = "run") -> RunResult:
-    return run_curation(Config.model_validate(recipe), tmp_path / name)
+    return run_curation(Config.model_validate(recipe), tmp_path / name, overwrite=True)
 
 
 def stage(result: RunResult, name: str) -> dict[str, Any]:

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from curate.config import Config
-from curate.pool.export import export_step, write_card, write_format
+from curate.errors import UserError
+from curate.folder import RunFolder
+from curate.pool.export import export_run, export_step, write_card, write_format
 from curate.store import Store
 from tests.conftest import frame, row, stored, turns
 
@@ -51,6 +55,74 @@ def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> 
     read = datasets.load_dataset(str(made.path), cache_dir=str(tmp_path / "cache"))
     assert list(read) == ["train"]
     assert read["train"].to_list() == ROWS.select(COLUMNS).to_dicts()
+
+
+def run_folder(folder: Path, name: str, rows: pl.DataFrame) -> RunFolder:
+    """Return a run folder that holds a selection and a recipe, which is all that an export reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(folder / "selected.parquet")
+    return RunFolder(folder, {"config": config(name=name).model_dump(mode="json")})
+
+
+def test_datasets_hands_out_each_runs_own_rows_from_one_cache(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    cache = str(tmp_path / "cache")
+    # Two runs, and one run again with another budget: all exports have the same last name.
+    for name, rows in (("one", ROWS), ("two", ROWS.head(2)), ("two", ROWS.tail(1))):
+        folder = tmp_path / name / "export"
+        jsonl, parquet, _ = export_run(
+            run_folder(tmp_path / name, name, rows), ["messages"], folder
+        )
+        expected = rows.select(COLUMNS).to_dicts()
+        assert datasets.load_dataset(str(folder), cache_dir=cache)["train"].to_list() == expected
+        for kind, path in (("json", jsonl), ("parquet", parquet)):
+            read = datasets.load_dataset(kind, data_files=str(path), cache_dir=cache)["train"]
+            assert read.to_list() == expected
+
+
+def test_the_parquet_file_has_the_types_of_ordinary_data_sets(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    _, parquet = write_format(ROWS, "messages", tmp_path)
+    types = {f.name: f.type for f in pq.read_schema(parquet)}
+    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    assert types["messages"] == pa.list_(turn)
+    assert {types[name] for name in COLUMNS if name != "messages"} == {pa.string()}
+    exported = datasets.Dataset.from_parquet(str(parquet), cache_dir=str(tmp_path / "cache"))
+    ordinary = datasets.Dataset.from_list(ROWS.select(COLUMNS).to_dicts())
+    assert exported.features == ordinary.features
+    assert len(datasets.concatenate_datasets([exported, ordinary])) == 2 * ROWS.height
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    run, out = run_folder(tmp_path / "run", "demo", ROWS), tmp_path / "train"
+    first = export_run(run, ["messages"], out)
+    second = export_run(run_folder(tmp_path / "run", "demo", ROWS.head(1)), ["messages"], out)
+    assert {p for p in out.rglob("*") if p.is_file()} == set(second) != set(first)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "data/train-0.parquet", "train.jsonl", ".gitignore"])
+def test_an_export_never_overwrites_what_is_not_its_own(tmp_path: Path, name: str) -> None:
+    run, out = run_folder(tmp_path / "run", "demo", ROWS), tmp_path / "train"
+    export_run(run, ["messages"], out)
+    (out / name).write_text("mine")
+    with pytest.raises(UserError, match=f"train holds other files .{name}."):
+        export_run(run, ["messages"], out)
+    assert (out / name).read_text() == "mine"
+
+
+def test_an_edited_card_is_its_writers_own(tmp_path: Path) -> None:
+    run, out = run_folder(tmp_path / "run", "demo", ROWS), tmp_path / "train"
+    *_, card = export_run(run, ["messages"], out)
+    card.write_text(card.read_text().replace("# demo", "# My data"))
+    with pytest.raises(UserError, match=r"train holds other files \(README.md\)"):
+        export_run(run, ["messages"], out)
+
+
+def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
+    (tmp_path / "train").write_text("mine")
+    with pytest.raises(UserError, match="--out .*train is no folder"):
+        export_run(run_folder(tmp_path / "run", "demo", ROWS), ["messages"], tmp_path / "train")
+    assert (tmp_path / "train").read_text() == "mine"
 
 
 def test_the_card_counts_origins_and_escapes_upstream_text(store: Store) -> None:

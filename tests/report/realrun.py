@@ -78,7 +78,7 @@ def finish(config: Config, out: Path) -> Path:
     """Return the folder of the finished run; tests that read its report write it themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.report.build.write_report", lambda run: run)
-        return run_curation(config, out).folder
+        return run_curation(config, out, overwrite=True).folder
 
 
 def read_texts(run: Path, stage: str) -> dict[str, tuple[str, str]]:

@@ -83,7 +83,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch, taint: str = "", **gener
         "select": {"method": "random", "budget": {"rows": 8}},
         "store": str(folder / "store"),
     }
-    return run_curation(Config.model_validate(recipe), folder / "run").folder
+    return run_curation(Config.model_validate(recipe), folder / "run", overwrite=True).folder
 
 
 @pytest.fixture(scope="module")
