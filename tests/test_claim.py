@@ -13,6 +13,7 @@ from curate.claim import changed_keys, choose_folder, claimed
 from curate.config import Config
 from curate.errors import UserError
 from curate.run import run_curation
+from tests.test_publish import names
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def test_a_run_goes_to_runs_name_and_another_recipe_beside_it() -> None:
     assert run_curation(recipe(4)).folder == Path("runs/demo-2")
     assert (first.folder / "manifest.json").read_bytes() == before
     assert run_curation(recipe()).folder == first.folder
-    assert sorted(os.listdir("runs")) == ["demo", "demo-2"]
+    assert names(Path("runs")) == ["demo", "demo-2"]
 
 
 def test_another_recipe_into_a_given_folder_is_refused_unless_it_may_overwrite() -> None:
@@ -89,7 +90,7 @@ def test_links_and_files_are_no_run_folders() -> None:
     Path("file").write_text("mine")
     with pytest.raises(UserError, match="file is no folder"):
         run_curation(recipe(), Path("file"))
-    assert os.listdir("elsewhere") == []
+    assert names(Path("elsewhere")) == []
 
 
 def test_an_empty_folder_will_do() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,13 @@ import pytest
 
 from curate.errors import UserError
 from curate.runlock import locked
+from tests.test_publish import names
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from curate.runlock import locked
+from tests.test_publish import names
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -36,20 +37,20 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     folder = tmp_path / "run"
     process = hold(folder)
     try:
-        with pytest.raises(UserError, match=rf"another run \(process {process.pid}\) is writing"):
-            with locked(folder):
-                pass
+        message = rf"another run \(process {process.pid}\) is writing"
+        with pytest.raises(UserError, match=message), locked(folder):
+            pass
     finally:
         process.kill()
         process.communicate()
     with locked(folder):
-        assert os.listdir(folder) == []
+        assert names(folder) == []
 
 
 def test_a_folder_made_for_a_run_that_wrote_nothing_goes_again(tmp_path: Path) -> None:
     with locked(tmp_path / "runs" / "new"):
         assert (tmp_path / "runs" / "new").is_dir()
-    assert os.listdir(tmp_path / "runs") == []
+    assert names(tmp_path / "runs") == []
     (tmp_path / "old").mkdir()
     with locked(tmp_path / "old"):
         pass

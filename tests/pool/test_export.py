@@ -120,7 +120,7 @@ def test_an_edited_card_is_its_writers_own(tmp_path: Path) -> None:
 
 def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("mine")
-    with pytest.raises(UserError, match="--out .*train is no folder"):
+    with pytest.raises(UserError, match=r"--out .*train is no folder"):
         export_run(run_folder(tmp_path / "run", "demo", ROWS), ["messages"], tmp_path / "train")
     assert (tmp_path / "train").read_text() == "mine"
 
