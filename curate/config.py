@@ -355,6 +355,19 @@ class Config(Params):
     export: Export = Export()
     store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
 
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, value: str) -> str:
+        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", value)
+        if scheme:
+            raise ValueError(
+                f"{scheme[0]} is not supported: give the path of a folder of this machine "
+                f"(one with a colon in its name is written ./{scheme[0]}...)"
+            )
+        if not value:
+            raise ValueError("give the path of a folder")
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+
     @property
     def selections(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
         """Return the run's own selection and those to compare it with, each by its place."""

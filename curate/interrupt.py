@@ -40,7 +40,7 @@ def cleanup(tidy: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Remove a temporary folder at the end, also where an interrupt ends the process by force."""
-    with cleanup(lambda: _remove(path)):
+    with cleanup(lambda: remove_folder(path)):
         yield path
 
 
@@ -133,7 +133,7 @@ def _kill_children() -> None:
                 child.kill()
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder into which native code may still be writing."""
     import shutil  # takes long enough to be hit by a signal before there is a handler
 

@@ -5,8 +5,11 @@
 
 An artifact's key is a digest of everything that can change its bytes: schema version, step name and
 code version, parameters, and the digests of its inputs' contents. Paths and times never enter it.
+Its digest is that of its files. The manifest has a checksum of its own, since it also tells what may
+differ between equal artifacts: seconds, memory, and the versions of the libraries that made it.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -15,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,14 @@ from typing import Any
 import orjson
 import psutil
 
-from curate.interrupt import scratch_folder
+from curate.errors import UserError
 from curate.rows import SCHEMA_VERSION
+from curate.versions import library_versions
+from curate.workspace import workspace
 
 LOG = logging.getLogger("curate")
 MANIFEST = "manifest.json"
+CHECKSUM = "checksum"
 KEY_CHARS = 20
 Counts = dict[str, Any]
 
@@ -44,6 +50,7 @@ class Artifact:
     counts: Counts
     seconds: float
     peak_memory_mb: float
+    versions: dict[str, str]
     cached: bool
 
     def file(self, name: str) -> Path:
@@ -89,11 +96,20 @@ class Step:
 
 
 class Store:
-    """A folder of artifacts."""
+    """A folder of artifacts.
+
+    Raises:
+        UserError: there can be no such folder.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"store: {self.root} cannot be a folder ({error.strerror}); name another one"
+            ) from error
 
     def path_of(self, step: Step) -> Path:
         """Return the folder in which the step's artifact lies or will lie."""
@@ -106,8 +122,7 @@ class Store:
             return None
         try:
             return artifact if _is_whole(artifact) else None
-        except (OSError, KeyError, TypeError, AttributeError):
-            # The manifest itself is damaged.
+        except OSError:
             return None
 
     def ensure(self, step: Step) -> Artifact:
@@ -123,24 +138,21 @@ class Store:
 
     def _read(self, folder: Path) -> Artifact | None:
         try:
-            manifest = orjson.loads((folder / MANIFEST).read_bytes())
+            manifest = _load_manifest((folder / MANIFEST).read_bytes())
             return Artifact(
                 **{name: manifest[name] for name in _RECORDED}, path=folder, cached=True
             )
-        except (OSError, KeyError, TypeError, orjson.JSONDecodeError):
+        except (OSError, KeyError, TypeError, ValueError):
             return None
 
     def _build(self, step: Step) -> Artifact:
-        self._sweep()
-        temporary = self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex}"
-        with scratch_folder(temporary):
-            temporary.mkdir(parents=True)
+        with workspace(self.root / "tmp") as temporary:
             started = time.perf_counter()
             with peak_memory() as peak:
                 counts = step.function(temporary, step.inputs, step.params, step.hints)
             seconds = time.perf_counter() - started
             manifest = _describe(step, temporary, counts, seconds, peak[0])
-            _write_durably(temporary / MANIFEST, orjson.dumps(manifest, option=_PRETTY))
+            _write_durably(temporary / MANIFEST, _dump_manifest(manifest))
             self._publish(temporary, step)
             LOG.info("%s: made in %.1f s%s", step.name, seconds, _told(counts))
         return self.open(step, cached=False)
@@ -149,17 +161,13 @@ class Store:
         final = self.path_of(step)
         if final.exists() and self.find(step) is None:
             shutil.rmtree(final)
-        # Fails when another process published the same artifact first; theirs is as good.
-        with suppress(OSError):
+        try:
             temporary.rename(final)
+        except OSError as error:
+            # Another process published the same artifact first; theirs is as good.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
         _sync_folder(self.root)
-
-    def _sweep(self) -> None:
-        """Remove what killed processes left half-written."""
-        for leftover in (self.root / "tmp").glob("*-*"):
-            owner = leftover.name.split("-")[0]
-            if owner.isdigit() and not psutil.pid_exists(int(owner)):
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_whole(artifact: Artifact) -> bool:
@@ -169,7 +177,7 @@ def _is_whole(artifact: Artifact) -> bool:
             return False
         if digest_file(path) != recorded["digest"]:
             return False
-    return artifact.digest == _digest_files(artifact.files)
+    return True
 
 
 def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
@@ -183,8 +191,27 @@ def _told(counts: Counts) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-_RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb")
+_RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb", "versions")
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+
+
+def _dump_manifest(manifest: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({**manifest, CHECKSUM: digest_of(manifest)}, option=_PRETTY)
+
+
+def _load_manifest(data: bytes) -> dict[str, Any]:
+    """Return what `_dump_manifest` was given.
+
+    Raises:
+        ValueError: a byte is not as it was written.
+    """
+    manifest = orjson.loads(data)
+    if not isinstance(manifest, dict):
+        raise ValueError("a manifest is an object")
+    manifest.pop(CHECKSUM, None)
+    if _dump_manifest(manifest) != data:
+        raise ValueError("the manifest is not as it was written")
+    return manifest
 
 
 def _describe(
@@ -206,6 +233,7 @@ def _describe(
         "counts": counts,
         "seconds": round(seconds, 3),
         "peak_memory_mb": round(peak_mb, 1),
+        "versions": library_versions(),
     }
 
 

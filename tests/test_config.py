@@ -65,6 +65,27 @@ def test_a_whole_recipe_is_read(tmp_path: Path) -> None:
     assert config.prove.seeds == 2
 
 
+@pytest.mark.parametrize(
+    "store", ["s3://bucket/curate", "gs://b", "file:///tmp/x", "memory://", "az:b", "C:\\curate"]
+)
+def test_a_store_that_is_no_path_is_refused_where_it_stands(tmp_path: Path, store: str) -> None:
+    scheme = store[: store.index(":") + 1]
+    said = f"{scheme} is not supported: give the path of a folder of this machine"
+    [line] = complain(tmp_path, f"{SHORT}store: '{store}'\n")
+    assert line.startswith(f"recipe.yaml:4: store: {said}")
+    [line] = complain(tmp_path, SHORT, f"store={store}")
+    assert said in line
+
+
+def test_a_store_may_have_any_path(tmp_path: Path) -> None:
+    for path in (".curate/store", "/data/a:b", "./s3:x", "übung", "."):
+        assert load(tmp_path, f"{SHORT}store: '{path}'\n").store == path
+    assert load(tmp_path, f"{SHORT}store: ~/x\n").store == str(Path.home() / "x")
+    assert complain(tmp_path, f"{SHORT}store: ''\n") == [
+        "recipe.yaml:4: store: give the path of a folder (got '')"
+    ]
+
+
 def test_the_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
     config = load(tmp_path, RECIPE)
     again = Config.model_validate(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json"))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import signal
 import subprocess
@@ -17,9 +16,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.errors import UserError
 from curate.store import Artifact, Step, Store, digest_file, digest_of, write_json
 
 Edit = Callable[[Path], object]
@@ -102,7 +102,7 @@ def test_a_flipped_bit_of_the_same_size_is_found(store: Store, name: str) -> Non
     assert content(store.ensure(numbers_step()).path) == whole
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"files": 3}', "\ufffd"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "{}", '{"files": 3}', "\ufffd"])
 def test_a_broken_manifest_is_as_good_as_none(store: Store, text: str) -> None:
     made = store.ensure(numbers_step())
     (made.path / "manifest.json").write_text(text)
@@ -110,24 +110,64 @@ def test_a_broken_manifest_is_as_good_as_none(store: Store, text: str) -> None:
     assert store.ensure(numbers_step()).cached
 
 
-@pytest.mark.parametrize("files", ["null", "[]", '{"numbers.txt": {}}'])
-def test_a_manifest_with_wrong_values_is_as_good_as_none(store: Store, files: str) -> None:
-    made = store.ensure(numbers_step())
-    manifest = orjson.loads((made.path / "manifest.json").read_bytes())
-    write_json(made.path / "manifest.json", manifest | {"files": orjson.loads(files)})
-    assert set(store.ensure(numbers_step()).files) == {"numbers.txt", "deep/sum.txt"}
+CHANGES = {
+    "counts": {"rows_out": 201},
+    "seconds": 0.5,
+    "peak_memory_mb": 1.0,
+    "params": {"seed": 2},
+    "inputs": {"rows": "0" * 32},
+    "version": 2,
+    "versions": {"polars": "1.0.0"},
+    "digest": "0" * 32,
+    "files": {},
+    "another": None,
+}
 
 
-@pytest.mark.parametrize("wrong", [{"digest": "0" * 32}, {"files": {}}], ids=["digest", "no files"])
-def test_a_manifest_that_contradicts_itself_is_as_good_as_none(
-    store: Store, wrong: dict[str, Any]
-) -> None:
-    """The digest of an artifact is that of its files: later steps take their keys from it."""
+@pytest.mark.parametrize("name", CHANGES)
+def test_whatever_a_manifest_tells_is_as_it_was_written(store: Store, name: str) -> None:
+    """Also figures that no later step takes its key from: reports and estimates read them."""
     made = store.ensure(numbers_step())
-    manifest = orjson.loads((made.path / "manifest.json").read_bytes())
-    write_json(made.path / "manifest.json", manifest | wrong)
+    path = made.path / "manifest.json"
+    write_json(path, orjson.loads(path.read_bytes()) | {name: CHANGES[name]})
+    assert store.find(numbers_step()) is None
     again = store.ensure(numbers_step())
-    assert (again.digest, again.files) == (made.digest, made.files)
+    assert (again.digest, again.counts, again.files) == (made.digest, made.counts, made.files)
+    assert store.ensure(numbers_step()).cached
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_changed_byte_anywhere_in_a_manifest_is_noticed(
+    store: Store, data: st.DataObject
+) -> None:
+    path = store.ensure(numbers_step()).path / "manifest.json"
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[at]))
+    path.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+    assert store.find(numbers_step()) is None
+    path.write_bytes(whole)
+    assert store.find(numbers_step()) is not None
+
+
+def test_equal_files_have_the_same_digest_whatever_else_their_manifests_tell(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds, memory and library versions are told, and change no key."""
+    one = store.ensure(numbers_step())
+    monkeypatch.setattr("curate.store.library_versions", lambda: {"polars": "1.0.0"})
+    other = Store(tmp_path / "other").ensure(numbers_step(sleep=0.01))
+    assert (one.key, one.digest) == (other.key, other.digest)
+    assert one.versions["polars"] != other.versions["polars"] == "1.0.0"
+
+
+@pytest.mark.parametrize("below", [".", "deep/er"])
+def test_a_store_that_can_be_no_folder_is_one_sentence(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    root = tmp_path / "file" / below
+    with pytest.raises(UserError, match=f"store: {root} cannot be a folder"):
+        Store(root)
 
 
 def test_the_key_changes_with_all_that_can_change_bytes_and_nothing_else(store: Store) -> None:
@@ -215,23 +255,6 @@ def test_processes_that_build_the_same_artifact_at_once_all_get_a_whole_one(
     assert not got[0][0], "both were to build it"
     assert store.ensure(numbers_step()).cached
     assert list((store.root / "tmp").iterdir()) == []
-
-
-def test_leftovers_of_dead_processes_are_swept_and_those_of_living_ones_kept(
-    store: Store,
-) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = store.root / "tmp" / f"{dead.pid}-0123"
-    living = store.root / "tmp" / f"{os.getpid()}-4567"
-    parent = store.root / "tmp" / f"{os.getppid()}-89ab"
-    for folder in (left, living, parent):
-        folder.mkdir(parents=True)
-        (folder / "half.txt").write_text("half")
-    store.ensure(numbers_step())
-    assert not left.exists()
-    assert (living / "half.txt").read_text() == "half"
-    assert (parent / "half.txt").read_text() == "half"
 
 
 KILLED = """
