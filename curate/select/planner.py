@@ -22,6 +22,7 @@ from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import SelectParams, Share
 from curate.select.budget import rows_within
+from curate.select.sql import excerpt, parse_expression
 
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
 PAIR_FLOOR = 0.8
@@ -77,9 +78,9 @@ def _is_common(told: Sequence[tuple[str, str]]) -> bool:
 
 def _parse(key: str, text: str) -> pl.Expr:
     try:
-        return pl.sql_expr(text)
-    except PolarsError as error:
-        raise UserError(f"select.{key}: {text!r}: {str(error).splitlines()[0]}") from error
+        return parse_expression(text)
+    except UserError as error:
+        raise UserError(f"select.{key}: {error}") from error
 
 
 def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.DataFrame:
@@ -132,14 +133,14 @@ def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.boo
     try:
         told = look_up(ranking, wanted, facts).select(met=wanted)["met"]
     except PolarsError as error:
-        raise UserError(f"select.filter: {condition!r}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"select.filter: {excerpt(condition)}: {str(error).splitlines()[0]}") from error
     if told.dtype != pl.Boolean:
-        raise UserError(f"select.filter: {condition!r} is no condition: it gives {told.dtype}")
+        raise UserError(f"select.filter: {excerpt(condition)} is no condition: it gives {told.dtype}")
     met: NDArray[np.bool_] = told.fill_null(value=False).to_numpy()
     if len(told) == 1 < ranking.height:
         met = np.repeat(met, ranking.height)
     if not met.any():
-        raise UserError(f"select.filter: no row meets {condition!r}")
+        raise UserError(f"select.filter: no row meets {excerpt(condition)}")
     return met
 
 
@@ -217,13 +218,13 @@ def _groups(
     try:
         found = look_up(ranking, wanted, facts).select(group=wanted.cast(pl.String))["group"]
     except PolarsError as error:
-        raise UserError(f"select.shares: {share.by!r}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"select.shares: {excerpt(share.by)}: {str(error).splitlines()[0]}") from error
     names = found.fill_null("").unique().sort()
     code = found.fill_null("").replace_strict(names, pl.int_range(len(names), eager=True))
     unknown = {*share.least, *(share.most if isinstance(share.most, dict) else ())} - set(names)
     if unknown:
         raise UserError(
-            f"select.shares: no row has the {share.by} {sorted(unknown)[0]!r}; "
+            f"select.shares: no row has the {share.by:.80} {sorted(unknown)[0]!r}; "
             f"there are {', '.join(names[:10])}"
         )
     return code.to_numpy(), names.to_list()
