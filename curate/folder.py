@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 import polars as pl
+from pydantic import ValidationError
 
 from curate.config import Config
 from curate.errors import UserError
@@ -33,8 +34,18 @@ class RunFolder:
 
     @cached_property
     def config(self) -> Config:
-        """Return the recipe as resolved."""
-        return Config.model_validate(self.manifest["config"])
+        """Return the recipe as resolved.
+
+        Raises:
+            UserError: it is no sound recipe; a run folder may have been sent by anyone.
+        """
+        try:
+            return Config.model_validate(self.manifest["config"])
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(str(part) for part in ("config", *fault["loc"]))
+            problem = fault["msg"].removeprefix("Value error, ")
+            raise UserError(f"{self.path / MANIFEST}: {place}: {problem}") from error
 
     def table(self, name: str) -> pl.LazyFrame:
         """Return one of the run's tables, e.g. "ledger" or "evidence/exact".
@@ -42,7 +53,7 @@ class RunFolder:
         Raises:
             UserError: the run has no such table.
         """
-        path = self.path / f"{name}.parquet"
+        path = inside(self.path, f"{name}.parquet")
         if not path.is_file():
             raise UserError(f"{path} is missing; run `curate run` again to rebuild the run folder")
         return pl.scan_parquet(path)
@@ -56,12 +67,12 @@ class RunFolder:
 
     def has(self, name: str) -> bool:
         """Return whether the run has a table."""
-        return (self.path / f"{name}.parquet").is_file()
+        return inside(self.path, f"{name}.parquet").is_file()
 
     def rows(self, role: str) -> pl.LazyFrame | None:
         """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
         name = self.manifest["artifacts"].get(role)
-        path = Path(self.manifest["store"]) / str(name) / "rows.parquet"
+        path = inside(Path(self.manifest["store"]), f"{name}/rows.parquet")
         return pl.scan_parquet(path) if name and path.is_file() else None
 
     def messages(self, role: str, row_id: str) -> list[Message] | None:
@@ -71,6 +82,21 @@ class RunFolder:
             return None
         found = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
         return found["messages"].to_list()[0] if found.height else None
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return a path below a folder; names come from the manifest of a run that anyone may have sent.
+
+    Raises:
+        UserError: the name or a symbolic link on the way leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{path} lies outside of {folder}: this run folder is damaged or made to deceive; get it "
+            "anew, or run `curate run` again"
+        )
+    return path
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from curate.folder import open_run
+from curate.folder import inside, open_run
 from curate.publish import temporary_name
 from curate.report import wording
 from curate.report.data import Report, gather
@@ -36,7 +36,7 @@ def write_report(run: Path) -> Path:
         ValueError: the run's tables contradict each other.
     """
     page = render(gather(run))
-    path = run / "report" / "index.html"
+    path = inside(run, "report") / "index.html"
     path.parent.mkdir(exist_ok=True)
     temporary = temporary_name(path)
     try:

@@ -133,9 +133,13 @@ def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.boo
     try:
         told = look_up(ranking, wanted, facts).select(met=wanted)["met"]
     except PolarsError as error:
-        raise UserError(f"select.filter: {excerpt(condition)}: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"select.filter: {excerpt(condition)}: {str(error).splitlines()[0]}"
+        ) from error
     if told.dtype != pl.Boolean:
-        raise UserError(f"select.filter: {excerpt(condition)} is no condition: it gives {told.dtype}")
+        raise UserError(
+            f"select.filter: {excerpt(condition)} is no condition: it gives {told.dtype}"
+        )
     met: NDArray[np.bool_] = told.fill_null(value=False).to_numpy()
     if len(told) == 1 < ranking.height:
         met = np.repeat(met, ranking.height)
@@ -218,7 +222,9 @@ def _groups(
     try:
         found = look_up(ranking, wanted, facts).select(group=wanted.cast(pl.String))["group"]
     except PolarsError as error:
-        raise UserError(f"select.shares: {excerpt(share.by)}: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"select.shares: {excerpt(share.by)}: {str(error).splitlines()[0]}"
+        ) from error
     names = found.fill_null("").unique().sort()
     code = found.fill_null("").replace_strict(names, pl.int_range(len(names), eager=True))
     unknown = {*share.least, *(share.most if isinstance(share.most, dict) else ())} - set(names)

@@ -16,7 +16,9 @@ from curate.select.planner import named_stages
 from curate.select.random import RandomParams
 from curate.select.sql import parse_expression
 
-NAMES = st.sampled_from(["tokens", "source", "Übung", "fuzzy.score", '"rules.x"', 'a."b c"', "`d`", "date"])
+NAMES = st.sampled_from(
+    ["tokens", "source", "Übung", "fuzzy.score", '"rules.x"', 'a."b c"', "`d`", "date"]
+)
 LITERALS = st.one_of(
     st.integers(0, 10**20).map(str),
     st.sampled_from(["0.6", ".5", "5.", "1e3", "2.5E-2", "TRUE", "false", "NULL", "null"]),
@@ -61,7 +63,9 @@ def test_what_is_read_means_what_polars_sql_means_by_it(text: str) -> None:
 
 
 @given(pieces=st.lists(PIECES, max_size=12), blank=st.sampled_from(["", " "]))
-def test_any_text_is_an_expression_of_columns_or_one_sentence(pieces: list[str], blank: str) -> None:
+def test_any_text_is_an_expression_of_columns_or_one_sentence(
+    pieces: list[str], blank: str
+) -> None:
     text = blank.join(pieces)
     try:
         expression = parse_expression(text)
@@ -97,7 +101,7 @@ def test_any_text_is_an_expression_of_columns_or_one_sentence(pieces: list[str],
         ("tokens <", "something is missing"),
         ("", "something is missing"),
         ("tokens IN ()", "')'"),
-        ("tokens = 'x", "\"'\""),
+        ("tokens = 'x", '"\'"'),
     ],
 )
 def test_anything_else_is_refused_in_a_sentence_that_names_it(text: str, piece: str) -> None:

@@ -104,7 +104,9 @@ class RejectParams(StartParams):
         40, ge=1, description="of each query; with plan: difficulty of one that always fails"
     )
     checker: CheckerName = Field("numeric", description="how an answer is compared to the gold one")
-    pattern: str | None = Field(None, description="what an answer has to match; checker: regex")
+    pattern: str | None = Field(
+        None, max_length=10_000, description="what an answer has to match; checker: regex"
+    )
     pilot: int = Field(16, ge=1, description="trials of each query before a plan is made")
     trials: int = Field(512, ge=1, description="of one query at most")
     most: int = Field(20_000, ge=1, description="trials over all queries")
@@ -120,7 +122,7 @@ class RejectParams(StartParams):
         if self.pattern is not None:
             try:
                 regex.compile(self.pattern)
-            except regex.error as error:
+            except (regex.error, RecursionError) as error:
                 raise ValueError(f"pattern: {error}") from error
         return self
 
