@@ -28,6 +28,7 @@ from pydantic import (
 
 from curate.clean.twins import HighestScore
 from curate.compared import OWN_KEYS, fill_compared, numbered, without_budget
+from curate.credentials import SecretFault, find_secret
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
@@ -374,6 +375,14 @@ class Config(Params):
         others = [(("compare", i), params) for i, params in enumerate(self.compare)]
         return [(("select",), self.select), *others]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_secrets(cls, data: Any) -> Any:
+        found = find_secret(data)
+        if found is not None:
+            raise KeyFault(*found)
+        return data
+
     @model_validator(mode="after")
     def _check_needs(self) -> "Config":
         has_eval = self.target is not None and self.target.eval is not None
@@ -501,6 +510,8 @@ def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
         message = f"unknown {context['discriminator']} {context['tag']!r}; known: " + str(
             context["expected_tags"]
         ).replace("'", "")
+    elif isinstance(context.get("error"), SecretFault):
+        pass
     elif not isinstance(fault["input"], dict | list) and fault["type"] != "missing":
         message += f" (got {fault['input']!r:.80})"
     return f"{path}:{line}: {'.'.join(keys) or 'config'}: {message}"

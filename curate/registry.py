@@ -24,9 +24,18 @@ if TYPE_CHECKING:
 
 
 class Params(BaseModel):
-    """Base of everything in a config: frozen, and unknown keys are errors."""
+    """Base of everything in a config: frozen, unknown keys are errors, and so are NaN and infinity.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    Pydantic's own message does not repeat what was given, which may be a secret.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
 
 def suggest_key(key: str, known: Sequence[str]) -> str:

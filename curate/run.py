@@ -480,5 +480,5 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
             if name in artifact.counts:
                 entry[name] = artifact.counts[name]
         for name, spent in artifact.counts.get("llm", {}).items():
-            entry["llm"][name] += spent
+            entry["llm"][name] = entry["llm"].get(name, 0) + spent
     return list(stages.values())

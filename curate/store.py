@@ -53,6 +53,11 @@ class Artifact:
     versions: dict[str, str]
     cached: bool
 
+    @property
+    def unanswered(self) -> int:
+        """Return the calls of a model that had no answer, and that a later run may get."""
+        return int(self.counts.get("llm", {}).get("unanswered", 0))
+
     def file(self, name: str) -> Path:
         """Return the path of one of the artifact's files."""
         if name not in self.files:
@@ -116,12 +121,15 @@ class Store:
         return self.root / f"{step.name}-{step.key[:KEY_CHARS]}"
 
     def find(self, step: Step) -> Artifact | None:
-        """Return the step's artifact if it is whole: every file there with its recorded digest."""
+        """Return the step's artifact if it is whole: every file there with its recorded digest.
+
+        One for which a model did not answer all calls is made again: what failed must not last.
+        """
         artifact = self._read(self.path_of(step))
         if artifact is None or artifact.key != step.key:
             return None
         try:
-            return artifact if _is_whole(artifact) else None
+            return artifact if _is_whole(artifact) and not artifact.unanswered else None
         except OSError:
             return None
 

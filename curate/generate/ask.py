@@ -7,6 +7,7 @@ with Asker(engine, cache=Cache(path), limits=Limits(calls=500)) as asker:
 manifest["generation"] = asker.bill.told()
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +16,16 @@ from typing import Any
 
 import orjson
 
+from curate.errors import UserError
 from curate.generate.cache import Cache, key_of
 from curate.generate.engines.engine import Engine
+from curate.generate.faults import Faults
 from curate.generate.limits import Bill, Limits, Spent, exceeded
 from curate.generate.progress import Progress
 from curate.generate.requests import UNSENT, Call, Completion, Request
 from curate.generate.structured import Answer, Retries, check_schema, judge, next_try
+
+LOG = logging.getLogger("curate")
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class Asker:
         self._retries = retries or Retries()
         self._identity = engine.identity()
         self._failures_in_a_row = 0
+        self._reached = False
+        self.faults = Faults()
+        self._useless: set[str] = set()
 
     def __enter__(self) -> "Asker":
         return self
@@ -101,8 +109,36 @@ class Asker:
         with Progress(stage) as progress:
             answers = self._answer(calls, self.bill.stage(stage), progress)
         self.bill.stage(stage).seconds += time.monotonic() - started
+        warning = self.faults.add(calls, answers)
+        if warning:
+            LOG.warning("%s: %s", stage, warning)
         slots = iter(answers)
         return [[next(slots) for _ in range(request.sampling.n)] for request in requests]
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was spent, and how many calls another run may well get an answer to, if any.
+
+        The store makes a step with such calls again (curate.store.Artifact.unanswered).
+        """
+        total = self.bill.total()
+        spent = {"calls": total.calls, "tokens": total.tokens, "cost": round(total.cost, 6)}
+        return spent | ({"unanswered": self.faults.transient} if self.faults.transient else {})
+
+    def check_answered(self) -> None:
+        """Fail if much was asked and no answer was of use; the next run asks all of it anew.
+
+        Raises:
+            UserError: says which fault it was most often, and shows one.
+        """
+        sentence = self.faults.sentence
+        if sentence is not None:
+            self.forget_useless()
+            raise UserError(f"{', '.join(self.bill.stages)}: {sentence}")
+
+    def forget_useless(self) -> None:
+        """Remove answers that were of no use from the cache, so that the next run asks anew."""
+        if self._cache is not None:
+            self._cache.remove(self._useless)
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:
         """Return what `ask` would send, before anything is spent; answers drawn anew come on top."""
@@ -134,6 +170,8 @@ class Asker:
                 if completion is UNSENT and slot in answers:
                     continue
                 answers[slot] = replace(judge(call, completion), draws=draws, cached=cached)
+                if answers[slot].failure is not None:
+                    self._useless.add(key_of(self._identity, call))
                 further = next_try(call, answers[slot], self._retries, longer=slot in longer)
                 if further is not None:
                     again[slot] = further
@@ -165,8 +203,14 @@ class Asker:
         return self.stopped is None
 
     def _note(self, completion: Completion) -> None:
-        """Stop when call after call has no answer."""
+        """Stop when call after call has no answer.
+
+        Calls that a server never takes say nothing of the others, once it has answered one.
+        """
         lost = completion.finish == "failed" and completion.sends > 0
+        self._reached = self._reached or completion.finish != "failed"
+        if lost and self._reached and completion.permanent:
+            return
         self._failures_in_a_row = self._failures_in_a_row + 1 if lost else 0
         if self.stopped is None and self._failures_in_a_row >= self._limits.failures:
             self.stopped = (

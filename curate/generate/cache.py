@@ -12,10 +12,11 @@ key.
 """
 
 import hashlib
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +28,8 @@ from curate.errors import UserError
 from curate.generate.requests import Call, Completion
 
 VERSION = 1
-# What is worth keeping: an answer that would come again. What the transport did is not.
-STORED = frozenset({"ok", "truncated", "repetition", "refused", "empty"})
+# What is worth keeping: an answer. What the transport did is none, and neither is silence.
+STORED = frozenset({"ok", "truncated", "repetition", "refused"})
 BUSY_SECONDS = 60
 KEYS_A_QUERY = 500
 TABLE = """
@@ -98,6 +99,11 @@ class Cache:
             query = "SELECT completion FROM completions WHERE key = ?"
             stored = database.execute(query, (key,)).fetchone()
         return completion if stored is None else _read(stored[0])
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove what is stored under these keys."""
+        with self._locked() as database:
+            database.executemany("DELETE FROM completions WHERE key = ?", ((key,) for key in keys))
 
     def stats(self) -> dict[str, Any]:
         """Return answers, bytes, tokens and cost, and the answers of every engine and model."""
@@ -169,7 +175,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _read(body: bytes) -> Completion:
     told = orjson.loads(body)
     logprobs = told.pop("logprobs")
-    return Completion(**told, logprobs=None if logprobs is None else tuple(logprobs))
+    if logprobs is None:
+        return Completion(**told)
+    # JSON has no NaN.
+    values = tuple(math.nan if value is None else value for value in logprobs)
+    return Completion(**told, logprobs=values)
 
 
 def _model_of(identity: Mapping[str, Any]) -> str:

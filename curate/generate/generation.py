@@ -36,6 +36,7 @@ FLAWS: Mapping[str, Flaw] = {
     "refused": Flaw.REFUSED,
     "filtered": Flaw.FILTERED,
     "empty": Flaw.EMPTY,
+    "unknown": Flaw.FAILED,
     "failed": Flaw.FAILED,
     "invalid_json": Flaw.INVALID,
     "schema_violation": Flaw.INVALID,

@@ -25,6 +25,7 @@ Finish = Literal[
     "refused",  # the server says that the model declined
     "filtered",  # the server withheld the text
     "empty",  # it ended by itself without a word
+    "unknown",  # it ended for a reason that is not in the protocol; `error` says which
     "failed",  # no answer: transport, or a prompt that does not fit; `error` says why
     "unsent",  # never sent, because a limit was reached
 ]
@@ -155,7 +156,8 @@ class Completion:
         cost: in the currency of the configured prices.
         estimated: the server told no token counts, so they are estimates.
         sends: how often it was sent until this came.
-        error: a sentence, for finish "failed".
+        error: a sentence, for finish "failed" and "unknown".
+        permanent: for finish "failed": no other run would get an answer to this call either.
     """
 
     text: str
@@ -167,11 +169,13 @@ class Completion:
     estimated: bool = False
     sends: int = 1
     error: str = ""
+    permanent: bool = False
 
 
-def failed(error: str, sends: int = 1) -> Completion:
-    """Return the completion of a call that has no answer."""
-    return Completion("", "failed", sends=sends, error=error)
+def failed(error: str, sends: int = 1, *, permanent: bool = False) -> Completion:
+    """Return the completion of a call that has no answer; what cannot be sent never has one."""
+    final = permanent or not sends
+    return Completion("", "failed", sends=sends, error=error, permanent=final)
 
 
 UNSENT = Completion("", "unsent", sends=0, error="not sent, because a limit was reached")

@@ -121,8 +121,11 @@ def write_generated(
             if asker.stopped:
                 stopped[run.method] = asker.stopped
                 break
-        bill = manifest_of(asker)
-    return _write(out, made, bill, stopped)
+        if not any(candidate.flaw is None for candidate in made):
+            asker.forget_useless()
+            raise UserError(f"generate: {_why_nothing(asker, made, stopped)}")
+        bill, spent = manifest_of(asker), asker.counts()
+    return {**_write(out, made, bill, stopped), "llm": spent}
 
 
 def know_rows(inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]) -> Known:
@@ -179,8 +182,6 @@ def _write(
     out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], stopped: Mapping[str, str]
 ) -> Counts:
     rows = rows_of(made, SOURCE)
-    if not rows.height:
-        raise UserError(_nothing(made, stopped))
     rows.write_parquet(out / "rows.parquet")
     table_of(made).write_parquet(out / "candidates.parquet")
     methods = {
@@ -188,23 +189,20 @@ def _write(
         for name in dict.fromkeys(c.method for c in made)
     }
     write_json(out / "bill.json", {**bill, "methods": methods, "stopped": dict(stopped)})
-    total = bill["bill"]["total"]
     return {
         "rows_in": len(made),
         "rows_out": rows.height,
         "methods": methods,
         "stopped": dict(stopped),
-        "llm": {
-            "calls": total["calls"],
-            "tokens": total["prompt_tokens"] + total["completion_tokens"],
-            "cost": total["cost"],
-        },
     }
 
 
-def _nothing(made: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
+def _why_nothing(asker: Asker, made: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
+    """Return why there is no row: a limit, a server without answers, or what candidates lack."""
     if stopped:
-        return f"generate: nothing was kept before the end: {next(iter(stopped.values()))}"
+        return f"nothing was kept before the end: {next(iter(stopped.values()))}"
+    if asker.faults.sentence is not None:
+        return asker.faults.sentence
     dropped = count_flaws(made)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
-    return f"generate: no candidate was kept ({why}); use a larger model or other prompts"
+    return f"no candidate was kept ({why}); use a larger model or other prompts"

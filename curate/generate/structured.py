@@ -24,6 +24,7 @@ Failure = Literal[
     "refused",
     "filtered",
     "empty",
+    "unknown",
     "failed",
     "unsent",
     "invalid_json",
@@ -34,7 +35,6 @@ REDRAWN = frozenset({"invalid_json", "schema_violation", "empty", "repetition"})
 LEAST_TEMPERATURE = 0.7
 EXCERPT = 80
 SENTENCES = {
-    "truncated": "the answer was cut at {tokens} tokens",
     "repetition": "the answer ran in a loop",
     "refused": "the model refused",
     "filtered": "the server withheld the answer",
@@ -96,9 +96,7 @@ def judge(call: Call, completion: Completion) -> Answer:
     """Return the completion as an answer: usable, or with the class of its failure."""
     finish = completion.finish
     if finish != "ok":
-        sentence = SENTENCES.get(finish, completion.error)
-        reason = sentence.format(tokens=f"{completion.completion_tokens:,}")
-        return Answer(completion, failure=finish, reason=reason)
+        return Answer(completion, failure=finish, reason=_why_useless(completion))
     if call.request.schema is None:
         return Answer(completion)
     try:
@@ -106,10 +104,21 @@ def judge(call: Call, completion: Completion) -> Answer:
     except orjson.JSONDecodeError as error:
         reason = f"the answer is no JSON: {error} in {completion.text[:EXCERPT]!r}"
         return Answer(completion, failure="invalid_json", reason=reason)
-    broken = _violation(call.request.schema, value)
+    try:
+        broken = _violation(call.request.schema, value)
+    except RecursionError:
+        # The validator's words quote the value, which may be nested deeper than Python can print.
+        broken = "the answer is nested too deep"
     if broken:
         return Answer(completion, failure="schema_violation", reason=broken)
     return Answer(completion, value=value)
+
+
+def _why_useless(completion: Completion) -> str:
+    """Return what is wrong with an answer that did not end by itself, in a sentence."""
+    if completion.finish == "truncated":
+        return f"the answer was cut at {completion.completion_tokens:,} tokens"
+    return SENTENCES.get(completion.finish, completion.error)
 
 
 def _violation(schema: Mapping[str, Any], value: Any) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UserError
-from curate.generate.ask import Asker, manifest_of
+from curate.generate.ask import Asker
 from curate.generate.cache import Cache
 from curate.generate.engines import engine_of
 from curate.generate.requests import Request
@@ -20,9 +20,14 @@ CUT = "\n[...]\n"
 
 @contextmanager
 def asking(hints: Mapping[str, Any]) -> Iterator[Asker]:
-    """Yield an asker of the engine that the hints of a step name (StepRun.engine)."""
+    """Yield an asker of the engine that the hints of a step name (StepRun.engine).
+
+    Raises:
+        UserError: at the end, if no answer to anything was of use.
+    """
     with Asker(engine_of(hints), cache=Cache(Path(hints["cache"]))) as asker:
         yield asker
+        asker.check_answered()
 
 
 def ask_all(asker: Asker, requests: Sequence[Request], stage: str) -> list[list[Answer]]:
@@ -41,9 +46,7 @@ def ask_all(asker: Asker, requests: Sequence[Request], stage: str) -> list[list[
 
 def llm_counts(asker: Asker) -> dict[str, Any]:
     """Return what was spent, as the counts of a step tell it."""
-    total = manifest_of(asker)["bill"]["total"]
-    tokens = total["prompt_tokens"] + total["completion_tokens"]
-    return {"calls": total["calls"], "tokens": tokens, "cost": total["cost"]}
+    return asker.counts()
 
 
 def seed_of(seed: int, *texts: str) -> int:

@@ -38,7 +38,7 @@ TEMPERATURE = 0.5
 EXEMPLAR_LETTERS, EXACT_LETTERS = 1_000, 200
 # Tokens that an answer may take beside those of the gold one where only its words count.
 SPARE_TOKENS = 16
-LOST = ("failed", "unsent", "filtered")
+LOST = ("failed", "unknown", "unsent", "filtered")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ engine:
   prices: {prompt: 0.25, completion: 2}                          per million tokens
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from curate.credentials import FreeFields, SecretFault, find_secret_field
 from curate.errors import UserError
 from curate.registry import Params
 from curate.store import digest_file
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from curate.generate.engines.engine import Engine
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Structured = Literal["json_schema", "json_object", "none"]
 
 
@@ -50,7 +53,7 @@ class VllmParams(Params):
     context: int | None = Field(None, ge=1, description="longest prompt and answer, in tokens")
     memory: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory to use")
     chunk: int = Field(2_048, ge=1, description="calls handed over, and stored, at a time")
-    options: dict[str, Any] = Field({}, description="further arguments of vllm.LLM")
+    options: FreeFields = Field({}, description="further arguments of vllm.LLM")
 
 
 class EndpointParams(Params):
@@ -69,15 +72,24 @@ class EndpointParams(Params):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write the server's address as http://HOST/v1 or https://HOST/v1")
         if parts.username or parts.password or parts.query:
-            raise ValueError("no secrets in the address; name the key's variable in api_key_env")
+            raise SecretFault("no secrets in the address; name the key's variable in api_key_env")
         return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_variable(cls, name: str | None) -> str | None:
+        if name is not None and (not VARIABLE.fullmatch(name) or find_secret_field({"": name})):
+            raise SecretFault(
+                "write the name of the variable that holds the key, not the key itself"
+            )
+        return name
 
 
 class Prices(Params):
     """Price of a million tokens, in any currency."""
 
-    prompt: float = Field(0.0, ge=0)
-    completion: float = Field(0.0, ge=0)
+    prompt: float = Field(0.0, ge=0, le=1e9)
+    completion: float = Field(0.0, ge=0, le=1e9)
 
 
 class OpenAIParams(Params):
@@ -111,7 +123,7 @@ class OpenAIParams(Params):
     tokenizer: str | None = Field(
         None, description="model whose tokenizer counts tokens; estimated by length if null"
     )
-    extra: dict[str, Any] = Field({}, description="further fields of every request")
+    extra: FreeFields = Field({}, description="further fields of every request")
 
 
 EngineParams = Annotated[

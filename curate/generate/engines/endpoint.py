@@ -3,55 +3,84 @@
 import asyncio
 import contextlib
 import email.utils
+import ipaddress
+import logging
+import math
 import os
 import random
 import ssl
 import time
 from collections.abc import Mapping
-from typing import Any
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
 from curate.errors import UserError
+from curate.generate.engines.bodies import (
+    BYTES_A_TOKEN,
+    BYTES_AN_ANSWER,
+    BYTES_AN_ERROR,
+    TooLong,
+    UnknownPacking,
+    read_body,
+)
 from curate.generate.engines.config import EndpointParams, OpenAIParams
 from curate.generate.engines.rates import Rate
+from curate.generate.engines.redact import Redactor
 
-# Another try may succeed: time-out, conflict, too early, too many, and the server's own faults.
-PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
-EXCERPT = 300
+# Another try may succeed: time-out, conflict, too early, too many; and all of the server's own faults.
+PASSING = frozenset({408, 409, 425, 429})
+REFUSALS = frozenset({401, 403, 404})
+QUOTA = "insufficient_quota"
 
 
 class Fault(Exception):
     """A call that got no answer.
 
     Attributes:
-        again: whether another try makes sense.
+        kind: passing (another try may succeed), call (this call is never taken), or refused (the key,
+            the model or the account is not good for it).
+        again: whether to send the call once more now.
         wait: seconds that the server asks to wait.
     """
 
-    def __init__(self, sentence: str, *, again: bool = True, wait: float | None = None) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        kind: Literal["passing", "call", "refused"] = "passing",
+        again: bool | None = None,
+        wait: float | None = None,
+    ) -> None:
         super().__init__(sentence)
-        self.again, self.wait = again, wait
+        self.kind, self.wait = kind, wait
+        self.again = kind == "passing" if again is None else again
 
 
 class Endpoint:
     """A server and the state of the dealings with it.
 
     Raises:
-        UserError: the variable that should hold the key is not set.
+        UserError: the variable that should hold the key is not set, or holds none.
     """
 
     def __init__(self, params: EndpointParams, whole: OpenAIParams) -> None:
         self.params, self._whole = params, whole
         self._key = _read_key(params)
+        self.redactor = Redactor(self._key)
         self._calls, self._tokens = Rate(params.calls_per_minute), Rate(params.tokens_per_minute)
         self._quiet_until = 0.0
         self._refusals = 0
+        self.answered = 0
         self._trust: ssl.SSLContext | None = None
         # Processes that share a server must not knock in step, so this is not the run's seed.
         self._jitter = random.Random(f"{os.getpid()} {params.url}")
+        # Their lines quote what servers send, in which the key may stand.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.place})"
@@ -67,14 +96,20 @@ class Endpoint:
     def connect(self) -> httpx.AsyncClient:
         """Return a connection, to be opened with `async with`; it takes one call after the other.
 
-        One pool for all would look at every connection for every call.
+        One pool for all would look at every connection for every call. Nothing is packed, no cookie
+        kept, no redirection followed: the key goes to this server and to no other.
         """
         if self._trust is None:
             self._trust = httpx.create_ssl_context()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
         return httpx.AsyncClient(
-            headers=headers, timeout=self._whole.timeout, limits=limits, verify=self._trust
+            headers={**headers, "Accept-Encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=self._whole.timeout,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            verify=self._trust,
+            # No proxy can reach a server of this machine.
+            trust_env=not _is_loopback(self.params.url),
         )
 
     async def ready(self) -> None:
@@ -94,55 +129,79 @@ class Endpoint:
         return longest * (0.5 + 0.5 * self._jitter.random())
 
     async def send(
-        self, connection: httpx.AsyncClient, path: str, body: Mapping[str, Any]
+        self, connection: httpx.AsyncClient, path: str, body: Mapping[str, Any], max_tokens: int = 0
     ) -> dict[str, Any]:
-        """Return the server's JSON answer.
+        """Return the server's JSON answer to a call of so many tokens at most.
 
         Raises:
             Fault: there is none.
-            UserError: the server will not serve anything as things are configured.
         """
+        limit = BYTES_AN_ANSWER + BYTES_A_TOKEN * max_tokens
         try:
             async with asyncio.timeout(self._whole.timeout):
-                reply = await connection.post(
-                    f"{self.params.url}{path}",
-                    content=orjson.dumps(body),
-                    headers={"Content-Type": "application/json"},
+                status, headers, told = await _post(
+                    connection, f"{self.params.url}{path}", orjson.dumps(body), limit
                 )
         except (TimeoutError, httpx.TimeoutException):
             raise Fault(f"{self.place}: no answer within {self._whole.timeout:g} s") from None
         except httpx.ConnectError as error:
             self._knock_later()
-            raise Fault(f"{self.place}: no connection ({error})") from None
-        except httpx.HTTPError as error:
+            said = self.redactor.excerpt(str(error))
+            raise Fault(f"{self.place}: no connection ({said})") from None
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, ValueError) as error:
+            # A ValueError is one of httpx's own, over headers that are none.
             raise Fault(f"{self.place}: the connection broke ({type(error).__name__})") from None
+        except TooLong as error:
+            raise Fault(f"{self.place}: {error}", kind="call") from None
+        except UnknownPacking as error:
+            raise Fault(f"{self.place}: {error}") from None
+        if not 200 <= status < 300:
+            raise self._fault(status, headers, told)
         self._refusals = 0
-        return self._read(reply)
+        return self._parse(told)
 
-    def _read(self, reply: httpx.Response) -> dict[str, Any]:
-        if reply.status_code == 200:
-            with contextlib.suppress(orjson.JSONDecodeError):
-                told = orjson.loads(reply.content)
-                if isinstance(told, dict):
-                    return told
-            raise Fault(f"{self.place}: the answer is no JSON object")
-        said = self._hide(reply.text[:EXCERPT])
-        sentence = f"{self.place}: HTTP {reply.status_code} {said}".rstrip()
-        if reply.status_code in (401, 403):
-            raise UserError(
-                f"{self.place} refuses the key (HTTP {reply.status_code}); {self._advice()}"
-            )
-        if reply.status_code == 404 or "insufficient_quota" in reply.text:
-            raise UserError(f"{sentence}\nCheck engine.url, engine.model and the account.")
-        if reply.status_code not in PASSING:
-            raise Fault(sentence, again=False)
-        wait = retry_after(reply.headers)
+    def _parse(self, body: bytes) -> dict[str, Any]:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            told = orjson.loads(body)
+            if isinstance(told, dict):
+                self.answered += 1
+                return told
+        said = self.redactor.excerpt(body.decode(errors="replace"), letters=80)
+        raise Fault(f"{self.place}: the answer is no JSON object: {said!r}")
+
+    def _fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+        """Return what a status that is no success means for the call."""
+        text = _error_text(body)
+        sentence = f"{self.place}: HTTP {status} {self.redactor.excerpt(text)}".rstrip()
+        if status in REFUSALS or QUOTA in text:
+            return self._refusal(status, sentence)
+        self._refusals = 0
+        if 300 <= status < 400:
+            more = "it redirects, and keys go to no other server: write its own address as url"
+            return Fault(f"{sentence}; {more}", kind="call")
+        if status not in PASSING and status < 500:
+            return Fault(sentence, kind="call")
+        wait = retry_after(headers)
         if wait is not None and wait > self._whole.patience:
-            raise Fault(f"{sentence}; it asks to wait {wait:,.0f} s, longer than engine.patience",
-                        again=False)  # fmt: skip
+            more = f"it asks to wait {wait:,.6g} s, longer than engine.patience"
+            return Fault(f"{sentence}; {more}", again=False, wait=wait)
         if wait is not None:
             self._rest(wait)
-        raise Fault(sentence, wait=wait)
+        return Fault(sentence, wait=wait)
+
+    def _refusal(self, status: int, sentence: str) -> Fault:
+        """Return the fault of a call that another key, model or account is needed for.
+
+        Where there are other servers they may take it, and this one is left alone for a while.
+        """
+        others = len(self._whole.endpoints) > 1
+        if others:
+            self._knock_later()
+        if status in (401, 403):
+            sentence = f"{sentence}: it refuses the key; {self._advice()}"
+        else:
+            sentence = f"{sentence}: check the server's url, engine.model and the account"
+        return Fault(sentence, kind="refused", again=others)
 
     @property
     def away(self) -> bool:
@@ -159,36 +218,77 @@ class Endpoint:
     def _rest(self, seconds: float) -> None:
         self._quiet_until = max(self._quiet_until, time.monotonic() + seconds)
 
-    def _hide(self, text: str) -> str:
-        """Return what a server said without the key, which some repeat."""
-        return text.replace(self._key, "[key]") if self._key else text
-
     def _advice(self) -> str:
         name = self.params.api_key_env
         return f"check the variable {name}" if name else "name the key's variable in api_key_env"
 
 
+async def _post(
+    connection: httpx.AsyncClient, url: str, content: bytes, limit: int
+) -> tuple[int, httpx.Headers, bytes]:
+    """Return status, headers and body; the body of an error is cut rather than refused."""
+    headers = {"Content-Type": "application/json"}
+    async with connection.stream("POST", url, content=content, headers=headers) as reply:
+        if reply.is_success:
+            return reply.status_code, reply.headers, await read_body(reply, limit)
+        try:
+            told = await read_body(reply, BYTES_AN_ERROR)
+        except TooLong as error:
+            told = error.body
+        except UnknownPacking as error:
+            told = str(error).encode()
+        return reply.status_code, reply.headers, told
+
+
+def _error_text(body: bytes) -> str:
+    """Return what an error says; JSON is written anew, so that no escape hides a key."""
+    with contextlib.suppress(orjson.JSONDecodeError, TypeError):
+        return orjson.dumps(orjson.loads(body)).decode()
+    return body.decode(errors="replace")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 def _read_key(params: EndpointParams) -> str | None:
     if params.api_key_env is None:
         return None
-    key = os.environ.get(params.api_key_env, "").strip()
+    name = params.api_key_env
+    key = os.environ.get(name, "").strip()
     if not key:
         raise UserError(
-            f"the environment variable {params.api_key_env}, which should hold the key of "
+            f"the environment variable {name}, which should hold the key of "
             f"{params.url}, is not set; export it, or remove api_key_env for a server without keys"
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UserError(
+            f"the environment variable {name}, which should hold the key of {params.url}, has blanks, "
+            "line breaks or other letters than a key has; export the key alone"
         )
     return key
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks to wait: in milliseconds, in seconds, or as a date."""
-    with contextlib.suppress(KeyError, ValueError):
-        return max(float(headers["retry-after-ms"]) / 1000, 0.0)
-    told = headers.get("retry-after")
-    if told is None:
-        return None
-    with contextlib.suppress(ValueError):
-        return max(float(told), 0.0)
+    milliseconds = _seconds(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    asked = headers.get("retry-after")
+    seconds = _seconds(asked)
+    if seconds is not None or asked is None:
+        return seconds
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(email.utils.parsedate_to_datetime(asked).timestamp() - time.time(), 0.0)
+    return None
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return a header's number, 0 for a negative one; None where there is none."""
     with contextlib.suppress(ValueError, TypeError):
-        return max(email.utils.parsedate_to_datetime(told).timestamp() - time.time(), 0.0)
+        number = float(text)  # type: ignore[arg-type]
+        return None if math.isnan(number) else max(number, 0.0)
     return None

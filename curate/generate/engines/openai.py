@@ -132,12 +132,15 @@ class OpenAIEngine:
     async def _complete(self, calls: Sequence[Call], watch: Watch) -> list[Completion]:
         if self._structured is None and any(call.request.schema is not None for call in calls):
             self._structured = await self._probe(watch)
-        return await self._dispatch(calls, watch, self._structured or "none")
+        dispatch = self._dispatch(calls, watch, self._structured or "none")
+        completions = await dispatch.run()
+        # A server that refuses one row and answers others means that row; else it means the recipe.
+        if dispatch.refusal and not any(endpoint.answered for endpoint in self._endpoints):
+            raise UserError(dispatch.refusal)
+        return completions
 
-    async def _dispatch(
-        self, calls: Sequence[Call], watch: Watch, structured: Structured
-    ) -> list[Completion]:
-        return await _Dispatch(self, self._endpoints, calls, watch, structured).run()
+    def _dispatch(self, calls: Sequence[Call], watch: Watch, structured: Structured) -> "_Dispatch":
+        return _Dispatch(self, self._endpoints, calls, watch, structured)
 
     async def _probe(self, watch: Watch) -> Structured | None:
         """Return how the servers can be asked for JSON, found by asking; None if nobody answers.
@@ -148,7 +151,7 @@ class OpenAIEngine:
         call = Call(chat("Say hello in JSON.", sampling=sampling, schema=PROBE_SCHEMA))
         ways: list[Structured] = ["json_schema", "json_object"]
         for way in ways:
-            (completion,) = await self._dispatch([call], _Probing(watch), way)
+            (completion,) = await self._dispatch([call], _Probing(watch), way).run()
             unreached = completion.finish == "failed" and completion.sends >= self.attempts
             if unreached or completion.finish == "unsent":
                 return None
@@ -161,8 +164,12 @@ class OpenAIEngine:
     async def attempt(self, line: "Line", call: Call, structured: Structured) -> Completion:
         """Return what one server makes of a call, sent once; Fault if it makes nothing."""
         path, body = body_of(call, self._params, structured)
-        reply = await line.endpoint.send(line.connection, path, body)
-        completion = read_reply(reply, call, self.count_tokens, self.count_prompt(call.request))
+        reply = await line.endpoint.send(line.connection, path, body, call.sampling.max_tokens)
+        prompt_tokens, redactor = self.count_prompt(call.request), line.endpoint.redactor
+        try:
+            completion = read_reply(reply, call, self.count_tokens, prompt_tokens, redactor)
+        except Fault as fault:
+            raise Fault(f"{line.endpoint.place}: {fault}") from None
         cost = self.cost(completion.prompt_tokens, completion.completion_tokens)
         return replace(completion, cost=cost)
 
@@ -206,13 +213,20 @@ class _Dispatch:
         for position, call in enumerate(calls):
             self._queue.put_nowait(_Work(position, call))
         self._left = len(calls)
+        self._refused: list[str] = []
         self._done = asyncio.Event()
+
+    @property
+    def refusal(self) -> str | None:
+        """Return why every call that was sent was refused; None if one was not."""
+        sent = sum(completion.finish != "unsent" for completion in self._completions)
+        return self._refused[0] if self._refused and len(self._refused) == sent else None
 
     async def run(self) -> list[Completion]:
         """Return the completions when all calls are settled.
 
         Raises:
-            UserError: a server will not serve anything as things are configured.
+            UserError: no server can be reached.
         """
         if not self._left:
             return []
@@ -270,7 +284,9 @@ class _Dispatch:
             )
         if not fault.again or work.sends >= self._engine.attempts:
             tried = f" (sent {work.sends} times)" if work.sends > 1 else ""
-            self._settle(work, failed(f"{fault}{tried}", sends=work.sends))
+            self._refused += [str(fault)] if fault.kind == "refused" else []
+            permanent = fault.kind == "call"
+            self._settle(work, failed(f"{fault}{tried}", work.sends, permanent=permanent))
             return
         # After a wish to wait, the whole server is left alone; the call itself may go elsewhere.
         delay = 0.0 if fault.wait is not None else endpoint.delay(work.sends)

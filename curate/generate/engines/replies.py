@@ -9,15 +9,21 @@ import orjson
 from curate.errors import UserError
 from curate.generate.engines.config import OpenAIParams, Structured
 from curate.generate.engines.endpoint import Fault
+from curate.generate.engines.redact import Redactor
 from curate.generate.requests import Call, Completion, Finish, Request
 
-FINISHES: Mapping[str | None, Finish] = {
+FINISHES: Mapping[str, Finish] = {
     "stop": "ok",
     "length": "truncated",
     "content_filter": "filtered",
     "repetition": "repetition",
 }
 INSTRUCTION = "Answer with JSON alone, without a code fence, that fits this JSON schema:\n"
+# No honest text is longer: few tokens have more letters than this.
+LETTERS_AN_ANSWER, LETTERS_A_TOKEN = 1_024, 32
+# What a server may count beyond what was sent and what was asked for.
+SPARE_TOKENS = 100_000
+NO_KEY = Redactor()
 CHAT, RAW = "/chat/completions", "/completions"
 
 
@@ -94,58 +100,114 @@ def _messages(request: Request, params: OpenAIParams, structured: Structured) ->
 
 
 def read_reply(
-    reply: Mapping[str, Any], call: Call, count: Callable[[str], int], count_prompt: int
+    reply: Mapping[str, Any],
+    call: Call,
+    count: Callable[[str], int],
+    prompt_tokens: int,
+    redactor: Redactor = NO_KEY,
 ) -> Completion:
-    """Return a reply as a completion, its cost not yet set.
+    """Return a reply as a completion, its cost not yet set. All that stands in it is data.
 
-    Token counts that the server does not give are estimated by `count` and `count_prompt`.
+    Token counts that the server does not give, or cannot mean, are estimated: `prompt_tokens`, and by
+    `count`. A text far beyond max_tokens is cut and counts as truncated.
 
     Raises:
-        Fault: this is no reply of the protocol.
+        Fault: there is no answer in it.
     """
-    try:
-        choice = reply["choices"][0]
-        message = choice["message"] if call.request.prompt is None else choice
-        told = message.get("content") if call.request.prompt is None else message["text"]
-        refusal = message.get("refusal")
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise Fault(f"the answer has no choice in it: {str(reply)[:200]}") from None
-    if not isinstance(told, str | None):
-        raise Fault("the answer's text is no text")
-    text = told or ""
-    usage = _usage(reply)
-    finish = "refused" if refusal else _finish(choice.get("finish_reason"), text)
+    choice, message = _choice_of(reply, call.request, redactor)
+    text, finish, error = _answer_of(choice, message, call.request, redactor)
+    most = LETTERS_AN_ANSWER + LETTERS_A_TOKEN * call.sampling.max_tokens
+    if len(text) > most:
+        text, finish, error = text[:most], "truncated", ""
+    usage = _usage(reply.get("usage"), call, text, prompt_tokens)
     return Completion(
-        text=str(refusal) if refusal else text,
+        text=text,
         finish=finish,
-        prompt_tokens=usage[0] if usage else count_prompt,
+        prompt_tokens=usage[0] if usage else prompt_tokens,
         completion_tokens=usage[1] if usage else count(text),
-        logprobs=_logprobs(choice) if call.sampling.logprobs else None,
+        logprobs=_logprobs(choice.get("logprobs")) if call.sampling.logprobs else None,
         estimated=usage is None,
+        error=error,
     )
 
 
-def _finish(told: Any, text: str) -> Finish:
-    if told not in FINISHES:
-        raise Fault(f"the answer ended for an unknown reason ({told!r})")
-    finish = FINISHES[told]
-    return "empty" if finish == "ok" and not text.strip() else finish
-
-
-def _usage(reply: Mapping[str, Any]) -> tuple[int, int] | None:
-    usage = reply.get("usage")
+def _choice_of(
+    reply: Mapping[str, Any], request: Request, redactor: Redactor
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the first choice and where its text stands; servers may send more than one."""
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(choice, dict):
+        message = choice.get("message") if request.prompt is None else choice
+        if isinstance(message, dict):
+            return choice, message
     try:
-        return int(usage["prompt_tokens"]), int(usage["completion_tokens"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
-        return None
+        said = redactor.excerpt(orjson.dumps(reply).decode(), letters=200)
+    except TypeError:
+        said = "JSON nested too deep to be shown"
+    raise Fault(f"the answer has no choice in it: {said}")
 
 
-def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
-    told = choice.get("logprobs") or {}
-    if told.get("token_logprobs") is not None:
-        found = told["token_logprobs"]
-    elif told.get("content") is not None:
-        found = [token["logprob"] for token in told["content"]]
-    else:
+def _answer_of(
+    choice: Mapping[str, Any], message: Mapping[str, Any], request: Request, redactor: Redactor
+) -> tuple[str, Finish, str]:
+    """Return an answer's text without keys, how it ended, and what is odd about that."""
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        return redactor.hide(refusal), "refused", ""
+    text = redactor.hide(_text_of(message.get("content" if request.prompt is None else "text")))
+    reason = choice.get("finish_reason")
+    finish = FINISHES.get(reason) if isinstance(reason, str) else None
+    if finish is None:
+        said = (
+            redactor.excerpt(reason, letters=40)
+            if isinstance(reason, str)
+            else type(reason).__name__
+        )
+        return text, "unknown", f"the answer ended for an unknown reason ({said})"
+    return text, "empty" if finish == "ok" and not text.strip() else finish, ""
+
+
+def _text_of(content: Any) -> str:
+    """Return a message's text, which may come in parts; what calls a tool has none."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str))
+    if content is None or isinstance(content, str):
+        return content or ""
+    raise Fault("the answer's text is no text")
+
+
+def _usage(usage: Any, call: Call, text: str, estimate: int) -> tuple[int, int] | None:
+    """Return the tokens read and written as the server counts them; None if that cannot be.
+
+    Servers add turns of their own to a prompt and may count hidden reasoning, so the bounds are wide.
+    """
+    if not isinstance(usage, dict):
         return None
-    return tuple(float(value) if value is not None else math.nan for value in found)
+    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if read is None or written is None or not 1 <= read <= SPARE_TOKENS + 10 * estimate:
+        return None
+    most = SPARE_TOKENS + 4 * call.sampling.max_tokens
+    return (read, written) if bool(text) <= written <= most else None
+
+
+def _count(value: Any) -> int | None:
+    """Return a whole number, None for everything else, truth values included."""
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if whole or (isinstance(value, int) and not isinstance(value, bool)) else None
+
+
+def _logprobs(told: Any) -> tuple[float, ...] | None:
+    """Return log-probabilities, NaN for each that is none; None if there is no list of them."""
+    if not isinstance(told, dict):
+        return None
+    values, tokens = told.get("token_logprobs"), told.get("content")
+    if isinstance(tokens, list) and values is None:
+        values = [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
+    return tuple(map(_logprob, values)) if isinstance(values, list) else None
+
+
+def _logprob(value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value <= 0
+    return float(value) if number else math.nan

@@ -16,13 +16,14 @@ class Act:
     """What the server does with a request.
 
     kind: answer (200 with `body`, or an answer made from the request), cut (half an answer, then the
-    connection ends), slow (nothing for `seconds`).
+    connection ends), slow (nothing for `seconds`), raw (`body` is all that is sent, head included),
+    drip (a byte every `seconds`), endless (`body` again and again).
     """
 
     kind: str = "answer"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
+    body: str | bytes | None = None
     seconds: float = 0.0
 
 
@@ -136,7 +137,11 @@ class FakeServer:
         wait = act.seconds if act.kind == "slow" else self.delay
         if wait and not await _patient(reader, wait):
             return False
-        told = (act.body if act.body is not None else reply(body)).encode()
+        told = act.body if act.body is not None else reply(body)
+        told = told.encode(errors="surrogatepass") if isinstance(told, str) else told
+        if act.kind in ("raw", "drip", "endless"):
+            await _misbehave(act, told, writer)
+            return False
         lines = [f"HTTP/1.1 {act.status} X", f"Content-Length: {len(told)}",
                  *(f"{name}: {value}" for name, value in act.headers.items()), "", ""]  # fmt: skip
         if act.kind == "cut":
@@ -147,6 +152,21 @@ class FakeServer:
         writer.write("\r\n".join(lines).encode() + told)
         await writer.drain()
         return act.kind == "answer"
+
+
+async def _misbehave(act: Act, body: bytes, writer: asyncio.StreamWriter) -> None:
+    if act.kind == "raw":
+        writer.write(body)
+        await writer.drain()
+        return
+    writer.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n")
+    while True:
+        for part in (
+            [body] if act.kind == "endless" else [body[i : i + 1] for i in range(len(body))]
+        ):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(act.seconds)
 
 
 async def _patient(reader: asyncio.StreamReader, seconds: float) -> bool:

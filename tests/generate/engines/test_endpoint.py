@@ -70,19 +70,20 @@ def test_a_failure_says_whether_to_try_again(act: Act, again: bool, said: str) -
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        (Act(status=401, body=f"bad key {KEY}"), r"refuses the key .* check the variable SOME_KEY"),
+        (Act(status=401, body=f"bad key {KEY}"), r"refuses the key; check the variable SOME_KEY"),
         (Act(status=403, body=""), "refuses the key"),
         (Act(status=404, body="no model m"), "no model m"),
         (Act(status=429, body='{"code": "insufficient_quota"}'), "the account"),
     ],
 )
-def test_a_mistake_of_configuration_ends_the_run(
+def test_a_refusal_says_what_to_mend_and_is_not_sent_again(
     act: Act, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_KEY", KEY)
-    with FakeServer(lambda body, number: act) as server, pytest.raises(UserError, match=said) as e:
+    with FakeServer(lambda body, number: act) as server, pytest.raises(Fault, match=said) as caught:
         send(server, endpoint={"api_key_env": "SOME_KEY"})
-    assert KEY not in str(e.value)
+    assert caught.value.kind == "refused" and not caught.value.again
+    assert KEY not in str(caught.value)
 
 
 def test_a_server_that_repeats_the_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,8 +134,10 @@ def test_log_probabilities_are_read_where_they_are_told() -> None:
         {"choices": [None]},
         {"choices": [{"message": None}]},
         {"choices": [{"message": {"content": 7}, "finish_reason": "stop"}]},
-        {"choices": [{"message": {"content": "a"}, "finish_reason": "abort"}]},
-        {"choices": [{"message": {"content": "a"}}]},
+        {"choices": {"0": {"message": {"content": "a"}, "finish_reason": "stop"}}},
+        {"choices": "text"},
+        {"choices": [{"message": [], "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": {"a": 1}}, "finish_reason": "stop"}]},
         {"error": {"message": "overloaded"}},
     ],
 )
