@@ -40,8 +40,8 @@ _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 STANDS = "which would stand in manifest, report and logs"
 IN_FIELDS = (
-    f"this looks like a secret, {STANDS}; take it out and name the environment variable that holds the "
-    "key in api_key_env of the endpoint"
+    f"this looks like a secret, {STANDS}; take it out, and give keys by environment variables alone "
+    "(api_key_env of an endpoint names one)"
 )
 IN_ADDRESS = (
     f"the address holds a secret, {STANDS}; give credentials by the environment or the storage's own "

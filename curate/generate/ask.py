@@ -116,13 +116,13 @@ class Asker:
         return [[next(slots) for _ in range(request.sampling.n)] for request in requests]
 
     def counts(self) -> dict[str, Any]:
-        """Return what was spent, and how many calls another run may well get an answer to, if any.
+        """Return what was spent, and how many calls were sent and had no answer, if any.
 
         The store makes a step with such calls again (curate.store.Artifact.unanswered).
         """
         total = self.bill.total()
         spent = {"calls": total.calls, "tokens": total.tokens, "cost": round(total.cost, 6)}
-        return spent | ({"unanswered": self.faults.transient} if self.faults.transient else {})
+        return spent | ({"unanswered": self.faults.unanswered} if self.faults.unanswered else {})
 
     def check_answered(self) -> None:
         """Fail if much was asked and no answer was of use; the next run asks all of it anew.
@@ -205,11 +205,11 @@ class Asker:
     def _note(self, completion: Completion) -> None:
         """Stop when call after call has no answer.
 
-        Calls that a server never takes say nothing of the others, once it has answered one.
+        Calls that a server rejects say nothing of the others, once it has answered one.
         """
         lost = completion.finish == "failed" and completion.sends > 0
         self._reached = self._reached or completion.finish != "failed"
-        if lost and self._reached and completion.permanent:
+        if lost and self._reached and completion.rejected:
             return
         self._failures_in_a_row = self._failures_in_a_row + 1 if lost else 0
         if self.stopped is None and self._failures_in_a_row >= self._limits.failures:

@@ -12,20 +12,21 @@ from curate.generate.structured import Answer
 
 # Nothing came that could be called an answer of the model.
 LOST = frozenset({"failed", "unknown", "filtered"})
-# Of use to a caller who asked for no form, though something is wrong with it.
-FREE_TEXT = frozenset({"truncated", "repetition", "refused"})
+# The model is heard, though something is wrong: with the values of a record, or with a free text.
+HEARD = frozenset({"schema_violation"})
+HEARD_FREE = frozenset({"truncated", "repetition", "refused"})
 
 
 @dataclass
 class Faults:
     """A tally of answers.
 
-    `transient` ones may well be answered in another run.
+    `unanswered` ones were sent in vain: the server may answer them another time.
     """
 
     asked: int = 0
-    usable: int = 0
-    transient: int = 0
+    heard: int = 0
+    unanswered: int = 0
     useless: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
 
@@ -36,29 +37,33 @@ class Faults:
             if answer.failure == "unsent":
                 continue
             self.asked += 1
-            self.usable += _is_usable(call, answer)
+            self.heard += _is_heard(call, answer)
             if answer.failure is None:
                 continue
             self.useless[answer.failure] += 1
             self.samples.setdefault(answer.failure, answer.reason)
             if answer.failure in LOST:
                 lost[answer.failure] += 1
-                self.transient += answer.failure != "filtered" and not answer.completion.permanent
+                self.unanswered += answer.failure != "filtered" and answer.completion.sends > 0
         if not lost:
             return None
-        return f"{lost.total():,} of {len(answers):,} calls had no answer. {self._sample(lost)}"
+        return f"{lost.total():,} of {len(answers):,} calls had no answer. {self.sample(lost)}"
 
     @property
     def sentence(self) -> str | None:
         """Return what went wrong if nothing that was asked had an answer of use, else None."""
-        if self.usable or not self.asked:
+        if self.heard or not self.asked:
             return None
         counts = ", ".join(f"{count:,} {name}" for name, count in self.useless.most_common())
-        return f"none of {self.asked:,} answers was of use ({counts}). {self._sample(self.useless)}"
+        return f"none of {self.asked:,} answers was of use ({counts}). {self.sample()}"
 
-    def _sample(self, counts: Counter[str]) -> str:
-        return f"One of them: {self.samples[counts.most_common(1)[0][0]]}"
+    def sample(self, counts: Counter[str] | None = None) -> str:
+        """Return one reason of the class that is most frequent, by default of all; empty if none is."""
+        (frequent, *_) = (counts or self.useless).most_common(1) or [("", 0)]
+        return f"One of them: {self.samples[frequent[0]]}" if frequent[1] else ""
 
 
-def _is_usable(call: Call, answer: Answer) -> bool:
-    return answer.ok or (call.request.schema is None and answer.failure in FREE_TEXT)
+def _is_heard(call: Call, answer: Answer) -> bool:
+    if answer.ok or answer.failure in HEARD:
+        return True
+    return call.request.schema is None and answer.failure in HEARD_FREE

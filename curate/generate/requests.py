@@ -157,7 +157,7 @@ class Completion:
         estimated: the server told no token counts, so they are estimates.
         sends: how often it was sent until this came.
         error: a sentence, for finish "failed" and "unknown".
-        permanent: for finish "failed": no other run would get an answer to this call either.
+        rejected: for finish "failed": it is this call that cannot be taken, whatever of the others.
     """
 
     text: str
@@ -169,13 +169,12 @@ class Completion:
     estimated: bool = False
     sends: int = 1
     error: str = ""
-    permanent: bool = False
+    rejected: bool = False
 
 
-def failed(error: str, sends: int = 1, *, permanent: bool = False) -> Completion:
-    """Return the completion of a call that has no answer; what cannot be sent never has one."""
-    final = permanent or not sends
-    return Completion("", "failed", sends=sends, error=error, permanent=final)
+def failed(error: str, sends: int = 1, *, rejected: bool = False) -> Completion:
+    """Return the completion of a call that has no answer."""
+    return Completion("", "failed", sends=sends, error=error, rejected=rejected)
 
 
 UNSENT = Completion("", "unsent", sends=0, error="not sent, because a limit was reached")

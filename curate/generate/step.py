@@ -122,7 +122,8 @@ def write_generated(
                 stopped[run.method] = asker.stopped
                 break
         if not any(candidate.flaw is None for candidate in made):
-            asker.forget_useless()
+            if not asker.stopped:
+                asker.forget_useless()
             raise UserError(f"generate: {_why_nothing(asker, made, stopped)}")
         bill, spent = manifest_of(asker), asker.counts()
     return {**_write(out, made, bill, stopped), "llm": spent}
@@ -205,4 +206,5 @@ def _why_nothing(asker: Asker, made: Sequence[Candidate], stopped: Mapping[str, 
         return asker.faults.sentence
     dropped = count_flaws(made)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
-    return f"no candidate was kept ({why}); use a larger model or other prompts"
+    advice = f"no candidate was kept ({why}); use a larger model or other prompts"
+    return f"{advice}. {asker.faults.sample()}".removesuffix(". ")

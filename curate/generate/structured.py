@@ -96,7 +96,7 @@ def judge(call: Call, completion: Completion) -> Answer:
     """Return the completion as an answer: usable, or with the class of its failure."""
     finish = completion.finish
     if finish != "ok":
-        return Answer(completion, failure=finish, reason=_why_useless(completion))
+        return Answer(completion, failure=finish, reason=_why_useless(call, completion))
     if call.request.schema is None:
         return Answer(completion)
     try:
@@ -114,10 +114,12 @@ def judge(call: Call, completion: Completion) -> Answer:
     return Answer(completion, value=value)
 
 
-def _why_useless(completion: Completion) -> str:
+def _why_useless(call: Call, completion: Completion) -> str:
     """Return what is wrong with an answer that did not end by itself, in a sentence."""
     if completion.finish == "truncated":
-        return f"the answer was cut at {completion.completion_tokens:,} tokens"
+        tokens, most = completion.completion_tokens, call.sampling.max_tokens
+        beyond = f", though no more than {most:,} were asked for" if tokens > most else ""
+        return f"the answer was cut at {tokens:,} tokens{beyond}"
     return SENTENCES.get(completion.finish, completion.error)
 
 

@@ -285,8 +285,8 @@ class _Dispatch:
         if not fault.again or work.sends >= self._engine.attempts:
             tried = f" (sent {work.sends} times)" if work.sends > 1 else ""
             self._refused += [str(fault)] if fault.kind == "refused" else []
-            permanent = fault.kind == "call"
-            self._settle(work, failed(f"{fault}{tried}", work.sends, permanent=permanent))
+            rejected = fault.kind == "call"
+            self._settle(work, failed(f"{fault}{tried}", work.sends, rejected=rejected))
             return
         # After a wish to wait, the whole server is left alone; the call itself may go elsewhere.
         delay = 0.0 if fault.wait is not None else endpoint.delay(work.sends)

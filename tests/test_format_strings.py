@@ -1,0 +1,68 @@
+"""No text from outside is ever a format string or a template: those of the code are literals."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+FILES = sorted(path for part in ("curate", "flows") for path in (REPO / part).rglob("*.py"))
+LOGGING = {"debug", "info", "warning", "error", "critical", "exception", "log"}
+# The only place that makes templates, of prompt files alone; and polars' own method of that name.
+TEMPLATES = {"curate/generate/prompts.py": 1}
+
+
+def is_literal(node: ast.expr) -> bool:
+    """Return whether a text stands in the code as it is, whole or in parts that do."""
+    if isinstance(node, ast.BinOp):
+        return is_literal(node.left) and is_literal(node.right)
+    if isinstance(node, ast.IfExp):
+        return is_literal(node.body) and is_literal(node.orelse)
+    return isinstance(node, ast.Constant)
+
+
+def formats_of(tree: ast.AST) -> list[tuple[int, ast.expr]]:
+    """Return every text that is read as a format string, with its line."""
+    formats: list[tuple[int, ast.expr]] = []
+    for node in ast.walk(tree):
+        # A number's remainder has a name or a sum at its left.
+        texts = ast.Constant | ast.JoinedStr | ast.Attribute
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Mod)
+            and isinstance(node.left, texts)
+        ):
+            formats.append((node.lineno, node.left))
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        owner, name = node.func.value, node.func.attr
+        module = owner.id if isinstance(owner, ast.Name) else ""
+        if name in ("format", "format_map"):
+            formats.append((node.lineno, node.args[0] if module == "pl" else owner))
+        if name in LOGGING and module in ("LOG", "logger", "logging"):
+            formats.append((node.lineno, node.args[0]))
+    return formats
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(REPO).as_posix())
+def test_every_format_string_is_a_literal(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lines = [line for line, text in formats_of(tree) if not is_literal(text)]
+    assert lines == [], f"{path}: lines {lines} use a text that is no literal as a format string"
+
+
+def test_only_prompt_files_are_templates() -> None:
+    counts = {
+        path.relative_to(REPO).as_posix(): path.read_text(encoding="utf-8").count(".from_string(")
+        for path in FILES
+    }
+    assert {path: count for path, count in counts.items() if count} == TEMPLATES
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["said.format(a=1)", "LOG.info(said)", 'LOG.info(f"{said}")', "a.b % (1,)", "get(x).format(y)"],
+)
+def test_the_check_sees_what_it_should(code: str) -> None:
+    ((_, text),) = formats_of(ast.parse(code))
+    assert not is_literal(text)
