@@ -28,7 +28,7 @@ from pydantic import (
 
 from curate.clean.twins import HighestScore
 from curate.compared import OWN_KEYS, fill_compared, numbered, without_budget
-from curate.credentials import SecretFault, find_secret
+from curate.credentials import SecretFault, find_secret, leaves
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
@@ -45,6 +45,9 @@ from curate.registry import (
     load_stages,
     suggest_key,
 )
+
+# Keys are digests of JSON, whose numbers have 64 bits.
+LARGEST = 2**63
 
 load_stages()
 load_methods("curate.select")
@@ -377,10 +380,13 @@ class Config(Params):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_secrets(cls, data: Any) -> Any:
-        found = find_secret(data)
-        if found is not None:
-            raise KeyFault(*found)
+    def _check_values(cls, data: Any) -> Any:
+        secret = find_secret(data)
+        if secret is not None:
+            raise KeyFault(*secret)
+        for place, value in leaves(data):
+            if isinstance(value, int) and abs(value) >= LARGEST:
+                raise KeyFault(place, "the number is too large: it needs more than 64 bits")
         return data
 
     @model_validator(mode="after")

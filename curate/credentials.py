@@ -55,7 +55,7 @@ class SecretFault(ValueError):
 
 def find_secret(value: Any) -> tuple[Location, str] | None:
     """Return where a secret stands in a recipe, and what to say of it; None if there is none."""
-    for place, text in _leaves(value):
+    for place, text in leaves(value):
         if not isinstance(text, str):
             continue
         if "//" in text and (_PASSWORD.search(text) or _SIGNED.search(text)):
@@ -67,7 +67,7 @@ def find_secret(value: Any) -> tuple[Location, str] | None:
 
 def find_secret_field(fields: Mapping[str, Any]) -> Location | None:
     """Return where a secret stands among free fields, by its name or its form; None if none does."""
-    for place, value in _leaves(fields):
+    for place, value in leaves(fields):
         named = any(_names_secret(part) for part in place if isinstance(part, str))
         if named and value not in (None, "") and not isinstance(value, bool):
             return place
@@ -82,13 +82,14 @@ def _names_secret(name: str) -> bool:
     return bool(_NAME.search(plain)) and not plain.endswith("_env")
 
 
-def _leaves(value: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
+def leaves(value: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
+    """Yield every plain value of nested mappings and lists, with its keys and positions."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, (*place, name))
+            yield from leaves(inner, (*place, name))
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         for number, inner in enumerate(value):
-            yield from _leaves(inner, (*place, number))
+            yield from leaves(inner, (*place, number))
     else:
         yield place, value
 

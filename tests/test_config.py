@@ -121,6 +121,27 @@ def test_an_unknown_key_is_named_with_its_line_and_what_was_meant(
     assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
 
 
+@pytest.mark.parametrize(
+    ("wrong", "line", "said"),
+    [
+        ("rows: 10>rows: 99999999999999999999", 15, "select.budget.rows: the number is too large"),
+        ("seed: 3>seed: -9223372036854775808", 2, "seed: the number is too large"),
+        ("rows: 10>fraction: .nan", 15, "fraction: Input should be a finite number (got nan)"),
+        (
+            "seeds: 2>lora: {learning_rate: 1e400}",
+            17,
+            "prove.lora.learning_rate: Input should be a fin",
+        ),
+    ],
+)
+def test_a_number_that_no_key_could_hold_is_named(
+    tmp_path: Path, wrong: str, line: int, said: str
+) -> None:
+    old, new = wrong.split(">", 1)
+    (told,) = complain(tmp_path, RECIPE.replace(old, new))
+    assert told.startswith(f"recipe.yaml:{line}: ") and said in told, told
+
+
 def test_an_unknown_kind_lists_the_stages_there_are(tmp_path: Path) -> None:
     told = complain(tmp_path, RECIPE.replace("kind: exact", "kind: exct"))
     assert re.match(r"recipe.yaml:11: stages\.0: unknown 'kind' 'exct'; known: ", told[0])

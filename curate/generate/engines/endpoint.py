@@ -34,6 +34,7 @@ from curate.generate.engines.redact import Redactor
 # Another try may succeed: time-out, conflict, too early, too many; and all of the server's own faults.
 PASSING = frozenset({408, 409, 425, 429})
 REFUSALS = frozenset({401, 403, 404})
+MOST_DOUBLINGS = 64
 QUOTA = "insufficient_quota"
 
 
@@ -70,7 +71,7 @@ class Endpoint:
     def __init__(self, params: EndpointParams, whole: OpenAIParams) -> None:
         self.params, self._whole = params, whole
         self._key = _read_key(params)
-        self.redactor = Redactor(self._key)
+        self.redactor = Redactor(self._key, self.place)
         self._calls, self._tokens = Rate(params.calls_per_minute), Rate(params.tokens_per_minute)
         self._quiet_until = 0.0
         self._refusals = 0
@@ -125,7 +126,8 @@ class Endpoint:
 
     def delay(self, sends: int) -> float:
         """Return seconds to wait after the n-th send: doubled each time, and half of it by chance."""
-        longest: float = min(self._whole.backoff * 2 ** (sends - 1), self._whole.most_backoff)
+        doublings = min(sends - 1, MOST_DOUBLINGS)
+        longest: float = min(self._whole.backoff * 2**doublings, self._whole.most_backoff)
         return longest * (0.5 + 0.5 * self._jitter.random())
 
     async def send(

@@ -8,9 +8,11 @@ Not only the whole key: any piece of PIECE characters is hidden, since a server 
 import base64
 import html
 import json
+import logging
 from collections.abc import Iterator
 from urllib.parse import quote
 
+LOG = logging.getLogger("curate")
 PIECE = 12
 # Shorter ones ("EMPTY", "ollama") are placeholders for servers without keys, and words of answers too.
 SHORTEST_KEY = 8
@@ -25,19 +27,20 @@ class Redactor:
 
     Args:
         key: None for a server without one.
+        place: the server, for a warning when it is seen for the first time to repeat the key.
     """
 
-    def __init__(self, key: str | None = None) -> None:
+    def __init__(self, key: str | None = None, place: str = "the server") -> None:
         secret = key if key is not None and len(key) >= SHORTEST_KEY else None
         self._pieces = sorted({piece for form in _forms(secret) for piece in _pieces(form)})
-        self.used = False
+        self._place, self._warned = place, False
 
     def hide(self, text: str) -> str:
         """Return a text with the mark in place of the key and of every longer piece of it."""
         spans = sorted(self._find(text.translate(_LOWER)))
         if not spans:
             return text
-        self.used = True
+        self._warn()
         parts: list[str] = []
         end = 0
         for start, stop in spans:
@@ -45,6 +48,13 @@ class Redactor:
                 parts += [text[end:start], MARK]
             end = max(end, stop)
         return "".join([*parts, text[end:]])
+
+    def _warn(self) -> None:
+        if not self._warned:
+            LOG.warning(
+                "%s repeats its key, which is hidden as %s wherever it says it", self._place, MARK
+            )
+        self._warned = True
 
     def _find(self, lowered: str) -> Iterator[tuple[int, int]]:
         for piece in self._pieces:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import math
 import time
 from typing import Any
 
@@ -128,11 +129,34 @@ def test_waits_are_read_in_all_their_forms() -> None:
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
     assert retry_after({"retry-after": "-3"}) == 0
+    assert retry_after({"retry-after": "nan"}) is None
+    assert retry_after({"retry-after-ms": "nan", "retry-after": "7"}) == 7
+    assert retry_after({"retry-after": "1e999"}) == math.inf
+    assert (retry_after({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}) or 0) > 1e9
+    assert retry_after({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}) in (None, 0)
 
 
-@given(sends=st.integers(1, 30))
+@pytest.mark.parametrize("key", ["a b", "sk-ü", "sk-a\r\nX-Evil: 1", "sk-\x00abc"])
+def test_what_is_no_key_is_refused_by_the_name_of_its_variable(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"SOME_KEY": key})
+    settings = params("http://h/v1", endpoint={"api_key_env": "SOME_KEY"})
+    with pytest.raises(UserError, match="variable SOME_KEY, which should hold") as caught:
+        Endpoint(settings.endpoints[0], settings)
+    assert key not in str(caught.value)
+
+
+def test_a_line_break_behind_a_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", f"{KEY}\n")
+    with FakeServer() as server:
+        send(server, endpoint={"api_key_env": "SOME_KEY"})
+        assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+@given(sends=st.integers(1, 30) | st.integers(1_000, 10**9))
 def test_back_off_doubles_up_to_its_limit_with_half_by_chance(sends: int) -> None:
     settings = params("http://h/v1", backoff=0.5, most_backoff=20)
     endpoint = Endpoint(settings.endpoints[0], settings)
-    longest = min(0.5 * 2 ** (sends - 1), 20)
+    longest = min(0.5 * 2 ** min(sends - 1, 40), 20)
     assert longest / 2 <= endpoint.delay(sends) <= longest

@@ -1,0 +1,161 @@
+"""Whole runs on servers that misbehave: other rows come through, faults are told, keys are nowhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from curate.config import Config
+from curate.errors import UserError
+from curate.run import RunResult, run_curation
+from tests.generate.engines.fakeserver import Act, FakeServer, question
+from tests.generate.engines.hostile import FAILING, USELESS, content, status
+from tests.generate.engines.test_redact import pieces
+from tests.generate.serverruns import ONE_ROW, good_act, recipe_of
+
+REPO = Path(__file__).parents[2]
+KEY = "sk-Very-secret-0123456789-abcdefGHIJKLMN"
+CASES = [
+    ("generate", "json error"), ("generate", "no choices"), ("rubric", "json error"),
+    ("rubric", "html"), ("clear", "unknown reason"), ("knowledge", "json error"), ("correct", "html"),
+]  # fmt: skip
+
+
+def run(recipe: dict[str, Any]) -> RunResult:
+    return run_curation(Config.model_validate(recipe), Path(recipe["store"]).parent / "run")
+
+
+def calls(result: RunResult) -> dict[str, Any]:
+    """Return what was spent on the model by all stages together."""
+    spent: dict[str, Any] = {}
+    for stage in result.manifest["stages"]:
+        for name, value in stage["llm"].items():
+            spent[name] = spent.get(name, 0) + value
+    return spent
+
+
+@pytest.mark.parametrize(("asks", "fault"), CASES)
+def test_one_row_that_fails_is_told_and_asked_again_by_the_next_run(
+    asks: str, fault: str, tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    healthy: list[bool] = []
+
+    def plan(body: dict[str, Any], number: int) -> Act:
+        fails = ONE_ROW[asks] in question(body) and not healthy
+        return (FAILING | USELESS)[fault] if fails else good_act(body)
+
+    with FakeServer(plan) as server:
+        recipe = recipe_of(asks, tmp_path, tiny, server.url)
+        first = run(recipe)
+        assert calls(first)["unanswered"] >= 1
+        assert "had no answer. One of them: " in caplog.text
+        sent = len(server.bodies)
+        healthy.append(True)
+        second = run(recipe)
+        assert "unanswered" not in calls(second)
+        assert 0 < len(server.bodies) - sent < sent, "only what failed is asked again"
+        sent = len(server.bodies)
+        assert calls(run(recipe)) == calls(second) and len(server.bodies) == sent
+
+
+@pytest.mark.parametrize(("asks", "fault"), CASES)
+def test_a_run_whose_every_answer_fails_says_why_and_the_next_one_goes_on(
+    asks: str, fault: str, tmp_path: Path, tiny: Path
+) -> None:
+    healthy: list[bool] = []
+    with FakeServer(
+        lambda body, number: good_act(body) if healthy else (FAILING | USELESS)[fault]
+    ) as server:
+        recipe = recipe_of(asks, tmp_path, tiny, server.url)
+        with pytest.raises(UserError, match=r"none of \d+ answers was of use \(.*\)\. One of them"):
+            run(recipe)
+        healthy.append(True)
+        assert "unanswered" not in calls(run(recipe))
+
+
+def process(
+    recipe: dict[str, Any], *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    folder = Path(recipe["store"]).parent
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return subprocess.run(
+        [sys.executable, "-m", "curate.cli", "run", str(path), "--out", str(folder / "run"), *arguments],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPO)} | variables, capture_output=True,
+        text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.flow
+@pytest.mark.parametrize("asks", ["generate", "rubric"])
+def test_the_command_line_tells_the_fault_in_one_sentence_and_goes_on_later(
+    asks: str, tmp_path: Path, tiny: Path
+) -> None:
+    healthy: list[bool] = []
+    fault = FAILING["json error"]
+    with FakeServer(lambda body, number: good_act(body) if healthy else fault) as server:
+        recipe = recipe_of(asks, tmp_path, tiny, server.url)
+        done = process(recipe)
+        assert done.returncode == 2, done.stderr
+        assert f"{server.url}: HTTP 400" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr and "Internal" not in done.stderr
+        healthy.append(True)
+        assert process(recipe).returncode == 0
+
+
+def echo(body: dict[str, Any], number: int) -> Act:
+    """Repeat the key in every field and every writing, in good answers and in bad ones."""
+    basic = base64.b64encode(f"user:{KEY}".encode()).decode()
+    written = f" {KEY} Bearer {KEY.upper()} {basic} {quote(KEY)} {KEY[:20]} {json.dumps(KEY)}"
+    headers = {"X-Key": KEY, "Set-Cookie": f"key={KEY}"}
+    kinds = (
+        status(500, json.dumps({"error": "." * 250 + written}), **headers),
+        status(400, "." * 285 + KEY, **headers),
+        Act(body="." * 70 + KEY, headers=headers),
+        Act(body=json.dumps({"error": {"message": "." * 150 + written}})),
+        Act(body=content("text" + written, finish=KEY)),
+    )
+    fails = number % 3 == 2
+    return kinds[number // 3 % len(kinds)] if fails else good_act(body, extra=written)
+
+
+@pytest.mark.flow
+@pytest.mark.parametrize("flow", [(), ("--prefect",)], ids=["directly", "as a flow"])
+@pytest.mark.parametrize("asks", ["generate", "rubric"])
+def test_a_key_that_the_server_repeats_everywhere_is_nowhere(
+    asks: str, flow: tuple[str, ...], tmp_path: Path, tiny: Path
+) -> None:
+    variables = {"SOME_KEY": KEY, "PREFECT_HOME": str(tmp_path / "prefect"), "HOME": str(tmp_path)}
+    with FakeServer(echo) as server:
+        recipe = recipe_of(asks, tmp_path, tiny, server.url, api_key_env="SOME_KEY")
+        done = process(recipe, *flow, **variables)
+        assert done.returncode == 0, done.stderr
+        assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert "[key]" in done.stderr and "repeats its key" in done.stderr
+    secret = pieces(KEY)
+    read = 0
+    for text in [done.stdout, done.stderr, *map(readable, tmp_path.rglob("*"))]:
+        read += len(text)
+        assert not [piece for piece in secret if piece in text.lower()]
+    assert read > 10_000
+
+
+def readable(path: Path) -> str:
+    """Return a file's bytes as text, tables of Parquet as their values."""
+    if not path.is_file():
+        return ""
+    if path.suffix != ".parquet":
+        return path.read_bytes().decode("latin1")
+    import polars as pl
+
+    return json.dumps(pl.read_parquet(path).to_dicts(), default=str)
