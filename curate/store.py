@@ -123,19 +123,36 @@ class Store:
     def find(self, step: Step) -> Artifact | None:
         """Return the step's artifact if it is whole: every file there with its recorded digest.
 
-        One for which a model did not answer all calls is made again: what failed must not last.
+        One for which a model did not answer all calls is none: what failed must not last.
         """
+        artifact = self._find_whole(step)
+        return None if artifact is None or artifact.unanswered else artifact
+
+    def _find_whole(self, step: Step) -> Artifact | None:
         artifact = self._read(self.path_of(step))
         if artifact is None or artifact.key != step.key:
             return None
         try:
-            return artifact if _is_whole(artifact) and not artifact.unanswered else None
+            return artifact if _is_whole(artifact) else None
         except OSError:
             return None
 
     def ensure(self, step: Step) -> Artifact:
-        """Return the step's artifact, running the step only if no whole one is stored."""
-        return self.find(step) or self._build(step)
+        """Return the step's artifact, running the step only if no whole one is stored.
+
+        Where calls had no answer it is run once more, for these; if that fails, what is stored stays.
+        """
+        stored = self._find_whole(step)
+        if stored is not None and not stored.unanswered:
+            return stored
+        try:
+            return self._build(step)
+        except UserError as error:
+            if stored is None:
+                raise
+            calls = f"{stored.unanswered:,} calls without an answer were asked again in vain"
+            LOG.warning("%s: %s (%s); what is stored is used", step.name, calls, error)
+            return stored
 
     def open(self, step: Step, *, cached: bool) -> Artifact:
         """Return the step's artifact without looking into its files, after `find` or `ensure` did."""

@@ -67,6 +67,19 @@ def test_one_row_that_fails_is_told_and_asked_again_by_the_next_run(
         assert calls(run(recipe)) == calls(second) and len(server.bodies) == sent
 
 
+def test_what_a_server_left_unanswered_is_used_when_it_has_gone(
+    tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plan(body: dict[str, Any], number: int) -> Act:
+        return FAILING["html"] if ONE_ROW["rubric"] in question(body) else good_act(body)
+
+    with FakeServer(plan) as server:
+        recipe = recipe_of("rubric", tmp_path, tiny, server.url)
+        first = run(recipe)
+    assert calls(run(recipe)) == calls(first)
+    assert "1 calls without an answer were asked again in vain (no server can be" in caplog.text
+
+
 @pytest.mark.parametrize(("asks", "fault"), CASES)
 def test_a_run_whose_every_answer_fails_says_why_and_the_next_one_goes_on(
     asks: str, fault: str, tmp_path: Path, tiny: Path
@@ -147,7 +160,7 @@ def test_a_key_that_the_server_repeats_everywhere_is_nowhere(
     for text in [done.stdout, done.stderr, *map(readable, tmp_path.rglob("*"))]:
         read += len(text)
         assert not [piece for piece in secret if piece in text.lower()]
-    assert read > 10_000
+    assert read > 10_000 and bool(list(tmp_path.rglob("prefect.db"))) == bool(flow)
 
 
 def readable(path: Path) -> str:
