@@ -114,7 +114,11 @@ RECIPE = {
         ("stages.0.engine.endpoints.0.url", f"https://user:{SECRET}@h/v1", "credentials"),
         ("stages.0.engine.endpoints.0.url", f"https://h/v1?v={SECRET}", "api_key_env"),
         ("stages.0.engine.endpoints.0.api_key_env", f"sk-{SECRET}", "name of the variable"),
-        ("stages.0.engine.endpoints.0.api_key_env", f"hf_{SECRET}", "name of the variable"),
+        (
+            "stages.0.engine.endpoints.0.api_key_env",
+            f"hf_{SECRET}abcdef",
+            "environment variables alone",
+        ),
         ("pool.0.path", f"s3://a:{SECRET}@b/c", "credentials"),
         ("store", f"s3://a/b?token={SECRET}", "credentials"),
     ],

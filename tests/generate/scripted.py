@@ -22,6 +22,7 @@ class Reply:
     logprobs: tuple[float, ...] | None = None
     error: str = ""
     sends: int = 1
+    rejected: bool = False
 
 
 When = str | Callable[[Call], bool]
@@ -99,6 +100,7 @@ class ScriptedEngine:
             cost=reply.cost,
             sends=reply.sends,
             error=reply.error,
+            rejected=reply.rejected,
         )
 
     def _told(self, call: Call) -> Told:

@@ -168,6 +168,33 @@ def test_calls_in_a_row_without_an_answer_stop_the_run() -> None:
     assert told.stopped == "3 calls in a row had no answer; the last one: no connection"
 
 
+def test_rejected_calls_do_not_stop_a_run_in_which_one_was_answered() -> None:
+    def rejected(call: Call) -> Reply:
+        return Reply("", "failed", error="HTTP 400", rejected=True)
+
+    told, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
+    answers = told.ask(
+        [draws(f"{text} {i}") for i, text in enumerate(["good", *["bad"] * 5, "fine"])], stage="s"
+    )
+    assert answers[-1][0].ok and told.stopped is None
+    told, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
+    told.ask([draws(f"bad {i}") for i in range(6)], stage="s")
+    assert told.stopped == "3 calls in a row had no answer; the last one: HTTP 400"
+
+
+def test_useless_answers_are_forgotten_if_none_was_of_use(tmp_path: Path) -> None:
+    requests = [chat("Q", schema=SCHEMA)]
+    first, _ = asker([("", "no")], tmp_path / "c.sqlite")
+    first.ask(requests, stage="s")
+    with pytest.raises(UserError, match=r"s: none of 1 answers was of use \(1 invalid_json\)"):
+        first.check_answered()
+    first.close()
+    second, engine = asker([("", '{"n": 1}')], tmp_path / "c.sqlite")
+    assert second.ask(requests, stage="s")[0][0].ok and len(engine.calls) == 1
+    second.check_answered()
+    second.close()
+
+
 def test_an_estimate_counts_what_would_be_sent(tmp_path: Path) -> None:
     told, engine = asker(path=tmp_path / "c.sqlite")
     requests = [raw("one two three", sampling=Sampling(n=2, max_tokens=10)), draws("four")]

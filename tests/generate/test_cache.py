@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sqlite3
@@ -83,10 +84,23 @@ def test_the_model_is_part_of_the_key() -> None:
     assert key_of(IDENTITY, call) == key_of(dict(reversed(IDENTITY.items())), call)
 
 
-@pytest.mark.parametrize("finish", ["failed", "filtered", "unsent"])
+@pytest.mark.parametrize("finish", ["failed", "filtered", "unsent", "empty", "unknown"])
 def test_what_the_transport_did_is_not_kept(cache: Cache, finish: Any) -> None:
     cache.keep("k", Completion("", finish), IDENTITY)
     assert cache.find(["k"]) == {}
+
+
+def test_what_is_removed_is_gone(cache: Cache) -> None:
+    for key in "abc":
+        cache.keep(key, Completion(key, "ok"), IDENTITY)
+    cache.remove(["a", "c", "d"])
+    assert list(cache.find(["a", "b", "c"])) == ["b"]
+
+
+def test_a_log_probability_that_is_none_comes_back_as_none(cache: Cache) -> None:
+    cache.keep("k", Completion("a", "ok", logprobs=(-1.0, math.nan)), IDENTITY)
+    first, second = cache.find(["k"])["k"].logprobs or ()
+    assert first == -1.0 and math.isnan(second)
 
 
 def test_the_first_answer_stays_and_everyone_sees_it(cache: Cache) -> None:

@@ -38,6 +38,10 @@ def test_a_valid_answer_is_parsed() -> None:
         ("{}", "schema_violation", "required"),
         ('{"n": 3, "m": 4}', "schema_violation", "Additional properties"),
         ("[3]", "schema_violation", "not of type 'object'"),
+        ("[" * 1_000 + "]" * 1_000, "schema_violation", "nested too deep"),
+        ("[" * 9_000, "invalid_json", "no JSON"),
+        ('{"n": 1e400}', "invalid_json", "no JSON"),
+        ('{"n": 1' + "0" * 400 + "}", "invalid_json", "no JSON"),
     ],
 )
 def test_an_invalid_answer_is_told_with_its_fault(text: str, failure: str, reason: str) -> None:
@@ -55,6 +59,22 @@ def test_the_finish_is_looked_at_before_the_text(finish: Any) -> None:
     told = answer('{"n": 3}', finish)
     assert told.failure == finish and told.value is None
     assert judge(Call(raw("x")), Completion("text", finish)).failure == finish
+
+
+@pytest.mark.parametrize(
+    "said", ["{0}", "{error}", "{", "}", '{"a": {"b": []}}', "%s %(x)d", "{tokens}"]
+)
+def test_what_a_server_says_is_told_as_it_is(said: str) -> None:
+    completion = Completion("", "failed", error=said)
+    assert judge(CALL, completion).reason == judge(Call(chat("q")), completion).reason == said
+
+
+def test_an_answer_far_beyond_its_limit_is_told_as_such() -> None:
+    long = judge(CALL, Completion("text", "truncated", completion_tokens=5_000))
+    assert (
+        long.reason == "the answer was cut at 5,000 tokens, though no more than 10 were asked for"
+    )
+    assert answer("text", "truncated").reason == "the answer was cut at 4 tokens"
 
 
 def test_without_a_schema_any_text_will_do() -> None:

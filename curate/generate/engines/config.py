@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from curate.credentials import FreeFields, SecretFault, find_secret_field
+from curate.credentials import FreeFields, SecretFault, find_secret
 from curate.errors import UserError
 from curate.registry import Params
 from curate.store import digest_file
@@ -78,7 +78,7 @@ class EndpointParams(Params):
     @field_validator("api_key_env")
     @classmethod
     def _check_variable(cls, name: str | None) -> str | None:
-        if name is not None and (not VARIABLE.fullmatch(name) or find_secret_field({"": name})):
+        if name is not None and (not VARIABLE.fullmatch(name) or find_secret(name)):
             raise SecretFault(
                 "write the name of the variable that holds the key, not the key itself"
             )

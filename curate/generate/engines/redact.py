@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 LOG = logging.getLogger("curate")
 PIECE = 12
+# Each piece, wherever it begins, holds one of the sixes that begin at every seventh character.
+SEED = 6
 # Shorter ones ("EMPTY", "ollama") are placeholders for servers without keys, and words of answers too.
 SHORTEST_KEY = 8
 MARK = "[key]"
@@ -32,12 +34,17 @@ class Redactor:
 
     def __init__(self, key: str | None = None, place: str = "the server") -> None:
         secret = key if key is not None and len(key) >= SHORTEST_KEY else None
-        self._pieces = sorted({piece for form in _forms(secret) for piece in _pieces(form)})
+        forms = list(_forms(secret))
+        self._seeds = {seed for form in forms for seed in _seeds(form)}
+        self._pieces = sorted({piece for form in forms for piece in _pieces(form)})
         self._place, self._warned = place, False
 
     def hide(self, text: str) -> str:
         """Return a text with the mark in place of the key and of every longer piece of it."""
-        spans = sorted(self._find(text.translate(_LOWER)))
+        lowered = text.translate(_LOWER)
+        if not any(seed in lowered for seed in self._seeds):
+            return text
+        spans = sorted(self._find(lowered))
         if not spans:
             return text
         self._warn()
@@ -83,6 +90,11 @@ def _forms(key: str | None) -> Iterator[str]:
         plain += [inner, inner.replace("+", "-").replace("/", "_")]
     for form in [*plain, key.encode().hex()]:
         yield form.translate(_LOWER)
+
+
+def _seeds(form: str) -> Iterator[str]:
+    for start in range(0, len(form) - SEED + 1, SEED + 1):
+        yield form[start : start + SEED]
 
 
 def _pieces(form: str) -> Iterator[str]:
