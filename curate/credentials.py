@@ -73,8 +73,8 @@ def find_secret_field(fields: Mapping[str, Any]) -> Location | None:
             return place
         if isinstance(value, str) and (_KEY.search(value) or _SCHEME.fullmatch(value)):
             return place
-    found = find_secret(fields)
-    return None if found is None else found[0]
+    secret = find_secret(fields)
+    return None if secret is None else secret[0]
 
 
 def _names_secret(name: str) -> bool:

@@ -138,8 +138,8 @@ def test_a_number_that_no_key_could_hold_is_named(
     tmp_path: Path, wrong: str, line: int, said: str
 ) -> None:
     old, new = wrong.split(">", 1)
-    (told,) = complain(tmp_path, RECIPE.replace(old, new))
-    assert told.startswith(f"recipe.yaml:{line}: ") and said in told, told
+    (fault,) = complain(tmp_path, RECIPE.replace(old, new))
+    assert fault.startswith(f"recipe.yaml:{line}: ") and said in fault, fault
 
 
 def test_an_unknown_kind_lists_the_stages_there_are(tmp_path: Path) -> None:

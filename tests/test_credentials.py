@@ -85,8 +85,8 @@ def test_free_fields_take_ordinary_settings(fields: dict[str, Any]) -> None:
     ],
 )
 def test_a_secret_is_found_anywhere_in_a_recipe(value: Any, place: Any) -> None:
-    found = find_secret(value)
-    assert found is not None and found[0] == place and SECRET not in found[1]
+    secret = find_secret(value)
+    assert secret is not None and secret[0] == place and SECRET not in secret[1]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Faults:
     `unanswered` ones were sent in vain: the server may answer them another time.
     """
 
-    asked: int = 0
+    total: int = 0
     heard: int = 0
     unanswered: int = 0
     useless: Counter[str] = field(default_factory=Counter)
@@ -36,7 +36,7 @@ class Faults:
         for call, answer in zip(calls, answers, strict=True):
             if answer.failure == "unsent":
                 continue
-            self.asked += 1
+            self.total += 1
             self.heard += _is_heard(call, answer)
             if answer.failure is None:
                 continue
@@ -52,10 +52,10 @@ class Faults:
     @property
     def sentence(self) -> str | None:
         """Return what went wrong if nothing that was asked had an answer of use, else None."""
-        if self.heard or not self.asked:
+        if self.heard or not self.total:
             return None
         counts = ", ".join(f"{count:,} {name}" for name, count in self.useless.most_common())
-        return f"none of {self.asked:,} answers was of use ({counts}). {self.sample()}"
+        return f"none of {self.total:,} answers was of use ({counts}). {self.sample()}"
 
     def sample(self, counts: Counter[str] | None = None) -> str:
         """Return one reason of the class that is most frequent, by default of all; empty if none is."""

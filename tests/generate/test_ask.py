@@ -172,14 +172,14 @@ def test_rejected_calls_do_not_stop_a_run_in_which_one_was_answered() -> None:
     def rejected(call: Call) -> Reply:
         return Reply("", "failed", error="HTTP 400", rejected=True)
 
-    told, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
-    answers = told.ask(
+    one, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
+    answers = one.ask(
         [draws(f"{text} {i}") for i, text in enumerate(["good", *["bad"] * 5, "fine"])], stage="s"
     )
-    assert answers[-1][0].ok and told.stopped is None
-    told, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
-    told.ask([draws(f"bad {i}") for i in range(6)], stage="s")
-    assert told.stopped == "3 calls in a row had no answer; the last one: HTTP 400"
+    assert answers[-1][0].ok and one.stopped is None
+    one, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
+    one.ask([draws(f"bad {i}") for i in range(6)], stage="s")
+    assert one.stopped == "3 calls in a row had no answer; the last one: HTTP 400"
 
 
 def test_useless_answers_are_forgotten_if_none_was_of_use(tmp_path: Path) -> None:

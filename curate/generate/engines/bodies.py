@@ -15,7 +15,7 @@ BYTES_AN_ERROR = 2**16
 EITHER = 32 + zlib.MAX_WBITS
 
 
-class TooLong(Exception):
+class OversizedBody(Exception):
     """The body goes on beyond the limit; what came up to there is in it."""
 
     def __init__(self, body: bytes, limit: int) -> None:
@@ -23,7 +23,7 @@ class TooLong(Exception):
         self.body = body
 
 
-class UnknownPacking(Exception):
+class UnknownEncoding(Exception):
     """The body is packed in a way that was not asked for and is not known."""
 
 
@@ -31,8 +31,8 @@ async def read_body(reply: httpx.Response, limit: int) -> bytes:
     """Return the whole body of a reply that is being streamed.
 
     Raises:
-        TooLong: it has more bytes than the limit, packed or not.
-        UnknownPacking: it is packed in a way that is not known, or damaged.
+        OversizedBody: it has more bytes than the limit, packed or not.
+        UnknownEncoding: it is packed in a way that is not known, or damaged.
     """
     parts, size = [], 0
     async for part in reply.aiter_raw():
@@ -50,11 +50,11 @@ def _unpack(body: bytes, packing: str, limit: int) -> bytes:
             # One byte more than may be, to see whether there is more.
             plain = zlib.decompressobj(wbits=EITHER).decompress(body, limit + 1)
         except zlib.error as error:
-            raise UnknownPacking(f"the answer says that it is {name}, and is not") from error
+            raise UnknownEncoding(f"the answer says that it is {name}, and is not") from error
     elif name in ("", "identity"):
         plain = body
     else:
-        raise UnknownPacking("the answer is packed in a way that was not asked for")
+        raise UnknownEncoding("the answer is packed in a way that was not asked for")
     if len(plain) > limit or len(body) > limit:
-        raise TooLong(plain[:limit], limit)
+        raise OversizedBody(plain[:limit], limit)
     return plain

@@ -23,8 +23,8 @@ from curate.generate.engines.bodies import (
     BYTES_A_TOKEN,
     BYTES_AN_ANSWER,
     BYTES_AN_ERROR,
-    TooLong,
-    UnknownPacking,
+    OversizedBody,
+    UnknownEncoding,
     read_body,
 )
 from curate.generate.engines.config import EndpointParams, OpenAIParams
@@ -141,7 +141,7 @@ class Endpoint:
         limit = BYTES_AN_ANSWER + BYTES_A_TOKEN * max_tokens
         try:
             async with asyncio.timeout(self._whole.timeout):
-                status, headers, told = await _post(
+                status, headers, content = await _post(
                     connection, f"{self.params.url}{path}", orjson.dumps(body), limit
                 )
         except (TimeoutError, httpx.TimeoutException):
@@ -153,21 +153,21 @@ class Endpoint:
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, ValueError) as error:
             # A ValueError is one of httpx's own, over headers that are none.
             raise Fault(f"{self.place}: the connection broke ({type(error).__name__})") from None
-        except TooLong as error:
+        except OversizedBody as error:
             raise Fault(f"{self.place}: {error}", kind="call") from None
-        except UnknownPacking as error:
+        except UnknownEncoding as error:
             raise Fault(f"{self.place}: {error}") from None
         if not 200 <= status < 300:
-            raise self._fault(status, headers, told)
+            raise self._fault(status, headers, content)
         self._refusals = 0
-        return self._parse(told)
+        return self._parse(content)
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         with contextlib.suppress(orjson.JSONDecodeError):
-            told = orjson.loads(body)
-            if isinstance(told, dict):
+            reply = orjson.loads(body)
+            if isinstance(reply, dict):
                 self.answered += 1
-                return told
+                return reply
         said = self.redactor.excerpt(body.decode(errors="replace"), letters=80)
         raise Fault(f"{self.place}: the answer is no JSON object: {said!r}")
 
@@ -234,12 +234,12 @@ async def _post(
         if reply.is_success:
             return reply.status_code, reply.headers, await read_body(reply, limit)
         try:
-            told = await read_body(reply, BYTES_AN_ERROR)
-        except TooLong as error:
-            told = error.body
-        except UnknownPacking as error:
-            told = str(error).encode()
-        return reply.status_code, reply.headers, told
+            body = await read_body(reply, BYTES_AN_ERROR)
+        except OversizedBody as error:
+            body = error.body
+        except UnknownEncoding as error:
+            body = str(error).encode()
+        return reply.status_code, reply.headers, body
 
 
 def _error_text(body: bytes) -> str:
@@ -279,12 +279,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     milliseconds = _seconds(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    asked = headers.get("retry-after")
-    seconds = _seconds(asked)
-    if seconds is not None or asked is None:
+    value = headers.get("retry-after")
+    seconds = _seconds(value)
+    if seconds is not None or value is None:
         return seconds
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        return max(email.utils.parsedate_to_datetime(asked).timestamp() - time.time(), 0.0)
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     return None
 
 

@@ -139,7 +139,7 @@ def _choice_of(
     choice = choices[0] if isinstance(choices, list) and choices else None
     if isinstance(choice, dict):
         message = choice.get("message") if request.prompt is None else choice
-        if isinstance(message, dict):
+        if isinstance(message, dict) and (request.prompt is None or "text" in message):
             return choice, message
     try:
         said = redactor.excerpt(orjson.dumps(reply).decode(), letters=200)
@@ -198,11 +198,11 @@ def _count(value: Any) -> int | None:
     return int(value) if whole or (isinstance(value, int) and not isinstance(value, bool)) else None
 
 
-def _logprobs(told: Any) -> tuple[float, ...] | None:
+def _logprobs(logprobs: Any) -> tuple[float, ...] | None:
     """Return log-probabilities, NaN for each that is none; None if there is no list of them."""
-    if not isinstance(told, dict):
+    if not isinstance(logprobs, dict):
         return None
-    values, tokens = told.get("token_logprobs"), told.get("content")
+    values, tokens = logprobs.get("token_logprobs"), logprobs.get("content")
     if isinstance(tokens, list) and values is None:
         values = [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
     return tuple(map(_logprob, values)) if isinstance(values, list) else None

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.engines.bodies import TooLong, UnknownPacking, read_body
+from curate.generate.engines.bodies import OversizedBody, UnknownEncoding, read_body
 
 
 class Parts(httpx.AsyncByteStream):
@@ -47,14 +47,14 @@ def test_a_body_is_whole_or_too_long(packing: str, data: bytes, limit: int, at: 
     if max(len(data), len(sent)) <= limit:
         assert read(stream, limit, packing) == data
         return
-    with pytest.raises(TooLong) as caught:
+    with pytest.raises(OversizedBody) as caught:
         read(stream, limit, packing)
     assert data.startswith(caught.value.body) and len(caught.value.body) <= limit
 
 
 def test_a_body_without_end_is_left_at_the_limit() -> None:
     stream = Parts(b"x" * 1_000, again=True)
-    with pytest.raises(TooLong, match="longer than 10,000 bytes"):
+    with pytest.raises(OversizedBody, match="longer than 10,000 bytes"):
         read(stream, 10_000)
     assert stream.taken <= 11_000
 
@@ -62,7 +62,7 @@ def test_a_body_without_end_is_left_at_the_limit() -> None:
 def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
     bomb = Parts(gzip.compress(bytes(2**27), 9))
     tracemalloc.start()
-    with pytest.raises(TooLong):
+    with pytest.raises(OversizedBody):
         read(bomb, 2**20, "gzip")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -71,10 +71,10 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
 
 @pytest.mark.parametrize("packing", ["br", "zstd", "gzip, gzip", "{0}"])
 def test_a_packing_that_was_not_asked_for_is_told(packing: str) -> None:
-    with pytest.raises(UnknownPacking, match="not asked for"):
+    with pytest.raises(UnknownEncoding, match="not asked for"):
         read(Parts(b"{}"), 100, packing)
 
 
 def test_what_only_says_that_it_is_packed_is_told() -> None:
-    with pytest.raises(UnknownPacking, match="says that it is gzip"):
+    with pytest.raises(UnknownEncoding, match="says that it is gzip"):
         read(Parts(b"{}"), 100, "gzip")

@@ -92,17 +92,17 @@ def test_if_all_fail_the_fault_is_named_and_nothing_of_it_is_kept(
 
 @pytest.mark.parametrize("name", USELESS)
 def test_answers_without_use_are_asked_for_again_by_the_next_run(name: str, tmp_path: Path) -> None:
-    asked = [chat("q", sampling=SAMPLING, schema=SCHEMA)]
+    requests = [chat("q", sampling=SAMPLING, schema=SCHEMA)]
     good, acts = Act(body=content('{"n": 1}')), [USELESS[name]]
     with FakeServer(lambda body, number: acts[-1]) as server:
         asker = Asker(engine(server.url, structured="none"), cache=Cache(tmp_path / "c"))
-        asker.ask(asked, stage="s")
+        asker.ask(requests, stage="s")
         with pytest.raises(UserError, match=r"s: none of 1 answers was of use \(1 \w+\)\. One"):
             asker.check_answered()
         asker.close()
         acts.append(good)
         again = Asker(engine(server.url, structured="none"), cache=Cache(tmp_path / "c"))
-        assert again.ask(asked, stage="s")[0][0].value == {"n": 1}
+        assert again.ask(requests, stage="s")[0][0].value == {"n": 1}
         again.close()
 
 
