@@ -45,6 +45,7 @@ from curate.registry import (
     load_stages,
     suggest_key,
 )
+from curate.select.all import AllParams
 
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
@@ -206,6 +207,18 @@ else:
     ]
 
 
+def _as_stages(value: Any) -> Any:
+    """Return stages with each bare name written out: exact is {kind: exact}."""
+    if not isinstance(value, list):
+        return value
+    return [{"kind": entry} if isinstance(entry, str) else entry for entry in value]
+
+
+def _as_select(value: Any) -> Any:
+    """Return a selection with a bare method written out: random is {method: random}."""
+    return {"method": value} if isinstance(value, str) else value
+
+
 class Generate(Params):
     """Rows that a language model makes; they join the pool before the stages."""
 
@@ -345,8 +358,15 @@ class Config(Params):
     ] = []
     models: ModelNames = ModelNames()
     generate: Generate | None = None
-    stages: list[StageConfig] = []
-    select: SelectConfig
+    stages: Annotated[
+        list[StageConfig],
+        BeforeValidator(_as_stages, json_schema_input_type=list[StageConfig | str]),
+    ] = []
+    select: Annotated[
+        SelectConfig,
+        BeforeValidator(_as_select, json_schema_input_type=SelectConfig | str),
+        Field(description="all kept rows if not given"),
+    ] = AllParams()
     compare: Annotated[
         list[SelectConfig],
         BeforeValidator(
@@ -371,6 +391,38 @@ class Config(Params):
         if not value:
             raise ValueError("give the path of a folder")
         return str(Path(value).expanduser()) if value.startswith("~") else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_budget(cls, data: Any) -> Any:
+        """Take a budget beside `select:` for one of it."""
+        if not isinstance(data, dict) or "budget" not in data or "select" not in data:
+            return data
+        select = _as_select(data["select"])
+        if not isinstance(select, dict) or "budget" in select:
+            return data
+        rest = {key: value for key, value in data.items() if key != "budget"}
+        return {**rest, "select": {**select, "budget": data["budget"]}}
+
+    @property
+    def selects(self) -> bool:
+        """Return whether the recipe asks for a selection, or cleans only."""
+        return not isinstance(self.select, AllParams)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Return whether rows have to be counted in tokens of the base model.
+
+        A plain draw needs them only where a budget or condition speaks of tokens.
+        """
+        from curate.select.planner import named_columns
+
+        return self.prove is not None or any(
+            SELECTORS[params.model_dump()["method"]].needs_tokens
+            or params.budget.tokens is not None
+            or "tokens" in named_columns(params)
+            for _, params in self.selections
+        )
 
     @property
     def selections(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
@@ -410,6 +462,9 @@ class Config(Params):
         _check_protected(self)
         for place, select in self.selections:
             _check_plan(place, select, self.stages)
+        if not self.selects and (self.prove or self.compare):
+            key = "prove" if self.prove else "compare"
+            raise ValueError(f"`{key}:` needs a selection: give `select`, or leave `{key}` out")
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
         return self

@@ -45,6 +45,8 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
 
 def _fate(row: dict[str, object]) -> str:
     reason = EXPLAINED[Reason(str(row["reason"]))]
+    if row["reason"] == Reason.KEPT:
+        return f"selected: it {reason}."
     if row["fate"] == "selected":
         return f"selected: rank {row['rank']} {reason}{_score(row)}."
     if row["fate"] == "not_selected":

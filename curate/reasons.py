@@ -50,6 +50,7 @@ class Reason(StrEnum):
     FILTERED_OUT = "filtered_out"
     OVER_SHARE = "over_share"
     TOO_SIMILAR = "too_similar"
+    KEPT = "kept"
 
 
 EXPLAINED: dict[Reason, str] = {
@@ -94,4 +95,5 @@ EXPLAINED: dict[Reason, str] = {
     Reason.FILTERED_OUT: "does not meet the condition of the selection",
     Reason.OVER_SHARE: "belongs to a group of rows that has its share of the budget already",
     Reason.TOO_SIMILAR: "is too similar to a row that ranks higher",
+    Reason.KEPT: "was kept by every stage, and the recipe takes all such rows",
 }

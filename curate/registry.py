@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,25 @@ class Budget(Params):
 
     def __str__(self) -> str:
         name, value = next((k, v) for k, v in self if v is not None)
-        return f"{value:.4g} of the rows" if name == "fraction" else f"{value:,} {name}"
+        if name == "fraction":
+            return "all rows" if value == 1 else f"{value:.4g} of the rows"
+        return f"{value:,} {name}"
+
+
+def _read_budget(value: Any) -> Any:
+    """Return a bare number as a budget: a whole one as rows, one below 1 as a fraction of the rows."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if isinstance(value, int):
+        return {"rows": value}
+    if 0 < value < 1:
+        return {"fraction": value}
+    raise ValueError("write a number of rows (100), a fraction below 1 (0.05) or {tokens: 20000}")
+
+
+ShortBudget = Annotated[
+    Budget, BeforeValidator(_read_budget, json_schema_input_type=Budget | int | float)
+]
 
 
 class Share(Params):
@@ -133,7 +151,7 @@ class Diversity(Params):
 class SelectParams(Params):
     """What all selectors take: a budget, and what may stand between a row's rank and its choice."""
 
-    budget: Budget
+    budget: ShortBudget
     filter: str | None = Field(
         None,
         description="SQL condition on tokens, source, score, STAGE.COLUMN ... that rows must meet",
@@ -255,7 +273,8 @@ class Selector:
     `score` returns an artifact with scores.parquet: row_id, score (higher is better), nearest_id and
     whatever else `rank` reads. `rank` returns row numbers of that table, best first. `movable` names the
     parameters that `rank` alone reads, so that another ranking needs no other scores; a method that
-    does not need scores ranks any method's table.
+    does not need scores ranks any method's table. For a method that is a plain draw, `needs_tokens` is
+    false: rows are counted in tokens only where a budget or condition speaks of them.
     """
 
     params: type[SelectParams]
@@ -265,6 +284,7 @@ class Selector:
     rank: "Callable[[pl.DataFrame, Any, int], NDArray[np.int64]]"
     movable: tuple[str, ...] = ()
     needs_scores: bool = True
+    needs_tokens: bool = True
 
 
 # The artifact of rows that a stage makes, with the schema of rows, each with its parents.

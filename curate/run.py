@@ -145,6 +145,11 @@ class Run:
         }
         return identify_engine(params, models), hints
 
+    @property
+    def uses_base(self) -> bool:
+        """Return whether anything has asked for the base model so far."""
+        return self._base is not None
+
     def _find_base(self) -> tuple[Found, str]:
         if self._base is None:
             names = self.config.models
@@ -265,28 +270,20 @@ def _examples(run: Run) -> dict[str, Artifact]:
 
 
 def _select(run: Run) -> Artifact:
-    from curate.represent import tokens
+    from curate.represent.tokens import tokens_step, uncounted_step
 
-    identity = {
-        k: v for k, v in run.model_identity().items() if k in ("tokenizer", "chat_template")
-    }
-    run.tokens = run.execute(
-        Step(
-            "tokens",
-            tokens.VERSION,
-            tokens.count_tokens,
-            {"rows": run.rows, "kept": run.kept},
-            {"model": identity},
-            run.model_hints(),
-        )
-    )
-    params = run.config.select
+    if run.config.counts_tokens:
+        identity, hints = run.model_identity(), run.model_hints()
+        run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, hints))
+    else:
+        run.tokens = run.execute(uncounted_step(run.kept))
+    params, counts = run.config.select, run.tokens.counts
     LOG.info(
-        "select: %s, %s of %s rows with %s tokens",
+        "select: %s, %s of %s rows%s",
         params.model_dump()["method"],
         params.budget,
         f"{run.kept.counts['rows_out']:,}",
-        f"{run.tokens.counts['tokens']:,}",
+        f" with {counts['tokens']:,} tokens" if "tokens" in counts else "",
     )
     return _choose(run, params, select_step)
 
@@ -433,7 +430,7 @@ def describe_run(run: Run, provenance: Mapping[str, Any], files: Sequence[str]) 
         "config": run.config.model_dump(mode="json"),
         "store": str(run.store.root),
         "versions": {"curate": __version__, "python": platform.python_version(), **_versions()},
-        "model": run.model_identity(),
+        **({"model": run.model_identity()} if run.uses_base else {}),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
         "stages": summarise(run.artifacts, run.parts),
     }

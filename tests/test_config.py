@@ -462,7 +462,8 @@ def test_a_bad_override_is_a_user_error(tmp_path: Path, override: str, said: str
         ("{fraction: .nan}", "fraction"),
         ("{rows: 1.5}", "integer"),
         ("{rows: ten}", "(got 'ten')"),
-        ("12", "select.budget: "),
+        ("12.5", "a fraction below 1"),
+        ("true", "select.budget: "),
         ("", "select.budget: "),
     ],
 )

@@ -159,11 +159,10 @@ def write_card(rows: pl.DataFrame, params: Mapping[str, Any]) -> str:
 
     Its last line seals it, so that a card which somebody edited is never taken for ours.
     """
-    select = params["select"]
     stages = ", ".join(stage["kind"] for stage in params["stages"]) or "none"
     origins = Counter(rows["origin"].fill_null("(unknown)").to_list()).most_common(30)
     table = "\n".join(f"| {_plain(name)} | {count} |" for name, count in origins)
-    budget = next(f"{value} {name}" for name, value in select["budget"].items() if value)
+    choice, order = _describe_choice(params["select"], params, stages)
     card = f"""---
 pretty_name: {orjson.dumps(params["name"]).decode()}
 size_categories: [{_size_category(rows.height)}]
@@ -178,10 +177,9 @@ configs:
 
 # {params["name"]}
 
-{rows.height:,} instruction rows, selected with `{select["method"]}` (budget {budget}, seed
-{params["seed"]}, base model `{params["base"]}`) after the stages {stages}.
+{rows.height:,} instruction rows, {choice}
 
-Rows are in rank order, best first. `row_id` names the upstream file and position; `meta` holds, as
+Rows are in {order}. `row_id` names the upstream file and position; `meta` holds, as
 JSON, every upstream field that has no column of its own. Licences are those of the sources.
 The manifest.json of the run tells when, by which command and with which versions they were chosen.
 
@@ -191,6 +189,20 @@ The manifest.json of the run tells when, by which command and with which version
 
 """
     return f"{card}{SEAL}{_digest_text(card)} -->\n"
+
+
+def _describe_choice(
+    select: Mapping[str, Any], params: Mapping[str, Any], stages: str
+) -> tuple[str, str]:
+    """Return what the rows of a selection are, and their order, in words."""
+    if select["method"] == "all" and select["budget"]["fraction"] == 1:
+        return f"all that were kept by the stages {stages}.", "the order of the pool"
+    budget = next(f"{value} {name}" for name, value in select["budget"].items() if value)
+    choice = (
+        f"selected with `{select['method']}` (budget {budget}, seed\n{params['seed']}, base model "
+        f"`{params['base']}`) after the stages {stages}."
+    )
+    return choice, "rank order, best first"
 
 
 def _plain(text: str) -> str:

@@ -49,7 +49,7 @@ class Method:
     settings: tuple[tuple[str, Any], ...]
     plan: tuple[str, ...]
     rows: int
-    tokens: int
+    tokens: int | None
     shared: int | None
     alone: int
     examples: tuple[Alone, ...]

@@ -122,8 +122,8 @@ class Mix:
     origin_count: int
     charted: tuple[MixLine, ...]
     others: MixLine | None
-    kept_lengths: Lengths
-    selected_lengths: Lengths
+    kept_lengths: Lengths | None
+    selected_lengths: Lengths | None
 
 
 @dataclass(frozen=True)
@@ -283,8 +283,11 @@ def _gather_mix(run: RunFolder) -> Mix:
     )
 
 
-def _lengths(ranking: pl.LazyFrame) -> Lengths:
+def _lengths(ranking: pl.LazyFrame) -> Lengths | None:
+    """Return None where the run counted no tokens."""
     tokens = pl.col("tokens")
+    if ranking.select(tokens.null_count() > 0).collect().item():
+        return None
     facts = [tokens.quantile(q).alias(str(q)) for q in (0.1, 0.5, 0.9)]
     return Lengths(*ranking.select(*facts, mean=tokens.mean(), total=tokens.sum()).collect().row(0))
 

@@ -6,10 +6,33 @@ from typing import Any
 
 import polars as pl
 
-from curate.store import Artifact, Counts
+from curate.store import Artifact, Counts, Step
 
 VERSION = 1
 BATCH_ROWS = 2_000
+
+
+def tokens_step(
+    rows: Artifact, kept: Artifact, identity: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Step:
+    """Return the step that counts the kept rows in tokens of a model with this identity."""
+    tokenizer = {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
+    inputs = {"rows": rows, "kept": kept}
+    return Step("tokens", VERSION, count_tokens, inputs, {"model": tokenizer}, hints)
+
+
+def uncounted_step(kept: Artifact) -> Step:
+    """Return the step that lists the kept rows without counting them, for recipes without a model."""
+    return Step("tokens-uncounted", VERSION, write_uncounted, {"kept": kept})
+
+
+def write_uncounted(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write tokens.parquet (row_id, tokens), all tokens null."""
+    kept = pl.read_parquet(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+    kept.with_columns(tokens=pl.lit(None, dtype=pl.Int64)).write_parquet(out / "tokens.parquet")
+    return {"rows_in": kept.height, "rows_out": kept.height}
 
 
 def count_tokens(

@@ -176,7 +176,8 @@ def count_selections(
     lines = []
     for name, ranking in rankings.items():
         mine = ranking.filter("selected").join(facts, on="row_id")
-        lines.append((name, mine.height, int(mine["tokens"].sum()), only.get(name, 0)))
+        tokens = None if mine["tokens"].null_count() else int(mine["tokens"].sum())
+        lines.append((name, mine.height, tokens, only.get(name, 0)))
     columns = {"name": pl.String, "rows": pl.Int64, "tokens": pl.Int64, "alone": pl.Int64}
     return pl.DataFrame(lines, schema=columns, orient="row")
 

@@ -113,4 +113,9 @@ def find_weights(
     return sizes.astype(np.float64) ** power[params.weights]
 
 
-add_selector(Selector(MixtureParams, VERSION, False, score, rank, ("by", "weights", "temperature")))
+add_selector(
+    Selector(
+        MixtureParams, VERSION, False, score, rank, ("by", "weights", "temperature"),
+        needs_tokens=False,
+    )
+)  # fmt: skip

@@ -48,12 +48,19 @@ def named_stages(params: SelectParams) -> list[str]:
     Raises:
         UserError: a condition is no SQL expression.
     """
-    told = [("filter", params.filter)] if params.filter is not None else []
-    told += [("shares", share.by) for share in params.shares]
-    names = dict.fromkeys(
-        name for key, text in told for name in _parse(key, text).meta.root_names()
-    )
-    return [name for name in names if name not in (*RANKING_COLUMNS, *ROW_COLUMNS)]
+    return [name for name in named_columns(params) if name not in (*RANKING_COLUMNS, *ROW_COLUMNS)]
+
+
+def named_columns(params: SelectParams) -> list[str]:
+    """Return all names in a plan's conditions: columns and stages.
+
+    Raises:
+        UserError: a condition is no SQL expression.
+    """
+    texts = [("filter", params.filter)] if params.filter is not None else []
+    texts += [("shares", share.by) for share in params.shares]
+    names = (name for key, text in texts for name in _parse(key, text).meta.root_names())
+    return list(dict.fromkeys(names))
 
 
 def common_plan(params: SelectParams) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
         apart = _apart(ranking, free, params.diversity.most, facts)
         reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
-    tokens = ranking["tokens"].to_numpy().astype(np.int64)
+    tokens = _tokens(ranking, params)
     first, capped = _share_out(ranking, params, facts, free, tokens)
     reason[capped] = CODES[Reason.OVER_SHARE]
     free &= ~capped
@@ -118,7 +125,8 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     count = rows_within(params.budget, tokens[order], ranking.height)
     selected = np.zeros(ranking.height, dtype=np.bool_)
     selected[order[:count]] = True
-    reason[selected] = CODES[Reason.WITHIN_BUDGET]
+    takes_all = params.model_dump()["method"] == "all" and params.budget.fraction == 1
+    reason[selected] = CODES[Reason.KEPT if takes_all else Reason.WITHIN_BUDGET]
     # Below the last chosen row it is the budget that stands in the way, whatever else does.
     last = int(np.flatnonzero(selected)[-1])
     below = (np.arange(len(reason)) > last) & (reason != CODES[Reason.FILTERED_OUT])
@@ -172,6 +180,20 @@ def look_up(ranking: pl.DataFrame, wanted: pl.Expr, facts: Facts) -> pl.DataFram
             known = ", ".join([*ranking.columns, *ROW_COLUMNS[1:], *facts.evidence])
             raise UserError(f"select: nothing is named {name!r}; known: {known}")
     return table.collect()
+
+
+def _tokens(ranking: pl.DataFrame, params: SelectParams) -> NDArray[np.int64]:
+    """Return the tokens of the rows; 0 where the run counted none and the plan needs none."""
+    tokens = ranking["tokens"]
+    if tokens.null_count() and (
+        params.budget.tokens is not None or "tokens" in named_columns(params)
+    ):
+        raise UserError(
+            "the rows of this run were not counted in tokens, since its recipe did not need it; run "
+            "the recipe with this budget or condition"
+        )
+    counted: NDArray[np.int64] = tokens.fill_null(0).to_numpy().astype(np.int64)
+    return counted
 
 
 def _apart(

@@ -44,4 +44,6 @@ def rank(scores: pl.DataFrame, params: RandomParams, seed: int) -> NDArray[np.in
     return by_id[np.random.default_rng([seed, 0x5E1EC7]).permutation(len(by_id))]
 
 
-add_selector(Selector(RandomParams, VERSION, False, score, rank, needs_scores=False))
+add_selector(
+    Selector(RandomParams, VERSION, False, score, rank, needs_scores=False, needs_tokens=False)
+)

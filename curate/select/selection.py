@@ -103,7 +103,7 @@ def write_ranking(
         "reasons": dict(
             ranking.filter(~pl.col("selected")).group_by("reason").len().sort("reason").iter_rows()
         ),
-        "tokens": int(chosen["tokens"].sum()),
+        **({} if chosen["tokens"].null_count() else {"tokens": int(chosen["tokens"].sum())}),
     }
 
 
