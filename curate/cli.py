@@ -232,7 +232,7 @@ def check(
     if config is None:
         raise UserError("give a recipe to check, e.g. curate check configs/quickstart.yaml")
     recipe = load_config(config, overrides or [])
-    from curate.estimate import estimate
+    from curate.estimate import estimate, minutes_range
 
     lines = estimate(recipe)
     made = any(line.up_to for line in lines)
@@ -243,12 +243,14 @@ def check(
         tokens = f"{line.tokens:,}" if line.tokens else ""
         minutes = f"{line.seconds / 60:.1f}" if line.seconds else ""
         typer.echo(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
-    total = sum(line.seconds for line in lines) / 60
+    low, high = minutes_range(lines)
     asked = any(line.asks for line in lines)
     apart = [("the making of rows", made), ("the calls of a model", asked)]
     beside = " and ".join(what for what, there in apart if there)
-    minutes = f"{total:.0f} minutes here" + (f" beside {beside}" if beside else "")
-    typer.echo(f"{config} is sound; about {minutes}, nothing was run")
+    minutes = "below a minute" if high < 1 else f"{low:.0f} to {high:.0f} minutes"
+    minutes += " here" + (f" beside {beside}" if beside else "")
+    fewer = ", less where stages drop rows" if high >= 1 and recipe.stages else ""
+    typer.echo(f"{config} is sound; {minutes}{fewer}; nothing was run")
 
 
 def _command() -> str:

@@ -1,9 +1,12 @@
 """What a recipe would do and cost, from its inputs and a short speed test; nothing is kept."""
 
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +25,22 @@ from curate.prove.arms import ARMS
 from curate.registry import Budget, Params, find_stage
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
+from curate.workspace import workspace
 
 SAMPLE_ROWS = 500
 EMBEDDED_ROWS = 64
 DROPS = "drops rows, keeps the reason"
 PROBE_ROWS, PROBE_LENGTH = 16, 64
 PROBE_SECONDS = 1.5
+# What a short probe does not see: rows of other lengths, other work on the machine, colder caches.
+UNSEEN = 1.5
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
 TRAINING_COST = 4.5
 
 
 @dataclass(frozen=True)
 class Line:
-    """One stage of the estimate; rows is an upper bound, seconds a rough figure.
+    """One stage of the estimate; rows is an upper bound, seconds are for that many rows, roughly.
 
     up_to: a model makes some of the rows, so that there may be far fewer. For the making itself the
     tokens are the most that can be written, and seconds are not told. asks: a model is called for the
@@ -68,17 +74,50 @@ def forward_speed(name: str, dtype: str, trust: bool = False) -> float:
 def estimate(config: Config) -> list[Line]:
     """Read all inputs, check them as a run would, and return what each stage would do and cost.
 
+    A model is loaded only where the recipe's own steps would run it.
+
     Raises:
         UserError: an input is at fault.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        read = {name: store.ensure(step) for name, step in input_steps(config).items()}
-        speed = forward_speed(
-            config.models.base, config.models.dtype, config.models.trust_remote_code
-        )
-        mean = {name: _mean_tokens(artifact, config) for name, artifact in read.items()}
-        return _lines(config, read.pop("pool"), read, mean, speed)
+    place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
+    with workspace(place) as folder:
+        store = Store(folder)
+        inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+        lines = _lines(config, inputs, BaseModel(config, inputs))
+    with suppress(OSError):
+        place.rmdir()
+    return lines
+
+
+def minutes_range(lines: Sequence[Line]) -> tuple[float, float]:
+    """Return least and most minutes of an estimate whose stages drop no row."""
+    total = sum(line.seconds for line in lines) / 60
+    return total / UNSEEN, total * UNSEEN
+
+
+@dataclass
+class BaseModel:
+    """The base model as far as an estimate needs it: how fast it reads, how long rows are to it."""
+
+    config: Config
+    inputs: Mapping[str, Artifact]
+    lengths: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def speed(self) -> float:
+        """Return tokens per second of a forward pass, measured at the first use."""
+        models = self.config.models
+        return forward_speed(models.base, models.dtype, models.trust_remote_code)
+
+    def seconds(self, tokens: float) -> float:
+        """Return how long it takes to read so many tokens; none take no time and no model."""
+        return tokens / self.speed if tokens else 0.0
+
+    def mean_tokens(self, name: str) -> float:
+        """Return the mean length of the rows of an input, from a sample of them."""
+        if name not in self.lengths:
+            self.lengths[name] = _mean_tokens(self.inputs[name], self.config)
+        return self.lengths[name]
 
 
 def _mean_tokens(rows: Artifact, config: Config) -> float:
@@ -93,13 +132,9 @@ def _mean_tokens(rows: Artifact, config: Config) -> float:
     return sum(lengths) / len(lengths)
 
 
-def _lines(
-    config: Config,
-    pool: Artifact,
-    examples: dict[str, Artifact],
-    mean: dict[str, float],
-    speed: float,
-) -> list[Line]:
+def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> list[Line]:
+    examples = dict(inputs)
+    pool = examples.pop("pool")
     rows = pool.counts["rows_out"]
     bad = sum(pool.counts["rejected"].values())
     lines = [Line("pool", rows, f"{bad:,} of {pool.counts['rows_in']:,} records rejected")]
@@ -110,7 +145,7 @@ def _lines(
         lines += generation_lines(config.generate, targets, rows)
         rows = lines[-1].rows
     read = pool.counts["rows_out"]
-    later = _later_lines(config, pool, rows, examples, mean, speed)
+    later = _later_lines(config, pool, rows, examples, base)
     return lines + [replace(line, up_to=line.rows > read) for line in later]
 
 
@@ -118,21 +153,18 @@ def _later_lines(
     config: Config,
     pool: Artifact,
     rows: int,
-    examples: dict[str, Artifact],
-    mean: dict[str, float],
-    speed: float,
+    examples: Mapping[str, Artifact],
+    base: BaseModel,
 ) -> list[Line]:
     """Return the lines of what follows reading and making: stages, selections, proof."""
-    lines = [
-        _stage_line(params, config, pool, rows, mean["pool"], speed) for params in config.stages
-    ]
+    lines = [_stage_line(params, config, pool, rows, base) for params in config.stages]
     embedding = Embedding(pool, rows, config.models.embedder)
-    lines += _choice_lines(config, rows, mean["pool"], speed, embedding)
+    lines += _choice_lines(config, rows, base, embedding)
     if "target" in examples:
         told = f"nearness to the target examples; {config.models.embedder}"
         lines.append(Line("coverage", rows, told, seconds=embedding.seconds("example", None)))
     if config.prove and "eval" in examples:
-        lines += _proof_lines(config, rows, examples["eval"], mean, speed)
+        lines += _proof_lines(config, rows, examples["eval"], base)
     return lines
 
 
@@ -186,7 +218,7 @@ class Embedding:
 
 
 def _choice_lines(
-    config: Config, rows: int, mean_tokens: float, speed: float, embedding: Embedding
+    config: Config, rows: int, base: BaseModel, embedding: Embedding
 ) -> Iterator[Line]:
     """Yield a line for the selection and for each compared one; what is scored alike costs once."""
     names = selection_names(config.select, config.compare)
@@ -194,25 +226,23 @@ def _choice_lines(
     for i, (name, (_, params)) in enumerate(zip(names, config.selections, strict=True)):
         stage = "compare" if i else "select"
         fixed, tokens, seconds = scoring(params), 0, 0.0
-        if fixed not in scored:
-            tokens = round(rows * min(mean_tokens, fixed.get("max_length", 0)))
+        if fixed not in scored and "max_length" in fixed:
+            tokens = round(rows * min(base.mean_tokens("pool"), fixed["max_length"]))
         if isinstance(params, VectorParams):
             seconds = embedding.seconds(params.compare, params.embedder)
         scored.append(fixed)
         told = f"{name}, budget {params.budget}"
-        yield Line(stage, rows, told, tokens, tokens / speed + seconds)
+        yield Line(stage, rows, told, tokens, base.seconds(tokens) + seconds)
 
 
-def _stage_line(
-    params: Params, config: Config, pool: Artifact, rows: int, mean_tokens: float, speed: float
-) -> Line:
+def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel) -> Line:
     """Return a stage's line, with seconds where a model reads or embeds the rows."""
     kind = params.model_dump()["kind"]
     if isinstance(params, ConfidenceParams):
         # Once with prompts, once without them; the second pass is the shorter one.
-        tokens = round(2 * rows * min(mean_tokens, params.max_length))
+        tokens = round(2 * rows * min(base.mean_tokens("pool"), params.max_length))
         name = params.embedder or config.models.embedder
-        seconds = tokens / speed + rows * _embedding_seconds(pool, "example", name)
+        seconds = base.seconds(tokens) + rows * _embedding_seconds(pool, "example", name)
         return Line(kind, rows, f"scores rows; {config.models.base}, {name}", tokens, seconds)
     calls = find_stage(kind).calls
     if calls is not None:
@@ -221,8 +251,8 @@ def _stage_line(
     if not isinstance(params, SemanticParams):
         return Line(kind, rows, DROPS)
     if params.embedder == MODEL:
-        tokens = round(rows * min(mean_tokens, MODEL_LENGTH))
-        return Line(kind, rows, f"{DROPS}; {config.models.base}", tokens, tokens / speed)
+        tokens = round(rows * min(base.mean_tokens("pool"), MODEL_LENGTH))
+        return Line(kind, rows, f"{DROPS}; {config.models.base}", tokens, base.seconds(tokens))
     name = params.embedder or config.models.embedder
     seconds = _embedding_seconds(pool, params.compare, name)
     return Line(kind, rows, f"{DROPS}; {name}", seconds=rows * seconds)
@@ -241,21 +271,20 @@ def _embedding_seconds(pool: Artifact, compare: Compared, name: str) -> float:
     return (time.perf_counter() - started) / max(len(texts), 1)
 
 
-def _proof_lines(
-    config: Config, rows: int, eval_rows: Artifact, mean: dict[str, float], speed: float
-) -> list[Line]:
+def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel) -> list[Line]:
     assert config.prove is not None
     lora, seeds = config.prove.lora, config.prove.seeds
     runs = seeds * len(ARMS)
-    chosen = _budget_rows(config.select.budget, rows, mean["pool"])
-    trained = round(runs * lora.epochs * chosen * min(mean.get("target", 0.0), lora.max_length))
+    chosen = _budget_rows(config.select.budget, rows, base.mean_tokens("pool"))
+    length = base.mean_tokens("target") if "target" in base.inputs else 0.0
+    trained = round(runs * lora.epochs * chosen * min(length, lora.max_length))
     held_out = eval_rows.counts["rows_out"]
-    measured = round((runs + 1) * held_out * min(mean["eval"], lora.max_length))
+    measured = round((runs + 1) * held_out * min(base.mean_tokens("eval"), lora.max_length))
     return [
         Line("proof: tune", chosen, f"{runs} fine-tunes, {lora.epochs} epochs each", trained,
-             trained * TRAINING_COST / speed),
+             base.seconds(trained * TRAINING_COST)),
         Line("proof: measure", held_out, f"{runs + 1} models on the eval set", measured,
-             measured / speed),
+             base.seconds(measured)),
     ]  # fmt: skip
 
 

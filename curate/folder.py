@@ -1,5 +1,6 @@
 """A finished run's folder, opened for reading."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,7 +73,7 @@ class RunFolder:
     def rows(self, role: str) -> pl.LazyFrame | None:
         """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
         name = self.manifest["artifacts"].get(role)
-        path = inside(Path(self.manifest["store"]), f"{name}/rows.parquet")
+        path = inside(Path(self.manifest["store"]), f"{name}/rows.parquet", follow_links=True)
         return pl.scan_parquet(path) if name and path.is_file() else None
 
     def messages(self, role: str, row_id: str) -> list[Message] | None:
@@ -84,14 +85,24 @@ class RunFolder:
         return found["messages"].to_list()[0] if found.height else None
 
 
-def inside(folder: Path, name: str) -> Path:
+def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:
     """Return a path below a folder; names come from the manifest of a run that anyone may have sent.
+
+    Args:
+        folder: the folder.
+        name: of a file in it.
+        follow_links: whether links may lead out of it, as those of the reader's own store may.
 
     Raises:
         UserError: the name or a symbolic link on the way leads out of the folder.
     """
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    place, top = (
+        (Path(os.path.normpath(path)), Path(os.path.normpath(folder)))
+        if follow_links
+        else (path.resolve(), folder.resolve())
+    )
+    if not place.is_relative_to(top):
         raise UserError(
             f"{path} lies outside of {folder}: this run folder is damaged or made to deceive; get it "
             "anew, or run `curate run` again"

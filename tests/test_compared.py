@@ -207,7 +207,9 @@ def test_the_estimate_counts_scoring_and_embedding_once(
     others = [rds, {"method": "rds", "max_length": 10}, {"method": "kcenter", "compare": "prompt"}]
     config = compare([{"method": "rds"}, *others])
     embedding = estimate.Embedding(pool, 10, "static")
-    lines = [*estimate._choice_lines(config, 10, 20.0, 40.0, embedding)]
+    base = estimate.BaseModel(config, {}, {"pool": 20.0})
+    base.speed = 40.0
+    lines = [*estimate._choice_lines(config, 10, base, embedding)]
     assert [line.stage for line in lines] == ["select"] + ["compare"] * 5
     assert [line.tokens for line in lines] == [0, 200, 0, 100, 0, 0]
     assert [line.seconds for line in lines] == [5.0, 5.0, 0, 2.5, 5.0, 0]

@@ -104,6 +104,7 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     Raises:
         UserError: a condition names what is not there, or nothing meets it.
     """
+    tokens = _tokens(ranking, params)
     reason = np.full(ranking.height, CODES[Reason.BEYOND_BUDGET], dtype=np.int8)
     free = np.ones(ranking.height, dtype=np.bool_)
     if params.filter is not None:
@@ -114,7 +115,6 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
         apart = _apart(ranking, free, params.diversity.most, facts)
         reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
-    tokens = _tokens(ranking, params)
     first, capped = _share_out(ranking, params, facts, free, tokens)
     reason[capped] = CODES[Reason.OVER_SHARE]
     free &= ~capped

@@ -1,0 +1,110 @@
+"""Recipes that need no model run without one: cleaning alone, and plain draws."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.config import Config, load_config
+from curate.errors import UserError
+from curate.explain import explain_row
+from curate.folder import open_run
+from curate.plan import plan_selection
+from curate.run import RunResult, run_curation
+
+REPO = Path(__file__).parents[1]
+RECIPES = {
+    "clean": "stages: [exact, {kind: fuzzy}]",
+    "random": "select: random\nbudget: 3",
+    "mixture": "select: {method: mixture, budget: 0.5}\ncompare: [random]",
+}
+
+
+def write(folder: Path, text: str) -> Path:
+    rows = [{"prompt": f"{n} + 1 = ?", "completion": str(n + 1)} for n in (1, 2, 3, 4, 5, 5)]
+    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    models = "models: {base: /nonexistent, embedder: /nonexistent}"
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        f"name: r\npool: {folder}/pool.jsonl\n{models}\nstore: {folder}/store\n{text}\n"
+    )
+    return recipe
+
+
+def run(folder: Path, text: str) -> RunResult:
+    return run_curation(load_config(write(folder, text)), folder / "run")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_without_a_model_imports_and_looks_for_none(tmp_path: Path, name: str) -> None:
+    recipe = write(tmp_path, RECIPES[name])
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom curate.config import load_config\n"
+        "from curate.estimate import estimate\nfrom curate.run import run_curation\n"
+        f"config = load_config(Path({str(recipe)!r}))\nestimate(config)\n"
+        f"run_curation(config, Path({str(tmp_path / 'run')!r}))\n"
+        "print([m for m in ('torch', 'transformers', 'prefect') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_clean_only_run_takes_every_kept_row_in_pool_order(tmp_path: Path) -> None:
+    result = run(tmp_path, RECIPES["clean"])
+    ledger = pl.read_parquet(result.folder / "ledger.parquet")
+    kept = ledger.filter(fate="selected")
+    assert kept["row_id"].to_list() == [f"pool/pool.jsonl:{n}" for n in range(1, 6)]
+    assert set(kept["reason"]) == {"kept"}
+    selected = pl.read_parquet(result.folder / "selected.parquet")
+    assert selected["row_id"].to_list() == kept["row_id"].to_list()
+    (jsonl,) = (result.folder / "export").glob("train-*.jsonl")
+    assert len(jsonl.read_text().splitlines()) == 5
+    page = result.report.read_text()
+    assert "the recipe asks for no selection" in page
+    assert "Length in tokens" not in page
+    folder = open_run(result.folder)
+    lines = explain_row(folder, "pool/pool.jsonl:1")
+    assert "selected: it was kept by every stage, and the recipe takes all such rows." in lines
+    assert plan_selection(folder, "rows=2", ["method=random"]).ranking["selected"].sum() == 2
+
+
+def test_a_plan_that_needs_tokens_says_that_none_were_counted(tmp_path: Path) -> None:
+    folder = open_run(run(tmp_path, RECIPES["random"]).folder)
+    for budget, overrides in (("tokens=10", []), (None, ["filter=tokens > 3"])):
+        with pytest.raises(UserError, match="were not counted in tokens"):
+            plan_selection(folder, budget, overrides)
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        {"method": "random", "budget": {"tokens": 9}},
+        {"method": "random", "budget": 3, "filter": "tokens < 9"},
+        {"method": "length", "budget": 3},
+    ],
+)
+def test_tokens_are_counted_where_something_speaks_of_them(select: dict[str, object]) -> None:
+    assert Config.model_validate({"name": "r", "pool": "x", "select": select}).counts_tokens
+
+
+def test_nothing_is_proven_or_compared_without_a_selection(tmp_path: Path) -> None:
+    for key, text in (
+        ("prove", "prove: {}\ntarget: {path: x, eval: y}"),
+        ("compare", "compare: [random]"),
+    ):
+        with pytest.raises(UserError, match=f"`{key}:` needs a selection"):
+            load_config(write(tmp_path, text))
+
+
+def test_short_forms_are_the_long_ones(tmp_path: Path) -> None:
+    short = load_config(write(tmp_path, "stages: [exact]\nselect: random\nbudget: 3"))
+    whole = "stages: [{kind: exact}]\nselect: {method: random, budget: {rows: 3}}"
+    assert short == load_config(write(tmp_path, whole))
+    share = load_config(write(tmp_path, "select: {method: random, budget: 0.25}"))
+    assert share.select.budget.fraction == 0.25
