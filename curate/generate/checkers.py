@@ -33,6 +33,7 @@ NUMBER = regex.compile(
     r"(?<![\w.,/])[-−+]?\s?[$€£]?\s?"
     r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?![\w/]))?(?:[eE][-+]?\d+)?(?!\w)"
 )
+LONG_EXPONENT = regex.compile(r"[eE][-+]?0*[1-9]\d{4}")
 # Where a final answer is announced; what follows the last one counts.
 ANNOUNCED = regex.compile(
     r"####|\\boxed\{|\b(?:final )?answer\s*(?:is|:|=)|\bresult\s*(?:is|:|=)", regex.I
@@ -66,6 +67,9 @@ def find_number(text: str) -> Fraction | None:
 
 def _value(text: str) -> Fraction | None:
     plain = regex.sub(r"[,$€£\s+]", "", text.replace("−", "-"))
+    if LONG_EXPONENT.search(plain):
+        # Written out, a few characters would be gigabytes.
+        return None
     try:
         return Fraction(plain)
     except (ValueError, ZeroDivisionError):
@@ -108,7 +112,10 @@ def check_json(answer: str, gold: str) -> Checked:
         told = orjson.loads(answer)
     except orjson.JSONDecodeError:
         return Checked.UNPARSABLE
-    return Checked.CORRECT if _same(told, orjson.loads(gold)) else Checked.WRONG
+    try:
+        return Checked.CORRECT if _same(told, orjson.loads(gold)) else Checked.WRONG
+    except RecursionError:
+        return Checked.UNPARSABLE
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -124,11 +131,11 @@ def _same(one: Any, other: Any) -> bool:
 def check_regex(answer: str, gold: str) -> Checked:
     """Match the whole answer, without the white space around it, against the pattern.
 
-    A pattern that takes longer than a second on an answer is unparsable.
+    What takes longer than a second, or is no pattern, is unparsable.
     """
     try:
         found = regex.fullmatch(gold, answer.strip(), timeout=TIMEOUT)
-    except TimeoutError:
+    except (TimeoutError, regex.error):
         return Checked.UNPARSABLE
     return Checked.CORRECT if found else Checked.WRONG
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,26 @@ def test_pairs(name: str, answer: str, gold: str, expected: Checked) -> None:
 def test_a_pattern_that_never_ends_is_unparsable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.generate.checkers.TIMEOUT", 0.05)
     assert check_answer("regex", "a" * 40 + "b", r"(a|aa|a?)+$") is U
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "gold"),
+    [
+        ("numeric", "#### 1e999999999", "7"),
+        ("numeric", "the answer is 3E+0099999", "1e999999999"),
+        ("numeric", "1e-99999999", "0"),
+        ("json", "[" * 900 + "]" * 900, "[" * 900 + "]" * 900),
+        ("regex", "x", "("),
+    ],
+)
+def test_what_would_take_all_memory_or_breaks_the_comparison_is_unparsable(
+    name: Any, answer: str, gold: str
+) -> None:
+    assert check_answer(name, answer, gold) is U
+
+
+def test_an_exponent_of_a_usual_size_is_read() -> None:
+    assert find_number("1e0003") == 1_000 and find_number("2e-9999") == Fraction(2, 10**9999)
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(1, 999))
