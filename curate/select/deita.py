@@ -125,12 +125,13 @@ def count_tokens(
 ) -> Counts:
     """Write evidence.parquet (row_id, tokens): those of all turns of the assistant, without markup."""
     from curate.models import load_tokenizer
+    from curate.represent.control import text_ids
 
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     parts = []
     for ids, texts in _responses(inputs):
-        coded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        parts.append(pl.DataFrame({"row_id": ids, "tokens": [len(row) for row in coded]}))
+        counts = [len(row) for row in text_ids(tokenizer, texts)]
+        parts.append(pl.DataFrame({"row_id": ids, "tokens": counts}))
     frame = pl.concat(parts)
     frame.write_parquet(out / "evidence.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height}

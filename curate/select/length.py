@@ -55,6 +55,7 @@ def count_responses(
 ) -> Counts:
     """Write responses.parquet (row_id, response_tokens): all assistant turns of the kept rows."""
     from curate.models import load_tokenizer
+    from curate.represent.control import text_ids
 
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
@@ -63,7 +64,7 @@ def count_responses(
     parts = []
     for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         turns = batch.explode("messages").unnest("messages").filter(pl.col("role") == "assistant")
-        ids = tokenizer(turns["content"].to_list(), add_special_tokens=False)["input_ids"]
+        ids = text_ids(tokenizer, turns["content"].to_list())
         counted = turns.select("row_id", response_tokens=pl.Series([len(i) for i in ids]))
         parts.append(counted.group_by("row_id", maintain_order=True).sum())
     frame = pl.concat(parts)

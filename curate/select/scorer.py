@@ -28,6 +28,7 @@ from pydantic import Field
 
 from curate.errors import UserError
 from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
+from curate.represent.control import control_tokens
 from curate.rows import Message
 from curate.store import Artifact, Counts, Step, digest_of
 
@@ -203,22 +204,32 @@ def encode_pairs(
 ) -> "list[Encoding]":
     """Return pairs as the tokenizer joins them, cut to the limit from the start of the prompt.
 
-    Only a response that is too long by itself is cut at its end, and then has no prompt.
+    Only a response that is too long by itself is cut at its end, and then has no prompt. No text can end
+    its side of the pair: a separator in it is read as text.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
-    sides = [
-        backend.encode_batch([pair[side] for pair in pairs], add_special_tokens=False)
-        for side in (0, 1)
-    ]
+    sides = [_encode(tokenizer, [pair[side] for pair in pairs]) for side in (0, 1)]
     joined = []
     for prompt, response in zip(*sides, strict=True):
         response.truncate(room)
         prompt.truncate(room - len(response.ids), direction="left")
         joined.append(backend.post_process(prompt, response))
     return joined
+
+
+def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> "list[Encoding]":
+    encodings: list[Encoding] = tokenizer.backend_tokenizer.encode_batch(
+        list(texts), add_special_tokens=False
+    )
+    control = control_tokens(tokenizer)
+    for i, text in enumerate(texts):
+        disguise = control.disguise([text])
+        as_text = disguise.encoding(disguise.cover(text)) if disguise else None
+        encodings[i] = as_text or encodings[i]
+    return encodings
 
 
 def rate(

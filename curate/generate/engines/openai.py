@@ -23,6 +23,7 @@ from curate.generate.engines.prompts import opening_of
 from curate.generate.engines.replies import body_of, read_reply
 from curate.generate.requests import UNSENT, Call, Completion, Request, Sampling, chat, failed
 from curate.generate.structured import judge
+from curate.represent.control import text_ids
 
 LOG = logging.getLogger("curate")
 # English has about four characters a token; other languages and code have fewer.
@@ -90,7 +91,7 @@ class OpenAIEngine:
     def count_tokens(self, text: str) -> int:
         """Return a text's tokens, by the tokenizer if one is named, else by its length."""
         if self._tokenizer is not None:
-            return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+            return len(text_ids(self._tokenizer, [text])[0])
         return round(len(text.encode()) / CHARACTERS_A_TOKEN)
 
     def count_prompt(self, request: Request) -> int:

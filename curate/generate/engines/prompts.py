@@ -7,49 +7,41 @@ from curate.errors import UserError
 from curate.generate.engines.engine import Opening
 from curate.generate.requests import Request
 from curate.models import FALLBACK_TEMPLATE
+from curate.represent.chat import prompt_tokens
+from curate.represent.control import SENTINEL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-# No template and no model knows this word.
-SENTINEL = "QZX7WORDS7XZQ"
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", request: Request) -> list[int]:
     """Return a request as token ids.
 
-    A conversation is rendered in the chat template, which brings its own special tokens. A raw prompt
-    gets those that the tokenizer puts before any text (Llama's begin token), once; special tokens
-    that are written in it are read as such.
+    A conversation is rendered in the chat template, which brings its own special tokens; those that
+    its messages or its prefix hold are read as text. A raw prompt gets those that the tokenizer puts
+    before any text (Llama's begin token), once; special tokens that are written in it are read as such.
 
     Raises:
         ValueError: the chat template refuses the conversation.
     """
     if request.prompt is None:
-        text = _render(tokenizer, request)
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return _conversation_ids(tokenizer, request)
     opening = tokenizer.bos_token
     written = bool(opening) and request.prompt.startswith(str(opening))
-    ids = tokenizer(request.prompt, add_special_tokens=not written)["input_ids"]
+    ids: list[int] = tokenizer(request.prompt, add_special_tokens=not written)["input_ids"]
     # A few tokenizers also close every text.
     if not written and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         ids = ids[:-1]
     return ids
 
 
-def _render(tokenizer: "PreTrainedTokenizerBase", request: Request) -> str:
+def _conversation_ids(tokenizer: "PreTrainedTokenizerBase", request: Request) -> list[int]:
     from jinja2 import TemplateError
 
     try:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in request.messages],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
+        return prompt_tokens(tokenizer, request.messages, request.prefix)
     except TemplateError as error:
         raise ValueError(f"the model's chat template refuses the conversation: {error}") from error
-    return str(text) + request.prefix
 
 
 def stop_ids(tokenizer: "PreTrainedTokenizerBase", stops: Sequence[str]) -> list[int]:

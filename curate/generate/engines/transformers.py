@@ -10,6 +10,7 @@ from curate.generate.engines.grammar import Grammars
 from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
 from curate.generate.requests import UNSENT, Call, Completion, Request, failed
 from curate.models import load_causal, load_tokenizer
+from curate.represent.control import text_ids
 from curate.represent.lm import batches_by_length
 from curate.represent.losses import attach_adapter
 
@@ -59,7 +60,7 @@ class TransformersEngine:
 
     def count_tokens(self, text: str) -> int:
         """Return a text's tokens."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(text_ids(self._tokenizer, [text])[0])
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return 0: it runs here."""

@@ -12,6 +12,7 @@ from curate.generate.engines.engine import UNWATCHED, Opening, Watch
 from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
 from curate.generate.requests import LOOP_TOKENS, UNSENT, Call, Completion, Finish, Request, failed
 from curate.models import load_tokenizer
+from curate.represent.control import text_ids
 
 FINISHES: dict[str | None, Finish] = {
     "stop": "ok",
@@ -78,7 +79,7 @@ class VllmEngine:
 
     def count_tokens(self, text: str) -> int:
         """Return a text's tokens."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(text_ids(self._tokenizer, [text])[0])
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return 0: it runs here."""
