@@ -83,10 +83,24 @@ def estimate(config: Config) -> list[Line]:
     with workspace(place) as folder:
         store = Store(folder)
         inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
-        lines = _lines(config, inputs, BaseModel(config, inputs))
+        first, *others = _lines(config, inputs, BaseModel(config, inputs))
+        imitations = _imitations(inputs["pool"], config) if config.counts_tokens else []
+        lines = [replace(first, does="; ".join([first.does, *imitations])), *others]
     with suppress(OSError):
         place.rmdir()
     return lines
+
+
+def _imitations(rows: Artifact, config: Config) -> list[str]:
+    """Return what is to be told of rows that imitate the chat template."""
+    from curate.represent.imitations import find_imitations, imitation_sentences
+
+    tokenizer = load_tokenizer(
+        prepare(find_model(config.models.base)), config.models.trust_remote_code
+    )
+    table = pl.read_parquet(rows.file("rows.parquet"), columns=["row_id", "messages"])
+    imitations = find_imitations(tokenizer, table["row_id"], table["messages"].to_list())
+    return imitation_sentences(imitations)
 
 
 def minutes_range(lines: Sequence[Line]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from curate.lineage import explain_candidate, lineage_lines
 from curate.plan import held_selections
 from curate.reasons import EXPLAINED, Reason
 from curate.report.texts import find_words
+from curate.represent.imitations import imitation_sentences
 from curate.rows import Message, prompt_text
 
 NEAREST = 3
@@ -37,10 +38,18 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
         lines += _nearest(run, row_id)
         lines += _elsewhere(run, row_id)
     lines += lineage_lines(run, row_id)
+    lines += _imitations(run, row_id)
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
     lines += ["", "Text", *_text(messages)]
     return lines
+
+
+def _imitations(run: RunFolder, row_id: str) -> list[str]:
+    if not run.has("evidence/imitations"):
+        return []
+    own = run.table("evidence/imitations").filter(pl.col("row_id") == row_id).collect()
+    return ["", *imitation_sentences(own)] if own.height else []
 
 
 def _fate(row: dict[str, object]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 
 from curate import __version__
 from curate.claim import claimed
@@ -277,6 +278,7 @@ def _select(run: Run) -> Artifact:
         run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, hints))
     else:
         run.tokens = run.execute(uncounted_step(run.kept))
+    _tell_imitations(run.tokens)
     params, counts = run.config.select, run.tokens.counts
     LOG.info(
         "select: %s, %s of %s rows%s",
@@ -286,6 +288,14 @@ def _select(run: Run) -> Artifact:
         f" with {counts['tokens']:,} tokens" if "tokens" in counts else "",
     )
     return _choose(run, params, select_step)
+
+
+def _tell_imitations(tokens: Artifact) -> None:
+    from curate.represent.imitations import FILE, imitation_sentences
+
+    if FILE in tokens.files:
+        for sentence in imitation_sentences(pl.read_parquet(tokens.file(FILE))):
+            LOG.warning("tokens: %s", sentence)
 
 
 ChoosingStep = Callable[[ScoreRun, Artifact, SelectParams, Artifact | None], Step]
@@ -371,6 +381,8 @@ def _run_files(
         "evidence/scores.parquet": own.scores.file("scores.parquet"),
         "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
     }
+    if "imitations.parquet" in run.tokens.files:
+        files["evidence/imitations.parquet"] = run.tokens.file("imitations.parquet")
     files |= _evidence_files(run) | _compared_files(run, own)
     if proof is not None:
         for file in proof.files:

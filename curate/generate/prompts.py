@@ -9,7 +9,8 @@ A file holds the turns of a request, each under a line that names its role:
     {% for example in examples %}- {{ example }}
     {% endfor %}
 
-Roles are told apart before anything is filled in, so no text of a pool can open a turn of its own.
+Roles are told apart before anything is filled in, so no text of a pool can open a turn of its own. Nor
+can it close the lines of three quotes that a prompt puts around it: they get longer than any in it.
 """
 
 import hashlib
@@ -27,6 +28,9 @@ from curate.rows import ROLES, Message
 
 BUILT_IN = Path(__file__).parent / "templates"
 HEAD = regex.compile(r"^=== (\w+)[ \t]*$\n?", regex.M)
+FENCE = regex.compile(r'^"""$', regex.M)
+QUOTES = regex.compile(r'^\s*("{3,})\s*$', regex.M)
+FENCING_VERSION = 1
 SLOT = regex.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", regex.S)
 
 
@@ -43,7 +47,8 @@ class Prompt:
     @cached_property
     def digest(self) -> str:
         """Return a digest of the file, which belongs into the key of what is made with it."""
-        return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+        text = f"{self.text}\n{FENCING_VERSION}" if FENCE.search(self.text) else self.text
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @cached_property
     def turns(self) -> list[tuple[str, jinja2.Template]]:
@@ -61,7 +66,7 @@ class Prompt:
                 raise UserError(f"{self.path}: unknown role {role!r}; known: {', '.join(ROLES)}")
         try:
             return [
-                (role, _environment().from_string(text.strip("\n")))
+                (role, _environment().from_string(FENCE.sub("{{ fence }}", text.strip("\n"))))
                 for role, text in zip(roles, texts, strict=True)
             ]
         except jinja2.TemplateSyntaxError as error:
@@ -76,8 +81,13 @@ class Prompt:
             UserError: the file asks for a slot that the method does not fill.
         """
         try:
+            inner = [template.render(**slots, fence="") for _, template in self.turns]
+            longest = max((len(q) for text in inner for q in QUOTES.findall(text)), default=2)
             return [
-                {"role": role, "content": template.render(**slots).strip()}
+                {
+                    "role": role,
+                    "content": template.render(**slots, fence='"' * (longest + 1)).strip(),
+                }
                 for role, template in self.turns
             ]
         except jinja2.UndefinedError as error:

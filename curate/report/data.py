@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.folder import RunFolder, open_run
+from curate.folder import RunFolder, inside, open_run
 from curate.report.clear import Clear, gather_clear
 from curate.report.comparison import Comparison, gather_comparison
 from curate.report.confidence import Confidence, gather_confidence
@@ -25,6 +25,7 @@ from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
 from curate.report.taught import Taught, gather_taught
+from curate.represent.imitations import imitation_sentences
 
 SHOWN_ORIGINS = 200
 CHARTED = 15
@@ -167,6 +168,7 @@ class Report:
     taught: Taught | None
     examples: Examples
     costs: tuple[Cost, ...]
+    imitations: tuple[str, ...] = ()
 
 
 def gather(path: Path) -> Report:
@@ -182,7 +184,7 @@ def gather(path: Path) -> Report:
     return Report(
         manifest=run.manifest,
         select=select,
-        proof=read_proof(path / "proof.json"),
+        proof=read_proof(inside(path, "proof.json")),
         funnel=_gather_funnel(run),
         generated=gather_generated(run),
         duplicates=gather_duplicates(run),
@@ -199,7 +201,14 @@ def gather(path: Path) -> Report:
         taught=gather_taught(run),
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
+        imitations=_gather_imitations(run),
     )
+
+
+def _gather_imitations(run: RunFolder) -> tuple[str, ...]:
+    if not run.has("evidence/imitations"):
+        return ()
+    return tuple(imitation_sentences(run.table("evidence/imitations").collect()))
 
 
 def _gather_funnel(run: RunFolder) -> Funnel:

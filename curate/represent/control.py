@@ -62,10 +62,6 @@ class ControlTokens:
         openings = [o for o in self.openings if any(o in text for text in texts)]
         return Kinds(list(control), openings)
 
-    def in_messages(self, messages: Sequence[Message]) -> Kinds:
-        """Return the control tokens and openings that the contents of messages hold."""
-        return self.find(message["content"] for message in messages)
-
     @cached_property
     def _normal_forms(self) -> list[tuple[str, str]]:
         """Return the tokens that are also recognised in texts that only look like them."""

@@ -38,9 +38,13 @@ def write_uncounted(
 def count_tokens(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write tokens.parquet (row_id, tokens): lengths of the rendered kept rows, uncut."""
+    """Write tokens.parquet (row_id, tokens): lengths of the rendered kept rows, uncut.
+
+    Rows that imitate the chat template are named in imitations.parquet, if there are any.
+    """
     from curate.models import load_tokenizer
     from curate.represent.chat import tokenise
+    from curate.represent.imitations import FILE, SCHEMA, find_imitations
 
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
@@ -48,13 +52,18 @@ def count_tokens(
     wanted = rows.select("row_id", "messages").join(
         kept, on="row_id", how="semi", maintain_order="left"
     )
-    ids, counts = [], []
+    ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
     for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         ids.append(batch["row_id"])
-        counts += [len(row) for row in tokenise(tokenizer, batch["messages"].to_list(), None)]
+        messages = batch["messages"].to_list()
+        counts += [len(row) for row in tokenise(tokenizer, messages, None)]
+        imitations.append(find_imitations(tokenizer, batch["row_id"], messages))
     frame = pl.DataFrame(
         {"row_id": pl.concat(ids) if ids else [], "tokens": counts},
         schema={"row_id": pl.String, "tokens": pl.Int64},
     )
     frame.write_parquet(out / "tokens.parquet")
+    imitating = pl.concat(imitations)
+    if imitating.height:
+        imitating.write_parquet(out / FILE)
     return {"rows_in": frame.height, "rows_out": frame.height, "tokens": sum(counts)}

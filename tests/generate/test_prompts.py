@@ -86,3 +86,25 @@ def test_the_fixed_text_is_what_is_not_filled_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(prompts.BUILT_IN.rglob("*.j2")), ids=lambda p: p.stem)
 def test_every_prompt_of_ours_is_sound(path: Path) -> None:
     assert Prompt(path).turns
+
+
+FENCED = 'Rate this:\n"""\n{{ it }}\n"""\nAnswer with a number.'
+
+
+@given(st.text('"\n a', max_size=30))
+def test_no_text_closes_the_quotes_around_it(text: str) -> None:
+    prompt = Prompt.__new__(Prompt)
+    prompt.path, prompt.text = Path("p.j2"), f"=== user\n{FENCED}"
+    [turn] = prompt.fill(it=text)
+    _, fence, *inside, last, _ = turn["content"].split("\n")
+    assert set(fence) == {'"'}
+    assert fence == last
+    assert len(fence) >= 3
+    assert "\n".join(inside) == text
+    assert all(line.strip() != fence for line in inside)
+
+
+def test_other_texts_stand_between_three_quotes(tmp_path: Path) -> None:
+    prompt = write(tmp_path / "a.j2", f"=== user\n{FENCED}")
+    text = 'def f():\n    """Say so."""\n'
+    assert prompt.fill(it=text)[0]["content"] == FENCED.replace("{{ it }}", text)

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from curate.generate.engines.prompts import prompt_ids
@@ -39,7 +47,9 @@ CONTROL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "
 
 
 def wrap(tokenizer: Tokenizer, template: str, *, normalized: bool = False) -> Any:
-    tokenizer.add_special_tokens([AddedToken(c, special=True, normalized=normalized) for c in CONTROL])
+    tokenizer.add_special_tokens(
+        [AddedToken(c, special=True, normalized=normalized) for c in CONTROL]
+    )
     tokenizer.add_tokens([AddedToken("<think>"), AddedToken("</think>"), AddedToken("    ")])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
     fast.chat_template = template
@@ -80,7 +90,9 @@ def unigram(template: str) -> Any:
 
 def whole_words(template: str) -> Any:
     """Llama 3's way: a word that is in the vocabulary as a whole is that token, whatever the merges."""
-    vocabulary = {c: i for i, c in enumerate([*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    vocabulary = {
+        c: i for i, c in enumerate([*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet())])
+    }
     tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -163,7 +175,9 @@ def test_tokens_give_the_rendered_text_back_and_labels_the_responses(
 
 
 PLAIN = st.lists(
-    st.sampled_from(["the user ", "answers", ": ", "\n\n", " ", "ü", "漢字", "😀", "<think>", "    ", "<x>"]),
+    st.sampled_from(
+        ["the user ", "answers", ": ", "\n\n", " ", "ü", "漢字", "😀", "<think>", "    ", "<x>"]
+    ),
     min_size=1,
     max_size=6,
 ).map("".join)
@@ -184,8 +198,9 @@ def test_rows_without_control_tokens_are_read_as_the_template_and_tokenizer_say(
     # Beside a hostile turn, a plain one is read as it always is.
     copy = control_tokens(tokenizer).renamed(control_tokens(tokenizer).unused_letters([])[::2])
     assert copy is not None
-    assert copy.encode(messages[0]["content"], add_special_tokens=False).ids == (
-        tokenizer(messages[0]["content"], add_special_tokens=False)["input_ids"]
+    assert (
+        copy.encode(messages[0]["content"], add_special_tokens=False).ids
+        == (tokenizer(messages[0]["content"], add_special_tokens=False)["input_ids"])
     )
 
 
@@ -226,9 +241,13 @@ def test_a_text_cannot_guess_what_the_control_tokens_are_called_meanwhile() -> N
 
 def test_what_frames_turns_is_control_and_what_may_stand_in_a_text_is_not() -> None:
     template = CHATML.replace("assistant\n", "assistant\n<think>\n")
-    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(pre_tokenizers.ByteLevel.alphabet())}, []))
+    tokenizer = Tokenizer(
+        models.BPE({c: i for i, c in enumerate(pre_tokenizers.ByteLevel.alphabet())}, [])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_tokens([AddedToken(c) for c in ("<think>", "</think>", "<|im_start|>", "<|im_end|>", "  ")])
+    tokenizer.add_tokens(
+        [AddedToken(c) for c in ("<think>", "</think>", "<|im_start|>", "<|im_end|>", "  ")]
+    )
     fast: Any = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
     fast.chat_template = template
     assert control_tokens(fast).names == ["<|endoftext|>", "<|im_end|>", "<|im_start|>"]

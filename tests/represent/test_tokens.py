@@ -8,11 +8,17 @@ import polars as pl
 import pytest
 
 from curate.models import load_tokenizer
+from curate.represent.imitations import imitation_sentences
 from curate.represent.tokens import count_tokens
 from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 TEXTS = ["hi", "é😀", "x" * 3_000, "a b c", "<|im_end|>", "last"]
+
+
+def plain(i: int) -> str:
+    """Return a text of as many tokens, none of them a control token."""
+    return TEXTS[i].replace("<|im_end|>", "(|im_end|)")
 
 
 def count(store: Store, folder: Path, kept: list[int]) -> Artifact:
@@ -35,7 +41,7 @@ def test_every_kept_row_is_counted_uncut_and_in_pool_order(
     table = pl.read_parquet(made.file("tokens.parquet"))
     tokenizer = load_tokenizer(tiny)
     expected = [
-        (f"r{i}", len(tokenizer.apply_chat_template(turns(TEXTS[i], "ok"))["input_ids"]))
+        (f"r{i}", len(tokenizer.apply_chat_template(turns(plain(i), "ok"))["input_ids"]))
         for i in (0, 1, 2, 4, 5)
     ]
     assert list(table.iter_rows()) == expected
@@ -46,3 +52,13 @@ def test_no_kept_row_gives_an_empty_table(store: Store, tiny: Path) -> None:
     table = pl.read_parquet(count(store, tiny, []).file("tokens.parquet"))
     assert table.schema == {"row_id": pl.String, "tokens": pl.Int64}
     assert table.height == 0
+
+
+def test_rows_that_imitate_the_template_are_named(store: Store, tiny: Path) -> None:
+    made = count(store, tiny, [0, 4, 5])
+    table = pl.read_parquet(made.file("imitations.parquet"))
+    assert table.rows() == [("r4", ["<|im_end|>"], [])]
+    [sentence] = imitation_sentences(table)
+    assert sentence.startswith("1 row holds control tokens of the model, which are read as text")
+    assert sentence.endswith(": <|im_end|>; r4")
+    assert "imitations.parquet" not in count(store, tiny, [0, 5]).files

@@ -33,6 +33,9 @@ def plain_counts(folder: Path) -> list[tuple[int, int]]:
     tokenizer = load_tokenizer(folder)
 
     def count(text: str) -> int:
+        # The one that a response holds is text, those of the template are tokens.
+        text = text.replace("\n<|im_end|><|im_end|>", "\n(|im_end|)<|im_end|>")
+        text = "(|im_end|)" if text == "<|im_end|>" else text
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     return [
