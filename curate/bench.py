@@ -17,9 +17,12 @@ def describe_model(name: str) -> str:
     A model that does not resolve gets a line that says why, not an error: the point is to see.
     """
     try:
-        found = find_model(name)
+        return _describe(name, find_model(name))
     except UserError as error:
         return f"{name:<14} not available: {error}"
+
+
+def _describe(name: str, found: Found) -> str:
     if _is_language_model(found):
         dtype = choose_dtype("auto")
         speed = f"{forward_speed(name, dtype):,.0f} tokens/s forward, {dtype} on {device()}"

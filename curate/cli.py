@@ -45,8 +45,23 @@ Overrides = Annotated[
 ]
 
 
+def _print_version(version: bool) -> None:
+    if version:
+        from curate import __version__
+
+        typer.echo(f"curate {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
     """From a raw instruction pool and a few examples to a proven training set."""
 
 
@@ -349,14 +364,19 @@ def main() -> None:
         # Innermost, so that whatever exception an interrupt ends in is no fault of ours.
         with Interruptible():
             app()
-    except UserError as error:
-        if debug:
-            traceback.print_exc()
-        _say(f"Error: {error}")
-        sys.exit(2)
+    except BrokenPipeError:
+        # Who read the output has seen enough, as in `curate explain ... | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
+        from curate.faults import explain_fault
+
         if debug:
             traceback.print_exc()
+        sentence = explain_fault(error)
+        if sentence is not None:
+            _say(f"Error: {sentence}")
+            sys.exit(2)
         _say(f"Internal error: {type(error).__name__}: {error}")
         _say("This is a fault of curate; run again with --debug for the traceback.")
         sys.exit(1)

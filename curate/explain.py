@@ -17,6 +17,11 @@ NEAREST = 3
 # The twin of a row that went for these is the one that a stage made of it.
 REPLACED = (Reason.CORRECTED, Reason.MASKED, Reason.REHEARSED, Reason.RELABELLED)
 SHOWN_CHARS = 1_000
+EXAMPLES = {
+    "target": "an example of the target",
+    "eval": "an example of the eval set, which only the leak check and the proof read",
+    "protected": "an example of a protected set, which only the leak check reads",
+}
 AROUND_CHARS = 200
 CLOSE_IDS = 5
 
@@ -29,7 +34,11 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     """
     found = run.table("ledger").filter(pl.col("row_id") == row_id).collect()
     if not found.height:
-        return explain_candidate(run, row_id) or _explain_reject(run, row_id)
+        return (
+            explain_candidate(run, row_id)
+            or _explain_example(run, row_id)
+            or _explain_reject(run, row_id)
+        )
     row = found.row(0, named=True)
     lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(row)]
     if row["fate"] == "dropped":
@@ -173,6 +182,22 @@ def _verdicts(run: RunFolder, row_id: str) -> list[str]:
             word = "kept" if verdict["keep"] else f"dropped ({verdict['reason']})"
             lines.append(f"  {name}: {word}{_score(verdict)}")
     return lines or ["  none ran before the selection"]
+
+
+def _explain_example(run: RunFolder, row_id: str) -> list[str]:
+    """Return what a target, eval or protected example is to the run's rows; nothing for other ids."""
+    role = next((role for role in EXAMPLES if run.messages(role, row_id)), None)
+    if role is None:
+        return []
+    lines = [row_id, "", f"{EXAMPLES[role]}; such rows are never selected."]
+    leaks = run.table("ledger").filter(fate="dropped", twin_id=row_id).head(NEAREST).collect()
+    if leaks.height:
+        lines += ["", "Rows dropped because they hold it", *(f"  {i}" for i in leaks["row_id"])]
+    nearest = run.table("evidence/select").filter(nearest_id=row_id).sort("rank")
+    if (rows := nearest.head(NEAREST).collect()).height:
+        lines += ["", "Best-ranked rows that are nearest to it"]
+        lines += [f"  {i}, rank {rank}" for i, rank in rows.select("row_id", "rank").iter_rows()]
+    return [*lines, "", "Text", *_text(run.messages(role, row_id))]
 
 
 def _explain_reject(run: RunFolder, row_id: str) -> list[str]:

@@ -1,7 +1,8 @@
 """A finished run's folder, opened for reading."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 import polars as pl
+from polars.exceptions import ColumnNotFoundError, ComputeError, SchemaError
 from pydantic import ValidationError
 
 from curate.config import Config
@@ -114,12 +116,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of a run folder, None if there is none or it is not that of a run."""
     for name in (MANIFEST, OLD_MANIFEST):
         try:
-            manifest = orjson.loads((folder / name).read_bytes())
+            manifest: dict[str, Any] = orjson.loads((folder / name).read_bytes())
         except (OSError, orjson.JSONDecodeError):
             continue
-        if isinstance(manifest, dict) and all(
-            isinstance(manifest.get(key), kind) for key, kind in OWN_KEYS.items()
-        ):
+        if all(_holds(manifest, key, kind) for key, kind in OWN_KEYS.items()):
             return manifest
     return None
 
@@ -168,7 +168,8 @@ def read_run(path: Path, read: Callable[["RunFolder"], T]) -> T:
     for _ in range(READS):
         run = open_run(path)
         try:
-            result = read(run)
+            with damage_explained(path):
+                result = read(run)
         except Exception:
             if run.is_current():
                 raise
@@ -192,5 +193,34 @@ def open_run(path: Path) -> RunFolder:
             "give the folder that `curate run` printed, e.g. runs/quickstart"
         ) from error
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{path / MANIFEST}:{error.lineno}: broken JSON") from error
+        raise UserError(
+            f"{path / MANIFEST}:{error.lineno}: broken JSON; run `curate run` again to rebuild it"
+        ) from error
+    faults = [key for key, kind in OWN_KEYS.items() if not _holds(manifest, key, kind)]
+    if faults:
+        raise UserError(
+            f"{path / MANIFEST} is no manifest of a run: {faults[0]!r} is missing or of another kind; "
+            "run `curate run` again to rebuild the folder"
+        )
     return RunFolder(path, manifest)
+
+
+def _holds(manifest: Any, key: str, kind: type) -> bool:
+    return isinstance(manifest, dict) and isinstance(manifest.get(key), kind)
+
+
+@contextmanager
+def damage_explained(path: Path) -> Iterator[None]:
+    """Turn what a damaged table or file of a run folder raises into one sentence.
+
+    Raises:
+        UserError: in its place.
+    """
+    try:
+        yield
+    except (ComputeError, ColumnNotFoundError, SchemaError, orjson.JSONDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: a file of this run is damaged, or of another version ({reason}); run `curate run` "
+            "again to rebuild the folder"
+        ) from error

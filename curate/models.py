@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UserError
+from curate.faults import explain_fault, one_line
 from curate.interrupt import scratch_folder
 from curate.store import digest_file, digest_of
 
@@ -175,6 +176,28 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """Load something of a model quietly; what it raises becomes one sentence.
+
+    Raises:
+        UserError: the files are damaged, or none of such a model.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        with _quiet():
+            yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        fault = explain_fault(error)
+        if fault is not None and not isinstance(error, SafetensorError | FileNotFoundError):
+            raise
+        raise UserError(
+            f"model {path}: cannot be loaded ({one_line(error)}); give a folder that transformers or "
+            "sentence-transformers can read, with config.json, tokenizer and whole safetensors"
+        ) from error
+
+
 def _convert_gguf(file: Path, out: Path) -> None:
     """Write a GGUF model as config, safetensors (float32) and tokenizer.
 
@@ -264,7 +287,7 @@ def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBas
 def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    with _quiet():
+    with _loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     if not tokenizer.chat_template:
         tokenizer.chat_template = FALLBACK_TEMPLATE
@@ -281,7 +304,7 @@ def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrain
     import torch
     from transformers import AutoModel
 
-    with _quiet():
+    with _loading(folder):
         model = AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust
         )
@@ -293,7 +316,7 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
     import torch
     from transformers import AutoModelForCausalLM
 
-    with _quiet():
+    with _loading(folder):
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust
         )
@@ -305,7 +328,7 @@ def load_embedder(found: Found) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
 
     if found.path.is_dir():
-        with _quiet():
+        with _loading(found.path):
             return SentenceTransformer(str(found.path), device=device())
     return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
 

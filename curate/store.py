@@ -171,6 +171,14 @@ class Store:
             return None
 
     def _build(self, step: Step) -> Artifact:
+        try:
+            return self._run(step)
+        except OSError as error:
+            # A full disk, mostly, on a file that was open already: say where.
+            error.filename = error.filename or str(self.root)
+            raise
+
+    def _run(self, step: Step) -> Artifact:
         with workspace(self.root / "tmp") as temporary:
             started = time.perf_counter()
             with peak_memory() as peak:

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from curate.folder import inside, open_run
+from curate.folder import damage_explained, inside, open_run
 from curate.publish import temporary_name
 from curate.report import wording
 from curate.report.data import Report, gather
@@ -57,7 +57,7 @@ def rewrite_report(run: Path) -> Path:
         UserError: also where another run is writing into the folder.
     """
     open_run(run)
-    with locked(run):
+    with locked(run), damage_explained(run):
         return write_report(run)
 
 

@@ -5,17 +5,26 @@ telephone. Colours come from PALETTE: a chart is drawn in the light ones, and `p
 these into variables that follow the reader's colour scheme.
 """
 
+import logging
 import re
+import resource
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
-import vl_convert
 
 from curate.report.wording import shorten
 
+LOG = logging.getLogger("curate")
+NO_CHART = (
+    '<svg viewBox="0 0 420 24" width="420" height="24" aria-hidden="true"><text x="2" y="16" '
+    'fill="#59626d" font-size="12">no chart: its renderer needs more address space</text></svg>'
+)
 FONT = "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 FONT_SIZE = 12
 WIDTH = 420
@@ -133,6 +142,10 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
         axisY=alt.AxisConfig(grid=False, labelPadding=8),
         axisDiscrete=alt.AxisConfig(labelColor=INK),
     )  # fmt: skip
+    if not can_draw():
+        return NO_CHART
+    import vl_convert  # Reserves address space as it is loaded, and ends the process where it may not.
+
     svg = vl_convert.vegalite_to_svg(sized.to_dict(), vl_version=_vega_lite_version())
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     if size is None:
@@ -140,6 +153,24 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
     wide, high = max(WIDTH, round(float(size[1]))), size[2]
     tag = f'<svg viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" aria-hidden="true">'
     return tag + svg.split(">", 1)[1]
+
+
+@cache
+def can_draw() -> bool:
+    """Return whether the renderer of charts can start here.
+
+    It needs tens of gigabytes of address space, hardly any of it memory. Under a limit (ulimit -v) it
+    would end this process, so another one tries first.
+    """
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        return True
+    code = (
+        "import vl_convert; vl_convert.vegalite_to_svg({'mark': 'point', 'data': {'values': []}})"
+    )
+    if subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0:
+        return True
+    LOG.warning("the report has no charts: their renderer needs more address space (ulimit -v)")
+    return False
 
 
 def _vega_lite_version() -> str:
