@@ -36,6 +36,8 @@ MEMORY_ADVICE = (
     "there is not enough memory for this; use a smaller model, fewer rows at a time, or more memory"
 )
 LONGEST = 300
+# fsspec's words.
+UNKNOWN_SCHEME = "Protocol not known: "
 CHAT_TEMPLATES = "transformers.utils.chat_template_utils"
 
 
@@ -70,6 +72,8 @@ def _explain(error: BaseException) -> str | None:
         return _with_path(error, ADVICE[error.errno])
     if isinstance(error, ImportError) and text.startswith("Install "):
         return f"{text}: pip install the package named and run again"
+    if isinstance(error, ValueError) and text.startswith(UNKNOWN_SCHEME):
+        return f"no storage is known by the name {text.removeprefix(UNKNOWN_SCHEME)!r}; check the path"
     return _explain_library(error, text)
 
 

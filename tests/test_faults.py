@@ -1,0 +1,189 @@
+"""Every fault of a user or a machine is one sentence with the path, and ends with 2; ours end with 1."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.cli import main
+from curate.config import load_config
+from curate.faults import ADVICE, explain_fault
+from curate.run import run_curation
+
+REPO = Path(__file__).parents[1]
+RECIPE = "name: r\npool: pool.jsonl\nstages: [exact]\nselect: random\nbudget: 2\nstore: store\n"
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a recipe, its pool and its run."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"{n} + 1 = ?", "completion": str(n + 1)} for n in range(6)]
+    Path("pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Path("recipe.yaml").write_text(RECIPE)
+    run_curation(load_config(Path("recipe.yaml")), Path("run"))
+    # Each command adds a handler, which belongs to the stream of its test.
+    monkeypatch.setattr(logging.getLogger("curate"), "handlers", [])
+    return tmp_path
+
+
+def curate(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command in this process, return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["curate", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    code = ended.value.code
+    return code if isinstance(code, int) else 0
+
+
+def cut(name: str) -> Callable[[], object]:
+    """Return a function that cuts a file off in its middle."""
+    return lambda: Path(name).write_bytes(Path(name).read_bytes()[: Path(name).stat().st_size // 2])
+
+
+def write(name: str, text: str | bytes) -> Callable[[], object]:
+    data = text.encode() if isinstance(text, str) else text
+    return lambda: (Path(name).parent.mkdir(exist_ok=True), Path(name).write_bytes(data))
+
+
+def nothing() -> None:
+    """Do no harm: the command itself is at fault."""
+
+
+def write_model(marker: str) -> Callable[[], object]:
+    names = ("config.json", marker, "model.safetensors")
+    return lambda: [write(f"m/{name}", "{")() for name in names]
+
+
+RUN = ("run", "recipe.yaml", "--out", "other")
+BASE = (*RUN, "--set", "select=length", "--set", "models.base=./m")
+EMBEDDER = (*RUN, "--set", "stages=[semantic]", "--set", "models.embedder=./m")
+ROW = "pool/pool.jsonl:1"
+LEDGER, RANKING = "run/ledger.parquet", "run/evidence/select.parquet"
+OTHER = pl.DataFrame({"a": [1]})
+FAULTS: dict[str, tuple[Callable[[], object], tuple[str, ...], str]] = {
+    "recipe missing": (nothing, ("run", "no.yaml"), "no.yaml"),
+    "recipe is a folder": (nothing, ("run", "."), "."),
+    "recipe cut off": (write("recipe.yaml", "name: [a"), RUN, "recipe.yaml:1"),
+    "pool missing": (lambda: Path("pool.jsonl").unlink(), RUN, "pool.jsonl"),
+    "pool is Parquet": (lambda: OTHER.write_parquet("pool.jsonl"), RUN, "pool.jsonl"),
+    "pool is a zip": (write("pool.jsonl", b"PK\x03\x04 and more"), RUN, "pool.jsonl"),
+    "pool needs a driver": (nothing, (*RUN, "--set", "pool=s3://bucket/x"), "s3fs"),
+    "pool of an unknown kind": (nothing, (*RUN, "--set", "pool=foo://x"), "foo"),
+    "store is a file": (write("taken", "x"), (*RUN, "--set", "store=taken"), "taken"),
+    "out below a file": (write("taken", "x"), ("run", "recipe.yaml", "--out", "taken/x"), "taken"),
+    "out too long": (nothing, ("run", "recipe.yaml", "--out", "x" * 300), "too long"),
+    "run missing": (nothing, ("explain", "no", ROW), "no is no finished run"),
+    "manifest cut off": (cut("run/manifest.json"), ("report", "run"), "run/manifest.json:"),
+    "manifest of others": (write("run/manifest.json", "[3]"), ("report", "run"), "manifest.json"),
+    "manifest without keys": (write("run/manifest.json", "{}"), ("plan", "run"), "'name'"),
+    "ledger cut off": (cut(LEDGER), ("explain", "run", ROW), "run: a file of this"),
+    "ledger missing": (lambda: Path(LEDGER).unlink(), ("report", "run"), "ledger.parquet"),
+    "ledger of others": (lambda: OTHER.write_parquet(LEDGER), ("report", "run"), "run: a file of"),
+    "ranking cut off": (cut(RANKING), ("plan", "run"), "run: a file of this"),
+    "selection cut off": (
+        cut("run/selected.parquet"),
+        ("export", "run", "--out", "x"),
+        "run: a file",
+    ),
+    "row unknown": (nothing, ("explain", "run", "x"), "ids look like"),
+    "model without weights": (write("m/a", ""), BASE, "m holds no safetensors"),
+    "model damaged": (write_model("tokenizer.json"), BASE, "m: cannot be loaded"),
+    "embedder damaged": (write_model("modules.json"), EMBEDDER, "m: cannot be loaded"),
+    "command unknown": (nothing, ("rnu",), "rnu"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_users_and_machines_end_in_one_sentence(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
+    harm, arguments, place = FAULTS[fault]
+    harm()
+    capfd.readouterr()
+    code = curate(monkeypatch, *arguments)
+    stderr = capfd.readouterr().err
+    assert code == 2, stderr
+    assert place in stderr
+    assert "Traceback" not in stderr
+    assert "Internal error" not in stderr
+    assert stderr.count("Error") == 1
+
+
+@pytest.mark.parametrize("number", ADVICE, ids=errno.errorcode.get)
+def test_errors_of_the_system_say_where_and_what_to_do(number: int) -> None:
+    error = OSError(number, os.strerror(number), "some/path")
+    assert explain_fault(error) == f"some/path: {ADVICE[number]}"
+
+
+def test_what_a_library_made_of_a_full_disk_is_still_a_full_disk() -> None:
+    for error in (
+        pl.exceptions.ComputeError("No space left on device (os error 28)"),
+        OSError(28, "x"),
+    ):
+        outer = ValueError("could not write")
+        outer.__cause__ = error
+        assert explain_fault(outer) is not None
+        assert "the disk is full" in str(explain_fault(outer))
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), AssertionError("x"), ValueError("x"), TypeError()]
+)
+def test_a_fault_of_ours_is_not_passed_off_as_the_users(error: Exception) -> None:
+    assert explain_fault(error) is None
+
+
+def test_a_full_disk_is_told_with_the_store_and_leaves_nothing(work: Path) -> None:
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "sys.argv = ['curate', 'run', 'recipe.yaml', '--out', 'other', '--set', 'store=new']; "
+        "from curate.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert f"{work}/new" in done.stderr.splitlines()[-1]
+    assert not (work / "other").exists()
+    assert not [*(work / "new" / "tmp").iterdir()]
+
+
+def test_a_reader_that_stops_reading_is_no_fault(work: Path) -> None:
+    command = f"{sys.executable} -m curate.cli explain run {ROW} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_a_limit_of_address_space_costs_the_charts_and_nothing_else(work: Path) -> None:
+    command = f"ulimit -v 8000000; {sys.executable} -m curate.cli report run"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (
+        "no chart: its renderer needs more address space"
+        in (work / "run" / "report" / "index.html").read_text()
+    )
+
+
+def test_the_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert curate(monkeypatch, "--version") == 0
+    assert capfd.readouterr().out.startswith("curate 0.")
