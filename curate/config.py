@@ -365,7 +365,11 @@ class Config(Params):
     select: Annotated[
         SelectConfig,
         BeforeValidator(_as_select, json_schema_input_type=SelectConfig | str),
-        Field(description="all kept rows if not given"),
+        Field(
+            description="all kept rows if not given",
+            # Editors complete a selection by its method, also where a bare name would do.
+            json_schema_extra={"discriminator": {"propertyName": "method"}},
+        ),
     ] = AllParams()
     compare: Annotated[
         list[SelectConfig],

@@ -73,7 +73,9 @@ def _explain(error: BaseException) -> str | None:
     if isinstance(error, ImportError) and text.startswith("Install "):
         return f"{text}: pip install the package named and run again"
     if isinstance(error, ValueError) and text.startswith(UNKNOWN_SCHEME):
-        return f"no storage is known by the name {text.removeprefix(UNKNOWN_SCHEME)!r}; check the path"
+        return (
+            f"no storage is known by the name {text.removeprefix(UNKNOWN_SCHEME)!r}; check the path"
+        )
     return _explain_library(error, text)
 
 

@@ -166,16 +166,21 @@ def test_rethreshold_refuses_in_a_sentence(tmp_path: Path, tiny: Path) -> None:
         assert done.stdout == ""
 
 
-def test_a_fault_of_ours_exits_with_1_and_debug_adds_the_traceback(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "manifest.json").write_text('{"artifacts": {}}')
-    (run / "ledger.parquet").write_text("no Parquet at all")
-    done = process("explain", str(run), "x")
-    assert done.returncode == 1
-    assert "Internal error" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Traceback" in curate("explain", str(run), "x", "--debug").stderr
+def test_a_fault_of_ours_exits_with_1_and_debug_adds_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(name: str) -> str:
+        raise KeyError(name)
+
+    monkeypatch.setattr("curate.bench.describe_model", fail)
+    for arguments, traceback in ((["models", "x"], False), (["models", "x", "--debug"], True)):
+        monkeypatch.setattr(sys, "argv", ["curate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        stderr = capfd.readouterr().err
+        assert "Internal error: KeyError: 'x'" in stderr
+        assert ("Traceback" in stderr) == traceback
 
 
 def test_the_schema_completes_recipes() -> None:
