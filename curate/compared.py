@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, create_model
 from curate.errors import UserError
 from curate.registry import SELECTORS, Budget, Params, SelectParams
 from curate.select.planner import common_plan
+from curate.tables import read_table
 
 CONTROL = "random"
 OWN_KEYS = "budget, filter, shares and diversity are those of select where it gives none of its own"
@@ -80,7 +81,7 @@ def compared_lines(run: Path) -> list[str]:
     path = run / "evidence" / "comparison-overlap.parquet"
     if not path.is_file():
         return []
-    overlap = pl.read_parquet(path)
+    overlap = read_table(path)
     own = overlap.filter(pl.col("one") == overlap["one"][0])
     told = own.select("other", "shared", "other_rows", "jaccard", "by_chance", "correlation")
     return [

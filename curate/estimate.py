@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
@@ -25,6 +24,7 @@ from curate.prove.arms import ARMS
 from curate.registry import Budget, Params, find_stage
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
+from curate.tables import read_table
 from curate.workspace import workspace
 
 SAMPLE_ROWS = 500
@@ -98,7 +98,7 @@ def _imitations(rows: Artifact, config: Config) -> list[str]:
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
-    table = pl.read_parquet(rows.file("rows.parquet"), columns=["row_id", "messages"])
+    table = read_table(rows.file("rows.parquet"), columns=["row_id", "messages"])
     imitations = find_imitations(tokenizer, table["row_id"], table["messages"].to_list())
     return imitation_sentences(imitations)
 
@@ -140,7 +140,7 @@ def _mean_tokens(rows: Artifact, config: Config) -> float:
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
-    frame = pl.read_parquet(rows.file("rows.parquet"), columns=["messages"])
+    frame = read_table(rows.file("rows.parquet"), columns=["messages"])
     sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
     lengths = [len(ids) for ids in tokenise(tokenizer, sample, None)]
     return sum(lengths) / len(lengths)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from curate.config import Config
 from curate.errors import UserError
 from curate.rows import Message
+from curate.tables import scan_table
 
 MANIFEST = "manifest.json"
 # Stands for the manifest while a run folder is brought up to date file by file.
@@ -59,7 +60,7 @@ class RunFolder:
         path = inside(self.path, f"{name}.parquet")
         if not path.is_file():
             raise UserError(f"{path} is missing; run `curate run` again to rebuild the run folder")
-        return pl.scan_parquet(path)
+        return scan_table(path)
 
     def is_current(self) -> bool:
         """Return whether the folder still holds the run that was opened."""
@@ -76,7 +77,7 @@ class RunFolder:
         """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
         name = self.manifest["artifacts"].get(role)
         path = inside(Path(self.manifest["store"]), f"{name}/rows.parquet", follow_links=True)
-        return pl.scan_parquet(path) if name and path.is_file() else None
+        return scan_table(path) if name and path.is_file() else None
 
     def messages(self, role: str, row_id: str) -> list[Message] | None:
         """Return the turns of one row of the pool or an example set, None if there is none."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, find_stage
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 1
 PREPARED = "prepared-"
@@ -69,10 +70,10 @@ def run_stage(
 
 def _stage_data(inputs: Mapping[str, Artifact], before: Sequence[str]) -> StageData:
     def examples(name: str) -> pl.DataFrame | None:
-        return pl.read_parquet(inputs[name].file("rows.parquet")) if name in inputs else None
+        return read_table(inputs[name].file("rows.parquet")) if name in inputs else None
 
     evidence = {
-        name: pl.scan_parquet(inputs[key].file("evidence.parquet"))
+        name: scan_table(inputs[key].file("evidence.parquet"))
         for name, key in zip(before, _evidence_keys(len(before)), strict=True)
     }
     return StageData(
@@ -110,7 +111,7 @@ def survivors(inputs: Mapping[str, Artifact]) -> pl.LazyFrame:
 
     Rows that a stage made are unknown to the stages before them, which drop them no more than keep them.
     """
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    rows = scan_table(inputs["rows"].file("rows.parquet"))
     for dropped in _drops(inputs):
         rows = rows.join(dropped, on="row_id", how="anti", maintain_order="left")
     return rows
@@ -120,7 +121,7 @@ def _drops(inputs: Mapping[str, Artifact]) -> Iterator[pl.LazyFrame]:
     """Yield the ids that each earlier stage drops."""
     for name in sorted(inputs):
         if name.startswith("evidence-"):
-            verdicts = pl.scan_parquet(inputs[name].file("evidence.parquet"))
+            verdicts = scan_table(inputs[name].file("evidence.parquet"))
             yield verdicts.filter(~pl.col("keep")).select("row_id")
 
 
@@ -166,7 +167,7 @@ def survivor_batches(
 
 def survivor_mask(inputs: Mapping[str, Artifact]) -> NDArray[np.bool_]:
     """Return for each pool position whether no earlier evidence drops the row."""
-    ids = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id")
+    ids = scan_table(inputs["rows"].file("rows.parquet")).select("row_id")
     positions = ids.with_row_index("position").cast({"position": pl.Int64})
     for dropped in _drops(inputs):
         positions = positions.join(dropped, on="row_id", how="anti")
@@ -184,7 +185,7 @@ def write_kept(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write kept.parquet: row_id and position in the pool, in pool order."""
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id")
+    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id")
     positions = rows.with_row_index("position").cast({"position": pl.Int64}).collect()
     kept = positions.join(
         survivors(inputs).select("row_id").collect(),
@@ -206,14 +207,12 @@ def write_ledger(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write ledger.parquet in pool order; check that fates add up to the pool."""
-    rows = pl.read_parquet(
-        inputs["rows"].file("rows.parquet"), columns=["row_id", "source", "origin"]
-    )
+    rows = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id", "source", "origin"])
     parts = [
-        _dropped(pl.scan_parquet(inputs[key].file("evidence.parquet")), stage)
+        _dropped(scan_table(inputs[key].file("evidence.parquet")), stage)
         for key, stage in zip(_evidence_keys(len(params["stages"])), params["stages"], strict=True)
     ]
-    parts.append(_ranked(pl.scan_parquet(inputs["selection"].file("ranking.parquet"))))
+    parts.append(_ranked(scan_table(inputs["selection"].file("ranking.parquet"))))
     fates = pl.concat(parts).collect()
     ledger = rows.join(fates, on="row_id", how="left", maintain_order="left")
     counts = dict(ledger.group_by("fate").len().sort("fate").iter_rows())

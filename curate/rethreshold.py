@@ -17,6 +17,7 @@ from curate.folder import RunFolder
 from curate.judge.cut import CutParams
 from curate.reasons import Reason
 from curate.registry import Params, Stage, StageData, find_stage, suggest_key
+from curate.tables import read_table
 
 SWEPT = 9
 LOWEST = 0.2
@@ -152,7 +153,7 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
 
 def _count_twins(data: StageData, params: TwinParams, thresholds: Sequence[float]) -> list[int]:
     """Return the numbers of drops; of the rows, only those with a pair are looked at, and once."""
-    pairs = pl.read_parquet(data.prepared["pairs"])
+    pairs = read_table(data.prepared["pairs"])
     paired = pl.concat([pairs["row_id"], pairs["twin_id"].rename("row_id")]).unique().to_frame()
     rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
     if params.keep != "longest":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import polars as pl
 
 from curate import __version__
 from curate.claim import claimed
@@ -36,6 +35,7 @@ from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
 from curate.select.selection import Chosen, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
+from curate.tables import read_table
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")
@@ -294,7 +294,7 @@ def _tell_imitations(tokens: Artifact) -> None:
     from curate.represent.imitations import FILE, imitation_sentences
 
     if FILE in tokens.files:
-        for sentence in imitation_sentences(pl.read_parquet(tokens.file(FILE))):
+        for sentence in imitation_sentences(read_table(tokens.file(FILE))):
             LOG.warning("tokens: %s", sentence)
 
 

@@ -25,6 +25,7 @@ from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 1
 SHARD_ROWS = 131_072
@@ -72,7 +73,7 @@ def prepare_pairs(
 @stage(FuzzyParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
 def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
     """Drop rows for a kept twin; score is the similarity to the nearest kept row that outranks it."""
-    pairs = pl.read_parquet(data.prepared["pairs"])
+    pairs = read_table(data.prepared["pairs"])
     return judge_twins(data, pairs, params, Reason.FUZZY_DUPLICATE)
 
 
@@ -125,7 +126,7 @@ def write_pairs(
 ) -> Counts:
     """Write pairs.parquet: every candidate pair whose true Jaccard similarity reaches the floor."""
     keys = pl.concat(
-        pl.scan_parquet(inputs[name].file("keys.parquet"))
+        scan_table(inputs[name].file("keys.parquet"))
         for name in sorted(inputs)
         if name.startswith("shard-")
     )
@@ -139,7 +140,7 @@ def write_pairs(
     values = np.concatenate([np.ones(len(same)), similarity[near]])
     is_same = np.arange(len(pairs)) < len(same)
     order = np.argsort(pairs)
-    ids = pl.read_parquet(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
+    ids = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
     table = Pairs(_first(pairs)[order], _second(pairs)[order], values[order], is_same[order])
     pair_table(ids, table).write_parquet(out / "pairs.parquet")
     return {"candidates": len(same) + len(found), "pairs": len(pairs)}

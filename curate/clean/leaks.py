@@ -30,6 +30,7 @@ from curate.clean.similar import write_similar
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Step
+from curate.tables import scan_table
 
 LOG = logging.getLogger("curate")
 # Similar pairs are stored from here on, or from `warn` on where that is lower.
@@ -93,7 +94,7 @@ def _overlap_step(table: str, inputs: Mapping[str, Artifact], params: LeaksParam
 
 def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
     """Say so on every run, not only on the one that makes the tables."""
-    hits = _hits(pl.scan_parquet(found.file("target-overlaps.parquet")), params)
+    hits = _hits(scan_table(found.file("target-overlaps.parquet")), params)
     if hits.height:
         row_id, eval_id = hits.row(0)[:2]
         LOG.warning(
@@ -125,14 +126,14 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     if not sets:
         raise ValueError("leaks needs an eval set")
     sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
-    found = pl.scan_parquet(data.prepared["overlaps"])
+    found = scan_table(data.prepared["overlaps"])
     evidence = _verdicts(data.rows.select("row_id").collect(), found, params)
     tables = {"hits": _name_sets(_hits(found, params), sources)}
     if "target-overlaps" in data.prepared:
-        target = _hits(pl.scan_parquet(data.prepared["target-overlaps"]), params)
+        target = _hits(scan_table(data.prepared["target-overlaps"]), params)
         tables["target"] = _name_sets(target, sources)
     if params.warn is not None:
-        near = pl.scan_parquet(data.prepared["similar"]).filter(pl.col("similarity") >= params.warn)
+        near = scan_table(data.prepared["similar"]).filter(pl.col("similarity") >= params.warn)
         kept = evidence.filter("keep").select("row_id")
         tables["warnings"] = near.collect().join(
             kept, on="row_id", how="semi", maintain_order="left"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curate.clean.shingles import WORD, roll
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
+from curate.tables import read_table
 
 VERSION = 1
 EVAL_SETS = ("eval", "protected")
@@ -76,7 +77,7 @@ def write_overlaps(
 def read_eval_rows(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
     """Return the rows of the eval set and of the protected sets, in this order."""
     files = [inputs[name].file("rows.parquet") for name in EVAL_SETS if name in inputs]
-    return pl.concat(pl.read_parquet(file) for file in files)
+    return pl.concat(read_table(file) for file in files)
 
 
 def user_text() -> pl.Expr:

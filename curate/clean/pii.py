@@ -32,6 +32,7 @@ from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
 from curate.rows import SCHEMA, Message
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 FOUND = "found"
@@ -71,7 +72,7 @@ def pii(data: StageData, params: PiiParams) -> StageResult:
     The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
     (pieces) and rows.
     """
-    found = pl.read_parquet(data.prepared[FOUND])
+    found = read_table(data.prepared[FOUND])
     kinds = [kind for kind in KINDS if kind in params.find]
     each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
     hits = found.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
@@ -144,7 +145,7 @@ def write_masked(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write made.parquet: for each row that holds personal data one in which it is masked."""
-    found = pl.read_parquet(inputs[FOUND].file(f"{FOUND}.parquet"))
+    found = read_table(inputs[FOUND].file(f"{FOUND}.parquet"))
     ids = found.select("row_id").unique().lazy()
     rows = survivors(inputs).join(ids, on="row_id", how="semi", maintain_order="left").collect()
     made = remade(rows, list(_masked(rows, found)), "pii")

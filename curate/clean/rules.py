@@ -48,6 +48,7 @@ from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Step
+from curate.tables import read_table
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -192,7 +193,7 @@ def rules(data: StageData, params: RulesParams) -> StageResult:
     prompt_language and response_language (null where a text is too short to tell). Table counts, a
     line for each rule: how many rows fail it, and for how many it is the first and so the reason.
     """
-    told = pl.read_parquet(data.prepared[measures.NAME])
+    told = read_table(data.prepared[measures.NAME])
     found = _reasons(params, told.columns)
     names = list(found)
     languages = [f"{side}_language" for side in measures.SIDES] if params.language else []

@@ -27,6 +27,7 @@ from curate.ledger import survivor_mask, survivors
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -100,7 +101,7 @@ def _vector_steps(
 @stage(SemanticParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
 def semantic(data: StageData, params: SemanticParams) -> StageResult:
     """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
-    pairs = pl.read_parquet(data.prepared["pairs"])
+    pairs = read_table(data.prepared["pairs"])
     return judge_twins(data, pairs, params, Reason.SEMANTIC_DUPLICATE)
 
 

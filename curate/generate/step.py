@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -32,6 +31,7 @@ from curate.generate.sift import Known, Leaks, Sieve, count_flaws
 from curate.pool.files import digest_url
 from curate.rows import prompt_text, response_text
 from curate.store import Artifact, Counts, Step, write_json
+from curate.tables import read_table, scan_table
 
 if TYPE_CHECKING:
     from curate.config import Generate
@@ -162,7 +162,7 @@ def _start(
     method = GenerateParams.model_validate({n: told[n] for n in GenerateParams.model_fields})
     leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
     target = (
-        read_examples(pl.read_parquet(inputs["target"].file("rows.parquet")))
+        read_examples(read_table(inputs["target"].file("rows.parquet")))
         if "target" in inputs
         else []
     )
@@ -170,7 +170,7 @@ def _start(
         method=told["method"],
         seed=seed,
         target=target,
-        pool=pl.scan_parquet(inputs["pool"].file("rows.parquet")),
+        pool=scan_table(inputs["pool"].file("rows.parquet")),
         asker=asker,
         prompts=prompts,
         sieve=Sieve(method.filters, embed, leaks, known),

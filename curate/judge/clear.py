@@ -60,6 +60,7 @@ from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.rows import Message, response_text
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     from curate.generate.prompts import Prompts
@@ -265,8 +266,8 @@ def write_confidence(
     """Write confidence.parquet: row_id, o, s, c, samples, usable, form, reason (of a missing c)."""
     asked = inputs["asked"]
     rows = survivors(inputs).select("row_id", "messages").collect()
-    samples = pl.read_parquet(asked.file("samples.parquet"))
-    reflections = pl.read_parquet(asked.file("reflections.parquet"))
+    samples = read_table(asked.file("samples.parquet"))
+    reflections = read_table(asked.file("reflections.parquet"))
     compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, hints)
     observed = compared.group_by("row_id").agg(o=pl.col("consistency").mean(), usable=pl.len())
     drawn = samples.group_by("row_id").agg(samples=pl.len())
@@ -378,9 +379,7 @@ def clear(data: StageData, params: ClearParams) -> StageResult:
 
     The evidence has o, s and the number of usable samples besides.
     """
-    scores = pl.read_parquet(data.prepared["confidence"]).select(
-        "row_id", "o", "s", "usable", score="c"
-    )
+    scores = read_table(data.prepared["confidence"]).select("row_id", "o", "s", "usable", score="c")
     limit = _limit(scores, data, params)
     low = (pl.col("score") <= pl.lit(limit, dtype=pl.Float64)).fill_null(value=False)
     evidence = (
@@ -403,7 +402,7 @@ def _limit(scores: pl.DataFrame, data: StageData, params: ClearParams) -> float 
         return None
     # A threshold that is a number comes first, since a sweep of thresholds changes it alone.
     if params.precision is not None and params.threshold == "median":
-        labels = pl.read_parquet(data.prepared["labels"])
+        labels = read_table(data.prepared["labels"])
         known = scores.drop_nulls("score").join(labels, on="row_id")
         lowest, below = lowest_kept(known, params.precision)
         # Rows stay if they score more than the threshold.

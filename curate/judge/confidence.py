@@ -32,6 +32,7 @@ from curate.judge.threshold import lowest_kept
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact
+from curate.tables import read_table
 
 
 class Labels(Params):
@@ -111,12 +112,12 @@ def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
 
     ids = data.rows.select("row_id").collect()
     signals = ids.join(
-        pl.read_parquet(data.prepared["signals"]), on="row_id", how="left", maintain_order="left"
+        read_table(data.prepared["signals"]), on="row_id", how="left", maintain_order="left"
     )
     ranks = mean_rank(signals)
     if "labels" not in data.prepared:
         return StageResult(judged(ranks, None))
-    labels = pl.read_parquet(data.prepared["labels"])
+    labels = read_table(data.prepared["labels"])
     told = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
     chances = _probabilities(signals, told, params)
     return StageResult(judged(chances, told), _tables(signals, ranks, chances, told))

@@ -41,6 +41,7 @@ from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
 from curate.rows import response_text
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 1
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
@@ -76,7 +77,7 @@ def prepare_correct(
 ) -> Mapping[str, Artifact]:
     """Tune, answer, compare, and make the new rows."""
     scores = _scores_artifact(inputs, params)
-    limit = _limit(pl.read_parquet(scores.file("evidence.parquet")), params)
+    limit = _limit(read_table(scores.file("evidence.parquet")), params)
     read = {**inputs, "scores": scores}
     answering, where = _answerer(run, read, params, limit)
     told = {"engine": answering, "limit": limit, "max_tokens": params.max_tokens}
@@ -131,7 +132,7 @@ def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
 
 def _doubted(inputs: Mapping[str, Artifact], limit: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that are still in: those at or below the limit, and those above it."""
-    told = pl.scan_parquet(inputs["scores"].file("evidence.parquet")).select("row_id", "score")
+    told = scan_table(inputs["scores"].file("evidence.parquet")).select("row_id", "score")
     rows = survivors(inputs).select("row_id", "messages")
     scored = rows.join(told, on="row_id", how="left", maintain_order="left").collect()
     return scored.filter(pl.col("score") <= limit), scored.filter(pl.col("score") > limit)
@@ -141,7 +142,7 @@ def _check_there(
     scores: Artifact, doubted: pl.DataFrame, params: CorrectParams, limit: float
 ) -> None:
     """Fail where the earlier stage has itself dropped all the rows that it doubts."""
-    evidence = pl.read_parquet(scores.file("evidence.parquet"))
+    evidence = read_table(scores.file("evidence.parquet"))
     gone = evidence.filter(~pl.col("keep"), pl.col("score") <= limit).height
     if gone and not doubted.height:
         raise UserError(
@@ -210,8 +211,8 @@ def write_comparisons(
 
     That is null where there is nothing to compare: no answer, or the same one.
     """
-    answers = pl.read_parquet(inputs["answers"].file("answers.parquet"))
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
+    answers = read_table(inputs["answers"].file("answers.parquet"))
+    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
     turns = dict(rows.join(answers.lazy(), on="row_id", how="semi").collect().iter_rows())
     lines = answers.select("row_id", "old", "new").rows()
     open_ = [i for i, (_, old, new) in enumerate(lines) if new is not None and not alike(old, new)]
@@ -240,7 +241,7 @@ def write_made(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
-    compared = pl.read_parquet(inputs["comparisons"].file("comparisons.parquet"))
+    compared = read_table(inputs["comparisons"].file("comparisons.parquet"))
     same = pl.Series(
         [new is not None and alike(old, new) for old, new in compared.select("old", "new").rows()],
         dtype=pl.Boolean,
@@ -260,7 +261,7 @@ def write_made(
     table = table.with_columns(made_id=pl.Series(ids, dtype=pl.String))
     table.write_parquet(out / "corrections.parquet")
     replaced = dict(table.filter(decision=REPLACED).select("row_id", "new").rows())
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    rows = scan_table(inputs["rows"].file("rows.parquet"))
     parents = rows.filter(pl.col("row_id").is_in(list(replaced))).collect()
     messages = [
         [*turns[:-1], {"role": "assistant", "content": replaced[row_id]}]
@@ -283,7 +284,7 @@ def correct(data: StageData, params: CorrectParams) -> StageResult:
     """
     told = data.evidence[params.by]
     limit = _limit(told.collect(), params)
-    decided = pl.scan_parquet(data.prepared["corrections"])
+    decided = scan_table(data.prepared["corrections"])
     evidence = (
         data.rows.select("row_id")
         .join(told.select("row_id", "score"), on="row_id", how="left", maintain_order="left")

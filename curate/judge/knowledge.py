@@ -53,6 +53,7 @@ from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 2
 CATEGORIES = ("highly_known", "maybe_known", "weakly_known", "unknown")
@@ -235,9 +236,9 @@ def most_calls(params: KnowledgeParams, rows: int) -> int:
 @stage(KnowledgeParams, version=1, prepare=prepare_knowledge, calls=most_calls)
 def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
     """Drop what is beyond a cap, or what a new row replaces; score is P0, null without a category."""
-    table = pl.read_parquet(data.prepared["known"])
+    table = read_table(data.prepared["known"])
     if "routes" in data.prepared:
-        routes = pl.read_parquet(data.prepared["routes"]).select("row_id", twin_id="new_id")
+        routes = read_table(data.prepared["routes"]).select("row_id", twin_id="new_id")
         table = table.join(routes, on="row_id", how="left", maintain_order="left")
         gone = pl.col("twin_id").is_not_null()
         reason = Reason.REHEARSED if params.rehearse else Reason.RELABELLED

@@ -36,6 +36,7 @@ from curate.ledger import survivors
 from curate.registry import MADE
 from curate.rows import SCHEMA, Message, content_hash, normalise
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     from curate.generate.ask import Asker
@@ -86,7 +87,7 @@ def write_made(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write made.parquet, the new rows, and routes.parquet: what each row with a category became."""
-    known = pl.read_parquet(inputs["known"].file("known.parquet")).drop_nulls("category")
+    known = read_table(inputs["known"].file("known.parquet")).drop_nulls("category")
     rows = survivors(inputs).join(
         known.select("row_id", "category", "greedy", "greedy_right").lazy(),
         on="row_id",
@@ -95,7 +96,7 @@ def write_made(
     table, prompts = rows.collect(), _prompts(hints["prompts"])
     spent = {}
     if params["use"] == "rehearse":
-        answers = pl.read_parquet(inputs["answers"].file("answers.parquet"))
+        answers = read_table(inputs["answers"].file("answers.parquet"))
         with asking(hints) as asker:
             routes = rehearse(asker, table, answers, prompts, params)
             spent = {"llm": llm_counts(asker)}

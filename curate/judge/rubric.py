@@ -38,6 +38,7 @@ from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 
@@ -112,8 +113,8 @@ def write_grades(
 )
 def rubric(data: StageData, params: RubricParams) -> StageResult:
     """Drop rows with a grade below the cut; score is the grade, null where there is none."""
-    grades = pl.read_parquet(data.prepared["grades"], columns=["row_id", "grade"])
-    own = pl.read_parquet(data.prepared["criteria"])["threshold"][0]
+    grades = read_table(data.prepared["grades"], columns=["row_id", "grade"])
+    own = read_table(data.prepared["criteria"])["threshold"][0]
     if params.threshold is None and params.drop is None:
         params = params.model_copy(update={"threshold": own})
     scores = grades.rename({"grade": "score"})

@@ -30,6 +30,7 @@ from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
 from curate.select.scorer import RatingParams, rating_steps, read_ratings
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 
@@ -72,5 +73,5 @@ def write_ratings(
 @stage(ScorerStageParams, version=1, prepare=prepare_ratings, movable=MOVABLE)
 def scorer(data: StageData, params: ScorerStageParams) -> StageResult:
     """Drop rows with a score below the cut."""
-    scores = pl.read_parquet(data.prepared["ratings"])
+    scores = read_table(data.prepared["ratings"])
     return StageResult(cut_rows(data, scores, params, Reason.LOW_GRADE))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curate.errors import UserError
 from curate.rows import SCHEMA
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     from curate.config import Config
@@ -49,7 +50,7 @@ def write_export(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write every format and README.md."""
-    rows = pl.read_parquet(inputs["selection"].file("selected.parquet"))
+    rows = read_table(inputs["selection"].file("selected.parquet"))
     for name in params["formats"]:
         write_format(rows, name, out)
     (out / CARD).write_text(write_card(rows, params), encoding="utf-8")

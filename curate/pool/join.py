@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.store import Artifact, Counts, Step
+from curate.tables import scan_table
 
 VERSION = 2
 NAME = "joined"
@@ -28,11 +29,11 @@ def write_joined(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write rows.parquet and the pool's rejects.parquet."""
-    pool = pl.scan_parquet(inputs["pool"].file("rows.parquet"))
-    added = pl.scan_parquet(inputs["added"].file(f"{params['table']}.parquet"))
+    pool = scan_table(inputs["pool"].file("rows.parquet"))
+    added = scan_table(inputs["added"].file(f"{params['table']}.parquet"))
     parts = [part.with_columns(pl.col("hop").cast(pl.Int32)) for part in (pool, added)]
     pl.concat(parts).sink_parquet(out / "rows.parquet")
-    pl.scan_parquet(inputs["pool"].file("rejects.parquet")).sink_parquet(out / "rejects.parquet")
+    scan_table(inputs["pool"].file("rejects.parquet")).sink_parquet(out / "rejects.parquet")
     counts = inputs["pool"].counts
     count = int(added.select(pl.len()).collect().item())
     return {

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 CONTROLS = ("random_rows", "random_tokens")
@@ -32,7 +33,7 @@ def write_arms(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write arms.parquet: arm, seed, row_id, tokens."""
-    ranking = pl.read_parquet(inputs["selection"].file("ranking.parquet"))
+    ranking = read_table(inputs["selection"].file("ranking.parquet"))
     arms = pl.concat(
         draw_arms(ranking, [params["seed"], number]) for number in range(params["seeds"])
     )

@@ -16,6 +16,7 @@ import polars as pl
 from curate.represent.chat import IGNORED, Example, build_example
 from curate.represent.lm import batches_by_length
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ def finetune(
         build_example(tokenizer, messages, length)
         for messages in read_messages(Path(hints["rows"]), hints["row_ids"])
     ]
-    eval_rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
+    eval_rows = read_table(inputs["eval"].file("rows.parquet"))
     examples = [build_example(tokenizer, m, length) for m in eval_rows["messages"].to_list()]
     model = load_causal(folder, params["model"]["dtype"], hints["trust"])
     losses = train_lora(model, train, lora, params["seed"]) if train else []
@@ -86,7 +87,7 @@ def finetune(
 def read_messages(rows: Path, row_ids: Sequence[str]) -> list[list[Any]]:
     """Return the messages of these rows, in the order of the ids."""
     wanted = pl.DataFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
-    found = pl.scan_parquet(rows).select("row_id", "messages")
+    found = scan_table(rows).select("row_id", "messages")
     joined = wanted.lazy().join(found, on="row_id", how="left", maintain_order="left").collect()
     return joined["messages"].to_list()
 

@@ -34,6 +34,7 @@ from curate.errors import UserError
 from curate.registry import ScoreRun
 from curate.represent.chat import IGNORED, Example
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,7 @@ def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -
     wanted = prove["novelty"]
     if wanted["start"] == "target" and run.target is None:
         raise UserError("prove.novelty.start: there are no target examples; set it to nothing")
-    chosen = pl.read_parquet(selection.file("selected.parquet"), columns=["row_id"])
+    chosen = read_table(selection.file("selected.parquet"), columns=["row_id"])
     ids = chosen["row_id"].to_list()
     rows = run.rows.file("rows.parquet")
     params = {
@@ -168,7 +169,7 @@ def _prompts(tokenizer: Any, inputs: Mapping[str, Artifact]) -> list[tuple[str |
         return [(None, first[:1])]
     from curate.represent.chat import prompt_tokens
 
-    target = pl.read_parquet(inputs["target"].file("rows.parquet"))
+    target = read_table(inputs["target"].file("rows.parquet"))
     return [
         (row_id, prompt_tokens(tokenizer, turns[:-1]))
         for row_id, turns in target.select("row_id", "messages").iter_rows()

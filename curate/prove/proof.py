@@ -14,6 +14,7 @@ from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.statistics import Difference, compare, judge_all
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step, digest_of, write_json
+from curate.tables import read_table, scan_table
 
 LOG = logging.getLogger("curate")
 VERSION = 3
@@ -35,7 +36,7 @@ def prove(
     params: dict[str, Any] = {"prove": dict(prove), "seed": run.seed}
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
-    drawn = pl.read_parquet(arms.file("arms.parquet"))
+    drawn = read_table(arms.file("arms.parquet"))
     steps = _finetune_steps(run, drawn, eval_rows, prove)
     LOG.info(
         "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
@@ -83,12 +84,12 @@ def write_leaks(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write hits.parquet: leaks of the eval set into the target examples and the arms."""
-    arms = pl.scan_parquet(inputs["arms"].file("arms.parquet")).select("row_id").unique()
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    arms = scan_table(inputs["arms"].file("arms.parquet")).select("row_id").unique()
+    rows = scan_table(inputs["rows"].file("rows.parquet"))
     suspects = [("arm", rows.join(arms, on="row_id", how="semi", maintain_order="left"))]
     if "target" in inputs:
-        suspects.append(("target", pl.scan_parquet(inputs["target"].file("rows.parquet"))))
-    eval_rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
+        suspects.append(("target", scan_table(inputs["target"].file("rows.parquet"))))
+    eval_rows = read_table(inputs["eval"].file("rows.parquet"))
     hits = pl.concat(
         find_leaks(suspect, eval_rows).with_columns(place=pl.lit(place))
         for place, suspect in suspects
@@ -118,7 +119,7 @@ def write_refusal(
 
 
 def _describe_leaks(artifact: Artifact, allowed: bool) -> dict[str, Any]:
-    hits = pl.read_parquet(artifact.file("hits.parquet"))
+    hits = read_table(artifact.file("hits.parquet"))
     return {
         "allowed": allowed,
         "leaking_rows": artifact.counts["leaking_rows"],
@@ -171,7 +172,7 @@ def _gather(inputs: Mapping[str, Artifact], seeds: int) -> pl.DataFrame:
     names = [("base", 0, "base")]
     names += [(arm, n, _tuned_name(arm, n)) for arm in ARMS for n in range(seeds)]
     return pl.concat(
-        pl.read_parquet(inputs[name].file("results.parquet")).select(
+        read_table(inputs[name].file("results.parquet")).select(
             pl.lit(arm).alias("arm"),
             pl.lit(number).alias("seed"),
             "eval_id",
@@ -225,7 +226,7 @@ def _comparison(
 def _arm_table(
     arms: Artifact, inputs: Mapping[str, Artifact], results: pl.DataFrame, metrics: Sequence[str]
 ) -> list[dict[str, Any]]:
-    drawn = pl.read_parquet(arms.file("arms.parquet"))
+    drawn = read_table(arms.file("arms.parquet"))
     table = []
     for name in ("base", *ARMS):
         mine = results.filter(arm=name)

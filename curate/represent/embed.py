@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.twins import Compared, compared_text
@@ -14,6 +13,7 @@ from curate.ledger import survivor_mask
 from curate.registry import StepRun
 from curate.represent.index import blocks_of
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import scan_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -115,10 +115,5 @@ def embed_block(
 def read_texts(path: Path, positions: Sequence[int], compare: Compared) -> list[str]:
     """Return what is compared of the rows at these ascending positions of a rows.parquet."""
     start, stop = positions[0], positions[-1] + 1
-    span = (
-        pl.scan_parquet(path)
-        .slice(start, stop - start)
-        .select(text=compared_text(compare))
-        .collect()
-    )
+    span = scan_table(path).slice(start, stop - start).select(text=compared_text(compare)).collect()
     return span["text"].fill_null("").gather(np.asarray(positions) - start).to_list()

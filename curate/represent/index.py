@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from curate.ledger import kept_step
 from curate.registry import ScoreRun, StepRun, find_stage
 from curate.represent import lm
 from curate.store import Artifact, Step, digest_of
+from curate.tables import read_table
 
 SMALLEST_BLOCK = 256
 MOST_BLOCKS = 128
@@ -33,7 +33,7 @@ def measured(run: ScoreRun) -> Artifact:
 
 def measured_positions(run: ScoreRun) -> NDArray[np.int64]:
     """Return the pool positions, ascending, of the rows that are measured."""
-    positions: NDArray[np.int64] = pl.read_parquet(measured(run).file("kept.parquet"))[
+    positions: NDArray[np.int64] = read_table(measured(run).file("kept.parquet"))[
         "position"
     ].to_numpy()
     return positions
@@ -41,10 +41,10 @@ def measured_positions(run: ScoreRun) -> NDArray[np.int64]:
 
 def kept_among(inputs: Mapping[str, Artifact]) -> NDArray[np.bool_]:
     """Return which of the `measured` rows are `kept`, in pool order."""
-    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
+    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
     if "measured" not in inputs:
         return np.ones(len(ids), dtype=np.bool_)
-    rows = pl.read_parquet(inputs["measured"].file("kept.parquet"))["row_id"]
+    rows = read_table(inputs["measured"].file("kept.parquet"))["row_id"]
     return rows.is_in(ids.implode()).to_numpy()
 
 

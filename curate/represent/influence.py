@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import UserError
@@ -42,6 +41,7 @@ from curate.represent.warmup import (
     set_adapters,
 )
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def feature_steps(
 
 
 def _blocks(run: ScoreRun) -> list[list[int]]:
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
     return blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK)
 
 
@@ -164,7 +164,7 @@ def _means(subtasks: NDArray[np.int64]) -> NDArray[np.float64]:
 def _no_response(
     params: Mapping[str, Any], hints: Mapping[str, Any], examples: Sequence[Example]
 ) -> UserError:
-    ids = pl.read_parquet(hints["rows"], columns=["row_id"])["row_id"].to_list()
+    ids = read_table(hints["rows"], columns=["row_id"])["row_id"].to_list()
     bad = [ids[p] for p, e in zip(hints["positions"], examples, strict=True) if not has_response(e)]
     shown = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
     return UserError(

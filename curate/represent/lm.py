@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from curate.store import Artifact, Counts
+from curate.tables import scan_table
 
 if TYPE_CHECKING:
     import torch
@@ -98,5 +98,5 @@ def encode_block(
 def read_block(path: Path, positions: Sequence[int]) -> list[list[Any]]:
     """Return the messages of the rows at these ascending positions of a rows.parquet."""
     start, stop = positions[0], positions[-1] + 1
-    span = pl.scan_parquet(path).slice(start, stop - start).select("messages").collect()
+    span = scan_table(path).slice(start, stop - start).select("messages").collect()
     return span["messages"].gather(np.asarray(positions) - start).to_list()

@@ -30,6 +30,7 @@ from curate.represent.chat import IGNORED, Example, build_example, render
 from curate.represent.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.represent.lm import batches_by_length, read_block
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +121,7 @@ def read_losses(inputs: Mapping[str, Artifact], part: str = "block-") -> pl.Data
 def join_losses(inputs: Mapping[str, Artifact], part: str) -> pl.DataFrame:
     """Return the losses of all rows of the blocks that a step was given, in their order."""
     blocks = [inputs[name] for name in sorted(inputs) if name.startswith(part)]
-    return pl.concat([pl.read_parquet(block.file("losses.parquet")) for block in blocks])
+    return pl.concat([read_table(block.file("losses.parquet")) for block in blocks])
 
 
 def check_finite(table: pl.DataFrame) -> pl.DataFrame:

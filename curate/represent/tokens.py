@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 1
 BATCH_ROWS = 2_000
@@ -30,7 +31,7 @@ def write_uncounted(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write tokens.parquet (row_id, tokens), all tokens null."""
-    kept = pl.read_parquet(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+    kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
     kept.with_columns(tokens=pl.lit(None, dtype=pl.Int64)).write_parquet(out / "tokens.parquet")
     return {"rows_in": kept.height, "rows_out": kept.height}
 
@@ -47,8 +48,8 @@ def count_tokens(
     from curate.represent.imitations import FILE, SCHEMA, find_imitations
 
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    rows = scan_table(inputs["rows"].file("rows.parquet"))
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     wanted = rows.select("row_id", "messages").join(
         kept, on="row_id", how="semi", maintain_order="left"
     )

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-import polars as pl
 
 from curate.errors import UserError
 from curate.prove.finetune import (
@@ -39,6 +38,7 @@ from curate.prove.finetune import (
 from curate.registry import ScoreRun
 from curate.represent.chat import Example, build_example
 from curate.store import Artifact, Counts, Step, digest_of, write_json
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def warmup_step(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Step
         max_length: tokens a row.
     """
     ids = draw_rows(
-        pl.read_parquet(run.kept.file("kept.parquet"))["row_id"].to_list(),
+        read_table(run.kept.file("kept.parquet"))["row_id"].to_list(),
         lora["fraction"],
         run.seed,
     )

@@ -18,6 +18,7 @@ from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.parts import check_parts, part_params, ranks_of, selector_of
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 OWN = ("weight",)
@@ -60,11 +61,11 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id, and heights [P]: 1 for a part's best row."""
-    kept = pl.read_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
     nearest = pl.Series([None] * kept.height, dtype=pl.String)
     heights = []
     for i, part in enumerate(params["parts"]):
-        scores = pl.read_parquet(inputs[f"part-{i:02d}"].file("scores.parquet"))
+        scores = read_table(inputs[f"part-{i:02d}"].file("scores.parquet"))
         places = ranks_of(scores, part, OWN, params["seed"])
         joined = kept.join(places, on="row_id", how="left", maintain_order="left")
         heights.append(1 - joined["place"].to_numpy() / max(kept.height - 1, 1))

@@ -43,6 +43,7 @@ from curate.select.sides import kept_vectors, side_inputs, target_texts, target_
 from curate.select.similarities import DECIMALS
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -92,7 +93,7 @@ def write_candidates(
     """
     wanted = target_vectors(inputs)
     cosines = np.concatenate([block @ wanted.T for block in kept_vectors(inputs)]).round(DECIMALS)
-    kept = pl.read_parquet(inputs["kept"].file("kept.parquet"))
+    kept = read_table(inputs["kept"].file("kept.parquet"))
     by_id = kept["row_id"].arg_sort().to_numpy()
     chosen = [
         by_id[np.argsort(-cosines[by_id, q], kind="stable")[: params["candidates"]]]
@@ -165,7 +166,7 @@ def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Arti
 
     model, hints = run.embedder(params.encoder)
     path = run.rows.file("rows.parquet")
-    pairs = pl.read_parquet(near.file("candidates.parquet"))
+    pairs = read_table(near.file("candidates.parquet"))
     positions = pairs["position"].unique().sort().to_numpy()
     steps = []
     for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
@@ -258,9 +259,9 @@ def write_scores(
 
     nearest_id is the example that names the row first, or the nearest by cosine if none does.
     """
-    nearest = pl.read_parquet(inputs["near"].file("nearest.parquet"))
-    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
-    target_ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+    nearest = read_table(inputs["near"].file("nearest.parquet"))
+    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
+    target_ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
     by_id = np.empty(len(ids), dtype=np.int64)
     by_id[ids.arg_sort().to_numpy()] = np.arange(len(ids))
     value, orders = np.full(len(ids), -np.inf, dtype=np.float32), []
@@ -294,7 +295,7 @@ def _parts_by_example(
     inputs: Mapping[str, Artifact], by_id: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield each example's candidates, in the order of their ids, and what they add to BSR [C, L]."""
-    pairs = pl.read_parquet(inputs["near"].file("candidates.parquet"))
+    pairs = read_table(inputs["near"].file("candidates.parquet"))
     rows, example = pairs["row"].to_numpy(), pairs["example"].to_numpy()
     blocks = [inputs[name].file("recall.npy") for name in sorted(inputs) if "block-" in name]
     flat = np.concatenate([np.load(path, allow_pickle=False) for path in blocks])

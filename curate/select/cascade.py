@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.parts import check_parts, part_params, ranks_of, selector_of
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 OWN = ("keep",)
@@ -67,8 +68,8 @@ def write_kept(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write kept.parquet: the best rows of one part, in pool order."""
-    kept = pl.read_parquet(inputs["kept"].file("kept.parquet"))
-    scores = pl.read_parquet(inputs["scores"].file("scores.parquet"))
+    kept = read_table(inputs["kept"].file("kept.parquet"))
+    scores = read_table(inputs["scores"].file("scores.parquet"))
     places = ranks_of(scores, params["part"], OWN, params["seed"])
     count = max(round(params["part"]["keep"] * kept.height), 1)
     best = places.filter(pl.col("place") < count)
@@ -81,10 +82,10 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, part (that ranked it last), place in it, its score, nearest_id."""
-    kept = pl.read_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
     told = []
     for i, part in enumerate(params["parts"]):
-        scores = pl.read_parquet(inputs[f"part-{i:02d}"].file("scores.parquet"))
+        scores = read_table(inputs[f"part-{i:02d}"].file("scores.parquet"))
         places = ranks_of(scores, part, OWN, params["seed"])
         told.append(
             places.join(scores.select("row_id", "score", "nearest_id"), on="row_id").select(

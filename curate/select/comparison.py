@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 1
 RANKING = "ranking-"
@@ -48,7 +49,7 @@ def read_rankings(
     """Return columns of a step's rankings by the selections' names."""
     files = [inputs[f"{RANKING}{i:02d}"].file("ranking.parquet") for i in range(len(names))]
     return {
-        name: pl.read_parquet(file, columns=list(columns))
+        name: read_table(file, columns=list(columns))
         for name, file in zip(names, files, strict=True)
     }
 
@@ -58,11 +59,11 @@ def write_comparison(
 ) -> Counts:
     """Write what selections share and what they do not, see the tables above."""
     rankings = read_rankings(inputs, params["names"], ["row_id", "rank", "selected"])
-    kept = pl.read_parquet(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+    kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
     facts = (
-        pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+        scan_table(inputs["rows"].file("rows.parquet"))
         .select("row_id", "source", "origin")
-        .join(pl.scan_parquet(inputs["tokens"].file("tokens.parquet")), on="row_id")
+        .join(scan_table(inputs["tokens"].file("tokens.parquet")), on="row_id")
         .join(kept.lazy(), on="row_id", how="semi")
         .collect()
     )

@@ -30,6 +30,7 @@ from curate.select.comparison import KEPT, named_rankings, read_rankings
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 # The share of target examples whose nearest other one may be below the limit.
@@ -54,13 +55,13 @@ def write_coverage(
 ) -> Counts:
     """Write coverage.parquet: a line for each selection and target example, in their order."""
     names = params["names"]
-    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+    ids = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
     chosen = {KEPT: np.ones(ids.height, dtype=np.bool_)}
     for name, ranking in read_rankings(inputs, names, ["row_id", "selected"]).items():
         mine = ids.join(ranking, on="row_id", how="left", maintain_order="left")
         chosen[name] = mine["selected"].fill_null(value=False).to_numpy()
     wanted = target_vectors(inputs)
-    targets = pl.read_parquet(inputs["target"].file("rows.parquet"), columns=["row_id"])["row_id"]
+    targets = read_table(inputs["target"].file("rows.parquet"), columns=["row_id"])["row_id"]
     found = nearest_rows(inputs, wanted, ids["row_id"], chosen)
     limit = near_limit(wanted)
     lines = [_lines(name, targets, found[name], found[KEPT], limit) for name in names]

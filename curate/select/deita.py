@@ -39,6 +39,7 @@ from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
+from curate.tables import scan_table, table_schema
 
 VERSION = 1
 LENGTH = "length"
@@ -102,7 +103,7 @@ def _find_evidence(run: ScoreRun, stage: str, column: str) -> Artifact:
     if stage not in stages:
         known = ", ".join([LENGTH, *stages])
         raise UserError(f"select.score: no stage named {stage!r}; known: {known}")
-    schema = pl.read_parquet_schema(stages[stage].file("evidence.parquet"))
+    schema = table_schema(stages[stage].file("evidence.parquet"))
     numbers = [name for name, kind in schema.items() if kind.is_numeric() or kind == pl.Boolean]
     if column not in numbers:
         told = f"evidence of {stage!r} has no column {column!r} of numbers"
@@ -140,9 +141,9 @@ def count_tokens(
 def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list[str]]]:
     turn = pl.element().struct
     said = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     wanted = (
-        pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+        scan_table(inputs["rows"].file("rows.parquet"))
         .join(kept, on="row_id", how="semi", maintain_order="left")
         .select("row_id", text=pl.col("messages").list.eval(said).list.join("\n"))
     )
@@ -198,7 +199,7 @@ def multiply(
     table = ids.to_frame("row_id").lazy()
     for i, (key, column) in enumerate(columns):
         factor = pl.col(column).cast(pl.Float64).alias(f"factor-{i}")
-        evidence = pl.scan_parquet(inputs[key].file("evidence.parquet")).select("row_id", factor)
+        evidence = scan_table(inputs[key].file("evidence.parquet")).select("row_id", factor)
         table = table.join(evidence, on="row_id", how="left", maintain_order="left")
     product = reduce(mul, (pl.col(f"factor-{i}") for i in range(len(columns))))
     told = table.select(score=pl.when(product.is_finite()).then(product)).collect()

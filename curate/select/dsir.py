@@ -44,6 +44,7 @@ from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.sides import kept_texts, target_texts
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 # NLTK's WordPunct, as the authors use.
@@ -101,7 +102,7 @@ def write_scores(
     weight, count = np.concatenate(weights), np.concatenate(counts)
     frame = pl.DataFrame(
         {
-            "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
             "score": weight / np.maximum(count, 1) if params["normalise"] == "length" else weight,
             "nearest_id": pl.Series([None] * len(count), dtype=pl.String),
             "ngrams": count,

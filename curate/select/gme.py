@@ -34,6 +34,7 @@ from pydantic import Field, field_validator
 from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
+from curate.tables import scan_table
 
 VERSION = 1
 SALT = 0x63E
@@ -127,9 +128,9 @@ def _attributes(inputs: Mapping[str, Artifact], names: Sequence[str]) -> pl.Data
     # A power of two must not fall below itself by rounding.
     doublings = (pl.col("tokens").clip(1).log(2) + 1e-9).floor()
     columns["length"] = doublings.cast(pl.Int64).cast(pl.String)
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).drop("messages")
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
-    tokens = pl.scan_parquet(inputs["tokens"].file("tokens.parquet"))
+    rows = scan_table(inputs["rows"].file("rows.parquet")).drop("messages")
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
+    tokens = scan_table(inputs["tokens"].file("tokens.parquet"))
     table = rows.join(kept, on="row_id", how="semi").join(tokens, on="row_id").sort("row_id")
     plain = [pl.concat_list(columns[name]).alias(name) for name in names if name in PLAIN]
     found = table.select("row_id", "meta", *plain).collect()

@@ -42,6 +42,7 @@ from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.similarities import DECIMALS, rank_scores
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 LOG = logging.getLogger("curate")
@@ -100,10 +101,10 @@ def write_scores(
     if found.error > TOLERANCE:
         LOG.warning("got: shares are off by %.1e after %d rounds", found.error, found.rounds)
     nearest = np.concatenate([cost.argmin(axis=0) for cost in costs()])
-    target_ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+    target_ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
     frame = pl.DataFrame(
         {
-            "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
             # Equal texts get equal scores: where a row lies in a block moves the last digits.
             "score": (found.rows.mean() - found.rows).round(DECIMALS),
             "nearest_id": target_ids.gather(nearest),

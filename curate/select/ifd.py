@@ -38,6 +38,7 @@ from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 PROMPT_IS_NO_HELP = "the prompt does not help: IFD of 1 or more"
@@ -81,7 +82,7 @@ def write_scores(
     if not given["response_tokens"].equals(alone["alone_tokens"]):
         raise AssertionError("a response has other tokens with its prompt than alone")
     frame = ifd_table(
-        pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+        read_table(inputs["kept"].file("kept.parquet"))["row_id"],
         mean_loss(given, "response"),
         mean_loss(alone, "alone"),
         given["response_tokens"],

@@ -24,6 +24,7 @@ from curate.judge.grading import BATCH_ROWS, Criterion, Rubric, grade_rows, prom
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
+from curate.tables import scan_table
 
 VERSION = 1
 RUBRIC = "Judge whether the response is correct, complete and helpful, and the prompt clear."
@@ -70,8 +71,8 @@ def write_scores(
 
     `told` is the first vote's reason.
     """
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
+    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
     table = rows.join(kept, on="row_id", how="semi", maintain_order="left").collect()
     criterion = Criterion(name="score", description=params["rubric"])
     rubric = Rubric(criteria=[criterion], low=params["low"], high=params["high"])

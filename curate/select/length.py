@@ -21,6 +21,7 @@ from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 1
 BATCH_ROWS = 2_000
@@ -58,8 +59,8 @@ def count_responses(
     from curate.represent.control import text_ids
 
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     wanted = rows.join(kept, on="row_id", how="semi", maintain_order="left")
     parts = []
     for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
@@ -80,10 +81,8 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), response_tokens, row_tokens."""
-    counted = pl.read_parquet(inputs["responses"].file("responses.parquet"))
-    whole = pl.read_parquet(inputs["tokens"].file("tokens.parquet")).rename(
-        {"tokens": "row_tokens"}
-    )
+    counted = read_table(inputs["responses"].file("responses.parquet"))
+    whole = read_table(inputs["tokens"].file("tokens.parquet")).rename({"tokens": "row_tokens"})
     frame = counted.join(whole, on="row_id", how="left", maintain_order="left").select(
         "row_id",
         score=_preference(params["which"], params["order"]),

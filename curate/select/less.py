@@ -33,6 +33,7 @@ from curate.errors import UserError
 from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import DECIMALS, rank_scores, task_numbers
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -77,7 +78,7 @@ def score(run: ScoreRun, params: LessParams) -> Artifact:
         raise ValueError("less needs target examples")
     lora = params.warmup.model_dump(mode="json")
     tuned = run.execute(warmup.warmup_step(run, lora, params.max_length))
-    subtasks = task_numbers(pl.read_parquet(run.target.file("rows.parquet"))["origin"])
+    subtasks = task_numbers(read_table(run.target.file("rows.parquet"))["origin"])
     if params.way == "exact":
         wanted = run.execute(influence.wanted_step(run, tuned, subtasks, params.max_length))
         steps = influence.similarity_steps(run, tuned, wanted, params.eps_mode, params.max_length)
@@ -119,14 +120,14 @@ def write_scores(
     scored = np.isfinite(means).all(axis=1)
     if not scored.any():
         raise UserError("less: no row has a response within select.max_length tokens; raise it")
-    frame = pl.read_parquet(inputs["kept"].file("kept.parquet")).select(
+    frame = read_table(inputs["kept"].file("kept.parquet")).select(
         "row_id",
         score=pl.Series(means.max(axis=1)).fill_nan(None),
         reason=pl.when(~pl.Series(scored)).then(pl.lit(UNSCORED)),
         nearest_id=pl.lit(None, dtype=pl.String),
     )
     if by_example:
-        ids = pl.read_parquet(inputs["target"].file("rows.parquet"))["row_id"]
+        ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
         frame = frame.with_columns(
             nearest_id=pl.when(pl.Series(scored)).then(ids.gather(nearest(found, means, subtasks))),
             similarities=pl.Series(found, dtype=pl.Array(pl.Float32, len(ids))),

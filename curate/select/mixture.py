@@ -27,6 +27,7 @@ from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.turns import seat, take_turns
 from curate.store import Artifact, Counts, Step
+from curate.tables import scan_table
 
 VERSION = 1
 SALT = 0x3117
@@ -73,8 +74,8 @@ def write_scores(
 
 def read_groups(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
     """Return row_id, source and origin of the kept rows; the origin is the source if there is none."""
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    rows = scan_table(inputs["rows"].file("rows.parquet"))
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     return (
         rows.join(kept, on="row_id", how="semi", maintain_order="left")
         .select("row_id", "source", origin=pl.coalesce("origin", "source"))

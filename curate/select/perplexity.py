@@ -28,6 +28,7 @@ from pydantic import Field
 from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 REFERENCE_START = 0.33
@@ -69,7 +70,7 @@ def write_scores(
     read: list[Literal["response", "all"]] = ["response"]
     if params["of"] == "all":
         read.append("all")
-    frame = pl.read_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    frame = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
     for what in read:
         frame = frame.with_columns(
             mean_loss(losses, what).alias(f"{what}_loss"), losses[f"{what}_tokens"]

@@ -38,6 +38,7 @@ from pydantic import Field
 from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import read_table
 
 VERSION = 1
 # The proof's settings. The seed is fixed: another draw of the adapters is no other method.
@@ -82,7 +83,7 @@ def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
     if run.target is None:
         raise ValueError("perplexity_ratio needs target examples")
     path = run.target.file("rows.parquet")
-    ids = pl.read_parquet(path, columns=["row_id"])["row_id"].to_list()
+    ids = read_table(path, columns=["row_id"])["row_id"].to_list()
     lora = {
         **LORA,
         "epochs": params.epochs,
@@ -134,7 +135,7 @@ def write_scores(
     base, tuned = (read_losses(inputs, part) for part in ("base-block-", "tuned-block-"))
     frame = pl.DataFrame(
         {
-            "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
             "base_loss": mean_loss(base, "response"),
             "tuned_loss": mean_loss(tuned, "response"),
             "response_tokens": base["response_tokens"],

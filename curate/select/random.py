@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 
@@ -29,7 +30,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, with score and nearest_id null."""
-    frame = pl.read_parquet(inputs["kept"].file("kept.parquet")).select(
+    frame = read_table(inputs["kept"].file("kept.parquet")).select(
         "row_id",
         score=pl.lit(None, dtype=pl.Float32),
         nearest_id=pl.lit(None, dtype=pl.String),

@@ -31,6 +31,7 @@ from curate.registry import Params, ScoreRun, Selector, SelectParams, add_select
 from curate.represent.control import control_tokens
 from curate.rows import Message
 from curate.store import Artifact, Counts, Step, digest_of
+from curate.tables import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ def score(run: ScoreRun, params: ScorerParams) -> Artifact:
     """Rate the kept rows block by block, then join the blocks."""
     from curate.represent.index import named
 
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
     steps = rating_steps(run.rows, positions, params, "select")
     inputs = {"kept": run.kept, **named(run.execute_all(steps))}
     return run.execute(Step("score-scorer", VERSION, write_scores, inputs))
@@ -288,7 +289,7 @@ def write_scores(
     """Write scores.parquet: row_id, score, nearest_id (null)."""
     frame = pl.DataFrame(
         {
-            "row_id": pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"],
+            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
             "score": read_ratings(inputs),
         }
     ).with_columns(nearest_id=pl.lit(None, dtype=pl.String))

@@ -11,6 +11,7 @@ from curate.errors import UserError
 from curate.registry import ScoreRun, SelectParams, find_selector
 from curate.select.planner import Facts, choose, named_stages
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, scan_table
 
 VERSION = 2
 
@@ -80,18 +81,18 @@ def write_ranking(
     """Write ranking.parquet: every row in rank order, whether it is selected, and why."""
     select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
     ranked = rank_rows(
-        pl.read_parquet(inputs["scores"].file("scores.parquet")),
-        pl.read_parquet(inputs["tokens"].file("tokens.parquet")),
+        read_table(inputs["scores"].file("scores.parquet")),
+        read_table(inputs["tokens"].file("tokens.parquet")),
         select,
         params["seed"],
     )
     facts = Facts(
-        rows=pl.scan_parquet(inputs["rows"].file("rows.parquet")),
+        rows=scan_table(inputs["rows"].file("rows.parquet")),
         evidence={
-            name: pl.scan_parquet(inputs[f"evidence-{name}"].file("evidence.parquet"))
+            name: scan_table(inputs[f"evidence-{name}"].file("evidence.parquet"))
             for name in params["stages"]
         },
-        pairs=pl.read_parquet(inputs["pairs"].file("pairs.parquet")) if "pairs" in inputs else None,
+        pairs=read_table(inputs["pairs"].file("pairs.parquet")) if "pairs" in inputs else None,
     )
     ranking = choose(ranked, select, facts)
     ranking.write_parquet(out / "ranking.parquet")
@@ -112,8 +113,8 @@ def write_selection(
 ) -> Counts:
     """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
     counts = write_ranking(out, inputs, params, hints)
-    chosen = pl.scan_parquet(out / "ranking.parquet").filter("selected").select("row_id", "rank")
-    rows = pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+    chosen = scan_table(out / "ranking.parquet").filter("selected").select("row_id", "rank")
+    rows = scan_table(inputs["rows"].file("rows.parquet"))
     selected = rows.join(chosen, on="row_id").sort("rank").drop("rank").collect()
     selected.write_parquet(out / "selected.parquet")
     return counts

@@ -10,6 +10,7 @@ from curate.clean.twins import Compared, compared_text
 from curate.registry import ScoreRun
 from curate.select.vectors import BLOCK, VectorParams, vector_inputs
 from curate.store import Artifact
+from curate.tables import scan_table
 
 BATCH_ROWS = 8_192
 WANTED = "wanted-"
@@ -22,9 +23,9 @@ def kept_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl
         inputs: `rows` and `kept`.
         compare: which turns.
     """
-    kept = pl.scan_parquet(inputs["kept"].file("kept.parquet")).select("row_id")
+    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     wanted = (
-        pl.scan_parquet(inputs["rows"].file("rows.parquet"))
+        scan_table(inputs["rows"].file("rows.parquet"))
         .select("row_id", "messages")
         .join(kept, on="row_id", how="semi", maintain_order="left")
         .select(text=compared_text(compare).fill_null(""))
@@ -36,7 +37,7 @@ def kept_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl
 
 def target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.Series:
     """Return what is compared of the target examples, in their order."""
-    rows = pl.scan_parquet(inputs["target"].file("rows.parquet"))
+    rows = scan_table(inputs["target"].file("rows.parquet"))
     return rows.select(text=compared_text(compare).fill_null("")).collect()["text"]
 
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from curate.registry import SelectParams
 from curate.select.rounds import Order, best_first, refill_rounds, take_rounds
 from curate.store import Artifact, Counts
+from curate.tables import read_table
 
 Combine = Literal["round_robin", "global_max", "mean"]
 # Equal texts get equal similarities: where a row lies in a block moves the last digits of a product.
@@ -50,8 +51,8 @@ def write_similarities(
     similar = np.concatenate([block.round(DECIMALS) for block in blocks])
     if not np.isfinite(similar).all():
         raise FloatingPointError("a similarity is not finite; try models.dtype: float32")
-    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
-    target = pl.read_parquet(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
+    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
+    target = read_table(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
     frame = pl.DataFrame(
         {
             "row_id": ids,

@@ -39,6 +39,7 @@ from curate.select.mixture import By, read_groups
 from curate.select.turns import seat, take_turns
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
 
 VERSION = 1
 
@@ -103,7 +104,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (gain within the task), nearest_id, task, place, task_gain."""
-    orders = pl.read_parquet(inputs["orders"].file("orders.parquet"))
+    orders = read_table(inputs["orders"].file("orders.parquet"))
     means = np.load(inputs["orders"].file("means.npy"), allow_pickle=False)
     tasks = orders["task"].unique().sort()
     gains = pl.DataFrame({"task": tasks, "task_gain": cut_gains(means, params["penalty"])})

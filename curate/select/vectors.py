@@ -11,6 +11,7 @@ from pydantic import Field
 from curate.clean.twins import Compared
 from curate.registry import ScoreRun, SelectParams
 from curate.store import Artifact
+from curate.tables import read_table
 
 BLOCK = "block-"
 
@@ -40,7 +41,7 @@ def vector_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
     from curate.represent.embed import embed_steps_at
     from curate.represent.index import named
 
-    positions = pl.read_parquet(run.kept.file("kept.parquet"))["position"].to_numpy()
+    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
     steps = embed_steps_at(run, run.rows, positions, params.compare, params.embedder)
     return {"kept": run.kept, **named(run.execute_all(steps))}
 
@@ -51,7 +52,7 @@ def read_kept(inputs: Mapping[str, Artifact]) -> Kept:
     Raises:
         FloatingPointError: a vector is not finite.
     """
-    ids = pl.read_parquet(inputs["kept"].file("kept.parquet"))["row_id"]
+    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
     order = ids.arg_sort().to_numpy()
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
