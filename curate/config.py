@@ -34,6 +34,7 @@ from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
 from curate.generate.limits import Limits
 from curate.generate.starts import StartParams
+from curate.localfiles import MIB, read_text
 from curate.names import check_name
 from curate.registry import (
     SELECTORS,
@@ -46,6 +47,7 @@ from curate.registry import (
     suggest_key,
 )
 from curate.select.all import AllParams
+from curate.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
 
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
@@ -480,20 +482,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: all faults at once, each with file, line and key.
     """
+    text = read_text(path, "the config", most=MIB, pipe=True)
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"{path}: the config cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: the config is not UTF-8 (byte {error.start})") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: broken YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        # A control character, or a date that no calendar has.
-        raise UserError(f"{path}: broken YAML: {str(error).splitlines()[0]}") from error
+        data, node = load_yaml(text)
+    except YamlFault as error:
+        raise UserError(f"{path}:{error.line}: broken YAML: {error.problem}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: the config must be a mapping of keys, e.g. `name: my-run`")
     _refuse_repeated_keys(path, node)
@@ -528,11 +521,10 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise UserError(
             f"--set {override}: write it as dotted.key=value, e.g. select.budget.rows=50"
         )
-    try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"--set {override}: the value is not valid YAML") from error
+    parsed = load_setting(override, value)
     *parents, last = name.split(".")
+    if len(parents) > DEEPEST:
+        raise UserError(f"--set {override:.80}: no key of a recipe lies {DEEPEST} levels deep")
     place: Any = data
     for part in parents:
         place = _descend(place, part, override)

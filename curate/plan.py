@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-import yaml
 from pydantic import ValidationError
 
 from curate.compared import scoring, selection_names
@@ -17,6 +16,7 @@ from curate.folder import RunFolder
 from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
 from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, Facts, choose, named_stages
 from curate.select.selection import rank_rows
+from curate.yamltext import load_setting
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _params(
         name, separator, value = override.removeprefix("select.").partition("=")
         if not separator:
             raise UserError(f"--set {override}: write it as key=value, e.g. combine=global_max")
-        wanted[name] = yaml.safe_load(value)
+        wanted[name] = load_setting(override, value)
     held = _find_held(run, wanted)
     method = held.method if wanted.get("method") == held.name else wanted.get("method", held.method)
     kept = held.params.model_dump(mode="json")

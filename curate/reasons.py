@@ -8,6 +8,7 @@ class Reason(StrEnum):
 
     BAD_JSON = "bad_json"
     BAD_UTF8 = "bad_utf8"
+    RECORD_TOO_LONG = "record_too_long"
     NOT_OBJECT = "not_object"
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
 EXPLAINED: dict[Reason, str] = {
     Reason.BAD_JSON: "is not valid JSON",
     Reason.BAD_UTF8: "is not valid UTF-8",
+    Reason.RECORD_TOO_LONG: "is longer than any that is read (64 MiB)",
     Reason.NOT_OBJECT: "is not a JSON object",
     Reason.MISSING_FIELD: "lacks a field that its format needs",
     Reason.WRONG_TYPE: "holds a value of the wrong type",

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 from pydantic import ValidationError
 
 from curate.clean.twins import TwinParams, judge_twins
@@ -18,6 +17,7 @@ from curate.judge.cut import CutParams
 from curate.reasons import Reason
 from curate.registry import Params, Stage, StageData, find_stage, suggest_key
 from curate.tables import read_table
+from curate.yamltext import load_setting
 
 SWEPT = 9
 LOWEST = 0.2
@@ -200,7 +200,4 @@ def _read_override(own: Params, stage: Stage, name: str, override: str) -> tuple
             else suggest_key(key, stage.movable)
         )
         raise UserError(f"{name}.{key}: {told}")
-    try:
-        return key, yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"--set {override}: the value is not valid YAML") from error
+    return key, load_setting(override, value)

@@ -659,3 +659,38 @@ def test_the_json_schema_accepts_paths_written_short() -> None:
     """`pool: data/*` and `eval: x.jsonl` are valid recipes, so editors must not mark them."""
     assert schema_faults(yaml.safe_load(RECIPE)) == []
     assert schema_faults(yaml.safe_load(SHORT)) == []
+
+
+LAUGHS = "".join(f"b{i}: &a{i} [{f'*a{i - 1}, ' * 9}]\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: a\npool: &p [*p]\n", r"odd.yaml:2: broken YAML: an anchor holds itself"),
+        ("a: &a0 [x]\n" + LAUGHS, r"odd.yaml:\d: broken YAML: more than 20,000 values"),
+        ("name: a\npool: " + "[" * 10_000, r"odd.yaml:2: broken YAML: nested more than 64 deep"),
+        (
+            "name: a\nseed: 0x" + "f" * 9_000,
+            r"odd.yaml:2: broken YAML: a number of more than 100 digits",
+        ),
+        ("name: a\nseed: !!int x\n", r"odd.yaml:2: broken YAML: 'x' is no int"),
+    ],
+    ids=range(5),
+)
+def test_a_recipe_beyond_the_limits_is_one_sentence(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(UserError, match=told):
+        load_config(tmp_path / "odd.yaml")
+
+
+def test_a_recipe_is_no_device_and_no_folder(tmp_path: Path) -> None:
+    for path, why in ((Path("/dev/zero"), "it is a device"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=rf"the config cannot be read \({why}"):
+            load_config(path)
+
+
+def test_a_setting_deeper_than_any_key_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: a\npool: x\nselect: {method: random}\n")
+    with pytest.raises(UserError, match="^--set a.a.*: no key of a recipe lies 64 levels deep"):
+        load_config(tmp_path / "recipe.yaml", ["a." * 10_000 + "a=1"])

@@ -8,16 +8,18 @@ it from its second passage on. What a file is gets decided by its content: it is
 or [. Passages end where a sentence does, as long as that leaves them at least half full.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import fsspec
 import orjson
 import regex
 
 from curate.errors import UserError
-from curate.pool.files import BOM, GZIP_MAGIC, SUFFIXES, PoolFile, find_files, read_records
+from curate.jsontext import JsonLimit, parse_json
+from curate.localfiles import changed
+from curate.pool.files import SUFFIXES, PoolFile, find_files, is_folder, open_checked, read_head
+from curate.pool.records import BOM, GZIP_MAGIC, LONGEST, Record, read_records
 
 TEXT_SUFFIXES = (".txt", ".md", ".text")
 TEXT_FIELDS = ("text", "content", "contents", "body", "document", "passage")
@@ -34,19 +36,25 @@ class Passage:
     text: str
 
 
-def read_passages(path: str, words: int) -> list[Passage]:
+def read_passages(path: str, words: int, digests: Mapping[str, str] | None = None) -> list[Passage]:
     """Return the passages of all documents that a file, folder or glob holds, in order.
 
     Args:
         path: as the pool's paths are; in folders, JSON Lines, JSON, .txt and .md files are read.
         words: the most that a passage may have.
+        digests: what the files must still have, by their names.
 
     Raises:
-        UserError: nothing is there, a record has no text, or a file cannot be read.
+        UserError: nothing is there, a record has no text, a file cannot be read or has changed.
     """
+    files = find_corpus(path)
+    if digests is not None:
+        if [file.name for file in files] != list(digests):
+            raise changed(path)
+        files = [replace(file, digest=digests[file.name]) for file in files]
     passages = [
         Passage(name if k == 0 else f"{name}#{k + 1}", text)
-        for file in find_corpus(path)
+        for file in files
         for name, document in _documents(file)
         for k, text in enumerate(cut(document, words))
     ]
@@ -57,20 +65,18 @@ def read_passages(path: str, words: int) -> list[Passage]:
 
 def find_corpus(path: str) -> list[PoolFile]:
     """Return the files of a corpus, sorted by name."""
-    filesystem, root = fsspec.core.url_to_fs(path)
-    if not filesystem.isdir(root):
+    if not is_folder(path):
         return find_files(path)
-    wanted = (*SUFFIXES, *TEXT_SUFFIXES)
-    files = [f for f in find_files(path.rstrip("/") + "/**") if f.name.lower().endswith(wanted)]
+    suffixes = (*SUFFIXES, *TEXT_SUFFIXES)
+    files = [f for f in find_files(path.rstrip("/") + "/**") if f.name.lower().endswith(suffixes)]
     if not files:
-        raise UserError(f"corpus: no file under {path} ends in one of {', '.join(wanted)}")
+        raise UserError(f"corpus: no file under {path} ends in one of {', '.join(suffixes)}")
     return files
 
 
 def _documents(file: PoolFile) -> Iterator[tuple[str, str]]:
     """Yield the name and text of each document of a file."""
-    with fsspec.open(file.url, "rb") as handle:
-        head = handle.read(PEEKED)
+    head = read_head(file, PEEKED)
     opening = head.removeprefix(BOM).lstrip()[:1]
     if not head.startswith(GZIP_MAGIC) and opening not in (b"{", b"["):
         yield f"{PREFIX}{file.name}", _read_text(file)
@@ -81,8 +87,12 @@ def _documents(file: PoolFile) -> Iterator[tuple[str, str]]:
 
 
 def _read_text(file: PoolFile) -> str:
-    with fsspec.open(file.url, "rb") as handle:
-        data: bytes = handle.read()
+    with open_checked(file) as handle:
+        data = handle.read(LONGEST + 1)
+        if len(data) > LONGEST:
+            raise UserError(
+                f"{file.url}: a document of the corpus has at most {LONGEST:,} bytes; split the file"
+            )
     try:
         return data.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -92,13 +102,17 @@ def _read_text(file: PoolFile) -> str:
         ) from error
 
 
-def _value(record: Any, where: str) -> Any:
+def _value(record: Record, where: str) -> Any:
     if record.parsed:
         return record.value
+    if record.too_long:
+        raise UserError(f"{where}: a document of the corpus has at most {LONGEST:,} bytes")
     try:
-        return orjson.loads(record.raw)
+        return parse_json(record.raw)
     except orjson.JSONDecodeError as error:
         raise UserError(f"{where}: a line of the corpus is no JSON ({error.msg})") from error
+    except JsonLimit as error:
+        raise UserError(f"{where}: a line of the corpus cannot be read ({error})") from error
 
 
 def _text_of(value: Any, where: str) -> str:

@@ -75,7 +75,8 @@ class Example:
 class Generation:
     """One method's run: what it reads, and all candidates that it made so far.
 
-    `tables` are written beside the rows, for the report.
+    `tables` are written beside the rows, for the report. `digests` are those of the files that the
+    method reads, by the parameter that names them and by their names.
     """
 
     method: str
@@ -89,6 +90,7 @@ class Generation:
     guard: YieldGuard
     made: list[Candidate] = field(default_factory=list)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def stopped(self) -> bool:

@@ -13,21 +13,19 @@ from curate.errors import UserError
 from curate.generate.prompts import BUILT_IN
 from curate.generate.retrieve import DECIMALS
 from curate.generate.sift import Embed
+from curate.localfiles import read_text
 
 PERSONAS = BUILT_IN / "aide" / "personas.txt"
 
 
-def read_personas(path: str | None) -> list[str]:
+def read_personas(path: str | None, digest: str | None = None) -> list[str]:
     """Return the personas of a file, the built-in ones if none is given; blank lines and # are skipped.
 
     Raises:
-        UserError: the file cannot be read or names nobody.
+        UserError: the file cannot be read, has another digest or names nobody.
     """
     file = Path(path) if path is not None else PERSONAS
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"persona_file: {file} cannot be read: {error}") from error
+    lines = read_text(file, "the persona file", digest=digest).splitlines()
     told = list(dict.fromkeys(" ".join(line.split()) for line in lines))
     personas = [line for line in told if line and not line.startswith("#")]
     if not personas:

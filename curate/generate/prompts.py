@@ -24,6 +24,7 @@ import regex
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from curate.errors import UserError
+from curate.localfiles import MIB, changed, read_text
 from curate.rows import ROLES, Message
 
 BUILT_IN = Path(__file__).parent / "templates"
@@ -39,10 +40,7 @@ class Prompt:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self.text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: the prompt cannot be read: {error}") from error
+        self.text = read_text(path, "the prompt", most=MIB)
 
     @cached_property
     def digest(self) -> str:
@@ -101,10 +99,19 @@ class Prompt:
 
 
 class Prompts:
-    """The prompts of a method: those of a user's folder before the built-in ones."""
+    """The prompts of a method: those of a user's folder before the built-in ones.
 
-    def __init__(self, method: str, folder: Path | None = None) -> None:
+    Of those that have a digest in `digests`, the files must still have it.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        folder: Path | None = None,
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
         self.method = method
+        self._digests = digests or {}
         self._folders = [f / method for f in (folder, BUILT_IN) if f is not None]
         if folder is not None and not folder.is_dir():
             raise UserError(f"generate.prompts: {folder} is no folder")
@@ -114,7 +121,10 @@ class Prompts:
         """Return the prompt NAME.j2 of the method."""
         if name not in self._read:
             paths = [folder / f"{name}.j2" for folder in self._folders]
-            self._read[name] = Prompt(next((p for p in paths if p.is_file()), paths[-1]))
+            prompt = Prompt(next((p for p in paths if p.is_file()), paths[-1]))
+            if self._digests.get(name, prompt.digest) != prompt.digest:
+                raise changed(prompt.path)
+            self._read[name] = prompt
         return self._read[name]
 
     def names(self) -> list[str]:

@@ -72,8 +72,8 @@ def generate_step(run: "ScoreRun", wanted: "Generate", inputs: Mapping[str, Arti
     return Step("generate", VERSION, write_generated, dict(inputs), told, places)
 
 
-def _prompts(method: str, folder: str | None) -> Prompts:
-    return Prompts(method, Path(folder) if folder else None)
+def _prompts(method: str, folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
+    return Prompts(method, Path(folder) if folder else None, digests)
 
 
 def _without_paths(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,8 +105,10 @@ def write_generated(
     made: list[Candidate] = []
     stopped: dict[str, str] = {}
     with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
-        for told in hints["methods"]:
-            run = _start(told, inputs, known, params["seed"], hints, asker)
+        for i, told in enumerate(hints["methods"]):
+            prompts = _prompts(told["method"], hints["prompts"], params["prompts"][i])
+            run = _start(told, inputs, known, params["seed"], hints, asker, prompts)
+            run.digests = {name: dict(files) for name, files in params["reads"][i].items()}
             generator = find_generator(told["method"])
             try:
                 generator.make(run, generator.params.model_validate(told))
@@ -151,6 +153,7 @@ def _start(
     seed: int,
     hints: Mapping[str, Any],
     asker: Asker,
+    prompts: Prompts,
 ) -> Generation:
     """Return a method's run; its filters know the target rows and the pool."""
     from curate.represent.embed import embed_texts
@@ -158,7 +161,6 @@ def _start(
     def embed(texts: Sequence[str]) -> NDArray[Any]:
         return embed_texts(texts, hints["embedder"])
 
-    prompts = _prompts(told["method"], hints["prompts"])
     method = GenerateParams.model_validate({n: told[n] for n in GenerateParams.model_fields})
     leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
     target = (

@@ -165,11 +165,11 @@ def _read_labels(
     return {"labels": run.execute(labels_step(inputs, Path(params.labels.path)))}
 
 
-def prompts_of(folder: str | None) -> "Prompts":
-    """Return the prompts of this stage."""
+def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> "Prompts":
+    """Return the prompts of this stage; the files must have the digests that are given."""
     from curate.generate.prompts import Prompts
 
-    return Prompts("clear", Path(folder) if folder else None)
+    return Prompts("clear", Path(folder) if folder else None, digests)
 
 
 def write_asked(
@@ -181,7 +181,7 @@ def write_asked(
     """
     rows = survivors(inputs).select("row_id", "messages").collect()
     ids, messages = rows["row_id"].to_list(), rows["messages"].to_list()
-    prompts = prompts_of(hints["prompts"])
+    prompts = prompts_of(hints["prompts"], params["prompts"])
     answerable = [i for i, turns in enumerate(messages) if _is_answer(turns)]
     drawn = [_sample_request(messages[i], prompts, params) for i in answerable]
     doubted = [r for turns in messages for r in _reflection_requests(turns, prompts)]
@@ -363,7 +363,8 @@ def _agree(
         identity = {"model": params["model"], "output": params["output"]}
         return agree_by_nli(pairs, Path(hints["nli"]), identity), {}
     with asking(hints) as asker:
-        told = agree_by_model(pairs, asker, prompts_of(hints["prompts"])["agree"], "clear.agree")
+        prompt = prompts_of(hints["prompts"], {"agree": params["prompt"]})["agree"]
+        told = agree_by_model(pairs, asker, prompt, "clear.agree")
         return told, {"llm": llm_counts(asker)}
 
 

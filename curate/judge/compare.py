@@ -60,11 +60,11 @@ class Preference:
     reason: str | None = None
 
 
-def compare_prompts(folder: str | None) -> "Prompts":
-    """Return the prompts of comparisons."""
+def compare_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> "Prompts":
+    """Return the prompts of comparisons; the files must have the digests that are given."""
     from curate.generate.prompts import Prompts
 
-    return Prompts("compare", Path(folder) if folder else None)
+    return Prompts("compare", Path(folder) if folder else None, digests)
 
 
 def compare_pairs(

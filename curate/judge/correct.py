@@ -224,7 +224,7 @@ def write_comparisons(
     if pairs:
         with asking(hints) as asker:
             found = compare_pairs(
-                asker, pairs, compare_prompts(hints["prompts"]),
+                asker, pairs, compare_prompts(hints["prompts"], params["prompts"]),
                 samples=params["samples"], seed=params["seed"], criteria=params["criteria"],
                 stage="correct.compare",
             )  # fmt: skip

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import UserError
@@ -24,8 +23,10 @@ from curate.generate.prompts import Prompts
 from curate.generate.requests import Request, Sampling, chat
 from curate.generate.structured import Answer
 from curate.judge.asking import ask_all
+from curate.localfiles import MIB, read_text
 from curate.registry import Params, known_keys, suggest_key
 from curate.rows import Message, content_hash, prompt_text, response_text
+from curate.yamltext import YamlFault, load_yaml
 
 if TYPE_CHECKING:
     from curate.generate.ask import Asker
@@ -97,9 +98,9 @@ def read_rubric(name: str) -> Rubric:
             f"rubric: there is no file {name}; give a YAML file, or one of ours: {known}"
         )
     try:
-        return Rubric.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+        return Rubric.model_validate(load_yaml(read_text(path, "the rubric", most=MIB))[0])
+    except YamlFault as error:
+        raise UserError(f"{path}:{error.line}: not valid YAML: {error.problem}") from error
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
@@ -116,7 +117,7 @@ def grade_rows(
     *,
     votes: int,
     seed: int,
-    prompts: str | None,
+    prompts: Prompts,
 ) -> pl.DataFrame:
     """Return the grades of rows, in their order.
 
@@ -126,7 +127,7 @@ def grade_rows(
         rubric: what is judged.
         votes: answers to a row.
         seed: of the run.
-        prompts: folder whose judge/rate.j2 or judge/rate_each.j2 comes before ours.
+        prompts: rate and rate_each.
 
     Returns:
         row_id; grade, null without a vote; spread, the standard deviation of the votes' grades; votes
@@ -147,10 +148,9 @@ def grade_rows(
 
 
 def _request(
-    messages: Sequence[Message], rubric: Rubric, votes: int, seed: int, folder: str | None
+    messages: Sequence[Message], rubric: Rubric, votes: int, seed: int, prompts: Prompts
 ) -> Request:
     """Return a row's request; its seed is made of the run's seed and the row's text alone."""
-    prompts = Prompts(METHOD, Path(folder) if folder else None)
     own = (int(content_hash(messages)[:7], 16) + seed) % 2**31
     several = len(rubric.criteria) > 1
     tokens = CRITERION_TOKENS * len(rubric.criteria) if several else VOTE_TOKENS
@@ -202,10 +202,15 @@ def _grade(answers: Sequence[Answer], rubric: Rubric) -> dict[str, Any]:
     }
 
 
+def grading_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
+    """Return the prompts that ask for grades; the files must have the digests that are given."""
+    return Prompts(METHOD, Path(folder) if folder else None, digests)
+
+
 def prompt_digests(folder: str | None) -> Mapping[str, str]:
     """Return the digests of the prompts that ask for grades.
 
     Raises:
         UserError: the folder is none.
     """
-    return Prompts(METHOD, Path(folder) if folder else None).digests()
+    return grading_prompts(folder).digests()

@@ -4,7 +4,6 @@
 {"source": "web", "position": 7, "correct": true}       where the source has one file
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import polars as pl
 
 from curate.errors import UserError
 from curate.ledger import survivors
+from curate.localfiles import MIB, digest_bytes, read_small
 from curate.store import Artifact, Counts, Step
 
 VERSION = 1
@@ -37,11 +37,7 @@ def labels_step(inputs: Mapping[str, Artifact], path: Path) -> Step:
     Raises:
         UserError: the file cannot be read.
     """
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: the labels cannot be read ({error.strerror})") from error
-    told = {"labels": digest}
+    told = {"labels": digest_bytes(_read_bytes(path))}
     return Step("labels", VERSION, write_labels, dict(inputs), told, {"path": str(path)})
 
 
@@ -54,7 +50,7 @@ def write_labels(
         UserError: the file is at fault, or too few rows of a kind are labelled.
     """
     path = hints["path"]
-    given = read_labels(Path(path))
+    given = read_labels(Path(path), params["labels"])
     ids = survivors(inputs).select("row_id").collect()
     found = _name_rows(given, ids["row_id"], path)
     labels = found.unique(["row_id", "correct"])
@@ -74,17 +70,22 @@ def write_labels(
     return {"rows_in": given.height, "rows_out": table.height, "wrong": wrong, "unknown": unknown}
 
 
-def read_labels(path: Path) -> pl.DataFrame:
+def read_labels(path: Path, digest: str | None = None) -> pl.DataFrame:
     """Return the lines of a file of labels (SCHEMA).
 
     Raises:
-        UserError: a line is none.
+        UserError: a line is none, or the file has another digest.
     """
+    data = _read_bytes(path, digest)
     lines = []
-    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, text in enumerate(data.splitlines(), start=1):
         if text.strip():
             lines.append({"line": number, **_read_line(f"{path}:{number}", text)})
     return pl.DataFrame(lines, schema=SCHEMA)
+
+
+def _read_bytes(path: Path, digest: str | None = None) -> bytes:
+    return read_small(path, "the file of labels", most=1024 * MIB, digest=digest)
 
 
 def _read_line(place: str, text: bytes) -> dict[str, Any]:
@@ -97,9 +98,17 @@ def _read_line(place: str, text: bytes) -> dict[str, Any]:
     if isinstance(value.get("row_id"), str):
         return {"row_id": value["row_id"], "correct": value["correct"]}
     source, position, file = (value.get(name) for name in ("source", "position", "file"))
-    if not isinstance(source, str) or type(position) is not int or not isinstance(file, str | None):
+    if (
+        not isinstance(source, str)
+        or not _is_position(position)
+        or not isinstance(file, str | None)
+    ):
         raise UserError(f"{place}: name the row by row_id, or by source and position: {FORM}")
     return {"source": source, "file": file, "position": position, "correct": value["correct"]}
+
+
+def _is_position(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**63
 
 
 def _name_rows(given: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataFrame:

@@ -79,8 +79,8 @@ def made_step(
     return Step(f"knowledge-{MADE}", VERSION, write_made, dict(inputs), params, places)
 
 
-def _prompts(folder: str | None) -> Prompts:
-    return Prompts(METHOD, Path(folder) if folder else None)
+def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
+    return Prompts(METHOD, Path(folder) if folder else None, digests)
 
 
 def write_made(
@@ -93,7 +93,7 @@ def write_made(
         on="row_id",
         maintain_order="left",
     )
-    table, prompts = rows.collect(), _prompts(hints["prompts"])
+    table, prompts = rows.collect(), _prompts(hints["prompts"], params["prompts"])
     spent = {}
     if params["use"] == "rehearse":
         answers = read_table(inputs["answers"].file("answers.parquet"))

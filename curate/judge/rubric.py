@@ -31,6 +31,7 @@ from curate.judge.grading import (
     BATCH_ROWS,
     Rubric,
     grade_rows,
+    grading_prompts,
     prompt_digests,
     read_rubric,
 )
@@ -88,7 +89,7 @@ def write_grades(
             rubric,
             votes=params["votes"],
             seed=params["seed"],
-            prompts=hints["prompts"],
+            prompts=grading_prompts(hints["prompts"], params["prompts"]),
         )
         spent = llm_counts(asker)
     grades.write_parquet(out / "grades.parquet")

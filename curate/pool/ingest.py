@@ -7,9 +7,11 @@ rejects.parquet   file, position, reason, field, raw (first 2,000 characters)
 import hashlib
 import heapq
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ import pyarrow.parquet as pq
 
 from curate.config import Config, RowFile
 from curate.errors import UserError
-from curate.pool.files import PoolFile, Record, digest_url, find_files, parse_json, read_records
+from curate.jsontext import JsonLimit, parse_json
+from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.formats import (
     Fault,
     Format,
@@ -28,14 +31,19 @@ from curate.pool.formats import (
     leftover_fields,
     read_turns,
 )
+from curate.pool.records import BEGINNING, LONGEST, Record, read_records
 from curate.reasons import EXPLAINED, Reason
 from curate.rows import SCHEMA, content_hash, find_fault
 from curate.store import Artifact, Counts, Step
+from curate.tables import scan_table
 
-VERSION = 2
+LOG = logging.getLogger("curate")
+VERSION = 3
 DETECT_ROWS = 100
 BATCH_ROWS = 10_000
+BATCH_BYTES = 64 * 2**20
 RAW_CHARS = 2_000
+SHOWN_NAMES = 5
 REJECTS_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -111,54 +119,95 @@ def ingest(
 ) -> Counts:
     """Write rows.parquet and rejects.parquet; return rows_in, rows_out and rejected by reason.
 
+    Files without any record are counted as empty_files, where there are some.
+
     Raises:
-        UserError: a file's format is unknown, or more than `max_rejected` of its records are bad.
+        UserError: a file's format is unknown, it is not the one that the key speaks of, there is no
+            record at all, or more than `max_rejected` of them are bad.
     """
     rejected: Counter[str] = Counter()
     rows_out = 0
+    empty: list[str] = []
     with (
         pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as rows,
         pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
     ):
         for entry, hint in zip(params["entries"], hints["entries"], strict=True):
-            for good, bad in _read_entry(entry, hint["urls"], params["seed"]):
-                if good:
-                    rows.write_table(pa.Table.from_pylist(good, schema=SCHEMA))
-                if bad:
-                    rejects.write_table(pa.Table.from_pylist(bad, schema=REJECTS_SCHEMA))
-                rows_out += len(good)
-                rejected.update(reject["reason"] for reject in bad)
+            for batch in _read_entry(entry, hint["urls"], params["seed"]):
+                if batch.rows:
+                    rows.write_table(pa.Table.from_pylist(batch.rows, schema=SCHEMA))
+                if batch.rejects:
+                    table = pa.Table.from_pylist(batch.rejects, schema=REJECTS_SCHEMA)
+                    rejects.write_table(table)
+                rows_out += len(batch.rows)
+                rejected.update(reject["reason"] for reject in batch.rejects)
+                empty += [batch.file] if batch.empty else []
     total = rows_out + rejected.total()
+    if not total:
+        raise UserError(_no_record(hints))
     if rejected.total() > params["max_rejected"] * total or not rows_out:
         raise UserError(_too_many(rejected, total, params["max_rejected"], out))
-    return {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
+    counts = {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
+    if empty:
+        LOG.warning("%d files hold no record: %s", len(empty), _listed(empty))
+    return counts | ({"empty_files": len(empty)} if empty else {})
 
 
-Batch = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+@dataclass
+class Batch:
+    """Rows and rejects of a file, at most so many at a time.
+
+    empty: the file has no record at all.
+    """
+
+    file: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+    bytes: int = 0
+    empty: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Return whether it is time to write it."""
+        return self.bytes >= BATCH_BYTES or len(self.rows) + len(self.rejects) >= BATCH_ROWS
 
 
 def _read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[Batch]:
-    files = [PoolFile(url, file["name"]) for url, file in zip(urls, entry["files"], strict=True)]
+    files = [PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)]
     chosen = _sample(entry["source"], files, entry["sample"], seed)
     for file in files:
-        records = read_records(file)
-        head = list(islice(records, DETECT_ROWS))
-        form = _format_of(entry, head, file)
-        batch: Batch = ([], [])
-        for record in _chain(head, records):
-            row_id = f"{entry['source']}/{file.name}:{record.position}"
-            if chosen is not None and row_id not in chosen:
-                continue
-            _read_record(record, row_id, form, entry, file, batch)
-            if len(batch[0]) + len(batch[1]) >= BATCH_ROWS:
-                yield batch
-                batch = ([], [])
-        yield batch
+        yield from _read_file(file, entry, chosen)
 
 
-def _chain(head: list[Record], rest: Iterator[Record]) -> Iterator[Record]:
-    yield from head
-    yield from rest
+def _read_file(
+    file: PoolFile, entry: Mapping[str, Any], chosen: frozenset[str] | None
+) -> Iterator[Batch]:
+    records = read_records(file)
+    head = list(_head(records))
+    form = _format_of(entry, head, file)
+    if form is None and head and not any(record.too_long for record in head):
+        raise UserError(f"{file.url}: holds no record that is valid JSON")
+    batch = Batch(file.name, empty=not head)
+    for record in chain(head, records):
+        row_id = f"{entry['source']}/{file.name}:{record.position}"
+        if chosen is not None and row_id not in chosen:
+            continue
+        form = form or _format_of(entry, [record], file)
+        _read_record(record, row_id, form, entry, batch)
+        if batch.full:
+            yield batch
+            batch = Batch(file.name)
+    yield batch
+
+
+def _head(records: Iterator[Record]) -> Iterator[Record]:
+    """Yield the records by which a file's format is told."""
+    size = 0
+    for record in islice(records, DETECT_ROWS):
+        yield record
+        size += len(record.raw)
+        if size > LONGEST:
+            return
 
 
 def _sample(
@@ -175,23 +224,30 @@ def _sample(
     return frozenset(heapq.nsmallest(size, ids, key=order))
 
 
-def _format_of(entry: Mapping[str, Any], head: Sequence[Record], file: PoolFile) -> Format:
+def _format_of(
+    entry: Mapping[str, Any], records: Sequence[Record], file: PoolFile
+) -> Format | None:
+    """Return the format of these records; None if not one of them is valid JSON."""
     if entry["fields"]:
         return Format("fields", **entry["fields"])
     values = []
-    for record in head:
+    for record in records:
         try:
             values.append(_parse(record))
         except Fault:
             continue
-    return detect_format(values, file.url)
+    return detect_format(values, file.url) if values else None
 
 
 def _parse(record: Record) -> Any:
     if record.parsed:
         return record.value
+    if record.too_long:
+        raise Fault(Reason.RECORD_TOO_LONG, f"more than {LONGEST:,} bytes")
     try:
         return parse_json(record.raw)
+    except JsonLimit as error:
+        raise Fault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
     except orjson.JSONDecodeError as error:
         try:
             record.raw.decode()
@@ -201,33 +257,32 @@ def _parse(record: Record) -> Any:
 
 
 def _read_record(
-    record: Record,
-    row_id: str,
-    form: Format,
-    entry: Mapping[str, Any],
-    file: PoolFile,
-    batch: Batch,
+    record: Record, row_id: str, form: Format | None, entry: Mapping[str, Any], batch: Batch
 ) -> None:
+    batch.bytes += len(record.raw)
     try:
-        batch[0].append(_row_of(_parse(record), row_id, form, entry, file))
+        value = _parse(record)
+        assert form is not None, "a record with a value has a format"
+        batch.rows.append(_row_of(value, row_id, form, entry, batch.file))
     except Fault as fault:
-        batch[1].append(
+        batch.rejects.append(
             {
                 "source": entry["source"],
-                "file": file.name,
+                "file": batch.file,
                 "position": record.position,
                 "reason": fault.reason.value,
                 "field": fault.field,
-                "raw": _shown(record)[:RAW_CHARS],
+                "raw": _excerpt(record),
             }
         )
 
 
-def _shown(record: Record) -> str:
+def _excerpt(record: Record) -> str:
+    """Return the first characters of a record."""
     if not record.parsed:
-        return record.raw.decode(errors="replace")
+        return record.raw[:BEGINNING].decode(errors="replace")[:RAW_CHARS]
     try:
-        return _dump(record.value)
+        return _dump(record.value)[:RAW_CHARS]
     except Fault:
         return "(nested too deeply to show)"
 
@@ -249,7 +304,7 @@ def _dump(value: Any) -> str:
 
 
 def _row_of(
-    value: Any, row_id: str, form: Format, entry: Mapping[str, Any], file: PoolFile
+    value: Any, row_id: str, form: Format, entry: Mapping[str, Any], file: str
 ) -> dict[str, Any]:
     messages = read_turns(value, form)
     if entry["strip_end"]:
@@ -264,12 +319,22 @@ def _row_of(
         "messages": messages,
         "content_hash": content_hash(messages),
         "source": entry["source"],
-        "origin": origin or file.name.split(".")[0],
+        "origin": origin or file.split(".")[0],
         "meta": _dump(leftover_fields(value, form, origin_field)),
         "parents": [],
         "method": None,
         "hop": None,
     }
+
+
+def _no_record(hints: Mapping[str, Any]) -> str:
+    urls = [url for entry in hints["entries"] for url in entry["urls"]]
+    return f"there is no record at all in {_listed(urls)}; every file is empty or blank"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more
 
 
 def _too_many(rejected: Counter[str], total: int, limit: float, out: Path) -> str:
@@ -279,6 +344,6 @@ def _too_many(rejected: Counter[str], total: int, limit: float, out: Path) -> st
     ]
     for reason, count in rejected.most_common(3):
         lines.append(f"  {count} x {reason}: the record {EXPLAINED[Reason(reason)]}")
-    for bad in pq.read_table(out / "rejects.parquet").slice(0, 3).to_pylist():
+    for bad in scan_table(out / "rejects.parquet").head(3).collect().to_dicts():
         lines.append(f"  {bad['file']}:{bad['position']}: {bad['reason']} ({bad['field']})")
     return "\n".join(lines)

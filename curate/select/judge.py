@@ -20,7 +20,14 @@ from pydantic import Field, model_validator
 
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import asking, llm_counts
-from curate.judge.grading import BATCH_ROWS, Criterion, Rubric, grade_rows, prompt_digests
+from curate.judge.grading import (
+    BATCH_ROWS,
+    Criterion,
+    Rubric,
+    grade_rows,
+    grading_prompts,
+    prompt_digests,
+)
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
@@ -83,7 +90,7 @@ def write_scores(
             rubric,
             votes=params["votes"],
             seed=params["seed"],
-            prompts=hints["prompts"],
+            prompts=grading_prompts(hints["prompts"], params["prompts"]),
         )
         spent = llm_counts(asker)
     told = pl.col("criteria").list.first().struct.field("reason")

@@ -1,178 +1,23 @@
-"""Pool files: found by path, told apart by content, read with 1-based positions."""
+"""Pool files: found by path, folder, glob or URL; regular files alone, by their literal names."""
 
 from __future__ import annotations
 
-import gzip
-import json
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import orjson
+import fsspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curate.errors import UserError
-from curate.pool.files import PoolFile, digest_url, find_files, read_records
+from curate.pool.files import PoolFile, digest_url, find_files, open_checked
 
-ROWS = [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}]
 LINES = b'{"instruction": "a", "output": "b"}\n{"instruction": "c", "output": "d"}\n'
-
-
-def read(path: Path) -> list[tuple[int, Any]]:
-    """Return position and value (or raw bytes, where they are not JSON) of every record."""
-
-    def value(record: Any) -> Any:
-        if record.parsed:
-            return record.value
-        try:
-            return orjson.loads(record.raw)
-        except orjson.JSONDecodeError:
-            return record.raw
-
-    return [(record.position, value(record)) for record in read_records(PoolFile(str(path), "f"))]
 
 
 def names(files: Sequence[PoolFile]) -> list[str]:
     return [file.name for file in files]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "rows.jsonl"
-
-
-DOCUMENTS = {
-    "lines": LINES,
-    "no final newline": LINES[:-1],
-    "crlf": LINES.replace(b"\n", b"\r\n"),
-    "bom": b"\xef\xbb\xbf" + LINES,
-    "spaces around": b"  " + LINES.replace(b"\n", b" \t\n"),
-    "array": json.dumps(ROWS).encode(),
-    "array with bom": b"\xef\xbb\xbf" + json.dumps(ROWS).encode(),
-    "pretty array": json.dumps(ROWS, indent=2).encode(),
-    "pretty array, crlf": json.dumps(ROWS, indent=2).replace("\n", "\r\n").encode(),
-    "array with a row a line": b"[\n" + LINES.replace(b"}\n{", b"},\n{") + b"]",
-    "array after blank lines": b"\n\n" + json.dumps(ROWS).encode() + b"\n\n",
-    "pretty object": json.dumps({"data": ROWS}, indent=2).encode(),
-    "pretty object with more keys": json.dumps({"v": "1", "rows": ROWS}, indent=1).encode(),
-    "object whose list opens in line 1": b'{"data": [\n'
-    + LINES.replace(b"}\n{", b"},\n{")
-    + b"]}\n",
-    "object in one line": json.dumps({"data": ROWS}).encode(),
-    "object in one line with more keys": json.dumps({"v": "1", "examples": ROWS}).encode(),
-    "object with a key before the list": b'{"v": "1",\n "data": '
-    + json.dumps(ROWS).encode()
-    + b"}",
-}
-
-
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-@pytest.mark.parametrize("form", DOCUMENTS)
-def test_the_same_rows_are_read_from_every_container(file: Path, form: str, packed: bool) -> None:
-    """The suffix says jsonl whatever the content is: only content counts."""
-    data = DOCUMENTS[form]
-    file.write_bytes(gzip.compress(data) if packed else data)
-    assert read(file) == [(1, ROWS[0]), (2, ROWS[1])]
-
-
-@pytest.mark.parametrize("key", ["data", "rows", "examples", "instances", "train"])
-def test_every_usual_key_of_a_list_of_rows_is_known(file: Path, key: str) -> None:
-    file.write_text(json.dumps({"about": {"rows": 2}, key: ROWS}, indent=2))
-    assert read(file) == [(1, ROWS[0]), (2, ROWS[1])]
-
-
-@pytest.mark.parametrize(
-    "document",
-    [{"instruction": "a", "output": "b"}, {"data": ROWS, "train": ROWS}, {"data": {"a": 1}}],
-)
-def test_an_object_without_one_list_of_rows_names_its_keys(
-    file: Path, document: dict[str, Any]
-) -> None:
-    file.write_text(json.dumps(document, indent=2))
-    with pytest.raises(UserError, match=rf"rows.jsonl: .*its keys are {', '.join(document)}"):
-        read(file)
-
-
-def test_blank_lines_are_no_records_but_count_as_lines(file: Path) -> None:
-    file.write_bytes(b"\n \t\r\n" + LINES.replace(b"\n", b"\n\n\n") + b"\n{bad\n")
-    assert read(file) == [(3, ROWS[0]), (6, ROWS[1]), (10, b"{bad")]
-
-
-@given(
-    st.lists(st.sampled_from([b"", b" ", b"\t\r", b'{"a": 1}', b"{bad", b"\xff", b'"x"', b"7"])),
-    st.sampled_from([b"\n", b"\r\n"]),
-    st.booleans(),
-    st.booleans(),
-)
-def test_positions_are_line_numbers(
-    tmp_path_factory: pytest.TempPathFactory,
-    lines: list[bytes],
-    ending: bytes,
-    last: bool,
-    bom: bool,
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "positions.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" * bom + ending.join(lines) + ending * last)
-    expected = [(i, line) for i, line in enumerate(lines, start=1) if line.strip()]
-    assert [(r.position, r.raw) for r in read_records(PoolFile(str(path), "f"))] == expected
-
-
-@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_an_array_by_mistake_in_line_1_costs_one_row(file: Path, bom: bytes) -> None:
-    file.write_bytes(bom + b"[1, 2]\n" + LINES)
-    assert read(file) == [(1, [1, 2]), (2, ROWS[0]), (3, ROWS[1])]
-
-
-def test_an_object_by_mistake_in_line_1_costs_one_row(file: Path) -> None:
-    file.write_bytes(b'{"oops": [\n' + LINES)
-    assert read(file) == [(1, b'{"oops": ['), (2, ROWS[0]), (3, ROWS[1])]
-
-
-@pytest.mark.parametrize("data", [b"[" + LINES.replace(b"\n", b",\n"), b'{\n"data": [1,\n2\n'])
-def test_a_cut_off_document_names_file_and_line(file: Path, data: bytes) -> None:
-    file.write_bytes(data)
-    with pytest.raises(UserError, match=r"rows.jsonl:\d: the JSON document is broken \("):
-        read(file)
-
-
-@pytest.mark.parametrize("data", [b"", b"\n\n \n", b"\xef\xbb\xbf", b"[]", b"[\n]\n"])
-def test_an_empty_file_has_no_records(file: Path, data: bytes) -> None:
-    file.write_bytes(data)
-    assert read(file) == []
-
-
-def test_a_truncated_gzip_file_is_a_user_error(file: Path) -> None:
-    data = gzip.compress(LINES * 2_000)
-    for cut in (3, 12, len(data) // 2, len(data) - 9, len(data) - 4):
-        file.write_bytes(data[:cut])
-        with pytest.raises(UserError, match=r"rows.jsonl: the gzip data is damaged or cut off"):
-            read(file)
-
-
-def test_a_damaged_gzip_file_is_a_user_error_wherever_the_damage_is(file: Path) -> None:
-    data = gzip.compress(b"".join(b'{"n": "%d"}\n' % (i * i) for i in range(3_000)))
-    for place in range(10, len(data), len(data) // 60):
-        bad = bytearray(data)
-        bad[place] ^= 0xFF
-        file.write_bytes(bytes(bad))
-        with pytest.raises(UserError, match=r"rows.jsonl: the gzip data is damaged or cut off"):
-            read(file)
-
-
-def test_a_line_of_a_megabyte_is_one_record(file: Path) -> None:
-    long = {"instruction": "x" * 2**20, "output": "b"}
-    file.write_bytes(json.dumps(long).encode() + b"\n" + LINES)
-    assert read(file) == [(1, long), (2, ROWS[0]), (3, ROWS[1])]
-
-
-def test_elements_of_an_array_keep_integers_of_any_size(file: Path) -> None:
-    file.write_text(json.dumps([{"id": 2**64 - 1}, {"id": -(2**63)}]))
-    assert read(file) == [(1, {"id": 2**64 - 1}), (2, {"id": -(2**63)})]
-
-
-# --- finding ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -232,3 +77,158 @@ def test_a_path_that_leads_nowhere_is_a_user_error(tmp_path: Path, path: str) ->
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no file .*(gone|empty).*relative to the folder"):
         find_files(str(tmp_path / path))
+
+
+# --- literal names ------------------------------------------------------------------------------
+
+ODD_NAMES = ("a[1]", "a*b", "a?b", "{x}", "%20", "#h", "x::y", "file:", "~", "zip::z")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("start", ["", "abs", "file://"])
+def test_a_folder_of_any_name_gives_its_own_files_and_not_its_siblings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, start: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (name, "a1", "axb"):
+        Path(folder).mkdir()
+        (tmp_path / folder / "rows.jsonl").write_bytes(folder.encode())
+        (tmp_path / folder / "b[1].jsonl").write_bytes(folder.encode())
+        (tmp_path / folder / "b1.jsonl").write_bytes(b"sibling")
+    place = {"": name, "abs": str(tmp_path / name), "file://": f"file://{tmp_path / name}"}[start]
+    for path, expected in (
+        (place, ["b1.jsonl", "b[1].jsonl", "rows.jsonl"]),
+        (f"{place}/rows.jsonl", ["rows.jsonl"]),
+        (f"{place}/r*.jsonl", ["rows.jsonl"]),
+        (f"{place}/b[1].jsonl", ["b[1].jsonl"]),
+        (f"{place}/**/r?ws.jsonl", ["rows.jsonl"]),
+    ):
+        files = find_files(path)
+        assert names(files) == expected
+        for file in files:
+            if file.name != "b1.jsonl":
+                with open_checked(file) as handle:
+                    assert handle.read() == name.encode()
+
+
+def test_a_glob_in_a_folder_whose_own_name_is_a_pattern_starts_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("w[1]", "w1"):
+        (tmp_path / folder / "pool").mkdir(parents=True)
+        (tmp_path / folder / "pool" / f"{folder[:2]}.jsonl").write_bytes(LINES)
+    monkeypatch.chdir(tmp_path / "w[1]")
+    assert names(find_files("pool/*.jsonl")) == ["w[.jsonl"]
+    assert names(find_files("p*/*")) == ["pool/w[.jsonl"]
+
+
+def test_a_pattern_is_a_glob_only_where_no_such_file_is(folder: Path) -> None:
+    assert names(find_files(f"{folder}/[b].jsonl")) == ["b.jsonl"]
+    (folder / "[b].jsonl").write_bytes(LINES)
+    assert names(find_files(f"{folder}/[b].jsonl")) == ["[b].jsonl"]
+
+
+def test_urls_of_other_filesystems_are_read_by_their_literal_path_too() -> None:
+    filesystem = fsspec.filesystem("memory")
+    for place in ("/odd/a[1]/r[1].jsonl", "/odd/a1/r1.jsonl", "/odd/a[1]/r1.jsonl"):
+        filesystem.pipe(place, place.encode())
+    for path, expected in (
+        ("memory://odd/a[1]/r[1].jsonl", ["r[1].jsonl"]),
+        ("memory://odd/a[1]/r*", ["r1.jsonl", "r[1].jsonl"]),
+        ("memory://odd/a?/*", ["a1/r1.jsonl"]),
+        ("memory://odd/a[1]", ["r1.jsonl", "r[1].jsonl"]),
+    ):
+        files = find_files(path)
+        assert names(files) == expected
+        for file in files:
+            with open_checked(file) as handle:
+                assert handle.read().decode().endswith(file.name)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["a**b", "[z-a]*", "[!", "x\0y", "x" * 5_000, "a/" * 3_000 + "*"],
+    ids=range(6),
+)
+def test_a_path_that_cannot_be_is_a_user_error(folder: Path, pattern: str) -> None:
+    with pytest.raises(UserError):
+        find_files(f"{folder}/{pattern}")
+
+
+# --- what is no file ----------------------------------------------------------------------------
+
+
+def odd(folder: Path, kind: str) -> Path:
+    """Make something that is no regular file."""
+    path = folder / f"{kind}.jsonl"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "dangling":
+        path.symlink_to(folder / "gone")
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "socket":
+        # The path of a socket is short, so it is made from within the folder.
+        here = Path.cwd()
+        os.chdir(folder)
+        socket.socket(socket.AF_UNIX).bind(path.name)
+        os.chdir(here)
+    return path
+
+
+FAULTS = {
+    "pipe": "is a named pipe",
+    "dangling": "is a link to nothing",
+    "loop": r"cannot be read \(Too many levels of symbolic links\)",
+    "device": "is a device",
+    "socket": "is a socket",
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_path_to_no_file_is_told_and_never_opened(folder: Path, kind: str) -> None:
+    path = odd(folder, kind)
+    with pytest.raises(UserError, match=rf"{kind}.jsonl {FAULTS[kind]}"):
+        find_files(str(path))
+
+
+def test_what_is_no_file_is_left_out_of_folders_and_globs_and_named_in_the_log(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in FAULTS:
+        odd(folder, kind)
+    (folder / "linked").symlink_to(folder / "sub")
+    (folder / "folder.jsonl").mkdir()
+    for path in (str(folder), f"{folder}/**/*"):
+        caplog.clear()
+        assert {"a.json", "b.jsonl", "sub/c.jsonl.gz"} <= set(names(find_files(path)))
+        left_out = "\n".join(caplog.messages)
+        for kind in FAULTS:
+            assert left_out.count(f"/{kind}.jsonl ") == 1
+        assert "linked is a link to a folder: not followed" in left_out
+
+
+def test_a_folder_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").mkdir()
+    (tmp_path / "x.jsonl" / "y.jsonl").write_bytes(LINES)
+    assert names(find_files(str(tmp_path / "x.jsonl"))) == ["y.jsonl"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("place", ["b.jsonl", "sub"])
+def test_what_may_not_be_read_is_told_by_its_path(folder: Path, place: str) -> None:
+    (folder / place).chmod(0)
+    try:
+        with pytest.raises(UserError, match=rf"{place}: cannot be read \(Permission denied\)"):
+            [digest_url(file) for file in find_files(str(folder))]
+    finally:
+        (folder / place).chmod(0o700)
+
+
+def test_a_file_that_vanishes_is_told_by_its_path(folder: Path) -> None:
+    [file] = find_files(str(folder / "b.jsonl"))
+    (folder / "b.jsonl").unlink()
+    with pytest.raises(UserError, match=r"b.jsonl: cannot be read \(No such file"):
+        digest_url(file)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import curate.pool.ingest as ingest_module
 from curate.config import RowFile
 from curate.errors import UserError
 from curate.pool.ingest import RAW_CHARS, ingest_step
@@ -434,3 +435,146 @@ def test_records_beyond_the_ones_looked_at_keep_the_format(store: Store, tmp_pat
     blocks = [line(GOOD)] * 100 + rng.sample([line(GOOD)] * 5 + [other] * 3, 8)
     made = ingest(store, put(tmp_path / "pool", x=b"".join(blocks)))
     assert made.counts == {"rows_in": 108, "rows_out": 105, "rejected": {"missing_field": 3}}
+
+
+# --- odd files and limits -----------------------------------------------------------------------
+
+EMPTY = {
+    "none": b"",
+    "blank": b"\n \t\r\n",
+    "mark": b"\xef\xbb\xbf",
+    "list": b"[ ]",
+    "gzip": b"\x1f",
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_a_file_without_any_record_contributes_nothing_and_is_counted(
+    store: Store, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = gzip.compress(b"") if kind == "gzip" else EMPTY[kind]
+    pool = put(tmp_path / "pool", a=data, x=line(GOOD))
+    made = ingest(store, pool, max_rejected=0.0)
+    assert made.counts == {"rows_in": 1, "rows_out": 1, "rejected": {}, "empty_files": 1}
+    assert "1 files hold no record: a.jsonl" in caplog.text
+    (pool / "x.jsonl").unlink()
+    with pytest.raises(UserError, match=r"no record at all in .*a.jsonl; every file is empty or"):
+        ingest(store, pool)
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_a_record_that_is_too_long_is_a_reject_and_costs_no_other_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr("curate.pool.records.LONGEST", 500)
+    bomb = line({"instruction": "x" * 100_000, "output": "b"})
+    data = bomb if form == "lines" else b"[" + bomb + b"]"
+    made = ingest(store, put(tmp_path / "pool", a=data, x=line(GOOD)))
+    assert made.counts["rejected"] == {"record_too_long": 1}
+    [reject] = rejects(made).to_dicts()
+    assert (reject["file"], reject["position"]) == ("a.jsonl", 1)
+    assert reject["raw"] == bomb[: len(reject["raw"])].decode()
+    assert 500 <= len(reject["raw"]) <= RAW_CHARS
+    assert ids(made) == ["s/x.jsonl:1"]
+
+
+@pytest.mark.parametrize(
+    ("field", "reason", "told"),
+    [
+        (b"[" * 1_015 + b"1" * 30 + b"]" * 1_015, Reason.UNSUPPORTED_CONTENT, "nested too deeply"),
+        (b"1" * 5_000, Reason.BAD_JSON, "column"),
+        (b"[" * 5_000 + b"1" * 30 + b"]" * 5_000, Reason.BAD_JSON, "column"),
+        (b"-" + b"1" * 30, None, ""),
+        (b"1e999", Reason.BAD_JSON, "column"),
+        (b'"\\ud800"', Reason.BAD_JSON, "column"),
+        (b"NaN", Reason.BAD_JSON, "column"),
+        (b'{"a": 1, "a": 2}', None, ""),
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_what_a_parser_cannot_hold_is_a_reject(
+    store: Store, tmp_path: Path, field: bytes, reason: Reason | None, told: str, form: str
+) -> None:
+    odd = b'{"instruction": "a", "output": "b", "x": ' + field + b"}"
+    good = line(GOOD).strip()
+    data = good + b"\n" + odd if form == "lines" else b"[" + good + b", " + odd + b"]"
+    pool = put(tmp_path / "pool", x=data)
+    if form == "array" and reason is Reason.BAD_JSON:
+        with pytest.raises(UserError, match=r"x.jsonl:1: the JSON document is broken"):
+            ingest(store, pool)
+        return
+    made = ingest(store, pool)
+    assert made.counts["rejected"] == ({reason.value: 1} if reason else {})
+    if reason:
+        assert rejects(made)["field"][0].startswith(told)
+
+
+def test_batches_are_bounded_by_bytes_and_not_only_by_rows(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.pool.ingest.BATCH_BYTES", 10_000)
+    long = line({"instruction": "x" * 3_000, "output": "b"})
+    made = ingest(store, put(tmp_path / "pool", x=long * 20 + b"{bad\n"))
+    groups = pq.ParquetFile(made.file("rows.parquet")).metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [4] * 5
+    assert made.counts["rows_in"] == 21
+
+
+def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.pool.ingest.LONGEST", 100)
+    looked_at: list[int] = []
+    known = ingest_module.detect_format
+
+    def detect(values: list[Any], where: str) -> Any:
+        looked_at.append(len(values))
+        return known(values, where)
+
+    monkeypatch.setattr("curate.pool.ingest.detect_format", detect)
+    ingest(store, put(tmp_path / "pool", x=line(GOOD) * 50))
+    assert looked_at == [3]
+
+
+@pytest.mark.parametrize("sample", [None, 2])
+def test_a_file_that_changes_after_its_digest_leaves_no_artifact(
+    store: Store, tmp_path: Path, sample: int | None
+) -> None:
+    pool = put(tmp_path / "pool", x=line(GOOD) * 3)
+    entry = RowFile(path=str(pool), source="s", sample=sample)
+    step = ingest_step("pool", [entry], seed=0, max_rejected=0.0)
+    (pool / "x.jsonl").write_bytes(line(GOOD) * 4)
+    with pytest.raises(UserError, match=r"x.jsonl: the file changed while it was being read"):
+        store.ensure(step)
+    assert store.find(step) is None
+    (pool / "x.jsonl").unlink()
+    with pytest.raises(UserError, match=r"x.jsonl: cannot be read \(No such file"):
+        store.ensure(step)
+
+
+@given(
+    st.lists(
+        st.binary(max_size=6)
+        | st.sampled_from(
+            [b"[", b"]", b"{", b"}", b",", b"\n", b"\r", b"9" * 30, line(GOOD), line(GOOD).strip()]
+        ),
+        max_size=8,
+    ).map(b"".join),
+    st.booleans(),
+)
+def test_any_bytes_are_rows_and_rejects_that_add_up_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, packed: bool
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"any-{next(COUNTER)}"
+    put(folder / "pool", a=line(GOOD), x=gzip.compress(data) if packed else data)
+    try:
+        made = ingest(Store(folder / "store"), folder / "pool")
+    except UserError as error:
+        assert "x.jsonl" in str(error)
+        return
+    assert made.counts["rows_in"] == rows(made).height + rejects(made).height
+    assert made.counts["rows_out"] == rows(made).height
+    assert made.counts["rejected"] == dict(
+        sorted(rejects(made)["reason"].value_counts().iter_rows())
+    )

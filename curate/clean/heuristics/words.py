@@ -7,6 +7,7 @@ import polars as pl
 import regex
 
 from curate.errors import UserError
+from curate.localfiles import read_text
 
 
 def read_words(path: str) -> list[str]:
@@ -15,10 +16,7 @@ def read_words(path: str) -> list[str]:
     Raises:
         UserError: there is no such file, or it holds no word.
     """
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the word list: {error}") from error
+    lines = read_text(Path(path), "the word list").splitlines()
     told = {
         " ".join(line.split()).casefold() for line in lines if not line.lstrip().startswith("#")
     }

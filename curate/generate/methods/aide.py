@@ -180,7 +180,8 @@ class Expansion:
         vectors = self.run.embed([seed.prompt for seed in self.seeds])
         self.origins = dict(zip((seed.row_id for seed in self.seeds), vectors, strict=True))
         count = self.params.personas
-        people = read_personas(self.params.persona_file) if count else []
+        digest = next(iter(self.run.digests.get("persona_file", {}).values()), None)
+        people = read_personas(self.params.persona_file, digest) if count else []
         self.people = Personas(people, self.run.embed) if people else None
         size = self.params.max_tokens
         self.prompt_schema = record(prompt=text(characters_for(size)))

@@ -101,11 +101,9 @@ class Found:
 
 def make(run: Generation, params: CraftParams) -> None:
     """Retrieve passages and write an example from each."""
+    passages = read_passages(params.corpus, params.words, run.digests.get("corpus"))
     found = {
-        f.passage.passage_id: f
-        for f in retrieve(
-            run.target, read_passages(params.corpus, params.words), run.embed, params.documents
-        )
+        f.passage.passage_id: f for f in retrieve(run.target, passages, run.embed, params.documents)
     }
     writing = Writing(run, params)
     drafts = [writing.draft(one) for one in found.values()]

@@ -84,7 +84,7 @@ class SearchInstructParams(GenerateParams):
 
 def make(run: Generation, params: SearchInstructParams) -> None:
     """Ask for questions, find passages for each, and have them answered."""
-    passages = read_passages(params.corpus, params.words)
+    passages = read_passages(params.corpus, params.words, run.digests.get("corpus"))
     search = Search(run, params, passages)
     drafts = ask_each(run, "query", search.ask_questions(), search.ask_query, take_query)
     drafts = search.find(drafts)
