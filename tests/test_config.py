@@ -692,5 +692,5 @@ def test_a_recipe_is_no_device_and_no_folder(tmp_path: Path) -> None:
 
 def test_a_setting_deeper_than_any_key_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: a\npool: x\nselect: {method: random}\n")
-    with pytest.raises(UserError, match="^--set a.a.*: no key of a recipe lies 64 levels deep"):
+    with pytest.raises(UserError, match=r"^--set a.a.*: no key of a recipe lies 64 levels deep"):
         load_config(tmp_path / "recipe.yaml", ["a." * 10_000 + "a=1"])
