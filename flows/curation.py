@@ -28,7 +28,7 @@ from curate.config import Config
 from curate.errors import UserError
 from curate.run import RunResult, run_curation
 from curate.store import Artifact, Step, Store, digest_of
-from flows.run import check_api
+from flows.api import check_api
 
 LOG = logging.getLogger("curate")
 RECORDS = "prefect"

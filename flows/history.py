@@ -57,9 +57,12 @@ def keep_history(folder: Path) -> None:
             database.execute("pragma journal_mode = delete")
         shutil.copyfile(folder / DATABASE, temporary)
         temporary.chmod(0o600)
+        if target.is_dir():
+            shutil.rmtree(target)
         temporary.replace(target)
         for rest in ("-wal", "-shm"):
             target.with_name(DATABASE + rest).unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         LOG.warning("Prefect's record of this run is not kept: %s", error)
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -68,6 +68,7 @@ def _start(folder: Path, auth: str) -> tuple["subprocess.Popen[str]", int]:
         )
     assert server.stdout is not None
     slow = threading.Timer(START_SECONDS, server.kill)
+    slow.daemon = True
     slow.start()
     port = server.stdout.readline().strip()
     slow.cancel()

@@ -5,8 +5,9 @@ Prefect watches the run; the run does not need it. Where Prefect fails, the run 
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 from curate.config import Config
 from curate.errors import UserError
@@ -15,7 +16,6 @@ from curate.terminal import run_with_progress
 from flows.local import local_server
 
 LOG = logging.getLogger("curate")
-CONNECT_SECONDS, DRAIN_SECONDS = 5.0, 5.0
 
 
 def run_flow(
@@ -26,68 +26,34 @@ def run_flow(
     Raises:
         UserError: an input or the config is at fault, or no Prefect API is at PREFECT_API_URL.
     """
+    options = {"overwrite": overwrite, "command": command}
     try:
         if os.environ.get("PREFECT_API_URL"):
-            check_api()
-            return _call_flow(config, out, overwrite, command)
+            return _call_flow(config, out, options, check=True)
         LOG.info("starting Prefect's local server, which takes some seconds")
         with local_server() as variables:
             os.environ.update(variables)
-            return _call_flow(config, out, overwrite, command)
+            return _call_flow(config, out, options, check=False)
     except UserError:
         raise
     except Exception as error:
-        LOG.warning("Prefect failed (%s); the run goes on without it", _one_line(error))
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        LOG.warning("Prefect failed (%s); the run goes on without it", reason)
         return run_with_progress(config, out, overwrite=overwrite, command=command)
 
 
-def _call_flow(config: Config, out: Path | None, overwrite: bool, command: str | None) -> RunResult:
-    import flows.settings
+def _call_flow(
+    config: Config, out: Path | None, options: Mapping[str, Any], *, check: bool
+) -> RunResult:
+    # Prefect reads its settings when it is imported, so not before they are in the environment.
+    from flows.api import check_api, drain
     from flows.curation import curation
+    from flows.settings import quiet_console
 
-    flows.settings.quiet_console()
+    if check:
+        check_api()
+    quiet_console()
     try:
-        folder = None if out is None else str(out)
-        return read_result(Path(curation(config, folder, overwrite, command)["run"]))
+        return read_result(Path(curation(config, str(out) if out else None, **options)["run"]))
     finally:
-        _drain()
-
-
-def _drain() -> None:
-    """Let Prefect send what it has in hand, but not for long."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=DRAIN_SECONDS)
-
-
-def check_api() -> None:
-    """Make sure, before any work, that a Prefect API answers at PREFECT_API_URL and lets us in.
-
-    Raises:
-        UserError: it does not.
-    """
-    url = _without_password(os.environ["PREFECT_API_URL"])
-    try:
-        from prefect.client.orchestration import get_client
-
-        import flows.settings  # noqa: F401
-
-        with get_client(sync_client=True, httpx_settings={"timeout": CONNECT_SECONDS}) as client:
-            client.read_flows(limit=1)
-    except Exception as error:
-        raise UserError(
-            f"PREFECT_API_URL={url}: no Prefect API there that lets us in ({_one_line(error)}); start "
-            "it, mend the variable (and PREFECT_API_AUTH_STRING or PREFECT_API_KEY, where it asks "
-            "for them), or unset it to run without Prefect"
-        ) from error
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:200]
+        drain()

@@ -52,14 +52,13 @@ def bypass_proxies() -> None:
 
 def quiet_console() -> None:
     """Keep Prefect's log off the terminal; its server still records it."""
-    from prefect.logging.handlers import PrefectConsoleHandler
-
     # Else a server that has gone is told of with every line that it does not take.
     logging.raiseExceptions = False
 
     for name in ("", *logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, PrefectConsoleHandler):
+            of_prefect = type(handler).__module__ == "prefect.logging.handlers"
+            if of_prefect and isinstance(handler, logging.StreamHandler):
                 handler.setLevel(logging.CRITICAL + 1)
 
 

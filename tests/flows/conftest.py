@@ -1,4 +1,6 @@
-"""One finished run, shared by the tests of this folder."""
+"""One finished run with the tiny model, shared by the tests of this folder."""
+
+from pathlib import Path
 
 import pytest
 
@@ -6,9 +8,9 @@ from tests.flows.workplace import Workplace, pool_lines
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """Return a workplace whose run has ended."""
-    workplace = Workplace(tmp_path_factory.mktemp("finished"))
+    workplace = Workplace(tmp_path_factory.mktemp("finished"), tiny)
     workplace.write(pool_lines())
     done = workplace.run()
     assert done.returncode == 0, done.stderr

@@ -27,7 +27,20 @@ CONTRACT = [
 
 @pytest.mark.flow
 @pytest.mark.model
+def test_a_run_with_the_embedded_model_ends_in_a_proof(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path / "embedded")
+    workplace.write(pool_lines())
+    done = workplace.run()
+    assert done.returncode == 0, done.stderr
+    check_run_folder(workplace)
+
+
+@pytest.mark.flow
 def test_a_run_writes_the_whole_run_folder(finished: Workplace) -> None:
+    check_run_folder(finished)
+
+
+def check_run_folder(finished: Workplace) -> None:
     missing = [name for name in CONTRACT if not (finished.out / name).is_file()]
     assert missing == []
     ledger = pl.read_parquet(finished.out / "ledger.parquet")
@@ -44,7 +57,6 @@ def test_a_run_writes_the_whole_run_folder(finished: Workplace) -> None:
 
 
 @pytest.mark.flow
-@pytest.mark.model
 def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> None:
     from datasets import load_dataset
 
@@ -58,9 +70,8 @@ def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> N
 
 
 @pytest.mark.flow
-@pytest.mark.model
 def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path: Path) -> None:
-    workplace = Workplace(tmp_path / "leak")
+    workplace = Workplace(tmp_path / "leak", finished.base)
     eval_lines = (REPO / "data" / "eval.jsonl").read_bytes().splitlines(keepends=True)
     workplace.write([*pool_lines(), *eval_lines[:30]])
     shutil.copytree(finished.store, workplace.store)
@@ -75,7 +86,6 @@ def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path
 
 
 @pytest.mark.flow
-@pytest.mark.model
 def test_a_run_needs_no_network(finished: Workplace) -> None:
     cut_off = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"']
     if not shutil.which("ip") or subprocess.run([*cut_off, "sh", "true"]).returncode:

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.flows.workplace import REPO, environment
+from tests.flows.workplace import REPO, Workplace, environment, pool_lines
 
 pytestmark = [pytest.mark.flow, pytest.mark.model]
 PREFECT = [sys.executable, "-m", "prefect"]
@@ -34,7 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     api = f"http://127.0.0.1:{port}/api"
     home = tmp_path_factory.mktemp("prefect")
     quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    client = {**environment(), **quiet, "PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
+    auth = {"PREFECT_SERVER_API_AUTH_STRING": "me:secret", "PREFECT_API_AUTH_STRING": "me:secret"}
+    places = {"PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
+    client = {**environment(), **quiet, **auth, **places}
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
             [*PREFECT, "server", "start", "--port", str(port)],
@@ -90,6 +92,28 @@ def test_a_served_flow_runs_a_recipe_and_publishes_it(
     )  # fmt: skip
     for key in ("served-funnel", "served-verdict", "served-report"):
         assert key in listed.stdout, listed.stdout + listed.stderr
+
+
+def test_a_run_goes_to_the_server_that_the_environment_names(
+    server: dict[str, str], tiny: Path, tmp_path: Path
+) -> None:
+    workplace = Workplace(tmp_path / "place", tiny)
+    workplace.write(pool_lines())
+    arguments = ["--set", "name=mine", "--set", "prove=null"]
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / ".env").write_text("PREFECT_API_AUTH_STRING=another:secret\n")
+    done = workplace.run(*arguments, env=server, cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    assert "the run goes on without it" not in done.stderr
+    listed = subprocess.run(
+        [*PREFECT, "flow-run", "ls"], cwd=REPO, env={**server, "COLUMNS": "200"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "curate-mine" in listed.stdout, listed.stdout + listed.stderr
+    refused = workplace.run(*arguments, env={**server, "PREFECT_API_AUTH_STRING": "not:mine"})
+    assert refused.returncode == 2
+    assert "PREFECT_API_AUTH_STRING" in refused.stderr
+    assert "401" in refused.stderr
 
 
 def test_the_library_does_not_import_prefect() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ select: {{method: rds, budget: {{rows: 4}}}}
 prove: {{seeds: 2, lora: {{epochs: 1, rank: 4}}}}
 store: {store}
 """
+# The same kinds of steps with a model of a few thousand weights: seconds.
+LIGHT = RECIPE.replace("name: small", "name: light\nmodels: {{base: {base}}}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Workplace:
     """A folder with its own pool file, recipe, store and run folder."""
 
     root: Path
+    base: Path | None = None
 
     @property
     def pool(self) -> Path:
@@ -47,16 +51,20 @@ class Workplace:
     def write(self, lines: list[bytes]) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self.pool.write_bytes(b"".join(lines))
-        self.recipe.write_text(RECIPE.format(pool=self.pool, data=REPO / "data", store=self.store))
+        recipe = LIGHT if self.base else RECIPE
+        places = {"pool": self.pool, "data": REPO / "data", "store": self.store, "base": self.base}
+        self.recipe.write_text(recipe.format(**places))
 
     def command(self, *arguments: str) -> list[str]:
         base = [sys.executable, "-m", "curate.cli", "run", str(self.recipe)]
         return [*base, "--out", str(self.out), *arguments]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = REPO
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments), cwd=REPO, env=environment(), capture_output=True,
-            text=True, timeout=600,
+            self.command(*arguments), cwd=cwd, env={**environment(), **(env or {})},
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
 
     def manifest(self) -> dict[str, dict[str, object]]:
@@ -70,7 +78,8 @@ class Workplace:
 
 def environment() -> dict[str, str]:
     """Return the environment of a new user, but for the folder in which models are converted."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return {**kept, "PYTHONPATH": str(REPO)}
 
 
 def pool_lines() -> list[bytes]:

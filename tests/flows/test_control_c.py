@@ -1,0 +1,42 @@
+"""Ctrl-C in the midst of real work, on a real terminal."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.flows.workplace import Workplace, environment, pool_lines
+from tests.terminal import INTERRUPTED, TerminalProcess
+
+pytestmark = pytest.mark.flow
+# What the run is at: how often the pool holds its rows, what the run has said before, a change.
+WORK = {
+    "ingest": (1500, "", "seed=0"),
+    "a model reads rows": (60, "tokens: made", "seed=0"),
+    "a fine-tune": (1, "base: made", "prove.lora.epochs=500"),
+}
+
+
+@pytest.mark.parametrize(("copies", "before", "change"), WORK.values(), ids=WORK)
+def test_control_c_ends_a_run_at_work(
+    tiny: Path, tmp_path: Path, copies: int, before: str, change: str
+) -> None:
+    workplace = Workplace(tmp_path / "place", tiny)
+    workplace.write(pool_lines() * copies)
+    tmp = workplace.store / "tmp"
+    terminal = TerminalProcess(
+        workplace.command("--set", "stages=[]", "--set", change), env=environment()
+    )
+    try:
+        terminal.wait_for(lambda: before in terminal.read() and any(tmp.glob("*/*")))
+        children = terminal.relatives()
+        terminal.press_control_c()
+        status, seconds = terminal.end()
+    finally:
+        terminal.kill()
+    print(f"{seconds:.2f} s")
+    assert status == 130, terminal.output
+    assert terminal.output.count(INTERRUPTED) == 1
+    assert "Traceback" not in terminal.output
+    assert list(tmp.iterdir()) == []
+    assert not workplace.out.exists()
+    assert not any(child.is_running() for child in children)

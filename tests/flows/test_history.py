@@ -1,0 +1,103 @@
+"""Prefect's record of past runs: kept whole or thrown away."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flows import history
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of the record, not yet there."""
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "prefect"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a run's server, with a database that is still in use."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / history.DATABASE)) as database:
+        database.execute("pragma journal_mode = wal")
+        database.execute("create table runs (name text)")
+        database.executemany("insert into runs values (?)", [(f"run {i}",) for i in range(2000)])
+        database.commit()
+    return folder
+
+
+def runs(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute("select count(*) from runs").fetchone()[0])
+
+
+def test_the_next_run_works_on_a_copy_of_what_the_last_left(
+    cache: Path, folder: Path, tmp_path: Path
+) -> None:
+    history.keep_history(folder)
+    assert [path.name for path in cache.iterdir()] == [history.DATABASE]
+    assert (cache / history.DATABASE).stat().st_mode & 0o077 == 0
+    following = tmp_path / "following"
+    following.mkdir()
+    assert history.copy_history(following)
+    assert runs(following / history.DATABASE) == 2000
+
+
+def flip_page(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:8192] = bytes(reversed(data[4096:8192]))
+    path.write_bytes(bytes(data))
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "absent": lambda path: path.unlink(),
+    "garbage": lambda path: path.write_bytes(b"no database at all" * 1000),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:9000]),
+    "a damaged page": flip_page,
+    "a folder": as_folder,
+    "too large": lambda path: path.open("ab").truncate(history.LARGEST_BYTES + 1),
+}
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
+def test_what_is_no_sound_database_is_left_out(
+    cache: Path, folder: Path, tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    history.keep_history(folder)
+    harm(cache / history.DATABASE)
+    following = tmp_path / "following"
+    following.mkdir()
+    assert not history.copy_history(following)
+    assert list(following.iterdir()) == []
+    history.keep_history(folder)
+    assert runs(cache / history.DATABASE) == 2000
+
+
+def test_a_database_that_somebody_has_locked_is_read_all_the_same(
+    cache: Path, folder: Path, tmp_path: Path
+) -> None:
+    history.keep_history(folder)
+    following = tmp_path / "following"
+    following.mkdir()
+    with closing(sqlite3.connect(cache / history.DATABASE)) as holder:
+        holder.execute("begin exclusive")
+        assert history.copy_history(following)
+        history.keep_history(folder)
+
+
+def test_a_record_that_cannot_be_kept_is_told_and_no_fault(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "file"))
+    history.keep_history(folder)
+    assert "Prefect's record of this run is not kept" in caplog.text

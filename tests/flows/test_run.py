@@ -1,0 +1,309 @@
+"""A run as a flow: the same bytes as without Prefect, and no failure of Prefect's is one of the run."""
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from tests.flows.workplace import (
+    REPO,
+    Workplace,
+    artifact_bytes,
+    environment,
+    pool_lines,
+    run_files,
+)
+from tests.terminal import INTERRUPTED, TerminalProcess, wait_until
+
+pytestmark = pytest.mark.flow
+FAILED = "the run goes on without it"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the variable of a cache that only this module's runs use."""
+    return {"CURATE_CACHE": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture(scope="module")
+def direct(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """Return a workplace whose run has ended without Prefect."""
+    workplace = light(tmp_path_factory.mktemp("direct") / "place", tiny)
+    done = workplace.run()
+    assert done.returncode == 0, done.stderr
+    return workplace
+
+
+def light(root: Path, tiny: Path) -> Workplace:
+    workplace = Workplace(root, tiny)
+    workplace.write(pool_lines())
+    return workplace
+
+
+def succeed(done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 0, done.stderr
+    assert FAILED not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def listener() -> Iterator[tuple[int, list[bytes]]]:
+    """Yield a port, and what has been sent to it; it never answers."""
+    requests: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    requests.append(connection.recv(1024))
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], requests
+
+
+def test_a_run_without_prefect_imports_neither_it_nor_the_flows(
+    direct: Workplace, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    code = (
+        "import sys\n"
+        "from curate.cli import main\n"
+        "try: main()\n"
+        "finally: print('LOADED', [m for m in ('prefect', 'flows') if m in sys.modules])"
+    )
+    arguments = direct.command("--set", f"store={store}", "--set", "prove=null")[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--out", str(tmp_path / "run")],
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "LOADED []" in done.stdout
+
+
+def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
+    direct: Workplace, tiny: Path, cache: dict[str, str], tmp_path: Path
+) -> None:
+    workplace = light(tmp_path / "place", tiny)
+    with listener() as (port, requests):
+        here = elsewhere(tmp_path / "here", f"http://127.0.0.1:{port}/api")
+        proxy = f"http://127.0.0.1:{port}"
+        proxies = {n: proxy for n in ("HTTP_PROXY", "http_proxy", "https_proxy", "ALL_PROXY")}
+        home = {"HOME": str(here), "NO_PROXY": "example.com", **cache}
+        succeed(workplace.run("--prefect", cwd=here, env={**home, **proxies}))
+    assert requests == []
+    assert artifact_bytes(workplace.store) == artifact_bytes(direct.store)
+    assert run_files(workplace.out) == run_files(direct.out)
+    assert flow_runs(cache) == [("curate-light", "Completed")]
+
+
+def elsewhere(folder: Path, url: str) -> Path:
+    """Return a folder in which every file that Prefect by itself reads names another server."""
+    (folder / ".prefect").mkdir(parents=True)
+    (folder / ".env").write_text(f"PREFECT_API_URL={url}\nPREFECT_PROFILES_PATH=profiles.toml\n")
+    (folder / "prefect.toml").write_text(f'[api]\nurl = "{url}"\n')
+    (folder / "pyproject.toml").write_text(f'[tool.prefect.api]\nurl = "{url}"\n')
+    profile = f'active = "other"\n[profiles.other]\nPREFECT_API_URL = "{url}"\n'
+    for place in ("profiles.toml", ".prefect/profiles.toml"):
+        (folder / place).write_text(profile)
+    return folder
+
+
+def flow_runs(cache: dict[str, str]) -> list[tuple[str, str]]:
+    """Return name and state of every flow run that Prefect remembers."""
+    with closing(sqlite3.connect(Path(cache["CURATE_CACHE"], "prefect", "prefect.db"))) as database:
+        return database.execute("select name, state_name from flow_run order by created").fetchall()
+
+
+def test_two_flows_at_once_do_not_hurt_each_other(
+    direct: Workplace, cache: dict[str, str], tmp_path: Path
+) -> None:
+    env = {**environment(), **cache}
+    both = [
+        subprocess.Popen(
+            [*direct.command("--prefect", "--set", f"name={name}"), "--out", str(tmp_path / name)],
+            cwd=REPO, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for name in ("übung", "数据.b_c")
+    ]  # fmt: skip
+    for process in both:
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+        assert FAILED not in output
+        assert "does not show" not in output
+
+
+@contextmanager
+def at_work(
+    workplace: Workplace, cache: dict[str, str]
+) -> Iterator[tuple[TerminalProcess, psutil.Process]]:
+    """Yield a flow on a terminal that has come to its fine-tunes, and its server."""
+    terminal = TerminalProcess(
+        workplace.command("--prefect", "--set", "prove.lora.epochs=200"),
+        env={**environment(), **cache},
+    )
+    try:
+        terminal.wait_for(lambda: "base: made" in terminal.read())
+        (server,) = terminal.relatives()
+        yield terminal, server
+    finally:
+        terminal.kill()
+
+
+def gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == "zombie"
+
+
+def test_control_c_ends_a_flow_and_its_server(
+    direct: Workplace, cache: dict[str, str], tmp_path: Path
+) -> None:
+    workplace = copy_of(direct, tmp_path)
+    with at_work(workplace, cache) as (terminal, server):
+        folder = Path(server.cwd())
+        terminal.press_control_c()
+        assert terminal.end()[0] == 130, terminal.output
+    assert terminal.output.count(INTERRUPTED) == 1
+    assert "fault of curate" not in terminal.output
+    assert list((workplace.store / "tmp").iterdir()) == []
+    wait_until(lambda: gone(server))
+    assert not folder.exists()
+
+
+def test_a_killed_flow_leaves_no_server(
+    direct: Workplace, cache: dict[str, str], tmp_path: Path
+) -> None:
+    with at_work(copy_of(direct, tmp_path), cache) as (terminal, server):
+        terminal.process.send_signal(signal.SIGKILL)
+        wait_until(lambda: gone(server))
+
+
+def copy_of(workplace: Workplace, folder: Path) -> Workplace:
+    copy = Workplace(folder / "place", workplace.base)
+    copy.write(pool_lines())
+    shutil.copytree(workplace.store, copy.store)
+    return copy
+
+
+def test_a_run_ends_well_when_its_server_dies(
+    direct: Workplace, cache: dict[str, str], tmp_path: Path
+) -> None:
+    workplace = Workplace(tmp_path / "place", direct.base)
+    workplace.write(pool_lines())
+    process = subprocess.Popen(
+        workplace.command("--prefect"), cwd=REPO, env={**environment(), **cache},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "pool: made" in line:
+            (server,) = psutil.Process(process.pid).children()
+            server.kill()
+    assert process.wait(timeout=600) == 0, lines
+    assert FAILED in "".join(lines)
+    assert not [line for line in lines if "ERROR" in line or "Traceback" in line]
+    assert artifact_bytes(workplace.store) == artifact_bytes(direct.store)
+    assert run_files(workplace.out) == run_files(direct.out)
+
+
+@pytest.mark.parametrize("kind", ["refused", "silent", "other", "no url", "no host"])
+def test_an_api_url_that_leads_nowhere_is_told_before_any_work(
+    tiny: Path, tmp_path: Path, kind: str
+) -> None:
+    workplace = light(tmp_path / "place", tiny)
+    with listener() as (port, _), web_server(tmp_path) as other:
+        url = {
+            "refused": f"http://127.0.0.1:{free_port()}/api",
+            "silent": f"http://127.0.0.1:{port}/api",
+            "other": f"http://user:geheim@127.0.0.1:{other}/api",
+            "no url": "nonsense",
+            "no host": "http://no-such-host.invalid/api",
+        }[kind]
+        done = workplace.run(env={"PREFECT_API_URL": url})
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"Error: PREFECT_API_URL={url.replace('user:geheim@', '')}: ")
+    assert "geheim" not in done.stderr
+    assert not workplace.store.exists()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[int]:
+    """Yield the port of a web server that is not Prefect's."""
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(answers)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_served_flow_needs_a_server(tmp_path: Path) -> None:
+    for url, sentence in (("", "set PREFECT_API_URL"), ("http://127.0.0.1:9/api", "127.0.0.1:9")):
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.curation"], cwd=REPO,
+            env={**environment(), "PREFECT_API_URL": url}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("Error: ")
+        assert sentence in done.stderr
+
+
+def test_a_machine_without_prefect_says_so(tiny: Path, tmp_path: Path) -> None:
+    workplace = light(tmp_path / "place", tiny)
+    (tmp_path / "hidden").mkdir()
+    # What an environment without the package looks like to an import.
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'prefect': raise ModuleNotFoundError(f'No module named {name!r}')\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "hidden"), str(REPO)])
+    done = workplace.run("--prefect", env={"PYTHONPATH": path})
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: a run as a flow (--prefect, PREFECT_API_URL) needs")
+
+
+def test_prefect_keeps_the_recipe_and_nothing_of_the_environment(
+    direct: Workplace, cache: dict[str, str], tmp_path: Path
+) -> None:
+    secret = "sk-0123456789abcdef"
+    done = direct.run(
+        "--prefect", "--out", str(tmp_path / "run"), env={**cache, "OPENAI_API_KEY": secret}
+    )
+    succeed(done)
+    database = Path(cache["CURATE_CACHE"], "prefect", "prefect.db").read_bytes()
+    assert b"curate-light" in database
+    assert secret.encode() not in database
+    assert orjson.loads((tmp_path / "run" / "manifest.json").read_bytes())["name"] == "light"
