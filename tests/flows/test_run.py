@@ -131,10 +131,10 @@ def flow_runs(cache: dict[str, str]) -> list[tuple[str, str]]:
 def test_two_flows_at_once_do_not_hurt_each_other(
     direct: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
-    env = {**environment(), **cache}
+    env, copy = {**environment(), **cache}, copy_of(direct, tmp_path)
     both = [
         subprocess.Popen(
-            [*direct.command("--prefect", "--set", f"name={name}"), "--out", str(tmp_path / name)],
+            [*copy.command("--prefect", "--set", f"name={name}"), "--out", str(tmp_path / name)],
             cwd=REPO, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         for name in ("übung", "数据.b_c")
@@ -299,7 +299,7 @@ def test_prefect_keeps_the_recipe_and_nothing_of_the_environment(
     direct: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
     secret = "sk-0123456789abcdef"
-    done = direct.run(
+    done = copy_of(direct, tmp_path).run(
         "--prefect", "--out", str(tmp_path / "run"), env={**cache, "OPENAI_API_KEY": secret}
     )
     succeed(done)
