@@ -8,15 +8,19 @@ if __name__ == "__main__":  # python -m curate.cli: the program, interruptible f
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from curate.errors import UserError
+from curate.escape import printable
 from curate.interrupt import Interruptible, leave
+from curate.terminal import say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +32,33 @@ if TYPE_CHECKING:
 
 BORDER, EXCERPT = 3, 110
 
+
+class Commands(TyperGroup):
+    """The commands; what they repeat of a wrong command line commands no terminal either."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the command line up to the command's name."""
+        with _printable_faults():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the rest of the command line and run the command."""
+        with _printable_faults():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_faults() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = printable(message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,14 +122,14 @@ def run(
     as_flow = prefect or bool(os.environ.get("PREFECT_API_URL"))
     run_recipe = _flow() if as_flow else run_with_progress
     result = run_recipe(recipe, out, overwrite=overwrite, command=_command())
-    typer.echo(f"report   {result.report}")
-    typer.echo(f"export   {result.folder / 'export'}")
+    say(f"report   {result.report}")
+    say(f"export   {result.folder / 'export'}")
     for line in result.generated:
-        typer.echo(f"made     {_printable(line)}")
+        say(f"made     {line}")
     for line in result.compared:
-        typer.echo(f"compare  {line}")
+        say(f"compare  {line}")
     proof = result.proof or {"verdict": "none", "sentence": "no proof was asked for"}
-    typer.echo(f"verdict  {proof['sentence']}")
+    say(f"verdict  {proof['sentence']}")
     status = 2 if proof["verdict"] == "refused" else 0
     if as_flow:
         # Prefect's threads would wait for a server that has gone.
@@ -125,7 +155,7 @@ def report(run: RunPath) -> None:
     """Write a run's report anew from its evidence."""
     from curate.report.build import rewrite_report
 
-    typer.echo(rewrite_report(run))
+    say(rewrite_report(run))
 
 
 @app.command(epilog="Example: curate explain runs/quickstart bundled/chat.jsonl:12")
@@ -138,7 +168,7 @@ def explain(
     from curate.folder import read_run
 
     lines = read_run(run, lambda folder: explain_row(folder, row_id))
-    typer.echo("\n".join(_printable(line) for line in lines))
+    say(*lines)
 
 
 @app.command(epilog="Example: curate plan runs/quickstart --budget tokens=20000")
@@ -162,10 +192,10 @@ def plan(
     target = _table_file(out)
     planned = read_run(run, lambda folder: plan_selection(folder, budget, overrides or []))
     for line in _plan_lines(planned):
-        typer.echo(line)
+        say(line)
     if target is not None:
         _write_table(planned.ranking, target)
-        typer.echo(f"ranking written to {target}")
+        say(f"ranking written to {target}")
 
 
 @app.command(epilog="Example: curate rethreshold runs/bundled fuzzy --set threshold=0.8")
@@ -192,10 +222,10 @@ def rethreshold(
 
     moved, lines = read_run(run, read)
     for line in lines:
-        typer.echo(_printable(line))
+        say(line)
     if target is not None:
         _write_table(moved.evidence, target)
-        typer.echo(f"verdicts written to {target}")
+        say(f"verdicts written to {target}")
 
 
 @app.command(epilog="Example: curate export runs/quickstart --format messages --out train/")
@@ -211,7 +241,7 @@ def export(
     if format_ not in FORMATS:
         raise UserError(f"--format {format_}: unknown; known: {', '.join(FORMATS)}")
     for path in read_run(run, lambda folder: export_run(folder, [format_], out)):
-        typer.echo(path)
+        say(path)
 
 
 @app.command(epilog="Example: curate models")
@@ -223,7 +253,7 @@ def models(
     from curate.models import EMBEDDED
 
     for name in names or list(EMBEDDED):
-        typer.echo(describe_model(name))
+        say(describe_model(name))
 
 
 @app.command(epilog="Example: curate check configs/quickstart.yaml")
@@ -252,12 +282,12 @@ def check(
     lines = estimate(recipe)
     made = any(line.up_to for line in lines)
     wide = 17 if made else 10
-    typer.echo(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
+    say(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
     for line in lines:
         rows = f"up to {line.rows:,}" if line.up_to else f"{line.rows:,}"
         tokens = f"{line.tokens:,}" if line.tokens else ""
         minutes = f"{line.seconds / 60:.1f}" if line.seconds else ""
-        typer.echo(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
+        say(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
     low, high = minutes_range(lines)
     asked = any(line.asks for line in lines)
     apart = [("the making of rows", made), ("the calls of a model", asked)]
@@ -265,7 +295,7 @@ def check(
     minutes = "below a minute" if high < 1 else f"{low:.0f} to {high:.0f} minutes"
     minutes += " here" + (f" beside {beside}" if beside else "")
     fewer = ", less where stages drop rows" if high >= 1 and recipe.stages else ""
-    typer.echo(f"{config} is sound; {minutes}{fewer}; nothing was run")
+    say(f"{config} is sound; {minutes}{fewer}; nothing was run")
 
 
 def _command() -> str:
@@ -309,7 +339,7 @@ def _plan_lines(planned: "Plan") -> list[str]:
         f"{planned.shared:,} of them ({share:.0%}) are among the {planned.run_rows:,} of the run",
     ]
     for source, origin, rows in planned.mix.head(shown).iter_rows():
-        lines.append(f"  {rows:>6,}  {_printable(source)} / {_printable(origin)}")
+        lines.append(f"  {rows:>6,}  {source} / {origin}")
     if planned.mix.height > shown:
         lines.append(f"  ... and {planned.mix.height - shown} more origins")
     return lines
@@ -347,15 +377,6 @@ def _excerpt(run: "RunFolder", row_id: str) -> str:
     return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 4]} ..."
 
 
-def _printable(text: str) -> str:
-    """Return pool text without the control characters that could command a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(text))
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
 def main() -> None:
     """Run the command line; turn exceptions into one sentence and an exit code."""
     debug = "--debug" in sys.argv
@@ -372,11 +393,11 @@ def main() -> None:
         from curate.faults import explain_fault
 
         if debug:
-            traceback.print_exc()
+            say(traceback.format_exc(), err=True)
         sentence = explain_fault(error)
         if sentence is not None:
-            _say(f"Error: {sentence}")
+            say(f"Error: {sentence}", err=True)
             sys.exit(2)
-        _say(f"Internal error: {type(error).__name__}: {error}")
-        _say("This is a fault of curate; run again with --debug for the traceback.")
+        say(f"Internal error: {type(error).__name__}: {error}", err=True)
+        say("This is a fault of curate; run again with --debug for the traceback.", err=True)
         sys.exit(1)

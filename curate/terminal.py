@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.escape import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.spinner import Spinner
@@ -26,6 +28,22 @@ def console() -> "Console":
     return Console(stderr=True)
 
 
+def say(*lines: object, err: bool = False) -> None:
+    """Print lines to stdout, or to stderr; nothing in them commands a terminal."""
+    import typer
+
+    for line in lines:
+        typer.echo(printable(line), err=err)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log lines, in which nothing commands a terminal either."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a log line."""
+        return printable(super().format(record))
+
+
 def show_log() -> None:
     """Send the library's log lines to the terminal or, elsewhere, as plain lines to stderr."""
     logger = logging.getLogger("curate")
@@ -36,9 +54,10 @@ def show_log() -> None:
         handler: logging.Handler = RichHandler(
             console=console(), show_path=False, show_level=False, log_time_format="%X"
         )
+        handler.setFormatter(PrintableFormatter("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
 
 

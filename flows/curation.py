@@ -7,7 +7,6 @@ deploy`); its parameters are the recipe, which Prefect shows as a form.
 import logging
 import os
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from curate.config import Config
 from curate.errors import UserError
 from curate.run import RunResult, run_curation
 from curate.store import Artifact, Step, Store, digest_of
+from curate.terminal import say
 from flows.api import check_api
 
 LOG = logging.getLogger("curate")
@@ -150,7 +150,7 @@ def main() -> None:
             )
         check_api()
     except UserError as error:
-        sys.stderr.write(f"Error: {error}\n")
+        say(f"Error: {error}", err=True)
         raise SystemExit(2) from error
     curation.serve(name="curation")
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import UserError
+from curate.escape import code, markdown
 from curate.rows import SCHEMA
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from curate.config import Config
     from curate.folder import RunFolder
 
-VERSION = 2
+VERSION = 3
 FORMATS = ("messages",)
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
 CARD = "README.md"
@@ -162,7 +163,7 @@ def write_card(rows: pl.DataFrame, params: Mapping[str, Any]) -> str:
     """
     stages = ", ".join(stage["kind"] for stage in params["stages"]) or "none"
     origins = Counter(rows["origin"].fill_null("(unknown)").to_list()).most_common(30)
-    table = "\n".join(f"| {_plain(name)} | {count} |" for name, count in origins)
+    table = "\n".join(f"| {markdown(name)} | {count} |" for name, count in origins)
     choice, order = _describe_choice(params["select"], params, stages)
     card = f"""---
 pretty_name: {orjson.dumps(params["name"]).decode()}
@@ -176,7 +177,7 @@ configs:
         path: data/train-{digest_rows(rows)}-*
 ---
 
-# {params["name"]}
+# {markdown(params["name"])}
 
 {rows.height:,} instruction rows, {choice}
 
@@ -201,13 +202,9 @@ def _describe_choice(
     budget = next(f"{value} {name}" for name, value in select["budget"].items() if value)
     choice = (
         f"selected with `{select['method']}` (budget {budget}, seed\n{params['seed']}, base model "
-        f"`{params['base']}`) after the stages {stages}."
+        f"{code(params['base'])}) after the stages {stages}."
     )
     return choice, "rank order, best first"
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "/").replace("\n", " ").replace("<", "&lt;")
 
 
 def _size_category(rows: int) -> str:

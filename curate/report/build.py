@@ -10,6 +10,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from curate.escape import visible
 from curate.folder import damage_explained, inside, open_run
 from curate.publish import temporary_name
 from curate.report import wording
@@ -95,7 +96,7 @@ def _template() -> Template:
 
 def _finalize(value: Any) -> Any:
     """Make hidden characters of everything that the page prints visible."""
-    return wording.visible(value) if type(value) is str else value
+    return visible(value) if type(value) is str else value
 
 
 def _trusted_svg(figure: Figure) -> Markup:

@@ -1,10 +1,10 @@
 """How the report says things: numbers, reasons, stages and verdicts in words."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from curate.escape import visible
 from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
 from curate.prove.proof import REFUSED
 from curate.reasons import EXPLAINED, Reason
@@ -122,18 +122,6 @@ FOLDED: Mapping[str, str] = {
     "case": "letter case",
     "numbers": "which numbers they hold",
 }
-
-# What would vanish, reverse the text around it, or abort the SVG renderer, which takes XML only.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def visible(text: str) -> str:
-    r"""Return the text with control and direction characters written out, as in \u202e."""
-    unbroken = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _HIDDEN.sub(lambda m: m.group().encode("unicode_escape").decode(), unbroken)
 
 
 def shorten(text: str, chars: int) -> str:
