@@ -79,7 +79,7 @@ def _print_version(version: bool) -> None:
     if version:
         from curate import __version__
 
-        typer.echo(f"curate {__version__}")
+        say(f"curate {__version__}")
         raise typer.Exit
 
 

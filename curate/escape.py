@@ -1,7 +1,7 @@
 r"""Text from rows, keys and file names, made harmless for where it is shown.
 
     printable("a\x1b[31mb")     'a\\x1b[31mb', which no terminal obeys
-    markdown("![x](http://y)")  '`![x](http://y)`', which no reader of Markdown follows
+    markdown("<img src=x>")     '`\\u003cimg src=x>`', which no reader of Markdown obeys
 
 Reports escape for HTML by their templates.
 """
@@ -14,9 +14,12 @@ HIDDEN += "\U000e0000-\U000e007f"
 # Beside these, what marks directions or breaks lines.
 COMMANDS = re.compile(f"[{HIDDEN}\u061c\u200e\u200f\u2028\u2029]")
 HIDDEN_ONE = re.compile(f"[{HIDDEN}]")
-# Words, with one plain sign between two of them: no mark-up of any kind.
-PLAIN = re.compile(r"[^\W_]+(?:[ _/.-][^\W_]+)*")
-LINKED = re.compile(r"www\.", re.IGNORECASE)
+# Words and signs that are no mark-up, of Markdown or of any dialect.
+PLAIN = re.compile(r"[^\W_(](?:[\w ,;:/.+='%()-])*|\([\w ]+\)")
+# Save where they make emphasis or a link.
+MARKED = re.compile(r"(?<![^\W_])_|_(?![^\W_])|//|www\.", re.IGNORECASE)
+# Ends a table's cell, opens a tag or a link: written out even in code, as not all readers know code.
+OPENING = re.compile(r"[|<\[]")
 
 
 def visible(text: str) -> str:
@@ -34,14 +37,13 @@ def printable(text: object) -> str:
 
 def markdown(text: str) -> str:
     """Return text as Markdown that shows it, in one line: as code unless it is made of mere words."""
-    plain = PLAIN.fullmatch(text) and not LINKED.search(text)
-    return text if plain else code(text)
+    return text if PLAIN.fullmatch(text) and not MARKED.search(text) else code(text)
 
 
 def code(text: str) -> str:
     """Return text as inline code, in which nothing is a link, an image, a tag or the end of a cell."""
     line = COMMANDS.sub(_written_out, re.sub(r"[\n\t]", " ", _unbroken(text)))
-    line = line.replace("|", r"\u007c")
+    line = OPENING.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     # A blank on both sides is taken off again, and parts the text's own quotes from the fence.
     room = " " if not line.strip() or line[0] in " `" or line[-1] in " `" else ""

@@ -63,10 +63,22 @@ def test_markdown_of_a_text_shows_it_and_nothing_else(text: str) -> None:
         child.content for token in tokens for child in token.children or () if child.type == "text"
     ]
     assert not any("www." in word or "://" in word or "@" in word for word in words)
+    assert not {"[", "<"} & set(markdown(text))
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", "my-run", "mixed_v2", "a.b", "P3 / qasc".replace(" / ", "/"), "数据"]
+    "name",
+    [
+        "quickstart",
+        "my-run",
+        "mixed_v2",
+        "a.b",
+        "P3/qasc",
+        "数据",
+        "(unknown)",
+        "sums (easy): 1, 2",
+        "50 %",
+    ],
 )
 def test_mere_words_are_left_as_they_are(name: str) -> None:
     assert markdown(name) == name
