@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.dates import pin_date
 from curate.errors import UserError
 from curate.faults import explain_fault, one_line
 from curate.interrupt import scratch_folder
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "vocab*")
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "*.py")
-EMBEDDER_FILES = ("**/*.safetensors", "**/*.json", "**/*.txt", "**/*.model", "**/*.py")
+# Pickled weights are never read, but a folder whose weights somebody swaps is another model.
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack")
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "*.py", *PICKLED)
+EMBEDDER_FILES = (
+    "**/*.safetensors", "**/*.json", "**/*.txt", "**/*.model", "**/*.py",
+    *(f"**/{pattern}" for pattern in PICKLED),
+)  # fmt: skip
 CONVERTER_VERSION = 1
 # How texts become token ids (curate.represent.chat and .control); part of a model's identity.
 READING_VERSION = 2
@@ -141,7 +147,7 @@ def prepare(found: Found) -> Path:
             f"model {found.name!r} is an embedder; models.base wants a language model, "
             "e.g. smollm2-135m"
         )
-    digest = _digest(found.path, found.path.stat().st_mtime_ns)
+    digest = _digest_unchanged(found.path)
     final = cache_folder() / f"{found.name}-{digest[:16]}-v{CONVERTER_VERSION}"
     if not (final / "model.safetensors").is_file():
         with scratch_folder(final.with_name(f".{final.name}-{uuid.uuid4().hex}")) as temporary:
@@ -222,21 +228,26 @@ def _convert_gguf(file: Path, out: Path) -> None:
 
 
 @lru_cache(maxsize=64)
-def _digest(path: Path, modified_ns: int) -> str:
+def _digest(path: Path, state: tuple[int, ...]) -> str:
     return digest_file(path)
+
+
+def _digest_unchanged(path: Path) -> str:
+    """Return a file's digest; it is read anew where time, size or place on the disk have changed."""
+    status = path.stat()
+    state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+    return _digest(path, state)
 
 
 def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
     paths = sorted({p for pattern in patterns for p in folder.glob(pattern) if p.is_file()})
-    return digest_of(
-        {p.relative_to(folder).as_posix(): _digest(p, p.stat().st_mtime_ns) for p in paths}
-    )
+    return digest_of({p.relative_to(folder).as_posix(): _digest_unchanged(p) for p in paths})
 
 
 def identify(found: Found, dtype: str) -> dict[str, Any]:
-    """Return what can change a model's outputs: weights, tokenizer, chat template, dtype, processor.
+    """Return what can change a model's outputs: weights, tokenizer, chat template, dtype, device.
 
-    The kind of processor stands for its arithmetic: other vector units round differently.
+    The kinds of processor and device stand for their arithmetic: other units round differently.
     """
     folder = prepare(found)
     template = load_tokenizer(folder).chat_template
@@ -246,6 +257,7 @@ def identify(found: Found, dtype: str) -> dict[str, Any]:
         "chat_template": digest_of({"template": str(template), "reading": READING_VERSION}),
         "dtype": dtype,
         "machine": platform.machine(),
+        "device": device(),
     }
 
 
@@ -255,8 +267,9 @@ def identify_embedder(found: Found) -> dict[str, Any]:
         files = _digest_files(found.path, EMBEDDER_FILES)
     else:
         parts = (found.path, _static_tokenizer(found.path))
-        files = digest_of([_digest(path, path.stat().st_mtime_ns) for path in parts])
-    return {"embedder": files, "machine": platform.machine()}
+        files = digest_of([_digest_unchanged(path) for path in parts])
+    kind = device() if found.path.is_dir() else "cpu"
+    return {"embedder": files, "machine": platform.machine(), "device": kind}
 
 
 def choose_dtype(wanted: str) -> str:
@@ -289,8 +302,12 @@ def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokeni
 
     with _loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = FALLBACK_TEMPLATE
+    template = tokenizer.chat_template or FALLBACK_TEMPLATE
+    tokenizer.chat_template = (
+        {name: pin_date(text) for name, text in template.items()}
+        if isinstance(template, dict)
+        else pin_date(template)
+    )
     return tokenizer
 
 
@@ -306,7 +323,7 @@ def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrain
 
     with _loading(folder):
         model = AutoModel.from_pretrained(
-            folder, dtype=getattr(torch, dtype), trust_remote_code=trust
+            folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
     return model.eval().to(device())
 
@@ -318,7 +335,7 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
 
     with _loading(folder):
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), trust_remote_code=trust
+            folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
     return model.to(device())
 
@@ -328,9 +345,22 @@ def load_embedder(found: Found) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
 
     if found.path.is_dir():
+        _refuse_pickled(found)
         with _loading(found.path):
             return SentenceTransformer(str(found.path), device=device())
     return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
+
+
+def _refuse_pickled(found: Found) -> None:
+    """Fail where a module of an embedder has pickled weights alone, or there are no weights."""
+    pickled = [*found.path.glob("**/pytorch_model*.bin")]
+    alone = [path for path in pickled if not any(path.parent.glob("*.safetensors"))]
+    if alone or not any(found.path.glob("**/*.safetensors")):
+        place = alone[0] if alone else found.path
+        raise UserError(
+            f"embedder {found.name!r}: {place} holds no safetensors weights; pickled ones are not read, "
+            "so convert them with save_pretrained first"
+        )
 
 
 def load_static(weights: Path) -> "tuple[Tokenizer, torch.Tensor]":

@@ -21,6 +21,7 @@ from curate.models import (
     choose_dtype,
     find_model,
     identify,
+    identify_embedder,
     load_causal,
     load_embedder,
     load_tokenizer,
@@ -263,3 +264,49 @@ def test_a_conversion_is_done_once_and_done_again_when_its_weights_are_gone(
 @pytest.mark.model
 def test_a_conversion_in_the_users_cache_equals_a_fresh_one(converted: Path, smollm: Path) -> None:
     assert identify(found(converted), "float32") == identify(found(smollm), "float32")
+
+
+def test_pickled_weights_are_a_part_of_the_identity(copy: Path) -> None:
+    found = find_model(str(copy))
+    (copy / "pytorch_model.bin").write_bytes(b"one")
+    one = identify(found, "float32")
+    (copy / "pytorch_model.bin").write_bytes(b"two")
+    assert identify(found, "float32") != one
+
+
+def test_an_embedder_whose_weights_are_swapped_has_another_identity(tmp_path: Path) -> None:
+    folder = tmp_path / "embedder"
+    shutil.copytree(find_model("minilm").path, folder)
+    found = find_model(str(folder))
+    one = identify_embedder(found)
+    for name in ("pytorch_model.bin", "2_Dense/pytorch_model.bin"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        for weights in (b"one", b"two"):
+            (folder / name).write_bytes(weights)
+            other = identify_embedder(found)
+            assert other != one
+            one = other
+    with pytest.raises(UserError, match=r"2_Dense/pytorch_model\.bin holds no safetensors"):
+        load_embedder(found)
+
+
+def test_weights_swapped_at_the_same_time_and_size_are_seen(copy: Path) -> None:
+    found, weights = find_model(str(copy)), copy / "model.safetensors"
+    one, status = identify(found, "float32"), weights.stat()
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert identify(found, "float32") != one
+
+
+def test_the_device_is_a_part_of_the_identity(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [
+        (identify, (find_model(str(tiny)), "float32")),
+        (identify_embedder, (find_model("minilm"),)),
+    ]
+    before = [function(*arguments) for function, arguments in places]
+    monkeypatch.setattr("curate.models.device", lambda: "cuda")
+    assert all(f(*a) != old for (f, a), old in zip(places, before, strict=True))
+    static = identify_embedder(find_model("static"))
+    assert static["device"] == "cpu"
