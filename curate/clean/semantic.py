@@ -30,7 +30,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 MODEL = "lm"
 MODEL_LENGTH = 2_048
 # Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.clean.overlaps import read_eval_rows, user_text
+from curate.fixedpoint import cosines
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 4_096
 # Eval examples that are listed for a row.
 MOST = 5
@@ -85,12 +86,12 @@ def find_nearest(
 def _nearest(
     vectors: NDArray[np.float32], prompts: NDArray[np.float32], start: int
 ) -> Iterator[pl.DataFrame]:
-    similarity = vectors @ prompts.T
+    similarity = cosines(vectors, prompts)
     turn = np.arange(len(vectors))
     for _ in range(min(MOST, len(prompts))):
         best = similarity.argmax(axis=1)
         # Rounded, so that a text is as similar to itself as `warn: 1` asks.
-        value = np.round(similarity[turn, best].astype(np.float64), 6)
+        value = np.round(similarity[turn, best], 6)
         yield pl.DataFrame({"turn": turn + start, "prompt": best, "similarity": value})
         similarity[turn, best] = -np.inf
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.errors import UserError
+from curate.fixedpoint import cosines
 from curate.generate.prompts import BUILT_IN
 from curate.generate.retrieve import DECIMALS
 from curate.generate.sift import Embed
@@ -45,6 +46,6 @@ class Personas:
         """Return for each topic the personas of the largest cosine to it, best first."""
         if not topics:
             return []
-        cosines = np.round(self._embed(topics) @ self._vectors.T, DECIMALS)
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :most]
+        near = np.round(cosines(self._embed(topics), self._vectors), DECIMALS)
+        order = np.argsort(-near, axis=1, kind="stable")[:, :most]
         return [[self._personas[i] for i in row] for row in order]

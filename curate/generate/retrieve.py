@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.shingles import shingle
+from curate.fixedpoint import cosines
 from curate.generate.sift import Embed
 
 BLOCK_TEXTS = 4_096
@@ -56,7 +57,7 @@ def nearest(
     products = np.empty((len(queries), 0))
     start = 0
     for block in blocks:
-        found = np.round((queries @ block.T).astype(np.float64), DECIMALS)
+        found = np.round(cosines(queries, block), DECIMALS)
         here = np.broadcast_to(np.arange(start, start + len(block)), found.shape)
         products = np.concatenate([products, found], axis=1)
         numbers = np.concatenate([numbers, here], axis=1)
@@ -122,7 +123,9 @@ class Retriever:
         told = []
         for vector, numbers, hits in zip(asked, near, by_words, strict=True):
             fused = fuse([numbers.tolist(), [number for number, _ in hits]])[:most]
-            told.append([Hit(n, float(self._vectors[n] @ vector), score) for n, score in fused])
+            products = cosines(self._vectors[[n for n, _ in fused]], vector[None])[:, 0]
+            scored = zip(fused, products.tolist(), strict=True)
+            told.append([Hit(n, cosine, score) for (n, score), cosine in scored])
         return told
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:

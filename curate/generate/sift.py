@@ -16,6 +16,7 @@ import regex
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.fixedpoint import cosines
 from curate.generate.candidates import Candidate, Flaw
 from curate.generate.novelty import Seen, words_of
 from curate.registry import Params
@@ -199,7 +200,7 @@ class Known:
         for vectors, told in zip(self._vectors, self._numbers, strict=True):
             same = told == numbers
             if same.any():
-                largest = max(largest, float((vectors @ vector)[same].max()))
+                largest = max(largest, float(cosines(vectors[same], vector[None]).max()))
         return largest
 
 

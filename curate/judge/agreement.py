@@ -21,6 +21,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.fixedpoint import cosines_of_pairs
+from curate.fixedpoint import paired_cosines as exact_cosines
 from curate.judge.measures import Floats
 
 # From here on, with equal numbers, two prompts count as one.
@@ -49,7 +51,7 @@ def find_near(prompts: Vectors, k: int, floor: float) -> Near:
         k: neighbours of a row, at most.
         floor: smallest cosine, above 0.
     """
-    from curate.select.facility import nearest_rows
+    from curate.represent.nearest import nearest_rows
 
     count = len(prompts)
     if count < 2:
@@ -81,7 +83,7 @@ def agree(near: Near, prompts: Sequence[str], responses: Sequence[str], vectors:
         responses: texts [N].
         vectors: unit or zero vectors of the responses [N, d].
     """
-    told = _cosines(vectors, near)
+    told = cosines_of_pairs(vectors, near.row, vectors, near.other).round(DECIMALS)
     for at in np.flatnonzero(near.cosine >= SAME):
         row, other = near.row[at], near.other[at]
         value = _by_value(prompts[row], prompts[other], responses[row], responses[other])
@@ -93,18 +95,9 @@ def agree(near: Near, prompts: Sequence[str], responses: Sequence[str], vectors:
 
 def paired_cosines(one: Vectors, other: Vectors) -> Floats:
     """Return the cosines [N] of unit vectors, row by row; NaN where one of the two is zero."""
-    told = np.einsum("ij,ij->i", one, other).astype(np.float64).round(DECIMALS)
+    told = exact_cosines(one, other).round(DECIMALS)
     silent = ~(one.any(axis=1) & other.any(axis=1))
     return np.where(silent, np.nan, told)
-
-
-def _cosines(vectors: Vectors, near: Near) -> Floats:
-    told = np.empty(len(near.row))
-    for start in range(0, len(told), PAIRS_AT_A_TIME):
-        part = slice(start, start + PAIRS_AT_A_TIME)
-        pairs = np.einsum("ij,ij->i", vectors[near.row[part]], vectors[near.other[part]])
-        told[part] = pairs.astype(np.float64).round(DECIMALS)
-    return told
 
 
 def _by_value(prompt: str, other_prompt: str, response: str, other: str) -> float | None:

@@ -53,6 +53,7 @@ from curate.judge.contradiction import (
     alike,
     identify_agreement,
 )
+from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
 from curate.judge.values import Form, find_form, same_value
 from curate.ledger import survivors
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from curate.generate.requests import Request
     from curate.generate.structured import Answer
 
-VERSION = 2
+VERSION = 3
 # Of agreement against exact match, and of observed consistency against self-reflection.
 ALPHA, BETA = 0.8, 0.7
 REFLECTIONS = ("reflect", "doubt")
@@ -269,7 +270,8 @@ def write_confidence(
     samples = read_table(asked.file("samples.parquet"))
     reflections = read_table(asked.file("reflections.parquet"))
     compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, hints)
-    observed = compared.group_by("row_id").agg(o=pl.col("consistency").mean(), usable=pl.len())
+    mean = pl.col("consistency").mean().round(DECIMALS)
+    observed = compared.group_by("row_id").agg(o=mean, usable=pl.len())
     drawn = samples.group_by("row_id").agg(samples=pl.len())
     certain = pl.col("answer").replace_strict(CERTAINTY, return_dtype=pl.Float64)
     sure = reflections.drop_nulls("answer").group_by("row_id").agg(s=certain.mean())

@@ -28,6 +28,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from curate.judge.cut import MOVABLE, CutParams, cut_rows
+from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
@@ -97,7 +98,7 @@ def prepare_confidence(
 
 @stage(
     ConfidenceParams,
-    version=1,
+    version=2,
     prepare=prepare_confidence,
     movable=(*MOVABLE, "precision", "calibration"),
 )
@@ -139,7 +140,7 @@ def _probabilities(
         standardise(values), known, right, folds, isotonic=params.calibration == "isotonic"
     )
     blank = ~np.isfinite(values).any(axis=1)
-    return pl.Series("score", np.where(blank, np.nan, chances)).fill_nan(None)
+    return pl.Series("score", np.where(blank, np.nan, chances.round(DECIMALS))).fill_nan(None)
 
 
 def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidenceParams) -> CutParams:

@@ -26,6 +26,7 @@ import regex
 from numpy.typing import NDArray
 
 from curate.errors import UserError
+from curate.fixedpoint import paired_cosines
 from curate.judge.asking import ask_all, shorten_middle
 from curate.registry import StepRun
 from curate.rows import normalise
@@ -159,8 +160,7 @@ def agree_by_embedding(pairs: Sequence[Pair], hints: Mapping[str, Any]) -> NDArr
     vectors = embed_texts(texts, hints)
     one = vectors[[places[pair.one] for pair in pairs]]
     other = vectors[[places[pair.other] for pair in pairs]]
-    cosine: NDArray[np.float64] = np.einsum("ij,ij->i", one, other, dtype=np.float64)
-    return cosine.clip(0, 1)
+    return paired_cosines(one, other).clip(0, 1)
 
 
 def agree_by_model(

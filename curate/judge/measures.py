@@ -21,6 +21,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 BINS = 10
+# Beyond these, a mean says by how many threads it was added up.
+DECIMALS = 12
 Z = 1.959963984540054
 
 Floats = NDArray[np.float64]
@@ -73,8 +75,8 @@ def reliability(chances: Floats, right: Flags, bins: int = BINS) -> pl.DataFrame
             low=pl.col("chance").min(),
             high=pl.col("chance").max(),
             rows=pl.len().cast(pl.Int64),
-            confidence=pl.col("chance").mean(),
-            right=pl.col("right").mean(),
+            confidence=pl.col("chance").mean().round(DECIMALS),
+            right=pl.col("right").mean().round(DECIMALS),
         )
         .sort("bin")
         .drop("bin")

@@ -26,6 +26,8 @@ extreme means, long ones extreme minima. Relevance finds responses to another pr
 """
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from curate.ledger import survivor_mask, survivors
 from curate.registry import StepRun
 from curate.store import Artifact, Counts, Step
 
-VERSION = 2
+VERSION = 3
 # 1 if higher values speak for a response, -1 if lower ones do.
 ORIENTATION: Mapping[str, int] = {
     "mean_logprob": 1,
@@ -61,6 +63,7 @@ def signals_step(
     from curate.represent.embed import embed_steps
     from curate.represent.index import named
     from curate.represent.losses import base_model, loss_steps_at
+    from curate.represent.nearest import search_identity
 
     positions = np.flatnonzero(survivor_mask(inputs))
     model = base_model(run)
@@ -74,7 +77,7 @@ def signals_step(
     for part, steps in blocks.items():
         made = run.execute_all(steps) if steps else []
         read |= {f"{part}-{name}": block for name, block in named(made).items()}
-    told = {"neighbours": neighbours, "floor": floor}
+    told = {"neighbours": neighbours, "floor": floor, **search_identity(len(positions))}
     return Step("confidence-signals", VERSION, write_signals, read, told)
 
 
@@ -149,4 +152,7 @@ def mean_rank(signals: pl.DataFrame) -> pl.Series:
         (pl.col(name).rank("average") - 0.5) / pl.col(name).count()
         for name in oriented(signals).columns
     ]
-    return oriented(signals).select(score=pl.mean_horizontal(rank)).to_series()
+    # Not mean_horizontal, in whose sum the number of threads would show.
+    total = reduce(add, (one.fill_null(0.0) for one in rank))
+    count = reduce(add, (one.is_not_null().cast(pl.Int64) for one in rank))
+    return oriented(signals).select(score=pl.when(count > 0).then(total / count)).to_series()

@@ -17,7 +17,7 @@ from curate.store import Artifact, Counts, Step, digest_of, write_json
 from curate.tables import read_table, scan_table
 
 LOG = logging.getLogger("curate")
-VERSION = 3
+VERSION = 4
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
 REFUSED = "refused"

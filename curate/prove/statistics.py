@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Verdict = Literal["better", "worse", "no difference shown"]
 CHUNK = 1_000
+DECIMALS = 12
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def compare(
         by_example = rng.multinomial(examples, np.full(examples, 1 / examples), size=count)
         means.append(((by_seed @ differences) * by_example).sum(axis=1) / examples)
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Difference(float(grand), float(low), float(high), judge(low, high))
+    # Beyond these, a figure says which processor added it up.
+    mean, low, high = (round(float(value), DECIMALS) for value in (grand, low, high))
+    return Difference(mean, low, high, judge(low, high))
 
 
 def judge(low: float, high: float) -> Verdict:

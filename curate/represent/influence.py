@@ -46,7 +46,7 @@ from curate.tables import read_table
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 BATCH_TOKENS = 2_048
 # What one checkpoint's target gradients may take in memory while there is a column for each example.
 COLUMN_BYTES = 2**30
@@ -187,8 +187,8 @@ def unit_gradients(
     for batch in example_batches(examples, range(len(examples)), at_once):
         held: dict[str, torch.Tensor] = {}
         example_gradients(model, [examples[i] for i in batch], held.__setitem__)
-        squares = sum(part.square().sum(dim=(1, 2)) for part in held.values())
-        shares = torch.from_numpy(mixture[:, batch]).to(model.device) / _length(squares)
+        squares = sum(part.double().square().sum(dim=(1, 2)) for part in held.values())
+        shares = torch.from_numpy(mixture[:, batch]).to(model.device) / _length(squares).float()
         for name, part in held.items():
             mixed = torch.einsum("kb,bij->kij", shares, part).cpu()
             totals[name] = totals[name] + mixed if name in totals else mixed
@@ -226,12 +226,13 @@ def similarities(
     import torch
 
     columns = len(next(iter(wanted.values())))
-    products = torch.zeros((len(batch), columns), device=model.device)
-    squares = torch.zeros(len(batch), device=model.device)
+    # Long sums: in float32 the number of threads would show in them.
+    products = torch.zeros((len(batch), columns), device=model.device, dtype=torch.float64)
+    squares = torch.zeros(len(batch), device=model.device, dtype=torch.float64)
 
     def take(name: str, gradient: torch.Tensor) -> None:
-        features = feature(name, gradient).flatten(1)
-        products.addmm_(features, wanted[name].flatten(1).T)
+        features = feature(name, gradient).flatten(1).double()
+        products.addmm_(features, wanted[name].flatten(1).T.double())
         squares.add_(features.square().sum(dim=1))
 
     example_gradients(model, batch, take)
@@ -275,12 +276,12 @@ def projected_features(
     import torch
 
     total = torch.zeros((len(batch), projection.dim), device=model.device)
-    squares = torch.zeros(len(batch), device=model.device)
+    squares = torch.zeros(len(batch), device=model.device, dtype=torch.float64)
 
     def take(name: str, gradient: torch.Tensor) -> None:
         features = feature(name, gradient).flatten(1)
         projection.add_to(total, name, features)
-        squares.add_(features.square().sum(dim=1))
+        squares.add_(features.double().square().sum(dim=1))
 
     example_gradients(model, batch, take)
     return _finite(total / _length(squares)[:, None])
@@ -299,16 +300,16 @@ def _save_features(out: Path, number: int, features: NDArray[np.float32], precis
     np.save(out / f"features-{number}.npy", features.astype(precision), allow_pickle=False)
 
 
-def _feature_similarities(block: Artifact, target: Artifact, count: int) -> NDArray[np.float32]:
+def _feature_similarities(block: Artifact, target: Artifact, count: int) -> NDArray[np.float64]:
     """Return [checkpoints, rows, examples]: products of stored features, NaN for unscored rows."""
     scored = np.load(block.file("scored.npy"), allow_pickle=False)
     products = [_read_features(block, n) @ _read_features(target, n).T for n in range(count)]
-    return np.where(scored[:, None], np.stack(products), np.float32(np.nan))
+    return np.where(scored[:, None], np.stack(products), np.nan)
 
 
-def _read_features(artifact: Artifact, number: int) -> NDArray[np.float32]:
+def _read_features(artifact: Artifact, number: int) -> NDArray[np.float64]:
     stored = np.load(artifact.file(f"features-{number}.npy"), allow_pickle=False)
-    features: NDArray[np.float32] = stored.astype(np.float32)
+    features: NDArray[np.float64] = stored.astype(np.float64)
     if stored.dtype == np.int8:
         features *= np.load(artifact.file(f"scales-{number}.npy"), allow_pickle=False)[:, None]
     return features
@@ -321,15 +322,14 @@ def read_similarities(
     blocks: Sequence[Artifact], wanted: Artifact, shares: Sequence[float]
 ) -> NDArray[np.float32]:
     """Return [rows, columns]: each block's similarities, weighted over the checkpoints."""
-    weights = np.array(shares, dtype=np.float32)
     found = []
     for block in blocks:
         if "similarities.npy" in block.files:
             told = np.load(block.file("similarities.npy"), allow_pickle=False)
         else:
             told = _feature_similarities(block, wanted, len(shares))
-        found.append(np.tensordot(weights, told, 1))
-    return np.concatenate(found)
+        found.append(sum(share * part for share, part in zip(shares, told, strict=True)))
+    return np.concatenate(found).astype(np.float32)
 
 
 def read_columns(wanted: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.int64], bool]:
@@ -382,7 +382,7 @@ def _length(squares: Any) -> "torch.Tensor":
 
 
 def _finite(values: "torch.Tensor") -> NDArray[np.float32]:
-    found: NDArray[np.float32] = values.cpu().numpy()
+    found: NDArray[np.float32] = values.float().cpu().numpy()
     if not np.isfinite(found).all():
         raise FloatingPointError("a gradient is not finite; try models.dtype: float32")
     return found

@@ -9,6 +9,9 @@ for every centre c, and at an angle of h to the plane that parts the cells of a 
 A twin y of x behind that plane is h(x) + h(y) away at least. So with cos(x, y) >= cos(t), one of the
 two is within t / 2 of the plane: comparing each row with the cells whose plane is within t / 2 of
 it finds every pair, from one side or the other. Centres decide how fast that is, not what is found.
+
+Products in float32 propose pairs, a little below the floor too; exact ones decide (curate.fixedpoint):
+neither threads nor processors nor the cut into cells show in the result.
 """
 
 from collections.abc import Iterator
@@ -17,12 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.fixedpoint import cosines, cosines_of_pairs
+
 # Up to here one matrix product with all later rows is faster than cells.
 BRUTE_ROWS = 8_192
 # Beyond this share of all comparisons too. Comparing with later rows alone is half of them.
 BRUTE_SHARE = 0.4
 SHARE_ROWS = 1_000
-# A block of cosines is 16 MB; the hits in it, at worst, some 100 MB.
+# A block of cosines is 16 MB, or 32 where they are exact; the hits in it, at worst, some 100 MB.
 BLOCK_COSINES = 4_194_304
 CELLS_PER_ROOT = 4
 CELLS_AT_A_TIME = 64
@@ -30,6 +35,8 @@ SAMPLE_PER_CELL = 32
 ROUNDS = 2
 # Larger than the rounding of a cosine of unit vectors.
 ROUNDING = 1e-5
+# From this share of hits on, a block of exact products is faster than one for each of them.
+DENSE_SHARE = 0.02
 MOST = 1_000
 LIMIT = 20_000_000
 
@@ -87,19 +94,38 @@ def _search_within(
 ) -> None:
     """Add the pairs among rows in pool order: each block with itself and what comes after it."""
     for part in _slices(len(vectors), len(vectors)):
-        cosines = vectors[part] @ vectors[part.start :].T
-        near = cosines >= np.float32(floor)
+        row, column, cosine = _near(vectors[part], vectors[part.start :], floor, later=True)
+        for crowded in np.flatnonzero(np.bincount(row, minlength=1) > found.most):
+            own = np.flatnonzero(row == crowded)
+            worse = own[np.argsort(-cosine[own], kind="stable")[found.most :]]
+            near = np.ones(len(row), dtype=np.bool_)
+            near[worse] = False
+            row, column, cosine = row[near], column[near], cosine[near]
+            found.capped[rows[part.start + crowded]] = True
+        found.add(rows[part][row], rows[part.start :][column], cosine)
+
+
+def _near(
+    one: NDArray[np.float32], other: NDArray[np.float32], floor: float, *, later: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pairs of a row of `one` and a row of `other` from the floor on, with their cosines.
+
+    Args:
+        one: vectors [n, d].
+        other: vectors [m, d].
+        floor: of the exact cosine.
+        later: only rows of `other` that come after; `one` is its beginning.
+    """
+    near = one @ other.T >= np.float32(floor - ROUNDING)
+    if later:
         near[np.tri(*near.shape, dtype=np.bool_)] = False
-        for row in np.flatnonzero(near.sum(axis=1) > found.most):
-            near[row] = _best(np.where(near[row], cosines[row], -1), found.most)
-            found.capped[rows[part.start + row]] = True
-        found.add(rows[part], rows[part.start :], near, cosines)
-
-
-def _best(values: NDArray[np.float32], most: int) -> NDArray[np.bool_]:
-    best = np.zeros(len(values), dtype=np.bool_)
-    best[np.argpartition(values, -most)[-most:]] = True
-    return best
+    row, column = np.divmod(np.flatnonzero(near), len(other))
+    if len(row) > DENSE_SHARE * near.size:
+        cosine = cosines(one, other)[row, column]
+    else:
+        cosine = cosines_of_pairs(one, row, other, column)
+    reached = cosine >= floor
+    return row[reached], column[reached], cosine[reached]
 
 
 def _search_cells(
@@ -121,8 +147,8 @@ def _search_cells(
         members, names = vectors[inside[cell]], rows[inside[cell]]
         _search_within(members, names, floor, found)
         for part in _slices(len(guests), len(names)):
-            cosines = vectors[guests[part]] @ members.T
-            found.add(rows[guests[part]], names, cosines >= np.float32(floor), cosines)
+            row, column, cosine = _near(vectors[guests[part]], members, floor)
+            found.add(rows[guests[part]][row], names[column], cosine)
 
 
 def _slices(count: int, width: int) -> Iterator[slice]:
@@ -206,24 +232,21 @@ class _Found:
     def __init__(self, rows: int, most: int, limit: int) -> None:
         self.rows, self.most, self.limit = rows, most, limit
         self.capped = np.zeros(rows, dtype=np.bool_)
-        self.waiting: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        self.waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self.held = 0
 
     def add(
         self,
         one: NDArray[np.int64],
         other: NDArray[np.int64],
-        near: NDArray[np.bool_],
-        cosines: NDArray[np.float32],
+        cosine: NDArray[np.float64],
     ) -> None:
-        """Add the pairs of rows `one` and `other` at which near [one, other] is true."""
-        at = np.flatnonzero(near)
-        if not len(at):
+        """Add pairs of rows, one for each cosine."""
+        if not len(cosine):
             return
-        left, right = one[at // len(other)], other[at % len(other)]
-        pairs = np.minimum(left, right) * self.rows + np.maximum(left, right)
-        self.waiting.append((pairs, cosines.ravel()[at]))
-        self.held += len(at)
+        pairs = np.minimum(one, other) * self.rows + np.maximum(one, other)
+        self.waiting.append((pairs, cosine))
+        self.held += len(pairs)
         if self.held > 2 * self.limit:
             self._settle()
             while self.held > self.limit:
@@ -232,7 +255,7 @@ class _Found:
 
     def _settle(self) -> None:
         """Sort what is held, drop what was found twice, and of each row what is beyond its best."""
-        none = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+        none = (np.empty(0, dtype=np.int64), np.empty(0))
         pairs, cosine = (np.concatenate(p) for p in zip(none, *self.waiting, strict=True))
         order = np.argsort(pairs, kind="stable")
         pairs, cosine = pairs[order], cosine[order]
@@ -257,5 +280,5 @@ class _Found:
             self._settle()
         pairs, cosine = self.waiting[0]
         first, second = np.divmod(pairs, max(self.rows, 1))
-        rounded = np.minimum(np.round(cosine.astype(np.float64), 6), 1.0)
+        rounded = np.minimum(np.round(cosine, 6), 1.0)
         return Neighbours(first, second, rounded, self.most, int(self.capped.sum()))

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
+from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.sides import kept_vectors, side_inputs, target_texts, target_vectors
 from curate.select.similarities import DECIMALS
@@ -48,7 +49,7 @@ from curate.tables import read_table
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-VERSION = 1
+VERSION = 2
 SMALLEST_BLOCK = 512
 BATCH_TEXTS = 256
 ROUNDING = 1e-5
@@ -92,11 +93,13 @@ def write_candidates(
     `row` numbers the kept rows; candidates are sorted by row, then example.
     """
     wanted = target_vectors(inputs)
-    cosines = np.concatenate([block @ wanted.T for block in kept_vectors(inputs)]).round(DECIMALS)
+    near = np.concatenate(
+        [cosines(block, wanted).round(DECIMALS) for block in kept_vectors(inputs)]
+    )
     kept = read_table(inputs["kept"].file("kept.parquet"))
     by_id = kept["row_id"].arg_sort().to_numpy()
     chosen = [
-        by_id[np.argsort(-cosines[by_id, q], kind="stable")[: params["candidates"]]]
+        by_id[np.argsort(-near[by_id, q], kind="stable")[: params["candidates"]]]
         for q in range(len(wanted))
     ]
     pairs = pl.DataFrame(
@@ -107,7 +110,9 @@ def write_candidates(
     ).sort("row", "example")
     pairs = pairs.with_columns(position=kept["position"].gather(pairs["row"]))
     pairs.write_parquet(out / "candidates.parquet")
-    nearest = pl.DataFrame({"example": cosines.argmax(axis=1), "cosine": cosines.max(axis=1)})
+    nearest = pl.DataFrame(
+        {"example": near.argmax(axis=1), "cosine": near.max(axis=1).astype(np.float32)}
+    )
     nearest.write_parquet(out / "nearest.parquet")
     return {"rows_in": kept.height, "rows_out": pairs["row"].n_unique(), "pairs": pairs.height}
 
@@ -205,7 +210,7 @@ def recall(wanted: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[
     """Return the cosine of each wanted token [L, d] to the nearest of a row's [M, d]; 0 if M is 0."""
     if not len(states):
         return np.zeros(len(wanted), dtype=np.float32)
-    best: NDArray[np.float32] = (wanted @ states.T).max(axis=1)
+    best: NDArray[np.float32] = cosines(wanted, states).max(axis=1).astype(np.float32)
     return best
 
 

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.represent.nearest import faiss_kernels, one_faiss_thread
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 SALT = 0xC1D5
 ROUNDS = 20
 SEED = 0
@@ -51,7 +52,8 @@ def score(run: ScoreRun, params: ClustersParams) -> Artifact:
     inputs = vector_inputs(run, params)
     rows = run.kept.counts["rows_out"]
     count = min(params.clusters or round(rows**0.5), rows)
-    return run.execute(Step("score-clusters", VERSION, write_scores, inputs, {"clusters": count}))
+    told = {"clusters": count, "kernels": faiss_kernels()}
+    return run.execute(Step("score-clusters", VERSION, write_scores, inputs, told))
 
 
 def write_scores(
@@ -81,8 +83,9 @@ def find_clusters(
     means = faiss.Kmeans(
         vectors.shape[1], count, niter=ROUNDS, seed=SEED, spherical=True, min_points_per_centroid=1
     )
-    means.train(vectors)
-    cosines, own = means.index.search(vectors, 1)
+    with one_faiss_thread():
+        means.train(vectors)
+        cosines, own = means.index.search(vectors, 1)
     return own[:, 0], cosines[:, 0]
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.fixedpoint import cosines
 from curate.registry import Budget, ScoreRun
 from curate.select.comparison import KEPT, named_rankings, read_rankings
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
@@ -32,7 +33,7 @@ from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 # The share of target examples whose nearest other one may be below the limit.
 OUTLYING = 0.1
 BLOCK_ROWS = 8_192
@@ -106,7 +107,7 @@ def nearest_rows(
     for block in kept_vectors(inputs):
         for at in range(0, len(block), BLOCK_ROWS):
             part = block[at : at + BLOCK_ROWS]
-            similar = (part @ wanted.T).round(DECIMALS)
+            similar = cosines(part, wanted).round(DECIMALS).astype(np.float32)
             numbers = np.arange(start + at, start + at + len(part))
             # In the order of ids, the first of equals is the one with the smallest.
             by_id = np.argsort(order[numbers])
@@ -128,7 +129,7 @@ def near_limit(wanted: Matrix) -> float | None:
     """Return what the target's examples call near; None if they are fewer than two different ones."""
     similar = np.full(len(wanted), -np.inf, dtype=np.float32)
     for at in range(0, len(wanted), BLOCK_ROWS):
-        block = (wanted[at : at + BLOCK_ROWS] @ wanted.T).round(DECIMALS)
+        block = cosines(wanted[at : at + BLOCK_ROWS], wanted).round(DECIMALS).astype(np.float32)
         # An example is no other one than its copies, itself included.
         block[block >= SAME] = -np.inf
         similar[at : at + BLOCK_ROWS] = block.max(axis=1, initial=-np.inf)

@@ -36,12 +36,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
+from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table, table_schema
 
-VERSION = 1
+VERSION = 2
 LENGTH = "length"
 BATCH_ROWS = 8_192
 # Pairs that a row may bring along; a kept row with more is compared with all rows once.
@@ -218,7 +219,7 @@ def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Filtered:
     everyone = np.zeros(len(vectors), dtype=np.int64)
     pairs = find_pairs(vectors, everyone, threshold, most=MOST_PAIRS)
     above = pairs.cosine > threshold
-    later, cosines = pairs.second[above], pairs.cosine[above]
+    later, values = pairs.second[above], pairs.cosine[above]
     starts = np.searchsorted(pairs.first[above], np.arange(len(vectors) + 1))
     # Of these not all later pairs were kept.
     crowded = np.bincount(pairs.first, minlength=len(vectors)) >= pairs.most
@@ -228,12 +229,13 @@ def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Filtered:
         if twin[row] >= 0:
             continue
         if crowded[row]:
-            near = np.minimum((vectors[row + 1 :] @ vectors[row]).astype(float).round(DECIMALS), 1)
+            near = cosines(vectors[row + 1 :], vectors[row : row + 1])[:, 0]
+            near = np.minimum(near.round(DECIMALS), 1)
             like = row + 1 + np.flatnonzero(near > threshold)
             near = near[like - row - 1]
         else:
             part = slice(starts[row], starts[row + 1])
-            like, near = later[part], cosines[part]
+            like, near = later[part], values[part]
         new = twin[like] < 0
         twin[like[new]], cosine[like[new]] = row, near[new]
     return Filtered(twin, cosine)

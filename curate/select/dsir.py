@@ -46,7 +46,9 @@ from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
+# Logarithms differ in their last digit from processor to processor.
+DECIMALS = 12
 # NLTK's WordPunct, as the authors use.
 WORD = r"\w+|[^\w\s]+"
 
@@ -99,11 +101,14 @@ def write_scores(
         bucket, owner = hash_ngrams(texts, buckets)
         weights.append(np.bincount(owner, weights=ratios[bucket], minlength=len(texts)))
         counts.append(np.bincount(owner, minlength=len(texts)))
-    weight, count = np.concatenate(weights), np.concatenate(counts)
+    weight: NDArray[np.float64] = np.concatenate(weights)
+    count = np.concatenate(counts)
+    if params["normalise"] == "length":
+        weight = weight / np.maximum(count, 1)
     frame = pl.DataFrame(
         {
             "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
-            "score": weight / np.maximum(count, 1) if params["normalise"] == "length" else weight,
+            "score": weight.round(DECIMALS),
             "nearest_id": pl.Series([None] * len(count), dtype=pl.String),
             "ngrams": count,
         }

@@ -21,13 +21,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 
-VERSION = 2
+VERSION = 3
 
 
 class EmbedParams(SimilarityParams, VectorParams):
@@ -47,7 +48,9 @@ def write_scores(
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, similarities [Q]."""
     wanted = target_vectors(inputs)
-    return write_similarities(out, inputs, (block @ wanted.T for block in kept_vectors(inputs)))
+    return write_similarities(
+        out, inputs, (cosines(block, wanted) for block in kept_vectors(inputs))
+    )
 
 
 def rank(scores: pl.DataFrame, params: EmbedParams, seed: int) -> NDArray[np.int64]:

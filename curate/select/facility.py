@@ -10,7 +10,7 @@ earlier is a bound, and only rows whose bound is on top are computed anew: the l
 
 A matrix of all with all has no place for a large pool, so a row counts only for rows that have it among
 their `neighbours` nearest; everything else is 0. That is f for another s, with the same guarantee. The
-nearest are exact up to EXACT_ROWS rows, beyond that they are those found in the nearest cells of an
+nearest are exact up to 65,536 rows, beyond that they are those found in the nearest cells of an
 inverted file, which misses a few.
 
 Cost: rows^2 x width multiplications for the neighbours (rows^1.5 with cells), then some gains for each
@@ -32,18 +32,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.represent.nearest import nearest_rows, search_identity
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
-VERSION = 1
+VERSION = 2
 NEIGHBOURS = 64
-EXACT_ROWS = 65_536
-CELLS_PER_ROOT = 4
-CELLS_VISITED = 16
-SAMPLE_PER_CELL = 64
 
 
 class FacilityParams(VectorParams):
@@ -66,7 +63,8 @@ class Order:
 def score(run: ScoreRun, params: FacilityParams) -> Artifact:
     """Embed the rows and store the greedy order of all of them."""
     inputs = vector_inputs(run, params)
-    told = {"neighbours": min(params.neighbours, run.kept.counts["rows_out"])}
+    rows = run.kept.counts["rows_out"]
+    told = {"neighbours": min(params.neighbours, rows), **search_identity(rows)}
     return run.execute(Step("score-facility", VERSION, write_scores, inputs, told))
 
 
@@ -102,26 +100,6 @@ def represent(vectors: NDArray[np.float32], neighbours: int) -> Order:
     """
     rows, cosines = nearest_rows(vectors, min(neighbours, len(vectors)))
     return order_lazily(served_rows(rows, cosines))
-
-
-def nearest_rows(
-    vectors: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return numbers and cosines [N, count] of each row's nearest ones, -1 where none was found."""
-    import faiss
-
-    if len(vectors) <= EXACT_ROWS:
-        cosines, rows = faiss.knn(vectors, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
-        return rows, cosines
-    cells = int(CELLS_PER_ROOT * len(vectors) ** 0.5)
-    index = faiss.index_factory(vectors.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
-    cut = faiss.extract_index_ivf(index)
-    cut.cp.max_points_per_centroid = SAMPLE_PER_CELL
-    index.train(vectors)
-    index.add(vectors)
-    cut.nprobe = CELLS_VISITED
-    cosines, rows = index.search(vectors, count)
-    return rows, cosines
 
 
 def served_rows(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> "csc_array":

@@ -37,6 +37,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.similarities import DECIMALS, rank_scores
@@ -44,15 +45,15 @@ from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 LOG = logging.getLogger("curate")
 TOLERANCE = 1e-4
 MOST_ROUNDS = 2_000
-# A block of costs is 16 MB in float32.
-BLOCK_COSTS = 4_194_304
+# A block of costs is 16 MB.
+BLOCK_COSTS = 2_097_152
 MEDIAN_BINS = 10_000
 
-Costs = Callable[[], Iterator[NDArray[np.floating[Any]]]]
+Costs = Callable[[], Iterator[NDArray[np.float64]]]
 
 
 class GotParams(VectorParams):
@@ -90,11 +91,11 @@ def write_scores(
     """Write scores.parquet: row_id, score (mean potential less the row's), nearest_id (by cost)."""
     wanted = target_vectors(inputs)
 
-    def costs() -> Iterator[NDArray[np.float32]]:
+    def costs() -> Iterator[NDArray[np.float64]]:
         size = max(BLOCK_COSTS // len(wanted), 1)
         for block in kept_vectors(inputs):
             for start in range(0, len(block), size):
-                yield 1 - wanted @ block[start : start + size].T
+                yield 1 - cosines(wanted, block[start : start + size])
 
     epsilon = params["epsilon"] * median_cost(costs)
     found = solve(costs, len(wanted), epsilon)
@@ -116,7 +117,7 @@ def write_scores(
         "rows_out": frame.height,
         "epsilon": epsilon,
         "rounds": found.rounds,
-        "share_error": found.error,
+        "share_error": round(found.error, 12),
         "converged": found.error <= TOLERANCE,
     }
 
@@ -158,14 +159,14 @@ def solve(costs: Costs, examples: int, epsilon: float, tolerance: float = TOLERA
 
 
 def _share_out(
-    potential: NDArray[np.float64], cost: NDArray[np.floating[Any]], epsilon: float
-) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64]]:
+    potential: NDArray[np.float64], cost: NDArray[np.float64], epsilon: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each row's chances over examples [T, n] and its potential [n], in the log domain."""
-    exponents = ((potential[:, None] - cost) / epsilon).astype(cost.dtype)
+    exponents = (potential[:, None] - cost) / epsilon
     highest = exponents.max(axis=0)
     chances = np.exp(exponents - highest)
     totals = chances.sum(axis=0)
-    rows = -epsilon * (highest.astype(np.float64) + np.log(totals) - np.log(len(potential)))
+    rows = -epsilon * (highest + np.log(totals) - np.log(len(potential)))
     return chances / totals, rows
 
 

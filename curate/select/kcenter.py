@@ -29,15 +29,17 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.fixedpoint import fixed_point
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 
-VERSION = 1
+VERSION = 2
 # Rows kept up to date after every centre: what a processor's cache holds.
 ACTIVE_ROWS = 1_024
-BLOCK_COSINES = 4_194_304
-TAKEN = np.float32(-1)
+BLOCK_COSINES = 2_097_152
+TAKEN = -1.0
+DECIMALS = 12
 
 
 class KcenterParams(VectorParams):
@@ -118,31 +120,34 @@ def choose_centres(
         seeds: rows chosen beforehand; the row nearest the mean if there are none.
         active: how many rows are kept up to date after every centre; this changes no choice.
     """
-    squares = np.einsum("ij,ij->i", vectors, vectors).round().astype(np.float32)
-    apart = np.full(len(vectors), np.inf, dtype=np.float32)
+    points = fixed_point(vectors)
+    squares = np.asarray(points.any(axis=1), dtype=np.float64)
+    apart = np.full(len(points), np.inf)
     chosen: list[int] = []
     reach: list[float] = []
-    for seed in list(seeds) or [int((vectors @ vectors.mean(axis=0)).argmax())]:
+    # The mean is no unit vector: its products are exact to these digits alone.
+    central = (points @ points.mean(axis=0)).round(DECIMALS)
+    for seed in list(seeds) or [int(central.argmax())]:
         chosen.append(seed)
         reach.append(float(apart.max()))
-        _approach(vectors, squares, apart, chosen[-1:])
+        _approach(points, squares, apart, chosen[-1:])
     while len(chosen) < min(limit, len(vectors)):
-        more, far = _farthest(vectors, squares, apart, limit - len(chosen), active)
+        more, far = _farthest(points, squares, apart, limit - len(chosen), active)
         chosen += more
         reach += far
-        _approach(vectors, squares, apart, more)
+        _approach(points, squares, apart, more)
     radius = np.array([*reach[1:], max(float(apart.max()), 0.0)])
     return Centres(
         np.array(chosen, dtype=np.int64),
         np.sqrt(radius),
-        np.sqrt(np.maximum(apart, 0).astype(np.float64)),
+        np.sqrt(np.maximum(apart, 0)),
     )
 
 
 def _approach(
-    vectors: NDArray[np.float32],
-    squares: NDArray[np.float32],
-    apart: NDArray[np.float32],
+    vectors: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    apart: NDArray[np.float64],
     centres: list[int],
 ) -> None:
     """Lower the squared distance of every row to its nearest centre, for new centres."""
@@ -156,9 +161,9 @@ def _approach(
 
 
 def _farthest(
-    vectors: NDArray[np.float32],
-    squares: NDArray[np.float32],
-    apart: NDArray[np.float32],
+    vectors: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    apart: NDArray[np.float64],
     most: int,
     active: int,
 ) -> tuple[list[int], list[float]]:

@@ -25,11 +25,12 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
-VERSION = 2
+VERSION = 3
 
 
 class RdsParams(SelectParams):
@@ -61,7 +62,9 @@ def write_scores(
     from curate.represent.index import read_blocks
 
     wanted = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
-    return write_similarities(out, inputs, (block @ wanted.T for block in read_blocks(inputs)))
+    return write_similarities(
+        out, inputs, (cosines(block, wanted) for block in read_blocks(inputs))
+    )
 
 
 def rank(scores: pl.DataFrame, params: RdsParams, seed: int) -> NDArray[np.int64]:

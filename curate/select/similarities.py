@@ -34,7 +34,7 @@ class SimilarityParams(SelectParams):
 
 
 def write_similarities(
-    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.float32]]
+    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.floating]]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest similarity), nearest_id, similarities [Q].
 
@@ -48,7 +48,7 @@ def write_similarities(
     Raises:
         FloatingPointError: a similarity is not finite.
     """
-    similar = np.concatenate([block.round(DECIMALS) for block in blocks])
+    similar = np.concatenate([block.round(DECIMALS).astype(np.float32) for block in blocks])
     if not np.isfinite(similar).all():
         raise FloatingPointError("a similarity is not finite; try models.dtype: float32")
     ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]

@@ -33,7 +33,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.clean.twins import Compared
+from curate.fixedpoint import fixed_point
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.represent.nearest import search_identity
 from curate.select.facility import NEIGHBOURS, represent
 from curate.select.mixture import By, read_groups
 from curate.select.turns import seat, take_turns
@@ -41,7 +43,7 @@ from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 
 
 class SmartParams(VectorParams):
@@ -64,7 +66,11 @@ class SmartParams(VectorParams):
 def score(run: ScoreRun, params: SmartParams) -> Artifact:
     """Embed the prompts, order the rows of each task, and store that with the gains of the tasks."""
     inputs = {**vector_inputs(run, params), "rows": run.rows}
-    told = {"by": params.by, "neighbours": params.neighbours}
+    told = {
+        "by": params.by,
+        "neighbours": params.neighbours,
+        **search_identity(run.kept.counts["rows_out"]),
+    }
     orders = run.execute(Step("smart-orders", VERSION, write_orders, inputs, told))
     penalty = {"penalty": params.penalty}
     return run.execute(Step("score-smart", VERSION, write_scores, {"orders": orders}, penalty))
@@ -123,7 +129,7 @@ def write_scores(
 def cut_gains(means: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
     """Return what each task [M] adds to graph cut when its turn comes in the greedy order."""
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    units = means / np.where(lengths > 0, lengths, 1)
+    units = fixed_point(means / np.where(lengths > 0, lengths, 1))
 
     def like(task: int) -> NDArray[np.float64]:
         # Never a matrix of all tasks with all: every row may be a task of its own.

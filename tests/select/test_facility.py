@@ -91,7 +91,7 @@ def test_the_nearest_rows_are_exact_in_a_small_pool() -> None:
 def test_most_nearest_rows_are_found_in_a_large_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clumps([200] * 15, 24, 1.0, 2)
     exact, _ = nearest_rows(vectors, 20)
-    monkeypatch.setattr("curate.select.facility.EXACT_ROWS", 1_000)
+    monkeypatch.setattr("curate.represent.nearest.EXACT_ROWS", 1_000)
     rows, _ = nearest_rows(vectors, 20)
     found = [len(set(a) & set(b)) / 20 for a, b in zip(exact, rows, strict=True)]
     assert np.mean(found) > 0.9

@@ -40,6 +40,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.fixedpoint import cosines
 from curate.generate.candidates import Candidate, Flaw, pair
 from curate.generate.choices import (
     LONGEST,
@@ -378,7 +379,8 @@ class Expansion:
         if written:
             vectors = self.run.embed([drafts[i].prompt for i in written])
             for i, vector in zip(written, vectors, strict=True):
-                cosine = float(self.origins[drafts[i].notes["seed"]] @ vector)
+                origin = self.origins[drafts[i].notes["seed"]]
+                cosine = float(cosines(origin[None], vector[None]).item())
                 notes = {**drafts[i].notes, "similarity": round(cosine, 4)}
                 told[i] = replace(drafts[i], notes=notes)
         return told

@@ -22,11 +22,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 import regex
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.fixedpoint import paired_cosines
 from curate.generate.candidates import Candidate, Flaw, pair
 from curate.generate.choices import OPTION, split_options
 from curate.generate.drafts import ask_each
@@ -202,7 +201,7 @@ def drop_far(
     vectors = run.embed([drafts[i].prompt for i in standing])
     sources = run.embed([bare[drafts[i].parents[0]] for i in standing])
     told = list(drafts)
-    for i, cosine in zip(standing, _cosines(vectors, sources), strict=True):
+    for i, cosine in zip(standing, paired_cosines(vectors, sources).round(4).tolist(), strict=True):
         draft = replace(told[i], notes={**told[i].notes, "similarity": cosine})
         if cosine < params.cosine[0]:
             draft = draft.drop(Flaw.MEANING_CHANGED, f"cosine {cosine:.2f} to the source")
@@ -210,11 +209,6 @@ def drop_far(
             draft = draft.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f} to the source")
         told[i] = draft
     return told
-
-
-def _cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> list[float]:
-    products = np.einsum("ij,ij->i", one.astype(np.float64), other.astype(np.float64))
-    return [round(float(product), 4) for product in products]
 
 
 def most_calls(params: ParaphraseParams, targets: int, pool_rows: int) -> int:
