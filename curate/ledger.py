@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, find_stage
 from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.tables import read_table, rows_at_once, scan_table
 
 VERSION = 1
 PREPARED = "prepared-"
@@ -137,14 +137,15 @@ def survivor_batches(
     Args:
         inputs: the inputs of a stage's step.
         columns: which columns of the rows.
-        size: pool rows that a batch is made from.
+        size: pool rows that a batch is made from at most.
         start: first pool position.
         stop: pool position to end before; the end of the pool if negative.
 
     Yields:
         The columns and `position` in the pool, in pool order; empty batches are left out.
     """
-    file = pq.ParquetFile(inputs["rows"].file("rows.parquet"))
+    path = inputs["rows"].file("rows.parquet")
+    file, size = pq.ParquetFile(path, pre_buffer=False), rows_at_once(path, size)
     kept = survivor_mask(inputs)
     stop = len(kept) if stop < 0 else stop
     at = 0

@@ -6,10 +6,14 @@ Polars takes a path for a pattern, a URL or one below the home folder unless it 
 otherwise, so no other module calls its readers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCH_BYTES = 64 * 2**20
 
 
 def scan_table(path: str | Path) -> pl.LazyFrame:
@@ -26,3 +30,23 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
 def table_schema(path: str | Path) -> pl.Schema:
     """Return the names and types of a Parquet file's columns."""
     return scan_table(path).collect_schema()
+
+
+def rows_at_once(path: str | Path, most: int) -> int:
+    """Return the size of a batch of a table's rows: at most so many, and about 64 MiB of them."""
+    metadata = pq.read_metadata(Path(path).absolute())
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    rows: int = BATCH_BYTES * metadata.num_rows // max(size, 1)
+    return max(min(most, rows), 1)
+
+
+def read_batches(
+    path: str | Path, most: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a table in order, as many at once as rows_at_once says."""
+    file, size = pq.ParquetFile(Path(path).absolute(), pre_buffer=False), rows_at_once(path, most)
+    names = None if columns is None else list(columns)
+    # Group by group: of several groups the reader would hold all.
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(size, row_groups=[group], columns=names)

@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.tables import read_table, scan_table, table_schema
+from curate.tables import read_batches, read_table, rows_at_once, scan_table, table_schema
 from tests.flows.workplace import REPO, environment
 
 ODD_NAMES = ("a[1]", "a*b", "a?b", "{x}", "%20", "#h", "x::y", "file:", "s3:", "k=v", "~", "$HOME")
@@ -40,6 +40,29 @@ def test_a_table_is_read_from_a_folder_of_any_name_and_not_from_its_sibling(
         assert read_table(path)["n"].to_list() == [0]
         assert read_table(str(path), columns=["n"]).columns == ["n"]
         assert table_schema(path) == {"row_id": pl.String, "n": pl.Int64}
+
+
+def test_batches_have_so_many_rows_and_fewer_where_rows_are_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t[1].parquet"
+    texts = [f"{i:04}" * 1_000 for i in range(100)]
+    pl.DataFrame({"n": range(100), "text": texts}).write_parquet(path, row_group_size=30)
+    for size, expected in ((64 * 2**20, [20, 10, 20, 10, 20, 10, 10]), (20_000, None)):
+        monkeypatch.setattr("curate.tables.BATCH_BYTES", size)
+        batches = list(read_batches(path, 20, ["n"]))
+        assert [n for batch in batches for n in batch.column("n").to_pylist()] == [*range(100)]
+        assert expected is None or [len(batch) for batch in batches] == expected
+        assert max(len(batch) for batch in batches) == rows_at_once(path, 20)
+    assert rows_at_once(path, 20) < 20
+    monkeypatch.setattr("curate.tables.BATCH_BYTES", 1)
+    assert rows_at_once(path, 20) == 1
+
+
+def test_a_table_without_rows_has_no_batches(tmp_path: Path) -> None:
+    pl.DataFrame(schema={"n": pl.Int64}).write_parquet(tmp_path / "t.parquet")
+    assert rows_at_once(tmp_path / "t.parquet", 7) in (1, 7)
+    assert sum(map(len, read_batches(tmp_path / "t.parquet", 7))) == 0
 
 
 def test_no_module_but_tables_reads_a_path_that_could_be_a_pattern() -> None:

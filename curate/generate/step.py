@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.errors import UserError
@@ -31,7 +30,7 @@ from curate.generate.sift import Known, Leaks, Sieve, count_flaws
 from curate.pool.files import digest_url
 from curate.rows import prompt_text, response_text
 from curate.store import Artifact, Counts, Step, write_json
-from curate.tables import read_table, scan_table
+from curate.tables import read_batches, read_table, scan_table
 
 if TYPE_CHECKING:
     from curate.config import Generate
@@ -137,8 +136,7 @@ def know_rows(inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]) -> Kn
 
     known = Known(lambda texts: embed_texts(texts, embedder))
     for artifact in inputs.values():
-        file = pq.ParquetFile(artifact.file("rows.parquet"))
-        for batch in file.iter_batches(BATCH_ROWS, columns=["messages"]):
+        for batch in read_batches(artifact.file("rows.parquet"), BATCH_ROWS, ["messages"]):
             rows = batch.column("messages").to_pylist()
             prompts = [prompt_text(messages) for messages in rows]
             texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]

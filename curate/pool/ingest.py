@@ -149,7 +149,9 @@ def ingest(
         raise UserError(_too_many(rejected, total, params["max_rejected"], out))
     counts = {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
     if empty:
-        LOG.warning("%d files hold no record: %s", len(empty), _listed(empty))
+        LOG.warning("files without any record: %d (%s)", len(empty), _listed(empty))
+    if too_long := rejected[Reason.RECORD_TOO_LONG]:
+        LOG.warning("records of more than %s bytes, rejected: %d", f"{LONGEST:,}", too_long)
     return counts | ({"empty_files": len(empty)} if empty else {})
 
 

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from curate.rows import SCHEMA
 from curate.store import Artifact, Counts, Step
-from curate.tables import scan_table
+from curate.tables import read_batches, scan_table
 
-VERSION = 2
+VERSION = 3
+BATCH_ROWS = 10_000
 NAME = "joined"
 
 
@@ -29,16 +32,24 @@ def write_joined(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write rows.parquet and the pool's rejects.parquet."""
-    pool = scan_table(inputs["pool"].file("rows.parquet"))
-    added = scan_table(inputs["added"].file(f"{params['table']}.parquet"))
-    parts = [part.with_columns(pl.col("hop").cast(pl.Int32)) for part in (pool, added)]
-    pl.concat(parts).sink_parquet(out / "rows.parquet")
+    parts = [
+        inputs["pool"].file("rows.parquet"),
+        inputs["added"].file(f"{params['table']}.parquet"),
+    ]
+    added = 0
+    with pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as writer:
+        for path in parts:
+            added = 0
+            # Batch by batch, since long rows would not all fit into memory.
+            for batch in read_batches(path, BATCH_ROWS):
+                table = pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA)
+                writer.write_table(table)
+                added += len(table)
     scan_table(inputs["pool"].file("rejects.parquet")).sink_parquet(out / "rejects.parquet")
     counts = inputs["pool"].counts
-    count = int(added.select(pl.len()).collect().item())
     return {
-        "rows_in": counts["rows_in"] + count,
-        "rows_out": counts["rows_out"] + count,
+        "rows_in": counts["rows_in"] + added,
+        "rows_out": counts["rows_out"] + added,
         "rejected": counts["rejected"],
-        "added": count,
+        "added": added,
     }

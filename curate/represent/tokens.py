@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.tables import read_table, rows_at_once, scan_table
 
 VERSION = 1
 BATCH_ROWS = 2_000
@@ -54,7 +54,8 @@ def count_tokens(
         kept, on="row_id", how="semi", maintain_order="left"
     )
     ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
-    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
         ids.append(batch["row_id"])
         messages = batch["messages"].to_list()
         counts += [len(row) for row in tokenise(tokenizer, messages, None)]

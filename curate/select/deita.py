@@ -40,7 +40,7 @@ from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
-from curate.tables import scan_table, table_schema
+from curate.tables import rows_at_once, scan_table, table_schema
 
 VERSION = 2
 LENGTH = "length"
@@ -148,7 +148,8 @@ def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list
         .join(kept, on="row_id", how="semi", maintain_order="left")
         .select("row_id", text=pl.col("messages").list.eval(said).list.join("\n"))
     )
-    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
         yield batch["row_id"], batch["text"].to_list()
 
 

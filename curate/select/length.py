@@ -21,7 +21,7 @@ from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.tables import read_table, rows_at_once, scan_table
 
 VERSION = 1
 BATCH_ROWS = 2_000
@@ -63,7 +63,8 @@ def count_responses(
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     wanted = rows.join(kept, on="row_id", how="semi", maintain_order="left")
     parts = []
-    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
         turns = batch.explode("messages").unnest("messages").filter(pl.col("role") == "assistant")
         ids = text_ids(tokenizer, turns["content"].to_list())
         counted = turns.select("row_id", response_tokens=pl.Series([len(i) for i in ids]))

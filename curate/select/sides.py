@@ -10,7 +10,7 @@ from curate.clean.twins import Compared, compared_text
 from curate.registry import ScoreRun
 from curate.select.vectors import BLOCK, VectorParams, vector_inputs
 from curate.store import Artifact
-from curate.tables import scan_table
+from curate.tables import rows_at_once, scan_table
 
 BATCH_ROWS = 8_192
 WANTED = "wanted-"
@@ -30,7 +30,8 @@ def kept_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl
         .join(kept, on="row_id", how="semi", maintain_order="left")
         .select(text=compared_text(compare).fill_null(""))
     )
-    for batch in wanted.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
         if batch.height:
             yield batch["text"]
 

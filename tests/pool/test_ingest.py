@@ -456,7 +456,7 @@ def test_a_file_without_any_record_contributes_nothing_and_is_counted(
     pool = put(tmp_path / "pool", a=data, x=line(GOOD))
     made = ingest(store, pool, max_rejected=0.0)
     assert made.counts == {"rows_in": 1, "rows_out": 1, "rejected": {}, "empty_files": 1}
-    assert "1 files hold no record: a.jsonl" in caplog.text
+    assert "files without any record: 1 (a.jsonl)" in caplog.text
     (pool / "x.jsonl").unlink()
     with pytest.raises(UserError, match=r"no record at all in .*a.jsonl; every file is empty or"):
         ingest(store, pool)
@@ -464,13 +464,18 @@ def test_a_file_without_any_record_contributes_nothing_and_is_counted(
 
 @pytest.mark.parametrize("form", ["lines", "array"])
 def test_a_record_that_is_too_long_is_a_reject_and_costs_no_other_file(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    form: str,
 ) -> None:
     monkeypatch.setattr("curate.pool.records.LONGEST", 500)
     bomb = line({"instruction": "x" * 100_000, "output": "b"})
     data = bomb if form == "lines" else b"[" + bomb + b"]"
     made = ingest(store, put(tmp_path / "pool", a=data, x=line(GOOD)))
     assert made.counts["rejected"] == {"record_too_long": 1}
+    assert "bytes, rejected: 1" in caplog.text
     [reject] = rejects(made).to_dicts()
     assert (reject["file"], reject["position"]) == ("a.jsonl", 1)
     assert reject["raw"] == bomb[: len(reject["raw"])].decode()
