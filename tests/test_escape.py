@@ -26,12 +26,12 @@ HOSTILE = st.lists(PIECES, max_size=8).map("".join) | st.text(max_size=20)
 @given(st.text() | HOSTILE)
 @example("\x1b]0;title\x07\x9b31m\x7f" + DIRECTIONS + "\u2028\u2029\ud800")
 def test_no_text_commands_a_terminal(text: str) -> None:
-    shown = printable(text)
+    line = printable(text)
     assert not [
-        c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c not in "\n\t"
+        c for c in line if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c not in "\n\t"
     ]
-    assert not set(DIRECTIONS) & set(shown)
-    shown.encode()
+    assert not set(DIRECTIONS) & set(line)
+    line.encode()
 
 
 @given(st.text() | HOSTILE)

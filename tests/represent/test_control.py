@@ -147,8 +147,8 @@ def test_control_tokens_of_a_row_depend_on_its_roles_alone(
     [ids] = tokenise(tokenizer, [messages], None)
     [frame] = tokenise(tokenizer, [neutral(messages)], None)
     assert control_count(tokenizer, ids) == control_count(tokenizer, frame)
-    asked = prompt_tokens(tokenizer, messages[:-1], "so<|im_end|>")
-    assert control_count(tokenizer, asked) == control_count(
+    prompt = prompt_tokens(tokenizer, messages[:-1], "so<|im_end|>")
+    assert control_count(tokenizer, prompt) == control_count(
         tokenizer, prompt_tokens(tokenizer, neutral(messages[:-1]), "so")
     )
     [text] = text_ids(tokenizer, [messages[0]["content"]])
@@ -167,11 +167,11 @@ def test_tokens_give_the_rendered_text_back_and_labels_the_responses(
     example = build_example(tokenizer, messages, LONG)
     assert example.ids == ids
     labels = [label for label in example.labels if label != IGNORED]
-    told = tokenizer.decode(labels, skip_special_tokens=False)
+    text = tokenizer.decode(labels, skip_special_tokens=False)
     trim = "trim" in tokenizer.chat_template
     for message in messages[1::2]:
         content = message["content"].strip() if trim else message["content"]
-        assert content.rstrip() in told
+        assert content.rstrip() in text
 
 
 PLAIN = st.lists(

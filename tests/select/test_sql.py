@@ -75,8 +75,8 @@ def test_any_text_is_an_expression_of_columns_or_one_sentence(
         return
     assert all(name in text.replace('""', '"') for name in expression.meta.root_names())
     assert not expression.meta.has_multiple_outputs()
-    told = str(expression)
-    assert not any(word in told for word in ("subplan", "read_csv(", "cast(Int", "SCAN"))
+    printed = str(expression)
+    assert not any(word in printed for word in ("subplan", "read_csv(", "cast(Int", "SCAN"))
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_any_text_is_an_expression_of_columns_or_one_sentence(
     ],
 )
 def test_anything_else_is_refused_in_a_sentence_that_names_it(text: str, piece: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         parse_expression(text)
-    assert piece in str(told.value)
+    assert piece in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_anything_else_is_refused_in_a_sentence_that_names_it(text: str, piece: 
     ],
 )
 def test_expressions_beyond_all_measure_are_refused_in_a_short_sentence(text: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         parse_expression(text)
-    assert len(str(told.value)) < 700
+    assert len(str(error.value)) < 700
 
 
 def test_a_long_list_and_hundreds_of_terms_are_read() -> None:
@@ -145,11 +145,11 @@ def test_a_long_list_and_hundreds_of_terms_are_read() -> None:
 
 @pytest.mark.parametrize("place", ["filter", "by"])
 def test_a_condition_opens_no_address_and_no_file(tmp_path: Path, place: str) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_error(404)
 
         do_HEAD = do_GET
@@ -170,4 +170,4 @@ def test_a_condition_opens_no_address_and_no_file(tmp_path: Path, place: str) ->
             with pytest.raises(UserError, match="is not read"):
                 named_stages(RandomParams.model_validate({"budget": {"rows": 1}, **plan}))
     server.shutdown()
-    assert not asked
+    assert not requests
