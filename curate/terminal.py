@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate.escape import printable
 
@@ -39,9 +39,13 @@ def say(*lines: object, err: bool = False) -> None:
 class PrintableFormatter(logging.Formatter):
     """Formats log lines, in which nothing commands a terminal either."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Return a log line."""
-        return printable(super().format(record))
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """Return a traceback."""
+        return printable(super().formatException(ei))
 
 
 def show_log() -> None:
