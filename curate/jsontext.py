@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+# Whoever reads what is written here, however deep in calls, has levels of recursion left for it.
+DEEPEST = 500
 # Where an integer can stand, which is looked for in half the time that it takes to look everywhere.
 LONG_INTEGER = re.compile(rb"[:,\[][ \t\r\n]*+-?[0-9]{19}")
 
@@ -29,3 +31,30 @@ def parse_json(data: bytes) -> Any:
         return json.loads(data)
     except RecursionError:
         raise JsonLimit("nested too deeply") from None
+
+
+def dump_json(value: Any) -> str:
+    """Return a value as JSON; integers of any size stay exact.
+
+    Raises:
+        JsonLimit: it is nested more than DEEPEST levels deep.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # An integer beyond 64 bits, or more than 254 levels.
+        if not _is_within(value, DEEPEST):
+            raise JsonLimit("nested too deeply") from None
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_within(value: Any, levels: int) -> bool:
+    """Return whether a value is nested at most so deep."""
+    inner = [value]
+    while inner and levels >= 0:
+        levels -= 1
+        parts = [
+            v.values() if isinstance(v, dict) else v for v in inner if isinstance(v, dict | list)
+        ]
+        inner = [part for some in parts for part in some]
+    return not inner

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.jsontext import JsonLimit, parse_json
+from curate.jsontext import DEEPEST, JsonLimit, dump_json, parse_json
 
 VALUES = st.recursive(
     st.none()
@@ -52,3 +52,21 @@ def test_deep_json_with_a_long_integer_is_told() -> None:
 def test_a_number_that_no_float_holds_is_no_json(data: bytes) -> None:
     with pytest.raises(orjson.JSONDecodeError):
         parse_json(data)
+
+
+@given(VALUES)
+def test_every_value_is_written_so_that_it_comes_back(value: Any) -> None:
+    assert repr(parse_json(dump_json(value).encode())) == repr(value)
+
+
+@pytest.mark.parametrize("inner", [1, 2**70])
+@pytest.mark.parametrize("depth", [DEEPEST, DEEPEST + 1, 100_000])
+def test_what_is_nested_too_deeply_is_not_written(depth: int, inner: int) -> None:
+    value: Any = inner
+    for i in range(depth):
+        value = [value] if i % 2 else {"a": value}
+    if depth <= DEEPEST:
+        assert json.loads(dump_json(value)) == value
+    else:
+        with pytest.raises(JsonLimit, match="nested too deeply"):
+            dump_json(value)

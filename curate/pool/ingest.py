@@ -6,10 +6,10 @@ rejects.parquet   file, position, reason, field, raw (first 2,000 characters)
 
 import hashlib
 import heapq
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from curate.config import Config, RowFile
 from curate.errors import UserError
-from curate.jsontext import JsonLimit, parse_json
+from curate.jsontext import JsonLimit, dump_json, parse_json
 from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.formats import (
     Fault,
@@ -281,28 +281,22 @@ def _read_record(
 
 def _excerpt(record: Record) -> str:
     """Return the first characters of a record."""
-    if not record.parsed:
-        return record.raw[:BEGINNING].decode(errors="replace")[:RAW_CHARS]
-    try:
-        return _dump(record.value)[:RAW_CHARS]
-    except Fault:
-        return "(nested too deeply to show)"
+    if record.parsed:
+        with suppress(JsonLimit):
+            return dump_json(record.value)[:RAW_CHARS]
+    return record.raw[:BEGINNING].decode(errors="replace")[:RAW_CHARS]
 
 
-def _dump(value: Any) -> str:
-    """Return a value as JSON.
+def _meta(value: Any) -> str:
+    """Return upstream fields as JSON.
 
     Raises:
-        Fault: it is nested too deeply.
+        Fault: they are nested too deeply.
     """
     try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        pass
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    except RecursionError as error:
-        raise Fault(Reason.UNSUPPORTED_CONTENT, "nested too deeply") from error
+        return dump_json(value)
+    except JsonLimit as error:
+        raise Fault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
 
 
 def _row_of(
@@ -322,7 +316,7 @@ def _row_of(
         "content_hash": content_hash(messages),
         "source": entry["source"],
         "origin": origin or file.split(".")[0],
-        "meta": _dump(leftover_fields(value, form, origin_field)),
+        "meta": _meta(leftover_fields(value, form, origin_field)),
         "parents": [],
         "method": None,
         "hop": None,
