@@ -148,7 +148,7 @@ def echo(body: dict[str, Any], number: int) -> Act:
 def test_a_key_that_the_server_repeats_everywhere_is_nowhere(
     asks: str, flow: tuple[str, ...], tmp_path: Path, tiny: Path
 ) -> None:
-    variables = {"SOME_KEY": KEY, "PREFECT_HOME": str(tmp_path / "prefect"), "HOME": str(tmp_path)}
+    variables = {"SOME_KEY": KEY, "CURATE_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     with FakeServer(echo) as server:
         recipe = recipe_of(asks, tmp_path, tiny, server.url, api_key_env="SOME_KEY")
         done = process(recipe, *flow, **variables)
