@@ -9,6 +9,7 @@ the manifest away first and back last.
 """
 
 import ctypes
+import logging
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from curate.folder import MANIFEST, OLD_MANIFEST, listed_files
 from curate.interrupt import scratch_folder
 from curate.runlock import FolderLock
 
+LOG = logging.getLogger("curate")
 LEFTOVER = re.compile(r"\..+\.curate-[0-9a-f]{32}")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -77,7 +79,11 @@ def _discard(leftover: Path, folder: Path) -> None:
         leftover.unlink()
         return
     foreign = [*_foreign_entries(leftover)] if (leftover / MANIFEST).is_file() else []
-    _carry_over(leftover, folder, [e for e in foreign if not os.path.lexists(folder / e)])
+    clashes = [entry for entry in foreign if os.path.lexists(folder / entry)]
+    _carry_over(leftover, folder, [entry for entry in foreign if entry not in clashes])
+    if clashes:
+        LOG.warning("%s holds another %s than %s: it is kept", leftover, clashes[0], folder)
+        return
     shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -161,6 +161,18 @@ def test_what_a_killed_run_left_goes_with_the_next_one(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted(["run", others.name])
 
 
+def test_of_two_files_of_one_name_neither_is_lost(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_run(run, ledger="old")
+    swapped = temporary_name(run)
+    write_run(swapped, ledger="older")
+    (swapped / "notes.txt").write_text("first")
+    (run / "notes.txt").write_text("second")
+    write_run(run, ledger="new")
+    assert contents(run) == {"ledger": "new", "notes.txt": "second"}
+    assert (swapped / "notes.txt").read_text() == "first"
+
+
 def test_an_update_in_place_that_was_killed_is_still_a_run_of_ours(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_run(run, ledger="old", proof="old")
