@@ -6,7 +6,7 @@ Without a folder given it is runs/NAME; where that holds a run of another recipe
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,12 @@ def choose_folder(config: Config, out: Path | None, *, overwrite: bool = False) 
         _check(out, config, overwrite=overwrite)
         return out
     first = RUNS / config.name
-    for number in count(1):
-        folder = first if number == 1 else RUNS / f"{config.name}-{number}"
-        check_place(folder)
-        changes = [] if overwrite else changed_keys(folder, config)
-        if not changes:
-            if folder != first:
-                keys = changed_keys(first, config)
-                LOG.info("%s holds a run of another recipe (%s); this one goes to %s", first,
-                         _list_keys(keys), folder)  # fmt: skip
-            return folder
-    raise AssertionError("unreachable")
+    others = (RUNS / f"{config.name}-{number}" for number in count(2))
+    folder = next(f for f in chain([first], others) if not _changes(f, config, overwrite))
+    if folder != first:
+        keys = _list_keys(changed_keys(first, config))
+        LOG.info("%s holds a run of another recipe (%s); this one goes to %s", first, keys, folder)
+    return folder
 
 
 def check_place(folder: Path) -> None:
@@ -89,13 +84,17 @@ def check_place(folder: Path) -> None:
 
 
 def _check(folder: Path, config: Config, *, overwrite: bool) -> None:
-    check_place(folder)
-    changes = [] if overwrite else changed_keys(folder, config)
-    if changes:
+    if changes := _changes(folder, config, overwrite):
         raise UserError(
             f"{folder} holds a run of another recipe (different: {_list_keys(changes)}); give another "
             "--out, or --overwrite to replace it"
         )
+
+
+def _changes(folder: Path, config: Config, overwrite: bool) -> list[str]:
+    """Return the keys that forbid a run to take a place, which must be one for runs."""
+    check_place(folder)
+    return [] if overwrite else changed_keys(folder, config)
 
 
 def changed_keys(folder: Path, config: Config) -> list[str]:

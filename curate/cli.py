@@ -313,9 +313,14 @@ def _table_file(out: Path | None) -> Path | None:
     """
     if out is None or not out.exists():
         return out
-    if not out.is_file() or out.read_bytes()[:4] != b"PAR1":
+    if not out.is_file() or not _is_parquet(out):
         raise UserError(f"--out {out} is no Parquet file; give a new file for the table")
     return out
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _write_table(table: "pl.DataFrame", target: Path) -> None:

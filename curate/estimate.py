@@ -151,10 +151,10 @@ def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> l
     pool = examples.pop("pool")
     rows = pool.counts["rows_out"]
     bad = sum(pool.counts["rejected"].values())
-    told = f"{bad:,} of {pool.counts['rows_in']:,} records rejected"
+    summary = f"{bad:,} of {pool.counts['rows_in']:,} records rejected"
     if empty := pool.counts.get("empty_files"):
-        told += f"; files without any record: {empty:,}"
-    lines = [Line("pool", rows, told)]
+        summary += f"; files without any record: {empty:,}"
+    lines = [Line("pool", rows, summary)]
     for name, artifact in examples.items():
         lines.append(Line(name, artifact.counts["rows_out"], "examples read"))
     if config.generate is not None:

@@ -1,6 +1,5 @@
 """A finished run's folder, opened for reading."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,12 +99,8 @@ def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:
         UserError: the name or a symbolic link on the way leads out of the folder.
     """
     path = folder / name
-    place, top = (
-        (Path(os.path.normpath(path)), Path(os.path.normpath(folder)))
-        if follow_links
-        else (path.resolve(), folder.resolve())
-    )
-    if not place.is_relative_to(top):
+    stays = _is_below(name) if follow_links else path.resolve().is_relative_to(folder.resolve())
+    if not stays:
         raise UserError(
             f"{path} lies outside of {folder}: this run folder is damaged or made to deceive; get it "
             "anew, or run `curate run` again"

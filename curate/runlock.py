@@ -4,9 +4,8 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from curate.errors import UserError
 from curate.interrupt import cleanup
@@ -14,23 +13,8 @@ from curate.interrupt import cleanup
 LOG = logging.getLogger("curate")
 
 
-class FolderLock:
+class FolderLock(ExitStack):
     """Locks on folders: a file lock (flock) on the folder itself, so that no lock file stays behind."""
-
-    def __init__(self) -> None:
-        self._descriptors: list[int] = []
-
-    def __enter__(self) -> "FolderLock":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for descriptor in self._descriptors:
-            os.close(descriptor)
 
     def extend(self, folder: Path) -> None:
         """Lock one more folder, made if need be.
@@ -41,7 +25,7 @@ class FolderLock:
         while True:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            self._descriptors.append(descriptor)
+            self.callback(os.close, descriptor)
             _lock(descriptor, folder)
             # Another run's folder may have taken this one's place between opening and locking.
             with suppress(FileNotFoundError):

@@ -198,13 +198,13 @@ def _write(
     }
 
 
-def _why_nothing(asker: Asker, made: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
+def _why_nothing(asker: Asker, candidates: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
     """Return why there is no row: a limit, a server without answers, or what candidates lack."""
     if stopped:
         return f"nothing was kept before the end: {next(iter(stopped.values()))}"
     if asker.faults.sentence is not None:
         return asker.faults.sentence
-    dropped = count_flaws(made)["dropped"]
+    dropped = count_flaws(candidates)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
     advice = f"no candidate was kept ({why}); use a larger model or other prompts"
     return f"{advice}. {asker.faults.sample()}".removesuffix(". ")

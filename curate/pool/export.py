@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ FORMATS = ("messages",)
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
 CARD = "README.md"
 SEAL = "<!-- written by curate: "
+UNNAMED = ".train.jsonl"
+DIGEST = re.compile(r"[0-9a-f]{16}")
 DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
 
@@ -52,10 +54,18 @@ def write_export(
 ) -> Counts:
     """Write every format and README.md."""
     rows = read_table(inputs["selection"].file("selected.parquet"))
-    for name in params["formats"]:
-        write_format(rows, name, out)
-    (out / CARD).write_text(write_card(rows, params), encoding="utf-8")
+    write_all(rows, params["formats"], params, out)
     return {"rows_in": rows.height, "rows_out": rows.height}
+
+
+def write_all(
+    rows: pl.DataFrame, formats: Sequence[str], params: Mapping[str, Any], out: Path
+) -> list[Path]:
+    """Write rows in every format, and the card that names their files; return all of them."""
+    paths = [path for name in formats for path in write_format(rows, name, out)]
+    card = out / CARD
+    card.write_text(write_card(rows, params, DIGEST.findall(paths[0].name)[0]), encoding="utf-8")
+    return [*paths, card]
 
 
 def write_format(rows: pl.DataFrame, name: str, out: Path) -> list[Path]:
@@ -70,28 +80,26 @@ def write_format(rows: pl.DataFrame, name: str, out: Path) -> list[Path]:
     if name not in FORMATS:
         raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     table = rows.select(COLUMNS)
-    jsonl, parquet = (out / path for path in _file_names(digest_rows(rows)))
-    parquet.parent.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    jsonl, parquet = (out / path for path in _file_names(_write_lines(table, out / UNNAMED)))
+    (out / UNNAMED).rename(jsonl)
+    parquet.parent.mkdir(exist_ok=True)
     # Not by polars: its lists and strings are "large" ones, another type to `datasets`.
     plain = pa.schema([SCHEMA.field(column) for column in COLUMNS])
     pq.write_table(table.to_arrow().cast(plain), parquet, compression="zstd")
-    with jsonl.open("wb") as file:
-        file.writelines(_json_lines(table))
     return [jsonl, parquet]
 
 
-def digest_rows(rows: pl.DataFrame) -> str:
-    """Return 16 hex digits that identify the exported content of rows, in their order."""
+def _write_lines(table: pl.DataFrame, path: Path) -> str:
+    """Write a table as JSON Lines; return 16 hex digits that identify its rows, in their order."""
     digest = hashlib.blake2b(digest_size=8)
-    for line in _json_lines(rows.select(COLUMNS)):
-        digest.update(line)
+    with path.open("wb") as file:
+        for batch in table.iter_slices(10_000):
+            for row in batch.iter_rows(named=True):
+                line = orjson.dumps(row) + b"\n"
+                digest.update(line)
+                file.write(line)
     return digest.hexdigest()
-
-
-def _json_lines(table: pl.DataFrame) -> Iterator[bytes]:
-    for batch in table.iter_slices(10_000):
-        for row in batch.iter_rows(named=True):
-            yield orjson.dumps(row) + b"\n"
 
 
 def _file_names(digest: str) -> tuple[str, str]:
@@ -111,12 +119,9 @@ def export_run(run: "RunFolder", formats: Sequence[str], out: Path) -> list[Path
     """
     rows = run.table("selected").collect()
     earlier = _earlier_export(out)
-    card = write_card(rows, card_params(run.config))
     for path in earlier:
         path.unlink()
-    paths = [path for name in formats for path in write_format(rows, name, out)]
-    (out / CARD).write_text(card, encoding="utf-8")
-    return [*paths, out / CARD]
+    return write_all(rows, formats, card_params(run.config), out)
 
 
 def _earlier_export(out: Path) -> list[Path]:
@@ -130,7 +135,8 @@ def _earlier_export(out: Path) -> list[Path]:
             raise UserError(f"--out {out} is no folder; give a new one for the training files")
         return []
     files = [path for path in sorted(out.rglob("*")) if path.is_symlink() or not path.is_dir()]
-    strange = [path for path in files if path not in _own_files(out)]
+    own = _own_files(out)
+    strange = [path for path in files if path not in own]
     if strange:
         raise UserError(
             f"--out {out} holds other files ({strange[0].relative_to(out)}), and an export overwrites "
@@ -156,7 +162,7 @@ def _digest_text(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def write_card(rows: pl.DataFrame, params: Mapping[str, Any]) -> str:
+def write_card(rows: pl.DataFrame, params: Mapping[str, Any], digest: str) -> str:
     """Return a dataset card: YAML that `load_dataset` reads, then what the rows are.
 
     Its last line seals it, so that a card which somebody edited is never taken for ours.
@@ -174,7 +180,7 @@ configs:
   - config_name: default
     data_files:
       - split: train
-        path: data/train-{digest_rows(rows)}-*
+        path: data/train-{digest}-*
 ---
 
 # {markdown(params["name"])}

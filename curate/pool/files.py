@@ -127,18 +127,18 @@ def _find_remote(path: str) -> list[PoolFile]:
     filesystem, root = fsspec.core.url_to_fs(path)
     if filesystem.isdir(root):
         base = root.rstrip("/") + "/"
-        found = [p for p in filesystem.find(root) if _has_suffix(p)]
+        paths = [p for p in filesystem.find(root) if _has_suffix(p)]
     elif filesystem.isfile(root):
-        base, found = root[: root.rfind("/") + 1], [root]
+        base, paths = root[: root.rfind("/") + 1], [root]
     else:
         base, pattern = _split_glob(root, filesystem.exists)
         fits = _matcher(pattern, path)
-        found = filesystem.find(base, maxdepth=_depth(pattern)) if pattern else []
-        found = [p for p in found if fits(p.removeprefix(base))]
+        paths = filesystem.find(base, maxdepth=_depth(pattern)) if pattern else []
+        paths = [p for p in paths if fits(p.removeprefix(base))]
     _, *chained = path.split("::")
     return [
         PoolFile("::".join([filesystem.unstrip_protocol(p), *chained]), p.removeprefix(base))
-        for p in found
+        for p in paths
     ]
 
 

@@ -11,15 +11,9 @@ import numpy as np
 
 from tests.generate.engines.fakeserver import Act, question, reply
 from tests.generate.stages import WORDS
+from tests.generate.test_step import DOCUMENTS, TARGET
 
 POOL = [(f"What is {i} plus {i}?", str(2 * i)) for i in range(6)]
-TARGET = [("Which river flows through Cologne?", "The Rhine."), ("Where is the Elbe?", "Dresden.")]
-DOCUMENTS = [
-    "The Rhine flows through Cologne and Bonn to the sea.",
-    "Worker bees live for six weeks in summer.",
-    "Bread rises when yeast makes gas.",
-    "A spider makes silk with which it catches flies.",
-]
 # A piece of what is asked about one row, by what asks.
 ONE_ROW = {
     "generate": "Worker bees", "rubric": "3 plus 3", "clear": "3 plus 3", "knowledge": "3 plus 3",

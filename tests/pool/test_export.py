@@ -26,6 +26,7 @@ ROWS = frame(
         row("c", turns("</script>", "--- y")),
     ]
 )
+DIGEST = "0123456789abcdef"
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
 
 
@@ -127,7 +128,7 @@ def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
 
 def test_the_card_counts_origins_and_escapes_upstream_text(store: Store) -> None:
     params = export_step(stored(store, "select", {"selected": ROWS}), config()).params
-    card = write_card(ROWS, params)
+    card = write_card(ROWS, params, DIGEST)
     head = yaml.safe_load(card.split("---")[1])
     assert head["size_categories"] == ["n<1K"]
     table = [text for text in card.splitlines() if text.startswith("|")][2:]
@@ -140,7 +141,7 @@ def test_the_card_names_the_budget_that_was_given(store: Store) -> None:
     selection = stored(store, "select", {"selected": ROWS})
     for budget, told in (({"fraction": 0.5}, "0.5 fraction"), ({"tokens": 9}, "9 tokens")):
         changed = config(select={"method": "random", "budget": budget})
-        assert told in write_card(ROWS, export_step(selection, changed).params)
+        assert told in write_card(ROWS, export_step(selection, changed).params, DIGEST)
 
 
 def test_the_export_changes_with_the_selection_and_what_the_card_says(store: Store) -> None:
