@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, JsonValue
 
+from curate.keyforms import is_key
+
 Location = tuple[str | int, ...]
 
 _NAME = re.compile(
@@ -60,7 +62,7 @@ def find_secret(value: Any) -> tuple[Location, str] | None:
             continue
         if "//" in text and (_PASSWORD.search(text) or _SIGNED.search(text)):
             return place, IN_ADDRESS
-        if _LONG_KEY.fullmatch(text.strip()) or _PRIVATE in text:
+        if _LONG_KEY.fullmatch(text.strip()) or is_key(text.strip()) or _PRIVATE in text:
             return place, IN_FIELDS
     return None
 

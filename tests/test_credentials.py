@@ -38,6 +38,8 @@ SECRET = "f00dbabe1234"
         {"x": "Bearer abc"},
         {"x": ["Basic dXNlcjpwdw=="]},
         {"x": "AKIAIOSFODNN7EXAMPLE"},
+        {"x": "dapi" + "0123456789abcdef" * 2},
+        {"x": "SK" + "0123456789abcdef" * 2},
         {"x": {"y": "key=ghp_abcdefgh12345"}},
         {"x": "-----BEGIN RSA PRIVATE KEY-----\nabc"},
         {"x": f"https://user:{SECRET}@h/"},

@@ -9,12 +9,16 @@ ssn            of the United States, ranges that are given out
 secret         keys and tokens of known services, private keys, passwords in addresses of the web
 """
 
+import functools
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import regex
+from stdnum import numdb
+
+from curate.keyforms import KEY_FORMS, KeyForm
 
 Kind = Literal["email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret"]
 
@@ -28,11 +32,29 @@ class Span:
     end: int
 
 
+class Detector(Protocol):
+    """What finds one kind of data in a text.
+
+    `hint` is for Polars and finds every text that `spans` finds something in.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """Return what it finds."""
+
+    @property
+    def hint(self) -> str:
+        """Return the pattern of texts that are worth a look."""
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Yield where pieces stand in a text."""
+
+
 @dataclass(frozen=True)
 class Form:
     """How a kind of data is written.
 
-    `hint` is for Polars and finds every text that `pattern` finds; `check` is asked of what that
+    `hint` is for Polars and finds every text that `pattern` finds; `check` is asked of the piece
     found, of the text and the place where it stands. Of a form that `cuts`, what follows a separator may
     belong to it no more.
     """
@@ -43,13 +65,24 @@ class Form:
     check: Callable[[str, str, int], bool]
     cuts: bool = False
 
+    def spans(self, text: str) -> Iterator[Span]:
+        """Yield where pieces of this form stand in a text."""
+        for found in self.pattern.finditer(text):
+            named = "value" in self.pattern.groupindex
+            start, end = found.span("value") if named else found.span()
+            value = text[start:end]
+            lengths = _cuts(value) if self.cuts else [len(value)]
+            fitting = (n for n in lengths if self.check(value[:n], text, start))
+            length = next(fitting, None)
+            if length is not None:
+                yield Span(self.kind, start, start + length)
 
-def find_personal(text: str, kinds: frozenset[Kind]) -> list[Span]:
-    """Return the personal data in a text, in order and without overlaps; the surer form comes first."""
+
+def find_personal(text: str, detectors: Iterable[Detector]) -> list[Span]:
+    """Return the personal data in a text, in order and without overlaps; the surer detector first."""
     taken: list[Span] = []
-    for form in FORMS:
-        if form.kind in kinds:
-            taken += [s for s in _spans(form, text) if not any(_overlap(s, t) for t in taken)]
+    for detector in detectors:
+        taken += [s for s in detector.spans(text) if not any(_overlap(s, t) for t in taken)]
     return sorted(taken, key=lambda span: span.start)
 
 
@@ -60,17 +93,6 @@ def mask(text: str, spans: list[Span]) -> str:
         parts += [text[at : span.start], f"[{span.kind.upper()}]"]
         at = span.end
     return "".join([*parts, text[at:]])
-
-
-def _spans(form: Form, text: str) -> Iterator[Span]:
-    for found in form.pattern.finditer(text):
-        start, end = found.span("value") if "value" in form.pattern.groupindex else found.span()
-        value = text[start:end]
-        lengths = _cuts(value) if form.cuts else [len(value)]
-        fitting = (n for n in lengths if form.check(value[:n], text, start))
-        length = next(fitting, None)
-        if length is not None:
-            yield Span(form.kind, start, start + length)
 
 
 def _cuts(value: str) -> list[int]:
@@ -94,27 +116,6 @@ BRANDS = regex.compile(
     r"|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d|4[4-9]\d)\d{12}"
     r"|35(?:2[89]|[3-8]\d)\d{12}|62\d{14}"
 )
-# As in the registry of SWIFT.
-IBAN_COUNTRIES = {
-    15: "NO",
-    16: "BE",
-    18: "DK FI FO GL NL SD",
-    19: "MK SI",
-    20: "AT BA EE KZ LT LU XK",
-    21: "CH HR LI LV",
-    22: "BG BH CR DE GB GE IE ME RS VA",
-    23: "AE GI IL IQ TL",
-    24: "AD CZ ES MD PK RO SA SE SK TN VG",
-    25: "LY PT ST",
-    26: "IS TR",
-    27: "FR GR IT MC MR SM",
-    28: "AL AZ BY CY DO GT HU LB PL SV",
-    29: "BR EG PS QA UA",
-    30: "JO KW MU",
-    31: "MT SC",
-    32: "LC",
-}
-IBAN_LENGTHS = {code: n for n, codes in IBAN_COUNTRIES.items() for code in codes.split()}
 FICTION = regex.compile(r"555-?01\d\d$")
 DATE = regex.compile(
     r"(?:19|20)\d\d[-./]\d|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d$|(?:19|20)\d\d ?- ?(?:19|20)\d\d$"
@@ -138,11 +139,19 @@ def passes_luhn(number: str) -> bool:
     return (sum(map(int, number[-1::-2])) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0
 
 
+@functools.cache
+def iban_length(country: str) -> int | None:
+    """Return how long the IBANs of a country are, None where it has none (python-stdnum's registry)."""
+    _, facts = numdb.get("iban").info(country)[0]
+    parts = regex.findall(r"(\d+)!", facts.get("bban", ""))
+    return 4 + sum(map(int, parts)) if parts else None
+
+
 def passes_mod97(iban: str) -> bool:
     """Return whether an IBAN, without spaces, has the length of its country and the right checksum."""
     moved = iban[4:] + iban[:4]
     return (
-        len(iban) == IBAN_LENGTHS.get(iban[:2])
+        len(iban) == iban_length(iban[:2])
         and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
     )
 
@@ -178,53 +187,30 @@ def _is_ssn(value: str, text: str, start: int) -> bool:
     return digits(value) not in NOT_GIVEN
 
 
+def is_no_phone(value: str) -> bool:
+    """Return whether what has the form of a phone number is a date, or one of films (555-01xx)."""
+    return bool(DATE.match(value) or FICTION.search(value))
+
+
 def _is_phone(value: str, text: str, start: int) -> bool:
-    told = digits(value)
-    fits = PHONE_DIGITS[0] <= len(told) <= PHONE_DIGITS[1] and len(set(told)) > 2
-    return fits and not DATE.match(value) and not FICTION.search(value)
+    found = digits(value)
+    fits = PHONE_DIGITS[0] <= len(found) <= PHONE_DIGITS[1] and len(set(found)) > 2
+    return fits and not is_no_phone(value)
 
 
-def _has_digit(value: str, text: str, start: int) -> bool:
-    return any(c.isdigit() for c in value)
-
-
-def _always(value: str, text: str, start: int) -> bool:
-    return True
+def _secret(form: KeyForm) -> "Form":
+    return Form("secret", form.hint, form.pattern, lambda value, text, start: form.check(value))
 
 
 # --- forms ----------------------------------------------------------------------------------------
 
-# Keys with a mark of their own, then those that must have a digit, then blocks and addresses.
-MARKED = (
-    r"(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"
-    r"|glpat-[A-Za-z0-9_-]{20,64}|xox[abeoprs]-[A-Za-z0-9-]{10,250}|AIza[0-9A-Za-z_-]{35}"
-    r"|[rs]k_live_[0-9a-zA-Z]{20,250}|hf_[A-Za-z0-9]{30,40}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,250}"
-    r"|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}|sk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,250}"
-    r"|eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,2000}"
-)
-BLOCK = (
-    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{20,8000}"
-    r"(?:-----END (?:[A-Z]+ )*PRIVATE KEY-----)?"
-)
 NAMED = (
     r"tel|tél|telephone|téléphone|telefon|teléfono|phone|mobile|cell|cellphone|fax|whatsapp"
     r"|call|text|dial|ring"
 )
 BETWEEN = r"(?:(?:me|us|him|her|them|at|on|is|no|nr|number|now|today)\b[.: ]{0,2}){0,3}"
 FORMS: tuple[Form, ...] = (
-    Form("secret", r"PRIVATE KEY-----", regex.compile(BLOCK), _always),
-    Form(
-        "secret",
-        r"://[^\s/:@]+:[^\s/@]+@",
-        regex.compile(r"(?<=://)(?P<value>[^\s/:@]{1,64}:[^\s/@]{1,128})@[\w-]"),
-        _always,
-    ),
-    Form(
-        "secret",
-        r"AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|k_live_|hf_|npm_|pypi-|SG\.|sk-|eyJ",
-        regex.compile(rf"(?<![\w-])(?:{MARKED})(?![\w])"),
-        _has_digit,
-    ),
+    *(_secret(form) for form in KEY_FORMS),
     Form(
         "email",
         r"@[\w-]",
