@@ -109,31 +109,38 @@ class Asker:
         with Progress(stage) as progress:
             answers = self._answer(calls, self.bill.stage(stage), progress)
         self.bill.stage(stage).seconds += time.monotonic() - started
-        warning = self.faults.add(calls, answers)
+        warning = self.faults.add(stage, calls, answers)
         if warning:
             LOG.warning("%s: %s", stage, warning)
         slots = iter(answers)
         return [[next(slots) for _ in range(request.sampling.n)] for request in requests]
 
     def counts(self) -> dict[str, Any]:
-        """Return what was spent, and how many calls were sent and had no answer, if any.
+        """Return what was spent, and how many answers were withheld and calls unanswered, if any.
 
-        The store makes a step with such calls again (curate.store.Artifact.unanswered).
+        The store makes a step with unanswered calls again (curate.store.Artifact.unanswered).
         """
         total = self.bill.total()
         spent = {"calls": total.calls, "tokens": total.tokens, "cost": round(total.cost, 6)}
-        return spent | ({"unanswered": self.faults.unanswered} if self.faults.unanswered else {})
+        lacking = {"withheld": self.faults.withheld, "unanswered": self.faults.unanswered}
+        return spent | {name: count for name, count in lacking.items() if count}
 
     def check_answered(self) -> None:
-        """Fail if much was asked and no answer was of use; the next run asks all of it anew.
+        """Fail if a question had no answer at all, for any row; the next run asks it anew.
 
         Raises:
             UserError: says which fault it was most often, and shows one.
         """
-        sentence = self.faults.sentence
-        if sentence is not None:
+        unheard = self.faults.sentences(unheard=True)
+        if unheard:
             self.forget_useless()
-            raise UserError(f"{', '.join(self.bill.stages)}: {sentence}")
+            raise UserError("; ".join(unheard))
+        self.warn_useless()
+
+    def warn_useless(self) -> None:
+        """Tell of each question of which no answer was of use, though the model said something."""
+        for sentence in self.faults.sentences():
+            LOG.warning("%s", sentence)
 
     def forget_useless(self) -> None:
         """Remove answers that were of no use from the cache, so that the next run asks anew."""

@@ -28,8 +28,9 @@ from curate.errors import UserError
 from curate.generate.requests import Call, Completion
 
 VERSION = 1
-# What is worth keeping: an answer. What the transport did is none, and neither is silence.
-STORED = frozenset({"ok", "truncated", "repetition", "refused"})
+# What is worth keeping: an answer, be it that of a policy. What the transport did is none, and neither
+# is silence.
+STORED = frozenset({"ok", "truncated", "repetition", "refused", "filtered"})
 BUSY_SECONDS = 60
 KEYS_A_QUERY = 500
 TABLE = """

@@ -1,4 +1,4 @@
-"""Why answers were of no use: counted by class over all that is asked, the first of each class kept.
+"""Why answers were of no use: counted by class for each question, the first of each class kept.
 
 rubric: none of 12 answers was of use (12 failed). One of them: http://h/v1: HTTP 500 overloaded
 """
@@ -14,45 +14,30 @@ from curate.generate.structured import Answer
 LOST = frozenset({"failed", "unknown", "filtered"})
 # The model is heard, though something is wrong: with the values of a record, or with a free text.
 HEARD = frozenset({"schema_violation"})
-HEARD_FREE = frozenset({"truncated", "repetition", "refused"})
+HEARD_FREE = frozenset({"truncated", "repetition"})
 
 
 @dataclass
-class Faults:
-    """A tally of answers.
-
-    `unanswered` ones were sent in vain: the server may answer them another time.
-    """
+class Tally:
+    """Answers to one question that was put to many rows: how many were of use, why others were not."""
 
     total: int = 0
     heard: int = 0
-    unanswered: int = 0
     useless: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, calls: Sequence[Call], answers: Sequence[Answer]) -> str | None:
-        """Count answers; return what to warn of where calls were lost."""
-        lost: Counter[str] = Counter()
-        for call, answer in zip(calls, answers, strict=True):
-            if answer.failure == "unsent":
-                continue
-            self.total += 1
-            self.heard += _is_heard(call, answer)
-            if answer.failure is None:
-                continue
+    def add(self, call: Call, answer: Answer) -> None:
+        """Count an answer."""
+        self.total += 1
+        self.heard += _is_heard(call, answer)
+        if answer.failure is not None:
             self.useless[answer.failure] += 1
             self.samples.setdefault(answer.failure, answer.reason)
-            if answer.failure in LOST:
-                lost[answer.failure] += 1
-                self.unanswered += answer.failure != "filtered" and answer.completion.sends > 0
-        if not lost:
-            return None
-        return f"{lost.total():,} of {len(answers):,} calls had no answer. {self.sample(lost)}"
 
     @property
     def sentence(self) -> str | None:
-        """Return what went wrong if nothing that was asked had an answer of use, else None."""
-        if self.heard or not self.total:
+        """Return what went wrong if no answer was of use, else None."""
+        if not self.total or self.useless.total() < self.total:
             return None
         counts = ", ".join(f"{count:,} {name}" for name, count in self.useless.most_common())
         return f"none of {self.total:,} answers was of use ({counts}). {self.sample()}"
@@ -61,6 +46,51 @@ class Faults:
         """Return one reason of the class that is most frequent, by default of all; empty if none is."""
         (frequent, *_) = (counts or self.useless).most_common(1) or [("", 0)]
         return f"One of them: {self.samples[frequent[0]]}" if frequent[1] else ""
+
+
+@dataclass
+class Faults:
+    """A tally of answers to each question, by the stage that puts it, and one of all together.
+
+    `unanswered` ones were sent in vain: the server may answer them another time.
+    """
+
+    unanswered: int = 0
+    together: Tally = field(default_factory=Tally)
+    by_stage: dict[str, Tally] = field(default_factory=dict)
+
+    def add(self, stage: str, calls: Sequence[Call], answers: Sequence[Answer]) -> str | None:
+        """Count answers; return what to warn of where calls were lost."""
+        lost: Counter[str] = Counter()
+        tally = self.by_stage.setdefault(stage, Tally())
+        for call, answer in zip(calls, answers, strict=True):
+            if answer.failure == "unsent":
+                continue
+            tally.add(call, answer)
+            self.together.add(call, answer)
+            if answer.failure in LOST:
+                lost[answer.failure] += 1
+                self.unanswered += answer.failure != "filtered" and answer.completion.sends > 0
+        if not lost:
+            return None
+        return f"{lost.total():,} of {len(answers):,} calls had no answer. {tally.sample(lost)}"
+
+    @property
+    def withheld(self) -> int:
+        """Return how many answers were refused, by the model or by a policy: that is an answer too."""
+        return self.together.useless["refused"] + self.together.useless["filtered"]
+
+    def sentences(self, *, unheard: bool = False) -> list[str]:
+        """Return what went wrong with each question of which no answer was of use.
+
+        Args:
+            unheard: only those to which the model said nothing at all.
+        """
+        return [
+            f"{stage}: {tally.sentence}"
+            for stage, tally in self.by_stage.items()
+            if tally.sentence is not None and not (unheard and tally.heard)
+        ]
 
 
 def _is_heard(call: Call, answer: Answer) -> bool:

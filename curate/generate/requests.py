@@ -156,7 +156,7 @@ class Completion:
         cost: in the currency of the configured prices.
         estimated: the server told no token counts, so they are estimates.
         sends: how often it was sent until this came.
-        error: a sentence, for finish "failed" and "unknown".
+        error: a sentence, for finish "failed" and "unknown", and where a server says why it filters.
         rejected: for finish "failed": it is this call that cannot be taken, whatever of the others.
     """
 
@@ -175,6 +175,11 @@ class Completion:
 def failed(error: str, sends: int = 1, *, rejected: bool = False) -> Completion:
     """Return the completion of a call that has no answer."""
     return Completion("", "failed", sends=sends, error=error, rejected=rejected)
+
+
+def filtered(error: str, sends: int = 1) -> Completion:
+    """Return the completion of a call whose prompt is against the server's policy."""
+    return Completion("", "filtered", sends=sends, error=error)
 
 
 UNSENT = Completion("", "unsent", sends=0, error="not sent, because a limit was reached")

@@ -126,6 +126,7 @@ def write_generated(
             if not asker.stopped:
                 asker.forget_useless()
             raise UserError(f"generate: {_why_nothing(asker, made, stopped)}")
+        asker.warn_useless()
         bill, spent = manifest_of(asker), asker.counts()
     return {**_write(out, made, bill, stopped), "llm": spent}
 
@@ -202,9 +203,10 @@ def _why_nothing(asker: Asker, candidates: Sequence[Candidate], stopped: Mapping
     """Return why there is no row: a limit, a server without answers, or what candidates lack."""
     if stopped:
         return f"nothing was kept before the end: {next(iter(stopped.values()))}"
-    if asker.faults.sentence is not None:
-        return asker.faults.sentence
+    together = asker.faults.together
+    if together.sentence is not None and not together.heard:
+        return together.sentence
     dropped = count_flaws(candidates)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
     advice = f"no candidate was kept ({why}); use a larger model or other prompts"
-    return f"{advice}. {asker.faults.sample()}".removesuffix(". ")
+    return f"{advice}. {together.sample()}".removesuffix(". ")

@@ -120,7 +120,7 @@ def _why_useless(call: Call, completion: Completion) -> str:
         tokens, most = completion.completion_tokens, call.sampling.max_tokens
         beyond = f", though no more than {most:,} were asked for" if tokens > most else ""
         return f"the answer was cut at {tokens:,} tokens{beyond}"
-    return SENTENCES.get(completion.finish, completion.error)
+    return completion.error or SENTENCES.get(completion.finish, "")
 
 
 def _violation(schema: Mapping[str, Any], value: Any) -> str | None:

@@ -17,7 +17,7 @@ POOL = [(f"What is {i} plus {i}?", str(2 * i)) for i in range(6)]
 # A piece of what is asked about one row, by what asks.
 ONE_ROW = {
     "generate": "Worker bees", "rubric": "3 plus 3", "clear": "3 plus 3", "knowledge": "3 plus 3",
-    "correct": "3 plus 3",
+    "correct": "3 plus 3", "judge": "3 plus 3", "rehearse": "3 plus 3",
 }  # fmt: skip
 
 
@@ -38,6 +38,11 @@ def recipe_of(asks: str, folder: Path, model: Path, url: str, **endpoint: Any) -
         "rubric": {"stages": [{"kind": "rubric", "engine": engine, "votes": 1}]},
         "clear": {"stages": [{"kind": "clear", "engine": engine, "samples": 2, "action": "score"}]},
         "knowledge": {"stages": [{"kind": "knowledge", "engine": engine, "sets": 1, "samples": 2}]},
+    }
+    rehearsed = {**parts["knowledge"]["stages"][0], "rehearse": True}
+    parts["rehearse"] = {"stages": [rehearsed]}
+    parts["judge"] = {
+        "select": {"method": "judge", "engine": engine, "votes": 1, "budget": {"rows": 3}}
     }
     correct = {"kind": "correct", "engine": engine, "model": "engine", "samples": 1}
     parts["correct"] = {"stages": [*parts["clear"]["stages"], correct]}

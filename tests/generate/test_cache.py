@@ -84,10 +84,17 @@ def test_the_model_is_part_of_the_key() -> None:
     assert key_of(IDENTITY, call) == key_of(dict(reversed(IDENTITY.items())), call)
 
 
-@pytest.mark.parametrize("finish", ["failed", "filtered", "unsent", "empty", "unknown"])
+@pytest.mark.parametrize("finish", ["failed", "unsent", "empty", "unknown"])
 def test_what_the_transport_did_is_not_kept(cache: Cache, finish: Any) -> None:
     cache.keep("k", Completion("", finish), IDENTITY)
     assert cache.find(["k"]) == {}
+
+
+@pytest.mark.parametrize("finish", ["refused", "filtered"])
+def test_a_refusal_is_an_answer_and_kept(cache: Cache, finish: Any) -> None:
+    refusal = Completion("", finish, error="HTTP 400")
+    cache.keep("k", refusal, IDENTITY)
+    assert cache.find(["k"]) == {"k": refusal}
 
 
 def test_what_is_removed_is_gone(cache: Cache) -> None:

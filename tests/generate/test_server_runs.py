@@ -16,6 +16,7 @@ import yaml
 
 from curate.config import Config
 from curate.errors import UserError
+from curate.generate.engines.replies import INSTRUCTION
 from curate.run import RunResult, run_curation
 from tests.generate.engines.fakeserver import Act, FakeServer, question
 from tests.generate.engines.hostile import FAILING, USELESS, content, status
@@ -80,7 +81,61 @@ def test_what_a_server_left_unanswered_is_used_when_it_has_gone(
     assert "1 calls without an answer were asked again in vain (no server can be" in caplog.text
 
 
-@pytest.mark.parametrize(("asks", "fault"), CASES)
+WITHHELD = [
+    ("generate", "policy"), ("rubric", "withheld"), ("clear", "refused"), ("knowledge", "refused"),
+    ("correct", "policy"), ("judge", "policy"), ("rehearse", "withheld"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asks", "fault"), WITHHELD)
+def test_a_refusal_of_one_row_is_its_answer_and_not_asked_for_again(
+    asks: str, fault: str, tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plan(body: dict[str, Any], number: int) -> Act:
+        return USELESS[fault] if ONE_ROW[asks] in question(body) else good_act(body)
+
+    with FakeServer(plan) as server:
+        recipe = recipe_of(asks, tmp_path, tiny, server.url)
+        first = run(recipe)
+        spent, sent = calls(first), len(server.bodies)
+        assert spent["withheld"] >= 1 and "unanswered" not in spent
+        assert calls(run(recipe)) == spent and len(server.bodies) == sent
+
+
+def test_a_question_that_no_row_has_an_answer_to_ends_the_run_though_others_have(
+    tmp_path: Path, tiny: Path
+) -> None:
+    healthy: list[bool] = []
+
+    def plan(body: dict[str, Any], number: int) -> Act:
+        formed = "response_format" in body or INSTRUCTION in question(body)
+        return FAILING["json error"] if formed and not healthy else good_act(body)
+
+    with FakeServer(plan) as server:
+        recipe = recipe_of("clear", tmp_path, tiny, server.url)
+        with pytest.raises(UserError, match=r"clear.reflections: none of 12 answers .*HTTP 400"):
+            run(recipe)
+        sent = len(server.bodies)
+        healthy.append(True)
+        assert "unanswered" not in calls(run(recipe))
+        assert len(server.bodies) - sent < 15, "samples that came are not drawn anew"
+
+
+@pytest.mark.parametrize("asks", ["clear", "knowledge"])
+def test_a_model_whose_every_answer_is_cut_is_told(
+    asks: str, tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plan(body: dict[str, Any], number: int) -> Act:
+        return good_act(body) if "response_format" in body else Act(body=content("4", "length"))
+
+    with FakeServer(plan) as server:
+        run(recipe_of(asks, tmp_path, tiny, server.url))
+    assert (
+        "answers was of use (" in caplog.text and "One of them: the answer was cut" in caplog.text
+    )
+
+
+@pytest.mark.parametrize(("asks", "fault"), [*CASES, *WITHHELD])
 def test_a_run_whose_every_answer_fails_says_why_and_the_next_one_goes_on(
     asks: str, fault: str, tmp_path: Path, tiny: Path
 ) -> None:

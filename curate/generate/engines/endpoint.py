@@ -36,14 +36,17 @@ PASSING = frozenset({408, 409, 425, 429})
 REFUSALS = frozenset({401, 403, 404})
 MOST_DOUBLINGS = 64
 QUOTA = "insufficient_quota"
+# The codes by which servers say that this prompt, and no other, is against their policy.
+POLICIES = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
 
 
 class Fault(Exception):
     """A call that got no answer.
 
     Attributes:
-        kind: passing (another try may succeed), call (this call is never taken), or refused (the key,
-            the model or the account is not good for it).
+        kind: passing (another try may succeed), call (this call is never taken), filtered (its prompt
+            is against the server's policy), or refused (the key, the model or the account is not good
+            for it).
         again: whether to send the call once more now.
         wait: seconds that the server asks to wait.
     """
@@ -52,7 +55,7 @@ class Fault(Exception):
         self,
         sentence: str,
         *,
-        kind: Literal["passing", "call", "refused"] = "passing",
+        kind: Literal["passing", "call", "filtered", "refused"] = "passing",
         again: bool | None = None,
         wait: float | None = None,
     ) -> None:
@@ -175,6 +178,9 @@ class Endpoint:
         """Return what a status that is no success means for the call."""
         text = _error_text(body)
         sentence = f"{self.place}: HTTP {status} {self.redactor.excerpt(text)}".rstrip()
+        if 400 <= status < 500 and _is_against_policy(body):
+            self._refusals = 0
+            return Fault(sentence, kind="filtered")
         if status in REFUSALS or QUOTA in text:
             return self._refusal(status, sentence)
         self._refusals = 0
@@ -247,6 +253,24 @@ def _error_text(body: bytes) -> str:
     with contextlib.suppress(orjson.JSONDecodeError, TypeError):
         return orjson.dumps(orjson.loads(body)).decode()
     return body.decode(errors="replace")
+
+
+def _is_against_policy(body: bytes) -> bool:
+    """Return whether an error's code or type is one of content policies."""
+    error: Any = None
+    with contextlib.suppress(orjson.JSONDecodeError):
+        error = orjson.loads(body)
+    if isinstance(error, dict):
+        error = error.get("error")
+    if not isinstance(error, dict):
+        return False
+    inner = error.get("innererror")
+    named = [
+        error.get("code"),
+        error.get("type"),
+        inner.get("code") if isinstance(inner, dict) else None,
+    ]
+    return any(isinstance(name, str) and name.lower() in POLICIES for name in named)
 
 
 def _is_loopback(url: str) -> bool:

@@ -21,7 +21,16 @@ from curate.generate.engines.endpoint import Endpoint, Fault
 from curate.generate.engines.engine import UNWATCHED, Opening, Watch
 from curate.generate.engines.prompts import opening_of
 from curate.generate.engines.replies import body_of, read_reply
-from curate.generate.requests import UNSENT, Call, Completion, Request, Sampling, chat, failed
+from curate.generate.requests import (
+    UNSENT,
+    Call,
+    Completion,
+    Request,
+    Sampling,
+    chat,
+    failed,
+    filtered,
+)
 from curate.generate.structured import judge
 from curate.represent.control import text_ids
 
@@ -286,6 +295,9 @@ class _Dispatch:
         if not fault.again or work.sends >= self._engine.attempts:
             tried = f" (sent {work.sends} times)" if work.sends > 1 else ""
             self._refused += [str(fault)] if fault.kind == "refused" else []
+            if fault.kind == "filtered":
+                self._settle(work, filtered(str(fault), work.sends))
+                return
             rejected = fault.kind == "call"
             self._settle(work, failed(f"{fault}{tried}", work.sends, rejected=rejected))
             return

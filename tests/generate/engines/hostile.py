@@ -100,6 +100,13 @@ USELESS: dict[str, Act] = {
     "no parts": Act(body=content([])),
     "parts without text": Act(body=content([{"type": "image"}, 7, None, {"text": 7}])),
     "filtered": Act(body=content("fine", "content_filter")),
+    "withheld": Act(body=content("", "content_filter")),
+    "policy": status(400, json.dumps({"error": {"code": "content_filter", "message": FORMATS}})),
+    "policy of 403": status(403, json.dumps({"error": {"type": "content_policy_violation"}})),
+    "inner policy": status(
+        400,
+        json.dumps({"error": {"code": 7, "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    ),
     "refused": Act(body=chat_reply({"content": None, "refusal": FORMATS})),
     "far too long": Act(body=content("word " * 100_000)),
 }
