@@ -31,7 +31,15 @@ ADVICE = {
     errno.ENOMEM: "there is not enough memory; use a smaller model or batch, or raise the limit",
 }
 FULL_DISK = ("No space left on device", "os error 28")
-OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "out of memory", "std::bad_alloc", "Unable to allocate")
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: ", "out of memory", "std::bad_alloc", "Unable to allocate",
+    "STATUS_ALLOC_FAILED",
+)  # fmt: skip
+GPU_TROUBLE = ("CUDA error: ", "NVIDIA driver", "no NVIDIA GPU", "HIP error: ", "CUDNN_STATUS_")
+GPU_ADVICE = (
+    "the GPU or its driver failed; check both with nvidia-smi, or set CUDA_VISIBLE_DEVICES= to use the "
+    "processor"
+)
 MEMORY_ADVICE = (
     "there is not enough memory for this; use a smaller model, fewer rows at a time, or more memory"
 )
@@ -43,14 +51,14 @@ CHAT_TEMPLATES = "transformers.utils.chat_template_utils"
 
 def explain_fault(error: BaseException) -> str | None:
     """Return what a user can do about an exception, or None where it is a fault of ours."""
-    for cause in _causes(error):
+    for cause in causes(error):
         sentence = _explain(cause)
         if sentence is not None:
             return sentence
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and what it was raised from."""
     seen: set[int] = set()
     current: BaseException | None = error
@@ -64,12 +72,8 @@ def _explain(error: BaseException) -> str | None:
     text = one_line(error)
     if isinstance(error, UserError):
         return str(error)
-    if any(part in text for part in FULL_DISK):
-        return _with_path(error, ADVICE[errno.ENOSPC])
-    if isinstance(error, MemoryError) or any(part in text for part in OUT_OF_MEMORY):
-        return f"{MEMORY_ADVICE} ({text})" if text else MEMORY_ADVICE
-    if isinstance(error, OSError) and error.errno in ADVICE:
-        return _with_path(error, ADVICE[error.errno])
+    if (system := explain_system(error)) is not None:
+        return system
     if isinstance(error, ImportError) and text.startswith("Install "):
         return f"{text}: pip install the package named and run again"
     if isinstance(error, ValueError) and text.startswith(UNKNOWN_SCHEME):
@@ -77,6 +81,20 @@ def _explain(error: BaseException) -> str | None:
             f"no storage is known by the name {text.removeprefix(UNKNOWN_SCHEME)!r}; check the path"
         )
     return _explain_library(error, text)
+
+
+def explain_system(error: BaseException) -> str | None:
+    """Return the sentence for a fault of the disk, the memory or the GPU, None for any other."""
+    text = one_line(error)
+    if any(part in text for part in FULL_DISK):
+        return _with_path(error, ADVICE[errno.ENOSPC])
+    if isinstance(error, MemoryError) or any(part in text for part in OUT_OF_MEMORY):
+        return f"{MEMORY_ADVICE} ({text})"
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        return _with_path(error, ADVICE[error.errno])
+    if isinstance(error, RuntimeError) and any(part in text for part in GPU_TROUBLE):
+        return f"{GPU_ADVICE} ({text})"
+    return None
 
 
 def _explain_library(error: BaseException, text: str) -> str | None:
@@ -137,7 +155,7 @@ def _with_path(error: BaseException, advice: str) -> str:
     return f"{places}: {advice}" if places else advice
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, longest: int = LONGEST) -> str:
     """Return an exception's text in one line, its end cut where it is long."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return text if len(text) <= longest else f"{text[:longest]} ..."

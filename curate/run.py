@@ -196,6 +196,7 @@ def _run_into(
 
     store = Store(Path(config.store))
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
+    _fetch_models(run)
     _read_inputs(run)
     _generate(run)
     _run_stages(run)
@@ -228,6 +229,18 @@ def read_result(out: Path) -> RunResult:
     proof = out / "proof.json"
     verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
     return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out))
+
+
+def _fetch_models(run: Run) -> None:
+    """Find the models that the recipe is certain to use, so that one that is missing ends it at once."""
+    if run.config.counts_tokens:
+        run.model_identity()
+    choices = [params for _, params in run.config.selections]
+    for params in (*run.config.stages, *choices):
+        for key in ("embedder", "nli", "model"):
+            name = getattr(params, key, None)
+            if isinstance(name, str) and "/" in name:
+                find_model(name)
 
 
 def _read_inputs(run: Run) -> None:

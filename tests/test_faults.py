@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from curate.cli import main
 from curate.config import load_config
@@ -187,3 +188,51 @@ def test_the_version_is_told(
 ) -> None:
     assert curate(monkeypatch, "--version") == 0
     assert capfd.readouterr().out.startswith("curate 0.")
+
+
+GPU_FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB"
+BROKEN = {
+    "GPU memory": (lambda: torch.OutOfMemoryError(GPU_FULL), "not enough memory"),
+    "memory of a library": (lambda: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), "not enough memory"),
+    "memory": (MemoryError, "not enough memory"),
+    "GPU": (lambda: torch.AcceleratorError("CUDA error: no kernel image", 1), "driver failed"),
+    "driver": (
+        lambda: RuntimeError("Found no NVIDIA driver on your system."), "CUDA_VISIBLE_DEVICES=",
+    ),
+}  # fmt: skip
+WORK = {
+    "embed": ("--set", "stages=[semantic]", "--set", "models.embedder=minilm"),
+    "rds": ("--set", "select=rds", "--set", "target=pool.jsonl"),
+    "fine-tune": (
+        "--set",
+        "prove.seeds=1",
+        "--set",
+        "target.path=pool.jsonl",
+        "--set",
+        "target.eval=eval.jsonl",
+    ),
+    "loss": ("--set", "select=perplexity"),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"), [*((place, "GPU memory") for place in WORK), *(("rds", f) for f in BROKEN)]
+)
+def test_a_machine_that_fails_in_the_middle_of_a_model_is_told(
+    work: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    place: str, fault: str,
+) -> None:  # fmt: skip
+    make, words = BROKEN[fault]
+
+    def forward(self: object, *arguments: object) -> None:
+        raise make()
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", forward)
+    Path("eval.jsonl").write_text(
+        "\n".join(json.dumps({"prompt": f"{n} * 3?", "completion": f"{3 * n}"}) for n in range(4))
+    )
+    code = curate(monkeypatch, *RUN, "--set", f"models.base={tiny}", *WORK[place])
+    stderr = capfd.readouterr().err
+    assert code == 2, stderr
+    assert stderr.splitlines()[-1].startswith("Error: ") and words in stderr.splitlines()[-1]
+    assert "Traceback" not in stderr and not Path("other").exists()

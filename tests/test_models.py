@@ -102,7 +102,7 @@ def test_a_hub_model_without_a_network_is_a_user_error(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "'nobody/no-such-model' is no local folder, no embedded model" in done.stdout
+    assert "'nobody/no-such-model', neither a local folder nor an embedded" in done.stdout
     assert "HF_HUB_OFFLINE" in done.stdout
 
 

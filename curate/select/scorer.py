@@ -166,11 +166,15 @@ def load_classifier(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTra
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from curate.models import _quiet, device, load_tokenizer
+    from curate.models import device, load_tokenizer, loading
 
-    with _quiet():
+    with loading(folder):
         model, told = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            folder,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
     if told["missing_keys"]:
         raise UserError(
