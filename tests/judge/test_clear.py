@@ -129,7 +129,7 @@ def test_a_reflection_of_no_use_leaves_the_other_one(
     rules = answers(lambda call: "10", reflect="B", doubt="A")
     use(monkeypatch, [(rules[0][0], "no JSON"), *rules[1:]])
     assert confidence(AskedRun(store), [(QUESTION, "10")])["s"].to_list() == [1.0]
-    useless = (lambda call: "none?" in text_of(call) and bool(call.request.schema), "none")
+    useless = (lambda call: call.request.schema and "none?" in " ".join(texts_of(call)), "none")
     use(monkeypatch, [useless, *rules])
     told = confidence(AskedRun(store), [(QUESTION + "!", "10"), (QUESTION + " Or none?", "10")])
     assert told["reason"].to_list() == [None, "no usable self-reflection"]
