@@ -9,7 +9,9 @@ from curate.folder import RunFolder
 from curate.lineage import explain_candidate, lineage_lines
 from curate.plan import held_selections
 from curate.reasons import EXPLAINED, Reason
+from curate.report.differing import differing_pairs
 from curate.report.texts import find_words
+from curate.report.wording import guard_label, similarity
 from curate.represent.imitations import imitation_sentences
 from curate.rows import Message, prompt_text
 
@@ -181,7 +183,23 @@ def _verdicts(run: RunFolder, row_id: str) -> list[str]:
             verdict = found.row(0, named=True)
             word = "kept" if verdict["keep"] else f"dropped ({verdict['reason']})"
             lines.append(f"  {name}: {word}{_score(verdict)}")
+            lines += _differing(run, name, row_id)
     return lines or ["  none ran before the selection"]
+
+
+def _differing(run: RunFolder, stage: str, row_id: str) -> list[str]:
+    """Return the kept rows that are similar to a kept row but differ in what tells rows apart."""
+    pairs = differing_pairs(run, stage)
+    if pairs is None:
+        return []
+    own = (pl.col("row_id") == row_id) | (pl.col("twin_id") == row_id)
+    other = pl.when(pl.col("row_id") == row_id).then("twin_id").otherwise("row_id")
+    near = pairs.filter(own).select(other.alias("other"), "similarity", "differs").head(NEAREST)
+    return [
+        f"    similar to {name} ({similarity(value)}), but the {guard_label(differs)} differ"
+        f"{'s' if differs == 'system' else ''}"
+        for name, value, differs in near.collect().iter_rows()
+    ]
 
 
 def _explain_example(run: RunFolder, row_id: str) -> list[str]:

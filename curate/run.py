@@ -358,10 +358,15 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 
     floor = min(wanted.most, PAIR_FLOOR)
     params = semantic.SemanticParams(
-        threshold=wanted.most, floor=floor, embedder=wanted.embedder, numbers=False
+        threshold=wanted.most,
+        floor=floor,
+        embedder=wanted.embedder,
+        system=False,
+        numbers=False,
+        responses=False,
     )
     inputs = stage_inputs(run.rows, run.evidence, {}, "semantic")
-    return semantic.prepare_pairs(run, inputs, params)
+    return {"pairs": semantic.prepare_pairs(run, inputs, params)["pairs"]}
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:

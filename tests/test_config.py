@@ -290,7 +290,7 @@ def test_a_near_duplicate_rule_that_means_nothing_is_one_sentence(
         (
             "fold: [space, digits]",
             6,
-            "stages.0.fold.1: Input should be 'space', 'case' or 'numbers' (g",
+            "stages.0.fold.1: Input should be 'ends', 'space', 'case' or 'numbers' (g",
         ),
         (
             "threshold: 0.9",

@@ -9,9 +9,12 @@ from curate.clean.twins import PAIR_SCHEMA, Compared, Survivor, TwinParams, judg
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, stage
 
-Fold = Literal["space", "case", "numbers"]
+Fold = Literal["ends", "space", "case", "numbers"]
 # White space as `rows.normalise` takes it.
 SPACE = r"[\s\x1c-\x1f]+"
+# Blank lines before the first other line, whose indentation stays, and all white space at the end.
+ENDS = r"\A(?:[^\S\n]*\n)+|[\s\x1c-\x1f]+\z"
+LINE_END = r"\r\n?"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 
 
@@ -21,7 +24,9 @@ class ExactParams(Params):
     kind: Literal["exact"] = "exact"
     compare: Compared = Field("example", description="whole rows, prompts or responses")
     fold: list[Fold] = Field(
-        ["space"], description="take as equal: runs of white space, letter case, all numbers"
+        ["ends"],
+        description="take as equal: kinds of line ends and white space at the ends of a turn; all "
+        "runs of white space (indentation and tabs included); letter case; all numbers",
     )
     keep: Survivor = Field("earliest", description="which of equal rows survives")
     conflicts: bool = Field(
@@ -37,7 +42,7 @@ class ExactParams(Params):
         return self
 
 
-@stage(ExactParams, version=2)
+@stage(ExactParams, version=3)
 def exact(data: StageData, params: ExactParams) -> StageResult:
     """Keep one row of every text; the others name it as their twin."""
     compare: Compared = "example" if params.conflicts else params.compare
@@ -82,11 +87,29 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
 
 def _keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
     """Return row_id and a key of 128 bits that is equal for rows that count as the same."""
-    if compare == "example" and fold == ["space"]:
-        return rows.select("row_id", key="content_hash").collect()
     text = _folded(compare, fold)
     key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
-    return rows.select("row_id", key=key).collect()
+    if compare != "example" or {"case", "numbers"} & set(fold):
+        return rows.select("row_id", key=key).collect()
+    hashes = rows.select("row_id", key="content_hash").collect()
+    unclear = [] if "space" in fold else _unclear(rows, hashes)
+    if not unclear:
+        return hashes
+    finer = rows.filter(pl.col("row_id").is_in(unclear)).select("row_id", finer=key).collect()
+    joined = hashes.join(finer, on="row_id", how="left", maintain_order="left")
+    return joined.select("row_id", key=pl.struct("key", "finer"))
+
+
+def _unclear(rows: pl.LazyFrame, hashes: pl.DataFrame) -> list[str]:
+    """Return the rows whose hash, which folds white space, does not say which are the same."""
+    shared = hashes.filter(pl.col("key").is_duplicated())["key"].unique()
+    if not len(shared):
+        return []
+    raw = rows.filter(pl.col("content_hash").is_in(shared.implode())).select(
+        "row_id", "content_hash", raw=pl.col("messages").hash()
+    )
+    several = pl.col("raw").n_unique().over("content_hash") > 1
+    return raw.collect().filter(several)["row_id"].to_list()
 
 
 def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
@@ -97,6 +120,8 @@ def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
         # Before NFC: some capitals have no composed form where the small letter has one.
         content = content.str.to_lowercase()
     content = content.str.normalize("NFC")
+    if "ends" in fold:
+        content = content.str.replace_all(LINE_END, "\n").str.replace_all(ENDS, "")
     if "space" in fold:
         content = content.str.replace_all(SPACE, " ").str.strip_chars()
     if "numbers" in fold:

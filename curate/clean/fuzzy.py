@@ -1,7 +1,9 @@
 """Near duplicates: rows that share most of their n-grams with a row that is kept.
 
 MinHash-LSH proposes pairs, the true Jaccard similarity of their sets of n-grams decides (Broder 1997;
-Lee et al. 2021, arXiv:2107.06499, who cut at about 0.7 as FineWeb does, arXiv:2406.17557).
+Lee et al. 2021, arXiv:2107.06499, who cut at about 0.7 as FineWeb does, arXiv:2406.17557). Of the pairs
+found, those whose system turn, numbers or responses differ are near prompts with different answers,
+not duplicates (see curate.clean.guards).
 """
 
 from collections import deque
@@ -19,15 +21,22 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from curate.clean import minhash
+from curate.clean.guards import (
+    GuardedParams,
+    answer_text,
+    differing_table,
+    guard_keys,
+    split_pairs,
+)
 from curate.clean.shingles import Shingles, Unit, shingle
-from curate.clean.twins import MOVABLE, Pairs, TwinParams, compared_text, judge_twins, pair_table
+from curate.clean.twins import MOVABLE, Pairs, compared_text, judge_twins, pair_table
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
-VERSION = 1
+VERSION = 2
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
@@ -35,10 +44,9 @@ THREADS = 2
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-Batch = tuple[NDArray[np.int64], pl.Series]
 
 
-class FuzzyParams(TwinParams):
+class FuzzyParams(GuardedParams):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
     kind: Literal["fuzzy"] = "fuzzy"
@@ -49,7 +57,10 @@ class FuzzyParams(TwinParams):
 def prepare_pairs(
     run: StepRun, inputs: Mapping[str, Artifact], params: FuzzyParams
 ) -> Mapping[str, Artifact]:
-    """Return the artifact with pairs.parquet: all pairs found with at least the floor's similarity."""
+    """Return the artifact with all pairs found with at least the floor's similarity.
+
+    Those of duplicates are in pairs.parquet, those that the guards tell apart in differing.parquet.
+    """
     bands, rows = minhash.choose_bands(params.floor)
     compared = {"compare": params.compare, "unit": params.unit, "ngram": params.ngram}
     total = inputs["rows"].counts["rows_out"]
@@ -64,10 +75,9 @@ def prepare_pairs(
         for start in range(0, max(total, 1), SHARD_ROWS)
     ]
     shards = {f"shard-{i:05d}": made for i, made in enumerate(run.execute_all(steps))}
-    told = {**compared, "bands": bands, "floor": params.floor}
-    return {
-        "pairs": run.execute(Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, told))
-    }
+    told = {**compared, "bands": bands, "floor": params.floor, "guards": params.guards}
+    pairs = run.execute(Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, told))
+    return {"pairs": pairs, "differing": pairs}
 
 
 @stage(FuzzyParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
@@ -80,21 +90,24 @@ def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
 def write_keys(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write keys.parquet: pool position and band keys of one shard of the pool."""
+    """Write keys.parquet: pool position, guard and band keys of one shard of the pool."""
     names = [f"band-{i:03d}" for i in range(params["bands"] + 1)]
-    schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys(names, pl.UInt64())})
+    guards = guard_keys(params["compare"])
+    schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys([*guards, *names], pl.UInt64())})
     count = 0
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
-        batches = _texts(inputs, params["compare"], params["start"], params["stop"])
-        for positions, shingles in in_threads(partial(_shingle, params), batches):
+        batches = survivor_batches(
+            inputs, ["messages"], BATCH_ROWS, params["start"], params["stop"]
+        )
+        for rows, shingles in in_threads(partial(_read_batch, params), batches):
             signature = minhash.signatures(shingles)
             keys = minhash.band_keys(signature, params["bands"], params["rows"])
             columns = dict(zip(names, keys.T, strict=True))
-            table = pl.DataFrame({"row": positions, **columns}, schema=schema)
+            table = pl.DataFrame({**rows.to_dict(), **columns}, schema=schema)
             writer.write_table(table.to_arrow())
-            count += len(positions)
+            count += rows.height
     return {"rows_in": count}
 
 
@@ -110,31 +123,30 @@ def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> Ite
             yield waiting.popleft().result()
 
 
-def _shingle(params: Mapping[str, Any], batch: Batch) -> tuple[NDArray[np.int64], Shingles]:
-    positions, texts = batch
-    return positions, shingle(texts, params["unit"], params["ngram"])
-
-
-def _texts(inputs: Mapping[str, Artifact], compare: Any, start: int, stop: int) -> Iterator[Batch]:
-    for batch in survivor_batches(inputs, ["messages"], BATCH_ROWS, start, stop):
-        told = batch.select("position", text=compared_text(compare))
-        yield told["position"].to_numpy(), told["text"]
+def _read_batch(params: Mapping[str, Any], batch: pl.DataFrame) -> tuple[pl.DataFrame, Shingles]:
+    """Return row and guard keys of a batch's rows, and their n-grams."""
+    text, guards = compared_text(params["compare"]), guard_keys(params["compare"])
+    rows = batch.select(row="position", _text=text, **guards)
+    return rows.drop("_text"), shingle(rows["_text"], params["unit"], params["ngram"])
 
 
 def write_pairs(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write pairs.parquet: every candidate pair whose true Jaccard similarity reaches the floor."""
+    """Write every candidate pair whose true Jaccard similarity reaches the floor.
+
+    pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
+    """
     keys = pl.concat(
         scan_table(inputs[name].file("keys.parquet"))
         for name in sorted(inputs)
         if name.startswith("shard-")
     )
-    whole = f"band-{params['bands']:03d}"
-    same = _copies(inputs, params, keys.select("row", signature=whole).collect())
+    whole = pl.col(f"band-{params['bands']:03d}").alias("signature")
+    same = _copies(inputs, params, keys.select("row", *params["guards"], whole).collect())
     bands = [f"band-{i:03d}" for i in range(params["bands"])]
     found = minhash.distinct(_candidates(keys, _second(same), bands))
-    similarity = _jaccard(inputs, params, found)
+    similarity = _jaccard(inputs, params, compared_text(params["compare"]), found)
     near = similarity >= params["floor"]
     pairs = np.concatenate([same, found[near]])
     values = np.concatenate([np.ones(len(same)), similarity[near]])
@@ -142,8 +154,31 @@ def write_pairs(
     order = np.argsort(pairs)
     ids = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
     table = Pairs(_first(pairs)[order], _second(pairs)[order], values[order], is_same[order])
-    pair_table(ids, table).write_parquet(out / "pairs.parquet")
-    return {"candidates": len(same) + len(found), "pairs": len(pairs)}
+    alike, differing = _split(inputs, params, keys, table)
+    pair_table(ids, alike).write_parquet(out / "pairs.parquet")
+    differing_table(ids, differing).write_parquet(out / "differing.parquet")
+    counts = {"pairs": len(alike.first), "differing": differing.height}
+    return {"candidates": len(same) + len(found), **counts}
+
+
+def _split(
+    inputs: Mapping[str, Artifact], params: Mapping[str, Any], keys: pl.LazyFrame, pairs: Pairs
+) -> tuple[Pairs, pl.DataFrame]:
+    total = inputs["rows"].counts["rows_out"]
+    rows = pl.int_range(total, dtype=pl.UInt32, eager=True).alias("row").to_frame()
+    known = keys.select("row", *params["guards"]).collect()
+    guards = rows.join(known, on="row", how="left", maintain_order="left").fill_null(0)
+
+    def compare_responses(
+        first: NDArray[np.int64], second: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        return _jaccard(inputs, params, answer_text(), _packed(first, second))
+
+    return split_pairs(pairs, guards, params["guards"], params["floor"], compare_responses)
+
+
+def _packed(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64)
 
 
 def _first(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -159,19 +194,21 @@ def _copies(
 ) -> NDArray[np.uint64]:
     """Return pairs of the first row with a set of n-grams and each other row with the same set.
 
-    Long texts that differ in a word can have one signature, so the sets of such rows are read.
+    Long texts that differ in a word can have one signature, so the sets of such rows are read. Rows
+    that a guard tells apart, or may, are no copies of each other.
     """
-    shared = keys.filter(pl.col("signature").is_duplicated()).sort("row")
-    sets = _incidence(inputs, params, shared["row"].to_numpy().astype(np.int64))
+    key = ["signature", *params["guards"]]
+    shared = keys.filter(pl.struct(key).is_duplicated()).sort("row")
+    text = compared_text(params["compare"])
+    sets = _incidence(inputs, params, text, shared["row"].to_numpy().astype(np.int64))
     sums = np.zeros(len(shared), dtype=np.uint64)
     if len(shared):
         grams = minhash.fold(sets.indices.astype(np.uint64)[:, None])
         sums = np.add.reduceat(grams, sets.indptr[:-1])
-    first = pl.col("row").min().over("signature", "sum")
+    first = pl.col("row").min().over(*key, "sum")
     linked = shared.with_columns(sum=pl.Series(sums)).with_columns(first=first)
     linked = linked.filter(pl.col("row") != pl.col("first"))
-    left, right = (linked[name].to_numpy().astype(np.uint64) for name in ("first", "row"))
-    return np.sort(left << np.uint64(32) | right)
+    return np.sort(_packed(linked["first"].to_numpy(), linked["row"].to_numpy()))
 
 
 def _candidates(
@@ -190,12 +227,22 @@ def _candidates(
 
 
 def _jaccard(
-    inputs: Mapping[str, Artifact], params: Mapping[str, Any], pairs: NDArray[np.uint64]
+    inputs: Mapping[str, Artifact],
+    params: Mapping[str, Any],
+    text: pl.Expr,
+    pairs: NDArray[np.uint64],
 ) -> NDArray[np.float64]:
-    """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read."""
+    """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read.
+
+    Args:
+        inputs: of the step.
+        params: unit and n-gram.
+        text: what of the rows is compared.
+        pairs: of pool positions, packed.
+    """
     first, second = _first(pairs), _second(pairs)
     involved = np.unique(np.concatenate([first, second]))
-    sets = _incidence(inputs, params, involved)
+    sets = _incidence(inputs, params, text, involved)
     sizes = np.diff(sets.indptr)
     left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
 
@@ -211,16 +258,22 @@ def _jaccard(
 
 
 def _incidence(
-    inputs: Mapping[str, Artifact], params: Mapping[str, Any], involved: NDArray[np.int64]
+    inputs: Mapping[str, Artifact],
+    params: Mapping[str, Any],
+    text: pl.Expr,
+    involved: NDArray[np.int64],
 ) -> csr_array:
     """Return which n-grams the involved rows hold: 1 where row i has the n-gram with that hash."""
-    total = inputs["rows"].counts["rows_out"]
-    wanted = np.zeros(total, dtype=np.bool_)
+    wanted = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
     wanted[involved] = True
+
+    def read(batch: pl.DataFrame) -> Shingles:
+        rows = batch.filter(pl.Series(wanted[batch["position"].to_numpy()]))
+        texts = rows.select(text.alias("text"))["text"]
+        return shingle(texts, params["unit"], params["ngram"])
+
     columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-    batches = _texts(inputs, params["compare"], 0, total)
-    mine = ((at, texts.filter(pl.Series(wanted[at]))) for at, texts in batches)
-    for _, shingles in in_threads(partial(_shingle, params), mine):
+    for shingles in in_threads(read, survivor_batches(inputs, ["messages"], BATCH_ROWS)):
         if len(shingles.hashes):
             # The hash itself is the column: 63 of its bits make the widest matrix that scipy can hold.
             columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))

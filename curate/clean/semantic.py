@@ -7,13 +7,14 @@ curate.represent.neighbours), and a row is dropped only for a kept one, as at al
 What counts as the same meaning is up to the embedder. The static one sees words without their order:
 at 0.9, the same passage under two questions is one row to it. Embedders of any kind hardly see numbers:
 of the 64 pairs of GSM8K problems that are twins to the static one at 0.9, 63 have other numbers, and so
-other answers. So rows are twins only if their numbers are equal and in the same order, unless `numbers`
-is off.
+other answers. So only rows with equal numbers in the same order are compared, unless `numbers` is off;
+what else tells similar rows apart says curate.clean.guards.
 """
 
 import hashlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,15 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.clean.twins import MOVABLE, Pairs, TwinParams, compared_text, judge_twins, pair_table
+from curate.clean.guards import (
+    GuardedParams,
+    answer_text,
+    differing_table,
+    guard_keys,
+    split_pairs,
+)
+from curate.clean.twins import MOVABLE, Pairs, compared_text, judge_twins, pair_table
+from curate.fixedpoint import cosines_of_pairs
 from curate.ledger import survivor_mask, survivors
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
@@ -30,14 +39,14 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
-VERSION = 2
+VERSION = 3
 MODEL = "lm"
 MODEL_LENGTH = 2_048
 # Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.
 MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
 
 
-class SemanticParams(TwinParams):
+class SemanticParams(GuardedParams):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
     kind: Literal["semantic"] = "semantic"
@@ -54,9 +63,6 @@ class SemanticParams(TwinParams):
         None,
         description="static, minilm, a folder, a hub id, or lm: the base model's representation, as "
         "in rds; models.embedder if not given",
-    )
-    numbers: bool = Field(
-        True, description="only rows with the same numbers in the same order are twins"
     )
 
     @model_validator(mode="before")
@@ -76,14 +82,24 @@ class SemanticParams(TwinParams):
 def prepare_pairs(
     run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
 ) -> Mapping[str, Artifact]:
-    """Return the artifact with pairs.parquet: all pairs with at least the floor's cosine."""
+    """Return the artifact with all pairs with at least the floor's cosine.
+
+    Those of duplicates are in pairs.parquet, those that the guards tell apart in differing.parquet.
+    """
     from curate.represent.index import named
 
     steps = _vector_steps(run, inputs, params)
     blocks = run.execute_all(steps) if steps else []
-    told = {"compare": params.compare, "floor": params.floor, "numbers": params.numbers}
+    guards = params.guards
+    told: dict[str, Any] = {"compare": params.compare, "floor": params.floor, "guards": guards}
+    hints: dict[str, Any] = {}
+    if "responses" in guards:
+        # The base model represents whole rows alone, so beside it the run's own embedder reads them.
+        name = None if params.embedder == MODEL else params.embedder
+        told["model"], hints = run.embedder(name)
     read = {**inputs, **named(blocks)}
-    return {"pairs": run.execute(Step("semantic-pairs", VERSION, write_pairs, read, told))}
+    pairs = run.execute(Step("semantic-pairs", VERSION, write_pairs, read, told, hints=hints))
+    return {"pairs": pairs, "differing": pairs}
 
 
 def _vector_steps(
@@ -108,36 +124,36 @@ def semantic(data: StageData, params: SemanticParams) -> StageResult:
 def write_pairs(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write pairs.parquet: every pair from the floor on; copies are paired with the first of them.
+    """Write every pair from the floor on; copies are paired with the first of them.
 
-    Copies are rows with equal texts, or with equal numbers and vectors equal in every bit.
+    Copies are rows that no guard tells apart, with equal texts or with vectors equal in every bit.
+    pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
     """
     from curate.represent.index import read_vectors
     from curate.represent.neighbours import find_pairs
 
-    text = pl.col("text").fill_null("")
-    numbers = text.str.extract_all(r"\d+").list.join(" ").hash()
-    told = (
-        survivors(inputs)
-        .select("row_id", text=compared_text(params["compare"]))
-        .select("row_id", text=text.hash(), numbers=numbers if params["numbers"] else pl.lit(0))
-        .collect()
-    )
+    text = compared_text(params["compare"]).fill_null("").hash()
+    columns = ["row_id", "text", *params["guards"]]
+    keys = survivors(inputs).select("row_id", text=text, **guard_keys(params["compare"]))
+    told = keys.select(columns).collect()
     vectors = read_vectors([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
     if not np.isfinite(vectors).all():
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
-    first = first_copies(told["text"], told["numbers"], vectors)
+    # A column beside them, since there may be no guards.
+    guards = told.with_columns(none=0).select("none", *params["guards"]).hash_rows()
+    first = first_copies(told["text"], guards, vectors)
     copies = np.flatnonzero(first != np.arange(len(first)))
-    groups = told["numbers"].rank("dense").cast(pl.Int64).to_numpy().copy()
-    groups[copies] = -1
-    near = find_pairs(vectors, groups, params["floor"])
+    near = find_pairs(vectors, _groups(told, copies), params["floor"])
     pairs = Pairs(
         np.concatenate([first[copies], near.first]),
         np.concatenate([copies, near.second]),
         np.concatenate([np.ones(len(copies)), near.cosine]),
         np.arange(len(copies) + len(near.first)) < len(copies),
     )
-    pair_table(told["row_id"], pairs).write_parquet(out / "pairs.parquet")
+    compare = partial(_response_cosines, survivors(inputs), hints)
+    alike, differing = split_pairs(pairs, told, params["guards"], params["floor"], compare)
+    pair_table(told["row_id"], alike).write_parquet(out / "pairs.parquet")
+    differing_table(told["row_id"], differing).write_parquet(out / "differing.parquet")
     if near.capped:
         LOG.warning(
             "semantic: %d rows are similar to more than %d others; only the nearest are compared, so "
@@ -147,14 +163,43 @@ def write_pairs(
         )
     return {
         "rows_in": len(told),
-        "pairs": len(pairs.first),
+        "pairs": len(alike.first),
+        "differing": differing.height,
         "twins_allowed": near.most,
         "rows_with_more": near.capped,
     }
 
 
+def _groups(rows: pl.DataFrame, copies: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which rows are compared with each other: those with the same numbers, copies with none."""
+    numbers = rows["numbers"] if "numbers" in rows.columns else pl.zeros(rows.height, eager=True)
+    groups = numbers.rank("dense").cast(pl.Int64).to_numpy().copy()
+    groups[copies] = -1
+    return groups
+
+
+def _response_cosines(
+    rows: pl.LazyFrame,
+    hints: Mapping[str, Any],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the cosines of the responses of pairs of rows; only those responses are embedded."""
+    from curate.represent.embed import embed_texts
+
+    involved = np.unique(np.concatenate([first, second]))
+    texts = (
+        rows.select(text=answer_text())
+        .with_row_index("at")
+        .filter(pl.col("at").is_in(involved.tolist()))
+    )
+    vectors = embed_texts(texts.collect()["text"].to_list(), hints)
+    left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
+    return np.round(cosines_of_pairs(vectors, left, vectors, right), 6)
+
+
 def first_copies(
-    texts: pl.Series, numbers: pl.Series, vectors: NDArray[np.float32]
+    texts: pl.Series, guards: pl.Series, vectors: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Return for each row [N] the number of the first row that is the same, often its own.
 
@@ -162,7 +207,7 @@ def first_copies(
 
     Args:
         texts: hashes of the compared texts.
-        numbers: hashes of the numbers in them.
+        guards: hashes of what else must be equal.
         vectors: unit or zero vectors [N, d].
     """
     # An embedder may round equal texts differently, so the vector of the first one counts.
@@ -170,7 +215,7 @@ def first_copies(
     digests = [hashlib.blake2b(vectors[i], digest_size=16).digest() for i in first]
     silent = np.array([not vectors[i].any() for i in first], dtype=np.bool_)
     keys = pl.DataFrame(
-        {"vector": pl.Series(digests, dtype=pl.Binary), "numbers": numbers, "silent": silent}
+        {"vector": pl.Series(digests, dtype=pl.Binary), "guards": guards, "silent": silent}
     )
     return _first_of(keys.with_columns(text=pl.when("silent").then(texts)))
 

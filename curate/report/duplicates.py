@@ -17,6 +17,7 @@ from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.report.conflicts import Conflicts, gather_conflicts
 from curate.report.differences import SHOWN_CHARS, Side, show_sides
+from curate.report.differing import Differing, gather_differing, shown_pairs
 from curate.report.examples import Rows, read_rows
 from curate.rethreshold import find_params, stage_data, sweep
 from curate.rows import prompt_text
@@ -99,6 +100,7 @@ class Level:
     border: tuple[Pair, ...]
     largest: tuple[Cluster, ...]
     conflicts: Conflicts | None
+    differing: Differing | None
 
     @property
     def told(self) -> list[tuple[float, int]]:
@@ -130,9 +132,11 @@ def _with_embedder(params: Mapping[str, Any], config: Mapping[str, Any]) -> Mapp
 def gather_duplicates(run: RunFolder) -> tuple[Level, ...]:
     """Return the run's stages of deduplication in their order."""
     found = [_find(run, name, params) for name, params in stages_of(run, KINDS).items()]
+    near = [shown_pairs(run, merger.stage) for merger, _, _ in found]
     lines = [line for _, border, twins in found for line in (*border, *twins)]
+    lines += [line for pairs in near if pairs is not None for line in pairs.to_dicts()]
     rows = read_rows(run, {line[key] for line in lines for key in ("row_id", "twin_id")})
-    return tuple(_level(run, *one, rows) for one in found)
+    return tuple(_level(run, *one, pairs, rows) for one, pairs in zip(found, near, strict=True))
 
 
 def _find(run: RunFolder, stage: str, params: Mapping[str, Any]) -> tuple[Merger, Lines, Lines]:
@@ -201,7 +205,14 @@ def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, s
     return dict(told.sort("kept", "twin", descending=True).collect().iter_rows())
 
 
-def _level(run: RunFolder, merger: Merger, border: Lines, twins: Lines, rows: Rows) -> Level:
+def _level(
+    run: RunFolder,
+    merger: Merger,
+    border: Lines,
+    twins: Lines,
+    differing: pl.DataFrame | None,
+    rows: Rows,
+) -> Level:
     has_pairs = run.has(f"evidence/{merger.stage}-pairs")
     return Level(
         merger=merger,
@@ -210,6 +221,7 @@ def _level(run: RunFolder, merger: Merger, border: Lines, twins: Lines, rows: Ro
         border=tuple(_pair(line, rows) for line in border),
         largest=tuple(_clusters(twins, rows)),
         conflicts=gather_conflicts(run, merger.stage),
+        differing=gather_differing(run, merger.stage, differing, rows),
     )
 
 

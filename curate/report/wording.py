@@ -117,7 +117,13 @@ COMPARED: Mapping[str, str] = {
     "prompt": "prompts",
     "response": "responses",
 }
+GUARDS: Mapping[str, str] = {
+    "system": "system turn",
+    "numbers": "numbers",
+    "responses": "responses",
+}
 FOLDED: Mapping[str, str] = {
+    "ends": "white space at their ends",
     "space": "white space",
     "case": "letter case",
     "numbers": "which numbers they hold",
@@ -189,16 +195,21 @@ def compared(params: Mapping[str, Any]) -> str:
     """Return what a stage of deduplication compares, from its parameters."""
     conflicts = params.get("conflicts", False)
     what = COMPARED["example" if conflicts else params.get("compare", "example")]
+    alike = " with the same numbers" if params.get("numbers") else ""
     if params.get("kind") == "fuzzy":
         unit = {"char": "character"}.get(params["unit"], params["unit"])
-        return f"{what}, by the {unit} {params['ngram']}-grams that they share"
+        return f"{what}{alike}, by the {unit} {params['ngram']}-grams that they share"
     if params.get("kind") == "semantic":
-        alike = " with the same numbers" if params.get("numbers") else ""
         embedder = {"lm": "base model"}.get(params["embedder"], params["embedder"])
         return f"{what}{alike}, by {embedder} embeddings"
     folded = [FOLDED[fold] for fold in params.get("fold", [])]
     *first, last = folded or [""]
     return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what
+
+
+def guard_label(guard: str) -> str:
+    """Return what tells similar rows apart in words."""
+    return GUARDS.get(guard, guard)
 
 
 def survivor(keep: Any) -> str:

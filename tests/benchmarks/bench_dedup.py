@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_dedup.py bundled
     python tests/benchmarks/bench_dedup.py real FILES... [--peers PYTHON] [--text-dedup PYTHON]
+    python tests/benchmarks/bench_dedup.py answers FILES...
     python tests/benchmarks/bench_dedup.py million [ROWS]
 
 bundled: recall and precision of each level on the defects planted in data/pool (data/truth.jsonl).
@@ -12,6 +13,9 @@ kept row is that similar; a kept row is a miss if an earlier kept row is. Peers 
 after the other in processes of their own, and are judged by the same rule. PYTHON is the interpreter of
 an environment with datasketch, rensa, datatrove[io,processing], spacy, semhash and regex; text-dedup's
 pins want an environment of their own. Semantic: pairs and drops against the full product of vectors.
+
+answers: what fuzzy and semantic drop of at most 15,000 rows of the files, and how many of the drops have
+the response of their twin, by texts alone (semantic: and numbers, as it always did) and by default.
 
 million: ROWS (1,000,000) synthetic rows of 60 words, a tenth near and a twentieth exact copies, through
 ingest, exact and fuzzy in one process.
@@ -43,6 +47,9 @@ from curate.store import Store
 
 PEERS = ("datasketch", "rensa-readme", "rensa-5grams", "datatrove")
 THRESHOLD, NGRAM = 0.7, 5
+ANSWER_ROWS = 15_000
+# Other tools, and the truth, look at texts alone.
+TEXTS_ALONE = {"system": False, "numbers": False, "responses": False}
 COSINE = 0.9
 WORDS = 60
 
@@ -71,7 +78,8 @@ def bundled() -> None:
     print(f"{'level':<10}{'planted':>9}{'dropped':>9}{'right':>7}{'recall':>8}{'precision':>11}")
     for kind, (defect, before) in levels.items():
         with tempfile.TemporaryDirectory() as folder:
-            run = run_with_examples([*before, {"kind": kind}], Path(folder))
+            stage = {"kind": kind, **({"fold": ["space"]} if kind == "exact" else {})}
+            run = run_with_examples([*before, stage], Path(folder))
             verdicts = pl.read_parquet(run.artifacts[-2].file("evidence.parquet"))
         dropped = set(verdicts.filter(keep=False)["row_id"])
         planted = set(truth.filter(pl.col("defect") == defect)["row_id"])
@@ -154,7 +162,7 @@ def real(files: Sequence[str], peers: str | None, text_dedup: str | None) -> Non
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mine = own_process(pool, [{"kind": "fuzzy"}], folder)
+        mine = own_process(pool, [{"kind": "fuzzy", **TEXTS_ALONE}], folder)
         texts = [
             json.loads(line)["text"]
             for line in (folder / "texts.jsonl").read_text().strip("\n").split("\n")
@@ -268,7 +276,7 @@ def semantic(
     embedding = time.perf_counter() - started
     np.save(folder / "texts.npy", vectors)
     near = cosine_pairs(vectors)
-    mine = own_process(pool, [{"kind": "semantic", "numbers": False}], folder)
+    mine = own_process(pool, [{"kind": "semantic", **TEXTS_ALONE}], folder)
     searching = sum(s for n, s in mine["by_step"].items() if "embed" not in n)
     print(f"\nsemantic at {COSINE}, static embedder: {embedding:.1f} s to embed for either tool")
     print(
@@ -300,6 +308,33 @@ def cosine_pairs(vectors: "np.ndarray[Any, Any]") -> dict[int, dict[int, float]]
             if start + i != j:
                 near[start + int(i)][int(j)] = float(product[i, j])
     return near
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+def answers(files: Sequence[str]) -> None:
+    """Print drops and the share of them with the response of the twin."""
+    pool = [
+        {"path": str(Path(f).resolve()), "source": "s", "strip_end": "<|endoftext|>",
+         "sample": ANSWER_ROWS}
+        for f in files
+    ]  # fmt: skip
+    for kind, numbers in (("fuzzy", False), ("semantic", True)):
+        alone = {"kind": kind, "system": False, "numbers": numbers, "responses": False}
+        for name, stage in (("texts alone", alone), ("default", {"kind": kind})):
+            with tempfile.TemporaryDirectory() as folder:
+                run = run_stages(pool, [stage], Path(folder) / "store")
+                verdicts = pl.read_parquet(run.artifacts[-2].file("evidence.parquet"))
+                texts = pl.read_parquet(run.rows.file("rows.parquet")).select(
+                    "row_id", text=compared_text("response").str.strip_chars()
+                )
+            twins = texts.rename({"row_id": "twin_id", "text": "twin"})
+            gone = verdicts.filter(keep=False).join(texts, on="row_id").join(twins, on="twin_id")
+            same = gone.filter(pl.col("text") == pl.col("twin")).height
+            share = same / max(gone.height, 1)
+            print(f"{kind:<10}{name:<13}{verdicts.height:>7} rows {gone.height:>6} dropped, "
+                  f"{share:.1%} with the response of the twin", flush=True)  # fmt: skip
 
 
 # --- million ------------------------------------------------------------------------------------
@@ -351,13 +386,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("part", choices=["bundled", "real", "million"])
+    parser.add_argument("part", choices=["bundled", "real", "answers", "million"])
     parser.add_argument("arguments", nargs="*")
     parser.add_argument("--peers")
     parser.add_argument("--text-dedup")
     given = parser.parse_args()
     if given.part == "bundled":
         bundled()
+    elif given.part == "answers":
+        answers(given.arguments)
     elif given.part == "real":
         real(given.arguments, given.peers, given.text_dedup)
     else:

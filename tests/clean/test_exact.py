@@ -19,7 +19,15 @@ from curate.registry import StageData, StageResult
 from tests.conftest import examples, frame, row, turns
 
 Chat = list[tuple[str, str]]
-FOLDS = [[], ["space"], ["case"], ["numbers"], ["space", "case"], ["numbers", "space", "case"]]
+FOLDS = [
+    [],
+    ["ends"],
+    ["space"],
+    ["case"],
+    ["numbers"],
+    ["space", "case"],
+    ["numbers", "space", "case"],
+]
 
 
 def run(rows: pl.DataFrame, **params: Any) -> StageResult:
@@ -60,6 +68,10 @@ def folded(text: str, fold: Sequence[str]) -> str:
     text = unicodedata.normalize("NFC", text.lower() if "case" in fold else text)
     if "numbers" in fold:
         text = re.sub(r"\d+([.,]\d+)*", "0", text)
+    if "ends" in fold:
+        lines = re.sub("\r\n?", "\n", text).rstrip().split("\n")
+        first = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+        text = "\n".join(lines[first:])
     return " ".join(text.split()) if "space" in fold else text
 
 
@@ -111,7 +123,7 @@ def conversations(draw: st.DrawFn) -> list[Chat]:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", " x\n", "y"])), max_size=25)
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "\nx\n", "y"])), max_size=25)
 )
 def test_agrees_with_a_dictionary_of_first_rows(texts: list[tuple[str, str]]) -> None:
     rows = frame([row(f"r{(7 * i) % 31:02}", turns(q, a)) for i, (q, a) in enumerate(texts)])
@@ -168,8 +180,39 @@ def test_unicode_forms_of_one_text_are_the_same(fold: list[str]) -> None:
     assert not equal("cafe", "café", fold=fold)
 
 
-def test_only_white_space_is_folded_unless_more_is_asked_for() -> None:
-    assert equal("a b", "\u3000a\t\n b\x1f")
+PYTHON = "def f(n):\n    for i in range(n):\n        print(i)\n    return n"
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (PYTHON, PYTHON.replace("    return", "        return")),
+        ("all:\n\techo hi", "all:\n    echo hi"),
+        ("    return x", "return x"),
+        ("Remove double blanks: a  b", "Remove double blanks: a b"),
+        ("one line  \nand the next", "one line\nand the next"),
+        ("one\ntwo", "one two"),
+        ("one\n\ntwo", "one\ntwo"),
+        ("one\ttwo", "one two"),
+        ("a\u00a0b", "a b"),
+    ],
+)
+def test_white_space_inside_a_text_is_its_meaning_by_default(one: str, two: str) -> None:
+    """Indentation, tabs, double blanks, line breaks: rows that differ in them are no duplicates."""
+    assert not equal(one, two)
+    assert twins(asked(one, "x"), asked(two, "x"), compare="prompt") == [None, None]
+    assert twins(asked("x", one), asked("x", two), compare="response") == [None, None]
+    assert equal(one, two, fold=["space"])
+
+
+def test_ends_of_turns_and_kinds_of_line_ends_are_folded_by_default() -> None:
+    for other in ("a\nb\n", "\n \t\na\nb", "a\r\nb", "a\rb", "a\nb \t\u3000\x1f"):
+        assert equal("a\nb", other), repr(other)
+        assert not equal("a\nb", other, fold=[]), repr(other)
+
+
+def test_only_what_is_asked_for_is_folded() -> None:
+    assert equal("a b", "\u3000a\t\n b\x1f", fold=["space"])
     assert not equal("a b", "ab")
     assert not equal("a b", "A b")
     assert not equal("2+2", "3+3")
@@ -180,6 +223,7 @@ def test_white_space_is_the_same_for_examples_prompts_and_other_folds() -> None:
     spaces = [chr(code) for code in range(0x110000) if chr(code).isspace()]
     told = [asked(f"a{space}b{space}", f"{space}c") for space in spaces]
     for params in ({}, {"compare": "prompt"}, {"compare": "response"}, {"fold": ["space", "case"]}):
+        params = {"fold": ["space"], **params}
         assert twins(*told, **params) == [None] + ["r0"] * (len(told) - 1), params
     assert twins(asked("a b", "c"), asked("a\u200bb", "c"), compare="prompt") == [None, None]
 
@@ -295,7 +339,7 @@ def test_the_policy_says_which_copy_stays() -> None:
         ({"sources": ["gold"]}, "b"),
         ({"sources": ["web", "gold"]}, "a"),
     ):
-        verdicts = judge(rows, keep=keep)
+        verdicts = judge(rows, keep=keep, fold=["space"])
         assert verdicts.filter("keep")["row_id"].to_list() == [kept, "d"]
         assert verdicts.filter(~pl.col("keep"))["twin_id"].to_list() == [kept, kept]
         assert verdicts.filter(~pl.col("keep"))["score"].to_list() == [1.0, 1.0]
@@ -318,7 +362,7 @@ def test_conflicts_are_listed_and_kept_and_true_copies_go() -> None:
         asked("q", "one"),
         asked("alone", "one"),
         asked("q ", "two"),
-        asked("q", " two"),
+        asked("q", "two\n"),
         asked("q", "one"),
         asked("q", "three"),
         asked("p", "x"),

@@ -18,7 +18,8 @@ from curate.run import run_curation
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprstvz" for b in ("ain", "eck", "ilt", "orn", "ust")]
 ANSWERS = ("Yes, by all means do.", "No, never do that.", "It depends on the day.")
-FUZZY = {"kind": "fuzzy", "threshold": 0.6, "floor": 0.3}
+# Texts alone decide, as in the loop over all pairs that the tests compare with.
+FUZZY = {"kind": "fuzzy", "threshold": 0.6, "floor": 0.3, "numbers": False, "responses": False}
 LEAKS = {"kind": "leaks", "warn": 0.3}
 
 

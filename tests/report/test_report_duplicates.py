@@ -30,7 +30,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     folder = tmp_path_factory.mktemp("real")
     write_inputs(folder)
     stages = [
-        {"kind": "exact", "conflicts": True},
+        {"kind": "exact", "conflicts": True, "fold": ["space"]},
         FUZZY,
         {"kind": "semantic", "floor": 0.5},
         LEAKS,
@@ -200,7 +200,7 @@ def test_the_page_tells_all_of_it(words_of_real: str) -> None:
 def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, taint=f" {HOSTILE} \x1b[31m\u202e", rows=12)
     stages = [
-        {"kind": "exact", "conflicts": True},
+        {"kind": "exact", "conflicts": True, "fold": ["space"]},
         FUZZY,
         {"kind": "semantic", "floor": 0.5},
         LEAKS,
@@ -220,7 +220,7 @@ def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
 def test_long_texts_do_not_make_a_large_page(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, taint=" 長い文", rows=24, times=100)
     stages = [
-        {"kind": "exact", "conflicts": True},
+        {"kind": "exact", "conflicts": True, "fold": ["space"]},
         FUZZY,
         {"kind": "semantic", "floor": 0.5},
         LEAKS,

@@ -26,7 +26,7 @@ def level(limit: float, dropped: int, curve: Sequence[int], floor: float = 0.6) 
     step = (1 - floor) / (len(curve) - 1)
     thresholds = tuple(round(floor + i * step, 4) for i in range(len(curve)))
     merger = Merger("fuzzy", {}, limit, 10**8, dropped, 1)
-    return Level(merger, floor, Curve(thresholds, tuple(curve)), (), (), None)
+    return Level(merger, floor, Curve(thresholds, tuple(curve)), (), (), None, None)
 
 
 CURVES = {

@@ -1,0 +1,93 @@
+"""Near prompts with different answers: rows that a stage kept although their texts are similar.
+
+Their system turns, numbers or responses differ (curate.clean.guards), so neither goes for the other.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from curate.folder import RunFolder
+from curate.report.differences import Side, show_sides
+from curate.report.examples import Rows
+
+SHOWN = 4
+CHARS = 350
+
+
+@dataclass(frozen=True)
+class DifferingPair:
+    """Two kept rows with similar texts, and what of them differs."""
+
+    similarity: float
+    differs: str
+    row: Side
+    twin: Side
+
+
+@dataclass(frozen=True)
+class Differing:
+    """How many rows were kept although a kept row is that similar; how many pairs differ in what."""
+
+    rows: int
+    pairs: dict[str, int]
+    shown: tuple[DifferingPair, ...]
+
+
+def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
+    """Return the pairs of rows, both kept by a stage, that are similar but differ, most similar first.
+
+    None if the stage has no such table.
+    """
+    if not run.has(f"evidence/{stage}-differing"):
+        return None
+    evidence = run.table(f"evidence/{stage}")
+    kept = evidence.filter("keep").select("row_id")
+    limit = evidence.select(pl.col("threshold").max().alias("limit"))
+    return (
+        run.table(f"evidence/{stage}-differing")
+        .join(limit, how="cross")
+        .filter(pl.col("similarity") >= pl.col("limit"))
+        .join(kept, on="row_id", how="semi")
+        .join(kept.rename({"row_id": "twin_id"}), on="twin_id", how="semi")
+        .sort("similarity", "row_id", "twin_id", descending=[True, False, False])
+    )
+
+
+def shown_pairs(run: RunFolder, stage: str) -> pl.DataFrame | None:
+    """Return the pairs that the page shows: of each thing that differs the most similar ones."""
+    pairs = differing_pairs(run, stage)
+    if pairs is None:
+        return None
+    return pairs.group_by("differs", maintain_order=True).head(SHOWN).collect()
+
+
+def gather_differing(
+    run: RunFolder, stage: str, shown: pl.DataFrame | None, rows: Rows
+) -> Differing | None:
+    """Return None if no kept rows of the stage are such a pair.
+
+    Args:
+        run: the run.
+        stage: a stage's name.
+        shown: of `shown_pairs`.
+        rows: texts of the rows in them.
+    """
+    pairs = differing_pairs(run, stage)
+    if pairs is None or shown is None or not shown.height:
+        return None
+    counts = pairs.group_by("differs").len().sort("len", "differs", descending=[True, False])
+    ids = pl.concat([pairs.select("row_id"), pairs.select(row_id="twin_id")])
+    return Differing(
+        rows=ids.select(pl.col("row_id").n_unique()).collect().item(),
+        pairs=dict(counts.collect().iter_rows()),
+        shown=tuple(_pairs(shown, rows)),
+    )
+
+
+def _pairs(shown: pl.DataFrame, rows: Rows) -> Iterable[DifferingPair]:
+    columns = "similarity", "differs", "row_id", "twin_id"
+    for similarity, differs, row_id, twin_id in shown.select(columns).iter_rows():
+        row, twin = show_sides(row_id, twin_id, rows, CHARS)
+        yield DifferingPair(similarity, differs, row, twin)
