@@ -71,8 +71,8 @@ def bundled() -> None:
     truth = pl.read_ndjson(REPO / "data" / "truth.jsonl")
     levels = {
         "exact": ("exact_duplicate", []),
-        "fuzzy": ("near_duplicate", [{"kind": "exact"}]),
-        "semantic": ("near_duplicate", [{"kind": "exact"}]),
+        "fuzzy": ("near_duplicate", [{"kind": "exact", "fold": ["space"]}]),
+        "semantic": ("near_duplicate", [{"kind": "exact", "fold": ["space"]}]),
         "leaks": ("leaked_eval", []),
     }
     print(f"{'level':<10}{'planted':>9}{'dropped':>9}{'right':>7}{'recall':>8}{'precision':>11}")
