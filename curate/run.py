@@ -500,7 +500,7 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
         entry["seconds"] = round(entry["seconds"] + artifact.seconds, 3)
         entry["peak_memory_mb"] = max(entry["peak_memory_mb"], artifact.peak_memory_mb)
         entry["keys"].append(artifact.key)
-        for name in ("rows_in", "rows_out", "tokens"):
+        for name in ("rows_in", "rows_out", "tokens", "not_comparable"):
             if name in artifact.counts:
                 entry[name] = entry.get(name, 0) + artifact.counts[name]
         for name in ("rejected", "dropped", "fates", "not_selected", "methods", "stopped", "added"):

@@ -9,12 +9,13 @@ Comparisons are by value and never by substring or prefix, which is how evaluato
 
 from collections.abc import Callable
 from enum import StrEnum
-from fractions import Fraction
 from typing import Any, Literal
 
 import orjson
 import regex
 
+from curate.generate.expressions import is_expression, same_expression
+from curate.generate.quantities import find_quantity, same_quantity
 from curate.rows import normalise
 
 TIMEOUT = 1.0
@@ -28,20 +29,12 @@ class Checked(StrEnum):
     UNPARSABLE = "unparsable"
 
 
-CheckerName = Literal["numeric", "choice", "exact", "json", "regex"]
-NUMBER = regex.compile(
-    r"(?<![\w.,/])[-−+]?\s?[$€£]?\s?"
-    r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?![\w/]))?(?:[eE][-+]?\d+)?(?!\w)"
-)
-LONG_EXPONENT = regex.compile(r"[eE][-+]?0*[1-9]\d{4}")
-# Where a final answer is announced; what follows the last one counts.
-ANNOUNCED = regex.compile(
-    r"####|\\boxed\{|\b(?:final )?answer\s*(?:is|:|=)|\bresult\s*(?:is|:|=)", regex.I
-)
+CheckerName = Literal["numeric", "math", "choice", "exact", "json", "regex"]
 LETTER = regex.compile(
     r"^\W*(?:(?i:option)\s+)?\(?([A-Z])\)?\W*$"  # B, (B), B., option B
     r"|^\W*\(?([A-Z])[).:]\s"  # B) text
-    r"|\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])",
+    r"|\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])"
+    r"(?!\s*[,/&]\s*\(?[A-Z]\b)",  # A, B is no one letter
     regex.M,
 )
 
@@ -51,37 +44,37 @@ def check_answer(name: CheckerName, answer: str, gold: str) -> Checked:
     return CHECKERS[name](answer, gold)
 
 
-def find_number(text: str) -> Fraction | None:
-    """Return the final number of a text: the first after its last announcement, else the last one.
-
-    Thousands are set apart by commas, a fraction is one number, a percent sign is left aside.
-    """
-    announced = list(ANNOUNCED.finditer(text))
-    if announced:
-        found = NUMBER.search(text, announced[-1].end())
-        if found:
-            return _value(found.group())
-    numbers = NUMBER.findall(text)
-    return _value(numbers[-1]) if numbers else None
-
-
-def _value(text: str) -> Fraction | None:
-    plain = regex.sub(r"[,$€£\s+]", "", text.replace("−", "-"))
-    if LONG_EXPONENT.search(plain):
-        # Written out, a few characters would be gigabytes.
-        return None
-    try:
-        return Fraction(plain)
-    except (ValueError, ZeroDivisionError):
-        return None
+def is_gold(name: CheckerName, text: str) -> bool:
+    """Return whether a text holds what the named checker compares with."""
+    if name == "numeric":
+        return find_quantity(text) is not None
+    if name == "math":
+        return is_expression(text)
+    if name == "choice":
+        return find_choice(text) is not None
+    if name == "json":
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return False
+    return bool(text.strip())
 
 
 def check_numeric(answer: str, gold: str) -> Checked:
-    """Compare final numbers, exactly."""
-    wanted, told = find_number(gold), find_number(answer)
-    if told is None or wanted is None:
+    """Compare final numbers exactly, and their units where both have one."""
+    one, other = find_quantity(gold), find_quantity(answer)
+    return _said(None if one is None or other is None else same_quantity(one, other))
+
+
+def check_math(answer: str, gold: str) -> Checked:
+    """Compare final expressions by their values: numbers exactly, all else by math-verify."""
+    return _said(same_expression(gold, answer))
+
+
+def _said(same: bool | None) -> Checked:
+    if same is None:
         return Checked.UNPARSABLE
-    return Checked.CORRECT if told == wanted else Checked.WRONG
+    return Checked.CORRECT if same else Checked.WRONG
 
 
 def find_choice(text: str) -> str | None:
@@ -92,10 +85,8 @@ def find_choice(text: str) -> str | None:
 
 def check_choice(answer: str, gold: str) -> Checked:
     """Compare the letters of choices."""
-    wanted, told = find_choice(gold), find_choice(answer)
-    if told is None or wanted is None:
-        return Checked.UNPARSABLE
-    return Checked.CORRECT if told == wanted else Checked.WRONG
+    letters = find_choice(gold), find_choice(answer)
+    return _said(None if None in letters else letters[0] == letters[1])
 
 
 def check_exact(answer: str, gold: str) -> Checked:
@@ -142,6 +133,7 @@ def check_regex(answer: str, gold: str) -> Checked:
 
 CHECKERS: dict[CheckerName, Callable[[str, str], Checked]] = {
     "numeric": check_numeric,
+    "math": check_math,
     "choice": check_choice,
     "exact": check_exact,
     "json": check_json,

@@ -12,9 +12,10 @@ import numpy as np
 import regex
 
 from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.checkers import find_choice, find_number
+from curate.generate.checkers import find_choice
 from curate.generate.drafts import text
 from curate.generate.novelty import words_of
+from curate.generate.quantities import find_number
 from curate.rows import normalise
 
 AnswerMode = Literal["free", "choice", "number"]

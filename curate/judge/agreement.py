@@ -3,7 +3,8 @@
 Rows are neighbours if the cosine of their prompts' embeddings reaches a floor; of these the k nearest
 count. Agreement is the mean over them of the cosine of the two responses' embeddings. Where the prompts
 are one and the same to the embedder (cosine SAME and equal numbers), short answers and final numbers are
-compared by value instead (curate.judge.values): 1 if equal, else 0. Null without a neighbour.
+compared by value instead (curate.judge.values, or by the `checker` of the recipe): 1 if equal, else 0;
+what is not comparable counts by its cosine, and is told. Null without a neighbour.
 
 It is a cheap relative of self-consistency (Wang et al. 2022, arXiv:2203.11171), with the pool's answers
 in place of samples. Cost: two embeddings a row and a search; up to 50,000 rows that is exact, beyond it
@@ -16,6 +17,7 @@ answers: there agreement finds responses that belong to another subject, not fal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,9 @@ from numpy.typing import NDArray
 from curate.fixedpoint import cosines_of_pairs
 from curate.fixedpoint import paired_cosines as exact_cosines
 from curate.judge.measures import Floats
+
+if TYPE_CHECKING:
+    from curate.judge.values import Check
 
 # From here on, with equal numbers, two prompts count as one.
 SAME = 0.95
@@ -74,23 +79,39 @@ def find_near(prompts: Vectors, k: int, floor: float) -> Near:
     return Near(*(near[name].to_numpy() for name in ("row", "other", "cosine")))
 
 
-def agree(near: Near, prompts: Sequence[str], responses: Sequence[str], vectors: Vectors) -> Floats:
-    """Return the agreement [N] of rows with their neighbours, NaN for a row without one.
+def agree(
+    near: Near,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    vectors: Vectors,
+    check: "Check" = "auto",
+) -> tuple[Floats, int]:
+    """Return the agreement [N] of rows with their neighbours, and how many pairs were not comparable.
+
+    A row without a neighbour has NaN.
 
     Args:
         near: the neighbours.
         prompts: texts [N].
         responses: texts [N].
         vectors: unit or zero vectors of the responses [N, d].
+        check: how answers to the same prompt are compared.
     """
+    from curate.judge.values import find_form, same_value
+
+    unread = 0
     told = cosines_of_pairs(vectors, near.row, vectors, near.other).round(DECIMALS)
     for at in np.flatnonzero(near.cosine >= SAME):
         row, other = near.row[at], near.other[at]
-        value = _by_value(prompts[row], prompts[other], responses[row], responses[other])
-        told[at] = told[at] if value is None else value
+        form = find_form(responses[row], check)
+        if form is None or _numbers(prompts[row]) != _numbers(prompts[other]):
+            continue
+        same = same_value(form, responses[row], responses[other])
+        unread += same is None
+        told[at] = told[at] if same is None else float(same)
     sums = np.bincount(near.row, weights=told, minlength=len(vectors))
     counts = np.bincount(near.row, minlength=len(vectors))
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), unread
 
 
 def paired_cosines(one: Vectors, other: Vectors) -> Floats:
@@ -98,17 +119,6 @@ def paired_cosines(one: Vectors, other: Vectors) -> Floats:
     told = exact_cosines(one, other).round(DECIMALS)
     silent = ~(one.any(axis=1) & other.any(axis=1))
     return np.where(silent, np.nan, told)
-
-
-def _by_value(prompt: str, other_prompt: str, response: str, other: str) -> float | None:
-    """Return 1 for the same value and 0 for another one, None where there is none to compare."""
-    from curate.judge.values import find_form, same_value
-
-    form = find_form(response)
-    if form is None or _numbers(prompt) != _numbers(other_prompt):
-        return None
-    same = same_value(form, response, other)
-    return None if same is None else float(same)
 
 
 def _numbers(text: str) -> list[str]:

@@ -12,8 +12,10 @@ value, or a precision and labels, where most rows are good.
 
 How s is found stands in curate.judge.contradiction. Short responses (a number, a letter, a few words)
 are compared by value instead, and where both texts announce a final number, s is the mean of that
-comparison and of the texts'; r is the equality of the values, else of the texts. To a row with a short
-response the model is told to answer shortly, since a sample that is cut says nothing.
+comparison and of the texts'; r is the equality of the values, else of the texts. With a `checker`, what
+it can read is compared by it alone. A sample that names nothing comparable is compared as a text, and
+counted (`not_comparable`). To a row with a short response the model is told to answer shortly, since a
+sample that is cut says nothing.
 
 A sample that failed or was cut at max_tokens is counted and left out. A row without a usable sample, or
 about which the model gave no usable answer, has no score, says so in `reason`, and stays.
@@ -55,7 +57,14 @@ from curate.judge.contradiction import (
 )
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
-from curate.judge.values import Form, find_form, same_value
+from curate.judge.values import (
+    CHECKED_HOW,
+    Check,
+    Form,
+    find_form,
+    same_value,
+    warn_not_comparable,
+)
 from curate.ledger import survivors
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
@@ -68,7 +77,7 @@ if TYPE_CHECKING:
     from curate.generate.requests import Request
     from curate.generate.structured import Answer
 
-VERSION = 3
+VERSION = 4
 # Of agreement against exact match, and of observed consistency against self-reflection.
 ALPHA, BETA = 0.8, 0.7
 REFLECTIONS = ("reflect", "doubt")
@@ -93,6 +102,7 @@ class ClearParams(Params):
     agreement: Kind | None = Field(
         None, description="how texts are compared; by default nli if that is given, else embedding"
     )
+    checker: Check = Field("auto", description=CHECKED_HOW)
     nli: str | None = Field(None, description="NLI cross-encoder: a folder or a hub id")
     embedder: str | None = Field(None, description="models.embedder if not given")
     threshold: Literal["median"] | Annotated[float, Field(ge=0, le=1)] = Field(
@@ -149,6 +159,7 @@ def prepare_clear(
     )
     if params.comparison == "model":
         identity |= {"engine": engine, "prompt": prompts["agree"].digest}
+    identity |= {"checker": params.checker}
     step = Step(
         "clear-confidence", VERSION, write_confidence, {**inputs, "asked": asked}, identity,
         {**hints, **where},
@@ -264,18 +275,20 @@ def certainty(answers: "Sequence[Answer]") -> float | None:
 def write_confidence(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write confidence.parquet: row_id, o, s, c, samples, usable, form, reason (of a missing c)."""
+    """Write confidence.parquet: row_id, o, s, c, samples, usable, not_comparable, form, reason."""
     asked = inputs["asked"]
     rows = survivors(inputs).select("row_id", "messages").collect()
     samples = read_table(asked.file("samples.parquet"))
     reflections = read_table(asked.file("reflections.parquet"))
     compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, hints)
     mean = pl.col("consistency").mean().round(DECIMALS)
-    observed = compared.group_by("row_id").agg(o=mean, usable=pl.len())
+    observed = compared.group_by("row_id").agg(
+        o=mean, usable=pl.len(), not_comparable=pl.col("not_comparable").sum()
+    )
     drawn = samples.group_by("row_id").agg(samples=pl.len())
     certain = pl.col("answer").replace_strict(CERTAINTY, return_dtype=pl.Float64)
     sure = reflections.drop_nulls("answer").group_by("row_id").agg(s=certain.mean())
-    table = rows.select("row_id", form=_forms(rows["messages"].to_list()))
+    table = rows.select("row_id", form=_forms(rows["messages"].to_list(), params["checker"]))
     for part in (observed, drawn, sure):
         table = table.join(part, on="row_id", how="left", maintain_order="left")
     table = table.select(
@@ -283,11 +296,14 @@ def write_confidence(
         c=BETA * pl.col("o") + (1 - BETA) * pl.col("s"),
         samples=pl.col("samples").fill_null(0).cast(pl.Int64),
         usable=pl.col("usable").fill_null(0).cast(pl.Int64),
+        not_comparable=pl.col("not_comparable").fill_null(0).cast(pl.Int64),
         form="form",
     ).with_columns(reason=_why_unscored())  # fmt: skip
     table.write_parquet(out / "confidence.parquet")
-    unscored = table["c"].null_count()
-    return {"rows_in": table.height, "rows_out": table.height, "unscored": unscored, **counts}
+    unread = int(table["not_comparable"].sum())
+    warn_not_comparable("clear", unread, compared.height)
+    size = {"rows_in": table.height, "rows_out": table.height}
+    return {**size, "unscored": table["c"].null_count(), "not_comparable": unread, **counts}
 
 
 def _why_unscored() -> pl.Expr:
@@ -298,8 +314,9 @@ def _why_unscored() -> pl.Expr:
     )  # fmt: skip
 
 
-def _forms(messages: Sequence[Sequence[Message]]) -> pl.Series:
-    return pl.Series([find_form(response_text(turns)) for turns in messages], dtype=pl.String)
+def _forms(messages: Sequence[Sequence[Message]], check: Check) -> pl.Series:
+    forms = [find_form(response_text(turns), check) for turns in messages]
+    return pl.Series(forms, dtype=pl.String)
 
 
 @dataclass(frozen=True)
@@ -309,6 +326,11 @@ class Compared:
     form: Form | None
     equal: bool
     same: bool | None
+
+    @property
+    def not_comparable(self) -> bool:
+        """Return whether the response has a value and the sample none to compare with it."""
+        return self.form is not None and self.same is None and not self.equal
 
     @property
     def needs_text(self) -> bool:
@@ -325,9 +347,9 @@ class Compared:
         return ALPHA * agreement + (1 - ALPHA) * self.same
 
 
-def compare_values(response: str, sample: str) -> Compared:
+def compare_values(response: str, sample: str, check: Check = "auto") -> Compared:
     """Return what values say of a response and a sampled answer."""
-    form = find_form(response)
+    form = find_form(response, check)
     same = None if form is None else same_value(form, response, sample)
     return Compared(form, alike(response, sample), same)
 
@@ -335,10 +357,14 @@ def compare_values(response: str, sample: str) -> Compared:
 def _compare(
     rows: pl.DataFrame, samples: pl.DataFrame, params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Return row_id and consistency of every usable sample; those that no model could compare go."""
+    """Return row_id, consistency and not_comparable of every usable sample.
+
+    Those that no model could compare go.
+    """
     turns = dict(rows.iter_rows())
     lines = samples.select("row_id", "text").rows()
-    compared = [compare_values(response_text(turns[row_id]), text) for row_id, text in lines]
+    check = params["checker"]
+    compared = [compare_values(response_text(turns[row_id]), text, check) for row_id, text in lines]
     open_ = [i for i, told in enumerate(compared) if told.needs_text]
     pairs = [
         Pair(question_text(turns[lines[i][0]]), response_text(turns[lines[i][0]]), lines[i][1])
@@ -348,8 +374,12 @@ def _compare(
     agreements[open_], counts = _agree(pairs, params, hints)
     values = [told.consistency(float(a)) for told, a in zip(compared, agreements, strict=True)]
     table = pl.DataFrame(
-        {"row_id": [row_id for row_id, _ in lines], "consistency": values},
-        schema={"row_id": pl.String, "consistency": pl.Float64},
+        {
+            "row_id": [row_id for row_id, _ in lines],
+            "consistency": values,
+            "not_comparable": [told.not_comparable for told in compared],
+        },
+        schema={"row_id": pl.String, "consistency": pl.Float64, "not_comparable": pl.Boolean},
     )
     return table.filter(pl.col("consistency").is_not_nan()), counts
 
@@ -380,9 +410,11 @@ def _agree(
 def clear(data: StageData, params: ClearParams) -> StageResult:
     """Drop rows at or below the threshold; score is C, null where the model gave nothing to go by.
 
-    The evidence has o, s and the number of usable samples besides.
+    The evidence has o, s, and how many samples could be used and how many not compared by value.
     """
-    scores = read_table(data.prepared["confidence"]).select("row_id", "o", "s", "usable", score="c")
+    scores = read_table(data.prepared["confidence"]).select(
+        "row_id", "o", "s", "usable", "not_comparable", score="c"
+    )
     limit = _limit(scores, data, params)
     low = (pl.col("score") <= pl.lit(limit, dtype=pl.Float64)).fill_null(value=False)
     evidence = (

@@ -30,6 +30,7 @@ from pydantic import Field, model_validator
 from curate.judge.cut import MOVABLE, CutParams, cut_rows
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept
+from curate.judge.values import CHECKED_HOW, Check
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact
@@ -58,6 +59,7 @@ class ConfidenceParams(CutParams):
     )
     neighbours: int = Field(5, gt=0, description="nearest prompts whose responses are compared")
     floor: float = Field(0.6, gt=0, le=1, description="smallest cosine of their prompts")
+    checker: Check = Field("auto", description=CHECKED_HOW)
     embedder: str | None = Field(None, description="models.embedder if not given")
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
@@ -92,6 +94,7 @@ def prepare_confidence(
         embedder=params.embedder,
         neighbours=params.neighbours,
         floor=params.floor,
+        checker=params.checker,
     )
     return {**ready, "signals": run.execute(step)}
 

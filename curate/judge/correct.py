@@ -8,7 +8,8 @@ Chen and Mueller 2024, "Automated Data Curation for Robust Language Model Fine-T
 arXiv:2403.12776: the base model, fine-tuned on the rows above the threshold, answers the prompts of the
 others at temperature 0. Where a model, shown both responses, prefers the new one with a confidence above
 0.8 (curate.judge.compare: in both orders, with its self-reflection), the row is replaced. Otherwise it
-is dropped, also where the new response says the same. Rows above the threshold, and those without a
+is dropped, also where the new response says the same: in its words, or, for short answers and whatever a
+`checker` is named for, by its value. Rows above the threshold, and those without a
 score, stay as they are.
 
 A correction is a new row with the old one as its parent, which is dropped for it. The table
@@ -32,10 +33,11 @@ from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import ask_all, asking, llm_counts, question_text
 from curate.judge.clear import REFLECTIONS
 from curate.judge.compare import compare_identity, compare_pairs, compare_prompts
-from curate.judge.contradiction import Pair, alike
+from curate.judge.contradiction import Pair
 from curate.judge.made import made_id, remade
 from curate.judge.threshold import median_or
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
+from curate.judge.values import CHECKED_HOW, Check, same_answer, warn_not_comparable
 from curate.ledger import survivors
 from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
@@ -43,7 +45,7 @@ from curate.rows import response_text
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
-VERSION = 1
+VERSION = 2
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
 NO_ANSWER, NO_JUDGEMENT = "no usable answer", "no usable judgement"
 
@@ -66,6 +68,7 @@ class CorrectParams(Params):
     confidence: Annotated[float, Field(ge=0, le=1)] = Field(
         0.8, description="a new response is taken if it is better with more confidence than this"
     )
+    checker: Check = Field("auto", description=CHECKED_HOW)
     otherwise: Literal["drop", "keep"] = Field(
         "drop", description="doubted rows without a better one"
     )
@@ -87,6 +90,7 @@ def prepare_correct(
         "engine": judge,
         "samples": params.samples,
         "seed": run.seed,
+        "checker": params.checker,
         **compare_identity(compare_prompts(params.prompts)),
     }
     step = Step(
@@ -209,13 +213,17 @@ def write_comparisons(
 ) -> Counts:
     """Write comparisons.parquet: the answers, and how sure the judge is that the new one is better.
 
-    That is null where there is nothing to compare: no answer, or the same one.
+    That is null where there is nothing to compare: no answer, or the same one (`same`, which is null
+    where two answers are not comparable by value, so that the judge alone decides).
     """
     answers = read_table(inputs["answers"].file("answers.parquet"))
     rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
     turns = dict(rows.join(answers.lazy(), on="row_id", how="semi").collect().iter_rows())
     lines = answers.select("row_id", "old", "new").rows()
-    open_ = [i for i, (_, old, new) in enumerate(lines) if new is not None and not alike(old, new)]
+    check = params["checker"]
+    same = [new is not None and same_answer(check, old, new) for _, old, new in lines]
+    warn_not_comparable("correct", same.count(None), len(lines))
+    open_ = [i for i, (*_, new) in enumerate(lines) if new is not None and not same[i]]
     pairs = [Pair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in open_]
     told: dict[str, list[float | None]] = {
         name: [None] * len(lines) for name in ("confidence", "observed", "reflected")
@@ -233,8 +241,10 @@ def write_comparisons(
             for name, values in told.items():
                 values[i] = getattr(preference, name)
     columns = [pl.Series(name, values, dtype=pl.Float64) for name, values in told.items()]
+    columns.append(pl.Series("same", same, dtype=pl.Boolean))
     answers.with_columns(columns).write_parquet(out / "comparisons.parquet")
-    return {"rows_in": len(lines), "rows_out": len(pairs), **counts}
+    size = {"rows_in": len(lines), "rows_out": len(pairs)}
+    return {**size, "not_comparable": same.count(None), **counts}
 
 
 def write_made(
@@ -242,13 +252,9 @@ def write_made(
 ) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
     compared = read_table(inputs["comparisons"].file("comparisons.parquet"))
-    same = pl.Series(
-        [new is not None and alike(old, new) for old, new in compared.select("old", "new").rows()],
-        dtype=pl.Boolean,
-    )
     decision = (
         pl.when(pl.col("new").is_null()).then(pl.lit(NO_ANSWER))
-        .when(same).then(pl.lit(SAME))
+        .when(pl.col("same")).then(pl.lit(SAME))
         .when(pl.col("confidence").is_null()).then(pl.lit(NO_JUDGEMENT))
         .when(pl.col("confidence") > params["confidence"]).then(pl.lit(REPLACED))
         .otherwise(pl.lit(NOT_BETTER))

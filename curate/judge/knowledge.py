@@ -11,10 +11,11 @@ Published: 10 prompts of 4 shots, 16 samples each, which is 170 answers a row; h
 only drawn where P0 = 0, which changes no category. No right answer among n samples bounds PT by 3/n at
 95 % (rule of three): 0.019 as published, 0.19 here. Fewer prompts call more rows unknown.
 
-Only answers that can be compared count: numbers, choices, short answers, announced final numbers
+Only rows that can be compared count: numbers, choices, short answers, announced final numbers
 (curate.judge.values), or one checker for all; `aliases` in a row's meta are right as well. Other rows
-have no category and stay. Score: P0; `knowledge.category` can be named in a selection's conditions and
-shares. A stage has one use, or none but this:
+have no category and stay. An answer that names nothing comparable is neither right nor wrong: it is left
+out of the shares and counted (`not_comparable`). Score: P0; `knowledge.category` can be named in a
+selection's conditions and shares. A stage has one use, or none but this:
 
     cap: {unknown: 0.1}    at most so large a share of the kept rows with a category; those with the
                            highest PT stay; ties, as all unknown rows are, go by content hash
@@ -46,16 +47,17 @@ from pydantic import Field, model_validator
 
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import asking, llm_counts
-from curate.judge.probes import Check, Exemplars, Probed, ask_probes, probes_of
+from curate.judge.probes import Exemplars, Probed, ask_probes, probes_of
 from curate.judge.rehearsal import made_step
 from curate.judge.uncertainty import SAMPLES
+from curate.judge.values import CHECKED_HOW, Check, warn_not_comparable
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
 CATEGORIES = ("highly_known", "maybe_known", "weakly_known", "unknown")
 COLUMNS = ["row_id", "messages", "content_hash", "source", "origin", "meta", "method"]
 # Rows that are asked about at a time.
@@ -71,6 +73,7 @@ KNOWN_SCHEMA = pl.Schema(
         "greedy_right": pl.Int64(),
         "sampled": pl.Int64(),
         "sampled_right": pl.Int64(),
+        "not_comparable": pl.Int64(),
         "bound": pl.Float64(),
         "why": pl.String(),
     }
@@ -97,9 +100,7 @@ class KnowledgeParams(Params):
         4, ge=1, description="of each prompt where no greedy answer is right; 16 as published"
     )
     max_tokens: int = Field(128, ge=1, description="of an answer; one that is cut is wrong")
-    checker: Check = Field(
-        "auto", description="how answers are compared; auto: by what the response is"
-    )
+    checker: Check = Field("auto", description=CHECKED_HOW)
     cap: dict[Literal["unknown", "weakly_known"], Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="largest share of a category among the kept rows that have one"
     )
@@ -170,11 +171,15 @@ def write_known(
     table = pl.concat(known)
     table.write_parquet(out / "known.parquet")
     pl.concat(answers).write_parquet(out / "answers.parquet")
+    unread = int(table["not_comparable"].sum())
+    answered = int(table["greedy"].sum()) + int(table["sampled"].sum()) + unread
+    warn_not_comparable("knowledge", unread, answered)
     categories = dict(table.group_by("category").len().drop_nulls().iter_rows())
     return {
         "rows_in": table.height,
         "rows_out": table.height,
         "categories": {name: categories.get(name, 0) for name in CATEGORIES},
+        "not_comparable": unread,
         "llm": spent,
     }
 
@@ -187,7 +192,7 @@ def known_table(rows: pl.DataFrame, told: Sequence[Probed]) -> pl.DataFrame:
             "row_id": row_id,
             "content_hash": digest,
             **found.get(row_id, {"greedy": 0, "greedy_right": 0, "sampled": 0, "sampled_right": 0,
-                                 "why": NOT_CHECKED}),
+                                 "not_comparable": 0, "why": NOT_CHECKED}),
         }
         for row_id, digest in rows.select("row_id", "content_hash").iter_rows()
     ]  # fmt: skip
@@ -195,9 +200,13 @@ def known_table(rows: pl.DataFrame, told: Sequence[Probed]) -> pl.DataFrame:
 
 
 def _known(one: Probed) -> dict[str, Any]:
-    greedy = one.rights(one.greedy)
-    sampled = one.rights(text for texts in one.sampled for text in texts)
+    greedy, unread = _comparable(one, one.greedy)
+    sampled, more = _comparable(one, [text for texts in one.sampled for text in texts])
     category = category_of(greedy, sampled)
+    unread += more
+    why = (
+        f"{unread} of its answers cannot be compared" if unread else f"no answer came: {one.fault}"
+    )
     return {
         "form": one.probe.form,
         "category": category,
@@ -205,9 +214,16 @@ def _known(one: Probed) -> dict[str, Any]:
         "greedy_right": sum(greedy),
         "sampled": len(sampled),
         "sampled_right": sum(sampled),
+        "not_comparable": unread,
         "bound": bound_of(len(sampled)) if category == "unknown" else None,
-        "why": None if category else f"no answer came: {one.fault}",
+        "why": None if category else why,
     }
+
+
+def _comparable(one: Probed, texts: Sequence[str | None]) -> tuple[list[bool], int]:
+    """Return whether each answer is right of those that can be compared, and how many cannot."""
+    said = one.compared(texts)
+    return [right for right in said if right is not None], said.count(None)
 
 
 def category_of(greedy: Sequence[bool], sampled: Sequence[bool]) -> str | None:
@@ -217,9 +233,11 @@ def category_of(greedy: Sequence[bool], sampled: Sequence[bool]) -> str | None:
     """
     if any(greedy):
         return "highly_known" if all(greedy) else "maybe_known"
+    if not greedy:
+        return None
     if any(sampled):
         return "weakly_known"
-    return "unknown" if greedy and sampled else None
+    return "unknown" if sampled else None
 
 
 def bound_of(samples: int) -> float:

@@ -16,26 +16,24 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from curate.generate.checkers import Checked, CheckerName, check_answer
 from curate.generate.drafts import REPEATS
 from curate.generate.requests import Request, Sampling, chat
 from curate.judge.asking import ask_all, seed_of
-from curate.judge.values import find_form, same_value
+from curate.judge.values import Check, Form, find_form, same_value
 from curate.rows import Message, normalise, response_text
 
 if TYPE_CHECKING:
     from curate.generate.ask import Asker
     from curate.generate.structured import Answer
 
-Check = Literal["auto", "numeric", "choice", "exact"]
 METHOD = "knowledge"
 TEMPERATURE = 0.5
-# Longer rows are no exemplars, and a longer answer is not compared word by word.
-EXEMPLAR_LETTERS, EXACT_LETTERS = 1_000, 200
+# Longer rows are no exemplars.
+EXEMPLAR_LETTERS = 1_000
 # Tokens that an answer may take beside those of the gold one where only its words count.
 SPARE_TOKENS = 16
 LOST = ("failed", "unknown", "unsent", "filtered")
@@ -49,8 +47,7 @@ class Probe:
     messages: Sequence[Message]
     content_hash: str
     group: tuple[str, str]
-    form: str
-    check: Check
+    form: Form
     golds: tuple[str, ...]
 
     @cached_property
@@ -58,12 +55,17 @@ class Probe:
         """Return all that stands before the response, normalised."""
         return normalise("\n".join(m["content"] for m in self.messages[:-1])).casefold()
 
+    def compare(self, text: str) -> bool | None:
+        """Return whether an answer is a gold one, None if it is comparable with none of them.
+
+        No answer at all is wrong.
+        """
+        said = [same_value(self.form, gold, text) for gold in self.golds] if text else [False]
+        return True if True in said else None if False not in said else False
+
     def is_right(self, text: str) -> bool:
-        """Return whether an answer is a gold one; no answer at all is wrong."""
-        if self.check == "auto":
-            return any(same_value(self.form, gold, text) for gold in self.golds)  # type: ignore[arg-type]
-        checked = (check_answer(self.check, text, gold) for gold in self.golds)
-        return Checked.CORRECT in checked
+        """Return whether an answer is a gold one for sure."""
+        return self.compare(text) is True
 
     def most_tokens(self, limit: int) -> int:
         """Return how long its answer may be: where words are compared, little longer than gold."""
@@ -80,7 +82,7 @@ def probe_of(row: Mapping[str, Any], check: Check) -> Probe | None:
     Rows that this stage made are none: what it taught them is no knowledge to be found.
     """
     gold = response_text(row["messages"])
-    form = find_form(gold) if check == "auto" else _form_by(check, gold)
+    form = find_form(gold, check)
     if form is None or row["method"] == METHOD:
         return None
     return Probe(
@@ -89,7 +91,6 @@ def probe_of(row: Mapping[str, Any], check: Check) -> Probe | None:
         row["content_hash"],
         (row["source"], row["origin"] or ""),
         form,
-        check,
         (gold, *_aliases(row["meta"])),
     )
 
@@ -97,12 +98,6 @@ def probe_of(row: Mapping[str, Any], check: Check) -> Probe | None:
 def probes_of(rows: Iterable[Mapping[str, Any]], check: Check) -> list[Probe]:
     """Return those rows that are probes, in their order."""
     return [probe for row in rows if (probe := probe_of(row, check))]
-
-
-def _form_by(check: CheckerName, gold: str) -> str | None:
-    if check == "exact" and len(gold) > EXACT_LETTERS:
-        return None
-    return check if check_answer(check, gold, gold) == Checked.CORRECT else None
 
 
 def _aliases(meta: str) -> list[str]:
@@ -161,17 +156,17 @@ class Probed:
     sampled: list[list[str | None]] = field(default_factory=list)
     fault: str = ""
 
-    def rights(self, texts: Iterable[str | None]) -> list[bool]:
-        """Return whether each answer that came is right."""
-        return [self.probe.is_right(text) for text in texts if text is not None]
+    def compared(self, texts: Iterable[str | None]) -> list[bool | None]:
+        """Return whether each answer that came is right, None where that cannot be said."""
+        return [self.probe.compare(text) for text in texts if text is not None]
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield every answer: set, sample (null for the greedy one), text, right."""
+        """Yield every answer: set, sample (null: the greedy one), text, right (null: not comparable)."""
         told = [(number, None, text) for number, text in enumerate(self.greedy)]
         for number, texts in enumerate(self.sampled):
             told += [(number, k, text) for k, text in enumerate(texts)]  # type: ignore[misc]
         for number, sample, text in told:
-            right = None if text is None else self.probe.is_right(text)
+            right = None if text is None else self.probe.compare(text)
             yield {"row_id": self.probe.row_id, "set": number, "sample": sample,
                    "text": text, "right": right}  # fmt: skip
 
@@ -210,7 +205,7 @@ def ask_probes(
         told = [next(answers)[0] for _ in sets]
         one.greedy = [text_of(answer) for answer in told]
         one.fault = next((a.reason for a in told if text_of(a) is None), "")
-    unsure = [i for i, one in enumerate(found) if not any(one.rights(one.greedy))]
+    unsure = [i for i, one in enumerate(found) if not any(one.compared(one.greedy))]
     answers = iter(ask(unsure, {"temperature": TEMPERATURE, "n": samples}))
     for i in unsure:
         found[i].sampled = [[text_of(answer) for answer in next(answers)] for _ in sets]

@@ -38,7 +38,7 @@ from curate.ledger import survivor_mask, survivors
 from curate.registry import StepRun
 from curate.store import Artifact, Counts, Step
 
-VERSION = 3
+VERSION = 4
 # 1 if higher values speak for a response, -1 if lower ones do.
 ORIENTATION: Mapping[str, int] = {
     "mean_logprob": 1,
@@ -58,6 +58,7 @@ def signals_step(
     embedder: str | None,
     neighbours: int,
     floor: float,
+    checker: str,
 ) -> Step:
     """Measure the losses and embed the texts of a stage's survivors; return the step that joins them."""
     from curate.represent.embed import embed_steps
@@ -77,7 +78,8 @@ def signals_step(
     for part, steps in blocks.items():
         made = run.execute_all(steps) if steps else []
         read |= {f"{part}-{name}": block for name, block in named(made).items()}
-    told = {"neighbours": neighbours, "floor": floor, **search_identity(len(positions))}
+    told = {"neighbours": neighbours, "floor": floor, "checker": checker}
+    told |= search_identity(len(positions))
     return Step("confidence-signals", VERSION, write_signals, read, told)
 
 
@@ -87,6 +89,7 @@ def write_signals(
     """Write signals.parquet (columns: see above), in pool order."""
     from curate.clean.twins import compared_text
     from curate.judge.agreement import agree, find_near, paired_cosines
+    from curate.judge.values import warn_not_comparable
     from curate.represent.index import read_vectors
 
     texts = (
@@ -100,8 +103,12 @@ def write_signals(
         for part in ("prompt", "response")
     )
     near = find_near(prompts, params["neighbours"], params["floor"])
+    agreement, unread = agree(
+        near, texts["prompt"].to_list(), texts["response"].to_list(), responses, params["checker"]
+    )
+    warn_not_comparable("confidence", unread, len(near.row))
     found = {
-        "agreement": agree(near, texts["prompt"].to_list(), texts["response"].to_list(), responses),
+        "agreement": agreement,
         "relevance": paired_cosines(prompts, responses),
     }
     signals = pl.concat(
@@ -110,7 +117,8 @@ def write_signals(
     ).select("row_id", *ORIENTATION, "tokens")
     signals.write_parquet(out / "signals.parquet")
     missing = {name: signals[name].null_count() for name in ORIENTATION}
-    return {"rows_in": signals.height, "rows_out": signals.height, "missing": missing}
+    size = {"rows_in": signals.height, "rows_out": signals.height}
+    return {**size, "missing": missing, "not_comparable": unread}
 
 
 def model_signals(inputs: Mapping[str, Artifact]) -> pl.DataFrame:

@@ -4,8 +4,8 @@ R-Tuning-U (Zhang et al. 2024, arXiv:2311.09677): k = 5 answers to a row's conve
 0.7; H = -sum of p ln p over the shares of the values that they name, from 0 (all the same) to ln k. The
 half of the rows with the lowest entropy is what the model is sure of.
 
-Answers are alike if they name the same value (curate.judge.values.value_of); one that names none counts
-by its words. Ties at the middle go by content hash, so that the order of the rows plays no part.
+Answers are alike if they name the same value (curate.judge.values.group_alike); one that names none
+counts by its words. Ties at the middle go by content hash, so that the order of the rows plays no part.
 Cost: five calls a row. Departure: the row's conversation stands alone, without examples, as rehearsal
 asks it too.
 """
@@ -20,15 +20,12 @@ from curate.generate.drafts import REPEATS
 from curate.generate.requests import Sampling
 from curate.judge.asking import ask_all, seed_of
 from curate.judge.probes import METHOD, Probe, probe_request, text_of
-from curate.judge.values import value_of
-from curate.rows import normalise
+from curate.judge.values import group_alike
 
 if TYPE_CHECKING:
     from curate.generate.ask import Asker
 
 SAMPLES, TEMPERATURE = 5, 0.7
-# Where one checker is given for all rows; any other compares whole texts.
-FORMS = {"numeric": "number", "choice": "choice"}
 
 
 def entropy_of(values: Sequence[object]) -> float:
@@ -66,14 +63,8 @@ def measure_entropy(
     for probe, answers in zip(probes, ask_all(asker, requests, METHOD), strict=True):
         texts = [text for answer in answers if (text := text_of(answer)) is not None]
         if len(texts) > 1:
-            told[probe.row_id] = entropy_of([_value(probe, text) for text in texts])
+            told[probe.row_id] = entropy_of(group_alike(probe.form, texts))
     return told
-
-
-def _value(probe: Probe, text: str) -> object:
-    form = probe.form if probe.check == "auto" else FORMS.get(probe.check)
-    found = value_of(form, text) if form else None  # type: ignore[arg-type]
-    return normalise(text).casefold() if found is None else found
 
 
 def surer_half(entropies: Mapping[str, float], hashes: Mapping[str, Any]) -> set[str]:

@@ -1,89 +1,130 @@
-"""Short answers and final numbers: what can be compared by value, without a model.
+"""Short answers and final values: what can be compared by value, without comparing texts.
 
-    "42"                             number     42 = 42.0 = $42; number words are not read
+    "42", "12 hours"                 number     42 = 42.0 = $42; number words are not read
     "(B)"                            choice     its letter
     "6 February 2029", "positive"    short      itself, but for case, marks around it, an article,
                                                 a word and a colon before it in one of the two
     "48/2 = 24 ... #### 72"          final      the final number of a longer text
 
+These are what a response is by itself (checker: auto). Where a recipe names a checker, all responses
+that it can read have its form: number, math (curate.generate.expressions), choice or exact.
+
 By whole values and never by substring: "nonagon" does not hold "no". Where an answer to a question with
-such a value names none, nothing can be said by value (None), and the texts have to be compared.
+such a value names none, or one that measures something else, nothing can be said by value (None): such
+an answer is not comparable, which is neither right nor wrong.
 """
 
-from fractions import Fraction
+import logging
+from collections.abc import Sequence
 from typing import Literal
 
 import regex
 
-from curate.generate.checkers import ANNOUNCED, NUMBER, find_choice, find_number
+from curate.generate.checkers import Checked, CheckerName, check_answer, is_gold
+from curate.generate.quantities import find_quantity, read_quantity
+from curate.generate.spans import announced_span
 from curate.rows import normalise
 
-Form = Literal["number", "choice", "short", "final"]
+LOG = logging.getLogger("curate")
+Check = Literal["auto", "numeric", "math", "choice", "exact"]
+CHECKED_HOW = "how answers are compared; auto: by what the response is"
+Form = Literal["number", "choice", "short", "final", "math", "exact"]
+BY_CHECKER: dict[CheckerName, Form] = {
+    "numeric": "number", "math": "math", "choice": "choice", "exact": "exact"
+}  # fmt: skip
+CHECKERS: dict[Form, CheckerName] = {form: name for name, form in BY_CHECKER.items()} | {
+    "final": "numeric"
+}
 SHORT_WORDS, SHORT_LETTERS = 5, 40
 # An answer in a short sentence may have a few words more than the value.
 SPOKEN_WORDS = 2 * SHORT_WORDS
-# Letters that may stand between an announcement and its number.
-GAP = 12
+# A longer response is not compared word by word.
+EXACT_LETTERS = 200
 
-NUMBER_ALONE = regex.compile(rf"\W*?{NUMBER.pattern}\s?%?\W*")
 CHOICE_ALONE = regex.compile(r"\W*(?i:option\s+)?\(?[A-Z]\)?\W*")
 ARTICLE = regex.compile(r"^(?:the|an?) (?=.)")
 HEADING = regex.compile(r"^\p{L}+:\**\s+\**(?=\S)")
 AROUND = " .,;:!?\"'`*()[]"
 
 
-def find_form(response: str) -> Form | None:
+def find_form(response: str, check: Check = "auto") -> Form | None:
     """Return by what a response can be compared with another one; None for a text like any other."""
     text = response.strip()
-    if NUMBER_ALONE.fullmatch(text):
+    if check != "auto":
+        readable = is_gold(check, text) and (check != "exact" or len(text) <= EXACT_LETTERS)
+        return BY_CHECKER[check] if readable else None
+    announced = announced_span(text)
+    if announced is not None and find_quantity(text) is not None:
+        return "final"
+    if read_quantity(text) is not None:
         return "number"
     if CHOICE_ALONE.fullmatch(text):
         return "choice"
-    if announces_number(text):
-        return "final"
     if "\n" not in text and len(text) <= SHORT_LETTERS and len(text.split()) <= SHORT_WORDS:
         return "short"
     return None
 
 
-def announces_number(text: str) -> bool:
-    """Return whether a number follows the last announcement of an answer at once."""
-    announced = list(ANNOUNCED.finditer(text))
-    if not announced:
-        return False
-    end = announced[-1].end()
-    found = NUMBER.search(text, end)
-    return found is not None and found.start() - end <= GAP
-
-
-def same_value(form: Form, one: str, other: str) -> bool | None:
-    """Return whether two answers have the same value; None if one of them names none.
+def same_value(form: Form, gold: str, answer: str) -> bool | None:
+    """Return whether an answer has the value of the gold one; None if they are not comparable.
 
     A word that announces a short answer ("Sentiment: positive") may be missing from the other one.
     """
-    first, second = value_of(form, one), value_of(form, other)
+    if form != "short":
+        checked = check_answer(CHECKERS[form], answer, gold)
+        return None if checked is Checked.UNPARSABLE else checked is Checked.CORRECT
+    first, second = _label(gold), _label(answer)
     if first is None or second is None:
         return None
-    if form != "short":
-        return first == second
-    bare_first, bare_second = (HEADING.sub("", str(value)) for value in (first, second))
+    bare_first, bare_second = (HEADING.sub("", value) for value in (first, second))
     return first in (second, bare_second) or second == bare_first
 
 
-def value_of(form: Form, text: str) -> Fraction | str | None:
-    """Return the value that a text names: a number, a letter, or words."""
-    if form in ("number", "final"):
-        return find_number(text)
-    if form == "choice":
-        return find_choice(text)
-    return _label(text)
+def same_answer(check: Check, one: str, other: str) -> bool | None:
+    """Return whether two responses answer the same; None if they are not comparable.
+
+    Where no checker is named, worked answers with one final number differ by their words.
+    """
+    form = find_form(one, check)
+    if form is None or (form == "final" and check == "auto"):
+        return _same_words(one, other)
+    return True if _same_words(one, other) else same_value(form, one, other)
+
+
+def warn_not_comparable(stage: str, count: int, answers: int) -> None:
+    """Tell of answers that are neither right nor wrong."""
+    if count:
+        LOG.warning(
+            "%s: %s of %s answers name nothing comparable: they count as neither right nor wrong",
+            stage, f"{count:,}", f"{answers:,}",
+        )  # fmt: skip
+
+
+def group_alike(form: Form | None, texts: Sequence[str]) -> list[int]:
+    """Return the group of each text, numbered from 0: texts of one value, or of the same words."""
+    firsts: list[str] = []
+    groups = []
+    for text in texts:
+        place = next((i for i, first in enumerate(firsts) if _alike(form, first, text)), None)
+        if place is None:
+            place = len(firsts)
+            firsts.append(text)
+        groups.append(place)
+    return groups
+
+
+def _alike(form: Form | None, one: str, other: str) -> bool:
+    same = None if form is None else same_value(form, one, other)
+    return _same_words(one, other) if same is None else same
+
+
+def _same_words(one: str, other: str) -> bool:
+    return normalise(one).casefold() == normalise(other).casefold()
 
 
 def _label(text: str) -> str | None:
-    announced = list(ANNOUNCED.finditer(text))
-    if announced:
-        text = regex.split(r"\n|\.(?:\s|$)", text[announced[-1].end() :].lstrip(" :*\n"))[0]
-    text = normalise(text)
+    announced = announced_span(text)
+    text = normalise(text if announced is None else announced)
     if not text or len(text.split()) > SPOKEN_WORDS:
         return None
     # Signs inside stay: C is not C++. An answer of nothing but signs is compared as it is.

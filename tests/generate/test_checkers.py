@@ -9,33 +9,96 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.checkers import Checked, check_answer, find_choice, find_number
+from curate.generate.checkers import Checked, check_answer, find_choice
+from curate.generate.quantities import find_number
 
 C, W, U = Checked.CORRECT, Checked.WRONG, Checked.UNPARSABLE
 
-NUMERIC = [
-    ("So 3 + 4 = 7.\n#### 7", "#### 7", C),
-    ("The answer is 7.", "7", C),
-    ("7", "7.0", C),
-    ("It costs $1,234.50 in all.", "#### 1234.5", C),
-    ("1,000,000", "1000000", C),
-    ("−5", "-5", C),
-    ("The answer is -5 degrees, not 5.", "-5", C),
-    ("3/4", "0.75", C),
-    ("They walk 12 km in 3 hours, so 4 km/h.", "4", C),
-    ("Answer: 10 apples and 2 pears", "10", C),
-    ("We get \\boxed{42} for x = 3.", "42", C),
-    ("1e3", "1000", C),
-    ("First I thought the answer is 5, but the answer is 6.", "6", C),
-    ("0.5", "50", W),
-    ("50%", "0.5", W),
-    ("The answer is 70.", "7", W),
-    ("7", "#### 70", W),
-    ("12:30", "1230", W),
-    ("1,23", "123", W),
-    ("seven", "7", U),
-    ("", "7", U),
-    ("version v2beta", "2", U),
+# Answer, gold answer, and what the numeric and the math checker say.
+PAIRS = [
+    ("So 3 + 4 = 7.\n#### 7", "#### 7", C, C),
+    ("The answer is 7.", "7", C, C),
+    ("7", "7.0", C, C),
+    ("It costs $1,234.50 in all.", "#### 1234.5", C, C),
+    ("1,000,000", "1000000", C, C),
+    (r"\boxed{1{,}000}", "1000", C, C),
+    ("−5", "-5", C, C),
+    ("3/4", "0.75", C, C),
+    ("0.75", r"\frac34", C, C),
+    (r"The answer is $\dfrac{3}{4}$.", r"\boxed{0.75}", C, C),
+    (r"\boxed{2\frac{1}{2}}", "2 1/2", C, C),
+    ("They walk 12 km in 3 hours, so 4 km/h.", "4", C, C),
+    ("We get \\boxed{42} for x = 3.", "42", C, C),
+    (r"The final answer is: $\boxed{42}$. I hope it is correct.", "42", C, C),
+    ("**Answer:** 42 apples", "#### 42", C, C),
+    ("The answer is\n\n$$x = 42$$", "42", C, C),
+    ("1e3", "1000", C, C),
+    ("7 million", "7,000,000", C, C),
+    ("The answer is 720 minutes.", "12 hours", C, C),
+    (r"\boxed{50\text{ cm}}", "0.5 m", C, C),
+    ("60 miles per hour", "60 mph", C, C),
+    ("75 cents", "$0.75", C, C),
+    (r"90^\circ", "90 degrees", C, C),
+    ("First I thought the answer is 5, but the answer is 6.", "6", C, C),
+    # Wrong, and taken for right by an evaluator that reads the first number.
+    (r"\boxed{\frac{1}{4}}", r"\boxed{\frac{1}{7}}", W, W),
+    (r"The answer is \frac{1}{4}", r"\frac{1}{7}", W, W),
+    ("The answer is x^2+7", "The answer is x^2+9", U, W),
+    ("x^2+7", "x^2+9", U, W),
+    (r"\boxed{(2,3)}", r"\boxed{(2,5)}", U, W),
+    ("(2,3)", "(2,5)", U, W),
+    ("(3, 2)", "(2, 3)", U, W),
+    ("The answer is 10:45.", "The answer is 10:30.", U, U),
+    ("10:45", "10:30", U, U),
+    ("11:30", "10:30", U, U),
+    ("The answer is 12 hours.", "The answer is 12 minutes.", W, W),
+    ("12 hours", "12 minutes", W, W),
+    ("The answer is 12 cents.", "#### $12", W, W),
+    ("€12", "$12", U, U),
+    ("12 apples", "12 hours", U, U),
+    ("5 cm^2", "5 cm", U, U),
+    ("0.5", "50", W, W),
+    ("50%", "0.5", W, W),
+    ("The answer is 70.", "7", W, W),
+    ("7", "#### 70", W, W),
+    ("12:30", "1230", U, U),
+    ("1,23", "123", U, W),
+    ("The answer is 3 thirds", "3", U, U),
+    ("2 or 3", "3", U, W),
+    ("The answer is -5 degrees, not 5.", "-5", U, U),
+    ("Answer: 10 apples and 2 pears", "10", U, U),
+    ("The answer is 5 or 6.", "5", U, W),
+    (r"\boxed{2^{10}}", "2", U, W),
+    (r"\boxed{5!}", "5", U, W),
+    (r"\boxed{5 + 2i}", "5", U, W),
+    (r"\boxed{2\sqrt{3}}", "2", U, W),
+    (r"\boxed{\pm 3}", "3", U, W),
+    ("0.333...", "0.333", U, U),
+    ("2024-05-01", "-1", U, W),
+    ("x = 2, y = 5", "5", U, W),
+    ("The answer is 5", "The answer is that", U, U),
+    ("y = 2x + 1", "1", U, W),
+    ("so 3 plus 4", "4", U, U),
+    # Equal, though written in another way.
+    (r"\boxed{2^{10}}", "1024", U, C),
+    (r"\sqrt{12}", r"2\sqrt{3}", U, C),
+    (r"So it is $(x-1)(x+1)$.", "x^2-1", U, C),
+    (r"\boxed{\{2, 1\}}", r"\{1,2\}", U, C),
+    (r"\boxed{(2, 5)}", "(2,5)", U, C),
+    ("y = 1 + 2x", "y = 2x + 1", U, C),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", U, C),
+    (r"\boxed{\frac{\pi}{2}}", "π/2", U, C),
+    (r"\boxed{2\sqrt{3}\text{ m}}", r"200\sqrt{3} \text{ cm}", U, C),
+    (r"[0, 1)", r"[0,1)", U, C),
+    # Not the value of anything.
+    ("god", "dog", U, U),
+    ("no", "on", U, U),
+    (r"\frac{1}{0}", r"\frac{1}{0}", U, U),
+    (r"\boxed{5", "5", U, U),
+    ("The answer is:", "5", U, U),
+    ("seven", "7", U, U),
+    ("", "7", U, U),
+    ("version v2beta", "2", U, U),
 ]
 CHOICE = [
     ("B", "B", C),
@@ -48,6 +111,8 @@ CHOICE = [
     ("I choose option (D)", "D", C),
     ("B", "C", W),
     ("The answer is A.", "B", W),
+    ("Answer: A, B", "A", U),
+    ("The answer is A or B.", "A", U),
     ("A dog barks at night.", "A", U),
     ("It is a mistake.", "A", U),
     ("", "A", U),
@@ -73,7 +138,7 @@ REGEX = [("2024-05-01\n", r"\d{4}-\d\d-\d\d", C), ("on 2024-05-01", r"\d{4}-\d\d
 CASES = [
     (name, *case)
     for name, cases in (
-        ("numeric", NUMERIC), ("choice", CHOICE), ("exact", EXACT), ("json", JSON), ("regex", REGEX)
+        ("choice", CHOICE), ("exact", EXACT), ("json", JSON), ("regex", REGEX)
     )
     for case in cases
 ]  # fmt: skip
@@ -82,6 +147,16 @@ CASES = [
 @pytest.mark.parametrize(("name", "answer", "gold", "expected"), CASES)
 def test_pairs(name: str, answer: str, gold: str, expected: Checked) -> None:
     assert check_answer(name, answer, gold) is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("answer", "gold", "numeric", "math"), PAIRS)
+def test_numbers_and_expressions(answer: str, gold: str, numeric: Checked, math: Checked) -> None:
+    assert check_answer("numeric", answer, gold) is numeric
+    assert check_answer("math", answer, gold) is math
+
+
+def test_a_table_of_pairs_has_its_false_positives() -> None:
+    assert len(PAIRS) >= 40 and sum(C not in case[2:] for case in PAIRS) >= 30
 
 
 def test_a_pattern_that_never_ends_is_unparsable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_many_copies_of_a_prompt_never_count_the_row_itself() -> None:
 @pytest.mark.parametrize("rows", [0, 1])
 def test_a_pool_of_one_row_has_no_neighbours(rows: int) -> None:
     near = find_near(vectors(rows), 5, 0.1)
-    told = agree(near, ["q"] * rows, ["a"] * rows, vectors(rows))
+    told, _ = agree(near, ["q"] * rows, ["a"] * rows, vectors(rows))
     assert np.isnan(told).all() and len(told) == rows
 
 
@@ -52,7 +52,7 @@ def test_agreement_is_the_mean_cosine_of_responses() -> None:
     prompts, responses = vectors(40, seed=1), vectors(40, seed=2)
     near = find_near(prompts, 4, 0.5)
     texts = [f"word{i} " * 20 for i in range(40)]
-    told = agree(near, texts, texts, responses)
+    told, _ = agree(near, texts, texts, responses)
     for i, others in plain_near(prompts, 4, 0.5).items():
         if others:
             expected = np.mean([float(responses[i] @ responses[j]) for j in others])
@@ -78,15 +78,36 @@ def test_the_same_question_is_compared_by_value(
 ) -> None:
     prompts, responses = np.repeat(vectors(1), 2, axis=0), vectors(2, seed=4)
     near = find_near(prompts, 5, 0.6)
-    told = agree(near, ["What is 2 and 3?", "what is 2 and 3"], [one, other], responses)
+    told, _ = agree(near, ["What is 2 and 3?", "what is 2 and 3"], [one, other], responses)
     plain = float(responses[0] @ responses[1])
     assert told[0] == pytest.approx(plain if expected is None else expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("checker", "one", "other", "expected", "unread"),
+    [
+        ("auto", "12 hours", "12 apples", None, 2),
+        ("math", r"\sqrt{12}", r"2\sqrt{3}", 1.0, 0),
+        ("numeric", r"\sqrt{12}", r"2\sqrt{3}", None, 0),
+        ("math", r"\sqrt{12}", "I do not know", None, 1),
+        ("numeric", "5", "x^2+5", None, 1),
+    ],
+)
+def test_what_is_not_comparable_counts_by_its_words_and_is_told(
+    checker: str, one: str, other: str, expected: float | None, unread: int
+) -> None:
+    prompts, responses = np.repeat(vectors(1), 2, axis=0), vectors(2, seed=4)
+    near = find_near(prompts, 5, 0.6)
+    agreement, count = agree(near, ["same?"] * 2, [one, other], responses, checker)  # type: ignore[arg-type]
+    plain = float(responses[0] @ responses[1])
+    assert agreement[0] == pytest.approx(plain if expected is None else expected, abs=1e-5)
+    assert count == unread
 
 
 def test_other_numbers_make_another_question() -> None:
     prompts, responses = np.repeat(vectors(1), 2, axis=0), vectors(2, seed=4)
     near = find_near(prompts, 5, 0.6)
-    told = agree(near, ["2 + 3?", "2 + 4?"], ["5", "6"], responses)
+    told, _ = agree(near, ["2 + 3?", "2 + 4?"], ["5", "6"], responses)
     assert told[0] == pytest.approx(float(responses[0] @ responses[1]), abs=1e-5)
 
 

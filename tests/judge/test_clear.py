@@ -67,6 +67,22 @@ def test_texts_are_compared_only_where_values_say_nothing() -> None:
     assert compare_values("so the answer is 10", "the answer is 11").needs_text
 
 
+def test_a_checker_decides_alone_and_what_it_cannot_compare_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = [r"\boxed{(x-1)(x+1)}", r"\boxed{x^2+1}", "no idea, sorry"]
+    use(monkeypatch, answers(lambda call: said[call.sample]))
+    rows = [(QUESTION, r"First we square, then we take one off: \boxed{x^2-1}")]
+    told = confidence(AskedRun(store), rows, samples=3, checker="math")
+    text = compare_values(rows[0][1], said[2], "math")
+    assert text.needs_text and text.not_comparable
+    assert told.select("usable", "not_comparable", "form").rows() == [(3, 1, "math")]
+    assert 1 / 3 <= told["o"][0] <= (1 + 0.8) / 3
+    assert "clear: 1 of 3 answers name nothing comparable" in caplog.text
+    assert compare_values(rows[0][1], said[0], "math").consistency(0.0) == pytest.approx(1.0)
+    assert compare_values(rows[0][1], said[1], "math").consistency(1.0) == 0.0
+
+
 def test_the_model_is_asked_the_rows_own_question(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +156,9 @@ def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataF
     ids = [f"r{i}" for i in range(len(scores))]
     path = tmp_path / "confidence.parquet"
     c = pl.Series(scores, dtype=pl.Float64)
-    pl.DataFrame({"row_id": ids, "o": c, "s": c, "c": c, "usable": 5}).write_parquet(path)
+    pl.DataFrame(
+        {"row_id": ids, "o": c, "s": c, "c": c, "usable": 5, "not_comparable": 0}
+    ).write_parquet(path)
     prepared = {"confidence": path}
     if "labels" in given:
         prepared["labels"] = tmp_path / "labels.parquet"

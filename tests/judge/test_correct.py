@@ -125,6 +125,39 @@ def test_both_confidences_and_the_decision_are_written_down(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("checker", "old", "new", "decision", "unread"),
+    [
+        ("auto", "42", "The answer is 42.", "the same answer", 0),
+        ("auto", "42", "x^2 right 42y", "replaced", 1),
+        ("auto", "It is right\n#### 42", "So right\n#### 42", "replaced", 0),
+        ("numeric", "It is right\n#### 42", "So right\n#### 42", "the same answer", 0),
+        ("math", r"\boxed{x^2-1}", r"\boxed{(x-1)(x+1)}", "the same answer", 0),
+    ],
+)
+def test_the_same_value_is_the_same_answer_and_what_is_not_comparable_is_judged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, checker: str, old: str, new: str, decision: str,
+    unread: int, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def reflected(call: Any) -> str:
+        return json.dumps({"answer": "AB"[new not in text_of(call).split("Response 2:")[1]]})
+
+    def compared(call: Any) -> str:
+        better = "AB"[new not in text_of(call).split("Response B:")[0]]
+        return json.dumps({"reason": "", "better": better})
+
+    preferred: list[Any] = [("Which one, A, B or C?", reflected), ("Response A:", compared)]
+    preferred.append((lambda call: True, new))
+    use(monkeypatch, preferred)
+    run = AskedRun(store)
+    stage = {"kind": "correct", "model": "base", "checker": checker}
+    rows = pool(run, [("1?", old)])
+    _, prepared = judge_stage(run, rows, stage, {"clear": scored(store, scores=[0.1])})
+    (line,) = table(prepared["corrections"], "corrections").to_dicts()
+    assert line["decision"] == decision
+    assert caplog.text.count("1 of 1 answers name nothing comparable") == unread
+
+
 def test_exactly_the_wanted_confidence_is_not_enough(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,9 +157,29 @@ def test_a_call_that_failed_is_not_counted_as_wrong(store: Store, monkeypatch: A
     assert known(store, monkeypatch, rules=cut, samples=3)[1]["category"][0] == "unknown"
 
 
+def test_an_answer_that_is_not_comparable_is_neither_right_nor_wrong(
+    store: Store, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = {"1 + 10?": "The answer is x^2+11", "2 + 10?": "12 eggs", "3 + 10?": "14"}
+    rules = [(lambda call: text_of(call) in said, lambda call: said[text_of(call)])]
+    pairs = [("1 + 10?", "11"), ("2 + 10?", "12 hours"), ("3 + 10?", "13"), ("4 + 10?", "14")]
+    _, told, prepared, _ = known(store, monkeypatch, pairs=pairs, rules=rules, sets=2, samples=3)
+    assert told["category"].to_list() == [None, None, "unknown", "unknown"]
+    assert told["not_comparable"].to_list() == [8, 8, 0, 0]
+    assert told["why"].to_list() == [*["8 of its answers cannot be compared"] * 2, None, None]
+    assert prepared["known"].counts["not_comparable"] == 16
+    assert "16 of 32 answers name nothing comparable" in caplog.text
+    answers = table(prepared["answers"], "answers")
+    assert answers.filter(row_id="r00")["right"].to_list() == [None] * 8
+
+
 @pytest.mark.parametrize(
     ("checker", "gold", "answer", "right"),
     [
+        ("numeric", "x^2 + 9", "x^2 + 7", None),
+        ("math", "x^2 + 9", "9 + x^2", True),
+        ("math", "x^2 + 9", "x^2 + 7", False),
+        ("math", "6 * 7 = 42 #### 42", "so it is 84/2", True),
         ("auto", "42", "That makes 42.", True),
         ("auto", "42", "That makes 24.", False),
         ("auto", "42", "420", False),
@@ -175,10 +195,10 @@ def test_a_call_that_failed_is_not_counted_as_wrong(store: Store, monkeypatch: A
         ("numeric", "54 pounds make 864 ounces.", "54 pounds make 865 ounces.", False),
     ],
 )
-def test_only_the_value_counts(checker: Any, gold: str, answer: str, right: bool) -> None:
+def test_only_the_value_counts(checker: Any, gold: str, answer: str, right: bool | None) -> None:
     probe = probe_of(row("r", turns("?", gold)), checker)
-    assert probe is not None
-    assert probe.is_right(answer) == right
+    assert (probe is None) == (right is None)
+    assert probe is None or probe.compare(answer) is right
 
 
 def test_aliases_are_right_too_and_hostile_ones_are_left_out() -> None:

@@ -30,7 +30,7 @@ TEXTS: list[Any] = [
     turns("Hi", "Hello.", "And now?", "Now 42."),
     [{"role": "system", "content": "Be brief."}, *turns("Why?", "So.")],
 ]
-ASKED = {"max_length": 2_048, "embedder": None, "neighbours": 5, "floor": 0.6}
+ASKED = {"max_length": 2_048, "embedder": None, "neighbours": 5, "floor": 0.6, "checker": "auto"}
 
 
 def measured(run: ModelRun, **changed: Any) -> pl.DataFrame:

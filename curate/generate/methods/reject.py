@@ -22,7 +22,8 @@ of ten or one of a hundred. Hence both caps.
 
 Departures from the authors' code: the rounds are planned, where it draws until k + 1 are correct, and
 without an end unless a cap is set; difficulty is the posterior mean of the pilot, so never 0; answers
-are compared by value and never run (curate.generate.checkers). Wrong gold answers look like hard
+are compared by value and never run (curate.generate.checkers; `math` by math-verify in a process of its
+own). Wrong gold answers look like hard
 queries and take most trials: look at those with none correct in the table of queries.
 """
 
@@ -32,7 +33,6 @@ from fractions import Fraction
 from math import ceil, exp, lgamma, log
 from typing import Literal
 
-import orjson
 import polars as pl
 import regex
 from pydantic import Field, model_validator
@@ -43,8 +43,7 @@ from curate.generate.checkers import (
     Checked,
     CheckerName,
     check_answer,
-    find_choice,
-    find_number,
+    is_gold,
 )
 from curate.generate.choices import OPTIONS, split_options
 from curate.generate.drafts import REPEATS
@@ -56,13 +55,14 @@ from curate.generate.generation import (
     flaw_of,
     was_sent,
 )
+from curate.generate.quantities import find_number
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams, choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
 from curate.rows import normalise
 
-VERSION = 1
+VERSION = 2
 MORE = 1.1
 # The least share of correct trials that a plan reckons with.
 LEAST_SHARE = 0.005
@@ -201,25 +201,11 @@ def read_queries(
     return queries, pl.DataFrame(unusable, schema=QUERY_SCHEMA)
 
 
-def is_gold(checker: CheckerName, text: str) -> bool:
-    """Return whether a text holds what the checker compares with."""
-    if checker == "numeric":
-        return find_number(text) is not None
-    if checker == "choice":
-        return find_choice(text) is not None
-    if checker == "json":
-        try:
-            orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return False
-    return bool(text.strip())
-
-
 def guess_rate(checker: CheckerName, example: Example) -> float:
     """Return the chance to hit the gold answer of a row without a thought; 0 where there is none."""
     if checker == "choice":
         return 1 / max(len(split_options(example.prompt)[1]) or OPTIONS, 2)
-    if checker == "numeric":
+    if checker in ("numeric", "math"):
         gold = find_number(example.response)
         small = gold is not None and gold.denominator == 1 and abs(gold) <= Fraction(SMALL)
         return 1 / SMALL if small else 0.0

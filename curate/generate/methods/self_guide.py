@@ -7,8 +7,8 @@ Finetuning", arXiv:2407.12874.
              is asked for; with `labels`, the label that it should have is named, each as often
     filters  inputs of a strange length, with phrases of an assistant, or that are there already go
     outputs  several are sampled after the target examples as turns; those of a strange length or with
-             such phrases go, and the most frequent of the rest is the output if its share is large
-             enough, the shortest of several that are equally frequent
+             such phrases go, and the most frequent of the rest (by value, see `checker`) is the output
+             if its share is large enough, the shortest of several that are equally frequent
 
 With `labels` an output is the label that it names, and in the end all labels are cut down to as many
 rows as the rarest has. What label was asked for is in the notes and decides nothing.
@@ -58,9 +58,17 @@ from curate.generate.plain import ask_plainly, system_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.structured import Answer
+from curate.judge.values import (
+    CHECKED_HOW,
+    Check,
+    find_form,
+    group_alike,
+    same_value,
+    warn_not_comparable,
+)
 from curate.rows import Message, normalise
 
-VERSION = 1
+VERSION = 2
 # Where examples are about as long as each other, lengths may still differ by this share of the mean.
 LEAST_SPREAD = 0.25
 FEWEST_LETTERS = 1
@@ -90,6 +98,7 @@ class SelfGuideParams(GenerateParams):
     demos: int = Field(3, ge=1, description="target examples shown")
     weak: int = Field(10, ge=0, description="earlier inputs shown as weak ones at most")
     samples: int = Field(10, ge=1, le=100, description="outputs of each input")
+    checker: Check = Field("auto", description=CHECKED_HOW)
     agreement: float = Field(0.3, ge=0, le=1, description="least share of them that are the same")
     sigmas: float = Field(2.0, gt=0, description="of length around the examples' mean")
     noise: list[str] = Field(NOISE, description="phrases of no input or output but the examples'")
@@ -255,6 +264,8 @@ class SelfGuide:
         standing = [draft for draft in drafts if draft.flaw is None]
         answers = self.run.ask("output", [self._ask_output(draft) for draft in standing])
         told = {_name(d): self._vote(d, a) for d, a in zip(standing, answers, strict=True)}
+        unread = sum(one.notes.get("not_comparable", 0) for one in told.values() if one)
+        warn_not_comparable("self_guide", unread, sum(len(samples) for samples in answers))
         voted = [draft if draft.flaw else told[_name(draft)] for draft in drafts]
         return [draft for draft in voted if draft is not None]
 
@@ -278,13 +289,13 @@ class SelfGuide:
         if not all(was_sent(answer) for answer in answers):
             return None
         read = [self._read(answer) for answer in answers]
-        votes = Counter(output for output, flaw in read if flaw is None)
-        if not votes:
+        outputs = [output for output, flaw in read if flaw is None]
+        if not outputs:
             lost = Counter(flaw.value for _, flaw in read if flaw is not None)
             why = ", ".join(f"{count} {name}" for name, count in lost.most_common())
             return draft.drop(Flaw.NO_ANSWER, f"no sample can be used: {why}")
-        output, count = min(votes.items(), key=lambda item: (-item[1], len(item[0]), item[0]))
-        notes = {**draft.notes, "agree": count, "samples": len(answers)}
+        output, count, unread = most_frequent(outputs, self.params.checker)
+        notes = {**draft.notes, "agree": count, "samples": len(answers), "not_comparable": unread}
         if self.params.labels:
             notes["label"] = output
         told = replace(draft, messages=[*draft.messages, _answer(output)], notes=notes)
@@ -303,6 +314,26 @@ class SelfGuide:
             found = self._find_noise(words) or self.outputs.find_flaw(words)
             flaw = found[0] if found else None
         return words, flaw
+
+
+def most_frequent(outputs: Sequence[str], check: Check) -> tuple[str, int, int]:
+    """Return the output that most agree with, how many do, and how many cannot be compared with it.
+
+    By value where most outputs have one of the same form (curate.judge.values), else by their words:
+    what names nothing comparable agrees with its own words alone. The shortest stands for its equals.
+    """
+    forms = Counter("number" if f == "final" else f for f in (find_form(t, check) for t in outputs))
+    form = forms.most_common(1)[0][0]
+    places = group_alike(form, outputs) if form else [outputs.index(text) for text in outputs]
+    sizes = Counter(places)
+    shortest = {
+        place: min((len(t), t) for t, p in zip(outputs, places, strict=True) if p == place)[1]
+        for place in sizes
+    }
+    best = min(sizes, key=lambda p: (-sizes[p], len(shortest[p]), shortest[p]))
+    output = shortest[best]
+    unread = sum(same_value(form, output, text) is None for text in outputs) if form else 0
+    return output, sizes[best], unread
 
 
 def find_label(words: str, labels: Sequence[str]) -> str | None:

@@ -158,6 +158,17 @@ def test_flaws(then: Any, flaw: str) -> None:
     assert row["unparsable"] == (2 if flaw == "no_answer" else 0)
 
 
+def test_the_math_checker_keeps_equal_expressions_and_counts_what_it_cannot_compare_apart() -> None:
+    said = (r"It is \boxed{(x-1)(x+1)}", r"It is \boxed{x^2+1}", r"I take 9 off, \boxed{never}")
+    engine = script(lambda call: said[call.sample % 3])
+    target = [example("target/a", "Expand it: how many are a?", r"\boxed{x^2-1}")]
+    run = reject(engine, target, checker="math", pilot=3, trials=3, solutions=1)
+    assert flaws(run.made) == [None, "wrong_answer", "no_answer"]
+    row = table(run)["a"]
+    assert (row["correct"], row["unparsable"], row["state"]) == (1, 1, "done")
+    assert r"\boxed{" in text_of(engine.calls[0])
+
+
 def test_identical_solutions_count_once() -> None:
     two = ["It is 6 x 7. The answer is 42.", "it is 6 x 7.  The answer is 42. "]
     engine = script(lambda call: two[call.sample % 2])

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from curate.generate.candidates import Candidate, Flaw, pair
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
-from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label
+from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label, most_frequent
 from curate.generate.requests import Call
 from tests.generate.generations import example, examples, flaws, generate
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
@@ -155,6 +155,24 @@ OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
 def test_votes(samples: tuple[Any, ...], output: str, flaw: Flaw | None) -> None:
     made = one(samples)
     assert (made.flaw, made.response) == (flaw, output)
+
+
+@pytest.mark.parametrize(
+    ("checker", "outputs", "expected"),
+    [
+        ("auto", ("42", "42.0", "The answer is 42.", "43", "43"), ("42", 3, 0)),
+        ("auto", ("12 minutes", "12 hours", "12 hours"), ("12 hours", 2, 0)),
+        ("numeric", ("5", "x^2+5", "x^2+5", "so it is 5"), ("5", 2, 2)),
+        ("math", (r"$x^2-1$", "(x-1)(x+1)", "x^2+1", "no idea"), (r"$x^2-1$", 2, 1)),
+        ("exact", ("Yes", "yes.", "no"), ("Yes", 2, 0)),
+        ("auto", ("It is a text of many words.", "it is a text of many words."),
+         ("It is a text of many words.", 1, 0)),
+    ],
+)  # fmt: skip
+def test_outputs_agree_by_value_and_what_cannot_be_compared_is_told(
+    checker: Any, outputs: tuple[str, ...], expected: tuple[str, int, int]
+) -> None:
+    assert most_frequent(outputs, checker) == expected
 
 
 def test_a_draft_without_a_usable_sample_says_why() -> None:

@@ -1,0 +1,118 @@
+r"""Expressions as answers: the LaTeX that a text names in the end, ready for math-verify, or none.
+
+    "\boxed{2\sqrt{3} \text{ cm}}"       2\sqrt{3}, in centimetres
+    "So it is $x^2+9$."                  x^2+9
+    "The answer is no solution"          none: words would be products of their letters
+
+It is what is announced (curate.generate.spans), else the formula that ends the last sentence, else the
+whole of a short line.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import regex
+
+from curate.generate.mathanswers import compare_math
+from curate.generate.quantities import find_quantity, same_quantity
+from curate.generate.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span
+from curate.generate.units import Unit, find_unit
+
+FORMULA = regex.compile(r"(\$\$.+\$\$|\$[^$]+\$|\\\(.+\\\)|\\\[.+\\\])[\s.*_]*", regex.S)
+SHORT_LETTERS = 120
+SIGNS = {
+    "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
+    "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "²": "^2", "³": "^3",
+}  # fmt: skip
+ROOT = regex.compile(r"(?:√|(?<![\\a-z])sqrt)\s*(?:\(([^()]*)\)|(\d+|[a-z]))", regex.I)
+NAMED = regex.compile(r"(?<![\\A-Za-z])(?:sin|cos|tan|log|ln|exp|pi|max|min|gcd|lcm)(?![A-Za-z])")
+BETWEEN = regex.compile(r"\s+(?:and|or)\s+")
+PROSE = regex.compile(r"[^\W\d_]{3,}|^\s*[^\W\d_]{2,}\s*$|[^\W\d_a-zA-Z\p{Greek}]")
+COMMAND_NAMES = regex.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\[A-Za-z]+")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """LaTeX without its unit, and the unit if one from the list stands behind it."""
+
+    latex: str
+    unit: Unit | None = None
+
+
+def same_expression(gold: str, answer: str) -> bool | None:
+    """Return whether an answer names what the gold one names; None where that cannot be said.
+
+    Plain numbers are compared exactly, and all else by math-verify.
+    """
+    number, other_number = find_quantity(gold), find_quantity(answer)
+    if number is not None and other_number is not None:
+        return same_quantity(number, other_number)
+    one, other = find_expression(gold), find_expression(answer)
+    if one is None or other is None:
+        return None
+    factor = Fraction(1)
+    if one.unit is not None and other.unit is not None:
+        if one.unit.dimension != other.unit.dimension:
+            return None
+        factor = other.unit.factor / one.unit.factor
+    scaled = other.latex if factor == 1 else rf"{_fraction(factor)} \cdot ({other.latex})"
+    return compare_math(one.latex, scaled)
+
+
+def is_expression(text: str) -> bool:
+    """Return whether a text names something that can be compared."""
+    if find_quantity(text) is not None:
+        return True
+    found = find_expression(text)
+    return found is not None and compare_math(found.latex) is True
+
+
+def find_expression(text: str) -> Expression | None:
+    """Return the expression that a text names in the end, None if it names none for sure."""
+    quantity = find_quantity(text)
+    if quantity is not None:
+        return Expression(_fraction(quantity.number), quantity.unit)
+    span = announced_span(text)
+    span = _last_formula(text) if span is None else span
+    latex, unit = _without_unit(bare_span(span))
+    latex = _as_latex(latex)
+    # A colon may be a time or a ratio, and dots stand for what is not there.
+    words = COMMAND_NAMES.sub(" ", latex)
+    if not latex or ":" in latex or CUT_OFF.search(span) or PROSE.search(words):
+        return None
+    return Expression(latex, unit)
+
+
+def _fraction(number: Fraction) -> str:
+    sign, size = "-" if number < 0 else "", abs(number)
+    whole = size.denominator == 1
+    return f"{sign}{size}" if whole else rf"{sign}\frac{{{size.numerator}}}{{{size.denominator}}}"
+
+
+def _last_formula(text: str) -> str:
+    """Return the formula at the end of the last sentence, else a short line as it is."""
+    lines = [part for part in SENTENCE_END.split(text.strip()) if part.strip()]
+    if not lines:
+        return ""
+    formulas = list(FORMULA.finditer(lines[-1]))
+    if formulas and formulas[-1].end() == len(lines[-1]):
+        return formulas[-1][1]
+    return lines[0] if len(lines) == 1 and len(lines[0]) <= SHORT_LETTERS else ""
+
+
+def _without_unit(text: str) -> tuple[str, Unit | None]:
+    """Return a text without the longest unit that it ends with, and that unit."""
+    for place in regex.finditer(r"(?<=[\d)}\]a-z])\s+(?=\S)|(?=[%°])", text):
+        unit = find_unit(text[place.end() :])
+        if unit is not None:
+            return text[: place.start()], unit
+    money = find_unit(text[:1]) if text[:1] in set("$€£¥₹") else None
+    return (text[1:], money) if money else (text, None)
+
+
+def _as_latex(text: str) -> str:
+    for sign, command in SIGNS.items():
+        text = text.replace(sign, command)
+    text = ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", text)
+    text = NAMED.sub(lambda name: rf"\{name[0]} ", text)
+    return BETWEEN.sub(", ", text).strip()
