@@ -84,7 +84,7 @@ def run_with_progress(
                 artifacts.append(store.ensure(step))
         return artifacts
 
-    with status.shown():
+    with status.live():
         return run_curation(config, out, execute_all, overwrite=overwrite, command=command)
 
 
@@ -96,7 +96,7 @@ class StepStatus:
         self._started = self._step_started = time.monotonic()
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def live(self) -> Iterator[None]:
         """Keep the line at the foot of the terminal; elsewhere the log lines say enough."""
         if not sys.stderr.isatty():
             yield

@@ -29,7 +29,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let workers that share the cores start with few threads each."""
+    """Keep byte code, and let workers that share the cores start with few threads each."""
+    # Whatever the environment says: else every program that a test starts compiles all of curate.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if config.getoption("numprocesses", None):
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
             os.environ.setdefault(name, "1")
@@ -146,6 +149,14 @@ def run_stage(
     prepared = registered.prepare(run, inputs, params) if registered.prepare else {}
     dump = params.model_dump(mode="json")
     return run.execute(stage_step(stage["kind"], dump, inputs, list(earlier), prepared))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_disks() -> Iterator[None]:
+    """Let no test wait for a disk: none outlives a power failure. Programs that tests start do wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

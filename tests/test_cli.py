@@ -51,7 +51,7 @@ def process(*arguments: str) -> Done:
     """Run the command line as a user does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "curate.cli", *arguments],
-        cwd=REPO, capture_output=True, text=True, timeout=120,
+        cwd=REPO, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -75,7 +75,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         f"finally: print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=600
     )
     assert all(command in done.stdout for command in COMMANDS)
     assert "HEAVY []" in done.stdout

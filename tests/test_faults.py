@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,14 +25,26 @@ REPO = Path(__file__).parents[1]
 RECIPE = "name: r\npool: pool.jsonl\nstages: [exact]\nselect: random\nbudget: 2\nstore: store\n"
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a recipe, its pool and its run."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe, its pool, its run and its store, which tests copy."""
+    folder = tmp_path_factory.mktemp("finished")
     rows = [{"prompt": f"{n} + 1 = ?", "completion": str(n + 1)} for n in range(6)]
-    Path("pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    Path("recipe.yaml").write_text(RECIPE)
-    run_curation(load_config(Path("recipe.yaml")), Path("run"))
+    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "recipe.yaml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_curation(load_config(Path("recipe.yaml")), Path("run"))
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a recipe, its pool and its run."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(str(finished), str(tmp_path)))
+    monkeypatch.chdir(tmp_path)
     # Each command adds a handler, which belongs to the stream of its test.
     monkeypatch.setattr(logging.getLogger("curate"), "handlers", [])
     return tmp_path
@@ -151,8 +164,9 @@ def test_a_full_disk_is_told_with_the_store_and_leaves_nothing(work: Path) -> No
         "sys.argv = ['curate', 'run', 'recipe.yaml', '--out', 'other', '--set', 'store=new']; "
         "from curate.cli import main; main()"
     )
+    # -B: Python would leave byte code that is cut off at the limit.
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
+        [sys.executable, "-B", "-c", code], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,12 +36,23 @@ READERS: dict[str, Callable[[Path], object]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def sent(tmp_path: Path, tiny: Path) -> Path:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The folder of a run, of its store and its pool, which tests copy."""
+    folder = tmp_path_factory.mktemp("finished")
     rows = [{"prompt": f"What is {i}?", "completion": f"It is {i}."} for i in range(4)]
-    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "recipe.yaml").write_text(RECIPE.format(root=tmp_path, model=tiny))
-    run_curation(load_config(tmp_path / "recipe.yaml"), tmp_path / "run")
+    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "recipe.yaml").write_text(RECIPE.format(root=folder, model=tiny))
+    run_curation(load_config(folder / "recipe.yaml"), folder / "run")
+    return folder
+
+
+@pytest.fixture
+def sent(tmp_path: Path, finished: Path) -> Path:
+    """A run whose manifest names the store beside it."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(str(finished), str(tmp_path)))
     return tmp_path / "run"
 
 

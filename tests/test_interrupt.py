@@ -101,14 +101,16 @@ def test_a_second_control_c_does_not_stop_the_tidying_up(tmp_path: Path) -> None
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
-    command = script("time.sleep(1)", tmp_path / "scratch")
+    command = script("sys.stdin.read()", tmp_path / "scratch")
     process = subprocess.Popen(
-        ["nohup", *command], cwd=REPO, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
-    )
+        ["nohup", *command], cwd=REPO, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGHUP)
-    assert process.wait(DEADLINE) == 0
+    process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
 
 
 def test_a_closed_terminal_ends_the_process(tmp_path: Path) -> None:

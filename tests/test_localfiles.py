@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import termios
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from curate.errors import UserError
 from curate.localfiles import digest_bytes, read_small, read_text
+from tests.terminal import wait_until
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_what_is_no_file_is_told_and_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dangling").symlink_to("gone")
@@ -33,17 +35,23 @@ def test_what_is_no_file_is_told_and_never_waited_for(tmp_path: Path) -> None:
             read_text(Path(path), "the list")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_a_pipe_is_read_once_where_that_will_do(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert read_small(tmp_path / "pipe", "the config", pipe=True) == b""
     # As a shell's <(command) does it: written before it is opened by name.
     both = os.open(tmp_path / "pipe", os.O_RDWR)
     os.write(both, b"name: x")
-    reader = threading.Thread(target=lambda: (time.sleep(0.2), os.close(both)))
-    reader.start()
+    writer = threading.Thread(target=close_once_empty, args=(both,))
+    writer.start()
     assert read_small(tmp_path / "pipe", "the config", pipe=True) == b"name: x"
-    reader.join()
+    writer.join()
+
+
+def close_once_empty(pipe: int) -> None:
+    """Close a pipe when all that was written into it has been read."""
+    wait_until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == bytes(4))
+    os.close(pipe)
 
 
 def test_a_file_has_a_largest_size(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_goes_beyond_the_limits_is_told_with_its_line(name: str) -> None:
     text, line, told = FAULTS[name]

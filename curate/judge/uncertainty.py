@@ -59,12 +59,12 @@ def measure_entropy(
             seed=own,
         )
         requests.append(probe_request(probe, [], sampling))
-    told = {}
+    entropies = {}
     for probe, answers in zip(probes, ask_all(asker, requests, METHOD), strict=True):
         texts = [text for answer in answers if (text := text_of(answer)) is not None]
         if len(texts) > 1:
-            told[probe.row_id] = entropy_of(group_alike(probe.form, texts))
-    return told
+            entropies[probe.row_id] = entropy_of(group_alike(probe.form, texts))
+    return entropies
 
 
 def surer_half(entropies: Mapping[str, float], hashes: Mapping[str, Any]) -> set[str]:

@@ -59,9 +59,9 @@ def test_matches_that_are_looked_at_in_parts_give_the_same(
 def test_a_text_that_repeats_one_word_without_end_is_searched_in_bounded_time() -> None:
     rows = frame([row("r", turns("ha " * 60_000, "x")), row("s", turns("ha " * 40, "x"))])
     evals = frame([row("e", turns("ha " * 2_000 + "end", "x")), row("f", turns("ha " * 30, "x"))])
-    started = time.perf_counter()
+    started = time.process_time()
     found = overlaps(rows, evals)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert found["coverage"].to_list() == pytest.approx([2000 / 2001, 1.0, 2000 / 2001, 1.0])
     assert found["run"][0] > 100
     assert found["run"].to_list()[1:] == [30, 40, 30]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.timeout(10)
 def test_hostile_texts_take_no_time(text: str) -> None:
+    started = time.process_time()
     find_personal(text, detectors_of(KINDS, REGIONS))
+    assert time.process_time() - started < 10
 
 
 # --- checks ---------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def test_a_run_needs_no_network(finished: Workplace) -> None:
         pytest.skip("this machine makes no network namespaces")
     done = subprocess.run(
         [*cut_off, "sh", *finished.command()], cwd=REPO, env=environment(), capture_output=True,
-        text=True, timeout=300,
+        text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert finished.remade() == set()

@@ -186,7 +186,7 @@ def start_writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 def test_processes_write_the_same_keys_and_agree(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     writers = [start_writer(path, name, 200) for name in ("one", "two", "three")]
-    told = [writer.communicate(timeout=60)[0].splitlines() for writer in writers]
+    told = [writer.communicate(timeout=600)[0].splitlines() for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert told[0] == told[1] == told[2]
     cache = Cache(path)

@@ -158,6 +158,6 @@ def test_a_lost_row_leaves_its_id() -> None:
 def test_texts_made_to_be_slow_are_not(seed: int) -> None:
     rng = random.Random(seed)
     texts = [" ".join(rng.choice("ab") for _ in range(20_000)) for _ in range(2)]
-    start = time.perf_counter()
+    start = time.process_time()
     show_pair(turns(texts[0], "a"), turns(texts[1], "a"), SHOWN_CHARS)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

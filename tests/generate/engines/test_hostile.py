@@ -58,7 +58,7 @@ def check(completion: Completion) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_one_hostile_answer_is_told_and_costs_no_other_row(name: str) -> None:
-    timeout = 2.0 if name == "slow drip" else 10.0
+    timeout = 2.0 if name == "slow drip" else 60.0
     with FakeServer(only("q1.", HOSTILE[name])) as server:
         prices = {"prompt": 1.0, "completion": 1.0}
         asker = Asker(engine(server.url, timeout=timeout, prices=prices))
@@ -77,7 +77,7 @@ def test_one_hostile_answer_is_told_and_costs_no_other_row(name: str) -> None:
 def test_if_all_fail_the_fault_is_named_and_nothing_of_it_is_kept(
     name: str, tmp_path: Path
 ) -> None:
-    timeout = 0.3 if name == "slow drip" else 10.0
+    timeout = 0.3 if name == "slow drip" else 60.0
     with (
         FakeServer(lambda body, number: FAILING[name]) as server,
         Asker(engine(server.url, timeout=timeout), cache=Cache(tmp_path / "c")) as asker,

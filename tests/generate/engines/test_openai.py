@@ -259,7 +259,7 @@ def test_the_key_of_the_cache_has_no_address() -> None:
 def test_two_thousand_calls_on_a_failing_server_lose_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow = Act("slow", seconds=60)
+    slow = Act("slow", seconds=600)
     faults = [*FAULTS[:4] * 4, slow]
     with (
         FakeServer(failing(0.2, faults=faults), delay=0.001) as server,
@@ -288,7 +288,7 @@ from curate.generate.engines.config import OpenAIParams
 from curate.generate.engines.openai import OpenAIEngine
 from curate.generate.requests import chat
 params = OpenAIParams(
-    model="m", endpoints=[{"url": sys.argv[1]}], timeout=60, backoff=0.01, attempts=8
+    model="m", endpoints=[{"url": sys.argv[1]}], timeout=600, backoff=0.01, attempts=8
 )
 asker = Asker(OpenAIEngine(params, {"engine": "openai"}), cache=Cache(Path(sys.argv[2])))
 answers = asker.ask([chat(f"q{i}") for i in range(int(sys.argv[3]))], stage="s")
@@ -303,7 +303,7 @@ def start_run(url: str, cache: Path, count: int) -> subprocess.Popen[str]:
 
 def stored(cache: Path) -> int:
     try:
-        with sqlite3.connect(cache, timeout=5) as database:
+        with sqlite3.connect(cache, timeout=60) as database:
             return int(database.execute("SELECT count(*) FROM completions").fetchone()[0])
     except sqlite3.OperationalError:
         return 0
@@ -316,7 +316,7 @@ def test_a_killed_run_pays_for_nothing_twice(tmp_path: Path) -> None:
     def plan(body: dict[str, Any], number: int) -> Act:
         # However late the kill comes, the run has not ended by then.
         full = sum(server.answered.values()) >= most[0]
-        return Act("slow", seconds=60) if full else fails(body, number)
+        return Act("slow", seconds=600) if full else fails(body, number)
 
     with FakeServer(plan, delay=0.005) as server:
         for killed_at in (100, 250):
