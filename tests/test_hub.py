@@ -172,8 +172,9 @@ def test_a_full_disk_of_the_cache_is_told_with_the_cache(hub: Hub, tmp_path: Pat
         "from curate.models import find_model; find_model('o/n')"
     )
     home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "PYTHONPATH": str(REPO)}
+    # -B: Python would leave byte code that is cut off at the limit.
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | home, capture_output=True, text=True
+        [sys.executable, "-B", "-c", code], env=os.environ | home, capture_output=True, text=True
     )
     sentence = done.stderr.splitlines()[-1]
     assert "UserError: model 'o/n'" in sentence and "the file may not get that large" in sentence
