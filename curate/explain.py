@@ -124,7 +124,7 @@ def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
         return _text(messages)
     # A run may go on from one user turn to the next.
     prompt = Message(role="user", content=prompt_text(messages))
-    for message in [m for m in messages if m["role"] != "system"] + [prompt]:
+    for message in [*messages, prompt]:
         content = message["content"]
         place = find_words(content, span)
         if place is not None:

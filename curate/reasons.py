@@ -24,6 +24,7 @@ class Reason(StrEnum):
     SEMANTIC_DUPLICATE = "semantic_duplicate"
     LEAK_EXACT = "leak_exact"
     LEAK_NGRAM = "leak_ngram"
+    LEAK_SLOT = "leak_slot"
     LEAK_RUN = "leak_run"
 
     WRONG_LANGUAGE = "wrong_language"
@@ -72,6 +73,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.SEMANTIC_DUPLICATE: "means much the same as a row that is kept, by their embeddings",
     Reason.LEAK_EXACT: "has a turn that is an eval prompt",
     Reason.LEAK_NGRAM: "shares runs of words that cover more of an eval prompt than the limit allows",
+    Reason.LEAK_SLOT: "holds all that an eval prompt of few words of its own has",
     Reason.LEAK_RUN: "shares a run of words with an eval prompt that is as long as the rule forbids",
     Reason.WRONG_LANGUAGE: "is in another language than the rule allows",
     Reason.TOO_SHORT: "is shorter than the rule allows",

@@ -1,31 +1,31 @@
-"""Leaks: pool rows that hold an eval prompt, as a whole or in shared word 8-grams.
+"""Leaks: pool rows that hold an eval prompt, as a whole or in what is its own.
 
-The rule is the one of Tulu 3 (Lambert et al. 2024, arXiv:2411.15124, section 3.2): a pool row leaks an
-eval example when more than half of the prompt's tokens lie in 8-grams that both share. Tokens are
-lower-cased runs of letters and digits, so mathematical symbols and punctuation play no part.
-Prompts under 8 tokens have no 8-gram; they leak only when a whole turn equals them, symbols included,
-but for case, white space and punctuation around it.
+The rule begins with the one of Tulu 3 (Lambert et al. 2024, arXiv:2411.15124, section 3.2): a pool row
+leaks an eval example when more than half of the prompt's words lie in 8-grams that both share. Words
+are lower-cased runs of letters and digits, or single characters in scripts without spaces, so symbols
+and punctuation play no part. Only the prompt's *own* words count: n-grams that many eval prompts or
+many rows hold are a template and tell nothing (`curate.clean.template`).
+
+A prompt with few words of its own, a short question or a short slot in a template, leaks where all of it
+is held: its sentences and lines, symbols included, in any order, or its slot from end to end.
 
 `any_ngram: 13` adds the rule of GPT-3 (Brown et al. 2020, arXiv:2005.14165, appendix C): any shared
-run of 13 words is a leak. `warn` lists paraphrases, and keeps them.
+run of 13 words is a leak, if no part of it is template. `warn` lists paraphrases, and keeps them.
 """
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
 from curate.clean import overlaps, similar
-from curate.clean.overlaps import (
-    BATCH_ROWS,
-    EVAL_SETS,
-    SCHEMA,
-    find_overlaps,
-    index_prompts,
-    write_overlaps,
-)
+from curate.clean.coverage import SCHEMA, measure_pairs
+from curate.clean.overlaps import BATCH_ROWS, EVAL_SETS, write_overlaps
+from curate.clean.prompts import PromptIndex, index_prompts
+from curate.clean.search import PromptSearch, RowCounts
 from curate.clean.similar import write_similar
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
@@ -35,7 +35,7 @@ from curate.tables import scan_table
 LOG = logging.getLogger("curate")
 # Similar pairs are stored from here on, or from `warn` on where that is lower.
 FLOOR = 0.5
-WEIGHT = {Reason.LEAK_EXACT: 3, Reason.LEAK_NGRAM: 2, Reason.LEAK_RUN: 1}
+WEIGHT = {Reason.LEAK_EXACT: 3, Reason.LEAK_NGRAM: 2, Reason.LEAK_SLOT: 2, Reason.LEAK_RUN: 1}
 
 
 class LeaksParams(Params):
@@ -44,7 +44,7 @@ class LeaksParams(Params):
     kind: Literal["leaks"] = "leaks"
     ngram: int = Field(8, gt=0)
     threshold: float = Field(
-        0.5, ge=0, le=1, description="share of an eval prompt's tokens that makes a leak"
+        0.5, ge=0, le=1, description="share of an eval prompt's own words that makes a leak"
     )
     any_ngram: int | None = Field(
         None, gt=0, description="a shared run of so many words is a leak too; 13 is GPT-3's rule"
@@ -76,7 +76,9 @@ def prepare_leaks(
     found = {"overlaps": run.execute(_overlap_step("overlaps", read, params))}
     if "target" in inputs:
         sets = {name: inputs[name] for name in EVAL_SETS if name in inputs}
-        step = _overlap_step("target-overlaps", {"rows": inputs["target"], **sets}, params)
+        # What many pool rows hold tells as little in a target example.
+        counted = {"rows": inputs["target"], "overlaps": found["overlaps"], **sets}
+        step = _overlap_step("target-overlaps", counted, params)
         found["target-overlaps"] = run.execute(step)
         _warn_of_target(found["target-overlaps"], params)
     if params.warn is not None:
@@ -94,7 +96,7 @@ def _overlap_step(table: str, inputs: Mapping[str, Artifact], params: LeaksParam
 
 def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
     """Say so on every run, not only on the one that makes the tables."""
-    hits = _hits(scan_table(found.file("target-overlaps.parquet")), params)
+    hits = _hits(_scan_overlaps(found.file("target-overlaps.parquet")), params)
     if hits.height:
         row_id, eval_id = hits.row(0)[:2]
         LOG.warning(
@@ -109,7 +111,7 @@ def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
 
 @stage(
     LeaksParams,
-    version=3,
+    version=4,
     uses=("eval", "target", "protected"),
     needs=EVAL_SETS,
     prepare=prepare_leaks,
@@ -126,11 +128,11 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     if not sets:
         raise ValueError("leaks needs an eval set")
     sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
-    found = scan_table(data.prepared["overlaps"])
+    found = _scan_overlaps(data.prepared["overlaps"])
     evidence = _verdicts(data.rows.select("row_id").collect(), found, params)
     tables = {"hits": _name_sets(_hits(found, params), sources)}
     if "target-overlaps" in data.prepared:
-        target = _hits(scan_table(data.prepared["target-overlaps"]), params)
+        target = _hits(_scan_overlaps(data.prepared["target-overlaps"]), params)
         tables["target"] = _name_sets(target, sources)
     if params.warn is not None:
         near = scan_table(data.prepared["similar"]).filter(pl.col("similarity") >= params.warn)
@@ -146,6 +148,7 @@ def find_leaks(
     rows: pl.LazyFrame,
     eval_rows: pl.DataFrame,
     *,
+    counts: RowCounts | None = None,
     ngram: int = 8,
     threshold: float = 0.5,
     any_ngram: int | None = None,
@@ -153,10 +156,13 @@ def find_leaks(
     """Return every (row, eval example) pair that leaks, with what they share.
 
     Args:
-        rows: row_id and messages; all turns but the system's are searched.
-        eval_rows: row_id and messages; the user turns are what may not be known.
+        rows: row_id and messages; all turns are searched.
+        eval_rows: row_id and messages; the user turns are what may not be known, and a system turn of
+            some length that is one example's alone.
+        counts: how many rows of the pool hold what is looked for, as `count_rows` has it with the same
+            n-grams; without them the rows themselves are counted.
         ngram: words in an n-gram.
-        threshold: share of the prompt's tokens that shared n-grams must exceed.
+        threshold: share of the prompt's own words that shared n-grams must exceed.
         any_ngram: words in a shared run that is a leak by itself.
 
     Returns:
@@ -164,23 +170,46 @@ def find_leaks(
     """
     params = LeaksParams(ngram=ngram, threshold=threshold, any_ngram=any_ngram)
     index = index_prompts(eval_rows, ngram)
-    held = rows.select("row_id", "messages").collect()
-    parts = (p for b in held.iter_slices(BATCH_ROWS) for p in find_overlaps(b, index))
-    found = pl.concat([SCHEMA.to_frame(), *parts])
-    return _hits(found.lazy(), params).sort("row_id", "eval_id")
+    search = _search(index, rows)
+    pairs = measure_pairs(index, search.hits, counts or search.count())
+    overlaps = pl.concat([SCHEMA.to_frame(), *pairs])
+    return _hits(overlaps.lazy(), params).sort("row_id", "eval_id")
+
+
+def count_rows(rows: pl.LazyFrame, eval_rows: pl.DataFrame, *, ngram: int = 8) -> RowCounts:
+    """Return how many rows hold each thing that is looked for of eval examples."""
+    return _search(index_prompts(eval_rows, ngram), rows).count()
+
+
+def _search(index: PromptIndex, rows: pl.LazyFrame) -> PromptSearch:
+    search = PromptSearch(index)
+    lean = rows.select("row_id", "messages")
+    for batch in lean.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        search.add(batch)
+    return search
 
 
 def _reason(params: LeaksParams) -> pl.Expr:
     """Return why a pair is a leak, null if it is none."""
+    enough = pl.col("coverage") > params.threshold
     long = pl.lit(False) if params.any_ngram is None else pl.col("run") >= params.any_ngram
     return (
         pl.when("whole")
         .then(pl.lit(Reason.LEAK_EXACT.value))
-        .when(pl.col("coverage") > params.threshold)
+        .when(enough & pl.col("slot"))
+        .then(pl.lit(Reason.LEAK_SLOT.value))
+        .when(enough)
         .then(pl.lit(Reason.LEAK_NGRAM.value))
         .when(long)
         .then(pl.lit(Reason.LEAK_RUN.value))
     )
+
+
+def _scan_overlaps(path: Path) -> pl.LazyFrame:
+    """Return a table of pairs; those of older runs know no slots."""
+    table = scan_table(path)
+    old = "slot" not in table.collect_schema()
+    return table.with_columns(slot=pl.lit(False)) if old else table
 
 
 def _hits(found: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:

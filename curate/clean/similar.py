@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.clean.overlaps import read_eval_rows, user_text
+from curate.clean.overlaps import read_eval_rows
+from curate.clean.units import user_text
 from curate.fixedpoint import cosines
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.clean.leaks import find_leaks
+from curate.clean.leaks import count_rows, find_leaks
 from curate.prove.arms import ARMS, CONTROLS, arms_step
 from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.statistics import Difference, compare, judge_all
@@ -17,7 +17,7 @@ from curate.store import Artifact, Counts, Step, digest_of, write_json
 from curate.tables import read_table, scan_table
 
 LOG = logging.getLogger("curate")
-VERSION = 4
+VERSION = 5
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
 REFUSED = "refused"
@@ -90,8 +90,9 @@ def write_leaks(
     if "target" in inputs:
         suspects.append(("target", scan_table(inputs["target"].file("rows.parquet"))))
     eval_rows = read_table(inputs["eval"].file("rows.parquet"))
+    counts = count_rows(rows, eval_rows)
     hits = pl.concat(
-        find_leaks(suspect, eval_rows).with_columns(place=pl.lit(place))
+        find_leaks(suspect, eval_rows, counts=counts).with_columns(place=pl.lit(place))
         for place, suspect in suspects
     )
     hits.write_parquet(out / "hits.parquet")

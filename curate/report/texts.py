@@ -1,9 +1,9 @@
 """Texts of rows as the page shows them: an excerpt, the whole up to a limit, shared words marked."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from curate.clean.words import word_spans
 from curate.rows import Message
 
 EXCERPT_CHARS = 300
@@ -101,7 +101,7 @@ def _passage(text: str, start: int, stop: int, mark: tuple[int, int] | None) -> 
 
 
 def _find(message: Message, shared: str | None) -> tuple[int, int] | None:
-    if not shared or message["role"] == "system":
+    if not shared:
         return None
     return find_words(message["content"][:SEARCHED_CHARS], shared)
 
@@ -111,8 +111,9 @@ def _find_across(
 ) -> list[tuple[int, int] | None]:
     """Return where each turn holds its part of a run that goes on from one user turn to the next."""
     found: list[tuple[int, int] | None] = [None] * len(messages)
-    tokens = [(i, *t) for i in users for t in _words(messages[i]["content"][:SEARCHED_CHARS])]
-    run = _find_run([word for _, word, _, _ in tokens], shared.split(" "))
+    tokens = [(i, *t) for i in users for t in word_spans(messages[i]["content"][:SEARCHED_CHARS])]
+    words = [word.text for word in word_spans(shared)]
+    run = _find_run([word for _, word, _, _ in tokens], words)
     for i, _, start, stop in tokens[slice(*run)] if run else ():
         earlier = found[i]
         found[i] = (earlier[0] if earlier else start, stop)
@@ -122,27 +123,20 @@ def _find_across(
 def find_words(text: str, shared: str) -> tuple[int, int] | None:
     """Return where the text holds a run of words, as start and end, or None.
 
-    `shared` holds words as `curate.clean.leaks` compares them: lower-cased runs of letters, marks and
-    digits, a space between them. What stands between the words in the text does not matter.
+    `shared` holds words as `curate.clean.leaks` compares them. What stands between the words in the
+    text does not matter; signs without a word are found as they are.
     """
-    tokens = list(_words(text))
-    run = _find_run([word for word, _, _ in tokens], shared.split(" "))
+    words = [word.text for word in word_spans(shared)]
+    if not words:
+        at = text.find(shared)
+        return (at, at + len(shared)) if at >= 0 else None
+    tokens = list(word_spans(text))
+    run = _find_run([word.text for word in tokens], words)
     return (tokens[run[0]][1], tokens[run[1] - 1][2]) if run else None
 
 
 def _find_run(words: Sequence[str], wanted: Sequence[str]) -> tuple[int, int] | None:
-    for i in range(len(words) - len(wanted) + 1):
+    for i in range(len(words) - len(wanted) + 1) if wanted else ():
         if words[i] == wanted[0] and words[i : i + len(wanted)] == wanted:
             return i, i + len(wanted)
     return None
-
-
-def _words(text: str) -> Iterator[tuple[str, int, int]]:
-    start = None
-    for i, char in enumerate(f"{text} "):
-        inside = unicodedata.category(char)[0] in "LMN"
-        if inside and start is None:
-            start = i
-        elif not inside and start is not None:
-            yield unicodedata.normalize("NFC", text[start:i]).lower(), start, i
-            start = None

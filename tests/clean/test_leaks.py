@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.leaks import LeaksParams, find_leaks, leaks
+from curate.clean.leaks import LeaksParams, count_rows, find_leaks, leaks
 from curate.registry import StageData
 from curate.store import Artifact, Store
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
@@ -129,12 +129,21 @@ def test_a_prompt_inside_a_longer_turn_is_covered_whole() -> None:
     assert [h[:2] for h in hits(f"Solve this: {PROMPT} Think first.", "x")] == [("leak_ngram", 1.0)]
 
 
-def test_any_turn_but_the_systems_can_leak() -> None:
+def test_any_turn_can_leak() -> None:
     assert hits("Give me a sum about apples.", f"Sure. {PROMPT}") != []
     assert hits("Hi", "Hello", f"And now: {PROMPT}", "720") != []
     system = [{"role": "system", "content": PROMPT}, *turns("a", "b")]
     evals = frame([row("e", turns(PROMPT, "720"))])
-    assert find_leaks(frame([row("r", system)]).lazy(), evals).height == 0
+    assert find_leaks(frame([row("r", system)]).lazy(), evals)["reason"].to_list() == ["leak_exact"]
+
+
+def test_a_system_turn_of_one_eval_example_is_part_of_what_may_not_be_known() -> None:
+    own = [{"role": "system", "content": PROMPT}, *turns("Go on.", "720")]
+    common = [{"role": "system", "content": OTHER}, *turns("And this?", "x")]
+    again = [{"role": "system", "content": OTHER}, *turns("Or that?", "x")]
+    evals = frame([row("e1", own), row("e2", common), row("e3", again)])
+    rows = frame([row("r", turns(f"Sum: {PROMPT}", "x")), row("s", turns(OTHER, "x"))])
+    assert find_leaks(rows.lazy(), evals).select("row_id", "eval_id").rows() == [("r", "e1")]
 
 
 def test_the_answer_of_an_eval_example_is_no_leak() -> None:
@@ -190,12 +199,47 @@ def test_words_repeated_in_a_prompt_count_at_every_place() -> None:
     assert [h[1] for h in hits(f"{eight}!", "x", prompt=f"{eight} {eight} nine")] == [16 / 17]
 
 
-def test_a_prompt_under_8_words_leaks_only_as_a_whole_turn() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "what is  a COMET",
+        "Tell me: What is a comet?",
+        "Question: What is a comet?\nAnswer:",
+        "Q: What is a star?\nA: Gas.\nQ: What is a comet?\nA:",
+        'My son asked me "what is a comet?", and I could not say.',
+        "Answer the question. What is a comet? Give one word.",
+        "- What is a star?\n- What is a comet?",
+        "**What is a comet?**",
+    ],
+)
+def test_a_prompt_under_8_words_leaks_where_a_turn_holds_it_by_itself(text: str) -> None:
     prompt = "What is a comet?"
-    assert hits("What is a comet?", "Ice.", prompt=prompt)[0][0] == "leak_exact"
-    assert hits("Ask me.", "what is  a COMET?", prompt=prompt)[0][0] == "leak_exact"
+    assert hits(text, "Ice.", prompt=prompt) != []
+    assert hits("Ask me.", text, prompt=prompt) != []
+
+
+def test_a_prompt_under_8_words_does_not_leak_as_the_start_of_another_question() -> None:
+    prompt = "What is a comet?"
     assert hits("What is a comet made of?", "Ice.", prompt=prompt) == []
-    assert hits("Tell me: What is a comet?", "Ice.", prompt=prompt) == []
+    assert hits("So what is a comet made of?", "Ice.", prompt=prompt) == []
+
+
+def test_a_prompt_of_6_words_leaks_inside_of_a_sentence_too() -> None:
+    text = "Please tell me what is the capital of Peru and how many people live there"
+    prompt = "What is the capital of Peru?"
+    [(reason, coverage, span)] = hits(text, "Lima", prompt=prompt)
+    assert (reason, coverage, span) == ("leak_slot", 1.0, "what is the capital of peru")
+    assert hits(text.replace("Peru", "Chile"), "Santiago", prompt=prompt) == []
+
+
+def test_words_that_many_rows_hold_inside_of_sentences_are_common_speech() -> None:
+    evals = frame([row("e", turns("Write a story about a dog.", "x"))])
+    rows = [
+        row(f"r{i}", turns(f"Write a story about a dog who has {i} bones", "x")) for i in range(20)
+    ]
+    alone = row("s", turns("Please! Write a story about a dog.", "x"))
+    assert find_leaks(frame([*rows, alone]).lazy(), evals)["row_id"].to_list() == ["s"]
+    assert find_leaks(frame(rows[:5]).lazy(), evals).height == 5
 
 
 @pytest.mark.parametrize(
@@ -223,6 +267,156 @@ def test_a_prompt_without_any_word_leaks_verbatim() -> None:
 def test_prompts_in_any_script_are_found(prompt: str, text: str) -> None:
     assert [h[0] for h in hits(text, "x", prompt=prompt)] == ["leak_exact"]
     assert hits(text[:-3] + "zz", "x", prompt=prompt) == []
+
+
+# --- template -----------------------------------------------------------------------------------
+
+
+def walk(number: int) -> str:
+    """Return steps that are this number's alone, of words that all of them have."""
+    rng = random.Random(number)
+    return " ".join(
+        f"Take {rng.randint(1, 20)} steps {rng.choice(['left', 'right'])}." for _ in range(6)
+    )
+
+
+def navigation(number: int) -> str:
+    question = "If you follow these instructions, do you return to the starting point?"
+    return f"{question} {walk(number)}\nOptions:\n- Yes\n- No"
+
+
+def templated(rows: Sequence[str], evals: Sequence[str]) -> dict[str, str]:
+    """Return the reason of each row that leaks one of many prompts."""
+    found = find_leaks(
+        frame([row(f"r{i:02}", turns(text, "x")) for i, text in enumerate(rows)]).lazy(),
+        frame([row(f"e{i}", turns(text, "x")) for i, text in enumerate(evals)]),
+    )
+    return dict(found.select("row_id", "reason").iter_rows())
+
+
+NAVIGATION = [navigation(i) for i in range(20)]
+
+
+def test_rows_of_the_eval_sets_template_are_no_leaks() -> None:
+    assert templated([navigation(i) for i in range(20, 80)], NAVIGATION) == {}
+
+
+def test_an_eval_prompt_under_another_template_is_a_leak() -> None:
+    others = [
+        NAVIGATION[3],
+        f"Where does this lead? {walk(3)}",
+        f"Question: {NAVIGATION[3]}\nAnswer:",
+        f"Q: {navigation(30)}\nA: No\n\nQ: {NAVIGATION[3]}\nA:",
+        f'He said "{walk(3)}", and I went home.',
+    ]
+    assert [*templated(others, NAVIGATION)] == ["r00", "r01", "r02", "r03", "r04"]
+
+
+def test_a_template_in_the_pool_tells_nothing_of_a_single_eval_prompt() -> None:
+    rows = [navigation(i) for i in range(20, 90)]
+    assert templated(rows, NAVIGATION[:1]) == {}
+    assert templated([*rows, f"Go. {walk(0)} Stop."], NAVIGATION[:1]) == {"r70": "leak_ngram"}
+
+
+def test_what_many_pool_rows_hold_counts_in_rows_that_are_few() -> None:
+    pool = frame([row(f"r{i}", turns(navigation(i + 20), "x")) for i in range(70)])
+    evals = frame([row("e", turns(NAVIGATION[0], "x"))])
+    target = frame([row("t", turns(navigation(95), "x")), row("u", turns(NAVIGATION[0], "x"))])
+    counts = count_rows(pool.lazy(), evals)
+    assert find_leaks(target.lazy(), evals, counts=counts)["row_id"].to_list() == ["u"]
+
+
+def test_a_prompt_that_many_rows_hold_from_end_to_end_is_still_a_leak() -> None:
+    rows = [f"{i} of many: {PROMPT} Think." for i in range(120)]
+    assert len(templated(rows, [PROMPT])) == 120
+
+
+BRACKETS = "Complete the rest of the sequence, so that the parentheses are closed properly. Input: "
+SIGNS = ["[ [", "( [", "{ [ (", "< (", "( ( {", "[ { (", "< < [", "{ {"]
+
+
+def test_a_slot_of_signs_alone_decides() -> None:
+    evals = [BRACKETS + signs for signs in SIGNS]
+    clean = [BRACKETS + signs for signs in ("< [ [", "( [ (", "{ ( {", "[ [ <")]
+    assert templated(clean, evals) == {}
+    assert templated([BRACKETS + "( [", "Close these:\n( [\nPlease."], evals) == {
+        "r00": "leak_exact",
+        "r01": "leak_slot",
+    }
+
+
+PRONOUNS = (
+    "Say which thing the pronoun in the following sentence refers to, or that it is unclear.\n"
+)
+SENTENCES = [
+    f"The {one} called the {other} because {who} had a question about the {thing}."
+    for one, other, who, thing in zip(
+        ["nurse", "cook", "judge", "clerk", "guard", "pilot", "baker", "miner"],
+        ["doctor", "waiter", "lawyer", "banker", "warden", "captain", "farmer", "smith"],
+        ["she", "he", "they", "she", "he", "they", "she", "he"],
+        ["dose", "menu", "case", "loan", "keys", "route", "flour", "shaft"],
+        strict=True,
+    )
+]
+
+
+def test_a_slot_that_differs_in_a_word_is_another_row() -> None:
+    evals = [PRONOUNS + sentence for sentence in SENTENCES]
+    others = [s.replace("because she", "because he") for s in SENTENCES if "because she" in s]
+    assert templated([PRONOUNS + sentence for sentence in others], evals) == {}
+    again = templated([f"Consider this. {SENTENCES[0]} Who?", SENTENCES[4].upper()], evals)
+    assert again == {"r00": "leak_slot", "r01": "leak_slot"}
+
+
+def test_the_same_passage_with_another_question_is_a_leak() -> None:
+    passage = f"{PROMPT} {OTHER} " * 2
+    evals = [f"Read the passage and answer.\n{passage}\nWho is sold {i} apples?" for i in range(4)]
+    [reason] = templated([f"Passage: {passage}\nWhat does the farmer sell?"], evals).values()
+    assert reason == "leak_ngram"
+
+
+CHOICES = "Which planet of ours has the most moons?\nA) Mars\nB) Saturn\nC) Venus\nD) Mercury"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Which planet of ours has the most moons?\nA) Saturn\nB) Venus\nC) Mars\nD) Mercury",
+        "Which planet of ours has the most moons?\n(1) Saturn\n(2) Jupiter",
+        "Which planet of ours has the most moons?",
+        "Think. Which planet of ours has the most moons?\nOptions:\n- Venus\n- Saturn\nAnswer:",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\nAnswer:"])
+def test_choices_in_another_order_or_none_do_not_hide_a_question(text: str, end: str) -> None:
+    assert hits(text, "Saturn", prompt=CHOICES + end) != []
+    assert hits("What has most moons?\nA) Mars\nB) Saturn", "Saturn", prompt=CHOICES + end) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        (
+            "请问一列火车以每小时六十公里的速度行驶，三小时后它走了多少公里？",
+            "下面是一道题。请问:一列火车以每小时六十公里的速度行驶;三小时后它走了多少公里 请回答。",
+        ),
+        (
+            "富士山の高さは何メートルですか？",
+            "次に答えてください。富士山の高さは、何メートルですか。",
+        ),
+        ("ทำไมท้องฟ้าจึงเป็นสีฟ้าในตอนกลางวัน", "ช่วยตอบ: ทำไมท้องฟ้าจึงเป็นสีฟ้าในตอนกลางวัน? ขอบคุณ"),
+        ("法国的首都是哪里？", "问题：法国的首都是哪里？\n答案："),
+        ("왜 하늘은 낮에 파란색으로 보이나요?", "질문: 왜 하늘은 낮에 파란색으로 보이나요?\n답:"),
+        (
+            "Quelle est la température d'ébullition de l'eau au sommet de la montagne ?",
+            "Dis-moi : quelle est la temperature d’ebullition de l’eau au sommet de la montagne ?",
+        ),
+    ],
+    ids=["chinese", "japanese", "thai", "short chinese", "korean", "accents"],
+)
+def test_prompts_in_any_script_are_found_in_longer_turns(prompt: str, text: str) -> None:
+    assert hits(text, "x", prompt=prompt) != []
+    assert hits("今天天气怎么样？富士山に登りたい。ท้องฟ้า 오늘은", "x", prompt=prompt) == []
 
 
 VOCABULARY = ["the", "cat", "sat", "Mat", "7", "é"]
@@ -333,7 +527,7 @@ def test_a_prompt_of_several_turns_is_found_in_the_same_turns() -> None:
         (("What is a comet?", "A ball of ice", "and a star", "A ball of gas"), ["leak_exact"]),
         (("What is a comet?", "Ice."), []),
         (("What is a comet?\nAnd a star?", "x"), ["leak_exact"]),
-        (("And a star?", "Gas.", "What is a comet?", "Ice."), []),
+        (("And a star?", "Gas.", "What is a comet?", "Ice."), ["leak_slot"]),
     ]:
         assert (
             find_leaks(frame([row("r", turns(*texts))]).lazy(), evals)["reason"].to_list() == found
@@ -469,6 +663,7 @@ def test_overlaps_are_listed_for_kept_rows_too(store: Store) -> None:
         "row_id": "a",
         "eval_id": "e",
         "whole": False,
+        "slot": False,
         "coverage": pytest.approx(13 / len(PROMPT.split())),
         "run": 13,
         "span": " ".join(PROMPT.lower().split()[:13]),

@@ -8,12 +8,20 @@ import time
 import polars as pl
 import pytest
 
-from curate.clean.overlaps import SCHEMA, find_overlaps, index_prompts
+from curate.clean.coverage import SCHEMA, measure_pairs
+from curate.clean.prompts import index_prompts
+from curate.clean.search import PromptSearch
 from tests.conftest import frame, row, turns
 
 
 def overlaps(rows: pl.DataFrame, evals: pl.DataFrame, ngram: int = 8) -> pl.DataFrame:
-    return pl.concat([SCHEMA.to_frame(), *find_overlaps(rows, index_prompts(evals, ngram))])
+    return pl.concat([SCHEMA.to_frame(), *parts_of(rows, evals, ngram)])
+
+
+def parts_of(rows: pl.DataFrame, evals: pl.DataFrame, ngram: int) -> list[pl.DataFrame]:
+    search = PromptSearch(index_prompts(evals, ngram))
+    search.add(rows)
+    return list(measure_pairs(search.index, search.hits, search.count()))
 
 
 def alike(count: int, prefix: str, seed: int) -> pl.DataFrame:
@@ -41,11 +49,11 @@ def test_pairs_come_in_the_order_of_rows_and_prompts() -> None:
 def test_matches_that_are_looked_at_in_parts_give_the_same(
     monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    rows, evals = alike(30, "r", 1), alike(6, "e", 2)
+    rows, evals = alike(30, "r", 1), alike(5, "e", 2)
     whole = overlaps(rows, evals, ngram=2)
-    monkeypatch.setattr("curate.clean.overlaps.MATCHES", limit)
-    monkeypatch.setattr("curate.clean.overlaps.PAIRS", 7)
-    parts = list(find_overlaps(rows, index_prompts(evals, 2)))
+    monkeypatch.setattr("curate.clean.coverage.MATCHES", limit)
+    monkeypatch.setattr("curate.clean.coverage.PAIRS", 7)
+    parts = parts_of(rows, evals, 2)
     assert max(part.height for part in parts) == 7
     assert (
         pl.concat(parts)

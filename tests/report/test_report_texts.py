@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.clean.words import word_spans
 from curate.report import wording
 from curate.report.examples import _share_out
 from curate.report.texts import (
@@ -49,13 +50,11 @@ def test_words_that_are_not_there_are_not_found(shared: str) -> None:
 
 @given(st.text(), st.integers(0, 20), st.integers(1, 5))
 def test_a_run_of_the_texts_own_words_is_found(text: str, start: int, count: int) -> None:
-    from curate.report.texts import _words
-
-    wanted = [word for word, _, _ in _words(text)][start : start + count]
-    if wanted:
-        found = find_words(text, " ".join(wanted))
-        assert found is not None
-        assert [word for word, _, _ in _words(text[slice(*found)])] == wanted
+    words = [word.text for word in word_spans(text)][start : start + count]
+    if words:
+        place = find_words(text, " ".join(words))
+        assert place is not None
+        assert [word.text for word in word_spans(text[slice(*place)])] == words
 
 
 @given(st.text(max_size=700))

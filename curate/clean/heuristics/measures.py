@@ -34,7 +34,7 @@ from curate.clean.heuristics.signs import (
     without_code,
 )
 from curate.clean.heuristics.words import find_word
-from curate.clean.overlaps import user_text
+from curate.clean.units import user_text
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 

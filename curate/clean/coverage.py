@@ -1,0 +1,270 @@
+"""Coverage of eval prompts by rows: pairs of a row and an eval example, from what a search found."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.clean.grams import cover, touches
+from curate.clean.prompts import PromptIndex
+from curate.clean.search import Hits, RowCounts
+from curate.clean.template import own_words
+from curate.clean.words import join_words
+
+# What more rows hold is template or common speech: a twentieth of the rows, within these limits. The
+# examples of a data set stand in some dozen of templates, with several questions on each passage.
+SHARE, FEWEST, MOST = 0.05, 50, 100
+# Inside of sentences, where a piece may be the start of another question.
+FEW_INSIDE = 10
+# Pieces of at least so many words are more than labels.
+SEVERAL = 3
+# Places at which a row and a prompt share an n-gram that are looked at together.
+MATCHES = 1 << 20
+# Pairs that are put into words together.
+PAIRS = 1 << 15
+SCHEMA = pl.Schema(
+    {
+        "row_id": pl.String(),
+        "eval_id": pl.String(),
+        "whole": pl.Boolean(),
+        "slot": pl.Boolean(),
+        "coverage": pl.Float64(),
+        "run": pl.Int64(),
+        "span": pl.String(),
+    }
+)
+FOUND = {
+    "row": pl.Int64,
+    "unit": pl.Int64,
+    "whole": pl.Boolean,
+    "slot": pl.Boolean,
+    "coverage": pl.Float64,
+    "run": pl.Int64,
+    "start": pl.Int64,
+    "signs": pl.String,
+}
+
+
+def row_limit(rows: int) -> int:
+    """Return how many rows may hold an n-gram before it tells nothing."""
+    return min(max(int(SHARE * rows), FEWEST), MOST)
+
+
+def measure_pairs(index: PromptIndex, hits: Hits, counts: RowCounts) -> Iterator[pl.DataFrame]:
+    """Yield every pair of a row and an eval example that share something, as SCHEMA has it.
+
+    whole: a turn is the prompt; slot: the prompt was looked for as a whole; coverage: share of the
+    prompt's own words that the row's turns hold, in n-grams or, for a slot, in pieces; run, span: number
+    and text of the words in the longest run that both hold. In the order of rows and prompts, some
+    thousand pairs at a time.
+    """
+    measure = _Measure(index, hits, counts)
+    parts = [*measure.by_grams(), measure.by_pieces(), measure.by_slots(), measure.whole()]
+    pairs = (
+        pl.concat([pl.DataFrame(schema=FOUND), *(part.select(list(FOUND)) for part in parts)])
+        .with_columns(prompt=_of(index.units.prompt, "unit"))
+        .sort(
+            "row", "prompt", "whole", "coverage", "run", "unit",
+            descending=[False, False, True, True, True, False],
+        )
+        .unique(["row", "prompt"], keep="first", maintain_order=True)
+    )  # fmt: skip
+    for part in pairs.iter_slices(PAIRS):
+        words = part.select(words=index.units.words.gather(part["unit"]), start="start", run="run")
+        spans = join_words(words.select(pl.col("words").list.slice("start", "run")).to_series())
+        yield part.join(hits.ids, on="row", how="left", maintain_order="left").select(
+            "row_id",
+            eval_id=index.ids.gather(part["prompt"]),
+            whole="whole",
+            slot="slot",
+            coverage="coverage",
+            run="run",
+            span=pl.coalesce("signs", spans),
+        )
+
+
+class _Measure:
+    """The pairs of rows and units, by what is found of the units."""
+
+    def __init__(self, index: PromptIndex, hits: Hits, counts: RowCounts) -> None:
+        self.index, self.hits, self.counts = index, hits, counts
+        template, units = index.template, index.units
+        at = units.starts[template.unit] + template.place
+        self.gram = np.searchsorted(index.grams.grams, template.gram)
+        common = counts.grams[self.gram] > row_limit(counts.rows)
+        shared = cover(at[common], index.ngram, len(units.hashes))
+        own = ~touches(shared, at, index.ngram)
+        left = np.bincount(template.unit[own], minlength=len(units.lengths))
+        # A prompt that many rows hold from end to end has no template that could be told from it.
+        self.own = own | (left[template.unit] == 0)
+        self.size = own_words(
+            units, template.unit[self.own], template.place[self.own], index.ngram, template.plain
+        )
+
+    def whole(self) -> pl.DataFrame:
+        """Return the pairs with a turn that is the prompt: its text, or all of many words."""
+        lengths = self.index.units.lengths
+        enough = (self.size > 0) & (lengths >= self.index.ngram)
+        return self.hits.whole.filter(pl.col("same") | _of(enough, "prompt")).select(
+            "row",
+            unit="prompt",
+            whole=pl.lit(True),
+            slot=pl.lit(False),
+            coverage=pl.lit(1.0),
+            run=_of(lengths, "prompt"),
+            start=pl.lit(0, pl.Int64),
+            signs=pl.lit(None, pl.String),
+        )
+
+    def by_slots(self) -> pl.DataFrame:
+        """Return the pairs whose row holds a unit's slot from end to end."""
+        return self.hits.slots.select(
+            "row",
+            "unit",
+            whole=pl.lit(False),
+            slot=pl.lit(True),
+            coverage=pl.lit(1.0),
+            run="size",
+            start="start",
+            signs=pl.lit(None, pl.String),
+        )
+
+    def by_pieces(self) -> pl.DataFrame:
+        """Return the pairs whose row holds all pieces that a unit needs.
+
+        Of a prompt without a template these are the ones of several words, if it has any: the others are
+        labels ("Answer:").
+        """
+        index = self.index
+        limit = pl.when("inside").then(FEW_INSIDE).otherwise(row_limit(self.counts.rows))
+        many = self.counts.forms.filter(pl.col("held") > limit)
+        held = self.hits.forms.join(many, on=["number", "inside"], how="anti")
+        several = pl.col("words") >= SEVERAL
+        needed = index.pieces.filter(
+            several | _of(index.template.templated, "unit") | ~several.any().over("unit")
+        )
+        total = needed.group_by("unit").agg(total=pl.col("piece").n_unique())
+        return (
+            held.select("row", "number").unique()
+            .join(needed, on="number")
+            .sort("row", "unit", "words", "piece", descending=[False, False, True, False])
+            .group_by("row", "unit", maintain_order=True)
+            .agg(pl.col("piece").n_unique(), pl.col("words", "start", "number").first())
+            .join(total, on="unit")
+            .filter(pl.col("piece") == pl.col("total"))
+            .select(
+                "row",
+                "unit",
+                whole=pl.lit(False),
+                slot=pl.lit(True),
+                coverage=pl.lit(1.0),
+                run="words",
+                start="start",
+                signs=pl.when(pl.col("words") == 0).then(
+                    pl.lit(index.forms["text"]).gather(pl.col("number"))
+                ),
+            )
+        )  # fmt: skip
+
+    def by_grams(self) -> Iterator[pl.DataFrame]:
+        """Yield the pairs whose row holds n-grams of a unit, cut between rows into parts."""
+        template = self.index.template
+        places = pl.DataFrame(
+            {"gram": self.gram, "unit": template.unit, "start": template.place}
+        ).filter(self.own).sort("gram")  # fmt: skip
+        gram = places["gram"].to_numpy()
+        hits = self.hits.grams.filter(pl.col("gram").is_in(places["gram"].unique().implode()))
+        hits = hits.sort("row", maintain_order=True)
+        number = hits["gram"].to_numpy()
+        first = np.searchsorted(gram, number, side="left")
+        count = np.searchsorted(gram, number, side="right") - first
+        rows, turn = hits["row"].to_numpy(), hits["turn"].to_numpy()
+        for part in _parts(rows, count):
+            if count[part].sum() > MATCHES:
+                part = part[_first_places(turn[part], number[part], count[part])]
+            at = pl.Series(_ranges(first[part], count[part]))
+            matches = hits[np.repeat(part, count[part])].with_columns(
+                places["unit"].gather(at), places["start"].gather(at)
+            )
+            yield self._measure(matches)
+
+    def _measure(self, matches: pl.DataFrame) -> pl.DataFrame:
+        """Return coverage and longest run of each pair of a row and a unit.
+
+        Matches one after the other in turn and unit (at the same `shift`) make a run of words.
+        """
+        starts, plain = self.index.units.starts, self.index.template.plain
+        ordered = matches.with_columns(shift=pl.col("place") - pl.col("start")).sort(
+            "row", "unit", "turn", "shift", "start"
+        )
+        keys = ["row", "unit", "turn", "shift", pl.col("start") - pl.int_range(pl.len())]
+        runs = ordered.group_by(keys, maintain_order=True).agg(
+            begin=pl.col("start").first(), run=pl.len().cast(pl.Int64) + self.index.ngram - 1
+        )
+        pair = ["row", "unit"]
+        begin = pl.col("begin") + _of(starts, "unit")
+        end = begin + pl.col("run")
+        covered = end.cum_max().shift(1, fill_value=0).over(pair)
+        telling = pl.lit(pl.Series(np.concatenate([[0], np.cumsum(~plain)])))
+        new = telling.gather(end) - telling.gather(pl.max_horizontal(begin, covered))
+        return (
+            runs.sort(*pair, "begin", "run", descending=[False, False, False, True])
+            .with_columns(new=new.clip(lower_bound=0))
+            .group_by(pair, maintain_order=True)
+            .agg(
+                coverage=pl.col("new").sum(),
+                run=pl.col("run").max(),
+                start=pl.col("begin").get(pl.col("run").arg_max()),
+            )
+            .with_columns(
+                pl.col("coverage") / _of(self.size, "unit"),
+                whole=pl.lit(False),
+                slot=pl.lit(False),
+                signs=pl.lit(None, pl.String),
+            )
+        )
+
+
+def _of(values: NDArray[Any], number: str) -> pl.Expr:
+    """Return the values with the numbers that a column has."""
+    return pl.lit(pl.Series(values)).gather(pl.col(number))
+
+
+def _parts(rows: NDArray[np.int64], count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the numbers of all n-grams, cut between rows so that a part has few matches."""
+    ends = np.flatnonzero(np.diff(rows, append=-1)) + 1
+    total = np.cumsum(count)
+    start = 0
+    while start < len(rows):
+        limit = MATCHES + (total[start - 1] if start else 0)
+        fitting = np.searchsorted(total[ends - 1], limit, side="right")
+        following = np.searchsorted(ends, start, side="right")
+        stop = int(ends[max(fitting - 1, following)])
+        yield np.arange(start, stop)
+        start = stop
+
+
+def _first_places(
+    turn: NDArray[np.int64], gram: NDArray[np.int64], count: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which n-grams of a row that repeats itself without end to look at.
+
+    As many first places of each n-gram in a turn as give about MATCHES, at least one. The coverage
+    stays exact; a run is cut short where all its n-grams stood as often before.
+    """
+    grams = pl.DataFrame({"turn": turn, "gram": gram, "count": count})
+    times = pl.int_range(pl.len()).over("turn", "gram")
+    distinct = grams.filter(times == 0)["count"].sum()
+    kept: NDArray[np.bool_] = (
+        grams.select(times < max(MATCHES // distinct, 1)).to_series().to_numpy()
+    )
+    return kept
+
+
+def _ranges(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return first[0], first[0] + 1, ... of count[0] numbers, then those of first[1], and so on."""
+    before = np.cumsum(count) - count
+    numbers: NDArray[np.int64] = np.arange(int(count.sum())) + np.repeat(first - before, count)
+    return numbers

@@ -1,0 +1,61 @@
+"""Runs of words in long sequences: sets of n-grams, and hashes of runs of any length."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.clean.shingles import MULTIPLIER
+
+INVERSE = np.uint64(pow(int(MULTIPLIER), -1, 1 << 64))
+
+
+class GramSet:
+    """A set of n-grams in which many are looked up at once; most of them are not in it."""
+
+    def __init__(self, grams: NDArray[np.uint64]) -> None:
+        self.grams = np.unique(grams)
+        bits = max(16, len(self.grams).bit_length() + 4)
+        self._shift = np.uint64(64 - bits)
+        self._some = np.zeros(1 << bits, dtype=np.bool_)
+        self._some[self.grams >> self._shift] = True
+
+    def find(self, grams: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the n-grams of the set stand among others, and which ones they are."""
+        at = np.flatnonzero(self._some[grams >> self._shift])
+        if not len(self.grams):
+            return at, at
+        number = np.minimum(np.searchsorted(self.grams, grams[at]), len(self.grams) - 1)
+        same = self.grams[number] == grams[at]
+        return at[same], number[same]
+
+
+class RunHashes:
+    """Hashes of any runs of a sequence of words, each in the time of a look-up.
+
+    A run's is the sum of its words' hashes times powers of an odd number, whose inverse takes away how
+    far from the start it stands.
+    """
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        powers = np.cumprod(np.full(len(words), MULTIPLIER, dtype=np.uint64))
+        self._sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(words * powers)])
+        self._inverse = np.cumprod(np.full(len(words) + 1, INVERSE, dtype=np.uint64))
+
+    def of(self, start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return the hashes of the runs of some sizes that start at some words."""
+        sums = self._sums[start + size] - self._sums[start]
+        hashes: NDArray[np.uint64] = np.multiply(sums, self._inverse[start], dtype=np.uint64)
+        return hashes
+
+
+def cover(start: NDArray[np.int64], ngram: int, words: int) -> NDArray[np.bool_]:
+    """Return which of all words lie in the n-grams that start at some of them."""
+    edges = np.bincount(start, minlength=words + 1)[: words + 1]
+    ends = np.bincount(start + ngram, minlength=words + 1)[: words + 1]
+    return np.cumsum(edges - ends)[:words] > 0
+
+
+def touches(marked: NDArray[np.bool_], start: NDArray[np.int64], ngram: int) -> NDArray[np.bool_]:
+    """Return which of the n-grams that start at some words hold a marked one."""
+    total = np.concatenate([[0], np.cumsum(marked)])
+    hits: NDArray[np.bool_] = total[start + ngram] > total[start]
+    return hits

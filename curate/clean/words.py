@@ -1,0 +1,85 @@
+"""Words of texts in any script: runs of letters and digits, or single characters where none are spaced.
+
+Chinese, Japanese, Thai, Lao, Khmer and Burmese put no space between words, so there each character
+with its marks counts as a word. The choice is made character by character: a row may mix scripts.
+Case, full or half width, and the accents of Latin, Greek and Cyrillic play no part.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+LETTERS = r"\p{L}\p{M}\p{N}"
+WORD = rf"[{LETTERS}&&[{UNSPACED}]]\p{{M}}*|[{LETTERS}--[{UNSPACED}]]+"
+ACCENTS = "[\u0300-\u036f]+"
+_UNSPACED, _ACCENTS = re.compile(f"[{UNSPACED}]"), re.compile(ACCENTS)
+
+
+class Word(NamedTuple):
+    """A word, folded, and where it stands in its text."""
+
+    text: str
+    start: int
+    stop: int
+
+
+def fold(texts: pl.Series) -> pl.Series:
+    """Return texts in lower case, without accents, compatibility forms composed (NFKC)."""
+    lower = texts.str.to_lowercase()
+    wide = (lower.str.len_bytes() != lower.str.len_chars()).arg_true()
+    if not len(wide):
+        return lower
+    # Most texts are ASCII, which stays as it is.
+    bare = lower.gather(wide).str.normalize("NFKD").str.replace_all(ACCENTS, "")
+    return lower.scatter(wide, bare.str.to_lowercase().str.normalize("NFKC"))
+
+
+def fold_word(word: str) -> str:
+    """Return one word as `fold` does."""
+    if word.isascii():
+        return word.lower()
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", word.lower()))
+    return unicodedata.normalize("NFKC", bare.lower())
+
+
+def split_words(texts: pl.Series) -> pl.Series:
+    """Return lists of the words of texts, folded."""
+    return fold(texts).str.extract_all(WORD)
+
+
+def join_words(words: pl.Series) -> pl.Series:
+    """Return lists of words as texts, with spaces only where the script has them."""
+    joined = words.list.join(" ")
+    # Twice, since a character that ends one pair begins the next.
+    for _ in range(2):
+        joined = joined.str.replace_all(f"([{UNSPACED}]) ([{UNSPACED}])", "$1$2")
+    return joined
+
+
+def word_hashes(words: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of all lists' words, one list after the other, and how many each has."""
+    lengths = words.list.len().to_numpy().astype(np.int64)
+    return words.explode(empty_as_null=False).hash(seed=0).to_numpy(), lengths
+
+
+def word_spans(text: str) -> Iterator[Word]:
+    """Yield the words of one text with their places in it."""
+    start, single = None, False
+    for i, char in enumerate(f"{text} "):
+        kind = unicodedata.category(char)[0]
+        unspaced = _UNSPACED.match(char) is not None
+        inside = kind in "LMN"
+        if start is not None and not (kind == "M" if single else inside and not unspaced):
+            yield Word(fold_word(text[start:i]), start, i)
+            start = None
+        if start is None and inside:
+            start, single = i, unspaced
