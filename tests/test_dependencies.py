@@ -1,0 +1,78 @@
+"""What pyproject.toml declares: all that is imported, from a version on that the tests ran with."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LIBRARY = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = {
+    extra: [Requirement(line) for line in lines]
+    for extra, lines in PROJECT["optional-dependencies"].items()
+}
+OWN = {"curate", "flows", "tests", "data"}
+
+
+def floor(requirement: Requirement) -> Version | None:
+    """Return the lowest version that a requirement takes."""
+    versions = [Version(part.version) for part in requirement.specifier if part.operator == ">="]
+    return max(versions, default=None)
+
+
+def imported_modules(folder: str) -> Iterator[tuple[str, Path]]:
+    """Yield the first part of every absolute import, wherever in a file it stands."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name.split(".")[0], path) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                yield node.module.split(".")[0], path
+
+
+def undeclared(folder: str, requirements: list[Requirement]) -> set[str]:
+    """Return the imports of a folder that no requirement brings by its own name."""
+    declared = {canonicalize_name(requirement.name) for requirement in requirements}
+    packages = packages_distributions()
+    return {
+        f"{module} in {path.relative_to(ROOT)}"
+        for module, path in imported_modules(folder)
+        if module not in sys.stdlib_module_names | OWN
+        and not declared & {canonicalize_name(name) for name in packages.get(module, [module])}
+    }
+
+
+@pytest.mark.parametrize("folder", ["curate", "flows"])
+def test_every_import_of_the_library_is_a_declared_dependency(folder: str) -> None:
+    assert undeclared(folder, LIBRARY + EXTRAS["vllm"]) == set()
+
+
+@pytest.mark.parametrize("requirement", LIBRARY + sum(EXTRAS.values(), []), ids=str)
+def test_every_dependency_has_a_floor(requirement: Requirement) -> None:
+    assert floor(requirement) is not None
+
+
+def test_the_pinned_versions_lie_within_the_declared_ranges() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(name): pin for name, _, pin in (x.partition("==") for x in lines)}
+    for requirement in LIBRARY + EXTRAS["dev"]:
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.mark.skipif(
+    Path(sys.prefix).name != ".venv-floors", reason="not the environment of make floors"
+)
+@pytest.mark.parametrize("requirement", LIBRARY + EXTRAS["dev"], ids=str)
+def test_the_environment_of_the_floors_holds_each_floor_itself(requirement: Requirement) -> None:
+    """A floor below what another dependency asks for is a version that nobody ran."""
+    assert Version(Version(version(requirement.name)).public) == floor(requirement)
