@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 from curate.errors import UserError
-from curate.estimate import forward_speed
+from curate.estimate import forward_pace
 from curate.models import Found, choose_dtype, device, find_model, load_embedder, prepare
 
-TEXTS = 256
+TEXTS, ROW_TOKENS = 256, 64
 WORDS = "where the rows of a pool come from is known and so is why they were chosen".split()  # noqa: SIM905
 
 
@@ -25,7 +25,8 @@ def describe_model(name: str) -> str:
 def _describe(name: str, found: Found) -> str:
     if _is_language_model(found):
         dtype = choose_dtype("auto")
-        speed = f"{forward_speed(name, dtype):,.0f} tokens/s forward, {dtype} on {device()}"
+        pace = forward_pace(name, dtype, [ROW_TOKENS])
+        speed = f"{1 / pace.likely:,.0f} tokens/s forward, {dtype} on {device()}"
         return f"{name:<14} language model, {found.origin}, {speed}\n{'':<14} {prepare(found)}"
     speed = f"{_embedding_speed(load_embedder(found)):,.0f} texts/s of {len(WORDS)} words"
     return f"{name:<14} embedder, {found.origin}, {speed}\n{'':<14} {found.path}"

@@ -286,7 +286,7 @@ def check(
     for line in lines:
         rows = f"up to {line.rows:,}" if line.up_to else f"{line.rows:,}"
         tokens = f"{line.tokens:,}" if line.tokens else ""
-        minutes = f"{line.seconds / 60:.1f}" if line.seconds else ""
+        minutes = f"{line.seconds.likely / 60:.1f}" if line.seconds.likely else ""
         say(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
     low, high = minutes_range(lines)
     asked = any(line.asks for line in lines)

@@ -2,11 +2,10 @@
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from curate.config import Config, Generate
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
 from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
+from curate.pace import Range, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
 from curate.registry import Budget, Params, find_stage
@@ -30,10 +30,10 @@ from curate.workspace import workspace
 SAMPLE_ROWS = 500
 EMBEDDED_ROWS = 64
 DROPS = "drops rows, keeps the reason"
-PROBE_ROWS, PROBE_LENGTH = 16, 64
+EMBEDDED_BATCH = 8
+# Batches of short, middle and long rows, each of about so many tokens.
+PROBE_SHARES, PROBE_TOKENS, PROBE_LENGTH = (0.1, 0.5, 0.9), 512, 512
 PROBE_SECONDS = 1.5
-# What a short probe does not see: rows of other lengths, other work on the machine, colder caches.
-UNSEEN = 1.5
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
 TRAINING_COST = 4.5
 
@@ -51,24 +51,35 @@ class Line:
     rows: int
     does: str
     tokens: int = 0
-    seconds: float = 0.0
+    seconds: Range = field(default_factory=Range)
     up_to: bool = False
     asks: bool = False
 
 
-def forward_speed(name: str, dtype: str, trust: bool = False) -> float:
-    """Return tokens per second of the model's forward pass without its vocabulary head."""
+def forward_pace(name: str, dtype: str, lengths: Sequence[int], trust: bool = False) -> Range:
+    """Return seconds a token of the model's forward pass without its vocabulary head.
+
+    Args:
+        name: of the model.
+        dtype: in which it computes.
+        lengths: of rows, in tokens; batches are as long as short, middle and long ones.
+        trust: run code that comes with the model.
+    """
     import torch
 
     model = load_trunk(prepare(find_model(name)), choose_dtype(dtype), trust)
-    ids = torch.randint(0, model.config.vocab_size, (PROBE_ROWS, PROBE_LENGTH)).to(device())
+
+    def work(ids: torch.Tensor) -> None:
+        model(input_ids=ids, use_cache=False).last_hidden_state.sum().item()
+
+    batches = []
+    for length in np.quantile(lengths, PROBE_SHARES).astype(int).clip(1, PROBE_LENGTH):
+        shape = (max(PROBE_TOKENS // length, 1), length)
+        ids = torch.randint(0, model.config.vocab_size, shape).to(device())
+        batches.append((float(ids.numel()), partial(work, ids)))
     with torch.inference_mode():
-        model(input_ids=ids, use_cache=False)
-        started, passes = time.perf_counter(), 0
-        while time.perf_counter() - started < PROBE_SECONDS:
-            model(input_ids=ids, use_cache=False)
-            passes += 1
-    return passes * ids.numel() / (time.perf_counter() - started)
+        batches[0][1]()
+        return measure_pace(batches, seconds=PROBE_SECONDS)
 
 
 def estimate(config: Config) -> list[Line]:
@@ -105,8 +116,8 @@ def _imitations(rows: Artifact, config: Config) -> list[str]:
 
 def minutes_range(lines: Sequence[Line]) -> tuple[float, float]:
     """Return least and most minutes of an estimate whose stages drop no row."""
-    total = sum(line.seconds for line in lines) / 60
-    return total / UNSEEN, total * UNSEEN
+    total = sum((line.seconds for line in lines), Range())
+    return total.low / 60, total.high / 60
 
 
 @dataclass
@@ -115,26 +126,32 @@ class BaseModel:
 
     config: Config
     inputs: Mapping[str, Artifact]
-    lengths: dict[str, float] = field(default_factory=dict)
+    lengths: dict[str, list[int]] = field(default_factory=dict)
 
     @cached_property
-    def speed(self) -> float:
-        """Return tokens per second of a forward pass, measured at the first use."""
+    def pace(self) -> Range:
+        """Return seconds a token of a forward pass, measured at the first use."""
         models = self.config.models
-        return forward_speed(models.base, models.dtype, models.trust_remote_code)
+        lengths = self._lengths("pool")
+        return forward_pace(models.base, models.dtype, lengths, models.trust_remote_code)
 
-    def seconds(self, tokens: float) -> float:
+    def seconds(self, tokens: Range) -> Range:
         """Return how long it takes to read so many tokens; none take no time and no model."""
-        return tokens / self.speed if tokens else 0.0
+        return tokens * self.pace if tokens.high else Range()
 
-    def mean_tokens(self, name: str) -> float:
-        """Return the mean length of the rows of an input, from a sample of them."""
+    def mean_tokens(self, name: str, most: int | None = None) -> Range:
+        """Return the mean length of the rows of an input, cut at `most`, from a sample of them."""
+        lengths = self._lengths(name)
+        cut = [length if most is None else min(length, most) for length in lengths]
+        return mean_of_sample(cut, self.inputs[name].counts["rows_out"])
+
+    def _lengths(self, name: str) -> list[int]:
         if name not in self.lengths:
-            self.lengths[name] = _mean_tokens(self.inputs[name], self.config)
+            self.lengths[name] = _sample_lengths(self.inputs[name], self.config)
         return self.lengths[name]
 
 
-def _mean_tokens(rows: Artifact, config: Config) -> float:
+def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
     from curate.represent.chat import tokenise
 
     tokenizer = load_tokenizer(
@@ -142,8 +159,7 @@ def _mean_tokens(rows: Artifact, config: Config) -> float:
     )
     frame = read_table(rows.file("rows.parquet"), columns=["messages"])
     sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
-    lengths = [len(ids) for ids in tokenise(tokenizer, sample, None)]
-    return sum(lengths) / len(lengths)
+    return [len(ids) for ids in tokenise(tokenizer, sample, None)]
 
 
 def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> list[Line]:
@@ -225,13 +241,13 @@ class Embedding:
     default: str
     done: set[tuple[Compared, str]] = field(default_factory=set)
 
-    def seconds(self, compare: Compared, embedder: str | None) -> float:
+    def seconds(self, compare: Compared, embedder: str | None) -> Range:
         """Return the seconds of embedding all rows, 0 the second time."""
         told = compare, embedder or self.default
         if told in self.done:
-            return 0.0
+            return Range()
         self.done.add(told)
-        return self.rows * _embedding_seconds(self.pool, *told)
+        return _embedding_pace(self.pool, *told) * self.rows
 
 
 def _choice_lines(
@@ -242,14 +258,14 @@ def _choice_lines(
     scored: list[dict[str, Any]] = []
     for i, (name, (_, params)) in enumerate(zip(names, config.selections, strict=True)):
         stage = "compare" if i else "select"
-        fixed, tokens, seconds = scoring(params), 0, 0.0
+        fixed, tokens, seconds = scoring(params), Range(), Range()
         if fixed not in scored and "max_length" in fixed:
-            tokens = round(rows * min(base.mean_tokens("pool"), fixed["max_length"]))
+            tokens = base.mean_tokens("pool", fixed["max_length"]) * rows
         if isinstance(params, VectorParams):
             seconds = embedding.seconds(params.compare, params.embedder)
         scored.append(fixed)
         told = f"{name}, budget {params.budget}"
-        yield Line(stage, rows, told, tokens, base.seconds(tokens) + seconds)
+        yield Line(stage, rows, told, round(tokens.likely), base.seconds(tokens) + seconds)
 
 
 def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel) -> Line:
@@ -257,10 +273,11 @@ def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base:
     kind = params.model_dump()["kind"]
     if isinstance(params, ConfidenceParams):
         # Once with prompts, once without them; the second pass is the shorter one.
-        tokens = round(2 * rows * min(base.mean_tokens("pool"), params.max_length))
+        tokens = base.mean_tokens("pool", params.max_length) * (2 * rows)
         name = params.embedder or config.models.embedder
-        seconds = base.seconds(tokens) + rows * _embedding_seconds(pool, "example", name)
-        return Line(kind, rows, f"scores rows; {config.models.base}, {name}", tokens, seconds)
+        seconds = base.seconds(tokens) + _embedding_pace(pool, "example", name) * rows
+        told = f"scores rows; {config.models.base}, {name}"
+        return Line(kind, rows, told, round(tokens.likely), seconds)
     calls = find_stage(kind).calls
     if calls is not None:
         told = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
@@ -268,40 +285,40 @@ def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base:
     if not isinstance(params, SemanticParams):
         return Line(kind, rows, DROPS)
     if params.embedder == MODEL:
-        tokens = round(rows * min(base.mean_tokens("pool"), MODEL_LENGTH))
-        return Line(kind, rows, f"{DROPS}; {config.models.base}", tokens, base.seconds(tokens))
+        tokens = base.mean_tokens("pool", MODEL_LENGTH) * rows
+        seconds = base.seconds(tokens)
+        return Line(kind, rows, f"{DROPS}; {config.models.base}", round(tokens.likely), seconds)
     name = params.embedder or config.models.embedder
-    seconds = _embedding_seconds(pool, params.compare, name)
-    return Line(kind, rows, f"{DROPS}; {name}", seconds=rows * seconds)
+    seconds = _embedding_pace(pool, params.compare, name) * rows
+    return Line(kind, rows, f"{DROPS}; {name}", seconds=seconds)
 
 
-def _embedding_seconds(pool: Artifact, compare: Compared, name: str) -> float:
-    """Return seconds that it takes to embed a row, from a few rows of the pool."""
+def _embedding_pace(pool: Artifact, compare: Compared, name: str) -> Range:
+    """Return seconds that it takes to embed a row, from a few batches of rows of the pool."""
     from curate.represent.embed import embed_texts, read_texts
 
     drawn = np.random.default_rng(0).permutation(pool.counts["rows_out"])[:EMBEDDED_ROWS]
     texts = read_texts(pool.file("rows.parquet"), np.sort(drawn).tolist(), compare)
     # The first ones wait for the model to load.
     embed_texts(texts[:2], {"name": name})
-    started = time.perf_counter()
-    embed_texts(texts, {"name": name})
-    return (time.perf_counter() - started) / max(len(texts), 1)
+    parts = [texts[i : i + EMBEDDED_BATCH] for i in range(0, len(texts), EMBEDDED_BATCH)]
+    return measure_pace([(len(part), partial(embed_texts, part, {"name": name})) for part in parts])
 
 
 def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel) -> list[Line]:
     assert config.prove is not None
     lora, seeds = config.prove.lora, config.prove.seeds
     runs = seeds * len(ARMS)
-    chosen = _budget_rows(config.select.budget, rows, base.mean_tokens("pool"))
-    length = base.mean_tokens("target") if "target" in base.inputs else 0.0
-    trained = round(runs * lora.epochs * chosen * min(length, lora.max_length))
+    chosen = _budget_rows(config.select.budget, rows, base.mean_tokens("pool").likely)
+    length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
+    trained = length * (runs * lora.epochs * chosen)
     held_out = eval_rows.counts["rows_out"]
-    measured = round((runs + 1) * held_out * min(base.mean_tokens("eval"), lora.max_length))
+    measured = base.mean_tokens("eval", lora.max_length) * ((runs + 1) * held_out)
     return [
-        Line("proof: tune", chosen, f"{runs} fine-tunes, {lora.epochs} epochs each", trained,
-             base.seconds(trained * TRAINING_COST)),
-        Line("proof: measure", held_out, f"{runs + 1} models on the eval set", measured,
-             base.seconds(measured)),
+        Line("proof: tune", chosen, f"{runs} fine-tunes, {lora.epochs} epochs each",
+             round(trained.likely), base.seconds(trained * TRAINING_COST)),
+        Line("proof: measure", held_out, f"{runs + 1} models on the eval set",
+             round(measured.likely), base.seconds(measured)),
     ]  # fmt: skip
 
 

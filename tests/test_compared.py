@@ -16,6 +16,7 @@ from curate.config import Config, load_config
 from curate.errors import UserError
 from curate.explain import explain_row
 from curate.folder import RunFolder, open_run
+from curate.pace import exactly
 from curate.registry import Budget
 from curate.run import run_curation
 from curate.store import Store
@@ -201,16 +202,16 @@ def test_a_fault_of_a_compared_method_says_whose_it_is(tmp_path: Path, tiny: Pat
 def test_the_estimate_counts_scoring_and_embedding_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "_embedding_seconds", lambda *_: 0.5)
+    monkeypatch.setattr(estimate, "_embedding_pace", lambda *_: exactly(0.5))
     pool = stored(store, "pool", {}, {"rows_out": 10})
     rds = {"method": "rds", "combine": "global_max"}
     others = [rds, {"method": "rds", "max_length": 10}, {"method": "kcenter", "compare": "prompt"}]
     config = compare([{"method": "rds"}, *others])
     embedding = estimate.Embedding(pool, 10, "static")
-    base = estimate.BaseModel(config, {}, {"pool": 20.0})
-    base.speed = 40.0
+    base = estimate.BaseModel(config, {"pool": pool}, {"pool": [20] * 10})
+    base.pace = exactly(1 / 40)
     lines = [*estimate._choice_lines(config, 10, base, embedding)]
     assert [line.stage for line in lines] == ["select"] + ["compare"] * 5
     assert [line.tokens for line in lines] == [0, 200, 0, 100, 0, 0]
-    assert [line.seconds for line in lines] == [5.0, 5.0, 0, 2.5, 5.0, 0]
-    assert embedding.seconds("example", None) == 0
+    assert [line.seconds for line in lines] == [exactly(s) for s in (5.0, 5.0, 0, 2.5, 5.0, 0)]
+    assert embedding.seconds("example", None) == exactly(0)
