@@ -21,6 +21,7 @@ EXTRAS = {
     extra: [Requirement(line) for line in lines]
     for extra, lines in PROJECT["optional-dependencies"].items()
 }
+EVERY = [*LIBRARY, *(requirement for extra in EXTRAS.values() for requirement in extra)]
 OWN = {"curate", "flows", "tests", "data"}
 
 
@@ -57,7 +58,7 @@ def test_every_import_of_the_library_is_a_declared_dependency(folder: str) -> No
     assert undeclared(folder, LIBRARY + EXTRAS["vllm"]) == set()
 
 
-@pytest.mark.parametrize("requirement", LIBRARY + sum(EXTRAS.values(), []), ids=str)
+@pytest.mark.parametrize("requirement", EVERY, ids=str)
 def test_every_dependency_has_a_floor(requirement: Requirement) -> None:
     assert floor(requirement) is not None
 
@@ -66,7 +67,9 @@ def test_the_pinned_versions_lie_within_the_declared_ranges() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = {canonicalize_name(name): pin for name, _, pin in (x.partition("==") for x in lines)}
     for requirement in LIBRARY + EXTRAS["dev"]:
-        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), (
+            requirement
+        )
 
 
 @pytest.mark.skipif(
