@@ -50,8 +50,12 @@ class FuzzyParams(GuardedParams):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
     kind: Literal["fuzzy"] = "fuzzy"
-    unit: Unit = Field("word", description="n-grams of words or of characters")
-    ngram: int = Field(5, gt=0)
+    unit: Unit = Field(
+        "script",
+        description="n-grams of words, of characters, or by the script of each text: of words, and of "
+        "characters where a script puts no spaces between words",
+    )
+    ngram: int = Field(5, gt=0, description="by script: three characters at most")
 
 
 def prepare_pairs(

@@ -1,8 +1,11 @@
 """Texts as sets of n-grams, as 64-bit hashes in flat arrays.
 
 Words are lower-cased runs of letters, marks and digits in Unicode NFC, so case, punctuation and
-white space play no part. A text with fewer units than an n-gram has is one shingle as a whole: it
-equals only texts that are the same but for case and white space, symbols included.
+white space play no part. Scripts without spaces between words (Chinese, Japanese, Thai and others) have
+no such runs: by "script", each of their characters is a word of its own, and texts that are mostly of
+such characters are cut into n-grams of three, which a changed word leaves enough of. A text with fewer
+units than an n-gram has is one shingle as a whole: it equals only texts that are the same but for case
+and white space, symbols included.
 """
 
 from dataclasses import dataclass
@@ -12,10 +15,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-Unit = Literal["word", "char"]
+Unit = Literal["script", "word", "char"]
 # Odd, so that multiplication modulo 2^64 loses nothing.
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 WORD = r"[\p{L}\p{M}\p{N}]+"
+# Thai, Lao, Tibetan, Burmese, Khmer, kana and the marks between them, Chinese characters.
+UNSPACED = (
+    r"\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}"
+)
+CHARACTER = rf"[{UNSPACED}&&\p{{L}}\p{{N}}]\p{{M}}*"
+WORD_OR_CHARACTER = rf"{CHARACTER}|[\p{{L}}\p{{M}}\p{{N}}--[{UNSPACED}]]+"
+CHARACTERS = 3
 WHOLE_SEED = 1
 
 
@@ -28,9 +39,42 @@ class Shingles:
 
 
 def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
-    """Return the n-grams of texts in their order, repeats included; every text has at least one."""
+    """Return the n-grams of texts in their order, repeats included; every text has at least one.
+
+    Args:
+        texts: the texts.
+        unit: words, characters, or what the script of each text has.
+        ngram: units in an n-gram; where "script" makes them characters, CHARACTERS at most.
+    """
     plain = _plain(texts)
-    units, lengths = _word_hashes(plain) if unit == "word" else _char_codes(plain)
+    is_dense = _is_dense(plain) if unit == "script" else pl.Series([False])
+    if not is_dense.any():
+        return _shingle_plain(plain, unit, ngram)
+    dense = _shingle_plain(plain.filter(is_dense), unit, min(ngram, CHARACTERS))
+    spaced = _shingle_plain(plain.filter(~is_dense), unit, ngram)
+    return _merge(is_dense.to_numpy(), dense, spaced)
+
+
+def _is_dense(texts: pl.Series) -> pl.Series:
+    """Return which texts are at least half of characters of scripts without spaces, half of words."""
+    dense = texts.str.contains(f"[{UNSPACED}]")
+    some = texts.filter(dense)
+    share = some.str.count_matches(CHARACTER) * 2 >= some.str.count_matches(WORD_OR_CHARACTER)
+    return dense.scatter(dense.arg_true(), share)
+
+
+def _merge(mask: NDArray[np.bool_], one: Shingles, other: Shingles) -> Shingles:
+    """Return the shingles of all texts: those of `one` where the mask is true, else of `other`."""
+    counts = np.empty(len(mask), dtype=np.int64)
+    counts[mask], counts[~mask] = np.diff(one.starts), np.diff(other.starts)
+    of_one = np.repeat(mask, counts)
+    hashes = np.empty(len(of_one), dtype=np.uint64)
+    hashes[of_one], hashes[~of_one] = one.hashes, other.hashes
+    return Shingles(hashes, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _shingle_plain(plain: pl.Series, unit: Unit, ngram: int) -> Shingles:
+    units, lengths = _char_codes(plain) if unit == "char" else _word_hashes(plain, unit)
     grams = _roll_hashes(units, lengths, ngram)
     short = lengths < ngram
     counts = np.where(short, 1, lengths - ngram + 1)
@@ -48,7 +92,7 @@ def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
 
 def hash_words(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the hashes of all texts' words, one text after the other, and how many each has."""
-    return _word_hashes(_plain(texts))
+    return _word_hashes(_plain(texts), "word")
 
 
 def roll(
@@ -94,8 +138,9 @@ def _plain(texts: pl.Series) -> pl.Series:
     return frame["text"]
 
 
-def _word_hashes(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    words = texts.str.extract_all(WORD)
+def _word_hashes(texts: pl.Series, unit: Unit) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    is_mixed = unit == "script" and texts.str.contains(f"[{UNSPACED}]").any()
+    words = texts.str.extract_all(WORD_OR_CHARACTER if is_mixed else WORD)
     lengths = words.list.len().to_numpy().astype(np.int64)
     return words.explode(empty_as_null=False).hash(seed=0).to_numpy(), lengths
 

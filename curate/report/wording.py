@@ -117,6 +117,7 @@ COMPARED: Mapping[str, str] = {
     "prompt": "prompts",
     "response": "responses",
 }
+UNITS: Mapping[str, str] = {"script": "word (or, by script, character)", "char": "character"}
 GUARDS: Mapping[str, str] = {
     "system": "system turn",
     "numbers": "numbers",
@@ -197,7 +198,7 @@ def compared(params: Mapping[str, Any]) -> str:
     what = COMPARED["example" if conflicts else params.get("compare", "example")]
     alike = " with the same numbers" if params.get("numbers") else ""
     if params.get("kind") == "fuzzy":
-        unit = {"char": "character"}.get(params["unit"], params["unit"])
+        unit = UNITS.get(params["unit"], params["unit"])
         return f"{what}{alike}, by the {unit} {params['ngram']}-grams that they share"
     if params.get("kind") == "semantic":
         embedder = {"lm": "base model"}.get(params["embedder"], params["embedder"])

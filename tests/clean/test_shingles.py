@@ -27,16 +27,53 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", lowered).strip()
 
 
+# Thai to Tibetan, Burmese, Khmer, Japanese marks, kana, Chinese characters.
+UNSPACED = [
+    (0xE00, 0xFFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x3007), (0x3040, 0x30FF),
+    (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF),
+]  # fmt: skip
+
+
+def is_unspaced(char: str) -> bool:
+    return any(low <= ord(char) <= high for low, high in UNSPACED)
+
+
+def kind_of(char: str) -> str:
+    """Return w in words, c for a character that is a word, m for a mark behind one, or nothing."""
+    category = unicodedata.category(char)[0]
+    if category not in "LMN":
+        return " "
+    return "w" if not is_unspaced(char) else "m" if category == "M" else "c"
+
+
 def units_of(text: str, unit: Unit) -> list[str]:
+    text = plain(text)
     if unit == "char":
-        return list(plain(text))
-    marked = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in plain(text))
-    return marked.split()
+        return list(text)
+    if unit == "word":
+        marked = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
+        return marked.split()
+    kinds = "".join(map(kind_of, text))
+    is_mark = "".join("M" if unicodedata.category(c)[0] == "M" else "-" for c in text)
+    units, at = [], 0
+    while at < len(text):
+        end = at + 1
+        if kinds[at] == "c":
+            while end < len(text) and is_mark[end] == "M":
+                end += 1
+        if kinds[at] == "w":
+            while end < len(text) and kinds[end] == "w":
+                end += 1
+        units += [text[at:end]] if kinds[at] in "cw" else []
+        at = end
+    return units
 
 
 def grams(text: str, unit: Unit, ngram: int) -> list[Gram]:
     """All n-grams in their order; of a short text the one that is all of it."""
     units = units_of(text, unit)
+    if unit == "script" and 0 < len(units) <= 2 * sum(kind_of(one[0]) == "c" for one in units):
+        ngram = min(ngram, 3)
     if len(units) < ngram:
         return [("whole", plain(text))]
     return [("gram", *units[at : at + ngram]) for at in range(len(units) - ngram + 1)]
@@ -81,7 +118,7 @@ SPACES = [" ", "  ", "\n", "\t", "\u00a0", "\u3000", ", ", ". ", " - "]
 TEXTS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(SPACES)), max_size=12).map(
     lambda parts: "".join(word + space for word, space in parts)
 )
-SIGNS = st.text("aAbBéE\u0301ßΣς12½٣.,+-_ \t\n\u00a0\u2003中日🙂", max_size=25)
+SIGNS = st.text("aAbBéE\u0301ßΣς12½٣.,+-_ \t\n\u00a0\u2003中日かー々ว่🙂", max_size=25)
 
 
 # --- sets of n-grams ------------------------------------------------------------------------------
@@ -90,7 +127,7 @@ SIGNS = st.text("aAbBéE\u0301ßΣς12½٣.,+-_ \t\n\u00a0\u2003中日🙂", max
 @examples(2)
 @given(
     st.lists(st.one_of(TEXTS, SIGNS), max_size=6),
-    st.sampled_from(["word", "char"]),
+    st.sampled_from(["script", "word", "char"]),
     st.integers(1, 6),
 )
 def test_equal_hashes_are_equal_grams_and_stand_in_the_same_places(
@@ -134,8 +171,8 @@ def test_the_order_of_words_in_a_gram_counts() -> None:
 
 
 def test_no_gram_reaches_into_the_next_text() -> None:
-    texts = ["a b c d e f", "g h i", "", "j k l m n", "o", "p q r s t u v"]
-    for unit, ngram in (("word", 5), ("word", 2), ("char", 3), ("char", 12)):
+    texts = ["a b c d e f", "g h i", "", "海水是咸的。", "o", "p q r s t u v", "ab 海"]
+    for unit, ngram in (("script", 5), ("word", 5), ("word", 2), ("char", 3), ("char", 12)):
         together = hashed(texts, unit, ngram)
         assert together == [hashed([text], unit, ngram)[0] for text in texts]
         assert together == hashed(texts[::-1], unit, ngram)[::-1]
@@ -146,6 +183,39 @@ def test_texts_keep_their_order_where_ascii_and_others_mix() -> None:
         f"{'é' if i % 3 else 'e'} one two three four five {i} {'日' * (i % 2)}" for i in range(50)
     ]
     assert hashed(texts) == [hashed([text])[0] for text in texts]
+
+
+def test_by_script_texts_with_spaces_are_cut_as_by_words() -> None:
+    texts = [
+        "Où est-ce que l'eau, salée ?",
+        "Где находится река и море, ведь",
+        "أين يقع البحر الكبير يا صديقي",
+        "a b",
+    ]
+    assert hashed(texts, "script") == hashed(texts, "word")
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (
+            "请解释为什么海水是咸的，并且告诉我河流的作用。",
+            "请解释为什么海水是咸的，并且告诉我河流作用？",
+        ),
+        (
+            "犬が尾を振る理由を子どもにもわかるように説明してください。",
+            "犬が尾をふる理由を子どもにもわかるように説明してください",
+        ),
+        ("ช่วยอธิบายว่าทำไมท้องฟ้าจึงเป็นสีฟ้า", "ช่วยอธิบายว่าทำไมท้องฟ้าถึงเป็นสีฟ้า"),
+    ],
+    ids=["Chinese", "Japanese", "Thai"],
+)
+def test_by_script_near_copies_without_spaces_share_most_grams(one: str, two: str) -> None:
+    def similarity(unit: Unit) -> float:
+        first, second = (set(part) for part in hashed([one, two], unit))
+        return len(first & second) / len(first | second)
+
+    assert similarity("script") > max(0.7, similarity("char"), similarity("word"))
 
 
 def test_a_series_in_several_chunks_gives_the_same() -> None:
@@ -159,7 +229,7 @@ def test_a_series_in_several_chunks_gives_the_same() -> None:
     assert cut(shingle(chunked, "char", 5)) == hashed(chunked.to_list(), "char")
 
 
-@pytest.mark.parametrize("unit", ["word", "char"])
+@pytest.mark.parametrize("unit", ["script", "word", "char"])
 def test_no_texts_have_no_grams(unit: Unit) -> None:
     found = shingle(pl.Series([], dtype=pl.String), unit, 5)
     assert (found.hashes.tolist(), found.starts.tolist()) == ([], [0])

@@ -185,7 +185,7 @@ def test_the_page_tells_all_of_it(words_of_real: str) -> None:
     words = words_of_real
     for told in (
         "Duplicates and leaks",
-        "whole rows, by the word 5-grams that they share",
+        "whole rows, by the word (or, by script, character) 5-grams that they share",
         "At the border",
         "curate rethreshold RUN fuzzy --set threshold=0.65",
         "12 prompts repeat with different answers, in 36 rows",
