@@ -264,7 +264,7 @@ def test_the_second_stage_of_a_kind_has_a_name_of_its_own(tmp_path: Path) -> Non
         ("rows: 0", 7, "stages.1.rows: Input should be greater than 0 (got 0)"),
         ("rows: 1.5", 7, "stages.1.rows: Input should be a valid integer"),
         ("ngram: 0", 7, "stages.1.ngram: Input should be greater than 0 (got 0)"),
-        ("unit: token", 7, "stages.1.unit: Input should be 'word' or 'char' (got 'token')"),
+        ("unit: token", 7, "stages.1.unit: Input should be 'script', 'word' or 'char' (got 'token')"),
         ("compare: prompts", 7, "stages.1.compare: Input should be 'example', 'prompt' or 'response'"),
         ("treshold: 0.8", 7, "stages.1.treshold: unknown key; did you mean 'threshold'?"),
         ("fuzzy: 1", 7, "stages.1.fuzzy: unknown key; "),
