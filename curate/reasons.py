@@ -38,6 +38,10 @@ class Reason(StrEnum):
     UNFINISHED = "unfinished"
     PLACEHOLDER = "placeholder"
     TOXIC = "toxic"
+    ESCAPED = "escaped"
+    MERGED = "merged"
+    MISSING_INPUT = "missing_input"
+    CLAIMED_ACTION = "claimed_action"
     PERSONAL_DATA = "personal_data"
     MASKED = "masked"
     LOW_CONFIDENCE = "low_confidence"
@@ -86,9 +90,13 @@ EXPLAINED: dict[Reason, str] = {
     Reason.UNFINISHED: "breaks off before its end",
     Reason.PLACEHOLDER: "holds a placeholder where a text should be",
     Reason.TOXIC: "holds a word of the lists that the recipe forbids",
+    Reason.ESCAPED: "holds escapes as they were typed, such as \\n",
+    Reason.MERGED: "holds another task beside its own",
+    Reason.MISSING_INPUT: "speaks of a text, picture or page that it does not hold",
+    Reason.CLAIMED_ACTION: "claims or is asked for what no text does",
     Reason.PERSONAL_DATA: "holds personal data",
     Reason.MASKED: "was replaced by a row in which personal data is masked",
-    Reason.LOW_CONFIDENCE: "has a response that is probably wrong",
+    Reason.LOW_CONFIDENCE: "has a response among the least likely ones",
     Reason.LOW_GRADE: "got a lower grade than the limit",
     Reason.CORRECTED: "was replaced by a row with a better response",
     Reason.UNKNOWN_TO_MODEL: "teaches what the model does not know, beyond the share allowed",

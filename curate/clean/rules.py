@@ -1,19 +1,24 @@
-"""Rules: faults of single rows that need no model to be seen.
+r"""Rules: faults of single rows that need no model to be seen.
 
     rule         a row fails if
     encoding     a turn holds what a wrong decoding leaves behind: U+FFFD, control characters, Ã© for é
     markup       the response holds tags, entities or template braces outside of code, or the furniture
                  of a web page ("all rights reserved"), or too much of the prompt is markup; not where
                  the prompt speaks of such
-    placeholder  the response holds lorem ipsum, [insert ...], asdf, or is N/A or TODO; not where the
-                 prompt says the same
+    placeholder  the response holds lorem ipsum, [insert ...], # your code here, or is N/A, TODO or
+                 <No Output>; not where the prompt says the same; or the prompt ends in <noinput>
     length       prompt or response has fewer or more characters than allowed
     language     prompt or response is surely in a language that is not allowed (off unless given)
     repetition   too much of the response lies in lines or word 10-grams that it has said before, or it
                  ends in one piece five times in a row
     refusal      the response begins by declining
-    copied       the whole prompt, instruction included, stands in the response
+    copied       the whole prompt, instruction included, stands in the response, or is it
     unfinished   a long response breaks off within a sentence or a block of code
+    escapes      a turn holds \n, \" and the like as they were typed; not where the row speaks of code
+    merged       another task stands in the row: "18. Instruction: ...", "### Response:"
+    missing      a short prompt speaks of a text, picture or page that it does not hold
+    claims       the response says that it did what no text does ("The alarm has been set."), or the
+                 prompt asks for a picture
     words        a turn holds a word of a list (off unless given)
 
 Each can be switched off (`refusal: off`) or given other constants (`length: {response: [20, 4000]}`).
@@ -24,15 +29,16 @@ Line and n-gram shares are those of Gopher (Rae et al. 2021, arXiv:2112.11446, t
 for web pages. Departures: shares of words instead of characters for n-grams; 10-grams from 0.2 instead
 of 0.1 on, since 1.2 % of GSM8K's answers, which restate their problem sentence by sentence, are above
 0.1, and 0.15 % above 0.2; no top n-grams, of which short answers have too many. All other constants are
-our own, set so that few clean rows of GSM8K, P3 and GPTeacher go.
+our own, set so that few clean rows of GSM8K, P3 and GPTeacher go. Of the kinds of faults that the
+maintainers of AlpacaDataCleaned list, all have a rule but wrong answers.
 
 Cost: 0.02 to 0.05 ms a row on two cores, 0.25 ms more with `language`, so a million rows take a minute
 or five. Memory is that of a batch of 8,192 rows, and of the measures, some 100 bytes a row.
 
-Pitfalls: the patterns of refusals, placeholders and code are English ones. Letters with [Your Name] are
-not taken for placeholders, and verses, lists and signatures not for broken-off texts. A row may ask for
-what a rule forbids in words that no pattern knows: look at what a rule drops (`action: flag`) first.
-System turns and earlier answers are looked at for encoding and words only.
+Pitfalls: the patterns of refusals, placeholders, tasks and code are English ones. Letters with [Your
+Name] are not taken for placeholders, and verses, lists and signatures not for broken-off texts. A row
+may ask for what a rule forbids in words that no pattern knows: look first at what a rule drops (`action:
+flag`). System turns and earlier answers are looked at for encoding and words only.
 """
 
 import hashlib
@@ -43,9 +49,9 @@ import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
 
 from curate.clean.heuristics import language, measures
+from curate.clean.heuristics.findings import RULES, Finding
 from curate.clean.heuristics.words import read_words
 from curate.errors import UserError
-from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Step
 from curate.tables import read_table
@@ -116,6 +122,22 @@ class UnfinishedRule(Params):
     characters: int = Field(400, ge=0, description="shorter responses are not looked at")
 
 
+class EscapesRule(Params):
+    """No turn may hold escapes as they were typed."""
+
+
+class MergedRule(Params):
+    """No row may hold another task beside its own."""
+
+
+class MissingRule(Params):
+    """No prompt may speak of a text, picture or page that it does not hold."""
+
+
+class ActionRule(Params):
+    """No response may claim to have done what no text does."""
+
+
 class WordsRule(Params):
     """No turn may hold a word of a list."""
 
@@ -143,6 +165,10 @@ class RulesParams(Params):
     refusal: Annotated[RefusalRule | None, Switch] = RefusalRule()
     copied: Annotated[CopiedRule | None, Switch] = CopiedRule()
     unfinished: Annotated[UnfinishedRule | None, Switch] = UnfinishedRule()
+    escapes: Annotated[EscapesRule | None, Switch] = EscapesRule()
+    merged: Annotated[MergedRule | None, Switch] = MergedRule()
+    missing: Annotated[MissingRule | None, Switch] = MissingRule()
+    claims: Annotated[ActionRule | None, Switch] = ActionRule()
     words: Annotated[WordsRule | None, Switch] = Field(None, description="off unless given")
     action: Literal["drop", "flag"] = Field(
         "drop", description="flag keeps all rows, and says in the tables which fail"
@@ -182,7 +208,7 @@ def _check_languages(codes: list[str]) -> None:
 
 @stage(
     RulesParams,
-    version=1,
+    version=2,
     prepare=prepare_rules,
     movable=tuple(name for name in RulesParams.model_fields if name not in ("kind", "words")),
 )
@@ -191,13 +217,16 @@ def rules(data: StageData, params: RulesParams) -> StageResult:
 
     The evidence has a column for each rule that is on: whether the row fails it; with `language` also
     prompt_language and response_language (null where a text is too short to tell). Table counts, a
-    line for each rule: how many rows fail it, and for how many it is the first and so the reason.
+    line for each rule: how many rows fail it, and for how many it is the first and so the reason. Table
+    details, a line for each rule that a row fails: what gave it away.
     """
-    told = read_table(data.prepared[measures.NAME])
-    found = _reasons(params, told.columns)
-    names = list(found)
+    measured = read_table(data.prepared[measures.NAME])
+    findings = _findings(params, measured.columns)
+    names = list(findings)
     languages = [f"{side}_language" for side in measures.SIDES] if params.language else []
-    judged = told.select("row_id", *languages, **found)
+    judged = measured.select(
+        "row_id", *languages, **{name: finding.reason for name, finding in findings.items()}
+    )
     failed = [pl.col(name).is_not_null() for name in names]
     score = pl.sum_horizontal(failed) if failed else pl.lit(0)
     reason = pl.coalesce(names) if names else pl.lit(None, dtype=pl.String)
@@ -212,7 +241,20 @@ def rules(data: StageData, params: RulesParams) -> StageResult:
         **{name: pl.col(name) for name in languages},
         **dict(zip(names, failed, strict=True)),
     )
-    return StageResult(evidence, {"counts": _count(evidence, names)})
+    details = _details(measured, findings)
+    return StageResult(evidence, {"counts": _count(evidence, names), "details": details})
+
+
+def _details(measured: pl.DataFrame, findings: Mapping[str, Finding]) -> pl.DataFrame:
+    """Return row_id, rule and detail (what gave the row away) of each rule that a row fails."""
+    lines = [
+        measured.filter(finding.reason.is_not_null()).select(
+            "row_id", rule=pl.lit(name), detail=finding.detail
+        )
+        for name, finding in findings.items()
+    ]
+    schema = {"row_id": pl.String, "rule": pl.String, "detail": pl.String}
+    return pl.concat([pl.DataFrame(schema=schema), *lines])
 
 
 def _count(evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:
@@ -228,67 +270,21 @@ def _count(evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _reasons(params: RulesParams, columns: list[str]) -> dict[str, pl.Expr]:
-    """Return for each rule that is on, in their order, the reason for which a row fails it, or null."""
-    found = {
-        name: expression(getattr(params, name))
-        for name, expression in RULES.items()
+def _findings(params: RulesParams, columns: list[str]) -> dict[str, Finding]:
+    """Return what each rule that is on finds, in their order."""
+    findings = {
+        name: find(getattr(params, name))
+        for name, find in RULES.items()
         if getattr(params, name) is not None
     }
-    lacking = [name for name, one in found.items() if not {*one.meta.root_names()} <= {*columns}]
+    lacking = [
+        name
+        for name, finding in findings.items()
+        if not {*finding.reason.meta.root_names()} <= {*columns}
+    ]
     if lacking:
         raise UserError(
             f"rules.{lacking[0]}: was off in the run, so nothing is measured for it; "
             "run the recipe with it"
         )
-    return found
-
-
-def _fails(condition: pl.Expr, reason: Reason) -> pl.Expr:
-    return pl.when(condition).then(pl.lit(reason.value))
-
-
-def _length(rule: LengthRule) -> pl.Expr:
-    sides = [(pl.col(f"{name}_chars"), bounds) for name, bounds in rule]
-    short = pl.any_horizontal(chars < bounds[0] for chars, bounds in sides)
-    long = pl.any_horizontal(chars > bounds[1] for chars, bounds in sides)
-    return pl.coalesce(_fails(short, Reason.TOO_SHORT), _fails(long, Reason.TOO_LONG))
-
-
-def _language(rule: LanguageRule) -> pl.Expr:
-    other = [
-        ~pl.col(f"{side}_language").is_in(rule.allowed)
-        & (pl.col(f"{side}_confidence") >= rule.confidence)
-        for side in measures.SIDES
-    ]
-    return _fails(pl.any_horizontal(other), Reason.WRONG_LANGUAGE)
-
-
-def _repetition(rule: RepetitionRule) -> pl.Expr:
-    again = (pl.col("repeated_lines") > rule.lines) | (pl.col("repeated_grams") > rule.grams)
-    return _fails(again | (pl.col("loop") > 0) if rule.loops else again, Reason.REPETITION)
-
-
-def _markup(rule: MarkupRule) -> pl.Expr:
-    much = pl.col("markup_share") > rule.prompt
-    return _fails(pl.col("markup").is_not_null() | much, Reason.MARKUP)
-
-
-def _unfinished(rule: UnfinishedRule) -> pl.Expr:
-    long = pl.col("response_chars") >= rule.characters
-    return _fails(long & pl.col("open_end").is_not_null(), Reason.UNFINISHED)
-
-
-# In the order in which a row's reason is looked for.
-RULES: Mapping[str, Any] = {
-    "encoding": lambda _: _fails(pl.col("damage").is_not_null(), Reason.ENCODING_DAMAGE),
-    "markup": _markup,
-    "placeholder": lambda _: _fails(pl.col("placeholder").is_not_null(), Reason.PLACEHOLDER),
-    "length": _length,
-    "language": _language,
-    "repetition": _repetition,
-    "refusal": lambda _: _fails(pl.col("refusal").is_not_null(), Reason.REFUSAL),
-    "copied": lambda rule: _fails(pl.col("copied") >= rule.share, Reason.PROMPT_COPIED),
-    "unfinished": _unfinished,
-    "words": lambda _: _fails(pl.col("word").is_not_null(), Reason.TOXIC),
-}
+    return findings

@@ -17,20 +17,54 @@ NGRAM = 8
 FEWEST_WORDS = 8
 # A response that is shorter than this share of its prompt cannot hold most of it.
 SHORTEST = 0.5
+# A response that is nothing but the prompt counts from fewer letters on; its head is looked at first.
+FEWEST_BYTES = 12
+HEAD = 4
+# The first paragraph may also be the text that is to be corrected.
+ORDER = (
+    r"(?i)^\W*(?:please\s)?(?:write|generate|create|list|name|describe|summari[sz]e|translate|rewrite|edit"
+    r"|classify|identify|explain|give|find|compose|suggest|design|convert|calculate|compare|construct|tell"
+    r"|provide|produce|make|sort|analy[sz]e|discuss|answer|what|why|how|who|which|where|when)\s"
+)
 
 
 def copied_share(prompts: pl.Series, responses: pl.Series) -> NDArray[np.float32]:
     """Return the share of each prompt's words that lie in word 8-grams of its response [N].
 
     0 for prompts of few words or of which the response lacks one of the ends, and where the response is
-    much shorter than the prompt.
+    much shorter than the prompt; 1 where it is the prompt, or its first paragraph, and nothing else.
     """
-    told = np.asarray(prompts.str.len_bytes() * SHORTEST <= responses.str.len_bytes())
-    shares = np.zeros(len(prompts), dtype=np.float32)
+    shares = _repeats(prompts, responses).astype(np.float32)
+    told = ~shares.astype(np.bool_) & np.asarray(
+        prompts.str.len_bytes() * SHORTEST <= responses.str.len_bytes()
+    )
     at = np.flatnonzero(told)
     if len(at):
         shares[at] = _shares(prompts.gather(at), responses.gather(at))
     return shares
+
+
+def _repeats(prompts: pl.Series, responses: pl.Series) -> NDArray[np.bool_]:
+    """Return whether each response is its prompt, or the first paragraph of it, and nothing else."""
+    rows = pl.DataFrame({"prompt": prompts, "response": responses})
+    prompt, response = pl.col("prompt"), pl.col("response")
+    heads = [text.str.slice(0, HEAD).str.to_lowercase() for text in (prompt, response)]
+    like = (heads[0] == heads[1]) & (response.str.len_bytes() <= prompt.str.len_bytes() + HEAD)
+    at = rows.select(like).to_series().arg_true()
+    first = prompt.str.split("\n\n").list.first()
+    part = pl.when(first.str.contains(ORDER)).then(_letters(first))
+    whole = _letters(response)
+    same = whole.is_in(pl.concat_list(_letters(prompt), part)) & (
+        whole.str.len_bytes() >= FEWEST_BYTES
+    )
+    found = np.zeros(rows.height, dtype=np.bool_)
+    found[at.to_numpy()] = rows[at].select(same.fill_null(value=False)).to_series().to_numpy()
+    return found
+
+
+def _letters(text: pl.Expr) -> pl.Expr:
+    """Return a text without case, spaces and punctuation."""
+    return text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "")
 
 
 def _shares(prompts: pl.Series, responses: pl.Series) -> NDArray[np.float32]:

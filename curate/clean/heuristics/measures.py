@@ -2,7 +2,8 @@
 
     row_id
     prompt_chars, response_chars
-    damage, markup, placeholder, refusal, open_end, word   the piece found, null where there is none
+    damage, escape, markup, placeholder, merged, missing, claim, refusal, open_end, word
+                       the piece found, null where there is none
     markup_share       of the prompt's characters
     repeated_lines     share of the response's characters, code left out
     repeated_grams     share of the response's words
@@ -21,15 +22,19 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from curate.clean.heuristics.claims import find_claim
 from curate.clean.heuristics.copying import copied_share
 from curate.clean.heuristics.endings import find_open_end
+from curate.clean.heuristics.escapes import find_escape
 from curate.clean.heuristics.language import find_languages
+from curate.clean.heuristics.merged import find_merged
+from curate.clean.heuristics.missing import find_missing
+from curate.clean.heuristics.placeholders import find_placeholder
+from curate.clean.heuristics.refusals import find_refusal
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.signs import (
     find_damage,
     find_markup,
-    find_placeholder,
-    find_refusal,
     markup_share,
     without_code,
 )
@@ -38,7 +43,7 @@ from curate.clean.units import user_text
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 
-VERSION = 1
+VERSION = 2
 NAME = "measures"
 BATCH_ROWS = 8_192
 SIDES = ("prompt", "response")
@@ -48,9 +53,13 @@ SCHEMA = pl.Schema(
         "prompt_chars": pl.UInt32,
         "response_chars": pl.UInt32,
         "damage": pl.String,
+        "escape": pl.String,
         "markup": pl.String,
         "markup_share": pl.Float32,
         "placeholder": pl.String,
+        "merged": pl.String,
+        "missing": pl.String,
+        "claim": pl.String,
         "refusal": pl.String,
         "open_end": pl.String,
         "repeated_lines": pl.Float32,
@@ -96,12 +105,16 @@ def measure(
         damage=find_damage(whole),
         markup=find_markup(prompt, response),
         markup_share=markup_share(prompt).cast(pl.Float32),
-        placeholder=find_placeholder(prompt, response),
-        refusal=find_refusal(response),
         open_end=find_open_end(response),
         repeated_lines=repeated_lines(without_code(response)),
         **({"word": find_word(whole, words)} if words else {}),
     ).with_columns(
+        escape=find_escape(texts),
+        placeholder=find_placeholder(texts),
+        merged=find_merged(texts),
+        missing=find_missing(texts),
+        claim=find_claim(texts),
+        refusal=find_refusal(texts),
         repeated_grams=pl.Series(repeated_grams(texts["response"])),
         loop=pl.Series(loop_lengths(texts["response"])),
         copied=pl.Series(copied_share(texts["prompt"], texts["response"])),
@@ -115,13 +128,14 @@ def measure(
 
 
 def _texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return row_id, prompt, response and whole: all turns."""
+    """Return row_id, prompt, response, whole (all turns) and turns (how many)."""
     contents = pl.col("messages").list.eval(pl.element().struct.field("content"))
     return rows.select(
         "row_id",
         prompt=user_text(),
         response=contents.list.last(),
         whole=contents.list.join("\n"),
+        turns=pl.col("messages").list.len(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Faults that a few characters give away: wrong decoding, markup, placeholders, refusals.
+"""Faults that a few characters give away: wrong decoding and markup; and what patterns are made of.
 
 Each is a pattern for Polars' engine, which takes linear time on any text. The piece found is stored, so
 a reader of the table sees what gave the row away. Word boundaries are those of ASCII: those of Unicode
@@ -43,12 +43,20 @@ CODE = r"(?s)```.*?(?:```|\z)|`[^`\n]+`"
 EDGE = r"(?-u:\b)"
 
 
-def _word(*alternatives: str) -> str:
+def in_ascii(pattern: str) -> str:
+    r"""Return a pattern whose \s and \w are ASCII's: those of Unicode take ten times as long."""
+    for short, long in ((r"\s", r"[ \t\n\r]"), (r"\w", "[A-Za-z0-9_]"), (r"\W", "[^A-Za-z0-9_]")):
+        pattern = pattern.replace(short, long)
+    return pattern
+
+
+def any_word(*alternatives: str) -> str:
+    """Return the pattern of any of some words, with boundaries."""
     return f"{EDGE}(?:{'|'.join(alternatives)}){EDGE}"
 
 
 # Where a prompt speaks of these, markup may be what is asked for.
-OF_CODE = "(?i)" + _word(
+OF_CODE = "(?i)" + any_word(
     r"html5?|xml|svg|css|java|javascript|js|jsx|json|typescript|react|vue|angular|php|python|ruby|sql",
     r"code|coding|program|script|snippet|function|web ?(?:page|site|form)s?|home ?page|markup|markdown",
     r"tags?|templates?|jinja|handlebars|mustache|la?tex|bibtex|bbcode|regex|regular expression|tokens?",
@@ -56,63 +64,21 @@ OF_CODE = "(?i)" + _word(
 )
 
 # The furniture of web pages; the first line is C4's (Raffel et al. 2020, arXiv:1910.10683, section 2.2).
-PAGE = "(?i)" + _word(
+PAGE = "(?i)" + any_word(
     "terms of use|privacy policy|cookie policy|(?:uses|use of|use) cookies",
     "all rights reserved|back to top|share this:|page not found|error 404|404 not found",
     r"(?:subscribe to|sign up (?:for|to)) our (?:\w+ ){0,3}newsletter|your session (?:\w+ ){0,3}expired",
     r"page \d+ of \d+ (?:«|<<|‹|<|prev)",
 )
-OF_PAGE = "(?i)" + _word(
+OF_PAGE = "(?i)" + any_word(
     "cookies?|privacy|polic(?:y|ies)|terms|legal|copyrights?|rights|newsletters?|subscri(?:be|bers?|ption)",
     "web ?pages?|web ?sites?|blogs?|pages?|links?|errors?|404|sessions?|footers?|e-?mails?|apps?",
 )
 
-FILLERS = (
-    r"n/?a|to ?do|tbd|tba|fixme|nan|undefined|test|foo ?bar|asdf\w*|x{4,}"
-    r"|\?+|\.{2,}|…|-{2,10}|_{2,10}"
-)
-FILLER = rf"(?i)^[\s\"'(\[*]*(?:{FILLERS})[\s\"')\]*.!]*$"
-MASHED = "(?:asdf|qwer|zxcv|hjkl)[a-z]*"
-PLACEHOLDER = "(?i)" + "|".join(
-    [
-        _word("lorem ipsum", "dolor sit amet"),
-        r"[\[<{](?:please )?(?:insert|enter|fill in)\s[^\]>}\n]+[\]>}]",
-        r"[\[<{](?:your|the|my) (?:answer|response|text|output|solution|reply)(?: (?:goes )?here)?"
-        r"[\]>}]",
-        _word(f"{MASHED} {MASHED}", "asdfg?h?j?k?l?"),
-        rf"^\s*(?:todo|fixme|tbd){EDGE}\s*:.*",
-    ]
-)
-OF_PLACEHOLDERS = "(?i)" + _word(
-    "lorem|ipsum|placeholders?|dummy|filler|fill in|templates?|form letter|keyboards?|qwerty|asdf|todo"
-)
 
-OPENING = 300
-CANNOT = (
-    r"cannot|can['’]?t|can\snot|won['’]t|will\snot|(?:am\s|are\s|['’]m\s)?(?:unable|not\sable"
-    r"|not\spermitted|not\sallowed)\sto|(?:must\s|have\sto\s)?decline\sto"
-)
-HELP = (
-    r"help|assist|provide|fulfill?|comply|answer|complete|generate|create|write|produce|engage|support"
-    r"|share|offer|discuss|access|browse|process|respond|do\s(?:that|this)|perform"
-    r"|give\s(?:you|advice|any)"
-)
-DECLINES = (
-    r"(?:i|we)(?:['’]m|['’]re|\sam|\sare)?\s(?:really\s|simply\s|just\s|still\s)?"
-    rf"(?:{CANNOT})\s(?:\w+\s){{0,2}}?(?:{HELP}){EDGE}"
-)
-APOLOGY = (
-    r"(?:(?:i['’]m|i\sam|we['’]re|we\sare)\s)?(?:very\s|so\s|truly\s)?(?:sorry|afraid)"
-    r"|(?:i|we)\sapologi[sz]e|my\sapologies"
-)
-MACHINE = (
-    r"as\san?\s(?:ai|artificial\sintelligence|large)(?:\slanguage)?\s(?:model|assistant|system)"
-)
-REFUSAL = (
-    rf"(?is)^\W*(?:(?:{APOLOGY}|unfortunately|{MACHINE}){EDGE}.*?{EDGE})?{DECLINES}"
-    rf"|^.*?{EDGE}{MACHINE}{EDGE}[^.!?]*{EDGE}i(?:['’]m|\sam|\sdo|\scan)?"
-    rf"(?:\snot|n['’]t|\sunable|\scannot|\sdon['’]t|\scan['’]t){EDGE}"
-)
+def only(text: pl.Expr, where: pl.Expr) -> pl.Expr:
+    """Return a text where a condition holds, and an empty one elsewhere, which takes no time to read."""
+    return pl.when(where).then(text).otherwise(pl.lit(""))
 
 
 def piece(text: pl.Expr, pattern: str) -> pl.Expr:
@@ -120,9 +86,22 @@ def piece(text: pl.Expr, pattern: str) -> pl.Expr:
     return text.str.extract(pattern, 0)
 
 
-def _speaks(prompt: pl.Expr, pattern: str, where: pl.Expr) -> pl.Expr:
+def rare_piece(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Return what `piece` does, faster for a long pattern that few texts match."""
+    return piece(only(text, text.str.contains(pattern)), pattern)
+
+
+def find_on_some(rows: pl.DataFrame, maybe: pl.Expr, found: pl.Expr) -> pl.Series:
+    """Return what an expression finds in the rows where a cheaper condition holds; null elsewhere."""
+    at = rows.select(maybe.fill_null(value=False)).to_series().arg_true()
+    nothing = pl.Series([None] * rows.height, dtype=pl.String)
+    # Patterns that nothing is asked of need not be built.
+    return nothing.scatter(at, rows[at].select(found).to_series()) if len(at) else nothing
+
+
+def speaks(prompt: pl.Expr, pattern: str, where: pl.Expr) -> pl.Expr:
     """Return whether a prompt holds the pattern; only the prompts where that matters are read."""
-    return pl.when(where).then(prompt).otherwise(pl.lit("")).str.contains(pattern)
+    return only(prompt, where).str.contains(pattern)
 
 
 def without_code(text: pl.Expr) -> pl.Expr:
@@ -140,8 +119,8 @@ def find_markup(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
     found = piece(without_code(response), MARKUP)
     page = piece(response, PAGE)
     return pl.coalesce(
-        pl.when(~_speaks(prompt, OF_CODE, found.is_not_null())).then(found),
-        pl.when(~_speaks(prompt, OF_PAGE, page.is_not_null())).then(page),
+        pl.when(~speaks(prompt, OF_CODE, found.is_not_null())).then(found),
+        pl.when(~speaks(prompt, OF_PAGE, page.is_not_null())).then(page),
     )
 
 
@@ -149,16 +128,4 @@ def markup_share(prompt: pl.Expr) -> pl.Expr:
     """Return the share of a prompt's characters that is markup; 0 where it speaks of code."""
     plain = prompt.str.replace_all(MARKUP, "").str.len_chars()
     share = 1 - plain / prompt.str.len_chars().clip(1)
-    return pl.when(_speaks(prompt, OF_CODE, share > 0)).then(0.0).otherwise(share)
-
-
-def find_placeholder(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
-    """Return what stands in a response for a text that is not there; null where the prompt names it."""
-    found = pl.coalesce(piece(response, FILLER), piece(response, PLACEHOLDER))
-    quoted = prompt.str.to_lowercase().str.contains(found.str.to_lowercase(), literal=True)
-    return pl.when(~_speaks(prompt, OF_PLACEHOLDERS, found.is_not_null()) & ~quoted).then(found)
-
-
-def find_refusal(response: pl.Expr) -> pl.Expr:
-    """Return the words with which a response declines to answer, at its beginning."""
-    return piece(response.str.slice(0, OPENING), REFUSAL)
+    return pl.when(speaks(prompt, OF_CODE, share > 0)).then(0.0).otherwise(share)

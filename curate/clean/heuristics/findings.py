@@ -1,0 +1,167 @@
+"""What each rule makes of the measures: the reason for which a row fails, and what gave it away.
+
+encoding     holds `Ã¼`
+repetition   0.32 of its words lie in 10-grams that it has said before, limit 0.2
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curate.clean.heuristics import measures
+from curate.reasons import Reason
+
+if TYPE_CHECKING:
+    from curate.clean import rules
+
+SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why rows fail a rule, null where they pass, and a sentence of what gave each away."""
+
+    reason: pl.Expr
+    detail: pl.Expr
+
+
+def _fails(condition: pl.Expr, reason: Reason) -> pl.Expr:
+    return pl.when(condition).then(pl.lit(reason.value))
+
+
+def _quoted(column: str) -> pl.Expr:
+    """Return the piece in a column between backticks, on one line and of some length at most."""
+    line = pl.col(column).str.replace_all(r"[ \n\r\t]+", " ").str.strip_chars(" ")
+    cut = pl.when(line.str.len_chars() > SHOWN).then(line.str.slice(0, SHOWN) + " ...")
+    return pl.format("`{}`", cut.otherwise(line))
+
+
+def _number(value: pl.Expr) -> pl.Expr:
+    """Return a measure as one reads it: with two decimals, and none where they are zero."""
+    return value.cast(pl.Float64).round(2).cast(pl.String).str.replace(r"\.0$", "")
+
+
+def _told(parts: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
+    """Return the sentences of the conditions that hold, `{}` in each filled, joined by semicolons."""
+    lines = [
+        pl.when(condition).then(pl.format(text, _number(value)))
+        for text, (condition, value) in parts.items()
+    ]
+    return pl.concat_str(lines, separator="; ", ignore_nulls=True)
+
+
+def _piece(column: str, reason: Reason, words: str = "holds") -> Callable[[Any], Finding]:
+    """Return the rule that fails a row in which a piece was found."""
+    finding = Finding(
+        _fails(pl.col(column).is_not_null(), reason), pl.format(words + " {}", _quoted(column))
+    )
+    return lambda _: finding
+
+
+def _length(rule: "rules.LengthRule") -> Finding:
+    bounds = {name: (pl.col(f"{name}_chars"), *limits) for name, limits in rule}
+    short = {name: chars < fewest for name, (chars, fewest, _) in bounds.items()}
+    long = {name: chars > most for name, (chars, _, most) in bounds.items()}
+    parts = {
+        f"the {name} has {{}} characters, {limit} {bounds[name][at]:,}": (failed, bounds[name][0])
+        for limit, at, sides in (("fewest", 1, short), ("most", 2, long))
+        for name, failed in sides.items()
+    }
+    reason = pl.coalesce(
+        _fails(pl.any_horizontal(short.values()), Reason.TOO_SHORT),
+        _fails(pl.any_horizontal(long.values()), Reason.TOO_LONG),
+    )
+    return Finding(reason, _told(parts))
+
+
+def _language(rule: "rules.LanguageRule") -> Finding:
+    other = {
+        side: ~pl.col(f"{side}_language").is_in(rule.allowed)
+        & (pl.col(f"{side}_confidence") >= rule.confidence)
+        for side in measures.SIDES
+    }
+    allowed = ", ".join(rule.allowed)
+    lines = [
+        pl.when(failed).then(
+            pl.format(
+                f"the {side} is in {{}} (sure by {{}}, limit {rule.confidence:g}), allowed {allowed}",
+                pl.col(f"{side}_language"),
+                _number(pl.col(f"{side}_confidence")),
+            )
+        )
+        for side, failed in other.items()
+    ]
+    return Finding(
+        _fails(pl.any_horizontal(other.values()), Reason.WRONG_LANGUAGE),
+        pl.concat_str(lines, separator="; ", ignore_nulls=True),
+    )
+
+
+def _repetition(rule: "rules.RepetitionRule") -> Finding:
+    lines, grams, loop = (pl.col(name) for name in ("repeated_lines", "repeated_grams", "loop"))
+    parts = {
+        f"{{}} of its characters lie in lines that it has said before, limit {rule.lines:g}": (
+            lines > rule.lines,
+            lines,
+        ),
+        f"{{}} of its words lie in 10-grams that it has said before, limit {rule.grams:g}": (
+            grams > rule.grams,
+            grams,
+        ),
+    }
+    if rule.loops:
+        parts["its last {} characters are one piece over and over"] = (loop > 0, loop)
+    failed = pl.any_horizontal(condition for condition, _ in parts.values())
+    return Finding(_fails(failed, Reason.REPETITION), _told(parts))
+
+
+def _markup(rule: "rules.MarkupRule") -> Finding:
+    share = pl.col("markup_share")
+    much = share > rule.prompt
+    text = f"{{}} of the prompt is markup, limit {rule.prompt:g}"
+    return Finding(
+        _fails(pl.col("markup").is_not_null() | much, Reason.MARKUP),
+        pl.concat_str(
+            pl.format("holds {}", _quoted("markup")),
+            pl.when(much).then(pl.format(text, _number(share))),
+            separator="; ",
+            ignore_nulls=True,
+        ),
+    )
+
+
+def _copied(rule: "rules.CopiedRule") -> Finding:
+    share = pl.col("copied")
+    text = f"{{}} of the prompt's words stand in the response, limit {rule.share:g}"
+    return Finding(
+        _fails(share >= rule.share, Reason.PROMPT_COPIED), pl.format(text, _number(share))
+    )
+
+
+def _unfinished(rule: "rules.UnfinishedRule") -> Finding:
+    long = pl.col("response_chars") >= rule.characters
+    return Finding(
+        _fails(long & pl.col("open_end").is_not_null(), Reason.UNFINISHED),
+        pl.format("ends in {}", _quoted("open_end")),
+    )
+
+
+# In the order in which a row's reason is looked for.
+RULES: Mapping[str, Callable[[Any], Finding]] = {
+    "encoding": _piece("damage", Reason.ENCODING_DAMAGE),
+    "markup": _markup,
+    "placeholder": _piece("placeholder", Reason.PLACEHOLDER),
+    "length": _length,
+    "language": _language,
+    "repetition": _repetition,
+    "refusal": _piece("refusal", Reason.REFUSAL, "says"),
+    "copied": _copied,
+    "unfinished": _unfinished,
+    "escapes": _piece("escape", Reason.ESCAPED),
+    "merged": _piece("merged", Reason.MERGED),
+    "missing": _piece("missing", Reason.MISSING_INPUT, "speaks of"),
+    "claims": _piece("claim", Reason.CLAIMED_ACTION, "says"),
+    "words": _piece("word", Reason.TOXIC),
+}
