@@ -11,7 +11,7 @@ from curate.plan import held_selections
 from curate.reasons import EXPLAINED, Reason
 from curate.report.differing import differing_pairs
 from curate.report.texts import find_words
-from curate.report.wording import guard_label, similarity
+from curate.report.wording import fraction, guard_label, similarity
 from curate.represent.imitations import imitation_sentences
 from curate.rows import Message, prompt_text
 
@@ -42,7 +42,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
             or _explain_reject(run, row_id)
         )
     row = found.row(0, named=True)
-    lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(row)]
+    lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(run, row)]
     if row["fate"] == "dropped":
         lines += _twin(run, row) if row["twin_id"] else []
     else:
@@ -63,7 +63,7 @@ def _imitations(run: RunFolder, row_id: str) -> list[str]:
     return ["", *imitation_sentences(own)] if own.height else []
 
 
-def _fate(row: dict[str, object]) -> str:
+def _fate(run: RunFolder, row: dict[str, object]) -> str:
     reason = EXPLAINED[Reason(str(row["reason"]))]
     if row["reason"] == Reason.KEPT:
         return f"selected: it {reason}."
@@ -71,7 +71,28 @@ def _fate(row: dict[str, object]) -> str:
         return f"selected: rank {row['rank']} {reason}{_score(row)}."
     if row["fate"] == "not_selected":
         return f"not selected: rank {row['rank']} {reason}{_score(row)}."
-    return f"dropped by the stage {row['stage']}: it {reason}{_score(row)}."
+    if row["reason"] == Reason.LOW_CONFIDENCE:
+        reason = _least_likely(run, str(row["stage"]), reason)
+    details = _details(run, str(row["stage"]), str(row["row_id"]))
+    score = f" ({details})" if details else _score(row)
+    return f"dropped by the stage {row['stage']}: it {reason}{score}."
+
+
+def _least_likely(run: RunFolder, stage: str, reason: str) -> str:
+    """Return the reason of a low score with the share of the scored rows that are below the limit."""
+    scored = run.table(f"evidence/{stage}").filter(pl.col("score").is_not_null())
+    low = pl.col("score") < pl.col("threshold")
+    share = scored.select(low.mean()).collect().item()
+    return reason if share is None else reason.replace("ones", fraction(share))
+
+
+def _details(run: RunFolder, stage: str, row_id: str) -> str:
+    """Return what a stage saw in a row, as its table of details has it; nothing if it has none."""
+    name = f"evidence/{stage}-details"
+    if not run.has(name):
+        return ""
+    found = run.table(name).filter(pl.col("row_id") == row_id).select("detail").collect()
+    return "; ".join(found["detail"].drop_nulls())
 
 
 def _score(row: dict[str, object]) -> str:
@@ -182,7 +203,8 @@ def _verdicts(run: RunFolder, row_id: str) -> list[str]:
         if found.height:
             verdict = found.row(0, named=True)
             word = "kept" if verdict["keep"] else f"dropped ({verdict['reason']})"
-            lines.append(f"  {name}: {word}{_score(verdict)}")
+            details = _details(run, name, row_id)
+            lines.append(f"  {name}: {word}{': ' if details else ''}{details or _score(verdict)}")
             lines += _differing(run, name, row_id)
     return lines or ["  none ran before the selection"]
 

@@ -94,12 +94,12 @@ def prepare_pii(
     return {FOUND: found, MADE: run.execute(Step("pii-masked", VERSION, write_masked, read))}
 
 
-@stage(PiiParams, version=1, prepare=prepare_pii)
+@stage(PiiParams, version=2, prepare=prepare_pii)
 def pii(data: StageData, params: PiiParams) -> StageResult:
     """Judge rows by what was found; score is the number of pieces, twin_id the masked row.
 
     The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
-    (pieces) and rows.
+    (pieces) and rows. Table details: how many of which kind a row holds.
     """
     found = read_table(data.prepared[FOUND])
     kinds = [kind for kind in KINDS if kind in params.find]
@@ -123,7 +123,14 @@ def pii(data: StageData, params: PiiParams) -> StageResult:
         twin_id=_twin_ids(told, gone) if masked else pl.lit(None, dtype=pl.String),
         **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
     )
-    return StageResult(evidence, {"counts": _count(found, kinds)})
+    return StageResult(evidence, {"counts": _count(found, kinds), "details": _details(found)})
+
+
+def _details(found: pl.DataFrame) -> pl.DataFrame:
+    """Return row_id and detail, e.g. "email 2, phone 1", of each row that holds some."""
+    counted = found.group_by("row_id", "kind").len().sort("row_id", "kind")
+    each = pl.format("{} {}", pl.col("kind").str.replace_all("_", " "), "len")
+    return counted.group_by("row_id", maintain_order=True).agg(detail=each.str.join(", "))
 
 
 def _twin_ids(told: pl.DataFrame, gone: pl.Expr) -> pl.Series:

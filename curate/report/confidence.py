@@ -12,6 +12,7 @@ from curate.judge.signals import ORIENTATION
 from curate.report.bins import Bin, equal_bins
 from curate.report.duplicates import stages_of
 from curate.report.examples import Example, read_rows, show_example
+from curate.report.wording import fraction
 
 LOWEST = 6
 
@@ -76,6 +77,7 @@ class Confidence:
     rows: int
     unscored: int
     dropped: int
+    share: str
     threshold: float | None
     bins: tuple[Bin, ...]
     signals: tuple[Spread, ...]
@@ -103,6 +105,7 @@ def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence
         rows=evidence.height,
         unscored=evidence.height - scored.height,
         dropped=int((~evidence["keep"]).sum()),
+        share=fraction(float((~scored["keep"]).mean() or 0)),  # type: ignore[arg-type]
         threshold=evidence["threshold"].max(),  # type: ignore[arg-type]
         bins=tuple(equal_bins(scored, "score", (0.0, 1.0))),
         signals=tuple(spreads),

@@ -10,15 +10,20 @@ from curate.folder import RunFolder
 from curate.report.duplicates import stages_of
 
 KINDS = ("rules", "pii")
+EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Found:
-    """A rule and the rows that fail it, for how many of which it is the reason; or pieces of a kind."""
+    """A rule and the rows that fail it, for how many of which it is the reason; or pieces of a kind.
+
+    `examples` are what gave rows away.
+    """
 
     name: str
     rows: int
     other: int
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,18 @@ def gather_heuristics(run: RunFolder) -> tuple[Heuristic, ...]:
     return tuple(_gather(run, name, params) for name, params in stages_of(run, KINDS).items())
 
 
+def _examples(run: RunFolder, stage: str) -> dict[str, list[str]]:
+    """Return for each rule what gave most of its rows away; nothing in runs that do not tell it."""
+    name = f"evidence/{stage}-details"
+    if not run.has(name):
+        return {}
+    counted = run.table(name).group_by("rule", "detail").len()
+    first = counted.sort("len", "detail", descending=[True, False]).group_by(
+        "rule", maintain_order=True
+    )
+    return dict(first.agg(pl.col("detail").head(EXAMPLES)).collect().iter_rows())
+
+
 def _gather(run: RunFolder, name: str, params: Mapping[str, Any]) -> Heuristic:
     verdicts = run.table(f"evidence/{name}").select(rows=pl.len(), hits=(pl.col("score") > 0).sum())
     rows, hits = verdicts.collect().row(0)
@@ -45,5 +62,9 @@ def _gather(run: RunFolder, name: str, params: Mapping[str, Any]) -> Heuristic:
         ["rule", "failed", "first"] if params["kind"] == "rules" else ["kind", "rows", "found"]
     )
     counts = run.table(f"evidence/{name}-counts").select(columns).collect()
-    found = tuple(Found(*line) for line in counts.iter_rows())
+    examples = _examples(run, name) if params["kind"] == "rules" else {}
+    found = tuple(
+        Found(kind, count, other, tuple(examples.get(kind, ())))
+        for kind, count, other in counts.iter_rows()
+    )
     return Heuristic(name, params["kind"], params["action"], rows, hits, found)

@@ -130,6 +130,17 @@ FOLDED: Mapping[str, str] = {
     "numbers": "which numbers they hold",
 }
 
+FRACTIONS = {
+    2: "half",
+    3: "third",
+    4: "quarter",
+    5: "fifth",
+    10: "tenth",
+    20: "twentieth",
+    100: "hundredth",
+}
+FRACTION_ERROR = 0.005
+
 
 def shorten(text: str, chars: int) -> str:
     """Return at most `chars` characters on one line: start, ellipsis and end of a longer text."""
@@ -206,6 +217,12 @@ def compared(params: Mapping[str, Any]) -> str:
     folded = [FOLDED[fold] for fold in params.get("fold", [])]
     *first, last = folded or [""]
     return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what
+
+
+def fraction(share: float) -> str:
+    """Return a share of a whole as one says it: tenth, or 12 %."""
+    parts = next((n for n in FRACTIONS if abs(share - 1 / n) < FRACTION_ERROR), None)
+    return FRACTIONS[parts] if parts else percent(share)
 
 
 def guard_label(guard: str) -> str:

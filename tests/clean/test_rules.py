@@ -190,6 +190,61 @@ def test_the_reason_is_that_of_the_first_rule_and_the_score_their_number(tmp_pat
     assert counts["share"].to_list() == [n / 4 for n in counts["failed"]]
 
 
+DETAILS = [
+    ("Wer?", "In LÃ¼beck.", {}, "encoding", "holds `Ã¼`"),
+    ("Name a fruit.", "An  apple.<br />", {}, "markup", "holds `<br />`"),
+    ("<b>a</b>", "An apple.", {}, "markup", "0.88 of the prompt is markup, limit 0.2"),
+    ("Write a line.", "TODO", {}, "placeholder", "holds `TODO`"),
+    ("ab", "Yes.", {}, "length", "the prompt has 2 characters, fewest 3"),
+    ("abc", "Yes.", {"length": {"response": [1, 3]}}, "length", "the response has 4 characters, most 3"),
+    ("Tell me.", "好好学习天天向上吧" * 8, {}, "repetition",
+     "its last 72 characters are one piece over and over"),
+    ("Tell me.", " ".join(WORDS[:40] + WORDS[5:38]), {}, "repetition",
+     "0.45 of its words lie in 10-grams that it has said before, limit 0.2"),
+    ("Tell me.", "\n".join(["A first line.", *["Again the same."] * 4]), {}, "repetition",
+     "0.62 of its characters lie in lines that it has said before, limit 0.2"),
+    ("Tell me.", "I cannot help you.\nNo.", {}, "refusal", "says `I cannot help`"),
+    (" ".join(WORDS[:12]), " ".join(WORDS[:12]), {}, "copied",
+     "1 of the prompt's words stand in the response, limit 0.9"),
+    ("Tell me.", LONG, {}, "unfinished", "ends in `under the floor. To this day nobody has`"),
+    ("Name pets.", "Cats\\n\\nDogs", {}, "escapes", "holds `\\n\\nD`"),
+    ("Name a bird.", "A wren.\n\n3. Instruction: go", {}, "merged", "holds `3. Instruction:`"),
+    ("Fix the following text.", "Fine.", {}, "missing", "speaks of `the following text.`"),
+    ("Close the door.", "The door has been closed.", {}, "claims", "says `The door has been closed`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prompt", "response", "params", "rule", "detail"), DETAILS)
+def test_a_verdict_tells_what_gave_the_row_away(
+    tmp_path: Path, prompt: str, response: str, params: dict[str, Any], rule: str, detail: str
+) -> None:
+    details = judge(tmp_path, texts((prompt, response)), **params).tables["details"]
+    assert details.rows() == [("r0", rule, detail)]
+
+
+def test_languages_and_words_are_told_too(tmp_path: Path) -> None:
+    words = tmp_path / "bad.txt"
+    words.write_text("damn", "utf-8")
+    params = {"language": {"allowed": ["en", "fr"]}, "words": {"file": str(words)}}
+    details = judge(tmp_path, texts((GERMAN, "Damn."), (PROSE, STORY)), **params).tables["details"]
+    assert details.rows() == [
+        ("r0", "language", "the prompt is in de (sure by 1, limit 0.8), allowed en, fr"),
+        ("r0", "words", "holds `Damn`"),
+    ]
+
+
+def test_every_rule_tells_what_gave_a_row_away(tmp_path: Path) -> None:
+    pairs = [pair for pairs in FAULTS.values() for pair in pairs]
+    found = judge(tmp_path, texts(*pairs))
+    counts = dict(found.tables["counts"].select("rule", "failed").iter_rows())
+    details = found.tables["details"]
+    assert details["detail"].null_count() == 0
+    assert dict(details.group_by("rule").len().iter_rows()) == {
+        k: n for k, n in counts.items() if n
+    }
+    assert {one[3] for one in DETAILS} | {"language", "words"} == set(RULES)
+
+
 def test_flagged_rows_stay_and_are_told(tmp_path: Path) -> None:
     rows = texts(("Hello there.", "Hi."), ("Tell me.", "TODO"))
     told = judge(tmp_path, rows, action="flag").evidence
