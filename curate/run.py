@@ -503,7 +503,9 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
         for name in ("rows_in", "rows_out", "tokens", "not_comparable"):
             if name in artifact.counts:
                 entry[name] = entry.get(name, 0) + artifact.counts[name]
-        for name in ("rejected", "dropped", "fates", "not_selected", "methods", "stopped", "added"):
+        for name in (
+            "rejected", "dropped", "fates", "not_selected", "methods", "stopped", "failed", "added"
+        ):  # fmt: skip
             if name in artifact.counts:
                 entry[name] = artifact.counts[name]
         for name, spent in artifact.counts.get("llm", {}).items():

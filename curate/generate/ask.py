@@ -112,8 +112,24 @@ class Asker:
         warning = self.faults.add(stage, calls, answers)
         if warning:
             LOG.warning("%s: %s", stage, warning)
+        misplaced = sum(answer.completion.misplaced for answer in answers)
+        if misplaced:
+            LOG.warning(
+                "%s: %s of %s answers stood where the server puts reasoning, and were read from there; "
+                "see its option for parsing reasoning", stage, f"{misplaced:,}", f"{len(answers):,}",
+            )  # fmt: skip
         slots = iter(answers)
         return [[next(slots) for _ in range(request.sampling.n)] for request in requests]
+
+    def resume(self) -> bool:
+        """Go on after calls that had no answer; return whether that may be: a limit ends all."""
+        if self.stopped is not None and exceeded(self._limits, self.bill.total()) is None:
+            self.stopped, self._failures_in_a_row = None, 0
+        return self.stopped is None
+
+    def unheard(self, method: str) -> str | None:
+        """Return what went wrong with all that a method asked; None if the model said anything."""
+        return self.faults.of_method(method)
 
     def counts(self) -> dict[str, Any]:
         """Return what was spent, and how many answers were withheld and calls unanswered, if any.

@@ -29,6 +29,8 @@ class Flaw(StrEnum):
     PROMPT_LEAK = "prompt_leak"
     COPIES_PROMPT = "copies_prompt"
     INCOMPLETE = "incomplete"
+    ONLY_REASONING = "only_reasoning"
+    HOLDS_REASONING = "holds_reasoning"
     KEYWORD = "keyword"
     NOT_NEW = "not_new"
     TOO_NEAR = "too_near"
@@ -56,6 +58,8 @@ FLAWS_EXPLAINED: dict[Flaw, str] = {
     Flaw.WRONG_LANGUAGE: "is in a language that is not wanted",
     Flaw.REPEATS_ITSELF: "says the same over and over",
     Flaw.PROMPT_LEAK: "repeats the words that asked for it",
+    Flaw.ONLY_REASONING: "is nothing but a model's reasoning",
+    Flaw.HOLDS_REASONING: "holds marks of a model's reasoning",
     Flaw.COPIES_PROMPT: "answers with its own prompt",
     Flaw.KEYWORD: "holds a word that is kept out",
     Flaw.NOT_NEW: "has nearly the prompt of a row that is there",

@@ -15,6 +15,7 @@ import orjson
 import regex
 
 from curate.generate.expressions import is_expression, same_expression
+from curate.generate.jsonanswers import read_json
 from curate.generate.quantities import find_quantity, same_quantity
 from curate.rows import normalise
 
@@ -100,7 +101,7 @@ def check_exact(answer: str, gold: str) -> Checked:
 def check_json(answer: str, gold: str) -> Checked:
     """Compare JSON values: order of keys is free, order of items is not, 1 equals 1.0 but not true."""
     try:
-        told = orjson.loads(answer)
+        told = read_json(answer)
     except orjson.JSONDecodeError:
         return Checked.UNPARSABLE
     try:

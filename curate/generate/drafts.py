@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from curate.generate.candidates import Candidate, Flaw
-from curate.generate.generation import Generation, flaw_of, was_sent
+from curate.generate.generation import Generation, flaw_of, was_sent, with_reasoning
 from curate.generate.requests import Request
 from curate.generate.structured import Answer
 from curate.rows import Message
@@ -40,7 +40,8 @@ def ask_each(
         answer = next(answers)
         if was_sent(answer):
             flaw = flaw_of(answer)
-            told.append(candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer))
+            taken = candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer)
+            told.append(with_reasoning(taken, stage, answer))
     return told
 
 

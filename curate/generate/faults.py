@@ -14,7 +14,7 @@ from curate.generate.structured import Answer
 LOST = frozenset({"failed", "unknown", "filtered"})
 # The model is heard, though something is wrong: with the values of a record, or with a free text.
 HEARD = frozenset({"schema_violation"})
-HEARD_FREE = frozenset({"truncated", "repetition"})
+HEARD_FREE = frozenset({"truncated", "repetition", "only_reasoning"})
 
 
 @dataclass
@@ -79,6 +79,13 @@ class Faults:
     def withheld(self) -> int:
         """Return how many answers were refused, by the model or by a policy: that is an answer too."""
         return self.together.useless["refused"] + self.together.useless["filtered"]
+
+    def of_method(self, method: str) -> str | None:
+        """Return what went wrong with all that a method asked; None if the model said anything."""
+        tallies = [t for stage, t in self.by_stage.items() if stage.split(".")[0] == method]
+        if any(tally.heard for tally in tallies):
+            return None
+        return next((tally.sentence for tally in tallies if tally.sentence), None)
 
     def sentences(self, *, unheard: bool = False) -> list[str]:
         """Return what went wrong with each question of which no answer was of use.

@@ -11,7 +11,7 @@ its name: neither batches nor the order of work change what is made.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ FLAWS: Mapping[str, Flaw] = {
     "refused": Flaw.REFUSED,
     "filtered": Flaw.FILTERED,
     "empty": Flaw.EMPTY,
+    "only_reasoning": Flaw.ONLY_REASONING,
     "unknown": Flaw.FAILED,
     "failed": Flaw.FAILED,
     "invalid_json": Flaw.INVALID,
@@ -176,6 +177,14 @@ def flaw_of(answer: Answer) -> Flaw | None:
         KeyError: the answer was never asked for (a limit was reached); ask `was_sent` first.
     """
     return None if answer.failure is None else FLAWS[answer.failure]
+
+
+def with_reasoning(candidate: Candidate, stage: str, answer: Answer) -> Candidate:
+    """Return the candidate with what the model thought in its notes, by what it was asked."""
+    if not answer.reasoning:
+        return candidate
+    thought = {**candidate.notes.get("reasoning", {}), stage: answer.reasoning}
+    return replace(candidate, notes={**candidate.notes, "reasoning": thought})
 
 
 def was_sent(answer: Answer) -> bool:

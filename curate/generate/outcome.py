@@ -18,7 +18,8 @@ NOT_STARTED = "a limit was reached before its turn"
 class Outcome:
     """A method's candidates and calls; `dropped` has the reasons, frequent ones first.
 
-    `calls` were paid for, `cached` answers came from the store. `stopped` says why it ended early.
+    `calls` were paid for, `cached` answers came from the store. `stopped` says why it ended early, at a
+    limit or for its low yield, and `failed` by which fault of what it read or was answered.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Outcome:
     tokens: int
     cost: float
     stopped: str | None
+    failed: str | None = None
 
     @property
     def share(self) -> float | None:
@@ -63,8 +65,8 @@ def outcomes_of(bill: Mapping[str, Any], asked: Sequence[str]) -> list[Outcome]:
 def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
     stages = [s for name, s in bill["bill"]["stages"].items() if name.split(".")[0] == method]
     counted = bill["methods"].get(method, {"made": 0, "kept": 0, "dropped": {}})
-    stopped = bill["stopped"].get(method)
-    if stopped is None and bill["stopped"] and not stages and not counted["made"]:
+    stopped, failed = bill["stopped"].get(method), bill.get("failed", {}).get(method)
+    if not (stopped or failed) and bill["stopped"] and not stages and not counted["made"]:
         stopped = NOT_STARTED
     return Outcome(
         method=method,
@@ -76,6 +78,7 @@ def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
         tokens=sum(stage["prompt_tokens"] + stage["completion_tokens"] for stage in stages),
         cost=sum(stage["cost"] for stage in stages),
         stopped=_first_sentence(method, stopped) if stopped else None,
+        failed=_first_sentence(method, failed) if failed else None,
     )
 
 
@@ -105,4 +108,5 @@ def _line(told: Outcome) -> str:
         + (f", {told.cached:,} answers from the store" if told.cached else "")
         + (f", cost {told.cost:.4g}" if told.cost else "")
         + (f"; stopped: {told.stopped}" if told.stopped else "")
+        + (f"; failed: {told.failed}" if told.failed else "")
     )

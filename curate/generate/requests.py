@@ -157,6 +157,8 @@ class Completion:
         estimated: the server told no token counts, so they are estimates.
         sends: how often it was sent until this came.
         error: a sentence, for finish "failed" and "unknown", and where a server says why it filters.
+        reasoning: what the model thought beside its answer, where that was told apart.
+        misplaced: the answer stood where a server puts reasoning, and nothing where the answer should.
         rejected: for finish "failed": it is this call that cannot be taken, whatever of the others.
     """
 
@@ -170,6 +172,8 @@ class Completion:
     sends: int = 1
     error: str = ""
     rejected: bool = False
+    reasoning: str = ""
+    misplaced: bool = False
 
 
 def failed(error: str, sends: int = 1, *, rejected: bool = False) -> Completion:

@@ -1,6 +1,7 @@
 """The filters that follow every generation method: one candidate at a time, then against the others.
 
-record filters   empty, length, repetition loops, refusals, prompt leakage, copied prompt, language
+record filters   empty, marks of reasoning, length, repetition loops, refusals, prompt leakage, copied
+                 prompt, language
 set filters      ROUGE-L of the prompt, then embeddings, against pool, target and earlier candidates
 
 Each rejection is counted by its reason; nothing is repaired.
@@ -19,6 +20,7 @@ from pydantic import Field
 from curate.fixedpoint import cosines
 from curate.generate.candidates import Candidate, Flaw
 from curate.generate.novelty import Seen, words_of
+from curate.generate.reasoning import holds_marks
 from curate.registry import Params
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -60,7 +62,8 @@ def find_flaw(candidate: Candidate, filters: Filters, leaks: "Leaks") -> tuple[F
     if not prompt.strip() or not response.strip():
         return Flaw.EMPTY, "prompt" if not prompt.strip() else "response"
     return (
-        _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
+        _find_reasoning(*(message["content"] for message in candidate.messages))
+        or _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
         or _find_text_flaw("response", response, filters.response_words, filters, leaks)
         or _find_refusal(response, prompt)
         or _find_copy(prompt, response)
@@ -74,7 +77,8 @@ def find_prompt_flaw(prompt: str, filters: Filters, leaks: "Leaks") -> tuple[Fla
     if not prompt.strip():
         return Flaw.EMPTY, "prompt"
     return (
-        _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
+        _find_reasoning(prompt)
+        or _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
         or _find_refusal(prompt)
         or _find_keyword(prompt, filters.keywords)
         or _find_language(prompt, filters.languages)
@@ -94,6 +98,11 @@ def _find_text_flaw(
         return Flaw.REPEATS_ITSELF, f"{name}: {loop}"
     leak = leaks.find(text)
     return (Flaw.PROMPT_LEAK, f"{name}: {leak}") if leak else None
+
+
+def _find_reasoning(*texts: str) -> tuple[Flaw, str] | None:
+    mark = next((mark for text in texts if (mark := holds_marks(text))), None)
+    return (Flaw.HOLDS_REASONING, mark) if mark else None
 
 
 def _find_refusal(*texts: str) -> tuple[Flaw, str] | None:

@@ -1,12 +1,14 @@
 """The step that runs the generation methods of a recipe, one after the other, over one bill.
 
 It writes rows.parquet (the kept rows), candidates.parquet (all that was made, with reasons) and what
-tables methods leave; bill.json says what it cost. A run that is killed pays for nothing twice, since
-answers are kept in a cache beside the store.
+tables methods leave; bill.json says what it cost. A method that fails, for what it reads or for what it
+is answered, ends alone: the rows of the others are kept, and log, bill and report say so. A run that is
+killed pays for nothing twice, since answers are kept in a cache beside the store.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from curate.registry import ScoreRun
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 SOURCE = "generated"
 JUDGED_AFTER = 50
 BATCH_ROWS = 2_000
@@ -57,18 +59,34 @@ def generate_step(run: "ScoreRun", wanted: "Generate", inputs: Mapping[str, Arti
     identity, embedding = run.embedder()
     engine, hints = run.engine(wanted.engine)
     methods = [params.model_dump(mode="json") for params in wanted.methods]
+    files = [_read_files(params, wanted.prompts) for params in methods]
+    faults = [fault for *_, fault in files]
+    if None not in faults:
+        raise UserError("; ".join(dict.fromkeys(str(fault) for fault in faults)))
     told = {
         "methods": [_without_paths(params) for params in methods],
-        "reads": [_read_digests(params) for params in methods],
-        "prompts": [dict(_prompts(p["method"], wanted.prompts).digests()) for p in methods],
+        "reads": [reads for reads, *_ in files],
+        "prompts": [prompts for _, prompts, _ in files],
         "versions": [find_generator(params["method"]).version for params in methods],
         "engine": engine,
         "embedder": identity,
         "limits": wanted.limits.model_dump(mode="json"),
         "seed": run.seed,
     }
+    if any(faults):
+        told["faults"] = faults
     places = {**hints, "methods": methods, "prompts": wanted.prompts, "embedder": embedding}
     return Step("generate", VERSION, write_generated, dict(inputs), told, places)
+
+
+def _read_files(
+    params: Mapping[str, Any], folder: str | None
+) -> tuple[dict[str, Any], dict[str, str], str | None]:
+    """Return the digests of what a method reads and of its prompts, and why it cannot read them."""
+    try:
+        return _read_digests(params), dict(_prompts(params["method"], folder).digests()), None
+    except UserError as error:
+        return {}, {}, str(error)
 
 
 def _prompts(method: str, folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
@@ -101,34 +119,68 @@ def write_generated(
     engine = engine_of(hints)
     limits = Limits.model_validate(params["limits"])
     known = know_rows(inputs, hints["embedder"])
+    ends = Ends()
     made: list[Candidate] = []
-    stopped: dict[str, str] = {}
     with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
         for i, told in enumerate(hints["methods"]):
-            prompts = _prompts(told["method"], hints["prompts"], params["prompts"][i])
-            run = _start(told, inputs, known, params["seed"], hints, asker, prompts)
-            run.digests = {name: dict(files) for name, files in params["reads"][i].items()}
-            generator = find_generator(told["method"])
+            method = told["method"]
+            run: Generation | None = None
             try:
-                generator.make(run, generator.params.model_validate(told))
+                run = _start(i, params, inputs, known, hints, asker)
+                find_generator(method).make(run, find_generator(method).params.model_validate(told))
             except LowYield as error:
-                stopped[run.method] = str(error)
-            for name, table in run.tables.items():
-                table.write_parquet(out / f"{run.method}-{name}.parquet")
-            made += run.made
-            LOG.info(
-                "generate: %s: %d of %d candidates kept", run.method, len(run.kept), len(run.made)
-            )
-            if asker.stopped:
-                stopped[run.method] = asker.stopped
+                ends.stopped[method] = str(error)
+            except UserError as error:
+                ends.failed[method] = str(error)
+            made += _finish(out, run) if run else []
+            if not ends.note(method, asker):
                 break
         if not any(candidate.flaw is None for candidate in made):
             if not asker.stopped:
                 asker.forget_useless()
-            raise UserError(f"generate: {_why_nothing(asker, made, stopped)}")
+            raise UserError(f"generate: {_why_nothing(asker, made, ends, len(hints['methods']))}")
         asker.warn_useless()
         bill, spent = manifest_of(asker), asker.counts()
-    return {**_write(out, made, bill, stopped), "llm": spent}
+    return {**_write(out, made, bill, ends), "llm": spent}
+
+
+@dataclass
+class Ends:
+    """How methods ended that did not end by themselves: at a limit, or by a fault of their own."""
+
+    stopped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def note(self, method: str, asker: Asker) -> bool:
+        """Take note of how a method ended; return whether there is a next one's turn.
+
+        A fault of one method or of its calls ends that method; a limit ends all.
+        """
+        sentence = asker.stopped
+        if sentence is not None and not asker.resume():
+            self.stopped[method] = sentence
+            self.failed.pop(method, None)
+            return False
+        fault = sentence or self.failed.get(method) or asker.unheard(method)
+        if fault:
+            self.failed[method] = fault.removeprefix(f"{method}: ")
+            LOG.warning("generate: %s failed: %s", method, self.failed[method])
+        return True
+
+    @property
+    def faults(self) -> str:
+        """Return the faults of all methods that failed, a shared one once; empty if none did."""
+        if len(set(self.failed.values())) < 2:
+            return next(iter(self.failed.values()), "")
+        return "; ".join(f"{method}: {fault}" for method, fault in self.failed.items())
+
+
+def _finish(out: Path, run: Generation) -> list[Candidate]:
+    """Write a method's tables; return its candidates."""
+    for name, table in run.tables.items():
+        table.write_parquet(out / f"{run.method}-{name}.parquet")
+    LOG.info("generate: %s: %d of %d candidates kept", run.method, len(run.kept), len(run.made))
+    return run.made
 
 
 def know_rows(inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]) -> Known:
@@ -146,20 +198,27 @@ def know_rows(inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]) -> Kn
 
 
 def _start(
-    told: Mapping[str, Any],
+    place: int,
+    params: Mapping[str, Any],
     inputs: Mapping[str, Artifact],
     known: Known,
-    seed: int,
     hints: Mapping[str, Any],
     asker: Asker,
-    prompts: Prompts,
 ) -> Generation:
-    """Return a method's run; its filters know the target rows and the pool."""
+    """Return the run of the method at a place; its filters know the target rows and the pool.
+
+    Raises:
+        UserError: it cannot read its files.
+    """
     from curate.represent.embed import embed_texts
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
         return embed_texts(texts, hints["embedder"])
 
+    if "faults" in params and params["faults"][place]:
+        raise UserError(params["faults"][place])
+    told = hints["methods"][place]
+    prompts = _prompts(told["method"], hints["prompts"], params["prompts"][place])
     method = GenerateParams.model_validate({n: told[n] for n in GenerateParams.model_fields})
     leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
     target = (
@@ -169,7 +228,7 @@ def _start(
     )
     return Generation(
         method=told["method"],
-        seed=seed,
+        seed=params["seed"],
         target=target,
         pool=scan_table(inputs["pool"].file("rows.parquet")),
         asker=asker,
@@ -177,12 +236,11 @@ def _start(
         sieve=Sieve(method.filters, embed, leaks, known),
         embed=embed,
         guard=YieldGuard(told["method"], least=method.least_yield, after=JUDGED_AFTER),
+        digests={name: dict(files) for name, files in params["reads"][place].items()},
     )
 
 
-def _write(
-    out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], stopped: Mapping[str, str]
-) -> Counts:
+def _write(out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], ends: Ends) -> Counts:
     rows = rows_of(made, SOURCE)
     rows.write_parquet(out / "rows.parquet")
     table_of(made).write_parquet(out / "candidates.parquet")
@@ -190,23 +248,22 @@ def _write(
         name: count_flaws(c for c in made if c.method == name)
         for name in dict.fromkeys(c.method for c in made)
     }
-    write_json(out / "bill.json", {**bill, "methods": methods, "stopped": dict(stopped)})
-    return {
-        "rows_in": len(made),
-        "rows_out": rows.height,
-        "methods": methods,
-        "stopped": dict(stopped),
-    }
+    told = {"methods": methods, "stopped": ends.stopped}
+    told |= {"failed": ends.failed} if ends.failed else {}
+    write_json(out / "bill.json", {**bill, **told})
+    return {"rows_in": len(made), "rows_out": rows.height, **told}
 
 
-def _why_nothing(asker: Asker, candidates: Sequence[Candidate], stopped: Mapping[str, str]) -> str:
-    """Return why there is no row: a limit, a server without answers, or what candidates lack."""
-    if stopped:
-        return f"nothing was kept before the end: {next(iter(stopped.values()))}"
+def _why_nothing(asker: Asker, candidates: Sequence[Candidate], ends: Ends, methods: int) -> str:
+    """Return why there is no row: a limit, methods that failed, or what candidates lack."""
+    if ends.stopped:
+        return f"nothing was kept before the end: {next(iter(ends.stopped.values()))}"
+    if len(ends.failed) == methods:
+        return ends.faults
     together = asker.faults.together
     if together.sentence is not None and not together.heard:
         return together.sentence
     dropped = count_flaws(candidates)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
     advice = f"no candidate was kept ({why}); use a larger model or other prompts"
-    return f"{advice}. {together.sample()}".removesuffix(". ")
+    return ". ".join(part for part in (advice, ends.faults, together.sample()) if part)

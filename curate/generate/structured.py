@@ -14,6 +14,8 @@ import orjson
 from pydantic import Field
 
 from curate.errors import UserError
+from curate.generate.jsonanswers import read_json
+from curate.generate.reasoning import part_reasoning, part_values
 from curate.generate.requests import Call, Completion, Request
 from curate.registry import Params
 from curate.rows import Message
@@ -24,13 +26,14 @@ Failure = Literal[
     "refused",
     "filtered",
     "empty",
+    "only_reasoning",
     "unknown",
     "failed",
     "unsent",
     "invalid_json",
     "schema_violation",
 ]
-REDRAWN = frozenset({"invalid_json", "schema_violation", "empty", "repetition"})
+REDRAWN = frozenset({"invalid_json", "schema_violation", "empty", "only_reasoning", "repetition"})
 # A greedy model repeats its mistake, so it is drawn from for another try.
 LEAST_TEMPERATURE = 0.7
 EXCERPT = 80
@@ -39,6 +42,7 @@ SENTENCES = {
     "refused": "the model refused",
     "filtered": "the server withheld the answer",
     "empty": "the answer is empty",
+    "only_reasoning": "the answer is nothing but reasoning",
 }
 
 
@@ -54,7 +58,7 @@ class Answer:
     """A completion and what it is worth.
 
     Attributes:
-        completion: the last one that came.
+        completion: the last one that came, its reasoning told apart from its text.
         value: the parsed JSON, if a schema was given and is met.
         failure: why it is of no use, None if it is. Without a schema a `truncated` answer has this set
             too, and its text; the caller decides.
@@ -80,6 +84,11 @@ class Answer:
         """Return the completion's text."""
         return self.completion.text
 
+    @property
+    def reasoning(self) -> str:
+        """Return what the model thought beside it."""
+        return self.completion.reasoning
+
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raise UserError if this is no JSON Schema."""
@@ -94,24 +103,40 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 def judge(call: Call, completion: Completion) -> Answer:
     """Return the completion as an answer: usable, or with the class of its failure."""
+    completion = without_reasoning(completion)
     finish = completion.finish
+    if finish == "ok" and completion.reasoning and not completion.text.strip():
+        return Answer(completion, failure="only_reasoning", reason=SENTENCES["only_reasoning"])
     if finish != "ok":
         return Answer(completion, failure=finish, reason=_why_useless(call, completion))
     if call.request.schema is None:
         return Answer(completion)
     try:
-        value = orjson.loads(completion.text)
+        value = read_json(completion.text)
     except orjson.JSONDecodeError as error:
         reason = f"the answer is no JSON: {error} in {completion.text[:EXCERPT]!r}"
         return Answer(completion, failure="invalid_json", reason=reason)
     try:
+        value, reasoning = part_values(value)
         broken = _violation(call.request.schema, value)
     except RecursionError:
+        reasoning = []
         # The validator's words quote the value, which may be nested deeper than Python can print.
         broken = "the answer is nested too deep"
     if broken:
         return Answer(completion, failure="schema_violation", reason=broken)
-    return Answer(completion, value=value)
+    return Answer(_with_reasoning(completion, *reasoning), value=value)
+
+
+def without_reasoning(completion: Completion) -> Completion:
+    """Return a completion whose text is the answer alone, with the reasoning beside it."""
+    parted = part_reasoning(completion.text)
+    return _with_reasoning(replace(completion, text=parted.answer), parted.reasoning)
+
+
+def _with_reasoning(completion: Completion, *texts: str) -> Completion:
+    told = "\n\n".join(text for text in (completion.reasoning, *texts) if text)
+    return replace(completion, reasoning=told)
 
 
 def _why_useless(call: Call, completion: Completion) -> str:

@@ -182,7 +182,8 @@ def _answerer(
 def write_answers(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write answers.parquet: row_id, old, new (null without a usable answer), confidence_old."""
+    """Write answers.parquet: row_id, old, new (null without a usable one), reasoning, confidence_old."""
+    from curate.generate.reasoning import holds_marks
     from curate.generate.requests import Sampling, chat
 
     rows, _ = _doubted(inputs, params["limit"])
@@ -191,17 +192,21 @@ def write_answers(
     sampling = Sampling(temperature=0, max_tokens=params["max_tokens"])
     requests = [chat(messages[i][:-1], sampling=sampling) for i in asked]
     new: list[str | None] = [None] * len(messages)
+    thought: list[str | None] = [None] * len(messages)
     counts: dict[str, Any] = {}
     if requests:
         with asking(hints) as asker:
             answers = ask_all(asker, requests, "correct.answers")
             counts = {"llm": llm_counts(asker)}
         for i, (answer,) in zip(asked, answers, strict=True):
-            new[i] = answer.text.strip() or None if answer.ok else None
+            usable = answer.ok and not holds_marks(answer.text)
+            new[i] = answer.text.strip() or None if usable else None
+            thought[i] = answer.reasoning or None
     table = rows.select(
         "row_id",
         old=pl.Series([response_text(turns) for turns in messages], dtype=pl.String),
         new=pl.Series(new, dtype=pl.String),
+        reasoning=pl.Series(thought, dtype=pl.String),
         confidence_old="score",
     )
     table.write_parquet(out / "answers.parquet")

@@ -27,6 +27,7 @@ import polars as pl
 
 from curate.generate.drafts import REPEATS
 from curate.generate.prompts import Prompts
+from curate.generate.reasoning import holds_marks
 from curate.generate.requests import Request, Sampling, chat
 from curate.judge.asking import ask_all, asking, llm_counts, question_text, seed_of
 from curate.judge.made import remade
@@ -198,8 +199,11 @@ def _greedy(probe: Probe, most: int) -> Sampling:
 def _shown_answers(answers: pl.DataFrame) -> dict[str, str]:
     """Return by row the first greedy answer after examples that is right."""
     right = answers.filter(pl.col("sample").is_null() & pl.col("right")).sort("row_id", "set")
-    first = right.unique("row_id", keep="first", maintain_order=True)
-    return dict(first.select("row_id", "text").iter_rows())
+    texts: dict[str, str] = {}
+    for row_id, text in right.select("row_id", "text").iter_rows():
+        if not holds_marks(text):
+            texts.setdefault(row_id, text)
+    return texts
 
 
 def _right_answers(
@@ -208,7 +212,11 @@ def _right_answers(
     """Return by row the answers that are right; each is asked for once."""
     told = ask_all(asker, requests, METHOD)
     texts = {p.row_id: (p, text_of(answer)) for p, (answer,) in zip(probes, told, strict=True)}
-    return {row_id: text for row_id, (p, text) in texts.items() if text and p.is_right(text)}
+    return {
+        row_id: text
+        for row_id, (p, text) in texts.items()
+        if text and p.is_right(text) and not holds_marks(text)
+    }
 
 
 def _rephrasing(probe: Probe, prompts: Prompts) -> list[Message]:

@@ -82,3 +82,8 @@ def good_act(body: Mapping[str, Any], extra: str = "") -> Act:
         ):
             value[name] = text + extra
     return Act(body=reply(body, json.dumps(value)))
+
+
+def said_by(act: Act) -> str:
+    """Return the text of a good answer."""
+    return str(json.loads(act.body or "")["choices"][0]["message"]["content"])

@@ -23,6 +23,8 @@ INSTRUCTION = "Answer with JSON alone, without a code fence, that fits this JSON
 LETTERS_AN_ANSWER, LETTERS_A_TOKEN = 1_024, 32
 # What a server may count beyond what was sent and what was asked for.
 SPARE_TOKENS = 100_000
+# Where servers put reasoning: vLLM and DeepSeek, and later ones.
+REASONING_FIELDS = ("reasoning_content", "reasoning")
 NO_KEY = Redactor()
 CHAT, RAW = "/chat/completions", "/completions"
 
@@ -116,6 +118,11 @@ def read_reply(
     """
     choice, message = _choice_of(reply, call.request, redactor)
     text, finish, error = _answer_of(choice, message, call.request, redactor)
+    reasoning = redactor.hide(_reasoning_of(message))
+    # Parsers of servers take an answer without reasoning, or in JSON, for reasoning.
+    misplaced = finish == "empty" and bool(reasoning.strip())
+    if misplaced:
+        text, reasoning, finish = reasoning, "", "ok"
     most = LETTERS_AN_ANSWER + LETTERS_A_TOKEN * call.sampling.max_tokens
     if len(text) > most:
         text, finish, error = text[:most], "truncated", ""
@@ -128,6 +135,8 @@ def read_reply(
         logprobs=_logprobs(choice.get("logprobs")) if call.sampling.logprobs else None,
         estimated=usage is None,
         error=error,
+        reasoning=reasoning[:most],
+        misplaced=misplaced,
     )
 
 
@@ -166,6 +175,15 @@ def _answer_of(
         )
         return text, "unknown", f"the answer ended for an unknown reason ({said})"
     return text, "empty" if finish == "ok" and not text.strip() else finish, ""
+
+
+def _reasoning_of(message: Mapping[str, Any]) -> str:
+    """Return what a server told apart as reasoning; whatever is no text is none."""
+    for name in REASONING_FIELDS:
+        said = message.get(name)
+        if isinstance(said, str) and said.strip():
+            return said
+    return ""
 
 
 def _text_of(content: Any) -> str:

@@ -42,6 +42,7 @@ from curate.generate.generation import (
     add_generator,
     flaw_of,
     was_sent,
+    with_reasoning,
 )
 from curate.generate.novelty import Seen, words_of
 from curate.generate.requests import Request, Sampling
@@ -174,6 +175,7 @@ class Expansion:
         # The row of the line first, as for the other methods.
         parents = tuple(example.row_id for example in reversed(shown))
         draft = Candidate([], self.run.method, parents, 1, {"round": number})
+        draft = with_reasoning(draft, self.params.mode, answer)
         flaw = flaw_of(answer)
         if flaw:
             return [draft.drop(flaw, answer.reason)]

@@ -54,6 +54,7 @@ from curate.generate.generation import (
     add_generator,
     flaw_of,
     was_sent,
+    with_reasoning,
 )
 from curate.generate.quantities import find_number
 from curate.generate.requests import Request, Sampling
@@ -298,6 +299,7 @@ class Sampled:
         turns = pair(query.example.prompt, text, system_of(query.example))
         notes = {"round": number, "trial": query.trials}
         told = Candidate(turns, self.run.method, (query.example.row_id,), 1, notes)
+        told = with_reasoning(told, "solve", answer)
         flaw = flaw_of(answer)
         if flaw:
             query.failed.append(told.drop(flaw, answer.reason))

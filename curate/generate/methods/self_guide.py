@@ -52,6 +52,7 @@ from curate.generate.generation import (
     add_generator,
     flaw_of,
     was_sent,
+    with_reasoning,
 )
 from curate.generate.novelty import words_of
 from curate.generate.plain import ask_plainly, system_of
@@ -299,6 +300,8 @@ class SelfGuide:
         if self.params.labels:
             notes["label"] = output
         told = replace(draft, messages=[*draft.messages, _answer(output)], notes=notes)
+        own = (answer for answer, (words, _) in zip(answers, read, strict=True) if words == output)
+        told = with_reasoning(told, "output", next(own))
         if count < self.params.agreement * len(answers):
             return told.drop(Flaw.INCONSISTENT, f"{count} of {len(answers)} samples agree")
         return told

@@ -51,6 +51,7 @@ from curate.generate.generation import (
     add_generator,
     flaw_of,
     was_sent,
+    with_reasoning,
 )
 from curate.generate.novelty import Seen
 from curate.generate.requests import Request, Sampling
@@ -287,6 +288,7 @@ def _spread(
     if not was_sent(answer):
         return []
     flaw = flaw_of(answer)
+    draft = with_reasoning(draft, key, answer)
     if flaw:
         return [draft.drop(flaw, answer.reason)]
     return [

@@ -1,0 +1,131 @@
+"""Whole runs on servers whose models think aloud, fence their JSON, or answer in another field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pytest
+
+from curate.folder import open_run
+from curate.generate.reasoning import holds_marks
+from tests.generate.engines.fakeserver import Act, FakeServer
+from tests.generate.engines.hostile import chat_reply
+from tests.generate.serverruns import good_act, recipe_of, said_by
+from tests.generate.test_server_runs import run
+
+THOUGHT = "First I weigh every word of it."
+
+
+def answering(body: dict[str, Any], message: Callable[[str], Any]) -> Act:
+    """Return a good answer with its message written otherwise."""
+    return Act(body=chat_reply(message(said_by(good_act(body))), usage=USAGE))
+
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5}
+WAYS: dict[str, Callable[[str], Any]] = {
+    "think": lambda text: {"content": f"<think>\n{THOUGHT}\n</think>\n\n{text}"},
+    "think opened by the template": lambda text: {"content": f"{THOUGHT}\n</think>\n{text}"},
+    "empty think": lambda text: {"content": f"<think>\n\n</think>\n\n{text}"},
+    "mistral": lambda text: {"content": f"[THINK]{THOUGHT}[/THINK]{text}"},
+    "channels": lambda text: {
+        "content": f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final"
+        f"<|message|>{text}<|return|>"
+    },
+    "bare channels": lambda text: {"content": f"analysis{THOUGHT}assistantfinal{text}"},
+    "another field": lambda text: {"content": text, "reasoning_content": THOUGHT},
+    "a later field": lambda text: {"content": text, "reasoning": THOUGHT},
+    "no content": lambda text: {"content": None, "reasoning_content": text},
+    "no content, later": lambda text: {"content": "", "reasoning": text},
+    "think in another field": lambda text: {
+        "content": None, "reasoning_content": f"<think>{THOUGHT}</think>{text}"
+    },
+}  # fmt: skip
+FENCED: dict[str, Callable[[str], Any]] = {
+    "fence": lambda text: {"content": f"```json\n{text}\n```"},
+    "fence behind think": lambda text: {"content": f"<think>{THOUGHT}</think>\n```json\n{text}\n```"},
+    "words before": lambda text: {"content": f"{THOUGHT}\n\n{text}"},
+    "fence and words": lambda text: {"content": f"Here:\n```json\n{text}\n```\nThat is it."},
+    "think in a value": lambda text: {
+        "content": orjson.dumps(
+            {k: f"<think>{THOUGHT}</think>{v}" if isinstance(v, str) else v
+             for k, v in orjson.loads(text).items()}
+        ).decode()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [*WAYS, *FENCED])
+def test_made_rows_hold_no_reasoning_and_keep_it_apart(
+    way: str, tmp_path: Path, tiny: Path
+) -> None:
+    written = (WAYS | FENCED)[way]
+    with FakeServer(lambda body, number: answering(body, written)) as server:
+        result = run(recipe_of("generate", tmp_path, tiny, server.url))
+    rows = open_run(result.folder).rows("pool")
+    assert rows is not None
+    made = rows.filter(source="generated").collect().to_dicts()
+    assert len(made) == 4
+    for row in made:
+        assert not [
+            m for m in row["messages"] if holds_marks(m["content"]) or THOUGHT in m["content"]
+        ]
+    thoughts = [orjson.loads(row["meta"]).get("reasoning", {}).get("write", "") for row in made]
+    assert all((THOUGHT in thought) == (way not in UNMARKED) for thought in thoughts)
+    assert server.bodies and len(server.bodies) <= 5, "nothing was asked twice"
+
+
+UNMARKED = {
+    "empty think", "no content", "no content, later", "fence", "words before", "fence and words"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["think", "fence behind think", "words before", "no content"])
+def test_a_judge_reads_its_grades(way: str, tmp_path: Path, tiny: Path) -> None:
+    written = (WAYS | FENCED)[way]
+    with FakeServer(lambda body, number: answering(body, written)) as server:
+        result = run(recipe_of("rubric", tmp_path, tiny, server.url))
+    evidence = pl.read_parquet(result.folder / "evidence/rubric.parquet")
+    assert evidence["score"].null_count() == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_answers_that_are_compared_are_read_without_reasoning(
+    way: str, tmp_path: Path, tiny: Path
+) -> None:
+    with FakeServer(lambda body, number: answering(body, WAYS[way])) as server:
+        result = run(recipe_of("knowledge", tmp_path, tiny, server.url))
+    answers = pl.read_parquet(result.folder / "evidence/knowledge-answers.parquet")
+    assert set(answers["text"]) == {"4"}
+    known = pl.read_parquet(result.folder / "evidence/knowledge-known.parquet")
+    assert known["category"].value_counts(sort=True).rows() == [("unknown", 5), ("highly_known", 1)]
+
+
+def test_an_answer_of_nothing_but_reasoning_makes_no_row_and_says_so(
+    tmp_path: Path, tiny: Path
+) -> None:
+    def plan(body: dict[str, Any], number: int) -> Act:
+        bees = "Worker bees" in json.dumps(body)
+        return answering(body, lambda text: {"content": f"<think>{text}" if bees else text})
+
+    with FakeServer(plan) as server:
+        result = run(recipe_of("generate", tmp_path, tiny, server.url))
+    candidates = pl.read_parquet(result.folder / "generated/candidates.parquet")
+    (lost,) = candidates.filter(pl.col("flaw").is_not_null()).to_dicts()
+    assert (lost["flaw"], lost["detail"]) == (
+        "only_reasoning",
+        "the answer is nothing but reasoning",
+    )
+    assert candidates.height == 4
+
+
+def test_answers_in_the_field_for_reasoning_are_told(
+    tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FakeServer(lambda body, number: answering(body, WAYS["no content"])) as server:
+        run(recipe_of("generate", tmp_path, tiny, server.url))
+    assert "4 of 4 answers stood where the server puts reasoning" in caplog.text
