@@ -12,7 +12,8 @@ r"""Rules: faults of single rows that need no model to be seen.
     repetition   too much of the response lies in lines or word 10-grams that it has said before, or it
                  ends in one piece five times in a row
     refusal      the response begins by declining
-    copied       the whole prompt, instruction included, stands in the response, or is it
+    copied       the whole prompt, instruction included, stands in the response, or is it, and
+                 little else
     unfinished   a long response breaks off within a sentence or a block of code
     escapes      a turn holds \n, \" and the like as they were typed; not where the row speaks of code
     merged       another task stands in the row: "18. Instruction: ...", "### Response:"
@@ -26,11 +27,11 @@ The reason is that of the first rule in this order that a row fails, the score t
 it fails. Measures are stored apart from verdicts, so constants can be moved later without the texts.
 
 Line and n-gram shares are those of Gopher (Rae et al. 2021, arXiv:2112.11446, table A1), which are made
-for web pages. Departures: shares of words instead of characters for n-grams; 10-grams from 0.2 instead
-of 0.1 on, since 1.2 % of GSM8K's answers, which restate their problem sentence by sentence, are above
-0.1, and 0.15 % above 0.2; no top n-grams, of which short answers have too many. All other constants are
-our own, set so that few clean rows of GSM8K, P3 and GPTeacher go. Of the kinds of faults that the
-maintainers of AlpacaDataCleaned list, all have a rule but wrong answers.
+for web pages. Departures: shares of words instead of characters for n-grams; 10-grams from 0.35
+instead of 0.1 on, since of GSM8K's answers, which restate their problem sentence by sentence, 1.2 % are
+above 0.1, 0.16 % above 0.2 and none above 0.32; no top n-grams, of which short answers have too
+many. All other constants are our own, set so that no clean row of GSM8K, P3 and GPTeacher goes. Of the
+kinds of faults that the maintainers of AlpacaDataCleaned list, all have a rule but wrong answers.
 
 Cost: 0.02 to 0.05 ms a row on two cores, 0.25 ms more with `language`, so a million rows take a minute
 or five. Memory is that of a batch of 8,192 rows, and of the measures, some 100 bytes a row.
@@ -99,7 +100,7 @@ class RepetitionRule(Params):
 
     lines: Share = Field(0.2, description="most of its characters in repeated lines")
     grams: Share = Field(
-        0.2, description="most of its words in repeated 10-grams, from 50 words on"
+        0.35, description="most of its words in repeated 10-grams, from 50 words on"
     )
     loops: bool = Field(True, description="it may not end in one piece five times in a row")
 

@@ -200,7 +200,7 @@ DETAILS = [
     ("Tell me.", "好好学习天天向上吧" * 8, {}, "repetition",
      "its last 72 characters are one piece over and over"),
     ("Tell me.", " ".join(WORDS[:40] + WORDS[5:38]), {}, "repetition",
-     "0.45 of its words lie in 10-grams that it has said before, limit 0.2"),
+     "0.45 of its words lie in 10-grams that it has said before, limit 0.35"),
     ("Tell me.", "\n".join(["A first line.", *["Again the same."] * 4]), {}, "repetition",
      "0.62 of its characters lie in lines that it has said before, limit 0.2"),
     ("Tell me.", "I cannot help you.\nNo.", {}, "refusal", "says `I cannot help`"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
 from curate.clean.heuristics import measures
+from curate.clean.heuristics.findings import RULES
+from curate.clean.rules import CopiedRule
 from tests.conftest import frame, row, turns
 
 Pairs = list[tuple[str, str]]
@@ -191,6 +192,8 @@ FINE: Pairs = [
     ("Who closed the window?", "Ann has closed the window."),
     ("Give me an idea for a video.", "Show how bread is made."),
     ("Set the scene for a play.", "A dark wood. Two travellers enter."),
+    ("Take the part of a writer: what if the king had taken the ring?",
+     "If the king had not taken the ring, the war would be lost."),
     # escape
     ("Print two lines in Python.", 'print("a\\nb")'),
     ("What does \\n mean in a string?", "\\n is a newline."),
@@ -206,6 +209,9 @@ FINE: Pairs = [
     ("What does the law say?", "This right cannot be denied to anyone."),
     ("Tell me of your day.", "I refuse no guest, and so the house was full."),
     # copied
+    ("If a tank of eight liters is a fifth full, how many liters does it hold?",
+     "If a tank of eight liters is a fifth full, how many liters does it hold? A fifth of eight is "
+     "8 / 5, which is 1.6, so that the tank holds 1.6 liters of water now."),
     ("Correct it: He goes home.", "He goes home."),
     ("Repeat the word: tree", "tree"),
     ("Is it blue?", "It is blue."),
@@ -218,9 +224,9 @@ MEASURES = [*FAULTS]
 def failing(pairs: Pairs) -> list[list[str]]:
     """Return the measures that speak against each pair."""
     rows = frame([row(f"r{i:03}", turns(*pair)) for i, pair in enumerate(pairs)])
-    found = measures.measure(rows).with_columns(
-        copied=pl.when(pl.col("copied") >= 0.9).then(pl.lit("copied"))
-    )
+    found = measures.measure(rows)
+    copied = RULES["copied"](CopiedRule()).reason
+    found = found.with_columns(copied=copied)
     return [
         [name for name in MEASURES if line[name] is not None]
         for line in found.iter_rows(named=True)

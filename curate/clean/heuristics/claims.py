@@ -57,6 +57,8 @@ OPENERS = (
 )
 NOW = r"(?:\s(?:just|now|already|successfully|also|been|being))*"
 BY = r"(?!\s(?:by|using|with|when|if|because|from|through|via|in\sorder)\b)"
+# What is done, not who did it or when.
+THING = r"(?:(?!\b(?:if|when|while|had|not|who|that|which|he|she|they|would)\b)[\w'’% -])"
 OF_SENTENCES = (
     r"(?i)\b(?:sentences?|phrases?|headlines?|stor(?:y|ies)|passive|tense|news|poems?"
     r"|(?:the|a|this|these|those|following)\swords?)\b"
@@ -152,9 +154,9 @@ def _pattern(verb: str) -> str:
     forms = [writer, rf"(?:{begun})(?:\W*$|\s(?P<rest>[\w'’% -]{{1,60}})[.!…]*$)"]
     if verb not in OF_WRITER:
         forms += [
-            rf"(?P<thing>[\w'’% -]{{1,80}}?)\s(?:(?:has|have){NOW}\s(?:{past})"
+            rf"(?P<thing>{THING}{{1,80}}?)\s(?:(?:has|have){NOW}\s(?:{past})"
             rf"|(?:is|are|was|were){NOW}\s(?:{past}|{going})(?!\sas\b){BY})\b",
-            rf"(?P<bare>[\w'’% -]{{1,50}}?)\s(?:{past}){BY}\b",
+            rf"(?P<bare>{THING}{{1,50}}?)\s(?:{past}){BY}\b",
         ]
     return rf"(?i){OPENERS}(?:{'|'.join(forms)})"
 

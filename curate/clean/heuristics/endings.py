@@ -15,6 +15,10 @@ ITEM = (
 # A word in small letters, or a sign that leads on: who signs does so in capitals.
 OPEN_END = r"(?:\s\p{Ll}[\p{Ll}'’-]*|[,(\[{])\s*\z"
 
+SIGNED = (
+    r"(?i)(?:sincerely|regards|yours|faithfully|respect|love|wishes|hope|thanks),\s[^.!?\n]{1,40}\z"
+)
+
 
 def find_open_end(response: pl.Expr) -> pl.Expr:
     """Return the last characters of a response that breaks off: in code, or in a long line of prose.
@@ -27,6 +31,7 @@ def find_open_end(response: pl.Expr) -> pl.Expr:
     in_prose = (
         (line.str.len_chars() >= LONG_LINE)
         & ~line.str.contains(ITEM)
+        & ~line.str.contains(SIGNED)
         & response.str.contains(OPEN_END)
         & response.str.contains(SENTENCE_END)
     )

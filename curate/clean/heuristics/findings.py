@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from curate.clean import rules
 
 SHOWN = 60
+# Of a copied prompt's characters a response has at most so many times.
+MOST_ADDED = 1.5
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,12 @@ def _markup(rule: "rules.MarkupRule") -> Finding:
 
 def _copied(rule: "rules.CopiedRule") -> Finding:
     share = pl.col("copied")
+    # Who says the problem again and goes on from there answers it.
+    little = pl.col("response_chars") <= MOST_ADDED * pl.col("prompt_chars")
     text = f"{{}} of the prompt's words stand in the response, limit {rule.share:g}"
     return Finding(
-        _fails(share >= rule.share, Reason.PROMPT_COPIED), pl.format(text, _number(share))
+        _fails((share >= rule.share) & little, Reason.PROMPT_COPIED),
+        pl.format(text, _number(share)),
     )
 
 
