@@ -47,15 +47,15 @@ def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
         ngram: units in an n-gram; where "script" makes them characters, CHARACTERS at most.
     """
     plain = _plain(texts)
-    is_dense = _is_dense(plain) if unit == "script" else pl.Series([False])
-    if not is_dense.any():
+    mask = is_dense(plain) if unit == "script" else pl.Series([False])
+    if not mask.any():
         return _shingle_plain(plain, unit, ngram)
-    dense = _shingle_plain(plain.filter(is_dense), unit, min(ngram, CHARACTERS))
-    spaced = _shingle_plain(plain.filter(~is_dense), unit, ngram)
-    return _merge(is_dense.to_numpy(), dense, spaced)
+    dense = _shingle_plain(plain.filter(mask), unit, min(ngram, CHARACTERS))
+    spaced = _shingle_plain(plain.filter(~mask), unit, ngram)
+    return _merge(mask.to_numpy(), dense, spaced)
 
 
-def _is_dense(texts: pl.Series) -> pl.Series:
+def is_dense(texts: pl.Series) -> pl.Series:
     """Return which texts are at least half of characters of scripts without spaces, half of words."""
     dense = texts.str.contains(f"[{UNSPACED}]")
     some = texts.filter(dense)
@@ -90,9 +90,11 @@ def _shingle_plain(plain: pl.Series, unit: Unit, ngram: int) -> Shingles:
     return Shingles(hashes, starts)
 
 
-def hash_words(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def hash_words(
+    texts: pl.Series, unit: Unit = "word"
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the hashes of all texts' words, one text after the other, and how many each has."""
-    return _word_hashes(_plain(texts), "word")
+    return _word_hashes(_plain(texts), unit)
 
 
 def roll(

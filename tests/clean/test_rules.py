@@ -20,6 +20,7 @@ from curate.clean.heuristics.endings import find_open_end
 from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.words import find_word, read_words
+from curate.clean.pii import find_pii
 from curate.clean.rules import RULES, RulesParams, rules
 from curate.cli import app
 from curate.config import Config
@@ -30,6 +31,7 @@ from curate.registry import StageData, StageResult
 from curate.rethreshold import rethreshold
 from curate.run import Run, _read_inputs, _run_stages
 from curate.store import Store
+from tests.clean.pools_by_script import LANGUAGES, SENTENCES, clean_pool
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
 from tests.report.realrun import finish, recipe, write_inputs
 
@@ -513,6 +515,35 @@ def test_most_texts_cut_within_a_sentence_are_seen() -> None:
     cut = pl.Series([not text.endswith(".") for text in cuts])
     assert ends.filter(~cut).is_null().all()
     assert ends.filter(cut).is_not_null().mean() > 0.9  # type: ignore[operator]
+
+
+# --- other scripts ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_clean_row_of_another_script_fails(tmp_path: Path, language: str) -> None:
+    pool = clean_pool(language)
+    details = judge(tmp_path, pool).tables["details"]
+    assert details.rows() == []
+    assert find_pii(pool).height == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_said_again_is_seen_in_every_script(tmp_path: Path, language: str) -> None:
+    space = "" if language in ("zh", "ja") else " "
+    several = space.join(SENTENCES[language])
+    assert failed(tmp_path, "Q: ?!", f"{several}{space}{several}") == ["repetition"]
+    assert failed(tmp_path, several, several) == ["copied"]
+    assert failed(tmp_path, "Q: ?!", several) == []
+
+
+@pytest.mark.parametrize("end", ["我们去了，", "それから、", "وبعد ذلك،"])
+def test_what_ends_in_a_comma_of_its_script_is_unfinished(tmp_path: Path, end: str) -> None:
+    language = "ar" if "و" in end else "ja" if "そ" in end else "zh"
+    several = " ".join(SENTENCES[language] * 2)
+    whole = {"repetition": False}
+    assert failed(tmp_path, "Q: ?!", several + end * 12, **whole) == ["unfinished"]
+    assert failed(tmp_path, "Q: ?!", several, **whole) == []
 
 
 # --- whole runs -----------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.heuristics.repetition import cover, own_keys
-from curate.clean.shingles import hash_words, roll
+from curate.clean.heuristics.repetition import by_script, cover, own_keys
+from curate.clean.shingles import Unit, hash_words, roll
 
 NGRAM = 8
 # A shorter prompt is quoted by many a good answer.
@@ -40,7 +40,11 @@ def copied_share(prompts: pl.Series, responses: pl.Series) -> NDArray[np.float32
     )
     at = np.flatnonzero(told)
     if len(at):
-        shares[at] = _shares(prompts.gather(at), responses.gather(at))
+        asked, answered = prompts.gather(at), responses.gather(at)
+        shares[at] = by_script(
+            asked,
+            lambda at, unit, times: _shares(asked.gather(at), answered.gather(at), unit, times),
+        )
     return shares
 
 
@@ -67,18 +71,21 @@ def _letters(text: pl.Expr) -> pl.Expr:
     return text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "")
 
 
-def _shares(prompts: pl.Series, responses: pl.Series) -> NDArray[np.float32]:
-    words, lengths = hash_words(prompts)
-    asked, owner, position = roll(words, lengths, NGRAM)
-    answered, own, _ = roll(*hash_words(responses), NGRAM)
+def _shares(
+    prompts: pl.Series, responses: pl.Series, unit: Unit, times: int
+) -> NDArray[np.float32]:
+    width = NGRAM * times
+    words, lengths = hash_words(prompts, unit)
+    asked, owner, position = roll(words, lengths, width)
+    answered, own, _ = roll(*hash_words(responses, unit), width)
     # Polars, since numpy sorts here and takes twenty times as long.
     said = pl.Series(own_keys(answered, own)).implode()
     held = pl.Series(own_keys(asked, owner)).is_in(said).to_numpy()
     starts = np.cumsum(lengths) - lengths
-    covered = cover(starts[owner[held]] + position[held], NGRAM, len(words))
+    covered = cover(starts[owner[held]] + position[held], width, len(words))
     sums = np.concatenate([[0], np.cumsum(covered)])
     found = (sums[starts + lengths] - sums[starts]) / np.maximum(lengths, 1)
-    long = lengths >= FEWEST_WORDS
+    long = lengths >= FEWEST_WORDS * times
     whole = long.copy()
     whole[long] = covered[starts[long]] & covered[(starts + lengths)[long] - 1]
     return np.where(whole, found, 0.0).astype(np.float32)

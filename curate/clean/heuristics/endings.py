@@ -6,14 +6,14 @@ SHOWN = 40
 # A shorter last line is an item, a signature, a verse or a heading, which need no full stop.
 LONG_LINE = 60
 FENCE = r"(?m)^\s*```"
-SENTENCE_END = r"[.!?。！？][\"'”’)\]]*\s"
+SENTENCE_END = r"[.!?][\"'”’)\]]*\s|[。！？।؟۔]"
 LAST_LINE = r"([^\n]*)\s*\z"
 # Items of lists, quotes, code, and lines of dialogues.
 ITEM = (
     r"^(?:\t| {4})|^\s*(?:[-*+•|>#/$]|\d+[.):]|[A-Za-z][.)]\s|https?:|[\p{L}\p{N} .'_-]{1,30}:\s)"
 )
 # A word in small letters, or a sign that leads on: who signs does so in capitals.
-OPEN_END = r"(?:\s\p{Ll}[\p{Ll}'’-]*|[,(\[{])\s*\z"
+OPEN_END = r"(?:\s\p{Ll}[\p{Ll}'’-]*|[,(\[{，、،（「])\s*\z"
 
 SIGNED = (
     r"(?i)(?:sincerely|regards|yours|faithfully|respect|love|wishes|hope|thanks),\s[^.!?\n]{1,40}\z"

@@ -1,15 +1,19 @@
 """How much of a text says again what it has said: lines, word n-grams, and a loop at its end."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.shingles import hash_words, roll
+from curate.clean.shingles import Unit, hash_words, is_dense, roll
 
 NGRAM = 10
 # Gopher wants 50 words of a document before it looks at it; shorter answers repeat themselves by chance.
 FEWEST_WORDS = 50
 FEWEST_LINES = 4
+# Of a script without spaces, in the place of an English word.
+CHARACTERS = 2
 # A loop: the last characters are one piece of at most PERIOD characters, TIMES in a row or more.
 PERIOD, TIMES, SHORTEST_LOOP = 80, 5, 40
 TAIL = PERIOD * TIMES
@@ -34,18 +38,45 @@ def repeated_lines(text: pl.Expr) -> pl.Expr:
 def repeated_grams(texts: pl.Series) -> NDArray[np.float32]:
     """Return the share of each text's words that lie in word 10-grams which it has said before [N].
 
-    Texts of few words have 0.
+    Texts of few words have 0. Where a script puts no spaces between words, two characters are one.
     """
-    words, lengths = hash_words(texts)
+    return by_script(texts, lambda at, unit, times: _repeated(texts.gather(at), unit, times))
+
+
+def by_script(
+    texts: pl.Series, measure: Callable[[NDArray[np.int64], Unit, int], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Return a measure of texts, taken apart of those whose script puts no spaces between words [N].
+
+    Args:
+        texts: the texts.
+        measure: takes the places of texts, the unit of their words, and how many of these are as much
+            as an English word.
+    """
+    dense = is_dense(texts).to_numpy()
     shares = np.zeros(len(texts), dtype=np.float32)
-    long = lengths >= FEWEST_WORDS
+    units: tuple[tuple[NDArray[np.bool_], Unit, int], ...] = (
+        (~dense, "word", 1),
+        (dense, "script", CHARACTERS),
+    )
+    for mask, unit, times in units:
+        if mask.any():
+            shares[mask] = measure(np.flatnonzero(mask), unit, times)
+    return shares
+
+
+def _repeated(texts: pl.Series, unit: Unit, times: int) -> NDArray[np.float32]:
+    words, lengths = hash_words(texts, unit)
+    width = NGRAM * times
+    shares = np.zeros(len(texts), dtype=np.float32)
+    long = lengths >= FEWEST_WORDS * times
     if not long.any():
         return shares
     mine, counts = words[np.repeat(long, lengths)], lengths[long]
-    grams, owner, position = roll(mine, counts, NGRAM)
+    grams, owner, position = roll(mine, counts, width)
     starts = np.cumsum(counts) - counts
     again = ~pl.Series(own_keys(grams, owner)).is_first_distinct().to_numpy()
-    covered = cover(starts[owner[again]] + position[again], NGRAM, len(mine))
+    covered = cover(starts[owner[again]] + position[again], width, len(mine))
     shares[long] = np.add.reduceat(covered, starts, dtype=np.int64) / counts
     return shares
 
