@@ -25,6 +25,7 @@ from curate.terminal import say
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.config import Config
     from curate.folder import RunFolder
     from curate.plan import Plan
     from curate.rethreshold import Moved
@@ -288,6 +289,7 @@ def check(
         tokens = f"{line.tokens:,}" if line.tokens else ""
         minutes = f"{line.seconds.likely / 60:.1f}" if line.seconds.likely else ""
         say(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
+    _say_reused(recipe)
     low, high = minutes_range(lines)
     asked = any(line.asks for line in lines)
     apart = [("the making of rows", made), ("the calls of a model", asked)]
@@ -296,6 +298,18 @@ def check(
     minutes += " here" + (f" beside {beside}" if beside else "")
     fewer = ", less where stages drop rows" if high >= 1 and recipe.stages else ""
     say(f"{config} is sound; {minutes}{fewer}; nothing was run")
+
+
+def _say_reused(recipe: "Config") -> None:
+    """Say how much of a run is stored already, and whether other libraries made it."""
+    from curate.reuse import reused_artifacts
+    from curate.versions import versions_sentence
+
+    reused = reused_artifacts(recipe)
+    if reused:
+        say(f"{len(reused):,} stored results of earlier runs would be reused")
+    if sentence := versions_sentence((a.name, a.versions) for a in reused):
+        say(f"warning: {sentence}")
 
 
 def _command() -> str:

@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.activations import pin_activations
 from curate.dates import pin_date
 from curate.errors import UserError
 from curate.faults import explain_fault, one_line
@@ -252,7 +253,7 @@ def identify(found: Found, dtype: str) -> dict[str, Any]:
         "chat_template": digest_of({"template": str(template), "reading": READING_VERSION}),
         "dtype": dtype,
         "machine": platform.machine(),
-        "device": device(),
+        "device": kernels(),
     }
 
 
@@ -263,7 +264,7 @@ def identify_embedder(found: Found) -> dict[str, Any]:
     else:
         parts = (found.path, _static_tokenizer(found.path))
         files = digest_of([_digest_unchanged(path) for path in parts])
-    kind = device() if found.path.is_dir() else "cpu"
+    kind = kernels() if found.path.is_dir() else "cpu"
     return {"embedder": files, "machine": platform.machine(), "device": kind}
 
 
@@ -284,6 +285,13 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def kernels() -> str:
+    """Return where models run, and the vector units that a processor computes with."""
+    import torch
+
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}" if device() == "cpu" else device()
 
 
 def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBase":
@@ -320,6 +328,7 @@ def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrain
         model = AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
+    pin_activations(model)
     return model.eval().to(device())
 
 
@@ -332,6 +341,7 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
+    pin_activations(model)
     return model.to(device())
 
 

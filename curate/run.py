@@ -6,17 +6,14 @@ around one. What is executed is not.
 
 import copy
 import logging
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from curate import __version__
 from curate.claim import claimed
 from curate.compared import compared_lines, selection_names
 from curate.config import Config, stage_names
@@ -36,11 +33,11 @@ from curate.select.planner import PAIR_FLOOR
 from curate.select.selection import Chosen, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
 from curate.tables import read_table
+from curate.versions import changed_versions, installed_versions, versions_sentence
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")
 REPORT = "report/index.html"
-TRACKED = ("polars", "numpy", "torch", "transformers", "peft", "prefect", "tokenizers")
 
 
 @dataclass(frozen=True)
@@ -191,12 +188,44 @@ def _run_into(
     execute_all: ExecuteAll | None,
     provenance: Provenance,
 ) -> RunResult:
-    from curate.pool.export import export_step
     from curate.report.build import write_report
 
     store = Store(Path(config.store))
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _fetch_models(run)
+    results = run_steps(run)
+    if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):
+        LOG.warning("%s", sentence)
+
+    def build(staging: Path) -> None:
+        files = _run_files(run, results)
+        for name, source in files.items():
+            _copy(source, staging / name)
+        manifest = describe_run(run, provenance.end(), sorted([*files, REPORT, MANIFEST]))
+        write_json(staging / MANIFEST, manifest)
+        write_report(staging)
+
+    publish(folder, lock, build)
+    return read_result(folder)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The last artifacts of a run, which nothing but its folder needs."""
+
+    ledger: Artifact
+    proof: Artifact | None
+    export: Artifact
+
+
+def run_steps(run: Run) -> Results:
+    """Execute every step of the recipe, in order.
+
+    Raises:
+        UserError: an input or the recipe is at fault.
+    """
+    from curate.pool.export import export_step
+
     _read_inputs(run)
     _generate(run)
     _run_stages(run)
@@ -207,18 +236,7 @@ def _run_into(
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
     run.part = "export"
-    export = run.execute(export_step(selection, config))
-
-    def build(staging: Path) -> None:
-        files = _run_files(run, ledger, proof, export)
-        for name, source in files.items():
-            _copy(source, staging / name)
-        manifest = describe_run(run, provenance.end(), sorted([*files, REPORT, MANIFEST]))
-        write_json(staging / MANIFEST, manifest)
-        write_report(staging)
-
-    publish(folder, lock, build)
-    return read_result(folder)
+    return Results(ledger, proof, run.execute(export_step(selection, run.config)))
 
 
 def read_result(out: Path) -> RunResult:
@@ -386,13 +404,11 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     return proof
 
 
-def _run_files(
-    run: Run, ledger: Artifact, proof: Artifact | None, export: Artifact
-) -> dict[str, Path]:
+def _run_files(run: Run, results: Results) -> dict[str, Path]:
     """Return the files of the run folder but report and manifest: where each comes from, by place."""
     own = next(iter(run.selections.values()))
     files = {
-        "ledger.parquet": ledger.file("ledger.parquet"),
+        "ledger.parquet": results.ledger.file("ledger.parquet"),
         "selected.parquet": own.ranking.file("selected.parquet"),
         "rejects.parquet": run.rows.file("rejects.parquet"),
         "evidence/select.parquet": own.ranking.file("ranking.parquet"),
@@ -402,10 +418,11 @@ def _run_files(
     if "imitations.parquet" in run.tokens.files:
         files["evidence/imitations.parquet"] = run.tokens.file("imitations.parquet")
     files |= _evidence_files(run) | _compared_files(run, own)
-    if proof is not None:
-        for file in proof.files:
-            files[file if file == "proof.json" else f"evidence/proof-{file}"] = proof.file(file)
-    files |= {f"export/{file}": export.file(file) for file in export.files}
+    if results.proof is not None:
+        for file in results.proof.files:
+            place = file if file == "proof.json" else f"evidence/proof-{file}"
+            files[place] = results.proof.file(file)
+    files |= {f"export/{file}": results.export.file(file) for file in results.export.files}
     if run.generated is not None:
         files |= {f"generated/{file}": run.generated.file(file) for file in run.generated.files}
     return files
@@ -459,21 +476,11 @@ def describe_run(run: Run, provenance: Mapping[str, Any], files: Sequence[str]) 
         "files": list(files),
         "config": run.config.model_dump(mode="json"),
         "store": str(run.store.root),
-        "versions": {"curate": __version__, "python": platform.python_version(), **_versions()},
+        "versions": installed_versions(),
         **({"model": run.model_identity()} if run.uses_base else {}),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
         "stages": summarise(run.artifacts, run.parts),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in TRACKED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[str, Any]]:
@@ -481,7 +488,8 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
 
     Steps of one name in several parts of a recipe (the pairs of two `fuzzy` stages) have entries of
     their own, which from the second on name the part: "fuzzy-pairs (fuzzy-2)". seconds and peak
-    memory are those of the making, also where a later run found the artifact.
+    memory are those of the making, also where a later run found the artifact; `other_versions` has
+    the libraries of the making that are not those of the run, of one artifact where several differ.
     """
     stages: dict[tuple[str, str], dict[str, Any]] = {}
     names: set[str] = set()
@@ -493,6 +501,7 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
             stages[place] = {
                 "stage": label, "steps": 0, "cached": 0, "seconds": 0.0, "peak_memory_mb": 0.0,
                 "llm": {"calls": 0, "tokens": 0, "cost": 0.0}, "keys": [],
+                "other_versions": {},
             }  # fmt: skip
         entry = stages[place]
         entry["steps"] += 1
@@ -500,6 +509,7 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
         entry["seconds"] = round(entry["seconds"] + artifact.seconds, 3)
         entry["peak_memory_mb"] = max(entry["peak_memory_mb"], artifact.peak_memory_mb)
         entry["keys"].append(artifact.key)
+        entry["other_versions"] |= changed_versions(artifact.versions)
         for name in ("rows_in", "rows_out", "tokens", "not_comparable"):
             if name in artifact.counts:
                 entry[name] = entry.get(name, 0) + artifact.counts[name]

@@ -177,8 +177,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def write_tiny_model(folder: Path, seed: int = 0) -> Path:
-    """Write a random two-layer Llama and a byte tokenizer with a chat template."""
+def write_tiny_model(folder: Path, seed: int = 0, **sizes: int) -> Path:
+    """Write a random two-layer Llama, of other sizes if given, and a byte tokenizer with a template."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -193,18 +193,47 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
     fast.chat_template = CHATML
     fast.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(fast),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **{
+            "vocab_size": len(fast),
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            **sizes,
+        },
         initializer_range=0.2,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def write_tiny_encoder(folder: Path, words: Sequence[str], seed: int = 0) -> Path:
+    """Write a random two-layer sentence encoder that knows these words and reads 12 tokens."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(exist_ok=True)
+    vocabulary = folder / "vocab.txt"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary.write_text("\n".join([*special, *words]))
+    BertTokenizerFast(vocab_file=str(vocabulary)).save_pretrained(folder / "plain")
+    config = BertConfig(
+        vocab_size=len(words) + 5, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=32, initializer_range=0.5,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(folder / "plain")
+    transformer = Transformer(str(folder / "plain"))
+    transformer.max_seq_length = 12
+    model = SentenceTransformer(modules=[transformer, Pooling(16)], device="cpu")
+    model.save(str(folder / "sentences"))
+    return folder / "sentences"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from curate.errors import UserError
 from curate.select.bsr import NOT_NEAR, ROUNDING, cover, encode_tokens, first_turns, recall
 from curate.store import Store
+from tests.conftest import write_tiny_encoder
 from tests.select.siderun import (
     SideRun,
     bundled_run,
@@ -155,28 +156,7 @@ WORDS = TEXT.split(" ")
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a random two-layer encoder that reads 12 tokens."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("encoder")
-    vocabulary = folder / "vocab.txt"
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary.write_text("\n".join([*special, *WORDS]))
-    BertTokenizerFast(vocab_file=str(vocabulary)).save_pretrained(folder / "plain")
-    config = BertConfig(
-        vocab_size=len(WORDS) + 5, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=32, initializer_range=0.5,
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder / "plain")
-    transformer = Transformer(str(folder / "plain"))
-    transformer.max_seq_length = 12
-    model = SentenceTransformer(modules=[transformer, Pooling(16)], device="cpu")
-    model.save(str(folder / "sentences"))
-    return str(folder / "sentences")
+    return str(write_tiny_encoder(tmp_path_factory.mktemp("encoder"), WORDS))
 
 
 def plain_tokens(encoder: str, text: str) -> Matrix:
