@@ -21,12 +21,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.activations import pin_activations
 from curate.dates import pin_date
 from curate.errors import UserError
 from curate.faults import explain_fault, one_line
 from curate.hub import fetch_model
 from curate.interrupt import scratch_folder
+from curate.repeatable import pin_arithmetic
 from curate.store import digest_file, digest_of
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrain
         model = AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
-    pin_activations(model)
+    pin_arithmetic(model)
     return model.eval().to(device())
 
 
@@ -341,7 +341,7 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
-    pin_activations(model)
+    pin_arithmetic(model)
     return model.to(device())
 
 

@@ -1,4 +1,4 @@
-"""SiLU gives the same bits on any number of threads."""
+"""Language models give the same bits on any number of threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.activations import GRAIN, STEP, padding_to_steps, pin_activations
+from curate.repeatable import GRAIN, STEP, padding_to_steps, pin_arithmetic
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_values_and_gradients_are_the_same_on_any_number_of_threads(
     states = torch.randn(shape, generator=generator).to(dtype)
     pull = torch.randn(shape, generator=generator).to(dtype)
     model = torch.nn.Sequential(torch.nn.SiLU())
-    pin_activations(model)
+    pin_arithmetic(model)
     results = []
     for count in (1, 2, 3, 5):
         torch.set_num_threads(count)
@@ -52,6 +52,31 @@ def test_values_and_gradients_are_the_same_on_any_number_of_threads(
     torch.testing.assert_close(results[0][0], torch.nn.functional.silu(states))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 7, 11, 15, 16, 40])
+@pytest.mark.parametrize("width", [64, 520])
+@pytest.mark.usefixtures("threads")
+def test_products_of_few_rows_are_the_same_on_any_number_of_threads(rows: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(width, 258))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.randn(258, width, generator=generator))
+    pin_arithmetic(model)
+    states = torch.randn(rows, width, generator=generator)
+    results = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        entered = states.clone().requires_grad_()
+        left = model(entered)
+        left.square().sum(dim=1).sum().backward()
+        assert entered.grad is not None
+        results.append([left.detach(), entered.grad])
+    for left, gradient in results[1:]:
+        assert torch.equal(left, results[0][0])
+        assert torch.equal(gradient, results[0][1])
+    plain = torch.nn.functional.linear(states, model[0].weight, model[0].bias)
+    torch.testing.assert_close(results[0][0], plain)
+
+
 def test_models_whose_activation_is_silu_are_pinned_wherever_it_stands() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -59,7 +84,8 @@ def test_models_whose_activation_is_silu_are_pinned_wherever_it_stands() -> None
                          num_attention_heads=2, num_key_value_heads=1)  # fmt: skip
     model = LlamaForCausalLM(config)
     names = set(model.state_dict())
-    pin_activations(model)
+    pin_arithmetic(model)
     kinds = {type(layer.mlp.act_fn).__name__ for layer in model.model.layers}
     assert kinds == {"WholeVectors"}
+    assert not any(type(module) is torch.nn.Linear for module in model.modules())
     assert set(model.state_dict()) == names
