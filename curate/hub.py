@@ -3,6 +3,7 @@
 fetch_model("Qwen/Qwen3-0.6B")      the folder of the cached snapshot, fetched where it is not whole
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,15 +75,20 @@ def _explain(error: Exception, places: Mapping[str, str]) -> str:
     for cause in causes(error):
         advice = _by_class(cause) or _by_status(cause)
         if advice is not None:
-            return advice.format_map(places)
+            return _fill(advice, places)
         system = explain_system(cause)
         if system is not None:
             return f"{system} (its cache is {places['cache']})"
         if isinstance(cause, UnicodeEncodeError):
             return "HF_TOKEN has letters that no token has; copy it once more"
         if _is_transport(cause):
-            return UNREACHED.format_map(places)
-    return NO_HUB.format_map(places)
+            return _fill(UNREACHED, places)
+    return _fill(NO_HUB, places)
+
+
+def _fill(sentence: str, places: Mapping[str, str]) -> str:
+    """Return a sentence with its {names} filled in; what it is filled with is no format string."""
+    return re.sub(r"\{(\w+)\}", lambda name: places[name[1]], sentence)
 
 
 def _by_class(error: BaseException) -> str | None:
