@@ -169,6 +169,7 @@ class Report:
     examples: Examples
     costs: tuple[Cost, ...]
     imitations: tuple[str, ...] = ()
+    not_comparable: tuple[tuple[str, int], ...] = ()
 
 
 def gather(path: Path) -> Report:
@@ -202,6 +203,11 @@ def gather(path: Path) -> Report:
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
         imitations=_gather_imitations(run),
+        not_comparable=tuple(
+            (entry["stage"], entry["not_comparable"])
+            for entry in run.manifest["stages"]
+            if entry.get("not_comparable")
+        ),
     )
 
 
