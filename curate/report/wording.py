@@ -139,7 +139,7 @@ FRACTIONS = {
     20: "twentieth",
     100: "hundredth",
 }
-FRACTION_ERROR = 0.005
+FRACTION_ERROR = 0.1
 
 
 def shorten(text: str, chars: int) -> str:
@@ -221,7 +221,7 @@ def compared(params: Mapping[str, Any]) -> str:
 
 def fraction(share: float) -> str:
     """Return a share of a whole as one says it: tenth, or 12 %."""
-    parts = next((n for n in FRACTIONS if abs(share - 1 / n) < FRACTION_ERROR), None)
+    parts = next((n for n in FRACTIONS if abs(share * n - 1) <= FRACTION_ERROR), None)
     return FRACTIONS[parts] if parts else percent(share)
 
 

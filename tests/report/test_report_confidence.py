@@ -9,10 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.explain import explain_row
 from curate.folder import open_run
 from curate.report.build import render
 from curate.report.confidence import gather_confidence
 from curate.report.data import gather
+from curate.report.wording import fraction
 from tests.report.realrun import finish, recipe, write_inputs
 
 TAINT = "</script><b>bold</b>{{ 7 * 7 }}"
@@ -69,3 +71,20 @@ def test_a_run_without_the_stage_has_no_section(tmp_path: Path, tiny: Path) -> N
     report = gather(finish(recipe(tmp_path, tiny, [{"kind": "exact"}]), tmp_path / "run"))
     assert report.confidence == ()
     assert 'id="confidence"' not in render(report)
+
+
+def test_a_dropped_row_is_said_to_be_among_the_least_likely_and_not_to_be_wrong(run: Path) -> None:
+    evidence = pl.read_parquet(run / "evidence" / "confidence-2.parquet")
+    low = evidence.filter(keep=False)["row_id"][0]
+    line = explain_row(open_run(run), low)[2]
+    assert "it has a response among the least likely tenth" in line and "wrong" not in line
+    assert "were dropped: the least likely tenth of those with a score." in render(
+        gather(open_run(run))
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.1, "tenth"), (0.095, "tenth"), (0.5, "half"), (0.13, "13.0\u202f%")]
+)
+def test_shares_are_said_as_one_says_them(share: float, words: str) -> None:
+    assert fraction(share) == words

@@ -20,7 +20,8 @@ from stdnum import numdb
 
 from curate.keyforms import KEY_FORMS, KeyForm
 
-Kind = Literal["email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret"]
+FormKind = Literal["email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret"]
+Kind = FormKind | Literal["name"]
 
 
 @dataclass(frozen=True)
@@ -282,4 +283,12 @@ FORMS: tuple[Form, ...] = (
         _is_phone,
     ),
 )
-KINDS: tuple[Kind, ...] = ("email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret")
+KINDS: tuple[FormKind, ...] = (
+    "email",
+    "phone",
+    "credit_card",
+    "iban",
+    "ip_address",
+    "ssn",
+    "secret",
+)
