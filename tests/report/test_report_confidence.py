@@ -78,9 +78,7 @@ def test_a_dropped_row_is_said_to_be_among_the_least_likely_and_not_to_be_wrong(
     low = evidence.filter(keep=False)["row_id"][0]
     line = explain_row(open_run(run), low)[2]
     assert "it has a response among the least likely tenth" in line and "wrong" not in line
-    assert "were dropped: the least likely tenth of those with a score." in render(
-        gather(open_run(run))
-    )
+    assert "were dropped: the least likely tenth of those with a score." in render(gather(run))
 
 
 @pytest.mark.parametrize(
