@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,8 +53,10 @@ def _printable_faults() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # Those of the command line have one that is printed; other libraries' may not be set.
         if isinstance(message := getattr(error, "message", None), str):
-            error.message = printable(message)  # type: ignore[attr-defined]
+            with suppress(AttributeError):
+                error.message = printable(message)  # type: ignore[attr-defined]
         raise
 
 

@@ -71,19 +71,19 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
         return f"selected: rank {row['rank']} {reason}{_score(row)}."
     if row["fate"] == "not_selected":
         return f"not selected: rank {row['rank']} {reason}{_score(row)}."
-    if row["reason"] == Reason.LOW_CONFIDENCE:
-        reason = _least_likely(run, str(row["stage"]), reason)
+    if str(row["stage"]).startswith("confidence"):
+        reason = _least_likely(run, str(row["stage"])) or reason
     details = _details(run, str(row["stage"]), str(row["row_id"]))
     score = f" ({details})" if details else _score(row)
     return f"dropped by the stage {row['stage']}: it {reason}{score}."
 
 
-def _least_likely(run: RunFolder, stage: str, reason: str) -> str:
-    """Return the reason of a low score with the share of the scored rows that are below the limit."""
+def _least_likely(run: RunFolder, stage: str) -> str | None:
+    """Return the reason of a low score: the share of the scored rows that are below the limit."""
     scored = run.table(f"evidence/{stage}").filter(pl.col("score").is_not_null())
     low = pl.col("score") < pl.col("threshold")
     share = scored.select(low.mean()).collect().item()
-    return reason if share is None else reason.replace("ones", fraction(share))
+    return None if share is None else f"has a response among the least likely {fraction(share)}"
 
 
 def _details(run: RunFolder, stage: str, row_id: str) -> str:

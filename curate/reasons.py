@@ -96,7 +96,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.CLAIMED_ACTION: "claims or is asked for what no text does",
     Reason.PERSONAL_DATA: "holds personal data",
     Reason.MASKED: "was replaced by a row in which personal data is masked",
-    Reason.LOW_CONFIDENCE: "has a response among the least likely ones",
+    Reason.LOW_CONFIDENCE: "has a response of low confidence",
     Reason.LOW_GRADE: "got a lower grade than the limit",
     Reason.CORRECTED: "was replaced by a row with a better response",
     Reason.UNKNOWN_TO_MODEL: "teaches what the model does not know, beyond the share allowed",

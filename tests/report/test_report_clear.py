@@ -91,7 +91,7 @@ def test_the_ledger_tells_of_each_row(finished: Path) -> None:
     assert set(old["twin_id"]) <= set(ledger.filter(pl.col("fate") != "dropped")["row_id"])
     told = "\n".join(explain_row(run, old["row_id"][0]))
     assert old["twin_id"][0] in told
-    assert "probably wrong" in "\n".join(
+    assert "of low confidence" in "\n".join(
         explain_row(run, ledger.filter(reason="low_confidence")["row_id"][0])
     )
 
@@ -141,7 +141,8 @@ def test_a_stage_without_a_score_has_words_and_no_chart(tmp_path: Path, tiny: Pa
         }
     )
     with pytest.MonkeyPatch.context() as patch:
-        use(patch, [(lambda call: True, lambda call: Reply("cut", "truncated"))])
+        use(patch, [(REFLECTIONS[0], '{"answer": "A"}'), (REFLECTIONS[1], '{"answer": "A"}'),
+                    (lambda call: True, lambda call: Reply("cut", "truncated"))])  # fmt: skip
         run_curation(config, tmp_path / "run")
     page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="clear">') :].split("</section>")[0]
