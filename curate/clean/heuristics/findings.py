@@ -45,10 +45,18 @@ def _number(value: pl.Expr) -> pl.Expr:
     return value.cast(pl.Float64).round(2).cast(pl.String).str.replace(r"\.0$", "")
 
 
+def _filled(text: str, *values: pl.Expr) -> pl.Expr:
+    """Return a sentence with a value of each row in the place of every `{}`."""
+    pieces = [pl.lit(piece) for piece in text.split("{}")]
+    return pl.concat_str(
+        pieces[0], *(e for pair in zip(values, pieces[1:], strict=True) for e in pair)
+    )
+
+
 def _told(parts: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
     """Return the sentences of the conditions that hold, `{}` in each filled, joined by semicolons."""
     lines = [
-        pl.when(condition).then(pl.format(text, _number(value)))
+        pl.when(condition).then(_filled(text, _number(value)))
         for text, (condition, value) in parts.items()
     ]
     return pl.concat_str(lines, separator="; ", ignore_nulls=True)
@@ -57,7 +65,7 @@ def _told(parts: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
 def _piece(column: str, reason: Reason, words: str = "holds") -> Callable[[Any], Finding]:
     """Return the rule that fails a row in which a piece was found."""
     finding = Finding(
-        _fails(pl.col(column).is_not_null(), reason), pl.format(words + " {}", _quoted(column))
+        _fails(pl.col(column).is_not_null(), reason), _filled(words + " {}", _quoted(column))
     )
     return lambda _: finding
 
@@ -87,10 +95,11 @@ def _language(rule: "rules.LanguageRule") -> Finding:
     allowed = ", ".join(rule.allowed)
     lines = [
         pl.when(failed).then(
-            pl.format(
-                f"the {side} is in {{}} (sure by {{}}, limit {rule.confidence:g}), allowed {allowed}",
+            _filled(
+                f"the {side} is in {{}} (sure by {{}}, limit {rule.confidence:g}), allowed {{}}",
                 pl.col(f"{side}_language"),
                 _number(pl.col(f"{side}_confidence")),
+                pl.lit(allowed),
             )
         )
         for side, failed in other.items()
@@ -127,7 +136,7 @@ def _markup(rule: "rules.MarkupRule") -> Finding:
         _fails(pl.col("markup").is_not_null() | much, Reason.MARKUP),
         pl.concat_str(
             pl.format("holds {}", _quoted("markup")),
-            pl.when(much).then(pl.format(text, _number(share))),
+            pl.when(much).then(_filled(text, _number(share))),
             separator="; ",
             ignore_nulls=True,
         ),
@@ -141,7 +150,7 @@ def _copied(rule: "rules.CopiedRule") -> Finding:
     text = f"{{}} of the prompt's words stand in the response, limit {rule.share:g}"
     return Finding(
         _fails((share >= rule.share) & little, Reason.PROMPT_COPIED),
-        pl.format(text, _number(share)),
+        _filled(text, _number(share)),
     )
 
 
