@@ -48,7 +48,7 @@ def same_expression(gold: str, answer: str) -> bool | None:
     if number is not None and other_number is not None:
         return same_quantity(number, other_number)
     one, other = find_expression(gold), find_expression(answer)
-    if one is None or other is None:
+    if one is None or other is None or _differ_in_kind(one.latex, other.latex):
         return None
     factor = Fraction(1)
     if one.unit is not None and other.unit is not None:
@@ -57,6 +57,19 @@ def same_expression(gold: str, answer: str) -> bool | None:
         factor = other.unit.factor / one.unit.factor
     scaled = other.latex if factor == 1 else rf"{_fraction(factor)} \cdot ({other.latex})"
     return compare_math(one.latex, scaled)
+
+
+def _differ_in_kind(one: str, other: str) -> bool:
+    """Return whether two expressions differ in what math-verify leaves aside: case and brackets."""
+    letters = [
+        set(regex.findall(r"[A-Za-z]", COMMAND_NAMES.sub(" ", text))) for text in (one, other)
+    ]
+    folded = [{letter.casefold() for letter in part} for part in letters]
+    ordered = [text.startswith(("(", "[")) and "," in text for text in (one, other)]
+    unordered = [text.startswith(r"\{") for text in (one, other)]
+    return (letters[0] != letters[1] and folded[0] == folded[1]) or (
+        (ordered[0] and unordered[1]) or (unordered[0] and ordered[1])
+    )
 
 
 def is_expression(text: str) -> bool:

@@ -33,39 +33,45 @@ NUMBER = (
 )
 LEAD = (
     r"(?:(?:exactly|only|just|simply|therefore|thus|then|hence|so|now|equal to|a total of)\b[\s,:]*)*"
-    r"(?:[A-Za-z]\s?=\s?)?"
+    r"(?:(?P<variable>(?-i:[A-Za-z]))\s?=\s?)?"
 )
 ALONE = regex.compile(rf"(?i:{LEAD})(?:{NUMBER})(?P<rest>\D.*)?", regex.S)
 INSIDE = regex.compile(rf"(?<![\w.,/:^_\\{{}}])(?:{NUMBER})(?![\w\\{{^_])")
 LONG_EXPONENT = regex.compile(r"[eE][-+]?0*[1-9]\d{4}")
-# What stands before or after a number that is part of something else.
+# What stands before or after a number that is part of something else, or not what is meant.
 BEFORE = regex.compile(
-    r"(?:[-+*/×·÷^_<>±]|\w[(\[{]|\\\w+|(?:(?<![A-Za-z])[A-Za-z]|[)\]}]),|\b(?:minus|plus|times|over|by|x))$"
+    r"(?:[-+*/×·÷^_<>±]|\w[(\[{]|\\\w+|(?:(?<![A-Za-z])[A-Za-z]|[)\]}]),|\b(?:minus|plus|times|over|by|x)"
+    r"|n['’]t|\b(?:not|never|least|most|than|above|below|under|about|around|approximately|roughly|nearly|almost))$",
+    regex.I,
 )
 # A minus there is a sign between two things.
 OPERAND = regex.compile(r"(?:\d|(?<![A-Za-z])[A-Za-z]|[)\]}])$")
 LISTED = regex.compile(r"\d\D{0,40}?(?:\b(?:and|or|to|through)|[,&–-])\s*$")
 AFTER = regex.compile(
-    r"[(\[{]|\.\.|…|\s*(?:[-+*/×·÷^_=:<>|\\]|\b(?:x|times|plus|minus|half|halves|quarters?|and a"
+    r"[(\[{]|\.\.|…|\s*(?:[-+*/×·÷^_=:<>|\\]|\b(?:x|times|plus|minus|or|half|halves|quarters?|and a"
     r"|(?:thir|four|fif|six|seven|eigh|nin|ten)(?:d|th)s?)\b)"
 )
 ASSIGNED = regex.compile(r"\b([A-Za-z])\s?=")
+OF_VARIABLE = regex.compile(r"\b([A-Za-z])\s?=$")
 LONGEST_DIGITS = 4_000
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number as it is written, and its unit if one from the list stands beside it."""
+    """A number as it is written, with a unit from the list and the variable that it is of, if any."""
 
     number: Fraction
     unit: Unit | None = None
+    variable: str | None = None
 
 
 def same_quantity(one: Quantity, other: Quantity) -> bool | None:
     """Return whether two quantities are equal; None where they measure different things.
 
-    Where only one has a unit, the numbers are compared.
+    Where only one has a unit, the numbers are compared; likewise with variables.
     """
+    if None not in (one.variable, other.variable) and one.variable != other.variable:
+        return None
     if one.unit is None or other.unit is None:
         return one.number == other.number
     if one.unit.dimension != other.unit.dimension:
@@ -93,14 +99,14 @@ def read_quantity(span: str) -> Quantity | None:
     alone = ALONE.fullmatch(
         bare.removeprefix("(").removesuffix(")") if _in_brackets(bare) else bare
     )
-    return _quantity_of(alone, alone["rest"] or "") if alone else None
+    return _quantity_of(alone, alone["rest"] or "", alone["variable"]) if alone else None
 
 
 def _in_brackets(text: str) -> bool:
     return text.startswith("(") and text.endswith(")") and text.count("(") == 1
 
 
-def _quantity_of(number: "regex.Match[str]", beside: str) -> Quantity | None:
+def _quantity_of(number: "regex.Match[str]", beside: str, variable: str | None) -> Quantity | None:
     """Return a number with all that stands behind it, None if that is no unit."""
     value = _value_of(number)
     scale, _, unit = beside.strip(" -").partition(" ")
@@ -110,7 +116,7 @@ def _quantity_of(number: "regex.Match[str]", beside: str) -> Quantity | None:
     money, named = find_unit(number["money"] or ""), find_unit(beside)
     if value is None or (beside and (named is None or (money and money != named))):
         return None
-    return Quantity(value, money or named)
+    return Quantity(value, money or named, variable)
 
 
 def _value_of(number: "regex.Match[str]") -> Fraction | None:
@@ -142,7 +148,10 @@ def _last_quantity(text: str) -> Quantity | None:
     several = several or len(set(ASSIGNED.findall(sentence))) > 1
     operand = number["sign"] and OPERAND.search(before)
     part_of_more = several or operand or BEFORE.search(before) or AFTER.match(after)
-    return None if part_of_more else _quantity_of(number, _unit_behind(after))
+    if part_of_more:
+        return None
+    variable = OF_VARIABLE.search(before)
+    return _quantity_of(number, _unit_behind(after), variable[1] if variable else None)
 
 
 def _unit_behind(text: str) -> str:
