@@ -53,6 +53,8 @@ class Reason(StrEnum):
 
     WITHIN_BUDGET = "within_budget"
     BEYOND_BUDGET = "beyond_budget"
+    PASSED_OVER = "passed_over"
+    UNSCORED = "unscored"
     FILTERED_OUT = "filtered_out"
     OVER_SHARE = "over_share"
     TOO_SIMILAR = "too_similar"
@@ -104,6 +106,8 @@ EXPLAINED: dict[Reason, str] = {
     Reason.RELABELLED: "was replaced by a row that says how sure the model is",
     Reason.WITHIN_BUDGET: "ranks within the budget",
     Reason.BEYOND_BUDGET: "ranks below the last row that the budget covers",
+    Reason.PASSED_OVER: "has more tokens than were left of the budget",
+    Reason.UNSCORED: "could not be scored",
     Reason.FILTERED_OUT: "does not meet the condition of the selection",
     Reason.OVER_SHARE: "belongs to a group of rows that has its share of the budget already",
     Reason.TOO_SIMILAR: "is too similar to a row that ranks higher",

@@ -514,7 +514,8 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
             if name in artifact.counts:
                 entry[name] = entry.get(name, 0) + artifact.counts[name]
         for name in (
-            "rejected", "dropped", "fates", "not_selected", "methods", "stopped", "failed", "added"
+            "rejected", "dropped", "fates", "not_selected", "passed_over", "unscored", "methods",
+            "stopped", "failed", "added",
         ):  # fmt: skip
             if name in artifact.counts:
                 entry[name] = artifact.counts[name]

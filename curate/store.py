@@ -225,7 +225,7 @@ def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _told(counts: Counts) -> str:
-    shown = ("rows_in", "rows_out", "tokens", "verdict")
+    shown = ("rows_in", "rows_out", "tokens", "passed_over", "verdict")
     told = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
             for n in shown if n in counts]  # fmt: skip
     return f" ({', '.join(told)})" if told else ""

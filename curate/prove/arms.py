@@ -2,9 +2,17 @@
 
     selected        the selection
     random_rows     a uniform draw from the kept rows, as many rows as the selection
-    random_tokens   a uniform draw whose tokens come nearest to the selection's from below
+    random_tokens   a uniform draw with as many tokens as the selection, less SLACK of them at most
 
-Rows alone would reward a method that likes long rows, so a claim has to hold against both.
+Rows alone would reward a method that likes long rows, so a claim has to hold against both. Tokens are
+those that are trained on: of a row that is longer, `max_length`.
+
+Rows in random order, up to the first that does not fit, are a fair draw, but where a few rows hold most
+of the tokens, they end far below. Passing over what does not fit would fill the draw up with short rows.
+So whole orders are drawn until the first rows of one have the tokens: for each number of rows that is a
+uniform draw from all sets with that many tokens, and no row is in it for being short. Where ORDERS of
+them do not do (very few rows make up the tokens), rows that do not fit are passed over after all, in the
+order, random or longest first, that comes nearest.
 """
 
 from collections.abc import Mapping
@@ -13,27 +21,32 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from curate.select.budget import SLACK, Outcome, Purse, spend
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
+ORDERS = 200
+FILLED_ORDERS = 20
 CONTROLS = ("random_rows", "random_tokens")
 ARMS = ("selected", *CONTROLS)
 
 
-def arms_step(selection: Artifact, seeds: int, seed: int) -> Step:
-    """Return the step that draws the arms."""
-    return Step(
-        "arms", VERSION, write_arms, {"selection": selection}, {"seeds": seeds, "seed": seed}
-    )
+def arms_step(selection: Artifact, seeds: int, seed: int, max_length: int) -> Step:
+    """Return the step that draws the arms; rows are trained on up to max_length tokens."""
+    params = {"seeds": seeds, "seed": seed, "max_length": max_length}
+    return Step("arms", VERSION, write_arms, {"selection": selection}, params)
 
 
 def write_arms(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write arms.parquet: arm, seed, row_id, tokens."""
-    ranking = read_table(inputs["selection"].file("ranking.parquet"))
+    """Write arms.parquet: arm, seed, row_id, tokens (those that are trained on)."""
+    ranking = read_table(inputs["selection"].file("ranking.parquet")).with_columns(
+        pl.col("tokens").clip(upper_bound=params["max_length"])
+    )
     arms = pl.concat(
         draw_arms(ranking, [params["seed"], number]) for number in range(params["seeds"])
     )
@@ -52,10 +65,42 @@ def draw_arms(ranking: pl.DataFrame, seed: list[int]) -> pl.DataFrame:
     rng = np.random.default_rng([*seed, 0xA12A5])
     # Sorted first, so that the draw does not depend on the ranking that it is a control for.
     shuffled = ranking.sort("row_id")[rng.permutation(ranking.height)]
-    spent = shuffled["tokens"].cum_sum()
-    within = max(int((spent <= chosen["tokens"].sum()).sum()), 1)
-    parts = zip(ARMS, (chosen, shuffled[: chosen.height], shuffled[:within]), strict=True)
+    matched = shuffled[draw_tokens(shuffled["tokens"].to_numpy(), int(chosen["tokens"].sum()), rng)]
+    parts = zip(ARMS, (chosen, shuffled[: chosen.height], matched), strict=True)
     return pl.concat(
         part.select(arm=pl.lit(arm), seed=pl.lit(seed[-1]), row_id="row_id", tokens="tokens")
         for arm, part in parts
     )
+
+
+def draw_tokens(
+    tokens: NDArray[np.int64], total: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return row numbers, drawn at random so that their tokens come to `total`, less SLACK at most.
+
+    Args:
+        tokens: of rows in random order [N], which is the first order that is tried.
+        total: of tokens.
+        rng: draws the other orders.
+    """
+    fitting = np.flatnonzero(tokens <= total)
+    order = fitting
+    for _ in range(ORDERS):
+        spent = np.cumsum(tokens[order])
+        count = int(np.searchsorted(spent, total, side="right"))
+        if count and total - spent[count - 1] <= SLACK * total:
+            return order[:count]
+        order = rng.permutation(fitting)
+    return _fill(tokens, total, [rng.permutation(fitting) for _ in range(FILLED_ORDERS)])
+
+
+def _fill(
+    tokens: NDArray[np.int64], total: int, orders: list[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Return the rows that fit, in the order that comes nearest to the total."""
+    longest_first = orders[0][np.argsort(-tokens[orders[0]], kind="stable")]
+    purse = Purse(total, SLACK * total)
+    drawn = [
+        order[spend(tokens[order], purse) == Outcome.TAKEN] for order in [*orders, longest_first]
+    ]
+    return max(drawn, key=lambda rows: int(tokens[rows].sum()))

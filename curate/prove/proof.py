@@ -28,7 +28,7 @@ def prove(
     run: ScoreRun, selection: Artifact, eval_rows: Artifact, prove: Mapping[str, Any]
 ) -> Artifact:
     """Return the artifact with proof.json, and effects.parquet unless the proof was refused."""
-    arms = run.execute(arms_step(selection, prove["seeds"], run.seed))
+    arms = run.execute(arms_step(selection, prove["seeds"], run.seed, prove["lora"]["max_length"]))
     leak_inputs = {"rows": run.rows, "arms": arms, "eval": eval_rows}
     if run.target:
         leak_inputs["target"] = run.target

@@ -4,8 +4,8 @@ It never scores anything: it goes down a ranking that is there, so another plan 
 
     filter      rows that do not meet it are out
     diversity   a row too similar to one that ranks higher, and is not passed over itself, is out
-    shares      groups with a quota come first until they have it; a group ends where its cap is reached
-    budget      the best rows of the rest
+    shares      groups with a quota come first until they have it; no group gets more than its cap
+    budget      the best rows of the rest; of tokens, rows that do not fit any more are passed over
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from curate.clean.twins import dominate_pairs, number_pairs
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import SelectParams, Share
-from curate.select.budget import rows_within
+from curate.select.budget import Cap, Outcome, Purse, purse_of, spend
 from curate.select.sql import excerpt, parse_expression
 
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
@@ -29,6 +29,13 @@ PAIR_FLOOR = 0.8
 RANKING_COLUMNS = ("row_id", "rank", "score", "nearest_id", "tokens")
 ROW_COLUMNS = ("row_id", "source", "origin", "method", "hop")
 CODES = {reason: number for number, reason in enumerate(Reason)}
+OUTCOMES = {
+    Outcome.TAKEN: Reason.WITHIN_BUDGET,
+    Outcome.PASSED_OVER: Reason.PASSED_OVER,
+    Outcome.OVER_CAP: Reason.OVER_SHARE,
+    Outcome.BEYOND: Reason.BEYOND_BUDGET,
+}
+OUTCOME_CODES = np.array([CODES[OUTCOMES[outcome]] for outcome in Outcome], dtype=np.int8)
 # Columns of a ranking that each method fills on a scale of its own.
 OWN_COLUMNS = frozenset(("score", "nearest_id"))
 
@@ -111,22 +118,23 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
         met = _meet(ranking, params.filter, facts)
         reason[~met] = CODES[Reason.FILTERED_OUT]
         free &= met
+    shortest = int(tokens[free].min())
+    if params.budget.tokens is not None:
+        # Left in, they would stand in the way of rows that are similar to them.
+        short = tokens <= params.budget.tokens
+        reason[free & ~short] = CODES[Reason.PASSED_OVER]
+        free &= short
     if params.diversity is not None:
         apart = _apart(ranking, free, params.diversity.most, facts)
         reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
-    first, capped = _share_out(ranking, params, facts, free, tokens)
-    reason[capped] = CODES[Reason.OVER_SHARE]
-    free &= ~capped
-    order = np.flatnonzero(free)
-    if not len(order):
-        raise UserError("select.shares: the caps leave no row within the budget; raise one of them")
-    order = order[np.argsort(~first[order], kind="stable")]
-    count = rows_within(params.budget, tokens[order], ranking.height)
-    selected = np.zeros(ranking.height, dtype=np.bool_)
-    selected[order[:count]] = True
-    takes_all = params.model_dump()["method"] == "all" and params.budget.fraction == 1
-    reason[selected] = CODES[Reason.KEPT if takes_all else Reason.WITHIN_BUDGET]
+    rows, outcomes = _go_down(ranking, params, facts, free, tokens)
+    reason[rows] = OUTCOME_CODES[outcomes]
+    selected = reason == CODES[Reason.WITHIN_BUDGET]
+    if not selected.any():
+        raise UserError(_nothing_fits(params, shortest, reason))
+    if params.model_dump()["method"] == "all" and params.budget.fraction == 1:
+        reason[selected] = CODES[Reason.KEPT]
     # Below the last chosen row it is the budget that stands in the way, whatever else does.
     last = int(np.flatnonzero(selected)[-1])
     below = (np.arange(len(reason)) > last) & (reason != CODES[Reason.FILTERED_OUT])
@@ -205,35 +213,42 @@ def _apart(
     return dominate_pairs(pairs, free, most)
 
 
-def _share_out(
+def _go_down(
     ranking: pl.DataFrame,
     params: SelectParams,
     facts: Facts,
     free: NDArray[np.bool_],
     tokens: NDArray[np.int64],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which rows come first, for their group's quota, and which are over their group's cap."""
-    first = np.zeros(len(free), dtype=np.bool_)
-    over = np.zeros(len(free), dtype=np.bool_)
-    budget = params.budget
-    # What a row costs, and how much there is to spend.
-    if budget.tokens is not None:
-        cost, total = tokens, budget.tokens
-    else:
-        wanted = (
-            budget.rows if budget.rows is not None else round((budget.fraction or 0) * len(free))
-        )
-        cost, total = np.ones(len(free), dtype=np.int64), min(wanted, int(free.sum()))
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Return the free rows and their outcomes; rows for the quota of a group are met first."""
+    rows = np.flatnonzero(free)
+    in_tokens = params.budget.tokens is not None
+    cost = tokens[rows] if in_tokens else np.ones(len(rows), dtype=np.int64)
+    purse = purse_of(params.budget, ranking.height)
+    # Shares are of what can be spent.
+    total = purse.total if in_tokens else min(purse.total, len(rows))
+    caps, quotas = [], []
     for share in params.shares:
         code, names = _groups(ranking, share, facts)
-        spent = _spent(code, np.where(free & ~over, cost, 0))
-        limits = np.array([share.cap(name) for name in names])
-        # A cap of 1 is none: a single row may cost more than the budget, and is still selected.
-        caps = np.where(limits < 1, limits * total, np.inf)
-        quotas = np.array([share.least.get(name, 0.0) for name in names]) * total
-        over |= free & (spent > caps[code] + 1e-6)
-        first |= free & ~over & (spent <= quotas[code] + 1e-6)
-    return first & ~over, over
+        most = np.array([share.cap(name) for name in names])
+        least = np.array([share.least.get(name, 0.0) for name in names])
+        caps.append(Cap(code[rows], np.where(most < 1, most * total, np.inf)))
+        quotas.append(Cap(code[rows], least * total))
+    later = np.ones(len(rows), dtype=np.bool_)
+    for quota in quotas:
+        later &= spend(cost, Purse(np.inf), [*caps, quota]) != Outcome.TAKEN
+    order = np.argsort(later, kind="stable")
+    ordered = [Cap(cap.group[order], cap.limit) for cap in caps]
+    return rows[order], spend(cost[order], purse, ordered)
+
+
+def _nothing_fits(params: SelectParams, shortest: int, reason: NDArray[np.int8]) -> str:
+    if (reason == CODES[Reason.OVER_SHARE]).any():
+        return "select.shares: the caps leave no row within the budget; raise one of them"
+    return (
+        f"select.budget: no row fits into {params.budget}: the shortest that could be selected has "
+        f"{shortest:,}; raise the budget"
+    )
 
 
 def _groups(
@@ -256,12 +271,3 @@ def _groups(
             f"there are {', '.join(names[:10])}"
         )
     return code.to_numpy(), names.to_list()
-
-
-def _spent(group: NDArray[np.int64], cost: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return what the rows of each row's group cost down to and including it, in rank order."""
-    frame = pl.DataFrame({"group": group, "cost": cost})
-    spent: NDArray[np.int64] = frame.select(pl.col("cost").cum_sum().over("group"))[
-        "cost"
-    ].to_numpy()
-    return spent

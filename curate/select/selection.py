@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 
 from curate.errors import UserError
+from curate.reasons import Reason
 from curate.registry import ScoreRun, SelectParams, find_selector
 from curate.select.planner import Facts, choose, named_stages
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,19 @@ def write_ranking(
     ranking = choose(ranked, select, facts)
     ranking.write_parquet(out / "ranking.parquet")
     chosen = ranking.filter("selected")
-    return {
+    left = ranking.filter(~pl.col("selected")).group_by("reason").len().sort("reason")
+    reasons = dict(left.iter_rows())
+    counts = {
         "rows_in": ranking.height,
         "rows_out": chosen.height,
         "not_selected": ranking.height - chosen.height,
-        "reasons": dict(
-            ranking.filter(~pl.col("selected")).group_by("reason").len().sort("reason").iter_rows()
-        ),
-        **({} if chosen["tokens"].null_count() else {"tokens": int(chosen["tokens"].sum())}),
+        "reasons": reasons,
     }
+    if not chosen["tokens"].null_count():
+        counts["tokens"] = int(chosen["tokens"].sum())
+    if select.budget.tokens is not None:
+        counts["passed_over"] = reasons.get(Reason.PASSED_OVER, 0)
+    return counts
 
 
 def write_selection(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.prove.arms import ARMS, arms_step, draw_arms
+from curate.select.budget import Outcome, Purse, spend
 from curate.store import Store
 from tests.conftest import stored
 
@@ -51,8 +52,51 @@ def test_controls_are_as_large_as_the_selection(
     assert len(ids(arms, "random_rows")) == len(ids(arms, "selected"))
     left = [t for i, t in known.items() if i not in set(ids(arms, "random_tokens"))]
     missing = spent(arms, "selected") - spent(arms, "random_tokens")
-    assert missing >= 0 or len(ids(arms, "random_tokens")) == 1
+    assert missing >= 0
     assert missing < max(left, default=1), "one more row would have fitted"
+
+
+HEAVY = {
+    "log-normal": lambda rng, count: rng.lognormal(3.5, 1.5, count),
+    "Pareto": lambda rng, count: (rng.pareto(1.05, count) + 1) * 20,
+    "a few long": lambda rng, count: np.where(rng.random(count) < 0.03, 9_000, 40),
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+@given(
+    seed=st.integers(0, 5_000), count=st.integers(60, 300), share=st.floats(0.05, 0.5),
+    best=st.sampled_from(["longest", "shortest", "any"]),
+)  # fmt: skip
+def test_random_tokens_come_within_two_per_cent_in_heavy_tailed_pools(
+    kind: str, seed: int, count: int, share: float, best: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    tokens = np.maximum(HEAVY[kind](rng, count), 3).astype(int)
+    order = {"longest": -tokens, "shortest": tokens, "any": rng.permutation(count)}[best]
+    chosen = max(round(share * count), 3)
+    table = ranking(tokens[np.argsort(order)].tolist(), chosen)
+    arms = draw_arms(table, [seed, 0])
+    wanted, got = spent(arms, "selected"), spent(arms, "random_tokens")
+    assert len(set(ids(arms, "random_tokens"))) == len(ids(arms, "random_tokens"))
+    assert got <= wanted
+    assert wanted - got <= 0.02 * wanted
+    assert arms.equals(draw_arms(table, [seed, 0])), "the seed alone decides"
+
+
+def test_random_tokens_hold_more_long_rows_than_passing_over_what_does_not_fit() -> None:
+    """As many random rows hold a tenth of them; a draw that is filled up loses a quarter of these."""
+    tokens = np.sort(np.random.default_rng(3).lognormal(4, 1.2, 500)).astype(int)
+    table = ranking(tokens.tolist(), 0).with_columns(selected=pl.int_range(500) % 25 == 16)
+    total, rows = table.filter("selected")["tokens"].sum(), table.filter("selected").height
+    assert total == pytest.approx(tokens.mean() * rows, rel=0.05)
+    long, filled = np.quantile(tokens, 0.9), []
+    for number in range(200):
+        order = np.random.default_rng(number).permutation(tokens)
+        filled.extend(order[spend(order, Purse(total, 0.02 * total)) == Outcome.TAKEN])
+    drawn = pl.concat(draw_arms(table, [0, number]) for number in range(200))
+    share = (drawn.filter(arm="random_tokens")["tokens"] > long).mean()
+    assert np.mean(np.array(filled) > long) < 0.075 < 0.078 < share < 0.1
 
 
 TOKENS = np.random.default_rng(0).integers(5, 60, 80).tolist()
@@ -86,8 +130,11 @@ def test_every_ranked_row_is_as_likely_in_a_control_chosen_or_not() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_step_draws_every_arm_for_every_seed(store: Store, seeds: int) -> None:
     table = ranking(TOKENS, 20)
-    made = store.ensure(arms_step(stored(store, "select", {"ranking": table}), seeds, 5))
+    made = store.ensure(arms_step(stored(store, "select", {"ranking": table}), seeds, 5, 40))
     arms = pl.read_parquet(made.file("arms.parquet"))
-    expected = pl.concat(draw_arms(table, [5, number]) for number in range(seeds))
+    # Rows are trained on up to 40 tokens.
+    trained = table.with_columns(pl.col("tokens").clip(upper_bound=40))
+    expected = pl.concat(draw_arms(trained, [5, number]) for number in range(seeds))
+    assert arms["tokens"].max() == 40
     assert arms.equals(expected)
     assert made.counts == {"rows_in": 80, "rows_out": arms.height}

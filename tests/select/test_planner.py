@@ -135,19 +135,72 @@ def test_caps_of_a_token_budget_count_tokens(seed: int, tokens: int, most: float
     known = facts(ranked, seed)
     wanted = plan(budget={"tokens": tokens}, shares=[{"by": "source", "most": most}])
     sources = source_of(known)
-    heads = {sources[i]: cost for i, cost in ranked[::-1].select("row_id", "tokens").iter_rows()}
-    if most < 1 and min(heads.values()) > most * tokens:
-        with pytest.raises(UserError, match="the caps leave no row"):
+    shortest = int(ranked["tokens"].min())
+    if shortest > tokens or (most < 1 and shortest > most * tokens):
+        with pytest.raises(UserError, match=r"the caps leave no row|no row fits into"):
             choose(ranked, wanted, known)
         return
     told = choose(ranked, wanted, known).filter("selected")
     spent = {g: 0 for g in "abc"}
     for row_id, cost in told.select("row_id", "tokens").iter_rows():
         spent[sources[row_id]] += cost
-    if told.height > 1:
-        assert told["tokens"].sum() <= tokens
+    assert told["tokens"].sum() <= tokens
     if most < 1:
         assert all(value <= most * tokens + 1e-6 for value in spent.values())
+
+
+def long_ranking(seed: int, count: int = 200) -> pl.DataFrame:
+    """Return a ranking of which a few rows hold most of the tokens, the best one above all."""
+    lengths = np.random.default_rng(seed).lognormal(3.5, 1.5, count).clip(3).astype(np.int64)
+    lengths[0] = 11_426
+    return ranking(seed, count).with_columns(tokens=lengths)
+
+
+@given(seed=st.integers(0, 300), budget=st.integers(600, 5_000))
+def test_a_token_budget_is_met_in_a_heavy_tailed_pool(seed: int, budget: int) -> None:
+    ranked = long_ranking(seed)
+    told = choose(ranked, plan(budget={"tokens": budget}), facts(ranked))
+    spent = told.filter("selected")["tokens"].sum()
+    assert 0.98 * budget <= spent <= budget
+    assert told["reason"][0] == "passed_over"
+    last = told.filter("selected")["rank"].max()
+    above = told.filter(~pl.col("selected") & (pl.col("rank") < last))
+    assert set(above["reason"]) == {"passed_over"}
+    assert set(told.filter(pl.col("rank") > last)["reason"]) <= {"beyond_budget"}
+
+
+@given(seed=st.integers(0, 300), budget=st.integers(600, 5_000))
+def test_a_long_row_ends_no_cap_and_no_quota(seed: int, budget: int) -> None:
+    ranked = long_ranking(seed)
+    known = facts(ranked, seed)
+    sources = source_of(known)
+    shares = [{"by": "source", "most": {"a": 0.5, "b": 0.5}, "least": {"c": 0.3}}]
+    told = choose(ranked, plan(budget={"tokens": budget}, shares=shares), known)
+    picked = told.filter("selected")
+    assert 0.98 * budget <= picked["tokens"].sum() <= budget
+    spent = {group: 0 for group in "abc"}
+    for row_id, cost in picked.select("row_id", "tokens").iter_rows():
+        spent[sources[row_id]] += cost
+    assert max(spent["a"], spent["b"]) <= 0.5 * budget
+    # The shortest row of c that is left does not fit into what is left of the quota.
+    left = [t for i, t in ranked.select("row_id", "tokens").iter_rows() if sources[i] == "c"]
+    assert spent["c"] >= 0.3 * budget - max(left)
+
+
+def test_a_row_longer_than_the_budget_stands_in_nobodys_way() -> None:
+    ranked = ranking(0, 3).with_columns(tokens=pl.Series([900, 50, 40]))
+    ids = ranked["row_id"].to_list()
+    pair = {"row_id": min(ids[:2]), "twin_id": max(ids[:2]), "similarity": 0.99, "same": False}
+    known = facts(ranked, pairs=pl.DataFrame([pair], schema=PAIR_SCHEMA))
+    told = choose(ranked, plan(budget={"tokens": 95}, diversity={"most": 0.9}), known)
+    assert chosen(told) == ids[1:]
+    assert told["reason"].to_list() == ["passed_over", "within_budget", "within_budget"]
+
+
+def test_a_budget_below_the_shortest_row_says_so() -> None:
+    ranked = ranking(0, 3).with_columns(tokens=pl.Series([900, 50, 40]))
+    with pytest.raises(UserError, match=r"no row fits into 39 tokens.*has 40"):
+        choose(ranked, plan(budget={"tokens": 39}), facts(ranked))
 
 
 @given(seed=st.integers(0, 500), most=st.sampled_from([0.7, 0.8, 0.9]))

@@ -73,7 +73,8 @@ def test_ranks_and_counts_of_a_selection_add_up(
     scores, tokens = tables()
     assert ranking["rank"].to_list() == list(range(1, COUNT + 1))
     assert set(ranking["row_id"]) == set(scores["row_id"])
-    assert ranking["selected"].to_list() == sorted(ranking["selected"], reverse=True)
+    if "tokens" not in budget:
+        assert ranking["selected"].to_list() == sorted(ranking["selected"], reverse=True)
     chosen = ranking.filter("selected")
     assert selected["row_id"].to_list() == chosen["row_id"].to_list()
     assert selected["messages"].to_list() == [
@@ -85,10 +86,15 @@ def test_ranks_and_counts_of_a_selection_add_up(
         "not_selected": COUNT - selected.height,
         "reasons": {
             reason: ranking.filter(reason=reason).height
-            for reason in ("beyond_budget",)
-            if selected.height < COUNT
+            for reason in ("beyond_budget", "passed_over")
+            if ranking.filter(reason=reason).height
         },
         "tokens": chosen["tokens"].sum(),
+        **(
+            {"passed_over": ranking.filter(reason="passed_over").height}
+            if "tokens" in budget
+            else {}
+        ),
     }
     known = dict(tokens.iter_rows())
     assert {i: t for i, t in ranking.select("row_id", "tokens").iter_rows()} == known
