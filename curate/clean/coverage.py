@@ -18,8 +18,6 @@ from curate.clean.words import join_words
 SHARE, FEWEST, MOST = 0.05, 50, 100
 # Inside of sentences, where a piece may be the start of another question.
 FEW_INSIDE = 10
-# Pieces of at least so many words are more than labels.
-SEVERAL = 3
 # Places at which a row and a prompt share an n-gram that are looked at together.
 MATCHES = 1 << 20
 # Pairs that are put into words together.
@@ -132,23 +130,15 @@ class _Measure:
         )
 
     def by_pieces(self) -> pl.DataFrame:
-        """Return the pairs whose row holds all pieces that a unit needs.
-
-        Of a prompt without a template these are the ones of several words, if it has any: the others are
-        labels ("Answer:").
-        """
+        """Return the pairs whose row holds all pieces of a unit."""
         index = self.index
         limit = pl.when("inside").then(FEW_INSIDE).otherwise(row_limit(self.counts.rows))
         many = self.counts.forms.filter(pl.col("held") > limit)
         held = self.hits.forms.join(many, on=["number", "inside"], how="anti")
-        several = pl.col("words") >= SEVERAL
-        needed = index.pieces.filter(
-            several | _of(index.template.templated, "unit") | ~several.any().over("unit")
-        )
-        total = needed.group_by("unit").agg(total=pl.col("piece").n_unique())
+        total = index.pieces.group_by("unit").agg(total=pl.col("piece").n_unique())
         return (
             held.select("row", "number").unique()
-            .join(needed, on="number")
+            .join(index.pieces, on="number")
             .sort("row", "unit", "words", "piece", descending=[False, False, True, False])
             .group_by("row", "unit", maintain_order=True)
             .agg(pl.col("piece").n_unique(), pl.col("words", "start", "number").first())

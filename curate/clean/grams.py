@@ -1,5 +1,7 @@
 """Runs of words in long sequences: sets of n-grams, and hashes of runs of any length."""
 
+from collections.abc import Collection, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,21 @@ class GramSet:
         return at[same], number[same]
 
 
+class Powers:
+    """Powers of an odd number modulo 2^64 and of its inverse, as many as were asked for so far."""
+
+    def __init__(self) -> None:
+        self._powers = np.zeros((2, 0), dtype=np.uint64)
+
+    def first(self, count: int) -> NDArray[np.uint64]:
+        """Return the powers from 1 to `count`, and behind them those of the inverse."""
+        if count > self._powers.shape[1]:
+            self._powers = np.empty((2, count), dtype=np.uint64)
+            for i, base in enumerate((MULTIPLIER, INVERSE)):
+                np.cumprod(np.full(count, base, dtype=np.uint64), out=self._powers[i])
+        return self._powers[:, :count]
+
+
 class RunHashes:
     """Hashes of any runs of a sequence of words, each in the time of a look-up.
 
@@ -35,16 +52,32 @@ class RunHashes:
     far from the start it stands.
     """
 
-    def __init__(self, words: NDArray[np.uint64]) -> None:
-        powers = np.cumprod(np.full(len(words), MULTIPLIER, dtype=np.uint64))
-        self._sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(words * powers)])
-        self._inverse = np.cumprod(np.full(len(words) + 1, INVERSE, dtype=np.uint64))
+    def __init__(self, words: NDArray[np.uint64], powers: Powers) -> None:
+        up, self._inverse = powers.first(len(words) + 1)
+        self._sums = np.zeros(len(words) + 1, dtype=np.uint64)
+        np.cumsum(words * up[:-1], out=self._sums[1:])
 
     def of(self, start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return the hashes of the runs of some sizes that start at some words."""
         sums = self._sums[start + size] - self._sums[start]
         hashes: NDArray[np.uint64] = np.multiply(sums, self._inverse[start], dtype=np.uint64)
         return hashes
+
+
+def roll_sizes(
+    words: NDArray[np.uint64], sizes: Collection[int]
+) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """Yield size and hashes of the n-grams of several sizes, also those across texts.
+
+    The hashes are those of `roll`; each size goes on from the one before, in the same memory.
+    """
+    rolled = np.zeros(len(words), dtype=np.uint64)
+    for size in range(1, max(sizes, default=0) + 1):
+        rolled = rolled[: max(len(words) - size + 1, 0)]
+        rolled *= MULTIPLIER
+        rolled += words[size - 1 :]
+        if size in sizes:
+            yield size, rolled
 
 
 def cover(start: NDArray[np.int64], ngram: int, words: int) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Pieces of texts: what stands between ends of sentences, line breaks and quotation marks."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -50,21 +51,23 @@ def piece_forms(text: str, template: NDArray[np.int8]) -> Iterator[Sequence[Form
         template: of each of its words 0 for none, 1 for what many prompts share, 2 for what most do.
     """
     words = list(word_spans(text))
+    starts = [word.start for word in words]
     edges = [0, *(at for match in _BOUNDARY.finditer(text) for at in match.span()), len(text)]
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         begin = start + len(text[start:stop]) - len(text[start:stop].lstrip())
         label = _LABEL.match(text[begin:stop])
         begin += label.end() if label else 0
-        inside = [i for i, word in enumerate(words) if begin <= word.start and word.stop <= stop]
-        if not inside:
+        low, high = bisect_left(starts, begin), bisect_left(starts, stop)
+        if low == high:
             yield [Form(text[begin:stop], 0, 0)]
             continue
         forms = []
-        for level in (2, 1, 0):
-            own = [i for i in inside if template[i] <= level]
-            if own:
+        for level in (2, 1, 0) if template[low:high].any() else (2,):
+            own = low + np.flatnonzero(template[low:high] <= level)
+            if len(own):
+                first, last = int(own[0]), int(own[-1])
                 # With the signs that stand between it and the template.
-                left = begin if own[0] == inside[0] else words[own[0] - 1].stop
-                right = stop if own[-1] == inside[-1] else words[own[-1] + 1].start
-                forms.append(Form(text[left:right], own[-1] + 1 - own[0], own[0]))
+                left = begin if first == low else words[first - 1].stop
+                right = stop if last == high - 1 else words[last + 1].start
+                forms.append(Form(text[left:right], last + 1 - first, first))
         yield forms

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.grams import GramSet, RunHashes
+from curate.clean.grams import GramSet, Powers, RunHashes
 from curate.clean.pieces import piece_forms, plain_text
 from curate.clean.shingles import roll
 from curate.clean.template import Template, example_limit, find_template
@@ -21,6 +21,8 @@ from curate.clean.words import fold, split_words, word_hashes
 
 # Pieces of at least so many words are looked for inside of sentences too.
 FREE_WORDS = 6
+# Pieces of at least so many words are more than labels ("Answer:").
+SEVERAL = 3
 PIECES = {
     "unit": pl.Int64,
     "piece": pl.Int64,
@@ -68,11 +70,10 @@ def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
     """Return the index of eval examples: row_id and messages."""
     units = split_units(eval_rows, ngram)
     template = find_template(units, ngram)
-    common = _common_words(units)
-    forms, pieces = _pieces(units, template, common)
+    forms, pieces = _pieces(units, template)
     users = pl.col("messages").list.eval(pl.element().struct.field("role") == "user").list.sum()
     first = pl.Series(np.arange(eval_rows.height))
-    runs = RunHashes(units.hashes)
+    runs = RunHashes(units.hashes, Powers())
     return PromptIndex(
         ngram=ngram,
         ids=eval_rows["row_id"],
@@ -90,21 +91,15 @@ def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
         forms=forms,
         pieces=pieces,
         slots=_slots(units, template, runs, ngram),
-        slot_words=np.unique(units.hashes[common & ~template.most]),
+        slot_words=np.unique(units.hashes[template.common & ~template.most]),
     )
 
 
-def _common_words(units: Units) -> NDArray[np.bool_]:
-    """Return which words many eval examples hold."""
-    held = pl.DataFrame({"word": units.hashes, "content": units.content[units.owner]})
-    examples = held.select(pl.col("content").n_unique().over("word")).to_series()
-    return (examples > example_limit(units.examples)).to_numpy()
+def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the forms of the pieces that few prompts hold, and the pieces of each slot.
 
-
-def _pieces(
-    units: Units, template: Template, common: NDArray[np.bool_]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the forms of the pieces that few prompts hold, and the pieces of each unit by slot."""
+    Those of a word or two are left out where there are others.
+    """
     slots = np.flatnonzero(template.slot)
     level = np.split(template.shared.astype(np.int8) + template.most, units.starts[1:])
     lines = [
@@ -121,9 +116,12 @@ def _pieces(
         pieces.with_columns(content.alias("content"))
         .filter(few & (pl.col("text") != ""))
         .unique(["unit", "piece", "text"], keep="first", maintain_order=True)
-        .with_columns(number=pl.col("text").rank("dense").cast(pl.Int64) - 1)
     )
-    seldom = np.concatenate([[0], np.cumsum(~common)])
+    several = pl.col("words") >= SEVERAL
+    pieces = pieces.filter(several | ~several.any().over("unit")).with_columns(
+        number=pl.col("text").rank("dense").cast(pl.Int64) - 1
+    )
+    seldom = np.concatenate([[0], np.cumsum(~template.common)])
     at = units.starts[pieces["unit"].to_numpy()] + pieces["start"].to_numpy()
     rare = pl.Series(seldom[at + pieces["words"].to_numpy()] > seldom[at])
     forms = (
@@ -137,9 +135,7 @@ def _pieces(
 
 def _slots(units: Units, template: Template, runs: RunHashes, ngram: int) -> pl.DataFrame:
     """Return the slots of an n-gram or more, each with the n-gram whose words are the rarest."""
-    held = pl.DataFrame({"word": units.hashes, "content": units.content[units.owner]})
-    examples = held.select(pl.col("content").n_unique().over("word")).to_series().to_numpy()
-    rarity = np.concatenate([[0], np.cumsum(1 / examples)])
+    rarity = np.concatenate([[0], np.cumsum(1 / template.examples)])
     grams, _, _ = roll(units.hashes, np.array([len(units.hashes)]), ngram)
     lines = []
     for unit in np.flatnonzero(template.slot).tolist():

@@ -6,10 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.grams import GramSet, RunHashes
+from curate.clean.grams import GramSet, Powers, RunHashes, roll_sizes
 from curate.clean.pieces import plain_text, split_pieces
 from curate.clean.prompts import PromptIndex, form_grams
-from curate.clean.shingles import roll
 from curate.clean.words import split_words, word_hashes
 
 # Rows of each n-gram that are remembered: what so many hold tells nothing.
@@ -51,32 +50,38 @@ class Hits:
 
 @dataclass(frozen=True)
 class Turns:
-    """The turns of some rows: row number and text, hashes of all words, how many each turn has."""
+    """The turns of some rows: row number and text, hashes of all words, and where each turn's end."""
 
     table: pl.DataFrame
     hashes: NDArray[np.uint64]
     lengths: NDArray[np.int64]
+    ends: NDArray[np.int64]
     runs: RunHashes
 
-    @property
-    def row(self) -> NDArray[np.int64]:
-        """Return the row of each turn."""
-        return self.table["row"].to_numpy()
+    def rows(self, turn: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of some turns."""
+        rows: NDArray[np.int64] = self.table["row"].to_numpy()[turn]
+        return rows
 
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """Return the number of each turn's first word."""
-        starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
-        return starts
+    def turns(self, word: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the turns of some words."""
+        return np.searchsorted(self.ends, word, side="right")
 
-    def goes_on(
-        self, at: NDArray[np.int64], turn: NDArray[np.int64], words: NDArray[np.uint64], step: int
+    def find(
+        self, grams: GramSet, rolled: NDArray[np.uint64], size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return first word, turn and number in the set of the n-grams that a turn holds."""
+        at, number = grams.find(rolled)
+        turn = self.turns(at)
+        inside = at + size <= self.ends[turn]
+        return at[inside], turn[inside], number[inside]
+
+    def holds(
+        self, word: NDArray[np.int64], turn: NDArray[np.int64], words: NDArray[np.uint64]
     ) -> NDArray[np.bool_]:
-        """Return whether the turns hold one of some words before (-1) or at (0) a word's number."""
-        inside = (at + step >= self.starts[turn]) & (
-            at + step < self.starts[turn] + self.lengths[turn]
-        )
-        some: NDArray[np.bool_] = np.isin(self.hashes[np.where(inside, at + step, 0)], words)
+        """Return whether the places are in the turns and one of some words is there."""
+        inside = (word >= self.ends[turn] - self.lengths[turn]) & (word < self.ends[turn])
+        some: NDArray[np.bool_] = np.isin(self.hashes[np.where(inside, word, 0)], words)
         return some & inside
 
 
@@ -90,17 +95,22 @@ class PromptSearch:
         self._held = np.zeros(len(index.grams.grams), dtype=np.int64)
         self._forms = form_grams(index)
         self._anchors = GramSet(index.slots["gram"].to_numpy())
+        self._powers = Powers()
         self._batches: list[Hits] = []
 
     def add(self, batch: pl.DataFrame) -> None:
         """Look for the prompts in all turns of some rows: row_id and messages."""
-        turns = read_turns(batch, joined=self.index.several)
-        found = {
-            "whole": self._find_whole(turns),
-            "grams": self._find_grams(turns),
-            "forms": self._find_forms(turns),
-            "slots": self._find_slots(turns),
-        }
+        ngram = self.index.ngram
+        turns = read_turns(batch, self._powers, joined=self.index.several)
+        near = [pl.DataFrame(schema={"turn": pl.Int64, "number": pl.Int64, "free": pl.Boolean})]
+        found = {"whole": self._find_whole(turns)}
+        for size, rolled in roll_sizes(turns.hashes, {*self._forms, ngram}):
+            if size in self._forms:
+                near.append(self._find_starts(turns, rolled, size))
+            if size == ngram:
+                found["grams"] = self._find_grams(turns, rolled)
+                found["slots"] = self._find_slots(turns, rolled)
+        found["forms"] = self._find_forms(turns, pl.concat(near))
         rows = (
             pl.concat([part.select("row") for part in found.values()]).unique().sort("row")["row"]
         )
@@ -127,22 +137,21 @@ class PromptSearch:
 
     def _find_whole(self, turns: Turns) -> pl.DataFrame:
         whole = self.index.whole
-        hashed = turns.table.with_columns(
-            hash=pl.Series(turns.runs.of(turns.starts, turns.lengths))
-        ).filter(pl.col("hash").is_in(whole["hash"].implode()))
-        texts = hashed.with_columns(text=plain_text(hashed["text"]))
+        hashes = turns.runs.of(turns.ends - turns.lengths, turns.lengths)
+        known = pl.col("hash").is_in(whole["hash"].implode())
+        equal = turns.table.with_columns(hash=pl.Series(hashes)).filter(known)
+        texts = equal.with_columns(text=plain_text(equal["text"]))
         same = (pl.col("text") == pl.col("plain")) & (pl.col("text") != "")
         return texts.join(whole, on="hash").select("row", "prompt", same=same)
 
-    def _find_grams(self, turns: Turns) -> pl.DataFrame:
-        gram, turn, place = roll(turns.hashes, turns.lengths, self.index.ngram)
-        at, number = self.index.grams.find(gram)
+    def _find_grams(self, turns: Turns, rolled: NDArray[np.uint64]) -> pl.DataFrame:
+        at, turn, number = turns.find(self.index.grams, rolled, self.index.ngram)
         hits = pl.DataFrame(
             {
-                "row": turns.row[turn[at]],
-                "turn": turn[at] + self._turns,
+                "row": turns.rows(turn),
+                "turn": turn + self._turns,
                 "gram": number,
-                "place": place[at],
+                "place": at - (turns.ends - turns.lengths)[turn],
             }
         )
         remembered = hits.filter(pl.Series(self._held[number] < REMEMBERED))
@@ -150,25 +159,25 @@ class PromptSearch:
         self._held += np.bincount(held, minlength=len(self._held))
         return remembered
 
-    def _find_forms(self, turns: Turns) -> pl.DataFrame:
-        """Return the forms of pieces that turns hold, looked for in those that hold their words."""
+    def _find_starts(self, turns: Turns, rolled: NDArray[np.uint64], size: int) -> pl.DataFrame:
+        """Return the turns that hold the first words of a form; `free`: it has no more of them."""
+        known, numbers = self._forms[size]
+        _, turn, gram = turns.find(known, rolled, size)
+        starts = pl.DataFrame({"turn": turn, "gram": gram}).unique()
+        return starts.join(numbers, on="gram").select("turn", "number", "free")
+
+    def _find_forms(self, turns: Turns, near: pl.DataFrame) -> pl.DataFrame:
+        """Return the forms of pieces in the turns that are near, and in all with signs of a form."""
         forms = self.index.forms
+        some = pl.Series(np.arange(turns.table.height)).is_in(near["turn"].unique().implode())
         signs = forms.filter(words=0)["text"].to_list()
-        near = np.zeros(turns.table.height, dtype=np.bool_)
         if signs:
-            near |= turns.table["text"].str.contains_any(signs).to_numpy()
-        free = [pl.DataFrame(schema={"turn": pl.Int64, "number": pl.Int64})]
-        for size, (known, numbers) in self._forms.items():
-            gram, turn, _ = roll(turns.hashes, turns.lengths, size)
-            at, number = known.find(gram)
-            near[turn[at]] = True
-            some = pl.DataFrame({"turn": turn[at], "gram": number}).unique()
-            free.append(some.join(numbers.filter("free"), on="gram").select("turn", "number"))
-        table = turns.table.filter(pl.Series(near))
+            some |= turns.table["text"].str.contains_any(signs)
+        table = turns.table.filter(some)
         pieces = split_pieces(table["text"])
-        alone = pieces.with_columns(table["row"].gather(pieces["number"]).alias("row"))
-        alone = alone.select("row", "text").join(forms, on="text").select("row", "number")
-        inside = self._inside(turns, pl.concat(free))
+        rows = table["row"].gather(pieces["number"])
+        alone = pieces.select(row=rows, text="text").join(forms, on="text").select("row", "number")
+        inside = self._inside(turns, near.filter("free"))
         return pl.concat(
             [alone.with_columns(inside=pl.lit(False)), inside.with_columns(inside=pl.lit(True))]
         ).unique()
@@ -180,34 +189,31 @@ class PromptSearch:
         held = pl.DataFrame({"text": texts, "part": parts}).select(
             pl.col("text").str.contains(pl.col("part"), literal=True)
         )
-        row = pl.Series(turns.row[free["turn"].to_numpy()])
+        row = pl.Series(turns.rows(free["turn"].to_numpy()))
         return free.select(row.alias("row"), "number").filter(held.to_series())
 
-    def _find_slots(self, turns: Turns) -> pl.DataFrame:
+    def _find_slots(self, turns: Turns, rolled: NDArray[np.uint64]) -> pl.DataFrame:
         """Return the slots that turns hold from end to end.
 
         A short one must end there: it may go on with no word that many slots hold.
         """
-        ngram = self.index.ngram
-        gram, turn, place = roll(turns.hashes, turns.lengths, ngram)
-        at, number = self._anchors.find(gram)
+        at, turn, number = turns.find(self._anchors, rolled, self.index.ngram)
         near = pl.DataFrame(
-            {"turn": turn[at], "place": place[at], "gram": self._anchors.grams[number]}
-        ).join(self.index.slots, on="gram")
-        owner, size = near["turn"].to_numpy(), near["size"].to_numpy()
-        begin = (near["place"] - near["offset"]).to_numpy()
-        fits = (begin >= 0) & (begin + size <= turns.lengths[owner])
-        near, owner, size, begin = near.filter(fits), owner[fits], size[fits], begin[fits]
-        first = turns.starts[owner] + begin
+            {"turn": turn, "at": at, "gram": self._anchors.grams[number]}
+        ).join(self.index.slots, on="gram")  # fmt: skip
+        turn, size = near["turn"].to_numpy(), near["size"].to_numpy()
+        first = (near["at"] - near["offset"]).to_numpy()
+        inside = (first >= (turns.ends - turns.lengths)[turn]) & (first + size <= turns.ends[turn])
+        near, turn, size, first = near.filter(inside), turn[inside], size[inside], first[inside]
         held = turns.runs.of(first, size) == near["hash"].to_numpy()
-        goes_on = turns.goes_on(first, owner, self.index.slot_words, -1)
-        goes_on |= turns.goes_on(first + size, owner, self.index.slot_words, 0)
-        held &= ~goes_on | (size >= 2 * ngram)
-        row = pl.Series(turns.row[owner]).alias("row")
+        words = self.index.slot_words
+        goes_on = turns.holds(first - 1, turn, words) | turns.holds(first + size, turn, words)
+        held &= ~goes_on | (size >= 2 * self.index.ngram)
+        row = pl.Series(turns.rows(turn)).alias("row")
         return near.select(row, "unit", "start", "size").filter(held).unique()
 
 
-def read_turns(rows: pl.DataFrame, *, joined: bool) -> Turns:
+def read_turns(rows: pl.DataFrame, powers: Powers, *, joined: bool) -> Turns:
     """Return all turns of rows; of several user turns also all `joined`."""
     turn = pl.col("messages").struct
     table = (
@@ -221,4 +227,4 @@ def read_turns(rows: pl.DataFrame, *, joined: bool) -> Turns:
         table = pl.concat([table, whole.filter(pl.col("n") > 1).drop("n")])
     table = table.select("row", "text").sort("row", maintain_order=True)
     hashes, lengths = word_hashes(split_words(table["text"]))
-    return Turns(table, hashes, lengths, RunHashes(hashes))
+    return Turns(table, hashes, lengths, np.cumsum(lengths), RunHashes(hashes, powers))

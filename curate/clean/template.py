@@ -28,7 +28,8 @@ TEMPLATED, ALIKE = 0.25, 0.25
 class Template:
     """What eval prompts share, and what each has of its own.
 
-    Of each word: shared; most: shared by nearly all prompts; plain: it stands somewhere in most prompts.
+    Of each word: shared; most: shared by nearly all prompts; examples: how many hold it somewhere;
+    common: many do; plain: most do.
     Of each unit: templated: much of it is shared; slot: it has so little else, or others of its
     template have so much of that too, that all of it together must tell it. The n-grams without a shared
     word in units that are no slots are `gram`, of `unit`, from its word `place` on.
@@ -36,6 +37,8 @@ class Template:
 
     shared: NDArray[np.bool_]
     most: NDArray[np.bool_]
+    examples: NDArray[np.int64]
+    common: NDArray[np.bool_]
     plain: NDArray[np.bool_]
     templated: NDArray[np.bool_]
     slot: NDArray[np.bool_]
@@ -51,19 +54,31 @@ def example_limit(examples: int) -> int:
 
 def find_template(units: Units, ngram: int) -> Template:
     """Return what the prompts share."""
-    count = units.examples
-    shared, family = shared_words(units, ngram, example_limit(count))
-    most, _ = shared_words(units, ngram, max(example_limit(count), NEARLY_ALL * count))
-    plain = _examples_of(units.hashes, units.content[units.owner]) > max(count / 2, FEWEST)
+    limit = example_limit(units.examples)
+    edged = _EdgedGrams(units, ngram)
+    shared, most = edged.words(limit), edged.words(max(limit, NEARLY_ALL * units.examples))
+    examples = examples_of(units.hashes, units.content[units.owner])
+    plain = examples > max(units.examples / 2, FEWEST)
     gram, unit, place = roll(units.hashes, units.lengths, ngram)
     own = ~touches(shared, units.starts[unit] + place, ngram)
     gram, unit, place = gram[own], unit[own], place[own]
     size = own_words(units, unit, place, ngram, plain)
     templated = _count(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
-    alike = _alike(units, gram, unit, family)
+    alike = _alike(units, gram, unit, edged.families(limit))
     slot = (size == 0) | (templated & (alike | (size < 2 * ngram)))
     kept = ~slot[unit]
-    return Template(shared, most, plain, templated, slot, gram[kept], unit[kept], place[kept])
+    return Template(
+        shared=shared,
+        most=most,
+        examples=examples,
+        common=examples > limit,
+        plain=plain,
+        templated=templated,
+        slot=slot,
+        gram=gram[kept],
+        unit=unit[kept],
+        place=place[kept],
+    )
 
 
 def own_words(
@@ -82,42 +97,56 @@ def _count(units: Units, words: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.bincount(units.owner[words], minlength=len(units.lengths))
 
 
-def shared_words(
-    units: Units, ngram: int, limit: float
-) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
-    """Return which words lie in an n-gram that more than `limit` prompts hold, and each unit's family.
+class _EdgedGrams:
+    """The n-grams of units with edges around them, and how many prompts hold each."""
 
-    Units are of a family if the n-gram that most prompts share is the same in them.
-    """
-    pad = ngram - 1
-    size = units.lengths + 2 * pad
-    starts = np.cumsum(size) - size
-    at = np.arange(int(size.sum())) - np.repeat(starts, size)
-    inner = (at >= pad) & (at < np.repeat(size - pad, size))
-    padded = np.ones(len(inner), dtype=np.uint64)
-    padded[inner] = units.hashes
-    gram, unit, place = roll(padded, size, ngram)
-    edges = np.maximum(pad - place, 0) + np.maximum(place + ngram - pad - units.lengths[unit], 0)
-    examples = _examples_of(gram, units.content[unit])
-    few = max(NEARLY_ALL * units.examples, FEWEST)
-    common = examples > np.where(ngram - edges < 3, few, limit)
-    top = (
-        pl.DataFrame({"unit": unit, "gram": gram, "examples": examples})
-        .filter(common)
-        .sort("unit", "examples", "gram", descending=[False, True, False])
-        .unique("unit", keep="first")
-    )
-    family = np.zeros(len(size), dtype=np.uint64)
-    family[top["unit"].to_numpy()] = top["gram"].to_numpy()
-    shared = cover(starts[unit[common]] + place[common], ngram, len(inner))[inner]
-    return shared, family
+    def __init__(self, units: Units, ngram: int) -> None:
+        self._units, self._ngram = units, ngram
+        pad = ngram - 1
+        size = units.lengths + 2 * pad
+        self._starts = np.cumsum(size) - size
+        at = np.arange(int(size.sum())) - np.repeat(self._starts, size)
+        self._inner = (at >= pad) & (at < np.repeat(size - pad, size))
+        padded = np.ones(len(at), dtype=np.uint64)
+        padded[self._inner] = units.hashes
+        self._gram, self._unit, self._place = roll(padded, size, ngram)
+        behind = self._place + ngram - pad - units.lengths[self._unit]
+        self._real = ngram - np.maximum(pad - self._place, 0) - np.maximum(behind, 0)
+        self._examples = examples_of(self._gram, units.content[self._unit])
+
+    def _common(self, limit: float) -> NDArray[np.bool_]:
+        few = max(NEARLY_ALL * self._units.examples, FEWEST)
+        common: NDArray[np.bool_] = self._examples > np.where(self._real < 3, few, limit)
+        return common
+
+    def words(self, limit: float) -> NDArray[np.bool_]:
+        """Return which words lie in an n-gram that more than `limit` prompts hold."""
+        common = self._common(limit)
+        starts = self._starts[self._unit[common]] + self._place[common]
+        return cover(starts, self._ngram, len(self._inner))[self._inner]
+
+    def families(self, limit: float) -> NDArray[np.uint64]:
+        """Return each unit's family: the n-gram that it shares with most prompts, 0 for none."""
+        common = self._common(limit)
+        shared = {"unit": self._unit, "gram": self._gram, "examples": self._examples}
+        top = (
+            pl.DataFrame(shared)
+            .filter(common)
+            .sort("unit", "examples", "gram", descending=[False, True, False])
+            .unique("unit", keep="first")
+        )
+        family = np.zeros(len(self._units.lengths), dtype=np.uint64)
+        family[top["unit"].to_numpy()] = top["gram"].to_numpy()
+        return family
 
 
-def _examples_of(gram: NDArray[np.uint64], content: NDArray[np.int64]) -> NDArray[np.int64]:
+def examples_of(gram: NDArray[np.uint64], content: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each n-gram or word how many different prompts hold it."""
-    held = pl.DataFrame({"gram": gram, "content": content})
-    counts = held.select(pl.col("content").n_unique().over("gram").cast(pl.Int64))
-    return counts.to_series().to_numpy()
+    grams, number = np.unique(gram, return_inverse=True)
+    most = int(content.max(initial=0)) + 1
+    pairs = np.unique(number * most + content)
+    counts: NDArray[np.int64] = np.bincount(pairs // most, minlength=len(grams))[number]
+    return counts
 
 
 def _alike(

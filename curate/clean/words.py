@@ -22,6 +22,7 @@ LETTERS = r"\p{L}\p{M}\p{N}"
 WORD = rf"[{LETTERS}&&[{UNSPACED}]]\p{{M}}*|[{LETTERS}--[{UNSPACED}]]+"
 ACCENTS = "[\u0300-\u036f]+"
 _UNSPACED, _ACCENTS = re.compile(f"[{UNSPACED}]"), re.compile(ACCENTS)
+_ASCII = re.compile("[A-Za-z0-9]+")
 
 
 class Word(NamedTuple):
@@ -33,22 +34,22 @@ class Word(NamedTuple):
 
 
 def fold(texts: pl.Series) -> pl.Series:
-    """Return texts in lower case, without accents, compatibility forms composed (NFKC)."""
+    """Return texts in lower case and NFKD, without accents."""
     lower = texts.str.to_lowercase()
     wide = (lower.str.len_bytes() != lower.str.len_chars()).arg_true()
     if not len(wide):
         return lower
     # Most texts are ASCII, which stays as it is.
     bare = lower.gather(wide).str.normalize("NFKD").str.replace_all(ACCENTS, "")
-    return lower.scatter(wide, bare.str.to_lowercase().str.normalize("NFKC"))
+    # Again: some signs have capitals in their parts.
+    return lower.scatter(wide, bare.str.to_lowercase())
 
 
 def fold_word(word: str) -> str:
     """Return one word as `fold` does."""
     if word.isascii():
         return word.lower()
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", word.lower()))
-    return unicodedata.normalize("NFKC", bare.lower())
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", word.lower())).lower()
 
 
 def split_words(texts: pl.Series) -> pl.Series:
@@ -62,7 +63,7 @@ def join_words(words: pl.Series) -> pl.Series:
     # Twice, since a character that ends one pair begins the next.
     for _ in range(2):
         joined = joined.str.replace_all(f"([{UNSPACED}]) ([{UNSPACED}])", "$1$2")
-    return joined
+    return joined.str.normalize("NFC")
 
 
 def word_hashes(words: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -73,6 +74,9 @@ def word_hashes(words: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]
 
 def word_spans(text: str) -> Iterator[Word]:
     """Yield the words of one text with their places in it."""
+    if text.isascii():
+        yield from (Word(m[0].lower(), *m.span()) for m in _ASCII.finditer(text))
+        return
     start, single = None, False
     for i, char in enumerate(f"{text} "):
         kind = unicodedata.category(char)[0]
