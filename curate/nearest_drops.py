@@ -50,7 +50,9 @@ def write_nearest(
     target = read_table(inputs["target"].file("rows.parquet"), ["row_id", "messages"])
     search = _Search(target)
     rows = 0
-    for batch in read_batches(inputs["rows"].file("rows.parquet"), ["row_id", "messages"], BATCH_ROWS):
+    columns = ["row_id", "messages"]
+    for part in read_batches(inputs["rows"].file("rows.parquet"), BATCH_ROWS, columns):
+        batch = pl.DataFrame(part)
         search.add(batch)
         rows += batch.height
     nearest = search.nearest()
@@ -134,8 +136,8 @@ class StageDrops:
         """Return what a run says of it."""
         return (
             f"{self.stage} drops {self.dropped} of the {self.reached} rows that are nearest to the "
-            f"target examples, most of them since each {EXPLAINED[Reason(self.reason)]}: what the "
-            "target asks for is missing from the selection, so look at some with `curate explain`"
+            f"target examples (mostly a row that {EXPLAINED[Reason(self.reason)]}), so the selection "
+            "may miss what the target asks for: look at some of them with `curate explain`"
         )
 
 
@@ -151,6 +153,8 @@ def find_drops(nearest: pl.DataFrame, verdicts: Mapping[str, pl.LazyFrame]) -> S
         reached = table.join(nearest.lazy().select("row_id"), on="row_id", how="semi").collect()
         gone = reached.filter(~pl.col("keep"))
         if gone.height >= FEWEST and gone.height > SHARE * reached.height:
-            reasons = gone["reason"].value_counts().sort("count", "reason", descending=[True, False])
+            reasons = (
+                gone["reason"].value_counts().sort("count", "reason", descending=[True, False])
+            )
             drops.append(StageDrops(stage, reached.height, gone.height, reasons["reason"][0]))
     return drops

@@ -21,6 +21,7 @@ from curate.errors import UserError
 from curate.folder import MANIFEST
 from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
+from curate.nearest_drops import find_drops, nearest_step
 from curate.pool.ingest import input_steps
 from curate.pool.join import joined_step
 from curate.provenance import Provenance, model_names
@@ -32,7 +33,7 @@ from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
 from curate.select.selection import Chosen, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
-from curate.tables import read_table
+from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
@@ -196,6 +197,8 @@ def _run_into(
     results = run_steps(run)
     if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):
         LOG.warning("%s", sentence)
+    for sentence in _drop_sentences(run):
+        LOG.warning("%s", sentence)
 
     def build(staging: Path) -> None:
         files = _run_files(run, results)
@@ -236,7 +239,11 @@ def run_steps(run: Run) -> Results:
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
     run.part = "export"
-    return Results(ledger, proof, run.execute(export_step(selection, run.config)))
+    export = run.execute(export_step(selection, run.config))
+    if run.target is not None and run.evidence:
+        run.part = "nearest"
+        run.findings["nearest"] = run.execute(nearest_step(run.rows, run.target))
+    return Results(ledger, proof, export)
 
 
 def read_result(out: Path) -> RunResult:
@@ -404,6 +411,15 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     return proof
 
 
+def _drop_sentences(run: Run) -> list[str]:
+    """Return which stages drop many of the rows nearest to the target, in words."""
+    if "nearest" not in run.findings:
+        return []
+    nearest = read_table(run.findings["nearest"].file("nearest.parquet"))
+    tables = {n: scan_table(a.file("evidence.parquet")) for n, a in run.evidence.items()}
+    return [drops.sentence for drops in find_drops(nearest, tables)]
+
+
 def _run_files(run: Run, results: Results) -> dict[str, Path]:
     """Return the files of the run folder but report and manifest: where each comes from, by place."""
     own = next(iter(run.selections.values()))
@@ -479,6 +495,7 @@ def describe_run(run: Run, provenance: Mapping[str, Any], files: Sequence[str]) 
         "versions": installed_versions(),
         **({"model": run.model_identity()} if run.uses_base else {}),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
+        "warnings": _drop_sentences(run),
         "stages": summarise(run.artifacts, run.parts),
     }
 

@@ -39,7 +39,7 @@ def split_pieces(texts: pl.Series) -> pl.DataFrame:
     """Return number (of the text) and text of every piece that is not empty."""
     parts = fold(texts).str.replace_all(BOUNDARY, "\n").str.split("\n")
     pieces = pl.DataFrame({"number": np.arange(len(texts)), "text": parts}).explode("text")
-    bare = plain_text(pieces["text"].str.strip_chars().str.replace(LABEL, ""))
+    bare = plain_text(pieces["text"].str.strip_chars_start().str.replace(LABEL, ""))
     return pieces.with_columns(bare.alias("text")).filter(pl.col("text") != "")
 
 
@@ -51,6 +51,9 @@ def piece_forms(text: str, template: NDArray[np.int8]) -> Iterator[Sequence[Form
         template: of each of its words 0 for none, 1 for what many prompts share, 2 for what most do.
     """
     words = list(word_spans(text))
+    if len(words) != len(template):
+        # It holds a character that only one of Python and polars knows: no prompt by its pieces.
+        return
     starts = [word.start for word in words]
     edges = [0, *(at for match in _BOUNDARY.finditer(text) for at in match.span()), len(text)]
     for start, stop in zip(edges[::2], edges[1::2], strict=True):

@@ -1,6 +1,6 @@
 """Words of texts in any script: runs of letters and digits, or single characters where none are spaced.
 
-Chinese, Japanese, Thai, Lao, Khmer and Burmese put no space between words, so there each character
+Chinese, Japanese, Thai and others put no space between words, so there each character
 with its marks counts as a word. The choice is made character by character: a row may mix scripts.
 Case, full or half width, and the accents of Latin, Greek and Cyrillic play no part.
 """
@@ -14,14 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-LETTERS = r"\p{L}\p{M}\p{N}"
-WORD = rf"[{LETTERS}&&[{UNSPACED}]]\p{{M}}*|[{LETTERS}--[{UNSPACED}]]+"
+from curate.clean.shingles import UNSPACED, WORD_OR_CHARACTER
+
 ACCENTS = "[\u0300-\u036f]+"
-_UNSPACED, _ACCENTS = re.compile(f"[{UNSPACED}]"), re.compile(ACCENTS)
+_UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
+_ACCENTS = re.compile(ACCENTS)
 _ASCII = re.compile("[A-Za-z0-9]+")
 
 
@@ -54,7 +51,7 @@ def fold_word(word: str) -> str:
 
 def split_words(texts: pl.Series) -> pl.Series:
     """Return lists of the words of texts, folded."""
-    return fold(texts).str.extract_all(WORD)
+    return fold(texts).str.extract_all(WORD_OR_CHARACTER)
 
 
 def join_words(words: pl.Series) -> pl.Series:
@@ -85,5 +82,6 @@ def word_spans(text: str) -> Iterator[Word]:
         if start is not None and not (kind == "M" if single else inside and not unspaced):
             yield Word(fold_word(text[start:i]), start, i)
             start = None
-        if start is None and inside:
+        # A mark alone is a word only of a script with spaces.
+        if start is None and inside and not (unspaced and kind == "M"):
             start, single = i, unspaced

@@ -18,7 +18,9 @@ import json
 import os
 import random
 import re
+import resource
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,6 +291,72 @@ def planted(data: Path, *, development: bool) -> None:
               f"{recall:>8.3f}  {missed}", flush=True)  # fmt: skip
 
 
+def alarms(data: Path) -> None:
+    """Print how many rows of P3 and GPTeacher hold prompts of eval sets that are none of theirs.
+
+    The sets are short instructions and questions, where chance is greatest; of P3 the families of the
+    questions are left out, of GPTeacher the first rows are the set. A few of the drops are shown.
+    """
+    train = [r["question"] for r in read_lines(data / "gsm8k" / "test.jsonl.gz")]
+    seeds = (data / "self_instruct" / "seed_tasks.jsonl").read_text(encoding="utf-8").splitlines()
+    teacher = gpteacher_rows(data)
+    first = teacher["messages"].list.first().struct.field("content").head(500).to_list()
+    sets = {
+        "GSM8K test": (train, ""),
+        "Self-Instruct seeds": ([json.loads(line)["instruction"] for line in seeds], ""),
+        "questions of sciq": (questions_of(data, "sciq", "Direct_Question_Closed_Book_"), "sciq"),
+        "questions of commonsense_qa": (
+            questions_of(data, "commonsense_qa", "answer_given_question_without_options"),
+            "commonsense_qa",
+        ),
+    }
+    for name, (prompts, family) in sets.items():
+        print_alarms(f"P3 for {name}", p3_rows(data, family), prompts)
+        print_alarms(f"GPTeacher for {name}", teacher, prompts)
+    print_alarms("GPTeacher for its own first 500", teacher.slice(500), first)
+
+
+def questions_of(data: Path, family: str, template: str) -> list[str]:
+    lines = read_lines(data / "p3" / f"{family}.jsonl.gz")
+    return [r["prompt"] for r in lines if r["source"].endswith(template)]
+
+
+def print_alarms(name: str, rows: pl.DataFrame, prompts: Sequence[str]) -> None:
+    hits = find_leaks(rows.lazy(), frame([asked(prompt) for prompt in prompts], "e"))
+    best = hits.sort("coverage", "eval_id", descending=[True, False]).unique("row_id", keep="first")
+    print(f"{name} ({len(prompts)}): {best.height} of {rows.height:,} rows dropped", flush=True)
+    for line in best.sort("row_id").head(8).to_dicts():
+        print(f"    {line['reason']:<11}{line['coverage']:.2f}  {line['span'][:100]!r}")
+
+
+def p3_rows(data: Path, without: str = "") -> pl.DataFrame:
+    paths = [p for p in sorted((data / "p3").glob("*.gz")) if p.name != f"{without}.jsonl.gz"]
+    lines = [line for path in paths for line in read_lines(path)]
+    rows = [Row((("user", r["prompt"]), ("assistant", r["completion"]))) for r in lines]
+    return frame(rows, "p")
+
+
+def gpteacher_rows(data: Path) -> pl.DataFrame:
+    with gzip.open(data / "gpteacher" / "roleplay.json.gz", "rt", encoding="utf-8") as file:
+        lines = json.load(file)
+    texts = [(f"{r['instruction']}\n{r['input']}".strip(), r["output"]) for r in lines]
+    return frame([Row((("user", p), ("assistant", a))) for p, a in texts], "g")
+
+
+def speed(data: Path) -> None:
+    """Print processor seconds of the search in P3 and the most memory that it took above the rows."""
+    rows = p3_rows(data)
+    questions = [r["question"] for r in read_lines(data / "gsm8k" / "test.jsonl.gz")]
+    evals = frame([asked(question) for question in questions], "e")
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    for _ in range(3):
+        started = time.process_time()
+        find_leaks(rows.lazy(), evals)
+        print(f"{rows.height:,} rows of P3: {time.process_time() - started:.2f} s")
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"peak memory: {(after.ru_maxrss - before.ru_maxrss) / 1024:.0f} MiB more")
+
+
 def main() -> None:
     """Run one of the parts."""
     arguments = [a for a in sys.argv[1:] if a not in PARTS]
@@ -303,6 +371,8 @@ def main() -> None:
 PARTS: dict[str, Callable[[Path], None]] = {
     "development": lambda data: planted(data, development=True),
     "held-out": lambda data: planted(data, development=False),
+    "alarms": alarms,
+    "speed": speed,
 }
 
 if __name__ == "__main__":
