@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from curate.clean.grams import cover, touches
 from curate.clean.prompts import PromptIndex
 from curate.clean.search import Hits, RowCounts
-from curate.clean.template import own_words
+from curate.clean.template import is_templated, own_words
 from curate.clean.words import join_words
 
 # What more rows hold is template or common speech: a twentieth of the rows, within these limits. The
@@ -18,6 +18,8 @@ from curate.clean.words import join_words
 SHARE, FEWEST, MOST = 0.05, 50, 100
 # Inside of sentences, where a piece may be the start of another question.
 FEW_INSIDE = 10
+# Of a prompt in a template a row must hold more than this.
+ALMOST = 0.8
 # Places at which a row and a prompt share an n-gram that are looked at together.
 MATCHES = 1 << 20
 # Pairs that are put into words together.
@@ -94,6 +96,7 @@ class _Measure:
         common = counts.grams[self.gram] > row_limit(counts.rows)
         shared = cover(at[common], index.ngram, len(units.hashes))
         own = ~touches(shared, at, index.ngram)
+        self.templated = is_templated(units, template.shared | shared)
         left = np.bincount(template.unit[own], minlength=len(units.lengths))
         # A prompt that many rows hold from end to end has no template that could be told from it.
         self.own = own | (left[template.unit] == 0)
@@ -130,26 +133,30 @@ class _Measure:
         )
 
     def by_pieces(self) -> pl.DataFrame:
-        """Return the pairs whose row holds all pieces of a unit."""
+        """Return the pairs whose row holds almost all pieces of a unit."""
         index = self.index
         limit = pl.when("inside").then(FEW_INSIDE).otherwise(row_limit(self.counts.rows))
         many = self.counts.forms.filter(pl.col("held") > limit)
         held = self.hits.forms.join(many, on=["number", "inside"], how="anti")
-        total = index.pieces.group_by("unit").agg(total=pl.col("piece").n_unique())
+        weight = pl.max_horizontal("words", 1)
+        pieces = index.pieces.with_columns(weight=weight.max().over("unit", "piece"))
+        total = pieces.unique(["unit", "piece"]).group_by("unit").agg(total=pl.col("weight").sum())
         return (
             held.select("row", "number").unique()
-            .join(index.pieces, on="number")
+            .join(pieces, on="number")
             .sort("row", "unit", "words", "piece", descending=[False, False, True, False])
+            .unique(["row", "unit", "piece"], keep="first", maintain_order=True)
             .group_by("row", "unit", maintain_order=True)
-            .agg(pl.col("piece").n_unique(), pl.col("words", "start", "number").first())
+            .agg(pl.col("weight").sum(), pl.col("words", "start", "number").first())
             .join(total, on="unit")
-            .filter(pl.col("piece") == pl.col("total"))
+            .with_columns(coverage=pl.col("weight") / pl.col("total"))
+            .filter(pl.col("coverage") > ALMOST)
             .select(
                 "row",
                 "unit",
                 whole=pl.lit(False),
                 slot=pl.lit(True),
-                coverage=pl.lit(1.0),
+                coverage="coverage",
                 run="words",
                 start="start",
                 signs=pl.when(pl.col("words") == 0).then(
@@ -178,7 +185,9 @@ class _Measure:
             matches = hits[np.repeat(part, count[part])].with_columns(
                 places["unit"].gather(at), places["start"].gather(at)
             )
-            yield self._measure(matches)
+            pairs = self._measure(matches)
+            # Rows of the same template share parts of the rest by chance.
+            yield pairs.filter((pl.col("coverage") > ALMOST) | ~_of(self.templated, "unit"))
 
     def _measure(self, matches: pl.DataFrame) -> pl.DataFrame:
         """Return coverage and longest run of each pair of a row and a unit.

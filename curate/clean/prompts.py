@@ -23,6 +23,8 @@ from curate.clean.words import fold, split_words, word_hashes
 FREE_WORDS = 6
 # Pieces of at least so many words are more than labels ("Answer:").
 SEVERAL = 3
+# Where pieces that few prompts hold make up less of a prompt, their order is what tells it.
+HALF = 0.5
 PIECES = {
     "unit": pl.Int64,
     "piece": pl.Int64,
@@ -50,7 +52,7 @@ class PromptIndex:
     forms: number, text, words (how many) of the pieces' forms, and `free` where one may stand inside a
         sentence; pieces: the forms (number) of each unit's pieces, with their weight and first word.
     slots: unit, first word, number and hash of the words; an n-gram in it, and from which word on.
-    slot_words: words that the slots of many prompts hold.
+    slot_words: words that the slots of several prompts hold.
     """
 
     ngram: int
@@ -91,7 +93,7 @@ def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
         forms=forms,
         pieces=pieces,
         slots=_slots(units, template, runs, ngram),
-        slot_words=np.unique(units.hashes[template.common & ~template.most]),
+        slot_words=np.unique(units.hashes[(template.examples > 1) & ~template.most]),
     )
 
 
@@ -118,8 +120,13 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
         .unique(["unit", "piece", "text"], keep="first", maintain_order=True)
     )
     several = pl.col("words") >= SEVERAL
-    pieces = pieces.filter(several | ~several.any().over("unit")).with_columns(
-        number=pl.col("text").rank("dense").cast(pl.Int64) - 1
+    whole = pl.col("words").max().over("unit", "piece") / pl.len().over("unit", "piece")
+    varied = np.bincount(units.owner[~template.shared], minlength=len(units.lengths))
+    most = pl.lit(pl.Series(varied)).gather(pl.col("unit")) * HALF
+    pieces = (
+        pieces.filter(several | ~several.any().over("unit"))
+        .filter(whole.sum().over("unit") >= most)
+        .with_columns(number=pl.col("text").rank("dense").cast(pl.Int64) - 1)
     )
     seldom = np.concatenate([[0], np.cumsum(~template.common)])
     at = units.starts[pieces["unit"].to_numpy()] + pieces["start"].to_numpy()

@@ -7,7 +7,6 @@ count as words, so that a few words with which many prompts begin or end are tem
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import cover, touches
@@ -16,12 +15,12 @@ from curate.clean.units import Units
 
 # What more prompts than a tenth hold is template, within these limits: sets of questions on passages
 # have a handful on each, up to two dozen.
-SHARE, FEWEST, MOST = 0.1, 5, 20
+SHARE, FEWEST, MOST = 0.1, 3, 20
 # One or two words at an edge are template if nearly all prompts have them there.
 NEARLY_ALL = 0.9
-# A prompt has a template if so much of it is shared, and is like others if it has as much in common with
-# another one of the same template as well.
-TEMPLATED, ALIKE = 0.25, 0.25
+# A prompt has a template if so much of it is shared, and few words besides if they are fewer than so
+# many n-grams.
+TEMPLATED, FEW = 0.25, 3.5
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,8 @@ class Template:
 
     Of each word: shared; most: shared by nearly all prompts; examples: how many hold it somewhere;
     common: many do; plain: most do.
-    Of each unit: templated: much of it is shared; slot: it has so little else, or others of its
-    template have so much of that too, that all of it together must tell it. The n-grams without a shared
-    word in units that are no slots are `gram`, of `unit`, from its word `place` on.
+    Of each unit: slot: it has so little of its own that only all of it together tells it. The n-grams
+    without a shared word, in units that are no slots, are `gram`, of `unit`, from its word `place` on.
     """
 
     shared: NDArray[np.bool_]
@@ -40,7 +38,6 @@ class Template:
     examples: NDArray[np.int64]
     common: NDArray[np.bool_]
     plain: NDArray[np.bool_]
-    templated: NDArray[np.bool_]
     slot: NDArray[np.bool_]
     gram: NDArray[np.uint64]
     unit: NDArray[np.int64]
@@ -63,9 +60,7 @@ def find_template(units: Units, ngram: int) -> Template:
     own = ~touches(shared, units.starts[unit] + place, ngram)
     gram, unit, place = gram[own], unit[own], place[own]
     size = own_words(units, unit, place, ngram, plain)
-    templated = _count(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
-    alike = _alike(units, gram, unit, edged.families(limit))
-    slot = (size == 0) | (templated & (alike | (size < 2 * ngram)))
+    slot = (size == 0) | (is_templated(units, shared) & (size < FEW * ngram))
     kept = ~slot[unit]
     return Template(
         shared=shared,
@@ -73,12 +68,17 @@ def find_template(units: Units, ngram: int) -> Template:
         examples=examples,
         common=examples > limit,
         plain=plain,
-        templated=templated,
         slot=slot,
         gram=gram[kept],
         unit=unit[kept],
         place=place[kept],
     )
+
+
+def is_templated(units: Units, shared: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return in which units much is shared."""
+    much: NDArray[np.bool_] = _count(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
+    return much
 
 
 def own_words(
@@ -125,20 +125,6 @@ class _EdgedGrams:
         starts = self._starts[self._unit[common]] + self._place[common]
         return cover(starts, self._ngram, len(self._inner))[self._inner]
 
-    def families(self, limit: float) -> NDArray[np.uint64]:
-        """Return each unit's family: the n-gram that it shares with most prompts, 0 for none."""
-        common = self._common(limit)
-        shared = {"unit": self._unit, "gram": self._gram, "examples": self._examples}
-        top = (
-            pl.DataFrame(shared)
-            .filter(common)
-            .sort("unit", "examples", "gram", descending=[False, True, False])
-            .unique("unit", keep="first")
-        )
-        family = np.zeros(len(self._units.lengths), dtype=np.uint64)
-        family[top["unit"].to_numpy()] = top["gram"].to_numpy()
-        return family
-
 
 def examples_of(gram: NDArray[np.uint64], content: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each n-gram or word how many different prompts hold it."""
@@ -147,25 +133,3 @@ def examples_of(gram: NDArray[np.uint64], content: NDArray[np.int64]) -> NDArray
     pairs = np.unique(number * most + content)
     counts: NDArray[np.int64] = np.bincount(pairs // most, minlength=len(grams))[number]
     return counts
-
-
-def _alike(
-    units: Units, gram: NDArray[np.uint64], unit: NDArray[np.int64], family: NDArray[np.uint64]
-) -> NDArray[np.bool_]:
-    """Return which units are of a family whose members share n-grams of their own with each other."""
-    own = pl.DataFrame({"gram": gram, "unit": unit, "content": units.content[unit]}).unique()
-    pairs = own.join(own.select("gram", other="content"), on="gram")
-    nearest = (
-        pairs.filter(pl.col("content") != pl.col("other"))
-        .unique(["unit", "gram", "other"])
-        .group_by("unit", "other")
-        .agg(common=pl.len())
-        .group_by("unit")
-        .agg(pl.col("common").max())
-    )
-    at = nearest["unit"].to_numpy()
-    size = np.bincount(own["unit"].to_numpy(), minlength=len(family))
-    near = np.zeros(len(family), dtype=np.bool_)
-    near[at] = nearest["common"].to_numpy() >= ALIKE * size[at]
-    members = pl.DataFrame({"family": family, "near": near})
-    return members.select(pl.col("near").mean().over("family")).to_series().to_numpy() >= ALIKE

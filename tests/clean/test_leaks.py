@@ -370,7 +370,7 @@ def test_a_slot_that_differs_in_a_word_is_another_row() -> None:
 
 def test_the_same_passage_with_another_question_is_a_leak() -> None:
     passage = f"{PROMPT} {OTHER} " * 2
-    evals = [f"Read the passage and answer.\n{passage}\nWho is sold {i} apples?" for i in range(4)]
+    evals = [f"Read the passage and answer.\n{passage}\nWho is sold {i} apples?" for i in range(3)]
     [reason] = templated([f"Passage: {passage}\nWhat does the farmer sell?"], evals).values()
     assert reason == "leak_ngram"
 
@@ -422,7 +422,8 @@ def test_prompts_in_any_script_are_found_in_longer_turns(prompt: str, text: str)
 VOCABULARY = ["the", "cat", "sat", "Mat", "7", "é"]
 TEXT = st.lists(st.sampled_from(VOCABULARY), max_size=14).map(" ".join)
 ROWS = st.lists(st.lists(TEXT, min_size=2, max_size=4), max_size=6)
-EVALS = st.lists(TEXT.filter(bool), min_size=1, max_size=4)
+# No more prompts than may share an n-gram.
+EVALS = st.lists(TEXT.filter(bool), min_size=1, max_size=3)
 
 
 @examples(3)

@@ -49,7 +49,7 @@ def test_pairs_come_in_the_order_of_rows_and_prompts() -> None:
 def test_matches_that_are_looked_at_in_parts_give_the_same(
     monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    rows, evals = alike(30, "r", 1), alike(5, "e", 2)
+    rows, evals = alike(30, "r", 1), alike(3, "e", 2)
     whole = overlaps(rows, evals, ngram=2)
     monkeypatch.setattr("curate.clean.coverage.MATCHES", limit)
     monkeypatch.setattr("curate.clean.coverage.PAIRS", 7)
