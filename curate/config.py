@@ -293,10 +293,15 @@ def _check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Par
             )
 
 
+def _methods(params: SelectParams) -> list[str]:
+    """Return a selection's method and those of its parts."""
+    select = params.model_dump()
+    return [select["method"], *(part["method"] for part in select.get("parts", []))]
+
+
 def _check_target(place: Sequence[Any], params: SelectParams) -> None:
     """Fail where a method or a part of it needs target examples; the recipe has none."""
-    select = params.model_dump()
-    for method in [select["method"], *(part["method"] for part in select.get("parts", []))]:
+    for method in _methods(params):
         if SELECTORS[method].needs_target:
             free = [name for name, s in SELECTORS.items() if not s.needs_target]
             raise KeyFault(
@@ -429,6 +434,23 @@ class Config(Params):
             or "tokens" in named_columns(params)
             for _, params in self.selections
         )
+
+    @property
+    def reads_base(self) -> bool:
+        """Return whether the base model or its tokenizer reads rows at all."""
+        return self.counts_tokens or any(
+            STAGES[params.model_dump()["kind"]].reads_base(params) for params in self.stages
+        )
+
+    @property
+    def rendered_examples(self) -> list[str]:
+        """Return which example sets the base model reads in its chat template."""
+        methods = [name for _, params in self.selections for name in _methods(params)]
+        novelty = self.prove.novelty if self.prove else None
+        target = any(SELECTORS[name].renders_target for name in methods) or (
+            novelty is not None and novelty.start == "target"
+        )
+        return ["target"] * target + ["eval"] * (self.prove is not None)
 
     @property
     def selections(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:

@@ -17,11 +17,19 @@ from curate.compared import scoring, selection_names
 from curate.config import Config, Generate
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
-from curate.models import choose_dtype, device, find_model, load_tokenizer, load_trunk, prepare
+from curate.models import (
+    choose_dtype,
+    device,
+    find_model,
+    load_tokenizer,
+    load_trunk,
+    prepare,
+)
 from curate.pace import Range, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps
 from curate.prove.arms import ARMS
 from curate.registry import Budget, Params, find_stage
+from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
 from curate.tables import read_table
@@ -94,12 +102,28 @@ def estimate(config: Config) -> list[Line]:
     with workspace(place) as folder:
         store = Store(folder)
         inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
-        first, *others = _lines(config, inputs, BaseModel(config, inputs))
+        refused = _refused(config, inputs, store) if config.reads_base else None
         imitations = _imitations(inputs["pool"], config) if config.counts_tokens else []
-        lines = [replace(first, does="; ".join([first.does, *imitations])), *others]
+        first, *others = _lines(config, inputs, BaseModel(config, inputs))
+        beside = [*([refused] if refused else []), *imitations]
+        lines = [replace(first, does="; ".join([first.does, *beside])), *others]
     with suppress(OSError):
         place.rmdir()
     return lines
+
+
+def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> str | None:
+    """Return what is to be told of rows that the chat template refuses.
+
+    Raises:
+        UserError: it refuses every row, or an example that the base model would read.
+    """
+    models = config.models
+    hints = {"folder": str(prepare(find_model(models.base))), "trust": models.trust_remote_code}
+    examples = {name: inputs[name] for name in config.rendered_examples if name in inputs}
+    # The store is thrown away, so nothing but this model can be behind a key.
+    steps = template_steps(inputs["pool"], examples, {}, hints)
+    return refused_rows([store.ensure(step) for step in steps])
 
 
 def _imitations(rows: Artifact, config: Config) -> list[str]:
@@ -152,14 +176,15 @@ class BaseModel:
 
 
 def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
-    from curate.represent.chat import tokenise
+    from curate.represent.chat import refusal, tokenise
 
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
     frame = read_table(rows.file("rows.parquet"), columns=["messages"])
     sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
-    return [len(ids) for ids in tokenise(tokenizer, sample, None)]
+    taken = [messages for messages in sample if refusal(tokenizer, messages) is None]
+    return [len(ids) for ids in tokenise(tokenizer, taken, None)] or [0]
 
 
 def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> list[Line]:

@@ -21,6 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from curate.dates import pin_date
 from curate.errors import UserError
 from curate.faults import explain_fault, one_line
@@ -305,13 +307,35 @@ def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokeni
 
     with loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    template = tokenizer.chat_template or FALLBACK_TEMPLATE
+    template = tokenizer.chat_template or plain_template(tokenizer, folder)
     tokenizer.chat_template = (
         {name: pin_date(text) for name, text in template.items()}
         if isinstance(template, dict)
         else pin_date(template)
     )
     return tokenizer
+
+
+def plain_template(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str:
+    """Return the chat template of a model that brings none, behind the BOS if its tokenizer wants one.
+
+    The template alone writes special tokens, so without this a model trained with BOS would get none.
+    """
+    return ("{{ bos_token }}" if _wants_bos(tokenizer, folder) else "") + FALLBACK_TEMPLATE
+
+
+def _wants_bos(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> bool:
+    """Return whether texts begin with BOS: by the tokenizer's post-processor, or by its settings.
+
+    transformers drops `add_bos_token` where there is a tokenizer.json, and believes that file alone.
+    """
+    if tokenizer.bos_token_id is None:
+        return False
+    if tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
+        return True
+    settings = folder / "tokenizer_config.json"
+    values = orjson.loads(settings.read_bytes()) if settings.is_file() else {}
+    return values.get("add_bos_token") is True or getattr(tokenizer, "add_bos_token", False) is True
 
 
 def load_trunk(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     NO_USER_TURN = "no_user_turn"
     LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
 
+    TEMPLATE_REFUSED = "template_refused"
+
     EXACT_DUPLICATE = "exact_duplicate"
     FUZZY_DUPLICATE = "fuzzy_duplicate"
     SEMANTIC_DUPLICATE = "semantic_duplicate"
@@ -74,6 +76,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.EMPTY_RESPONSE: "has an empty assistant turn",
     Reason.NO_USER_TURN: "has no user turn",
     Reason.LAST_TURN_NOT_ASSISTANT: "does not end with an assistant turn",
+    Reason.TEMPLATE_REFUSED: "is refused by the base model's chat template",
     Reason.EXACT_DUPLICATE: "has the same normalised text as a row that is kept",
     Reason.FUZZY_DUPLICATE: "shares most of its n-grams with a row that is kept",
     Reason.SEMANTIC_DUPLICATE: "means much the same as a row that is kept, by their embeddings",

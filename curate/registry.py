@@ -252,6 +252,7 @@ class Stage:
     join the pool behind the stage. `movable` names the parameters that none of these steps is given:
     they can be changed later, on what is stored.
     `calls` says how many a language model gets at most, given the parameters and the number of rows.
+    `reads_base` says whether the base model reads the rows, given the parameters.
     `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
     in `needs` it must have at least one.
     """
@@ -264,6 +265,7 @@ class Stage:
     prepare: Prepare | None
     movable: tuple[str, ...]
     calls: Callable[[Any, int], int] | None = None
+    reads_base: Callable[[Any], bool] = lambda params: False
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,8 @@ class Selector:
     `score` returns an artifact with scores.parquet: row_id, score (higher is better), nearest_id and
     whatever else `rank` reads. `rank` returns row numbers of that table, best first. `movable` names the
     parameters that `rank` alone reads, so that another ranking needs no other scores; a method that
-    does not need scores ranks any method's table. For a method that is a plain draw, `needs_tokens` is
+    does not need scores ranks any method's table. `renders_target` says that the base model reads the
+    target examples, in its chat template. For a method that is a plain draw, `needs_tokens` is
     false: rows are counted in tokens only where a budget or condition speaks of them.
     """
 
@@ -285,6 +288,7 @@ class Selector:
     movable: tuple[str, ...] = ()
     needs_scores: bool = True
     needs_tokens: bool = True
+    renders_target: bool = False
 
 
 # The artifact of rows that a stage makes, with the schema of rows, each with its parents.
@@ -303,12 +307,15 @@ def stage(
     prepare: Prepare | None = None,
     movable: tuple[str, ...] = (),
     calls: Callable[[Any, int], int] | None = None,
+    reads_base: Callable[[Any], bool] = lambda params: False,
 ) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:
         kind = params.model_fields["kind"].default
-        STAGES[kind] = Stage(params, version, function, uses, needs, prepare, movable, calls)
+        STAGES[kind] = Stage(
+            params, version, function, uses, needs, prepare, movable, calls, reads_base
+        )
         return function
 
     return register

@@ -27,6 +27,8 @@ from curate.pool.join import joined_step
 from curate.provenance import Provenance, model_names
 from curate.publish import publish
 from curate.registry import MADE, Diversity, ScoreRun, SelectParams, find_selector, find_stage
+from curate.represent.refusals import NAME as TEMPLATE
+from curate.represent.refusals import refused_rows, template_steps
 from curate.runlock import FolderLock
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
@@ -231,6 +233,7 @@ def run_steps(run: Run) -> Results:
 
     _read_inputs(run)
     _generate(run)
+    _judge_by_template(run)
     _run_stages(run)
     run.part = "select"
     selection = _select(run)
@@ -284,6 +287,22 @@ def _generate(run: Run) -> None:
     step = generate_step(run, run.config.generate, inputs)
     run.generated = run.execute(step)
     run.rows = run.execute(joined_step(run.rows, run.generated))
+
+
+def _judge_by_template(run: Run) -> None:
+    """Drop the rows that the base model's chat template refuses, before anything is scored."""
+    if not run.config.reads_base:
+        return
+    run.part = TEMPLATE
+    read = _examples(run)
+    examples = {name: read[name] for name in run.config.rendered_examples if name in read}
+    verdicts = run.execute_all(
+        template_steps(run.rows, examples, run.model_identity(), run.model_hints())
+    )
+    sentence = refused_rows(verdicts)
+    if sentence is not None:
+        LOG.warning("%s: %s", TEMPLATE, sentence)
+        run.evidence[TEMPLATE] = verdicts[0]
 
 
 def _run_stages(run: Run) -> None:

@@ -28,7 +28,9 @@ from curate.models import (
     load_trunk,
     prepare,
 )
+from curate.represent.chat import IGNORED, build_example, prompt_tokens, tokenise
 from curate.store import digest_file
+from tests.conftest import turns
 
 
 def found(folder: Path) -> Found:
@@ -310,3 +312,40 @@ def test_the_device_is_a_part_of_the_identity(tiny: Path, monkeypatch: pytest.Mo
     assert all(f(*a) != old for (f, a), old in zip(places, before, strict=True))
     static = identify_embedder(find_model("static"))
     assert static["device"] == "cpu"
+
+
+@pytest.mark.parametrize("how", ["post-processor", "setting", "neither"])
+def test_the_plain_template_writes_the_bos_that_the_tokenizer_wants_once(
+    tiny: Path, tmp_path: Path, how: str
+) -> None:
+    """Base models bring no template, and all that they read is tokenised without special tokens."""
+    folder = Path(shutil.copytree(tiny, tmp_path / how))
+    (folder / "chat_template.jinja").unlink()
+    name = "<|im_start|>"
+    if how == "post-processor":
+        data = json.loads((folder / "tokenizer.json").read_text())
+        first = {"SpecialToken": {"id": name, "type_id": 0}}
+        text = {"Sequence": {"id": "A", "type_id": 0}}
+        number = next(t["id"] for t in data["added_tokens"] if t["content"] == name)
+        data["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [first, text],
+            "pair": [first, text, text],
+            "special_tokens": {name: {"id": name, "ids": [number], "tokens": [name]}},
+        }
+        (folder / "tokenizer.json").write_text(json.dumps(data))
+    if how == "setting":
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({**settings, "add_bos_token": True})
+        )
+    tokenizer = load_tokenizer(folder)
+    messages: Any = turns(f"{name}a", "b", "c", "d")
+    opens = how != "neither"
+    example = build_example(tokenizer, messages, 1_000)
+    [ids] = tokenise(tokenizer, [messages], None)
+    prompt: list[int] = prompt_tokens(tokenizer, messages[:1])
+    for read in (ids, example.ids, prompt):
+        assert read.count(tokenizer.bos_token_id) == opens
+        assert (read[0] == tokenizer.bos_token_id) == opens
+    assert example.labels[0] == IGNORED

@@ -114,7 +114,13 @@ def _vector_steps(
     return encode_steps(run, inputs["rows"], positions, MODEL_LENGTH)
 
 
-@stage(SemanticParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
+@stage(
+    SemanticParams,
+    version=1,
+    prepare=prepare_pairs,
+    movable=MOVABLE,
+    reads_base=lambda params: params.embedder == MODEL,
+)
 def semantic(data: StageData, params: SemanticParams) -> StageResult:
     """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
     pairs = read_table(data.prepared["pairs"])

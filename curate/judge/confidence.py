@@ -104,6 +104,7 @@ def prepare_confidence(
     version=2,
     prepare=prepare_confidence,
     movable=(*MOVABLE, "precision", "calibration"),
+    reads_base=lambda params: True,
 )
 def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
     """Drop every row whose score is below the threshold; the evidence has the signals besides."""

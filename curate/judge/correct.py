@@ -287,7 +287,14 @@ def most_calls(params: CorrectParams, rows: int) -> int:
     return rows * (1 + 2 * (params.samples + len(REFLECTIONS)))
 
 
-@stage(CorrectParams, version=2, prepare=prepare_correct, movable=(), calls=most_calls)
+@stage(
+    CorrectParams,
+    version=2,
+    prepare=prepare_correct,
+    movable=(),
+    calls=most_calls,
+    reads_base=lambda params: params.model == "tuned",
+)
 def correct(data: StageData, params: CorrectParams) -> StageResult:
     """Drop replaced rows for their corrections, and, if so wanted, the other doubted ones.
 

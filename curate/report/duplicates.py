@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from curate.compared import numbered
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.report.conflicts import Conflicts, gather_conflicts
@@ -112,12 +113,12 @@ class Level:
 
 def stages_of(run: RunFolder, kinds: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """Return the parameters of the run's stages of these kinds, by name, if their verdicts are there."""
-    names = [entry["stage"] for entry in run.manifest["stages"] if "dropped" in entry]
     config = run.manifest["config"]
     told = [_with_embedder(params, config) for params in config.get("stages", [])]
+    names = numbered([params["kind"] for params in told])
     return {
         name: params
-        for name, params in zip(names, told, strict=False)
+        for name, params in zip(names, told, strict=True)
         if params["kind"] in kinds and run.has(f"evidence/{name}")
     }
 

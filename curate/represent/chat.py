@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curate.errors import UserError
+from curate.faults import one_line
 from curate.represent.control import control_tokens
 from curate.rows import Message
 
@@ -29,6 +30,26 @@ class Example:
 def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
     """Return a whole conversation in the model's chat template."""
     return str(tokenizer.apply_chat_template(list(messages), tokenize=False))
+
+
+def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
+    """Return the words with which the chat template refuses a conversation; None if it takes it.
+
+    Raises:
+        UserError: the template itself is broken, whatever the conversation.
+    """
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    disguise = control_tokens(tokenizer).disguise(_contents(messages))
+    try:
+        render(tokenizer, messages if disguise is None else disguise.messages(messages))
+    except TemplateSyntaxError as error:
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} is broken: {one_line(error)}"
+        ) from error
+    except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return one_line(error)
+    return None
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from curate.ledger import kept_step
 from curate.registry import ScoreRun, StepRun, find_stage
 from curate.represent import lm
+from curate.represent.refusals import NAME as TEMPLATE
 from curate.store import Artifact, Step, digest_of
 from curate.tables import read_table
 
@@ -27,8 +28,13 @@ def measured(run: ScoreRun) -> Artifact:
     stages = dict(run.evidence)
     if run.execute(kept_step(run.rows, list(stages.values()))).key != run.kept.key:
         return run.kept
-    lasting = [a for name, a in stages.items() if not find_stage(name.split("-")[0]).uses]
+    lasting = [a for name, a in stages.items() if not _reads_examples(name)]
     return run.execute(kept_step(run.rows, lasting))
+
+
+def _reads_examples(stage: str) -> bool:
+    """Return whether a stage's verdicts depend on example sets; those of the template do not."""
+    return stage != TEMPLATE and bool(find_stage(stage.split("-")[0]).uses)
 
 
 def measured_positions(run: ScoreRun) -> NDArray[np.int64]:

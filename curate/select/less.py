@@ -157,4 +157,4 @@ def rank(scores: pl.DataFrame, params: LessParams, seed: int) -> NDArray[np.int6
     return rank_scores(scores)
 
 
-add_selector(Selector(LessParams, VERSION, True, score, rank))
+add_selector(Selector(LessParams, VERSION, True, score, rank, renders_target=True))

@@ -167,4 +167,8 @@ def rank(scores: pl.DataFrame, params: PerplexityRatioParams, seed: int) -> NDAr
     return order.to_series().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(PerplexityRatioParams, VERSION, True, score, rank, ("prior_tokens",)))
+add_selector(
+    Selector(
+        PerplexityRatioParams, VERSION, True, score, rank, ("prior_tokens",), renders_target=True
+    )
+)

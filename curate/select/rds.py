@@ -72,4 +72,6 @@ def rank(scores: pl.DataFrame, params: RdsParams, seed: int) -> NDArray[np.int64
     return rank_similarities(scores, params.combine, refill=params.refill)
 
 
-add_selector(Selector(RdsParams, VERSION, True, score, rank, ("combine", "refill")))
+add_selector(
+    Selector(RdsParams, VERSION, True, score, rank, ("combine", "refill"), renders_target=True)
+)

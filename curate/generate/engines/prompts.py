@@ -59,7 +59,7 @@ def opening_of(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> Open
     Raises:
         UserError: the model has no chat template, or one that does not write the words as they are.
     """
-    if tokenizer.chat_template == FALLBACK_TEMPLATE:
+    if str(tokenizer.chat_template).endswith(FALLBACK_TEMPLATE):
         raise UserError("the model has no chat template of its own, so it knows no user's turn")
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": SENTINEL})

@@ -1,0 +1,136 @@
+"""Rows that the base model's chat template refuses, dropped before anything is scored.
+
+    Conversation roles must alternate user/assistant/...      two user turns in a row (Gemma, Mistral)
+    System role not supported                                 a system turn (Gemma 2)
+
+The verdicts are a stage's: evidence.parquet has one line a row, details.parquet what the template said.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curate.errors import UserError
+from curate.reasons import Reason
+from curate.represent.chat import refusal
+from curate.store import Artifact, Counts, Step
+from curate.tables import read_table, rows_at_once, scan_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+NAME = "template"
+VERSION = 1
+BATCH_ROWS = 2_000
+NAMED = 3
+DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
+
+
+def template_steps(
+    rows: Artifact,
+    examples: Mapping[str, Artifact],
+    identity: Mapping[str, Any],
+    hints: Mapping[str, Any],
+) -> list[Step]:
+    """Return the steps that judge rows, and then examples, by a model's chat template.
+
+    Args:
+        rows: the pool.
+        examples: those example sets that the model reads, by name.
+        identity: of the model.
+        hints: where it lies.
+    """
+    params = {"model": {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}}
+    named = {NAME: rows} | {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
+    return [
+        Step(name, VERSION, write_verdicts, {"rows": artifact}, params, hints)
+        for name, artifact in named.items()
+    ]
+
+
+def write_verdicts(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped."""
+    from curate.models import load_tokenizer
+
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    path = inputs["rows"].file("rows.parquet")
+    rows = scan_table(path).select("row_id", "messages")
+    parts = [pl.DataFrame(schema=DETAILS)]
+    for batch in rows.collect_batches(
+        chunk_size=rows_at_once(path, BATCH_ROWS), maintain_order=True
+    ):
+        parts.append(
+            find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
+        )
+    details = pl.concat(parts)
+    ids = read_table(path, columns=["row_id"])
+    reasons = ids.join(
+        details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"
+    )
+    evidence = reasons.select(
+        "row_id",
+        keep=pl.col("reason").is_null(),
+        reason="reason",
+        score=pl.lit(None, dtype=pl.Float64),
+        threshold=pl.lit(None, dtype=pl.Float64),
+        twin_id=pl.lit(None, dtype=pl.String),
+    )
+    evidence.write_parquet(out / "evidence.parquet")
+    details.write_parquet(out / "details.parquet")
+    counts = {"rows_in": ids.height, "rows_out": ids.height - details.height}
+    dropped = dict(details.group_by("reason").len().sort("reason").iter_rows())
+    return {**counts, "dropped": dropped} if dropped else counts
+
+
+def find_refusals(
+    tokenizer: "PreTrainedTokenizerBase",
+    row_ids: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+) -> pl.DataFrame:
+    """Return the rows that the chat template refuses, with reason and its own words (DETAILS)."""
+    said = [(row_id, refusal(tokenizer, row)) for row_id, row in zip(row_ids, rows, strict=True)]
+    lines = [(row_id, Reason.TEMPLATE_REFUSED.value, words) for row_id, words in said if words]
+    return pl.DataFrame(lines, schema=DETAILS, orient="row")
+
+
+def refusal_sentence(details: pl.DataFrame) -> str:
+    """Return how many rows the template refuses, why, and the first of them."""
+    words = details.group_by("detail").len().sort("len", "detail", descending=[True, False])
+    whys = [f"{detail} ({count:,})" for detail, count in words.head(NAMED).iter_rows()]
+    ids = details["row_id"].head(NAMED).to_list()
+    rest = details.height - len(ids)
+    return (
+        f"{details.height:,} row{'s are' if details.height > 1 else ' is'} refused by the base model's "
+        f"chat template: {'; '.join(whys)}; {', '.join(ids)}"
+        + (f" and {rest:,} more" if rest else "")
+    )
+
+
+def refused_rows(verdicts: Sequence[Artifact]) -> str | None:
+    """Return what is to be told of the rows that the template refuses; None if it takes them all.
+
+    Args:
+        verdicts: on the pool, and then on the examples.
+
+    Raises:
+        UserError: it refuses every row, or an example: none of these may be left out.
+    """
+    sentences = [_sentence(artifact) for artifact in verdicts]
+    for artifact, sentence in zip(verdicts[1:], sentences[1:], strict=True):
+        if sentence is not None:
+            raise UserError(
+                f"{artifact.name.removeprefix(f'{NAME}-')}: {sentence}; take them out, or choose a "
+                "models.base whose template takes them"
+            )
+    if sentences[0] is not None and not verdicts[0].counts["rows_out"]:
+        raise UserError(f"pool: {sentences[0]}; no row is left, so choose another models.base")
+    return sentences[0]
+
+
+def _sentence(verdicts: Artifact) -> str | None:
+    details = read_table(verdicts.file("details.parquet"))
+    return refusal_sentence(details) if details.height else None

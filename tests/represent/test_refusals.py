@@ -1,0 +1,186 @@
+"""Rows that the base model's chat template refuses are dropped with a reason, and end no run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.config import Config
+from curate.errors import UserError
+from curate.estimate import estimate
+from curate.explain import explain_row
+from curate.folder import open_run
+from curate.models import load_tokenizer
+from curate.report.data import gather
+from curate.represent.chat import refusal
+from curate.run import run_curation
+from tests.conftest import turns
+
+STRICT = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SYSTEM: list[dict[str, str]] = [{"role": "system", "content": "Be brief."}, *turns("Hi", "Hello.")]
+TWICE: list[dict[str, str]] = [*turns("Hi")[:1], *turns("Are you there?", "Yes.")]
+SENTENCE = (
+    "2 rows are refused by the base model's chat template: Conversation roles must alternate (1); "
+    "System role not supported (1); pool/pool.jsonl:2, pool/pool.jsonl:4"
+)
+
+
+@pytest.fixture(scope="module")
+def strict(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose template is as strict as Gemma 2's."""
+    folder = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("strict") / "model"))
+    (folder / "chat_template.jinja").write_text(STRICT)
+    return folder
+
+
+def recipe(root: Path, model: Path, rows: list[list[dict[str, str]]], **more: Any) -> Config:
+    lines = [json.dumps({"messages": messages}) for messages in rows]
+    (root / "pool.jsonl").write_text("\n".join(lines))
+    given = {
+        "name": "strict",
+        "pool": {"path": str(root / "pool.jsonl"), "source": "pool"},
+        "models": {"base": str(model), "dtype": "float32"},
+        "select": {"method": "random", "budget": {"tokens": 10_000}},
+        "store": str(root / "store"),
+    }
+    return Config.model_validate({**given, **more})
+
+
+def pool() -> list[list[dict[str, str]]]:
+    return [turns("a", "b"), SYSTEM, turns("c", "d", "e", "f"), TWICE, turns("g", "h")]
+
+
+def test_a_refused_row_is_dropped_and_told_of_wherever_a_run_is_looked_at(
+    tmp_path: Path, strict: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = recipe(tmp_path, strict, pool())
+    assert SENTENCE in estimate(config)[0].does
+    caplog.set_level(logging.INFO, "curate")
+    for _ in range(2):
+        caplog.clear()
+        run_curation(config, tmp_path / "run")
+        assert f"template: {SENTENCE}" in caplog.messages
+    run = open_run(tmp_path / "run")
+    dropped = run.table("ledger").filter(fate="dropped").collect()
+    assert dropped["row_id"].to_list() == ["pool/pool.jsonl:2", "pool/pool.jsonl:4"]
+    assert set(dropped["reason"]) == {"template_refused"}
+    assert set(dropped["stage"]) == {"template"}
+    assert run.table("ledger").filter(fate="selected").collect().height == 3
+    funnel = gather(run.path).funnel
+    assert [(s.stage, s.left, s.remaining) for s in funnel.steps[:2]] == [
+        ("pool", (), 5), ("template", (("template_refused", 2),), 3),
+    ]  # fmt: skip
+    said = "\n".join(explain_row(run, "pool/pool.jsonl:2"))
+    assert (
+        "dropped by the stage template: it is refused by the base model's chat template "
+        "(System role not supported)." in said
+    )
+    kept = "\n".join(explain_row(run, "pool/pool.jsonl:1"))
+    assert "template: kept" in kept
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"select": {"method": "perplexity", "budget": 2}},
+        {"select": {"method": "ifd", "budget": 2}},
+        {"stages": [{"kind": "semantic", "embedder": "lm"}]},
+        {"stages": ["exact", {"kind": "confidence", "embedder": "static"}]},
+        {"select": {"method": "rds", "budget": 2}, "target": True},
+        {"select": {"method": "less", "budget": 2}, "target": True},
+    ],
+    ids=["perplexity", "ifd", "semantic", "confidence", "rds", "less"],
+)
+def test_no_method_that_reads_rows_with_the_base_model_is_ended_by_one(
+    tmp_path: Path, strict: Path, more: dict[str, Any]
+) -> None:
+    if more.get("target"):
+        line = {"messages": turns("What is c?", "d")}
+        (tmp_path / "target.jsonl").write_text(json.dumps(line))
+        more = {**more, "target": str(tmp_path / "target.jsonl")}
+    if "select" not in more:
+        more = {**more, "select": {"method": "random", "budget": 2}}
+    result = run_curation(recipe(tmp_path, strict, pool(), **more), tmp_path / "run")
+    fates = open_run(result.folder).table("ledger").filter(reason="template_refused").collect()
+    assert fates["row_id"].to_list() == ["pool/pool.jsonl:2", "pool/pool.jsonl:4"]
+
+
+def test_a_twin_that_the_template_refuses_takes_no_other_row_with_it(
+    tmp_path: Path, strict: Path
+) -> None:
+    """Were it dropped after the stages, its duplicate would be gone as well."""
+    double = {"kind": "exact", "compare": "prompt"}
+    rows = [SYSTEM, turns("Hi", "Hello."), turns("x", "y")]
+    config = recipe(tmp_path, strict, rows, stages=[double])
+    run = open_run(run_curation(config, tmp_path / "run").folder)
+    assert run.table("ledger").filter(fate="selected").collect().height == 2
+
+
+def test_a_recipe_that_reads_no_row_with_a_model_drops_none_and_loads_none(tmp_path: Path) -> None:
+    plain = {"method": "random", "budget": {"rows": 5}}
+    config = recipe(tmp_path, tmp_path / "no-model", pool(), select=plain)
+    estimate(config)
+    result = run_curation(config, tmp_path / "run")
+    assert "model" not in result.manifest
+    assert open_run(result.folder).table("ledger").filter(fate="selected").collect().height == 5
+
+
+def test_a_pool_whose_rows_it_all_refuses_is_a_user_error(tmp_path: Path, strict: Path) -> None:
+    config = recipe(tmp_path, strict, [SYSTEM, TWICE])
+    for command in (estimate, lambda c: run_curation(c, tmp_path / "run")):
+        with pytest.raises(
+            UserError, match=r"pool: 2 rows are refused .* choose another models.base"
+        ):
+            command(config)
+
+
+@pytest.mark.parametrize("name", ["target", "eval"])
+def test_an_example_that_it_refuses_is_a_user_error_before_anything_is_scored(
+    tmp_path: Path, strict: Path, name: str
+) -> None:
+    files = {n: tmp_path / f"{n}.jsonl" for n in ("target", "eval")}
+    for n, path in files.items():
+        row = SYSTEM if n == name else turns(f"What is {n}?", "d")
+        path.write_text(json.dumps({"messages": row}))
+    target = {"path": str(files["target"]), "eval": str(files["eval"])}
+    select = {"method": "rds", "budget": 2}
+    config = recipe(tmp_path, strict, pool(), target=target, select=select, prove={})
+    for command in (estimate, lambda c: run_curation(c, tmp_path / "run")):
+        with pytest.raises(UserError, match=rf"{name}: 1 row is refused .*{name}/{name}.jsonl:1"):
+            command(config)
+    assert not list((tmp_path / "store").glob("*index*"))
+
+
+def test_a_target_that_only_words_are_compared_with_may_be_refused(
+    tmp_path: Path, strict: Path
+) -> None:
+    (tmp_path / "target.jsonl").write_text(json.dumps({"messages": SYSTEM}))
+    select, target = {"method": "bm25", "budget": 2}, str(tmp_path / "target.jsonl")
+    config = recipe(tmp_path, strict, pool(), target=target, select=select)
+    estimate(config)
+    run_curation(config, tmp_path / "run")
+
+
+def test_a_broken_template_is_a_user_error_and_no_refusal(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "broken"))
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}")
+    with pytest.raises(UserError, match=r"chat template of .* is broken"):
+        refusal(load_tokenizer(folder), turns("a", "b"))  # type: ignore[arg-type]
+
+
+def test_verdicts_are_a_line_for_every_row(tmp_path: Path, strict: Path) -> None:
+    result = run_curation(recipe(tmp_path, strict, pool()), tmp_path / "run")
+    table = pl.read_parquet(result.folder / "evidence/template.parquet")
+    assert table["keep"].to_list() == [True, False, True, False, True]
