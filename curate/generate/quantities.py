@@ -158,10 +158,10 @@ def _unit_behind(text: str) -> str:
     """Return the longest unit that a text starts with, after a scale; empty if it starts with none."""
     words = regex.split(r"(?<=\S)(?=\s)", regex.split(r"[,;.!?)\]}\"]", text, maxsplit=1)[0])[:5]
     for count in range(len(words), 0, -1):
-        told = "".join(words[:count])
-        scale, _, unit = told.strip(" -").partition(" ")
-        if find_unit(told.strip(" -")) or (
+        phrase = "".join(words[:count])
+        scale, _, unit = phrase.strip(" -").partition(" ")
+        if find_unit(phrase.strip(" -")) or (
             scale.casefold() in SCALES and (not unit or find_unit(unit))
         ):
-            return told
+            return phrase
     return ""

@@ -123,11 +123,11 @@ def write_generated(
     made: list[Candidate] = []
     with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
         for i, told in enumerate(hints["methods"]):
-            method = told["method"]
-            run: Generation | None = None
+            method, run = told["method"], None
+            generator = find_generator(method)
             try:
                 run = _start(i, params, inputs, known, hints, asker)
-                find_generator(method).make(run, find_generator(method).params.model_validate(told))
+                generator.make(run, generator.params.model_validate(told))
             except LowYield as error:
                 ends.stopped[method] = str(error)
             except UserError as error:
@@ -162,7 +162,7 @@ class Ends:
             self.failed.pop(method, None)
             return False
         fault = sentence or self.failed.get(method) or asker.unheard(method)
-        if fault:
+        if fault and method not in self.stopped:
             self.failed[method] = fault.removeprefix(f"{method}: ")
             LOG.warning("generate: %s failed: %s", method, self.failed[method])
         return True
@@ -248,10 +248,10 @@ def _write(out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], ends: 
         name: count_flaws(c for c in made if c.method == name)
         for name in dict.fromkeys(c.method for c in made)
     }
-    told = {"methods": methods, "stopped": ends.stopped}
-    told |= {"failed": ends.failed} if ends.failed else {}
-    write_json(out / "bill.json", {**bill, **told})
-    return {"rows_in": len(made), "rows_out": rows.height, **told}
+    outcome = {"methods": methods, "stopped": ends.stopped}
+    outcome |= {"failed": ends.failed} if ends.failed else {}
+    write_json(out / "bill.json", {**bill, **outcome})
+    return {"rows_in": len(made), "rows_out": rows.height, **outcome}
 
 
 def _why_nothing(asker: Asker, candidates: Sequence[Candidate], ends: Ends, methods: int) -> str:

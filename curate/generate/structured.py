@@ -135,8 +135,8 @@ def without_reasoning(completion: Completion) -> Completion:
 
 
 def _with_reasoning(completion: Completion, *texts: str) -> Completion:
-    told = "\n\n".join(text for text in (completion.reasoning, *texts) if text)
-    return replace(completion, reasoning=told)
+    reasoning = "\n\n".join(text for text in (completion.reasoning, *texts) if text)
+    return replace(completion, reasoning=reasoning)
 
 
 def _why_useless(call: Call, completion: Completion) -> str:

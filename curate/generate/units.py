@@ -68,8 +68,8 @@ class Unit:
 
 def _read_measures() -> dict[str, Unit]:
     units = {"mph": Unit("length/time", Fraction(201168, 125 * 3600))}
-    for dimension, told in MEASURES.items():
-        for names, factor in regex.findall(r"([^=]+)=(\S+)\s?", told):
+    for dimension, listing in MEASURES.items():
+        for names, factor in regex.findall(r"([^=]+)=(\S+)\s?", listing):
             units |= dict.fromkeys(names.split(), Unit(dimension, Fraction(factor)))
     return units
 

@@ -412,9 +412,10 @@ def clear(data: StageData, params: ClearParams) -> StageResult:
 
     The evidence has o, s, and how many samples could be used and how many not compared by value.
     """
-    scores = read_table(data.prepared["confidence"]).select(
-        "row_id", "o", "s", "usable", "not_comparable", score="c"
-    )
+    table = read_table(data.prepared["confidence"])
+    # Runs of earlier versions do not have all of them.
+    besides = [name for name in ("o", "s", "usable", "not_comparable") if name in table.columns]
+    scores = table.select("row_id", *besides, score="c")
     limit = _limit(scores, data, params)
     low = (pl.col("score") <= pl.lit(limit, dtype=pl.Float64)).fill_null(value=False)
     evidence = (

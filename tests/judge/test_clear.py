@@ -174,6 +174,20 @@ def test_ties_at_the_median_go(tmp_path: Path) -> None:
     assert told["threshold"].to_list() == [0.5] * 6
 
 
+def test_what_an_earlier_version_stored_can_still_be_cut_anew(tmp_path: Path) -> None:
+    path = tmp_path / "confidence.parquet"
+    stored = {
+        "row_id": ["a", "b"],
+        "o": [0.1, 0.9],
+        "s": [0.1, 0.9],
+        "c": [0.1, 0.9],
+        "usable": [5, 5],
+    }
+    pl.DataFrame(stored).write_parquet(path)
+    data = StageData(pl.DataFrame({"row_id": ["a", "b"]}).lazy(), prepared={"confidence": path})
+    assert clear(data, ClearParams(threshold=0.5)).evidence["keep"].to_list() == [False, True]
+
+
 def test_the_median_halves_and_a_value_or_action_does_not(tmp_path: Path) -> None:
     scores = [i / 10 for i in range(10)]
     rng = random.Random(0)
