@@ -15,9 +15,7 @@ ITEM = (
 # A word in small letters, or a sign that leads on: who signs does so in capitals.
 OPEN_END = r"(?:\s\p{Ll}[\p{Ll}'’-]*|[,(\[{，、،（「])\s*\z"
 
-SIGNED = (
-    r"(?i)(?:sincerely|regards|yours|faithfully|respect|love|wishes|hope|thanks),\s[^.!?\n]{1,40}\z"
-)
+SIGNED = r"(?i)(?:sincerely|regards|yours|faithfully|respect|love|wishes|hope|thanks),\s[^.!?\n]+\z"
 
 
 def find_open_end(response: pl.Expr) -> pl.Expr:
@@ -31,9 +29,13 @@ def find_open_end(response: pl.Expr) -> pl.Expr:
     in_prose = (
         (line.str.len_chars() >= LONG_LINE)
         & ~line.str.contains(ITEM)
-        & ~line.str.contains(SIGNED)
         & response.str.contains(OPEN_END)
         & response.str.contains(SENTENCE_END)
     )
     end = response.str.strip_chars_end().str.slice(-SHOWN)
     return pl.when(in_code | in_prose).then(end)
+
+
+def unsigned(end: pl.Expr) -> pl.Expr:
+    """Return the last characters of a response that breaks off, null where they are a signature."""
+    return pl.when(~end.str.contains(SIGNED)).then(end)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.clean.heuristics.claims import find_claim
 from curate.clean.heuristics.copying import copied_share
-from curate.clean.heuristics.endings import find_open_end
+from curate.clean.heuristics.endings import find_open_end, unsigned
 from curate.clean.heuristics.escapes import find_escape
 from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.merged import find_merged
@@ -109,6 +109,7 @@ def measure(
         repeated_lines=repeated_lines(without_code(response)),
         **({"word": find_word(whole, words)} if words else {}),
     ).with_columns(
+        open_end=unsigned(pl.col("open_end")),
         escape=find_escape(texts),
         placeholder=find_placeholder(texts),
         merged=find_merged(texts),

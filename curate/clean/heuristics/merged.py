@@ -55,11 +55,14 @@ def find_merged(rows: pl.DataFrame) -> pl.Series:
     prompt, response = pl.col("prompt"), pl.col("response")
     short = only(prompt, prompt.str.len_bytes() <= LONGEST_PROMPT)
     plain = without_code(response)
-    likely = pl.when(~prompt.str.contains(OF_TASKS)).then(piece(plain, LIKELY))
-    found = pl.coalesce(piece(plain, SURE), likely, piece(short, LISTED)).str.strip_chars()
-    maybe = (
-        response.str.contains_any(MARKS, ascii_case_insensitive=True)
-        | response.str.ends_with("##")
-        | short.str.contains_any(PROMPT_MARKS, ascii_case_insensitive=True)
-    )
-    return find_on_some(rows, maybe, found)
+    marked = response.str.contains_any(MARKS, ascii_case_insensitive=True)
+    parts = [
+        find_on_some(rows, marked | response.str.ends_with("##"), piece(plain, SURE)),
+        find_on_some(rows, marked, piece(plain, LIKELY), unless=prompt.str.contains(OF_TASKS)),
+        find_on_some(
+            rows,
+            short.str.contains_any(PROMPT_MARKS, ascii_case_insensitive=True),
+            piece(short, LISTED),
+        ),
+    ]
+    return pl.select(pl.coalesce(parts).str.strip_chars()).to_series()

@@ -111,10 +111,11 @@ POINTERS = ["following", "below", "given", "provided", "above", "attached", "afo
             "preceding", "this ", "these "]  # fmt: skip
 HINTS = [
     "attach", "enclosed", "upload", "insert", "image", "picture", "photo", "video", "audio", "record",
-    "screenshot", "diagram", "chart", "listen", "[file", "<file", "[doc", "<doc", "http", "www.", "![",
+    "screenshot", "diagram", "chart", "listen", "[file", "<file", "[doc", "<doc", "![",
     ".jp", ".png", ".gif", ".bmp", ".tif", ".webp", ".svg", ".pdf", ".doc", ".xls", ".ppt", ".mp",
     ".wav", ".avi", ".mov",
 ]  # fmt: skip
+ADDRESSES = ["http", "www."]
 
 
 def find_missing(rows: pl.DataFrame) -> pl.Series:
@@ -124,22 +125,20 @@ def find_missing(rows: pl.DataFrame) -> pl.Series:
         rows: prompt, response and turns (how many: earlier ones may hold it).
     """
     prompt = pl.col("prompt").str.strip_chars()
-    in_time = prompt.str.contains(rf"(?i){EDGE}following\s{SPAN}{EDGE}")
-    pointed = pl.when(~in_time).then(rare_piece(prompt, NOT_HELD))
-    attached = pl.coalesce(rare_piece(prompt, in_ascii(ATTACHED)), _lone_address(prompt))
     said = pl.col("response").str.contains(in_ascii(NOT_THERE))
+    in_time = prompt.str.contains(rf"(?i){EDGE}following\s{SPAN}{EDGE}")
     alone = (pl.col("turns") == 2) & (pl.col("prompt").str.len_bytes() <= LONGEST_PROMPT)
     short = only(prompt, alone)
     one_line = only(short, ~short.str.contains("\n", literal=True))
-    found = [
-        find_on_some(
-            rows,
-            text.str.contains_any(hints, ascii_case_insensitive=True),
-            pl.when(~said).then(part.str.strip_chars()),
+    parts = [
+        find_on_some(rows, text.str.contains_any(hints, ascii_case_insensitive=True), part, unless)
+        for text, hints, part, unless in (
+            (one_line, POINTERS, rare_piece(prompt, NOT_HELD), said | in_time),
+            (short, HINTS, rare_piece(prompt, in_ascii(ATTACHED)), said),
+            (short, ADDRESSES, _lone_address(prompt), said),
         )
-        for text, hints, part in ((one_line, POINTERS, pointed), (short, HINTS, attached))
     ]
-    return pl.select(pl.coalesce(found)).to_series()
+    return pl.select(pl.coalesce(parts).str.strip_chars()).to_series()
 
 
 def _lone_address(prompt: pl.Expr) -> pl.Expr:

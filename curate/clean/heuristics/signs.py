@@ -91,12 +91,29 @@ def rare_piece(text: pl.Expr, pattern: str) -> pl.Expr:
     return piece(only(text, text.str.contains(pattern)), pattern)
 
 
-def find_on_some(rows: pl.DataFrame, maybe: pl.Expr, found: pl.Expr) -> pl.Series:
-    """Return what an expression finds in the rows where a cheaper condition holds; null elsewhere."""
+def find_on_some(
+    rows: pl.DataFrame, maybe: pl.Expr, found: pl.Expr, unless: pl.Expr | None = None
+) -> pl.Series:
+    """Return what an expression finds in the rows where a cheaper condition holds; null elsewhere.
+
+    Args:
+        rows: the texts.
+        maybe: the cheaper condition.
+        found: a piece, null where there is none.
+        unless: where this holds nothing counts; it may read the piece, as the column found.
+    """
+    # Patterns that no row is asked for need not be built, which takes longer than to match them.
+    pieces = pl.Series("found", [None] * rows.height, dtype=pl.String)
     at = rows.select(maybe.fill_null(value=False)).to_series().arg_true()
-    nothing = pl.Series([None] * rows.height, dtype=pl.String)
-    # Patterns that nothing is asked of need not be built.
-    return nothing.scatter(at, rows[at].select(found).to_series()) if len(at) else nothing
+    if len(at):
+        pieces = pieces.scatter(at, rows[at].select(found).to_series())
+    hits = pieces.is_not_null().arg_true()
+    if unless is None or not len(hits):
+        return pieces
+    counts = (
+        rows[hits].with_columns(pieces[hits]).select(~unless.fill_null(value=False)).to_series()
+    )
+    return pieces.scatter(hits.filter(~counts), None)
 
 
 def speaks(prompt: pl.Expr, pattern: str, where: pl.Expr) -> pl.Expr:
