@@ -16,11 +16,15 @@ from tests.conftest import write_tiny_model
 
 REPO = Path(__file__).parents[1]
 # Three threads do not divide what two do: pieces of tensors end within vectors of the processor.
-ENVIRONMENTS = {
-    "one": (["1"], []),
-    "two": (["2"], []),
-    "three": (["3"], []),
-    "one processor": (["2"], ["taskset", "--cpu-list", "0"]),
+VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)  # fmt: skip
+ENVIRONMENTS: dict[str, tuple[str, list[str]]] = {
+    "one": ("1", []),
+    "two": ("2", []),
+    "three": ("3", []),
+    "one processor": ("2", ["taskset", "--cpu-list", "0"]),
 }
 RECIPE = """
 name: threads
@@ -72,24 +76,13 @@ def recipe(tmp_path: Path) -> Path:
 
 def run_in(recipe: Path, environment: str) -> dict[str, str]:
     """Run the recipe on a store of its own; return the digest of each artifact by name and key."""
-    (threads,), pinned = ENVIRONMENTS[environment]
-    names = ("OMP", "OPENBLAS", "MKL", "POLARS_MAX", "RAYON")
-    env = os.environ | {"PYTHONPATH": str(REPO)}
-    for name in names:
-        env[f"{name}_THREADS" if name == "POLARS_MAX" else f"{name}_NUM_THREADS"] = threads
+    threads, pinned = ENVIRONMENTS[environment]
+    env = os.environ | {"PYTHONPATH": str(REPO)} | dict.fromkeys(VARIABLES, threads)
     store = recipe.parent / f"store-{environment}"
-    command = [
-        *pinned,
-        sys.executable,
-        "-m",
-        "curate.cli",
-        "run",
-        str(recipe),
-        "--set",
-        f"store={store}",
-    ]
+    out = str(recipe.parent / f"run-{environment}")
+    command = [*pinned, sys.executable, "-m", "curate.cli", "run", str(recipe), "--out", out]
     done = subprocess.run(
-        [*command, "--set", f"store={store}", "--out", str(recipe.parent / f"run-{environment}")],
+        [*command, "--set", f"store={store}"],
         env=env, cwd=recipe.parent, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
