@@ -48,7 +48,7 @@ def test_equality_is_of_values_and_the_same_both_ways(one: Fraction, other: Frac
     [
         ("no word of it", None),
         ("The answer is 5. And more.", "5"),
-        ("Answer: **5 cm**\nMore", "5 cm**"),
+        ("Answer: **5 cm**\nMore", "5 cm"),
         (r"\boxed{\frac{1}{2}} and so on", r"\frac{1}{2}"),
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\boxed{5", ""),
