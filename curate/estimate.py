@@ -105,7 +105,8 @@ def estimate(config: Config) -> list[Line]:
         refused = _refused(config, inputs, store) if config.reads_base else None
         imitations = _imitations(inputs["pool"], config) if config.counts_tokens else []
         first, *others = _lines(config, inputs, BaseModel(config, inputs))
-        beside = [*([refused] if refused else []), *imitations]
+        scripts = _scripts(inputs["pool"], config)
+        beside = [*([refused] if refused else []), *imitations, *scripts]
         lines = [replace(first, does="; ".join([first.does, *beside])), *others]
     with suppress(OSError):
         place.rmdir()
@@ -124,6 +125,30 @@ def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> st
     # The store is thrown away, so nothing but this model can be behind a key.
     steps = template_steps(inputs["pool"], examples, {}, hints)
     return refused_rows([store.ensure(step) for step in steps])
+
+
+def _scripts(rows: Artifact, config: Config) -> list[str]:
+    """Return what is to be told of rows that an embedder of the recipe does not cover."""
+    from curate.represent.embed import covered_by
+    from curate.represent.scripts import LATIN, script_sentences, uncovered_rows
+
+    path = rows.file("rows.parquet")
+    names = _embedders(config)
+    if not names or not uncovered_rows(path, [LATIN]).height:
+        return []
+    covered = min((covered_by(name) for name in sorted(names)), key=len)
+    return script_sentences(uncovered_rows(path, covered))
+
+
+def _embedders(config: Config) -> set[str]:
+    """Return the sentence embedders that the steps of a recipe run."""
+    parts: list[Any] = [*config.stages, config.select, *config.compare]
+    users = [p for p in parts if isinstance(p, SemanticParams | ConfidenceParams | VectorParams)]
+    users += [p for p in parts if getattr(p, "warn", None) is not None]
+    names = {getattr(part, "embedder", None) or config.models.embedder for part in users}
+    if config.target is not None or any(getattr(p, "diversity", None) for p in parts):
+        names.add(config.models.embedder)
+    return names - {MODEL}
 
 
 def _imitations(rows: Artifact, config: Config) -> list[str]:

@@ -13,6 +13,7 @@ from curate.report.differing import differing_pairs
 from curate.report.texts import find_words
 from curate.report.wording import fraction, guard_label, similarity
 from curate.represent.imitations import imitation_sentences
+from curate.represent.scripts import script_sentences
 from curate.rows import Message, prompt_text
 
 NEAREST = 3
@@ -50,6 +51,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
         lines += _elsewhere(run, row_id)
     lines += lineage_lines(run, row_id)
     lines += _imitations(run, row_id)
+    lines += _script(run, row_id)
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
     lines += ["", "Text", *_text(messages)]
@@ -61,6 +63,13 @@ def _imitations(run: RunFolder, row_id: str) -> list[str]:
         return []
     own = run.table("evidence/imitations").filter(pl.col("row_id") == row_id).collect()
     return ["", *imitation_sentences(own)] if own.height else []
+
+
+def _script(run: RunFolder, row_id: str) -> list[str]:
+    if not run.has("evidence/scripts"):
+        return []
+    own = run.table("evidence/scripts").filter(pl.col("row_id") == row_id).collect()
+    return ["", *script_sentences(own)] if own.height else []
 
 
 def _fate(run: RunFolder, row: dict[str, object]) -> str:

@@ -238,6 +238,7 @@ def run_steps(run: Run) -> Results:
     run.part = "select"
     selection = _select(run)
     _compare(run)
+    _tell_scripts(run)
     run.part = "ledger"
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
@@ -353,6 +354,18 @@ def _tell_imitations(tokens: Artifact) -> None:
     if FILE in tokens.files:
         for sentence in imitation_sentences(read_table(tokens.file(FILE))):
             LOG.warning("tokens: %s", sentence)
+
+
+def _tell_scripts(run: Run) -> None:
+    """List the rows that an embedder of the run does not cover, if it met some."""
+    from curate.represent.scripts import script_sentences, scripts_step
+
+    covered = [made.counts["covered"] for made in run.artifacts if "covered" in made.counts]
+    if covered:
+        listed = run.execute(scripts_step(run.rows, min(covered, key=len)))
+        run.findings["scripts"] = listed
+        for sentence in script_sentences(read_table(listed.file("scripts.parquet"))):
+            LOG.warning("embed: %s", sentence)
 
 
 ChoosingStep = Callable[[ScoreRun, Artifact, SelectParams, Artifact | None], Step]

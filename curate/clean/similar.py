@@ -18,7 +18,7 @@ from curate.fixedpoint import cosines
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 
-VERSION = 2
+VERSION = 3
 BATCH_ROWS = 4_096
 # Eval examples that are listed for a row.
 MOST = 5

@@ -26,6 +26,7 @@ from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
 from curate.report.taught import Taught, gather_taught
 from curate.represent.imitations import imitation_sentences
+from curate.represent.scripts import script_sentences
 
 SHOWN_ORIGINS = 200
 CHARTED = 15
@@ -170,6 +171,7 @@ class Report:
     costs: tuple[Cost, ...]
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
+    scripts: tuple[str, ...] = ()
 
 
 def gather(path: Path) -> Report:
@@ -208,7 +210,14 @@ def gather(path: Path) -> Report:
             for entry in run.manifest["stages"]
             if entry.get("not_comparable")
         ),
+        scripts=_gather_scripts(run),
     )
+
+
+def _gather_scripts(run: RunFolder) -> tuple[str, ...]:
+    if not run.has("evidence/scripts"):
+        return ()
+    return tuple(script_sentences(run.table("evidence/scripts").collect()))
 
 
 def _gather_imitations(run: RunFolder) -> tuple[str, ...]:

@@ -1,17 +1,22 @@
-"""Sentence embeddings: texts to unit vectors, and blocks of them that are reused by content."""
+"""Sentence embeddings: texts to unit vectors, and blocks of them that are reused by content.
+
+Texts in scripts that the embedder does not cover get vectors of their character n-grams instead.
+"""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.twins import Compared, compared_text
 from curate.ledger import survivor_mask
 from curate.registry import StepRun
 from curate.represent.index import blocks_of
+from curate.represent.scripts import LATIN, covered_scripts, is_uncovered
 from curate.store import Artifact, Counts, Step, digest_of
 from curate.tables import scan_table
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from curate.represent.static import StaticModel
 
 VERSION = 1
+# Part of the keys of those blocks alone that may hold vectors of n-grams.
+NGRAM_VERSION = 1
 SMALLEST_BLOCK = 4_096
 BATCH_TEXTS = 32
 
@@ -28,6 +35,7 @@ BATCH_TEXTS = 32
 def embed_texts(texts: Sequence[str], hints: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return unit vectors [N, d] of texts; zeros for a text without a token that is known.
 
+    Of a text in a script that the embedder does not cover, it is the vector of its character n-grams.
     A static embedder's vector depends on its text alone, bit for bit. A transformer's is computed in
     batches of similar length, and what else is in the batch moves it by rounding, about 1e-6.
 
@@ -35,11 +43,55 @@ def embed_texts(texts: Sequence[str], hints: Mapping[str, Any]) -> NDArray[np.fl
         texts: of any length; a transformer reads the start of long ones (256 tokens for minilm).
         hints: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
     """
+    from curate.represent.ngrams import embed_ngrams
+
+    model = load_model(hints["name"])
+    uncovered = uncovered_texts(texts, hints["name"]).to_numpy()
+    if not uncovered.any():
+        return _encode(model, texts)
+    column = np.array(texts, dtype=object)
+    own = _encode(model, column[~uncovered].tolist())
+    vectors = np.empty((len(texts), own.shape[1]), dtype=np.float32)
+    vectors[~uncovered] = own
+    vectors[uncovered] = unit(embed_ngrams(column[uncovered].tolist(), own.shape[1]))
+    return vectors
+
+
+def uncovered_texts(texts: Sequence[str], name: str) -> pl.Series:
+    """Return which texts are in scripts that an embedder does not cover."""
+    column = pl.Series("text", texts, dtype=pl.String)
+    # Latin script is covered by all, so for most pools no embedder has to be asked.
+    other = is_uncovered(column, [LATIN])
+    return is_uncovered(column, covered_by(name)) if other.any() else other
+
+
+def covered_by(name: str) -> tuple[str, ...]:
+    """Return the scripts that an embedder covers (see curate.represent.scripts)."""
     from curate.models import find_model, identify_embedder
+
+    found = find_model(name)
+    return _covered(found.name, digest_of(identify_embedder(found)))
+
+
+@lru_cache(maxsize=4)
+def _covered(name: str, digest: str) -> tuple[str, ...]:
+    return covered_scripts(partial(_encode, load_model(name)))
+
+
+def load_model(name: str) -> "StaticModel | SentenceTransformer":
+    """Return an embedder by its name; the last ones are remembered."""
+    from curate.models import find_model, identify_embedder
+
+    found = find_model(name)
+    return _load(found.name, digest_of(identify_embedder(found)))
+
+
+def _encode(
+    model: "StaticModel | SentenceTransformer", texts: Sequence[str]
+) -> NDArray[np.float32]:
+    """Return the embedder's own unit vectors [N, d]."""
     from curate.represent.static import StaticModel, embed_static
 
-    found = find_model(hints["name"])
-    model = _load(found.name, digest_of(identify_embedder(found)))
     if isinstance(model, StaticModel):
         return unit(embed_static(model, texts))
     vectors: NDArray[np.float32] = model.encode(
@@ -97,8 +149,10 @@ def embed_steps_at(
     steps = []
     for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
         where = {"rows": str(path), "positions": block, "compare": compare}
-        texts = digest_of(read_texts(path, block, compare))
-        params = {"texts": texts, "model": identity}
+        texts = read_texts(path, block, compare)
+        params: dict[str, Any] = {"texts": digest_of(texts), "model": identity}
+        if is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any():
+            params["ngrams"] = NGRAM_VERSION
         steps.append(Step("embed", VERSION, embed_block, params=params, hints={**hints, **where}))
     return steps
 
@@ -109,7 +163,10 @@ def embed_block(
     """Write vectors.npy (float32 [n, d], unit length): one block of rows, in their order."""
     texts = read_texts(Path(hints["rows"]), hints["positions"], hints["compare"])
     np.save(out / "vectors.npy", embed_texts(texts, hints), allow_pickle=False)
-    return {"rows_in": len(texts), "rows_out": len(texts)}
+    counts: Counts = {"rows_in": len(texts), "rows_out": len(texts)}
+    if "ngrams" in params and uncovered_texts(texts, hints["name"]).any():
+        counts["covered"] = list(covered_by(hints["name"]))
+    return counts
 
 
 def read_texts(path: Path, positions: Sequence[int], compare: Compared) -> list[str]:
