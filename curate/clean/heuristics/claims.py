@@ -117,8 +117,9 @@ def _may_claim(order: pl.Expr, brief: pl.Expr) -> pl.Expr:
     letters = pl.when(verb.is_in(list(PARTICIPLES))).then(2).otherwise(3)
     words = pl.lit(" ") + brief.str.to_lowercase()
     begun = words.str.contains(pl.lit(" ") + verb.str.slice(0, letters), literal=True)
-    plain = ~brief.str.contains('[:\n"“”]')
-    likely = begun | verb.is_in(OTHERWISE) | brief.str.contains(DONE)
+    plain = ~brief.str.contains_any([":", "\n", '"', "“", "”"])
+    done = brief.str.contains_any(["done", "complete", "finished"], ascii_case_insensitive=True)
+    likely = begun | verb.is_in(OTHERWISE) | done
     return (plain & likely & ~verb.is_in(list(SAYING))).fill_null(value=False)
 
 
