@@ -76,9 +76,10 @@ def find_template(units: Units, ngram: int) -> Template:
 
 
 def is_templated(units: Units, shared: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return in which units much is shared."""
-    much: NDArray[np.bool_] = _count(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
-    return much
+    """Return which units are of a prompt much of which is shared, with its choices or without."""
+    much = _count(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
+    prompts: NDArray[np.bool_] = np.bincount(units.prompt, weights=much) > 0
+    return prompts[units.prompt]
 
 
 def own_words(

@@ -29,6 +29,7 @@ STAGES: Mapping[str, str] = {
     "leaks-overlaps": "Look for eval prompts in rows",
     "leaks-target-overlaps": "Look for eval prompts in target examples",
     "leaks-similar": "Look for rows that resemble eval prompts",
+    "nearest-drops": "Look for rows that resemble target examples",
     "leaks": "Eval leaks",
     "rules-measures": "Measure what the rules ask for",
     "rules": "Rules",

@@ -368,6 +368,21 @@ def test_a_slot_that_differs_in_a_word_is_another_row() -> None:
     assert again == {"r00": "leak_slot", "r01": "leak_slot"}
 
 
+def test_choices_that_all_prompts_list_make_them_a_template_without_their_choices_too() -> None:
+    colours = "".join(f"\n({letter}) {word}" for letter, word in zip("ABCDEFGHIJ", [
+        "red", "blue", "green", "pink", "teal", "gold", "grey", "mauve", "black", "brown"
+    ], strict=True))  # fmt: skip
+    ending = "and a shoe beside the old lamp. What is its colour?"
+    things = ["cup", "mug", "pen", "key", "bag", "cap", "fork", "ball", "coin", "ring"]
+    prompts = [
+        f"Here is a {thing} of mine in row {i * 7}, {ending}" for i, thing in enumerate(things)
+    ]
+    evals = [f"On the desk I see {i} bowls. {text}{colours}" for i, text in enumerate(prompts)]
+    clean = [f"On the desk I see {i} plates. {ending}{colours}" for i in range(40, 60)]
+    assert templated(clean, evals) == {}
+    assert [*templated([evals[4].split("\n")[0], evals[5].upper()], evals)] == ["r00", "r01"]
+
+
 def test_the_same_passage_with_another_question_is_a_leak() -> None:
     passage = f"{PROMPT} {OTHER} " * 2
     evals = [f"Read the passage and answer.\n{passage}\nWho is sold {i} apples?" for i in range(3)]
