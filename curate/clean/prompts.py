@@ -169,14 +169,14 @@ def form_grams(index: PromptIndex) -> dict[int, tuple[GramSet, pl.DataFrame]]:
     for size in sorted(set(sizes.tolist()) - {0}):
         gram, number, place = roll(hashes, lengths, size)
         first = (place == 0) & (sizes[number] == size)
-        known = GramSet(gram[first])
+        starts = GramSet(gram[first])
         numbers = number[first]
         forms = pl.DataFrame(
             {
-                "gram": np.searchsorted(known.grams, gram[first]),
+                "gram": np.searchsorted(starts.grams, gram[first]),
                 "number": numbers,
                 "free": index.forms["free"].to_numpy()[numbers] & (lengths[numbers] == size),
             }
         )
-        tables[size] = (known, forms)
+        tables[size] = (starts, forms)
     return tables

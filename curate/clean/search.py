@@ -103,21 +103,19 @@ class PromptSearch:
         ngram = self.index.ngram
         turns = read_turns(batch, self._powers, joined=self.index.several)
         near = [pl.DataFrame(schema={"turn": pl.Int64, "number": pl.Int64, "free": pl.Boolean})]
-        found = {"whole": self._find_whole(turns)}
+        hits = {"whole": self._find_whole(turns)}
         for size, rolled in roll_sizes(turns.hashes, {*self._forms, ngram}):
             if size in self._forms:
                 near.append(self._find_starts(turns, rolled, size))
             if size == ngram:
-                found["grams"] = self._find_grams(turns, rolled)
-                found["slots"] = self._find_slots(turns, rolled)
-        found["forms"] = self._find_forms(turns, pl.concat(near))
-        rows = (
-            pl.concat([part.select("row") for part in found.values()]).unique().sort("row")["row"]
-        )
+                hits["grams"] = self._find_grams(turns, rolled)
+                hits["slots"] = self._find_slots(turns, rolled)
+        hits["forms"] = self._find_forms(turns, pl.concat(near))
+        rows = pl.concat([part.select("row") for part in hits.values()]).unique().sort("row")["row"]
         ids = pl.DataFrame({"row": rows, "row_id": batch["row_id"].gather(rows)})
         later = {
             name: part.with_columns(pl.col("row") + self.rows)
-            for name, part in {"ids": ids, **found}.items()
+            for name, part in {"ids": ids, **hits}.items()
         }
         self._batches.append(Hits(**later))
         self.rows += batch.height
@@ -138,8 +136,8 @@ class PromptSearch:
     def _find_whole(self, turns: Turns) -> pl.DataFrame:
         whole = self.index.whole
         hashes = turns.runs.of(turns.ends - turns.lengths, turns.lengths)
-        known = pl.col("hash").is_in(whole["hash"].implode())
-        equal = turns.table.with_columns(hash=pl.Series(hashes)).filter(known)
+        in_set = pl.col("hash").is_in(whole["hash"].implode())
+        equal = turns.table.with_columns(hash=pl.Series(hashes)).filter(in_set)
         texts = equal.with_columns(text=plain_text(equal["text"]))
         same = (pl.col("text") == pl.col("plain")) & (pl.col("text") != "")
         return texts.join(whole, on="hash").select("row", "prompt", same=same)
@@ -161,8 +159,8 @@ class PromptSearch:
 
     def _find_starts(self, turns: Turns, rolled: NDArray[np.uint64], size: int) -> pl.DataFrame:
         """Return the turns that hold the first words of a form; `free`: it has no more of them."""
-        known, numbers = self._forms[size]
-        _, turn, gram = turns.find(known, rolled, size)
+        grams, numbers = self._forms[size]
+        _, turn, gram = turns.find(grams, rolled, size)
         starts = pl.DataFrame({"turn": turn, "gram": gram}).unique()
         return starts.join(numbers, on="gram").select("turn", "number", "free")
 

@@ -113,7 +113,7 @@ class Task:
     rows: list[Row]
 
 
-def asked(prompt: str, clothes: str | None = None) -> Row:
+def prompt_row(prompt: str, clothes: str | None = None) -> Row:
     return Row((("user", prompt), ("assistant", "ok")), clothes)
 
 
@@ -169,7 +169,7 @@ def templated(
     stories = {story_of(prompt, slot) for prompt in evals}
     if name in PASSAGES:
         others = apart(evals, others)
-    rows = [asked(text) for text in others if story_of(text, slot) not in stories]
+    rows = [prompt_row(text) for text in others if story_of(text, slot) not in stories]
     for prompt in evals:
         rows += dressed(prompt, slot_of(prompt, slot), rng.sample(others, 2), rng)
     return Task(name, evals, rows)
@@ -190,21 +190,21 @@ def dressed(prompt: str, slot: str, others: Sequence[str], rng: random.Random) -
     """Yield an eval prompt in every form in which pools hold one."""
     shots = "".join(f"Q: {other}\nA: ok\n\n" for other in others)
     inner = slot[0].lower() + slot[1:]
-    yield asked(f"Question: {prompt}\nAnswer:", "template")
-    yield asked(f"{shots}Q: {prompt}\nA:", "few-shot")
-    yield asked(
+    yield prompt_row(f"Question: {prompt}\nAnswer:", "template")
+    yield prompt_row(f"{shots}Q: {prompt}\nA:", "few-shot")
+    yield prompt_row(
         f"Here is a task for you to solve.\n\n{slot}\n\nGive the result at the end.", "slot"
     )
-    yield asked(f'My teacher gave me this one, "{inner}", and I have no idea.', "sentence")
-    yield asked(f"<|user|> {slot.upper()} <|assistant|>", "capitals")
+    yield prompt_row(f'My teacher gave me this one, "{inner}", and I have no idea.', "sentence")
+    yield prompt_row(f"<|user|> {slot.upper()} <|assistant|>", "capitals")
     yield Row(
         (("system", f"You can solve: {slot}"), ("user", "Go."), ("assistant", "ok")), "system"
     )
     yield Row((("user", "Make one up."), ("assistant", f"Sure:\n{prompt}")), "response")
     question, *choices = OPTIONS.split(prompt, maxsplit=1)
     if choices:
-        yield asked(f"{question}\nOptions:\n{reordered(choices[0], rng)}", "reordered")
-        yield asked(question, "no choices")
+        yield prompt_row(f"{question}\nOptions:\n{reordered(choices[0], rng)}", "reordered")
+        yield prompt_row(question, "no choices")
 
 
 def reordered(choices: str, rng: random.Random) -> str:
@@ -228,9 +228,9 @@ def from_family(family: str, lines: Sequence[dict[str, Any]], ends: Sequence[str
     evals = [by_template[0][i] for i in numbers[:EVAL_ROWS]]
     rows = []
     for end, prompts in zip(ends[1:], by_template[1:], strict=True):
-        rows += [asked(prompts[i], end) for i in numbers[:EVAL_ROWS]]
+        rows += [prompt_row(prompts[i], end) for i in numbers[:EVAL_ROWS]]
     rows += [
-        asked(text)
+        prompt_row(text)
         for prompts in by_template
         for text in apart(evals, [prompts[i] for i in numbers[EVAL_ROWS:]])
     ]
@@ -267,15 +267,15 @@ def frame(rows: Sequence[Row], prefix: str) -> pl.DataFrame:
 
 def measure(task: Task) -> tuple[float, float, dict[str, float]]:
     """Return false drops, recall, and recall by clothes."""
-    evals = frame([asked(prompt) for prompt in task.prompts], "e")
+    evals = frame([prompt_row(prompt) for prompt in task.prompts], "e")
     hits = find_leaks(frame(task.rows, "r").lazy(), evals)
     dropped = set(hits["row_id"])
     kinds: dict[str | None, list[bool]] = {}
     for i, row in enumerate(task.rows):
         kinds.setdefault(row.clothes, []).append(f"r{i}" in dropped)
     clean = kinds.pop(None)
-    leaks = [one for found in kinds.values() for one in found]
-    by_clothes = {str(kind): sum(found) / len(found) for kind, found in kinds.items()}
+    leaks = [one for drops in kinds.values() for one in drops]
+    by_clothes = {str(kind): sum(drops) / len(drops) for kind, drops in kinds.items()}
     return sum(clean) / len(clean), sum(leaks) / len(leaks), by_clothes
 
 
@@ -322,7 +322,7 @@ def questions_of(data: Path, family: str, template: str) -> list[str]:
 
 
 def print_alarms(name: str, rows: pl.DataFrame, prompts: Sequence[str]) -> None:
-    hits = find_leaks(rows.lazy(), frame([asked(prompt) for prompt in prompts], "e"))
+    hits = find_leaks(rows.lazy(), frame([prompt_row(prompt) for prompt in prompts], "e"))
     best = hits.sort("coverage", "eval_id", descending=[True, False]).unique("row_id", keep="first")
     print(f"{name} ({len(prompts)}): {best.height} of {rows.height:,} rows dropped", flush=True)
     for line in best.sort("row_id").head(8).to_dicts():
@@ -347,7 +347,7 @@ def speed(data: Path) -> None:
     """Print processor seconds of the search in P3 and the most memory that it took above the rows."""
     rows = p3_rows(data)
     questions = [r["question"] for r in read_lines(data / "gsm8k" / "test.jsonl.gz")]
-    evals = frame([asked(question) for question in questions], "e")
+    evals = frame([prompt_row(question) for question in questions], "e")
     before = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(3):
         started = time.process_time()

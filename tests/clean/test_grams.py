@@ -18,11 +18,11 @@ HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=30).map(
 @examples(5)
 @given(HASHES, HASHES)
 def test_a_set_finds_its_members_and_no_others(members: np.ndarray, others: np.ndarray) -> None:
-    known = GramSet(members)
+    grams = GramSet(members)
     asked_for = np.concatenate([others, members])
-    at, number = known.find(asked_for)
+    at, number = grams.find(asked_for)
     assert at.tolist() == [i for i, gram in enumerate(asked_for) if gram in members]
-    assert known.grams[number].tolist() == asked_for[at].tolist()
+    assert grams.grams[number].tolist() == asked_for[at].tolist()
 
 
 @examples(5)

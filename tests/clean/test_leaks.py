@@ -287,11 +287,11 @@ def navigation(number: int) -> str:
 
 def templated(rows: Sequence[str], evals: Sequence[str]) -> dict[str, str]:
     """Return the reason of each row that leaks one of many prompts."""
-    found = find_leaks(
+    leaking = find_leaks(
         frame([row(f"r{i:02}", turns(text, "x")) for i, text in enumerate(rows)]).lazy(),
         frame([row(f"e{i}", turns(text, "x")) for i, text in enumerate(evals)]),
     )
-    return dict(found.select("row_id", "reason").iter_rows())
+    return dict(leaking.select("row_id", "reason").iter_rows())
 
 
 NAVIGATION = [navigation(i) for i in range(20)]
@@ -369,18 +369,16 @@ def test_a_slot_that_differs_in_a_word_is_another_row() -> None:
 
 
 def test_choices_that_all_prompts_list_make_them_a_template_without_their_choices_too() -> None:
-    colours = "".join(f"\n({letter}) {word}" for letter, word in zip("ABCDEFGHIJ", [
-        "red", "blue", "green", "pink", "teal", "gold", "grey", "mauve", "black", "brown"
-    ], strict=True))  # fmt: skip
-    ending = "and a shoe beside the old lamp. What is its colour?"
-    things = ["cup", "mug", "pen", "key", "bag", "cap", "fork", "ball", "coin", "ring"]
-    prompts = [
-        f"Here is a {thing} of mine in row {i * 7}, {ending}" for i, thing in enumerate(things)
-    ]
-    evals = [f"On the desk I see {i} bowls. {text}{colours}" for i, text in enumerate(prompts)]
-    clean = [f"On the desk I see {i} plates. {ending}{colours}" for i in range(40, 60)]
-    assert templated(clean, evals) == {}
-    assert [*templated([evals[4].split("\n")[0], evals[5].upper()], evals)] == ["r00", "r01"]
+    colours = "\nOptions:" + "".join(
+        f"\n({letter}) the colour {letter}" for letter in "ABCDEFGHIJKL"
+    )
+    rng = random.Random(3)
+    words = [[f"w{rng.randrange(10**6)}" for _ in range(40)] for _ in range(10)]
+    evals = [f"{' '.join(text)}{colours}" for text in words]
+    part = [f"{' '.join(text[:26])} and then something else{colours}" for text in words]
+    assert templated(part, evals) == {}
+    assert len(templated([" ".join(text) for text in words], evals)) == 10
+    assert len(templated(part, [" ".join(text) for text in words])) == 10
 
 
 def test_the_same_passage_with_another_question_is_a_leak() -> None:
