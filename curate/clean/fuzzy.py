@@ -170,8 +170,8 @@ def _split(
 ) -> tuple[Pairs, pl.DataFrame]:
     total = inputs["rows"].counts["rows_out"]
     rows = pl.int_range(total, dtype=pl.UInt32, eager=True).alias("row").to_frame()
-    known = keys.select("row", *params["guards"]).collect()
-    guards = rows.join(known, on="row", how="left", maintain_order="left").fill_null(0)
+    own = keys.select("row", *params["guards"]).collect()
+    guards = rows.join(own, on="row", how="left", maintain_order="left").fill_null(0)
 
     def compare_responses(
         first: NDArray[np.int64], second: NDArray[np.int64]

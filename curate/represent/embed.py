@@ -69,8 +69,8 @@ def covered_by(name: str) -> tuple[str, ...]:
     """Return the scripts that an embedder covers (see curate.represent.scripts)."""
     from curate.models import find_model, identify_embedder
 
-    found = find_model(name)
-    return _covered(found.name, digest_of(identify_embedder(found)))
+    model = find_model(name)
+    return _covered(model.name, digest_of(identify_embedder(model)))
 
 
 @lru_cache(maxsize=4)
@@ -82,8 +82,8 @@ def load_model(name: str) -> "StaticModel | SentenceTransformer":
     """Return an embedder by its name; the last ones are remembered."""
     from curate.models import find_model, identify_embedder
 
-    found = find_model(name)
-    return _load(found.name, digest_of(identify_embedder(found)))
+    model = find_model(name)
+    return _load(model.name, digest_of(identify_embedder(model)))
 
 
 def _encode(

@@ -39,10 +39,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_the_report_lists_pairs_of_kept_rows_by_what_differs(run: RunFolder) -> None:
     _, fuzzy = gather_duplicates(run)
     assert fuzzy.merger.dropped == 1
-    found = fuzzy.differing
-    assert found is not None
-    assert (found.rows, found.pairs) == (3, {"numbers": 2, "responses": 1})
-    shown = {(p.row.row_id[-1], p.twin.row_id[-1]): p.differs for p in found.shown}
+    differing = fuzzy.differing
+    assert differing is not None
+    assert (differing.rows, differing.pairs) == (3, {"numbers": 2, "responses": 1})
+    shown = {(p.row.row_id[-1], p.twin.row_id[-1]): p.differs for p in differing.shown}
     assert shown == {("1", "2"): "responses", ("1", "4"): "numbers", ("2", "4"): "numbers"}
     page = write_report(run.path).read_text(encoding="utf-8")
     assert "Near prompts with different answers" in page

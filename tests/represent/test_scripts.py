@@ -77,8 +77,8 @@ def test_what_tells_nothing_apart_in_latin_script_is_not_asked_for_more() -> Non
 
 def test_a_tenth_of_the_letters_makes_a_text_one_of_another_script() -> None:
     texts = pl.Series([*ENGLISH, "Море", "a" * 9 + "я", "a" * 10 + "я", "12 🙂 ½", "Ελ", "a海"])
-    told = is_uncovered(texts, [LATIN]).to_list()
-    assert told == [False] * 4 + [True, True, False, False, True, True]
+    uncovered = is_uncovered(texts, [LATIN]).to_list()
+    assert uncovered == [False] * 4 + [True, True, False, False, True, True]
     assert is_uncovered(texts, [LATIN, "Cyrillic", "Greek", "Han"]).sum() == 0
     assert is_uncovered(pl.Series([], dtype=pl.String), [LATIN]).to_list() == []
 
