@@ -357,6 +357,7 @@ def _plan_lines(planned: "Plan") -> list[str]:
     share = planned.shared / max(planned.rows, 1)
     lines = [
         f"{planned.rows:,} rows, {planned.tokens:,} tokens ({planned.params.budget})",
+        *planned.remarks,
         f"{planned.shared:,} of them ({share:.0%}) are among the {planned.run_rows:,} of the run",
     ]
     for source, origin, rows in planned.mix.head(shown).iter_rows():

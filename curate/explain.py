@@ -7,14 +7,16 @@ import polars as pl
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.lineage import explain_candidate, lineage_lines
-from curate.plan import held_selections
+from curate.plan import Held, held_selections
 from curate.reasons import EXPLAINED, Reason
+from curate.registry import find_selector
 from curate.report.differing import differing_pairs
 from curate.report.texts import find_words
 from curate.report.wording import fraction, guard_label, similarity
 from curate.represent.imitations import imitation_sentences
 from curate.represent.scripts import script_sentences
 from curate.rows import Message, prompt_text
+from curate.select.scored import why_unscored
 
 NEAREST = 3
 # The twin of a row that went for these is the one that a stage made of it.
@@ -78,6 +80,9 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
         return f"selected: it {reason}."
     if row["fate"] == "selected":
         return f"selected: rank {row['rank']} {reason}{_score(row)}."
+    if row["reason"] == Reason.UNSCORED:
+        own = held_selections(run)[0]
+        return f"not selected: it {reason} by {own.name}: {_why_unscored(run, own, row['row_id'])}."
     if row["fate"] == "not_selected":
         return f"not selected: rank {row['rank']} {reason}{_score(row)}."
     if str(row["stage"]).startswith("confidence"):
@@ -85,6 +90,12 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
     details = _details(run, str(row["stage"]), str(row["row_id"]))
     score = f" ({details})" if details else _score(row)
     return f"dropped by the stage {row['stage']}: it {reason}{score}."
+
+
+def _why_unscored(run: RunFolder, held: Held, row_id: object) -> str:
+    """Return why a method has no score for a row."""
+    scores = run.table(held.scores).filter(pl.col("row_id") == row_id).collect()
+    return str(why_unscored(scores, find_selector(held.method), held.params)[0])
 
 
 def _least_likely(run: RunFolder, stage: str) -> str | None:
@@ -197,6 +208,8 @@ def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
         for line in found.to_dicts():
             told = "selected" if line["selected"] else "not selected"
             reason = EXPLAINED[Reason(line["reason"])]
+            if line["reason"] == Reason.UNSCORED:
+                reason += f" ({_why_unscored(run, held, row_id)})"
             lines.append(f"  {held.name}: {told}, rank {line['rank']:,} {reason}{_scored(line)}")
     return ["", "By the compared methods", *lines] if lines else []
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from curate.compared import scoring, selection_names
 from curate.errors import UserError
 from curate.folder import RunFolder
+from curate.reasons import EXPLAINED, Reason
 from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
 from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, Facts, choose, named_stages
 from curate.select.selection import rank_rows
@@ -28,6 +29,16 @@ class Plan:
     shared: int
     run_rows: int
     mix: pl.DataFrame
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return how many rows were passed over, for want of a score or of tokens that are left."""
+        counts = dict(self.ranking.group_by("reason").len().iter_rows())
+        return [
+            f"{counts[reason]:,} rows not selected: each {EXPLAINED[reason]}"
+            for reason in (Reason.UNSCORED, Reason.PASSED_OVER)
+            if reason in counts
+        ]
 
     @property
     def rows(self) -> int:
@@ -100,7 +111,8 @@ def _ranked(run: RunFolder, held: Held, params: SelectParams) -> pl.DataFrame:
     """Return the stored ranking where only the plan around it changes, else a new one."""
     around = set(SelectParams.model_fields)
     if held.params.model_dump(exclude=around) == params.model_dump(exclude=around):
-        return run.table(held.ranking).select(RANKING_COLUMNS).collect()
+        unscored = pl.when(pl.col("reason") == Reason.UNSCORED).then("reason").alias("unscored")
+        return run.table(held.ranking).select(*RANKING_COLUMNS, unscored).collect()
     scores = run.table(held.scores).collect()
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 

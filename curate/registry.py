@@ -278,6 +278,9 @@ class Selector:
     does not need scores ranks any method's table. `renders_target` says that the base model reads the
     target examples, in its chat template. For a method that is a plain draw, `needs_tokens` is
     false: rows are counted in tokens only where a budget or condition speaks of them.
+
+    `unscored` says why a row of the table has no score, null for one that has (by default a row whose
+    `score` is a finite number); `rank` is given no other rows than those, see curate.select.scored.
     """
 
     params: type[SelectParams]
@@ -289,6 +292,7 @@ class Selector:
     needs_scores: bool = True
     needs_tokens: bool = True
     renders_target: bool = False
+    unscored: "Callable[[pl.DataFrame, Any], pl.Series] | None" = None
 
 
 # The artifact of rows that a stage makes, with the schema of rows, each with its parents.

@@ -33,7 +33,7 @@ from curate.runlock import FolderLock
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
-from curate.select.selection import Chosen, ranking_step, select_step
+from curate.select.selection import Chosen, choice_remarks, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
 from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
@@ -375,6 +375,8 @@ def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
     scores = find_selector(params.model_dump()["method"]).score(run, params)
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
     ranking = run.execute(step(run, scores, params, pairs))
+    for remark in choice_remarks(params, ranking.counts):
+        LOG.warning("%s: %s", run.part, remark)
     names = selection_names(run.config.select, run.config.compare)
     run.selections[names[len(run.selections)]] = Chosen(params, scores, ranking, pairs)
     return ranking

@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 from pydantic import model_validator
 
+from curate.errors import UserError
 from curate.judge.cut import MOVABLE, CutParams, cut_rows
 from curate.ledger import survivor_mask, survivors
 from curate.reasons import Reason
@@ -66,7 +67,12 @@ def write_ratings(
 ) -> Counts:
     """Write ratings.parquet: row_id, score."""
     ids = survivors(inputs).select("row_id").collect()
-    ids.with_columns(score=pl.Series(read_ratings(inputs))).write_parquet(out / "ratings.parquet")
+    ratings = read_ratings(inputs)
+    if not np.isfinite(ratings).all():
+        raise UserError(
+            "the scorer's checkpoint rates some rows with no finite number; use another"
+        )
+    ids.with_columns(score=pl.Series(ratings)).write_parquet(out / "ratings.parquet")
     return {"rows_in": ids.height, "rows_out": ids.height}
 
 

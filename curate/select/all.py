@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from curate.registry import Budget, Selector, SelectParams, ShortBudget, add_selector
 from curate.select import random
+from curate.select.scored import every_row_counts
 
 VERSION = 1
 
@@ -25,5 +26,8 @@ def rank(scores: pl.DataFrame, params: AllParams, seed: int) -> NDArray[np.int64
 
 
 add_selector(
-    Selector(AllParams, VERSION, False, random.score, rank, needs_scores=False, needs_tokens=False)
-)
+    Selector(
+        AllParams, VERSION, False, random.score, rank, needs_scores=False, needs_tokens=False,
+        unscored=every_row_counts,
+    )
+)  # fmt: skip

@@ -2,7 +2,8 @@
 
 Ranks, not scores, are averaged: a cosine, a loss and a length have no common scale, and the average of
 ranks (Borda count) needs none. Each part alone ranks all kept rows; a row's score is the weighted mean
-of 1 - place / (N - 1). Cost: that of the parts; other weights are a query.
+of 1 - place / (N - 1). A row that a part has no score for has none here. Cost: that of the parts; other
+weights are a query.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from curate.select.parts import check_parts, part_params, ranks_of, selector_of
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 OWN = ("weight",)
 
 
@@ -60,14 +61,19 @@ def score(run: ScoreRun, params: BlendParams) -> Artifact:
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id, and heights [P]: 1 for a part's best row."""
+    """Write scores.parquet: row_id, score, nearest_id, reason, and heights [P]: 1 for a part's best row.
+
+    reason is that of the first part that has no score for the row.
+    """
     kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
     nearest = pl.Series([None] * kept.height, dtype=pl.String)
+    reason = nearest
     heights = []
     for i, part in enumerate(params["parts"]):
         scores = read_table(inputs[f"part-{i:02d}"].file("scores.parquet"))
         places = ranks_of(scores, part, OWN, params["seed"])
         joined = kept.join(places, on="row_id", how="left", maintain_order="left")
+        reason = reason.zip_with(reason.is_not_null(), joined["reason"])
         heights.append(1 - joined["place"].to_numpy() / max(kept.height - 1, 1))
         found = kept.join(
             scores.select("row_id", "nearest_id"), on="row_id", how="left", maintain_order="left"
@@ -76,12 +82,14 @@ def write_scores(
     table = np.stack(heights, axis=1)
     weights = [part.get("weight", 1.0) for part in params["parts"]]
     frame = kept.with_columns(
-        score=pl.Series(np.average(table, axis=1, weights=weights)),
+        score=pl.Series(np.average(table, axis=1, weights=weights)).set(reason.is_not_null(), None),
         nearest_id=nearest,
+        reason=reason,
         heights=pl.Series(table, dtype=pl.Array(pl.Float64, table.shape[1])),
     )
     frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
+    unscored = len(reason) - reason.null_count()
+    return {"rows_in": frame.height, "rows_out": frame.height, "unscored": unscored}
 
 
 def rank(scores: pl.DataFrame, params: BlendParams, seed: int) -> NDArray[np.int64]:

@@ -16,7 +16,8 @@ of letters, marks and digits; there is no stemming and no list of stop words, wh
 Statistics are those of the kept rows. Cost: reading the words once, then a sparse product.
 
 Pitfalls: names and numbers of the examples are rare words, so they weigh most; paraphrases are missed.
-Repeated words of a prompt count as often as they are repeated.
+Repeated words of a prompt count as often as they are repeated. A row with no word of
+any example has no score.
 """
 
 from collections.abc import Mapping
@@ -36,7 +37,9 @@ from curate.select.sides import BATCH_ROWS, kept_texts, target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
-VERSION = 2
+VERSION = 3
+
+NOTHING_SHARED = "shares no word with any target example"
 
 
 class Bm25Params(SimilarityParams):
@@ -60,7 +63,7 @@ def score(run: ScoreRun, params: Bm25Params) -> Artifact:
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, score (largest relevance), nearest_id, similarities [Q]."""
+    """Write scores.parquet: row_id, score (largest relevance), nearest_id, reason, similarities [Q]."""
     asked = shingle(target_texts(inputs, params["compare"]), "word", 1)
     vocabulary = np.unique(asked.hashes)
     queries = count_words(asked, vocabulary).toarray()
@@ -71,16 +74,26 @@ def write_scores(
         lengths.append(np.diff(words.starts))
     found, length = vstack(counts, format="csr"), np.concatenate(lengths)
     weighted = queries * inverse_frequency(found)
-    shares = weighted / weighted.sum(axis=1, keepdims=True)
+    # An example without a word has no share in anything.
+    shares = weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     saturate(found, length, params["k1"], params["b"])
     parts = (found[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
-    return write_similarities(out, inputs, ((part @ shares.T).astype(np.float32) for part in parts))
+    blocks = (shared_words((part @ shares.T).astype(np.float32)) for part in parts)
+    return write_similarities(out, inputs, blocks, NOTHING_SHARED)
+
+
+def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return relevances [n, Q], NaN for a row that shares no word with any target example."""
+    relevance[~relevance.any(axis=1)] = np.nan
+    return relevance
 
 
 def count_words(words: Shingles, vocabulary: NDArray[np.uint64]) -> csr_array:
     """Return how often each text holds each word of a sorted vocabulary [texts, words]."""
     column = np.searchsorted(vocabulary, words.hashes)
-    known = vocabulary[np.minimum(column, len(vocabulary) - 1)] == words.hashes
+    known = np.zeros(len(column), dtype=np.bool_)
+    if len(vocabulary):
+        known = vocabulary[np.minimum(column, len(vocabulary) - 1)] == words.hashes
     row = np.repeat(np.arange(len(words.starts) - 1), np.diff(words.starts))
     shape = (len(words.starts) - 1, len(vocabulary))
     ones = np.ones(int(known.sum()))
@@ -97,7 +110,7 @@ def inverse_frequency(found: csr_array) -> NDArray[np.float64]:
 
 def saturate(found: csr_array, lengths: NDArray[np.int64], k1: float, b: float) -> None:
     """Turn counts f of words in rows into f / (f + k1 (1 - b + b length / mean length)), in place."""
-    slack = k1 * (1 - b + b * lengths / lengths.mean())
+    slack = k1 * (1 - b + b * lengths / max(lengths.mean(), 1))
     found.data /= found.data + np.repeat(slack, np.diff(found.indptr))
 
 

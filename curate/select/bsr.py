@@ -49,11 +49,13 @@ from curate.tables import read_table
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-VERSION = 2
+VERSION = 3
 SMALLEST_BLOCK = 512
 BATCH_TEXTS = 256
 ROUNDING = 1e-5
 NOT_NEAR = "not among the nearest rows of any target example"
+
+NOTHING_COVERED = "covers no token of any target example"
 
 
 class BsrParams(VectorParams):
@@ -287,10 +289,13 @@ def write_scores(
         }
     ).select(
         "row_id",
-        pl.col("score").replace(-np.inf, None),
+        pl.when(pl.col("score").is_finite() & (pl.col("score") != 0)).then("score"),
         "nearest_id",
         "place",
-        reason=pl.when(~pl.col("named")).then(pl.lit(NOT_NEAR)),
+        reason=pl.when(~pl.col("named"))
+        .then(pl.lit(NOT_NEAR))
+        .when(pl.col("score") == 0)
+        .then(pl.lit(NOTHING_COVERED)),
     )
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height, "named": int(named.sum())}

@@ -2,7 +2,8 @@
 
 The usual way to afford an expensive method (DEITA's quality order before its diversity filter,
 Superfiltering's small model before the large one): only what an earlier part kept is ever scored by a
-later one. Rows that a part cut rank below all that it kept, in that part's order.
+later one. Rows that a part cut rank below all that it kept, in that part's order. A part keeps no row
+that it has no score for, even if its share is larger.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from curate.select.parts import check_parts, part_params, ranks_of, selector_of
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 OWN = ("keep",)
 
 
@@ -72,7 +73,7 @@ def write_kept(
     scores = read_table(inputs["scores"].file("scores.parquet"))
     places = ranks_of(scores, params["part"], OWN, params["seed"])
     count = max(round(params["part"]["keep"] * kept.height), 1)
-    best = places.filter(pl.col("place") < count)
+    best = places.filter(pl.col("place") < count, pl.col("reason").is_null())
     left = kept.join(best, on="row_id", how="semi", maintain_order="left")
     left.write_parquet(out / "kept.parquet")
     return {"rows_in": kept.height, "rows_out": left.height}
@@ -81,7 +82,10 @@ def write_kept(
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, part (that ranked it last), place in it, its score, nearest_id."""
+    """Write scores.parquet: row_id, part (that ranked it last), place in it, its score, nearest_id.
+
+    reason says why that part has no score for the row.
+    """
     kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
     told = []
     for i, part in enumerate(params["parts"]):
@@ -90,6 +94,7 @@ def write_scores(
         told.append(
             places.join(scores.select("row_id", "score", "nearest_id"), on="row_id").select(
                 "row_id",
+                "reason",
                 part=pl.lit(i, dtype=pl.Int64),
                 place=pl.col("place").cast(pl.Int64),
                 # Scores of earlier parts have another scale: only the last part's are shown.
@@ -112,4 +117,9 @@ def rank(scores: pl.DataFrame, params: CascadeParams, seed: int) -> NDArray[np.i
     return order
 
 
-add_selector(Selector(CascadeParams, VERSION, False, score, rank))
+def unscored(scores: pl.DataFrame, params: CascadeParams) -> pl.Series:
+    """Return why the part that a row came to has no score for it; rows that were cut have one."""
+    return scores["reason"]
+
+
+add_selector(Selector(CascadeParams, VERSION, False, score, rank, unscored=unscored))

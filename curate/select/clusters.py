@@ -26,10 +26,11 @@ from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.represent.nearest import faiss_kernels, one_faiss_thread
+from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 
-VERSION = 2
+VERSION = 3
 SALT = 0xC1D5
 ROUNDS = 20
 SEED = 0
@@ -70,6 +71,7 @@ def write_scores(
             "cluster": own,
         }
     )
+    frame = blank_out(frame, kept.blank, BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height, "clusters": len(np.unique(own))}
 

@@ -247,4 +247,11 @@ def rank(scores: pl.DataFrame, params: DeitaParams, seed: int) -> NDArray[np.int
     return scores["place"].arg_sort().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(DeitaParams, VERSION, False, score, rank))
+def unscored(scores: pl.DataFrame, params: DeitaParams) -> pl.Series:
+    """Return why a row has no score."""
+    lacking = pl.lit(f"no number in {' x '.join(params.factors)}")
+    finite = pl.col("score").is_finite().fill_null(value=False)
+    return scores.select(pl.when(~finite).then(lacking)).to_series()
+
+
+add_selector(Selector(DeitaParams, VERSION, False, score, rank, unscored=unscored))

@@ -41,12 +41,15 @@ from pydantic import Field, model_validator
 from curate.clean.shingles import roll
 from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.select.scored import blank_out
 from curate.select.sides import kept_texts, target_texts
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
+NO_WORD = "has no word"
+NOTHING_SHARED = "no row shares a word with the target"
 # Logarithms differ in their last digit from processor to processor.
 DECIMALS = 12
 # NLTK's WordPunct, as the authors use.
@@ -91,7 +94,7 @@ def score(run: ScoreRun, params: DsirParams) -> Artifact:
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, score (the weight), nearest_id (null), ngrams."""
+    """Write scores.parquet: row_id, score (the weight), nearest_id (null), reason, ngrams."""
     compare, buckets = params["compare"], params["buckets"]
     wanted = count_buckets([target_texts(inputs, compare)], buckets)
     rows = count_buckets(kept_texts(inputs, compare), buckets)
@@ -113,6 +116,9 @@ def write_scores(
             "ngrams": count,
         }
     )
+    frame = blank_out(frame, count == 0, NO_WORD)
+    if not (wanted[rows > 0]).any():
+        frame = blank_out(frame, np.ones(len(count), dtype=np.bool_), NOTHING_SHARED)
     frame.write_parquet(out / "scores.parquet")
     return {
         "rows_in": frame.height,

@@ -10,7 +10,7 @@ factor: right for one narrow skill, between the skills for several.
 
 Pitfalls: a static embedder sees words without their order, and a transformer only the start of a long
 row (256 tokens for minilm). Both see topics better than tasks: a row that asks for something else of a
-similar message is near. A row without a known token is at cosine 0 to everything.
+similar message is near. A row without a known token has no score.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.scored import BLANK
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 
-VERSION = 3
+VERSION = 4
 
 
 class EmbedParams(SimilarityParams, VectorParams):
@@ -46,11 +47,20 @@ def score(run: ScoreRun, params: EmbedParams) -> Artifact:
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, score (largest cosine), nearest_id, similarities [Q]."""
+    """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
     wanted = target_vectors(inputs)
-    return write_similarities(
-        out, inputs, (cosines(block, wanted) for block in kept_vectors(inputs))
-    )
+    blocks = (known_cosines(block, wanted) for block in kept_vectors(inputs))
+    return write_similarities(out, inputs, blocks, BLANK)
+
+
+def known_cosines(rows: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cosines [n, Q] of rows with target examples, NaN where nothing is known of a row.
+
+    So it is of all rows where nothing is known of any target example.
+    """
+    similar = cosines(rows, wanted)
+    similar[~rows.any(axis=1) | ~wanted.any()] = np.nan
+    return similar
 
 
 def rank(scores: pl.DataFrame, params: EmbedParams, seed: int) -> NDArray[np.int64]:

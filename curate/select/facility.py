@@ -33,13 +33,14 @@ from pydantic import Field
 
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.represent.nearest import nearest_rows, search_identity
+from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
-VERSION = 2
+VERSION = 3
 NEIGHBOURS = 64
 
 
@@ -82,6 +83,7 @@ def write_scores(
             "place": np.arange(1, len(order.rows) + 1),
         }
     )
+    frame = blank_out(frame, kept.blank[order.rows], BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height}
 

@@ -39,13 +39,14 @@ from pydantic import Field
 
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.scored import BLANK, blank_out
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.similarities import DECIMALS, rank_scores
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
 LOG = logging.getLogger("curate")
 TOLERANCE = 1e-4
 MOST_ROUNDS = 2_000
@@ -111,6 +112,8 @@ def write_scores(
             "nearest_id": target_ids.gather(nearest),
         }
     )
+    blank = np.concatenate([~block.any(axis=1) for block in kept_vectors(inputs)])
+    frame = blank_out(frame, blank | ~wanted.any(), BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {
         "rows_in": frame.height,

@@ -8,8 +8,8 @@ conversation before it and a that of the same tokens alone:
 
 Both are below 1 if the prompt helps at all, but order rows differently: g / a turns large where a is
 small. Highest first; from 1 on the prompt does not help, and the papers drop such rows: here they come
-last, with a reason. Rows with fewer than `min_tokens` response tokens are too noisy to judge and come
-between. Cost: a forward pass over every row, and one over every response.
+last, with a reason. Rows with fewer than `min_tokens` response tokens are too noisy to judge: they have
+no score. Cost: a forward pass over every row, and one over every response.
 
 Superfiltering's point is that a small model orders rows much as a large one does: name one as `model`.
 The first paper scores with a model tuned briefly on a sample of the pool; the second showed that this
@@ -27,6 +27,7 @@ bundled pool, scraping leftovers have a higher IFD than clean rows in 96 of 100 
 them reach 1, and the others are taken first. Take such rows out before.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -118,7 +119,7 @@ def ifd_table(
 
 def _reason(form: str, min_tokens: int) -> pl.Expr:
     value = pl.col(f"ifd_{form}")
-    short = value.is_null() | (pl.col("response_tokens") < min_tokens)
+    short = ~value.is_finite().fill_null(value=False) | (pl.col("response_tokens") < min_tokens)
     return (
         pl.when(short)
         .then(pl.lit(TOO_SHORT))
@@ -129,15 +130,15 @@ def _reason(form: str, min_tokens: int) -> pl.Expr:
 
 
 def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64]:
-    """Return row numbers: the highest IFD below 1 first, then short rows, then IFD from 1 up.
+    """Return row numbers: the highest IFD below 1 first, then IFD from 1 up, ties by row_id.
 
-    Ties go to the smaller row_id, and so do all short rows.
+    Short rows, which have no score, come last.
     """
     value, reason = pl.col(f"ifd_{params.form}"), _reason(params.form, params.min_tokens)
-    # One number tells the three apart: 1 > IFD >= 0, then -0.5, then -1 >= -IFD.
+    # One number tells the three apart: 1 > IFD >= 0, then -1 >= -IFD.
     wanted = (
         pl.when(reason == TOO_SHORT)
-        .then(-0.5)
+        .then(-math.inf)
         .when(reason == PROMPT_IS_NO_HELP)
         .then(-value)
         .otherwise(value)
@@ -146,4 +147,12 @@ def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64
     return order.to_series().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(IfdParams, VERSION, False, score, rank, ("form", "min_tokens")))
+def unscored(scores: pl.DataFrame, params: IfdParams) -> pl.Series:
+    """Return why a row is not judged; one whose prompt is no help is, though it shows no score."""
+    reason = _reason(params.form, params.min_tokens)
+    return scores.select(pl.when(reason != PROMPT_IS_NO_HELP).then(reason)).to_series()
+
+
+add_selector(
+    Selector(IfdParams, VERSION, False, score, rank, ("form", "min_tokens"), unscored=unscored)
+)

@@ -31,10 +31,11 @@ from pydantic import Field
 
 from curate.fixedpoint import fixed_point
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 
-VERSION = 2
+VERSION = 3
 # Rows kept up to date after every centre: what a processor's cache holds.
 ACTIVE_ROWS = 1_024
 BLOCK_COSINES = 2_097_152
@@ -92,6 +93,7 @@ def write_scores(
             "radius": [*found.radius.tolist(), *[None] * len(rest)],
         }
     )
+    frame = blank_out(frame, kept.blank[np.concatenate([found.rows, rest])], BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {
         "rows_in": frame.height,

@@ -29,7 +29,6 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.errors import UserError
 from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import DECIMALS, rank_scores, task_numbers
 from curate.store import Artifact, Counts, Step
@@ -118,8 +117,6 @@ def write_scores(
     subtasks, by_example = read_columns(inputs["wanted"], params["subtasks"])
     means = np.stack([found[:, subtasks == s].mean(axis=1) for s in np.unique(subtasks)], axis=1)
     scored = np.isfinite(means).all(axis=1)
-    if not scored.any():
-        raise UserError("less: no row has a response within select.max_length tokens; raise it")
     frame = read_table(inputs["kept"].file("kept.parquet")).select(
         "row_id",
         score=pl.Series(means.max(axis=1)).fill_nan(None),

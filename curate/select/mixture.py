@@ -25,6 +25,7 @@ from pydantic import Field, field_validator
 
 from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.select.scored import every_row_counts
 from curate.select.turns import seat, take_turns
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
@@ -117,6 +118,6 @@ def find_weights(
 add_selector(
     Selector(
         MixtureParams, VERSION, False, score, rank, ("by", "weights", "temperature"),
-        needs_tokens=False,
+        needs_tokens=False, unscored=every_row_counts,
     )
 )  # fmt: skip

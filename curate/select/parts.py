@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from curate.registry import SELECTORS, Budget, Selector, SelectParams, find_selector, suggest_key
+from curate.select.scored import order_rows
 
 
 def check_parts(parts: Sequence[Mapping[str, Any]], own: Sequence[str]) -> None:
@@ -49,6 +49,18 @@ def selector_of(part: Mapping[str, Any]) -> Selector:
 def ranks_of(
     scores: pl.DataFrame, part: Mapping[str, Any], own: Sequence[str], seed: int
 ) -> pl.DataFrame:
-    """Return row_id and place (0 is best) by a part's ranking of its scores."""
-    order: NDArray[np.int64] = selector_of(part).rank(scores, part_params(part, own), seed)
-    return pl.DataFrame({"row_id": scores["row_id"][order], "place": np.arange(len(order))})
+    """Return row_id, place (0 is best) by a part's ranking of its scores, and reason.
+
+    reason names the part and says why it has no score for a row; such rows come last.
+
+    Raises:
+        UserError: the part has a score for none.
+    """
+    order = order_rows(scores, selector_of(part), part_params(part, own), seed)
+    return pl.DataFrame(
+        {
+            "row_id": scores["row_id"][order.rows],
+            "place": np.arange(len(order.rows)),
+            "reason": part["method"] + ": " + order.unscored,
+        }
+    )

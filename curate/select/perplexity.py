@@ -119,11 +119,30 @@ def rank(scores: pl.DataFrame, params: PerplexityParams, seed: int) -> NDArray[n
     Raises:
         UserError: the scores were made without the prompts' losses.
     """
+    _check_losses(scores, params)
+    return _sort_down(scores, preference(scores, params.of, params.prefer, params.mid))
+
+
+def unscored(scores: pl.DataFrame, params: PerplexityParams) -> pl.Series:
+    """Return why a row has no loss.
+
+    Raises:
+        UserError: the scores were made without the prompts' losses.
+    """
+    _check_losses(scores, params)
+    finite = pl.col(f"{params.of}_loss").is_finite().fill_null(value=False)
+    return scores.select(pl.when(~finite).then(pl.lit(NOTHING_READ))).to_series()
+
+
+def _check_losses(scores: pl.DataFrame, params: PerplexityParams) -> None:
     if f"{params.of}_loss" not in scores.columns:
         raise UserError(
             "the stored losses are those of responses only; run the recipe with --set select.of=all"
         )
-    return _sort_down(scores, preference(scores, params.of, params.prefer, params.mid))
 
 
-add_selector(Selector(PerplexityParams, VERSION, False, score, rank, ("of", "prefer", "mid")))
+add_selector(
+    Selector(
+        PerplexityParams, VERSION, False, score, rank, ("of", "prefer", "mid"), unscored=unscored
+    )
+)

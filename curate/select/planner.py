@@ -36,6 +36,8 @@ OUTCOMES = {
     Outcome.BEYOND: Reason.BEYOND_BUDGET,
 }
 OUTCOME_CODES = np.array([CODES[OUTCOMES[outcome]] for outcome in Outcome], dtype=np.int8)
+# No budget, however large, would buy rows with these.
+FOR_GOOD = [CODES[Reason.FILTERED_OUT], CODES[Reason.UNSCORED]]
 # Columns of a ranking that each method fills on a scale of its own.
 OWN_COLUMNS = frozenset(("score", "nearest_id"))
 
@@ -101,7 +103,8 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     """Return the ranking with what is selected of it, and why the rest is not.
 
     Args:
-        ranking: row_id, rank, score, nearest_id, tokens, in rank order.
+        ranking: row_id, rank, score, nearest_id, tokens, in rank order; where there is a column
+            `unscored`, rows that have a reason there are never selected.
         params: budget, filter, shares, diversity.
         facts: what the conditions speak of.
 
@@ -118,6 +121,12 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
         met = _meet(ranking, params.filter, facts)
         reason[~met] = CODES[Reason.FILTERED_OUT]
         free &= met
+    if "unscored" in ranking.columns:
+        unscored = ranking["unscored"].is_not_null().to_numpy()
+        reason[unscored] = CODES[Reason.UNSCORED]
+        free &= ~unscored
+        if not free.any():
+            raise UserError("select.filter: no row that could be scored meets the condition")
     shortest = int(tokens[free].min())
     if params.budget.tokens is not None:
         # Left in, they would stand in the way of rows that are similar to them.
@@ -137,10 +146,11 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
         reason[selected] = CODES[Reason.KEPT]
     # Below the last chosen row it is the budget that stands in the way, whatever else does.
     last = int(np.flatnonzero(selected)[-1])
-    below = (np.arange(len(reason)) > last) & (reason != CODES[Reason.FILTERED_OUT])
+    below = (np.arange(len(reason)) > last) & ~np.isin(reason, FOR_GOOD)
     reason[below] = CODES[Reason.BEYOND_BUDGET]
     words = pl.Series([name.value for name in CODES])
-    return ranking.with_columns(selected=selected, reason=words.gather(reason))
+    told = ranking.drop("unscored", strict=False)
+    return told.with_columns(selected=selected, reason=words.gather(reason))
 
 
 def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.bool_]:

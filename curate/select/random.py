@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.select.scored import every_row_counts
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -46,5 +47,8 @@ def rank(scores: pl.DataFrame, params: RandomParams, seed: int) -> NDArray[np.in
 
 
 add_selector(
-    Selector(RandomParams, VERSION, False, score, rank, needs_scores=False, needs_tokens=False)
-)
+    Selector(
+        RandomParams, VERSION, False, score, rank, needs_scores=False, needs_tokens=False,
+        unscored=every_row_counts,
+    )
+)  # fmt: skip

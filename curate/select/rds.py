@@ -30,7 +30,9 @@ from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
-VERSION = 3
+VERSION = 4
+
+NOT_FINITE = "a similarity is no finite number; models.dtype: float32 may help"
 
 
 class RdsParams(SelectParams):
@@ -58,13 +60,12 @@ def score(run: ScoreRun, params: RdsParams) -> Artifact:
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, score (largest cosine), nearest_id, similarities [Q]."""
+    """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
     from curate.represent.index import read_blocks
 
     wanted = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
-    return write_similarities(
-        out, inputs, (cosines(block, wanted) for block in read_blocks(inputs))
-    )
+    blocks = (cosines(block, wanted) for block in read_blocks(inputs))
+    return write_similarities(out, inputs, blocks, NOT_FINITE)
 
 
 def rank(scores: pl.DataFrame, params: RdsParams, seed: int) -> NDArray[np.int64]:

@@ -10,7 +10,9 @@ import polars as pl
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import ScoreRun, SelectParams, find_selector
+from curate.select.budget import purse_of
 from curate.select.planner import Facts, choose, named_stages
+from curate.select.scored import count_unscored, describe, order_rows
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
@@ -30,20 +32,23 @@ class Chosen:
 def rank_rows(
     scores: pl.DataFrame, tokens: pl.DataFrame, params: SelectParams, seed: int
 ) -> pl.DataFrame:
-    """Return every scored row in rank order: row_id, rank (from 1), score, nearest_id, tokens.
+    """Return every row in rank order: row_id, rank (from 1), score, nearest_id, tokens, unscored.
+
+    `unscored` says why a row has no score; such rows come last.
 
     Raises:
-        UserError: no row is left to choose from.
+        UserError: no row is left to choose from, or none could be scored.
     """
     if not scores.height:
         raise UserError("no row is left to select from: every row was dropped by an earlier stage")
     method = params.model_dump()["method"]
-    order = find_selector(method).rank(scores, params, seed)
+    order = order_rows(scores, find_selector(method), params, seed)
     return (
-        scores.select("row_id", "score", "nearest_id")[order]
+        scores.select("row_id", "score", "nearest_id")[order.rows]
         .join(tokens, on="row_id", how="left", maintain_order="left")
         .with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
         .select("row_id", "rank", "score", "nearest_id", "tokens")
+        .with_columns(order.unscored)
     )
 
 
@@ -110,7 +115,28 @@ def write_ranking(
         counts["tokens"] = int(chosen["tokens"].sum())
     if select.budget.tokens is not None:
         counts["passed_over"] = reasons.get(Reason.PASSED_OVER, 0)
+    if Reason.UNSCORED in reasons:
+        counts["unscored"] = count_unscored(ranked["unscored"])
     return counts
+
+
+def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]:
+    """Return what a user must know of a selection: rows without a score, and a budget not spent."""
+    remarks = []
+    if unscored := counts.get("unscored", {}):
+        remarks.append(
+            f"{sum(unscored.values()):,} of {counts['rows_in']:,} rows could not be scored and are "
+            f"not selected ({describe(unscored)})"
+        )
+    purse = purse_of(params.budget, counts["rows_in"])
+    in_tokens = params.budget.tokens is not None
+    spent = counts["tokens"] if in_tokens else counts["rows_out"]
+    if purse.total - spent > purse.slack and (in_tokens or unscored):
+        remarks.append(
+            f"the budget of {params.budget} is not spent: no more than {counts['rows_out']:,} rows"
+            + (f" with {spent:,} tokens could be selected" if in_tokens else " could be selected")
+        )
+    return remarks
 
 
 def write_selection(

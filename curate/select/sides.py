@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.twins import Compared, compared_text
+from curate.errors import UserError
 from curate.registry import ScoreRun
 from curate.select.vectors import BLOCK, VectorParams, vector_inputs
 from curate.store import Artifact
@@ -68,5 +69,5 @@ def _blocks(inputs: Mapping[str, Artifact], prefix: str) -> Iterator[NDArray[np.
     for name in sorted(name for name in inputs if name.startswith(prefix)):
         block = np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)
         if not np.isfinite(block).all():
-            raise FloatingPointError("an embedding is not finite; try another embedder")
+            raise UserError("an embedding is no finite number; use another models.embedder")
         yield block

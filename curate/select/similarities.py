@@ -16,6 +16,7 @@ from pydantic import Field
 
 from curate.registry import SelectParams
 from curate.select.rounds import Order, best_first, refill_rounds, take_rounds
+from curate.select.scored import blank_out
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
@@ -34,23 +35,22 @@ class SimilarityParams(SelectParams):
 
 
 def write_similarities(
-    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.floating]]
+    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.floating]], reason: str
 ) -> Counts:
-    """Write scores.parquet: row_id, score (largest similarity), nearest_id, similarities [Q].
+    """Write scores.parquet: row_id, score (largest similarity), nearest_id, reason, similarities [Q].
 
+    A row of which a similarity is no finite number has no score, for this reason, and similarities 0.
     Where the target has several tasks there is one more column, the same in all rows: tasks [Q].
 
     Args:
         out: the step's folder.
         inputs: `kept` and `target`.
         blocks: similarities [n, Q] of the kept rows, in pool order.
-
-    Raises:
-        FloatingPointError: a similarity is not finite.
+        reason: why one may not be finite.
     """
     similar = np.concatenate([block.round(DECIMALS).astype(np.float32) for block in blocks])
-    if not np.isfinite(similar).all():
-        raise FloatingPointError("a similarity is not finite; try models.dtype: float32")
+    blank = ~np.isfinite(similar).all(axis=1)
+    similar[blank] = 0
     ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
     target = read_table(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
     frame = pl.DataFrame(
@@ -61,11 +61,17 @@ def write_similarities(
             "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, target.height)),
         }
     )
+    frame = blank_out(frame, blank, reason)
     tasks = task_numbers(target["origin"])
     if max(tasks) > 0:
         frame = frame.with_columns(tasks=pl.lit(tasks, dtype=pl.Array(pl.Int16, len(tasks))))
     frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": max(tasks) + 1}
+    return {
+        "rows_in": frame.height,
+        "rows_out": frame.height,
+        "unscored": int(blank.sum()),
+        "tasks": max(tasks) + 1,
+    }
 
 
 def task_numbers(origins: pl.Series) -> list[int]:

@@ -38,12 +38,13 @@ from curate.registry import ScoreRun, Selector, add_selector
 from curate.represent.nearest import search_identity
 from curate.select.facility import NEIGHBOURS, represent
 from curate.select.mixture import By, read_groups
+from curate.select.scored import BLANK, blank_out
 from curate.select.turns import seat, take_turns
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
 
 
 class SmartParams(VectorParams):
@@ -79,7 +80,7 @@ def score(run: ScoreRun, params: SmartParams) -> Artifact:
 def write_orders(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write orders.parquet (row_id, task, place, gain) and means.npy, a vector for each task by name."""
+    """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name."""
     kept = read_kept(inputs)
     tasks = read_groups(inputs).sort("row_id")[params["by"]]
     numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
@@ -100,7 +101,8 @@ def write_orders(
                 }
             )
         )
-    frame = pl.concat(parts)
+    blank = pl.DataFrame({"row_id": kept.ids, "blank": kept.blank})
+    frame = pl.concat(parts).join(blank, on="row_id", how="left", maintain_order="left")
     frame.write_parquet(out / "orders.parquet")
     np.save(out / "means.npy", np.array(means), allow_pickle=False)
     return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(means)}
@@ -122,7 +124,7 @@ def write_scores(
         "place",
         "task_gain",
     )
-    frame.write_parquet(out / "scores.parquet")
+    blank_out(frame, orders["blank"].to_numpy(), BLANK).write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(tasks)}
 
 

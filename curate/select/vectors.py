@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.clean.twins import Compared
+from curate.errors import UserError
 from curate.registry import ScoreRun, SelectParams
 from curate.store import Artifact
 from curate.tables import read_table
@@ -35,6 +36,11 @@ class Kept:
     ids: pl.Series
     vectors: NDArray[np.float32]
 
+    @property
+    def blank(self) -> NDArray[np.bool_]:
+        """Return which rows have a zero vector [N]: the embedder knows nothing in them."""
+        return np.asarray(~self.vectors.any(axis=1), dtype=np.bool_)
+
 
 def vector_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
     """Embed the kept rows and return them, with the blocks of their vectors, as a step takes them."""
@@ -50,7 +56,7 @@ def read_kept(inputs: Mapping[str, Artifact]) -> Kept:
     """Return ids and unit (or zero) vectors [N, d]; one block is held beside them.
 
     Raises:
-        FloatingPointError: a vector is not finite.
+        UserError: a vector is not finite.
     """
     ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
     order = ids.arg_sort().to_numpy()
@@ -61,7 +67,7 @@ def read_kept(inputs: Mapping[str, Artifact]) -> Kept:
     for name in sorted(name for name in inputs if name.startswith(BLOCK)):
         block = np.load(inputs[name].file("vectors.npy"), allow_pickle=False)
         if not np.isfinite(block).all():
-            raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
+            raise UserError("an embedding is no finite number; use another models.embedder")
         if vectors is None:
             vectors = np.empty((len(ids), block.shape[1]), dtype=np.float32)
         vectors[place[start : start + len(block)]] = block

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from curate.errors import UserError
 from curate.represent.embed import embed_texts
 from curate.select.embed import write_scores
 from curate.select.rounds import best_first, take_rounds
@@ -148,7 +149,7 @@ def test_equal_texts_are_equally_similar_and_rank_by_id(store: Store) -> None:
 def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
     vectors = unit_vectors((5, 3), 0)
     vectors[2, 1] = np.nan
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(UserError, match="no finite number"):
         store.ensure(
             Step(
                 "score-embed",
@@ -159,11 +160,16 @@ def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
         )
 
 
-def test_a_row_without_a_vector_is_near_nothing(store: Store) -> None:
+def test_a_row_without_a_vector_has_no_score(store: Store) -> None:
     vectors = np.r_[unit_vectors((3, 4), 0), np.zeros((1, 4), dtype=np.float32)]
     sides = vector_sides(store, vectors, unit_vectors((2, 4), 1))
     made = store.ensure(Step("score-embed", 1, write_scores, sides))
-    assert pl.read_parquet(made.file("scores.parquet"))["score"][3] == 0
+    table = pl.read_parquet(made.file("scores.parquet"))
+    assert table["score"].is_null().to_list() == [False] * 3 + [True]
+    assert table["reason"].to_list() == [None] * 3 + ["nothing in it is known to the embedder"]
+    blank = vector_sides(store, vectors[:3], np.zeros((2, 4), dtype=np.float32))
+    made = store.ensure(Step("score-embed", 1, write_scores, blank))
+    assert pl.read_parquet(made.file("scores.parquet"))["score"].null_count() == 3
 
 
 def test_only_what_changed_is_embedded_anew(store: Store) -> None:

@@ -96,7 +96,7 @@ def table_of(values: list[tuple[float, float, int]]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("form", ["loss", "perplexity"])
 @given(values=VALUES, seed=st.integers(0, 9))
-def test_high_ratios_below_1_come_first_then_short_rows_then_the_rest(
+def test_high_ratios_below_1_come_first_then_the_rest_then_short_rows(
     form: str, values: list[tuple[float, float, int]], seed: int
 ) -> None:
     table = table_of(values)
@@ -109,7 +109,7 @@ def test_high_ratios_below_1_come_first_then_short_rows_then_the_rest(
             bad.append((round(value, 9), row_id))
         else:
             good.append((-round(value, 9), row_id))
-    expected = [i for part in (good, short, bad) for _, i in sorted(part)]
+    expected = [i for part in (good, bad, short) for _, i in sorted(part)]
     assert ranked(table, "ifd", form=form) == expected
     mixed = np.random.default_rng(seed).permutation(len(values))
     assert ranked(table[mixed], "ifd", form=form) == expected

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.select import scorer
+from curate.select.scored import order_rows
 from curate.store import Store
 from tests.conftest import turns
-from tests.select.lossruns import ModelRun, ranked, scored
+from tests.select.lossruns import ModelRun, ranked, scored, selector
 
 SPECIAL = {"bert": ["[PAD]", "[CLS]", "[SEP]"], "roberta": ["<s>", "<pad>", "</s>"]}
 WORDS = [f"w{i}" for i in range(40)]
@@ -270,7 +271,7 @@ def test_code_of_the_models_own_is_not_run(
         scored(run_of(store, tiny), "scorer", model=str(folder))
 
 
-def test_a_score_that_is_not_finite_stops_the_run(
+def test_a_score_that_is_not_finite_is_none(
     store: Store, tiny: Path, cappy: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
@@ -279,5 +280,7 @@ def test_a_score_that_is_not_finite_stops_the_run(
     weights = load_file(folder / "model.safetensors")
     weights["classifier.out_proj.bias"] = torch.tensor([float("nan")])
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(FloatingPointError, match="not finite"):
-        scored(run_of(store, tiny), "scorer", model=str(folder))
+    table = scored(run_of(store, tiny), "scorer", model=str(folder))
+    found, params = selector("scorer", model=str(folder))
+    with pytest.raises(UserError, match=r"scorer could score none of .* no finite number"):
+        order_rows(table, found, params, 0)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curate.errors import UserError
 from curate.represent.embed import embed_texts
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Step, Store
@@ -40,7 +41,7 @@ def test_vectors_of_all_blocks_come_in_the_order_of_ids(store: Store) -> None:
 def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
     vectors = unit(3, 3, 0)
     vectors[1, 2] = np.inf
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(UserError, match="no finite number"):
         read_kept(inputs(store, list("abc"), vectors))
 
 
