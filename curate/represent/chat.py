@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from curate.errors import UserError
 from curate.faults import one_line
 from curate.represent.control import control_tokens
+from curate.represent.spans import locate_responses, response_spans
 from curate.rows import Message
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
     except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
         return one_line(error)
     return None
+
+
+def has_label(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> bool:
+    """Return whether a rendered conversation holds any of its responses, so that it can be labelled."""
+    disguise = control_tokens(tokenizer).disguise(_contents(messages))
+    messages = messages if disguise is None else disguise.messages(messages)
+    return any(locate_responses(tokenizer, messages, render(tokenizer, messages)))
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
@@ -105,13 +113,12 @@ def build_example(
 ) -> Example:
     """Return a row as ids and labels: the assistant's text and its end marker are labelled.
 
-    Raises:
-        UserError: the chat template rewrites earlier turns when later ones follow.
+    What the chat template leaves out of a turn (earlier reasoning, say) has no label.
     """
     disguise = control_tokens(tokenizer).disguise(_contents(messages))
     messages = messages if disguise is None else disguise.messages(messages)
     text = render(tokenizer, messages)
-    spans = _response_spans(tokenizer, messages, text)
+    spans = [span for span in response_spans(tokenizer, messages, text) if span]
     encoding = None if disguise is None else disguise.encoding(text)
     if encoding is None:
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -124,26 +131,3 @@ def build_example(
         for token, (_, stop) in zip(ids, offsets, strict=True)
     ]
     return Example(ids[:max_length], labels[:max_length], len(ids) > max_length)
-
-
-def _response_spans(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], text: str
-) -> list[tuple[int, int]]:
-    spans = []
-    for i, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        whole = render(tokenizer, messages[: i + 1])
-        if i == 0:
-            # No template renders an empty conversation, so the header ends where the text begins.
-            head = whole[: max(whole.rfind(message["content"].strip()), 0)]
-        else:
-            head = render_prompt(tokenizer, messages[:i])
-        if not (text.startswith(whole) and whole.startswith(head)):
-            raise UserError(
-                "the model's chat template changes earlier turns when later ones follow, so its "
-                "responses cannot be told from the prompt; use a model with a plain template"
-            )
-        # White space after the end marker is never generated.
-        spans.append((len(head), len(whole.rstrip())))
-    return spans

@@ -49,6 +49,7 @@ class ControlTokens:
         pieces = _template_pieces(tokenizer)
         self.names = _control_names(tokenizer, "\n".join(pieces))
         self._pattern = _any_of(self.names)
+        self.pattern = self._pattern.pattern
         self.openings = _openings(tokenizer, pieces)
         self._copy: tuple[str, Tokenizer] | None = None
 

@@ -3,6 +3,8 @@
     Conversation roles must alternate user/assistant/...      two user turns in a row (Gemma, Mistral)
     System role not supported                                 a system turn (Gemma 2)
 
+So are rows of whose responses it leaves nothing as it was, since nothing of them could be labelled.
+
 The verdicts are a stage's: evidence.parquet has one line a row, details.parquet what the template said.
 """
 
@@ -14,7 +16,7 @@ import polars as pl
 
 from curate.errors import UserError
 from curate.reasons import Reason
-from curate.represent.chat import refusal
+from curate.represent.chat import has_label, refusal
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NAME = "template"
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
@@ -91,21 +93,26 @@ def find_refusals(
     row_ids: Sequence[str],
     rows: Sequence[Sequence[Any]],
 ) -> pl.DataFrame:
-    """Return the rows that the chat template refuses, with reason and its own words (DETAILS)."""
-    said = [(row_id, refusal(tokenizer, row)) for row_id, row in zip(row_ids, rows, strict=True)]
-    lines = [(row_id, Reason.TEMPLATE_REFUSED.value, words) for row_id, words in said if words]
+    """Return the rows that the chat template refuses or rewrites, with what was at fault (DETAILS)."""
+    lines = []
+    for row_id, messages in zip(row_ids, rows, strict=True):
+        words = refusal(tokenizer, messages)
+        if words is not None:
+            lines.append((row_id, Reason.TEMPLATE_REFUSED.value, words))
+        elif not has_label(tokenizer, messages):
+            lines.append((row_id, Reason.TEMPLATE_REWRITTEN.value, "no response is as it was"))
     return pl.DataFrame(lines, schema=DETAILS, orient="row")
 
 
 def refusal_sentence(details: pl.DataFrame) -> str:
-    """Return how many rows the template refuses, why, and the first of them."""
+    """Return how many rows the template refuses or rewrites, why, and the first of them."""
     words = details.group_by("detail").len().sort("len", "detail", descending=[True, False])
     whys = [f"{detail} ({count:,})" for detail, count in words.head(NAMED).iter_rows()]
     ids = details["row_id"].head(NAMED).to_list()
     rest = details.height - len(ids)
     return (
-        f"{details.height:,} row{'s are' if details.height > 1 else ' is'} refused by the base model's "
-        f"chat template: {'; '.join(whys)}; {', '.join(ids)}"
+        f"{details.height:,} row{'s are' if details.height > 1 else ' is'} refused by the base "
+        f"model's chat template: {'; '.join(whys)}; {', '.join(ids)}"
         + (f" and {rest:,} more" if rest else "")
     )
 
@@ -119,18 +126,17 @@ def refused_rows(verdicts: Sequence[Artifact]) -> str | None:
     Raises:
         UserError: it refuses every row, or an example: none of these may be left out.
     """
-    sentences = [_sentence(artifact) for artifact in verdicts]
-    for artifact, sentence in zip(verdicts[1:], sentences[1:], strict=True):
-        if sentence is not None:
+    pool, *examples = (read_table(artifact.file("details.parquet")) for artifact in verdicts)
+    for artifact, details in zip(verdicts[1:], examples, strict=True):
+        # An example whose response is rewritten can still be read; the proof counts it as unscored.
+        refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value)
+        if refused.height:
             raise UserError(
-                f"{artifact.name.removeprefix(f'{NAME}-')}: {sentence}; take them out, or choose a "
-                "models.base whose template takes them"
+                f"{artifact.name.removeprefix(f'{NAME}-')}: {refusal_sentence(refused)}; take them "
+                "out, or choose a models.base whose template takes them"
             )
-    if sentences[0] is not None and not verdicts[0].counts["rows_out"]:
-        raise UserError(f"pool: {sentences[0]}; no row is left, so choose another models.base")
-    return sentences[0]
-
-
-def _sentence(verdicts: Artifact) -> str | None:
-    details = read_table(verdicts.file("details.parquet"))
-    return refusal_sentence(details) if details.height else None
+    if pool.height and not verdicts[0].counts["rows_out"]:
+        raise UserError(
+            f"pool: {refusal_sentence(pool)}; no row is left, so choose another models.base"
+        )
+    return refusal_sentence(pool) if pool.height else None

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
 from curate.models import FALLBACK_TEMPLATE, load_tokenizer
 from curate.represent.chat import IGNORED, Example, build_example, render, tokenise
 from tests.conftest import turns
@@ -132,20 +131,6 @@ def edited(tiny: Path, folder: Path, template: str) -> Any:
     shutil.copytree(tiny, folder)
     (folder / "chat_template.jinja").write_text(template)
     return load_tokenizer(folder)
-
-
-def test_a_template_that_rewrites_earlier_turns_is_a_user_error(tiny: Path, tmp_path: Path) -> None:
-    """As reasoning models do: thoughts are cut out of all turns but the last."""
-    template = (
-        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
-        "{% if m['role'] == 'assistant' and not loop.last %}(cut){% else %}{{ m['content'] }}"
-        "{% endif %}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    tokenizer = edited(tiny, tmp_path / "m", template)
-    assert labelled(tokenizer, build_example(tokenizer, turns("a", "b"), LONG))  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="chat template changes earlier turns"):
-        build_example(tokenizer, turns("a", "b", "c", "d"), LONG)  # type: ignore[arg-type]
 
 
 def test_without_a_chat_template_the_tags_of_tulu_are_used(tiny: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from curate.models import load_tokenizer
 from curate.report.data import gather
 from curate.represent.chat import refusal
 from curate.run import run_curation
-from tests.conftest import turns
+from tests.conftest import CHATML, turns
 
 STRICT = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
@@ -184,3 +184,22 @@ def test_verdicts_are_a_line_for_every_row(tmp_path: Path, strict: Path) -> None
     result = run_curation(recipe(tmp_path, strict, pool()), tmp_path / "run")
     table = pl.read_parquet(result.folder / "evidence/template.parquet")
     assert table["keep"].to_list() == [True, False, True, False, True]
+
+
+def test_a_row_of_whose_responses_the_template_leaves_nothing_is_dropped_with_a_reason(
+    tmp_path: Path, tiny: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "shouting"))
+    shout = CHATML.replace(
+        "m['content']", "(m['content'] | upper if 'shout' in m['content'] else m['content'])"
+    )
+    (folder / "chat_template.jinja").write_text(shout)
+    rows = [turns("a", "b"), turns("c", "shout"), turns("d", "e", "f", "g")]
+    select = {"method": "ifd", "budget": 2}
+    run = open_run(
+        run_curation(recipe(tmp_path, folder, rows, select=select), tmp_path / "run").folder
+    )
+    dropped = run.table("ledger").filter(fate="dropped").collect()
+    assert dropped.select("row_id", "reason").rows() == [
+        ("pool/pool.jsonl:2", "template_rewritten")
+    ]
