@@ -1,0 +1,216 @@
+"""Every registered selector on rows that it cannot score: last, never selected, and told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curate.errors import UserError
+from curate.registry import SELECTORS, SelectParams, find_selector
+from curate.select.planner import Facts, choose
+from curate.select.scored import order_rows
+from curate.select.selection import choice_remarks, rank_rows, select_step
+from curate.store import Artifact, Store
+from tests.conftest import stored, turns
+from tests.generate.scripted import ScriptedEngine, texts_of
+from tests.select.lossruns import ModelRun
+
+BEHIND = turns("word " * 60, "cut off, all of it, and never read by any model at all")
+MUTE = turns("hollow", "hollow")
+SCORED = [
+    turns(f"Turn {n} owls and {n} cats around", f"Here are {n} owls and {n} cats for all of you")
+    for n in range(3, 9)
+]
+LOSSES = {"max_length": 96}
+WARMUP = {"epochs": 1, "rank": 2, "alpha": 8, "learning_rate": 1e-3, "batch_rows": 4}
+ONE = {"method": "bm25"}
+# The settings of each method, and a row that it has no score for; None: it scores every row.
+CASES: dict[str, tuple[dict[str, Any], Sequence[Mapping[str, str]] | None]] = {
+    "all": ({}, None),
+    "random": ({}, None),
+    "mixture": ({}, None),
+    "length": ({}, None),
+    "gme": ({}, None),
+    "ifd": (LOSSES, BEHIND),
+    "perplexity": ({**LOSSES, "of": "response"}, BEHIND),
+    "perplexity_ratio": ({**LOSSES, "epochs": 1}, BEHIND),
+    "less": ({**LOSSES, "warmup": WARMUP}, BEHIND),
+    "rds": (LOSSES, MUTE),
+    "bm25": ({}, MUTE),
+    "dsir": ({}, MUTE),
+    "embed": ({}, MUTE),
+    "got": ({}, MUTE),
+    "kcenter": ({}, MUTE),
+    "facility": ({}, MUTE),
+    "clusters": ({"clusters": 2}, MUTE),
+    "smart": ({}, MUTE),
+    "deita": ({"score": "judge.score"}, MUTE),
+    "judge": ({}, MUTE),
+    "scorer": ({"model": "stands for one"}, MUTE),
+    "bsr": ({"encoder": "static", "candidates": 50}, MUTE),
+    "blend": ({"parts": [{"method": "length"}, ONE]}, MUTE),
+    "cascade": ({"parts": [{"method": "length", "keep": 1.0}, ONE]}, MUTE),
+}
+METHODS = sorted(CASES)
+
+
+class AnyRun(ModelRun):
+    """A run with an engine, of which nothing is asked for real."""
+
+    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        hints = {"engine": params.model_dump(mode="json"), "models": {}, "cache": ":memory:"}
+        return {"engine": "scripted"}, hints
+
+    def with_kept(self, kept: Artifact) -> AnyRun:
+        copied = object.__new__(AnyRun)
+        copied.__dict__ = {**self.__dict__, "kept": kept}
+        return copied
+
+
+@pytest.fixture(autouse=True)
+def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let embedders, encoders, judges and classifiers know nothing of a row with `hollow`."""
+    rng = np.random.default_rng(0)
+
+    def known(text: str, width: int) -> np.ndarray[Any, Any]:
+        vector = np.zeros(width) if "hollow" in text else rng.normal(size=width)
+        return np.asarray(vector / max(np.linalg.norm(vector), 1), dtype=np.float32)
+
+    def embed(texts: Sequence[str], hints: Any) -> np.ndarray[Any, Any]:
+        return np.array([known(text, 8) for text in texts])
+
+    def tokens(texts: Sequence[str], hints: Any) -> list[np.ndarray[Any, Any]]:
+        return [np.array([known(text, 8)]) for text in texts]
+
+    def grade(call: Any) -> str:
+        return (
+            "..." if "hollow" in str(texts_of(call)) else json.dumps({"reason": "so", "score": 4})
+        )
+
+    engine = ScriptedEngine([(lambda call: True, grade)])
+    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
+    monkeypatch.setattr("curate.represent.embed.embed_texts", embed)
+    monkeypatch.setattr("curate.select.bsr.encode_tokens", tokens)
+
+
+def run_of(store: Store, folder: Path, texts: Sequence[Any]) -> AnyRun:
+    run = AnyRun(store, folder=folder, texts=texts, targets=SCORED[:2])
+    values = [None if "hollow" in str(row) else 1.0 for row in texts]
+    table = pl.DataFrame(
+        {"row_id": [f"r{i:03}" for i in range(len(texts))], "score": values},
+        schema={"row_id": pl.String, "score": pl.Float64},
+    ).with_columns(keep=True)
+    run.evidence = {"judge": stored(store, "judge-stage", {"evidence": table})}
+    return run
+
+
+def params_of(method: str, budget: int = 50) -> SelectParams:
+    given = {"budget": {"rows": budget}, **CASES[method][0]}
+    return find_selector(method).params.model_validate(given)
+
+
+def scores_of(run: AnyRun, method: str) -> pl.DataFrame:
+    params = params_of(method)
+    # What a broken checkpoint and broken hidden states give, without one.
+    if method in ("scorer", "rds"):
+        rows = pl.read_parquet(run.rows.file("rows.parquet"))
+        told = [np.nan if "hollow" in str(row) else 1.0 for row in rows["messages"].to_list()]
+        frame = rows.select("row_id", score=pl.Series(told), nearest_id=pl.lit(None, pl.String))
+        similar = np.nan_to_num(np.array([told, told], dtype=np.float32).T)
+        return frame.with_columns(similarities=pl.Series(similar, dtype=pl.Array(pl.Float32, 2)))
+    return pl.read_parquet(find_selector(method).score(run, params).file("scores.parquet"))
+
+
+def tokens_of(run: AnyRun) -> pl.DataFrame:
+    return pl.read_parquet(run.tokens.file("tokens.parquet"))
+
+
+def test_every_selector_has_a_case() -> None:
+    find_selector("random")
+    assert set(CASES) == set(SELECTORS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_without_a_score_come_last_and_are_never_selected(
+    store: Store, tiny: Path, method: str
+) -> None:
+    # A row whose words are unlike the target's has a weight like any other, as long as one is like them.
+    bad = None if method == "dsir" else CASES[method][1]
+    texts = SCORED if bad is None else [bad, *SCORED[:3], bad, *SCORED[3:]]
+    run, params = run_of(store, tiny, texts), params_of(method)
+    table = scores_of(run, method)
+    ranked = rank_rows(table, tokens_of(run), params, 0)
+    lacking = [] if bad is None else ["r000", "r004"]
+    assert ranked.filter(pl.col("unscored").is_not_null())["row_id"].to_list() == lacking
+    assert ranked["row_id"].to_list()[len(SCORED) :] == lacking
+    if method == "all":
+        return
+    mixed = rank_rows(table.sample(fraction=1, shuffle=True, seed=1), tokens_of(run), params, 0)
+    assert mixed.equals(ranked)
+    chosen = choose(ranked, params, Facts(pl.LazyFrame()))
+    assert chosen["selected"].to_list() == [True] * len(SCORED) + [False] * len(lacking)
+    assert set(chosen["reason"][len(SCORED) :]) <= {"unscored"}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if CASES[name][1] is not None])
+def test_a_method_that_can_score_no_row_says_so(store: Store, tiny: Path, method: str) -> None:
+    run = run_of(store, tiny, [CASES[method][1]] * 3)
+    with pytest.raises(UserError) as caught:
+        rank_rows(scores_of(run, method), tokens_of(run), params_of(method), 0)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    # These two know more of the cause, and say so before there is a table of scores.
+    own = {"less": "none of the 3 rows of the warm-up", "judge": "none of 3 answers was of use"}
+    if method in own:
+        assert sentence.startswith(f"{method}: {own[method]}")
+        return
+    assert "could score none of the 3 rows (3: " in sentence
+    assert sentence.split()[0] in (method, "bm25")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pool_of_one_row_is_ranked(store: Store, tiny: Path, method: str) -> None:
+    run = run_of(store, tiny, SCORED[:1])
+    ranked = rank_rows(scores_of(run, method), tokens_of(run), params_of(method), 0)
+    assert ranked["row_id"].to_list() == ["r000"]
+    assert ranked["unscored"].null_count() == 1
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", ["less", "judge", "got", "scorer", "dsir"])
+def test_a_score_that_is_no_finite_number_is_none(method: str, value: float | None) -> None:
+    table = pl.DataFrame({"row_id": ["a", "b", "c"], "score": [value, -9.0, 2.0]})
+    order = order_rows(table, find_selector(method), params_of(method), 0)
+    assert order.rows.tolist() == [2, 1, 0]
+    assert order.unscored.to_list() == [None, None, "its score is no finite number"]
+
+
+def test_a_selection_counts_and_tells_rows_without_a_score(store: Store, tiny: Path) -> None:
+    run = run_of(store, tiny, [MUTE, *SCORED])
+    params = params_of("bm25", budget=7)
+    scores = find_selector("bm25").score(run, params)
+    made = store.ensure(select_step(SimpleNamespace(**vars(run)), scores, params))
+    assert made.counts["rows_out"] == 6
+    assert made.counts["unscored"] == {"shares no word with any target example": 1}
+    assert made.counts["reasons"] == {"unscored": 1}
+    remarks = choice_remarks(params, made.counts)
+    assert "1 of 7 rows could not be scored and are not selected (1: shares no word" in remarks[0]
+    assert "the budget of 7 rows is not spent: no more than 6 rows" in remarks[1]
+    assert choice_remarks(params_of("bm25", budget=6), made.counts) == remarks[:1]
+
+
+def test_a_cascade_hands_no_row_without_a_score_on(store: Store, tiny: Path) -> None:
+    run = run_of(store, tiny, [MUTE, *SCORED])
+    parts = [{"method": "bm25", "keep": 1.0}, {"method": "length", "order": "shortest"}]
+    params = find_selector("cascade").params.model_validate({"budget": {"rows": 7}, "parts": parts})
+    table = pl.read_parquet(find_selector("cascade").score(run, params).file("scores.parquet"))
+    order = order_rows(table, find_selector("cascade"), params, 0)
+    assert table["row_id"][order.rows].to_list()[-1] == "r000"
+    assert order.unscored[-1] == "bm25: shares no word with any target example"
