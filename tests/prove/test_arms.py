@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.models import load_tokenizer
 from curate.prove.arms import ARMS, arms_step, draw_arms
+from curate.represent.chat import build_example, tokenise
 from curate.select.budget import Outcome, Purse, spend
 from curate.store import Store
-from tests.conftest import stored
+from tests.conftest import stored, turns
 
 
 def ranking(tokens: list[int], selected: int, shift: int = 0) -> pl.DataFrame:
@@ -138,3 +142,12 @@ def test_the_step_draws_every_arm_for_every_seed(store: Store, seeds: int) -> No
     assert arms["tokens"].max() == 40
     assert arms.equals(expected)
     assert made.counts == {"rows_in": 80, "rows_out": arms.height}
+
+
+def test_tokens_are_counted_as_the_fine_tune_reads_them(tiny: Path) -> None:
+    tokenizer = load_tokenizer(tiny)
+    rows = [turns("Turn one", "word " * count) for count in (1, 9, 80)]
+    counted = [min(len(ids), 20) for ids in tokenise(tokenizer, rows, None)]  # type: ignore[arg-type]
+    read = [len(build_example(tokenizer, messages, 20).ids) for messages in rows]  # type: ignore[arg-type]
+    assert counted == read
+    assert max(counted) == 20
