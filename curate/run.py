@@ -429,7 +429,7 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
-    from curate.prove.proof import prove
+    from curate.prove.proof import NOT_MEASURED, prove
 
     wanted = run.config.prove
     if wanted is None or run.eval is None:
@@ -437,7 +437,7 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     run.part = "prove"
     params = wanted.model_dump(mode="json", exclude={"novelty"})
     proof = prove(run, selection, run.eval, params)
-    if wanted.novelty is not None:
+    if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 
         params["novelty"] = wanted.novelty.model_dump(mode="json")

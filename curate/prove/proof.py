@@ -12,15 +12,16 @@ from curate.clean.leaks import count_rows, find_leaks
 from curate.prove.arms import ARMS, CONTROLS, arms_step
 from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.statistics import Difference, compare, judge_all
+from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step, digest_of, write_json
 from curate.tables import read_table, scan_table
 
 LOG = logging.getLogger("curate")
-VERSION = 5
+VERSION = 6
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
-REFUSED = "refused"
+REFUSED, NOT_MEASURED = "refused", "not measured"
 UNITS = {"loss": "nats per response token", "exact_match": "share of eval examples"}
 
 
@@ -36,6 +37,16 @@ def prove(
     params: dict[str, Any] = {"prove": dict(prove), "seed": run.seed}
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
+    limit = prove["lora"]["max_length"]
+    labels = run.execute(
+        trainable_step(run.rows, arms, eval_rows, limit, run.model_identity(), run.model_hints())
+    )
+    table = read_table(labels.file("labels.parquet"))
+    for sentence, many in label_sentences(table, limit):
+        LOG.log(logging.WARNING if many else logging.INFO, "proof: %s", sentence)
+    if label_faults(table, limit):
+        inputs = {"leaks": leaks, "labels": labels}
+        return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
     drawn = read_table(arms.file("arms.parquet"))
     steps = _finetune_steps(run, drawn, eval_rows, prove)
     LOG.info(
@@ -46,7 +57,7 @@ def prove(
         eval_rows.counts["rows_out"],
     )
     tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    inputs = {"leaks": leaks, "arms": arms, **tuned}
+    inputs = {"leaks": leaks, "labels": labels, "arms": arms, **tuned}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
@@ -119,6 +130,26 @@ def write_refusal(
     return {"verdict": REFUSED, "sentence": sentence}
 
 
+def write_unmeasured(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write a proof.json that says why nothing could be trained or scored."""
+    prove, labels = params["prove"], read_table(inputs["labels"].file("labels.parquet"))
+    faults = label_faults(labels, prove["lora"]["max_length"])
+    sentence = f"Not measured: {'; '.join(faults)}. Raise that limit, or use shorter rows."
+    write_json(
+        out / "proof.json",
+        {
+            "verdict": NOT_MEASURED,
+            "sentence": sentence,
+            "labels": labels.to_dicts(),
+            "leaks": _describe_leaks(inputs["leaks"], prove["allow_leaks"]),
+            "settings": prove,
+        },
+    )
+    return {"verdict": NOT_MEASURED, "sentence": sentence}
+
+
 def _describe_leaks(artifact: Artifact, allowed: bool) -> dict[str, Any]:
     hits = read_table(artifact.file("hits.parquet"))
     return {
@@ -162,6 +193,7 @@ def write_proof(
         "comparisons": comparisons,
         "eval_examples": scored.filter(arm="base").height,
         "eval_examples_too_long": unscored,
+        "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),
         "leaks": leaks,
         "settings": prove,
     }

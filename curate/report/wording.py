@@ -6,7 +6,7 @@ from typing import Any
 
 from curate.escape import visible
 from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
-from curate.prove.proof import REFUSED
+from curate.prove.proof import NOT_MEASURED, REFUSED
 from curate.reasons import EXPLAINED, Reason
 
 STAGES: Mapping[str, str] = {
@@ -54,6 +54,7 @@ STAGES: Mapping[str, str] = {
     "knowledge-made": "Make rows by what the model knows",
     "knowledge": "What the model knows",
     "kept": "List the rows that are left",
+    "proof-labels": "Look for rows without a label",
     "tokens": "Count tokens",
     "index": "Encode rows with the base model",
     "score": "Score the rows",
@@ -113,6 +114,7 @@ VERDICTS: Mapping[str, str] = {
     "better": "The selection is better than random",
     "worse": "The selection is worse than random",
     "no difference shown": "No difference from random shown",
+    NOT_MEASURED: "Not measured",
     REFUSED: "Proof refused: the eval set leaks",
 }
 NO_PROOF = "No proof was asked for"

@@ -42,7 +42,16 @@ class MeasuredRun:
     trained: list[list[str]] = field(default_factory=list)
 
     def execute(self, step: Step) -> Artifact:
-        return self.store.ensure(step)
+        # Without a model there is no tokenizer; tests/prove/test_trainable.py has the real one.
+        real = step.name != "proof-labels"
+        return self.store.ensure(step if real else replace(step, function=self.label))
+
+    def label(
+        self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+    ) -> dict[str, Any]:
+        columns = {"name": "selected", "seed": 0, "rows": 1, "unlabelled": 0}
+        pl.DataFrame([columns]).write_parquet(out / "labels.parquet")
+        return {}
 
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         return [self.store.ensure(replace(step, function=self.measure)) for step in steps]

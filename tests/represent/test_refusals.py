@@ -95,7 +95,7 @@ def test_a_refused_row_is_dropped_and_told_of_wherever_a_run_is_looked_at(
     "more",
     [
         {"select": {"method": "perplexity", "budget": 2}},
-        {"select": {"method": "ifd", "budget": 2}},
+        {"select": {"method": "ifd", "budget": 2, "min_tokens": 1}},
         {"stages": [{"kind": "semantic", "embedder": "lm"}]},
         {"stages": ["exact", {"kind": "confidence", "embedder": "static"}]},
         {"select": {"method": "rds", "budget": 2}, "target": True},
@@ -166,7 +166,7 @@ def test_an_example_that_it_refuses_is_a_user_error_before_anything_is_scored(
 def test_a_target_that_only_words_are_compared_with_may_be_refused(
     tmp_path: Path, strict: Path
 ) -> None:
-    (tmp_path / "target.jsonl").write_text(json.dumps({"messages": SYSTEM}))
+    (tmp_path / "target.jsonl").write_text(json.dumps({"messages": [SYSTEM[0], *turns("c", "d")]}))
     select, target = {"method": "bm25", "budget": 2}, str(tmp_path / "target.jsonl")
     config = recipe(tmp_path, strict, pool(), target=target, select=select)
     estimate(config)
@@ -195,7 +195,7 @@ def test_a_row_of_whose_responses_the_template_leaves_nothing_is_dropped_with_a_
     )
     (folder / "chat_template.jinja").write_text(shout)
     rows = [turns("a", "b"), turns("c", "shout"), turns("d", "e", "f", "g")]
-    select = {"method": "ifd", "budget": 2}
+    select = {"method": "ifd", "budget": 2, "min_tokens": 1}
     run = open_run(
         run_curation(recipe(tmp_path, folder, rows, select=select), tmp_path / "run").folder
     )
