@@ -133,6 +133,11 @@ class ModelNames(Params):
         "auto", description="auto: bfloat16 where the processor computes in it, else float32"
     )
     trust_remote_code: bool = False
+    system: Literal["drop_row", "merge"] = Field(
+        "drop_row",
+        description="rows whose system turn the base model's template refuses; merge: its text opens "
+        "their first user turn",
+    )
 
 
 class Lora(Params):

@@ -123,7 +123,7 @@ def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> st
     hints = {"folder": str(prepare(find_model(models.base))), "trust": models.trust_remote_code}
     examples = {name: inputs[name] for name in config.rendered_examples if name in inputs}
     # The store is thrown away, so nothing but this model can be behind a key.
-    steps = template_steps(inputs["pool"], examples, {}, hints)
+    steps = template_steps(inputs["pool"], examples, {}, hints, models.system)
     return refused_rows([store.ensure(step) for step in steps])
 
 

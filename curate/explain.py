@@ -20,7 +20,13 @@ from curate.select.scored import why_unscored
 
 NEAREST = 3
 # The twin of a row that went for these is the one that a stage made of it.
-REPLACED = (Reason.CORRECTED, Reason.MASKED, Reason.REHEARSED, Reason.RELABELLED)
+REPLACED = (
+    Reason.SYSTEM_MERGED,
+    Reason.CORRECTED,
+    Reason.MASKED,
+    Reason.REHEARSED,
+    Reason.RELABELLED,
+)
 SHOWN_CHARS = 1_000
 EXAMPLES = {
     "target": "an example of the target",

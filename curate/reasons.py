@@ -21,6 +21,7 @@ class Reason(StrEnum):
 
     TEMPLATE_REFUSED = "template_refused"
     TEMPLATE_REWRITTEN = "template_rewritten"
+    SYSTEM_MERGED = "system_merged"
 
     EXACT_DUPLICATE = "exact_duplicate"
     FUZZY_DUPLICATE = "fuzzy_duplicate"
@@ -78,6 +79,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.NO_USER_TURN: "has no user turn",
     Reason.LAST_TURN_NOT_ASSISTANT: "does not end with an assistant turn",
     Reason.TEMPLATE_REFUSED: "is refused by the base model's chat template",
+    Reason.SYSTEM_MERGED: "was replaced by a row whose first user turn opens with its system text",
     Reason.TEMPLATE_REWRITTEN: "has no response that the base model's chat template writes as it is",
     Reason.EXACT_DUPLICATE: "has the same normalised text as a row that is kept",
     Reason.FUZZY_DUPLICATE: "shares most of its n-grams with a row that is kept",

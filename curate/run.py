@@ -26,6 +26,7 @@ from curate.pool.ingest import input_steps
 from curate.pool.join import joined_step
 from curate.provenance import Provenance, model_names
 from curate.publish import publish
+from curate.reasons import Reason
 from curate.registry import MADE, Diversity, ScoreRun, SelectParams, find_selector, find_stage
 from curate.represent.refusals import NAME as TEMPLATE
 from curate.represent.refusals import refused_rows, template_steps
@@ -298,12 +299,21 @@ def _judge_by_template(run: Run) -> None:
     read = _examples(run)
     examples = {name: read[name] for name in run.config.rendered_examples if name in read}
     verdicts = run.execute_all(
-        template_steps(run.rows, examples, run.model_identity(), run.model_hints())
+        template_steps(
+            run.rows,
+            examples,
+            run.model_identity(),
+            run.model_hints(),
+            run.config.models.system,
+        )
     )
     sentence = refused_rows(verdicts)
     if sentence is not None:
         LOG.warning("%s: %s", TEMPLATE, sentence)
+    if "dropped" in verdicts[0].counts:
         run.evidence[TEMPLATE] = verdicts[0]
+    if Reason.SYSTEM_MERGED in verdicts[0].counts.get("dropped", {}):
+        run.rows = run.execute(joined_step(run.rows, verdicts[0], MADE, f"joined-{TEMPLATE}"))
 
 
 def _run_stages(run: Run) -> None:

@@ -16,15 +16,17 @@ import polars as pl
 
 from curate.errors import UserError
 from curate.reasons import Reason
+from curate.registry import MADE
 from curate.represent.chat import has_label, refusal
+from curate.rows import Message
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NAME = "template"
-VERSION = 2
+NAME, MERGE = "template", "merge"
+VERSION = 3
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
@@ -35,6 +37,7 @@ def template_steps(
     examples: Mapping[str, Artifact],
     identity: Mapping[str, Any],
     hints: Mapping[str, Any],
+    system: str,
 ) -> list[Step]:
     """Return the steps that judge rows, and then examples, by a model's chat template.
 
@@ -43,11 +46,19 @@ def template_steps(
         examples: those example sets that the model reads, by name.
         identity: of the model.
         hints: where it lies.
+        system: "merge" if rows of the pool may be replaced by such without a system turn.
     """
     params = {"model": {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}}
     named = {NAME: rows} | {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
     return [
-        Step(name, VERSION, write_verdicts, {"rows": artifact}, params, hints)
+        Step(
+            name,
+            VERSION,
+            write_verdicts,
+            {"rows": artifact},
+            {**params, "merge": name == NAME and system == "merge"},
+            hints,
+        )
         for name, artifact in named.items()
     ]
 
@@ -55,7 +66,10 @@ def template_steps(
 def write_verdicts(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped."""
+    """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped.
+
+    Where system turns may be merged, made.parquet has the rows that replace others.
+    """
     from curate.models import load_tokenizer
 
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
@@ -69,6 +83,8 @@ def write_verdicts(
             find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
         )
     details = pl.concat(parts)
+    if params["merge"]:
+        details = _merge(tokenizer, path, details, out)
     ids = read_table(path, columns=["row_id"])
     reasons = ids.join(
         details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"
@@ -79,13 +95,47 @@ def write_verdicts(
         reason="reason",
         score=pl.lit(None, dtype=pl.Float64),
         threshold=pl.lit(None, dtype=pl.Float64),
-        twin_id=pl.lit(None, dtype=pl.String),
+        twin_id=pl.when(pl.col("reason") == Reason.SYSTEM_MERGED.value).then(
+            pl.col("row_id").map_elements(_merged_id, return_dtype=pl.String)
+        ),
     )
     evidence.write_parquet(out / "evidence.parquet")
     details.write_parquet(out / "details.parquet")
     counts = {"rows_in": ids.height, "rows_out": ids.height - details.height}
     dropped = dict(details.group_by("reason").len().sort("reason").iter_rows())
     return {**counts, "dropped": dropped} if dropped else counts
+
+
+def _merged_id(row_id: str) -> str:
+    from curate.judge.made import made_id
+
+    return made_id(row_id, MERGE)
+
+
+def _merge(
+    tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame, out: Path
+) -> pl.DataFrame:
+    """Write the rows that the template takes without a system turn; return the details with these."""
+    from curate.judge.made import remade
+
+    refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
+    rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
+    merged = [merge_system(messages) for messages in rows["messages"].to_list()]
+    fits = [m is not None and refusal(tokenizer, m) is None for m in merged]
+    parents = rows.filter(pl.Series(fits, dtype=pl.Boolean))
+    turns = [m for m, fit in zip(merged, fits, strict=True) if fit and m is not None]
+    remade(parents, turns, MERGE).write_parquet(out / f"{MADE}.parquet")
+    replaced = pl.col("row_id").is_in(parents["row_id"].to_list())
+    reason = pl.when(replaced).then(pl.lit(Reason.SYSTEM_MERGED.value)).otherwise("reason")
+    return details.with_columns(reason=reason)
+
+
+def merge_system(messages: Sequence[Message]) -> list[Message] | None:
+    """Return turns whose first one is the user's, opened by the system text; None if that cannot be."""
+    if len(messages) < 2 or [m["role"] for m in messages[:2]] != ["system", "user"]:
+        return None
+    content = "\n\n".join(m["content"] for m in messages[:2] if m["content"].strip())
+    return [{"role": "user", "content": content}, *messages[2:]]
 
 
 def find_refusals(
@@ -135,8 +185,13 @@ def refused_rows(verdicts: Sequence[Artifact]) -> str | None:
                 f"{artifact.name.removeprefix(f'{NAME}-')}: {refusal_sentence(refused)}; take them "
                 "out, or choose a models.base whose template takes them"
             )
-    if pool.height and not verdicts[0].counts["rows_out"]:
+    merged = pool.filter(reason=Reason.SYSTEM_MERGED.value).height
+    pool = pool.filter(pl.col("reason") != Reason.SYSTEM_MERGED.value)
+    if pool.height and not verdicts[0].counts["rows_out"] and not merged:
         raise UserError(
             f"pool: {refusal_sentence(pool)}; no row is left, so choose another models.base"
         )
-    return refusal_sentence(pool) if pool.height else None
+    notes = [f"rows whose system text was put into their first user turn: {merged:,}"] * bool(
+        merged
+    )
+    return "; ".join([*([refusal_sentence(pool)] if pool.height else []), *notes]) or None

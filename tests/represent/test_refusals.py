@@ -203,3 +203,24 @@ def test_a_row_of_whose_responses_the_template_leaves_nothing_is_dropped_with_a_
     assert dropped.select("row_id", "reason").rows() == [
         ("pool/pool.jsonl:2", "template_rewritten")
     ]
+
+
+def test_a_system_turn_may_be_merged_into_the_first_user_turn(tmp_path: Path, strict: Path) -> None:
+    models = {"base": str(strict), "dtype": "float32", "system": "merge"}
+    run = open_run(
+        run_curation(recipe(tmp_path, strict, pool(), models=models), tmp_path / "run").folder
+    )
+    dropped = run.table("ledger").filter(fate="dropped").collect()
+    assert dropped.select("row_id", "reason").rows() == [
+        ("pool/pool.jsonl:2", "system_merged"), ("pool/pool.jsonl:4", "template_refused"),
+    ]  # fmt: skip
+    config = recipe(tmp_path, strict, pool(), models=models)
+    assert (
+        "rows whose system text was put into their first user turn: 1" in estimate(config)[0].does
+    )
+    twin = dropped["twin_id"][0]
+    assert run.messages("pool", twin) == turns("Be brief.\n\nHi", "Hello.")
+    assert twin in run.table("selected").collect()["row_id"].to_list()
+    assert f"Replaced by {twin}" in "\n".join(explain_row(run, "pool/pool.jsonl:2"))
+    step = next(s for s in gather(run.path).funnel.steps if s.stage == "template")
+    assert (step.added, step.remaining) == (1, 4)
