@@ -19,8 +19,8 @@ from curate.tables import read_table
 VERSION = 1
 ARM_NAMES = {
     "selected": "the selection",
-    "random_rows": "the random rows",
-    "random_tokens": "the random tokens",
+    "random_rows": "the control in rows",
+    "random_tokens": "the control in tokens",
 }
 # A larger share of rows or examples without a label is worth a warning.
 MANY = 0.05
