@@ -76,8 +76,8 @@ def is_expression(text: str) -> bool:
     """Return whether a text names something that can be compared."""
     if find_quantity(text) is not None:
         return True
-    found = find_expression(text)
-    return found is not None and compare_math(found.latex) is True
+    expression = find_expression(text)
+    return expression is not None and compare_math(expression.latex) is True
 
 
 def find_expression(text: str) -> Expression | None:

@@ -125,5 +125,5 @@ def _part_marks(text: str) -> Parted | None:
 def _marks_outside_code(text: str) -> Iterator["regex.Match[str]"]:
     marks = list(MARK.finditer(text))
     # Where there are none, nobody needs to know where code is.
-    code = [found.span() for found in CODE.finditer(text)] if marks else []
+    code = [block.span() for block in CODE.finditer(text)] if marks else []
     return (m for m in marks if not any(a <= m.start() and m.end() <= b for a, b in code))

@@ -79,7 +79,7 @@ def bare_span(text: str) -> str:
     """Return an answer without the marks around it: $5$ is 5, and **5 cm.** is 5 cm."""
     text = plain_math(text).lstrip("*_ ").rstrip(" .,;:*_")
     for _ in range(len(WRAPPED)):
-        inner = next((found[1] for wrap in WRAPPED if (found := wrap.fullmatch(text))), None)
+        inner = next((match[1] for wrap in WRAPPED if (match := wrap.fullmatch(text))), None)
         if inner is None:
             break
         text = inner.strip().rstrip(" .,;:")

@@ -53,16 +53,16 @@ def order_rows(scores: pl.DataFrame, selector: Selector, params: Any, seed: int)
 
 def why_unscored(scores: pl.DataFrame, selector: Selector, params: Any) -> pl.Series:
     """Return for each row of a table of scores why it has none; null for a row that has one."""
-    told = (selector.unscored or without_finite_score)(scores, params)
-    return told.cast(pl.String).alias("unscored")
+    reasons = (selector.unscored or without_finite_score)(scores, params)
+    return reasons.cast(pl.String).alias("unscored")
 
 
 def without_finite_score(scores: pl.DataFrame, params: Any) -> pl.Series:
     """Return the column `reason` of rows whose score is null or not finite, as far as there is one."""
     finite = pl.col("score").cast(pl.Float64).is_finite().fill_null(value=False)
     reason = pl.col("reason") if "reason" in scores.columns else pl.lit(None, dtype=pl.String)
-    told = pl.coalesce(reason, pl.lit(NOT_FINITE))
-    return scores.select(pl.when(~finite).then(told)).to_series()
+    reasons = pl.coalesce(reason, pl.lit(NOT_FINITE))
+    return scores.select(pl.when(~finite).then(reasons)).to_series()
 
 
 def blank_out(table: pl.DataFrame, blank: NDArray[np.bool_], reason: str) -> pl.DataFrame:

@@ -133,14 +133,14 @@ def _claim(prompt: str, response: str) -> str | None:
     if regex.search(OF_SENTENCES, prompt):
         return None
     verb = order[1].lower()
-    found = regex.match(_pattern(verb), response)
-    if found is None:
+    claim = regex.match(_pattern(verb), response)
+    if claim is None:
         return None
-    named = found.groupdict()
+    named = claim.groupdict()
     thing = named.get("thing") or named.get("bare") or named.get("rest")
     if thing is not None and not _words(thing) & _words(prompt[order.end() :]):
         return None
-    return found[0]
+    return claim[0]
 
 
 def _pattern(verb: str) -> str:

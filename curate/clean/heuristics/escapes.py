@@ -35,5 +35,5 @@ def find_escape(rows: pl.DataFrame) -> pl.Series:
     whole = pl.concat_str("prompt", "response", separator="\n")
     of_code = whole.str.contains(OF_ESCAPES) | whole.str.contains(CALL)
     typed = pl.any_horizontal(pl.col("prompt", "response").str.contains("\\", literal=True))
-    found = piece(without_code(whole), ESCAPE).str.strip_chars()
-    return find_on_some(rows, typed, found, unless=of_code)
+    escape = piece(without_code(whole), ESCAPE).str.strip_chars()
+    return find_on_some(rows, typed, escape, unless=of_code)

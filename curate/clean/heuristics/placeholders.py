@@ -106,11 +106,11 @@ def find_placeholder(rows: pl.DataFrame) -> pl.Series:
     """
     prompt, response = pl.col("prompt"), pl.col("response")
     end = prompt.str.slice(-LAST_CHARS)
-    found, blank, output = (piece(response, one) for one in (FOUND, BLANK, NO_OUTPUT))
-    held = prompt.str.to_lowercase().str.contains(found.str.to_lowercase(), literal=True)
+    placeholder, blank, output = (piece(response, one) for one in (FOUND, BLANK, NO_OUTPUT))
+    held = prompt.str.to_lowercase().str.contains(placeholder.str.to_lowercase(), literal=True)
     both = pl.concat_str(prompt, response, separator=" ")
     parts = [
-        pl.when(~held & ~prompt.str.contains(OF_PLACEHOLDERS)).then(found),
+        pl.when(~held & ~prompt.str.contains(OF_PLACEHOLDERS)).then(placeholder),
         pl.when(~both.str.contains(OF_BLANKS)).then(blank),
         pl.when(~prompt.str.contains(OF_OUTPUT)).then(output),
         piece(end, NONE),

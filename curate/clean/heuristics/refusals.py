@@ -70,9 +70,11 @@ def find_refusal(rows: pl.DataFrame) -> pl.Series:
         rows: prompt and response.
     """
     start = pl.col("response").str.slice(0, OPENING)
-    found = piece(start, in_ascii(REFUSAL)).str.strip_chars()
-    held = pl.col("prompt").str.to_lowercase().str.contains(found.str.to_lowercase(), literal=True)
+    refusal = piece(start, in_ascii(REFUSAL)).str.strip_chars()
+    held = (
+        pl.col("prompt").str.to_lowercase().str.contains(refusal.str.to_lowercase(), literal=True)
+    )
     maybe = start.str.contains(FIRST_WORD) | start.str.contains_any(
         WORDS_BEFORE, ascii_case_insensitive=True
     )
-    return find_on_some(rows, maybe, pl.when(~held).then(found))
+    return find_on_some(rows, maybe, pl.when(~held).then(refusal))
