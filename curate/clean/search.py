@@ -81,7 +81,9 @@ class Turns:
     ) -> NDArray[np.bool_]:
         """Return whether the places are in the turns and one of some words is there."""
         inside = (word >= self.ends[turn] - self.lengths[turn]) & (word < self.ends[turn])
-        some: NDArray[np.bool_] = np.isin(self.hashes[np.where(inside, word, 0)], words)
+        # By a table, numpy below 2.2 fails for hashes above the largest int64.
+        hashes = self.hashes[np.where(inside, word, 0)]
+        some: NDArray[np.bool_] = np.isin(hashes, words, kind="sort")
         return some & inside
 
 

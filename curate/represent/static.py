@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BATCH_TEXTS = 8_192
 # Every space belongs to the word after it; those at the end are a word of their own.
 WORD = r" *[^ ]+| +"
+# What tokenizers of the kind write for a space.
+MARKER = "▁"
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def embed_static(model: StaticModel, texts: Sequence[str]) -> NDArray[np.float32
         if model.words is None:
             part[:] = _sum_tokens(model.tokenizer, model.table, batch.to_list())
             continue
-        # An added token cuts a text in two, and the second half starts anew.
-        cut = batch.str.contains_any(model.added)
+        # An added token cuts a text in two, and the second half starts anew; a marker is a space.
+        cut = batch.str.contains_any([*model.added, MARKER])
         part[~cut.to_numpy()] = _sum_words(model.words, model.table, batch.filter(~cut))
         part[cut.to_numpy()] = _sum_tokens(
             model.tokenizer, model.table, batch.filter(cut).to_list()

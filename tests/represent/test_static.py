@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.models import find_model, load_static
@@ -20,6 +20,7 @@ def model() -> StaticModel:
     return static_model(*load_static(find_model("static").path))
 
 
+@example(["▁ "])
 @given(st.lists(st.text(st.sampled_from("ab  \n\t.▁é日<s>/0") | st.characters()), max_size=6))
 def test_words_add_up_to_the_tokens_of_the_whole_text(model: StaticModel, texts: list[str]) -> None:
     texts = [text.encode(errors="replace").decode() for text in texts]
