@@ -243,7 +243,9 @@ def test_a_machine_that_fails_in_the_middle_of_a_model_is_told(
 
     monkeypatch.setattr(torch.nn.Linear, "forward", forward)
     Path("eval.jsonl").write_text(
-        "\n".join(json.dumps({"prompt": f"{n} plus 20?", "completion": f"{20 + n}"}) for n in range(4))
+        "\n".join(
+            json.dumps({"prompt": f"{n} plus 20?", "completion": f"{20 + n}"}) for n in range(4)
+        )
     )
     code = curate(monkeypatch, *RUN, "--set", f"models.base={tiny}", *WORK[place])
     stderr = capfd.readouterr().err
