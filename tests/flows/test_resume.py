@@ -23,7 +23,7 @@ from tests.flows.workplace import (
 pytestmark = pytest.mark.flow
 
 AFTER_SELECTION = {
-    "select", "coverage", "ledger", "arms", "proof-leaks", "finetune", "proof", "export"
+    "select", "coverage", "ledger", "arms", "proof-labels", "proof-leaks", "finetune", "proof", "export",
 }  # fmt: skip
 
 
