@@ -85,6 +85,11 @@ def mark(messages: Sequence[Message], template: str, roles: Sequence[str] | None
                     own.append(next(unused))
                     texts[own[-1]] = core
                     pieces[i] = pieces[i].replace(core, own[-1], 1)
+            if not own and (core := content.strip()):
+                # What is nothing but tags is the text itself.
+                own.append(next(unused))
+                texts[own[-1]] = core
+                pieces = [content.replace(core, own[-1], 1)]
             content = "".join(pieces)
         letters.append(own)
         marked.append({"role": message["role"], "content": content})
