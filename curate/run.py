@@ -200,14 +200,16 @@ def _run_into(
     results = run_steps(run)
     if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):
         LOG.warning("%s", sentence)
-    for sentence in _drop_sentences(run):
+    warnings = _drop_sentences(run)
+    for sentence in warnings:
         LOG.warning("%s", sentence)
 
     def build(staging: Path) -> None:
         files = _run_files(run, results)
         for name, source in files.items():
             _copy(source, staging / name)
-        manifest = describe_run(run, provenance.end(), sorted([*files, REPORT, MANIFEST]))
+        names = sorted([*files, REPORT, MANIFEST])
+        manifest = describe_run(run, provenance.end(), names, warnings)
         write_json(staging / MANIFEST, manifest)
         write_report(staging)
 
@@ -521,7 +523,9 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def describe_run(run: Run, provenance: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+def describe_run(
+    run: Run, provenance: Mapping[str, Any], files: Sequence[str], warnings: Sequence[str]
+) -> dict[str, Any]:
     """Return the manifest: config as resolved, versions, artifacts, and what each stage cost."""
     roles = {
         "pool": run.rows,
@@ -539,7 +543,7 @@ def describe_run(run: Run, provenance: Mapping[str, Any], files: Sequence[str]) 
         "versions": installed_versions(),
         **({"model": run.model_identity()} if run.uses_base else {}),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
-        "warnings": _drop_sentences(run),
+        "warnings": list(warnings),
         "stages": summarise(run.artifacts, run.parts),
     }
 

@@ -34,16 +34,12 @@ def library_versions() -> dict[str, str]:
 
     A library that no line of code has imported can have changed no byte.
     """
-    loaded = {name: _version(name) for name in LIBRARIES if _module(name) in sys.modules}
-    own = {"curate": __version__, "python": platform.python_version()}
-    return own | {name: number for name, number in loaded.items() if number is not None}
+    return _versions(name for name in LIBRARIES if _module(name) in sys.modules)
 
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of curate, Python and the installed libraries, loaded or not, by name."""
-    installed = {name: _version(name) for name in LIBRARIES}
-    own = {"curate": __version__, "python": platform.python_version()}
-    return own | {name: number for name, number in installed.items() if number is not None}
+    return _versions(LIBRARIES)
 
 
 def changed_versions(recorded: Mapping[str, str]) -> dict[str, str]:
@@ -81,6 +77,12 @@ def versions_sentence(recorded: Iterable[tuple[str, Mapping[str, str]]]) -> str 
         f"({libraries}); they are reused, though the installed ones may differ from them in the "
         "last digits: another folder as `store:` computes all anew"
     )
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    numbers = {name: _version(name) for name in names}
+    own = {"curate": __version__, "python": platform.python_version()}
+    return own | {name: number for name, number in numbers.items() if number is not None}
 
 
 def _module(distribution: str) -> str:
