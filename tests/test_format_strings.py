@@ -40,7 +40,8 @@ def formats_of(tree: ast.AST) -> list[tuple[int, ast.expr]]:
         if name in ("format", "format_map"):
             formats.append((node.lineno, node.args[0] if module == "pl" else owner))
         if name in LOGGING and module in ("LOG", "logger", "logging"):
-            formats.append((node.lineno, node.args[0]))
+            # `log` takes the level first.
+            formats.append((node.lineno, node.args[1 if name == "log" else 0]))
     return formats
 
 
