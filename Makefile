@@ -2,12 +2,13 @@
 # make test         set up and run every check
 # make vllm         test the vllm engine, in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
-# make fast         run the checks that need no real model; HYPOTHESIS_PROFILE=thorough tries more
+# make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=thorough tries more
 PYTHON ?= python3
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check
 FLOORS_PIP := .venv-floors/bin/pip install --quiet --disable-pip-version-check
 VLLM_PIP := .venv-vllm/bin/pip install --quiet --disable-pip-version-check
-FAST_TESTS := pytest -m "not model and not flow" -n auto --dist worksteal
+FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
+SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
 .PHONY: quickstart test fast lint chromium vllm floors clean
@@ -17,7 +18,8 @@ quickstart: .venv/installed
 
 test: .venv/developed lint chromium
 	$(FAST)
-	.venv/bin/python -m pytest -m "model or flow"
+	.venv/bin/python -m $(SYSTEM_TESTS)
+	.venv/bin/python -m pytest -m model
 
 fast: .venv/developed
 	$(FAST)
@@ -54,7 +56,8 @@ vllm: .venv-vllm/installed
 # floor that fails is raised. Torch comes first and by pip, which takes a CPU build where it is told of one.
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
-	.venv-floors/bin/python -m pytest -m "flow and not model" tests/flows/test_curation.py tests/flows/test_local.py \
+	.venv-floors/bin/python -m $(SYSTEM_TESTS) --ignore tests/flows
+	.venv-floors/bin/python -m $(SYSTEM_TESTS) tests/flows/test_curation.py tests/flows/test_local.py \
 	  tests/flows/test_run.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt

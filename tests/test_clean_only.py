@@ -40,6 +40,7 @@ def run(folder: Path, text: str) -> RunResult:
     return run_curation(load_config(write(folder, text)), folder / "run")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_without_a_model_imports_and_looks_for_none(tmp_path: Path, name: str) -> None:
     recipe = write(tmp_path, RECIPES[name])

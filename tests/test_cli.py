@@ -67,6 +67,7 @@ def refused(tmp_path: Path, text: str, *arguments: str, run: Callable[..., Done]
     return done.stderr.replace(str(recipe), "recipe.yaml")
 
 
+@pytest.mark.system
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
@@ -88,6 +89,7 @@ def test_every_command_shows_an_example(command: str) -> None:
     assert f"Example: curate {command}" in done.stdout
 
 
+@pytest.mark.system
 def test_an_unknown_key_is_named_with_file_line_and_suggestion(tmp_path: Path) -> None:
     told = refused(tmp_path, GOOD.replace("budget: {rows", "budgt: {rows"), run=process)
     assert "recipe.yaml:6: select.budgt: unknown key; did you mean 'budget'?" in told

@@ -157,6 +157,7 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_users(error: Exception) -> Non
     assert explain_fault(error) is None
 
 
+@pytest.mark.system
 def test_a_full_disk_is_told_with_the_store_and_leaves_nothing(work: Path) -> None:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -175,6 +176,7 @@ def test_a_full_disk_is_told_with_the_store_and_leaves_nothing(work: Path) -> No
     assert not [*(work / "new" / "tmp").iterdir()]
 
 
+@pytest.mark.system
 def test_a_reader_that_stops_reading_is_no_fault(work: Path) -> None:
     command = f"{sys.executable} -m curate.cli explain run {ROW} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -184,6 +186,7 @@ def test_a_reader_that_stops_reading_is_no_fault(work: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.system
 def test_a_limit_of_address_space_costs_the_charts_and_nothing_else(work: Path) -> None:
     command = f"ulimit -v 8000000; {sys.executable} -m curate.cli report run"
     done = subprocess.run(

@@ -62,6 +62,7 @@ def test_a_cosine_is_off_by_less_than_float32_is() -> None:
     assert np.abs(cosines(one, one) - exact).max() < 1e-7
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("kernel", ["", "Haswell", "Nehalem"])
 def test_threads_and_kernels_change_no_bit(kernel: str) -> None:
     digests = set()

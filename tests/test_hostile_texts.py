@@ -92,7 +92,7 @@ def test_the_card_shows_texts_of_rows_and_obeys_none(tmp_path: Path, tiny: Path)
     assert "evil.x" in body
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_a_terminal_gets_no_commands_but_those_of_the_program(tmp_path: Path, tiny: Path) -> None:
     recipe = inputs(tmp_path, tiny)
     command = [

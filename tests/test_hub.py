@@ -20,6 +20,8 @@ from curate.models import find_model, load_tokenizer, load_trunk, prepare
 from tests.hub import COMMIT, Hub, Reply, error, serve_hub
 from tests.test_faults import curate
 
+pytestmark = pytest.mark.system
+
 REPO = Path(__file__).parents[1]
 RECIPE = "name: r\npool: pool.jsonl\nselect: length\nbudget: 2\nstore: store\nmodels: {base: o/n}\n"
 HTML = Reply(body=b"<html>sign in to the network</html>", headers={"Content-Type": "text/html"})

@@ -12,6 +12,8 @@ import pytest
 
 from tests.terminal import DEADLINE, INTERRUPTED, REPO, TerminalProcess, wait_until
 
+pytestmark = pytest.mark.system
+
 # In main, after the signal: what Python's own handler would wait for.
 STUCK = {
     "native code": "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",

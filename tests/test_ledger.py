@@ -320,6 +320,7 @@ print(Store(Path(sys.argv[2])).ensure(step).counts["rows_out"])
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["stage", "select"])
 def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
     store: Store, tmp_path: Path, name: str

@@ -90,6 +90,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         find_model("ghost")
 
 
+@pytest.mark.system
 def test_a_hub_model_without_a_network_is_a_user_error(tmp_path: Path) -> None:
     """The hub client reads its switch when it is imported, so this needs a process of its own."""
     code = (

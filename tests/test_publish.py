@@ -209,6 +209,7 @@ while True:
 """
 
 
+@pytest.mark.system
 def test_a_reader_sees_the_old_run_or_the_new_one_and_never_none(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_run(run, ledger="0", evidence__exact="0")
@@ -236,6 +237,7 @@ for number in count():
 """
 
 
+@pytest.mark.system
 def test_a_kill_at_any_moment_leaves_a_whole_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_run(run, ledger="0", evidence__exact="0")

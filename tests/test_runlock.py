@@ -12,6 +12,8 @@ from curate.errors import UserError
 from curate.runlock import locked
 from tests.test_publish import names
 
+pytestmark = pytest.mark.system
+
 HOLD = """
 import sys, time
 from pathlib import Path

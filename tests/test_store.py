@@ -237,6 +237,7 @@ def _ensure_in_child(root: str, barrier: Any, results: Any) -> None:
     results.put((artifact.cached, artifact.digest, sorted(content(artifact.path).items())))
 
 
+@pytest.mark.system
 def test_processes_that_build_the_same_artifact_at_once_all_get_a_whole_one(
     store: Store,
 ) -> None:
@@ -275,6 +276,7 @@ Store(Path({store!r})).ensure(Step("numbers", 1, slowly, {{}}, {{"seed": 1}}, {{
 """
 
 
+@pytest.mark.system
 def test_a_run_killed_in_a_step_resumes_to_the_same_bytes(store: Store, tmp_path: Path) -> None:
     code = KILLED.format(root=str(Path(__file__).parents[1]), store=str(store.root))
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

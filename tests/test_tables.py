@@ -111,7 +111,7 @@ def curate(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_a_run_in_a_folder_of_any_name_reads_and_writes_its_own_rows(tmp_path: Path) -> None:
     """Next to it lies a finished run of another pool, whose folder the name would match."""
     name, sibling = "a[1]{x}%20#?::*", "a1{x}%20#y::z"

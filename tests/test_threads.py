@@ -90,7 +90,7 @@ def run_in(recipe: Path, environment: str) -> dict[str, str]:
     return {path.parent.name: orjson.loads(path.read_bytes())["digest"] for path in manifests}
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_a_whole_run_gives_the_same_bytes_on_any_number_of_threads(recipe: Path) -> None:
     digests = {environment: run_in(recipe, environment) for environment in ENVIRONMENTS}
     steps = {name.rsplit("-", 1)[0] for name in digests["one"]}

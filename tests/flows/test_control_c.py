@@ -7,7 +7,7 @@ import pytest
 from tests.flows.workplace import Workplace, environment, pool_lines
 from tests.terminal import INTERRUPTED, TerminalProcess
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.system
 # What the run is at: how often the pool holds its rows, what the run has said before, a change.
 WORK = {
     "ingest": (1500, "", "seed=0"),

@@ -25,7 +25,7 @@ CONTRACT = [
 ]
 
 
-@pytest.mark.flow
+@pytest.mark.system
 @pytest.mark.model
 def test_a_run_with_the_embedded_model_ends_in_a_proof(tmp_path: Path) -> None:
     workplace = Workplace(tmp_path / "embedded")
@@ -35,7 +35,7 @@ def test_a_run_with_the_embedded_model_ends_in_a_proof(tmp_path: Path) -> None:
     check_run_folder(workplace)
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_a_run_writes_the_whole_run_folder(finished: Workplace) -> None:
     check_run_folder(finished)
 
@@ -56,7 +56,7 @@ def check_run_folder(finished: Workplace) -> None:
     assert {c["control"] for c in proof["comparisons"]} == {"random_rows", "random_tokens"}
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> None:
     from datasets import load_dataset
 
@@ -69,7 +69,7 @@ def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> N
     assert [orjson.loads(line)["messages"] for line in lines] == loaded["messages"][:]
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path: Path) -> None:
     workplace = Workplace(tmp_path / "leak", finished.base)
     eval_lines = (REPO / "data" / "eval.jsonl").read_bytes().splitlines(keepends=True)
@@ -85,7 +85,7 @@ def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path
     assert "the eval set leaks" in (workplace.out / "report" / "index.html").read_text()
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_a_run_needs_no_network(finished: Workplace) -> None:
     cut_off = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"']
     if not shutil.which("ip") or subprocess.run([*cut_off, "sh", "true"]).returncode:

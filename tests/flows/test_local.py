@@ -19,7 +19,7 @@ from flows.history import DATABASE
 from flows.local import local_server
 from tests.terminal import REPO, wait_until
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.system
 HOLDER = """
 import os, time
 from flows.local import local_server

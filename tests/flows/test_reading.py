@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.workplace import REPO, Workplace, environment, run_files
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.system
 
 
 def ask(command: str, run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from tests.flows.workplace import (
     run_files,
 )
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.system
 
 AFTER_SELECTION = {
     "select", "coverage", "ledger", "arms", "proof-labels", "proof-leaks", "finetune", "proof", "export",

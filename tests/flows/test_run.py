@@ -26,7 +26,7 @@ from tests.flows.workplace import (
 )
 from tests.terminal import INTERRUPTED, TerminalProcess, wait_until
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.system
 FAILED = "the run goes on without it"
 
 

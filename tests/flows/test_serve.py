@@ -14,7 +14,7 @@ import pytest
 
 from tests.flows.workplace import REPO, Workplace, environment, pool_lines
 
-pytestmark = [pytest.mark.flow, pytest.mark.model]
+pytestmark = [pytest.mark.system, pytest.mark.model]
 PREFECT = [sys.executable, "-m", "prefect"]
 
 

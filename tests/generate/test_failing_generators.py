@@ -17,6 +17,8 @@ from tests.generate.engines.hostile import FAILING
 from tests.generate.serverruns import good_act, recipe_of
 from tests.generate.test_server_runs import calls, process, run
 
+pytestmark = pytest.mark.system
+
 EXPAND = {"method": "expand", "mode": "pairs", "rounds": 1, "shots": 1}
 # Of its requests and of no other ones.
 CRAFT_ASKS = "on what this text is about"
@@ -136,7 +138,6 @@ def test_a_limit_still_ends_all(tmp_path: Path, tiny: Path) -> None:
         assert "expand: 0 of 0 candidates kept" in "\n".join(result.generated)
 
 
-@pytest.mark.flow
 def test_the_command_line_tells_which_generator_failed(tmp_path: Path, tiny: Path) -> None:
     with FakeServer(lambda body, number: good_act(body)) as server:
         whole = recipe(tmp_path, tiny, server.url)

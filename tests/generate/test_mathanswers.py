@@ -30,6 +30,7 @@ def process_of(worker: MathWorker) -> int:
     return worker._process.pid
 
 
+@pytest.mark.system
 def test_one_process_compares_all_pairs_with_the_gold_answer_first(worker: MathWorker) -> None:
     assert worker.compare(*THREE_QUARTERS) is True
     first = process_of(worker)
@@ -39,6 +40,7 @@ def test_one_process_compares_all_pairs_with_the_gold_answer_first(worker: MathW
     assert process_of(worker) == first
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "hostile",
     ["9^{9^{9^{9}}}", r"\frac{2^{2^{40}}}{7}", "(" * 300 + "x" + ")" * 300],
@@ -56,6 +58,7 @@ def test_a_hostile_expression_neither_hangs_nor_eats_memory_and_the_next_pair_is
     assert worker.compare(*THREE_QUARTERS) is True
 
 
+@pytest.mark.system
 def test_a_process_that_was_ended_is_started_again(worker: MathWorker) -> None:
     assert worker.compare(*THREE_QUARTERS) is True
     first = process_of(worker)
@@ -71,6 +74,7 @@ def test_a_text_that_is_too_long_is_not_sent(worker: MathWorker) -> None:
     assert worker._process is None
 
 
+@pytest.mark.system
 def test_the_process_sees_no_keys_and_ends_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import os; from curate.generate.mathanswers import MathWorker\n"
@@ -89,6 +93,7 @@ def test_the_process_sees_no_keys_and_ends_with_its_parent(tmp_path: Path) -> No
         time.sleep(0.05)
 
 
+@pytest.mark.system
 def test_the_same_pair_is_told_the_same_by_another_process() -> None:
     pairs = [(r"\boxed{\{2, 1\}}", r"\{1,2\}"), ("$x+y$", "y+x"), (r"\sqrt{12}", "3.4641016")]
     said = []

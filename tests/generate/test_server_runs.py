@@ -23,6 +23,8 @@ from tests.generate.engines.hostile import FAILING, USELESS, content, status
 from tests.generate.engines.test_redact import pieces
 from tests.generate.serverruns import ONE_ROW, good_act, recipe_of
 
+pytestmark = pytest.mark.system
+
 REPO = Path(__file__).parents[2]
 KEY = "sk-Very-secret-0123456789-abcdefGHIJKLMN"
 CASES = [
@@ -164,7 +166,6 @@ def process(
     )  # fmt: skip
 
 
-@pytest.mark.flow
 @pytest.mark.parametrize("asks", ["generate", "rubric"])
 def test_the_command_line_tells_the_fault_in_one_sentence_and_goes_on_later(
     asks: str, tmp_path: Path, tiny: Path
@@ -197,7 +198,6 @@ def echo(body: dict[str, Any], number: int) -> Act:
     return kinds[number // 3 % len(kinds)] if fails else good_act(body, extra=written)
 
 
-@pytest.mark.flow
 @pytest.mark.parametrize("flow", [(), ("--prefect",)], ids=["directly", "as a flow"])
 @pytest.mark.parametrize("asks", ["generate", "rubric"])
 def test_a_key_that_the_server_repeats_everywhere_is_nowhere(

@@ -95,7 +95,7 @@ def test_rows_and_examples_without_a_label_are_told_before_the_fine_tunes(
     assert counted["selected"] == counted["eval"] == lost
 
 
-@pytest.mark.flow
+@pytest.mark.system
 def test_the_command_line_says_not_measured(tmp_path: Path, tiny: Path) -> None:
     given = recipe(tmp_path, tiny, long(6, "row"), short(4, "ask"))
     (tmp_path / "recipe.yaml").write_bytes(orjson.dumps(given))

@@ -13,7 +13,7 @@ from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
 from tests.report.test_report_figures import CURVES
 from tests.report.test_report_generated import make
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.system]
 MakeRun = Callable[..., Path]
 ARGUMENTS = [
     "--no-sandbox",

@@ -77,6 +77,7 @@ def test_the_embedding_is_made_once(store: Store) -> None:
     assert run.made == ["embed"]
 
 
+@pytest.mark.system
 def test_selectors_load_nothing_heavy() -> None:
     names = ["kcenter", "facility", "deita", "gme", "clusters", "smart", "mixture"]
     code = "import sys\n" + "\n".join(f"import curate.select.{name}" for name in names)

@@ -54,6 +54,7 @@ def test_the_identity_is_that_of_the_loaded_engine(tiny: Path) -> None:
     assert load_engine(server, models).identity() == identify_engine(server, models)
 
 
+@pytest.mark.system
 def test_nothing_heavy_is_imported_before_an_engine_is_loaded() -> None:
     script = (
         "import sys, curate.generate.ask, curate.generate.engines\n"

@@ -24,6 +24,8 @@ from tests.generate.engines.fakeserver import Act, FakeServer, Plan, question, r
 from tests.generate.engines.hostile import FAILING, ODD, USELESS, content, status, usage
 from tests.generate.test_structured import SCHEMA
 
+pytestmark = pytest.mark.system
+
 MOST_TOKENS = 64
 SAMPLING = Sampling(max_tokens=MOST_TOKENS, logprobs=True)
 HOSTILE = FAILING | USELESS | ODD

@@ -150,6 +150,7 @@ def test_a_limit_on_calls_counts_those_sent_again() -> None:
     assert set(kinds) <= {None, "unsent", "failed"} and kinds["unsent"] > 0
 
 
+@pytest.mark.system
 def test_rates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.generate.engines.rates.Rate.__init__.__defaults__", (0.5,))
     with FakeServer() as server:
@@ -256,6 +257,7 @@ def test_the_key_of_the_cache_has_no_address() -> None:
     assert engine("http://one/v1", revision="b").identity() != one.identity()
 
 
+@pytest.mark.system
 def test_two_thousand_calls_on_a_failing_server_lose_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -309,6 +311,7 @@ def stored(cache: Path) -> int:
         return 0
 
 
+@pytest.mark.system
 def test_a_killed_run_pays_for_nothing_twice(tmp_path: Path) -> None:
     cache, count = tmp_path / "c.sqlite", 400
     fails, most = failing(0.2, faults=FAULTS[:4]), [0]
