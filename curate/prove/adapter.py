@@ -6,6 +6,8 @@ from typing import Any
 
 from curate.store import Counts
 
+ADAPTER = "adapter.safetensors"
+
 
 def learn_adapter(
     path: Path, params: Mapping[str, Any], hints: Mapping[str, Any], seed: Sequence[int]

@@ -13,41 +13,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from curate.represent.chat import IGNORED, Example, build_example
+from curate.represent.chat import IGNORED, Example
 from curate.represent.lm import batches_by_length
 from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.tables import scan_table
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-VERSION = 2
+VERSION = 3
 WARMUP = 0.05
 BATCH_TOKENS = 2_048
 
 
 def finetune_step(
-    name: str,
     row_ids: Sequence[str],
     texts: str,
     *,
-    eval_rows: Artifact,
     lora: Mapping[str, Any],
     seed: Sequence[int],
     identity: Mapping[str, Any],
     hints: Mapping[str, Any],
 ) -> Step:
-    """Return the step that tunes on these rows and measures on the eval set.
+    """Return the step that tunes on these rows; its key knows neither target nor eval set.
 
-    `texts` is a digest of the rows' exact texts in order; no rows means the untuned base model.
+    `texts` is a digest of the rows' exact texts in order.
     """
     return Step(
-        name,
+        "finetune",
         VERSION,
         finetune,
-        {"eval": eval_rows},
+        {},
         {"texts": texts, "lora": dict(lora), "seed": list(seed), "model": dict(identity)},
         {**hints, "row_ids": list(row_ids)},
     )
@@ -56,32 +54,10 @@ def finetune_step(
 def finetune(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write results.parquet: eval_id, loss (nats a response token), exact, response_tokens."""
-    from curate.models import load_causal, load_tokenizer
+    """Write adapter.safetensors: the LoRA weights; none without a response to learn from."""
+    from curate.prove.adapter import ADAPTER, learn_adapter
 
-    folder, lora = Path(hints["folder"]), params["lora"]
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    length = lora["max_length"]
-    train = [
-        build_example(tokenizer, messages, length)
-        for messages in read_messages(Path(hints["rows"]), hints["row_ids"])
-    ]
-    eval_rows = read_table(inputs["eval"].file("rows.parquet"))
-    examples = [build_example(tokenizer, m, length) for m in eval_rows["messages"].to_list()]
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
-    losses = train_lora(model, train, lora, params["seed"]) if train else []
-    results = evaluate(model, examples).with_columns(eval_id=eval_rows["row_id"])
-    results.select("eval_id", "loss", "exact", "response_tokens").write_parquet(
-        out / "results.parquet"
-    )
-    return {
-        "rows_in": len(train),
-        "rows_out": len(train),
-        "tokens": sum(len(example.ids) for example in train),
-        "unlabelled": sum(not any(t != IGNORED for t in example.labels) for example in train),
-        "steps": len(losses),
-        "train_loss": [round(loss, 4) for loss in losses],
-    }
+    return learn_adapter(out / ADAPTER, params, hints, params["seed"])
 
 
 def read_messages(rows: Path, row_ids: Sequence[str]) -> list[list[Any]]:

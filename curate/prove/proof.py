@@ -11,6 +11,7 @@ import polars as pl
 from curate.clean.leaks import count_rows, find_leaks
 from curate.prove.arms import ARMS, CONTROLS, arms_step
 from curate.prove.finetune import finetune_step, read_messages
+from curate.prove.measure import measure_step
 from curate.prove.statistics import Difference, compare, judge_all
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.registry import ScoreRun
@@ -48,43 +49,65 @@ def prove(
         inputs = {"leaks": leaks, "labels": labels}
         return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
     drawn = read_table(arms.file("arms.parquet"))
-    steps = _finetune_steps(run, drawn, eval_rows, prove)
+    steps = _finetune_steps(run, drawn, prove)
     LOG.info(
         "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
-        len(steps) - 1,
+        len(steps),
         prove["lora"]["epochs"],
         f"{drawn.filter(arm='selected', seed=0)['tokens'].sum():,}",
         eval_rows.counts["rows_out"],
     )
     tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    inputs = {"leaks": leaks, "labels": labels, "arms": arms, **tuned}
+    measured = _measure(run, tuned, eval_rows, limit)
+    inputs = {"leaks": leaks, "labels": labels, "arms": arms, **tuned, **measured}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
 def _finetune_steps(
-    run: ScoreRun, drawn: pl.DataFrame, eval_rows: Artifact, prove: Mapping[str, Any]
+    run: ScoreRun, drawn: pl.DataFrame, prove: Mapping[str, Any]
 ) -> dict[str, Step]:
-    """Return a step for the untuned base model and for every arm and seed."""
+    """Return the fine-tune of every arm and seed."""
     rows = run.rows.file("rows.parquet")
 
-    def step(name: str, ids: Sequence[str], number: int) -> Step:
+    def step(ids: Sequence[str], number: int) -> Step:
         return finetune_step(
-            "finetune" if ids else "base",
             ids,
             digest_of(read_messages(rows, ids)),
-            eval_rows=eval_rows,
             lora=prove["lora"],
             seed=[run.seed, number],
             identity=run.model_identity(),
             hints={**run.model_hints(), "rows": str(rows)},
         )
 
-    steps = {"base": step("base", [], 0)}
+    steps = {}
     for number in range(prove["seeds"]):
         for arm in ARMS:
             mine = drawn.filter((pl.col("arm") == arm) & (pl.col("seed") == number))
-            steps[_tuned_name(arm, number)] = step(arm, mine["row_id"].to_list(), number)
+            steps[_tuned_name(arm, number)] = step(mine["row_id"].to_list(), number)
     return steps
+
+
+def _measure(
+    run: ScoreRun, tuned: Mapping[str, Artifact], eval_rows: Artifact, max_length: int
+) -> dict[str, Artifact]:
+    """Return what the untuned base model and every fine-tune reach on the eval set."""
+    models: dict[str, Artifact | None] = {"base": None, **tuned}
+    steps = [
+        measure_step(
+            eval_rows,
+            model,
+            max_length=max_length,
+            identity=run.model_identity(),
+            hints=run.model_hints(),
+        )
+        for model in models.values()
+    ]
+    results = run.execute_all(steps)
+    return {_measured_name(name): made for name, made in zip(models, results, strict=True)}
+
+
+def _measured_name(name: str) -> str:
+    return f"{name}/measured"
 
 
 def _tuned_name(arm: str, number: int) -> str:
@@ -205,7 +228,7 @@ def _gather(inputs: Mapping[str, Artifact], seeds: int) -> pl.DataFrame:
     names = [("base", 0, "base")]
     names += [(arm, n, _tuned_name(arm, n)) for arm in ARMS for n in range(seeds)]
     return pl.concat(
-        read_table(inputs[name].file("results.parquet")).select(
+        read_table(inputs[_measured_name(name)].file("results.parquet")).select(
             pl.lit(arm).alias("arm"),
             pl.lit(number).alias("seed"),
             "eval_id",

@@ -165,6 +165,7 @@ def measure(out: Path, target: str, method: str, count: int, prove: bool, rows: 
     stages = {s["stage"]: s for s in result.manifest["stages"]}
     apart = {
         "finetune",
+        "measure",
         "base",
         "proof",
         "proof-leaks",

@@ -14,6 +14,7 @@ from curate.config import Config
 from curate.models import choose_dtype, find_model, identify, prepare
 from curate.pool.ingest import input_steps
 from curate.prove.finetune import finetune_step, read_messages
+from curate.prove.measure import measure_step
 from curate.run import Run, _read_inputs, _run_stages
 from curate.store import Store, digest_of
 
@@ -118,16 +119,21 @@ def tuned_losses(config: Config, ids: list[str], lora: Row, seed: int) -> NDArra
     inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
     rows = inputs["pool"].file("rows.parquet")
     found = find_model(config.models.base)
-    step = finetune_step(
-        "finetune",
-        ids,
-        digest_of(read_messages(rows, ids)),
-        eval_rows=inputs["eval"],
-        lora=lora,
-        seed=[config.seed, seed],
-        identity=identify(found, choose_dtype(config.models.dtype)),
-        hints={"folder": str(prepare(found)), "trust": False, "rows": str(rows)},
+    model = {
+        "identity": identify(found, choose_dtype(config.models.dtype)),
+        "hints": {"folder": str(prepare(found)), "trust": False},
+    }
+    tuned = store.ensure(
+        finetune_step(
+            ids,
+            digest_of(read_messages(rows, ids)),
+            lora=lora,
+            seed=[config.seed, seed],
+            identity=model["identity"],
+            hints={**model["hints"], "rows": str(rows)},
+        )
     )
+    step = measure_step(inputs["eval"], tuned, max_length=lora["max_length"], **model)
     results = pl.read_parquet(store.ensure(step).file("results.parquet")).sort("eval_id")
     return results["loss"].to_numpy()
 

@@ -23,7 +23,8 @@ from tests.flows.workplace import (
 pytestmark = pytest.mark.system
 
 AFTER_SELECTION = {
-    "select", "coverage", "ledger", "arms", "proof-labels", "proof-leaks", "finetune", "proof", "export",
+    "select", "coverage", "ledger", "arms", "proof-labels", "proof-leaks", "finetune", "measure",
+    "proof", "export",
 }  # fmt: skip
 
 

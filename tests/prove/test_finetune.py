@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -271,14 +270,10 @@ def run_step(
     store: Store, folder: Path, ids: Sequence[str], seed: Sequence[int] = (0, 0)
 ) -> Artifact:
     rows = stored_rows(store, "pool", [row(f"r{i}", turns(*t)) for i, t in enumerate(TEXTS)])
-    long = ("word " * 40, "too far")
-    evals = [row(f"e{i}", turns(*t)) for i, t in enumerate([TEXTS[0], long, TEXTS[3]])]
     path = rows.file("rows.parquet")
     step = finetune_step(
-        "finetune",
         ids,
         digest_of(read_messages(path, ids)),
-        eval_rows=stored_rows(store, "eval", evals),
         lora=LORA,
         seed=seed,
         identity={"dtype": "float32"},
@@ -287,28 +282,12 @@ def run_step(
     return store.ensure(step)
 
 
-def results(artifact: Artifact) -> pl.DataFrame:
-    return pl.read_parquet(artifact.file("results.parquet"))
-
-
-def test_without_rows_the_base_model_is_measured(store: Store, tiny: Path) -> None:
-    made = run_step(store, tiny, [])
-    alone = evaluate(model_of(tiny), examples(tiny, [TEXTS[0], TEXTS[3]]))
-    table = results(made)
-    assert table["eval_id"].to_list() == ["e0", "e1", "e2"]
-    assert table["loss"].to_list() == [
-        pytest.approx(alone["loss"][0]), None, pytest.approx(alone["loss"][1]),
-    ]  # fmt: skip
-    assert table["response_tokens"].to_list()[1] == 0
-    assert made.counts["steps"] == 0
-
-
-def test_a_tuned_model_is_measured_and_its_steps_counted(store: Store, tiny: Path) -> None:
-    made, base = run_step(store, tiny, ["r0", "r3", "r5"]), run_step(store, tiny, [])
+def test_a_fine_tune_keeps_its_adapter_and_counts_its_steps(store: Store, tiny: Path) -> None:
+    made = run_step(store, tiny, ["r0", "r3", "r5"])
+    assert set(made.files) == {"adapter.safetensors"}
     assert made.counts["steps"] == LORA["epochs"] * 2
     assert made.counts["rows_in"] == 3
     assert made.counts["tokens"] == sum(len(examples(tiny)[i].ids) for i in (0, 3, 5))
-    assert results(made)["loss"][0] < results(base)["loss"][0], "it was trained on this row"
 
 
 def test_the_same_step_gives_the_same_bytes_in_another_store(tmp_path: Path, tiny: Path) -> None:
@@ -321,7 +300,7 @@ def test_the_key_follows_texts_and_their_order_not_ids(store: Store, tiny: Path)
     keys = [
         run_step(store, tiny, ids, seed).key
         for ids, seed in (
-            ([], (0, 0)), ([], (0, 1)), (["r0"], (0, 0)), (["r0", "r1"], (0, 0)),
+            (["r0"], (0, 0)), (["r0"], (0, 1)), (["r1"], (0, 0)), (["r0", "r1"], (0, 0)),
             (["r1", "r0"], (0, 0)),
         )
     ]  # fmt: skip

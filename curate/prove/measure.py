@@ -1,0 +1,50 @@
+"""The metrics of a model on the eval set, apart from its training: another eval set trains nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.prove.adapter import ADAPTER
+from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
+
+VERSION = 1
+
+
+def measure_step(
+    eval_rows: Artifact,
+    tuned: Artifact | None,
+    *,
+    max_length: int,
+    identity: Mapping[str, Any],
+    hints: Mapping[str, Any],
+) -> Step:
+    """Return the step that measures a fine-tune, or the untuned base model, on the eval set."""
+    inputs = {"eval": eval_rows} | ({"tuned": tuned} if tuned else {})
+    params = {"max_length": max_length, "model": dict(identity)}
+    return Step("measure" if tuned else "base", VERSION, measure, inputs, params, hints)
+
+
+def measure(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write results.parquet: eval_id, loss (nats a response token), exact, response_tokens."""
+    from curate.models import load_causal, load_tokenizer
+    from curate.prove.finetune import evaluate
+    from curate.represent.chat import build_example
+    from curate.represent.losses import attach_adapter
+
+    folder = Path(hints["folder"])
+    tokenizer = load_tokenizer(folder, hints["trust"])
+    rows = read_table(inputs["eval"].file("rows.parquet"))
+    examples = [
+        build_example(tokenizer, m, params["max_length"]) for m in rows["messages"].to_list()
+    ]
+    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    if "tuned" in inputs and ADAPTER in inputs["tuned"].files:
+        attach_adapter(model, inputs["tuned"].file(ADAPTER))
+    results = evaluate(model.eval(), examples).with_columns(eval_id=rows["row_id"])
+    results.select("eval_id", "loss", "exact", "response_tokens").write_parquet(
+        out / "results.parquet"
+    )
+    return {"rows_in": rows.height, "rows_out": rows.height}
