@@ -75,13 +75,16 @@ class FieldMap(Params):
 
 
 class RowFile(Params):
-    """Where rows come from: a file, glob or folder of JSON or JSON Lines, plain or gzip."""
+    """Where rows come from: a file, glob or folder of JSON, Parquet, Arrow, CSV, plain or packed."""
 
     path: str
     source: str | None = Field(None, description="name of these rows in ids and reports")
     fields: FieldMap | None = Field(None, description="for records in no known format")
     strip_end: str | None = Field(None, description="marker cut off the end of responses")
     sample: int | None = Field(None, gt=0, description="take this many records, drawn by the seed")
+    split: str | None = Field(
+        None, min_length=1, description="the split to read, of a data set with several, e.g. train"
+    )
 
     @field_validator("source")
     @classmethod

@@ -9,6 +9,7 @@ class Reason(StrEnum):
     BAD_JSON = "bad_json"
     BAD_UTF8 = "bad_utf8"
     RECORD_TOO_LONG = "record_too_long"
+    BAD_TABLE_ROW = "bad_table_row"
     NOT_OBJECT = "not_object"
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"
@@ -69,6 +70,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.BAD_JSON: "is not valid JSON",
     Reason.BAD_UTF8: "is not valid UTF-8",
     Reason.RECORD_TOO_LONG: "is longer than any that is read (64 MiB)",
+    Reason.BAD_TABLE_ROW: "does not fit the header of its table, or its quotation marks",
     Reason.NOT_OBJECT: "is not a JSON object",
     Reason.MISSING_FIELD: "lacks a field that its format needs",
     Reason.WRONG_TYPE: "holds a value of the wrong type",

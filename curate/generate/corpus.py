@@ -16,10 +16,12 @@ import orjson
 import regex
 
 from curate.errors import UserError
-from curate.jsontext import JsonLimit, parse_json
+from curate.jsontext import JsonLimit
 from curate.localfiles import changed
-from curate.pool.files import SUFFIXES, PoolFile, find_files, is_folder, open_checked, read_head
-from curate.pool.records import BOM, GZIP_MAGIC, LONGEST, Record, read_records
+from curate.pool.containers.jsonvalue import parse_record
+from curate.pool.containers.magic import HEAD, Kind, check_known, find_kind
+from curate.pool.files import PoolFile, find_files, is_folder, is_read, open_checked, read_head
+from curate.pool.records import BOM, LONGEST, Record, read_records
 
 TEXT_SUFFIXES = (".txt", ".md", ".text")
 TEXT_FIELDS = ("text", "content", "contents", "body", "document", "passage")
@@ -67,10 +69,16 @@ def find_corpus(path: str) -> list[PoolFile]:
     """Return the files of a corpus, sorted by name."""
     if not is_folder(path):
         return find_files(path)
-    suffixes = (*SUFFIXES, *TEXT_SUFFIXES)
-    files = [f for f in find_files(path.rstrip("/") + "/**") if f.name.lower().endswith(suffixes)]
+    files = [
+        file
+        for file in find_files(path.rstrip("/") + "/**")
+        if is_read(file.name) or file.name.lower().endswith(TEXT_SUFFIXES)
+    ]
     if not files:
-        raise UserError(f"corpus: no file under {path} ends in one of {', '.join(suffixes)}")
+        raise UserError(
+            f"corpus: no file under {path} is one of records (JSON, Parquet ...) or ends in one of "
+            f"{', '.join(TEXT_SUFFIXES)}"
+        )
     return files
 
 
@@ -78,12 +86,14 @@ def _documents(file: PoolFile) -> Iterator[tuple[str, str]]:
     """Yield the name and text of each document of a file."""
     head = read_head(file, PEEKED)
     opening = head.removeprefix(BOM).lstrip()[:1]
-    if not head.startswith(GZIP_MAGIC) and opening not in (b"{", b"["):
+    check_known(file.url, head[:HEAD])
+    if find_kind(head) is Kind.TEXT and opening not in (b"{", b"["):
         yield f"{PREFIX}{file.name}", _read_text(file)
         return
     for record in read_records(file):
-        where = f"{file.url}:{record.position}"
-        yield f"{PREFIX}{file.name}:{record.position}", _text_of(_value(record, where), where)
+        where = f"{record.file_name(file.url)}:{record.position}"
+        name = f"{PREFIX}{record.file_name(file.name)}:{record.position}"
+        yield name, _text_of(_value(record, where), where)
 
 
 def _read_text(file: PoolFile) -> str:
@@ -103,12 +113,14 @@ def _read_text(file: PoolFile) -> str:
 
 
 def _value(record: Record, where: str) -> Any:
+    if record.fault:
+        raise UserError(f"{where}: the record cannot be read ({record.fault[1]})")
     if record.parsed:
         return record.value
     if record.too_long:
         raise UserError(f"{where}: a document of the corpus has at most {LONGEST:,} bytes")
     try:
-        return parse_json(record.raw)
+        return parse_record(record.raw)
     except orjson.JSONDecodeError as error:
         raise UserError(f"{where}: a line of the corpus is no JSON ({error.msg})") from error
     except JsonLimit as error:

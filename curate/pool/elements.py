@@ -13,8 +13,12 @@ from typing import IO
 
 import orjson
 
+from curate.jsontext import JsonLimit
+from curate.pool.containers.jsonvalue import parse_record
+
 CHUNK = 2**20
-LIST_KEYS = ("data", "rows", "examples", "instances", "train")
+SPLITS = ("train", "validation", "valid", "val", "dev", "eval", "test")
+LIST_KEYS = ("data", "rows", "examples", "instances", "records", "items", "samples", *SPLITS)
 SHOWN_KEYS, SHOWN_CHARS = 11, 80
 SPACE = re.compile(rb"[ \t\r\n]*")
 SCALAR = re.compile(rb"[^ \t\r\n,:\[\]{}\"]*")
@@ -39,11 +43,11 @@ class BrokenDocument(Exception):
 
 
 class NoRows(Exception):
-    """A JSON object that holds no list of rows, or several: the keys it has."""
+    """A JSON object that holds no list of rows, or several: its keys, and those of the lists."""
 
-    def __init__(self, keys: list[str]) -> None:
+    def __init__(self, keys: list[str], lists: list[str]) -> None:
         super().__init__(", ".join(keys))
-        self.keys = keys
+        self.keys, self.lists = keys, lists
 
 
 @dataclass(frozen=True)
@@ -148,22 +152,26 @@ class Cutter:
         return bool(more)
 
 
-def cut_document(stream: IO[bytes], longest: int) -> Iterator[Element]:
+def cut_document(stream: IO[bytes], longest: int, split: str | None = None) -> Iterator[Element]:
     """Yield the rows of a JSON document: the elements of a list, or of the one list that it holds.
 
     Args:
         stream: where the document starts.
         longest: bytes of an element; of a longer one only the beginning is given.
+        split: key of the list, in an object of several.
 
     Raises:
         BrokenDocument: it is no JSON, or breaks off.
-        NoRows: it is an object without exactly one list of objects under a usual name.
+        NoRows: it is an object without exactly one list of objects under a usual name, or without
+            the split; or a list, which has no split.
     """
     cutter = Cutter(stream, longest)
-    if cutter.take(b"[{") == b"[":
-        yield from _elements(cutter)
+    if cutter.take(b"[{") == b"{":
+        yield from _elements_of_object(cutter, split)
+    elif split:
+        raise NoRows([], [])
     else:
-        yield from _elements_of_object(cutter)
+        yield from _elements(cutter)
     if cutter.peek():
         raise cutter.broken(cutter.peek())
 
@@ -179,26 +187,25 @@ def _elements(cutter: Cutter) -> Iterator[Element]:
             return
 
 
-def _elements_of_object(cutter: Cutter) -> Iterator[Element]:
+def _elements_of_object(cutter: Cutter, split: str | None) -> Iterator[Element]:
     """Yield the elements of the one list of objects in an object whose brace has been taken."""
     keys: list[str] = []
-    lists = 0
+    lists: list[str] = []
     while cutter.peek() != b"}" or keys:
         if cutter.peek() != b'"':
             raise cutter.broken(cutter.peek())
         key = cutter.value().raw[1:-1].decode(errors="replace")
         keys = [*keys[:SHOWN_KEYS], key[:SHOWN_CHARS]]
         cutter.take(b":")
-        if key not in LIST_KEYS or cutter.peek() != b"[":
+        if key not in (*LIST_KEYS, split) or cutter.peek() != b"[":
             _check(cutter.value())
         else:
             cutter.take(b"[")
             elements, of_rows = _elements(cutter), cutter.peek() == b"{"
-            lists += of_rows
-            if lists > 1:
-                raise NoRows(keys)
+            lists += [key] if of_rows else []
+            rows = of_rows and (key == split if split else len(lists) == 1)
             for element in elements:
-                if of_rows:
+                if rows:
                     yield element
                 else:
                     _check(element)
@@ -206,13 +213,15 @@ def _elements_of_object(cutter: Cutter) -> Iterator[Element]:
             break
     else:
         cutter.take(b"}")
-    if lists != 1:
-        raise NoRows(keys)
+    if (lists.count(split) if split else len(lists)) != 1:
+        raise NoRows(keys, lists)
 
 
 def _check(element: Element) -> None:
     """Fail if what is passed over is no JSON."""
     try:
-        orjson.loads(b"0" if element.too_long else element.raw)
+        parse_record(b"0" if element.too_long else element.raw)
     except orjson.JSONDecodeError as error:
         raise BrokenDocument(element.line + error.lineno - 1, error.msg) from error
+    except JsonLimit:
+        pass

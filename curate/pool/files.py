@@ -1,6 +1,6 @@
 """Find pool files by path, folder, glob or URL, and open them.
 
-data/pool           a folder: the JSON files in it, at any depth
+data/pool           a folder: the files of records in it, at any depth
 data/pool/*.gz      a glob
 data/rows[1].jsonl  this file if there is one, and a glob only if there is none
 
@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,43 +24,77 @@ from fsspec.utils import glob_translate
 
 from curate.errors import UserError
 from curate.localfiles import changed, file_fault
+from curate.pool.folders import is_housekeeping, log_left_out, walk
+from curate.pool.hublayout import CARD, choose_named, choose_split
 
 LOG = logging.getLogger("curate")
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+FORMS = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".ipc", ".csv", ".tsv")
+PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")
 LOCAL = "file://"
 BLOCK = 2**20
 URL = re.compile(r"[A-Za-z][\w+.-]*(://|::)")
 MAGIC = re.compile(r"[*?\[]")
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
 class PoolFile:
-    """A file of a pool entry: where it is, the name that row ids carry, and the digest it must have."""
+    """A file of a pool entry: where it is, the name that row ids carry, and the digest it must have.
+
+    split: the split to read of the several that the file itself must hold.
+    """
 
     url: str
     name: str
     digest: str | None = None
+    split: str | None = None
 
 
-def find_files(path: str) -> list[PoolFile]:
+def is_read(name: str) -> bool:
+    """Return whether a file of this name is read where a folder or archive holds it."""
+    plain = name.lower()
+    stem = next((plain.removesuffix(end) for end in PACKED if plain.endswith(end)), plain)
+    return not is_housekeeping(name) and (stem.endswith(FORMS) or plain.endswith(".zip"))
+
+
+def find_files(path: str, split: str | None = None) -> list[PoolFile]:
     """Return the files that a path, glob or folder names, sorted by name.
 
     Any fsspec URL works. Names are relative to the part of the path without wildcards. What is in a
-    folder or matches a glob and is no regular file is left out, and named in the log.
+    folder or matches a glob and is no regular file, or no data, is left out, and named in the log.
+
+    Args:
+        path: the path, glob or URL.
+        split: the split to read, where the folder or the file holds several.
 
     Raises:
-        UserError: nothing was found there, or the path itself leads to something else than files.
+        UserError: nothing was found there, the path itself leads to something else than files, or
+            there are several splits and none is named.
     """
     if "\0" in path:
         raise UserError(f"the path {path!r:.200} holds a NUL character, which no file name can")
-    files = _find_local(path.removeprefix(LOCAL)) if _is_local(path) else _find_remote(path)
+    if _is_local(path):
+        files = _find_local(path.removeprefix(LOCAL), split)
+    else:
+        with _remote(path):
+            files = [replace(file, split=split) for file in _find_remote(path)]
     if not files:
-        sought = "file matches" if MAGIC.search(path) else "file or folder is at"
-        raise UserError(
-            f"no {sought} {path!r:.200} (looked for {', '.join(SUFFIXES)} under folders); "
-            "paths are relative to the folder that curate is started in"
-        )
+        raise UserError(_nothing_at(path))
     return sorted(files, key=lambda file: file.name)
+
+
+def _nothing_at(path: str) -> str:
+    """Return what to say where nothing was found."""
+    if HUB_NAME.fullmatch(path) and not Path(path).parent.is_dir():
+        return (
+            f"no file or folder is at {path!r}; if it is a data set of the Hugging Face Hub, fetch it "
+            f"first (hf download {path} --repo-type dataset --local-dir NAME) and give that folder"
+        )
+    sought = "file matches" if MAGIC.search(path) else "file or folder is at"
+    return (
+        f"no {sought} {path!r:.200} (looked for {', '.join(FORMS)} under folders, plain or packed as "
+        f"{', '.join(PACKED)}); paths are relative to the folder that curate is started in"
+    )
 
 
 def is_folder(path: str) -> bool:
@@ -78,7 +112,7 @@ def _is_local(path: str) -> bool:
     return os.path.lexists(path if "://" in path else path.split("/")[0])
 
 
-def _find_local(path: str) -> list[PoolFile]:
+def _find_local(path: str, split: str | None) -> list[PoolFile]:
     at_home = path.startswith("~") and not os.path.lexists(path.split("/")[0])
     root = str(Path(os.path.expanduser(path) if at_home else path).absolute())  # noqa: PTH111
     folder = os.path.isdir(root)  # noqa: PTH112
@@ -86,36 +120,35 @@ def _find_local(path: str) -> list[PoolFile]:
         fault = file_fault(root)
         if fault:
             raise UserError(f"{path} {fault}; give a file, a folder or a glob of files")
-        return [PoolFile(LOCAL + root, Path(root).name)]
+        return [PoolFile(LOCAL + root, Path(root).name, split=split)]
     base, pattern = (root, "") if folder else _split_glob(root, os.path.lexists)
     base = base.rstrip("/") + "/"
-    fits = _matcher(pattern, path) if pattern else _has_suffix
     with reading(path):
-        names = [name for name in _walk(base, _depth(pattern)) if fits(name)]
-    return [PoolFile(LOCAL + base + name, name) for name in names if _is_read(base + name)]
+        names = sorted(walk(base, _depth(pattern)))
+    if pattern:
+        names = list(filter(_matcher(pattern, path), names))
+        log_left_out(path, list(filter(is_housekeeping, names)), "no data by their names")
+        names = [name for name in names if not is_housekeeping(name)]
+    else:
+        names, split = _choose(base, names, split)
+    files = [PoolFile(LOCAL + base + name, name, split=split) for name in names]
+    return [file for file in files if _is_regular(base + file.name)]
 
 
-def _walk(base: str, depth: int | None) -> Iterator[str]:
-    """Yield what is in a folder and is no folder, by the name within it; links lead to no folder."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    if not os.path.isdir(base):  # noqa: PTH112
-        return
-    for folder, inner, names in os.walk(base, onerror=fail):
-        place = folder.removeprefix(base).strip("/")
-        for name in names:
-            yield f"{place}/{name}".lstrip("/")
-        level = place.count("/") + 2 if place else 1
-        if depth is not None and level >= depth:
-            inner.clear()
-        for name in inner:
-            if Path(folder, name).is_symlink():
-                LOG.warning("%s is a link to a folder: not followed", Path(folder, name))
+def _choose(base: str, names: list[str], split: str | None) -> tuple[list[str], str | None]:
+    """Return which of a folder's files to read, and the split that they must still be read by."""
+    read = list(filter(is_read, names))
+    chosen = choose_split(base, names, is_read, split)
+    log_left_out(base, [n for n in names if n not in {*read, CARD}], "no data by their names")
+    if chosen is not None:
+        others = sorted(set(read) - set(chosen))
+        log_left_out(base, others, "not among the files that the data set names")
+        return chosen, None
+    by_name = choose_named(base, read, split) if split else []
+    return (by_name, None) if by_name else (read, split)
 
 
-def _is_read(path: str) -> bool:
+def _is_regular(path: str) -> bool:
     """Return whether a file that was met in a folder can be read; say so if it is none."""
     fault = file_fault(path)
     if fault:
@@ -127,7 +160,7 @@ def _find_remote(path: str) -> list[PoolFile]:
     filesystem, root = fsspec.core.url_to_fs(path)
     if filesystem.isdir(root):
         base = root.rstrip("/") + "/"
-        paths = [p for p in filesystem.find(root) if _has_suffix(p)]
+        paths = [p for p in filesystem.find(root) if is_read(p.removeprefix(base))]
     elif filesystem.isfile(root):
         base, paths = root[: root.rfind("/") + 1], [root]
     else:
@@ -142,8 +175,23 @@ def _find_remote(path: str) -> list[PoolFile]:
     ]
 
 
-def _has_suffix(name: str) -> Any:
-    return name.endswith(SUFFIXES)
+@contextmanager
+def _remote(path: str) -> Iterator[None]:
+    """Turn what a driver says of a place elsewhere into one sentence."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except ImportError as error:
+        raise UserError(
+            f"{path}: a package is missing for this kind of address: {error}"
+        ) from error
+    except Exception as error:
+        why = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise UserError(
+            f"{path}: cannot be reached ({why}); check the address, the network and, where it needs "
+            "some, your credentials"
+        ) from error
 
 
 def _split_glob(root: str, exists: Callable[[str], bool]) -> tuple[str, str]:
@@ -204,7 +252,7 @@ class HashedReader(io.RawIOBase):
     """A file that digests its bytes while they are read."""
 
     def __init__(self, raw: IO[bytes]) -> None:
-        self._raw, self._hash = raw, _digest()
+        self._raw, self._hash, self._anywhere = raw, _digest(), False
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -216,15 +264,24 @@ class HashedReader(io.RawIOBase):
         self._hash.update(memoryview(buffer)[:count])
         return count
 
+    def leave(self) -> IO[bytes]:
+        """Return the file itself, to be read in any order; its bytes are digested by `drain` alone."""
+        self._anywhere = True
+        self._raw.seek(0)
+        return self._raw
+
     def drain(self) -> str:
         """Read what is left, and return the digest of all bytes."""
+        if self._anywhere:
+            self._raw.seek(0)
+            self._hash = _digest()
         while self.read(BLOCK):
             pass
         return self._hash.hexdigest()
 
 
 @contextmanager
-def open_checked(file: PoolFile) -> Iterator[IO[bytes]]:
+def open_checked(file: PoolFile) -> Iterator["io.BufferedReader[Any]"]:
     """Open a file for one reading, at whose end its bytes must have the digest it was found with.
 
     Raises:
@@ -243,6 +300,16 @@ def open_checked(file: PoolFile) -> Iterator[IO[bytes]]:
             raise changed(file.url) from fault
         if fault:
             raise fault
+
+
+def read_anywhere(stream: "io.BufferedReader[Any]") -> IO[bytes]:
+    """Return the file under a stream of open_checked's, for readers that go back and forth in it.
+
+    It is digested as a whole when they are done.
+    """
+    hashed = stream.raw
+    assert isinstance(hashed, HashedReader), "a stream of open_checked's"
+    return hashed.leave()
 
 
 def read_head(file: PoolFile, size: int) -> bytes:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from curate.config import Config, RowFile
 from curate.errors import UserError
-from curate.jsontext import JsonLimit, dump_json, parse_json
+from curate.jsontext import JsonLimit, dump_json
+from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.formats import (
     Fault,
@@ -38,7 +39,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
 
 LOG = logging.getLogger("curate")
-VERSION = 3
+VERSION = 4
 DETECT_ROWS = 100
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
@@ -93,12 +94,15 @@ def ingest_step(name: str, entries: Sequence[RowFile], *, seed: int, max_rejecte
             )
     params, hints = [], []
     for entry in entries:
-        files = find_files(entry.path)
+        files = find_files(entry.path, entry.split)
         params.append(
             {
                 **entry.model_dump(mode="json", exclude={"path", "eval"}),
                 "source": entry.source_name,
-                "files": [{"name": file.name, "digest": digest_url(file)} for file in files],
+                "files": [
+                    {"name": file.name, "digest": digest_url(file), "split": file.split}
+                    for file in files
+                ],
             }
         )
         hints.append({"source": entry.source_name, "urls": [file.url for file in files]})
@@ -128,6 +132,7 @@ def ingest(
     rejected: Counter[str] = Counter()
     rows_out = 0
     empty: list[str] = []
+    repeated: list[str] = []
     with (
         pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as rows,
         pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
@@ -142,6 +147,7 @@ def ingest(
                 rows_out += len(batch.rows)
                 rejected.update(reject["reason"] for reject in batch.rejects)
                 empty += [batch.file] if batch.empty else []
+                repeated += batch.repeated
     total = rows_out + rejected.total()
     if not total:
         raise UserError(_no_record(hints))
@@ -152,7 +158,14 @@ def ingest(
         LOG.warning("files without any record: %d (%s)", len(empty), _listed(empty))
     if too_long := rejected[Reason.RECORD_TOO_LONG]:
         LOG.warning("records of more than %s bytes, rejected: %d", f"{LONGEST:,}", too_long)
-    return counts | ({"empty_files": len(empty)} if empty else {})
+    if repeated:
+        LOG.warning(
+            "records with a key that comes twice, of which the last counts: %d (%s)",
+            len(repeated),
+            _listed(repeated),
+        )
+    more = {"empty_files": len(empty), "repeated_keys": len(repeated)}
+    return counts | {name: count for name, count in more.items() if count}
 
 
 @dataclass
@@ -160,6 +173,7 @@ class Batch:
     """Rows and rejects of a file, at most so many at a time.
 
     empty: the file has no record at all.
+    repeated: where records are that have a key twice.
     """
 
     file: str
@@ -167,6 +181,7 @@ class Batch:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     bytes: int = 0
     empty: bool = False
+    repeated: list[str] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
@@ -187,11 +202,11 @@ def _read_file(
     records = read_records(file)
     head = list(_head(records))
     form = _format_of(entry, head, file)
-    if form is None and head and not any(record.too_long for record in head):
+    if form is None and head and not any(record.too_long or record.fault for record in head):
         raise UserError(f"{file.url}: holds no record that is valid JSON")
     batch = Batch(file.name, empty=not head)
     for record in chain(head, records):
-        row_id = f"{entry['source']}/{file.name}:{record.position}"
+        row_id = _row_id(entry["source"], file, record)
         if chosen is not None and row_id not in chosen:
             continue
         form = form or _format_of(entry, [record], file)
@@ -222,8 +237,12 @@ def _sample(
     def order(row_id: str) -> bytes:
         return hashlib.blake2b(f"{seed}\x1f{row_id}".encode(), digest_size=16).digest()
 
-    ids = (f"{source}/{file.name}:{r.position}" for file in files for r in read_records(file))
+    ids = (_row_id(source, file, record) for file in files for record in read_records(file))
     return frozenset(heapq.nsmallest(size, ids, key=order))
+
+
+def _row_id(source: str, file: PoolFile, record: Record) -> str:
+    return f"{source}/{record.file_name(file.name)}:{record.position}"
 
 
 def _format_of(
@@ -242,12 +261,14 @@ def _format_of(
 
 
 def _parse(record: Record) -> Any:
+    if record.fault:
+        raise Fault(*record.fault)
     if record.parsed:
         return record.value
     if record.too_long:
         raise Fault(Reason.RECORD_TOO_LONG, f"more than {LONGEST:,} bytes")
     try:
-        return parse_json(record.raw)
+        return parse_record(record.raw)
     except JsonLimit as error:
         raise Fault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
     except orjson.JSONDecodeError as error:
@@ -261,22 +282,31 @@ def _parse(record: Record) -> Any:
 def _read_record(
     record: Record, row_id: str, form: Format | None, entry: Mapping[str, Any], batch: Batch
 ) -> None:
-    batch.bytes += len(record.raw)
+    batch.bytes += record.size or len(record.raw)
     try:
         value = _parse(record)
         assert form is not None, "a record with a value has a format"
-        batch.rows.append(_row_of(value, row_id, form, entry, batch.file))
+        if record.raw and isinstance(value, dict) and (key := repeated_key(record.raw, value)):
+            batch.repeated.append(f"{record.file_name(batch.file)}:{record.position} ({key!r:.80})")
+        batch.rows.append(_row_of(value, row_id, form, entry, record.file_name(batch.file)))
     except Fault as fault:
         batch.rejects.append(
             {
                 "source": entry["source"],
-                "file": batch.file,
+                "file": record.file_name(batch.file),
                 "position": record.position,
                 "reason": fault.reason.value,
-                "field": fault.field,
+                "field": _explain(fault, record),
                 "raw": _excerpt(record),
             }
         )
+
+
+def _explain(fault: Fault, record: Record) -> str:
+    """Return the field at fault, and that it is missing for being NaN."""
+    if fault.reason is Reason.MISSING_FIELD and is_not_finite(record.raw, fault.field):
+        return f"{fault.field}: NaN and Infinity are read as null"
+    return fault.field
 
 
 def _excerpt(record: Record) -> str:

@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pool"
 
 
-def test_a_folder_gives_its_json_files_at_any_depth_sorted_by_name(folder: Path) -> None:
-    expected = ["a.json", "b.jsonl", "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
+def test_a_folder_gives_its_files_of_records_at_any_depth_sorted_by_name(folder: Path) -> None:
+    expected = ["a.json", "b.jsonl", "e.csv", "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
     assert names(find_files(str(folder))) == expected
     assert names(find_files(f"{folder}/")) == expected
 
@@ -207,7 +207,7 @@ def test_what_is_no_file_is_left_out_of_folders_and_globs_and_named_in_the_log(
         left_out = "\n".join(caplog.messages)
         for kind in FAULTS:
             assert left_out.count(f"/{kind}.jsonl ") == 1
-        assert "linked is a link to a folder: not followed" in left_out
+        assert "linked is a link to a folder that is read already: not followed" in left_out
 
 
 def test_a_folder_named_like_a_file_is_a_folder(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""JSON documents: a record an element of a list of rows, or of several columns.
+
+[{"instruction": "a", "output": "b"}, ...]
+{"version": 1, "data": [{"instruction": "a", "output": "b"}, ...]}
+{"train": [{"instruction": "a", "output": "b"}, ...], "test": [...]}      where a split is named
+{"instruction": ["a", ...], "output": ["b", ...]}                         columns
+"""
+
+import io
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import IO, Any
+
+import orjson
+
+from curate.errors import UserError
+from curate.jsontext import JsonLimit
+from curate.pool.containers.jsonvalue import parse_record
+from curate.pool.containers.record import BEGINNING, Record
+from curate.pool.elements import LIST_KEYS, BrokenDocument, NoRows, cut_document
+
+# Keys of the form that pandas calls "split".
+FRAME_KEYS = {"columns", "index", "data"}
+
+
+class Form(Enum):
+    """How a JSON text holds its records."""
+
+    LINES = auto()
+    ELEMENTS = auto()
+    COLUMNS = auto()
+
+
+def find_form(
+    place: str, head: list[bytes], stream: IO[bytes], longest: int, split: str | None
+) -> Form:
+    """Return how a text holds its records; what was read to find out is added to the head.
+
+    JSON Lines files, which may be huge, are told by a first or second line that is a whole object.
+
+    Args:
+        place: what the file is called in errors.
+        head: its first lines, up to the second that is not blank.
+        stream: what follows them.
+        longest: bytes of a record.
+        split: the split that is to be read.
+
+    Raises:
+        UserError: it is a document, but none that holds rows, or one of several splits.
+    """
+    lines = [piece.strip() for piece in head if piece.strip()]
+    if not lines or not lines[0].startswith((b"[", b"{")):
+        return Form.LINES
+    if len(lines) > 1 and (
+        isinstance(_parse_or_none(lines[1]), dict) or _parse_or_none(lines[0]) is not None
+    ):
+        return Form.LINES
+    if lines[0].startswith(b"["):
+        return Form.ELEMENTS
+    head.append(stream.read(max(longest - sum(map(len, head)), 0)))
+    return _object_form(place, b"".join(head), lines, longest, split)
+
+
+def _object_form(
+    place: str, start: bytes, lines: list[bytes], longest: int, split: str | None
+) -> Form:
+    """Return what the object is that a text starts with, of which so much has been read."""
+    goes_on, alone = len(start) >= longest, len(lines) == 1
+    rows = 0
+    try:
+        for _ in cut_document(io.BytesIO(start), longest, split):
+            rows += 1
+    except NoRows as error:
+        if not error.lists and not split and not goes_on:
+            if read_columns(start) is not None:
+                return Form.COLUMNS
+            if alone:
+                return Form.LINES
+        raise without_rows(place, error, split) from error
+    except BrokenDocument as error:
+        if goes_on:
+            return Form.ELEMENTS if rows else Form.LINES
+        if alone or lines[0] != b"{":
+            return Form.LINES
+        raise _broken(place, error.line, error.problem) from error
+    return Form.ELEMENTS
+
+
+def read_elements(
+    place: str, stream: IO[bytes], longest: int, split: str | None
+) -> Iterator[Record]:
+    """Yield the elements of the list of rows in a document.
+
+    Raises:
+        UserError: it is broken, or holds no single list of rows.
+    """
+    try:
+        for position, element in enumerate(cut_document(stream, longest, split), start=1):
+            if element.too_long:
+                yield Record(position, element.raw[:BEGINNING], too_long=True)
+                continue
+            try:
+                yield Record(position, element.raw, parse_record(element.raw), parsed=True)
+            except JsonLimit:
+                yield Record(position, element.raw)
+            except orjson.JSONDecodeError as error:
+                raise _broken(place, element.line + error.lineno - 1, error.msg) from error
+    except NoRows as error:
+        raise without_rows(place, error, split) from error
+    except BrokenDocument as error:
+        raise _broken(place, error.line, error.problem) from error
+
+
+def read_columns(document: bytes) -> list[dict[str, Any]] | None:
+    """Return the rows of a JSON object of columns; None if it is none.
+
+    {"a": [1, 2], "b": [3, 4]}                              lists of one length
+    {"a": {"0": 1, "1": 2}, "b": {"0": 3, "1": 4}}          objects with the same numbers as keys
+    {"columns": ["a", "b"], "index": [0], "data": [[1, 3]]}
+
+    A conversation is no column: {"prompt": [{"role": ...}], "completion": [{"role": ...}]} is one row.
+    """
+    value = _parse_or_none(document)
+    if not isinstance(value, dict) or not value:
+        return None
+    if set(value) == FRAME_KEYS and all(isinstance(part, list) for part in value.values()):
+        names, rows = value["columns"], value["data"]
+        if all(isinstance(row, list) and len(row) == len(names) for row in rows):
+            return [dict(zip(map(str, names), row, strict=True)) for row in rows]
+    first = next(iter(value.values()))
+    if isinstance(first, dict) and first and all(key.isdecimal() for key in first):
+        if any(not isinstance(v, dict) or v.keys() != first.keys() for v in value.values()):
+            return None
+        value = {name: [column[key] for key in first] for name, column in value.items()}
+    return _join_columns(value) if _are_columns(value) else None
+
+
+def _are_columns(value: dict[str, Any]) -> bool:
+    """Return whether the values are lists of one length, of which one at least is no list of turns."""
+    columns = list(value.values())
+    if any(not isinstance(c, list) or len(c) != len(columns[0]) for c in columns):
+        return False
+    kinds = [{type(part) for part in column} - {type(None)} for column in columns]
+    if len(columns) == 1:
+        # One list of texts or turns is a conversation, and a list of conversations a column.
+        return kinds[0] == {list}
+    return any(dict not in kind for kind in kinds)
+
+
+def _join_columns(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    values = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
+
+
+def _broken(place: str, line: int, problem: str) -> UserError:
+    return UserError(
+        f"{place}:{line}: the JSON document is broken ({problem}); "
+        "mend it or convert it to JSON Lines, where one bad line costs one row"
+    )
+
+
+def without_rows(place: str, fault: NoRows, split: str | None) -> UserError:
+    """Return the fault of a document without the list of rows that is to be read."""
+    if split:
+        splits = ", ".join(fault.lists) or "none"
+        return UserError(f"{place}: there is no split {split!r}; splits here: {splits}")
+    if len(fault.lists) > 1:
+        return UserError(
+            f"{place}: the JSON object holds several lists of rows ({', '.join(fault.lists)}); "
+            f"name the one to read, e.g. `split: {fault.lists[0]}`"
+        )
+    return UserError(
+        f"{place}: the JSON object holds no single list of rows under one of "
+        f"{', '.join(LIST_KEYS)}; its keys are {fault}"
+    )
+
+
+def _parse_or_none(data: bytes) -> Any:
+    try:
+        return parse_record(data)
+    except (orjson.JSONDecodeError, JsonLimit):
+        return None

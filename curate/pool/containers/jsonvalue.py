@@ -1,0 +1,76 @@
+"""JSON values as they are written in practice: NaN and Infinity for null, keys that come twice."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from curate.jsontext import parse_json
+
+NOT_FINITE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.S)
+# Whatever may end a key; in strings the quote is escaped.
+COLONS = (b'":', b'" :')
+
+
+def parse_record(raw: bytes) -> Any:
+    """Return the value of a record's JSON text, with null for NaN and Infinity.
+
+    Raises:
+        orjson.JSONDecodeError: as parse_json.
+        JsonLimit: as parse_json.
+    """
+    try:
+        return parse_json(raw)
+    except orjson.JSONDecodeError:
+        if b"NaN" not in raw and b"Infinity" not in raw:
+            raise
+        return parse_json(NOT_FINITE.sub(_as_null, raw))
+
+
+def _as_null(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b'"') else b"null"
+
+
+def is_not_finite(raw: bytes, field: str) -> bool:
+    """Return whether a field's value is written as NaN or Infinity."""
+    name = re.escape(json.dumps(field.split(".")[-1], ensure_ascii=False).encode(errors="replace"))
+    return re.search(name + rb"\s*:\s*-?(?:NaN|Infinity)\b", raw) is not None
+
+
+def repeated_key(raw: bytes, value: Any) -> str | None:
+    """Return a key that an object in this JSON text has twice; the last one counts.
+
+    The keys of the value are counted first: only where the text seems to hold more, because an object
+    lost some, or a string holds JSON, is it parsed once more.
+    """
+    if not isinstance(value, dict | list):
+        return None
+    colons = sum(raw.count(colon) for colon in COLONS) - raw.count(b'\\":')
+    if colons == _count_keys(value):
+        return None
+    repeated: list[str] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            repeated.extend(key for key in keys if keys.count(key) > 1)
+        return dict(pairs)
+
+    try:
+        json.loads(raw, object_pairs_hook=check)
+    except RecursionError:
+        return None
+    return repeated[0] if repeated else None
+
+
+def _count_keys(value: Any) -> int:
+    """Return how many keys all objects in a value have, at any depth."""
+    keys, inner = 0, [value]
+    while inner:
+        part = inner.pop()
+        if isinstance(part, dict):
+            keys += len(part)
+            part = part.values()
+        inner += [v for v in part if isinstance(v, dict | list)]
+    return keys

@@ -1,0 +1,170 @@
+"""Data sets in folders as the Hugging Face Hub and `datasets` lay them out: files by split.
+
+dataset_dict.json                      a DatasetDict that was saved: a folder a split
+state.json, dataset_info.json          a Dataset that was saved: the Arrow files that it names
+README.md                              a card whose `configs` name the files of each split
+data/train-00000-of-00002.parquet      shards named after their split
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from fsspec.utils import glob_translate
+
+from curate.errors import UserError
+from curate.localfiles import read_text
+
+SHARD = re.compile(r"(?:^|.*/)(?P<split>[\w.-]+)-\d{5}-of-\d{5}(?:-\w+)?(?:\.\w+)+")
+FRONT_MATTER = re.compile(r"---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.S)
+CARD = "README.md"
+WHOLE = ""
+
+Splits = dict[str, list[str]]
+
+
+def choose_split(
+    base: str, names: Sequence[str], is_data: Callable[[str], bool], split: str | None
+) -> list[str] | None:
+    """Return which of a folder's files to read; None if it is no data set of the Hub's.
+
+    Args:
+        base: the folder, with a slash behind it.
+        names: all files in it.
+        is_data: whether a name is one of a file of records.
+        split: the split that is to be read, where there are several.
+
+    Raises:
+        UserError: there are several splits and none is named, there is none of this name, or several
+            configurations.
+    """
+    splits = _saved(base, names) or _card_splits(base, names) or _shard_splits(names, is_data)
+    if splits is None:
+        return None
+    if split is None and len(splits) > 1:
+        first = next(iter(splits))
+        raise UserError(
+            f"{base} holds several splits ({', '.join(splits)}); name the one to read, e.g. "
+            f"`split: {first}`"
+        )
+    if split is None or set(splits) == {WHOLE}:
+        chosen = next(iter(splits.values()))
+    elif split in splits:
+        chosen = splits[split]
+    else:
+        raise UserError(f"{base} has no split {split!r}; it has {', '.join(splits)}")
+    gone = sorted(set(chosen) - set(names))
+    if gone:
+        raise UserError(f"{base}{gone[0]}: this file of the saved data set is missing")
+    return chosen
+
+
+def choose_named(base: str, names: Sequence[str], split: str) -> list[str]:
+    """Return the files whose name or folder is the split's, e.g. train.jsonl, train/x.csv."""
+    word = re.compile(rf"(?:^|[/._ -]){re.escape(split)}(?:[/._ -]|$)")
+    return [name for name in names if word.search(name)]
+
+
+def _saved(base: str, names: Sequence[str]) -> Splits | None:
+    """Return the files of what `save_to_disk` wrote."""
+    if "dataset_dict.json" in names:
+        listed = _json(base + "dataset_dict.json").get("splits")
+        splits = {str(s): _arrow_files(base, f"{s}/") for s in listed or []}
+        return splits or None
+    if "state.json" in names and "dataset_info.json" in names:
+        state = _json(base + "state.json")
+        return {str(state.get("_split") or WHOLE): _arrow_files(base, "")}
+    return None
+
+
+def _arrow_files(base: str, folder: str) -> list[str]:
+    """Return the Arrow files that the state of a saved data set names."""
+    place = f"{base}{folder}state.json"
+    files = _json(place).get("_data_files")
+    try:
+        return [folder + PurePosixPath(file["filename"]).name for file in files or []]
+    except (TypeError, KeyError) as error:
+        raise UserError(
+            f"{place}: `_data_files` does not name the files of the data set"
+        ) from error
+
+
+def _json(place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(read_text(Path(place), "the state of a saved data set"))
+    except ValueError as error:
+        raise UserError(f"{place}: the state of the saved data set is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: the state of the saved data set is no JSON object")
+    return value
+
+
+def _card_splits(base: str, names: Sequence[str]) -> Splits | None:
+    """Return the files of each split by the configuration in a data set's card."""
+    if CARD not in names:
+        return None
+    configs = _configs(base + CARD)
+    if len(configs) > 1:
+        default = [c for c in configs if c.get("default") or c.get("config_name") == "default"]
+        if len(default) != 1:
+            listed = ", ".join(str(c.get("config_name")) for c in configs)
+            raise UserError(
+                f"{base} holds several configurations ({listed}), by its {CARD}; give the path of "
+                f"one's files, e.g. {base}NAME/*.parquet"
+            )
+        configs = default
+    patterns = _patterns(configs[0].get("data_files")) if configs else {}
+    splits = {split: _matching(globs, names) for split, globs in patterns.items()}
+    return {split: files for split, files in splits.items() if files} or None
+
+
+def _configs(card: str) -> list[dict[str, Any]]:
+    """Return the configurations that a card's front matter names; none if there is none to be read."""
+    match = FRONT_MATTER.match(read_text(Path(card), "the card of the data set"))
+    try:
+        value = yaml.safe_load(match[1]) if match else None
+    except yaml.YAMLError:
+        return []
+    configs = value.get("configs") if isinstance(value, dict) else None
+    return [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
+
+
+def _patterns(data_files: Any) -> dict[str, list[str]]:
+    """Return the globs of each split; those without a name are the one for training."""
+    if isinstance(data_files, dict):
+        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
+    listed = data_files if isinstance(data_files, list) else [data_files]
+    patterns: dict[str, list[str]] = {}
+    for part in listed:
+        split, path = (
+            (part.get("split", "train"), part.get("path"))
+            if isinstance(part, dict)
+            else ("train", part)
+        )
+        globs = path if isinstance(path, list) else [path]
+        patterns.setdefault(str(split), []).extend(g for g in globs if isinstance(g, str))
+    return patterns
+
+
+def _matching(globs: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the names that one of the globs matches; what is outside of the folder is none of them."""
+    try:
+        matchers = [re.compile(glob_translate(pattern.removeprefix("./"))) for pattern in globs]
+    except (ValueError, re.error):
+        return []
+    return [name for name in names if any(matcher.match(name) for matcher in matchers)]
+
+
+def _shard_splits(names: Sequence[str], is_data: Callable[[str], bool]) -> Splits | None:
+    """Return the shards of each split, if all files of records are named like shards."""
+    splits: Splits = {}
+    for name in filter(is_data, names):
+        match = SHARD.fullmatch(name)
+        if match is None:
+            return None
+        splits.setdefault(match["split"], []).append(name)
+    # A shard of one split alone may have any name.
+    return splits if len(splits) > 1 or "train" in splits else None
