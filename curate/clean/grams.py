@@ -39,9 +39,11 @@ class Powers:
     def first(self, count: int) -> NDArray[np.uint64]:
         """Return the powers from 1 to `count`, and behind them those of the inverse."""
         if count > self._powers.shape[1]:
-            self._powers = np.empty((2, count), dtype=np.uint64)
+            # Some more, since batches of rows differ in length.
+            size = count + count // 8
+            self._powers = np.empty((2, size), dtype=np.uint64)
             for i, base in enumerate((MULTIPLIER, INVERSE)):
-                np.cumprod(np.full(count, base, dtype=np.uint64), out=self._powers[i])
+                np.cumprod(np.full(size, base, dtype=np.uint64), out=self._powers[i])
         return self._powers[:, :count]
 
 

@@ -1,15 +1,11 @@
 """Pieces of texts: what stands between ends of sentences, line breaks and quotation marks."""
 
-import re
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.words import fold, word_spans
+from curate.clean.shingles import WORD_OR_CHARACTER
+from curate.clean.words import fold
 
 # Ends of sentences, quotation marks, line breaks, tags.
 BOUNDARY = r"[?!;。…\n\r\"“”«»「」『』]+|[.:](?:\s|$)|<[^<>\s]{1,20}>"
@@ -18,15 +14,8 @@ EDGE = r"[\s=.,;:!?'\"“”‘’«»*_#`~。、…¿¡|]+"
 INNER = r"[,;:!?'\"“”‘’«»、…。]+|\.(?:\s|$)"
 # What stands before a choice or an item of a list.
 LABEL = r"^(?:[-*•]|\(?[a-z0-9]{1,2}[).:])\s+"
-_BOUNDARY, _LABEL = re.compile(BOUNDARY), re.compile(LABEL)
-
-
-class Form(NamedTuple):
-    """A piece as it is or without the template at its ends: its text, and where its words stand."""
-
-    text: str
-    words: int
-    start: int
+# Between what a pattern finds and the rest of a text: no character.
+CUT = "\uffff"
 
 
 def plain_text(texts: pl.Series) -> pl.Series:
@@ -43,34 +32,69 @@ def split_pieces(texts: pl.Series) -> pl.DataFrame:
     return pieces.with_columns(bare.alias("text")).filter(pl.col("text") != "")
 
 
-def piece_forms(text: str, template: NDArray[np.int8]) -> Iterator[Sequence[Form]]:
-    """Yield the forms of each piece of one folded text.
+def piece_forms(texts: pl.Series, template: NDArray[np.int8]) -> pl.DataFrame:
+    """Return the forms of the pieces of folded texts: whole, and without the template at the ends.
 
     Args:
-        text: the text.
-        template: of each of its words 0 for none, 1 for what many prompts share, 2 for what most do.
+        texts: folded texts.
+        template: of each of their words 0 for none, 1 for what many prompts share, 2 for what most do.
+
+    Returns:
+        number (of the text), piece, level (what of the template it may have at its ends), text (with the
+        signs between it and the template), words (how many) and start (of all words, those before it).
     """
-    words = list(word_spans(text))
-    if len(words) != len(template):
-        # It holds a character that only one of Python and polars knows: no prompt by its pieces.
-        return
-    starts = [word.start for word in words]
-    edges = [0, *(at for match in _BOUNDARY.finditer(text) for at in match.span()), len(text)]
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        begin = start + len(text[start:stop]) - len(text[start:stop].lstrip())
-        label = _LABEL.match(text[begin:stop])
-        begin += label.end() if label else 0
-        low, high = bisect_left(starts, begin), bisect_left(starts, stop)
-        if low == high:
-            yield [Form(text[begin:stop], 0, 0)]
-            continue
-        forms = []
-        for level in (2, 1, 0) if template[low:high].any() else (2,):
-            own = low + np.flatnonzero(template[low:high] <= level)
-            if len(own):
-                first, last = int(own[0]), int(own[-1])
-                # With the signs that stand between it and the template.
-                left = begin if first == low else words[first - 1].stop
-                right = stop if last == high - 1 else words[last + 1].start
-                forms.append(Form(text[left:right], last + 1 - first, first))
-        yield forms
+    pieces = _number_words(texts)
+    low, high = pieces["low"].to_numpy(), pieces["high"].to_numpy()
+    levels = [
+        _trim(pieces, low, high, template <= level).with_columns(level=pl.lit(level, pl.Int8))
+        for level in (1, 0)
+    ]
+    whole = pieces.with_columns(start="low", words=pl.col("high") - pl.col("low"))
+    forms = [whole.with_columns(level=pl.lit(2, pl.Int8)), *levels]
+    columns = ("number", "piece", "level", "text", "words", "start")
+    return pl.concat(form.select(columns) for form in forms).sort(
+        "piece", "level", descending=[False, True]
+    )
+
+
+def _number_words(texts: pl.Series) -> pl.DataFrame:
+    """Return the pieces, labels left out: number (of the text), piece, text, and words low to high."""
+    parts = _cut(texts, BOUNDARY)
+    table = (
+        pl.DataFrame({"number": np.arange(len(texts)), "text": parts})
+        .explode("text")
+        # A boundary has words as well if it is a tag.
+        .with_columns(high=pl.col("text").str.count_matches(WORD_OR_CHARACTER).cum_sum())
+        .filter(pl.int_range(pl.len()).over("number") % 2 == 0)
+        .with_row_index("piece")
+    )
+    bare = pl.col("text").str.strip_chars_start().str.replace(LABEL, "")
+    pieces = table.with_columns(bare, pl.col("piece", "high").cast(pl.Int64))
+    words = pl.col("text").str.count_matches(WORD_OR_CHARACTER)
+    return pieces.with_columns(low=pl.col("high") - words.cast(pl.Int64))
+
+
+def _trim(
+    pieces: pl.DataFrame, low: NDArray[np.int64], high: NDArray[np.int64], own: NDArray[np.bool_]
+) -> pl.DataFrame:
+    """Return the pieces that begin or end with words that are not their own, without these."""
+    places = np.append(np.flatnonzero(own), len(own))
+    first = places[np.searchsorted(places, low)]
+    last = places[np.searchsorted(places, high) - 1]
+    shorter = (first < high) & ((first > low) | (last < high - 1))
+    first, words = first[shorter], (last - first + 1)[shorter]
+    trimmed = pieces.filter(pl.Series(shorter)).with_columns(
+        start=pl.Series(first), words=pl.Series(words)
+    )
+    # Gap, word, gap, word, ..., gap: with the gaps around the first and the last word.
+    gaps = _cut(trimmed["text"], WORD_OR_CHARACTER).alias("gaps")
+    inner = pl.col("gaps").list.slice(
+        2 * (pl.col("start") - pl.col("low")), 2 * pl.col("words") + 1
+    )
+    return trimmed.with_columns(gaps).with_columns(text=inner.list.join(""))
+
+
+def _cut(texts: pl.Series, pattern: str) -> pl.Series:
+    """Return lists of what stands between matches, and of these, in turns."""
+    marked = texts.str.replace_all(CUT, " ", literal=True)
+    return marked.str.replace_all(f"({pattern})", f"{CUT}${{1}}{CUT}").str.split(CUT)

@@ -25,13 +25,6 @@ FREE_WORDS = 6
 SEVERAL = 3
 # Where pieces that few prompts hold make up less of a prompt, their order is what tells it.
 HALF = 0.5
-PIECES = {
-    "unit": pl.Int64,
-    "piece": pl.Int64,
-    "text": pl.String,
-    "words": pl.Int64,
-    "start": pl.Int64,
-}
 SLOTS = {
     "unit": pl.Int64,
     "start": pl.Int64,
@@ -47,7 +40,7 @@ class PromptIndex:
     """What to look for of eval prompts, and what tells that it is found.
 
     ids: of the eval examples; several: whether any has several user turns.
-    whole: prompt, hash of its words and plain text.
+    whole: prompt, hash of its words.
     grams: the units' own n-grams.
     forms: number, text, words (how many) of the pieces' forms, and `free` where one may stand inside a
         sentence; pieces: the forms (number) of each unit's pieces, with their weight and first word.
@@ -68,6 +61,19 @@ class PromptIndex:
     slot_words: NDArray[np.uint64]
 
 
+@dataclass(frozen=True)
+class FormStarts:
+    """N-grams of one size with which forms begin.
+
+    lengths: gram, words: how many the forms have that begin with it; forms: number, hash of all words,
+    and `free` where it may stand inside a sentence.
+    """
+
+    grams: GramSet
+    lengths: pl.DataFrame
+    forms: pl.DataFrame
+
+
 def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
     """Return the index of eval examples: row_id and messages."""
     units = split_units(eval_rows, ngram)
@@ -86,7 +92,6 @@ def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
             {
                 "prompt": first,
                 "hash": runs.of(units.starts, units.lengths)[: len(first)],
-                "plain": plain_text(units.texts.gather(first)),
             }
         ),
         grams=GramSet(template.gram),
@@ -103,15 +108,16 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
     Those of a word or two are left out where there are others.
     """
     slots = np.flatnonzero(template.slot)
-    level = np.split(template.shared.astype(np.int8) + template.most, units.starts[1:])
-    lines = [
-        (unit, number, *form)
-        for unit, text in zip(slots.tolist(), fold(units.texts.gather(slots)), strict=True)
-        for number, forms in enumerate(piece_forms(text, level[unit]))
-        for form in forms
-    ]
-    pieces = pl.DataFrame(lines, schema=PIECES, orient="row")
-    pieces = pieces.with_columns(plain_text(pieces["text"]).alias("text"))
+    level = (template.shared.astype(np.int8) + template.most)[template.slot[units.owner]]
+    pieces = piece_forms(fold(units.texts.gather(slots)), level)
+    # The words of these units alone are counted.
+    before = np.cumsum(units.lengths[slots]) - units.lengths[slots]
+    number = pl.col("number")
+    pieces = pieces.with_columns(
+        plain_text(pieces["text"]).alias("text"),
+        start=pl.col("start") - pl.lit(pl.Series(before)).gather(number),
+        unit=pl.lit(pl.Series(slots)).gather(number),
+    )
     content = pl.Series(units.content).gather(pieces["unit"])
     few = pl.col("content").n_unique().over("text") <= example_limit(units.examples)
     pieces = (
@@ -142,41 +148,69 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
 
 def _slots(units: Units, template: Template, runs: RunHashes, ngram: int) -> pl.DataFrame:
     """Return the slots of an n-gram or more, each with the n-gram whose words are the rarest."""
-    rarity = np.concatenate([[0], np.cumsum(1 / template.examples)])
+    own = np.flatnonzero(template.slot[units.owner] & ~template.most)
+    unit, first, count = np.unique(units.owner[own], return_index=True, return_counts=True)
+    begin, end = own[first], own[first + count - 1] + 1
+    long = end - begin >= ngram
+    unit, begin, size = unit[long], begin[long], (end - begin)[long]
     grams, _, _ = roll(units.hashes, np.array([len(units.hashes)]), ngram)
-    lines = []
-    for unit in np.flatnonzero(template.slot).tolist():
-        first, stop = units.starts[unit], units.starts[unit] + units.lengths[unit]
-        own = first + np.flatnonzero(~template.most[first:stop])
-        size = int(own[-1] + 1 - own[0]) if len(own) else 0
-        if size >= ngram:
-            begin = int(own[0])
-            places = np.arange(begin, begin + size - ngram + 1)
-            offset = int(np.argmax(rarity[places + ngram] - rarity[places]))
-            hashed = runs.of(np.array([begin]), np.array([size]))[0]
-            lines.append((unit, begin - first, size, hashed, grams[begin + offset], offset))
-    return pl.DataFrame(lines, schema=SLOTS, orient="row")
+    anchor = _rarest(1 / template.examples, begin, size, ngram)
+    return pl.DataFrame(
+        {
+            "unit": unit,
+            "start": begin - units.starts[unit],
+            "size": size,
+            "hash": runs.of(begin, size),
+            "gram": grams[anchor],
+            "offset": anchor - begin,
+        },
+        schema=SLOTS,
+    )
 
 
-def form_grams(index: PromptIndex) -> dict[int, tuple[GramSet, pl.DataFrame]]:
-    """Return, by their size, the n-grams with which forms begin, and the forms (number) of each.
+def _rarest(
+    rarity: NDArray[np.float64], begin: NDArray[np.int64], size: NDArray[np.int64], ngram: int
+) -> NDArray[np.int64]:
+    """Return where in each of some runs of words the first of its rarest n-grams begins."""
+    if not len(begin):
+        return begin
+    total = np.concatenate([[0], np.cumsum(rarity)])
+    sums = total[ngram:] - total[:-ngram]
+    places = size - ngram + 1
+    at = np.arange(int(places.sum())) + np.repeat(begin - np.cumsum(places) + places, places)
+    most = np.maximum.reduceat(sums[at], np.cumsum(places) - places)
+    rarest = np.flatnonzero(sums[at] == np.repeat(most, places))
+    run = np.repeat(np.arange(len(begin)), places)[rarest]
+    return at[rarest[np.unique(run, return_index=True)[1]]]
 
-    A form of fewer words than an n-gram is one as a whole.
+
+def form_starts(index: PromptIndex) -> dict[int, FormStarts]:
+    """Return, by their size, the n-grams with which forms begin.
+
+    Few sizes are enough for all: powers of two, and that of the index.
     """
     hashes, lengths = word_hashes(split_words(index.forms["text"]))
-    sizes = np.minimum(lengths, index.ngram)
-    tables = {}
-    for size in sorted(set(sizes.tolist()) - {0}):
-        gram, number, place = roll(hashes, lengths, size)
-        first = (place == 0) & (sizes[number] == size)
-        starts = GramSet(gram[first])
-        numbers = number[first]
-        forms = pl.DataFrame(
-            {
-                "gram": np.searchsorted(starts.grams, gram[first]),
-                "number": numbers,
-                "free": index.forms["free"].to_numpy()[numbers] & (lengths[numbers] == size),
-            }
+    places = np.cumsum(lengths) - lengths
+    forms = pl.DataFrame(
+        {
+            "number": np.arange(len(lengths)),
+            "words": lengths,
+            "hash": RunHashes(hashes, Powers()).of(places, lengths),
+            "free": index.forms["free"].to_numpy() & (lengths <= index.ngram),
+        }
+    )
+    sizes = np.array([*(1 << i for i in range((index.ngram - 1).bit_length())), index.ngram])
+    fitting = np.searchsorted(sizes, lengths, side="right") - 1
+    starts = {}
+    for i in np.unique(fitting[lengths > 0]).tolist():
+        size = int(sizes[i])
+        rolled, _, _ = roll(hashes, np.array([len(hashes)]), size)
+        of_size = forms.filter(pl.Series(fitting == i)).with_columns(
+            gram=pl.Series(rolled[places[fitting == i]])
         )
-        tables[size] = (starts, forms)
-    return tables
+        starts[size] = FormStarts(
+            GramSet(of_size["gram"].to_numpy()),
+            of_size.select("gram", "words").unique(maintain_order=True),
+            of_size.select("number", "hash", "free"),
+        )
+    return starts

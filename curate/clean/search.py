@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from curate.clean.grams import GramSet, Powers, RunHashes, roll_sizes
 from curate.clean.pieces import plain_text, split_pieces
-from curate.clean.prompts import PromptIndex, form_grams
+from curate.clean.prompts import FormStarts, PromptIndex, form_starts
 from curate.clean.words import split_words, word_hashes
 
 # Rows of each n-gram that are remembered: what so many hold tells nothing.
@@ -49,6 +49,20 @@ class Hits:
 
 
 @dataclass(frozen=True)
+class HeldGrams:
+    """N-grams that turns hold: the first word, the turn, and which n-gram it is."""
+
+    at: NDArray[np.int64]
+    turn: NDArray[np.int64]
+    gram: NDArray[np.uint64]
+
+    def of(self, grams: GramSet) -> tuple["HeldGrams", NDArray[np.int64]]:
+        """Return those that are in another set too, and their numbers in it."""
+        place, number = grams.find(self.gram)
+        return HeldGrams(self.at[place], self.turn[place], self.gram[place]), number
+
+
+@dataclass(frozen=True)
 class Turns:
     """The turns of some rows: row number and text, hashes of all words, and where each turn's end."""
 
@@ -67,14 +81,19 @@ class Turns:
         """Return the turns of some words."""
         return np.searchsorted(self.ends, word, side="right")
 
-    def find(
-        self, grams: GramSet, rolled: NDArray[np.uint64], size: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return first word, turn and number in the set of the n-grams that a turn holds."""
+    def find(self, grams: GramSet, rolled: NDArray[np.uint64], size: int) -> HeldGrams:
+        """Return the n-grams of a set that a turn holds."""
         at, number = grams.find(rolled)
         turn = self.turns(at)
         inside = at + size <= self.ends[turn]
-        return at[inside], turn[inside], number[inside]
+        return HeldGrams(at[inside], turn[inside], grams.grams[number[inside]])
+
+    def hold(
+        self, first: NDArray[np.int64], size: NDArray[np.int64], turn: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return whether runs of words lie in the turns."""
+        held: NDArray[np.bool_] = first >= (self.ends - self.lengths)[turn]
+        return held & (first + size <= self.ends[turn])
 
     def holds(
         self, word: NDArray[np.int64], turn: NDArray[np.int64], words: NDArray[np.uint64]
@@ -95,8 +114,13 @@ class PromptSearch:
         self.rows = 0
         self._turns = 0
         self._held = np.zeros(len(index.grams.grams), dtype=np.int64)
-        self._forms = form_grams(index)
+        self._starts = form_starts(index)
         self._anchors = GramSet(index.slots["gram"].to_numpy())
+        starts = [s.grams for size, s in self._starts.items() if size == index.ngram]
+        # All n-grams of that size at once, since rows hold few of any.
+        self._grams = GramSet(
+            np.concatenate([s.grams for s in (index.grams, self._anchors, *starts)])
+        )
         self._powers = Powers()
         self._batches: list[Hits] = []
 
@@ -106,12 +130,14 @@ class PromptSearch:
         turns = read_turns(batch, self._powers, joined=self.index.several)
         near = [pl.DataFrame(schema={"turn": pl.Int64, "number": pl.Int64, "free": pl.Boolean})]
         hits = {"whole": self._find_whole(turns)}
-        for size, rolled in roll_sizes(turns.hashes, {*self._forms, ngram}):
-            if size in self._forms:
-                near.append(self._find_starts(turns, rolled, size))
+        for size, rolled in roll_sizes(turns.hashes, {*self._starts, ngram}):
+            grams = self._grams if size == ngram else self._starts[size].grams
+            held = turns.find(grams, rolled, size)
+            if size in self._starts:
+                near.append(_find_starts(turns, held, self._starts[size]))
             if size == ngram:
-                hits["grams"] = self._find_grams(turns, rolled)
-                hits["slots"] = self._find_slots(turns, rolled)
+                hits["grams"] = self._find_grams(turns, held)
+                hits["slots"] = self._find_slots(turns, held)
         hits["forms"] = self._find_forms(turns, pl.concat(near))
         rows = pl.concat([part.select("row") for part in hits.values()]).unique().sort("row")["row"]
         ids = pl.DataFrame({"row": rows, "row_id": batch["row_id"].gather(rows)})
@@ -140,35 +166,31 @@ class PromptSearch:
         hashes = turns.runs.of(turns.ends - turns.lengths, turns.lengths)
         in_set = pl.col("hash").is_in(whole["hash"].implode())
         equal = turns.table.with_columns(hash=pl.Series(hashes)).filter(in_set)
-        texts = equal.with_columns(text=plain_text(equal["text"]))
-        same = (pl.col("text") == pl.col("plain")) & (pl.col("text") != "")
-        return texts.join(whole, on="hash").select("row", "prompt", same=same)
+        pairs = equal.with_columns(text=plain_text(equal["text"])).join(whole, on="hash")
+        plain = plain_text(self.index.units.texts.gather(pairs["prompt"]))
+        same = (pairs["text"] == plain) & (plain != "")
+        return pairs.select("row", "prompt", same=same)
 
-    def _find_grams(self, turns: Turns, rolled: NDArray[np.uint64]) -> pl.DataFrame:
-        at, turn, number = turns.find(self.index.grams, rolled, self.index.ngram)
+    def _find_grams(self, turns: Turns, held: HeldGrams) -> pl.DataFrame:
+        own, number = held.of(self.index.grams)
         hits = pl.DataFrame(
             {
-                "row": turns.rows(turn),
-                "turn": turn + self._turns,
+                "row": turns.rows(own.turn),
+                "turn": own.turn + self._turns,
                 "gram": number,
-                "place": at - (turns.ends - turns.lengths)[turn],
+                "place": own.at - (turns.ends - turns.lengths)[own.turn],
             }
         )
         remembered = hits.filter(pl.Series(self._held[number] < REMEMBERED))
-        held = hits.select("row", "gram").unique()["gram"].to_numpy()
-        self._held += np.bincount(held, minlength=len(self._held))
+        once = hits.select("row", "gram").unique()["gram"].to_numpy()
+        self._held += np.bincount(once, minlength=len(self._held))
         return remembered
 
-    def _find_starts(self, turns: Turns, rolled: NDArray[np.uint64], size: int) -> pl.DataFrame:
-        """Return the turns that hold the first words of a form; `free`: it has no more of them."""
-        grams, numbers = self._forms[size]
-        _, turn, gram = turns.find(grams, rolled, size)
-        starts = pl.DataFrame({"turn": turn, "gram": gram}).unique()
-        return starts.join(numbers, on="gram").select("turn", "number", "free")
-
     def _find_forms(self, turns: Turns, near: pl.DataFrame) -> pl.DataFrame:
-        """Return the forms of pieces in the turns that are near, and in all with signs of a form."""
+        """Return the forms of pieces in the turns that hold its words, and in all with its signs."""
         forms = self.index.forms
+        if not forms.height:
+            return pl.DataFrame(schema=FORMS)
         some = pl.Series(np.arange(turns.table.height)).is_in(near["turn"].unique().implode())
         signs = forms.filter(words=0)["text"].to_list()
         if signs:
@@ -192,25 +214,39 @@ class PromptSearch:
         row = pl.Series(turns.rows(free["turn"].to_numpy()))
         return free.select(row.alias("row"), "number").filter(held.to_series())
 
-    def _find_slots(self, turns: Turns, rolled: NDArray[np.uint64]) -> pl.DataFrame:
+    def _find_slots(self, turns: Turns, held: HeldGrams) -> pl.DataFrame:
         """Return the slots that turns hold from end to end.
 
         A short one must end there: it may go on with no word that many slots hold.
         """
-        at, turn, number = turns.find(self._anchors, rolled, self.index.ngram)
+        anchors, _ = held.of(self._anchors)
         near = pl.DataFrame(
-            {"turn": turn, "at": at, "gram": self._anchors.grams[number]}
+            {"turn": anchors.turn, "at": anchors.at, "gram": anchors.gram}
         ).join(self.index.slots, on="gram")  # fmt: skip
         turn, size = near["turn"].to_numpy(), near["size"].to_numpy()
         first = (near["at"] - near["offset"]).to_numpy()
-        inside = (first >= (turns.ends - turns.lengths)[turn]) & (first + size <= turns.ends[turn])
+        inside = turns.hold(first, size, turn)
         near, turn, size, first = near.filter(inside), turn[inside], size[inside], first[inside]
-        held = turns.runs.of(first, size) == near["hash"].to_numpy()
+        whole = turns.runs.of(first, size) == near["hash"].to_numpy()
         words = self.index.slot_words
         goes_on = turns.holds(first - 1, turn, words) | turns.holds(first + size, turn, words)
-        held &= ~goes_on | (size >= 2 * self.index.ngram)
+        whole &= ~goes_on | (size >= 2 * self.index.ngram)
         row = pl.Series(turns.rows(turn)).alias("row")
-        return near.select(row, "unit", "start", "size").filter(held).unique()
+        return near.select(row, "unit", "start", "size").filter(whole).unique()
+
+
+def _find_starts(turns: Turns, held: HeldGrams, starts: FormStarts) -> pl.DataFrame:
+    """Return turns and the forms (number) all of whose words they hold in a row."""
+    own, _ = held.of(starts.grams)
+    near = pl.DataFrame({"turn": own.turn, "at": own.at, "gram": own.gram}).join(
+        starts.lengths, on="gram"
+    )
+    first, size, turn = (near[name].to_numpy() for name in ("at", "words", "turn"))
+    inside = turns.hold(first, size, turn)
+    runs = pl.DataFrame(
+        {"turn": turn[inside], "hash": turns.runs.of(first[inside], size[inside])}
+    ).unique()
+    return runs.join(starts.forms, on="hash").select("turn", "number", "free")
 
 
 def read_turns(rows: pl.DataFrame, powers: Powers, *, joined: bool) -> Turns:

@@ -7,6 +7,7 @@ count as words, so that a few words with which many prompts begin or end are tem
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import cover, touches
@@ -129,8 +130,6 @@ class _EdgedGrams:
 
 def examples_of(gram: NDArray[np.uint64], content: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each n-gram or word how many different prompts hold it."""
-    grams, number = np.unique(gram, return_inverse=True)
-    most = int(content.max(initial=0)) + 1
-    pairs = np.unique(number * most + content)
-    counts: NDArray[np.int64] = np.bincount(pairs // most, minlength=len(grams))[number]
-    return counts
+    table = pl.DataFrame({"gram": gram, "content": content})
+    count = table.select(pl.col("content").n_unique().over("gram").cast(pl.Int64))
+    return count.to_series().to_numpy()

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from curate.clean.shingles import UNSPACED, WORD_OR_CHARACTER
 
 ACCENTS = "[\u0300-\u036f]+"
+# All but ASCII, dashes, quotation marks and bullets.
+CHANGING = "[^\\x00-\\x7f\u2012-\u2016\u2018-\u2023]"
 _UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
 _ACCENTS = re.compile(ACCENTS)
 _ASCII = re.compile("[A-Za-z0-9]+")
@@ -34,9 +36,10 @@ def fold(texts: pl.Series) -> pl.Series:
     """Return texts in lower case and NFKD, without accents."""
     lower = texts.str.to_lowercase()
     wide = (lower.str.len_bytes() != lower.str.len_chars()).arg_true()
+    # Most texts are of characters that stay as they are.
+    wide = wide.filter(lower.gather(wide).str.contains(CHANGING))
     if not len(wide):
         return lower
-    # Most texts are ASCII, which stays as it is.
     bare = lower.gather(wide).str.normalize("NFKD").str.replace_all(ACCENTS, "")
     # Again: some signs have capitals in their parts.
     return lower.scatter(wide, bare.str.to_lowercase())

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.pieces import piece_forms, plain_text, split_pieces
-from curate.clean.words import fold, word_spans
+from curate.clean.words import fold, split_words
 from tests.conftest import examples
+
+# Of the words of a text, at most six.
+MARKS = st.lists(st.integers(0, 2), min_size=6, max_size=6)
 
 
 @pytest.mark.parametrize(
@@ -31,21 +34,40 @@ def test_sentences_lines_quotations_and_choices_are_pieces(text: str, pieces: li
 
 
 @examples(10)
-@given(st.text(st.sampled_from("ab.?\n\"':-( )1é你"), max_size=40))
-def test_the_pieces_of_a_prompt_are_those_of_a_row_with_its_text(text: str) -> None:
-    folded = fold(pl.Series([text]))
-    words = np.zeros(len(list(word_spans(folded[0]))), dtype=np.int8)
-    forms = [form.text for [form] in piece_forms(folded[0], words)]
-    plain = plain_text(pl.Series(forms, dtype=pl.String)).to_list()
-    assert [p for p in plain if p] == split_pieces(pl.Series([text]))["text"].to_list()
+@given(st.lists(st.text(st.sampled_from("ab.?\n\"':-( )<>\u03011é你"), max_size=40), max_size=3))
+def test_the_pieces_of_a_prompt_are_those_of_a_row_with_its_text(texts: list[str]) -> None:
+    folded = fold(pl.Series(texts, dtype=pl.String))
+    forms = piece_forms(
+        folded, np.zeros(len(split_words(folded).explode(empty_as_null=False)), dtype=np.int8)
+    )
+    assert forms.height == 0 or forms["level"].unique().to_list() == [2]
+    plain = forms.with_columns(plain_text(forms["text"]).alias("text")).filter(pl.col("text") != "")
+    assert plain.select("number", "text").rows() == split_pieces(folded).rows()
+
+
+@examples(30)
+@given(st.lists(st.tuples(st.sampled_from(["a b. c", "<b> 1) d", "( é ) 你"]), MARKS), max_size=4))
+def test_forms_are_the_texts_between_their_own_words(marked: list[tuple[str, list[int]]]) -> None:
+    folded = fold(pl.Series([text for text, _ in marked], dtype=pl.String))
+    words = split_words(folded)
+    template = [mark for (_, marks), some in zip(marked, words, strict=True)
+                for mark in marks[: len(some)]]  # fmt: skip
+    forms = piece_forms(folded, np.array(template, dtype=np.int8))
+    every = words.explode(empty_as_null=False).to_list()
+    for text, level, start, count in forms.select("text", "level", "start", "words").rows():
+        assert split_words(pl.Series([text]))[0].to_list() == every[start : start + count]
+        if level < 2:
+            assert template[start] <= level
+            assert template[start + count - 1] <= level
 
 
 def test_a_piece_has_forms_without_the_template_at_its_ends() -> None:
-    template = np.array([1, 0, 0, 1, 2], dtype=np.int8)
-    [forms] = piece_forms("not ( true ) and false is", template)
-    assert [form.text for form in forms] == [
-        "not ( true ) and false is",
-        "not ( true ) and false ",
-        " ( true ) and ",
+    template = np.array([2, 2, 1, 0, 0, 1, 2], dtype=np.int8)
+    forms = piece_forms(pl.Series(["<b>is", "not ( true ) and false is"]), template)
+    assert forms.select("number", "text", "words", "start").rows() == [
+        (0, "", 0, 0),
+        (0, "is", 1, 1),
+        (1, "not ( true ) and false is", 5, 2),
+        (1, "not ( true ) and false ", 4, 2),
+        (1, " ( true ) and ", 2, 3),
     ]
-    assert [(form.words, form.start) for form in forms] == [(5, 0), (4, 0), (2, 1)]

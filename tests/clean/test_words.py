@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.words import fold, join_words, split_words, word_spans
+from curate.clean.words import CHANGING, fold, join_words, split_words, word_spans
 from tests.conftest import examples
 
 SCRIPTS = st.text(
@@ -53,3 +56,11 @@ def test_each_script_has_its_own_words(text: str, words: list[str]) -> None:
         ).split()
     )
     assert len(split_words(pl.Series([text]))[0]) == len(words)
+
+
+def test_folding_leaves_out_only_texts_that_it_would_not_change() -> None:
+    skipped = [c for c in map(chr, range(0x80, 0x3000)) if not re.match(CHANGING, c)]
+    assert "\u2019" in skipped
+    for char in skipped:
+        assert unicodedata.normalize("NFKD", f"a{char}") == f"a{char}"
+        assert (char.lower(), unicodedata.category(char)[0]) in {(char, "P"), (char, "S")}
