@@ -461,6 +461,15 @@ class Config(Params):
         return ["target"] * target + ["eval"] * (self.prove is not None)
 
     @property
+    def judged_examples(self) -> list[str]:
+        """Return which example sets are to be judged by the base model's chat template.
+
+        Where system turns of rows are merged, so are those of the target that these are compared with.
+        """
+        merged = ["target"] * (self.models.system == "merge" and self.target is not None)
+        return list(dict.fromkeys([*self.rendered_examples, *merged]))
+
+    @property
     def selections(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
         """Return the run's own selection and those to compare it with, each by its place."""
         others = [(("compare", i), params) for i, params in enumerate(self.compare)]

@@ -121,10 +121,10 @@ def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> st
     """
     models = config.models
     hints = {"folder": str(prepare(find_model(models.base))), "trust": models.trust_remote_code}
-    examples = {name: inputs[name] for name in config.rendered_examples if name in inputs}
+    examples = {name: inputs[name] for name in config.judged_examples if name in inputs}
     # The store is thrown away, so nothing but this model can be behind a key.
     steps = template_steps(inputs["pool"], examples, {}, hints, models.system)
-    return refused_rows([store.ensure(step) for step in steps])
+    return refused_rows([store.ensure(step) for step in steps], config.rendered_examples)
 
 
 def _scripts(rows: Artifact, config: Config) -> list[str]:
@@ -201,14 +201,16 @@ class BaseModel:
 
 
 def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
-    from curate.represent.chat import refusal, tokenise
+    from curate.represent.acceptance import as_taken
+    from curate.represent.chat import tokenise
 
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
     frame = read_table(rows.file("rows.parquet"), columns=["messages"])
     sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
-    taken = [messages for messages in sample if refusal(tokenizer, messages) is None]
+    read = [as_taken(tokenizer, messages, config.models.system) for messages in sample]
+    taken = [messages for messages in read if messages is not None]
     return [len(ids) for ids in tokenise(tokenizer, taken, None)] or [0]
 
 

@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -257,6 +257,11 @@ def identify(found: Found, dtype: str) -> dict[str, Any]:
         "machine": platform.machine(),
         "device": kernels(),
     }
+
+
+def template_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what identifies how a model reads a conversation: its tokenizer and chat template."""
+    return {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
 
 
 def identify_embedder(found: Found) -> dict[str, Any]:

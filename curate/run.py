@@ -29,7 +29,7 @@ from curate.publish import publish
 from curate.reasons import Reason
 from curate.registry import MADE, Diversity, ScoreRun, SelectParams, find_selector, find_stage
 from curate.represent.refusals import NAME as TEMPLATE
-from curate.represent.refusals import refused_rows, template_steps
+from curate.represent.refusals import made_rows_step, refused_rows, template_steps
 from curate.runlock import FolderLock
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
@@ -79,6 +79,7 @@ class Run:
     tokens: Artifact = field(init=False)
     target: Artifact | None = None
     eval: Artifact | None = None
+    merged_eval: Artifact | None = None
     protected: Artifact | None = None
     generated: Artifact | None = None
     evidence: dict[str, Artifact] = field(default_factory=dict)
@@ -288,7 +289,8 @@ def _generate(run: Run) -> None:
     from curate.generate.step import generate_step
 
     inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
-    step = generate_step(run, run.config.generate, inputs)
+    system = run.config.models.system if run.config.reads_base else None
+    step = generate_step(run, run.config.generate, inputs, system)
     run.generated = run.execute(step)
     run.rows = run.execute(joined_step(run.rows, run.generated))
 
@@ -299,7 +301,7 @@ def _judge_by_template(run: Run) -> None:
         return
     run.part = TEMPLATE
     read = _examples(run)
-    examples = {name: read[name] for name in run.config.rendered_examples if name in read}
+    examples = {name: read[name] for name in run.config.judged_examples if name in read}
     verdicts = run.execute_all(
         template_steps(
             run.rows,
@@ -309,13 +311,37 @@ def _judge_by_template(run: Run) -> None:
             run.config.models.system,
         )
     )
-    sentence = refused_rows(verdicts)
+    sentence = refused_rows(verdicts, run.config.rendered_examples)
     if sentence is not None:
         LOG.warning("%s: %s", TEMPLATE, sentence)
     if "dropped" in verdicts[0].counts:
         run.evidence[TEMPLATE] = verdicts[0]
     if Reason.SYSTEM_MERGED in verdicts[0].counts.get("dropped", {}):
         run.rows = run.execute(joined_step(run.rows, verdicts[0], MADE, f"joined-{TEMPLATE}"))
+    for name, judged in zip(examples, verdicts[1:], strict=True):
+        if "merged" in judged.counts:
+            _read_merged(run, name, judged)
+
+
+def _read_merged(run: Run, name: str, merged: Artifact) -> None:
+    """Let the base model read examples as merged; leaks are those of the eval set as it was given."""
+    if name == "target":
+        run.target = merged
+    else:
+        run.merged_eval = merged
+
+
+def _judge_made_rows(run: Run, made: Artifact, inputs: Mapping[str, Artifact]) -> None:
+    """Drop the rows that a stage made and that the base model's chat template refuses."""
+    if not run.config.reads_base or not made.counts["rows_out"]:
+        return
+    number = 2 + sum(name.startswith(f"{TEMPLATE}-") for name in run.evidence)
+    step = made_rows_step(
+        f"{TEMPLATE}-{number}", made, inputs, run.model_identity(), run.model_hints()
+    )
+    verdicts = run.execute(step)
+    if "dropped" in verdicts.counts:
+        run.evidence[step.name] = verdicts
 
 
 def _run_stages(run: Run) -> None:
@@ -330,6 +356,7 @@ def _run_stages(run: Run) -> None:
         if MADE in run.prepared[name]:
             made = run.prepared[name][MADE]
             run.rows = run.execute(joined_step(run.rows, made, MADE, f"joined-{name}"))
+            _judge_made_rows(run, made, stage_inputs(run.rows, run.evidence, {}, dump["kind"]))
     run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
@@ -448,7 +475,7 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
         return None
     run.part = "prove"
     params = wanted.model_dump(mode="json", exclude={"novelty"})
-    proof = prove(run, selection, run.eval, params)
+    proof = prove(run, selection, run.eval, params, run.merged_eval)
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 
@@ -580,7 +607,7 @@ def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[
                 entry[name] = entry.get(name, 0) + artifact.counts[name]
         for name in (
             "rejected", "dropped", "fates", "not_selected", "passed_over", "unscored", "methods",
-            "stopped", "failed", "added",
+            "stopped", "failed", "added", "merged",
         ):  # fmt: skip
             if name in artifact.counts:
                 entry[name] = artifact.counts[name]

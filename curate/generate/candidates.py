@@ -31,6 +31,8 @@ class Flaw(StrEnum):
     INCOMPLETE = "incomplete"
     ONLY_REASONING = "only_reasoning"
     HOLDS_REASONING = "holds_reasoning"
+    TEMPLATE_REFUSED = "template_refused"
+    TEMPLATE_REWRITTEN = "template_rewritten"
     KEYWORD = "keyword"
     NOT_NEW = "not_new"
     TOO_NEAR = "too_near"
@@ -61,6 +63,8 @@ FLAWS_EXPLAINED: dict[Flaw, str] = {
     Flaw.ONLY_REASONING: "is nothing but a model's reasoning",
     Flaw.HOLDS_REASONING: "holds marks of a model's reasoning",
     Flaw.COPIES_PROMPT: "answers with its own prompt",
+    Flaw.TEMPLATE_REFUSED: "is refused by the base model's chat template",
+    Flaw.TEMPLATE_REWRITTEN: "has responses that the base model's chat template rewrites or leaves out",
     Flaw.KEYWORD: "holds a word that is kept out",
     Flaw.NOT_NEW: "has nearly the prompt of a row that is there",
     Flaw.TOO_NEAR: "means nearly the same as a row that is there",

@@ -1,7 +1,7 @@
 """The filters that follow every generation method: one candidate at a time, then against the others.
 
 record filters   empty, marks of reasoning, length, repetition loops, refusals, prompt leakage, copied
-                 prompt, language
+                 prompt, language, refusal by the base model's chat template
 set filters      ROUGE-L of the prompt, then embeddings, against pool, target and earlier candidates
 
 Each rejection is counted by its reason; nothing is repaired.
@@ -22,8 +22,10 @@ from curate.generate.candidates import Candidate, Flaw
 from curate.generate.novelty import Seen, words_of
 from curate.generate.reasoning import holds_marks
 from curate.registry import Params
+from curate.rows import Message
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+FindFlaw = Callable[[Sequence[Message]], tuple[Flaw, str] | None]
 
 REFUSAL = regex.compile(
     r"^\W*(?:i(?:['’]m| am) (?:sorry|unable|not able|afraid)|sorry\b"
@@ -221,6 +223,7 @@ class Sieve:
         embed: texts to unit vectors [N, d].
         leaks: pieces of the method's prompts.
         known: rows that were there before; several sieves may share them.
+        by_template: what is wrong with turns for the base model's chat template, if that reads them.
     """
 
     def __init__(
@@ -229,8 +232,9 @@ class Sieve:
         embed: Embed,
         leaks: "Leaks | None" = None,
         known: Known | None = None,
+        by_template: FindFlaw | None = None,
     ) -> None:
-        self.filters, self.embed = filters, embed
+        self.filters, self.embed, self._by_template = filters, embed, by_template
         self.leaks = leaks or Leaks()
         self._known = known or Known(embed)
         self._made = Known(embed)
@@ -286,6 +290,8 @@ class Sieve:
         if candidate.flaw is not None:
             return candidate
         found = find_flaw(candidate, self.filters, self.leaks)
+        if found is None and self._by_template is not None:
+            found = self._by_template(candidate.messages)
         return candidate.drop(*found) if found else candidate
 
     def _compare(self, candidate: Candidate, vector: NDArray[np.float32]) -> Candidate:

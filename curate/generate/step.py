@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate.errors import UserError
 from curate.generate.ask import Asker, manifest_of
 from curate.generate.cache import Cache
-from curate.generate.candidates import Candidate, rows_of, table_of
+from curate.generate.candidates import Candidate, Flaw, rows_of, table_of
 from curate.generate.corpus import find_corpus
 from curate.generate.engines import engine_of
 from curate.generate.generation import (
@@ -28,9 +28,10 @@ from curate.generate.generation import (
 )
 from curate.generate.limits import Limits, LowYield, YieldGuard
 from curate.generate.prompts import Prompts
-from curate.generate.sift import Known, Leaks, Sieve, count_flaws
+from curate.generate.sift import FindFlaw, Known, Leaks, Sieve, count_flaws
+from curate.models import load_tokenizer, template_of
 from curate.pool.files import digest_url
-from curate.rows import prompt_text, response_text
+from curate.rows import Message, prompt_text, response_text
 from curate.store import Artifact, Counts, Step, write_json
 from curate.tables import read_batches, read_table, scan_table
 
@@ -45,13 +46,20 @@ JUDGED_AFTER = 50
 BATCH_ROWS = 2_000
 
 
-def generate_step(run: "ScoreRun", wanted: "Generate", inputs: Mapping[str, Artifact]) -> Step:
+def generate_step(
+    run: "ScoreRun",
+    wanted: "Generate",
+    inputs: Mapping[str, Artifact],
+    system: str | None = None,
+) -> Step:
     """Return the step that makes rows; its key holds what files and prompts say, not where they lie.
 
     Args:
-        run: for its seed, embedder and engine.
+        run: for its seed, embedder, engine and base model.
         wanted: the recipe's `generate`.
         inputs: `pool`, and `target` where there is one.
+        system: what becomes of system turns that the base model's chat template refuses (models.system);
+            None if the base model reads no row.
 
     Raises:
         UserError: a file that a method reads, or a model, is not there.
@@ -76,6 +84,9 @@ def generate_step(run: "ScoreRun", wanted: "Generate", inputs: Mapping[str, Arti
     if any(faults):
         told["faults"] = faults
     places = {**hints, "methods": methods, "prompts": wanted.prompts, "embedder": embedding}
+    if system is not None:
+        told["template"] = {"system": system, "model": template_of(run.model_identity())}
+        places["base"] = run.model_hints()
     return Step("generate", VERSION, write_generated, dict(inputs), told, places)
 
 
@@ -233,11 +244,27 @@ def _start(
         pool=scan_table(inputs["pool"].file("rows.parquet")),
         asker=asker,
         prompts=prompts,
-        sieve=Sieve(method.filters, embed, leaks, known),
+        sieve=Sieve(method.filters, embed, leaks, known, _by_template(params, hints)),
         embed=embed,
         guard=YieldGuard(told["method"], least=method.least_yield, after=JUDGED_AFTER),
         digests={name: dict(files) for name, files in params["reads"][place].items()},
     )
+
+
+def _by_template(params: Mapping[str, Any], hints: Mapping[str, Any]) -> FindFlaw | None:
+    """Return what finds turns that the base model's template does not take, None if it reads none."""
+    if "template" not in params:
+        return None
+    from curate.represent.acceptance import find_lasting_fault
+
+    tokenizer = load_tokenizer(Path(hints["base"]["folder"]), hints["base"]["trust"])
+    system = params["template"]["system"]
+
+    def find(messages: Sequence[Message]) -> tuple[Flaw, str] | None:
+        fault = find_lasting_fault(tokenizer, messages, system)
+        return None if fault is None else (Flaw(fault[0].value), fault[1])
+
+    return find
 
 
 def _write(out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], ends: Ends) -> Counts:

@@ -27,9 +27,22 @@ UNITS = {"loss": "nats per response token", "exact_match": "share of eval exampl
 
 
 def prove(
-    run: ScoreRun, selection: Artifact, eval_rows: Artifact, prove: Mapping[str, Any]
+    run: ScoreRun,
+    selection: Artifact,
+    eval_rows: Artifact,
+    prove: Mapping[str, Any],
+    rendered: Artifact | None = None,
 ) -> Artifact:
-    """Return the artifact with proof.json, and effects.parquet unless the proof was refused."""
+    """Return the artifact with proof.json, and effects.parquet unless the proof was refused.
+
+    Args:
+        run: with the pool, the target examples and the base model.
+        selection: what is to be proved.
+        eval_rows: the eval set as it was given, which must not leak.
+        prove: the recipe's settings.
+        rendered: the same as the model reads it, where system turns are merged.
+    """
+    scored = rendered or eval_rows
     arms = run.execute(arms_step(selection, prove["seeds"], run.seed, prove["lora"]["max_length"]))
     leak_inputs = {"rows": run.rows, "arms": arms, "eval": eval_rows}
     if run.target:
@@ -40,7 +53,7 @@ def prove(
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
     limit = prove["lora"]["max_length"]
     labels = run.execute(
-        trainable_step(run.rows, arms, eval_rows, limit, run.model_identity(), run.model_hints())
+        trainable_step(run.rows, arms, scored, limit, run.model_identity(), run.model_hints())
     )
     table = read_table(labels.file("labels.parquet"))
     for sentence, many in label_sentences(table, limit):
@@ -58,7 +71,7 @@ def prove(
         eval_rows.counts["rows_out"],
     )
     tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    measured = _measure(run, tuned, eval_rows, limit)
+    measured = _measure(run, tuned, scored, limit)
     inputs = {"leaks": leaks, "labels": labels, "arms": arms, **tuned, **measured}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 

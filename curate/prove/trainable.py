@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.models import load_tokenizer, template_of
 from curate.prove.arms import ARMS
 from curate.prove.finetune import read_messages
 from curate.represent.chat import IGNORED, build_example
@@ -35,13 +36,12 @@ def trainable_step(
     hints: Mapping[str, Any],
 ) -> Step:
     """Return the step that counts rows and eval examples without a label."""
-    model = {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
     return Step(
         "proof-labels",
         VERSION,
         write_labels,
         {"rows": rows, "arms": arms, "eval": eval_rows},
-        {"model": model, "max_length": max_length},
+        {"model": template_of(identity), "max_length": max_length},
         hints,
     )
 
@@ -50,8 +50,6 @@ def write_labels(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write labels.parquet: name (an arm, or "eval"), seed, rows, unlabelled."""
-    from curate.models import load_tokenizer
-
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
 
     def labelled(rows: Sequence[Any]) -> list[bool]:

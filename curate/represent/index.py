@@ -34,7 +34,8 @@ def measured(run: ScoreRun) -> Artifact:
 
 def _reads_examples(stage: str) -> bool:
     """Return whether a stage's verdicts depend on example sets; those of the template do not."""
-    return stage != TEMPLATE and bool(find_stage(stage.split("-")[0]).uses)
+    kind = stage.split("-")[0]
+    return kind != TEMPLATE and bool(find_stage(kind).uses)
 
 
 def measured_positions(run: ScoreRun) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@
 So are rows of whose responses it leaves nothing as it was, since nothing of them could be labelled.
 
 The verdicts are a stage's: evidence.parquet has one line a row, details.parquet what the template said.
+The same rule holds for example sets and for rows that a stage makes. Where system turns may be merged, a
+row is replaced by another one; an example stays what it is in its file, and is read as merged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,18 +17,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import UserError
+from curate.ledger import survivors
+from curate.models import load_tokenizer, template_of
 from curate.reasons import Reason
 from curate.registry import MADE
-from curate.represent.chat import has_label, refusal
-from curate.rows import Message
+from curate.represent.acceptance import MERGE, find_fault, merge_system
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NAME, MERGE = "template", "merge"
-VERSION = 3
+NAME = "template"
+VERSION = 4
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
@@ -46,21 +49,37 @@ def template_steps(
         examples: those example sets that the model reads, by name.
         identity: of the model.
         hints: where it lies.
-        system: "merge" if rows of the pool may be replaced by such without a system turn.
+        system: "merge" if rows and examples may be replaced by such without a system turn.
     """
-    params = {"model": {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}}
-    named = {NAME: rows} | {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
+    params = {"model": template_of(identity), "merge": system == MERGE}
+    sets = {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
     return [
-        Step(
-            name,
-            VERSION,
-            write_verdicts,
-            {"rows": artifact},
-            {**params, "merge": name == NAME and system == "merge"},
-            hints,
-        )
-        for name, artifact in named.items()
+        Step(NAME, VERSION, write_verdicts, {"rows": rows}, params, hints),
+        *(
+            Step(name, VERSION, write_examples, {"rows": artifact}, params, hints)
+            for name, artifact in sets.items()
+        ),
     ]
+
+
+def made_rows_step(
+    name: str,
+    made: Artifact,
+    inputs: Mapping[str, Artifact],
+    identity: Mapping[str, Any],
+    hints: Mapping[str, Any],
+) -> Step:
+    """Return the step that judges rows that a stage has made, which were no part of the pool before.
+
+    Args:
+        name: of the step.
+        made: the artifact with these rows.
+        inputs: rows, these among them, and the evidence of earlier stages, as a stage takes them.
+        identity: of the model.
+        hints: where it lies.
+    """
+    params = {"model": template_of(identity), "merge": False}
+    return Step(name, VERSION, write_verdicts, {**inputs, MADE: made}, params, hints)
 
 
 def write_verdicts(
@@ -68,24 +87,15 @@ def write_verdicts(
 ) -> Counts:
     """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped.
 
-    Where system turns may be merged, made.parquet has the rows that replace others.
+    Where system turns may be merged, made.parquet has the rows that replace others. Of rows of which
+    some are made by a stage, these alone are judged.
     """
-    from curate.models import load_tokenizer
-
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     path = inputs["rows"].file("rows.parquet")
-    rows = scan_table(path).select("row_id", "messages")
-    parts = [pl.DataFrame(schema=DETAILS)]
-    for batch in rows.collect_batches(
-        chunk_size=rows_at_once(path, BATCH_ROWS), maintain_order=True
-    ):
-        parts.append(
-            find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
-        )
-    details = pl.concat(parts)
+    judged = inputs[MADE].file(f"{MADE}.parquet") if MADE in inputs else path
+    details, replacing = _judge(judged, params, hints)
     if params["merge"]:
-        details = _merge(tokenizer, path, details, out)
-    ids = read_table(path, columns=["row_id"])
+        replacing.write_parquet(out / f"{MADE}.parquet")
+    ids = survivors(inputs).select("row_id").collect()
     reasons = ids.join(
         details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"
     )
@@ -106,6 +116,46 @@ def write_verdicts(
     return {**counts, "dropped": dropped} if dropped else counts
 
 
+def write_examples(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write details.parquet (DETAILS), and rows.parquet if system turns are merged: all the examples.
+
+    A merged one has the id of the example, by which its line in the file is found.
+    """
+    path = inputs["rows"].file("rows.parquet")
+    details, replacing = _judge(path, params, hints)
+    details.write_parquet(out / "details.parquet")
+    rows = read_table(path)
+    counts = {"rows_in": rows.height, "rows_out": rows.height}
+    if not replacing.height:
+        return counts
+    merged = replacing.with_columns(row_id=pl.col("parents").list.first())
+    others = rows.join(merged.select("row_id"), on="row_id", how="anti")
+    order = rows.select("row_id")
+    order.join(
+        pl.concat([others, merged]), on="row_id", how="left", maintain_order="left"
+    ).write_parquet(out / "rows.parquet")
+    return {**counts, "merged": merged.height}
+
+
+def _judge(
+    path: Path, params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    rows = scan_table(path).select("row_id", "messages")
+    parts = [pl.DataFrame(schema=DETAILS)]
+    for batch in rows.collect_batches(
+        chunk_size=rows_at_once(path, BATCH_ROWS), maintain_order=True
+    ):
+        parts.append(
+            find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
+        )
+    details = pl.concat(parts)
+    return _merge(tokenizer, path, details) if params["merge"] else (details, pl.DataFrame())
+
+
 def _merged_id(row_id: str) -> str:
     from curate.judge.made import made_id
 
@@ -113,29 +163,20 @@ def _merged_id(row_id: str) -> str:
 
 
 def _merge(
-    tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame, out: Path
-) -> pl.DataFrame:
-    """Write the rows that the template takes without a system turn; return the details with these."""
+    tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the details with those rows that are merged, and what replaces these."""
     from curate.judge.made import remade
 
     refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
     rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
     merged = [merge_system(messages) for messages in rows["messages"].to_list()]
-    fits = [m is not None and refusal(tokenizer, m) is None for m in merged]
+    fits = [m is not None and find_fault(tokenizer, m) is None for m in merged]
     parents = rows.filter(pl.Series(fits, dtype=pl.Boolean))
     turns = [m for m, fit in zip(merged, fits, strict=True) if fit and m is not None]
-    remade(parents, turns, MERGE).write_parquet(out / f"{MADE}.parquet")
     replaced = pl.col("row_id").is_in(parents["row_id"].to_list())
     reason = pl.when(replaced).then(pl.lit(Reason.SYSTEM_MERGED.value)).otherwise("reason")
-    return details.with_columns(reason=reason)
-
-
-def merge_system(messages: Sequence[Message]) -> list[Message] | None:
-    """Return turns whose first one is the user's, opened by the system text; None if that cannot be."""
-    if len(messages) < 2 or [m["role"] for m in messages[:2]] != ["system", "user"]:
-        return None
-    content = "\n\n".join(m["content"] for m in messages[:2] if m["content"].strip())
-    return [{"role": "user", "content": content}, *messages[2:]]
+    return details.with_columns(reason=reason), remade(parents, turns, MERGE)
 
 
 def find_refusals(
@@ -144,13 +185,8 @@ def find_refusals(
     rows: Sequence[Sequence[Any]],
 ) -> pl.DataFrame:
     """Return the rows that the chat template refuses or rewrites, with what was at fault (DETAILS)."""
-    lines = []
-    for row_id, messages in zip(row_ids, rows, strict=True):
-        words = refusal(tokenizer, messages)
-        if words is not None:
-            lines.append((row_id, Reason.TEMPLATE_REFUSED.value, words))
-        elif not has_label(tokenizer, messages):
-            lines.append((row_id, Reason.TEMPLATE_REWRITTEN.value, "no response is as it was"))
+    faults = [(row_id, find_fault(tokenizer, m)) for row_id, m in zip(row_ids, rows, strict=True)]
+    lines = [(row_id, fault[0].value, fault[1]) for row_id, fault in faults if fault]
     return pl.DataFrame(lines, schema=DETAILS, orient="row")
 
 
@@ -167,31 +203,36 @@ def refusal_sentence(details: pl.DataFrame) -> str:
     )
 
 
-def refused_rows(verdicts: Sequence[Artifact]) -> str | None:
+def refused_rows(verdicts: Sequence[Artifact], rendered: Sequence[str]) -> str | None:
     """Return what is to be told of the rows that the template refuses; None if it takes them all.
 
     Args:
         verdicts: on the pool, and then on the examples.
+        rendered: the sets of examples that the model is bound to read.
 
     Raises:
         UserError: it refuses every row, or an example: none of these may be left out.
     """
     pool, *examples = (read_table(artifact.file("details.parquet")) for artifact in verdicts)
+    merged = {"rows": pool.filter(reason=Reason.SYSTEM_MERGED.value).height}
     for artifact, details in zip(verdicts[1:], examples, strict=True):
+        name = artifact.name.removeprefix(f"{NAME}-")
+        merged[f"{name} examples"] = artifact.counts.get("merged", 0)
         # An example whose response is rewritten can still be read; the proof counts it as unscored.
         refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value)
-        if refused.height:
+        if refused.height and name in rendered:
             raise UserError(
-                f"{artifact.name.removeprefix(f'{NAME}-')}: {refusal_sentence(refused)}; take them "
-                "out, or choose a models.base whose template takes them"
+                f"{name}: {refusal_sentence(refused)}; take "
+                "them out, or choose a models.base whose template takes them"
             )
-    merged = pool.filter(reason=Reason.SYSTEM_MERGED.value).height
     pool = pool.filter(pl.col("reason") != Reason.SYSTEM_MERGED.value)
-    if pool.height and not verdicts[0].counts["rows_out"] and not merged:
+    if pool.height and not verdicts[0].counts["rows_out"] and not merged["rows"]:
         raise UserError(
             f"pool: {refusal_sentence(pool)}; no row is left, so choose another models.base"
         )
-    notes = [f"rows whose system text was put into their first user turn: {merged:,}"] * bool(
-        merged
-    )
+    notes = [
+        f"{name} whose system text was put into their first user turn: {count:,}"
+        for name, count in merged.items()
+        if count
+    ]
     return "; ".join([*([refusal_sentence(pool)] if pool.height else []), *notes]) or None

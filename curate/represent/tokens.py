@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.models import load_tokenizer, template_of
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
 
@@ -17,9 +18,8 @@ def tokens_step(
     rows: Artifact, kept: Artifact, identity: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Step:
     """Return the step that counts the kept rows in tokens of a model with this identity."""
-    tokenizer = {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
     inputs = {"rows": rows, "kept": kept}
-    return Step("tokens", VERSION, count_tokens, inputs, {"model": tokenizer}, hints)
+    return Step("tokens", VERSION, count_tokens, inputs, {"model": template_of(identity)}, hints)
 
 
 def uncounted_step(kept: Artifact) -> Step:
@@ -43,7 +43,6 @@ def count_tokens(
 
     Rows that imitate the chat template are named in imitations.parquet, if there are any.
     """
-    from curate.models import load_tokenizer
     from curate.represent.chat import tokenise
     from curate.represent.imitations import FILE, SCHEMA, find_imitations
 

@@ -37,6 +37,7 @@ from pydantic import Field
 
 from curate.errors import UserError
 from curate.fixedpoint import cosines
+from curate.models import template_of
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.vectors import VectorParams, read_kept, vector_inputs
 from curate.store import Artifact, Counts, Step
@@ -113,9 +114,7 @@ def _find_evidence(run: ScoreRun, stage: str, column: str) -> Artifact:
 
 
 def _length_step(run: ScoreRun) -> Step:
-    identity = {
-        k: v for k, v in run.model_identity().items() if k in ("tokenizer", "chat_template")
-    }
+    identity = template_of(run.model_identity())
     inputs = {"rows": run.rows, "kept": run.kept}
     return Step(
         "response-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_hints()

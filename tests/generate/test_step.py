@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from curate.explain import explain_row
 from curate.folder import open_run
 from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
 from curate.run import RunResult, run_curation
+from tests.conftest import CHATML
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.generate.test_prompts import write
 
@@ -226,3 +228,30 @@ def test_a_row_is_explained_by_its_lineage_and_a_candidate_by_its_flaw(
 
 def test_every_flaw_is_explained() -> None:
     assert set(FLAWS_EXPLAINED) == set(Flaw)
+
+
+def test_rows_that_the_base_models_template_refuses_are_dropped_in_the_generators_books(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path, tiny: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "strict"))
+    strict = (
+        "{% for m in messages %}{% if 'spider' in m['content'] and loop.length == 2 %}"
+        "{{ raise_exception('no spiders') }}{% endif %}{% endfor %}"
+    )
+    (folder / "chat_template.jinja").write_text(strict + CHATML)
+    recipe["models"] = {"base": str(folder), "dtype": "float32"}
+    (tmp_path / "pool.jsonl").write_text(lines(POOL[1:]))
+    recipe["select"] = {"method": "random", "budget": {"tokens": 500}}
+    result = run(recipe, tmp_path)
+    candidates = pl.read_parquet(result.folder / "generated/candidates.parquet")
+    refused = candidates.filter(flaw="template_refused")
+    assert refused["detail"].to_list() == ["no spiders"]
+    assert stage(result, "generate")["methods"]["craft"] == {
+        "made": 4, "kept": 2, "dropped": {"refused": 1, "template_refused": 1},
+    }  # fmt: skip
+    assert not (result.folder / "evidence/template.parquet").exists()
+    said = "\n".join(explain_row(open_run(result.folder), refused["row_id"][0]))
+    assert "refused by the base model's chat template" in said
+    recipe["select"] = {"method": "random", "budget": {"rows": 2}}
+    unread = run(recipe, tmp_path, "unread")
+    assert stage(unread, "generate")["methods"]["craft"]["kept"] == 3

@@ -224,3 +224,123 @@ def test_a_system_turn_may_be_merged_into_the_first_user_turn(tmp_path: Path, st
     assert f"Replaced by {twin}" in "\n".join(explain_row(run, "pool/pool.jsonl:2"))
     step = next(s for s in gather(run.path).funnel.steps if s.stage == "template")
     assert (step.added, step.remaining) == (1, 4)
+
+
+def examples_of(root: Path, target: list[Any], held_out: list[Any]) -> dict[str, Any]:
+    for name, rows in (("target", target), ("eval", held_out)):
+        lines = [json.dumps({"messages": messages}) for messages in rows]
+        (root / f"{name}.jsonl").write_text("\n".join(lines))
+    return {"path": str(root / "target.jsonl"), "eval": str(root / "eval.jsonl")}
+
+
+def test_examples_are_merged_by_the_rule_of_rows_and_keep_their_ids(
+    tmp_path: Path, strict: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = {"role": "system", "content": "Be short."}
+    target = examples_of(
+        tmp_path,
+        [turns("w", "x"), [short, *turns("y", "z")]],
+        [[short, *turns("q", "r", "s", "t")]],
+    )
+    config = recipe(
+        tmp_path,
+        strict,
+        pool(),
+        models={"base": str(strict), "dtype": "float32", "system": "merge"},
+        target=target,
+        select={"method": "rds", "budget": 2},
+        stages=["leaks"],
+        prove={"seeds": 2, "resamples": 100, "lora": {"epochs": 1}},
+    )
+    told = [
+        "rows whose system text was put into their first user turn: 1",
+        "target examples whose system text was put into their first user turn: 1",
+        "eval examples whose system text was put into their first user turn: 1",
+    ]
+    said = estimate(config)[0].does
+    result = run_curation(config, tmp_path / "run")
+    for sentence in told:
+        assert sentence in said
+        assert any(sentence in message for message in caplog.messages)
+    assert result.proof is not None
+    assert result.proof["verdict"] != "not measured"
+    run = open_run(result.folder)
+    assert run.messages("target", "target/target.jsonl:2") == turns("Be short.\n\ny", "z")
+    rows = run.rows("target")
+    assert rows is not None
+    assert rows.select("row_id").collect()["row_id"].to_list() == [
+        "target/target.jsonl:1", "target/target.jsonl:2",
+    ]  # fmt: skip
+    # Leaks are looked for in what was given, where the system turn is a text of its own.
+    given = run.messages("eval", "eval/eval.jsonl:1")
+    assert given is not None
+    assert given[0] == short
+    merged = {e["stage"]: e["merged"] for e in result.manifest["stages"] if "merged" in e}
+    assert merged == {"template-target": 1, "template-eval": 1}
+
+
+def test_a_target_that_words_are_compared_with_is_merged_like_the_rows(
+    tmp_path: Path, strict: Path
+) -> None:
+    models = {"base": str(strict), "dtype": "float32", "system": "merge"}
+    target = examples_of(tmp_path, [SYSTEM, TWICE], [turns("q", "r")])
+    select = {"method": "bm25", "budget": 2}
+    config = recipe(tmp_path, strict, pool(), models=models, target=target, select=select)
+    run = open_run(run_curation(config, tmp_path / "run").folder)
+    assert run.messages("target", "target/target.jsonl:1") == turns("Be brief.\n\nHi", "Hello.")
+    assert run.messages("target", "target/target.jsonl:2") == TWICE
+
+
+def test_an_eval_example_that_the_template_rewrites_counts_as_unscored_and_breaks_no_report(
+    tmp_path: Path, tiny: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "shouting"))
+    shout = CHATML.replace(
+        "m['content']", "(m['content'] | upper if 'shout' in m['content'] else m['content'])"
+    )
+    (folder / "chat_template.jinja").write_text(shout)
+    target = examples_of(tmp_path, [turns("w", "x")], [turns("q", "shout"), turns("s", "t")])
+    config = recipe(
+        tmp_path,
+        folder,
+        [turns("a", "b"), turns("c", "d"), turns("e", "f")],
+        target=target,
+        select={"method": "random", "budget": 2},
+        prove={"seeds": 2, "resamples": 100, "lora": {"epochs": 1}},
+    )
+    result = run_curation(config, tmp_path / "run")
+    assert result.proof is not None
+    assert result.proof["eval_examples_too_long"] == 1
+    assert [step.stage for step in gather(result.folder).funnel.steps] == ["pool", "select"]
+
+
+def test_rows_that_a_stage_makes_are_judged_like_those_of_the_pool(
+    tmp_path: Path, tiny: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "nomasks"))
+    no_masks = (
+        "{% for m in messages %}{% if '[EMAIL]' in m['content'] %}"
+        "{{ raise_exception('no masks') }}{% endif %}{% endfor %}" + CHATML
+    )
+    (folder / "chat_template.jinja").write_text(no_masks)
+    rows = [turns("a", "b"), turns("Write to desk@riverbank.org now.", "c"), turns("d", "e")]
+    config = recipe(
+        tmp_path,
+        folder,
+        rows,
+        stages=["pii", "exact"],
+        select={"method": "perplexity", "budget": 2},
+    )
+    result = run_curation(config, tmp_path / "run")
+    run = open_run(result.folder)
+    dropped = run.table("ledger").filter(fate="dropped").collect()
+    assert dropped.select("stage", "reason").rows() == [
+        ("pii", "masked"), ("template-2", "template_refused"),
+    ]  # fmt: skip
+    said = "\n".join(explain_row(run, dropped["row_id"][1]))
+    assert "refused by the base model's chat template (no masks)" in said
+    steps = {s.stage: (s.removed, s.added, s.remaining) for s in gather(run.path).funnel.steps}
+    assert steps == {
+        "pool": (0, 0, 3), "pii": (1, 1, 3), "template-2": (1, 0, 2), "exact": (0, 0, 2),
+        "select": (0, 0, 2),
+    }  # fmt: skip
