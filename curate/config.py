@@ -58,7 +58,7 @@ load_methods("curate.generate.methods")
 
 
 class FieldMap(Params):
-    """Names of upstream fields, for records in no known format."""
+    """Names of upstream fields, for records in no known layout: body.messages, answers.text[0]."""
 
     messages: str | None = None
     prompt: str | None = None
@@ -66,11 +66,18 @@ class FieldMap(Params):
     response: str | None = None
     system: str | None = None
     origin: str | None = None
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] | None = Field(
+        None, description="what the names of roles mean, beside the usual ones: {humain: user}"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "FieldMap":
+        turns = (self.messages, self.prompt, self.response, self.context, self.system)
         if not (self.messages or (self.prompt and self.response)):
-            raise ValueError("name `messages`, or both `prompt` and `response`")
+            if any(turns) or not (self.roles or self.origin):
+                raise ValueError("name `messages`, or both `prompt` and `response`")
+        elif self.messages and (self.prompt or self.response or self.context):
+            raise ValueError("name `messages`, or `prompt` and `response`, not both")
         return self
 
 

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     UNKNOWN_ROLE = "unknown_role"
     UNSUPPORTED_CONTENT = "unsupported_content"
+    UNREAD_FIELD = "unread_field"
     EMPTY_PROMPT = "empty_prompt"
     EMPTY_RESPONSE = "empty_response"
     NO_USER_TURN = "no_user_turn"
@@ -76,6 +77,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.WRONG_TYPE: "holds a value of the wrong type",
     Reason.UNKNOWN_ROLE: "has a turn whose role is not system, user, assistant or tool",
     Reason.UNSUPPORTED_CONTENT: "has content that is not text",
+    Reason.UNREAD_FIELD: "has a field of the conversation that no turn would hold",
     Reason.EMPTY_PROMPT: "has an empty user turn",
     Reason.EMPTY_RESPONSE: "has an empty assistant turn",
     Reason.NO_USER_TURN: "has no user turn",

@@ -24,14 +24,7 @@ from curate.errors import UserError
 from curate.jsontext import JsonLimit, dump_json
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.files import PoolFile, digest_url, find_files
-from curate.pool.formats import (
-    Fault,
-    Format,
-    detect_format,
-    find_origin,
-    leftover_fields,
-    read_turns,
-)
+from curate.pool.layouts import Fault, Part, Reader, Reading, file_reader
 from curate.pool.records import BEGINNING, LONGEST, Record, read_records
 from curate.reasons import EXPLAINED, Reason
 from curate.rows import SCHEMA, content_hash, find_fault
@@ -130,6 +123,7 @@ def ingest(
             record at all, or more than `max_rejected` of them are bad.
     """
     rejected: Counter[str] = Counter()
+    layouts: Counter[str] = Counter()
     rows_out = 0
     empty: list[str] = []
     repeated: list[str] = []
@@ -146,6 +140,7 @@ def ingest(
                     rejects.write_table(table)
                 rows_out += len(batch.rows)
                 rejected.update(reject["reason"] for reject in batch.rejects)
+                layouts.update(layout for layout, _ in batch.layouts.elements())
                 empty += [batch.file] if batch.empty else []
                 repeated += batch.repeated
     total = rows_out + rejected.total()
@@ -154,6 +149,15 @@ def ingest(
     if rejected.total() > params["max_rejected"] * total or not rows_out:
         raise UserError(_too_many(rejected, total, params["max_rejected"], out))
     counts = {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
+    _log_remarks(empty, repeated, rejected, layouts)
+    more = {"empty_files": len(empty), "repeated_keys": len(repeated)}
+    return counts | {name: count for name, count in more.items() if count}
+
+
+def _log_remarks(
+    empty: Sequence[str], repeated: Sequence[str], rejected: Counter[str], layouts: Counter[str]
+) -> None:
+    """Log what is odd about files, and what became of pairs."""
     if empty:
         LOG.warning("files without any record: %d (%s)", len(empty), _listed(empty))
     if too_long := rejected[Reason.RECORD_TOO_LONG]:
@@ -164,14 +168,17 @@ def ingest(
             len(repeated),
             _listed(repeated),
         )
-    more = {"empty_files": len(empty), "repeated_keys": len(repeated)}
-    return counts | {name: count for name, count in more.items() if count}
+    if pairs := layouts["preference"]:
+        LOG.info(
+            "preference records: %d; the chosen answer is the row, the rejected in meta", pairs
+        )
 
 
 @dataclass
 class Batch:
     """Rows and rejects of a file, at most so many at a time.
 
+    layouts: how many records are in which layout, with the fields that tell it.
     empty: the file has no record at all.
     repeated: where records are that have a key twice.
     """
@@ -179,6 +186,7 @@ class Batch:
     file: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     rejects: list[dict[str, Any]] = field(default_factory=list)
+    layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     bytes: int = 0
     empty: bool = False
     repeated: list[str] = field(default_factory=list)
@@ -201,16 +209,16 @@ def _read_file(
 ) -> Iterator[Batch]:
     records = read_records(file)
     head = list(_head(records))
-    form = _format_of(entry, head, file)
-    if form is None and head and not any(record.too_long or record.fault for record in head):
+    reader = _reader_of(entry, head, file)
+    if reader is None and head and not any(record.too_long or record.fault for record in head):
         raise UserError(f"{file.url}: holds no record that is valid JSON")
     batch = Batch(file.name, empty=not head)
     for record in chain(head, records):
         row_id = _row_id(entry["source"], file, record)
         if chosen is not None and row_id not in chosen:
             continue
-        form = form or _format_of(entry, [record], file)
-        _read_record(record, row_id, form, entry, batch)
+        reader = reader or _reader_of(entry, [record], file)
+        _read_record(record, row_id, reader, entry, batch)
         if batch.full:
             yield batch
             batch = Batch(file.name)
@@ -218,7 +226,7 @@ def _read_file(
 
 
 def _head(records: Iterator[Record]) -> Iterator[Record]:
-    """Yield the records by which a file's format is told."""
+    """Yield the records by which a file's usual layout is told."""
     size = 0
     for record in islice(records, DETECT_ROWS):
         yield record
@@ -245,19 +253,17 @@ def _row_id(source: str, file: PoolFile, record: Record) -> str:
     return f"{source}/{record.file_name(file.name)}:{record.position}"
 
 
-def _format_of(
+def _reader_of(
     entry: Mapping[str, Any], records: Sequence[Record], file: PoolFile
-) -> Format | None:
-    """Return the format of these records; None if not one of them is valid JSON."""
-    if entry["fields"]:
-        return Format("fields", **entry["fields"])
+) -> Reader | None:
+    """Return what reads such records; None if not one of them is valid JSON."""
     values = []
     for record in records:
         try:
             values.append(_parse(record))
         except Fault:
             continue
-    return detect_format(values, file.url) if values else None
+    return file_reader(values, entry["fields"], file.url) if values or entry["fields"] else None
 
 
 def _parse(record: Record) -> Any:
@@ -280,26 +286,42 @@ def _parse(record: Record) -> Any:
 
 
 def _read_record(
-    record: Record, row_id: str, form: Format | None, entry: Mapping[str, Any], batch: Batch
+    record: Record, row_id: str, reader: Reader | None, entry: Mapping[str, Any], batch: Batch
 ) -> None:
     batch.bytes += record.size or len(record.raw)
+    file = record.file_name(batch.file)
     try:
         value = _parse(record)
-        assert form is not None, "a record with a value has a format"
+        assert reader is not None, "a record with a value has a reader"
         if record.raw and isinstance(value, dict) and (key := repeated_key(record.raw, value)):
-            batch.repeated.append(f"{record.file_name(batch.file)}:{record.position} ({key!r:.80})")
-        batch.rows.append(_row_of(value, row_id, form, entry, record.file_name(batch.file)))
+            batch.repeated.append(f"{file}:{record.position} ({key!r:.80})")
+        reading = reader.read(value)
     except Fault as fault:
-        batch.rejects.append(
-            {
-                "source": entry["source"],
-                "file": record.file_name(batch.file),
-                "position": record.position,
-                "reason": fault.reason.value,
-                "field": _explain(fault, record),
-                "raw": _excerpt(record),
-            }
-        )
+        batch.rejects.append(_reject(fault, record, entry, file))
+        return
+    batch.layouts[reading.layout, reading.fields] += 1
+    for name, part in _named_parts(row_id, reading):
+        try:
+            batch.rows.append(_row_of(part, name, entry, file))
+        except Fault as fault:
+            batch.rejects.append(_reject(fault, record, entry, file))
+
+
+def _named_parts(row_id: str, reading: Reading) -> Iterator[tuple[str, Part]]:
+    """Yield the conversations of a record with their ids: from the second on with #2, #3 ..."""
+    for i, part in enumerate(reading.parts, start=1):
+        yield (row_id if i == 1 else f"{row_id}#{i}"), part
+
+
+def _reject(fault: Fault, record: Record, entry: Mapping[str, Any], file: str) -> dict[str, Any]:
+    return {
+        "source": entry["source"],
+        "file": file,
+        "position": record.position,
+        "reason": fault.reason.value,
+        "field": _explain(fault, record),
+        "raw": _excerpt(record),
+    }
 
 
 def _explain(fault: Fault, record: Record) -> str:
@@ -329,24 +351,23 @@ def _meta(value: Any) -> str:
         raise Fault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
 
 
-def _row_of(
-    value: Any, row_id: str, form: Format, entry: Mapping[str, Any], file: str
-) -> dict[str, Any]:
-    messages = read_turns(value, form)
+def _row_of(part: Part, row_id: str, entry: Mapping[str, Any], file: str) -> dict[str, Any]:
+    if part.fault or part.example is None:
+        raise part.fault or Fault(Reason.MISSING_FIELD, "messages")
+    messages = part.example.turns
     if entry["strip_end"]:
         last = messages[-1]
         last["content"] = last["content"].removesuffix(entry["strip_end"])
     fault = find_fault(messages)
     if fault:
         raise Fault(*fault)
-    origin, origin_field = find_origin(value, form)
     return {
         "row_id": row_id,
         "messages": messages,
         "content_hash": content_hash(messages),
         "source": entry["source"],
-        "origin": origin or file.split(".")[0],
-        "meta": _meta(leftover_fields(value, form, origin_field)),
+        "origin": part.origin or file.split(".")[0],
+        "meta": _meta(part.meta),
         "parents": [],
         "method": None,
         "hop": None,

@@ -191,7 +191,7 @@ def test_a_pool_without_any_row_stops_the_run(store: Store, tmp_path: Path) -> N
 
 def test_an_unknown_format_names_file_and_fields(store: Store, tmp_path: Path) -> None:
     pool = put(tmp_path / "pool", a=line(GOOD), x=line({"query": "a", "reply": "b"}))
-    with pytest.raises(UserError, match=r"x.jsonl: no known format .*fields seen: query, reply"):
+    with pytest.raises(UserError, match=r"x.jsonl: no known layout .*fields seen: query, reply"):
         ingest(store, pool)
 
 
@@ -303,12 +303,12 @@ def test_meta_keeps_integers_of_any_size_exact(store: Store, tmp_path: Path) -> 
 def test_meta_keeps_what_turns_hold_beside_role_and_content(store: Store, tmp_path: Path) -> None:
     """The row's contract: every upstream field that has no column of its own, untouched."""
     messages = [
-        {"role": "user", "content": "a", "name": "bob"},
-        {"role": "assistant", "content": "b", "weight": 0},
+        {"role": "user", "content": "a", "posted": "in May"},
+        {"role": "assistant", "content": "b", "weight": 1},
     ]
     made = ingest(store, put(tmp_path / "pool", x=line({"messages": messages})))
     meta = rows(made)["meta"][0]
-    assert "bob" in meta
+    assert "in May" in meta
     assert "weight" in meta
 
 
@@ -437,13 +437,13 @@ def test_rows_do_not_depend_on_how_they_are_batched(
     assert parts.counts == whole.counts
 
 
-def test_records_beyond_the_ones_looked_at_keep_the_format(store: Store, tmp_path: Path) -> None:
-    """The format is that of the first 100 records; a change after them is a reject, not a guess."""
+def test_every_record_is_read_by_its_own_layout(store: Store, tmp_path: Path) -> None:
+    """Whatever the records before it are in."""
     rng = random.Random(0)
     other = line({"question": "a", "answer": "b"})
     blocks = [line(GOOD)] * 100 + rng.sample([line(GOOD)] * 5 + [other] * 3, 8)
     made = ingest(store, put(tmp_path / "pool", x=b"".join(blocks)))
-    assert made.counts == {"rows_in": 108, "rows_out": 105, "rejected": {"missing_field": 3}}
+    assert made.counts == {"rows_in": 108, "rows_out": 108, "rejected": {}}
 
 
 # --- odd files and limits -----------------------------------------------------------------------
@@ -540,13 +540,13 @@ def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
 ) -> None:
     monkeypatch.setattr("curate.pool.ingest.LONGEST", 100)
     looked_at: list[int] = []
-    known = ingest_module.detect_format
+    reader_of = ingest_module.file_reader
 
-    def detect(values: list[Any], where: str) -> Any:
+    def detect(values: list[Any], fields: Any, where: str) -> Any:
         looked_at.append(len(values))
-        return known(values, where)
+        return reader_of(values, fields, where)
 
-    monkeypatch.setattr("curate.pool.ingest.detect_format", detect)
+    monkeypatch.setattr("curate.pool.ingest.file_reader", detect)
     ingest(store, put(tmp_path / "pool", x=line(GOOD) * 50))
     assert looked_at == [3]
 

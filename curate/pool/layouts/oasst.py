@@ -1,0 +1,58 @@
+"""Trees of messages, as OpenAssistant writes them: the best-ranked path of each is the conversation.
+
+{"message_tree_id": "...", "prompt": {"role": "prompter", "text": "...", "replies": [{...}, ...]}}
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.roles import map_role
+from curate.reasons import Reason
+
+
+class Tree:
+    """A prompt with replies, and theirs."""
+
+    name = "oasst"
+
+    def matched_fields(self, record: Record) -> tuple[str, ...]:
+        """Return the field with the tree."""
+        prompt = record.get("prompt")
+        return ("prompt",) if isinstance(prompt, dict) and "replies" in prompt else ()
+
+    def read(self, record: Record, roles: Roles) -> Example:
+        """Return the turns of the best-ranked path down to its last answer.
+
+        Raises:
+            Fault: a message of it is none.
+        """
+        example = Example([], {"prompt"})
+        node, where = record["prompt"], "prompt"
+        while node is not None:
+            for key in ("role", "text"):
+                if not isinstance(node.get(key), str):
+                    raise Fault(Reason.MISSING_FIELD, f"{where}.{key}")
+            role = map_role(node["role"], roles)
+            example.turns.append({"role": role, "content": node["text"]})
+            node, where = _best_reply(node, where)
+        while len(example.turns) > 1 and example.turns[-1]["role"] != "assistant":
+            example.turns.pop()
+        return example
+
+
+def _best_reply(node: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the reply of the lowest rank, the first of those without one last; None at the end."""
+    replies = node.get("replies") or []
+    if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
+        raise Fault(Reason.WRONG_TYPE, f"{where}.replies")
+    kept = [(i, reply) for i, reply in enumerate(replies) if not reply.get("deleted")]
+    if not kept:
+        return None, where
+
+    def order(numbered: tuple[int, Mapping[str, Any]]) -> tuple[float, int]:
+        rank = numbered[1].get("rank")
+        return (float(rank) if isinstance(rank, int | float) else float("inf"), numbered[0])
+
+    i, reply = min(kept, key=order)
+    return reply, f"{where}.replies[{i}]"

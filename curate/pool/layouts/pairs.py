@@ -1,0 +1,192 @@
+"""A prompt and its response in fields of their own, with what stands around them.
+
+{"instruction": "...", "input": "...", "output": "...", "history": [["q", "a"]]}   alpaca
+{"instruction": "...", "context": "...", "response": "..."}                        dolly
+{"prompt": [{"role": "user", ...}], "completion": [{"role": "assistant", ...}]}    prompt_completion
+{"question": "...", "context": "...", "answers": {"text": ["..."]}}                qa
+
+The context stands below the prompt, the history before it. An answer may be a number, a prompt may not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.messages import read_listed
+from curate.pool.layouts.transcript import find_marks, read_transcript
+from curate.pool.layouts.unread import CONTEXT_FIELDS
+from curate.reasons import Reason
+from curate.rows import Message
+
+INPUT_FIELDS = ("input", *CONTEXT_FIELDS)
+SOLUTIONS = ("solution", "output", "completion", "correct_answer", "best_answer")
+# Lists of answers that mean the same: the first one is the response, the others stay in meta.
+ALTERNATIVES = ("answer", "answers", "targets")
+ANSWER_KEYS = ("text", "value", "spans", "answer")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The names of a prompt, of its response, and of what may be its context."""
+
+    name: str
+    prompt: str
+    response: str
+    contexts: tuple[str, ...] = CONTEXT_FIELDS
+
+    def matched_fields(self, record: Record) -> tuple[str, ...]:
+        """Return the fields with prompt and response."""
+        fields = (self.prompt, self.response)
+        return fields if all(field in record for field in fields) else ()
+
+    def read(self, record: Record, roles: Roles) -> Example:
+        """Return the turns.
+
+        Raises:
+            Fault: a field holds no text.
+        """
+        for field in (self.prompt, self.response):
+            if record[field] is None:
+                raise Fault(Reason.MISSING_FIELD, field)
+        example = read_prompt(record, self, roles)
+        add_response(example, record, self.response, roles)
+        return example
+
+
+RESPONSES = (
+    ("dolly", "instruction", ("response",), ("context",)),
+    ("alpaca", "instruction", ("output", "response", "completion", "answer"), INPUT_FIELDS),
+    ("prompt_completion", "prompt", ("completion", "response"), CONTEXT_FIELDS),
+    ("qa", "question", ("answer", "answers", "response", *SOLUTIONS), CONTEXT_FIELDS),
+    ("flan", "inputs", ("targets", "outputs", "target"), CONTEXT_FIELDS),
+    ("input_output", "input", ("output", "target", "response", "answer"), CONTEXT_FIELDS),
+    ("input_output", "query", ("response", "answer", "answers", *SOLUTIONS), CONTEXT_FIELDS),
+    ("input_output", "problem", ("solution", "answer", "response", "output"), CONTEXT_FIELDS),
+    ("input_output", "prompt", ("answer", "output", "target"), CONTEXT_FIELDS),
+)
+PAIRS = tuple(
+    Pair(name, prompt, response, contexts)
+    for name, prompt, responses, contexts in RESPONSES
+    for response in responses
+)
+
+
+def read_prompt(record: Record, pair: Pair, roles: Roles) -> Example:
+    """Return the turns of a prompt: history, then the prompt with its context below.
+
+    Raises:
+        Fault: a field holds no text.
+    """
+    value = record[pair.prompt]
+    if isinstance(value, list):
+        example = read_listed(value, pair.prompt, roles)
+    elif find_marks(value) is not None:
+        example = Example(read_transcript(value, pair.prompt, roles), {pair.prompt})
+    else:
+        prompt = field_text(record, pair.prompt)
+        example = Example([{"role": "user", "content": prompt}], {pair.prompt})
+        add_context(example, record, pair.contexts)
+    example.turns[:0] = _history(record, roles, example)
+    return example
+
+
+def add_context(example: Example, record: Record, fields: tuple[str, ...]) -> None:
+    """Put the first field with a context below the prompt.
+
+    Raises:
+        Fault: it holds no text.
+    """
+    context = next((field for field in fields if record.get(field)), None)
+    if context is not None:
+        last = example.turns[-1]
+        last["content"] = f"{last['content']}\n\n{field_text(record, context)}"
+        example.used.add(context)
+    if "input" in fields and record.get("input") == "":
+        example.used.add("input")
+
+
+def add_response(example: Example, record: Record, field: str, roles: Roles) -> None:
+    """Put a response behind the turns of its prompt: a text, a number, or a list of turns.
+
+    Raises:
+        Fault: it is none of them.
+    """
+    value = record[field]
+    if isinstance(value, dict) and ("role" in value or "from" in value):
+        value = [value]
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "text" not in value[0]:
+        answer = read_listed(value, field, roles)
+        example.turns += answer.turns
+        example.beside |= answer.beside
+        example.used.add(field)
+        return
+    if field in ALTERNATIVES and isinstance(value, list | dict):
+        text, alone = first_answer(value, field)
+    else:
+        text, alone = field_text(record, field, numbers=True), True
+    example.turns.append({"role": "assistant", "content": text})
+    if alone:
+        example.used.add(field)
+    else:
+        example.aside |= {field}
+
+
+def first_answer(value: Any, field: str) -> tuple[str, bool]:
+    """Return the first of several answers, and whether nothing but it is in the value.
+
+    {"text": ["Lima", "Lima, Peru"], "answer_start": [3, 3]}
+
+    Raises:
+        Fault: there is none, or it is no text.
+    """
+    where, alone = field, True
+    while isinstance(value, list | dict):
+        if isinstance(value, dict):
+            key = next((key for key in ANSWER_KEYS if key in value), None)
+            if key is None:
+                raise Fault(Reason.WRONG_TYPE, where)
+            value, where, alone = value[key], f"{where}.{key}", False
+        elif not value:
+            raise Fault(Reason.MISSING_FIELD, f"{where}[0]")
+        else:
+            alone = alone and len(value) == 1
+            value, where = value[0], f"{where}[0]"
+    return field_text({where: value}, where, numbers=True), alone
+
+
+def field_text(record: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
+    """Return a field's text.
+
+    Raises:
+        Fault: it is none.
+    """
+    text = record[field]
+    if isinstance(text, str):
+        return text
+    if numbers and isinstance(text, int | float) and not isinstance(text, bool):
+        return str(text)
+    raise Fault(Reason.WRONG_TYPE, field)
+
+
+def _history(record: Record, roles: Roles, example: Example) -> list[Message]:
+    """Return the earlier rounds of a record: pairs of texts, or turns."""
+    rounds = record.get("history")
+    if not rounds:
+        return []
+    example.used.add("history")
+    if isinstance(rounds, list) and all(_is_round(each) for each in rounds):
+        turns: list[Message] = []
+        for question, answer in rounds:
+            turns.append({"role": "user", "content": question})
+            turns.append({"role": "assistant", "content": answer})
+        return turns
+    earlier = read_listed(rounds, "history", roles)
+    example.beside |= earlier.beside
+    return earlier.turns
+
+
+def _is_round(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+    )

@@ -1,0 +1,65 @@
+r"""Preference pairs: the chosen answer makes the row, the rejected one stays in meta.
+
+{"prompt": "...", "chosen": "...", "rejected": "..."}                       DPO
+{"prompt": [...], "chosen": [turns], "rejected": [turns]}                   TRL
+{"chosen": [all turns], "rejected": [all turns]}                            TRL, implicit prompt
+{"chosen": "\n\nHuman: ...\n\nAssistant: ...", "rejected": "..."}           HH-RLHF
+{"messages": [...], "preferred_output": [...], "non_preferred_output": [...]}   OpenAI
+"""
+
+from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.messages import LISTED, read_listed
+from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
+from curate.pool.layouts.transcript import find_marks, read_transcript
+from curate.reasons import Reason
+
+CHOSEN = {"chosen": "rejected", "preferred_output": "non_preferred_output"}
+
+
+class Preference:
+    """A prompt with a chosen and a rejected answer."""
+
+    name = "preference"
+
+    def matched_fields(self, record: Record) -> tuple[str, ...]:
+        """Return the fields with the chosen answer and the rejected one."""
+        return next(((c, r) for c, r in CHOSEN.items() if c in record and r in record), ())
+
+    def read(self, record: Record, roles: Roles) -> Example:
+        """Return the turns that lead to the chosen answer.
+
+        Raises:
+            Fault: a field holds no text and no turns, or there is no prompt.
+        """
+        chosen, rejected = self.matched_fields(record)
+        if record[chosen] is None:
+            raise Fault(Reason.MISSING_FIELD, chosen)
+        example = _whole(record, chosen, roles) or _answered(record, chosen, roles)
+        example.aside |= {rejected}
+        return example
+
+
+def _whole(record: Record, chosen: str, roles: Roles) -> Example | None:
+    """Return the turns of a chosen text that holds its prompt as well; None if it does not."""
+    value = record[chosen]
+    if find_marks(value) is not None:
+        example = Example(read_transcript(value, chosen, roles), {chosen})
+    elif isinstance(value, list):
+        example = read_listed(value, chosen, roles)
+    else:
+        return None
+    return example if any(turn["role"] == "user" for turn in example.turns) else None
+
+
+def _answered(record: Record, chosen: str, roles: Roles) -> Example:
+    """Return the turns of the prompt that stands in a field of its own, and the chosen answer."""
+    listed = next((layout for layout in LISTED if layout.matched_fields(record)), None)
+    pair = next((pair for pair in PAIRS if record.get(pair.prompt)), None)
+    if listed is not None:
+        example = listed.read(record, roles)
+    elif pair is not None:
+        example = read_prompt(record, pair, roles)
+    else:
+        raise Fault(Reason.MISSING_FIELD, "prompt")
+    add_response(example, record, chosen, roles)
+    return example

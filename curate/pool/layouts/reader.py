@@ -1,0 +1,176 @@
+"""Read a record: find its layout, read its turns, and let no field of the conversation go unread."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.errors import UserError
+from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.fields import NamedFields, find_value
+from curate.pool.layouts.registry import LAYOUTS, Layout
+from curate.pool.layouts.system import add_system
+from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
+from curate.pool.layouts.unfold import unfolded
+from curate.pool.layouts.unread import check_fields
+from curate.reasons import Reason
+
+ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
+SHOWN_FIELDS = 12
+
+
+@dataclass(frozen=True)
+class Part:
+    """One conversation of a record, or why there is none: its turns, origin and upstream fields."""
+
+    example: Example | None
+    fault: Fault | None = None
+    origin: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a record is: its layout, the fields that tell it, and its conversations."""
+
+    layout: str
+    fields: tuple[str, ...]
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the records of a file.
+
+    layouts: what a record may be in.
+    roles: names of roles beside the usual ones.
+    origin: the field with the upstream task; one of the usual ones if there is none.
+    usual: the fields by which most records of the file are told.
+    """
+
+    layouts: Sequence[Layout] = LAYOUTS
+    roles: Roles = field(default_factory=dict)
+    origin: str | None = None
+    usual: tuple[str, ...] = ()
+
+    @property
+    def by_name(self) -> bool:
+        """Return whether the recipe names the fields."""
+        return any(isinstance(layout, NamedFields) for layout in self.layouts)
+
+    def read(self, value: Any) -> Reading:
+        """Return the conversations of a parsed record.
+
+        Raises:
+            Fault: it makes none at all.
+        """
+        if _is_listed_turns(value):
+            value = {"messages": value}
+        if not isinstance(value, dict):
+            raise Fault(Reason.NOT_OBJECT, type(value).__name__)
+        inner = None if self.by_name else unfolded(value)
+        if inner is None:
+            name, fields, part = self._read_plain(value)
+            return Reading(name, fields, [part])
+        name, fields = inner[0], (inner[1],)
+        parts = [self._read_part(record, name) for record in inner[2]]
+        return Reading(name, fields, parts)
+
+    def _read_part(self, record: Record, layout: str) -> Part:
+        try:
+            _, _, part = self._read_plain(record, ("name",) if layout == "instances" else ())
+        except Fault as fault:
+            return Part(None, fault)
+        return part
+
+    def _read_plain(
+        self, record: Record, origins: Sequence[str] = ()
+    ) -> tuple[str, tuple[str, ...], Part]:
+        """Return the layout of a record, the fields that tell it, and the conversation.
+
+        Of the faults that the layouts find, that of the file's usual one is raised, or else the first.
+        """
+        faults: list[tuple[tuple[str, ...], Fault]] = []
+        for layout in self.layouts:
+            fields = layout.matched_fields(record)
+            if not fields:
+                continue
+            try:
+                example = layout.read(record, self.roles)
+                if not self.by_name:
+                    add_system(example, record)
+                    check_fields(example, record)
+            except Fault as fault:
+                faults.append((fields, fault))
+                continue
+            return layout.name, fields, self._part(example, record, origins)
+        if not faults:
+            missing = (f for f in self.usual if record.get(f) is None)
+            raise Fault(Reason.MISSING_FIELD, next(missing, "of any known layout"))
+        raise next((fault for fields, fault in faults if fields == self.usual), faults[0][1])
+
+    def _part(self, example: Example, record: Record, origins: Sequence[str]) -> Part:
+        meta = example.left(record)
+        fields = (self.origin,) if self.origin else (*origins, *ORIGIN_FIELDS)
+        for path in fields:
+            name = find_value(record, path) if path not in example.used else None
+            if isinstance(name, str) and name:
+                return Part(example, None, name, {k: v for k, v in meta.items() if k != path})
+        return Part(example, None, None, meta)
+
+
+def file_reader(values: Iterable[Any], fields: Mapping[str, Any] | None, where: str) -> Reader:
+    """Return the reader of a file, given its first records and the fields that a recipe names.
+
+    Raises:
+        UserError: not one of the records is in a known layout.
+    """
+    named = dict(fields or {})
+    roles = named.pop("roles", None) or {}
+    origin = named.get("origin")
+    if any(named.get(name) for name in ("messages", "prompt")):
+        return Reader((NamedFields(**named),), roles, origin)
+    reader = Reader(roles=roles, origin=origin)
+    values = list(values)
+    usual = Counter(names for value in values if (names := _matched(reader, value)))
+    if not usual:
+        raise UserError(_no_layout(values, where))
+    return Reader(roles=roles, origin=origin, usual=usual.most_common(1)[0][0])
+
+
+def _matched(reader: Reader, value: Any) -> tuple[str, ...]:
+    """Return the fields by which a record is told; none if it is in no layout."""
+    if _is_listed_turns(value):
+        return ("messages",)
+    if not isinstance(value, dict):
+        return ()
+    try:
+        inner = unfolded(value)
+    except Fault:
+        return ()
+    if inner is not None:
+        return (inner[1],)
+    matched = (layout.matched_fields(value) for layout in reader.layouts)
+    return next((fields for fields in matched if fields), ())
+
+
+def _is_listed_turns(value: Any) -> bool:
+    """Return whether a record is a bare list of turns."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in value)
+    )
+
+
+def _no_layout(values: Sequence[Any], where: str) -> str:
+    if not values:
+        return f"{where}: holds no record that is valid JSON"
+    records = [value for value in values if isinstance(value, dict)]
+    seen = sorted({str(key) for record in records for key in record})
+    hint = next(map(describe_unfit, records), UNKNOWN)
+    return (
+        f"{where}: no known layout (messages, alpaca, prompt/completion, question/answer ...; the "
+        f"README lists them) in its first {len(values)} records; fields seen: "
+        f"{', '.join(seen[:SHOWN_FIELDS]) or 'none'}. {hint}"
+    )

@@ -1,0 +1,42 @@
+"""A system prompt in a field of its own, put before the turns.
+
+{"system": "Answer in Welsh.", "messages": [...]}
+{"system_prompt": "...", "question": "...", "response": "..."}
+{"system": [{"text": "..."}], "messages": [...]}
+"""
+
+from typing import Any
+
+from curate.pool.layouts.example import Example, Fault, Record
+from curate.pool.layouts.messages import content_text
+from curate.pool.layouts.unread import MESSAGE_FIELDS, SYSTEM_FIELDS
+from curate.reasons import Reason
+
+
+def add_system(example: Example, record: Record) -> None:
+    """Put the system prompt of a record before the turns, unless they open with one.
+
+    Raises:
+        Fault: it is no text.
+    """
+    for field in SYSTEM_FIELDS:
+        value = record.get(field)
+        if field in example.used or not value:
+            continue
+        if example.turns and example.turns[0]["role"] == "system":
+            return
+        example.turns.insert(0, {"role": "system", "content": _text(value, field)})
+        example.used.add(field)
+        return
+    # An empty one says nothing; beside a list of turns it is a field like others.
+    if record.get("system") == "" and not example.used & {*MESSAGE_FIELDS}:
+        example.used.add("system")
+
+
+def _text(value: Any, field: str) -> str:
+    if isinstance(value, dict):
+        value = value.get("content") or value.get("parts") or [value]
+    try:
+        return content_text(value, field, "\n\n")
+    except Fault as fault:
+        raise Fault(Reason.WRONG_TYPE, field) from fault

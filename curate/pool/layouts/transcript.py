@@ -1,0 +1,99 @@
+r"""Conversations written out as one text, with marks that open each turn.
+
+<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>      ChatML
+\n\nHuman: Hi\n\nAssistant: Hello                                        Anthropic's transcripts
+### Human: Hi### Assistant: Hello                                          OpenAssistant Guanaco
+"""
+
+import re
+from dataclasses import dataclass
+
+from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.roles import map_role
+from curate.reasons import Reason
+from curate.rows import Message
+
+TEXT_FIELDS = ("text", "transcript", "conversation", "content")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of one way to write turns: what opens one (its first group the role) and ends it."""
+
+    name: str
+    opening: re.Pattern[str]
+    end: str | None = None
+
+
+MARKS = (
+    Marks("chatml", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n"), "<|im_end|>"),
+    Marks(
+        "llama3",
+        re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>(?:\n\n|\n)?"),
+        "<|eot_id|>",
+    ),
+    Marks("transcript", re.compile(r"(?:^|\n\n)[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
+    Marks("transcript", re.compile(r"(?:^|\n*)###[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
+)
+BEGIN = ("<|begin_of_text|>", "<s>", "<|endoftext|>")
+
+
+class Transcript:
+    """A text with the marks of turns."""
+
+    name = "transcript"
+
+    def matched_fields(self, record: Record) -> tuple[str, ...]:
+        """Return the field with the text."""
+        fields = (f for f in TEXT_FIELDS if find_marks(record.get(f)) is not None)
+        return tuple(fields)[:1]
+
+    def read(self, record: Record, roles: Roles) -> Example:
+        """Return the turns.
+
+        Raises:
+            Fault: text stands outside of turns.
+        """
+        (field,) = self.matched_fields(record)
+        return Example(read_transcript(record[field], field, roles), {field})
+
+
+def find_marks(text: object) -> Marks | None:
+    """Return the marks that a text opens with; None if it is no transcript."""
+    if not isinstance(text, str):
+        return None
+    start = _begin(text)
+    return next((m for m in MARKS if m.opening.match(start)), None)
+
+
+def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
+    """Return the turns of a transcript, the white space around each left out.
+
+    A last turn that is opened for an answer and empty is none.
+
+    Raises:
+        Fault: text stands behind the end of a turn, where no other is opened.
+    """
+    marks = find_marks(text)
+    assert marks is not None, "whoever calls has seen the marks"
+    start = _begin(text)
+    openings = list(marks.opening.finditer(start))
+    turns: list[Message] = []
+    for i, opening in enumerate(openings):
+        last = i == len(openings) - 1
+        body = start[opening.end() : None if last else openings[i + 1].start()]
+        said, _, rest = body.partition(marks.end) if marks.end else (body, "", "")
+        if rest.strip() and rest.strip() not in ("</s>", "<|endoftext|>", "<|end_of_text|>"):
+            raise Fault(Reason.UNREAD_FIELD, f"{field}: text between turns ({rest.strip()!r:.60})")
+        if last and not said.strip() and len(turns) > 0:
+            break
+        turns.append({"role": map_role(opening[1], roles), "content": said.strip()})
+    return turns
+
+
+def _begin(text: str) -> str:
+    """Return a text without the mark of its beginning."""
+    start = text.lstrip()
+    for mark in BEGIN:
+        start = start.removeprefix(mark)
+    return start.lstrip()

@@ -1,0 +1,32 @@
+"""Records that are known and make no row: what they are, and where they may stand."""
+
+from curate.pool.layouts.example import Record
+from curate.pool.layouts.pairs import PAIRS
+
+DOCUMENT_FIELDS = ("text", "content", "body", "document", "passage")
+PROMPTS = (
+    "They look like prompts without an answer (`{0}`). Name the field of the response, "
+    "e.g. fields: {{prompt: {0}, response: reply}}"
+)
+DOCUMENTS = (
+    "They look like documents and no instructions (`{0}`): give them to a generator as its `corpus:`, "
+    "or name other fields, e.g. fields: {{prompt: query, response: reply}}"
+)
+SINGLE_MESSAGES = (
+    "They look like single messages of OpenAssistant's trees: give the file of whole trees, whose "
+    "records have a `prompt` with `replies`"
+)
+UNKNOWN = "Name yours in the config, e.g. fields: {prompt: query, response: reply}"
+
+
+def describe_unfit(record: Record) -> str:
+    """Return what a record that fits no layout looks like, and what to do with it."""
+    if "parent_id" in record and "text" in record and "role" in record:
+        return SINGLE_MESSAGES
+    prompt = next((pair.prompt for pair in PAIRS if record.get(pair.prompt)), None)
+    if prompt is None and isinstance(record.get("turns"), list):
+        prompt = "turns"
+    if prompt is not None:
+        return PROMPTS.format(prompt)
+    document = next((f for f in DOCUMENT_FIELDS if isinstance(record.get(f), str)), None)
+    return DOCUMENTS.format(document) if document else UNKNOWN

@@ -1,0 +1,97 @@
+"""Fields of a conversation that no turn holds: a record that has one is refused by its name.
+
+{"messages": [...], "tools": [{"name": "search"}]}      refused: tools
+{"messages": [...], "tools": null}                      nothing is lost
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curate.pool.layouts.example import Example, Fault, Record
+from curate.pool.layouts.texts import is_pointer, is_repeated
+from curate.reasons import Reason
+from curate.rows import Message
+
+MESSAGE_FIELDS = ("messages", "conversations", "conversation", "dialog", "dialogue", "contents")
+SYSTEM_FIELDS = (
+    "system",
+    "system_prompt",
+    "system_message",
+    "system_instruction",
+    "systemInstruction",
+)
+CONTEXT_FIELDS = ("context", "passage", "document", "article", "story", "paragraph")
+OPTION_FIELDS = ("choices", "options", "endings")
+MEDIA_FIELDS = ("image", "images", "audio", "audios", "video", "videos")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+TOOL_FIELDS = ("tools", "functions", "tool_calls", "function_call")
+# What reads as a part of the conversation wherever it stands in a record.
+SPOKEN_FIELDS = frozenset(
+    {
+        *MESSAGE_FIELDS,
+        *SYSTEM_FIELDS,
+        *CONTEXT_FIELDS,
+        *OPTION_FIELDS,
+        *("prompt", "instruction", "question", "query", "problem", "input", "inputs", "history"),
+        *("completion", "response", "output", "outputs", "answer", "answers", "solution"),
+        *("target", "targets", "answerKey", "text", "chosen", "rejected"),
+        *("preferred_output", "non_preferred_output", "instances", "examples", "paragraphs", "qas"),
+    }
+)
+# What no turn can hold yet, whatever it says.
+HELD_BY_NO_TURN = frozenset({*MEDIA_FIELDS, *REASONING_FIELDS, *TOOL_FIELDS})
+TURN_FIELDS = HELD_BY_NO_TURN | {"tool_call_id", "name", "refusal", "prefix"}
+TURN_TEXTS = frozenset({"content", "value", "text", "parts", "message"})
+# Harmony's channels of what is thought, and of calls.
+INNER_CHANNELS = ("analysis", "commentary")
+
+
+def check_fields(example: Example, record: Record) -> None:
+    """Fail if a field of the conversation reaches no turn and says what no turn says.
+
+    Raises:
+        Fault: one does; it is named.
+    """
+    label = record.get("label")
+    if (label is False or label in ("False", "false")) and "label" not in example.used:
+        raise Fault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
+    for field, value in record.items():
+        if field in example.used or field in example.aside or _is_empty(value):
+            continue
+        if field in HELD_BY_NO_TURN:
+            raise Fault(_reason(field), field)
+        if field in SPOKEN_FIELDS and not _is_said(field, value, example.turns):
+            raise Fault(Reason.UNREAD_FIELD, field)
+
+
+def check_turn(turn: Mapping[str, Any], where: str) -> None:
+    """Fail if a turn has, beside its text, what a turn of a row cannot hold.
+
+    Raises:
+        Fault: it does; the field is named.
+    """
+    for field, value in turn.items():
+        if field in TURN_FIELDS and not _is_empty(value):
+            raise Fault(_reason(field), f"{where}.{field}")
+        if field == "channel" and value in INNER_CHANNELS:
+            raise Fault(Reason.UNREAD_FIELD, f"{where}.channel = {value!r}")
+        # Both say whether a turn is trained on; 1 and true are what every turn has.
+        if field in ("weight", "train") and value not in (None, 1):
+            raise Fault(Reason.UNREAD_FIELD, f"{where}.{field}")
+
+
+def _is_said(field: str, value: Any, turns: Sequence[Message]) -> bool:
+    if field in OPTION_FIELDS and is_pointer(turns[-1]["content"]):
+        return False
+    return is_repeated(value, turns)
+
+
+def _reason(field: str) -> Reason:
+    text = field not in MEDIA_FIELDS and field not in TOOL_FIELDS
+    return Reason.UNREAD_FIELD if text else Reason.UNSUPPORTED_CONTENT
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in ("", "[]", "{}", "null")
+    return value is None or isinstance(value, bool) or value == [] or value == {}

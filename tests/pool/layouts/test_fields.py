@@ -1,0 +1,85 @@
+"""Fields that a recipe names: paths into a record, a role map, a system prompt beside the turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from curate.config import RowFile
+from curate.errors import UserError
+from curate.pool.layouts import Fault, Part, file_reader
+from tests.conftest import turns
+
+AB = turns("a", "b")
+
+
+def read(record: dict[str, Any], **fields: Any) -> Part:
+    [part] = file_reader([record], fields, "f").read(record).parts
+    assert part.example is not None
+    return part
+
+
+def turns_of(record: dict[str, Any], **fields: Any) -> Any:
+    example = read(record, **fields).example
+    return example and example.turns
+
+
+def test_named_fields_are_used_and_what_is_not_named_goes_to_meta() -> None:
+    record = {"q": "a", "c": "x", "r": "b", "s": "be kind", "o": "arithmetic", "instruction": "no"}
+    part = read(record, prompt="q", context="c", response="r", system="s", origin="o")
+    assert part.example is not None
+    assert part.example.turns == [{"role": "system", "content": "be kind"}, *turns("a\n\nx", "b")]
+    assert (part.origin, part.meta) == ("arithmetic", {"instruction": "no"})
+
+
+def test_paths_lead_into_objects_and_lists() -> None:
+    record = {"body": {"messages": AB, "model": "m", "system": "s"}, "id": 1}
+    part = read(record, messages="body.messages", system="body.system")
+    assert part.example is not None
+    assert part.example.turns == [{"role": "system", "content": "s"}, *AB]
+    assert part.meta == {"id": 1, "body": {"model": "m"}}
+    record = {"q": {"text": "a"}, "answers": {"text": ["x", "b"]}}
+    assert turns_of(record, prompt="q.text", response="answers.text[1]") == AB
+    assert read(record, prompt="q.text", response="answers.text[1]").meta == {
+        "q": {},
+        "answers": {"text": ["x", "b"]},
+    }
+
+
+def test_a_field_whose_own_name_has_a_dot_comes_first() -> None:
+    record = {"q.text": "a", "q": {"text": "no"}, "r": "b"}
+    assert turns_of(record, prompt="q.text", response="r") == AB
+
+
+@pytest.mark.parametrize("path", ["body.replies[3]", "body.none", "none.text", "body[0]", "q.x"])
+def test_a_path_that_leads_nowhere_refuses_the_record_by_its_name(path: str) -> None:
+    with pytest.raises(Fault) as caught:
+        read({"q": "a", "body": {"replies": ["b"]}}, prompt="q", response=path)
+    assert caught.value.field == path
+
+
+def test_a_role_map_names_roles_with_and_without_fields() -> None:
+    record = {"messages": [{"role": "humain", "content": "a"}, {"role": "gpt", "content": "b"}]}
+    assert turns_of(record, roles={"humain": "user"}) == AB
+    assert turns_of(record, messages="messages", roles={"humain": "user"}) == AB
+
+
+def test_turns_under_a_named_field_are_held_to_the_same_rule() -> None:
+    with pytest.raises(Fault) as caught:
+        read({"m": [AB[0], AB[1] | {"weight": 0}]}, messages="m")
+    assert caught.value.field == "m[1].weight"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"prompt": "q"}, {"system": "s"}, {"messages": "m", "prompt": "q"}, {"roles": {"x": "boss"}}],
+)
+def test_fields_that_make_no_sense_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        RowFile.model_validate({"path": "x", "fields": fields})
+
+
+def test_a_role_map_alone_still_asks_for_a_known_layout() -> None:
+    with pytest.raises(UserError, match="no known layout"):
+        file_reader([{"foo": 1}], {"roles": {"x": "user"}}, "f")

@@ -1,0 +1,367 @@
+"""Records: every layout is told by its fields and read whole, or refused by the name of a field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.errors import UserError
+from curate.pool.layouts import Fault, Reading, file_reader
+from curate.reasons import Reason
+from curate.rows import normalise
+from tests.conftest import turns
+
+AB = turns("a", "b")
+CD = [*AB, *turns("c", "d")]
+SYSTEM_AB = [{"role": "system", "content": "s"}, *AB]
+SHAREGPT = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+TREE = {
+    "role": "prompter",
+    "text": "a",
+    "replies": [
+        {"role": "assistant", "text": "worse", "rank": 1, "replies": []},
+        {
+            "role": "assistant",
+            "text": "b",
+            "rank": 0,
+            "replies": [{"role": "prompter", "text": "thanks", "replies": []}],
+        },
+    ],
+}
+
+
+def read(record: Any, fields: dict[str, Any] | None = None) -> Reading:
+    return file_reader([record], fields, "f").read(record)
+
+
+def turns_of(record: Any, fields: dict[str, Any] | None = None) -> list[Any]:
+    """Return the turns of every conversation of a record; of those that are none the fault."""
+    parts = read(record, fields).parts
+    return [part.example.turns if part.example else part.fault for part in parts]
+
+
+def fault_of(record: Any, fields: dict[str, Any] | None = None) -> tuple[Reason, str]:
+    with pytest.raises(Fault) as caught:
+        file_reader([{"messages": AB}, record], fields, "f").read(record)
+    return caught.value.reason, caught.value.field
+
+
+READ: list[tuple[dict[str, Any], str, list[Any]]] = [
+    ({"messages": AB}, "messages", AB),
+    ({"messages": json.dumps(AB)}, "messages", AB),
+    ({"messages": AB, "system": "s"}, "messages", SYSTEM_AB),
+    ({"messages": AB, "system_prompt": "s"}, "messages", SYSTEM_AB),
+    ({"messages": AB, "system": [{"type": "text", "text": "s"}]}, "messages", SYSTEM_AB),
+    ({"messages": SYSTEM_AB, "system": "s"}, "messages", SYSTEM_AB),
+    ({"conversation": AB}, "messages", AB),
+    ({"messages": [{"role": "User", "content": "a"}, {"role": "Chatbot", "message": "b"}]},
+     "messages", AB),
+    ({"messages": [{"role": "developer", "content": "s"}, *AB]}, "messages", SYSTEM_AB),
+    ({"conversations": SHAREGPT}, "sharegpt", AB),
+    ({"conversations": SHAREGPT, "system": "s"}, "sharegpt", SYSTEM_AB),
+    ({"conversations": [{"from": "bard", "value": "x"}, *SHAREGPT]}, "sharegpt",
+     [{"role": "assistant", "content": "x"}, *AB]),
+    ({"conversations": ["a", "b", "c", "d"]}, "strings", CD),
+    ({"data": ["a", "b"]}, "strings", AB),
+    ({"conversation": [{"assistant": "b", "human": "a"}, {"human": "c", "assistant": "d"}]},
+     "pairs", CD),
+    ({"instruction": "a", "output": "b"}, "alpaca", AB),
+    ({"instruction": "a", "input": None, "output": "b"}, "alpaca", AB),
+    ({"instruction": "a", "input": "x", "output": "b"}, "alpaca", turns("a\n\nx", "b")),
+    ({"instruction": "a", "input": "x", "response": "b"}, "alpaca", turns("a\n\nx", "b")),
+    ({"instruction": "c", "input": "", "output": "d", "history": [["a", "b"]], "system": "s"},
+     "alpaca", [{"role": "system", "content": "s"}, *CD]),
+    ({"prompt": "c", "response": "d", "history": AB}, "prompt_completion", CD),
+    ({"instruction": "a", "context": "x", "response": "b"}, "dolly", turns("a\n\nx", "b")),
+    ({"instruction": "a", "context": "x", "output": "b"}, "alpaca", turns("a\n\nx", "b")),
+    ({"prompt": "a", "completion": "b"}, "prompt_completion", AB),
+    ({"prompt": "a", "completion": "b", "system": ""}, "prompt_completion", AB),
+    ({"prompt": AB[:1], "completion": AB[1:]}, "prompt_completion", AB),
+    ({"prompt": "\n\nHuman: a\n\nAssistant:", "completion": "b"}, "prompt_completion", AB),
+    ({"question": "a", "answer": 0}, "qa", turns("a", "0")),
+    ({"question": "a", "context": "x", "answers": {"text": ["b"], "answer_start": [3]}}, "qa",
+     turns("a\n\nx", "b")),
+    ({"question": "a", "passage": "x", "answer": ["b", "B"]}, "qa", turns("a\n\nx", "b")),
+    ({"question": "a", "document": "x", "answers": ["b"]}, "qa", turns("a\n\nx", "b")),
+    ({"system_prompt": "s", "question": "a", "response": "b"}, "qa", SYSTEM_AB),
+    ({"question": "a", "solution": "so b", "answer": "b"}, "qa", turns("a", "so b")),
+    ({"inputs": "a", "targets": "b"}, "flan", AB),
+    ({"input": "a", "output": "b"}, "input_output", AB),
+    ({"input": "a", "target": "b"}, "input_output", AB),
+    ({"query": "a", "response": "b"}, "input_output", AB),
+    ({"problem": "a", "solution": "b"}, "input_output", AB),
+    ({"prompt": "a", "answer": "b"}, "input_output", AB),
+    ({"message_tree_id": "t", "prompt": TREE}, "oasst", AB),
+    ({"prompt": "a", "chosen": "b", "rejected": "no"}, "preference", AB),
+    ({"prompt": AB[:1], "chosen": AB[1:], "rejected": turns("no")}, "preference", AB),
+    ({"prompt": "a", "chosen": AB, "rejected": [AB[0], *turns("no")]}, "preference", AB),
+    ({"conversations": SHAREGPT[:1], "chosen": SHAREGPT[1], "rejected": SHAREGPT[1]},
+     "preference", AB),
+    ({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: no"},
+     "preference", AB),
+    ({"input": {"messages": AB[:1], "tools": []}, "preferred_output": AB[1:],
+      "non_preferred_output": turns("no")}, "preference", AB),
+    ({"contents": [{"role": "user", "parts": [{"text": "a"}]},
+                   {"role": "model", "parts": [{"text": "b"}]}],
+      "systemInstruction": {"parts": [{"text": "s"}]}}, "messages", SYSTEM_AB),
+    ({"system": [{"text": "s"}], "messages": [{"role": "user", "content": [{"text": "a"}]},
+                                              {"role": "assistant", "content": [{"text": "b"}]}]},
+     "messages", SYSTEM_AB),
+    ({"custom_id": "1", "body": {"model": "m", "messages": AB}}, "batch", AB),
+    ({"custom_id": "1", "params": {"system": "s", "messages": AB}}, "batch", SYSTEM_AB),
+    ({"text": "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"},
+     "transcript", AB),
+    ({"text": "\n\nHuman: a\n\nAssistant: b"}, "transcript", AB),
+    ({"prompt": "a", "completion": "b", "label": True}, "prompt_completion", AB),
+    ({"messages": AB, "prompt": "a", "tools": [], "images": None}, "messages", AB),
+    ({"instruction": "a", "output": "b", "text": "### Task: a ### Answer: b"}, "alpaca", AB),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "layout", "expected"), READ, ids=range(len(READ)))
+def test_every_layout_is_told_by_its_fields_and_read(
+    record: dict[str, Any], layout: str, expected: list[Any]
+) -> None:
+    assert read(record).layout == layout
+    assert turns_of(record) == [expected]
+
+
+def turn(**more: Any) -> dict[str, Any]:
+    return {"messages": [AB[0], AB[1] | more]}
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (turn(reasoning_content="hm"), "messages[1].reasoning_content"),
+    (turn(thinking="hm"), "messages[1].thinking"),
+    (turn(weight=0), "messages[1].weight"),
+    (turn(train=False), "messages[1].train"),
+    (turn(tool_calls=[{"id": 1}]), "messages[1].tool_calls"),
+    (turn(tool_call_id="1"), "messages[1].tool_call_id"),
+    (turn(name="bob"), "messages[1].name"),
+    (turn(images=["x.png"]), "messages[1].images"),
+    (turn(channel="analysis"), "messages[1].channel = 'analysis'"),
+    (turn(text="another text"), "messages[1].text"),
+    ({"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}]},
+     "messages[0].content"),
+    ({"messages": [AB[0], {"role": "assistant", "content": [{"type": "thinking", "text": "x"}]}]},
+     "messages[1].content"),
+    ({"conversations": [{"from": "function_call", "value": "{}"}]},
+     "conversations[0].from = 'function_call'"),
+    ({"messages": AB, "tools": [{"name": "search"}]}, "tools"),
+    ({"messages": AB, "tools": '[{"name": "search"}]'}, "tools"),
+    ({"messages": AB, "functions": [{"name": "search"}]}, "functions"),
+    ({"messages": AB, "images": ["x.png"]}, "images"),
+    ({"messages": AB, "audio": "x.wav"}, "audio"),
+    ({"messages": AB, "reasoning": "hm"}, "reasoning"),
+    ({"messages": AB, "context": "another text"}, "context"),
+    ({"messages": AB, "prompt": "another text"}, "prompt"),
+    ({"messages": AB, "system": 7}, "system"),
+    ({"messages": SYSTEM_AB, "system": "another text"}, "system"),
+    ({"prompt": "x", "completion": "y", "thinking": "hm"}, "thinking"),
+    ({"prompt": "x", "completion": "y", "label": False},
+     "label = false: the answer is marked as a bad one"),
+    ({"prompt": "x", "completion": "y", "rejected": "z"}, "rejected"),
+    ({"prompt": "x", "completion": "y", "answer": 4}, "answer"),
+    ({"instruction": "x", "input": "i", "output": "y", "context": "z"}, "context"),
+    ({"instruction": "x", "output": "y", "history": "z"}, "history"),
+    ({"instruction": "x", "output": "y", "text": "another text"}, "text"),
+    ({"instruction": "x", "input": ["i"], "output": "y"}, "input"),
+    ({"instruction": "x", "output": "y", "choices": ["p", "q"]}, "choices"),
+    ({"question": "x", "context": "p", "document": "q", "answer": "y"}, "document"),
+    ({"question": "x", "answers": {"text": []}}, "answers.text[0]"),
+    ({"question": "x", "passage": "p", "answer": True}, "answer"),
+    ({"prompt": "x", "chosen": None, "rejected": "z"}, "chosen"),
+    ({"chosen": "y", "rejected": "z"}, "prompt"),
+    ({"text": "<|im_start|>user\na<|im_end|> lost <|im_start|>assistant\nb<|im_end|>"},
+     "text: text between turns ('lost')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "field"), REFUSED, ids=range(len(REFUSED)))
+def test_a_field_of_the_conversation_that_no_turn_holds_refuses_the_record_by_its_name(
+    record: dict[str, Any], field: str
+) -> None:
+    assert fault_of(record)[1] == field
+
+
+@pytest.mark.parametrize(
+    ("record", "reason", "field"),
+    [
+        ("text", Reason.NOT_OBJECT, "str"),
+        (None, Reason.NOT_OBJECT, "NoneType"),
+        ([AB], Reason.NOT_OBJECT, "list"),
+        ({"output": "b"}, Reason.MISSING_FIELD, "messages"),
+        ({"instruction": "a", "output": None}, Reason.MISSING_FIELD, "output"),
+        ({"instruction": ["a"], "output": "b"}, Reason.WRONG_TYPE, "instruction[0]"),
+        ({"instruction": 7, "output": "b"}, Reason.WRONG_TYPE, "instruction"),
+        ({"instruction": "a", "output": True}, Reason.WRONG_TYPE, "output"),
+        ({"messages": "a"}, Reason.WRONG_TYPE, "messages"),
+        ({"messages": {"role": "user"}}, Reason.WRONG_TYPE, "messages"),
+        ({"messages": None}, Reason.MISSING_FIELD, "messages"),
+        ({"messages": []}, Reason.NO_USER_TURN, "messages"),
+        ({"messages": ["a"]}, Reason.WRONG_TYPE, "messages[0]"),
+        ({"messages": [{"content": "a"}]}, Reason.MISSING_FIELD, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, Reason.MISSING_FIELD, "messages[0].content"),
+        ({"messages": [{"role": 1, "content": "a"}]}, Reason.WRONG_TYPE, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, Reason.WRONG_TYPE, "messages[0].content"),
+    ],
+)
+def test_each_bad_record_has_its_reason_and_field(record: Any, reason: Reason, field: str) -> None:
+    assert fault_of(record) == (reason, field)
+
+
+def test_a_record_in_no_layout_lacks_the_field_that_most_of_its_file_have() -> None:
+    reader = file_reader([{"instruction": "a", "output": "b"}, {"instruction": "c"}], None, "f")
+    with pytest.raises(Fault) as caught:
+        reader.read({"instruction": "c"})
+    assert (caught.value.reason, caught.value.field) == (Reason.MISSING_FIELD, "output")
+
+
+@pytest.mark.parametrize(
+    ("record", "hint"),
+    [
+        ({"query": 1, "text": 2}, r"fields seen: query, text\. .*fields: \{prompt: query"),
+        (
+            {"text": "### Instruction: a ### Response: b"},
+            r"fields seen: text\. .*documents .*corpus",
+        ),
+        ({"prompt": "a"}, r"prompts without an answer \(`prompt`\)"),
+        ({"turns": ["a", "b"]}, r"prompts without an answer \(`turns`\)"),
+        ({"message_id": 1, "parent_id": 2, "role": "prompter", "text": "a"}, "whole trees"),
+        ({"foo": 1}, r"fields seen: foo\. Name yours"),
+    ],
+)
+def test_a_file_in_no_layout_is_refused_with_a_hint(record: dict[str, Any], hint: str) -> None:
+    with pytest.raises(UserError, match=rf"x.jsonl: no known layout .* first 1 records; .*{hint}"):
+        file_reader([record], None, "x.jsonl")
+
+
+def test_records_that_hold_others_give_a_row_for_each() -> None:
+    task = {"name": "add", "instruction": "a", "id": 7}
+    reading = read(
+        task | {"instances": [{"input": "", "output": "b"}, {"input": "x", "output": 5}]}
+    )
+    assert [part.example and part.example.turns for part in reading.parts] == [
+        AB,
+        turns("a\n\nx", "5"),
+    ]
+    assert [(part.origin, part.meta) for part in reading.parts] == [("add", {"id": 7})] * 2
+    super_ni = {"Definition": ["a"], "Instances": [{"id": "1", "input": "x", "output": ["b", "B"]}]}
+    assert turns_of(super_ni) == [turns("a\n\nx", "b")]
+    assert read(super_ni).parts[0].meta == {"id": "1", "other_outputs": ["B"]}
+    assert turns_of({"examples": [{"input": "a", "target": "b"}] * 2}) == [AB, AB]
+
+
+def test_nested_squad_has_a_row_for_each_question_and_refuses_those_without_an_answer() -> None:
+    questions = [
+        {"id": "1", "question": "a", "answers": [{"text": "b", "answer_start": 0}]},
+        {"id": "2", "question": "c", "answers": [], "is_impossible": True},
+    ]
+    record = {"title": "t", "paragraphs": [{"context": "x", "qas": questions}]}
+    first, second = turns_of(record)
+    assert first == turns("a\n\nx", "b")
+    assert (second.reason, second.field) == (Reason.MISSING_FIELD, "answers[0]")
+
+
+def test_the_rejected_answer_of_a_pair_stays_in_meta() -> None:
+    [part] = read({"prompt": "a", "chosen": "b", "rejected": "c", "score": 1}).parts
+    assert part.meta == {"rejected": "c", "score": 1}
+
+
+def test_the_origin_is_the_first_upstream_name_that_is_text_and_no_turn() -> None:
+    pair = {"instruction": "a", "output": "b"}
+    for record, origin, meta in (
+        ({"category": "c", "task": "t"}, "t", {"category": "c"}),
+        ({"task": 4, "dataset": "d"}, "d", {"task": 4}),
+        ({"task": ""}, None, {"task": ""}),
+    ):
+        [part] = read(pair | record).parts
+        assert (part.origin, part.meta) == (origin, meta)
+    fields = {"prompt": "source", "response": "target"}
+    assert read({"source": "Good morning.", "target": "Bonjour."}, fields).parts[0].origin is None
+
+
+def test_what_has_no_column_is_left_over_untouched() -> None:
+    record = {
+        "instruction": "a",
+        "output": "b",
+        "input": None,
+        "task": "t",
+        "source": "s",
+        "nested": {"deep": [1, None, "é"]},
+        "flag": False,
+    }
+    [part] = read(record).parts
+    assert part.meta == {k: record[k] for k in ("input", "source", "nested", "flag")}
+    listed = {"messages": [AB[0] | {"id": 1}, AB[1]], "id": 2}
+    assert read(listed).parts[0].meta == {"id": 2, "messages": [{"id": 1}, {}]}
+
+
+# --- no text of a conversation is lost ------------------------------------------------------------
+
+WORDS = st.lists(
+    st.sampled_from(["kelp", "oak", "tern", "mist", "7", "quartz"]), min_size=1, max_size=3
+)
+TEXT = st.builds(lambda words, n: f"{' '.join(words)} {n}", WORDS, st.integers(1000, 9999))
+LISTS = st.lists(
+    st.builds(
+        lambda key, text: {"role": key, "content": text},
+        st.sampled_from(["system", "user", "assistant", "tool"]),
+        TEXT,
+    ),
+    min_size=1,
+    max_size=3,
+)
+SPOKEN = (
+    *("instruction", "input", "output", "response", "context", "history", "system", "prompt"),
+    *("completion", "question", "answer", "query", "problem", "solution", "inputs", "targets"),
+    *("text", "passage", "document", "system_prompt", "thinking", "reasoning", "target"),
+)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(SPOKEN, TEXT),
+    "messages": LISTS,
+    "conversations": LISTS.map(json.dumps),
+    "choices": st.lists(TEXT, min_size=2, max_size=3),
+    "history": st.lists(st.lists(TEXT, min_size=2, max_size=2), max_size=2),
+}
+RECORDS = st.lists(st.sampled_from(sorted(FIELDS)), max_size=3, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: FIELDS[name] for name in names})
+)
+PAIRED = st.sampled_from(
+    [
+        ("instruction", "output"),
+        ("prompt", "completion"),
+        ("question", "answer"),
+        ("input", "target"),
+    ]
+)
+
+
+def texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return texts(json.loads(value)) if value.startswith("[") else [value]
+    if isinstance(value, dict):
+        return texts(value["content"])
+    return [text for inner in value for text in texts(inner)]
+
+
+@given(RECORDS, PAIRED, TEXT, TEXT)
+def test_every_text_of_a_conversation_stands_in_a_turn_or_the_record_is_refused(
+    record: dict[str, Any], pair: tuple[str, str], prompt: str, response: str
+) -> None:
+    record = record | {pair[0]: prompt, pair[1]: response}
+    try:
+        reading = read(record)
+    except Fault as fault:
+        assert fault.field
+        return
+    for part in reading.parts:
+        assert part.example is not None
+        spoken = "\n".join(normalise(turn["content"]) for turn in part.example.turns)
+        assert [
+            text for text in texts(list(record.values())) if normalise(text) not in spoken
+        ] == []
