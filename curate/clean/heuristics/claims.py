@@ -15,6 +15,8 @@ import regex
 
 from curate.clean.heuristics.signs import any_word, find_on_some, only, piece
 
+# What a pattern takes for i, s and k where case plays no part.
+LIKE_ASCII = str.maketrans("\u0130\u017f\u212a", "isk")
 LONGEST_CLAIM, LONGEST_ORDER = 200, 300
 ORDER = r"^\W*(?:(?:please|kindly|hey|ok(?:ay)?|(?:can|could|would|will)\syou)\W+)*"
 VERB = rf"(?i){ORDER}([a-z]{{3,}})\s"
@@ -101,26 +103,27 @@ def find_claim(rows: pl.DataFrame) -> pl.Series:
         order.str.contains_any(PICTURE_HINTS, ascii_case_insensitive=True),
         pl.when(~drawn).then(piece(prompt, PICTURE)),
     )
-    brief = rows.select(
-        _may_claim(order, only(response, response.str.len_bytes() <= LONGEST_CLAIM))
-    )
-    at = brief.to_series().arg_true()
+    at = _may_claim(rows)
     claims = [_claim(*pair) for pair in rows[at].select("prompt", "response").iter_rows()]
     nothing = pl.Series([None] * rows.height, dtype=pl.String)
     claimed = nothing.scatter(at, pl.Series(claims, dtype=pl.String))
     return pl.select(pl.coalesce(claimed, drawing).str.strip_chars()).to_series()
 
 
-def _may_claim(order: pl.Expr, brief: pl.Expr) -> pl.Expr:
-    """Return whether a word of a short response begins as the verb of its prompt does."""
-    verb = order.str.extract(VERB, 1).str.to_lowercase()
+def _may_claim(rows: pl.DataFrame) -> pl.Series:
+    """Return the rows in whose short response a word begins as the verb of their prompt does."""
+    prompt, response = pl.col("prompt"), pl.col("response")
+    brief = (prompt.str.len_bytes() <= LONGEST_ORDER) & (response.str.len_bytes() <= LONGEST_CLAIM)
+    at = rows.select(brief).to_series().arg_true()
+    verb = prompt.str.extract(VERB, 1).str.to_lowercase()
     letters = pl.when(verb.is_in(list(PARTICIPLES))).then(2).otherwise(3)
-    words = pl.lit(" ") + brief.str.to_lowercase()
+    words = pl.lit(" ") + response.str.to_lowercase()
     begun = words.str.contains(pl.lit(" ") + verb.str.slice(0, letters), literal=True)
-    plain = ~brief.str.contains_any([":", "\n", '"', "“", "”"])
-    done = brief.str.contains_any(["done", "complete", "finished"], ascii_case_insensitive=True)
+    plain = ~response.str.contains_any([":", "\n", '"', "“", "”"])
+    done = response.str.contains_any(["done", "complete", "finished"], ascii_case_insensitive=True)
     likely = begun | verb.is_in(OTHERWISE) | done
-    return (plain & likely & ~verb.is_in(list(SAYING))).fill_null(value=False)
+    may = (plain & likely & ~verb.is_in(list(SAYING))).fill_null(value=False)
+    return at.filter(rows[at].select(may).to_series())
 
 
 def _claim(prompt: str, response: str) -> str | None:
@@ -133,7 +136,10 @@ def _claim(prompt: str, response: str) -> str | None:
     if regex.search(OF_SENTENCES, prompt):
         return None
     verb = order[1].lower()
-    claim = regex.match(_pattern(verb), response)
+    # Its pattern takes longer to build than a hundred rows to be looked at.
+    if not says_a_form(verb, response):
+        return None
+    claim = regex.match(claim_pattern(verb), response)
     if claim is None:
         return None
     named = claim.groupdict()
@@ -143,7 +149,16 @@ def _claim(prompt: str, response: str) -> str | None:
     return claim[0]
 
 
-def _pattern(verb: str) -> str:
+def says_a_form(verb: str, response: str) -> bool:
+    """Return whether a response holds a participle of a verb, or the verb and will: all claims do."""
+    stem = verb.removesuffix("e")
+    forms = {f"{stem}ing", f"{stem}{verb[-1]}ing", *_past(verb).split("|")}
+    words = {*regex.findall(r"\w+", response.translate(LIKE_ASCII).lower())}
+    promised = verb in words and not words.isdisjoint(("will", "ll"))
+    return promised or not (verb.isascii() and forms.isdisjoint(words))
+
+
+def claim_pattern(verb: str) -> str:
     """Return how a response claims that it has done, or is doing, what a verb says."""
     past = _past(verb)
     going = rf"{verb.removesuffix('e')}(?:{verb[-1]})?ing"

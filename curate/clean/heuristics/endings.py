@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from curate.clean.heuristics.signs import only
+
 SHOWN = 40
 # A shorter last line is an item, a signature, a verse or a heading, which need no full stop.
 LONG_LINE = 60
@@ -14,6 +16,9 @@ ITEM = (
 )
 # A word in small letters, or a sign that leads on: who signs does so in capitals.
 OPEN_END = r"(?:\s\p{Ll}[\p{Ll}'’-]*|[,(\[{，、،（「])\s*\z"
+# The last sign of an open end, white space left out.
+OPEN_SIGN = r"[\p{Ll}'’,(\[{，、،（「-]"
+FENCE_SIGN = "```"
 
 SIGNED = r"(?i)(?:sincerely|regards|yours|faithfully|respect|love|wishes|hope|thanks),\s[^.!?\n]+\z"
 
@@ -24,15 +29,17 @@ def find_open_end(response: pl.Expr) -> pl.Expr:
     Prose is a last line of some length that opens no list item, after at least one whole sentence.
     Whether the response is long enough to be judged is up to the caller.
     """
-    in_code = response.str.count_matches(FENCE) % 2 == 1
-    line = response.str.extract(LAST_LINE, 1)
+    end = response.str.strip_chars_end().str.slice(-SHOWN)
+    fenced = only(response, response.str.contains(FENCE_SIGN, literal=True))
+    in_code = fenced.str.count_matches(FENCE) % 2 == 1
+    open_ = only(response, end.str.slice(-1).str.contains(OPEN_SIGN))
+    line = open_.str.extract(LAST_LINE, 1)
     in_prose = (
         (line.str.len_chars() >= LONG_LINE)
         & ~line.str.contains(ITEM)
-        & response.str.contains(OPEN_END)
-        & response.str.contains(SENTENCE_END)
+        & open_.str.contains(OPEN_END)
+        & open_.str.contains(SENTENCE_END)
     )
-    end = response.str.strip_chars_end().str.slice(-SHOWN)
     return pl.when(in_code | in_prose).then(end)
 
 

@@ -39,6 +39,8 @@ MARKUP = "(?i)" + "|".join(
         r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|</s>",
     ]
 )
+# Every piece of markup begins with one of these.
+MARKUP_SIGN = r"[<&{\[]"
 CODE = r"(?s)```.*?(?:```|\z)|`[^`\n]+`"
 EDGE = r"(?-u:\b)"
 
@@ -133,7 +135,7 @@ def find_damage(text: pl.Expr) -> pl.Expr:
 
 def find_markup(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
     """Return the first debris of markup or of a page in a response; what is set as code is none."""
-    found = piece(without_code(response), MARKUP)
+    found = piece(without_code(only(response, response.str.contains(MARKUP_SIGN))), MARKUP)
     page = piece(response, PAGE)
     return pl.coalesce(
         pl.when(~speaks(prompt, OF_CODE, found.is_not_null())).then(found),
@@ -143,6 +145,9 @@ def find_markup(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
 
 def markup_share(prompt: pl.Expr) -> pl.Expr:
     """Return the share of a prompt's characters that is markup; 0 where it speaks of code."""
-    plain = prompt.str.replace_all(MARKUP, "").str.len_chars()
-    share = 1 - plain / prompt.str.len_chars().clip(1)
+    # Few prompts have a sign of it, and the others take no time this way.
+    signed = only(prompt, prompt.str.contains(MARKUP_SIGN))
+    markup = signed.str.len_chars() - signed.str.replace_all(MARKUP, "").str.len_chars()
+    size = prompt.str.len_chars()
+    share = 1 - (size - markup) / size.clip(1)
     return pl.when(speaks(prompt, OF_CODE, share > 0)).then(0.0).otherwise(share)
