@@ -87,49 +87,75 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
 
 def _keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
     """Return row_id and a key of 128 bits that is equal for rows that count as the same."""
-    text = _folded(compare, fold)
-    key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
     if compare != "example" or {"case", "numbers"} & set(fold):
-        return rows.select("row_id", key=key).collect()
+        return _text_keys(rows, compare, fold)
     hashes = rows.select("row_id", key="content_hash").collect()
-    unclear = [] if "space" in fold else _unclear(rows, hashes)
-    if not unclear:
+    finer = None if "space" in fold else _finer_keys(rows, hashes, fold)
+    if finer is None:
         return hashes
-    finer = rows.filter(pl.col("row_id").is_in(unclear)).select("row_id", finer=key).collect()
     joined = hashes.join(finer, on="row_id", how="left", maintain_order="left")
     return joined.select("row_id", key=pl.struct("key", "finer"))
 
 
-def _unclear(rows: pl.LazyFrame, hashes: pl.DataFrame) -> list[str]:
-    """Return the rows whose hash, which folds white space, does not say which are the same."""
+def _text_keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
+    """Return row_id and the key of each row's folded text."""
+    text = pl.col("text")
+    key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
+    # In two steps: the text would be folded once for each hash.
+    return rows.select("row_id", text=_folded(compare, fold)).collect().select("row_id", key=key)
+
+
+def _finer_keys(rows: pl.LazyFrame, hashes: pl.DataFrame, fold: list[Fold]) -> pl.DataFrame | None:
+    """Return row_id and finer, a key that tells apart rows whose hash, which folds white space, is one.
+
+    Rows whose hash is that of equal rows alone are left out; none at all is None.
+    """
     shared = hashes.filter(pl.col("key").is_duplicated())["key"].unique()
     if not len(shared):
-        return []
-    raw = rows.filter(pl.col("content_hash").is_in(shared.implode())).select(
-        "row_id", "content_hash", raw=pl.col("messages").hash()
+        return None
+    raw = (
+        rows.filter(pl.col("content_hash").is_in(shared.implode()))
+        .select("row_id", "content_hash", raw=pl.col("messages").hash())
+        .collect()
     )
-    several = pl.col("raw").n_unique().over("content_hash") > 1
-    return raw.collect().filter(several)["row_id"].to_list()
+    variant = ["content_hash", "raw"]
+    distinct = raw.unique(variant, keep="first", maintain_order=True)
+    unclear = distinct.filter(pl.col("content_hash").is_duplicated())
+    if unclear.is_empty():
+        return None
+    some = rows.filter(pl.col("row_id").is_in(unclear["row_id"].implode()))
+    keys = _text_keys(some, "example", fold).rename({"key": "finer"})
+    finer = unclear.join(keys, on="row_id").drop("row_id")
+    return raw.join(finer, on=variant).select("row_id", "finer")
 
 
 def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
     """Return the compared turns as one text each, with their roles unless there is just one."""
     turn = pl.element().struct
-    content = turn.field("content")
+    content = pl.field("content")
     if "case" in fold:
         # Before NFC: some capitals have no composed form where the small letter has one.
         content = content.str.to_lowercase()
-    content = content.str.normalize("NFC")
+    content = _composed(content)
     if "ends" in fold:
         content = content.str.replace_all(LINE_END, "\n").str.replace_all(ENDS, "")
     if "space" in fold:
         content = content.str.replace_all(SPACE, " ").str.strip_chars()
     if "numbers" in fold:
         content = content.str.replace_all(NUMBER, "0")
+    folded = pl.col("messages").list.eval(turn.with_fields(content))
+    role, content = turn.field("role"), turn.field("content")
     if compare == "response":
-        return pl.col("messages").list.eval(content).list.last()
+        return folded.list.eval(content).list.last()
     # The length keeps a text from passing for several turns.
-    told = pl.concat_str(turn.field("role"), content.str.len_bytes(), content, separator="\x1f")
-    turns = pl.col("messages").list.eval(told)
+    told = pl.concat_str(role, content.str.len_bytes(), content, separator="\x1f")
+    turns = folded.list.eval(told)
     chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns
     return chosen.list.join("\x1e")
+
+
+def _composed(text: pl.Expr) -> pl.Expr:
+    """Return a text in Unicode NFC; pure ASCII, which is that already, takes no time."""
+    wide = text.str.len_bytes() != text.str.len_chars()
+    other = pl.when(wide).then(text).otherwise(pl.lit(""))
+    return pl.when(wide).then(other.str.normalize("NFC")).otherwise(text)
