@@ -282,6 +282,7 @@ def check(
     recipe = load_config(config, overrides or [])
     from curate.estimate import estimate, minutes_range
 
+    _say_files(recipe)
     lines = estimate(recipe)
     made = any(line.up_to for line in lines)
     wide = 17 if made else 10
@@ -300,6 +301,16 @@ def check(
     minutes += " here" + (f" beside {beside}" if beside else "")
     fewer = ", less where stages drop rows" if high >= 1 and recipe.stages else ""
     say(f"{config} is sound; {minutes}{fewer}; nothing was run")
+
+
+def _say_files(recipe: "Config") -> None:
+    """Say what each input file is read as."""
+    from curate.pool.describe import summarise_files
+    from curate.pool.ingest import input_steps
+
+    for summary in summarise_files(input_steps(recipe)):
+        say(*summary.lines())
+    say("")
 
 
 def _say_reused(recipe: "Config") -> None:

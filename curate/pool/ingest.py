@@ -132,7 +132,7 @@ def ingest(
         pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
     ):
         for entry, hint in zip(params["entries"], hints["entries"], strict=True):
-            for batch in _read_entry(entry, hint["urls"], params["seed"]):
+            for batch in read_entry(entry, hint["urls"], params["seed"]):
                 if batch.rows:
                     rows.write_table(pa.Table.from_pylist(batch.rows, schema=SCHEMA))
                 if batch.rejects:
@@ -197,7 +197,17 @@ class Batch:
         return self.bytes >= BATCH_BYTES or len(self.rows) + len(self.rejects) >= BATCH_ROWS
 
 
-def _read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[Batch]:
+def read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[Batch]:
+    """Yield the rows and rejects of an entry's files, in their order; of each file at least one batch.
+
+    Args:
+        entry: its part of the step's parameters.
+        urls: of its files.
+        seed: of its sample.
+
+    Raises:
+        UserError: as ingest.
+    """
     files = [PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)]
     chosen = _sample(entry["source"], files, entry["sample"], seed)
     for file in files:

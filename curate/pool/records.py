@@ -24,7 +24,7 @@ from curate.pool.containers.table import find_delimiter, read_table
 from curate.pool.containers.unpack import unpacked
 from curate.pool.files import BLOCK, PoolFile, is_read, open_checked, read_anywhere
 
-__all__ = ["BEGINNING", "BOM", "LONGEST", "Record", "read_records"]
+__all__ = ["BEGINNING", "BOM", "LONGEST", "Record", "describe_container", "read_records"]
 
 BOM = codecs.BOM_UTF8
 PEEKED_LINES = 2
@@ -32,6 +32,11 @@ PEEKED_LINES = 2
 # this, a gzip bomb for one, passes through without ever being held.
 LONGEST = 64 * 2**20
 PACKED = (Kind.GZIP, Kind.ZSTD, Kind.BZ2, Kind.XZ)
+TEXT_NAMES = {
+    Form.LINES: "JSON Lines",
+    Form.ELEMENTS: "a JSON document",
+    Form.COLUMNS: "JSON by columns",
+}
 ARROW = (Kind.PARQUET, Kind.ARROW_FILE, Kind.ARROW_STREAM)
 
 
@@ -82,13 +87,7 @@ def _read(
 
 
 def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Record]:
-    head = _read_head(place, stream)
-    lines = [piece.strip() for piece in head if piece.strip()]
-    delimiter = None
-    if lines and not _is_object(lines[-1]) and len(head[-1]) <= LONGEST:
-        delimiter = find_delimiter(lines[0])
-    form = find_form(place, head, stream, LONGEST, split)
-    text = io.BufferedReader(Rejoined(b"".join(head), stream), BLOCK)
+    form, delimiter, text = _text_form(place, stream, split)
     if form is Form.ELEMENTS:
         yield from read_elements(place, text, LONGEST, split)
         return
@@ -101,6 +100,44 @@ def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Rec
         yield from read_table(place, text, LONGEST, delimiter)
     else:
         yield from read_lines(text, LONGEST)
+
+
+def _text_form(
+    place: str, stream: IO[bytes], split: str | None
+) -> tuple[Form, str | None, "io.BufferedReader[Any]"]:
+    """Return how a text holds its records, what separates the cells of a table, and the text."""
+    head = _read_head(place, stream)
+    lines = [piece.strip() for piece in head if piece.strip()]
+    delimiter = None
+    if lines and not _is_object(lines[-1]) and len(head[-1]) <= LONGEST:
+        delimiter = find_delimiter(lines[0])
+    form = find_form(place, head, stream, LONGEST, split)
+    return form, delimiter, io.BufferedReader(Rejoined(b"".join(head), stream), BLOCK)
+
+
+def describe_container(file: PoolFile) -> str:
+    """Return what holds a file's records, in words: JSON Lines in gzip, Parquet, CSV ...
+
+    Raises:
+        UserError: as read_records, of the beginning of the file.
+    """
+    with open_checked(replace(file, digest=None)) as stream:
+        return _describe(file, stream)
+
+
+def _describe(file: PoolFile, stream: "io.BufferedReader[Any]") -> str:
+    kind = _kind_of(file.url, stream)
+    if kind in PACKED:
+        with unpacked(file.url, kind, stream) as inner:
+            return f"{_describe(file, inner)} in {kind}"
+    if kind not in (Kind.TEXT, Kind.UTF_16):
+        return str(kind)
+    text = Utf8Reader(file.url, stream) if kind is Kind.UTF_16 else stream
+    form, delimiter, _ = _text_form(file.url, io.BufferedReader(text, BLOCK), file.split)
+    name = TEXT_NAMES[form]
+    if form is Form.LINES and delimiter:
+        name = "TSV" if delimiter == "\t" else "CSV"
+    return f"{name} in UTF-16" if kind is Kind.UTF_16 else name
 
 
 def _refuse_split(place: str, split: str | None) -> None:

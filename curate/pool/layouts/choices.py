@@ -43,11 +43,12 @@ class Choices:
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with question, options and answer."""
-        question = next((field for field in QUESTIONS if record.get(field)), None)
-        if question is None or not (options := _option_fields(record, question)):
-            return ()
         answer = next((field for field in ANSWERS if record.get(field) is not None), None)
-        return (question, *options, answer) if answer else ()
+        question = next((field for field in QUESTIONS if record.get(field)), None)
+        if answer is None or question is None:
+            return ()
+        options = _option_fields(record, question)
+        return (question, *options, answer) if options else ()
 
     def read(self, record: Record, roles: Roles) -> Example:
         """Return the question with its options, and the letter and text of the right one.

@@ -79,7 +79,7 @@ def read_prompt(record: Record, pair: Pair, roles: Roles) -> Example:
         Fault: a field holds no text.
     """
     value = record[pair.prompt]
-    if isinstance(value, list):
+    if isinstance(value, list) and value and isinstance(value[0], dict):
         example = read_listed(value, pair.prompt, roles)
     elif find_marks(value) is not None:
         example = Example(read_transcript(value, pair.prompt, roles), {pair.prompt})

@@ -46,17 +46,14 @@ class Reader:
     roles: names of roles beside the usual ones.
     origin: the field with the upstream task; one of the usual ones if there is none.
     usual: the fields by which most records of the file are told.
+    by_name: the recipe names the fields, and what it does not name goes to meta.
     """
 
     layouts: Sequence[Layout] = LAYOUTS
     roles: Roles = field(default_factory=dict)
     origin: str | None = None
     usual: tuple[str, ...] = ()
-
-    @property
-    def by_name(self) -> bool:
-        """Return whether the recipe names the fields."""
-        return any(isinstance(layout, NamedFields) for layout in self.layouts)
+    by_name: bool = False
 
     def read(self, value: Any) -> Reading:
         """Return the conversations of a parsed record.
@@ -111,11 +108,12 @@ class Reader:
 
     def _part(self, example: Example, record: Record, origins: Sequence[str]) -> Part:
         meta = example.left(record)
-        fields = (self.origin,) if self.origin else (*origins, *ORIGIN_FIELDS)
-        for path in fields:
-            name = find_value(record, path) if path not in example.used else None
-            if isinstance(name, str) and name:
-                return Part(example, None, name, {k: v for k, v in meta.items() if k != path})
+        values = {self.origin: find_value(record, self.origin)} if self.origin else meta
+        for name in (self.origin,) if self.origin else (*origins, *ORIGIN_FIELDS):
+            value = values.get(name)
+            if isinstance(value, str) and value and name not in example.used:
+                meta.pop(name, None)
+                return Part(example, None, value, meta)
         return Part(example, None, None, meta)
 
 
@@ -129,7 +127,7 @@ def file_reader(values: Iterable[Any], fields: Mapping[str, Any] | None, where: 
     roles = named.pop("roles", None) or {}
     origin = named.get("origin")
     if any(named.get(name) for name in ("messages", "prompt")):
-        return Reader((NamedFields(**named),), roles, origin)
+        return Reader((NamedFields(**named),), roles, origin, by_name=True)
     reader = Reader(roles=roles, origin=origin)
     values = list(values)
     usual = Counter(names for value in values if (names := _matched(reader, value)))

@@ -1,0 +1,135 @@
+"""What the files of a recipe are read as: `curate check` shows it, so that no field goes astray unseen.
+
+pool p/dolly.jsonl: JSON Lines; 3 records, 2 dolly (instruction, response); 2 rows, 1 rejected
+    1 x missing_field, first at 3: response
+    user: Which ferry leaves last? ...
+    assistant: The Tern, at 21:45.
+    to meta: category 100 %
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from curate.pool.files import PoolFile
+from curate.pool.ingest import Batch, read_entry
+from curate.pool.layouts.texts import texts_of
+from curate.pool.records import describe_container
+from curate.store import Step
+
+REJECTED = "rejected", "non_preferred_output"
+# A name, hash or address is no text, however long.
+ONE_WORD = re.compile(r"[!-~]*")
+# A field whose texts are longer than this on average may be a part of the conversation.
+LONG_TEXT = 20
+SHOWN_CHARS, SHOWN_FIELDS = 200, 12
+
+
+@dataclass
+class FileSummary:
+    """What a file is read as: container, layouts, rejects, one row, and the fields that go to meta.
+
+    first: by reason, where the first reject is, and the field at fault.
+    kept: how many rows have a field in meta.
+    characters: how many characters the texts of such a field have, over all rows.
+    """
+
+    role: str
+    name: str
+    container: str
+    layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    example: list[dict[str, str]] = field(default_factory=list)
+    kept: Counter[str] = field(default_factory=Counter)
+    characters: Counter[str] = field(default_factory=Counter)
+
+    def add(self, batch: Batch) -> None:
+        """Count rows and rejects of the file."""
+        self.layouts += batch.layouts
+        for reject in batch.rejects:
+            self.rejected[reject["reason"]] += 1
+            self.first.setdefault(reject["reason"], f"{reject['position']:,}: {reject['field']}")
+        self.rows += len(batch.rows)
+        for row in batch.rows:
+            self.example = self.example or row["messages"]
+            for name, value in orjson.loads(row["meta"]).items():
+                self.kept[name] += 1
+                self.characters[name] += sum(map(len, _long_texts(value)))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return a sentence for each field of long texts that reaches no turn."""
+        means = {name: self.characters[name] / count for name, count in self.kept.items()}
+        return [
+            f"`{name}` (texts of {mean:,.0f} characters on average) reaches no turn and goes to meta; "
+            "if it belongs to the conversation, name the turns with `fields:`"
+            for name, mean in means.items()
+            if mean > LONG_TEXT and name not in REJECTED
+        ]
+
+    def lines(self) -> list[str]:
+        """Return the summary in lines for a terminal."""
+        records = sum(self.rejected.values()) + self.rows
+        layouts = [f"{n:,} {name} ({', '.join(by)})" for (name, by), n in self.layouts.items()]
+        what = ", ".join([f"{records:,} records", *layouts])
+        result = f"{self.rows:,} rows, {self.rejected.total():,} rejected"
+        lines = [f"{self.role} {self.name}: {self.container}; {what}; {result}"]
+        for reason, count in self.rejected.most_common():
+            lines.append(f"    {count:,} x {reason}, first at {self.first[reason]}")
+        lines += [f"    {turn['role']}: {_excerpt(turn['content'])}" for turn in self.example]
+        if self.kept:
+            shares = [
+                f"{name} {n / self.rows:.0%}" for name, n in self.kept.most_common(SHOWN_FIELDS)
+            ]
+            more = len(self.kept) - len(shares)
+            lines.append(
+                f"    to meta: {', '.join(shares)}" + (f" and {more} more" if more else "")
+            )
+        if any(name == "preference" for name, _ in self.layouts):
+            lines.append(
+                "    of a preference record the chosen answer is the row, the other in meta"
+            )
+        return [*lines, *(f"    warning: {warning}" for warning in self.warnings)]
+
+
+def _long_texts(value: Any) -> Iterator[str]:
+    return (text for text in texts_of(value) if not ONE_WORD.fullmatch(text))
+
+
+def _excerpt(content: str) -> str:
+    text = " ".join(content.split())
+    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 4]} ..."
+
+
+def summarise_files(steps: Mapping[str, Step]) -> Iterator[FileSummary]:
+    """Yield what each file is read as, of the steps that read a recipe's inputs.
+
+    Raises:
+        UserError: as the steps.
+    """
+    for role, step in steps.items():
+        for entry, hint in zip(step.params["entries"], step.hints["entries"], strict=True):
+            yield from _summarise_entry(role, entry, hint["urls"], step.params["seed"])
+
+
+def _summarise_entry(
+    role: str, entry: Mapping[str, Any], urls: list[str], seed: int
+) -> Iterator[FileSummary]:
+    files = {file["name"]: url for url, file in zip(urls, entry["files"], strict=True)}
+    summary: FileSummary | None = None
+    for batch in read_entry(entry, urls, seed):
+        name = f"{entry['source']}/{batch.file}"
+        if summary is None or summary.name != name:
+            if summary is not None:
+                yield summary
+            file = PoolFile(files[batch.file], batch.file, split=entry.get("split"))
+            summary = FileSummary(role, name, describe_container(file))
+        summary.add(batch)
+    if summary is not None:
+        yield summary

@@ -1,0 +1,75 @@
+"""What the files of a recipe are read as: container, layouts, one row, and what goes to meta."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from curate.config import RowFile
+from curate.pool.describe import FileSummary, summarise_files
+from curate.pool.ingest import ingest_step
+from tests.conftest import turns
+
+LONG = "a text of more than twenty characters"
+
+
+def summarise(path: Path, **entry: Any) -> list[FileSummary]:
+    file = RowFile.model_validate({"path": str(path), "source": "s", **entry})
+    step = ingest_step("pool", [file], seed=0, max_rejected=1.0)
+    return list(summarise_files({"pool": step}))
+
+
+def write(path: Path, *records: Any) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_a_file_is_summarised_with_counts_that_add_up(tmp_path: Path) -> None:
+    dolly = {"instruction": "a", "context": "x", "response": "b", "category": "qa"}
+    messages = {"messages": turns("a", "b"), "id": "1f0c-4e5a-99aa-aaaaaaaaaaaa"}
+    bad = {"prompt": "a", "completion": "b", "tools": [{"name": "x"}]}
+    path = write(tmp_path / "mix.jsonl", dolly, dolly, messages, bad, {"instruction": "a"})
+    [summary] = summarise(path)
+    assert summary.lines() == [
+        "pool s/mix.jsonl: JSON Lines; 5 records, 2 dolly (instruction, response), 1 messages "
+        "(messages); 3 rows, 2 rejected",
+        "    1 x unsupported_content, first at 4: tools",
+        "    1 x missing_field, first at 5: response",
+        "    user: a x",
+        "    assistant: b",
+        "    to meta: id 33%",
+    ]
+
+
+def test_texts_that_reach_no_turn_are_warned_of_and_names_are_not(tmp_path: Path) -> None:
+    pair = {"prompt": "a", "completion": "b"}
+    path = write(
+        tmp_path / "x.jsonl",
+        pair | {"rationale": LONG, "url": "https://example.org/a/long/address", "note": "short"},
+        pair | {"rationale": LONG, "notes": [{"said": LONG}]},
+    )
+    [summary] = summarise(path)
+    assert [warning.split("`")[1] for warning in summary.warnings] == ["rationale", "notes"]
+    assert "    to meta: rationale 100%, url 50%, note 50%, notes 50%" in summary.lines()
+
+
+def test_the_rejected_answer_is_spoken_of_and_no_warning(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", {"prompt": "a", "chosen": "b", "rejected": LONG})
+    [summary] = summarise(path)
+    assert not summary.warnings
+    assert any("the chosen answer is the row" in line for line in summary.lines())
+
+
+def test_every_file_has_its_container(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"prompt": "a", "completion": "b"}] * 2, indent=1))
+    (tmp_path / "b.csv").write_text("prompt,completion\na,b\n")
+    (tmp_path / "c.tsv").write_bytes("prompt\tcompletion\na\tb\n".encode("utf-16"))
+    (tmp_path / "d.json").write_text(json.dumps({"prompt": ["a"], "completion": ["b"]}))
+    summaries = summarise(tmp_path)
+    assert [(s.name, s.container, s.rows) for s in summaries] == [
+        ("s/a.json", "a JSON document", 2),
+        ("s/b.csv", "CSV", 1),
+        ("s/c.tsv", "TSV in UTF-16", 1),
+        ("s/d.json", "JSON by columns", 1),
+    ]
