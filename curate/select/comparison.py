@@ -8,7 +8,8 @@
 Jaccard = rows in both selections / rows in either. `by_chance` is the Jaccard similarity at the number
 of rows that two random draws of these sizes share on average: no method agrees with another less than
 that unless it avoids what the other takes. The rank correlation is Spearman's, over all rows that both
-rank, so it sees past the budget; it is null for fewer than two rows.
+could score, so it sees past the budget; it is null for fewer than two rows. Rows without a score come
+last in the order of their ids, which says nothing: they have no rank here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.reasons import Reason
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
-VERSION = 1
+VERSION = 2
 RANKING = "ranking-"
 KEPT = "kept"
 LISTED = 20
@@ -58,7 +60,9 @@ def write_comparison(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write what selections share and what they do not, see the tables above."""
-    rankings = read_rankings(inputs, params["names"], ["row_id", "rank", "selected"])
+    columns = ["row_id", "rank", "selected", "reason"]
+    tables = read_rankings(inputs, params["names"], columns)
+    rankings = {name: rank_scored(table) for name, table in tables.items()}
     kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
     facts = (
         scan_table(inputs["rows"].file("rows.parquet"))
@@ -77,8 +81,14 @@ def write_comparison(
     return {"rows_in": kept.height, "rows_out": int(chosen.any(axis=0).sum())}
 
 
+def rank_scored(ranking: pl.DataFrame) -> pl.DataFrame:
+    """Return a ranking in which rows without a score have no rank."""
+    scored = pl.col("reason") != Reason.UNSCORED.value
+    return ranking.with_columns(pl.when(scored).then("rank").alias("rank")).drop("reason")
+
+
 def align(rankings: Mapping[str, pl.DataFrame]) -> tuple[pl.Series, Places, NDArray[np.bool_]]:
-    """Return all ranked rows by id, and for each ranking their ranks [K, N] (0: none) and choices."""
+    """Return all rows by id, and for each ranking their ranks [K, N] (0: no score) and choices."""
     ids = pl.concat([r.select("row_id") for r in rankings.values()]).unique().sort("row_id")
     places = np.zeros((len(rankings), ids.height), dtype=np.int64)
     chosen = np.zeros((len(rankings), ids.height), dtype=np.bool_)

@@ -13,10 +13,11 @@ from curate.registry import ScoreRun, SelectParams, find_selector
 from curate.select.budget import purse_of
 from curate.select.planner import Facts, choose, named_stages
 from curate.select.scored import count_unscored, describe, order_rows
+from curate.select.similarities import has_near_rows
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def write_ranking(
 ) -> Counts:
     """Write ranking.parquet: every row in rank order, whether it is selected, and why."""
     select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
+    scores = read_table(inputs["scores"].file("scores.parquet"))
     ranked = rank_rows(
-        read_table(inputs["scores"].file("scores.parquet")),
+        scores,
         read_table(inputs["tokens"].file("tokens.parquet")),
         select,
         params["seed"],
@@ -117,6 +119,9 @@ def write_ranking(
         counts["passed_over"] = reasons.get(Reason.PASSED_OVER, 0)
     if Reason.UNSCORED in reasons:
         counts["unscored"] = count_unscored(ranked["unscored"])
+    near = has_near_rows(scores)
+    if not near.all():
+        counts["idle_examples"] = int((~near).sum())
     return counts
 
 
@@ -127,6 +132,10 @@ def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]
         remarks.append(
             f"{sum(unscored.values()):,} of {counts['rows_in']:,} rows could not be scored and are "
             f"not selected ({describe(unscored)})"
+        )
+    if idle := counts.get("idle_examples", 0):
+        remarks.append(
+            f"target examples without any similarity to any row, which take no turns: {idle:,}"
         )
     purse = purse_of(params.budget, counts["rows_in"])
     in_tokens = params.budget.tokens is not None

@@ -81,6 +81,15 @@ def task_numbers(origins: pl.Series) -> list[int]:
     return [order.index(name) for name in named]
 
 
+def has_near_rows(scores: pl.DataFrame) -> NDArray[np.bool_]:
+    """Return which target examples [Q] have any similarity to any row; none where none is stored."""
+    if "similarities" not in scores.columns:
+        return np.ones(0, dtype=np.bool_)
+    similar = np.nan_to_num(scores["similarities"].to_numpy())
+    near: NDArray[np.bool_] = similar.any(axis=0)
+    return near
+
+
 def rank_similarities(scores: pl.DataFrame, combine: Combine, *, refill: bool = False) -> Order:
     """Return row numbers, best first; ties go to the smaller row_id.
 
@@ -93,6 +102,10 @@ def rank_similarities(scores: pl.DataFrame, combine: Combine, *, refill: bool = 
     similar = scores["similarities"].to_numpy()[by_id]
     size, examples = similar.shape
     tasks = scores["tasks"][0].to_numpy() if "tasks" in scores.columns else np.zeros(examples)
+    near = has_near_rows(scores)
+    if near.any() and combine == "round_robin":
+        # What is similar to no row can name none: its turns would go by row_id.
+        similar, tasks = similar[:, near], tasks[near]
     orders = _task_orders(similar, tasks, combine, refill=refill)
     if len(np.unique(tasks)) == 1:
         return by_id[next(orders)]

@@ -90,7 +90,7 @@ def test_no_thin_spot_and_no_limit_are_told(make_run: MakeRun) -> None:
 def test_the_page_says_what_two_draws_share_by_chance(make_run: MakeRun) -> None:
     words = words_of(make_run(compared=("bm25", "random")))
     assert "Two random draws of these sizes would have 0.11." in words
-    assert "over all 52 rows that both rank" in words
+    assert "over all 52 rows that both could score" in words
 
 
 @pytest.mark.parametrize(

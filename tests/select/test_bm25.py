@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.select.bm25 import Bm25Params
+from curate.select.selection import choice_remarks
 from curate.store import Store
 from tests.conftest import examples
 from tests.select.siderun import (
@@ -209,3 +211,22 @@ def test_the_bundled_family_is_found(store: Store) -> None:
     """9.3 % of the pool, then 5 %."""
     assert precision(ranked(bundled_run(store), "bm25")[:60]) >= 0.9
     assert precision(ranked(bundled_run(store, 70), "bm25")[:60]) >= 0.8
+
+
+def test_an_example_that_is_similar_to_no_row_takes_no_turns(store: Store) -> None:
+    """It would name rows by their ids, half of the budget here."""
+    pool = {
+        "r1": "to be that",
+        "r2": "or not",
+        "r3": "the question is",
+        "r4": "is that the question",
+    }
+    run = side_run(store, pool, ["zzz qqq", "the question"])
+    order = ranked(run, "bm25", compare="prompt")
+    assert set(order[:2]) == {"r3", "r4"}
+
+
+def test_how_many_examples_take_no_turns_is_told() -> None:
+    params = Bm25Params.model_validate({"method": "bm25", "budget": 2})
+    told = choice_remarks(params, {"rows_in": 4, "rows_out": 2, "idle_examples": 1})
+    assert told == ["target examples without any similarity to any row, which take no turns: 1"]

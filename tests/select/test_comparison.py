@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from curate.config import Config
+from curate.run import run_curation
 from curate.select.comparison import (
     KEPT,
     LISTED,
@@ -23,6 +27,7 @@ from curate.select.comparison import (
     jaccard,
     overlap,
     rank_correlation,
+    rank_scored,
 )
 from curate.store import Artifact, Store
 from tests.conftest import stored
@@ -35,7 +40,12 @@ def ranking(ids: list[str], chosen: int) -> pl.DataFrame:
     """Return a ranking whose best rows are chosen."""
     at = range(len(ids))
     return pl.DataFrame(
-        {"row_id": ids, "rank": [i + 1 for i in at], "selected": [i < chosen for i in at]}
+        {
+            "row_id": ids,
+            "rank": [i + 1 for i in at],
+            "selected": [i < chosen for i in at],
+            "reason": ["within_budget" if i < chosen else "beyond_budget" for i in at],
+        }
     )
 
 
@@ -172,3 +182,37 @@ def test_the_order_of_the_pool_changes_nothing(store: Store) -> None:
     there, back = compared(store, rows), compared(store, rows[::-1])
     for name, table in there.items():
         assert table.equals(back[name]), name
+
+
+def test_rows_without_a_score_have_no_rank_to_be_compared() -> None:
+    """By their ids, in which they come last, any two methods agree about them."""
+    ids = [f"r{i}" for i in range(6)]
+    there = ranking(ids, 1).with_columns(reason=pl.Series(["kept"] * 3 + ["unscored"] * 3))
+    back = ranking([*ids[2::-1], *ids[3:]], 1).with_columns(
+        reason=pl.Series(["kept"] * 3 + ["unscored"] * 3)
+    )
+    tables = {"a": rank_scored(there), "b": rank_scored(back)}
+    line = overlap(["a", "b"], *align(tables)[1:]).row(0, named=True)
+    assert (line["ranked"], line["correlation"]) == (3, -1.0)
+
+
+def test_the_comparison_of_a_run_leaves_unscored_rows_out(tmp_path: Path) -> None:
+    words = ["red fox runs", "blue fox sleeps", "red hen", "zzz qqq", "www vvv", "kkk jjj"]
+    lines = [json.dumps({"prompt": w, "completion": "x" * (9 - i)}) for i, w in enumerate(words)]
+    (tmp_path / "pool.jsonl").write_text("\n".join(lines))
+    (tmp_path / "target.jsonl").write_text(json.dumps({"prompt": "red fox", "completion": "ok"}))
+    config = Config.model_validate(
+        {
+            "name": "compared",
+            "pool": str(tmp_path / "pool.jsonl"),
+            "target": str(tmp_path / "target.jsonl"),
+            "select": {"method": "bm25", "budget": 2, "compare": "prompt"},
+            "compare": ["random"],
+            "store": str(tmp_path / "store"),
+        }
+    )
+    folder = run_curation(config, tmp_path / "run").folder
+    line = pl.read_parquet(folder / "evidence/comparison-overlap.parquet").row(0, named=True)
+    assert line["ranked"] == 3
+    page = (folder / "report/index.html").read_text()
+    assert "over all 3 rows that both could score" in page

@@ -102,7 +102,9 @@ def test_global_max_and_mean_sort_by_value_and_then_by_id(similar: Matrix) -> No
 def test_round_robin_is_that_of_rds_on_rows_sorted_by_id(similar: Matrix) -> None:
     table = frame(similar)
     by_id = table.sort("row_id")
-    order = take_rounds(map(best_first, by_id["similarities"].to_numpy().T), by_id.height)
+    wishers = by_id["similarities"].to_numpy().T
+    near = wishers.any(axis=1)
+    order = take_rounds(map(best_first, wishers[near] if near.any() else wishers), by_id.height)
     assert rank_frame(table, "embed") == by_id["row_id"].gather(order).to_list()
 
 
