@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from curate.errors import UserError
 from curate.faults import one_line
 from curate.represent.control import control_tokens
-from curate.represent.spans import locate_responses, response_spans
+from curate.represent.spans import locate_responses, response_spans, template_faults
 from curate.rows import Message
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
     Raises:
         UserError: the template itself is broken, whatever the conversation.
     """
-    from jinja2 import TemplateError, TemplateSyntaxError
+    from jinja2 import TemplateSyntaxError
 
     disguise = control_tokens(tokenizer).disguise(_contents(messages))
     try:
@@ -48,7 +48,7 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} is broken: {one_line(error)}"
         ) from error
-    except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except template_faults() as error:
         return one_line(error)
     return None
 

@@ -10,6 +10,9 @@ conversation before it: only the header that opens an assistant's turn in the ch
 front (after the model's opening token, if its template has one). The very same tokens are predicted as
 with the prompt, the first one included; several assistant turns are read one by one.
 
+A model that a method alone reads with may refuse rows in its chat template that the base model takes:
+these have no tokens here, and unread.parquet says why.
+
 `certainty` reads what `response` does and adds the largest loss of a response's tokens and the sum of
 the entropies, in nats, of the distributions that they were predicted from.
 """
@@ -25,10 +28,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import UserError
+from curate.reasons import Reason
 from curate.registry import ScoreRun, StepRun
-from curate.represent.chat import IGNORED, Example, build_example, render
+from curate.represent.acceptance import find_fault
+from curate.represent.chat import IGNORED, Example, build_example, refusal, render, render_prompt
 from curate.represent.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.represent.lm import batches_by_length, read_block
+from curate.rows import Message
 from curate.store import Artifact, Counts, Step, digest_of
 from curate.tables import read_table
 
@@ -37,6 +43,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 VERSION = 1
+UNREAD = "unread.parquet"
+WORDS = {
+    Reason.TEMPLATE_REFUSED: "the chat template of the method's model refuses it",
+    Reason.TEMPLATE_REWRITTEN: "the chat template of the method's model rewrites it",
+}
 BATCH_TOKENS = 2_048
 # The float32 logits held at one time: 50 MB a copy for a vocabulary of 49k.
 HEAD_TOKENS = 256
@@ -73,7 +84,9 @@ def named_model(run: StepRun, name: str) -> LanguageModel:
 
     found = find_model(name)
     identity = identify(found, run.model_identity()["dtype"])
-    return LanguageModel(identity, {**run.model_hints(), "folder": str(prepare(found))})
+    # The rows are those that the base model's template takes; this one's may refuse some.
+    hints = {**run.model_hints(), "folder": str(prepare(found)), "judges": True}
+    return LanguageModel(identity, hints)
 
 
 def loss_steps(run: ScoreRun, model: LanguageModel, what: What, max_length: int) -> list[Step]:
@@ -124,6 +137,19 @@ def join_losses(inputs: Mapping[str, Artifact], part: str) -> pl.DataFrame:
     return pl.concat([read_table(block.file("losses.parquet")) for block in blocks])
 
 
+def read_faults(inputs: Mapping[str, Artifact], part: str = "block-") -> pl.Series:
+    """Return why the model could not read each kept row, in pool order; null for one that it did."""
+    reasons: list[str | None] = []
+    for name in sorted(name for name in inputs if name.startswith(part)):
+        block = inputs[name]
+        own: list[str | None] = [None] * block.counts["rows_out"]
+        if UNREAD in block.files:
+            for number, reason in read_table(block.file(UNREAD)).iter_rows():
+                own[number] = reason
+        reasons += own
+    return pl.Series("unread", reasons, dtype=pl.String).filter(pl.Series(kept_among(inputs)))
+
+
 def check_finite(table: pl.DataFrame) -> pl.DataFrame:
     """Return the losses as they are.
 
@@ -145,7 +171,7 @@ def mean_loss(table: pl.DataFrame, what: What) -> pl.Series:
 def loss_block(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write losses.parquet: one block of rows, in their order.
+    """Write losses.parquet: one block of rows, in their order; and unread.parquet if it must be.
 
     The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
     """
@@ -156,11 +182,27 @@ def loss_block(
     digest = digest_of([identity, inputs["adapter"].digest if adapter else None])
     tokenizer = load_tokenizer(folder, hints["trust"])
     messages = read_block(Path(hints["rows"]), hints["positions"])
-    rows = [build_example(tokenizer, row, params["max_length"]) for row in messages]
+    unread = _unread(tokenizer, messages) if hints.get("judges") else {}
+    rows = [
+        Example([], []) if number in unread else build_example(tokenizer, row, params["max_length"])
+        for number, row in enumerate(messages)
+    ]
+    if unread:
+        pl.DataFrame({"number": list(unread), "reason": list(unread.values())}).write_parquet(
+            out / UNREAD
+        )
     model = _load(folder, identity["dtype"], hints["trust"], adapter, digest)
     table = measure(model, tokenizer, rows, params["what"])
     table.write_parquet(out / "losses.parquet")
     return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(len(r.ids) for r in rows)}
+
+
+def _unread(
+    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]]
+) -> dict[int, str]:
+    """Return why the chat template does not take rows, by their number."""
+    faults = {number: find_fault(tokenizer, row) for number, row in enumerate(rows)}
+    return {number: f"{WORDS[fault[0]]}: {fault[1]}" for number, fault in faults.items() if fault}
 
 
 @lru_cache(maxsize=1)
@@ -269,11 +311,10 @@ def _before_response(
 
 def assistant_header(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Return the tokens with which the chat template opens an assistant's turn; there may be none."""
-    question = [{"role": "user", "content": "?"}]
-    asked = render(tokenizer, question)  # type: ignore[arg-type]
-    opened = str(
-        tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
-    )
+    question: list[Message] = [{"role": "user", "content": "?"}]
+    if refusal(tokenizer, question) is not None:
+        return []
+    asked, opened = render(tokenizer, question), render_prompt(tokenizer, question)
     ids: list[int] = tokenizer(opened[len(asked) :], add_special_tokens=False)["input_ids"]
     return ids if opened.startswith(asked) else []
 

@@ -207,16 +207,21 @@ def _render(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], *, prompt: bool = False
 ) -> str | None:
     """Return a part of a conversation, or one with marked texts; None if the template refuses it."""
-    from jinja2 import TemplateError
-
     try:
         return str(
             tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=prompt
             )
         )
-    except (TemplateError, ValueError, TypeError, LookupError, AttributeError):
+    except template_faults():
         return None
+
+
+def template_faults() -> tuple[type[Exception], ...]:
+    """Return what a chat template raises where it refuses a conversation, in words or by a fault."""
+    from jinja2 import TemplateError
+
+    return (TemplateError, ValueError, TypeError, LookupError, AttributeError)
 
 
 def _generation_spans(

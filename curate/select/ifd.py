@@ -9,7 +9,8 @@ conversation before it and a that of the same tokens alone:
 Both are below 1 if the prompt helps at all, but order rows differently: g / a turns large where a is
 small. Highest first; from 1 on the prompt does not help, and the papers drop such rows: here they come
 last, with a reason. Rows with fewer than `min_tokens` response tokens are too noisy to judge: they have
-no score. Cost: a forward pass over every row, and one over every response.
+no score, like rows that the chat template of a `model` of its own refuses. Cost: a forward pass over
+every row, and one over every response.
 
 Superfiltering's point is that a small model orders rows much as a large one does: name one as `model`.
 The first paper scores with a model tuned briefly on a sample of the pool; the second showed that this
@@ -77,7 +78,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
-    from curate.represent.losses import mean_loss, read_losses
+    from curate.represent.losses import mean_loss, read_faults, read_losses
 
     given, alone = (read_losses(inputs, part) for part in ("given-block-", "alone-block-"))
     if not given["response_tokens"].equals(alone["alone_tokens"]):
@@ -88,7 +89,10 @@ def write_scores(
         mean_loss(alone, "alone"),
         given["response_tokens"],
     )
-    reason = _reason(params["form"], params["min_tokens"])
+    unread = read_faults(inputs, "given-block-")
+    if unread.null_count() < len(unread):
+        frame = frame.with_columns(unread)
+    reason = _reason(frame, params["form"], params["min_tokens"])
     frame = frame.with_columns(
         score=pl.when(reason.is_null()).then(pl.col(f"ifd_{params['form']}")),
         nearest_id=pl.lit(None, dtype=pl.String),
@@ -117,16 +121,17 @@ def ifd_table(
     )
 
 
-def _reason(form: str, min_tokens: int) -> pl.Expr:
+def _reason(scores: pl.DataFrame, form: str, min_tokens: int) -> pl.Expr:
     value = pl.col(f"ifd_{form}")
     short = ~value.is_finite().fill_null(value=False) | (pl.col("response_tokens") < min_tokens)
-    return (
+    reason = (
         pl.when(short)
         .then(pl.lit(TOO_SHORT))
         .when(value >= 1)
         .then(pl.lit(PROMPT_IS_NO_HELP))
         .otherwise(None)
     )
+    return pl.coalesce("unread", reason) if "unread" in scores.columns else reason
 
 
 def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64]:
@@ -134,14 +139,15 @@ def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64
 
     Short rows, which have no score, come last.
     """
-    value, reason = pl.col(f"ifd_{params.form}"), _reason(params.form, params.min_tokens)
+    value = pl.col(f"ifd_{params.form}")
+    reason = _reason(scores, params.form, params.min_tokens)
     # One number tells the three apart: 1 > IFD >= 0, then -1 >= -IFD.
     wanted = (
-        pl.when(reason == TOO_SHORT)
-        .then(-math.inf)
+        pl.when(reason.is_null())
+        .then(value)
         .when(reason == PROMPT_IS_NO_HELP)
         .then(-value)
-        .otherwise(value)
+        .otherwise(-math.inf)
     )
     order = scores.select(pl.arg_sort_by(wanted, "row_id", descending=[True, False]))
     return order.to_series().to_numpy().astype(np.int64)
@@ -149,7 +155,7 @@ def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64
 
 def unscored(scores: pl.DataFrame, params: IfdParams) -> pl.Series:
     """Return why a row is not judged; one whose prompt is no help is, though it shows no score."""
-    reason = _reason(params.form, params.min_tokens)
+    reason = _reason(scores, params.form, params.min_tokens)
     return scores.select(pl.when(reason != PROMPT_IS_NO_HELP).then(reason)).to_series()
 
 

@@ -17,6 +17,7 @@ from curate.estimate import estimate
 from curate.explain import explain_row
 from curate.folder import open_run
 from curate.models import load_tokenizer
+from curate.plan import plan_selection
 from curate.report.data import gather
 from curate.represent.chat import refusal
 from curate.run import run_curation
@@ -344,3 +345,26 @@ def test_rows_that_a_stage_makes_are_judged_like_those_of_the_pool(
         "pool": (0, 0, 3), "pii": (1, 1, 3), "template-2": (1, 0, 2), "exact": (0, 0, 2),
         "select": (0, 0, 2),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["loss", "perplexity"])
+def test_a_row_that_the_template_of_a_methods_own_model_refuses_is_unscored_there_alone(
+    tmp_path: Path, strict: Path, tiny: Path, form: str
+) -> None:
+    own = {"method": "ifd", "form": form, "model": str(strict), "budget": 2, "min_tokens": 1}
+    config = recipe(
+        tmp_path,
+        tiny,
+        pool(),
+        select={**own, "method": "ifd"},
+        compare=[{"method": "random", "budget": 5}, {"method": "perplexity", "budget": 5}],
+    )
+    result = run_curation(config, tmp_path / "run")
+    run = open_run(result.folder)
+    assert not run.has("evidence/template")
+    unscored = run.table("ledger").filter(reason="unscored").collect()["row_id"].to_list()
+    assert unscored == ["pool/pool.jsonl:2", "pool/pool.jsonl:4"]
+    said = "\n".join(explain_row(run, "pool/pool.jsonl:2"))
+    assert "the chat template of the method's model refuses it: System role not supported" in said
+    assert "perplexity: selected" in said
+    plan_selection(run, None, ["min_tokens=2"])

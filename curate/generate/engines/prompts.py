@@ -9,6 +9,7 @@ from curate.generate.requests import Request
 from curate.models import FALLBACK_TEMPLATE
 from curate.represent.chat import prompt_tokens
 from curate.represent.control import SENTINEL
+from curate.represent.spans import template_faults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,11 +37,9 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", request: Request) -> list[i
 
 
 def _conversation_ids(tokenizer: "PreTrainedTokenizerBase", request: Request) -> list[int]:
-    from jinja2 import TemplateError
-
     try:
         return prompt_tokens(tokenizer, request.messages, request.prefix)
-    except TemplateError as error:
+    except template_faults() as error:
         raise ValueError(f"the model's chat template refuses the conversation: {error}") from error
 
 
@@ -63,11 +62,9 @@ def opening_of(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> Open
         raise UserError("the model has no chat template of its own, so it knows no user's turn")
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": SENTINEL})
-    from jinja2 import TemplateError
-
     try:
         text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except TemplateError as error:
+    except template_faults() as error:
         raise UserError(f"the model's chat template refuses the conversation: {error}") from error
     before, *after = text.split(SENTINEL)
     if len(after) != 1 or not after[0].strip():
