@@ -34,16 +34,14 @@ class Powers:
     """Powers of an odd number modulo 2^64 and of its inverse, as many as were asked for so far."""
 
     def __init__(self) -> None:
-        self._powers = np.zeros((2, 0), dtype=np.uint64)
+        self._powers = np.array([[MULTIPLIER], [INVERSE]])
 
     def first(self, count: int) -> NDArray[np.uint64]:
         """Return the powers from 1 to `count`, and behind them those of the inverse."""
-        if count > self._powers.shape[1]:
-            # Some more, since batches of rows differ in length.
-            size = count + count // 8
-            self._powers = np.empty((2, size), dtype=np.uint64)
-            for i, base in enumerate((MULTIPLIER, INVERSE)):
-                np.cumprod(np.full(size, base, dtype=np.uint64), out=self._powers[i])
+        while count > self._powers.shape[1]:
+            # Those so far, times the last of them.
+            further = self._powers * self._powers[:, -1:]
+            self._powers = np.concatenate([self._powers, further], axis=1)
         return self._powers[:, :count]
 
 

@@ -20,6 +20,9 @@ CUT = "\uffff"
 
 def plain_text(texts: pl.Series) -> pl.Series:
     """Return texts folded, without punctuation and with single spaces."""
+    if not len(texts):
+        # Patterns take time to read.
+        return texts
     plain = fold(texts).str.replace_all(INNER, " ").str.replace_all(r"\s+", " ")
     return plain.str.replace(f"^{EDGE}", "").str.replace(f"{EDGE}$", "")
 

@@ -13,6 +13,8 @@ from curate.clean.words import split_words, word_hashes
 
 # Rows of each n-gram that are remembered: what so many hold tells nothing.
 REMEMBERED = 1_000
+# First signs that a turn is looked at for.
+SIGNS = 3
 IDS = {"row": pl.Int64, "row_id": pl.String}
 WHOLE = {"row": pl.Int64, "prompt": pl.Int64, "same": pl.Boolean}
 GRAMS = {"row": pl.Int64, "turn": pl.Int64, "gram": pl.Int64, "place": pl.Int64}
@@ -192,7 +194,8 @@ class PromptSearch:
         if not forms.height:
             return pl.DataFrame(schema=FORMS)
         some = pl.Series(np.arange(turns.table.height)).is_in(near["turn"].unique().implode())
-        signs = forms.filter(words=0)["text"].to_list()
+        # Few and short patterns are looked for at once.
+        signs = forms.filter(words=0)["text"].str.head(SIGNS).unique(maintain_order=True).to_list()
         if signs:
             some |= turns.table["text"].str.contains_any(signs)
         table = turns.table.filter(some)
