@@ -181,12 +181,21 @@ class Novelty(Params):
 class Prove(Params):
     """Fine-tune on the selection and on fair controls, compare on the eval set."""
 
-    seeds: int = Field(3, ge=1)
+    draws: int = Field(
+        9, ge=2, description="random draws, which say what chance does; 2 to 4 show little"
+    )
+    seeds: int = Field(
+        3,
+        ge=1,
+        description="fine-tunes of the selection, each with a seed of its own; their mean counts",
+    )
+    strict: bool = Field(
+        False, description="judge at 3 % in place of 5 %, which holds for skewed draws too"
+    )
     arms: list[Literal["selected", "random"]] = ["selected", "random"]
     metric: Literal["auto", "loss", "exact_match"] = "auto"
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
-    resamples: int = Field(10_000, ge=100, description="bootstrap resamples")
     novelty: Novelty | None = Field(None, description="also find out what tuning taught")
 
     @field_validator("arms")

@@ -27,7 +27,7 @@ from curate.models import (
 )
 from curate.pace import Range, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps
-from curate.prove.arms import ARMS
+from curate.prove.arms import arm_runs
 from curate.registry import Budget, Params, find_stage
 from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
@@ -359,9 +359,10 @@ def _embedding_pace(pool: Artifact, compare: Compared, name: str) -> Range:
 
 def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel) -> list[Line]:
     assert config.prove is not None
-    lora, seeds = config.prove.lora, config.prove.seeds
-    runs = seeds * len(ARMS)
-    chosen = _budget_rows(config.select.budget, rows, base.mean_tokens("pool").likely)
+    lora, budget = config.prove.lora, config.select.budget
+    by_arm = arm_runs(config.prove.model_dump(), by_tokens=budget.tokens is not None)
+    runs = sum(by_arm.values())
+    chosen = _budget_rows(budget, rows, base.mean_tokens("pool").likely)
     length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
     trained = length * (runs * lora.epochs * chosen)
     held_out = eval_rows.counts["rows_out"]

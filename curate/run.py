@@ -475,7 +475,8 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
         return None
     run.part = "prove"
     params = wanted.model_dump(mode="json", exclude={"novelty"})
-    proof = prove(run, selection, run.eval, params, run.merged_eval)
+    budget = run.config.select.budget
+    proof = prove(run, selection, run.eval, params, budget, rendered=run.merged_eval)
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 

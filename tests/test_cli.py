@@ -198,7 +198,7 @@ def test_check_says_what_a_run_would_do_and_leaves_nothing(tmp_path: Path) -> No
     recipe.write_text(f"{GOOD}prove: {{seeds: 2}}\nstore: {tmp_path}/store\n")
     done = curate("check", str(recipe))
     assert done.returncode == 0, done.stderr
-    assert "6 fine-tunes" in done.stdout
+    assert "14 fine-tunes" in done.stdout
     assert "nothing was run" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 

@@ -105,7 +105,7 @@ def test_a_pool_may_be_a_path_a_mapping_or_a_list(tmp_path: Path, pool: str) -> 
         ("strip_end:>stripend:", 6, "pool.0.stripend: unknown key; did you mean 'strip_end'?"),
         ("dtype: float32>dtpe: a", 9, "models.dtpe: unknown key; did you mean 'dtype'?"),
         ("{rows: 10}>{row: 10}", 15, "select.budget.row: unknown key; did you mean 'rows'?"),
-        ("seeds: 2>zzz: 2", 17, "prove.zzz: unknown key; known keys: seeds, arms, metric,"),
+        ("seeds: 2>zzz: 2", 17, "prove.zzz: unknown key; known keys: draws, seeds, strict,"),
         ("eval: data>evl: data", 7, "target.evl: unknown key; did you mean 'eval'?"),
         ("kind: leaks>kind: leaks\n    treshold: 1", 13, "stages.1.treshold: unknown key; did you"),
         ('seed: 3>"{x}": 3', 2, "{x}: unknown key; known keys: name, seed"),

@@ -222,6 +222,8 @@ WORK = {
     "rds": ("--set", "select=rds", "--set", "target=pool.jsonl"),
     "fine-tune": (
         "--set",
+        "prove.draws=2",
+        "--set",
         "prove.seeds=1",
         "--set",
         "target.path=pool.jsonl",

@@ -47,7 +47,7 @@ compare:
   - {method: less, way: datastore, dim: 256, max_length: 256, warmup: {epochs: 1}}
   - {method: ifd, max_length: 256}
   - {method: perplexity, max_length: 256}
-prove: {seeds: 1, lora: {epochs: 1, max_length: 256}}
+prove: {draws: 2, seeds: 1, lora: {epochs: 1, max_length: 256}}
 """
 WORDS = ["river", "stone", "lamp", "green", "walk", "seven", "music", "paper", "cold", "glass"]
 

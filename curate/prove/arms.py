@@ -1,20 +1,27 @@
 """The arms of the proof: the selection, and random controls of the same size.
 
-    selected        the selection
+    selected        the selection, the same rows for each of its trainings
     random_rows     a uniform draw from the kept rows, as many rows as the selection
-    random_tokens   a uniform draw with as many tokens as the selection, less SLACK of them at most
+    random_tokens   a uniform draw with about as many tokens as the selection
 
 Rows alone would reward a method that likes long rows, so a claim has to hold against both. Tokens are
 those that are trained on: of a row that is longer, `max_length`.
 
+A draw follows from the kept rows, its size and the seed alone, so that all methods and targets share
+their controls. For that the tokens of the selection are rounded up, by less than 5 %. The
+control that is counted like the budget is the same for every method with that budget: it is drawn
+`draws` times. The other one differs between methods: it is drawn PAIRED times. Under one seed both are
+the first rows of the same shuffle, and so what a few pairs differ by carries over to all draws.
+
 Rows in random order, up to the first that does not fit, are a fair draw, but where a few rows hold most
 of the tokens, they end far below. Passing over what does not fit would fill the draw up with short rows.
-So whole orders are drawn until the first rows of one have the tokens: for each number of rows that is a
-uniform draw from all sets with that many tokens, and no row is in it for being short. Where ORDERS of
-them do not do (very few rows make up the tokens), rows that do not fit are passed over after all, in the
-order, random or longest first, that comes nearest.
+So whole orders are drawn until the first rows of one have the tokens, less SLACK of them at most: for
+each number of rows that is a uniform draw from all sets with that many tokens, and no row is in it for
+being short. Where ORDERS of them do not do (very few rows make up the tokens), rows that do not fit are
+passed over after all, in the order, random or longest first, that comes nearest.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,16 +34,35 @@ from curate.select.budget import SLACK, Outcome, Purse, spend
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
 ORDERS = 200
 FILLED_ORDERS = 20
 CONTROLS = ("random_rows", "random_tokens")
 ARMS = ("selected", *CONTROLS)
+PAIRED = 3
+TOKEN_STEP = 1.05
 
 
-def arms_step(selection: Artifact, seeds: int, seed: int, max_length: int) -> Step:
+def arm_runs(prove: Mapping[str, Any], by_tokens: bool) -> dict[str, int]:
+    """Return how often each arm is trained.
+
+    Args:
+        prove: `draws` and `seeds`.
+        by_tokens: whether the budget is counted in tokens.
+    """
+    main, other = CONTROLS[::-1] if by_tokens else CONTROLS
+    few = min(PAIRED, prove["draws"])
+    return {"selected": prove["seeds"], main: prove["draws"], other: few}
+
+
+def main_control(runs: Mapping[str, int]) -> str:
+    """Return the control that is drawn most often, whose spread the verdict rests on."""
+    return max(CONTROLS, key=lambda control: runs[control])
+
+
+def arms_step(selection: Artifact, runs: Mapping[str, int], seed: int, max_length: int) -> Step:
     """Return the step that draws the arms; rows are trained on up to max_length tokens."""
-    params = {"seeds": seeds, "seed": seed, "max_length": max_length}
+    params = {"runs": dict(runs), "seed": seed, "max_length": max_length}
     return Step("arms", VERSION, write_arms, {"selection": selection}, params)
 
 
@@ -47,8 +73,12 @@ def write_arms(
     ranking = read_table(inputs["selection"].file("ranking.parquet")).with_columns(
         pl.col("tokens").clip(upper_bound=params["max_length"])
     )
+    runs = params["runs"]
     arms = pl.concat(
-        draw_arms(ranking, [params["seed"], number]) for number in range(params["seeds"])
+        draw_arms(ranking, [params["seed"], number]).filter(
+            pl.col("arm").is_in([arm for arm in ARMS if number < runs[arm]])
+        )
+        for number in range(max(runs.values()))
     )
     arms.write_parquet(out / "arms.parquet")
     return {"rows_in": ranking.height, "rows_out": arms.height}
@@ -59,18 +89,29 @@ def draw_arms(ranking: pl.DataFrame, seed: list[int]) -> pl.DataFrame:
 
     Args:
         ranking: row_id, selected, tokens.
-        seed: the run's seed and the number of the repetition.
+        seed: the run's seed and the number of the draw.
     """
     chosen = ranking.filter("selected")
     rng = np.random.default_rng([*seed, 0xA12A5])
     # Sorted first, so that the draw does not depend on the ranking that it is a control for.
     shuffled = ranking.sort("row_id")[rng.permutation(ranking.height)]
-    matched = shuffled[draw_tokens(shuffled["tokens"].to_numpy(), int(chosen["tokens"].sum()), rng)]
+    total = min(round_tokens(int(chosen["tokens"].sum())), int(ranking["tokens"].sum()))
+    matched = shuffled[draw_tokens(shuffled["tokens"].to_numpy(), total, rng)]
     parts = zip(ARMS, (chosen, shuffled[: chosen.height], matched), strict=True)
     return pl.concat(
         part.select(arm=pl.lit(arm), seed=pl.lit(seed[-1]), row_id="row_id", tokens="tokens")
         for arm, part in parts
     )
+
+
+def round_tokens(tokens: int) -> int:
+    """Return tokens rounded up to a power of TOKEN_STEP: selections of about one size share controls.
+
+    Up, so that what fits into the selection fits into its controls.
+    """
+    step = math.log(max(tokens, 1), TOKEN_STEP)
+    # A power itself stays what it is, whichever way its logarithm was rounded.
+    return max(math.floor(TOKEN_STEP ** math.ceil(step - 1e-9)), tokens)
 
 
 def draw_tokens(
@@ -91,7 +132,8 @@ def draw_tokens(
         if count and total - spent[count - 1] <= SLACK * total:
             return order[:count]
         order = rng.permutation(fitting)
-    return _fill(tokens, total, [rng.permutation(fitting) for _ in range(FILLED_ORDERS)])
+    orders = [fitting, *(rng.permutation(fitting) for _ in range(FILLED_ORDERS))]
+    return _fill(tokens, total, orders)
 
 
 def _fill(

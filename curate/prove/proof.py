@@ -1,29 +1,43 @@
-"""The proof: is a model tuned on the selection better than one tuned on fair random controls?"""
+"""The proof: is a model tuned on the selection better than one tuned on a fair random draw may be?"""
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 
 from curate.clean.leaks import count_rows, find_leaks
-from curate.prove.arms import ARMS, CONTROLS, arms_step
+from curate.prove.arms import ARMS, CONTROLS, arm_runs, arms_step, main_control
 from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.measure import measure_step
-from curate.prove.statistics import Difference, compare, judge_all
+from curate.prove.outcome import detail_of, sentence_of
+from curate.prove.spread import FILE, UNITS, setting_of, spread_step
+from curate.prove.statistics import (
+    ALPHA,
+    STRICT_ALPHA,
+    compare,
+    judge_all,
+    measure_spread,
+    rank_among,
+)
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
-from curate.registry import ScoreRun
+from curate.prove.validity import score_validity
+from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Counts, Step, digest_of, write_json
 from curate.tables import read_table, scan_table
 
 LOG = logging.getLogger("curate")
-VERSION = 6
+VERSION = 7
+RULE = "prediction interval"
 SHORT_RESPONSE = 64
 SHOWN_LEAKS = 20
 REFUSED, NOT_MEASURED = "refused", "not measured"
-UNITS = {"loss": "nats per response token", "exact_match": "share of eval examples"}
+# Behind the run's seed and a number: the selection's trainings share no seed with a draw.
+SELECTED_SEED = 1
 
 
 def prove(
@@ -31,27 +45,35 @@ def prove(
     selection: Artifact,
     eval_rows: Artifact,
     prove: Mapping[str, Any],
+    budget: Budget,
+    judged: int = 1,
     rendered: Artifact | None = None,
 ) -> Artifact:
     """Return the artifact with proof.json, and effects.parquet unless the proof was refused.
 
+    Controls come first: they know nothing of the method, and say what difference can be shown.
+
     Args:
-        run: with the pool, the target examples and the base model.
-        selection: what is to be proved.
+        run: the run.
+        selection: its ranking.parquet says which rows are selected.
         eval_rows: the eval set as it was given, which must not leak.
         prove: the recipe's settings.
-        rendered: the same as the model reads it, where system turns are merged.
+        budget: that of the selection.
+        judged: how many selections are judged together; each at so much smaller a level (Bonferroni).
+        rendered: the eval set as the model reads it, where system turns are merged.
     """
     scored = rendered or eval_rows
-    arms = run.execute(arms_step(selection, prove["seeds"], run.seed, prove["lora"]["max_length"]))
+    limit = prove["lora"]["max_length"]
+    runs = arm_runs(prove, by_tokens=budget.tokens is not None)
+    arms = run.execute(arms_step(selection, runs, run.seed, limit))
     leak_inputs = {"rows": run.rows, "arms": arms, "eval": eval_rows}
     if run.target:
         leak_inputs["target"] = run.target
     leaks = run.execute(Step("proof-leaks", VERSION, write_leaks, leak_inputs))
-    params: dict[str, Any] = {"prove": dict(prove), "seed": run.seed}
+    alpha = (STRICT_ALPHA if prove["strict"] else ALPHA) / judged
+    params: dict[str, Any] = {"prove": dict(prove), "runs": runs, "alpha": alpha, "judged": judged}
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
-    limit = prove["lora"]["max_length"]
     labels = run.execute(
         trainable_step(run.rows, arms, scored, limit, run.model_identity(), run.model_hints())
     )
@@ -62,50 +84,69 @@ def prove(
         inputs = {"leaks": leaks, "labels": labels}
         return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
     drawn = read_table(arms.file("arms.parquet"))
-    steps = _finetune_steps(run, drawn, prove)
+    steps = _finetune_steps(run, drawn, runs, prove)
+    selected = {name: step for name, step in steps.items() if name.startswith("selected/")}
     LOG.info(
         "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
-        len(steps),
+        len({step.key for step in steps.values()}),
         prove["lora"]["epochs"],
         f"{drawn.filter(arm='selected', seed=0)['tokens'].sum():,}",
         eval_rows.counts["rows_out"],
     )
-    tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    measured = _measure(run, tuned, scored, limit)
-    inputs = {"leaks": leaks, "labels": labels, "arms": arms, **tuned, **measured}
+    done = _measure(run, {"base": None}, scored, limit)
+    done |= _tune(run, {n: s for n, s in steps.items() if n not in selected}, scored, limit)
+    spread = run.execute(_spread_step(run, done, eval_rows, params, budget))
+    LOG.info("proof: %s", spread.counts["sentence"])
+    done |= _tune(run, selected, scored, limit)
+    inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
+    inputs |= {"spread": spread, **done}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
 def _finetune_steps(
-    run: ScoreRun, drawn: pl.DataFrame, prove: Mapping[str, Any]
+    run: ScoreRun, drawn: pl.DataFrame, runs: Mapping[str, int], prove: Mapping[str, Any]
 ) -> dict[str, Step]:
-    """Return the fine-tune of every arm and seed."""
+    """Return the fine-tune of every arm and number; every one of an arm has a seed of its own.
+
+    A draw and its pair of the other control share theirs.
+    """
     rows = run.rows.file("rows.parquet")
 
-    def step(ids: Sequence[str], number: int) -> Step:
+    def step(ids: Sequence[str], seed: Sequence[int]) -> Step:
         return finetune_step(
             ids,
             digest_of(read_messages(rows, ids)),
             lora=prove["lora"],
-            seed=[run.seed, number],
+            seed=seed,
             identity=run.model_identity(),
             hints={**run.model_hints(), "rows": str(rows)},
         )
 
     steps = {}
-    for number in range(prove["seeds"]):
-        for arm in ARMS:
-            mine = drawn.filter((pl.col("arm") == arm) & (pl.col("seed") == number))
-            steps[_tuned_name(arm, number)] = step(mine["row_id"].to_list(), number)
+    for arm in ARMS:
+        for number in range(runs[arm]):
+            ids = drawn.filter((pl.col("arm") == arm) & (pl.col("seed") == number))["row_id"]
+            own = [SELECTED_SEED] if arm == "selected" else []
+            steps[_tuned_name(arm, number)] = step(ids.to_list(), [run.seed, number, *own])
     return steps
 
 
-def _measure(
-    run: ScoreRun, tuned: Mapping[str, Artifact], eval_rows: Artifact, max_length: int
+def _tune(
+    run: ScoreRun, steps: Mapping[str, Step], eval_rows: Artifact, max_length: int
 ) -> dict[str, Artifact]:
-    """Return what the untuned base model and every fine-tune reach on the eval set."""
-    models: dict[str, Artifact | None] = {"base": None, **tuned}
-    steps = [
+    """Return fine-tunes by name, and what each reaches on the eval set."""
+    tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
+    return {**tuned, **_measure(run, tuned, eval_rows, max_length)}
+
+
+def _measure(
+    run: ScoreRun,
+    models: Mapping[str, Artifact | None],
+    eval_rows: Artifact,
+    max_length: int,
+) -> dict[str, Artifact]:
+    """Return what models, fine-tuned or the base model itself, reach on the eval set."""
+    measures = [
         measure_step(
             eval_rows,
             model,
@@ -115,16 +156,33 @@ def _measure(
         )
         for model in models.values()
     ]
-    results = run.execute_all(steps)
-    return {_measured_name(name): made for name, made in zip(models, results, strict=True)}
+    results = run.execute_all(measures)
+    return {_measured_name(n): made for n, made in zip(models, results, strict=True)}
 
 
-def _measured_name(name: str) -> str:
-    return f"{name}/measured"
+def _spread_step(
+    run: ScoreRun,
+    done: Mapping[str, Artifact],
+    eval_rows: Artifact,
+    params: Mapping[str, Any],
+    budget: Budget,
+) -> Step:
+    main = main_control(params["runs"])
+    names = [_measured_name(_tuned_name(main, n)) for n in range(params["runs"][main])]
+    setting = setting_of(
+        budget.model_dump(mode="json"), run.model_identity(), params["prove"]["lora"]
+    )
+    metric = "exact_match" if params["prove"]["metric"] == "exact_match" else "loss"
+    told = {**setting, "alpha": params["alpha"], "metric": metric}
+    return spread_step({name: done[name] for name in names}, eval_rows, told)
 
 
 def _tuned_name(arm: str, number: int) -> str:
     return f"{arm}/{number}"
+
+
+def _measured_name(name: str) -> str:
+    return f"{name}/measured"
 
 
 def write_leaks(
@@ -199,8 +257,8 @@ def write_proof(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write proof.json and effects.parquet (one line per arm, seed and eval example)."""
-    prove = params["prove"]
-    results = _gather(inputs, prove["seeds"])
+    prove, runs = params["prove"], params["runs"]
+    results = _gather(inputs, runs)
     results.write_parquet(out / "effects.parquet")
     scored = results.filter(pl.col("response_tokens") > 0)
     if not scored.height:
@@ -208,38 +266,49 @@ def write_proof(
             "no eval response is left within prove.lora.max_length tokens; raise that limit"
         )
     metrics = _metrics(scored, prove["metric"])
+    main = main_control(runs)
     comparisons = [
-        _comparison(scored, control, metric, prove, params["seed"])
+        _comparison(scored, control, metric, params, decides=metric == metrics[0])
         for metric in metrics
         for control in CONTROLS
     ]
     primary = [c for c in comparisons if c["metric"] == metrics[0]]
     verdict = judge_all([c["verdict"] for c in primary])
-    arms = _arm_table(inputs["arms"], inputs, scored, metrics)
+    draws = _gains(scored, main, metrics[0]).mean(axis=1).tolist()
+    rank = rank_among(float(_gains(scored, "selected", metrics[0]).mean()), draws)
+    arms = read_table(inputs["arms"].file("arms.parquet"))
+    validity = score_validity(
+        read_table(inputs["selection"].file("ranking.parquet")), arms.filter(arm=main), draws
+    )
     leaks = _describe_leaks(inputs["leaks"], prove["allow_leaks"])
-    detail = _detail(primary)
-    sentence = _sentence(verdict, detail, sum(leaks["leaking_rows"].values()))
-    unscored = results.filter(arm="base").height - scored.filter(arm="base").height
     proof = {
+        "rule": RULE,
         "verdict": verdict,
-        "sentence": sentence,
-        "detail": detail[0].upper() + detail[1:],
         "metric": metrics[0],
-        "arms": arms,
+        "alpha": params["alpha"],
+        "judged": params["judged"],
+        "control": main,
+        "arms": _arm_table(arms, inputs, scored, metrics),
         "comparisons": comparisons,
+        "spread": orjson.loads(inputs["spread"].file(FILE).read_bytes()),
+        "rank": asdict(rank),
+        "score_validity": asdict(validity) if validity else None,
         "eval_examples": scored.filter(arm="base").height,
-        "eval_examples_too_long": unscored,
+        "eval_examples_too_long": results.filter(arm="base").height
+        - scored.filter(arm="base").height,
         "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),
         "leaks": leaks,
         "settings": prove,
     }
+    proof["detail"] = detail_of(proof)
+    proof["sentence"] = sentence_of(proof)
     write_json(out / "proof.json", proof)
-    return {"verdict": verdict, "sentence": sentence}
+    return {"verdict": verdict, "sentence": proof["sentence"]}
 
 
-def _gather(inputs: Mapping[str, Artifact], seeds: int) -> pl.DataFrame:
+def _gather(inputs: Mapping[str, Artifact], runs: Mapping[str, int]) -> pl.DataFrame:
     names = [("base", 0, "base")]
-    names += [(arm, n, _tuned_name(arm, n)) for arm in ARMS for n in range(seeds)]
+    names += [(arm, n, _tuned_name(arm, n)) for arm in ARMS for n in range(runs[arm])]
     return pl.concat(
         read_table(inputs[_measured_name(name)].file("results.parquet")).select(
             pl.lit(arm).alias("arm"),
@@ -265,37 +334,51 @@ def _metrics(results: pl.DataFrame, wanted: str) -> list[str]:
     return ["loss", "exact_match"] if short and wanted == "auto" else ["loss"]
 
 
-def _matrix(results: pl.DataFrame, arm: str, metric: str) -> np.ndarray[Any, Any]:
-    """Return the metric of an arm as [seeds, examples]."""
-    mine = results.filter(arm=arm).sort("seed", "eval_id")
-    return mine[metric].to_numpy().reshape(mine["seed"].n_unique(), -1)
+def _gains(results: pl.DataFrame, arm: str, metric: str) -> np.ndarray[Any, Any]:
+    """Return the metric of an arm as [seeds, examples], larger is better."""
+    of_arm = results.filter(arm=arm).sort("seed", "eval_id")
+    values = of_arm[metric].to_numpy().reshape(of_arm["seed"].n_unique(), -1)
+    return -values if metric == "loss" else values
 
 
 def _comparison(
-    results: pl.DataFrame, control: str, metric: str, prove: Mapping[str, Any], seed: int
+    results: pl.DataFrame, control: str, metric: str, params: Mapping[str, Any], *, decides: bool
 ) -> dict[str, Any]:
-    difference = _matrix(results, "selected", metric) - _matrix(results, control, metric)
-    if metric == "loss":
-        difference = -difference
-    rng = np.random.default_rng([seed, 0xB007])
-    told: Difference = compare(difference, resamples=prove["resamples"], rng=rng)
+    """Return the selection against one control; only the metric that decides has a verdict.
+
+    The control that has a few draws is told by all draws of the other one, moved by what the pairs
+    differ by.
+    """
+    main = main_control(params["runs"])
+    selected, draws = (_gains(results, arm, metric) for arm in ("selected", main))
+    few = _gains(results, control, metric)
+    shift = None if control == main else few - draws[: len(few)]
+    step = 1 / selected.shape[1] if metric == "exact_match" else 0.0
+    result = compare(selected, draws, alpha=params["alpha"], shift=shift, step=step)
+    centre = float(selected.mean()) - result.difference
+    sign = -1 if metric == "loss" else 1
     return {
         "control": control,
         "metric": metric,
         "unit": UNITS[metric],
-        "mean_difference": told.mean,
-        "low": told.low,
-        "high": told.high,
-        "verdict": told.verdict,
-        "by_seed": difference.mean(axis=1).tolist(),
-        "share_of_examples_better": float((difference.mean(axis=0) > 0).mean()),
+        "draws": len(few),
+        "mean_difference": result.difference,
+        "half": result.half,
+        "another_draw": sorted(sign * (centre + half) for half in (-result.half, result.half)),
+        "estimate": {"low": result.low, "high": result.high},
+        "verdict": result.verdict if decides else None,
+        "by_draw": (few.mean(axis=1) - centre).tolist(),
+        "spread": measure_spread(draws.mean(axis=1).tolist()).sd,
+        "share_of_examples_better": float((selected.mean(axis=0) > few.mean(axis=0)).mean()),
     }
 
 
 def _arm_table(
-    arms: Artifact, inputs: Mapping[str, Artifact], results: pl.DataFrame, metrics: Sequence[str]
+    drawn: pl.DataFrame,
+    inputs: Mapping[str, Artifact],
+    results: pl.DataFrame,
+    metrics: Sequence[str],
 ) -> list[dict[str, Any]]:
-    drawn = read_table(arms.file("arms.parquet"))
     table = []
     for name in ("base", *ARMS):
         mine = results.filter(arm=name)
@@ -315,23 +398,3 @@ def _arm_table(
             }
         )
     return table
-
-
-def _detail(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    names = {"random_rows": "as many random rows", "random_tokens": "as many random tokens"}
-    told = " and ".join(
-        f"{c['mean_difference']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}] against "
-        f"{names[c['control']]}"
-        for c in comparisons
-    )
-    what = "loss lower by" if comparisons[0]["metric"] == "loss" else "exact match higher by"
-    return f"{what} {told}, in {comparisons[0]['unit']}, with 95 % intervals."
-
-
-def _sentence(verdict: str, detail: str, leaking: int) -> str:
-    head = {
-        "better": "The selection is better than random",
-        "worse": "The selection is worse than random",
-    }.get(verdict, "No difference from random shown")
-    warning = " (the eval set leaks, which was allowed: do not trust this)" if leaking else ""
-    return f"{head}{warning}: {detail}"

@@ -84,47 +84,50 @@ def draw_all(report: Report) -> dict[str, Any]:
 
 
 def draw_proof(proof: Proof, metric: str) -> Figure:
-    """Draw the differences of one metric: mean, interval and seeds, a line for each control."""
-    told = [c for c in proof.comparisons if c.metric == metric]
-    lines = [_difference(c) for c in told]
-    seeds = [{"control": arm_label(c.control), "at": s} for c in told for s in c.by_seed]
-    low, high = padded([0.0, *(v for c in told for v in (c.low, c.high, *c.by_seed))])
-    title = f"{GAINS.get(metric, metric_label(metric))}, {told[0].unit}"
+    """Draw what random draws reach and where the selection lies, a line for each control."""
+    compared = [c for c in proof.comparisons if c.metric == metric]
+    lines = [_difference(c) for c in compared]
+    draws = [{"control": arm_label(c.control), "at": at} for c in compared for at in c.by_draw]
+    low, high = padded(
+        [v for c in compared for v in (-c.half, c.half, c.mean, *c.by_draw)] or [0.0]
+    )
+    title = f"{GAINS.get(metric, metric_label(metric))}, {compared[0].unit}"
     scale = alt.Scale(domain=[low, high], nice=False)
     axis = alt.Axis(tickCount=5, labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')")
 
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title=title, scale=scale, axis=axis)
 
-    intervals = from_values(lines).encode(row_axis("control", [line["control"] for line in lines]))
-    points = from_values(seeds).mark_point(
+    ranges = from_values(lines).encode(row_axis("control", [line["control"] for line in lines]))
+    points = from_values(draws).mark_point(
         filled=True, size=22, color=CONTROL, opacity=1, yOffset=11, clip=False
     )
     layers = [
         from_values([{"at": 0}]).mark_rule(color=MUTED).encode(x("at")),
-        intervals.mark_rule(color=ACCENT, strokeWidth=2.5).encode(x("low"), alt.X2("high")),
-        intervals.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x("mean")),
-        intervals.mark_text(dy=-13, color=INK, fontWeight="bold").encode(
+        ranges.mark_rule(color=CONTROL, strokeWidth=2.5).encode(x("low"), alt.X2("high")),
+        ranges.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x("mean")),
+        ranges.mark_text(dy=-13, color=INK, fontWeight="bold").encode(
             x("mean"), alt.Text("label:N")
         ),
         points.encode(x("at"), alt.Y("control:N")),
         remark("selection better →", alt.value("width"), -8, "right"),
     ]
-    described = "; ".join(f"against {line['control'].lower()} {line['told']}" for line in lines)
+    described = "; ".join(f"against {line['control'].lower()} {line['words']}" for line in lines)
     return Figure(
         to_svg(alt.layer(*layers), row=56, plot=PLOT - TICK_OVERHANG), f"{title}: {described}."
     )
 
 
-def _difference(told: Difference) -> dict[str, Any]:
-    interval = f"{signed(told.low)} to {signed(told.high)}"
+def _difference(compared: Difference) -> dict[str, Any]:
+    reach = f"a random draw within ±{significant(compared.half)}"
+    verdict = f", {compared.verdict}" if compared.verdict else ""
     return {
-        "control": arm_label(told.control),
-        "mean": told.mean,
-        "low": told.low,
-        "high": told.high,
-        "label": signed(told.mean),
-        "told": f"{signed(told.mean)}, interval {interval}, {told.verdict}",
+        "control": arm_label(compared.control),
+        "mean": compared.mean,
+        "low": -compared.half,
+        "high": compared.half,
+        "label": signed(compared.mean),
+        "words": f"{signed(compared.mean)}, {reach}{verdict}",
     }
 
 

@@ -7,13 +7,20 @@ from typing import Any
 
 import orjson
 
-# Below this many seeds, redrawing them says little of how far other seeds would lie apart.
-FEW_SEEDS = 5
+from curate.prove.proof import RULE
+from curate.prove.validity import validity_sentence
+
+# What an earlier version wrote, which judged by an interval of the mean.
+EARLIER_RULE = "earlier rule"
+EARLIER = (
+    "This proof was judged by an earlier version, whose rule called random sets better or worse far "
+    "more often than it said; its figures are in proof.json. Run the recipe again to have it judged."
+)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """An arm's mean of one metric, and its value for every seed."""
+    """An arm's mean of one metric, and its value for every fine-tune."""
 
     name: str
     mean: float
@@ -22,7 +29,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Arm:
-    """A training set of the proof; rows, tokens and steps are listed by seed."""
+    """A training set of the proof; rows, tokens and steps are listed by fine-tune."""
 
     name: str
     rows: tuple[int, ...]
@@ -33,17 +40,44 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The selection against one control: positive differences mean that the selection is better."""
+    """The selection against one control: positive differences mean that the selection is better.
+
+    half: a random draw hardly ever lies further from the mean of the draws. by_draw: the draws' own
+    differences to that mean. low, high: the estimate. another: what another random set would score.
+    verdict: None for a metric that decides nothing.
+    """
 
     control: str
     metric: str
     unit: str
     mean: float
+    half: float
     low: float
     high: float
-    by_seed: tuple[float, ...]
+    another: tuple[float, float]
+    by_draw: tuple[float, ...]
     share_better: float
-    verdict: str
+    verdict: str | None
+
+
+@dataclass(frozen=True)
+class Power:
+    """How far random draws lie apart, and what difference so many of them can show."""
+
+    draws: int
+    spread: float
+    spread_range: tuple[float, float]
+    detectable: float
+    detectable_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The selection's place among itself and the draws, and its exact p value."""
+
+    place: int
+    of: int
+    p: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +93,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class Proof:
-    """What proof.json says; `arms` and `comparisons` are empty where the proof was refused."""
+    """What proof.json says; `arms` and `comparisons` are empty where nothing was measured."""
 
     verdict: str
     detail: str
@@ -69,7 +103,12 @@ class Proof:
     eval_examples: int
     too_long: int
     seeds: int
-    resamples: int
+    alpha: float | None
+    judged: int
+    control: str | None
+    power: Power | None
+    rank: Rank | None
+    validity: str | None
     leaking: Mapping[str, int]
     leaks: tuple[Leak, ...]
 
@@ -78,33 +117,46 @@ class Proof:
         """Return the names of the compared metrics, the deciding one first."""
         return tuple(dict.fromkeys(c.metric for c in self.comparisons))
 
-    @property
-    def few_seeds(self) -> bool:
-        """Return whether the seeds are too few to show how far seeds lie apart."""
-        return self.seeds < FEW_SEEDS
-
 
 def read_proof(path: Path) -> Proof | None:
     """Return what a proof.json says, None if there is none."""
     if not path.is_file():
         return None
     told = orjson.loads(path.read_bytes())
-    settings, leaks = told["settings"], told["leaks"]
+    leaks = told["leaks"]
+    # Proofs that measured nothing judged by no rule.
+    earlier = "comparisons" in told and told.get("rule") != RULE
+    now = {} if earlier else told
     return Proof(
-        verdict=told["verdict"],
-        detail=told.get("detail", told["sentence"]),
-        metric=told.get("metric"),
-        arms=tuple(_arm(arm) for arm in told.get("arms", [])),
-        comparisons=tuple(_comparison(c) for c in told.get("comparisons", [])),
-        eval_examples=told.get("eval_examples", 0),
-        too_long=told.get("eval_examples_too_long", 0),
-        seeds=settings["seeds"],
-        resamples=settings["resamples"],
+        verdict=EARLIER_RULE if earlier else told["verdict"],
+        detail=EARLIER if earlier else told.get("detail", told["sentence"]),
+        metric=now.get("metric"),
+        arms=tuple(_arm(arm) for arm in now.get("arms", [])),
+        comparisons=tuple(_comparison(c) for c in now.get("comparisons", [])),
+        eval_examples=now.get("eval_examples", 0),
+        too_long=now.get("eval_examples_too_long", 0),
+        seeds=told["settings"]["seeds"],
+        alpha=now.get("alpha"),
+        judged=now.get("judged", 1),
+        control=now.get("control"),
+        power=_power(now["spread"]) if "spread" in now else None,
+        rank=Rank(**now["rank"]) if "rank" in now else None,
+        validity=validity_sentence(**v) if (v := now.get("score_validity")) else None,
         leaking=leaks["leaking_rows"],
         leaks=tuple(
             Leak(hit["row_id"], hit["eval_id"], hit.get("place", ""), hit["coverage"], hit["span"])
             for hit in leaks["examples"]
         ),
+    )
+
+
+def _power(told: Mapping[str, Any]) -> Power:
+    return Power(
+        told["draws"],
+        told["sd"],
+        (told["low"], told["high"]),
+        told["detectable"],
+        (told["detectable_low"], told["detectable_high"]),
     )
 
 
@@ -120,14 +172,17 @@ def _arm(told: Mapping[str, Any]) -> Arm:
 
 
 def _comparison(told: Mapping[str, Any]) -> Comparison:
+    low, high = told["another_draw"]
     return Comparison(
         told["control"],
         told["metric"],
         told["unit"],
         told["mean_difference"],
-        told["low"],
-        told["high"],
-        tuple(told["by_seed"]),
+        told["half"],
+        told["estimate"]["low"],
+        told["estimate"]["high"],
+        (low, high),
+        tuple(told["by_draw"]),
         told["share_of_examples_better"],
         told["verdict"],
     )

@@ -6,8 +6,10 @@ from typing import Any
 
 from curate.escape import visible
 from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
+from curate.prove.outcome import HEADS
 from curate.prove.proof import NOT_MEASURED, REFUSED
 from curate.reasons import EXPLAINED, Reason
+from curate.report.proof import EARLIER_RULE
 
 STAGES: Mapping[str, str] = {
     "pool": "Read the pool",
@@ -74,6 +76,7 @@ STAGES: Mapping[str, str] = {
     "proof-leaks": "Check the arms for eval leaks",
     "base": "Evaluate the base model",
     "finetune": "Fine-tune the arms",
+    "spread": "Measure the spread of random draws",
     "measure": "Evaluate the arms",
     "proof": "Compare the arms",
     "novelty": "Find what tuning taught",
@@ -112,9 +115,8 @@ METHODS: Mapping[str, str] = {
     "random": "a random draw",
 }
 VERDICTS: Mapping[str, str] = {
-    "better": "The selection is better than random",
-    "worse": "The selection is worse than random",
-    "no difference shown": "No difference from random shown",
+    **HEADS,
+    EARLIER_RULE: "Judged by an earlier rule",
     NOT_MEASURED: "Not measured",
     REFUSED: "Proof refused: the eval set leaks",
 }
@@ -337,7 +339,7 @@ def memory(mebibytes: float) -> str:
 
 
 def span(values: list[int] | tuple[int, ...]) -> str:
-    """Return the values of all seeds: one number if they agree, else the smallest to the largest."""
+    """Return the values of all fine-tunes: one number if they agree, else smallest to largest."""
     if not values:
         return "–"
     low, high = min(values), max(values)

@@ -10,9 +10,9 @@ check takes out of the pool what they share with it. Everything is drawn with se
 
 Stored steps are found again under OUT, so methods can be added later. Prints for each target and
 method precision (share of the selected rows that are of the target's family), recall (share of the
-family's rows that are selected), the seconds that its scores took, and with --prove the two intervals of
-three seeds. A proof takes nine fine-tunes: half an hour a line for 5,000 rows on 2 cores. --prove-rows
-compares with as many random rows alone, which methods share: three fine-tunes a line.
+family's rows that are selected), the seconds that its scores took, and with --prove the verdict and
+what it rests on. A proof takes 15 fine-tunes, 9 of which all methods share. --prove-rows compares with
+as many random rows alone: three fine-tunes a line beside the shared ones.
 """
 
 import argparse
@@ -30,7 +30,8 @@ from pools import Row, read_lines, tuned_losses
 from curate.clean.leaks import find_leaks
 from curate.config import Config, Prove
 from curate.prove.arms import draw_arms
-from curate.prove.statistics import compare
+from curate.prove.proof import SELECTED_SEED
+from curate.prove.statistics import ALPHA, compare
 from curate.run import run_curation
 
 LONGEST = 420
@@ -42,7 +43,7 @@ OTHER_TASKS = ("boolean_expressions", "disambiguation_qa", "reasoning_about_colo
 SETTINGS: dict[str, dict[str, Any]] = {
     "less": {"way": "datastore", "warmup": {"epochs": 1}},
 }
-PROVE = {"seeds": 3, "lora": {"epochs": 1}}
+PROVE = {"lora": {"epochs": 1}}
 
 
 def turns(prompt: str, response: str, origin: str) -> Row:
@@ -139,16 +140,21 @@ def prove_rows(config: Config, folder: Path) -> str:
     """Return the difference to as many random rows, by the very fine-tunes that a proof would make."""
     prove = Prove.model_validate(PROVE).model_dump(mode="json")
     ranking = pl.read_parquet(folder / "evidence" / "select.parquet")
-    losses: dict[str, list[Any]] = {"selected": [], "random_rows": []}
-    for seed in range(prove["seeds"]):
-        drawn = draw_arms(ranking, [config.seed, seed])
-        for arm, told in losses.items():
-            ids = drawn.filter(arm=arm)["row_id"].to_list()
-            told.append(tuned_losses(config, ids, prove["lora"], seed))
-    gain = np.array(losses["random_rows"]) - np.array(losses["selected"])
-    rng = np.random.default_rng([config.seed, 0xB007])
-    told = compare(gain, resamples=prove["resamples"], rng=rng)
-    return f"  {told.mean:+.4f} [{told.low:+.4f}, {told.high:+.4f}] random_rows  {told.verdict}"
+    runs = {"selected": prove["seeds"], "random_rows": prove["draws"]}
+    gains = {}
+    for arm, count in runs.items():
+        own = [SELECTED_SEED] if arm == "selected" else []
+        drawn = [draw_arms(ranking, [config.seed, n]).filter(arm=arm) for n in range(count)]
+        losses = [
+            tuned_losses(config, rows["row_id"].to_list(), prove["lora"], [n, *own])
+            for n, rows in enumerate(drawn)
+        ]
+        gains[arm] = -np.array(losses)
+    result = compare(gains["selected"], gains["random_rows"], alpha=ALPHA)
+    return (
+        f"  {result.difference:+.4f} (a random draw within ±{result.half:.4f}) random_rows"
+        f"  {result.verdict}"
+    )
 
 
 def measure(out: Path, target: str, method: str, count: int, prove: bool, rows: bool) -> str:
@@ -170,6 +176,7 @@ def measure(out: Path, target: str, method: str, count: int, prove: bool, rows: 
         "proof",
         "proof-leaks",
         "arms",
+        "spread",
         "ingest",
         "exact",
         "leaks",
@@ -180,7 +187,7 @@ def measure(out: Path, target: str, method: str, count: int, prove: bool, rows: 
     if result.proof:
         for told in result.proof["comparisons"][:2]:
             line += (
-                f"  {told['mean_difference']:+.4f} [{told['low']:+.4f}, {told['high']:+.4f}]"
+                f"  {told['mean_difference']:+.4f} (a random draw within ±{told['half']:.4f})"
                 f" {told['control']}"
             )
         line += f"  {result.proof['verdict']}"

@@ -113,7 +113,9 @@ def with_truth(told: pl.DataFrame, pool: Path, source: str, rows: Sequence[Row])
     return joined
 
 
-def tuned_losses(config: Config, ids: list[str], lora: Row, seed: int) -> NDArray[np.float64]:
+def tuned_losses(
+    config: Config, ids: list[str], lora: Row, seed: Sequence[int]
+) -> NDArray[np.float64]:
     """Return the losses on the eval set after tuning on rows, by the very fine-tune of a proof."""
     store = Store(Path(config.store))
     inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
@@ -128,7 +130,7 @@ def tuned_losses(config: Config, ids: list[str], lora: Row, seed: int) -> NDArra
             ids,
             digest_of(read_messages(rows, ids)),
             lora=lora,
-            seed=[config.seed, seed],
+            seed=[config.seed, *seed],
             identity=model["identity"],
             hints={**model["hints"], "rows": str(rows)},
         )

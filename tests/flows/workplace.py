@@ -18,7 +18,7 @@ pool:
 target: {{path: {data}/target.jsonl, eval: {{path: {data}/eval.jsonl, sample: 6}}}}
 stages: [{{kind: exact}}, {{kind: leaks}}]
 select: {{method: rds, budget: {{rows: 4}}}}
-prove: {{seeds: 2, lora: {{epochs: 1, rank: 4}}}}
+prove: {{draws: 2, seeds: 2, lora: {{epochs: 1, rank: 4}}}}
 store: {store}
 """
 # The same kinds of steps with a model of a few thousand weights: seconds.

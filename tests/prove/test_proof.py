@@ -15,6 +15,8 @@ import pytest
 
 from curate.config import Prove
 from curate.prove.proof import prove
+from curate.prove.statistics import WITHIN, judge_all
+from curate.registry import Budget
 from curate.store import Artifact, Step, Store, write_json
 from tests.conftest import row, stored, stored_rows, turns
 
@@ -22,6 +24,7 @@ COUNT = 40
 EVALS = 12
 LEAK = "This very prompt of the eval set has quite a few more than eight words"
 Loss = Callable[[Sequence[str]], float]
+ROWS, TOKENS = Budget(rows=10), Budget(tokens=200)
 
 
 @dataclass
@@ -37,6 +40,7 @@ class MeasuredRun:
     loss: Loss
     length: int = 10
     seed: int = 0
+    seeds: list[list[int]] = field(default_factory=list)
     kept: Any = None
     tokens: Any = None
     trained: list[list[str]] = field(default_factory=list)
@@ -62,6 +66,7 @@ class MeasuredRun:
     ) -> dict[str, Any]:
         ids = list(hints["row_ids"])
         self.trained.append(ids)
+        self.seeds.append(params["seed"])
         write_json(out / "adapter.safetensors", {"ids": ids, "number": len(self.trained)})
         return {"steps": len(ids)}
 
@@ -107,7 +112,8 @@ def harmful(ids: Sequence[str]) -> float:
 
 
 def indifferent(ids: Sequence[str]) -> float:
-    return 1.0
+    """Any set of rows has a worth of its own."""
+    return 1.0 + 0.1 * float(np.random.default_rng(list("".join(sorted(ids)).encode())).normal())
 
 
 def run_proof(
@@ -119,6 +125,9 @@ def run_proof(
     tokens: Callable[[int], int] = lambda i: 10,
     length: int = 10,
     extra_evals: Sequence[str] = (),
+    budget: Budget = ROWS,
+    chosen: range = range(10),
+    judged: int = 1,
     **settings: Any,
 ) -> tuple[dict[str, Any], Artifact, MeasuredRun]:
     """Prove a selection of the ten good rows among forty; `pool_leak` names a row that leaks."""
@@ -134,16 +143,19 @@ def run_proof(
         {
             "row_id": ids[:COUNT],
             "rank": range(1, COUNT + 1),
-            "selected": [i < 10 for i in range(COUNT)],
+            "selected": [i in chosen for i in range(COUNT)],
             "tokens": [tokens(i) for i in range(COUNT)],
+            "score": [float(i < 10) for i in range(COUNT)],
         }
     )
-    params = Prove.model_validate({"resamples": 500, "seeds": 4, **settings})
+    params = Prove.model_validate({"draws": 6, **settings})
     artifact = prove(
         run,
         stored(store, "select", {"ranking": ranking}),
         stored_rows(store, "eval", evals),
         params.model_dump(mode="json"),
+        budget,
+        judged,
     )
     return orjson.loads(artifact.file("proof.json").read_bytes()), artifact, run
 
@@ -153,7 +165,7 @@ def run_proof(
     [
         (helpful, "better", "The selection is better than random: loss lower by +0."),
         (harmful, "worse", "The selection is worse than random: loss lower by -0."),
-        (indifferent, "no difference shown", "No difference from random shown: loss lower by "),
+        (indifferent, WITHIN, "The selection is within the range of random draws: loss lower by "),
     ],
 )
 def test_the_verdict_is_that_of_the_measured_losses(
@@ -165,49 +177,129 @@ def test_the_verdict_is_that_of_the_measured_losses(
     assert proof["sentence"] == artifact.counts["sentence"]
 
 
-def test_every_arm_is_tuned_once_for_each_seed_and_the_base_once(store: Store) -> None:
+@pytest.mark.parametrize(("budget", "control"), [(ROWS, "random_rows"), (TOKENS, "random_tokens")])
+def test_one_control_is_drawn_in_full_and_the_other_three_times(
+    store: Store, budget: Budget, control: str
+) -> None:
+    proof, _, run = run_proof(store, tokens=lambda i: 20 if i < 10 else 10, budget=budget)
+    assert len(run.trained) == 6 + 3 + 3
+    assert run.trained.count([f"g{i:02}" for i in range(10)]) == 3
+    assert proof["control"] == control
+    counts = {arm["arm"]: len(arm["steps"]) for arm in proof["arms"]}
+    other = {"random_rows", "random_tokens"} - {control}
+    assert counts == {"base": 0, "selected": 3, control: 6, other.pop(): 3}
+
+
+def test_controls_are_trained_before_the_selection(store: Store) -> None:
     _, _, run = run_proof(store, tokens=lambda i: 20 if i < 10 else 10)
-    assert len(run.trained) == 3 * 4
-    assert run.trained.count([f"g{i:02}" for i in range(10)]) == 4
+    chosen = [f"g{i:02}" for i in range(10)]
+    assert run.trained[-3:] == [chosen] * 3
+    assert chosen not in run.trained[:-3]
 
 
 def test_two_controls_that_drew_the_same_rows_are_tuned_once(store: Store) -> None:
     """Where all rows are equally long, as many rows are as many tokens."""
-    proof, _, run = run_proof(store, tokens=lambda i: 10)
-    assert len(run.trained) == 2 * 4
+    proof, _, run = run_proof(store, tokens=lambda i: 64, draws=4)
+    assert len(run.trained) == 4 + 3
     by_rows, by_tokens = (c for c in proof["comparisons"] if c["metric"] == "loss")
     assert by_rows["mean_difference"] == by_tokens["mean_difference"]
 
 
-def test_the_differences_are_those_between_the_arms_of_one_seed(store: Store) -> None:
-    proof, artifact, _ = run_proof(store)
+def test_every_run_of_an_arm_has_a_seed_of_its_own_and_the_selection_shares_none(
+    store: Store,
+) -> None:
+    _, _, run = run_proof(store, tokens=lambda i: 20 if i < 10 else 10)
+    seeds = [tuple(seed) for seed in run.seeds]
+    assert sorted(set(seeds[:6])) == [(0, n) for n in range(6)]
+    assert seeds[6:9] == [(0, n) for n in range(3)], "pairs are trained alike"
+    assert len(set(seeds[9:])) == 3
+    assert not set(seeds[9:]) & set(seeds[:9])
+
+
+def test_a_second_method_trains_nothing_but_its_own_selection(store: Store) -> None:
+    _, _, first = run_proof(store, tokens=lambda i: 64)
+    _, _, second = run_proof(store, tokens=lambda i: 64, chosen=range(5, 15))
+    assert len(first.trained) == 6 + 3
+    assert second.trained == [second.trained[0]] * 3
+    assert set(second.trained[0]) == {f"{'g' if i < 10 else 'b'}{i:02}" for i in range(5, 15)}
+
+
+def test_another_eval_set_trains_nothing(store: Store) -> None:
+    run_proof(store)
+    _, _, again = run_proof(store, extra_evals=["more"])
+    assert again.trained == []
+
+
+def test_the_figures_are_those_of_the_measured_losses(store: Store) -> None:
+    proof, artifact, _ = run_proof(store, tokens=lambda i: 20 if i < 10 else 10)
     effects = pl.read_parquet(artifact.file("effects.parquet"))
-    assert effects.height == (1 + 3 * 4) * EVALS
+    assert effects.height == (1 + 6 + 3 + 3) * EVALS
 
-    def losses(arm: str, seed: int) -> np.ndarray[Any, Any]:
-        return effects.filter(arm=arm, seed=seed).sort("eval_id")["loss"].to_numpy()
+    def means(arm: str) -> np.ndarray[Any, Any]:
+        by_run = effects.filter(arm=arm).group_by("seed").agg(pl.mean("loss")).sort("seed")
+        return by_run["loss"].to_numpy()
 
-    for told in (c for c in proof["comparisons"] if c["metric"] == "loss"):
-        by_seed = [float(np.mean(losses(told["control"], s) - losses("selected", s)))
-                   for s in range(4)]  # fmt: skip
-        assert told["by_seed"] == pytest.approx(by_seed)
-        assert told["mean_difference"] == pytest.approx(np.mean(by_seed))
-        assert told["low"] < told["mean_difference"] < told["high"]
-        assert told["verdict"] == "better"
+    rows, pairs, chosen = means("random_rows"), means("random_tokens"), means("selected").mean()
+    told = {c["control"]: c for c in proof["comparisons"] if c["metric"] == "loss"}
+    assert told["random_rows"]["mean_difference"] == pytest.approx(rows.mean() - chosen)
+    moved = rows.mean() + (pairs - rows[:3]).mean()
+    assert told["random_tokens"]["mean_difference"] == pytest.approx(moved - chosen)
+    spread, factor = rows.std(ddof=1), 2.5706 * math.sqrt(7 / 6)
+    assert told["random_rows"]["half"] == pytest.approx(factor * spread, rel=1e-4)
+    wider = math.sqrt(spread**2 * 7 / 6 + (pairs - rows[:3]).var(ddof=1) / 3)
+    assert told["random_tokens"]["half"] == pytest.approx(2.5706 * wider, rel=1e-4)
+    low, high = told["random_rows"]["another_draw"]
+    assert (low + high) / 2 == pytest.approx(rows.mean())
+    assert proof["spread"]["sd"] == pytest.approx(spread)
+    assert proof["spread"]["detectable"] == pytest.approx(factor * spread, rel=1e-4)
+    assert proof["rank"] == {"place": 1, "of": 7, "p": pytest.approx(2 / 7)}
+    for comparison in told.values():
+        estimate = comparison["estimate"]
+        assert estimate["low"] < comparison["mean_difference"] < estimate["high"]
+        assert comparison["verdict"] == "better"
+    secondary = [c["verdict"] for c in proof["comparisons"] if c["metric"] == "exact_match"]
+    assert secondary == [None, None], "one metric decides"
     for arm in proof["arms"]:
-        mine = effects.filter(arm=arm["arm"])
-        assert arm["loss"] == pytest.approx(mine["loss"].mean())
-        assert arm["exact_match"] == pytest.approx(mine["exact_match"].mean())
+        of_arm = effects.filter(arm=arm["arm"])
+        assert arm["loss"] == pytest.approx(of_arm["loss"].mean())
+        assert arm["exact_match"] == pytest.approx(of_arm["exact_match"].mean())
+
+
+def test_a_score_that_tells_what_training_is_worth_is_called_valid(tmp_path: Path) -> None:
+    validity = run_proof(Store(tmp_path / "a"), draws=9)[0]["score_validity"]
+    assert validity["draws"] == 9
+    assert validity["correlation"] > 0.9
+    assert validity["p"] < 0.05
+    harm = run_proof(Store(tmp_path / "b"), harmful, draws=9)[0]["score_validity"]
+    assert harm["correlation"] < -0.9
+
+
+def test_the_strict_level_and_several_selections_ask_for_more(store: Store) -> None:
+    plain, strict, one_of_four = (
+        run_proof(store, **settings)[0] for settings in ({}, {"strict": True}, {"judged": 4})
+    )
+    assert (plain["alpha"], strict["alpha"], one_of_four["alpha"]) == (0.05, 0.03, 0.0125)
+    halves = [p["comparisons"][0]["half"] for p in (plain, strict, one_of_four)]
+    assert halves == sorted(halves)
+    assert "judged at 1.2 % because 4 selections are judged together" in one_of_four["sentence"]
+
+
+def test_few_draws_say_what_they_cannot_show(store: Store) -> None:
+    told = run_proof(store, draws=2)[0]["sentence"]
+    assert "2 draws show only differences above 15.6 times their spread" in told
+    assert "smaller ones are not shown to be absent" in told
+    assert "not shown to be absent" not in run_proof(store)[0]["sentence"]
 
 
 def test_the_arms_are_told_with_their_sizes(store: Store) -> None:
-    proof, _, _ = run_proof(store, seeds=2, tokens=lambda i: 20 if i < 10 else 10)
+    proof, _, _ = run_proof(store, seeds=2, draws=3, tokens=lambda i: 20 if i < 10 else 10)
     arms = {arm["arm"]: arm for arm in proof["arms"]}
     assert list(arms) == ["base", "selected", "random_rows", "random_tokens"]
     assert arms["base"]["rows"] == arms["base"]["steps"] == []
-    assert arms["selected"]["rows"] == arms["random_rows"]["rows"] == [10, 10]
+    assert arms["selected"]["rows"] == [10, 10]
+    assert arms["random_rows"]["rows"] == [10, 10, 10]
     assert arms["selected"]["tokens"] == [200, 200]
-    assert all(180 < t <= 200 for t in arms["random_tokens"]["tokens"])
+    assert all(190 <= t <= 210 for t in arms["random_tokens"]["tokens"])
     assert all(n > 10 for n in arms["random_tokens"]["rows"])
 
 
@@ -218,13 +310,13 @@ def test_a_selection_that_only_wins_by_longer_rows_is_not_called_better(store: S
     def by_tokens(ids: Sequence[str]) -> float:
         return 2.0 - 0.1 * math.log1p(sum(lengths[i] for i in ids))
 
-    proof, _, _ = run_proof(
-        store, by_tokens, tokens=lambda i: 100 if i < 10 else 10, resamples=2_000
-    )
-    primary = {c["control"]: c["verdict"] for c in proof["comparisons"] if c["metric"] == "loss"}
-    assert primary["random_rows"] == "better"
-    assert proof["verdict"] == ("better" if set(primary.values()) == {"better"} else
-                                "no difference shown")  # fmt: skip
+    # A pool of many more long rows, so that as many tokens can be drawn at random.
+    proof, _, _ = run_proof(store, by_tokens, tokens=lambda i: 100 if i < 10 else 10, draws=9)
+    primary = {c["control"]: c for c in proof["comparisons"] if c["metric"] == "loss"}
+    gains = [primary[name]["mean_difference"] for name in ("random_rows", "random_tokens")]
+    assert gains[0] > 3 * gains[1]
+    verdicts = [c["verdict"] for c in primary.values()]
+    assert proof["verdict"] == judge_all(verdicts)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +337,7 @@ def test_the_metric_that_decides_comes_first(
 
 
 def test_more_exact_matches_are_better_too(store: Store) -> None:
-    proof, _, _ = run_proof(store, metric="exact_match", resamples=2_000)
+    proof, _, _ = run_proof(store, metric="exact_match")
     assert all(c["mean_difference"] > 0 for c in proof["comparisons"])
     assert "exact match higher by +0." in proof["sentence"]
     assert "share of eval examples" in proof["sentence"]

@@ -1,4 +1,4 @@
-"""A proof that can train nothing or score nothing says so, and is no "no difference"."""
+"""A proof that can train nothing or score nothing says so, and is not within any range."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def recipe(
         "target": {"path": str(root / "target.jsonl"), "eval": str(root / "eval.jsonl")},
         "models": {"base": str(model), "dtype": "float32"},
         "select": {"method": "random", "budget": 4},
-        "prove": {"seeds": 1, "resamples": 100, "lora": lora},
+        "prove": {"draws": 2, "seeds": 1, "lora": lora},
         "store": str(root / "store"),
         **more,
     }

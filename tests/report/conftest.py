@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.prove.proof import RULE
+from curate.prove.statistics import WITHIN
 from curate.report import figures
 from curate.select import comparison
 
@@ -89,6 +91,8 @@ class RunSpec:
     leaking: bool = False
     metrics: tuple[str, ...] = ("loss", "exact_match")
     seeds: int = 3
+    draws: int = 9
+    judged: int = 1
     compared: tuple[str, ...] = ()
 
 
@@ -291,7 +295,7 @@ class _Builder:
                 "leaking_rows": {"arm": int(spec.leaking), "target": 0},
                 "examples": [hit] if spec.leaking else [],
             },
-            "settings": {"seeds": spec.seeds, "resamples": 10_000},
+            "settings": {"seeds": spec.seeds},
         }
         if spec.verdict != "refused":
             proof |= self._measured()
@@ -315,17 +319,35 @@ class _Builder:
                 "control": control,
                 "metric": metric,
                 "unit": "nats a response token",
+                "draws": spec.draws,
                 "mean_difference": 0.0236225,
-                "low": -0.0144,
-                "high": 0.0363,
-                "verdict": "no difference shown",
-                "by_seed": [0.01 * n for n in seeds],
+                "half": 0.0363,
+                "another_draw": [2.1, 2.4],
+                "estimate": {"low": -0.0144, "high": 0.0616},
+                "verdict": WITHIN if metric == spec.metrics[0] else None,
+                "by_draw": [0.01 * n for n in range(spec.draws)],
                 "share_of_examples_better": 0.625,
             }
             for metric in spec.metrics
             for control in ("random_rows", "random_tokens")
         ]
         return {
+            "rule": RULE,
+            "alpha": 0.05 / spec.judged,
+            "judged": spec.judged,
+            "control": "random_rows",
+            "spread": {
+                "draws": spec.draws,
+                "mean": 2.2,
+                "sd": 0.1,
+                "low": 0.07,
+                "high": 0.19,
+                "detectable": 0.24,
+                "detectable_low": 0.16,
+                "detectable_high": 0.47,
+            },
+            "rank": {"place": 2, "of": spec.draws + 1, "p": 0.4},
+            "score_validity": {"correlation": 0.85, "p": 0.004, "draws": spec.draws},
             "metric": spec.metrics[0],
             "arms": arms,
             "comparisons": comparisons,

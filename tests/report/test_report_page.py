@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from curate.prove.statistics import WITHIN
 from curate.report.build import write_report
-from tests.report.conftest import RunSpec
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "wbr", "br", "img", "link", "hr", "input"}
@@ -145,7 +146,7 @@ def test_every_figure_has_a_caption_and_words(page: MakePage) -> None:
     [
         ({}, "The selection is better than random"),
         ({"verdict": "worse"}, "The selection is worse than random"),
-        ({"verdict": "no difference shown"}, "No difference from random shown"),
+        ({"verdict": WITHIN}, "The selection is within the range of random draws"),
         ({"verdict": "refused", "leaking": True}, "Proof refused: the eval set leaks"),
         ({"verdict": None}, "No proof was asked for"),
     ],
@@ -165,11 +166,29 @@ def test_leaks_that_were_allowed_are_warned_of(page: MakePage) -> None:
     assert "1 training row holds an eval prompt" in words
 
 
-def test_few_seeds_are_called_few(page: MakePage) -> None:
-    assert RunSpec().seeds == 3
-    assert "likely too narrow" in page().text
-    assert "One seed says nothing" in page(seeds=1).text
-    assert "too narrow" not in page(seeds=5).text
+def test_the_proof_says_what_its_verdict_rests_on(page: MakePage) -> None:
+    words = page().text
+    assert "9 random draws, each trained with a seed of its own, have a spread of 0.1" in words
+    assert "can show a difference above 0.24" in words
+    assert "rank 2 of 10" in words
+    assert "sets that score higher train a better model here" in words
+    assert "judged together" not in words
+    assert "4 selections are judged together" in page(judged=4).text
+
+
+def test_a_proof_of_an_earlier_rule_is_answered_by_one_sentence(make_run: MakeRun) -> None:
+    run = make_run()
+    proof = json.loads((run / "proof.json").read_text())
+    del proof["rule"]
+    for comparison in proof["comparisons"]:
+        for key in ("half", "another_draw", "estimate", "by_draw", "draws"):
+            del comparison[key]
+        comparison |= {"low": -0.01, "high": 0.06, "by_seed": [0.0], "verdict": "better"}
+    (run / "proof.json").write_text(json.dumps(proof))
+    source = write_report(run).read_text()
+    assert "Judged by an earlier rule" in source
+    assert "Run the recipe again to have it judged" in source
+    assert "better than random" not in source
 
 
 def test_a_random_draw_says_why_there_are_no_scores(page: MakePage) -> None:

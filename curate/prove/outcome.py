@@ -1,0 +1,50 @@
+"""What a proof has found, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.prove.statistics import WITHIN, prediction_factor
+
+# With fewer draws, what they cannot show is said beside the verdict.
+FEW_DRAWS = 5
+ENOUGH_DRAWS = 9
+NAMES = {"random_rows": "as many random rows", "random_tokens": "about as many random tokens"}
+HEADS = {
+    "better": "The selection is better than random",
+    "worse": "The selection is worse than random",
+    WITHIN: "The selection is within the range of random draws",
+}
+
+
+def sentence_of(proof: Mapping[str, Any]) -> str:
+    """Return verdict and detail of a proof in one sentence or two."""
+    leaking = sum(proof["leaks"]["leaking_rows"].values())
+    warning = " (the eval set leaks, which was allowed: do not trust this)" if leaking else ""
+    detail = proof["detail"]
+    return f"{HEADS[proof['verdict']]}{warning}: {detail[0].lower()}{detail[1:]}"
+
+
+def detail_of(proof: Mapping[str, Any]) -> str:
+    """Return the differences that decide, what a random draw reaches, and what few draws leave open."""
+    primary = [c for c in proof["comparisons"] if c["metric"] == proof["metric"]]
+    differences = " and ".join(
+        f"{c['mean_difference']:+.3f} than {NAMES[c['control']]} (a random draw stays within "
+        f"±{c['half']:.3f})"
+        for c in primary
+    )
+    what = "Loss lower by" if proof["metric"] == "loss" else "Exact match higher by"
+    draws, level = proof["spread"]["draws"], f"{100 * proof['alpha']:.2g} %"
+    text = f"{what} {differences}, in {primary[0]['unit']}; {draws} draws, judged at {level}"
+    if proof["judged"] > 1:
+        text += f" because {proof['judged']} selections are judged together"
+    return f"{text}.{_few(draws, proof['alpha'])}"
+
+
+def _few(draws: int, alpha: float) -> str:
+    if draws >= FEW_DRAWS:
+        return ""
+    factors = [prediction_factor(count, alpha) for count in (draws, ENOUGH_DRAWS)]
+    return (
+        f" {draws} draws show only differences above {factors[0]:.1f} times their spread, "
+        f"{ENOUGH_DRAWS} those above {factors[1]:.1f} times: smaller ones are not shown to be absent."
+    )

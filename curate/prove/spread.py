@@ -1,0 +1,97 @@
+"""How far random draws lie apart, and so what difference a proof can show: its power, in short.
+
+Measured after the controls and before the selection, and kept: `curate check` quotes what the last run
+with the same model, training, budget and eval set has found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.prove.statistics import Spread, measure_spread, prediction_factor
+from curate.store import MANIFEST, Artifact, Counts, Step, write_json
+from curate.tables import read_table
+
+VERSION = 1
+NAME, FILE = "spread", "spread.json"
+UNITS = {"loss": "nats per response token", "exact_match": "share of eval examples"}
+
+
+def spread_step(
+    measured: Mapping[str, Artifact], eval_rows: Artifact, told: Mapping[str, Any]
+) -> Step:
+    """Return the step that measures the spread of the control that is drawn most often.
+
+    Args:
+        measured: what its draws reach on the eval set, by name.
+        eval_rows: the eval set.
+        told: `metric`, `alpha`, and what the spread may be quoted for (see `setting_of`).
+    """
+    return Step(NAME, VERSION, write_spread, {**measured, "eval": eval_rows}, told)
+
+
+def setting_of(
+    budget: Mapping[str, Any], identity: Mapping[str, Any], lora: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a spread holds for, beside its eval set."""
+    return {"budget": dict(budget), "model": dict(identity), "lora": dict(lora)}
+
+
+def write_spread(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write spread.json: the spread of the draws, and the difference that can be shown."""
+    column = "exact" if params["metric"] == "exact_match" else "loss"
+    tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
+    scored = [table.filter(pl.col("response_tokens") > 0) for table in tables]
+    values = [float(table[column].cast(pl.Float64).mean() or 0.0) for table in scored]  # type: ignore[arg-type]
+    spread = describe_spread(measure_spread(values), params["alpha"], params["metric"])
+    write_json(out / FILE, spread)
+    return {"draws": len(values), "sentence": spread_sentence(spread)}
+
+
+def describe_spread(spread: Spread, alpha: float, metric: str) -> dict[str, Any]:
+    """Return a spread and the difference that it lets a proof show, as proof.json has them."""
+    factor = prediction_factor(spread.draws, alpha)
+    return {
+        **asdict(spread),
+        "metric": metric,
+        "alpha": alpha,
+        "factor": factor,
+        "detectable": factor * spread.sd,
+        "detectable_low": factor * spread.low,
+        "detectable_high": factor * spread.high,
+    }
+
+
+def spread_sentence(spread: Mapping[str, Any]) -> str:
+    """Return what random draws differ by and what can be shown, in words."""
+    name = {"loss": "loss", "exact_match": "exact match"}[spread["metric"]]
+    return (
+        f"{spread['draws']} random draws have a mean {name} of {spread['mean']:.3f} and a spread "
+        f"(standard deviation) of {spread['sd']:.3f} [{spread['low']:.3f}, {spread['high']:.3f}]; "
+        f"with so many, a difference above {spread['detectable']:.3f} can be shown "
+        f"[{spread['detectable_low']:.3f}, {spread['detectable_high']:.3f}], in "
+        f"{UNITS[spread['metric']]}"
+    )
+
+
+def last_spread(store: Path, setting: Mapping[str, Any], eval_key: str) -> dict[str, Any] | None:
+    """Return the newest stored spread of a setting and an eval set; None if there is none."""
+    newest: tuple[float, dict[str, Any]] | None = None
+    for path in store.glob(f"{NAME}-*/{MANIFEST}"):
+        try:
+            manifest = orjson.loads(path.read_bytes())
+            spread = orjson.loads(path.with_name(FILE).read_bytes())
+            holds = {key: manifest["params"][key] for key in setting}
+            fits = holds == setting and manifest["inputs"]["eval"] == eval_key
+            made = path.stat().st_mtime
+        except (OSError, KeyError, TypeError, ValueError):
+            continue
+        if fits and (newest is None or made > newest[0]):
+            newest = made, spread
+    return newest[1] if newest else None
