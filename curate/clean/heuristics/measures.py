@@ -43,7 +43,7 @@ from curate.clean.units import user_text
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 
-VERSION = 2
+VERSION = 3
 NAME = "measures"
 BATCH_ROWS = 8_192
 SIDES = ("prompt", "response")

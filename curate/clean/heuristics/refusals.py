@@ -1,7 +1,8 @@
-"""Responses that decline to answer, by their first words (English ones)."""
+"""Responses that decline to answer, by their first words (English ones; others: declining)."""
 
 import polars as pl
 
+from curate.clean.heuristics import declining
 from curate.clean.heuristics.signs import EDGE, find_on_some, in_ascii, piece
 
 OPENING = 300
@@ -70,11 +71,20 @@ def find_refusal(rows: pl.DataFrame) -> pl.Series:
         rows: prompt and response.
     """
     start = pl.col("response").str.slice(0, OPENING)
-    refusal = piece(start, in_ascii(REFUSAL)).str.strip_chars()
-    held = (
-        pl.col("prompt").str.to_lowercase().str.contains(refusal.str.to_lowercase(), literal=True)
-    )
     maybe = start.str.contains(FIRST_WORD) | start.str.contains_any(
         WORDS_BEFORE, ascii_case_insensitive=True
     )
-    return find_on_some(rows, maybe, pl.when(~held).then(refusal))
+    parts = [
+        find_on_some(rows, maybe, _unheld(start, in_ascii(REFUSAL))),
+        find_on_some(
+            rows, start.str.contains_any(declining.SIGNS), _unheld(start, declining.DECLINES)
+        ),
+    ]
+    return pl.select(pl.coalesce(parts)).to_series()
+
+
+def _unheld(start: pl.Expr, pattern: str) -> pl.Expr:
+    """Return the piece of a response's start that a pattern matches, null where the prompt holds it."""
+    refusal = piece(start, pattern).str.strip_chars()
+    prompt = pl.col("prompt").str.to_lowercase()
+    return pl.when(~prompt.str.contains(refusal.str.to_lowercase(), literal=True)).then(refusal)
