@@ -176,6 +176,25 @@ def cut_document(stream: IO[bytes], longest: int, split: str | None = None) -> I
         raise cutter.broken(cutter.peek())
 
 
+def object_keys(stream: IO[bytes], longest: int) -> dict[str, bytes]:
+    """Return the keys of a JSON object, each with the first byte of its value.
+
+    Raises:
+        BrokenDocument: it is none.
+    """
+    cutter = Cutter(stream, longest)
+    keys: dict[str, bytes] = {}
+    sign = cutter.take(b"{")
+    while cutter.peek() != b"}" and sign != b"}":
+        if cutter.peek() != b'"':
+            raise cutter.broken(cutter.peek())
+        key = cutter.value().raw[1:-1].decode(errors="replace")
+        cutter.take(b":")
+        keys[key] = cutter.value().raw[:1]
+        sign = cutter.take(b",}")
+    return keys
+
+
 def _elements(cutter: Cutter) -> Iterator[Element]:
     """Yield the elements of a list whose opening bracket has been taken."""
     if cutter.peek() == b"]":

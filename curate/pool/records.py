@@ -36,6 +36,7 @@ TEXT_NAMES = {
     Form.LINES: "JSON Lines",
     Form.ELEMENTS: "a JSON document",
     Form.COLUMNS: "JSON by columns",
+    Form.RECORD: "a JSON object",
 }
 ARROW = (Kind.PARQUET, Kind.ARROW_FILE, Kind.ARROW_STREAM)
 
@@ -96,6 +97,8 @@ def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Rec
         rows = read_columns(text.read()) or []
         for position, row in enumerate(rows, start=1):
             yield Record(position, value=row, parsed=True)
+    elif form is Form.RECORD:
+        yield Record(1, text.read().strip())
     elif delimiter:
         yield from read_table(place, text, LONGEST, delimiter)
     else:

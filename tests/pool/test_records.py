@@ -94,6 +94,17 @@ def test_an_object_without_one_list_of_rows_names_its_keys(
         read(file)
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_object_whose_list_shares_an_instruction_is_one_record(
+    file: Path, indent: int | None
+) -> None:
+    task = {"instruction": "Add.", "instances": [{"input": "1 2", "output": "3"}]}
+    file.write_text(json.dumps(task, indent=indent))
+    assert read(file) == [(1, task)]
+    file.write_text(json.dumps({"canary": "x", "examples": task["instances"]}, indent=indent))
+    assert read(file) == [(1, {"input": "1 2", "output": "3"})]
+
+
 def test_blank_lines_are_no_records_but_count_as_lines(file: Path) -> None:
     file.write_bytes(b"\n \t\r\n" + LINES.replace(b"\n", b"\n\n\n") + b"\n{bad\n")
     assert read(file) == [(3, ROWS[0]), (6, ROWS[1]), (10, b"{bad")]

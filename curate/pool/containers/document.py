@@ -4,6 +4,7 @@
 {"version": 1, "data": [{"instruction": "a", "output": "b"}, ...]}
 {"train": [{"instruction": "a", "output": "b"}, ...], "test": [...]}      where a split is named
 {"instruction": ["a", ...], "output": ["b", ...]}                         columns
+{"instruction": "a", "instances": [{"input": "b", "output": "c"}, ...]}   one record that holds others
 """
 
 import io
@@ -17,10 +18,13 @@ from curate.errors import UserError
 from curate.jsontext import JsonLimit
 from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.containers.record import BEGINNING, Record
-from curate.pool.elements import LIST_KEYS, BrokenDocument, NoRows, cut_document
+from curate.pool.elements import LIST_KEYS, BrokenDocument, NoRows, cut_document, object_keys
 
 # Keys of the form that pandas calls "split".
 FRAME_KEYS = {"columns", "index", "data"}
+# Lists within a record, and what its parts have in common: without that, the list is one of records.
+PART_KEYS = ("instances", "Instances", "examples", "paragraphs", "qas")
+COMMON_KEYS = ("instruction", "Definition", "definition", "context", "input", "prompt", "question")
 
 
 class Form(Enum):
@@ -29,6 +33,7 @@ class Form(Enum):
     LINES = auto()
     ELEMENTS = auto()
     COLUMNS = auto()
+    RECORD = auto()
 
 
 def find_form(
@@ -67,6 +72,8 @@ def _object_form(
     """Return what the object is that a text starts with, of which so much has been read."""
     goes_on, alone = len(start) >= longest, len(lines) == 1
     rows = 0
+    if not goes_on and not split and _is_record(start):
+        return Form.RECORD
     try:
         for _ in cut_document(io.BytesIO(start), longest, split):
             rows += 1
@@ -84,6 +91,17 @@ def _object_form(
             return Form.LINES
         raise _broken(place, error.line, error.problem) from error
     return Form.ELEMENTS
+
+
+def _is_record(document: bytes) -> bool:
+    """Return whether an object is one record that holds others, with what they have in common."""
+    try:
+        keys = object_keys(io.BytesIO(document), len(document))
+    except BrokenDocument:
+        return False
+    return any(keys.get(key) == b"[" for key in PART_KEYS) and any(
+        keys.get(key) in (b'"', b"[") for key in COMMON_KEYS
+    )
 
 
 def read_elements(
