@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -348,6 +349,7 @@ def find_selector(method: str) -> Selector:
     return SELECTORS[method]
 
 
+@cache
 def load_methods(package: str) -> None:
     """Import every module of a package, so that what is in it registers itself."""
     folder = importlib.import_module(package).__path__

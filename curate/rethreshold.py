@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from curate.clean.twins import TwinParams, judge_twins
+from curate.clean.twins import TwinParams, count_drops
 from curate.config import stage_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.judge.cut import CutParams
-from curate.reasons import Reason
 from curate.registry import Params, Stage, StageData, find_stage, suggest_key
 from curate.tables import read_table
 from curate.yamltext import load_setting
@@ -152,21 +151,11 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
 
 
 def _count_twins(data: StageData, params: TwinParams, thresholds: Sequence[float]) -> list[int]:
-    """Return the numbers of drops; of the rows, only those with a pair are looked at, and once."""
+    """Return the numbers of drops; of the rows, only those with a pair are looked at."""
     pairs = read_table(data.prepared["pairs"])
     paired = pl.concat([pairs["row_id"], pairs["twin_id"].rename("row_id")]).unique().to_frame()
     rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
-    if params.keep != "longest":
-        rows = rows.select("row_id", "source").collect().lazy()
-    lean = replace(data, rows=rows)
-    dropped = []
-    for threshold in thresholds:
-        near = pairs.filter(pl.col("same") | (pl.col("similarity") >= threshold))
-        moved = params.model_copy(update={"threshold": threshold, "rows": None})
-        dropped.append(
-            _count_drops(judge_twins(lean, near, moved, Reason.FUZZY_DUPLICATE).evidence)
-        )
-    return dropped
+    return count_drops(replace(data, rows=rows), pairs, params.keep, thresholds)
 
 
 def _count_drops(evidence: pl.DataFrame) -> int:

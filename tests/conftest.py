@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hypothesis import settings
 from curate.ledger import stage_inputs, stage_step
 from curate.models import find_model, identify_embedder, prepare
 from curate.registry import StepRun, find_stage
+from curate.report import figures
 from curate.rows import SCHEMA, content_hash
 from curate.store import Artifact, Step, Store, digest_of
 
@@ -157,6 +158,27 @@ def _no_wait_for_disks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn() -> Iterator[dict[tuple[str, str], Any]]:
+    """Draw figures that show the same only once, since that takes half of a run's time."""
+    known: dict[tuple[str, str], Any] = {}
+
+    def once(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
+        def draw_once(*shown: Any) -> Any:
+            key = (name, repr(shown))
+            if key not in known:
+                known[key] = draw(*shown)
+            return known[key]
+
+        return draw_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, draw in list(vars(figures).items()):
+            if name.startswith("draw_") and name != "draw_all":
+                patch.setattr(figures, name, once(name, draw))
+        yield known
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from altair.utils.schemapi import debug_mode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -65,9 +66,12 @@ def rewrite_report(run: Path) -> Path:
 def render(report: Report) -> str:
     """Return the page."""
     config = yaml.safe_dump(dict(report.manifest["config"]), sort_keys=False, allow_unicode=True)
+    # Each chart is checked as a whole; of every part of it as well only in tests, which takes as long.
+    with debug_mode(False):
+        figures = draw_all(report)
     return _template().render(
         report=report,
-        figures=draw_all(report),
+        figures=figures,
         palette=Markup(palette_css()),
         config=config,
         explained=shlex.quote(report.examples.best[0].row.row_id),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,6 @@ import pytest
 
 from curate.prove.proof import RULE
 from curate.prove.statistics import WITHIN
-from curate.report import figures
 from curate.select import comparison
 
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -401,27 +400,6 @@ class _Builder:
             "stages": stages,
         }
         (self.out / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def drawn() -> Iterator[dict[tuple[str, str], Any]]:
-    """Draw figures that show the same only once, since that takes most of a report's time."""
-    known: dict[tuple[str, str], Any] = {}
-
-    def once(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
-        def draw_once(*shown: Any) -> Any:
-            key = (name, repr(shown))
-            if key not in known:
-                known[key] = draw(*shown)
-            return known[key]
-
-        return draw_once
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, draw in list(vars(figures).items()):
-            if name.startswith("draw_") and name != "draw_all":
-                patch.setattr(figures, name, once(name, draw))
-        yield known
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -79,7 +80,6 @@ class Endpoint:
         self._quiet_until = 0.0
         self._refusals = 0
         self.answered = 0
-        self._trust: ssl.SSLContext | None = None
         # Processes that share a server must not knock in step, so this is not the run's seed.
         self._jitter = random.Random(f"{os.getpid()} {params.url}")
         # Their lines quote what servers send, in which the key may stand.
@@ -103,15 +103,13 @@ class Endpoint:
         One pool for all would look at every connection for every call. Nothing is packed, no cookie
         kept, no redirection followed: the key goes to this server and to no other.
         """
-        if self._trust is None:
-            self._trust = httpx.create_ssl_context()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         return httpx.AsyncClient(
             headers={**headers, "Accept-Encoding": "identity"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=self._whole.timeout,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            verify=self._trust,
+            verify=_trusted_roots(),
             # No proxy can reach a server of this machine.
             trust_env=not _is_loopback(self.params.url),
         )
@@ -271,6 +269,12 @@ def _is_against_policy(body: bytes) -> bool:
         inner.get("code") if isinstance(inner, dict) else None,
     ]
     return any(isinstance(name, str) and name.lower() in POLICIES for name in named)
+
+
+@cache
+def _trusted_roots() -> ssl.SSLContext:
+    """Return the certificates that servers are checked by; to read them takes as long as a call."""
+    return httpx.create_ssl_context()
 
 
 def _is_loopback(url: str) -> bool:
