@@ -225,7 +225,7 @@ def _convert_gguf(file: Path, out: Path) -> None:
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(out)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _digest(path: Path, state: tuple[int, ...]) -> str:
     return digest_file(path)
 

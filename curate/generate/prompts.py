@@ -64,7 +64,7 @@ class Prompt:
                 raise UserError(f"{self.path}: unknown role {role!r}; known: {', '.join(ROLES)}")
         try:
             return [
-                (role, _environment().from_string(FENCE.sub("{{ fence }}", text.strip("\n"))))
+                (role, _template(FENCE.sub("{{ fence }}", text.strip("\n"))))
                 for role, text in zip(roles, texts, strict=True)
             ]
         except jinja2.TemplateSyntaxError as error:
@@ -137,11 +137,12 @@ class Prompts:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    return ImmutableSandboxedEnvironment(
+def _template(text: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,
         keep_trailing_newline=False,
     )
+    return environment.from_string(text)
