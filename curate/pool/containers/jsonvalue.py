@@ -9,8 +9,6 @@ import orjson
 from curate.jsontext import parse_json
 
 NOT_FINITE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.S)
-# Whatever may end a key; in strings the quote is escaped.
-COLONS = (b'":', b'" :')
 
 
 def parse_record(raw: bytes) -> Any:
@@ -41,14 +39,15 @@ def is_not_finite(raw: bytes, field: str) -> bool:
 def repeated_key(raw: bytes, value: Any) -> str | None:
     """Return a key that an object in this JSON text has twice; the last one counts.
 
-    The keys of the value are counted first: only where the text seems to hold more, because an object
-    lost some, or a string holds JSON, is it parsed once more.
+    A pair that was lost took its colon with it: the text is parsed once more only where it has others
+    than the value written again.
     """
-    if not isinstance(value, dict | list):
-        return None
-    colons = sum(raw.count(colon) for colon in COLONS) - raw.count(b'\\":')
-    if colons == _count_keys(value):
-        return None
+    try:
+        if raw.count(b":") == orjson.dumps(value).count(b":"):
+            return None
+    except TypeError:
+        # A long integer or deep nesting: looked at again.
+        pass
     repeated: list[str] = []
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,15 +61,3 @@ def repeated_key(raw: bytes, value: Any) -> str | None:
     except RecursionError:
         return None
     return repeated[0] if repeated else None
-
-
-def _count_keys(value: Any) -> int:
-    """Return how many keys all objects in a value have, at any depth."""
-    keys, inner = 0, [value]
-    while inner:
-        part = inner.pop()
-        if isinstance(part, dict):
-            keys += len(part)
-            part = part.values()
-        inner += [v for v in part if isinstance(v, dict | list)]
-    return keys
