@@ -13,7 +13,7 @@ LOG = logging.getLogger("curate")
 HOUSEKEEPING = frozenset(
     ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "__MACOSX")
 )
-SHOWN_NAMES = 5
+SHOWN_NAMES = 50
 
 
 def is_housekeeping(name: str) -> bool:

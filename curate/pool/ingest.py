@@ -336,7 +336,9 @@ def _reject(fault: Fault, record: Record, entry: Mapping[str, Any], file: str) -
 
 def _explain(fault: Fault, record: Record) -> str:
     """Return the field at fault, and that it is missing for being NaN."""
-    if fault.reason is Reason.MISSING_FIELD and is_not_finite(record.raw, fault.field):
+    if fault.reason is Reason.MISSING_FIELD and is_not_finite(
+        record.raw, record.value, fault.field
+    ):
         return f"{fault.field}: NaN and Infinity are read as null"
     return fault.field
 

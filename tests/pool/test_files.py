@@ -232,3 +232,54 @@ def test_a_file_that_vanishes_is_told_by_its_path(folder: Path) -> None:
     (folder / "b.jsonl").unlink()
     with pytest.raises(UserError, match=r"b.jsonl: cannot be read \(No such file"):
         digest_url(file)
+
+
+# --- folders ------------------------------------------------------------------------------------
+
+
+def test_what_is_no_data_is_left_out_of_a_folder_and_named_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = (
+        ".hidden.jsonl",
+        "._b.jsonl",
+        ".ipynb_checkpoints/b.jsonl",
+        "dataset_infos.json",
+        "state.json",
+    )
+    for name in odd:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(LINES)
+    for path in (str(folder), f"{folder}/**"):
+        caplog.clear()
+        assert not {*odd} & {*names(find_files(path))}
+        assert all(caplog.text.count(f"{name}") == 1 for name in odd)
+
+
+def test_a_linked_folder_is_followed_once(folder: Path, tmp_path: Path) -> None:
+    for name in ("x.jsonl", "deep/y.jsonl"):
+        (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "other" / name).write_bytes(LINES)
+    (folder / "one").symlink_to(tmp_path / "other")
+    (folder / "two").symlink_to(tmp_path / "other")
+    (folder / "sub" / "loop").symlink_to(folder)
+    (tmp_path / "other" / "back").symlink_to(tmp_path)
+    found = names(find_files(str(folder)))
+    expected = ["a.json", "b.jsonl", "e.csv", "one/deep/y.jsonl", "one/x.jsonl"]
+    assert found == [*expected, "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
+
+
+def test_a_name_of_the_hub_is_told_from_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"'tatsu-lab/alpaca'; if .* \(hf download tatsu-lab/alpaca"
+    ):
+        find_files("tatsu-lab/alpaca")
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/x", "nosuch://x/y", "gs://bucket/x.jsonl"])
+def test_an_address_that_cannot_be_reached_is_one_sentence(path: str) -> None:
+    with pytest.raises(UserError, match=rf"{path}: (a package is missing|cannot be reached)"):
+        find_files(path)

@@ -23,7 +23,7 @@ def read_arrow(place: str, kind: Kind, handle: IO[bytes]) -> Iterator[Record]:
     """Yield the rows of a Parquet or Arrow file or an Arrow stream.
 
     Nulls are left out, since a column has a value or null in every row: the null of a table is the
-    field that JSON has not.
+    field that JSON has not. NaN and Infinity are null.
 
     Raises:
         UserError: it is damaged or cut off, or a column's type is not read.
@@ -36,7 +36,7 @@ def read_arrow(place: str, kind: Kind, handle: IO[bytes]) -> Iterator[Record]:
                 part = batch.slice(start, BATCH_ROWS)
                 part.validate(full=True)
                 size = part.nbytes // part.num_rows
-                for value in as_readable(place, part).to_pylist(maps_as_pydicts="lossy"):
+                for value in as_readable(place, part).to_pylist(maps_as_pydicts="strict"):
                     position += 1
                     yield _record(position, value, size)
 
@@ -92,6 +92,8 @@ def _faults(place: str, kind: Kind) -> Iterator[None]:
     """Turn what is wrong with a file into a sentence."""
     try:
         yield
+    except KeyError as error:
+        raise UserError(f"{place}: a map in the {kind} data has a key twice ({error})") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError, MemoryError) as error:
         if getattr(error, "errno", None) is not None:
             # Not the data but the machine.

@@ -8,7 +8,7 @@
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import IO, Any
 
@@ -144,7 +144,7 @@ def read_columns(document: bytes) -> list[dict[str, Any]] | None:
     if set(value) == FRAME_KEYS and all(isinstance(part, list) for part in value.values()):
         names, rows = value["columns"], value["data"]
         if all(isinstance(row, list) and len(row) == len(names) for row in rows):
-            return [dict(zip(map(str, names), row, strict=True)) for row in rows]
+            return [_without_nulls(map(str, names), row) for row in rows]
     first = next(iter(value.values()))
     if isinstance(first, dict) and first and all(key.isdecimal() for key in first):
         if any(not isinstance(v, dict) or v.keys() != first.keys() for v in value.values()):
@@ -166,8 +166,12 @@ def _are_columns(value: dict[str, Any]) -> bool:
 
 
 def _join_columns(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    values = zip(*columns.values(), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in values]
+    return [_without_nulls(columns, row) for row in zip(*columns.values(), strict=True)]
+
+
+def _without_nulls(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+    """Return a row: a column has a value or null in each, and null is the field that is not there."""
+    return {k: v for k, v in zip(names, values, strict=True) if v is not None}
 
 
 def _broken(place: str, line: int, problem: str) -> UserError:

@@ -10,6 +10,9 @@ from curate.jsontext import parse_json
 
 NOT_FINITE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.S)
 
+# A colon that is written as an escape, or another sign near it.
+COLON = b"\\u003"
+
 
 def parse_record(raw: bytes) -> Any:
     """Return the value of a record's JSON text, with null for NaN and Infinity.
@@ -30,8 +33,13 @@ def _as_null(match: re.Match[bytes]) -> bytes:
     return match[0] if match[0].startswith(b'"') else b"null"
 
 
-def is_not_finite(raw: bytes, field: str) -> bool:
-    """Return whether a field's value is written as NaN or Infinity."""
+def is_not_finite(raw: bytes, value: Any, field: str) -> bool:
+    """Return whether a field of a record is null for being NaN or Infinity.
+
+    In tables, where there is no text, only those are null: the others are left out.
+    """
+    if not raw:
+        return isinstance(value, dict) and value.get(field, field) is None
     name = re.escape(json.dumps(field.split(".")[-1], ensure_ascii=False).encode(errors="replace"))
     return re.search(name + rb"\s*:\s*-?(?:NaN|Infinity)\b", raw) is not None
 
@@ -43,7 +51,7 @@ def repeated_key(raw: bytes, value: Any) -> str | None:
     than the value written again.
     """
     try:
-        if raw.count(b":") == orjson.dumps(value).count(b":"):
+        if COLON not in raw and raw.count(b":") == orjson.dumps(value).count(b":"):
             return None
     except TypeError:
         # A long integer or deep nesting: looked at again.
