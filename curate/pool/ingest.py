@@ -66,14 +66,36 @@ def input_steps(config: Config) -> dict[str, Step]:
     if config.protected:
         entries["protected"] = config.protected
     limits = {"pool": config.ingest.max_rejected}
+    # Only the leak check reads these, and of an eval prompt it needs no answer.
+    prompts = {"protected", *(["eval"] if config.prove is None else [])}
     return {
-        name: ingest_step(name, files, seed=config.seed, max_rejected=limits.get(name, 0.0))
+        name: ingest_step(
+            name,
+            files,
+            seed=config.seed,
+            max_rejected=limits.get(name, 0.0),
+            prompts=name in prompts,
+        )
         for name, files in entries.items()
     }
 
 
-def ingest_step(name: str, entries: Sequence[RowFile], *, seed: int, max_rejected: float) -> Step:
+def ingest_step(
+    name: str,
+    entries: Sequence[RowFile],
+    *,
+    seed: int,
+    max_rejected: float,
+    prompts: bool = False,
+) -> Step:
     """Return the step that reads these entries; its key holds the digest of every file's bytes.
+
+    Args:
+        name: of the step.
+        entries: what is to be read.
+        seed: of samples.
+        max_rejected: share of records that may make no row.
+        prompts: read prompts without an answer as well.
 
     Raises:
         UserError: an entry's path leads to no file, or two entries share a source name.
@@ -92,6 +114,7 @@ def ingest_step(name: str, entries: Sequence[RowFile], *, seed: int, max_rejecte
             {
                 **entry.model_dump(mode="json", exclude={"path", "eval"}),
                 "source": entry.source_name,
+                **({"prompts": True} if prompts else {}),
                 "files": [
                     {"name": file.name, "digest": digest_url(file), "split": file.split}
                     for file in files
@@ -273,7 +296,10 @@ def _reader_of(
             values.append(_parse(record))
         except Fault:
             continue
-    return file_reader(values, entry["fields"], file.url) if values or entry["fields"] else None
+    if not values and not entry["fields"]:
+        return None
+    prompts = entry.get("prompts", False)
+    return file_reader(values, entry["fields"], file.url, prompts=prompts)
 
 
 def _parse(record: Record) -> Any:
@@ -371,7 +397,7 @@ def _row_of(part: Part, row_id: str, entry: Mapping[str, Any], file: str) -> dic
         last = messages[-1]
         last["content"] = last["content"].removesuffix(entry["strip_end"])
     fault = find_fault(messages)
-    if fault:
+    if fault and not (entry.get("prompts") and fault[0] is Reason.LAST_TURN_NOT_ASSISTANT):
         raise Fault(*fault)
     return {
         "row_id": row_id,

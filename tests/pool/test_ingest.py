@@ -195,6 +195,26 @@ def test_an_unknown_format_names_file_and_fields(store: Store, tmp_path: Path) -
         ingest(store, pool)
 
 
+def test_prompts_without_an_answer_are_rows_for_the_leak_check_alone(
+    store: Store, tmp_path: Path
+) -> None:
+    prompts = [{"prompt": "a"}, {"turns": ["a", "b"]}, {"messages": turns("a", "b")[:1]}, GOOD]
+    pool = put(tmp_path / "pool", x=b"".join(line(prompt) for prompt in prompts))
+    entry = RowFile(path=str(pool), source="s")
+    step = ingest_step("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
+    user = {"role": "user", "content": "a"}
+    assert rows(store.ensure(step))["messages"].to_list() == [
+        [user],
+        [user, {"role": "user", "content": "b"}],
+        [user],
+        turns("a", "b"),
+    ]
+    assert ingest(store, pool).counts["rejected"] == {
+        "last_turn_not_assistant": 1,
+        "missing_field": 2,
+    }
+
+
 @pytest.mark.parametrize("depth", [200, 300, 1000])
 def test_deeply_nested_fields_are_kept_or_rejected_never_a_crash(
     store: Store, tmp_path: Path, depth: int
@@ -542,9 +562,9 @@ def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
     looked_at: list[int] = []
     reader_of = ingest_module.file_reader
 
-    def detect(values: list[Any], fields: Any, where: str) -> Any:
+    def detect(values: list[Any], fields: Any, where: str, **more: Any) -> Any:
         looked_at.append(len(values))
-        return reader_of(values, fields, where)
+        return reader_of(values, fields, where, **more)
 
     monkeypatch.setattr("curate.pool.ingest.file_reader", detect)
     ingest(store, put(tmp_path / "pool", x=line(GOOD) * 50))

@@ -8,6 +8,7 @@ from typing import Any
 from curate.errors import UserError
 from curate.pool.layouts.example import Example, Fault, Record, Roles
 from curate.pool.layouts.fields import NamedFields, find_value
+from curate.pool.layouts.prompts import Prompts
 from curate.pool.layouts.registry import LAYOUTS, Layout
 from curate.pool.layouts.system import add_system
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
@@ -117,8 +118,16 @@ class Reader:
         return Part(example, None, None, meta)
 
 
-def file_reader(values: Iterable[Any], fields: Mapping[str, Any] | None, where: str) -> Reader:
+def file_reader(
+    values: Iterable[Any], fields: Mapping[str, Any] | None, where: str, *, prompts: bool = False
+) -> Reader:
     """Return the reader of a file, given its first records and the fields that a recipe names.
+
+    Args:
+        values: the first records.
+        fields: what the recipe names.
+        where: what the file is called in errors.
+        prompts: read prompts without an answer as well.
 
     Raises:
         UserError: not one of the records is in a known layout.
@@ -128,12 +137,13 @@ def file_reader(values: Iterable[Any], fields: Mapping[str, Any] | None, where: 
     origin = named.get("origin")
     if any(named.get(name) for name in ("messages", "prompt")):
         return Reader((NamedFields(**named),), roles, origin, by_name=True)
-    reader = Reader(roles=roles, origin=origin)
+    layouts = (*LAYOUTS, Prompts()) if prompts else LAYOUTS
+    reader = Reader(layouts, roles, origin)
     values = list(values)
     usual = Counter(names for value in values if (names := _matched(reader, value)))
     if not usual:
         raise UserError(_no_layout(values, where))
-    return Reader(roles=roles, origin=origin, usual=usual.most_common(1)[0][0])
+    return Reader(layouts, roles, origin, usual.most_common(1)[0][0])
 
 
 def _matched(reader: Reader, value: Any) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from curate.pool.layouts.pairs import PAIRS
 
 DOCUMENT_FIELDS = ("text", "content", "body", "document", "passage")
 PROMPTS = (
-    "They look like prompts without an answer (`{0}`). Name the field of the response, "
+    "They look like prompts without an answer (`{0}`), which only `protected` and, where nothing is "
+    "proved, `target.eval` take. Name the field of the response, "
     "e.g. fields: {{prompt: {0}, response: reply}}"
 )
 DOCUMENTS = (

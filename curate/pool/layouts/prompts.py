@@ -1,0 +1,36 @@
+"""Prompts without an answer: read for the leak check, which compares prompts alone; no row of a pool.
+
+{"key": 1000, "prompt": "Write a poem ..."}                IFEval
+{"question_id": 81, "turns": ["Write ...", "Now ..."]}     MT-Bench
+"""
+
+from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.pairs import PAIRS, read_prompt
+from curate.reasons import Reason
+
+TURNS = "turns"
+
+
+class Prompts:
+    """A prompt in a usual field, or several user turns."""
+
+    name = "prompts"
+
+    def matched_fields(self, record: Record) -> tuple[str, ...]:
+        """Return the field with the prompt."""
+        names = (TURNS, *(pair.prompt for pair in PAIRS))
+        return tuple(name for name in names if record.get(name))[:1]
+
+    def read(self, record: Record, roles: Roles) -> Example:
+        """Return the user turns.
+
+        Raises:
+            Fault: a field holds no text.
+        """
+        (field,) = self.matched_fields(record)
+        if field != TURNS:
+            return read_prompt(record, next(p for p in PAIRS if p.prompt == field), roles)
+        texts = record[TURNS]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise Fault(Reason.WRONG_TYPE, TURNS)
+        return Example([{"role": "user", "content": text} for text in texts], {TURNS})
