@@ -5,7 +5,7 @@ compare: [bm25, {method: rds, combine: global_max}]
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationInfo, create_model
 
@@ -13,6 +13,9 @@ from curate.errors import UserError
 from curate.registry import SELECTORS, Budget, Params, SelectParams
 from curate.select.planner import common_plan
 from curate.tables import read_table
+
+if TYPE_CHECKING:
+    from curate.config import Config
 
 CONTROL = "random"
 OWN_KEYS = "budget, filter, shares and diversity are those of select where it gives none of its own"
@@ -27,6 +30,16 @@ def numbered(kinds: Sequence[str]) -> list[str]:
 def selection_names(select: SelectParams, compare: Sequence[SelectParams]) -> list[str]:
     """Return the names of a run's selections: their methods, the run's own first."""
     return numbered([params.model_dump()["method"] for params in (select, *compare)])
+
+
+def proved_names(config: "Config") -> list[str]:
+    """Return the names of the selections that a proof judges; a compared random draw is a control."""
+    names = selection_names(config.select, config.compare)
+    if config.prove is None or not config.prove.compare:
+        return names[:1]
+    methods = [params.model_dump()["method"] for params in config.compare]
+    others = zip(names[1:], methods, strict=True)
+    return [names[0], *(name for name, method in others if method != CONTROL)]
 
 
 def scoring(params: SelectParams) -> dict[str, Any]:

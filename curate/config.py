@@ -192,6 +192,9 @@ class Prove(Params):
     strict: bool = Field(
         False, description="judge at 3 % in place of 5 %, which holds for skewed draws too"
     )
+    compare: bool = Field(
+        False, description="judge the methods of `compare:` too, all together at one level"
+    )
     arms: list[Literal["selected", "random"]] = ["selected", "random"]
     metric: Literal["auto", "loss", "exact_match"] = "auto"
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
@@ -528,6 +531,8 @@ class Config(Params):
             raise ValueError(f"`{key}:` needs a selection: give `select`, or leave `{key}` out")
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
+        if self.prove and self.prove.compare and not self.compare:
+            raise ValueError("`prove.compare: true` needs methods to judge: give `compare`")
         return self
 
 

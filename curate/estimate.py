@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
-from curate.compared import scoring, selection_names
+from curate.compared import proved_names, scoring, selection_names
 from curate.config import Config, Generate
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
@@ -21,13 +21,16 @@ from curate.models import (
     choose_dtype,
     device,
     find_model,
+    identify,
     load_tokenizer,
     load_trunk,
     prepare,
 )
 from curate.pace import Range, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps
-from curate.prove.arms import arm_runs
+from curate.prove.arms import CONTROLS, arm_runs
+from curate.prove.spread import UNITS, last_spread, setting_of
+from curate.prove.statistics import level, prediction_factor
 from curate.registry import Budget, Params, find_stage
 from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
@@ -361,18 +364,38 @@ def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel
     assert config.prove is not None
     lora, budget = config.prove.lora, config.select.budget
     by_arm = arm_runs(config.prove.model_dump(), by_tokens=budget.tokens is not None)
-    runs = sum(by_arm.values())
+    methods = len(proved_names(config))
+    runs = max(by_arm[c] for c in CONTROLS)
+    runs += methods * (by_arm["selected"] + min(by_arm[c] for c in CONTROLS))
+    most = "up to " if methods > 1 else ""
     chosen = _budget_rows(budget, rows, base.mean_tokens("pool").likely)
     length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
     trained = length * (runs * lora.epochs * chosen)
     held_out = eval_rows.counts["rows_out"]
     measured = base.mean_tokens("eval", lora.max_length) * ((runs + 1) * held_out)
     return [
-        Line("proof: tune", chosen, f"{runs} fine-tunes, {lora.epochs} epochs each",
+        Line("proof: tune", chosen, f"{most}{runs} fine-tunes, {lora.epochs} epochs each",
              round(trained.likely), base.seconds(trained * TRAINING_COST)),
-        Line("proof: measure", held_out, f"{runs + 1} models on the eval set",
+        Line("proof: measure", held_out,
+             f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
              round(measured.likely), base.seconds(measured)),
     ]  # fmt: skip
+
+
+def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
+    """Return what difference the proof could show, by the draws of the last one of its kind."""
+    assert config.prove is not None
+    models, budget = config.models, config.select.budget.model_dump(mode="json")
+    identity = identify(find_model(models.base), choose_dtype(models.dtype))
+    setting = setting_of(budget, identity, config.prove.lora.model_dump(mode="json"))
+    spread = last_spread(Path(config.store), setting, eval_rows.key)
+    if spread is None:
+        return "what difference can be shown is told after the random draws"
+    shown = prediction_factor(config.prove.draws, level(config.prove.strict, judged)) * spread["sd"]
+    return (
+        f"last time {spread['draws']} random draws had a spread of {spread['sd']:.3f}, so "
+        f"{config.prove.draws} can show a difference above {shown:.3f} {UNITS[spread['metric']]}"
+    )
 
 
 def _budget_rows(budget: Budget, rows: int, mean_tokens: float) -> int:

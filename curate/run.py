@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from curate.claim import claimed
-from curate.compared import compared_lines, selection_names
+from curate.compared import compared_lines, proved_names, selection_names
 from curate.config import Config, stage_names
 from curate.errors import UserError
 from curate.folder import MANIFEST
@@ -468,15 +468,19 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
-    from curate.prove.proof import NOT_MEASURED, prove
+    from curate.prove.proof import NOT_MEASURED
+    from curate.prove.together import prove_together
 
     wanted = run.config.prove
     if wanted is None or run.eval is None:
         return None
     run.part = "prove"
-    params = wanted.model_dump(mode="json", exclude={"novelty"})
-    budget = run.config.select.budget
-    proof = prove(run, selection, run.eval, params, budget, rendered=run.merged_eval)
+    params = wanted.model_dump(mode="json", exclude={"novelty", "compare"})
+    names = proved_names(run.config)
+    proved = {
+        name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
+    }
+    proof = prove_together(run, proved, run.eval, params, run.merged_eval)
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 

@@ -17,10 +17,9 @@ from curate.prove.measure import measure_step
 from curate.prove.outcome import detail_of, sentence_of
 from curate.prove.spread import FILE, UNITS, setting_of, spread_step
 from curate.prove.statistics import (
-    ALPHA,
-    STRICT_ALPHA,
     compare,
     judge_all,
+    level,
     measure_spread,
     rank_among,
 )
@@ -70,7 +69,7 @@ def prove(
     if run.target:
         leak_inputs["target"] = run.target
     leaks = run.execute(Step("proof-leaks", VERSION, write_leaks, leak_inputs))
-    alpha = (STRICT_ALPHA if prove["strict"] else ALPHA) / judged
+    alpha = level(prove["strict"], judged)
     params: dict[str, Any] = {"prove": dict(prove), "runs": runs, "alpha": alpha, "judged": judged}
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))

@@ -69,6 +69,16 @@ class Rank:
     p: float
 
 
+def level(strict: bool, judged: int = 1) -> float:
+    """Return how often a random draw may be called better or worse.
+
+    Args:
+        strict: whether skewed draws are to be called as rarely as normal ones.
+        judged: how many selections share the level (Bonferroni).
+    """
+    return (STRICT_ALPHA if strict else ALPHA) / judged
+
+
 def prediction_factor(draws: int, alpha: float) -> float:
     """Return how many standard deviations of the draws a difference has to exceed."""
     return _student(alpha, draws) * math.sqrt(1 + 1 / draws)

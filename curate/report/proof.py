@@ -92,6 +92,15 @@ class Leak:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """One of several methods that are judged together: against each control, difference and half."""
+
+    name: str
+    verdict: str
+    differences: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True)
 class Proof:
     """What proof.json says; `arms` and `comparisons` are empty where nothing was measured."""
 
@@ -109,6 +118,7 @@ class Proof:
     power: Power | None
     rank: Rank | None
     validity: str | None
+    methods: tuple[Judged, ...]
     leaking: Mapping[str, int]
     leaks: tuple[Leak, ...]
 
@@ -142,12 +152,18 @@ def read_proof(path: Path) -> Proof | None:
         power=_power(now["spread"]) if "spread" in now else None,
         rank=Rank(**now["rank"]) if "rank" in now else None,
         validity=validity_sentence(**v) if (v := now.get("score_validity")) else None,
+        methods=tuple(_judged(line) for line in now.get("methods", [])),
         leaking=leaks["leaking_rows"],
         leaks=tuple(
             Leak(hit["row_id"], hit["eval_id"], hit.get("place", ""), hit["coverage"], hit["span"])
             for hit in leaks["examples"]
         ),
     )
+
+
+def _judged(line: Mapping[str, Any]) -> Judged:
+    differences = ((c["control"], c["mean_difference"], c["half"]) for c in line["comparisons"])
+    return Judged(line["method"], line["verdict"], tuple(differences))
 
 
 def _power(told: Mapping[str, Any]) -> Power:

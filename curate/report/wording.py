@@ -79,6 +79,7 @@ STAGES: Mapping[str, str] = {
     "spread": "Measure the spread of random draws",
     "measure": "Evaluate the arms",
     "proof": "Compare the arms",
+    "proof-together": "Judge the methods together",
     "novelty": "Find what tuning taught",
     "export": "Write the training files",
 }

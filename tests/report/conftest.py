@@ -92,6 +92,7 @@ class RunSpec:
     seeds: int = 3
     draws: int = 9
     judged: int = 1
+    proved: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
 
 
@@ -347,6 +348,10 @@ class _Builder:
             },
             "rank": {"place": 2, "of": spec.draws + 1, "p": 0.4},
             "score_validity": {"correlation": 0.85, "p": 0.004, "draws": spec.draws},
+            "methods": [
+                {"method": name, "verdict": WITHIN, "comparisons": [comparisons[0]]}
+                for name in spec.proved
+            ],
             "metric": spec.metrics[0],
             "arms": arms,
             "comparisons": comparisons,

@@ -1,0 +1,77 @@
+"""Several methods proved in one run: the same controls for all, and one level divided among them.
+
+At 5 % each, some one of five random methods is called better or worse in a fifth of all runs. So each of
+M is judged at 5 % / M (Bonferroni), which keeps the chance of any false call at 5 %. The controls that a
+budget determines are trained once; every further method costs its own fine-tunes, and three draws of
+the other control where its size is another one.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.prove.proof import prove
+from curate.registry import Budget, ScoreRun
+from curate.store import Artifact, Counts, Step, write_json
+
+VERSION = 1
+OWN = "proof"
+
+
+def prove_together(
+    run: ScoreRun,
+    selections: Mapping[str, tuple[Artifact, Budget]],
+    eval_rows: Artifact,
+    settings: Mapping[str, Any],
+    rendered: Artifact | None = None,
+) -> Artifact:
+    """Return the artifact with proof.json of the first selection, and the verdicts of all of them.
+
+    Args:
+        run: the run.
+        selections: ranking and budget by name, the run's own first.
+        eval_rows: the eval set.
+        settings: of the proof.
+        rendered: the eval set as the model reads it.
+    """
+    count = len(selections)
+    proofs = {
+        name: prove(run, ranking, eval_rows, settings, budget, judged=count, rendered=rendered)
+        for name, (ranking, budget) in selections.items()
+    }
+    if count == 1:
+        return next(iter(proofs.values()))
+    inputs = {f"{OWN}-{name}": proof for name, proof in proofs.items()}
+    params = {"names": list(proofs)}
+    return run.execute(Step("proof-together", VERSION, write_together, inputs, params))
+
+
+def write_together(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write the first selection's files, and in its proof.json `methods`: the verdicts of all."""
+    artifacts = {name: inputs[f"{OWN}-{name}"] for name in params["names"]}
+    proofs = {n: orjson.loads(a.file("proof.json").read_bytes()) for n, a in artifacts.items()}
+    own, first = next(iter(artifacts.values())), next(iter(proofs.values()))
+    for name in own.files:
+        shutil.copyfile(own.file(name), out / name)
+    first["methods"] = [_line(name, proof) for name, proof in proofs.items()]
+    verdicts = "; ".join(f"{line['method']} {line['verdict']}" for line in first["methods"])
+    first["sentence"] = f"{first['sentence']} Judged together: {verdicts}."
+    write_json(out / "proof.json", first)
+    return {"verdict": first["verdict"], "sentence": first["sentence"]}
+
+
+def _line(name: str, proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's verdict, and the comparisons that decide it; none where none was made."""
+    deciding = [c for c in proof.get("comparisons", []) if c["metric"] == proof["metric"]]
+    keys = ("control", "mean_difference", "half")
+    return {
+        "method": name,
+        "verdict": proof["verdict"],
+        "comparisons": [{key: c[key] for key in keys} for c in deciding],
+        "score_validity": proof.get("score_validity"),
+    }

@@ -1,0 +1,71 @@
+"""The spread of random draws: what can be shown, and where the next run's check finds it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.prove.spread import last_spread, setting_of, spread_sentence, spread_step
+from curate.store import Artifact, Store
+from tests.conftest import row, stored, stored_rows, turns
+
+SETTING = setting_of({"rows": 48}, {"weights": "w"}, {"epochs": 1})
+LOSSES = [2.5, 2.6, 2.7]
+
+
+def evals(store: Store, name: str = "e") -> Artifact:
+    return stored_rows(store, "eval", [row(f"{name}0", turns("q", "a"))])
+
+
+def measured(
+    store: Store, losses: list[float] = LOSSES, name: str = "e", **setting: Any
+) -> Artifact:
+    tables = {
+        f"random_rows/{n}/measured": stored(
+            store,
+            "measure",
+            {"results": pl.DataFrame({"loss": [loss, 9.0], "exact": [True, False],
+                                      "response_tokens": [3, 0]})},
+        )
+        for n, loss in enumerate(losses)
+    }  # fmt: skip
+    told = {**SETTING, **setting, "alpha": 0.05, "metric": "loss"}
+    return store.ensure(spread_step(tables, evals(store, name), told))
+
+
+def test_it_is_that_of_the_scored_examples_and_says_what_can_be_shown(store: Store) -> None:
+    made = measured(store)
+    spread = last_spread(store.root, SETTING, evals(store).key)
+    assert spread is not None
+    assert (spread["draws"], spread["mean"]) == (3, pytest.approx(2.6))
+    assert spread["sd"] == pytest.approx(0.1)
+    assert spread["detectable"] == pytest.approx(0.497, abs=1e-3)
+    assert spread["detectable_low"] < spread["detectable"] < spread["detectable_high"]
+    assert made.counts["sentence"] == spread_sentence(spread)
+    assert "a difference above 0.497 can be shown" in spread_sentence(spread)
+
+
+def test_another_setting_or_eval_set_has_none(store: Store) -> None:
+    measured(store)
+    key = evals(store).key
+    assert last_spread(store.root, SETTING, "another") is None
+    for other in ({"budget": {"rows": 49}}, {"model": {}}, {"lora": {"epochs": 2}}):
+        assert last_spread(store.root, {**SETTING, **other}, key) is None
+    assert last_spread(store.root / "nowhere", SETTING, key) is None
+
+
+def test_the_newest_counts_and_damaged_ones_are_passed_over(store: Store) -> None:
+    old, new = measured(store), measured(store, [1.0, 2.0, 3.0])
+    key = evals(store).key
+    os.utime(old.path / "manifest.json", (1, 1))
+    told = last_spread(store.root, SETTING, key)
+    assert told is not None
+    assert told["sd"] == pytest.approx(1.0)
+    Path(new.path / "spread.json").write_text("{")
+    told = last_spread(store.root, SETTING, key)
+    assert told is not None
+    assert told["sd"] == pytest.approx(0.1)
