@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -159,15 +160,22 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_tiny_encoder(tmp_path_factory.mktemp("encoder"), WORDS))
 
 
+@cache
+def plain_encoder(encoder: str) -> tuple[Any, Any]:
+    """The tokenizer and the model, by transformers alone."""
+    from transformers import AutoModel, AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(encoder), AutoModel.from_pretrained(encoder).eval()
+
+
 def plain_tokens(encoder: str, text: str) -> Matrix:
     """One text at a time, with transformers alone; the first and last token are special."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(encoder), AutoModel.from_pretrained(encoder)
-    told = tokenizer(text, return_tensors="pt", truncation=True, max_length=12)
+    tokenizer, model = plain_encoder(encoder)
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=12)
     with torch.inference_mode():
-        states = model.eval()(**told).last_hidden_state[0, 1:-1].numpy()
+        states = model(**inputs).last_hidden_state[0, 1:-1].numpy()
     return states / np.linalg.norm(states, axis=1, keepdims=True)
 
 
