@@ -46,7 +46,7 @@ def shingle(texts: pl.Series, unit: Unit, ngram: int) -> Shingles:
         unit: words, characters, or what the script of each text has.
         ngram: units in an n-gram; where "script" makes them characters, CHARACTERS at most.
     """
-    plain = _plain(texts)
+    plain = plain_texts(texts)
     mask = is_dense(plain) if unit == "script" else pl.Series([False])
     if not mask.any():
         return _shingle_plain(plain, unit, ngram)
@@ -94,7 +94,7 @@ def hash_words(
     texts: pl.Series, unit: Unit = "word"
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the hashes of all texts' words, one text after the other, and how many each has."""
-    return _word_hashes(_plain(texts), unit)
+    return _word_hashes(plain_texts(texts), unit)
 
 
 def roll(
@@ -129,7 +129,7 @@ def _roll_hashes(
     return rolled[inside[:count]]
 
 
-def _plain(texts: pl.Series) -> pl.Series:
+def plain_texts(texts: pl.Series) -> pl.Series:
     """Return texts in lower case and NFC; pure ASCII, which is NFC already, is not looked at twice."""
     # In this order: some capitals have no composed form where the small letter has one.
     frame = texts.str.to_lowercase().to_frame("text").with_row_index("at")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import polars as pl
 import pytest
 import regex
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.heuristics.claims import PARTICIPLES, claim_pattern, says_a_form
+from curate.clean.heuristics.copying import holds_ends
 from curate.clean.heuristics.endings import FENCE, FENCE_SIGN, OPEN_END, OPEN_SIGN
 from curate.clean.heuristics.signs import MARKUP, MARKUP_SIGN, markup_share, without_code
 from tests.conftest import examples
@@ -92,6 +95,34 @@ def test_the_share_of_markup_is_what_taking_it_out_leaves(texts: list[str]) -> N
     shares = column.to_frame().select(markup_share(pl.col("text"))).to_series()
     sizes = column.str.len_chars().clip(1)
     assert shares.to_list() == pytest.approx((1 - left / sizes).to_list())
+
+
+WORD_PIECES = [
+    "a",
+    "Ab",
+    "É",
+    "E\u0301",
+    "\u0301",
+    "İ",
+    "9",
+    "_",
+    " ",
+    ", ",
+    "\n",
+    "Straße" * 8,
+    "क्षि",
+]
+
+
+@examples(0.5)
+@given(st.lists(st.sampled_from(WORD_PIECES), max_size=30).map("".join), st.data())
+def test_a_response_that_copies_a_prompt_holds_its_ends(prompt: str, data: st.DataObject) -> None:
+    around = st.sampled_from(["", " ", "\n", "a ", "\u0301 "])
+    copy = data.draw(
+        st.sampled_from([prompt, prompt.lower(), unicodedata.normalize("NFD", prompt)])
+    )
+    response = data.draw(around) + copy + " " + data.draw(around)
+    assert holds_ends(pl.Series([prompt]), pl.Series([response])).item()
 
 
 @examples(0.5)

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.heuristics.repetition import by_script, cover, own_keys
-from curate.clean.shingles import Unit, hash_words, roll
+from curate.clean.shingles import WORD, Unit, hash_words, plain_texts, roll
 
 NGRAM = 8
 # A shorter prompt is quoted by many a good answer.
@@ -20,6 +20,8 @@ SHORTEST = 0.5
 # A response that is nothing but the prompt counts from fewer letters on; its head is looked at first.
 FEWEST_BYTES = 12
 HEAD = 4
+# The last word, or the end of a longer one.
+END, LAST_WORD = 40, rf"({WORD})[^\p{{L}}\p{{M}}\p{{N}}]*\z"
 # The first paragraph may also be the text that is to be corrected.
 ORDER = (
     r"(?i)^\W*(?:please\s)?(?:write|generate|create|list|name|describe|summari[sz]e|translate|rewrite|edit"
@@ -72,6 +74,29 @@ def _letters(text: pl.Expr) -> pl.Expr:
 
 
 def _shares(
+    prompts: pl.Series, responses: pl.Series, unit: Unit, times: int
+) -> NDArray[np.float32]:
+    """Return the share of each prompt's words that its response copies, 0 where it lacks an end [N]."""
+    shares = np.zeros(len(prompts), dtype=np.float32)
+    at = np.arange(len(prompts))
+    # A script without spaces has no words that could be looked for.
+    if unit == "word":
+        at = holds_ends(prompts, responses).arg_true().to_numpy()
+    if len(at):
+        shares[at] = _copied(prompts.gather(at), responses.gather(at), unit, times)
+    return shares
+
+
+def holds_ends(prompts: pl.Series, responses: pl.Series) -> pl.Series:
+    """Return whether each response holds the first and the last word of its prompt somewhere."""
+    texts = pl.DataFrame({"prompt": plain_texts(prompts), "response": plain_texts(responses)})
+    prompt, response = pl.col("prompt"), pl.col("response")
+    ends = prompt.str.extract(WORD, 0), prompt.str.slice(-END).str.extract(LAST_WORD, 1)
+    held = [response.str.contains(word.fill_null(""), literal=True) for word in ends]
+    return texts.select(pl.all_horizontal(held)).to_series()
+
+
+def _copied(
     prompts: pl.Series, responses: pl.Series, unit: Unit, times: int
 ) -> NDArray[np.float32]:
     width = NGRAM * times
