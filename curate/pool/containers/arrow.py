@@ -94,6 +94,11 @@ def _faults(place: str, kind: Kind) -> Iterator[None]:
         yield
     except KeyError as error:
         raise UserError(f"{place}: a map in the {kind} data has a key twice ({error})") from error
+    except pa.ArrowNotImplementedError as error:
+        raise UserError(
+            f"{place}: the {kind} data has a type or codec that is not read ({error}); write it again "
+            "without"
+        ) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError, MemoryError) as error:
         if getattr(error, "errno", None) is not None:
             # Not the data but the machine.

@@ -49,7 +49,9 @@ def _readable_type(kind: pa.DataType) -> pa.DataType:
     if kinds.is_temporal(kind) or kinds.is_decimal(kind):
         return pa.string()
     if kinds.is_dictionary(kind) or kinds.is_run_end_encoded(kind):
-        return _readable_type(kind.value_type)
+        # Read as its values anyway; not all of such types can be cast.
+        inner = _readable_type(kind.value_type)
+        return kind if inner == kind.value_type else inner
     if kinds.is_struct(kind):
         return pa.struct([(field.name, _readable_type(field.type)) for field in kind])
     if kinds.is_map(kind):

@@ -69,7 +69,7 @@ def unpacked(place: str, kind: Kind, stream: IO[bytes]) -> Iterator["io.Buffered
     """Give the bytes inside a compressed file.
 
     Raises:
-        UserError: it is damaged or cut off.
+        UserError: it is damaged or cut off, or needs too much memory.
     """
     try:
         yield io.BufferedReader(OPENERS[kind](stream), BLOCK)
@@ -77,4 +77,6 @@ def unpacked(place: str, kind: Kind, stream: IO[bytes]) -> Iterator["io.Buffered
         if getattr(error, "errno", None) is not None:
             # Not the data but the machine.
             raise
-        raise UserError(f"{place}: the {kind} data is damaged or cut off ({error})") from error
+        limited = "memory" in str(error).lower()
+        fault = "needs too much memory; unpack it first" if limited else "is damaged or cut off"
+        raise UserError(f"{place}: the {kind} data {fault} ({error})") from error

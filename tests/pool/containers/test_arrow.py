@@ -7,6 +7,7 @@ import decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +33,8 @@ MOMENT = datetime.datetime(2020, 1, 2, 3, 4, 5)
 WORDS = pa.array(["x", "y"]).dictionary_encode()
 TYPES: list[tuple[pa.Array, Any]] = [
     (WORDS, "x"),
+    (pl.Series(["x", "y"], dtype=pl.Categorical).to_arrow(), "x"),
+    (pa.array([MOMENT] * 2).dictionary_encode(), "2020-01-02 03:04:05.000000"),
     (pa.ListArray.from_arrays([0, 1, 2], WORDS), ["x"]),
     (pa.array([decimal.Decimal("1.50")] * 2), "1.50"),
     (pa.array([MOMENT] * 2, pa.timestamp("us")), "2020-01-02 03:04:05.000000"),
@@ -78,7 +81,7 @@ def test_binary_data_costs_the_row_and_names_the_field(tmp_path: Path, image: An
     [
         pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
         pa.array([1], pa.timestamp("us", "Mars/Olympus")),
-        pa.RunEndEncodedArray.from_arrays(pa.array([1], pa.int32()), pa.array(["x"])),
+        pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array(["x"])]),
     ],
 )
 def test_a_type_without_counterpart_is_refused_by_the_columns_name(

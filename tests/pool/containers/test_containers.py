@@ -198,3 +198,9 @@ def test_damage_anywhere_is_one_sentence_or_other_rows_and_never_a_crash(
 def test_rubbish_behind_packed_data_is_not_passed_over(tmp_path: Path, form: str) -> None:
     with pytest.raises(UserError, match="data is damaged or cut off"):
         read(NESTED[form](ROWS) + b"rubbish behind the data", tmp_path)
+
+
+def test_packed_data_that_needs_too_much_memory_is_told(tmp_path: Path) -> None:
+    greedy = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**28}]
+    with pytest.raises(UserError, match="xz data needs too much memory; unpack it first"):
+        read(lzma.compress(lines(ROWS), filters=greedy), tmp_path)
