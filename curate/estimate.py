@@ -31,7 +31,7 @@ from curate.pool.ingest import input_steps
 from curate.prove.arms import CONTROLS, arm_runs
 from curate.prove.spread import UNITS, last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
-from curate.registry import Budget, Params, find_stage
+from curate.registry import Budget, Params, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
@@ -101,6 +101,7 @@ def estimate(config: Config) -> list[Line]:
     Raises:
         UserError: an input is at fault.
     """
+    check_stages(config.stages)
     place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
     with workspace(place) as folder:
         store = Store(folder)

@@ -254,6 +254,7 @@ class Stage:
     they can be changed later, on what is stored.
     `calls` says how many a language model gets at most, given the parameters and the number of rows.
     `reads_base` says whether the base model reads the rows, given the parameters.
+    `check` raises a UserError, before anything is run, if what the parameters name is not installed.
     `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
     in `needs` it must have at least one.
     """
@@ -267,6 +268,7 @@ class Stage:
     movable: tuple[str, ...]
     calls: Callable[[Any, int], int] | None = None
     reads_base: Callable[[Any], bool] = lambda params: False
+    check: Callable[[Any], object] = lambda params: None
 
 
 @dataclass(frozen=True)
@@ -313,13 +315,14 @@ def stage(
     movable: tuple[str, ...] = (),
     calls: Callable[[Any, int], int] | None = None,
     reads_base: Callable[[Any], bool] = lambda params: False,
+    check: Callable[[Any], object] = lambda params: None,
 ) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:
         kind = params.model_fields["kind"].default
         STAGES[kind] = Stage(
-            params, version, function, uses, needs, prepare, movable, calls, reads_base
+            params, version, function, uses, needs, prepare, movable, calls, reads_base, check
         )
         return function
 
@@ -329,6 +332,16 @@ def stage(
 def add_selector(selector: Selector) -> None:
     """Register a selector under the `method` of its parameters."""
     SELECTORS[selector.params.model_fields["method"].default] = selector
+
+
+def check_stages(stages: "Sequence[Params]") -> None:
+    """Fail if what a recipe's stages name is not installed.
+
+    Raises:
+        UserError: it is not; what to install.
+    """
+    for params in stages:
+        find_stage(params.model_dump()["kind"]).check(params)
 
 
 def load_stages() -> None:

@@ -27,7 +27,15 @@ from curate.pool.join import joined_step
 from curate.provenance import Provenance, model_names
 from curate.publish import publish
 from curate.reasons import Reason
-from curate.registry import MADE, Diversity, ScoreRun, SelectParams, find_selector, find_stage
+from curate.registry import (
+    MADE,
+    Diversity,
+    ScoreRun,
+    SelectParams,
+    check_stages,
+    find_selector,
+    find_stage,
+)
 from curate.represent.refusals import NAME as TEMPLATE
 from curate.represent.refusals import made_rows_step, refused_rows, template_steps
 from curate.runlock import FolderLock
@@ -266,6 +274,7 @@ def read_result(out: Path) -> RunResult:
 
 def _fetch_models(run: Run) -> None:
     """Find the models that the recipe is certain to use, so that one that is missing ends it at once."""
+    check_stages(run.config.stages)
     if run.config.counts_tokens:
         run.model_identity()
     choices = [params for _, params in run.config.selections]
@@ -331,13 +340,13 @@ def _read_merged(run: Run, name: str, merged: Artifact) -> None:
         run.merged_eval = merged
 
 
-def _judge_made_rows(run: Run, made: Artifact, inputs: Mapping[str, Artifact]) -> None:
+def _judge_made_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact]) -> None:
     """Drop the rows that a stage made and that the base model's chat template refuses."""
-    if not run.config.reads_base or not made.counts["rows_out"]:
+    if not run.config.reads_base or not new_rows.counts["rows_out"]:
         return
     number = 2 + sum(name.startswith(f"{TEMPLATE}-") for name in run.evidence)
     step = made_rows_step(
-        f"{TEMPLATE}-{number}", made, inputs, run.model_identity(), run.model_hints()
+        f"{TEMPLATE}-{number}", new_rows, inputs, run.model_identity(), run.model_hints()
     )
     verdicts = run.execute(step)
     if "dropped" in verdicts.counts:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curate.config import Generate
-from curate.estimate import generation_lines
+from curate.config import Config, Generate
+from curate.errors import UserError
+from curate.estimate import estimate, generation_lines
 from curate.generate.generation import GENERATORS
 from curate.registry import find_stage
+from curate.run import run_curation
 
 AIDE = {"method": "aide", "hops": 1, "attributes": 1, "personas": 1, "max_tokens": 100}
 CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_tokens": 200}
@@ -70,3 +74,24 @@ def test_stages_say_what_a_hundred_rows_take_at_most(stage: dict[str, Any], call
     found = find_stage(stage["kind"])
     assert found.calls is not None
     assert found.calls(found.params.model_validate(stage), 100) == calls
+
+
+@pytest.mark.parametrize("command", [estimate, run_curation])
+def test_what_a_stage_needs_and_is_not_installed_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Config], object]
+) -> None:
+    monkeypatch.setattr("curate.clean.heuristics.people._installed", lambda name: False)
+    monkeypatch.chdir(tmp_path)
+    config = Config.model_validate(
+        {
+            "name": "names",
+            "pool": str(tmp_path / "none.jsonl"),
+            "stages": ["exact", {"kind": "pii", "names": "en_core_web_sm"}],
+        }
+    )
+    with pytest.raises(
+        UserError,
+        match=r"run `pip install presidio-analyzer` and `python -m spacy download en_core_web_sm`",
+    ):
+        command(config)
+    assert not list(tmp_path.glob(".curate/store/*-*"))

@@ -106,7 +106,12 @@ def prepare_pii(
     return {FOUND: found, MADE: run.execute(Step("pii-masked", VERSION, write_masked, read))}
 
 
-@stage(PiiParams, version=2, prepare=prepare_pii)
+@stage(
+    PiiParams,
+    version=2,
+    prepare=prepare_pii,
+    check=lambda params: params.names and check_names(params.names),
+)
 def pii(data: StageData, params: PiiParams) -> StageResult:
     """Judge rows by what was found; score is the number of pieces, twin_id the masked row.
 

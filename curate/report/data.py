@@ -25,6 +25,7 @@ from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
 from curate.report.taught import Taught, gather_taught
+from curate.report.unscored import Unscored, gather_unscored
 from curate.represent.imitations import imitation_sentences
 from curate.represent.scripts import script_sentences
 
@@ -172,6 +173,7 @@ class Report:
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
     scripts: tuple[str, ...] = ()
+    unscored: tuple[Unscored, ...] = ()
 
 
 def gather(path: Path) -> Report:
@@ -211,6 +213,7 @@ def gather(path: Path) -> Report:
             if entry.get("not_comparable")
         ),
         scripts=_gather_scripts(run),
+        unscored=gather_unscored(run),
     )
 
 

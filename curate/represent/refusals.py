@@ -64,7 +64,7 @@ def template_steps(
 
 def made_rows_step(
     name: str,
-    made: Artifact,
+    new_rows: Artifact,
     inputs: Mapping[str, Artifact],
     identity: Mapping[str, Any],
     hints: Mapping[str, Any],
@@ -73,13 +73,13 @@ def made_rows_step(
 
     Args:
         name: of the step.
-        made: the artifact with these rows.
+        new_rows: the artifact with these rows.
         inputs: rows, these among them, and the evidence of earlier stages, as a stage takes them.
         identity: of the model.
         hints: where it lies.
     """
     params = {"model": template_of(identity), "merge": False}
-    return Step(name, VERSION, write_verdicts, {**inputs, MADE: made}, params, hints)
+    return Step(name, VERSION, write_verdicts, {**inputs, MADE: new_rows}, params, hints)
 
 
 def write_verdicts(

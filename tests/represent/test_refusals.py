@@ -368,3 +368,23 @@ def test_a_row_that_the_template_of_a_methods_own_model_refuses_is_unscored_ther
     assert "the chat template of the method's model refuses it: System role not supported" in said
     assert "perplexity: selected" in said
     plan_selection(run, None, ["min_tokens=2"])
+    refuses = "the chat template of the method's model refuses it: "
+    (line,) = gather(run.path).unscored
+    assert (line.name, line.rows) == ("ifd", 2)
+    assert dict(line.reasons) == {
+        refuses + "System role not supported": 1, refuses + "Conversation roles must alternate": 1,
+    }  # fmt: skip
+    page = result.report.read_text()
+    assert "ifd could not score 2 rows, which come last and are never selected: 1, the chat" in page
+
+
+def test_the_report_says_of_every_compared_method_which_rows_it_could_not_score(
+    tmp_path: Path, strict: Path, tiny: Path
+) -> None:
+    own = {"method": "ifd", "model": str(strict), "budget": 2, "min_tokens": 1}
+    select = {"method": "perplexity", "budget": 2}
+    config = recipe(tmp_path, tiny, pool(), select=select, compare=[own])
+    result = run_curation(config, tmp_path / "run")
+    page = result.report.read_text()
+    assert page.count("could not score") == 1
+    assert page.index("ifd could not score 2 rows") > page.index("Methods compared")

@@ -55,17 +55,23 @@ def check_names(model: str) -> str:
     """
     if not _installed("presidio_analyzer"):
         raise UserError(
-            "pii.names needs presidio-analyzer, which is not installed; run "
-            "`pip install 'curate[names]'` and install a spaCy pipeline, or take names out of the recipe"
+            "pii.names needs presidio-analyzer, which is not installed; run `pip install "
+            f"presidio-analyzer` and `python -m spacy download {_named(model)}`, or take names out of "
+            "the recipe"
         )
     if Path(model).is_dir():
         return ""
     if not _installed(model):
         raise UserError(
-            f"pii.names: there is no package or folder {model!r} with a spaCy pipeline; install one, "
-            "e.g. en_core_web_sm, and name it as it is imported"
+            f"pii.names: there is no package or folder {model!r} with a spaCy pipeline; run `python -m "
+            f"spacy download {_named(model)}`, and name it as it is imported"
         )
     return str(getattr(importlib.import_module(model), "__version__", ""))
+
+
+def _named(model: str) -> str:
+    """Return the name of a pipeline that can be downloaded."""
+    return model if model.isidentifier() else "en_core_web_sm"
 
 
 def _installed(package: str) -> bool:

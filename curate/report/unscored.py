@@ -1,0 +1,51 @@
+"""Rows that a method could not score: how many, and for which reason."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from curate.compared import numbered
+from curate.folder import RunFolder
+from curate.plan import held_selections
+from curate.reasons import Reason
+from curate.registry import find_selector
+from curate.select.scored import count_unscored, why_unscored
+
+UNSCORED = pl.col("reason") == Reason.UNSCORED.value
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A method of selection and its rows without a score, by reason, the most frequent one first."""
+
+    name: str
+    rows: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+def gather_unscored(run: RunFolder) -> tuple[Unscored, ...]:
+    """Return the methods, the run's own first, that could not score some rows."""
+    lines = []
+    for held in held_selections(run) if any(_lacking(run, place) for place in _places(run)) else ():
+        ids = run.table(held.ranking).filter(UNSCORED).select("row_id")
+        scores = run.table(held.scores).join(ids, on="row_id", how="semi").collect()
+        if scores.height:
+            reasons = count_unscored(why_unscored(scores, find_selector(held.method), held.params))
+            lines.append(Unscored(held.name, scores.height, tuple(reasons.items())))
+    return tuple(lines)
+
+
+def _places(run: RunFolder) -> list[str]:
+    """Return the tables of all rankings, of which a run in an older form may lack some."""
+    config = run.manifest["config"]
+    methods = [params["method"] for params in (config["select"], *config.get("compare", ()))]
+    places = ["evidence/select", *(f"evidence/compare/{n}" for n in numbered(methods)[1:])]
+    return [place for place in places if run.has(place)]
+
+
+def _lacking(run: RunFolder, place: str) -> bool:
+    ranking = run.table(place)
+    # Runs in an older form have no reasons there.
+    return "reason" in ranking.collect_schema() and bool(
+        ranking.select(UNSCORED.any()).collect().item()
+    )
