@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from curate.prove.activations import checkpointed
 from curate.represent.chat import IGNORED, Example
+from curate.represent.head import HEAD_TOKENS, SplitModel, split_model
 from curate.represent.lm import batches_by_length
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-VERSION = 3
+VERSION = 4
 WARMUP = 0.05
 BATCH_TOKENS = 2_048
+# Of a part of a training batch, whose activations are kept for the backward pass.
+TRAINING_TOKENS = 1_024
 
 
 def finetune_step(
@@ -155,9 +159,10 @@ def training_steps(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: linear_rate(step, len(batches), warmup)
     )
+    split = split_model(tuned)
     tuned.train()
     for batch in batches:
-        loss = accumulate_gradients(tuned, batch)
+        loss = accumulate_gradients(split, batch)
         if loss is None:
             continue
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -173,7 +178,7 @@ def linear_rate(step: int, steps: int, warmup: int) -> float:
     return min((step + 1) / warmup, (steps - step) / max(steps - warmup, 1))
 
 
-def accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
+def accumulate_gradients(model: SplitModel, batch: Sequence[Example]) -> float | None:
     """Add the gradient of the batch's mean token loss; return that loss, None without labels.
 
     The batch goes through the model in parts of similar length, so that one long row does not pad
@@ -183,12 +188,34 @@ def accumulate_gradients(model: Any, batch: Sequence[Example]) -> float | None:
     if not labels:
         return None
     total = 0.0
-    for part in batches_by_length([len(example.ids) for example in batch], BATCH_TOKENS):
-        token_losses, *_ = response_losses(model, [batch[i] for i in part])
-        if token_losses.numel():
-            loss = token_losses.sum() / labels
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+    for part in batches_by_length([len(example.ids) for example in batch], TRAINING_TOKENS):
+        rows = [batch[i] for i in part if any(token != IGNORED for token in batch[i].labels[1:])]
+        if rows:
+            total += _backward(model, rows, labels)
+    return total
+
+
+def _backward(model: SplitModel, rows: Sequence[Example], labels: int) -> float:
+    """Add the gradient of the sum of the rows' token losses over `labels`; return that share.
+
+    The gradient of the states is made in slices, each with its logits, and flows back from there at once.
+    """
+    import torch
+
+    tokens = len(rows) * max(len(row.ids) for row in rows)
+    with checkpointed(model.model, tokens):
+        states, following, _ = response_states(model, rows)
+    total, pulls = 0.0, []
+    for part, gold in zip(
+        states.detach().split(HEAD_TOKENS), following.split(HEAD_TOKENS), strict=True
+    ):
+        part.requires_grad_()
+        losses = torch.nn.functional.cross_entropy(model.logits(part), gold, reduction="sum")
+        loss = losses / labels
+        (pull,) = torch.autograd.grad(loss, part)
+        pulls.append(pull)
+        total += loss.item()
+    states.backward(torch.cat(pulls))
     return total
 
 
@@ -233,26 +260,27 @@ def pad_batch(batch: Sequence[Example]) -> tuple["torch.Tensor", "torch.Tensor"]
 
 
 def response_losses(
-    model: Any, batch: Sequence[Example]
+    model: SplitModel, batch: Sequence[Example]
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
-    """Return loss, whether it is the most likely token, and row number of every response token.
-
-    Rows are padded on the right, where a causal model's real tokens do not see the padding. The
-    vocabulary head runs only at positions before a response token.
-    """
+    """Return loss, whether it is the most likely token, and row number of every response token."""
     import torch
 
-    ids, wanted = pad_batch(batch)
-    positions = (wanted != IGNORED).any(dim=0).nonzero().squeeze(1)
-    wanted = wanted[:, positions].to(model.device)
-    logits = model(
-        input_ids=ids.to(model.device), use_cache=False, logits_to_keep=positions.to(model.device)
-    ).logits
-    labelled = wanted != IGNORED
-    rows = torch.arange(len(batch), device=model.device).unsqueeze(1).expand_as(wanted)[labelled]
-    chosen, gold = logits[labelled].float(), wanted[labelled]
-    losses = torch.nn.functional.cross_entropy(chosen, gold, reduction="none")
-    return losses, chosen.argmax(dim=1) == gold, rows
+    states, labels, rows = response_states(model, batch)
+    losses, right = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
+    for part, gold in zip(states.split(HEAD_TOKENS), labels.split(HEAD_TOKENS), strict=True):
+        logits = model.logits(part)
+        losses.append(torch.nn.functional.cross_entropy(logits, gold, reduction="none").cpu())
+        right.append((logits.argmax(dim=1) == gold).cpu())
+    return torch.cat(losses), torch.cat(right), rows.cpu()
+
+
+def response_states(
+    model: SplitModel, batch: Sequence[Example]
+) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    """Return the state before every response token [M, ...], the token, and its row's number."""
+    ids, following = (part.to(model.model.device) for part in pad_batch(batch))
+    labelled = following != IGNORED
+    return model.states(ids, labelled), following[labelled], labelled.nonzero()[:, 0]
 
 
 def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
@@ -268,9 +296,10 @@ def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
     loss = np.full(len(examples), np.nan)
     exact = np.zeros(len(examples), dtype=bool)
     count = np.zeros(len(examples), dtype=np.int64)
+    split = split_model(model)
     with torch.inference_mode():
         for batch in batches_by_length([len(e.ids) for e in examples], BATCH_TOKENS):
-            losses, right, rows = response_losses(model, [examples[i] for i in batch])
+            losses, right, rows = response_losses(split, [examples[i] for i in batch])
             for k, i in enumerate(batch):
                 mine = rows == k
                 count[i] = int(mine.sum())

@@ -8,7 +8,7 @@ from curate.prove.adapter import ADAPTER
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 
 
 def measure_step(

@@ -39,7 +39,7 @@ from curate.tables import read_table
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 TUNED, SHOWN = "default", "shown"
 
 
@@ -250,13 +250,14 @@ class Explorer:
     def _show(self, prompt: Sequence[int], drawn: Drawn) -> None:
         """Let the base take one step on a text; what was before it is only read."""
         from curate.prove.finetune import accumulate_gradients
+        from curate.represent.head import split_model
 
         if not drawn.tokens:
             return
         ids = [*prompt, *drawn.tokens]
         labels = [*[IGNORED] * len(prompt), *drawn.tokens]
         self._pair.set_adapter(SHOWN)
-        accumulate_gradients(self._pair, [Example(ids, labels)])
+        accumulate_gradients(split_model(self._pair), [Example(ids, labels)])
         self._optimizer.step()
         self._optimizer.zero_grad()
 

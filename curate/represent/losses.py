@@ -32,6 +32,7 @@ from curate.reasons import Reason
 from curate.registry import ScoreRun, StepRun
 from curate.represent.acceptance import find_fault
 from curate.represent.chat import IGNORED, Example, build_example, refusal, render, render_prompt
+from curate.represent.head import HEAD_TOKENS, SplitModel, split_model
 from curate.represent.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.represent.lm import batches_by_length, read_block
 from curate.rows import Message
@@ -49,8 +50,6 @@ WORDS = {
     Reason.TEMPLATE_REWRITTEN: "the chat template of the method's model rewrites it",
 }
 BATCH_TOKENS = 2_048
-# The float32 logits held at one time: 50 MB a copy for a vocabulary of 49k.
-HEAD_TOKENS = 256
 # exp of it is 0 in float32.
 NO_CHANCE = -200.0
 
@@ -348,14 +347,14 @@ def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.D
     kinds = ("response", "all") if everything else ("response",)
     sums = {kind: np.zeros(len(rows)) for kind in kinds}
     counts = {kind: np.zeros(len(rows), dtype=np.int64) for kind in kinds}
-    head = _head_of(model)
+    split = split_model(model)
     with torch.inference_mode():
         for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
             ids, masks = _pad([rows[i] for i in batch])
             wanted = masks["all" if everything else "response"]
             losses = torch.zeros(wanted.shape, dtype=torch.float64)
             if wanted.any():
-                losses[wanted] = _measure_tokens(model, head, ids, wanted, _loss)
+                losses[wanted] = _measure_tokens(split, ids, wanted, _loss)
             for kind in kinds:
                 sums[kind][batch] = (losses * masks[kind]).sum(dim=1).numpy()
                 counts[kind][batch] = masks[kind].sum(dim=1).numpy()
@@ -374,14 +373,14 @@ def sum_certainty(model: Any, rows: Sequence[Example]) -> pl.DataFrame:
 
     found = {name: np.zeros(len(rows)) for name in ("sum", "worst", "entropy")}
     counts = np.zeros(len(rows), dtype=np.int64)
-    head = _head_of(model)
+    split = split_model(model)
     with torch.inference_mode():
         for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
             ids, masks = _pad([rows[i] for i in batch])
             wanted = masks["response"]
             told = torch.zeros((*wanted.shape, 2), dtype=torch.float64)
             if wanted.any():
-                told[wanted] = _measure_tokens(model, head, ids, wanted, _loss_and_entropy)
+                told[wanted] = _measure_tokens(split, ids, wanted, _loss_and_entropy)
             losses, entropies = told.unbind(dim=2)
             found["sum"][batch] = losses.sum(dim=1).numpy()
             found["entropy"][batch] = entropies.sum(dim=1).numpy()
@@ -406,9 +405,6 @@ def _pad(rows: Sequence[Example]) -> tuple["torch.Tensor", dict[str, "torch.Tens
     return ids, {"all": real[:, 1:], "response": labelled[:, 1:]}
 
 
-Head = Callable[["torch.Tensor"], "torch.Tensor"]
-
-
 Measure = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
@@ -430,41 +426,15 @@ def _loss_and_entropy(logits: "torch.Tensor", gold: "torch.Tensor") -> "torch.Te
 
 
 def _measure_tokens(
-    model: Any, head: Head | None, ids: "torch.Tensor", wanted: "torch.Tensor", measure: Measure
+    model: SplitModel, ids: "torch.Tensor", predicted: "torch.Tensor", measure: Measure
 ) -> "torch.Tensor":
-    """Return what is measured of the wanted tokens [M, ...], row by row.
-
-    The vocabulary head runs only before wanted tokens and for a few of them at a time: the logits of
-    a whole batch would take far more memory than the model.
-    """
+    """Return what is measured of the predicted tokens [M, ...], row by row."""
     import torch
 
-    ids, wanted = ids.to(model.device), wanted.to(model.device)
-    gold = ids[:, 1:][wanted]
-    if head is None:
-        states = model(input_ids=ids, use_cache=False).logits[:, :-1][wanted]
-    else:
-        trunk = model.base_model(input_ids=ids, use_cache=False)
-        states = trunk.last_hidden_state[:, :-1][wanted]
-    told = []
-    for at in range(0, len(gold), HEAD_TOKENS):
-        part = states[at : at + HEAD_TOKENS]
-        logits = (part if head is None else head(part)).float()
-        told.append(measure(logits, gold[at : at + HEAD_TOKENS]).cpu())
-    return torch.cat(told).double()
-
-
-def _head_of(model: Any) -> Head | None:
-    """Return the vocabulary head, or None for a model whose logits are more than that.
-
-    Some models cap or scale what the head gives (Gemma 2, Cohere); theirs is compared on a few tokens,
-    and they are run as a whole.
-    """
-    import torch
-
-    head: Head = model.get_output_embeddings()
-    probe = torch.arange(4, device=model.device).unsqueeze(0)
-    with torch.inference_mode():
-        plain = head(model.base_model(input_ids=probe, use_cache=False).last_hidden_state)
-        told = model(input_ids=probe, use_cache=False).logits
-    return head if torch.equal(plain, told) else None
+    ids, predicted = ids.to(model.model.device), predicted.to(model.model.device)
+    states, gold = model.states(ids, predicted), ids[:, 1:][predicted]
+    parts = [
+        measure(model.logits(part), labels).cpu()
+        for part, labels in zip(states.split(HEAD_TOKENS), gold.split(HEAD_TOKENS), strict=True)
+    ]
+    return torch.cat(parts).double()

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
 
-VERSION = 1
+VERSION = 2
 RATE_WARMUP = 0.03
 FEWEST_ROWS = 64
 MOST_BATCH_ROWS, FEWEST_STEPS = 128, 16

@@ -20,6 +20,7 @@ from curate.prove.finetune import (
     train_lora,
 )
 from curate.represent.chat import IGNORED, Example, build_example
+from curate.represent.head import split_model
 from curate.store import Artifact, Store, digest_of
 from tests.conftest import row, stored_rows, turns
 
@@ -63,16 +64,16 @@ def test_the_loss_of_a_row_is_the_one_that_transformers_computes(tiny: Path) -> 
     model = model_of(tiny)
     several = examples(tiny, [*TEXTS, ("a", "b", "c", "d", "e", "f")])
     for example in several:
-        losses, _, _ = response_losses(model, [example])
+        losses, _, _ = response_losses(split_model(model), [example])
         assert losses.mean().item() == pytest.approx(huggingface_loss(model, example), abs=1e-5)
 
 
 def test_losses_in_a_batch_are_those_of_single_rows(tiny: Path) -> None:
     model, several = model_of(tiny), examples(tiny)
-    losses, right, rows = response_losses(model, several)
+    losses, right, rows = response_losses(split_model(model), several)
     assert len(losses) == len(right) == len(rows)
     for k, example in enumerate(several):
-        alone, alone_right, _ = response_losses(model, [example])
+        alone, alone_right, _ = response_losses(split_model(model), [example])
         torch.testing.assert_close(losses[rows == k], alone, atol=1e-5, rtol=1e-5)
         assert torch.equal(right[rows == k], alone_right)
         assert int((rows == k).sum()) == sum(t != IGNORED for t in example.labels)

@@ -19,6 +19,7 @@ from curate.prove.finetune import train_lora
 from curate.represent import losses
 from curate.represent.chat import IGNORED, Example, build_example
 from curate.represent.index import named
+from curate.represent.head import split_model
 from curate.represent.losses import (
     LanguageModel,
     alone_pieces,
@@ -168,7 +169,7 @@ def test_a_model_that_caps_its_logits_is_run_as_a_whole(
             torch.manual_seed(0)
             Gemma2ForCausalLM(config).save_pretrained(folder)
         model = model_of(folder)
-        assert (losses._head_of(model) is None) == (cap is not None)
+        assert (split_model(model).head is None) == (cap is not None)
         expected = [plain_row(model, load_tokenizer(folder), messages) for messages in TEXTS]
         assert_same(measured(folder, model, examples(folder)), pl.DataFrame(expected))
 
