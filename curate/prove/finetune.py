@@ -198,7 +198,7 @@ def accumulate_gradients(model: SplitModel, batch: Sequence[Example]) -> float |
 def _backward(model: SplitModel, rows: Sequence[Example], labels: int) -> float:
     """Add the gradient of the sum of the rows' token losses over `labels`; return that share.
 
-    The gradient of the states is made in slices, each with its logits, and flows back from there at once.
+    The gradient of the states is made in slices, each with its logits; it flows back all at once.
     """
     import torch
 

@@ -13,6 +13,8 @@ import torch
 
 from curate.models import load_causal, load_tokenizer
 from curate.prove.finetune import (
+    accumulate_gradients,
+    add_adapters,
     evaluate,
     finetune_step,
     read_messages,
@@ -210,11 +212,53 @@ def test_cutting_a_batch_into_parts_changes_no_step(
 ) -> None:
     several = [*examples(tiny), unlabelled()]
     whole, losses = tune(tiny, several, batch_rows=len(several))
-    monkeypatch.setattr("curate.prove.finetune.BATCH_TOKENS", limit)
+    monkeypatch.setattr("curate.prove.finetune.TRAINING_TOKENS", limit)
+    monkeypatch.setattr("curate.prove.finetune.HEAD_TOKENS", 3)
     parts, again = tune(tiny, several, batch_rows=len(several))
     assert again == pytest.approx(losses, rel=1e-4)
     for name, weight in adapters(whole).items():
         assert torch.allclose(adapters(parts)[name], weight, atol=1e-4), name
+
+
+def test_the_gradient_is_that_of_the_loss_of_the_whole_batch(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a plain backward pass of transformers' own logits, row by row, without padding."""
+    monkeypatch.setattr("curate.prove.finetune.TRAINING_TOKENS", 60)
+    monkeypatch.setattr("curate.prove.finetune.HEAD_TOKENS", 3)
+    several = [*examples(tiny), unlabelled()]
+    model = add_adapters(load_causal(tiny, "float32"), LORA, "all-linear", [0]).train()
+    loss = accumulate_gradients(split_model(model), several)
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    sums, count = torch.tensor(0.0), 0
+    for example in several:
+        logits = model(input_ids=torch.tensor([example.ids])).logits[0, :-1]
+        labels = torch.tensor(example.labels[1:])
+        sums = sums + torch.nn.functional.cross_entropy(
+            logits, labels, ignore_index=IGNORED, reduction="sum"
+        )
+        count += int((labels != IGNORED).sum())
+    (sums / count).backward()
+    assert loss == pytest.approx((sums / count).item(), rel=1e-5)
+    assert gradients.keys() == {n for n, p in model.named_parameters() if "lora_" in n}
+    for name, weight in model.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(gradients[name], weight.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_training_makes_logits_of_few_response_tokens_at_a_time(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.prove.finetune.HEAD_TOKENS", 4)
+    model = add_adapters(load_causal(tiny, "float32"), LORA, "all-linear", [0]).train()
+    split, sizes = split_model(model), []
+    model.get_output_embeddings().register_forward_hook(
+        lambda module, given, logits: sizes.append(logits.shape[0])
+    )
+    accumulate_gradients(split, examples(tiny))
+    assert max(sizes) == 4
+    assert sum(sizes) == sum(t != IGNORED for e in examples(tiny) for t in e.labels)
 
 
 def test_only_adapters_are_changed(tiny: Path) -> None:

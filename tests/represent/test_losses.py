@@ -18,8 +18,8 @@ from curate.models import load_causal, load_tokenizer
 from curate.prove.finetune import train_lora
 from curate.represent import losses
 from curate.represent.chat import IGNORED, Example, build_example
-from curate.represent.index import named
 from curate.represent.head import split_model
+from curate.represent.index import named
 from curate.represent.losses import (
     LanguageModel,
     alone_pieces,
