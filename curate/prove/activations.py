@@ -61,5 +61,5 @@ def keep_products() -> tuple[AbstractContextManager[None], AbstractContextManage
             CheckpointPolicy.PREFER_RECOMPUTE
         )  # fmt: skip
 
-    contexts: tuple[Any, Any] = create_selective_checkpoint_contexts(policy)
+    contexts: tuple[Any, Any] = create_selective_checkpoint_contexts(policy)  # type: ignore[no-untyped-call]
     return contexts

@@ -15,7 +15,7 @@ import polars as pl
 
 from curate.prove.activations import checkpointed
 from curate.represent.chat import IGNORED, Example
-from curate.represent.head import HEAD_TOKENS, SplitModel, split_model
+from curate.represent.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.represent.lm import batches_by_length
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
@@ -207,7 +207,7 @@ def _backward(model: SplitModel, rows: Sequence[Example], labels: int) -> float:
         states, following, _ = response_states(model, rows)
     total, pulls = 0.0, []
     for part, gold in zip(
-        states.detach().split(HEAD_TOKENS), following.split(HEAD_TOKENS), strict=True
+        slices(states.detach(), HEAD_TOKENS), slices(following, HEAD_TOKENS), strict=True
     ):
         part.requires_grad_()
         losses = torch.nn.functional.cross_entropy(model.logits(part), gold, reduction="sum")
@@ -215,7 +215,7 @@ def _backward(model: SplitModel, rows: Sequence[Example], labels: int) -> float:
         (pull,) = torch.autograd.grad(loss, part)
         pulls.append(pull)
         total += loss.item()
-    states.backward(torch.cat(pulls))
+    states.backward(torch.cat(pulls))  # type: ignore[no-untyped-call]
     return total
 
 
@@ -267,7 +267,7 @@ def response_losses(
 
     states, labels, rows = response_states(model, batch)
     losses, right = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
-    for part, gold in zip(states.split(HEAD_TOKENS), labels.split(HEAD_TOKENS), strict=True):
+    for part, gold in zip(slices(states, HEAD_TOKENS), slices(labels, HEAD_TOKENS), strict=True):
         logits = model.logits(part)
         losses.append(torch.nn.functional.cross_entropy(logits, gold, reduction="none").cpu())
         right.append((logits.argmax(dim=1) == gold).cpu())

@@ -50,6 +50,12 @@ class SplitModel:
         return (states if self.head is None else self.head(states)).float()
 
 
+def slices(tensor: "torch.Tensor", size: int) -> tuple["torch.Tensor", ...]:
+    """Return a tensor in slices of `size` along its first axis."""
+    parts: tuple[torch.Tensor, ...] = tensor.split(size)  # type: ignore[no-untyped-call]
+    return parts
+
+
 def split_model(model: Any) -> SplitModel:
     """Return a model (with adapters or without) as trunk and head, which are tried on four tokens."""
     import torch

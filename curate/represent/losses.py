@@ -32,7 +32,7 @@ from curate.reasons import Reason
 from curate.registry import ScoreRun, StepRun
 from curate.represent.acceptance import find_fault
 from curate.represent.chat import IGNORED, Example, build_example, refusal, render, render_prompt
-from curate.represent.head import HEAD_TOKENS, SplitModel, split_model
+from curate.represent.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.represent.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.represent.lm import batches_by_length, read_block
 from curate.rows import Message
@@ -435,6 +435,6 @@ def _measure_tokens(
     states, gold = model.states(ids, predicted), ids[:, 1:][predicted]
     parts = [
         measure(model.logits(part), labels).cpu()
-        for part, labels in zip(states.split(HEAD_TOKENS), gold.split(HEAD_TOKENS), strict=True)
+        for part, labels in zip(slices(states, HEAD_TOKENS), slices(gold, HEAD_TOKENS), strict=True)
     ]
     return torch.cat(parts).double()
