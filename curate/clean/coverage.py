@@ -138,8 +138,7 @@ class _Measure:
         limit = pl.when("inside").then(FEW_INSIDE).otherwise(row_limit(self.counts.rows))
         many = self.counts.forms.filter(pl.col("held") > limit)
         held = self.hits.forms.join(many, on=["number", "inside"], how="anti")
-        weight = pl.max_horizontal("words", 1)
-        pieces = index.pieces.with_columns(weight=weight.max().over("unit", "piece"))
+        pieces = index.pieces
         total = pieces.unique(["unit", "piece"]).group_by("unit").agg(total=pl.col("weight").sum())
         return (
             held.select("row", "number").unique()

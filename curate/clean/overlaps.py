@@ -21,7 +21,7 @@ from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
 EVAL_SETS = ("eval", "protected")
 BATCH_ROWS = 4_096
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import GramSet, Powers, RunHashes
-from curate.clean.pieces import piece_forms, plain_text
+from curate.clean.pieces import piece_forms, plain_text, split_pieces
 from curate.clean.shingles import roll
 from curate.clean.template import Template, example_limit, find_template
 from curate.clean.units import Units, split_units
@@ -118,13 +118,13 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
         start=pl.col("start") - pl.lit(pl.Series(before)).gather(number),
         unit=pl.lit(pl.Series(slots)).gather(number),
     )
-    content = pl.Series(units.content).gather(pieces["unit"])
-    few = pl.col("content").n_unique().over("text") <= example_limit(units.examples)
-    pieces = (
-        pieces.with_columns(content.alias("content"))
-        .filter(few & (pl.col("text") != ""))
-        .unique(["unit", "piece", "text"], keep="first", maintain_order=True)
+    few = ~pl.col("text").is_in(_common_pieces(units, slots, pieces).implode())
+    pieces = pieces.filter(few & (pl.col("text") != "")).unique(
+        ["unit", "piece", "text"], keep="first", maintain_order=True
     )
+    # Template at the ends of a piece is none of its own words.
+    own = pl.max_horizontal("words", 1).min().over("unit", "piece")
+    pieces = pieces.with_columns(weight=own)
     several = pl.col("words") >= SEVERAL
     whole = pl.col("words").max().over("unit", "piece") / pl.len().over("unit", "piece")
     varied = np.bincount(units.owner[~template.shared], minlength=len(units.lengths))
@@ -143,7 +143,22 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
         .agg(pl.col("text", "words", "free").first())
         .sort("number")
     )
-    return forms, pieces.select("unit", "piece", "number", "words", "start")
+    return forms, pieces.select("unit", "piece", "number", "words", "weight", "start")
+
+
+def _common_pieces(units: Units, slots: NDArray[np.int64], pieces: pl.DataFrame) -> pl.Series:
+    """Return the pieces that many prompts hold, those included that are looked for by n-grams."""
+    others = np.setdiff1d(np.arange(len(units.texts)), slots) if len(slots) else slots
+    split = split_pieces(units.texts.gather(others))
+    held = pl.concat(
+        [
+            pieces.select("unit", "text"),
+            split.select(unit=pl.lit(pl.Series(others)).gather(pl.col("number")), text="text"),
+        ]
+    )
+    content = pl.lit(pl.Series(units.content)).gather(pl.col("unit")).n_unique()
+    counts = held.group_by("text").agg(examples=content)
+    return counts.filter(pl.col("examples") > example_limit(units.examples))["text"]
 
 
 def _slots(units: Units, template: Template, runs: RunHashes, ngram: int) -> pl.DataFrame:

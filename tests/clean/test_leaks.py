@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -366,6 +367,44 @@ def test_a_slot_that_differs_in_a_word_is_another_row() -> None:
     assert templated([PRONOUNS + sentence for sentence in others], evals) == {}
     again = templated([f"Consider this. {SENTENCES[0]} Who?", SENTENCES[4].upper()], evals)
     assert again == {"r00": "leak_slot", "r01": "leak_slot"}
+
+
+def test_template_around_a_name_counts_for_nothing_of_the_piece_that_holds_it() -> None:
+    names = [
+        "ann ash",
+        "bo birk",
+        "cy cole",
+        "di dorn",
+        "ed elm",
+        "fay fir",
+        "gus gale",
+        "hal holm",
+    ]
+    lives = [
+        f"{name} (born {1900 + i}) is a painter of the {'abcdefgh'[i]} school from town {i}{i}."
+        for i, name in enumerate(names)
+    ]
+    evals = [
+        f"What key details about {name}\n can be extracted from the following bio?\n\nBio: {life}"
+        for name, life in zip(names, lives, strict=True)
+    ]
+    again = [
+        f"What type of details about {name}\n can be gathered from the following bio?\n\nBio: {life}"
+        for name, life in zip(names, lives, strict=True)
+    ]
+    assert len(templated(again, evals)) == 8
+    swapped = [text.replace(lives[i], lives[i - 1]) for i, text in enumerate(again)]
+    other = [re.sub(r"\(.*", "is a cook.", text) for text in swapped]
+    assert templated(other, evals) == {}
+
+
+def test_a_line_that_many_prompts_hold_counts_for_nothing_in_a_short_one() -> None:
+    rng = random.Random(4)
+    long = [" ".join(f"w{rng.randrange(10**6)}" for _ in range(40)) for _ in range(10)]
+    line = "In the light of what is said above:"
+    evals = [f"{text}.\n\n{line} Why {i}?" for i, text in enumerate(long)]
+    short = "Sue got a rise.\n\n{} Where did she go?"
+    assert [*templated([short.format("Tell me.")], [*evals, short.format(line)])] == ["r00"]
 
 
 def test_choices_that_all_prompts_list_make_them_a_template_without_their_choices_too() -> None:
