@@ -28,6 +28,8 @@ ANSWERS = (
     "correct_answer",
     "label",
     "cop",
+    "gold",
+    "correct_option",
     "target",
 )
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

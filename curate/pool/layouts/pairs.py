@@ -14,7 +14,7 @@ from typing import Any
 
 from curate.pool.layouts.example import Example, Fault, Record, Roles
 from curate.pool.layouts.messages import read_listed
-from curate.pool.layouts.transcript import find_marks, read_transcript
+from curate.pool.layouts.transcript import opens_answer, read_transcript
 from curate.pool.layouts.unread import CONTEXT_FIELDS
 from curate.reasons import Reason
 from curate.rows import Message
@@ -28,16 +28,17 @@ ANSWER_KEYS = ("text", "value", "spans", "answer")
 
 @dataclass(frozen=True)
 class Pair:
-    """The names of a prompt, of its response, and of what may be its context."""
+    """The names of a prompt, of its response, of what may be its context, and of what must be there."""
 
     name: str
     prompt: str
     response: str
     contexts: tuple[str, ...] = CONTEXT_FIELDS
+    needs: tuple[str, ...] = ()
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with prompt and response."""
-        fields = (self.prompt, self.response)
+        fields = (self.prompt, self.response, *self.needs)
         return fields if all(field in record for field in fields) else ()
 
     def read(self, record: Record, roles: Roles) -> Example:
@@ -55,7 +56,6 @@ class Pair:
 
 
 RESPONSES = (
-    ("dolly", "instruction", ("response",), ("context",)),
     ("alpaca", "instruction", ("output", "response", "completion", "answer"), INPUT_FIELDS),
     ("prompt_completion", "prompt", ("completion", "response"), CONTEXT_FIELDS),
     ("qa", "question", ("answer", "answers", "response", *SOLUTIONS), CONTEXT_FIELDS),
@@ -64,11 +64,16 @@ RESPONSES = (
     ("input_output", "query", ("response", "answer", "answers", *SOLUTIONS), CONTEXT_FIELDS),
     ("input_output", "problem", ("solution", "answer", "response", "output"), CONTEXT_FIELDS),
     ("input_output", "prompt", ("answer", "output", "target"), CONTEXT_FIELDS),
+    ("input_output", "user", ("assistant",), CONTEXT_FIELDS),
+    ("input_output", "human", ("assistant", "gpt", "bot"), CONTEXT_FIELDS),
 )
-PAIRS = tuple(
-    Pair(name, prompt, response, contexts)
-    for name, prompt, responses, contexts in RESPONSES
-    for response in responses
+PAIRS = (
+    Pair("dolly", "instruction", "response", ("context",), ("context",)),
+    *(
+        Pair(name, prompt, response, contexts)
+        for name, prompt, responses, contexts in RESPONSES
+        for response in responses
+    ),
 )
 
 
@@ -81,7 +86,7 @@ def read_prompt(record: Record, pair: Pair, roles: Roles) -> Example:
     value = record[pair.prompt]
     if isinstance(value, list) and value and isinstance(value[0], dict):
         example = read_listed(value, pair.prompt, roles)
-    elif find_marks(value) is not None:
+    elif opens_answer(value):
         example = Example(read_transcript(value, pair.prompt, roles), {pair.prompt})
     else:
         prompt = field_text(record, pair.prompt)

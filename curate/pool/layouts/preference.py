@@ -23,7 +23,8 @@ class Preference:
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with the chosen answer and the rejected one."""
-        return next(((c, r) for c, r in CHOSEN.items() if c in record and r in record), ())
+        fields = next((pair for pair in CHOSEN.items() if pair[0] in record), ())
+        return tuple(field for field in fields if field in record)
 
     def read(self, record: Record, roles: Roles) -> Example:
         """Return the turns that lead to the chosen answer.
@@ -31,11 +32,11 @@ class Preference:
         Raises:
             Fault: a field holds no text and no turns, or there is no prompt.
         """
-        chosen, rejected = self.matched_fields(record)
+        chosen, *rejected = self.matched_fields(record)
         if record[chosen] is None:
             raise Fault(Reason.MISSING_FIELD, chosen)
         example = _whole(record, chosen, roles) or _answered(record, chosen, roles)
-        example.aside |= {rejected}
+        example.aside |= {*rejected}
         return example
 
 

@@ -66,6 +66,14 @@ def find_marks(text: object) -> Marks | None:
     return next((m for m in MARKS if m.opening.match(start)), None)
 
 
+def opens_answer(text: object) -> bool:
+    """Return whether a prompt is a transcript, and not one that just begins with a name."""
+    marks = find_marks(text)
+    if marks is None:
+        return False
+    return marks.end is not None or len(marks.opening.findall(_begin(str(text)))) > 1
+
+
 def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
     """Return the turns of a transcript, the white space around each left out.
 

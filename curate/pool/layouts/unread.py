@@ -60,7 +60,9 @@ def check_fields(example: Example, record: Record) -> None:
             continue
         if field in HELD_BY_NO_TURN:
             raise Fault(_reason(field), field)
-        if field in SPOKEN_FIELDS and not _is_said(field, value, example.turns):
+        if (field in SPOKEN_FIELDS or field.lower() in SPOKEN_FIELDS) and not _is_said(
+            field, value, example.turns
+        ):
             raise Fault(Reason.UNREAD_FIELD, field)
 
 
