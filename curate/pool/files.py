@@ -101,8 +101,9 @@ def is_folder(path: str) -> bool:
     """Return whether a path or URL leads to a folder."""
     if _is_local(path):
         return os.path.isdir(os.path.expanduser(path.removeprefix(LOCAL)))  # noqa: PTH111, PTH112
-    filesystem, root = fsspec.core.url_to_fs(path)
-    return bool(filesystem.isdir(root))
+    with _remote(path):
+        filesystem, root = fsspec.core.url_to_fs(path)
+        return bool(filesystem.isdir(root))
 
 
 def _is_local(path: str) -> bool:
@@ -139,7 +140,8 @@ def _choose(base: str, names: list[str], split: str | None) -> tuple[list[str], 
     """Return which of a folder's files to read, and the split that they must still be read by."""
     read = list(filter(is_read, names))
     chosen = choose_split(base, names, is_read, split)
-    log_left_out(base, [n for n in names if n not in {*read, CARD}], "no data by their names")
+    others = sorted(set(names) - {*read, CARD})
+    log_left_out(base, others, "no data by their names")
     if chosen is not None:
         others = sorted(set(read) - set(chosen))
         log_left_out(base, others, "not among the files that the data set names")
@@ -180,7 +182,7 @@ def _remote(path: str) -> Iterator[None]:
     """Turn what a driver says of a place elsewhere into one sentence."""
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except UserError:
         raise
     except ImportError as error:
         raise UserError(

@@ -6,18 +6,20 @@ README.md                              a card whose `configs` name the files of 
 data/train-00000-of-00002.parquet      shards named after their split
 """
 
-import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
 from fsspec.utils import glob_translate
 
 from curate.errors import UserError
+from curate.jsontext import parse_json
 from curate.localfiles import read_text
+from curate.yamltext import YamlFault, load_yaml
 
+LOG = logging.getLogger("curate")
 SHARD = re.compile(r"(?:^|.*/)(?P<split>[\w.-]+)-\d{5}-of-\d{5}(?:-\w+)?(?:\.\w+)+")
 FRONT_MATTER = re.compile(r"---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.S)
 CARD = "README.md"
@@ -94,7 +96,7 @@ def _arrow_files(base: str, folder: str) -> list[str]:
 
 def _json(place: str) -> dict[str, Any]:
     try:
-        value = json.loads(read_text(Path(place), "the state of a saved data set"))
+        value = parse_json(read_text(Path(place), "the state of a saved data set").encode())
     except ValueError as error:
         raise UserError(f"{place}: the state of the saved data set is no JSON ({error})") from error
     if not isinstance(value, dict):
@@ -123,10 +125,11 @@ def _card_splits(base: str, names: Sequence[str]) -> Splits | None:
 
 def _configs(card: str) -> list[dict[str, Any]]:
     """Return the configurations that a card's front matter names; none if there is none to be read."""
-    match = FRONT_MATTER.match(read_text(Path(card), "the card of the data set"))
     try:
-        value = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
+        match = FRONT_MATTER.match(read_text(Path(card), "the card of the data set"))
+        value = load_yaml(match[1])[0] if match else None
+    except (UserError, YamlFault) as error:
+        LOG.warning("%s: names no files that could be read (%s): left out", card, error)
         return []
     configs = value.get("configs") if isinstance(value, dict) else None
     return [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []

@@ -82,9 +82,12 @@ def test_several_configurations_are_told(tmp_path: Path) -> None:
         find_files(str(tmp_path))
 
 
-@pytest.mark.parametrize("card", ["# Notes", "---\n: [\n---\n", "---\nconfigs: 7\n---\n", "---\n"])
-def test_a_folder_whose_card_names_no_files_is_an_ordinary_one(tmp_path: Path, card: str) -> None:
-    put(put(tmp_path, "a.jsonl", "b.csv"), "README.md", data=card.encode())
+CARDS = [b"# Notes", b"---\n: [\n---\n", b"---\nconfigs: 7\n---\n", b"---\n", b"caf\xe9"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_folder_whose_card_names_no_files_is_an_ordinary_one(tmp_path: Path, card: bytes) -> None:
+    put(put(tmp_path, "a.jsonl", "b.csv"), "README.md", data=card)
     assert names(find_files(str(tmp_path))) == ["a.jsonl", "b.csv"]
 
 
