@@ -251,7 +251,7 @@ def test_examples_are_merged_by_the_rule_of_rows_and_keep_their_ids(
         target=target,
         select={"method": "rds", "budget": 2},
         stages=["leaks"],
-        prove={"seeds": 2, "resamples": 100, "lora": {"epochs": 1}},
+        prove={"seeds": 2, "lora": {"epochs": 1}},
     )
     told = [
         "rows whose system text was put into their first user turn: 1",
@@ -307,7 +307,7 @@ def test_an_eval_example_that_the_template_rewrites_counts_as_unscored_and_break
         [turns("a", "b"), turns("c", "d"), turns("e", "f")],
         target=target,
         select={"method": "random", "budget": 2},
-        prove={"seeds": 2, "resamples": 100, "lora": {"epochs": 1}},
+        prove={"seeds": 2, "lora": {"epochs": 1}},
     )
     result = run_curation(config, tmp_path / "run")
     assert result.proof is not None
