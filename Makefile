@@ -8,7 +8,7 @@ PIP := .venv/bin/pip install --quiet --disable-pip-version-check
 FLOORS_PIP := .venv-floors/bin/pip install --quiet --disable-pip-version-check
 VLLM_PIP := .venv-vllm/bin/pip install --quiet --disable-pip-version-check
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
-SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile
+SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile --ignore tests/flows
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
 .PHONY: quickstart test fast lint chromium vllm floors clean
@@ -19,7 +19,8 @@ quickstart: .venv/installed
 test: .venv/developed lint chromium
 	$(FAST)
 	.venv/bin/python -m $(SYSTEM_TESTS)
-	.venv/bin/python -m pytest -m model
+	.venv/bin/python -m pytest -m model --ignore tests/flows
+	.venv/bin/python -m pytest -m "model or system" tests/flows
 
 fast: .venv/developed
 	$(FAST)
@@ -56,8 +57,8 @@ vllm: .venv-vllm/installed
 # floor that fails is raised. Torch comes first and by pip, which takes a CPU build where it is told of one.
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
-	.venv-floors/bin/python -m $(SYSTEM_TESTS) --ignore tests/flows
-	.venv-floors/bin/python -m $(SYSTEM_TESTS) tests/flows/test_curation.py tests/flows/test_local.py \
+	.venv-floors/bin/python -m $(SYSTEM_TESTS)
+	.venv-floors/bin/python -m pytest -m "system and not model" tests/flows/test_curation.py tests/flows/test_local.py \
 	  tests/flows/test_run.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt
