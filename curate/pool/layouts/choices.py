@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.messages import unpacked
 from curate.pool.layouts.pairs import Pair, read_prompt
 from curate.pool.layouts.texts import is_pointer
 from curate.pool.layouts.unread import CONTEXT_FIELDS, OPTION_FIELDS
@@ -116,12 +117,14 @@ def _stem_and_options(
 
 
 def _is_options(value: Any) -> bool:
-    return isinstance(value, list | dict) and len(value) > 1
+    options = unpacked(value)
+    return isinstance(options, list | dict) and len(options) > 1
 
 
 def _options(value: Any, field: str) -> tuple[list[str], list[str]]:
     """Return the labels and the texts of options."""
     labels: list[Any] = []
+    value = unpacked(value)
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         labels, texts = value.get("label") or value.get("labels") or [], value["text"]
     elif isinstance(value, dict):

@@ -73,7 +73,7 @@ def read_listed(value: Any, field: str, roles: Roles) -> Example:
     """
     if value is None:
         raise Fault(Reason.MISSING_FIELD, field)
-    turns = _unpacked(value)
+    turns = unpacked(value)
     if not isinstance(turns, list):
         raise Fault(Reason.WRONG_TYPE, field)
     if not turns:
@@ -157,9 +157,16 @@ def _turn(role: str, text: str) -> Message:
     return {"role": role, "content": text}
 
 
-def _unpacked(value: Any) -> Any:
-    """Return a value, parsed if it is a JSON string."""
-    if not isinstance(value, str) or not value.lstrip().startswith("["):
+def unpacked_turns(value: Any) -> Any:
+    """Return a list of turns that is written as a JSON string; any other value as it is."""
+    turns = unpacked(value)
+    listed = isinstance(turns, list) and turns and isinstance(turns[0], dict)
+    return turns if listed and any(key in turns[0] for key in ("role", "from")) else value
+
+
+def unpacked(value: Any) -> Any:
+    """Return a value, parsed if it is the JSON text of a list or an object."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
         return parse_json(value.encode())
@@ -169,7 +176,7 @@ def _unpacked(value: Any) -> Any:
 
 def _form_of(value: Any) -> str | None:
     """Return the form of a list of turns, as its first one tells; None if it is no such list."""
-    turns = _unpacked(value)
+    turns = unpacked(value)
     if not isinstance(turns, list) or not turns:
         return None
     first = turns[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.pool.layouts.example import Example, Fault, Record, Roles
-from curate.pool.layouts.messages import read_listed
+from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
 from curate.pool.layouts.transcript import opens_answer, read_transcript
 from curate.pool.layouts.unread import CONTEXT_FIELDS
 from curate.reasons import Reason
@@ -83,7 +83,7 @@ def read_prompt(record: Record, pair: Pair, roles: Roles) -> Example:
     Raises:
         Fault: a field holds no text.
     """
-    value = record[pair.prompt]
+    value = unpacked_turns(record[pair.prompt])
     if isinstance(value, list) and value and isinstance(value[0], dict):
         example = read_listed(value, pair.prompt, roles)
     elif opens_answer(value):
@@ -117,7 +117,12 @@ def add_response(example: Example, record: Record, field: str, roles: Roles) -> 
     Raises:
         Fault: it is none of them.
     """
-    value = record[field]
+    value = unpacked_turns(record[field])
+    if field == "answers" and isinstance(value, str):
+        value = unpacked(value)
+        if isinstance(value, str) and value.startswith(("{", "[")):
+            # A Python object printed into a table is no answer.
+            raise Fault(Reason.WRONG_TYPE, field)
     if isinstance(value, dict) and ("role" in value or "from" in value):
         value = [value]
     if isinstance(value, list) and value and isinstance(value[0], dict) and "text" not in value[0]:
@@ -176,7 +181,7 @@ def field_text(record: Mapping[str, Any], field: str, *, numbers: bool = False) 
 
 def _history(record: Record, roles: Roles, example: Example) -> list[Message]:
     """Return the earlier rounds of a record: pairs of texts, or turns."""
-    rounds = record.get("history")
+    rounds = unpacked(record.get("history"))
     if not rounds:
         return []
     example.used.add("history")

@@ -8,7 +8,7 @@ r"""Preference pairs: the chosen answer makes the row, the rejected one stays in
 """
 
 from curate.pool.layouts.example import Example, Fault, Record, Roles
-from curate.pool.layouts.messages import LISTED, read_listed
+from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
 from curate.pool.layouts.transcript import find_marks, read_transcript
 from curate.reasons import Reason
@@ -42,7 +42,7 @@ class Preference:
 
 def _whole(record: Record, chosen: str, roles: Roles) -> Example | None:
     """Return the turns of a chosen text that holds its prompt as well; None if it does not."""
-    value = record[chosen]
+    value = unpacked_turns(record[chosen])
     if find_marks(value) is not None:
         example = Example(read_transcript(value, chosen, roles), {chosen})
     elif isinstance(value, list):

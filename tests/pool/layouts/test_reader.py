@@ -133,6 +133,22 @@ def test_every_layout_is_told_by_its_fields_and_read(
     assert turns_of(record) == [expected]
 
 
+# Fields whose values are lists in one file are their JSON text in a table.
+PACKED = [
+    {"prompt": AB[:1], "completion": AB[1:]},
+    {"chosen": AB, "rejected": AB},
+    {"prompt": "c", "response": "d", "history": [["a", "b"]]},
+    {"question": "a", "answers": {"text": ["b"]}},
+    {"question": "a", "choices": ["b", "e"], "answer": "A"},
+]
+
+
+@pytest.mark.parametrize("record", PACKED, ids=range(len(PACKED)))
+def test_lists_may_be_written_as_json_text(record: dict[str, Any]) -> None:
+    packed = {k: v if isinstance(v, str) else json.dumps(v) for k, v in record.items()}
+    assert turns_of(packed) == turns_of(record)
+
+
 def turn(**more: Any) -> dict[str, Any]:
     return {"messages": [AB[0], AB[1] | more]}
 
@@ -178,6 +194,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"question": "x", "context": "p", "document": "q", "answer": "y"}, "document"),
     ({"question": "x", "answers": {"text": []}}, "answers.text[0]"),
     ({"question": "x", "passage": "p", "answer": True}, "answer"),
+    ({"question": "x", "answers": "{'text': ['y']}"}, "answers"),
     ({"prompt": "x", "chosen": None, "rejected": "z"}, "chosen"),
     ({"chosen": "y", "rejected": "z"}, "prompt"),
     ({"text": "<|im_start|>user\na<|im_end|> lost <|im_start|>assistant\nb<|im_end|>"},
