@@ -90,7 +90,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.SEMANTIC_DUPLICATE: "means much the same as a row that is kept, by their embeddings",
     Reason.LEAK_EXACT: "has a turn that is an eval prompt",
     Reason.LEAK_NGRAM: "shares runs of words that cover more of an eval prompt than the limit allows",
-    Reason.LEAK_SLOT: "holds all that an eval prompt of few words of its own has",
+    Reason.LEAK_SLOT: "holds almost all that an eval prompt of few words of its own has",
     Reason.LEAK_RUN: "shares a run of words with an eval prompt that is as long as the rule forbids",
     Reason.WRONG_LANGUAGE: "is in another language than the rule allows",
     Reason.TOO_SHORT: "is shorter than the rule allows",

@@ -6,8 +6,8 @@ are lower-cased runs of letters and digits, or single characters in scripts with
 and punctuation play no part. Only the prompt's *own* words count: n-grams that many eval prompts or
 many rows hold are a template and tell nothing (`curate.clean.template`).
 
-A prompt with few words of its own, a short question or a short slot in a template, leaks where all of it
-is held: its sentences and lines, symbols included, in any order, or its slot from end to end.
+A prompt with few words of its own, a short question or a short slot in a template, leaks where almost
+all of it is held: its sentences and lines, symbols included, in any order, or its slot from end to end.
 
 `any_ngram: 13` adds the rule of GPT-3 (Brown et al. 2020, arXiv:2005.14165, appendix C): any shared
 run of 13 words is a leak, if no part of it is template. `warn` lists paraphrases, and keeps them.

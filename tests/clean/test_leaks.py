@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.leaks import LeaksParams, count_rows, find_leaks, leaks
+from curate.reasons import EXPLAINED, Reason
 from curate.registry import StageData
 from curate.store import Artifact, Store
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
@@ -392,7 +393,10 @@ def test_template_around_a_name_counts_for_nothing_of_the_piece_that_holds_it() 
         f"What type of details about {name}\n can be gathered from the following bio?\n\nBio: {life}"
         for name, life in zip(names, lives, strict=True)
     ]
+    assert set(templated(again, evals).values()) == {"leak_slot"}
     assert len(templated(again, evals)) == 8
+    # The name stands in a line of its own that the row lacks.
+    assert "almost all" in EXPLAINED[Reason.LEAK_SLOT]
     swapped = [text.replace(lives[i], lives[i - 1]) for i, text in enumerate(again)]
     other = [re.sub(r"\(.*", "is a cook.", text) for text in swapped]
     assert templated(other, evals) == {}
