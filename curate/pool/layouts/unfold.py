@@ -66,11 +66,11 @@ def _renamed(record: Record) -> Record:
     if "Definition" not in record:
         return record
     definition = record["Definition"]
-    text = "\n".join(definition) if isinstance(definition, list) else definition
-    if not isinstance(text, str):
+    texts = definition if isinstance(definition, list) else [definition]
+    if not all(isinstance(text, str) for text in texts):
         raise Fault(Reason.WRONG_TYPE, "Definition")
     others = {k: v for k, v in record.items() if k != "Definition"}
-    return {"instruction": text, **others}
+    return {"instruction": "\n".join(texts), **others}
 
 
 def _one_output(part: Mapping[str, Any]) -> Mapping[str, Any]:

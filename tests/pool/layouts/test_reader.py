@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.pool.layouts import Fault, Reading, file_reader
+from curate.pool.layouts.unread import HELD_BY_NO_TURN, SPOKEN_FIELDS
 from curate.reasons import Reason
 from curate.rows import normalise
 from tests.conftest import turns
@@ -387,3 +388,31 @@ def test_every_text_of_a_conversation_stands_in_a_turn_or_the_record_is_refused(
         assert [
             text for text in texts(list(record.values())) if normalise(text) not in spoken
         ] == []
+
+
+KEYS = sorted(
+    {*SPOKEN_FIELDS, *HELD_BY_NO_TURN, "role", "content", "from", "value", "parts", "body", "label"}
+    | {"A", "B", "stem", "turns", "Instances", "Definition", "replies", "parent_id", "data", "user"}
+)
+ODD = ["", "a", "[", "{", '[{"role": 1}]', "<|im_start|>user\n", "\n\nHuman: x", '["x", "y"]']
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(ODD),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1, max_size=5), st.booleans())
+def test_no_record_is_more_than_a_reader_can_say_no_to(
+    record: dict[str, Any], prompts: bool
+) -> None:
+    try:
+        reading = file_reader([record], None, "f", prompts=prompts).read(record)
+    except (Fault, UserError):
+        return
+    for part in reading.parts:
+        assert part.fault or (part.example and part.example.turns)
+        for message in part.example.turns if part.example else []:
+            assert isinstance(message["content"], str)
