@@ -25,6 +25,8 @@ FREE_WORDS = 6
 SEVERAL = 3
 # Where pieces that few prompts hold make up less of a prompt, their order is what tells it.
 HALF = 0.5
+# Prompts that are split into pieces at once.
+SLICE = 512
 SLOTS = {
     "unit": pl.Int64,
     "start": pl.Int64,
@@ -149,15 +151,16 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
 def _common_pieces(units: Units, slots: NDArray[np.int64], pieces: pl.DataFrame) -> pl.Series:
     """Return the pieces that many prompts hold, those included that are looked for by n-grams."""
     others = np.setdiff1d(np.arange(len(units.texts)), slots) if len(slots) else slots
-    split = split_pieces(units.texts.gather(others))
-    held = pl.concat(
-        [
-            pieces.select("unit", "text"),
-            split.select(unit=pl.lit(pl.Series(others)).gather(pl.col("number")), text="text"),
-        ]
-    )
+    texts = pieces.select("text").unique()
+    held = [pieces.select("unit", "text")]
+    # The pieces of all prompts at once would be many times their text.
+    for begin in range(0, len(others), SLICE):
+        part = others[begin : begin + SLICE]
+        split = split_pieces(units.texts.gather(part)).join(texts, "text", "semi")
+        unit = pl.lit(pl.Series(part)).gather(pl.col("number"))
+        held.append(split.select(unit=unit, text="text"))
     content = pl.lit(pl.Series(units.content)).gather(pl.col("unit")).n_unique()
-    counts = held.group_by("text").agg(examples=content)
+    counts = pl.concat(held).group_by("text").agg(examples=content)
     return counts.filter(pl.col("examples") > example_limit(units.examples))["text"]
 
 
