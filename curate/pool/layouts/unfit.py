@@ -4,15 +4,6 @@ from curate.pool.layouts.example import Record
 from curate.pool.layouts.pairs import PAIRS
 
 DOCUMENT_FIELDS = ("text", "content", "body", "document", "passage")
-PROMPTS = (
-    "They look like prompts without an answer (`{0}`), which only `protected` and, where nothing is "
-    "proved, `target.eval` take. Name the field of the response, "
-    "e.g. fields: {{prompt: {0}, response: reply}}"
-)
-DOCUMENTS = (
-    "They look like documents and no instructions (`{0}`): give them to a generator as its `corpus:`, "
-    "or name other fields, e.g. fields: {{prompt: query, response: reply}}"
-)
 SINGLE_MESSAGES = (
     "They look like single messages of OpenAssistant's trees: give the file of whole trees, whose "
     "records have a `prompt` with `replies`"
@@ -28,6 +19,15 @@ def describe_unfit(record: Record) -> str:
     if prompt is None and isinstance(record.get("turns"), list):
         prompt = "turns"
     if prompt is not None:
-        return PROMPTS.format(prompt)
+        return (
+            f"They look like prompts without an answer (`{prompt}`), which only `protected` and, where "
+            "nothing is proved, `target.eval` take. Name the field of the response, "
+            f"e.g. fields: {{prompt: {prompt}, response: reply}}"
+        )
     document = next((f for f in DOCUMENT_FIELDS if isinstance(record.get(f), str)), None)
-    return DOCUMENTS.format(document) if document else UNKNOWN
+    if document is None:
+        return UNKNOWN
+    return (
+        f"They look like documents and no instructions (`{document}`): give them to a generator as its "
+        "`corpus:`, or name other fields, e.g. fields: {prompt: query, response: reply}"
+    )
