@@ -200,6 +200,9 @@ class Prove(Params):
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
     novelty: Novelty | None = Field(None, description="also find out what tuning taught")
+    keep: bool = Field(
+        False, description="export the LoRA adapter that the selection's first fine-tune gave"
+    )
 
     @field_validator("arms")
     @classmethod

@@ -24,6 +24,7 @@ from curate.models import Found, choose_dtype, find_model, identify, identify_em
 from curate.nearest_drops import find_drops, nearest_step
 from curate.pool.ingest import input_steps
 from curate.pool.join import joined_step
+from curate.prove.keep import ADAPTER_FOLDER
 from curate.provenance import Provenance, model_names
 from curate.publish import publish
 from curate.reasons import Reason
@@ -522,13 +523,18 @@ def _run_files(run: Run, results: Results) -> dict[str, Path]:
         files["evidence/imitations.parquet"] = run.tokens.file("imitations.parquet")
     files |= _evidence_files(run) | _compared_files(run, own)
     if results.proof is not None:
-        for file in results.proof.files:
-            place = file if file == "proof.json" else f"evidence/proof-{file}"
-            files[place] = results.proof.file(file)
+        files |= {_proof_place(file): results.proof.file(file) for file in results.proof.files}
     files |= {f"export/{file}": results.export.file(file) for file in results.export.files}
     if run.generated is not None:
         files |= {f"generated/{file}": run.generated.file(file) for file in run.generated.files}
     return files
+
+
+def _proof_place(file: str) -> str:
+    """Return where a file of the proof goes in the run folder; a kept adapter is exported."""
+    if file.startswith(f"{ADAPTER_FOLDER}/"):
+        return f"export/{file}"
+    return file if file == "proof.json" else f"evidence/proof-{file}"
 
 
 def _evidence_files(run: Run) -> dict[str, Path]:

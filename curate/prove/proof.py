@@ -11,8 +11,10 @@ import orjson
 import polars as pl
 
 from curate.clean.leaks import count_rows, find_leaks
+from curate.prove.adapter import ADAPTER
 from curate.prove.arms import ARMS, CONTROLS, arm_runs, arms_step, main_control
 from curate.prove.finetune import finetune_step, read_messages
+from curate.prove.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.prove.measure import measure_step
 from curate.prove.outcome import detail_of, sentence_of
 from curate.prove.spread import FILE, UNITS, setting_of, spread_step
@@ -255,7 +257,7 @@ def _describe_leaks(artifact: Artifact, allowed: bool) -> dict[str, Any]:
 def write_proof(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write proof.json and effects.parquet (one line per arm, seed and eval example)."""
+    """Write proof.json, effects.parquet (one line per arm, seed and eval example), a kept adapter."""
     prove, runs = params["prove"], params["runs"]
     results = _gather(inputs, runs)
     results.write_parquet(out / "effects.parquet")
@@ -302,6 +304,8 @@ def write_proof(
     proof["detail"] = detail_of(proof)
     proof["sentence"] = sentence_of(proof)
     write_json(out / "proof.json", proof)
+    if prove["keep"]:
+        write_peft_adapter(inputs[_tuned_name("selected", 0)].file(ADAPTER), out / ADAPTER_FOLDER)
     return {"verdict": verdict, "sentence": proof["sentence"]}
 
 
