@@ -392,10 +392,12 @@ def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
     spread = last_spread(Path(config.store), setting, eval_rows.key)
     if spread is None:
         return "what difference can be shown is told after the random draws"
-    shown = prediction_factor(config.prove.draws, level(config.prove.strict, judged)) * spread["sd"]
+    detectable = (
+        prediction_factor(config.prove.draws, level(config.prove.strict, judged)) * spread["sd"]
+    )
     return (
         f"last time {spread['draws']} random draws had a spread of {spread['sd']:.3f}, so "
-        f"{config.prove.draws} can show a difference above {shown:.3f} {UNITS[spread['metric']]}"
+        f"{config.prove.draws} can show a difference above {detectable:.3f} {UNITS[spread['metric']]}"
     )
 
 

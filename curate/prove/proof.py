@@ -158,7 +158,7 @@ def _measure(
         for model in models.values()
     ]
     results = run.execute_all(measures)
-    return {_measured_name(n): made for n, made in zip(models, results, strict=True)}
+    return {_measured_name(n): result for n, result in zip(models, results, strict=True)}
 
 
 def _spread_step(
@@ -174,8 +174,8 @@ def _spread_step(
         budget.model_dump(mode="json"), run.model_identity(), params["prove"]["lora"]
     )
     metric = "exact_match" if params["prove"]["metric"] == "exact_match" else "loss"
-    told = {**setting, "alpha": params["alpha"], "metric": metric}
-    return spread_step({name: done[name] for name in names}, eval_rows, told)
+    settings = {**setting, "alpha": params["alpha"], "metric": metric}
+    return spread_step({name: done[name] for name in names}, eval_rows, settings)
 
 
 def _tuned_name(arm: str, number: int) -> str:

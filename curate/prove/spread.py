@@ -22,16 +22,16 @@ UNITS = {"loss": "nats per response token", "exact_match": "share of eval exampl
 
 
 def spread_step(
-    measured: Mapping[str, Artifact], eval_rows: Artifact, told: Mapping[str, Any]
+    measured: Mapping[str, Artifact], eval_rows: Artifact, settings: Mapping[str, Any]
 ) -> Step:
     """Return the step that measures the spread of the control that is drawn most often.
 
     Args:
         measured: what its draws reach on the eval set, by name.
         eval_rows: the eval set.
-        told: `metric`, `alpha`, and what the spread may be quoted for (see `setting_of`).
+        settings: `metric`, `alpha`, and what the spread may be quoted for (see `setting_of`).
     """
-    return Step(NAME, VERSION, write_spread, {**measured, "eval": eval_rows}, told)
+    return Step(NAME, VERSION, write_spread, {**measured, "eval": eval_rows}, settings)
 
 
 def setting_of(
@@ -89,9 +89,9 @@ def last_spread(store: Path, setting: Mapping[str, Any], eval_key: str) -> dict[
             spread = orjson.loads(path.with_name(FILE).read_bytes())
             holds = {key: manifest["params"][key] for key in setting}
             fits = holds == setting and manifest["inputs"]["eval"] == eval_key
-            made = path.stat().st_mtime
+            written = path.stat().st_mtime
         except (OSError, KeyError, TypeError, ValueError):
             continue
-        if fits and (newest is None or made > newest[0]):
-            newest = made, spread
+        if fits and (newest is None or written > newest[0]):
+            newest = written, spread
     return newest[1] if newest else None

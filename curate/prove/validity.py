@@ -53,8 +53,8 @@ def score_validity(
     )
     if len(summed) < 3 or np.ptp(summed) == 0 or np.ptp(gains) == 0:
         return None
-    told = spearmanr(summed, gains)
-    return ScoreValidity(float(told.statistic), float(told.pvalue), len(summed))
+    correlation = spearmanr(summed, gains)
+    return ScoreValidity(float(correlation.statistic), float(correlation.pvalue), len(summed))
 
 
 def validity_sentence(correlation: float, p: float, draws: int) -> str:

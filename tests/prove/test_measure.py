@@ -40,10 +40,10 @@ def results(artifact: Artifact) -> pl.DataFrame:
 
 
 def test_without_a_fine_tune_the_base_model_is_measured(store: Store, tiny: Path) -> None:
-    made = measured(store, tiny, None)
+    artifact = measured(store, tiny, None)
     alone = evaluate(model_of(tiny), examples(tiny, [TEXTS[0], TEXTS[3]]))
-    table = results(made)
-    assert made.name == "base"
+    table = results(artifact)
+    assert artifact.name == "base"
     assert table["eval_id"].to_list() == ["e0", "e1", "e2"]
     assert table["loss"].to_list() == [
         pytest.approx(alone["loss"][0]), None, pytest.approx(alone["loss"][1]),
@@ -75,5 +75,5 @@ def test_the_same_measurement_gives_the_same_bytes_in_another_store(
     tmp_path: Path, tiny: Path
 ) -> None:
     stores = [Store(tmp_path / name) for name in ("a", "b")]
-    made = [measured(store, tiny, run_step(store, tiny, ["r1", "r4"])) for store in stores]
-    assert made[0].digest == made[1].digest
+    artifact = [measured(store, tiny, run_step(store, tiny, ["r1", "r4"])) for store in stores]
+    assert artifact[0].digest == artifact[1].digest

@@ -79,13 +79,13 @@ class MeasuredRun:
     def measure(
         self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
     ) -> dict[str, Any]:
-        told = {"ids": [], "number": 0}
+        trained = {"ids": [], "number": 0}
         if "tuned" in inputs:
-            told = orjson.loads(inputs["tuned"].file("adapter.safetensors").read_bytes())
+            trained = orjson.loads(inputs["tuned"].file("adapter.safetensors").read_bytes())
         eval_ids = pl.read_parquet(inputs["eval"].file("rows.parquet"))["row_id"]
         hard = np.random.default_rng(9).normal(0, 0.2, len(eval_ids))
-        noise = np.random.default_rng([told["number"], 3]).normal(0, 0.01, len(eval_ids))
-        loss = self.loss(told["ids"]) + hard + noise
+        noise = np.random.default_rng([trained["number"], 3]).normal(0, 0.01, len(eval_ids))
+        loss = self.loss(trained["ids"]) + hard + noise
         tokens = [0 if i == "too-long" else self.length for i in eval_ids]
         pl.DataFrame(
             {
@@ -240,20 +240,20 @@ def test_the_figures_are_those_of_the_measured_losses(store: Store) -> None:
         return by_run["loss"].to_numpy()
 
     rows, pairs, chosen = means("random_rows"), means("random_tokens"), means("selected").mean()
-    told = {c["control"]: c for c in proof["comparisons"] if c["metric"] == "loss"}
-    assert told["random_rows"]["mean_difference"] == pytest.approx(rows.mean() - chosen)
+    compared = {c["control"]: c for c in proof["comparisons"] if c["metric"] == "loss"}
+    assert compared["random_rows"]["mean_difference"] == pytest.approx(rows.mean() - chosen)
     moved = rows.mean() + (pairs - rows[:3]).mean()
-    assert told["random_tokens"]["mean_difference"] == pytest.approx(moved - chosen)
+    assert compared["random_tokens"]["mean_difference"] == pytest.approx(moved - chosen)
     spread, factor = rows.std(ddof=1), 2.5706 * math.sqrt(7 / 6)
-    assert told["random_rows"]["half"] == pytest.approx(factor * spread, rel=1e-4)
+    assert compared["random_rows"]["half"] == pytest.approx(factor * spread, rel=1e-4)
     wider = math.sqrt(spread**2 * 7 / 6 + (pairs - rows[:3]).var(ddof=1) / 3)
-    assert told["random_tokens"]["half"] == pytest.approx(2.5706 * wider, rel=1e-4)
-    low, high = told["random_rows"]["another_draw"]
+    assert compared["random_tokens"]["half"] == pytest.approx(2.5706 * wider, rel=1e-4)
+    low, high = compared["random_rows"]["another_draw"]
     assert (low + high) / 2 == pytest.approx(rows.mean())
     assert proof["spread"]["sd"] == pytest.approx(spread)
     assert proof["spread"]["detectable"] == pytest.approx(factor * spread, rel=1e-4)
     assert proof["rank"] == {"place": 1, "of": 7, "p": pytest.approx(2 / 7)}
-    for comparison in told.values():
+    for comparison in compared.values():
         estimate = comparison["estimate"]
         assert estimate["low"] < comparison["mean_difference"] < estimate["high"]
         assert comparison["verdict"] == "better"
@@ -285,9 +285,9 @@ def test_the_strict_level_and_several_selections_ask_for_more(store: Store) -> N
 
 
 def test_few_draws_say_what_they_cannot_show(store: Store) -> None:
-    told = run_proof(store, draws=2)[0]["sentence"]
-    assert "2 draws show only differences above 15.6 times their spread" in told
-    assert "smaller ones are not shown to be absent" in told
+    compared = run_proof(store, draws=2)[0]["sentence"]
+    assert "2 draws show only differences above 15.6 times their spread" in compared
+    assert "smaller ones are not shown to be absent" in compared
     assert "not shown to be absent" not in run_proof(store)[0]["sentence"]
 
 

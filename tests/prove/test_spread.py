@@ -33,19 +33,19 @@ def measured(
         )
         for n, loss in enumerate(losses)
     }  # fmt: skip
-    told = {**SETTING, **setting, "alpha": 0.05, "metric": "loss"}
-    return store.ensure(spread_step(tables, evals(store, name), told))
+    settings = {**SETTING, **setting, "alpha": 0.05, "metric": "loss"}
+    return store.ensure(spread_step(tables, evals(store, name), settings))
 
 
 def test_it_is_that_of_the_scored_examples_and_says_what_can_be_shown(store: Store) -> None:
-    made = measured(store)
+    artifact = measured(store)
     spread = last_spread(store.root, SETTING, evals(store).key)
     assert spread is not None
     assert (spread["draws"], spread["mean"]) == (3, pytest.approx(2.6))
     assert spread["sd"] == pytest.approx(0.1)
     assert spread["detectable"] == pytest.approx(0.497, abs=1e-3)
     assert spread["detectable_low"] < spread["detectable"] < spread["detectable_high"]
-    assert made.counts["sentence"] == spread_sentence(spread)
+    assert artifact.counts["sentence"] == spread_sentence(spread)
     assert "a difference above 0.497 can be shown" in spread_sentence(spread)
 
 
@@ -62,10 +62,10 @@ def test_the_newest_counts_and_damaged_ones_are_passed_over(store: Store) -> Non
     old, new = measured(store), measured(store, [1.0, 2.0, 3.0])
     key = evals(store).key
     os.utime(old.path / "manifest.json", (1, 1))
-    told = last_spread(store.root, SETTING, key)
-    assert told is not None
-    assert told["sd"] == pytest.approx(1.0)
+    newest = last_spread(store.root, SETTING, key)
+    assert newest is not None
+    assert newest["sd"] == pytest.approx(1.0)
     Path(new.path / "spread.json").write_text("{")
-    told = last_spread(store.root, SETTING, key)
-    assert told is not None
-    assert told["sd"] == pytest.approx(0.1)
+    newest = last_spread(store.root, SETTING, key)
+    assert newest is not None
+    assert newest["sd"] == pytest.approx(0.1)

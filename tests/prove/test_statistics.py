@@ -100,16 +100,16 @@ def test_of_several_random_methods_together_any_is_called_in_one_of_twenty_runs(
 
 def test_the_interval_of_a_mean_would_call_random_sets_far_too_often() -> None:
     """Why the estimate has no verdict: it is found out the more often, the more draws there are."""
-    shown = []
+    calls = []
     for draws in (3, 9):
         random, hits = rng(1), 0
         for _ in range(500):
             helps = SET * random.normal(size=draws + 1)
-            told = compare(gains_of(random, helps[:1]), gains_of(random, helps[1:]), alpha=ALPHA)
-            hits += not told.low <= 0 <= told.high
-        shown.append(hits / 500)
-    assert 0.08 < shown[0] < shown[1]
-    assert shown[1] > 0.25
+            result = compare(gains_of(random, helps[:1]), gains_of(random, helps[1:]), alpha=ALPHA)
+            hits += not result.low <= 0 <= result.high
+        calls.append(hits / 500)
+    assert 0.08 < calls[0] < calls[1]
+    assert calls[1] > 0.25
 
 
 def test_a_real_effect_is_shown_as_often_as_power_says() -> None:
@@ -117,12 +117,12 @@ def test_a_real_effect_is_shown_as_often_as_power_says() -> None:
     draws, sigma, effect = 9, 0.1, 0.3
     bound = t.ppf(1 - ALPHA / 2, draws - 1) * math.sqrt(draws + 1)
     power = 1 - nct.cdf(bound, draws - 1, math.sqrt(draws) * effect / sigma)
-    random, shown = rng(4), 0
+    random, calls = rng(4), 0
     for _ in range(1_000):
         controls = gains_of(random, sigma * random.normal(size=draws), training=0.0)
         selected = gains_of(random, np.array([effect]), training=0.0)
-        shown += compare(selected, controls, alpha=ALPHA).verdict == "better"
-    assert shown / 1_000 == pytest.approx(power, abs=0.05)
+        calls += compare(selected, controls, alpha=ALPHA).verdict == "better"
+    assert calls / 1_000 == pytest.approx(power, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_shifting_all_losses_changes_nothing_and_scaling_them_scales(
 ) -> None:
     random = rng(seed)
     draws, selected = gains_of(random, random.normal(size=count)), gains_of(random, np.zeros(1), 3)
-    told = compare(selected, draws, alpha=ALPHA)
-    assert (told.difference, told.half) == pytest.approx(by_hand(selected, draws))
+    result = compare(selected, draws, alpha=ALPHA)
+    assert (result.difference, result.half) == pytest.approx(by_hand(selected, draws))
     again = compare(scale * (selected + moved), scale * (draws + moved), alpha=ALPHA)
-    assert again.verdict == told.verdict
-    figures = (told.difference, told.half, told.low, told.high)
+    assert again.verdict == result.verdict
+    figures = (result.difference, result.half, result.low, result.high)
     scaled = (again.difference, again.half, again.low, again.high)
     assert scaled == pytest.approx([scale * figure for figure in figures], abs=1e-9)
 
@@ -160,17 +160,17 @@ def test_turning_the_sign_turns_the_verdict_and_the_order_of_draws_is_no_matter(
     random = rng(seed)
     draws = gains_of(random, random.normal(size=count))
     selected = gains_of(random, 5 * random.normal(size=1))
-    told, turned = (compare(s * selected, s * draws, alpha=ALPHA) for s in (1, -1))
+    result, turned = (compare(s * selected, s * draws, alpha=ALPHA) for s in (1, -1))
     opposite = {"better": "worse", "worse": "better"}
-    assert turned.verdict == opposite.get(told.verdict, told.verdict)
-    assert (turned.difference, turned.half) == pytest.approx((-told.difference, told.half))
+    assert turned.verdict == opposite.get(result.verdict, result.verdict)
+    assert (turned.difference, turned.half) == pytest.approx((-result.difference, result.half))
     mixed = compare(selected, random.permutation(draws), alpha=ALPHA)
-    assert (mixed.difference, mixed.half) == pytest.approx((told.difference, told.half))
+    assert (mixed.difference, mixed.half) == pytest.approx((result.difference, result.half))
 
 
 def test_equal_losses_are_within_the_range() -> None:
-    told = compare(np.ones((3, 5)), np.ones((9, 5)), alpha=ALPHA)
-    assert told == Comparison(0.0, 0.0, 0.0, 0.0, WITHIN)
+    result = compare(np.ones((3, 5)), np.ones((9, 5)), alpha=ALPHA)
+    assert result == Comparison(0.0, 0.0, 0.0, 0.0, WITHIN)
     assert compare(np.full((3, 5), 0.1 + 0.2), np.full((9, 5), 0.3), alpha=ALPHA).verdict == WITHIN
 
 
@@ -193,9 +193,9 @@ def test_few_pairs_move_all_draws_to_the_other_size() -> None:
     random = rng(3)
     draws, selected = gains_of(random, random.normal(size=9)), gains_of(random, np.ones(1), 3)
     shift = np.full((3, EXAMPLES), 0.25)
-    told = compare(selected, draws, alpha=ALPHA, shift=shift)
+    result = compare(selected, draws, alpha=ALPHA, shift=shift)
     direct = compare(selected, draws + 0.25, alpha=ALPHA)
-    assert (told.difference, told.half) == pytest.approx((direct.difference, direct.half))
+    assert (result.difference, result.half) == pytest.approx((direct.difference, direct.half))
     unsure = compare(selected, draws, alpha=ALPHA, shift=shift + np.array([[-0.4], [0.0], [0.4]]))
     assert unsure.half > direct.half
     assert unsure.difference == pytest.approx(direct.difference)

@@ -60,9 +60,9 @@ def test_methods_are_judged_together_and_share_their_controls(tmp_path: Path, ti
     )
     assert stages["finetune"]["steps"] <= DRAWS + 3 * (SEEDS + PAIRED)
     assert pl.read_parquet(result.folder / "evidence/proof-effects.parquet").height > 0
-    told = gather(result.folder).proof
-    assert told is not None
-    assert [method.name for method in told.methods] == ["bm25", "dsir", "length"]
+    reported = gather(result.folder).proof
+    assert reported is not None
+    assert [method.name for method in reported.methods] == ["bm25", "dsir", "length"]
 
 
 def test_a_second_method_finds_the_controls_in_the_store(tmp_path: Path, tiny: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_second_method_finds_the_controls_in_the_store(tmp_path: Path, tiny: P
     other = recipe(tmp_path, tiny) | {"select": {"method": "length", "budget": 8}}
     _, second = run(tmp_path, other, "other")
     assert first["finetune"]["cached"] == 0
-    made = second["finetune"]["steps"] - second["finetune"]["cached"]
-    assert made <= SEEDS + PAIRED
+    trained = second["finetune"]["steps"] - second["finetune"]["cached"]
+    assert trained <= SEEDS + PAIRED
     assert second["finetune"]["cached"] >= DRAWS
 
 

@@ -25,13 +25,13 @@ def draws() -> pl.DataFrame:
 
 def test_it_is_spearmans_correlation_of_summed_scores_and_gains() -> None:
     gains = [0.3, 0.1, 0.5, 0.2, 0.4]
-    told = score_validity(ranking(SCORES), draws(), gains)
+    validity = score_validity(ranking(SCORES), draws(), gains)
     # Rows without a score, or with none that is a number, count as the lowest.
     lowest = [0.1 if s is None or np.isnan(s) else s for s in SCORES]
     summed = [sum(lowest[i] for i in ids) for ids in DRAWS]
-    assert told is not None
-    assert told.correlation == pytest.approx(spearmanr(summed, gains).statistic)
-    assert told.draws == 5
+    assert validity is not None
+    assert validity.correlation == pytest.approx(spearmanr(summed, gains).statistic)
+    assert validity.draws == 5
 
 
 def test_without_scores_or_without_differences_there_is_none() -> None:
