@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-VERSION = 4
+VERSION = 5
 WARMUP = 0.05
 BATCH_TOKENS = 2_048
 # Of a part of a training batch, whose activations are kept for the backward pass.

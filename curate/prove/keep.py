@@ -7,6 +7,7 @@ with rank and alpha in the file's header; peft and vLLM read
 
 from pathlib import Path
 
+from curate.represent.losses import read_adapter
 from curate.store import write_json
 
 ADAPTER_FOLDER = "adapter"
@@ -20,17 +21,14 @@ def write_peft_adapter(adapter: Path, folder: Path) -> None:
         folder: made anew.
     """
     from peft import LoraConfig
-    from safetensors import safe_open
     from safetensors.torch import save_file
 
-    with safe_open(adapter, "pt") as file:
-        settings = file.metadata()
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    settings, weights = read_adapter(adapter)
     layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in weights})
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        r=int(settings["rank"]),
-        lora_alpha=int(settings["alpha"]),
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
         lora_dropout=0.0,
         target_modules=layers,
         inference_mode=True,

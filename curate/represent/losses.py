@@ -17,6 +17,7 @@ these have no tokens here, and unread.parquet says why.
 the entropies, in nats, of the distributions that they were predicted from.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -221,7 +222,17 @@ def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
     from safetensors.torch import save_file
 
     weights = {name: w.detach().cpu() for name, w in model.named_parameters() if "lora_" in name}
-    save_file(weights, path, {"rank": str(rank), "alpha": str(alpha)})
+    # One entry: several are written in another order by every process.
+    save_file(weights, path, {"lora": json.dumps({"rank": rank, "alpha": alpha})})
+
+
+def read_adapter(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
+    """Return the settings (rank, alpha) and the weights by name of a saved adapter."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()["lora"]), weights
 
 
 def attach_adapter(model: Any, path: Path) -> None:
@@ -230,15 +241,10 @@ def attach_adapter(model: Any, path: Path) -> None:
     They stay beside the weights of the model: added into bfloat16 ones, most of a brief tuning would
     be rounded away.
     """
-    from safetensors import safe_open
-
     from curate.prove.finetune import add_adapters
     from curate.represent.warmup import set_adapters
 
-    with safe_open(path, "pt") as file:
-        told = file.metadata()
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    lora = {"rank": int(told["rank"]), "alpha": int(told["alpha"])}
+    lora, weights = read_adapter(path)
     add_adapters(model, lora, "all-linear", seed=[0])
     set_adapters(model, weights)
 

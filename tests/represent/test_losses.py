@@ -297,6 +297,16 @@ def test_a_saved_adapter_makes_the_tuned_model_again(tiny: Path, adapter: Path) 
     assert (base["response_sum"] > expected["response_sum"]).all(), "it was trained on them"
 
 
+def test_the_same_adapter_is_the_same_file(tiny: Path, tmp_path: Path, adapter: Path) -> None:
+    model = model_of(tiny)
+    attach_adapter(model, adapter)
+    copies = {adapter.read_bytes()}
+    for i in range(8):
+        save_adapter(model, tmp_path / f"{i}.safetensors", rank=4, alpha=8)
+        copies.add((tmp_path / f"{i}.safetensors").read_bytes())
+    assert len(copies) == 1
+
+
 def test_the_adapter_of_another_model_is_refused(tiny: Path, tmp_path: Path, adapter: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
