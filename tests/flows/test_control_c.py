@@ -12,7 +12,7 @@ pytestmark = pytest.mark.system
 WORK = {
     "ingest": (1500, "", "seed=0"),
     "a model reads rows": (60, "tokens: made", "seed=0"),
-    "a fine-tune": (1, "base: made", "prove.lora.epochs=500"),
+    "a fine-tune": (1, "finetune: ", "prove.lora.epochs=500"),
 }
 
 

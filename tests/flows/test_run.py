@@ -156,7 +156,7 @@ def at_work(
         env={**environment(), **cache},
     )
     try:
-        terminal.wait_for(lambda: "base: made" in terminal.read())
+        terminal.wait_for(lambda: "finetune: " in terminal.read())
         (server,) = terminal.relatives()
         yield terminal, server
     finally:
