@@ -2,7 +2,7 @@
 # make test         set up and run every check
 # make vllm         test the vllm engine, in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
-# make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=thorough tries more
+# make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=ci or thorough tries more
 PYTHON ?= python3
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check
 FLOORS_PIP := .venv-floors/bin/pip install --quiet --disable-pip-version-check
@@ -16,6 +16,7 @@ FAST := .venv/bin/python -m $(FAST_TESTS)
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
 
+test: export HYPOTHESIS_PROFILE ?= ci
 test: .venv/developed lint chromium
 	$(FAST)
 	.venv/bin/python -m $(SYSTEM_TESTS)

@@ -25,7 +25,8 @@ from curate.rows import SCHEMA, content_hash
 from curate.store import Artifact, Step, Store, digest_of
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
-settings.register_profile("fast", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("fast", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
