@@ -157,10 +157,14 @@ def test_global_max_lets_one_example_take_all_where_round_robin_shares() -> None
 
 
 def two_levels(scores: Matrix, tasks: Sequence[int]) -> list[int]:
-    """Tasks take turns with the rows that their own examples name in turns, by the written loops."""
+    """Tasks take turns with the rows that their own examples name in turns, by the written loops.
+
+    Examples that are similar to no row take none, unless there are no others.
+    """
+    near = [q for q in range(len(tasks)) if scores[q].any()] or range(len(tasks))
     lists = []
-    for task in sorted(set(tasks)):
-        own = scores[[q for q, number in enumerate(tasks) if number == task]]
+    for task in sorted({tasks[q] for q in near}):
+        own = scores[[q for q in near if tasks[q] == task]]
         lists.append(published_loop(own, scores.shape[1]))
     chosen: list[int] = []
     for places in zip(*lists, strict=True):
