@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from curate.models import (
     device,
     find_model,
     identify,
+    load_causal,
     load_tokenizer,
     load_trunk,
     prepare,
 )
-from curate.pace import Range, mean_of_sample, measure_pace
+from curate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps
 from curate.prove.arms import CONTROLS, arm_runs
 from curate.prove.spread import UNITS, last_spread, setting_of
@@ -46,7 +48,9 @@ EMBEDDED_BATCH = 8
 PROBE_SHARES, PROBE_TOKENS, PROBE_LENGTH = (0.1, 0.5, 0.9), 512, 512
 PROBE_SECONDS = 1.5
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
-TRAINING_COST = 4.5
+TRAINING_COST = 5.0
+# A measurement likewise: adapters beside every layer, and the head.
+MEASURING_COST = 1.8
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,15 @@ class BaseModel:
         models = self.config.models
         lengths = self._lengths("pool")
         return forward_pace(models.base, models.dtype, lengths, models.trust_remote_code)
+
+    @cached_property
+    def load(self) -> float:
+        """Return seconds to load the model for a fine-tune or its measurement."""
+        models = self.config.models
+        folder, dtype = prepare(find_model(models.base)), choose_dtype(models.dtype)
+        started = perf_counter()
+        load_causal(folder, dtype, models.trust_remote_code)
+        return perf_counter() - started
 
     def seconds(self, tokens: Range) -> Range:
         """Return how long it takes to read so many tokens; none take no time and no model."""
@@ -374,12 +387,18 @@ def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel
     trained = length * (runs * lora.epochs * chosen)
     held_out = eval_rows.counts["rows_out"]
     measured = base.mean_tokens("eval", lora.max_length) * ((runs + 1) * held_out)
+    tuning, measuring = (
+        base.seconds(trained * TRAINING_COST),
+        base.seconds(measured * MEASURING_COST),
+    )
+    # Timed after the pace of the model, for which it was imported.
+    load = exactly(base.load)
     return [
         Line("proof: tune", chosen, f"{most}{runs} fine-tunes, {lora.epochs} epochs each",
-             round(trained.likely), base.seconds(trained * TRAINING_COST)),
+             round(trained.likely), tuning + load * runs),
         Line("proof: measure", held_out,
              f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
-             round(measured.likely), base.seconds(measured)),
+             round(measured.likely), measuring + load * (runs + 1)),
     ]  # fmt: skip
 
 

@@ -48,7 +48,9 @@ class Hub:
             if piece in path:
                 return fault
         if RESOLVE in path:
-            body = self.files[path.split(f"{COMMIT}/")[1]]
+            body = self.files.get(path.split(f"{COMMIT}/")[1])
+            if body is None:
+                return error(404, "EntryNotFound")
             etag = hashlib.sha256(body).hexdigest()
             return Reply(body=body, headers={"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
         if "/tree/" in path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import __version__, constants, file_download
 from huggingface_hub.utils import _http
 
 from curate.errors import UserError
@@ -23,6 +23,7 @@ from tests.test_faults import curate
 pytestmark = pytest.mark.system
 
 REPO = Path(__file__).parents[1]
+CLIENT = int(__version__.split(".")[0])
 RECIPE = "name: r\npool: pool.jsonl\nselect: length\nbudget: 2\nstore: store\nmodels: {base: o/n}\n"
 HTML = Reply(body=b"<html>sign in to the network</html>", headers={"Content-Type": "text/html"})
 GATED = error(403, "GatedRepo", "Access to model o/n is restricted")
@@ -118,6 +119,8 @@ def test_a_fault_of_the_hub_is_one_sentence_before_any_work(
     fault: str,
 ) -> None:
     harm, words = FAULTS[fault]
+    if CLIENT < 2 and fault in ("another tree", "no files"):
+        pytest.skip("huggingface_hub below 2 asks for no tree of files")
     harm(hub)
     assert curate(monkeypatch, "run", "recipe.yaml") == 2
     stderr = capfd.readouterr().err
