@@ -148,8 +148,8 @@ def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
     if compare == "response":
         return folded.list.eval(content).list.last()
     # The length keeps a text from passing for several turns.
-    told = pl.concat_str(role, content.str.len_bytes(), content, separator="\x1f")
-    turns = folded.list.eval(told)
+    key = pl.concat_str(role, content.str.len_bytes(), content, separator="\x1f")
+    turns = folded.list.eval(key)
     chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns
     return chosen.list.join("\x1e")
 

@@ -132,20 +132,20 @@ def read_proof(path: Path) -> Proof | None:
     """Return what a proof.json says, None if there is none."""
     if not path.is_file():
         return None
-    told = orjson.loads(path.read_bytes())
-    leaks = told["leaks"]
+    proof = orjson.loads(path.read_bytes())
+    leaks = proof["leaks"]
     # Proofs that measured nothing judged by no rule.
-    earlier = "comparisons" in told and told.get("rule") != RULE
-    now = {} if earlier else told
+    earlier = "comparisons" in proof and proof.get("rule") != RULE
+    now = {} if earlier else proof
     return Proof(
-        verdict=EARLIER_RULE if earlier else told["verdict"],
-        detail=EARLIER if earlier else told.get("detail", told["sentence"]),
+        verdict=EARLIER_RULE if earlier else proof["verdict"],
+        detail=EARLIER if earlier else proof.get("detail", proof["sentence"]),
         metric=now.get("metric"),
         arms=tuple(_arm(arm) for arm in now.get("arms", [])),
         comparisons=tuple(_comparison(c) for c in now.get("comparisons", [])),
         eval_examples=now.get("eval_examples", 0),
         too_long=now.get("eval_examples_too_long", 0),
-        seeds=told["settings"]["seeds"],
+        seeds=proof["settings"]["seeds"],
         alpha=now.get("alpha"),
         judged=now.get("judged", 1),
         control=now.get("control"),
@@ -166,39 +166,39 @@ def _judged(line: Mapping[str, Any]) -> Judged:
     return Judged(line["method"], line["verdict"], tuple(differences))
 
 
-def _power(told: Mapping[str, Any]) -> Power:
+def _power(spread: Mapping[str, Any]) -> Power:
     return Power(
-        told["draws"],
-        told["sd"],
-        (told["low"], told["high"]),
-        told["detectable"],
-        (told["detectable_low"], told["detectable_high"]),
+        spread["draws"],
+        spread["sd"],
+        (spread["low"], spread["high"]),
+        spread["detectable"],
+        (spread["detectable_low"], spread["detectable_high"]),
     )
 
 
-def _arm(told: Mapping[str, Any]) -> Arm:
-    metrics = (Metric(name, told[name], tuple(seeds)) for name, seeds in told["by_seed"].items())
+def _arm(arm: Mapping[str, Any]) -> Arm:
+    metrics = (Metric(name, arm[name], tuple(seeds)) for name, seeds in arm["by_seed"].items())
     return Arm(
-        told["arm"],
-        tuple(told["rows"]),
-        tuple(told["tokens"]),
-        tuple(told["steps"]),
+        arm["arm"],
+        tuple(arm["rows"]),
+        tuple(arm["tokens"]),
+        tuple(arm["steps"]),
         tuple(sorted(metrics, key=lambda metric: metric.name)),
     )
 
 
-def _comparison(told: Mapping[str, Any]) -> Comparison:
-    low, high = told["another_draw"]
+def _comparison(comparison: Mapping[str, Any]) -> Comparison:
+    low, high = comparison["another_draw"]
     return Comparison(
-        told["control"],
-        told["metric"],
-        told["unit"],
-        told["mean_difference"],
-        told["half"],
-        told["estimate"]["low"],
-        told["estimate"]["high"],
+        comparison["control"],
+        comparison["metric"],
+        comparison["unit"],
+        comparison["mean_difference"],
+        comparison["half"],
+        comparison["estimate"]["low"],
+        comparison["estimate"]["high"],
         (low, high),
-        tuple(told["by_draw"]),
-        told["share_of_examples_better"],
-        told["verdict"],
+        tuple(comparison["by_draw"]),
+        comparison["share_of_examples_better"],
+        comparison["verdict"],
     )

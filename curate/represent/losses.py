@@ -319,9 +319,9 @@ def assistant_header(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     question: list[Message] = [{"role": "user", "content": "?"}]
     if refusal(tokenizer, question) is not None:
         return []
-    asked, opened = render(tokenizer, question), render_prompt(tokenizer, question)
-    ids: list[int] = tokenizer(opened[len(asked) :], add_special_tokens=False)["input_ids"]
-    return ids if opened.startswith(asked) else []
+    prompt, opening = render(tokenizer, question), render_prompt(tokenizer, question)
+    ids: list[int] = tokenizer(opening[len(prompt) :], add_special_tokens=False)["input_ids"]
+    return ids if opening.startswith(prompt) else []
 
 
 def _matching_start(header: Sequence[int], before: Sequence[int]) -> list[int]:

@@ -149,8 +149,9 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     below = (np.arange(len(reason)) > last) & ~np.isin(reason, FOR_GOOD)
     reason[below] = CODES[Reason.BEYOND_BUDGET]
     words = pl.Series([name.value for name in CODES])
-    told = ranking.drop("unscored", strict=False)
-    return told.with_columns(selected=selected, reason=words.gather(reason))
+    return ranking.drop("unscored", strict=False).with_columns(
+        selected=selected, reason=words.gather(reason)
+    )
 
 
 def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.bool_]:

@@ -187,14 +187,20 @@ def test_verdicts_are_a_line_for_every_row(tmp_path: Path, strict: Path) -> None
     assert table["keep"].to_list() == [True, False, True, False, True]
 
 
-def test_a_row_of_whose_responses_the_template_leaves_nothing_is_dropped_with_a_reason(
-    tmp_path: Path, tiny: Path
-) -> None:
+def shouting(tmp_path: Path, tiny: Path) -> Path:
+    """Return a model whose template rewrites what holds the word shout."""
     folder = Path(shutil.copytree(tiny, tmp_path / "shouting"))
     shout = CHATML.replace(
         "m['content']", "(m['content'] | upper if 'shout' in m['content'] else m['content'])"
     )
     (folder / "chat_template.jinja").write_text(shout)
+    return folder
+
+
+def test_a_row_of_whose_responses_the_template_leaves_nothing_is_dropped_with_a_reason(
+    tmp_path: Path, tiny: Path
+) -> None:
+    folder = shouting(tmp_path, tiny)
     rows = [turns("a", "b"), turns("c", "shout"), turns("d", "e", "f", "g")]
     select = {"method": "ifd", "budget": 2, "min_tokens": 1}
     run = open_run(
@@ -295,11 +301,7 @@ def test_a_target_that_words_are_compared_with_is_merged_like_the_rows(
 def test_an_eval_example_that_the_template_rewrites_counts_as_unscored_and_breaks_no_report(
     tmp_path: Path, tiny: Path
 ) -> None:
-    folder = Path(shutil.copytree(tiny, tmp_path / "shouting"))
-    shout = CHATML.replace(
-        "m['content']", "(m['content'] | upper if 'shout' in m['content'] else m['content'])"
-    )
-    (folder / "chat_template.jinja").write_text(shout)
+    folder = shouting(tmp_path, tiny)
     target = examples_of(tmp_path, [turns("w", "x")], [turns("q", "shout"), turns("s", "t")])
     config = recipe(
         tmp_path,

@@ -135,10 +135,10 @@ def find_damage(text: pl.Expr) -> pl.Expr:
 
 def find_markup(prompt: pl.Expr, response: pl.Expr) -> pl.Expr:
     """Return the first debris of markup or of a page in a response; what is set as code is none."""
-    found = piece(without_code(only(response, response.str.contains(MARKUP_SIGN))), MARKUP)
+    markup = piece(without_code(only(response, response.str.contains(MARKUP_SIGN))), MARKUP)
     page = piece(response, PAGE)
     return pl.coalesce(
-        pl.when(~speaks(prompt, OF_CODE, found.is_not_null())).then(found),
+        pl.when(~speaks(prompt, OF_CODE, markup.is_not_null())).then(markup),
         pl.when(~speaks(prompt, OF_PAGE, page.is_not_null())).then(page),
     )
 
