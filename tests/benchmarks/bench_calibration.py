@@ -2,16 +2,16 @@
 
     python tests/benchmarks/bench_calibration.py DATA OUT [--targets A,B] [--draws N] [--rows K]
 
-DATA as for bench_targets.py, whose pool and targets these are. For each target N (40) random draws of K
-(50) rows are trained, each with a seed of its own, for one epoch with SmolLM2-135M, and measured on the
-80 held-out examples. Then every draw in turn is "the selection", against random subsets of 3, 5 and 9
-of the others (SUBSETS of them), under the rule of the proof with one control. Prints for each target and
+DATA as for bench_targets.py, whose pool and targets these are. N (40) random draws of K (50) rows, the
+controls that a proof makes, are trained, each with a seed of its own, for one epoch with SmolLM2-135M,
+and measured on the 80 held-out examples of each target. Then every draw in turn is "the selection",
+against random subsets of 3, 5 and 9 of the others (SUBSETS of them), under the rule of the proof with one
+control. Prints for each target and
 for all together the share of false calls with a 95 % interval, which redraws whole "selections", since
 subsets of one pool of draws are not independent; beside it the rule at 3 % and the spread.
 
-About N minutes a target on 2 quiet cores. Stored fine-tunes are found again under OUT: it may be stopped
-and run again, also with more draws or other targets, and draws are shared by all targets whose pool
-holds the same rows.
+Stored fine-tunes are found again under OUT: it may be stopped and run again, also with more draws or
+other targets. All targets share the draws, and bench_targets.py with the same OUT finds them too.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pools import tuned_losses
 
 from curate.config import Config
+from curate.prove.arms import draw_arms
 from curate.prove.statistics import ALPHA, STRICT_ALPHA, WITHIN, compare
 from curate.run import run_curation
 
@@ -34,14 +35,14 @@ LORA = {
 }  # fmt: skip
 
 
-def train_draws(config: Config, folder: Path, draws: int, rows: int) -> NDArray[np.float64]:
+def train_draws(config: Config, folder: Path, draws: int) -> NDArray[np.float64]:
     """Return the gains of random draws from the kept rows [draws, examples]."""
     run_curation(config, folder)
-    kept = pl.read_parquet(folder / "evidence" / "select.parquet")["row_id"].sort()
+    ranking = pl.read_parquet(folder / "evidence" / "select.parquet")
     gains = []
     for number in range(draws):
-        order = np.random.default_rng([number, 0xCA11]).permutation(len(kept))
-        losses = tuned_losses(config, kept[order[:rows]].to_list(), LORA, [number])
+        drawn = draw_arms(ranking, [config.seed, number]).filter(arm="random_rows")
+        losses = tuned_losses(config, drawn["row_id"].to_list(), LORA, [number])
         gains.append(-losses)
         print(f"  {config.name} draw {number}: loss {losses.mean():.4f}", flush=True)
     return np.array(gains)
@@ -93,7 +94,7 @@ def main() -> None:
     for target in args.targets.split(","):
         config = recipe(args.out, target, "random", args.rows, prove=False)
         folder = args.out / "runs" / f"calibration-{target}"
-        gains = train_draws(config, folder, args.draws, args.rows)
+        gains = train_draws(config, folder, args.draws)
         by_target[target] = gains
         spread = gains.mean(axis=1).std(ddof=1)
         print(f"{describe(target, [gains])}   spread {spread:.4f}, {len(gains)} draws", flush=True)
