@@ -5,10 +5,10 @@
 DATA as for bench_targets.py, whose pool and targets these are. N (40) random draws of K (50) rows, the
 controls that a proof makes, are trained, each with a seed of its own, for one epoch with SmolLM2-135M,
 and measured on the 80 held-out examples of each target. Then every draw in turn is "the selection",
-against random subsets of 3, 5 and 9 of the others (SUBSETS of them), under the rule of the proof with one
-control. Prints for each target and
-for all together the share of false calls with a 95 % interval, which redraws whole "selections", since
-subsets of one pool of draws are not independent; beside it the rule at 3 % and the spread.
+against random subsets of 3, 5 and 9 of the others (SUBSETS of them), under the rule of the proof with
+one control. Prints for each target and for all together the share of false calls with a 95 % interval,
+which redraws whole "selections", since subsets of one pool of draws are not independent; beside it the
+rule at 3 % and the spread.
 
 Stored fine-tunes are found again under OUT: it may be stopped and run again, also with more draws or
 other targets. All targets share the draws, and bench_targets.py with the same OUT finds them too.

@@ -6,7 +6,8 @@ DATA holds p3/*.jsonl.gz, gsm8k/train.jsonl.gz and bbh/*.json. The pool has N (5
 characters: 5 % of grade-school math (gsm8k), 5 % of each of four P3 families (answers to questions,
 paraphrase or not, headlines, sentences from words), 3 % of each of three BBH tasks (which have 250 rows
 in all), 9 % of three other BBH tasks, the rest from the other P3 families. For each target 20 examples
-are given, and the proof measures on 80 others; the leak check takes out of the pool what they share with it. Everything is drawn with seed 0.
+are given, and the proof measures on 80 others; the leak check takes out of the pool what they share with
+it. Everything is drawn with seed 0.
 
 Stored steps are found again under OUT, so methods can be added later. Prints for each target and
 method precision (share of the selected rows that are of the target's family), recall (share of the
