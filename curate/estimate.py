@@ -31,7 +31,8 @@ from curate.models import (
 from curate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps
 from curate.prove.arms import CONTROLS, arm_runs
-from curate.prove.spread import UNITS, last_spread, setting_of
+from curate.prove.metrics import METRICS
+from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
 from curate.registry import Budget, Params, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
@@ -414,9 +415,10 @@ def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
     detectable = (
         prediction_factor(config.prove.draws, level(config.prove.strict, judged)) * spread["sd"]
     )
+    unit = METRICS[spread["metric"]].unit
     return (
         f"last time {spread['draws']} random draws had a spread of {spread['sd']:.3f}, so "
-        f"{config.prove.draws} can show a difference above {detectable:.3f} {UNITS[spread['metric']]}"
+        f"{config.prove.draws} can show a difference above {detectable:.3f} {unit}"
     )
 
 

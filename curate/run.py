@@ -478,8 +478,8 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
-    from curate.prove.proof import NOT_MEASURED
     from curate.prove.together import prove_together
+    from curate.prove.verdict import NOT_MEASURED
 
     wanted = run.config.prove
     if wanted is None or run.eval is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from curate.prove.metrics import METRICS
 from curate.prove.statistics import WITHIN, prediction_factor
 
 # With fewer draws, what they cannot show is said beside the verdict.
@@ -32,9 +33,9 @@ def detail_of(proof: Mapping[str, Any]) -> str:
         f"±{c['half']:.3f})"
         for c in primary
     )
-    what = "Loss lower by" if proof["metric"] == "loss" else "Exact match higher by"
+    gain = METRICS[proof["metric"]].gain_label.capitalize()
     draws, level = proof["spread"]["draws"], f"{100 * proof['alpha']:.2g} %"
-    text = f"{what} {differences}, in {primary[0]['unit']}; {draws} draws, judged at {level}"
+    text = f"{gain} {differences}, in {primary[0]['unit']}; {draws} draws, judged at {level}"
     if proof["judged"] > 1:
         text += f" because {proof['judged']} selections are judged together"
     return f"{text}.{_few(draws, proof['alpha'])}"

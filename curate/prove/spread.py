@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.prove.metrics import METRICS
 from curate.prove.statistics import Spread, measure_spread, prediction_factor
 from curate.store import MANIFEST, Artifact, Counts, Step, write_json
 from curate.tables import read_table
 
 VERSION = 1
 NAME, FILE = "spread", "spread.json"
-UNITS = {"loss": "nats per response token", "exact_match": "share of eval examples"}
 
 
 def spread_step(
@@ -45,7 +45,7 @@ def write_spread(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
-    column = "exact" if params["metric"] == "exact_match" else "loss"
+    column = METRICS[params["metric"]].column
     tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
     scored = [table.filter(pl.col("response_tokens") > 0) for table in tables]
     values = [float(table[column].cast(pl.Float64).mean() or 0.0) for table in scored]  # type: ignore[arg-type]
@@ -70,13 +70,14 @@ def describe_spread(spread: Spread, alpha: float, metric: str) -> dict[str, Any]
 
 def spread_sentence(spread: Mapping[str, Any]) -> str:
     """Return what random draws differ by and what can be shown, in words."""
-    name = {"loss": "loss", "exact_match": "exact match"}[spread["metric"]]
+    metric = METRICS[spread["metric"]]
     return (
-        f"{spread['draws']} random draws have a mean {name} of {spread['mean']:.3f} and a spread "
-        f"(standard deviation) of {spread['sd']:.3f} [{spread['low']:.3f}, {spread['high']:.3f}]; "
+        f"{spread['draws']} random draws have a mean {metric.label} of {spread['mean']:.3f} and a "
+        f"spread (standard deviation) of {spread['sd']:.3f} "
+        f"[{spread['low']:.3f}, {spread['high']:.3f}]; "
         f"with so many, a difference above {spread['detectable']:.3f} can be shown "
         f"[{spread['detectable_low']:.3f}, {spread['detectable_high']:.3f}], in "
-        f"{UNITS[spread['metric']]}"
+        f"{metric.unit}"
     )
 
 

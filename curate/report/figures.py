@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from curate.prove.metrics import METRICS
 from curate.report.clear import Filter
 from curate.report.comparison import Comparison
 from curate.report.confidence_charts import draw_stage
@@ -44,7 +45,6 @@ from curate.report.proof import Proof
 from curate.report.scores import Attraction, Scores
 from curate.report.wording import (
     arm_label,
-    metric_label,
     number,
     percent,
     ratio,
@@ -57,7 +57,6 @@ from curate.report.wording import (
 CHARTED_TARGETS = 25
 WITH_MADE = "With made rows"
 NAMED = 3
-GAINS = {"loss": "loss lower by", "exact_match": "exact match higher by"}
 
 
 def draw_all(report: Report) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def draw_proof(proof: Proof, metric: str) -> Figure:
     low, high = padded(
         [v for c in compared for v in (-c.half, c.half, c.mean, *c.by_draw)] or [0.0]
     )
-    title = f"{GAINS.get(metric, metric_label(metric))}, {compared[0].unit}"
+    title = f"{METRICS[metric].gain_label}, {compared[0].unit}"
     scale = alt.Scale(domain=[low, high], nice=False)
     axis = alt.Axis(tickCount=5, labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from curate.prove.proof import RULE
 from curate.prove.validity import validity_sentence
+from curate.prove.verdict import RULE
 
 # What an earlier version wrote, which judged by an interval of the mean.
 EARLIER_RULE = "earlier rule"

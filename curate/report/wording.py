@@ -6,8 +6,9 @@ from typing import Any
 
 from curate.escape import visible
 from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
+from curate.prove.contamination import REFUSED
 from curate.prove.outcome import HEADS
-from curate.prove.proof import NOT_MEASURED, REFUSED
+from curate.prove.verdict import NOT_MEASURED
 from curate.reasons import EXPLAINED, Reason
 from curate.report.proof import EARLIER_RULE
 

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.prove.proof import RULE
 from curate.prove.statistics import WITHIN
+from curate.prove.verdict import RULE
 from curate.select import comparison
 
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))

@@ -1,0 +1,64 @@
+"""The metrics of a proof: columns of what a measured model leaves for each eval example.
+
+A metric decides the verdict or stands beside it. Which one decides is fixed before anything is trained,
+by the recipe or, with `auto`, by the eval set alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+# Exact match is measured beside the loss where no response has more tokens.
+SHORT_RESPONSE = 64
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for each eval example: its column in results.parquet, its unit, what counts as better.
+
+    counted: each example is right or wrong, so that one of them is the smallest difference there is.
+    """
+
+    name: str
+    column: str
+    unit: str
+    label: str
+    lower_is_better: bool = False
+    counted: bool = False
+
+    @property
+    def gain_label(self) -> str:
+        """Return what a positive difference means: "loss lower by"."""
+        return f"{self.label} {'lower' if self.lower_is_better else 'higher'} by"
+
+    def gain(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values so that larger is better; the gain of a gain are the values again."""
+        return -values if self.lower_is_better else values
+
+
+LOSS = Metric("loss", "loss", "nats per response token", "loss", lower_is_better=True)
+EXACT_MATCH = Metric("exact_match", "exact", "share of eval examples", "exact match", counted=True)
+METRICS = {metric.name: metric for metric in (LOSS, EXACT_MATCH)}
+
+
+def deciding_metric(setting: str) -> Metric:
+    """Return the metric that decides under a recipe's `prove.metric`.
+
+    The loss decides unless the user says otherwise: it moves with every example.
+    """
+    return METRICS.get(setting, LOSS)
+
+
+def measured_metrics(results: pl.DataFrame, setting: str) -> list[Metric]:
+    """Return the metrics to report, the deciding one first.
+
+    Args:
+        results: of all models, examples with a response token only.
+        setting: the recipe's `prove.metric`.
+    """
+    if setting == EXACT_MATCH.name:
+        return [EXACT_MATCH, LOSS]
+    short = bool((results["response_tokens"] <= SHORT_RESPONSE).all())
+    return [LOSS, EXACT_MATCH] if short and setting == "auto" else [LOSS]

@@ -1,0 +1,59 @@
+"""What every fine-tune of a proof reaches on every eval example, as one table.
+
+effects.parquet     arm, seed, eval_id, a column for each metric, response_tokens
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.prove.metrics import METRICS, Metric
+from curate.store import Artifact
+from curate.tables import read_table
+
+
+def tuned_name(arm: str, number: int) -> str:
+    """Return the name of an arm's fine-tune among the inputs of a proof."""
+    return f"{arm}/{number}"
+
+
+def measured_name(name: str) -> str:
+    """Return the name of what a fine-tune, or the base model, reaches on the eval set."""
+    return f"{name}/measured"
+
+
+def arm_names(runs: Mapping[str, int]) -> list[tuple[str, int, str]]:
+    """Return arm, number and name of all measured models, the untuned base model first."""
+    names = [("base", 0, "base")]
+    return names + [(arm, n, tuned_name(arm, n)) for arm in runs for n in range(runs[arm])]
+
+
+def gather_results(
+    inputs: Mapping[str, Artifact], names: Sequence[tuple[str, int, str]]
+) -> pl.DataFrame:
+    """Return a line for each arm, seed and eval example.
+
+    Args:
+        inputs: of the proof.
+        names: arm, number and name of measured models.
+    """
+    columns = [pl.col(m.column).cast(pl.Float64).alias(m.name) for m in METRICS.values()]
+    return pl.concat(
+        read_table(inputs[measured_name(name)].file("results.parquet")).select(
+            pl.lit(arm).alias("arm"),
+            pl.lit(number).alias("seed"),
+            "eval_id",
+            *columns,
+            "response_tokens",
+        )
+        for arm, number, name in names
+    )
+
+
+def gains_of(results: pl.DataFrame, arm: str, metric: Metric) -> NDArray[np.float64]:
+    """Return the metric of an arm as [seeds, examples], larger is better."""
+    of_arm = results.filter(arm=arm).sort("seed", "eval_id")
+    values = of_arm[metric.name].to_numpy().reshape(of_arm["seed"].n_unique(), -1)
+    return metric.gain(values)

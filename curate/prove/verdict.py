@@ -1,0 +1,162 @@
+"""proof.json: the selection against random draws by every metric, and the verdict of one of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.prove.adapter import ADAPTER
+from curate.prove.arms import ARMS, CONTROLS, main_control
+from curate.prove.contamination import describe_leaks
+from curate.prove.keep import ADAPTER_FOLDER, write_peft_adapter
+from curate.prove.metrics import Metric, measured_metrics
+from curate.prove.outcome import detail_of, sentence_of
+from curate.prove.results import arm_names, gains_of, gather_results, tuned_name
+from curate.prove.spread import FILE
+from curate.prove.statistics import compare, judge_all, measure_spread, rank_among
+from curate.prove.trainable import label_faults
+from curate.prove.validity import score_validity
+from curate.store import Artifact, Counts, write_json
+from curate.tables import read_table
+
+RULE = "prediction interval"
+NOT_MEASURED = "not measured"
+
+
+def write_unmeasured(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write a proof.json that says why nothing could be trained or scored."""
+    prove, labels = params["prove"], read_table(inputs["labels"].file("labels.parquet"))
+    faults = label_faults(labels, prove["lora"]["max_length"])
+    sentence = f"Not measured: {'; '.join(faults)}. Raise that limit, or use shorter rows."
+    write_json(
+        out / "proof.json",
+        {
+            "verdict": NOT_MEASURED,
+            "sentence": sentence,
+            "labels": labels.to_dicts(),
+            "leaks": describe_leaks(inputs["leaks"], prove["allow_leaks"]),
+            "settings": prove,
+        },
+    )
+    return {"verdict": NOT_MEASURED, "sentence": sentence}
+
+
+def write_proof(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write proof.json, effects.parquet (one line per arm, seed and eval example), a kept adapter."""
+    prove, runs = params["prove"], params["runs"]
+    results = gather_results(inputs, arm_names(runs))
+    results.write_parquet(out / "effects.parquet")
+    scored = results.filter(pl.col("response_tokens") > 0)
+    if not scored.height:
+        raise ValueError(
+            "no eval response is left within prove.lora.max_length tokens; raise that limit"
+        )
+    metrics = measured_metrics(scored, prove["metric"])
+    main = main_control(runs)
+    comparisons = [
+        _comparison(scored, control, metric, params, decides=metric == metrics[0])
+        for metric in metrics
+        for control in CONTROLS
+    ]
+    primary = [c for c in comparisons if c["metric"] == metrics[0].name]
+    verdict = judge_all([c["verdict"] for c in primary])
+    draws = gains_of(scored, main, metrics[0]).mean(axis=1).tolist()
+    rank = rank_among(float(gains_of(scored, "selected", metrics[0]).mean()), draws)
+    arms = read_table(inputs["arms"].file("arms.parquet"))
+    validity = score_validity(
+        read_table(inputs["selection"].file("ranking.parquet")), arms.filter(arm=main), draws
+    )
+    leaks = describe_leaks(inputs["leaks"], prove["allow_leaks"])
+    proof = {
+        "rule": RULE,
+        "verdict": verdict,
+        "metric": metrics[0].name,
+        "alpha": params["alpha"],
+        "judged": params["judged"],
+        "control": main,
+        "arms": _arm_table(arms, inputs, scored, metrics),
+        "comparisons": comparisons,
+        "spread": orjson.loads(inputs["spread"].file(FILE).read_bytes()),
+        "rank": asdict(rank),
+        "score_validity": asdict(validity) if validity else None,
+        "eval_examples": scored.filter(arm="base").height,
+        "eval_examples_too_long": results.filter(arm="base").height
+        - scored.filter(arm="base").height,
+        "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),
+        "leaks": leaks,
+        "settings": prove,
+    }
+    proof["detail"] = detail_of(proof)
+    proof["sentence"] = sentence_of(proof)
+    write_json(out / "proof.json", proof)
+    if prove["keep"]:
+        write_peft_adapter(inputs[tuned_name("selected", 0)].file(ADAPTER), out / ADAPTER_FOLDER)
+    return {"verdict": verdict, "sentence": proof["sentence"]}
+
+
+def _comparison(
+    results: pl.DataFrame, control: str, metric: Metric, params: Mapping[str, Any], *, decides: bool
+) -> dict[str, Any]:
+    """Return the selection against one control; only the metric that decides has a verdict.
+
+    The control that has a few draws is told by all draws of the other one, moved by what the pairs
+    differ by.
+    """
+    main = main_control(params["runs"])
+    selected, draws = (gains_of(results, arm, metric) for arm in ("selected", main))
+    few = gains_of(results, control, metric)
+    shift = None if control == main else few - draws[: len(few)]
+    step = 1 / selected.shape[1] if metric.counted else 0.0
+    result = compare(selected, draws, alpha=params["alpha"], shift=shift, step=step)
+    centre = float(selected.mean()) - result.difference
+    sign = -1 if metric.lower_is_better else 1
+    return {
+        "control": control,
+        "metric": metric.name,
+        "unit": metric.unit,
+        "draws": len(few),
+        "mean_difference": result.difference,
+        "half": result.half,
+        "another_draw": sorted(sign * (centre + half) for half in (-result.half, result.half)),
+        "estimate": {"low": result.low, "high": result.high},
+        "verdict": result.verdict if decides else None,
+        "by_draw": (few.mean(axis=1) - centre).tolist(),
+        "spread": measure_spread(draws.mean(axis=1).tolist()).sd,
+        "share_of_examples_better": float((selected.mean(axis=0) > few.mean(axis=0)).mean()),
+    }
+
+
+def _arm_table(
+    drawn: pl.DataFrame,
+    inputs: Mapping[str, Artifact],
+    results: pl.DataFrame,
+    metrics: Sequence[Metric],
+) -> list[dict[str, Any]]:
+    table = []
+    for name in ("base", *ARMS):
+        of_arm = results.filter(arm=name)
+        numbers = of_arm["seed"].unique().sort().to_list()
+        rows = drawn.filter(arm=name).group_by("seed").agg(pl.len(), pl.col("tokens").sum())
+        steps = [] if name == "base" else [
+            inputs[tuned_name(name, n)].counts["steps"] for n in numbers
+        ]  # fmt: skip
+        table.append(
+            {
+                "arm": name,
+                "rows": rows.sort("seed")["len"].to_list(),
+                "tokens": rows.sort("seed")["tokens"].to_list(),
+                "steps": steps,
+                "by_seed": {
+                    m.name: [of_arm.filter(seed=n)[m.name].mean() for n in numbers] for m in metrics
+                },
+                **{metric.name: of_arm[metric.name].mean() for metric in metrics},
+            }
+        )
+    return table
