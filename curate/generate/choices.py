@@ -11,18 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import regex
 
+from curate.answers.checkers import find_choice
+from curate.answers.options import FEWEST, LETTERS, split_options
+from curate.answers.quantities import find_number
 from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.checkers import find_choice
 from curate.generate.drafts import text
 from curate.generate.novelty import words_of
-from curate.generate.quantities import find_number
 from curate.rows import normalise
 
 AnswerMode = Literal["free", "choice", "number"]
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-OPTION = regex.compile(r"^[ \t]*[-*]?[ \t]*\(?([A-Z])[).:][ \t]+(\S.*)$", regex.M)
 LETTER_ALONE = regex.compile(r"^\W*[A-Z]\W*$")
-OPTIONS, FEWEST = 4, 2
+OPTIONS = 4
 LONGEST = 120
 
 
@@ -38,16 +37,6 @@ def form_of(prompt: str, response: str) -> Form:
     """Return the form of an example; four options where its own are not to be seen."""
     count = len(split_options(prompt)[1])
     return Form(count if count >= FEWEST else OPTIONS, bool(LETTER_ALONE.match(response)))
-
-
-def split_options(prompt: str) -> tuple[str, list[str]]:
-    """Return a prompt without its options, and these; only A, B, C ... in their order are some."""
-    found = list(OPTION.finditer(prompt))
-    named = [match.group(1) for match in found]
-    if len(found) < FEWEST or named != list(LETTERS[: len(found)]):
-        return prompt, []
-    bare = OPTION.sub("", prompt)
-    return regex.sub(r"\n{2,}", "\n", bare).strip(), [match.group(2).strip() for match in found]
 
 
 def options_of(prompt: str, response: str) -> dict[str, Any] | None:

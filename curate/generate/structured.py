@@ -13,8 +13,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
+from curate.answers.jsonanswers import read_json
 from curate.errors import UserError
-from curate.generate.jsonanswers import read_json
 from curate.generate.reasoning import part_reasoning, part_values
 from curate.generate.requests import Call, Completion, Request
 from curate.registry import Params

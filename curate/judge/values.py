@@ -7,7 +7,7 @@
     "48/2 = 24 ... #### 72"          final      the final number of a longer text
 
 These are what a response is by itself (checker: auto). Where a recipe names a checker, all responses
-that it can read have its form: number, math (curate.generate.expressions), choice or exact.
+that it can read have its form: number, math (curate.answers.expressions), choice or exact.
 
 By whole values and never by substring: "nonagon" does not hold "no". Where an answer to a question with
 such a value names none, or one that measures something else, nothing can be said by value (None): such
@@ -20,9 +20,9 @@ from typing import Literal
 
 import regex
 
-from curate.generate.checkers import Checked, CheckerName, check_answer, is_gold
-from curate.generate.quantities import find_quantity, read_quantity
-from curate.generate.spans import announced_span
+from curate.answers.checkers import Checked, CheckerName, check_answer, is_gold
+from curate.answers.quantities import find_quantity, read_quantity
+from curate.answers.spans import announced_span
 from curate.rows import normalise
 
 LOG = logging.getLogger("curate")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pools import Row, planted_answers, recipe, swapped_gsm8k, with_truth, write_planted
 from scipy.stats import rankdata
 
-from curate.generate.checkers import Checked, check_exact, check_numeric
+from curate.answers.checkers import Checked, check_exact, check_numeric
 from curate.judge.correct import REPLACED
 from curate.run import run_curation
 

@@ -40,6 +40,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.answers.options import split_options
 from curate.fixedpoint import cosines
 from curate.generate.candidates import Candidate, Flaw, pair
 from curate.generate.choices import (
@@ -48,7 +49,6 @@ from curate.generate.choices import (
     check_form,
     form_of,
     options_schema,
-    split_options,
     with_options,
 )
 from curate.generate.drafts import (

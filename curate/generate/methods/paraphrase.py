@@ -25,9 +25,9 @@ from typing import Literal
 import regex
 from pydantic import Field, model_validator
 
+from curate.answers.options import OPTION, split_options
 from curate.fixedpoint import paired_cosines
 from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.choices import OPTION, split_options
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Example, Generation, Generator, add_generator
 from curate.generate.novelty import Seen, words_of

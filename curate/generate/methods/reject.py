@@ -22,7 +22,7 @@ of ten or one of a hundred. Hence both caps.
 
 Departures from the authors' code: the rounds are planned, where it draws until k + 1 are correct, and
 without an end unless a cap is set; difficulty is the posterior mean of the pilot, so never 0; answers
-are compared by value and never run (curate.generate.checkers; `math` by math-verify in a process of its
+are compared by value and never run (curate.answers.checkers; `math` by math-verify in a process of its
 own). Wrong gold answers look like hard
 queries and take most trials: look at those with none correct in the table of queries.
 """
@@ -37,15 +37,17 @@ import polars as pl
 import regex
 from pydantic import Field, model_validator
 
-from curate.errors import UserError
-from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.checkers import (
+from curate.answers.checkers import (
     Checked,
     CheckerName,
     check_answer,
     is_gold,
 )
-from curate.generate.choices import OPTIONS, split_options
+from curate.answers.options import split_options
+from curate.answers.quantities import find_number
+from curate.errors import UserError
+from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.choices import OPTIONS
 from curate.generate.drafts import REPEATS
 from curate.generate.generation import (
     Example,
@@ -56,7 +58,6 @@ from curate.generate.generation import (
     was_sent,
     with_reasoning,
 )
-from curate.generate.quantities import find_number
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams, choose_starts, count_starts, start_needs, system_of

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curate.answers.checkers import find_choice
 from curate.errors import UserError
 from curate.generate.cache import Cache
 from curate.generate.candidates import Flaw
-from curate.generate.checkers import find_choice
 from curate.generate.generation import GENERATORS, Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.requests import Call

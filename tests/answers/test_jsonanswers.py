@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.jsonanswers import read_json
+from curate.answers.jsonanswers import read_json
 
 
 @pytest.mark.parametrize(

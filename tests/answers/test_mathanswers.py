@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from curate.generate.checkers import Checked, check_answer
-from curate.generate.mathanswers import MathWorker
+from curate.answers.checkers import Checked, check_answer
+from curate.answers.mathanswers import MathWorker
 
 THREE_QUARTERS = (r"\frac{3}{4}", "0.75")
 
@@ -77,7 +77,7 @@ def test_a_text_that_is_too_long_is_not_sent(worker: MathWorker) -> None:
 @pytest.mark.system
 def test_the_process_sees_no_keys_and_ends_with_its_parent(tmp_path: Path) -> None:
     program = (
-        "import os; from curate.generate.mathanswers import MathWorker\n"
+        "import os; from curate.answers.mathanswers import MathWorker\n"
         "w = MathWorker(); assert w.compare('1', '1.0') is True\n"
         "pid = w._process.pid; assert b'SECRET' not in open(f'/proc/{pid}/environ', 'rb').read()\n"
         "print(pid, flush=True); os.kill(os.getpid(), 9)"

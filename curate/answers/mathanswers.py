@@ -2,7 +2,7 @@ r"""Comparison of mathematical answers by math-verify, in one process of its own
 
     compare_math("\frac{3}{4}", "0.75")     True; False if they differ, None if it cannot be said
 
-A comparison has limits of time and memory (curate.generate.mathworker): an expression such as 9^9^9^9
+A comparison has limits of time and memory (curate.answers.mathworker): an expression such as 9^9^9^9
 ends the process and nothing else, and the next comparison starts another.
 """
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.checkers import Checked, check_answer, find_choice
-from curate.generate.quantities import find_number
+from curate.answers.checkers import Checked, check_answer, find_choice
+from curate.answers.quantities import find_number
 
 C, W, U = Checked.CORRECT, Checked.WRONG, Checked.UNPARSABLE
 
@@ -168,7 +168,7 @@ def test_a_table_of_pairs_has_its_false_positives() -> None:
 
 
 def test_a_pattern_that_never_ends_is_unparsable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.generate.checkers.TIMEOUT", 0.05)
+    monkeypatch.setattr("curate.answers.checkers.TIMEOUT", 0.05)
     assert check_answer("regex", "a" * 40 + "b", r"(a|aa|a?)+$") is U
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from curate.generate.units import COUNTED, UNITS, Unit, find_unit
+from curate.answers.units import COUNTED, UNITS, Unit, find_unit
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import orjson
 import regex
 
-from curate.generate.expressions import is_expression, same_expression
-from curate.generate.jsonanswers import read_json
-from curate.generate.quantities import find_quantity, same_quantity
+from curate.answers.expressions import is_expression, same_expression
+from curate.answers.jsonanswers import read_json
+from curate.answers.quantities import find_quantity, same_quantity
 from curate.rows import normalise
 
 TIMEOUT = 1.0

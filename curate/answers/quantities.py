@@ -4,8 +4,8 @@ r"""Numbers as answers: the value that a text names in the end, with its unit, o
     "#### $1,234.50"                1234.5 dollars    "The answer is 10:30"    none
     "so 3 + 4 = 7"                  7                 \boxed{x^2+9}            none
 
-After an announcement (curate.generate.spans), the number has to stand alone but for a unit from a list
-(curate.generate.units): it is the whole answer or no answer. Without one the last number of the last
+After an announcement (curate.answers.spans), the number has to stand alone but for a unit from a list
+(curate.answers.units): it is the whole answer or no answer. Without one the last number of the last
 sentence that has any counts, unless it is part of something else: a sum, a pair, a list, a time.
 """
 
@@ -14,8 +14,8 @@ from fractions import Fraction
 
 import regex
 
-from curate.generate.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span, plain_math
-from curate.generate.units import SCALES, Unit, find_unit
+from curate.answers.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span, plain_math
+from curate.answers.units import SCALES, Unit, find_unit
 
 WHOLE = r"\d{1,3}(?:,\d{3})+(?!\d)|\d+"
 DECIMAL = rf"(?:(?:{WHOLE})(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"

@@ -4,7 +4,7 @@ r"""Expressions as answers: the LaTeX that a text names in the end, ready for ma
     "So it is $x^2+9$."                  x^2+9
     "The answer is no solution"          none: words would be products of their letters
 
-It is what is announced (curate.generate.spans), else the formula that ends the last sentence, else the
+It is what is announced (curate.answers.spans), else the formula that ends the last sentence, else the
 whole of a short line.
 """
 
@@ -13,10 +13,10 @@ from fractions import Fraction
 
 import regex
 
-from curate.generate.mathanswers import compare_math
-from curate.generate.quantities import find_quantity, same_quantity
-from curate.generate.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span
-from curate.generate.units import Unit, find_unit
+from curate.answers.mathanswers import compare_math
+from curate.answers.quantities import find_quantity, same_quantity
+from curate.answers.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span
+from curate.answers.units import Unit, find_unit
 
 FORMULA = regex.compile(r"(\$\$.+\$\$|\$[^$]+\$|\\\(.+\\\)|\\\[.+\\\])[\s.*_]*", regex.S)
 SHORT_LETTERS = 120

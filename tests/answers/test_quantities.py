@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.quantities import find_quantity, read_quantity, same_quantity
-from curate.generate.spans import announced_span
+from curate.answers.quantities import find_quantity, read_quantity, same_quantity
+from curate.answers.spans import announced_span
 
 NUMBERS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=999)
 
