@@ -27,7 +27,13 @@ from pydantic import (
 )
 
 from curate.clean.twins import HighestScore
-from curate.compared import OWN_KEYS, fill_compared, numbered, without_budget
+from curate.compared import (
+    OWN_KEYS,
+    fill_compared,
+    numbered,
+    selection_names,
+    without_budget,
+)
 from curate.credentials import SecretFault, find_secret, leaves
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
@@ -36,6 +42,7 @@ from curate.generate.limits import Limits
 from curate.generate.starts import StartParams
 from curate.localfiles import MIB, read_text
 from curate.names import check_name
+from curate.prove.others import OTHERS
 from curate.registry import (
     SELECTORS,
     STAGES,
@@ -178,6 +185,23 @@ class Novelty(Params):
     gamma: float = Field(1.0, ge=0, description="weight of the base; 0: the tuned model alone")
 
 
+class ArmFile(RowFile):
+    """A training set of a proof's own: a saved selection (the folder of a run) or any file of rows."""
+
+    name: Annotated[str, AfterValidator(check_name)]
+
+    @property
+    def source_name(self) -> str:
+        """Return the source of its rows: the arm's name if none is given."""
+        return self.source or self.name
+
+
+class ThenFile(RowFile):
+    """Rows of the second phase of every fine-tune."""
+
+    source: str | None = "then"
+
+
 class Prove(Params):
     """Fine-tune on the selection and on fair controls, compare on the eval set."""
 
@@ -195,7 +219,20 @@ class Prove(Params):
     compare: bool = Field(
         False, description="judge the methods of `compare:` too, all together at one level"
     )
-    arms: list[Literal["selected", "random"]] = ["selected", "random"]
+    arms: Annotated[
+        list[str | ArmFile],
+        Field(
+            description="selected and random always; beside them target_only, target_plus, full, "
+            "balanced, names of `compare:` and {name, path} of files and finished runs"
+        ),
+    ] = ["selected", "random"]
+    then: Annotated[
+        Literal["target"] | ThenFile | None,
+        Field(description="a second phase on the target examples or a file, after every fine-tune"),
+    ] = None
+    base: str | None = Field(
+        None, description="the model to fine-tune; models.base if not given, which selects"
+    )
     metric: Literal["auto", "loss", "exact_match"] = "auto"
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
@@ -206,9 +243,13 @@ class Prove(Params):
 
     @field_validator("arms")
     @classmethod
-    def _check_arms(cls, value: list[str]) -> list[str]:
-        if sorted(value) != ["random", "selected"]:
-            raise ValueError("must be [selected, random]: without both there is nothing to compare")
+    def _check_arms(cls, value: list[str | ArmFile]) -> list[str | ArmFile]:
+        names = [arm if isinstance(arm, str) else arm.name for arm in value]
+        if not {"selected", "random"} <= {*names}:
+            raise ValueError("needs selected and random: without both there is nothing to compare")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} stands here twice")
         return value
 
 
@@ -355,22 +396,54 @@ def _check_generators(config: "Config") -> None:
             raise KeyFault(place, f"{method!r} stands here twice; its rows could not be told apart")
 
 
-def _check_protected(config: "Config") -> None:
-    """Fail where a protected set has the name of other rows: ids and figures would be mixed up."""
+def _check_arms(config: "Config") -> None:
+    """Fail where a proof's arm is nothing that is there, or a file has the name of something that is."""
+    if config.prove is None:
+        return
+    compared = selection_names(config.select, config.compare)[1:]
+    plain = ["selected", "random", *OTHERS]
+    for i, arm in enumerate(config.prove.arms):
+        place = ("prove", "arms", i)
+        if isinstance(arm, str) and arm not in (*plain, *compared):
+            raise KeyFault(
+                place,
+                f"{arm!r} is no arm; known: {', '.join([*plain, *compared])}; a file or the folder of "
+                "a run is written {name: NAME, path: PATH}",
+            )
+        if isinstance(arm, ArmFile) and arm.name in (*plain, *compared, "then", "pool"):
+            raise KeyFault((*place, "name"), f"{arm.name!r} is the name of another arm")
+
+
+def _named_sources(config: "Config") -> dict[str, str]:
+    """Return the source names of pool, target and eval set, each with its place in the recipe."""
     named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(config.pool)}
     if config.target is not None:
         named[config.target.source_name] = "target"
         if config.target.eval is not None:
             named[config.target.eval.source or "eval"] = "target.eval"
-    for i, entry in enumerate(config.protected):
+    return named
+
+
+def _check_protected(config: "Config") -> None:
+    """Fail where a protected set or an arm has the name of other rows: ids would be mixed up."""
+    named = _named_sources(config)
+    files: list[tuple[tuple[str | int, ...], RowFile]] = [
+        (("protected", i), entry) for i, entry in enumerate(config.protected)
+    ]
+    if config.prove is not None:
+        arms = enumerate(config.prove.arms)
+        files += [(("prove", "arms", i), arm) for i, arm in arms if isinstance(arm, ArmFile)]
+        if isinstance(config.prove.then, RowFile):
+            files.append((("prove", "then"), config.prove.then))
+    for place, entry in files:
         name = entry.source_name
         if name in named:
             raise KeyFault(
-                ("protected", i, "source"),
+                (*place, "source"),
                 f"the name {name!r} is that of {named[name]} as well, and row ids are made of it; give "
                 "this set a `source:` of its own",
             )
-        named[name] = f"protected.{i}"
+        named[name] = ".".join(map(str, place))
 
 
 class Config(Params):
@@ -527,6 +600,7 @@ class Config(Params):
         _check_survivors(self.stages)
         _check_scores(self.stages)
         _check_protected(self)
+        _check_arms(self)
         for place, select in self.selections:
             _check_plan(place, select, self.stages)
         if not self.selects and (self.prove or self.compare):

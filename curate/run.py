@@ -16,13 +16,13 @@ import orjson
 
 from curate.claim import claimed
 from curate.compared import compared_lines, proved_names, selection_names
-from curate.config import Config, stage_names
+from curate.config import Config, Prove, stage_names
 from curate.errors import UserError
 from curate.folder import MANIFEST
 from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.nearest_drops import find_drops, nearest_step
-from curate.pool.ingest import input_steps
+from curate.pool.ingest import input_steps, proof_steps
 from curate.pool.join import joined_step
 from curate.prove.keep import ADAPTER_FOLDER
 from curate.provenance import Provenance, model_names
@@ -478,6 +478,7 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
+    from curate.prove.proof import Material
     from curate.prove.together import prove_together
     from curate.prove.verdict import NOT_MEASURED
 
@@ -490,13 +491,27 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
-    proof = prove_together(run, proved, run.eval, params, run.merged_eval)
+    material = Material(run.eval, run.merged_eval, _proved_material(run, wanted))
+    proof = prove_together(run, proved, material, params)
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 
         params["novelty"] = wanted.novelty.model_dump(mode="json")
         run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
     return proof
+
+
+def _proved_material(run: Run, wanted: Prove) -> dict[str, Artifact]:
+    """Return rankings and rows of the arms that a proof names, by the name of an input."""
+    steps = {f"file-{name}": step for name, step in proof_steps(run.config).items()}
+    rows = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
+    named = {arm for arm in wanted.arms if isinstance(arm, str)}
+    rankings = {
+        f"ranking-{name}": chosen.ranking
+        for name, chosen in run.selections.items()
+        if name in named
+    }
+    return {**rows, **rankings}
 
 
 def _drop_sentences(run: Run) -> list[str]:

@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.config import Config, RowFile
+from curate.config import ArmFile, Config, RowFile
 from curate.errors import UserError
 from curate.jsontext import JsonLimit, dump_json
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
@@ -78,6 +78,31 @@ def input_steps(config: Config) -> dict[str, Step]:
         )
         for name, files in entries.items()
     }
+
+
+def proof_steps(config: Config) -> dict[str, Step]:
+    """Return the steps that read the files of a proof: arms by their names, the second phase as `then`.
+
+    Raises:
+        UserError: as ingest_step.
+    """
+    prove = config.prove
+    if prove is None:
+        return {}
+    files: dict[str, RowFile] = {arm.name: arm for arm in prove.arms if isinstance(arm, ArmFile)}
+    if isinstance(prove.then, RowFile):
+        files["then"] = prove.then
+    return {
+        name: ingest_step(f"prove-{name}", [_saved(file)], seed=config.seed, max_rejected=0.0)
+        for name, file in files.items()
+    }
+
+
+def _saved(file: RowFile) -> RowFile:
+    """Return the selected rows where the path is the folder of a finished run."""
+    named = file.model_copy(update={"source": file.source_name})
+    selected = Path(file.path) / "selected.parquet"
+    return named.model_copy(update={"path": str(selected)}) if selected.is_file() else named
 
 
 def ingest_step(

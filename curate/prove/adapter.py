@@ -10,15 +10,20 @@ ADAPTER = "adapter.safetensors"
 
 
 def learn_adapter(
-    path: Path, params: Mapping[str, Any], hints: Mapping[str, Any], seed: Sequence[int]
+    path: Path,
+    params: Mapping[str, Any],
+    hints: Mapping[str, Any],
+    seed: Sequence[int],
+    start: Path | None = None,
 ) -> Counts:
     """Tune the base model on rows and write its LoRA weights; nothing is written without a response.
 
     Args:
         path: of the safetensors file.
         params: `lora` and `model`, as curate.prove.finetune takes them.
-        hints: `folder` and `trust` of the model, `rows` and `row_ids` to learn.
+        hints: `folder` and `trust` of the model, `rows` (a table or several) and `row_ids` to learn.
         seed: of adapters and order.
+        start: the adapter of an earlier fine-tune to go on from.
 
     Returns:
         Counts; `steps` is 0 where no row has a response within the length limit.
@@ -28,15 +33,17 @@ def learn_adapter(
     """
     from curate.models import load_causal, load_tokenizer
     from curate.prove.finetune import read_messages, train_lora
-    from curate.represent.chat import build_example
+    from curate.represent.chat import build_examples
     from curate.represent.losses import save_adapter
 
     folder, lora = Path(hints["folder"]), params["lora"]
     tokenizer = load_tokenizer(folder, hints["trust"])
-    messages = read_messages(Path(hints["rows"]), hints["row_ids"])
-    examples = [build_example(tokenizer, turns, lora["max_length"]) for turns in messages]
+    tables = [hints["rows"]] if isinstance(hints["rows"], str) else hints["rows"]
+    messages = read_messages([Path(table) for table in tables], hints["row_ids"])
+    judges = bool(hints.get("judges"))
+    examples = build_examples(tokenizer, messages, lora["max_length"], judges=judges)
     model = load_causal(folder, params["model"]["dtype"], hints["trust"])
-    losses = train_lora(model, examples, lora, seed)
+    losses = train_lora(model, examples, lora, seed, start)
     if losses:
         save_adapter(model, path, rank=lora["rank"], alpha=lora["alpha"])
     return {

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.clean.leaks import count_rows, find_leaks
+from curate.prove.others import FILE_PART, POOL
 from curate.store import Artifact, Counts, write_json
 from curate.tables import read_table, scan_table
 
@@ -19,8 +20,14 @@ def write_leaks(
 ) -> Counts:
     """Write hits.parquet: leaks of the eval set into the target examples and the arms."""
     arms = scan_table(inputs["arms"].file("arms.parquet")).select("row_id").unique()
+    if "others" in inputs:
+        others = scan_table(inputs["others"].file("others.parquet")).filter(place=POOL)
+        arms = pl.concat([arms, others.select("row_id")]).unique()
     rows = scan_table(inputs["rows"].file("rows.parquet"))
     suspects = [("arm", rows.join(arms, on="row_id", how="semi", maintain_order="left"))]
+    for name in (n for n in inputs if n.startswith(FILE_PART)):
+        place = name.removeprefix(FILE_PART)
+        suspects.append((place, scan_table(inputs[name].file("rows.parquet"))))
     if "target" in inputs:
         suspects.append(("target", scan_table(inputs["target"].file("rows.parquet"))))
     eval_rows = read_table(inputs["eval"].file("rows.parquet"))
@@ -40,7 +47,9 @@ def write_refusal(
     """Write a proof.json that says why nothing was measured."""
     leaks = describe_leaks(inputs["leaks"], params["prove"]["allow_leaks"])
     places = {"target": "target examples", "arm": "training rows"}
-    contaminated = [f"{n} {places[p]}" for p, n in leaks["leaking_rows"].items() if n]
+    contaminated = [
+        f"{n} {places.get(p, f'rows of {p}')}" for p, n in leaks["leaking_rows"].items() if n
+    ]
     sentence = (
         f"No proof: the eval set leaks into {' and '.join(contaminated)}, so a good score would show"
         " memory, not skill. Add the stage {kind: leaks}, choose other target examples, or set"

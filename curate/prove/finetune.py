@@ -40,16 +40,17 @@ def finetune_step(
     seed: Sequence[int],
     identity: Mapping[str, Any],
     hints: Mapping[str, Any],
+    start: Artifact | None = None,
 ) -> Step:
     """Return the step that tunes on these rows; its key knows neither target nor eval set.
 
-    `texts` is a digest of the rows' exact texts in order.
+    `texts` is a digest of the rows' exact texts in order. `start` is a fine-tune to go on from.
     """
     return Step(
         "finetune",
         VERSION,
         finetune,
-        {},
+        {"start": start} if start else {},
         {"texts": texts, "lora": dict(lora), "seed": list(seed), "model": dict(identity)},
         {**hints, "row_ids": list(row_ids)},
     )
@@ -61,14 +62,22 @@ def finetune(
     """Write adapter.safetensors: the LoRA weights; none without a response to learn from."""
     from curate.prove.adapter import ADAPTER, learn_adapter
 
-    return learn_adapter(out / ADAPTER, params, hints, params["seed"])
+    first = inputs.get("start")
+    start = first.file(ADAPTER) if first and ADAPTER in first.files else None
+    return learn_adapter(out / ADAPTER, params, hints, params["seed"], start)
 
 
-def read_messages(rows: Path, row_ids: Sequence[str]) -> list[list[Any]]:
-    """Return the messages of these rows, in the order of the ids."""
-    wanted = pl.DataFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
-    found = scan_table(rows).select("row_id", "messages")
-    joined = wanted.lazy().join(found, on="row_id", how="left", maintain_order="left").collect()
+def read_messages(rows: Path | Sequence[Path], row_ids: Sequence[str]) -> list[list[Any]]:
+    """Return the messages of these rows, in the order of the ids.
+
+    Args:
+        rows: one table of rows or several, which share no id.
+        row_ids: may repeat.
+    """
+    tables = [rows] if isinstance(rows, Path) else rows
+    ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
+    messages = pl.concat(scan_table(table).select("row_id", "messages") for table in tables)
+    joined = ordered.join(messages, on="row_id", how="left", maintain_order="left").collect()
     return joined["messages"].to_list()
 
 
@@ -77,12 +86,17 @@ def train_lora(
     examples: Sequence[Example],
     lora: Mapping[str, Any],
     seed: Sequence[int],
+    start: Path | None = None,
 ) -> list[float]:
     """Tune the model in place with LoRA adapters; return the loss of every step.
 
     Adapter weights and the order of rows come from the seed alone, so two arms with the same seed
-    start from the same adapter.
+    start from the same adapter. `start` holds the weights of an earlier fine-tune to go on from.
     """
+    from curate.represent.losses import attach_adapter
+
+    if start is not None:
+        return tune_adapters(attach_adapter(model, start), examples, lora, seed)
     return tune_adapters(add_adapters(model, lora, "all-linear", seed), examples, lora, seed)
 
 

@@ -31,15 +31,14 @@ def measure(
     """Write results.parquet: eval_id, loss (nats a response token), exact, response_tokens."""
     from curate.models import load_causal, load_tokenizer
     from curate.prove.finetune import evaluate
-    from curate.represent.chat import build_example
+    from curate.represent.chat import build_examples
     from curate.represent.losses import attach_adapter
 
     folder = Path(hints["folder"])
     tokenizer = load_tokenizer(folder, hints["trust"])
     rows = read_table(inputs["eval"].file("rows.parquet"))
-    examples = [
-        build_example(tokenizer, m, params["max_length"]) for m in rows["messages"].to_list()
-    ]
+    messages, judges = rows["messages"].to_list(), bool(hints.get("judges"))
+    examples = build_examples(tokenizer, messages, params["max_length"], judges=judges)
     model = load_causal(folder, params["model"]["dtype"], hints["trust"])
     if "tuned" in inputs and ADAPTER in inputs["tuned"].files:
         attach_adapter(model, inputs["tuned"].file(ADAPTER))

@@ -2,38 +2,57 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control
 from curate.prove.contamination import write_leaks, write_refusal
-from curate.prove.finetune import finetune_step, read_messages
-from curate.prove.measure import measure_step
 from curate.prove.metrics import deciding_metric
+from curate.prove.others import FILE_PART, TARGET_ONLY, other_tables, others_step
 from curate.prove.results import measured_name, tuned_name
 from curate.prove.spread import setting_of, spread_step
 from curate.prove.statistics import level
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
+from curate.prove.training import Rows, Training, tuned_model
 from curate.prove.verdict import write_proof, write_unmeasured
 from curate.registry import Budget, ScoreRun
-from curate.store import Artifact, Step, digest_of
+from curate.store import Artifact, Step
 from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 8
-# Behind the run's seed and a number: the selection's trainings share no seed with a draw.
-SELECTED_SEED = 1
+THEN = f"{FILE_PART}then"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a proof reads beside the pool.
+
+    eval_rows: the eval set as it was given, which must not leak.
+    rendered: the eval set as the model reads it, where system turns are merged.
+    arms: rankings and rows of further arms, by `ranking-NAME` and `file-NAME`; the second phase's rows
+        as `file-then`.
+    """
+
+    eval_rows: Artifact
+    rendered: Artifact | None = None
+    arms: Mapping[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> Artifact:
+        """Return the eval set as the model reads it."""
+        return self.rendered or self.eval_rows
 
 
 def prove(
     run: ScoreRun,
     selection: Artifact,
-    eval_rows: Artifact,
+    material: Material,
     prove: Mapping[str, Any],
     budget: Budget,
     judged: int = 1,
-    rendered: Artifact | None = None,
 ) -> Artifact:
     """Return the artifact with proof.json, and effects.parquet unless the proof was refused.
 
@@ -42,26 +61,27 @@ def prove(
     Args:
         run: the run.
         selection: its ranking.parquet says which rows are selected.
-        eval_rows: the eval set as it was given, which must not leak.
+        material: eval set and further arms.
         prove: the recipe's settings.
         budget: that of the selection.
         judged: how many selections are judged together; each at so much smaller a level (Bonferroni).
-        rendered: the eval set as the model reads it, where system turns are merged.
     """
-    scored = rendered or eval_rows
     limit = prove["lora"]["max_length"]
     runs = arm_runs(prove, by_tokens=budget.tokens is not None)
+    model = tuned_model(run, prove["base"])
     arms = run.execute(arms_step(selection, runs, run.seed, limit))
-    leak_inputs = {"rows": run.rows, "arms": arms, "eval": eval_rows}
-    if run.target:
-        leak_inputs["target"] = run.target
+    others = _other_arms(run, selection, material, prove)
+    leak_inputs = {"rows": run.rows, "arms": arms, "eval": material.eval_rows, **material.arms}
+    leak_inputs |= {"target": run.target} if run.target else {}
+    leak_inputs |= {"others": others.listed} if others.listed else {}
     leaks = run.execute(Step("proof-leaks", VERSION, write_leaks, leak_inputs))
     alpha = level(prove["strict"], judged)
     params: dict[str, Any] = {"prove": dict(prove), "runs": runs, "alpha": alpha, "judged": judged}
+    params["others"] = others.names
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
     labels = run.execute(
-        trainable_step(run.rows, arms, scored, limit, run.model_identity(), run.model_hints())
+        trainable_step(run.rows, arms, material.scored, limit, model.identity, model.hints)
     )
     table = read_table(labels.file("labels.parquet"))
     for sentence, many in label_sentences(table, limit):
@@ -69,85 +89,101 @@ def prove(
     if label_faults(table, limit):
         inputs = {"leaks": leaks, "labels": labels}
         return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
+    then = _second_phase(run, material, prove)
+    training = Training(run, model, prove["lora"], material.scored, then)
     drawn = read_table(arms.file("arms.parquet"))
-    steps = _finetune_steps(run, drawn, runs, prove)
+    steps = _arm_steps(training, drawn, runs)
     selected = {name: step for name, step in steps.items() if name.startswith("selected/")}
     LOG.info(
         "proof: %d fine-tunes of %d epochs on about %s tokens, each measured on %d eval examples",
         len({step.key for step in steps.values()}),
         prove["lora"]["epochs"],
         f"{drawn.filter(arm='selected', seed=0)['tokens'].sum():,}",
-        eval_rows.counts["rows_out"],
+        material.eval_rows.counts["rows_out"],
     )
-    done = _measure(run, {"base": None}, scored, limit)
-    done |= _tune(run, {n: s for n, s in steps.items() if n not in selected}, scored, limit)
-    spread = run.execute(_spread_step(run, done, eval_rows, params, budget))
+    done = training.measure({"base": None})
+    done |= training.tune({n: s for n, s in steps.items() if n not in selected})
+    spread = run.execute(_spread_step(training, done, material.eval_rows, params, budget))
     LOG.info("proof: %s", spread.counts["sentence"])
-    done |= _tune(run, selected, scored, limit)
+    done |= training.tune(selected)
+    done |= _tune_others(training, others, prove["seeds"])
     inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
     inputs |= {"spread": spread, **done}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
-def _finetune_steps(
-    run: ScoreRun, drawn: pl.DataFrame, runs: Mapping[str, int], prove: Mapping[str, Any]
-) -> dict[str, Step]:
+@dataclass(frozen=True)
+class OtherArms:
+    """Further arms: their names, the artifact that lists their rows, what the rows are read from."""
+
+    names: Sequence[str]
+    listed: Artifact | None
+    inputs: Mapping[str, Artifact]
+
+
+def _other_arms(
+    run: ScoreRun, selection: Artifact, material: Material, prove: Mapping[str, Any]
+) -> OtherArms:
+    """Return the arms that a recipe names beside the selection and the controls."""
+    names = [arm if isinstance(arm, str) else arm["name"] for arm in prove["arms"]]
+    names = [name for name in names if name not in ("selected", "random")]
+    if prove["then"] is not None:
+        # By itself it is the second phase without the first.
+        names = [TARGET_ONLY, *(name for name in names if name != TARGET_ONLY)]
+    inputs = {"selection": selection, "rows": run.rows, **material.arms}
+    inputs |= {"target": run.target} if run.target else {}
+    listed = [name for name in names if prove["then"] is None or name != TARGET_ONLY]
+    if not listed:
+        return OtherArms(names, None, inputs)
+    step = others_step(listed, inputs, prove["seeds"], run.seed)
+    return OtherArms(names, run.execute(step), inputs)
+
+
+def _second_phase(run: ScoreRun, material: Material, prove: Mapping[str, Any]) -> Rows | None:
+    """Return the rows that every fine-tune goes on with; None without `prove.then`."""
+    if prove["then"] is None:
+        return None
+    rows = material.arms.get(THEN, run.target)
+    assert rows is not None
+    table = rows.file("rows.parquet")
+    return Rows(read_table(table, columns=["row_id"])["row_id"].to_list(), [table])
+
+
+def _arm_steps(training: Training, drawn: pl.DataFrame, runs: Mapping[str, int]) -> dict[str, Step]:
     """Return the fine-tune of every arm and number; every one of an arm has a seed of its own.
 
     A draw and its pair of the other control share theirs.
     """
-    rows = run.rows.file("rows.parquet")
-
-    def step(ids: Sequence[str], seed: Sequence[int]) -> Step:
-        return finetune_step(
-            ids,
-            digest_of(read_messages(rows, ids)),
-            lora=prove["lora"],
-            seed=seed,
-            identity=run.model_identity(),
-            hints={**run.model_hints(), "rows": str(rows)},
-        )
-
+    tables = [training.run.rows.file("rows.parquet")]
     steps = {}
     for arm in ARMS:
         for number in range(runs[arm]):
             ids = drawn.filter((pl.col("arm") == arm) & (pl.col("seed") == number))["row_id"]
-            own = [SELECTED_SEED] if arm == "selected" else []
-            steps[tuned_name(arm, number)] = step(ids.to_list(), [run.seed, number, *own])
+            rows = Rows(ids.to_list(), tables)
+            steps[tuned_name(arm, number)] = training.step(rows, number, drawn=arm != "selected")
     return steps
 
 
-def _tune(
-    run: ScoreRun, steps: Mapping[str, Step], eval_rows: Artifact, max_length: int
-) -> dict[str, Artifact]:
-    """Return fine-tunes by name, and what each reaches on the eval set."""
-    tuned = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    return {**tuned, **_measure(run, tuned, eval_rows, max_length)}
-
-
-def _measure(
-    run: ScoreRun,
-    models: Mapping[str, Artifact | None],
-    eval_rows: Artifact,
-    max_length: int,
-) -> dict[str, Artifact]:
-    """Return what models, fine-tuned or the base model itself, reach on the eval set."""
-    measures = [
-        measure_step(
-            eval_rows,
-            model,
-            max_length=max_length,
-            identity=run.model_identity(),
-            hints=run.model_hints(),
+def _tune_others(training: Training, others: OtherArms, runs: int) -> dict[str, Artifact]:
+    """Return the fine-tunes of further arms, and what they reach on the eval set."""
+    tuned: dict[str, Artifact] = {}
+    if training.then is not None:
+        tuned |= training.tune_target(runs, TARGET_ONLY)
+    if others.listed is None:
+        return tuned
+    rows, tables = read_table(others.listed.file("others.parquet")), other_tables(others.inputs)
+    steps = {}
+    for (arm, number), part in rows.group_by("arm", "seed", maintain_order=True):
+        places = part["place"].unique(maintain_order=True)
+        chosen = Rows(part["row_id"].to_list(), [tables[place] for place in places])
+        steps[tuned_name(str(arm), int(str(number)))] = training.step(
+            chosen, int(str(number)), drawn=False
         )
-        for model in models.values()
-    ]
-    results = run.execute_all(measures)
-    return {measured_name(n): result for n, result in zip(models, results, strict=True)}
+    return tuned | training.tune(steps)
 
 
 def _spread_step(
-    run: ScoreRun,
+    training: Training,
     done: Mapping[str, Artifact],
     eval_rows: Artifact,
     params: Mapping[str, Any],
@@ -156,7 +192,7 @@ def _spread_step(
     main = main_control(params["runs"])
     names = [measured_name(tuned_name(main, n)) for n in range(params["runs"][main])]
     setting = setting_of(
-        budget.model_dump(mode="json"), run.model_identity(), params["prove"]["lora"]
+        budget.model_dump(mode="json"), training.model.identity, params["prove"]["lora"]
     )
     metric = deciding_metric(params["prove"]["metric"]).name
     settings = {**setting, "alpha": params["alpha"], "metric": metric}

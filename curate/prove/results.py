@@ -24,6 +24,11 @@ def measured_name(name: str) -> str:
     return f"{name}/measured"
 
 
+def first_name(name: str) -> str:
+    """Return the name of the first of two phases of a fine-tune."""
+    return f"{name}/first"
+
+
 def arm_names(runs: Mapping[str, int]) -> list[tuple[str, int, str]]:
     """Return arm, number and name of all measured models, the untuned base model first."""
     names = [("base", 0, "base")]
@@ -50,6 +55,12 @@ def gather_results(
         )
         for arm, number, name in names
     )
+
+
+def trained_steps(inputs: Mapping[str, Artifact], name: str) -> int:
+    """Return the optimizer steps of a fine-tune, both phases if there are two."""
+    phases = [inputs[n] for n in (name, first_name(name)) if n in inputs]
+    return sum(int(phase.counts["steps"]) for phase in phases)
 
 
 def gains_of(results: pl.DataFrame, arm: str, metric: Metric) -> NDArray[np.float64]:

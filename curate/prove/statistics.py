@@ -58,6 +58,15 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A difference with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Rank:
     """The place of the selection among itself and n draws, 1 the best, and its two-sided p value.
 
@@ -132,6 +141,35 @@ def compare(
         _round(difference + reach),
         judge(difference, half),
     )
+
+
+def estimate(one: Matrix, other: Matrix) -> Estimate:
+    """Return how far two fixed training sets lie apart, with a 95 % interval; no verdict.
+
+    The trainings of a number are a pair: they have the same seed. Their differences vary with the seed
+    and with the eval examples; both variances add up, and so do their degrees of freedom by
+    Satterthwaite's formula. Of one training alone, the interval knows the examples only.
+
+    Args:
+        one: gains [trainings, examples].
+        other: gains of the other set, of the same shape.
+    """
+    from scipy.stats import t
+
+    differences = one - other
+    trainings, examples = differences.shape
+    parts = []
+    if trainings > 1:
+        parts.append((differences.mean(axis=1).var(ddof=1) / trainings, trainings - 1))
+    if examples > 1:
+        parts.append((differences.mean(axis=0).var(ddof=1) / examples, examples - 1))
+    variance = sum(part for part, _ in parts)
+    difference = _round(differences.mean())
+    if not variance > 0:
+        return Estimate(difference, difference, difference)
+    freedom = variance**2 / sum(part**2 / count for part, count in parts)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+    return Estimate(difference, _round(difference - reach), _round(difference + reach))
 
 
 def rank_among(selected: float, draws: Sequence[float]) -> Rank:

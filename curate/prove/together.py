@@ -8,40 +8,41 @@ the other control where its size is another one.
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from curate.prove.proof import prove
+from curate.prove.proof import THEN, Material, prove
 from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Counts, Step, write_json
 
 VERSION = 1
 OWN = "proof"
+PLAIN_ARMS = ["selected", "random"]
 
 
 def prove_together(
     run: ScoreRun,
     selections: Mapping[str, tuple[Artifact, Budget]],
-    eval_rows: Artifact,
+    material: Material,
     settings: Mapping[str, Any],
-    rendered: Artifact | None = None,
 ) -> Artifact:
     """Return the artifact with proof.json of the first selection, and the verdicts of all of them.
 
     Args:
         run: the run.
         selections: ranking and budget by name, the run's own first.
-        eval_rows: the eval set.
+        material: eval set and further arms, which stand beside the first selection alone.
         settings: of the proof.
-        rendered: the eval set as the model reads it.
     """
     count = len(selections)
-    proofs = {
-        name: prove(run, ranking, eval_rows, settings, budget, judged=count, rendered=rendered)
-        for name, (ranking, budget) in selections.items()
-    }
+    proofs = {}
+    for name, (ranking, budget) in selections.items():
+        proofs[name] = prove(run, ranking, material, settings, budget, judged=count)
+        then = {name: rows for name, rows in material.arms.items() if name == THEN}
+        material, settings = replace(material, arms=then), {**settings, "arms": PLAIN_ARMS}
     if count == 1:
         return next(iter(proofs.values()))
     inputs = {f"{OWN}-{name}": proof for name, proof in proofs.items()}

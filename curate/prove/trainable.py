@@ -13,7 +13,7 @@ import polars as pl
 from curate.models import load_tokenizer, template_of
 from curate.prove.arms import ARMS
 from curate.prove.finetune import read_messages
-from curate.represent.chat import IGNORED, build_example
+from curate.represent.chat import IGNORED, build_examples
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -53,7 +53,8 @@ def write_labels(
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
 
     def labelled(rows: Sequence[Any]) -> list[bool]:
-        examples = [build_example(tokenizer, row, params["max_length"]) for row in rows]
+        judges = bool(hints.get("judges"))
+        examples = build_examples(tokenizer, rows, params["max_length"], judges=judges)
         # Nothing predicts the first token of a row.
         return [any(label != IGNORED for label in e.labels[1:]) for e in examples]
 

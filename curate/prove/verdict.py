@@ -9,12 +9,19 @@ import orjson
 import polars as pl
 
 from curate.prove.adapter import ADAPTER
-from curate.prove.arms import ARMS, CONTROLS, main_control
+from curate.prove.arms import CONTROLS, main_control
 from curate.prove.contamination import describe_leaks
 from curate.prove.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.prove.metrics import Metric, measured_metrics
+from curate.prove.others import describe_others
 from curate.prove.outcome import detail_of, sentence_of
-from curate.prove.results import arm_names, gains_of, gather_results, tuned_name
+from curate.prove.results import (
+    arm_names,
+    gains_of,
+    gather_results,
+    trained_steps,
+    tuned_name,
+)
 from curate.prove.spread import FILE
 from curate.prove.statistics import compare, judge_all, measure_spread, rank_among
 from curate.prove.trainable import label_faults
@@ -51,7 +58,8 @@ def write_proof(
 ) -> Counts:
     """Write proof.json, effects.parquet (one line per arm, seed and eval example), a kept adapter."""
     prove, runs = params["prove"], params["runs"]
-    results = gather_results(inputs, arm_names(runs))
+    trained = {**runs, **dict.fromkeys(params["others"], prove["seeds"])}
+    results = gather_results(inputs, arm_names(trained))
     results.write_parquet(out / "effects.parquet")
     scored = results.filter(pl.col("response_tokens") > 0)
     if not scored.height:
@@ -83,6 +91,7 @@ def write_proof(
         "control": main,
         "arms": _arm_table(arms, inputs, scored, metrics),
         "comparisons": comparisons,
+        "others": describe_others(scored, params["others"], metrics[0]),
         "spread": orjson.loads(inputs["spread"].file(FILE).read_bytes()),
         "rank": asdict(rank),
         "score_validity": asdict(validity) if validity else None,
@@ -140,19 +149,25 @@ def _arm_table(
     metrics: Sequence[Metric],
 ) -> list[dict[str, Any]]:
     table = []
-    for name in ("base", *ARMS):
+    for name in results["arm"].unique(maintain_order=True):
         of_arm = results.filter(arm=name)
         numbers = of_arm["seed"].unique().sort().to_list()
         rows = drawn.filter(arm=name).group_by("seed").agg(pl.len(), pl.col("tokens").sum())
-        steps = [] if name == "base" else [
-            inputs[tuned_name(name, n)].counts["steps"] for n in numbers
-        ]  # fmt: skip
+        tuned = [] if name == "base" else [tuned_name(name, n) for n in numbers]
+        if tuned and not rows.height:
+            counts = [inputs[name].counts for name in tuned]
+            rows = pl.DataFrame(
+                [
+                    {"seed": n, "len": c["rows_in"], "tokens": c["tokens"]}
+                    for n, c in enumerate(counts)
+                ]
+            )
         table.append(
             {
                 "arm": name,
                 "rows": rows.sort("seed")["len"].to_list(),
                 "tokens": rows.sort("seed")["tokens"].to_list(),
-                "steps": steps,
+                "steps": [trained_steps(inputs, name) for name in tuned],
                 "by_seed": {
                     m.name: [of_arm.filter(seed=n)[m.name].mean() for n in numbers] for m in metrics
                 },

@@ -28,6 +28,9 @@ class Example:
     cut: bool = False
 
 
+UNLABELLED = Example([0], [IGNORED])
+
+
 def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
     """Return a whole conversation in the model's chat template."""
     return str(tokenizer.apply_chat_template(list(messages), tokenize=False))
@@ -131,3 +134,27 @@ def build_example(
         for token, (_, stop) in zip(ids, offsets, strict=True)
     ]
     return Example(ids[:max_length], labels[:max_length], len(ids) > max_length)
+
+
+def build_examples(
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Sequence[Message]],
+    max_length: int,
+    *,
+    judges: bool = False,
+) -> list[Example]:
+    """Return rows as ids and labels, in their order.
+
+    Args:
+        tokenizer: with the chat template.
+        rows: conversations.
+        max_length: tokens; longer rows are cut at the end.
+        judges: whether the template may refuse rows, since they were judged by that of another model;
+            such a row has no label.
+    """
+    return [
+        UNLABELLED
+        if judges and refusal(tokenizer, row) is not None
+        else build_example(tokenizer, row, max_length)
+        for row in rows
+    ]

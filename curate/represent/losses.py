@@ -235,8 +235,8 @@ def read_adapter(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
         return json.loads(file.metadata()["lora"]), weights
 
 
-def attach_adapter(model: Any, path: Path) -> None:
-    """Put saved LoRA weights on a fresh base model.
+def attach_adapter(model: Any, path: Path) -> Any:
+    """Put saved LoRA weights on a fresh base model; return the model of peft around it.
 
     They stay beside the weights of the model: added into bfloat16 ones, most of a brief tuning would
     be rounded away.
@@ -245,8 +245,9 @@ def attach_adapter(model: Any, path: Path) -> None:
     from curate.represent.warmup import set_adapters
 
     lora, weights = read_adapter(path)
-    add_adapters(model, lora, "all-linear", seed=[0])
+    tuned = add_adapters(model, lora, "all-linear", seed=[0])
     set_adapters(model, weights)
+    return tuned
 
 
 def measure(

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from curate.config import Prove
-from curate.prove.proof import prove
+from curate.prove.proof import Material, prove
 from curate.prove.statistics import WITHIN, judge_all
 from curate.registry import Budget
 from curate.store import Artifact, Step, Store, write_json
@@ -68,7 +68,7 @@ class MeasuredRun:
         self.trained.append(ids)
         self.seeds.append(params["seed"])
         write_json(out / "adapter.safetensors", {"ids": ids, "number": len(self.trained)})
-        return {"steps": len(ids)}
+        return {"steps": len(ids), "rows_in": len(ids), "tokens": 10 * len(ids)}
 
     def model_identity(self) -> dict[str, Any]:
         return {"weights": "none"}
@@ -152,7 +152,7 @@ def run_proof(
     artifact = prove(
         run,
         stored(store, "select", {"ranking": ranking}),
-        stored_rows(store, "eval", evals),
+        Material(stored_rows(store, "eval", evals)),
         params.model_dump(mode="json"),
         budget,
         judged,
