@@ -404,7 +404,9 @@ def _moved_lines(run: "RunFolder", moved: "Moved") -> list[str]:
 
 
 def _excerpt(run: "RunFolder", row_id: str) -> str:
-    places = (run.messages(role, row_id) for role in ("pool", "eval", "protected"))
+    from curate.registry import EVAL_SETS
+
+    places = (run.messages(role, row_id) for role in ("pool", *EVAL_SETS))
     messages = next((found for found in places if found), [])
     text = " ".join(" | ".join(m["content"] for m in messages).split())
     return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 4]} ..."

@@ -9,7 +9,7 @@ select: {method: rds, budget: {rows: 100}}
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -130,7 +130,38 @@ class Target(RowFile):
     """A few examples of the wanted skill, and the held-out eval set that only the proof reads."""
 
     source: str | None = "target"
-    eval: ShortRowFile | None = None
+    eval: Annotated[
+        list[ShortRowFile] | None,
+        BeforeValidator(
+            _as_list, json_schema_input_type=list[RowFile | str] | RowFile | str | None
+        ),
+        Field(min_length=1, description="one file, or several that make up one eval set"),
+    ] = None
+
+    @property
+    def eval_files(self) -> list[RowFile]:
+        """Return the files of the eval set, each with its source; a single one is named eval."""
+        files = self.eval or []
+        name = "eval" if len(files) == 1 else None
+        return [file.model_copy(update={"source": file.source or name}) for file in files]
+
+
+class WatchSet(RowFile):
+    """Rows on which tuning must do no harm: every model of the proof is measured there too."""
+
+    role: Literal["keep"] = "keep"
+    margin: float = Field(
+        0.02,
+        gt=0,
+        description="the largest rise of the loss, or fall of another metric, that is no harm",
+    )
+    metric: Literal["loss", "exact_match"] = "loss"
+
+    @property
+    def file(self) -> RowFile:
+        """Return where the rows come from, without what is asked of them."""
+        fields = {name: getattr(self, name) for name in RowFile.model_fields}
+        return RowFile(**{**fields, "source": self.source_name})
 
 
 class Ingest(Params):
@@ -240,6 +271,11 @@ class Prove(Params):
     keep: bool = Field(
         False, description="export the LoRA adapter that the selection's first fine-tune gave"
     )
+    watch: Annotated[
+        list[Annotated[WatchSet, BeforeValidator(_as_file)]],
+        BeforeValidator(_as_list, json_schema_input_type=list[WatchSet | str] | WatchSet | str),
+        Field(description="rows on which tuning must do no harm"),
+    ] = []
 
     @field_validator("arms")
     @classmethod
@@ -414,29 +450,12 @@ def _check_arms(config: "Config") -> None:
             raise KeyFault((*place, "name"), f"{arm.name!r} is the name of another arm")
 
 
-def _named_sources(config: "Config") -> dict[str, str]:
-    """Return the source names of pool, target and eval set, each with its place in the recipe."""
+def _check_sources(config: "Config") -> None:
+    """Fail where a held-out set or an arm has the name of other rows: ids would be mixed up."""
     named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(config.pool)}
     if config.target is not None:
         named[config.target.source_name] = "target"
-        if config.target.eval is not None:
-            named[config.target.eval.source or "eval"] = "target.eval"
-    return named
-
-
-def _check_protected(config: "Config") -> None:
-    """Fail where a protected set or an arm has the name of other rows: ids would be mixed up."""
-    named = _named_sources(config)
-    files: list[tuple[tuple[str | int, ...], RowFile]] = [
-        (("protected", i), entry) for i, entry in enumerate(config.protected)
-    ]
-    if config.prove is not None:
-        arms = enumerate(config.prove.arms)
-        files += [(("prove", "arms", i), arm) for i, arm in arms if isinstance(arm, ArmFile)]
-        if isinstance(config.prove.then, RowFile):
-            files.append((("prove", "then"), config.prove.then))
-    for place, entry in files:
-        name = entry.source_name
+    for place, name in [*_held_out(config), *_training_files(config)]:
         if name in named:
             raise KeyFault(
                 (*place, "source"),
@@ -444,6 +463,29 @@ def _check_protected(config: "Config") -> None:
                 "this set a `source:` of its own",
             )
         named[name] = ".".join(map(str, place))
+
+
+Place = tuple[str | int, ...]
+
+
+def _held_out(config: "Config") -> Iterator[tuple[Place, str]]:
+    """Yield place and source of each eval, protected and watch set."""
+    files = config.target.eval_files if config.target else []
+    for i, file in enumerate(files):
+        yield ("target", "eval", *([i] if len(files) > 1 else [])), file.source_name
+    for i, entry in enumerate(config.protected):
+        yield ("protected", i), entry.source_name
+    for i, watched in enumerate(config.prove.watch if config.prove else []):
+        yield ("prove", "watch", i), watched.source_name
+
+
+def _training_files(config: "Config") -> Iterator[tuple[Place, str]]:
+    """Yield place and source of the files that a proof trains on beside the pool."""
+    for i, arm in enumerate(config.prove.arms if config.prove else []):
+        if isinstance(arm, ArmFile):
+            yield ("prove", "arms", i), arm.source_name
+    if config.prove is not None and isinstance(config.prove.then, RowFile):
+        yield ("prove", "then"), config.prove.then.source_name
 
 
 class Config(Params):
@@ -553,7 +595,8 @@ class Config(Params):
         target = any(SELECTORS[name].renders_target for name in methods) or (
             novelty is not None and novelty.start == "target"
         )
-        return ["target"] * target + ["eval"] * (self.prove is not None)
+        proved = ["eval", *(["watch"] if self.prove.watch else [])] if self.prove else []
+        return ["target"] * target + proved
 
     @property
     def judged_examples(self) -> list[str]:
@@ -586,12 +629,15 @@ class Config(Params):
         has_eval = self.target is not None and self.target.eval is not None
         for place, select in self.selections if self.target is None else ():
             _check_target(place, select)
-        given = {"target": self.target, "eval": has_eval, "protected": self.protected}
+        watch = self.prove.watch if self.prove else []
+        given = {
+            "target": self.target, "eval": has_eval, "protected": self.protected, "watch": watch,
+        }  # fmt: skip
         for i, params in enumerate(self.stages):
             kind = params.model_dump()["kind"]
             needs = STAGES[kind].needs
             if needs and not any(given[name] for name in needs):
-                places = {"eval": "target.eval"}
+                places = {"eval": "target.eval", "watch": "prove.watch"}
                 raise ValueError(
                     f"stages.{i} ({kind}) needs an eval set: give "
                     + " or ".join(places.get(name, name) for name in needs)
@@ -599,7 +645,7 @@ class Config(Params):
         _check_generators(self)
         _check_survivors(self.stages)
         _check_scores(self.stages)
-        _check_protected(self)
+        _check_sources(self)
         _check_arms(self)
         for place, select in self.selections:
             _check_plan(place, select, self.stages)

@@ -9,7 +9,7 @@ from curate.folder import RunFolder
 from curate.lineage import explain_candidate, lineage_lines
 from curate.plan import Held, held_selections
 from curate.reasons import EXPLAINED, Reason
-from curate.registry import find_selector
+from curate.registry import EVAL_SETS, find_selector
 from curate.report.differing import differing_pairs
 from curate.report.texts import find_words
 from curate.report.wording import fraction, guard_label, similarity
@@ -32,6 +32,7 @@ EXAMPLES = {
     "target": "an example of the target",
     "eval": "an example of the eval set, which only the leak check and the proof read",
     "protected": "an example of a protected set, which only the leak check reads",
+    "watch": "an example of a watch set, which only the leak check and the proof read",
 }
 AROUND_CHARS = 200
 CLOSE_IDS = 5
@@ -139,7 +140,7 @@ def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
         lines += _comparison(run, row)
     if not str(row["reason"]).startswith("leak"):
         return lines + _text(run.messages("pool", twin))
-    example = run.messages("eval", twin) or run.messages("protected", twin)
+    example = next(filter(None, (run.messages(role, twin) for role in EVAL_SETS)), None)
     span = _span(run, row)
     if not span:
         return lines + _text(example)

@@ -81,6 +81,7 @@ def _stage_data(inputs: Mapping[str, Artifact], before: Sequence[str]) -> StageD
         target=examples("target"),
         eval=examples("eval"),
         protected=examples("protected"),
+        watch=examples("watch"),
         evidence=evidence,
         prepared={
             part: artifact.file(f"{part}.parquet")

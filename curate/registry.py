@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from curate.store import Artifact, Step
 
 
+# The example sets that no row may leak; those after the first are further ones.
+EVAL_SETS = ("eval", "protected", "watch")
+
+
 class Params(BaseModel):
     """Base of everything in a config: frozen, unknown keys are errors, and so are NaN and infinity.
 
@@ -173,6 +177,7 @@ class StageData:
     target: "pl.DataFrame | None" = None
     eval: "pl.DataFrame | None" = None
     protected: "pl.DataFrame | None" = None
+    watch: "pl.DataFrame | None" = None
     evidence: "Mapping[str, pl.LazyFrame]" = field(default_factory=dict)
     prepared: "Mapping[str, Path]" = field(default_factory=dict)
 
@@ -255,8 +260,8 @@ class Stage:
     `calls` says how many a language model gets at most, given the parameters and the number of rows.
     `reads_base` says whether the base model reads the rows, given the parameters.
     `check` raises a UserError, before anything is run, if what the parameters name is not installed.
-    `uses` names the example sets ("target", "eval", "protected") that the stage depends on; of those
-    in `needs` it must have at least one.
+    `uses` names the example sets ("target", "eval", "protected", "watch") that the stage depends on; of
+    those in `needs` it must have at least one.
     """
 
     params: type[Params]

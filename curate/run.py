@@ -29,6 +29,7 @@ from curate.provenance import Provenance, model_names
 from curate.publish import publish
 from curate.reasons import Reason
 from curate.registry import (
+    EVAL_SETS,
     MADE,
     Diversity,
     ScoreRun,
@@ -88,8 +89,9 @@ class Run:
     tokens: Artifact = field(init=False)
     target: Artifact | None = None
     eval: Artifact | None = None
-    merged_eval: Artifact | None = None
     protected: Artifact | None = None
+    watch: Artifact | None = None
+    merged: dict[str, Artifact] = field(default_factory=dict)
     generated: Artifact | None = None
     evidence: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
@@ -289,7 +291,7 @@ def _fetch_models(run: Run) -> None:
 def _read_inputs(run: Run) -> None:
     read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
-    run.eval, run.protected = read.get("eval"), read.get("protected")
+    run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
 
 
 def _generate(run: Run) -> None:
@@ -334,11 +336,11 @@ def _judge_by_template(run: Run) -> None:
 
 
 def _read_merged(run: Run, name: str, merged: Artifact) -> None:
-    """Let the base model read examples as merged; leaks are those of the eval set as it was given."""
+    """Let the base model read examples as merged; leaks are those of the sets as they were given."""
     if name == "target":
         run.target = merged
     else:
-        run.merged_eval = merged
+        run.merged[name] = merged
 
 
 def _judge_made_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact]) -> None:
@@ -373,7 +375,7 @@ def _run_stages(run: Run) -> None:
 
 
 def _examples(run: Run) -> dict[str, Artifact]:
-    sets = {"target": run.target, "eval": run.eval, "protected": run.protected}
+    sets = {"target": run.target, "eval": run.eval, "protected": run.protected, "watch": run.watch}
     return {name: artifact for name, artifact in sets.items() if artifact}
 
 
@@ -491,7 +493,7 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
-    material = Material(run.eval, run.merged_eval, _proved_material(run, wanted))
+    material = Material(run.eval, run.merged.get("eval"), _proved_material(run, wanted))
     proof = prove_together(run, proved, material, params)
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
@@ -595,6 +597,7 @@ def describe_run(
         "target": run.target,
         "eval": run.eval,
         "protected": run.protected,
+        "watch": run.watch,
     }
     return {
         "name": run.config.name,

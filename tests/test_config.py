@@ -58,7 +58,7 @@ def test_a_whole_recipe_is_read(tmp_path: Path) -> None:
     assert config.pool[0].source_name == "bundled"
     assert config.target is not None
     assert config.target.eval is not None
-    assert config.target.eval.path == "data/eval.jsonl"
+    assert [file.path for file in config.target.eval] == ["data/eval.jsonl"]
     assert [s.model_dump()["kind"] for s in config.stages] == ["exact", "leaks"]
     assert config.select.budget == Budget(rows=10)
     assert config.prove is not None
@@ -586,6 +586,103 @@ def test_a_protected_set_with_the_name_of_other_rows_is_refused(
     [told] = complain(tmp_path, RECIPE + f"protected: {protected}\n")
     assert re.match(rf"recipe.yaml:18: {key}(\.source)?: the name '", told)
     assert f"is that of {of} as well, and row ids are made of it" in told
+
+
+EVAL = "eval: data/eval.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("given", "sources"),
+    [
+        ("eval: a.jsonl", ["eval"]),
+        ("eval: {path: a.jsonl, source: mine}", ["mine"]),
+        ("eval: [a.jsonl]", ["eval"]),
+        ("eval: [a.jsonl, {path: x/b.jsonl, sample: 3}]", ["a", "b"]),
+        ("eval: [a.jsonl, {path: x/a.jsonl, source: x}]", ["a", "x"]),
+    ],
+)
+def test_an_eval_set_is_one_file_or_several_with_sources_of_their_own(
+    tmp_path: Path, given: str, sources: list[str]
+) -> None:
+    config = load(tmp_path, RECIPE.replace(EVAL, given))
+    assert config.target is not None
+    assert [file.source_name for file in config.target.eval_files] == sources
+    again = Config.model_validate(config.model_dump(mode="json"))
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "of"),
+    [
+        ("eval: [a.jsonl, x/a.jsonl]", "target.eval.1", "target.eval.0"),
+        ("eval: [a.jsonl, {path: b.jsonl, source: a}]", "target.eval.1.source", "target.eval.0"),
+        ("eval: [a.jsonl, {path: b.jsonl, source: bundled}]", "target.eval.1.source", "pool.0"),
+        ("eval: {path: b.jsonl, source: target}", "target.eval.source", "target"),
+    ],
+)
+def test_eval_files_with_the_name_of_other_rows_are_refused(
+    tmp_path: Path, given: str, key: str, of: str
+) -> None:
+    [line] = complain(tmp_path, RECIPE.replace(EVAL, given))
+    assert line.startswith(f"recipe.yaml:7: {key}: the name '")
+    assert f"is that of {of} as well" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [("eval: []", "target.eval"), ("eval: [a.jsonl, {file: b}]", "target.eval.1")],
+)
+def test_a_fault_in_a_list_of_eval_files_names_its_key(
+    tmp_path: Path, given: str, key: str
+) -> None:
+    assert complain(tmp_path, RECIPE.replace(EVAL, given))[0].startswith(f"recipe.yaml:7: {key}")
+
+
+def test_watch_sets_are_paths_or_files_with_a_margin(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        RECIPE
+        + "  watch: [a.jsonl, {path: b.jsonl, margin: 0.1, metric: exact_match, sample: 5}]\n",
+    )
+    assert config.prove is not None
+    first, second = config.prove.watch
+    assert (first.source_name, first.role, first.margin, first.metric) == (
+        "a",
+        "keep",
+        0.02,
+        "loss",
+    )
+    assert (second.margin, second.metric, second.file.sample) == (0.1, "exact_match", 5)
+    assert load(tmp_path, RECIPE + "  watch: a.jsonl\n").prove.watch == [first]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("watch", "line"),
+    [
+        ("[a.jsonl, x/a.jsonl]", "prove.watch.1: the name 'a' is that of prove.watch.0"),
+        (
+            "[{path: b.jsonl, source: eval}]",
+            "prove.watch.0.source: the name 'eval' is that of target",
+        ),
+        ("[{path: b.jsonl, margin: 0}]", "prove.watch.0.margin: "),
+        ("[{path: b.jsonl, margin: -1}]", "prove.watch.0.margin: "),
+        ("[{path: b.jsonl, role: improve}]", "prove.watch.0.role: "),
+        ("[{path: b.jsonl, metric: speed}]", "prove.watch.0.metric: "),
+        ("[{path: b.jsonl, margn: 1}]", "prove.watch.0.margn: unknown key; did you mean 'margin'?"),
+    ],
+)
+def test_a_watch_set_that_means_nothing_is_refused_by_its_key(
+    tmp_path: Path, watch: str, line: str
+) -> None:
+    assert complain(tmp_path, RECIPE + f"  watch: {watch}\n")[0].startswith(
+        f"recipe.yaml:18: {line}"
+    )
+
+
+def test_watch_sets_are_read_and_judged_by_the_template(tmp_path: Path) -> None:
+    config = load(tmp_path, RECIPE + "  watch: a.jsonl\n")
+    assert config.rendered_examples == ["target", "eval", "watch"]
+    assert load(tmp_path, RECIPE).rendered_examples == ["target", "eval"]
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ from pydantic import Field, model_validator
 
 from curate.clean import overlaps, similar
 from curate.clean.coverage import SCHEMA, measure_pairs
-from curate.clean.overlaps import BATCH_ROWS, EVAL_SETS, write_overlaps
+from curate.clean.overlaps import BATCH_ROWS, write_overlaps
 from curate.clean.prompts import PromptIndex, index_prompts
 from curate.clean.search import PromptSearch, RowCounts
 from curate.clean.similar import write_similar
 from curate.reasons import Reason
-from curate.registry import Params, StageData, StageResult, StepRun, stage
+from curate.registry import EVAL_SETS, Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Step
 from curate.tables import scan_table
 
@@ -112,7 +112,7 @@ def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
 @stage(
     LeaksParams,
     version=4,
-    uses=("eval", "target", "protected"),
+    uses=(*EVAL_SETS, "target"),
     needs=EVAL_SETS,
     prepare=prepare_leaks,
     movable=("threshold", "any_ngram"),
@@ -122,9 +122,8 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
 
     Tables: hits and those of the target, rows that are only similar (warnings), figures of each set.
     """
-    sets = [
-        rows.select("row_id", "source") for rows in (data.eval, data.protected) if rows is not None
-    ]
+    held_out = (data.eval, data.protected, data.watch)
+    sets = [rows.select("row_id", "source") for rows in held_out if rows is not None]
     if not sets:
         raise ValueError("leaks needs an eval set")
     sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})

@@ -18,11 +18,11 @@ from curate.clean.coverage import SCHEMA, measure_pairs
 from curate.clean.prompts import index_prompts
 from curate.clean.search import PromptSearch, RowCounts
 from curate.ledger import survivor_batches
+from curate.registry import EVAL_SETS
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
 VERSION = 3
-EVAL_SETS = ("eval", "protected")
 BATCH_ROWS = 4_096
 
 
@@ -59,6 +59,6 @@ def _read_counts(overlaps: Artifact) -> RowCounts:
 
 
 def read_eval_rows(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
-    """Return the rows of the eval set and of the protected sets, in this order."""
+    """Return the rows of the eval set, of the protected and of the watch sets, in this order."""
     files = [inputs[name].file("rows.parquet") for name in EVAL_SETS if name in inputs]
     return pl.concat(read_table(file) for file in files)

@@ -51,7 +51,7 @@ REJECTS_SCHEMA = pa.schema(
 
 
 def input_steps(config: Config) -> dict[str, Step]:
-    """Return the steps that read a recipe's inputs: pool and, where given, target, eval and protected.
+    """Return the steps that read a recipe's inputs: the pool, and the example sets that are given.
 
     Raises:
         UserError: as ingest_step.
@@ -59,12 +59,12 @@ def input_steps(config: Config) -> dict[str, Step]:
     entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
     if config.target is not None:
         entries["target"] = [config.target]
-        if config.target.eval is not None:
-            wanted = config.target.eval
-            named = wanted if wanted.source else wanted.model_copy(update={"source": "eval"})
-            entries["eval"] = [named]
+        if config.target.eval:
+            entries["eval"] = config.target.eval_files
     if config.protected:
         entries["protected"] = config.protected
+    if config.prove and config.prove.watch:
+        entries["watch"] = [watched.file for watched in config.prove.watch]
     limits = {"pool": config.ingest.max_rejected}
     # Only the leak check reads these, and of an eval prompt it needs no answer.
     prompts = {"protected", *(["eval"] if config.prove is None else [])}

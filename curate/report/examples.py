@@ -100,7 +100,7 @@ def gather_examples(run: RunFolder) -> Examples:
         rejects=tuple(_reject(line) for line in rejects),
         reject_count=int(run.table("rejects").select(pl.len()).collect().item()),
         lost=tuple(
-            role for role in ("pool", "target", "eval", "protected")
+            role for role in ("pool", "target", "eval", "protected", "watch")
             if role in run.manifest["artifacts"] and run.rows(role) is None
         ),
     )  # fmt: skip
@@ -174,7 +174,7 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     columns = ["row_id", "messages", "source", "origin"]
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     tables = [
-        ("eval", run.rows("protected")),
+        *(("eval", run.rows(role)) for role in ("protected", "watch")),
         *((r, run.rows(r)) for r in ("eval", "target", "pool")),
     ]
     for place, table in [*tables, ("pool", run.table("selected"))]:

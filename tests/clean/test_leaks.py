@@ -791,6 +791,17 @@ def test_a_clean_target_is_no_news(store: Store, caplog: pytest.LogCaptureFixtur
     assert not caplog.records
 
 
+def test_prompts_of_watch_sets_are_protected_like_the_others(store: Store) -> None:
+    run = StoreRun(store)
+    pool = rows_of(store, "pool", {"r": (PROMPT, "x"), "s": (OTHER, "x"), "t": ("clean", "x")})
+    watch = stored_rows(store, "watch", [row("general/a:1", turns(OTHER, "y"), source="general")])
+    examples = {"eval": rows_of(store, "eval", {"e": (PROMPT, "x")}, "eval"), "watch": watch}
+    made = run_stage(run, {"kind": "leaks"}, pool, examples)
+    kept = table(made, "evidence").filter("keep")["row_id"].to_list()
+    assert kept == ["t"]
+    assert table(made, "sets").select("source", "rows").rows() == [("eval", 1), ("general", 1)]
+
+
 def test_rows_that_are_only_similar_are_listed_and_kept(store: Store) -> None:
     asked = "How many apples does a farmer sell in four weeks?"
     pool = {
