@@ -236,8 +236,10 @@ class ThenFile(RowFile):
 class Prove(Params):
     """Fine-tune on the selection and on fair controls, compare on the eval set."""
 
-    draws: int = Field(
-        9, ge=2, description="random draws, which say what chance does; 2 to 4 show little"
+    draws: Annotated[int, Field(ge=2)] | Literal["sequential"] = Field(
+        9,
+        description="random draws, which say what chance does; 2 to 4 show little; sequential: 5, 9 or "
+        "19, as many as decide it",
     )
     seeds: int = Field(
         3,

@@ -29,11 +29,14 @@ from curate.models import (
     prepare,
 )
 from curate.pace import Range, exactly, mean_of_sample, measure_pace
-from curate.pool.ingest import input_steps
+from curate.pool.ingest import input_steps, proof_steps
 from curate.prove.arms import CONTROLS, arm_runs
+from curate.prove.looks import looks_of
 from curate.prove.metrics import METRICS
+from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
 from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
+from curate.prove.together import PLAIN_ARMS
 from curate.registry import Budget, Params, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
@@ -111,9 +114,10 @@ def estimate(config: Config) -> list[Line]:
     with workspace(place) as folder:
         store = Store(folder)
         inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+        arms = {f"arm {name}": store.ensure(s) for name, s in proof_steps(config).items()}
         refused = _refused(config, inputs, store) if config.reads_base else None
         imitations = _imitations(inputs["pool"], config) if config.counts_tokens else []
-        first, *others = _lines(config, inputs, BaseModel(config, inputs))
+        first, *others = _lines(config, {**inputs, **arms}, BaseModel(config, inputs))
         scripts = _scripts(inputs["pool"], config)
         beside = [*([refused] if refused else []), *imitations, *scripts]
         lines = [replace(first, does="; ".join([first.does, *beside])), *others]
@@ -267,7 +271,7 @@ def _later_lines(
         told = f"nearness to the target examples; {config.models.embedder}"
         lines.append(Line("coverage", rows, told, seconds=embedding.seconds("example", None)))
     if config.prove and "eval" in examples:
-        lines += _proof_lines(config, rows, examples["eval"], base)
+        lines += _proof_lines(config, rows, examples, base)
     return lines
 
 
@@ -375,17 +379,27 @@ def _embedding_pace(pool: Artifact, compare: Compared, name: str) -> Range:
     return measure_pace([(len(part), partial(embed_texts, part, {"name": name})) for part in parts])
 
 
-def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel) -> list[Line]:
+def _proof_lines(
+    config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[Line]:
     assert config.prove is not None
+    eval_rows = examples["eval"]
     lora, budget = config.prove.lora, config.select.budget
-    by_arm = arm_runs(config.prove.model_dump(), by_tokens=budget.tokens is not None)
+    look = looks_of(config.prove.draws)[-1]
+    settings = {**config.prove.model_dump(), "draws": look.draws}
+    by_arm = arm_runs(settings, by_tokens=budget.tokens is not None)
     methods = len(proved_names(config))
     runs = max(by_arm[c] for c in CONTROLS)
     runs += methods * (by_arm["selected"] + min(by_arm[c] for c in CONTROLS))
-    most = "up to " if methods > 1 else ""
+    most = "up to " if methods > 1 or look.of > 1 else ""
     chosen = _budget_rows(budget, rows, base.mean_tokens("pool").likely)
     length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
-    trained = length * (runs * lora.epochs * chosen)
+    further = _further_arms(config, rows, chosen, examples)
+    read = runs * chosen + config.prove.seeds * sum(further.values())
+    runs += config.prove.seeds * len(further)
+    if config.prove.then is not None:
+        read += runs * examples.get("arm then", examples["target"]).counts["rows_out"]
+    trained = length * (lora.epochs * read)
     held_out = eval_rows.counts["rows_out"]
     measured = base.mean_tokens("eval", lora.max_length) * ((runs + 1) * held_out)
     tuning, measuring = (
@@ -403,22 +417,38 @@ def _proof_lines(config: Config, rows: int, eval_rows: Artifact, base: BaseModel
     ]  # fmt: skip
 
 
+def _further_arms(
+    config: Config, rows: int, chosen: int, examples: Mapping[str, Artifact]
+) -> dict[str, int]:
+    """Return how many rows each arm beside selection and controls has."""
+    assert config.prove is not None
+    target = examples["target"].counts["rows_out"]
+    known = {TARGET_ONLY: target, TARGET_PLUS: chosen + target, FULL: rows}
+    names = [arm if isinstance(arm, str) else arm.name for arm in config.prove.arms]
+    names = [name for name in names if name not in PLAIN_ARMS]
+    files = {name.removeprefix("arm "): a.counts["rows_out"] for name, a in examples.items()}
+    counts = {name: known.get(name, files.get(name, chosen)) for name in names}
+    return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
+
+
 def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
     """Return what difference the proof could show, by the draws of the last one of its kind."""
     assert config.prove is not None
     models, budget = config.models, config.select.budget.model_dump(mode="json")
-    identity = identify(find_model(models.base), choose_dtype(models.dtype))
-    setting = setting_of(budget, identity, config.prove.lora.model_dump(mode="json"))
+    look = looks_of(config.prove.draws)[-1]
+    identity = identify(find_model(config.prove.base or models.base), choose_dtype(models.dtype))
+    setting = setting_of(budget, identity, config.prove.model_dump(mode="json"))
     spread = last_spread(Path(config.store), setting, eval_rows.key)
     if spread is None:
         return "what difference can be shown is told after the random draws"
     detectable = (
-        prediction_factor(config.prove.draws, level(config.prove.strict, judged)) * spread["sd"]
+        prediction_factor(look.draws, level(config.prove.strict, judged) * look.share)
+        * spread["sd"]
     )
     unit = METRICS[spread["metric"]].unit
     return (
         f"last time {spread['draws']} random draws had a spread of {spread['sd']:.3f}, so "
-        f"{config.prove.draws} can show a difference above {detectable:.3f} {unit}"
+        f"{look.draws} can show a difference above {detectable:.3f} {unit}"
     )
 
 

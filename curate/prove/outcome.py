@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from curate.prove.looks import look_sentence
 from curate.prove.metrics import METRICS
 from curate.prove.statistics import WITHIN, prediction_factor
 
@@ -38,7 +39,7 @@ def detail_of(proof: Mapping[str, Any]) -> str:
     text = f"{gain} {differences}, in {primary[0]['unit']}; {draws} draws, judged at {level}"
     if proof["judged"] > 1:
         text += f" because {proof['judged']} selections are judged together"
-    return f"{text}.{_few(draws, proof['alpha'])}"
+    return f"{text}.{_few(draws, proof['alpha'])}{look_sentence(proof['look'])}"
 
 
 def _few(draws: int, alpha: float) -> str:

@@ -9,11 +9,12 @@ import polars as pl
 
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control
 from curate.prove.contamination import write_leaks, write_refusal
+from curate.prove.looks import Look, looks_of
 from curate.prove.metrics import deciding_metric
 from curate.prove.others import FILE_PART, TARGET_ONLY, other_tables, others_step
 from curate.prove.results import measured_name, tuned_name
 from curate.prove.spread import setting_of, spread_step
-from curate.prove.statistics import level
+from curate.prove.statistics import WITHIN, level
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.prove.training import Rows, Training, tuned_model
 from curate.prove.verdict import write_proof, write_unmeasured
@@ -56,8 +57,6 @@ def prove(
 ) -> Artifact:
     """Return the artifact with proof.json, and effects.parquet unless the proof was refused.
 
-    Controls come first: they know nothing of the method, and say what difference can be shown.
-
     Args:
         run: the run.
         selection: its ranking.parquet says which rows are selected.
@@ -66,6 +65,28 @@ def prove(
         budget: that of the selection.
         judged: how many selections are judged together; each at so much smaller a level (Bonferroni).
     """
+    for look in looks_of(prove["draws"]):
+        proof = _prove_once(run, selection, material, prove, budget, judged, look)
+        if look.number == look.of or proof.counts["verdict"] != WITHIN:
+            break
+        LOG.info("proof: %d draws do not decide it; more are drawn", look.draws)
+    return proof
+
+
+def _prove_once(
+    run: ScoreRun,
+    selection: Artifact,
+    material: Material,
+    prove: Mapping[str, Any],
+    budget: Budget,
+    judged: int,
+    look: Look,
+) -> Artifact:
+    """Return a proof of so many draws.
+
+    Controls come first: they know nothing of the method, and say what difference can be shown.
+    """
+    prove = {**prove, "draws": look.draws}
     limit = prove["lora"]["max_length"]
     runs = arm_runs(prove, by_tokens=budget.tokens is not None)
     model = tuned_model(run, prove["base"])
@@ -75,9 +96,9 @@ def prove(
     leak_inputs |= {"target": run.target} if run.target else {}
     leak_inputs |= {"others": others.listed} if others.listed else {}
     leaks = run.execute(Step("proof-leaks", VERSION, write_leaks, leak_inputs))
-    alpha = level(prove["strict"], judged)
+    alpha = level(prove["strict"], judged) * look.share
     params: dict[str, Any] = {"prove": dict(prove), "runs": runs, "alpha": alpha, "judged": judged}
-    params["others"] = others.names
+    params |= {"others": others.names, "look": look.describe()}
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
     labels = run.execute(
@@ -191,9 +212,7 @@ def _spread_step(
 ) -> Step:
     main = main_control(params["runs"])
     names = [measured_name(tuned_name(main, n)) for n in range(params["runs"][main])]
-    setting = setting_of(
-        budget.model_dump(mode="json"), training.model.identity, params["prove"]["lora"]
-    )
+    setting = setting_of(budget.model_dump(mode="json"), training.model.identity, params["prove"])
     metric = deciding_metric(params["prove"]["metric"]).name
     settings = {**setting, "alpha": params["alpha"], "metric": metric}
     return spread_step({name: done[name] for name in names}, eval_rows, settings)

@@ -35,10 +35,17 @@ def spread_step(
 
 
 def setting_of(
-    budget: Mapping[str, Any], identity: Mapping[str, Any], lora: Mapping[str, Any]
+    budget: Mapping[str, Any], identity: Mapping[str, Any], prove: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a spread holds for, beside its eval set."""
-    return {"budget": dict(budget), "model": dict(identity), "lora": dict(lora)}
+    """Return what a spread holds for, beside its eval set.
+
+    Args:
+        budget: of the selection.
+        identity: of the model that is tuned.
+        prove: the recipe's settings, of which the training counts.
+    """
+    training = {"lora": prove["lora"], "then": prove["then"]}
+    return {"budget": dict(budget), "model": dict(identity), **training}
 
 
 def write_spread(

@@ -88,6 +88,7 @@ def write_proof(
         "metric": metrics[0].name,
         "alpha": params["alpha"],
         "judged": params["judged"],
+        "look": params["look"],
         "control": main,
         "arms": _arm_table(arms, inputs, scored, metrics),
         "comparisons": comparisons,

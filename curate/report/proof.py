@@ -101,6 +101,18 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """How far one arm lies from another, with a 95 % interval and no verdict."""
+
+    arm: str
+    against: str
+    unit: str
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Proof:
     """What proof.json says; `arms` and `comparisons` are empty where nothing was measured."""
 
@@ -119,6 +131,7 @@ class Proof:
     rank: Rank | None
     validity: str | None
     methods: tuple[Judged, ...]
+    beside: tuple[Beside, ...]
     leaking: Mapping[str, int]
     leaks: tuple[Leak, ...]
 
@@ -153,6 +166,7 @@ def read_proof(path: Path) -> Proof | None:
         rank=Rank(**now["rank"]) if "rank" in now else None,
         validity=validity_sentence(**v) if (v := now.get("score_validity")) else None,
         methods=tuple(_judged(line) for line in now.get("methods", [])),
+        beside=tuple(Beside(**pair) for pair in now.get("others", [])),
         leaking=leaks["leaking_rows"],
         leaks=tuple(
             Leak(hit["row_id"], hit["eval_id"], hit.get("place", ""), hit["coverage"], hit["span"])

@@ -91,6 +91,10 @@ ARMS: Mapping[str, str] = {
     "selected": "Selection",
     "random_rows": "As many random rows",
     "random_tokens": "As many random tokens",
+    "target_only": "Target examples alone",
+    "target_plus": "Selection and target examples",
+    "full": "All kept rows",
+    "balanced": "As many rows, balanced by source",
 }
 METRICS: Mapping[str, str] = {"loss": "Loss", "exact_match": "Exact match"}
 METHODS: Mapping[str, str] = {
@@ -278,7 +282,7 @@ def similarity(value: float | None, *, fixed: bool = False) -> str:
 
 def arm_label(name: str) -> str:
     """Return an arm in words."""
-    return ARMS.get(name, name.replace("_", " ").capitalize())
+    return ARMS.get(name, METHODS.get(name, name))
 
 
 def metric_label(name: str) -> str:

@@ -13,7 +13,7 @@ from curate.prove.spread import last_spread, setting_of, spread_sentence, spread
 from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 
-SETTING = setting_of({"rows": 48}, {"weights": "w"}, {"epochs": 1})
+SETTING = setting_of({"rows": 48}, {"weights": "w"}, {"lora": {"epochs": 1}, "then": None})
 LOSSES = [2.5, 2.6, 2.7]
 
 
