@@ -2,7 +2,7 @@
 
 {"row_id": "bundled/chat.jsonl:12",
 "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}],
-"content_hash": "9f...", "source": "bundled", "origin": "arithmetic", "meta": "{}", ...}
+"content_hash": "9f...", "text_hash": "4c...", "source": "bundled", "origin": "arithmetic", "meta": "{}", ...}
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curate.reasons import Reason
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ROLES = ("system", "user", "assistant", "tool")
 
 SCHEMA = pa.schema(
@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
             nullable=False,
         ),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("text_hash", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("origin", pa.string()),
         pa.field("meta", pa.string(), nullable=False),
@@ -45,16 +46,46 @@ class Message(TypedDict):
 
 def normalise(text: str) -> str:
     """Return the text in Unicode NFC with runs of white space made one space; case is kept."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(_compose(text).split())
 
 
 def content_hash(messages: Iterable[Message]) -> str:
     """Return 32 hex digits that are equal for rows with the same roles and normalised text."""
     digest = hashlib.blake2b(digest_size=16)
     for message in messages:
-        text = normalise(message["content"])
-        digest.update(f"{message['role']}\x1f{text}\x1e".encode())
+        digest.update(f"{message['role']}\x1f{normalise(message['content'])}\x1e".encode())
     return digest.hexdigest()
+
+
+def text_hash(messages: Iterable[Message]) -> str:
+    """Return 32 hex digits that are equal for rows with the same roles and text, white space included.
+
+    Only the kinds of line ends and the white space at the ends of a turn make no difference.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for message in messages:
+        text = trim_ends(message["content"])
+        # The length keeps a text from passing for several turns.
+        digest.update(f"{message['role']}\x1f{len(text)}\x1f{text}\x1e".encode())
+    return digest.hexdigest()
+
+
+def trim_ends(text: str) -> str:
+    """Return the text in Unicode NFC without white space at its ends, line ends all being line feeds.
+
+    The indentation of the first line that is not blank stays.
+    """
+    text = _compose(text).rstrip()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text[:1].isspace():
+        return text
+    blank = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, blank) + 1 :]
+
+
+def _compose(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def find_fault(messages: Sequence[Message]) -> tuple[Reason, str] | None:

@@ -21,7 +21,7 @@ from curate.ledger import stage_inputs, stage_step
 from curate.models import find_model, identify_embedder, prepare
 from curate.registry import StepRun, find_stage
 from curate.report import figures
-from curate.rows import SCHEMA, content_hash
+from curate.rows import SCHEMA, content_hash, text_hash
 from curate.store import Artifact, Step, Store, digest_of
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
@@ -76,6 +76,7 @@ def row(row_id: str, messages: Sequence[Mapping[str, str]], **columns: Any) -> d
         "row_id": row_id,
         "messages": list(messages),
         "content_hash": content_hash(messages),  # type: ignore[arg-type]
+        "text_hash": text_hash(messages),  # type: ignore[arg-type]
         "source": "test",
         "origin": None,
         "meta": "{}",

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.reasons import EXPLAINED, Reason
-from curate.rows import Message, content_hash, find_fault, normalise, prompt_text, response_text
+from curate.rows import (
+    Message,
+    content_hash,
+    find_fault,
+    normalise,
+    prompt_text,
+    response_text,
+    text_hash,
+)
 from tests.conftest import turns
 
 WORDS = st.lists(st.text("abcXYZ019éàüÅöñ漢。,.!-", min_size=1, max_size=6), min_size=1, max_size=6)
@@ -58,7 +66,22 @@ def test_a_turn_border_cannot_be_forged_by_text() -> None:
     """Separators inside a turn must not read like two turns."""
     two = say(("user", "a"), ("assistant", "b"))
     for glue in ("\x1e", "\x1f", "\x1eassistant\x1f", "\nassistant: "):
-        assert content_hash(say(("user", f"a{glue}b"))) != content_hash(two)
+        forged = say(("user", f"a{glue}b"))
+        assert content_hash(forged) != content_hash(two)
+        assert text_hash(forged) != text_hash(two)
+
+
+def test_the_text_hash_tells_apart_white_space_inside_a_turn() -> None:
+    row = say(("user", "  a\n\tb"), ("assistant", "c"))
+    for other in ("a\n\tb", "  a\n b", "  a b", "  a\n\n\tb"):
+        assert content_hash(say(("user", other), ("assistant", "c"))) == content_hash(row)
+        assert text_hash(say(("user", other), ("assistant", "c"))) != text_hash(row)
+
+
+def test_the_text_hash_ignores_line_ends_the_ends_of_turns_and_unicode_form() -> None:
+    row = say(("user", "  \u00e9\n\tb"), ("assistant", "c"))
+    for other in ("\n \x1f\n  e\u0301\r\n\tb\u3000\n", "  \u00e9\r\tb\t"):
+        assert text_hash(say(("user", other), ("assistant", "c\n"))) == text_hash(row)
 
 
 def test_hash_is_128_bits_and_stable() -> None:

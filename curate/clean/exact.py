@@ -12,8 +12,9 @@ from curate.registry import Params, StageData, StageResult, stage
 Fold = Literal["ends", "space", "case", "numbers"]
 # White space as `rows.normalise` takes it.
 SPACE = r"[\s\x1c-\x1f]+"
-# Blank lines before the first other line, whose indentation stays, and all white space at the end.
-ENDS = r"\A(?:[^\S\n]*\n)+|[\s\x1c-\x1f]+\z"
+# Blank lines before the first other line, whose indentation stays, and all white space at the end,
+# as `rows.trim_ends` takes them.
+ENDS = r"\A(?:(?:[^\S\n]|[\x1c-\x1f])*\n)+|[\s\x1c-\x1f]+\z"
 LINE_END = r"\r\n?"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 
@@ -42,7 +43,7 @@ class ExactParams(Params):
         return self
 
 
-@stage(ExactParams, version=3)
+@stage(ExactParams, version=4)
 def exact(data: StageData, params: ExactParams) -> StageResult:
     """Keep one row of every text; the others name it as their twin."""
     compare: Compared = "example" if params.conflicts else params.compare
@@ -87,46 +88,22 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
 
 def _keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
     """Return row_id and a key of 128 bits that is equal for rows that count as the same."""
-    if compare != "example" or {"case", "numbers"} & set(fold):
-        return _text_keys(rows, compare, fold)
-    hashes = rows.select("row_id", key="content_hash").collect()
-    finer = None if "space" in fold else _finer_keys(rows, hashes, fold)
-    if finer is None:
-        return hashes
-    joined = hashes.join(finer, on="row_id", how="left", maintain_order="left")
-    return joined.select("row_id", key=pl.struct("key", "finer"))
-
-
-def _text_keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
-    """Return row_id and the key of each row's folded text."""
+    if compare == "example" and (column := _hash_column(fold)):
+        return rows.select("row_id", key=column).collect()
     text = pl.col("text")
     key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
     # In two steps: the text would be folded once for each hash.
     return rows.select("row_id", text=_folded(compare, fold)).collect().select("row_id", key=key)
 
 
-def _finer_keys(rows: pl.LazyFrame, hashes: pl.DataFrame, fold: list[Fold]) -> pl.DataFrame | None:
-    """Return row_id and finer, a key that tells apart rows whose hash, which folds white space, is one.
-
-    Rows whose hash is that of equal rows alone are left out; none at all is None.
-    """
-    shared = hashes.filter(pl.col("key").is_duplicated())["key"].unique()
-    if not len(shared):
-        return None
-    raw = (
-        rows.filter(pl.col("content_hash").is_in(shared.implode()))
-        .select("row_id", "content_hash", raw=pl.col("messages").hash())
-        .collect()
-    )
-    variant = ["content_hash", "raw"]
-    distinct = raw.unique(variant, keep="first", maintain_order=True)
-    unclear = distinct.filter(pl.col("content_hash").is_duplicated())
-    if unclear.is_empty():
-        return None
-    some = rows.filter(pl.col("row_id").is_in(unclear["row_id"].implode()))
-    keys = _text_keys(some, "example", fold).rename({"key": "finer"})
-    finer = unclear.join(keys, on="row_id").drop("row_id")
-    return raw.join(finer, on=variant).select("row_id", "finer")
+def _hash_column(fold: list[Fold]) -> str | None:
+    """Return the column of rows that holds a hash of the whole row folded like that."""
+    columns = {
+        ("ends",): "text_hash",
+        ("space",): "content_hash",
+        ("ends", "space"): "content_hash",
+    }
+    return columns.get(tuple(sorted(set(fold))))
 
 
 def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:

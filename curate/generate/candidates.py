@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.rows import SCHEMA, Message, content_hash, prompt_text, response_text
+from curate.rows import SCHEMA, Message, content_hash, prompt_text, response_text, text_hash
 
 
 class Flaw(StrEnum):
@@ -138,6 +138,7 @@ def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
             "row_id": list(kept),
             "messages": [list(c.messages) for c in kept.values()],
             "content_hash": [content_hash(c.messages) for c in kept.values()],
+            "text_hash": [text_hash(c.messages) for c in kept.values()],
             "source": [source] * len(kept),
             "origin": [c.method for c in kept.values()],
             "meta": [orjson.dumps(dict(c.notes)).decode() for c in kept.values()],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 import polars as pl
 
-from curate.rows import SCHEMA, Message, content_hash
+from curate.rows import SCHEMA, Message, content_hash, text_hash
 
 
 def remade(rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: str) -> pl.DataFrame:
@@ -17,10 +17,11 @@ def remade(rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: st
         messages: what the new rows say, one list of turns a row.
         method: what made them; ids are derived from it and the parent.
     """
-    told = {
+    columns = {
         "row_id": [made_id(parent, method) for parent in rows["row_id"]],
         "messages": [list(turns) for turns in messages],
         "content_hash": [content_hash(turns) for turns in messages],
+        "text_hash": [text_hash(turns) for turns in messages],
         "source": rows["source"],
         "origin": rows["origin"],
         "meta": rows["meta"],
@@ -28,7 +29,7 @@ def remade(rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: st
         "method": [method] * rows.height,
         "hop": rows["hop"].fill_null(0) + 1,
     }
-    return pl.DataFrame(told, schema=pl.DataFrame(pl.from_arrow(SCHEMA.empty_table())).schema)
+    return pl.DataFrame(columns, schema=pl.DataFrame(pl.from_arrow(SCHEMA.empty_table())).schema)
 
 
 def made_id(parent: str, method: str) -> str:

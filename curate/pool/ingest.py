@@ -27,7 +27,7 @@ from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.layouts import Fault, Part, Reader, Reading, file_reader
 from curate.pool.records import BEGINNING, LONGEST, Record, read_records
 from curate.reasons import EXPLAINED, Reason
-from curate.rows import SCHEMA, content_hash, find_fault
+from curate.rows import SCHEMA, content_hash, find_fault, text_hash
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
 
@@ -428,6 +428,7 @@ def _row_of(part: Part, row_id: str, entry: Mapping[str, Any], file: str) -> dic
         "row_id": row_id,
         "messages": messages,
         "content_hash": content_hash(messages),
+        "text_hash": text_hash(messages),
         "source": entry["source"],
         "origin": part.origin or file.split(".")[0],
         "meta": _meta(part.meta),

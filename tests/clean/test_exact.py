@@ -211,6 +211,14 @@ def test_ends_of_turns_and_kinds_of_line_ends_are_folded_by_default() -> None:
         assert not equal("a\nb", other, fold=[]), repr(other)
 
 
+@pytest.mark.parametrize("fold", [["ends"], ["space"], ["space", "ends"]])
+def test_whole_rows_are_compared_by_their_hashes_without_a_look_at_their_texts(
+    fold: list[str],
+) -> None:
+    rows = chats(asked("a  b", "c"), asked("a b", "c"), asked("a b\n", "c")).drop("messages")
+    assert judge(rows, fold=fold)["twin_id"].to_list()[-1] == ("r0" if "space" in fold else "r1")
+
+
 def test_only_what_is_asked_for_is_folded() -> None:
     assert equal("a b", "\u3000a\t\n b\x1f", fold=["space"])
     assert not equal("a b", "ab")

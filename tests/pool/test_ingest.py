@@ -20,7 +20,7 @@ from curate.config import RowFile
 from curate.errors import UserError
 from curate.pool.ingest import RAW_CHARS, ingest_step
 from curate.reasons import Reason
-from curate.rows import SCHEMA, content_hash
+from curate.rows import SCHEMA, content_hash, text_hash
 from curate.store import Artifact, Store
 from tests.conftest import examples, turns
 
@@ -66,6 +66,7 @@ def test_a_record_becomes_a_whole_row(store: Store, tmp_path: Path) -> None:
             "row_id": "s/x.jsonl:1",
             "messages": turns("a", "b"),
             "content_hash": content_hash(turns("a", "b")),  # type: ignore[arg-type]
+            "text_hash": text_hash(turns("a", "b")),  # type: ignore[arg-type]
             "source": "s",
             "origin": "sums",
             "meta": '{"id":3}',

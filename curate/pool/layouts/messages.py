@@ -31,6 +31,7 @@ from curate.rows import ROLES, Message
 TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}
 # Further names of lists of strings.
 STRING_FIELDS = ("data",)
+FIELDS = frozenset((*MESSAGE_FIELDS, *STRING_FIELDS))
 TEXT_TYPES = (None, "text", "input_text", "output_text")
 NO_TEXT = ("functionCall", "functionResponse", "inlineData", *MEDIA_FIELDS, *REASONING_FIELDS)
 
@@ -43,6 +44,8 @@ class Messages:
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the field with the turns."""
+        if FIELDS.isdisjoint(record):
+            return ()
         for field in (*MESSAGE_FIELDS, *STRING_FIELDS):
             form = _form_of(record[field]) if field in record else None
             # The first name says what it holds, whatever that is.

@@ -38,8 +38,10 @@ class Pair:
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with prompt and response."""
+        if self.prompt not in record or self.response not in record:
+            return ()
         fields = (self.prompt, self.response, *self.needs)
-        return fields if all(field in record for field in fields) else ()
+        return fields if record.keys() >= {*fields} else ()
 
     def read(self, record: Record, roles: Roles) -> Example:
         """Return the turns.
