@@ -2,7 +2,7 @@
 
 {"row_id": "bundled/chat.jsonl:12",
 "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}],
-"content_hash": "9f...", "text_hash": "4c...", "source": "bundled", "origin": "arithmetic", "meta": "{}", ...}
+"content_hash": "9f...", "text_hash": "4c...", "source": "bundled", "origin": "arithmetic", ...}
 """
 
 import hashlib
