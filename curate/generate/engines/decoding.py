@@ -14,6 +14,7 @@ import numpy as np
 
 from curate.generate.engines.grammar import Grammars
 from curate.generate.requests import LOOP_TOKENS, Call, Completion, Finish, failed
+from curate.represent.decoding import DecodingBatch, text_of
 
 if TYPE_CHECKING:
     import torch
@@ -76,72 +77,15 @@ def decode(writer: Writer, rows: Sequence[Row]) -> None:
     import torch
 
     with torch.inference_mode():
-        batch = _Batch(writer.model, rows)
-        while batch.rows:
-            logits = batch.logits.cpu()
-            for row, scores in zip(batch.rows, logits, strict=True):
+        batch = DecodingBatch(writer.model, [row.prompt for row in rows])
+        running = list(rows)
+        while running:
+            for row, scores in zip(running, batch.logits.cpu(), strict=True):
                 _write_token(writer, row, scores)
-            batch.advance()
-
-
-class _Batch:
-    """The rows that are still being written, and the model's state after their last tokens."""
-
-    def __init__(self, model: Any, rows: Sequence[Row]) -> None:
-        import torch
-        from transformers import DynamicCache
-
-        self._model = model
-        self.rows = list(rows)
-        prompts = list(dict.fromkeys(tuple(row.prompt) for row in rows))
-        longest = max(map(len, prompts))
-        ids = torch.zeros((len(prompts), longest), dtype=torch.long)
-        self._mask = torch.zeros((len(prompts), longest), dtype=torch.long)
-        for k, prompt in enumerate(prompts):
-            ids[k, longest - len(prompt) :] = torch.tensor(prompt)
-            self._mask[k, longest - len(prompt) :] = 1
-        self._cache = DynamicCache(config=model.config)
-        self.logits = self._forward(ids, (self._mask.cumsum(dim=1) - 1).clamp(min=0))
-        place = {prompt: k for k, prompt in enumerate(prompts)}
-        self._select([place[tuple(row.prompt)] for row in rows])
-
-    def advance(self) -> None:
-        """Let finished rows go and run the model over the last tokens of the others."""
-        import torch
-
-        alive = [k for k, row in enumerate(self.rows) if row.finish is None]
-        self.rows = [self.rows[k] for k in alive]
-        if not self.rows:
-            return
-        self._select(alive)
-        last = torch.tensor([[row.drawn[-1]] for row in self.rows])
-        positions = self._mask.sum(dim=1, keepdim=True)
-        self._mask = torch.cat([self._mask, torch.ones_like(last)], dim=1)
-        self.logits = self._forward(last, positions)
-
-    def _select(self, places: Sequence[int]) -> None:
-        """Keep these rows of the model's state, in this order; a place may come several times."""
-        import torch
-
-        if list(places) == list(range(len(self._mask))):
-            return
-        index = torch.tensor(places)
-        self._mask, self.logits = self._mask[index], self.logits[index.to(self.logits.device)]
-        self._cache.reorder_cache(index.to(self._model.device))
-
-    def _forward(self, ids: "torch.Tensor", positions: "torch.Tensor") -> "torch.Tensor":
-        """Return the logits [B, V], float32, that follow ids [B, T] at these positions [B, T]."""
-        device = self._model.device
-        out = self._model(
-            input_ids=ids.to(device),
-            attention_mask=self._mask.to(device),
-            position_ids=positions.to(device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: torch.Tensor = out.logits[:, -1].float()
-        return logits
+            unfinished = [k for k, row in enumerate(running) if row.finish is None]
+            running = [running[k] for k in unfinished]
+            if running:
+                batch.advance(unfinished, [row.drawn[-1] for row in running])
 
 
 def _write_token(writer: Writer, row: Row, logits: "torch.Tensor") -> None:
@@ -245,9 +189,4 @@ def is_loop(tokens: Sequence[int], repeats: int) -> bool:
 
 def decode_text(writer: Writer, tokens: Sequence[int]) -> str:
     """Return the text of drawn tokens without special ones."""
-    text = writer.tokenizer.decode(
-        [token for token in tokens if token not in writer.ends],
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-    )
-    return str(text)
+    return text_of(writer.tokenizer, tokens, writer.ends)

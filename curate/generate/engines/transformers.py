@@ -11,6 +11,7 @@ from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
 from curate.generate.requests import UNSENT, Call, Completion, Request, failed
 from curate.models import load_causal, load_tokenizer
 from curate.represent.control import text_ids
+from curate.represent.decoding import context_of, end_tokens
 from curate.represent.lm import batches_by_length
 from curate.represent.losses import attach_adapter
 
@@ -47,7 +48,7 @@ class TransformersEngine:
         self._identity = identity
         self._batch_tokens = batch_tokens
         self._context = context_of(self._model.config)
-        self._ends = _ends_of(self._model, self._tokenizer)
+        self._ends = end_tokens(self._model, self._tokenizer)
         self._grammars: Grammars | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -146,12 +147,6 @@ class TransformersEngine:
         return Writer(self._model, self._tokenizer, self._ends, self._grammars)
 
 
-def context_of(config: Any) -> int:
-    """Return how many tokens a model can read and write together."""
-    text = config.get_text_config(decoder=True)
-    return int(getattr(text, "max_position_embeddings", None) or 2**20)
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether torch says that memory is used up, on a GPU or here."""
     import torch
@@ -163,10 +158,3 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "can't allocate memory" in told
         or "not enough memory" in told
     )
-
-
-def _ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end an answer, by the model's generation settings and its tokenizer."""
-    told = getattr(model.generation_config, "eos_token_id", None)
-    listed = told if isinstance(told, list) else [told]
-    return frozenset(int(t) for t in [*listed, tokenizer.eos_token_id] if t is not None)
