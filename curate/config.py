@@ -270,6 +270,9 @@ class Prove(Params):
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
     novelty: Novelty | None = Field(None, description="also find out what tuning taught")
+    written: int = Field(
+        20, ge=0, description="eval examples that base, selection and a random draw answer in full"
+    )
     keep: bool = Field(
         False, description="export the LoRA adapter that the selection's first fine-tune gave"
     )

@@ -43,6 +43,7 @@ from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
 from curate.tables import read_table
 from curate.workspace import workspace
+from curate.writing_cost import writing_cost
 
 SAMPLE_ROWS = 500
 EMBEDDED_ROWS = 64
@@ -414,6 +415,7 @@ def _proof_lines(
         Line("proof: measure", held_out,
              f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
              round(measured.likely), measuring + load * (runs + 1)),
+        *_written_lines(config, eval_rows, 2 + methods, load),
     ]  # fmt: skip
 
 
@@ -429,6 +431,25 @@ def _further_arms(
     files = {name.removeprefix("arm "): a.counts["rows_out"] for name, a in examples.items()}
     counts = {name: known.get(name, files.get(name, chosen)) for name in names}
     return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
+
+
+def _written_lines(config: Config, eval_rows: Artifact, models: int, load: Range) -> list[Line]:
+    """Return the line of what models write to eval examples; none where nothing is written."""
+    assert config.prove is not None
+    if not config.prove.written:
+        return []
+    base = config.models
+    cost = writing_cost(
+        eval_rows,
+        config.prove.written,
+        config.seed,
+        model=config.prove.base or base.base,
+        dtype=base.dtype,
+        trust=base.trust_remote_code,
+    )
+    summary = f"{models} models write greedy answers of {cost.limit} tokens at most"
+    seconds = (cost.seconds + load) * models
+    return [Line("proof: write", cost.examples, summary, cost.tokens * models, seconds)]
 
 
 def _power(config: Config, eval_rows: Artifact, judged: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.store import Counts
+from curate.store import Artifact, Counts
 
 ADAPTER = "adapter.safetensors"
 
@@ -53,3 +53,22 @@ def learn_adapter(
         "steps": len(losses),
         "train_loss": [round(loss, 4) for loss in losses],
     }
+
+
+def load_measured(
+    tuned: Artifact | None, params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Any:
+    """Return the base model with a fine-tune's adapter on it, for reading and writing.
+
+    Args:
+        tuned: the fine-tune; None, or one that learned nothing, leaves the base model as it is.
+        params: `model` and its dtype.
+        hints: `folder` and `trust` of the model.
+    """
+    from curate.models import load_causal
+    from curate.represent.losses import attach_adapter
+
+    model = load_causal(Path(hints["folder"]), params["model"]["dtype"], hints["trust"])
+    if tuned is not None and ADAPTER in tuned.files:
+        attach_adapter(model, tuned.file(ADAPTER))
+    return model.eval()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.prove.adapter import ADAPTER
+from curate.prove.adapter import load_measured
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -29,20 +29,16 @@ def measure(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write results.parquet: eval_id, loss (nats a response token), exact, response_tokens."""
-    from curate.models import load_causal, load_tokenizer
+    from curate.models import load_tokenizer
     from curate.prove.finetune import evaluate
     from curate.represent.chat import build_examples
-    from curate.represent.losses import attach_adapter
 
-    folder = Path(hints["folder"])
-    tokenizer = load_tokenizer(folder, hints["trust"])
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     rows = read_table(inputs["eval"].file("rows.parquet"))
     messages, judges = rows["messages"].to_list(), bool(hints.get("judges"))
     examples = build_examples(tokenizer, messages, params["max_length"], judges=judges)
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
-    if "tuned" in inputs and ADAPTER in inputs["tuned"].files:
-        attach_adapter(model, inputs["tuned"].file(ADAPTER))
-    results = evaluate(model.eval(), examples).with_columns(eval_id=rows["row_id"])
+    model = load_measured(inputs.get("tuned"), params, hints)
+    results = evaluate(model, examples).with_columns(eval_id=rows["row_id"])
     results.select("eval_id", "loss", "exact", "response_tokens").write_parquet(
         out / "results.parquet"
     )

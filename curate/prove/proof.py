@@ -13,6 +13,7 @@ from curate.prove.looks import Look, looks_of
 from curate.prove.metrics import deciding_metric
 from curate.prove.others import FILE_PART, TARGET_ONLY, other_tables, others_step
 from curate.prove.results import measured_name, tuned_name
+from curate.prove.side_by_side import writing_models
 from curate.prove.spread import setting_of, spread_step
 from curate.prove.statistics import WITHIN, level
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
@@ -23,7 +24,7 @@ from curate.store import Artifact, Step
 from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
-VERSION = 8
+VERSION = 9
 THEN = f"{FILE_PART}then"
 
 
@@ -128,6 +129,8 @@ def _prove_once(
     LOG.info("proof: %s", spread.counts["sentence"])
     done |= training.tune(selected)
     done |= _tune_others(training, others, prove["seeds"])
+    writers = {n: done.get(n) for n in writing_models(main_control(runs)).values()}
+    done |= training.write(writers, prove["written"])
     inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
     inputs |= {"spread": spread, **done}
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))

@@ -24,6 +24,11 @@ def measured_name(name: str) -> str:
     return f"{name}/measured"
 
 
+def written_name(name: str) -> str:
+    """Return the name of what a fine-tune, or the base model, writes to eval examples."""
+    return f"{name}/written"
+
+
 def first_name(name: str) -> str:
     """Return the name of the first of two phases of a fine-tune."""
     return f"{name}/first"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.measure import measure_step
-from curate.prove.results import first_name, measured_name, tuned_name
+from curate.prove.results import first_name, measured_name, tuned_name, written_name
+from curate.prove.written import written_step
 from curate.registry import ScoreRun
 from curate.represent.losses import LanguageModel, base_model, named_model
 from curate.store import Artifact, Step, digest_of
@@ -94,6 +95,23 @@ class Training:
         ]
         results = self.run.execute_all(steps)
         return {measured_name(n): result for n, result in zip(models, results, strict=True)}
+
+    def write(self, models: Mapping[str, Artifact | None], examples: int) -> dict[str, Artifact]:
+        """Return what models write to so many eval examples, by `written_name`; nothing for 0."""
+        if not examples:
+            return {}
+        steps = [
+            written_step(
+                self.eval_rows,
+                model,
+                examples=examples,
+                seed=self.run.seed,
+                identity=self.model.identity,
+                hints=self.model.hints,
+            )
+            for model in models.values()
+        ]
+        return dict(zip(map(written_name, models), self.run.execute_all(steps), strict=True))
 
     def _step(self, rows: Rows, seed: Sequence[int], start: Artifact | None = None) -> Step:
         return finetune_step(

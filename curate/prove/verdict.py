@@ -22,6 +22,7 @@ from curate.prove.results import (
     trained_steps,
     tuned_name,
 )
+from curate.prove.side_by_side import write_side_by_side
 from curate.prove.spread import FILE
 from curate.prove.statistics import compare, judge_all, measure_spread, rank_among
 from curate.prove.trainable import label_faults
@@ -100,6 +101,7 @@ def write_proof(
         "eval_examples_too_long": results.filter(arm="base").height
         - scored.filter(arm="base").height,
         "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),
+        "written": write_side_by_side(out, inputs, results, main, metrics[0]),
         "leaks": leaks,
         "settings": prove,
     }

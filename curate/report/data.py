@@ -26,6 +26,7 @@ from curate.report.proof import Proof, read_proof
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
 from curate.report.taught import Taught, gather_taught
 from curate.report.unscored import Unscored, gather_unscored
+from curate.report.written import Written, gather_written
 from curate.represent.imitations import imitation_sentences
 from curate.represent.scripts import script_sentences
 
@@ -168,6 +169,7 @@ class Report:
     coverage: Coverage | None
     comparison: Comparison | None
     taught: Taught | None
+    written: Written | None
     examples: Examples
     costs: tuple[Cost, ...]
     imitations: tuple[str, ...] = ()
@@ -204,6 +206,7 @@ def gather(path: Path) -> Report:
         coverage=gather_coverage(run),
         comparison=gather_comparison(run),
         taught=gather_taught(run),
+        written=gather_written(run),
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
         imitations=_gather_imitations(run),

@@ -16,6 +16,7 @@ import pytest
 from curate.config import Prove
 from curate.prove.proof import Material, prove
 from curate.prove.statistics import WITHIN, judge_all
+from curate.prove.written import draw_examples
 from curate.registry import Budget
 from curate.store import Artifact, Step, Store, write_json
 from tests.conftest import row, stored, stored_rows, turns
@@ -59,6 +60,7 @@ class MeasuredRun:
 
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         work = {"finetune": self.train, "measure": self.measure, "base": self.measure}
+        work["written"] = self.write
         return [self.store.ensure(replace(step, function=work[step.name])) for step in steps]
 
     def train(
@@ -69,6 +71,20 @@ class MeasuredRun:
         self.seeds.append(params["seed"])
         write_json(out / "adapter.safetensors", {"ids": ids, "number": len(self.trained)})
         return {"steps": len(ids), "rows_in": len(ids), "tokens": 10 * len(ids)}
+
+    def write(
+        self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+    ) -> dict[str, Any]:
+        """Answer with what the model was trained on."""
+        trained = "nothing"
+        if "tuned" in inputs:
+            trained = inputs["tuned"].file("adapter.safetensors").read_text()
+        rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
+        drawn = draw_examples(rows, params["examples"], params["seed"]).select(eval_id="row_id")
+        drawn.with_columns(text=pl.lit(trained), tokens=3, cut=False).write_parquet(
+            out / "written.parquet"
+        )
+        return {}
 
     def model_identity(self) -> dict[str, Any]:
         return {"weights": "none"}
@@ -406,3 +422,23 @@ def test_a_leak_that_was_allowed_is_told_with_a_warning(store: Store) -> None:
 def test_without_a_leak_there_is_no_warning(store: Store) -> None:
     proof, _, _ = run_proof(store, allow_leaks=True)
     assert "leak" not in proof["sentence"]
+
+
+def test_what_base_selection_and_one_draw_wrote_stands_beside_what_they_score(store: Store) -> None:
+    proof, artifact, _ = run_proof(store, written=5)
+    table = pl.read_parquet(artifact.file("written.parquet"))
+    effects = pl.read_parquet(artifact.file("effects.parquet"))
+    assert table["arm"].unique(maintain_order=True).to_list() == ["base", "selected", "random_rows"]
+    assert table.group_by("arm").len()["len"].to_list() == [5, 5, 5]
+    assert "g00" in table.filter(arm="selected")["text"][0]
+    assert table.filter(arm="base")["text"][0] == "nothing"
+    scored = table.join(effects.filter(seed=0), on=["arm", "eval_id"])
+    assert scored["loss"].to_list() == scored["loss_right"].to_list()
+    assert proof["written"]["examples"] == 5
+    assert proof["written"]["selected_against"]["base"] == {"better": 5, "worse": 0, "same": 0}
+
+
+def test_nothing_is_written_where_nobody_asks(store: Store) -> None:
+    proof, artifact, _ = run_proof(store, written=0)
+    assert proof["written"] is None
+    assert "written.parquet" not in artifact.files

@@ -1,0 +1,135 @@
+"""Greedy answers of a model to some eval prompts: what it writes, beside what it scores.
+
+written.parquet     eval_id, text (null where nothing can be written), tokens, cut
+
+The loss follows the reference; here the model goes on from its own words, each time the likeliest, to
+the end of its turn or to a limit: 1.5 times the longest reference of the examples, 256 tokens at most.
+The examples are drawn from the eval set by seed; a smaller number of them is part of a larger one.
+"""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from curate.represent.chat import IGNORED, build_example, prompt_tokens
+from curate.represent.control import text_ids
+from curate.represent.decoding import context_of, end_tokens, greedy_answers, text_of
+from curate.represent.spans import template_faults
+from curate.rows import Message
+from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+VERSION = 1
+NAME, FILE = "written", "written.parquet"
+COLUMNS = {"text": pl.String(), "tokens": pl.Int64(), "cut": pl.Boolean()}
+ROOM = 1.5
+MOST_TOKENS = 256
+
+
+def written_step(
+    eval_rows: Artifact,
+    tuned: Artifact | None,
+    *,
+    examples: int,
+    seed: int,
+    identity: Mapping[str, Any],
+    hints: Mapping[str, Any],
+) -> Step:
+    """Return the step that lets a fine-tune, or the untuned base model, answer eval prompts.
+
+    Args:
+        eval_rows: the eval set, as the model reads it.
+        tuned: the fine-tune, None for the base model.
+        examples: how many of the eval set are drawn; all where it has fewer.
+        seed: of the draw.
+        identity: of the model.
+        hints: `folder` and `trust` of the model.
+    """
+    inputs = {"eval": eval_rows} | ({"tuned": tuned} if tuned else {})
+    params = {"examples": examples, "seed": seed, "model": dict(identity)}
+    return Step(NAME, VERSION, write_answers, inputs, params, hints)
+
+
+def draw_examples(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    """Return `count` rows drawn by seed, in their order; the draw of fewer is part of it."""
+    drawn = np.random.default_rng([seed, 0x3711E]).permutation(rows.height)[:count]
+    return rows[np.sort(drawn)]
+
+
+def write_answers(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write written.parquet: the greedy answer of the model to each drawn example."""
+    from curate.models import load_tokenizer
+    from curate.prove.adapter import load_measured
+
+    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    model = load_measured(inputs.get("tuned"), params, hints)
+    rows = read_table(inputs["eval"].file("rows.parquet"), columns=["row_id", "messages"])
+    drawn = draw_examples(rows, params["examples"], params["seed"])
+    answers = answer_prompts(model, tokenizer, drawn["messages"].to_list())
+    columns = {name: [getattr(answer, name) for answer in answers] for name in COLUMNS}
+    pl.DataFrame({"eval_id": drawn["row_id"], **columns}, schema_overrides=COLUMNS).write_parquet(
+        out / FILE
+    )
+    return {
+        "rows_in": rows.height,
+        "rows_out": drawn.height,
+        "tokens": sum(answer.tokens for answer in answers),
+        "cut": sum(answer.cut for answer in answers),
+    }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A written text; None where the prompt is none to the model. cut: it met the limit."""
+
+    text: str | None = None
+    tokens: int = 0
+    cut: bool = False
+
+
+def answer_prompts(
+    model: Any, tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]]
+) -> list[Answer]:
+    """Return the model's greedy answer in place of the last response of each row, in their order."""
+    limit = longest_answer(tokenizer, rows)
+    ends = end_tokens(model, tokenizer)
+    prompts: dict[int, list[int]] = {}
+    for number, messages in enumerate(rows):
+        try:
+            prompt = prompt_tokens(tokenizer, messages[:-1])
+            ends |= _turn_ends(tokenizer, messages)
+        except template_faults():
+            continue
+        if 0 < len(prompt) < context_of(model.config):
+            prompts[number] = prompt
+    limits = [min(limit, context_of(model.config) - len(prompt)) for prompt in prompts.values()]
+    written = greedy_answers(model, list(prompts.values()), limits, ends)
+    answers = [Answer()] * len(rows)
+    for number, answer in zip(prompts, written, strict=True):
+        text = text_of(tokenizer, answer.tokens, ends)
+        answers[number] = Answer(text, len(answer.tokens), answer.cut)
+    return answers
+
+
+def longest_answer(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]]) -> int:
+    """Return how many tokens an answer to any of these rows may have."""
+    lengths = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in rows])]
+    return min(math.ceil(ROOM * max(lengths, default=0)) + 1, MOST_TOKENS)
+
+
+def _turn_ends(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> frozenset[int]:
+    """Return the mark that the chat template writes behind a response, if that is a token of its own."""
+    labels = build_example(tokenizer, messages, max_length=sys.maxsize).labels
+    last = [token for token in labels if token != IGNORED][-1:]
+    return frozenset(last) & frozenset(tokenizer.get_added_vocab().values())

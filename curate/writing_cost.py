@@ -1,0 +1,75 @@
+"""How long it takes a model to write answers to eval examples, from timing a few tokens of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from curate.models import choose_dtype, find_model, load_causal, load_tokenizer, prepare
+from curate.pace import Range, measure_pace
+from curate.prove.written import draw_examples, longest_answer
+from curate.represent.decoding import BATCH_TOKENS, DecodingBatch
+from curate.rows import Message
+from curate.store import Artifact
+from curate.tables import read_table
+
+STEPS = 8
+PROBE_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class WritingCost:
+    """Of one model: examples, the most tokens of an answer, those of all, and seconds."""
+
+    examples: int
+    limit: int
+    tokens: int
+    seconds: Range
+
+
+def writing_cost(
+    eval_rows: Artifact, examples: int, seed: int, *, model: str, dtype: str, trust: bool = False
+) -> WritingCost:
+    """Return what it costs one model to answer eval examples, prompts included.
+
+    Args:
+        eval_rows: the eval set.
+        examples: how many of it are answered.
+        seed: of the draw.
+        model: its name.
+        dtype: in which it computes.
+        trust: run code that comes with the model.
+    """
+    from curate.represent.chat import tokenise
+    from curate.represent.control import text_ids
+
+    folder = prepare(find_model(model))
+    tokenizer = load_tokenizer(folder, trust)
+    table = read_table(eval_rows.file("rows.parquet"), columns=["row_id", "messages"])
+    drawn: list[list[Message]] = draw_examples(table, examples, seed)["messages"].to_list()
+    limit = longest_answer(tokenizer, drawn)
+    references = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in drawn])]
+    longest = max(map(len, tokenise(tokenizer, drawn, None)))
+    together = min(max(BATCH_TOKENS // (longest + limit), 1), len(drawn))
+    causal = load_causal(folder, choose_dtype(dtype), trust).eval()
+    step, reading = _paces(causal, together, longest)
+    batches = -(-len(drawn) // together)
+    # A batch goes on until its last answer ends; that of a model that follows the references, sooner.
+    length = Range(float(np.mean(references)), limit, limit)
+    seconds = (step * length + reading) * batches
+    return WritingCost(len(drawn), limit, len(drawn) * limit, seconds)
+
+
+def _paces(model: Any, rows: int, prompt: int) -> tuple[Range, Range]:
+    """Return seconds of a token for so many rows at once, and of the pass over their prompts."""
+    import torch
+
+    ids = torch.randint(0, model.config.vocab_size, (rows, prompt)).tolist()
+    with torch.inference_mode():
+        reading = measure_pace([(1.0, partial(DecodingBatch, model, ids))])
+        batch = DecodingBatch(model, ids)
+        everyone: Sequence[int] = range(rows)
+        work = partial(batch.advance, everyone, [0] * rows)
+        return measure_pace([(1.0, work)] * STEPS, seconds=PROBE_SECONDS), reading
