@@ -37,6 +37,10 @@ class Metric:
         """Return values so that larger is better; the gain of a gain are the values again."""
         return -values if self.lower_is_better else values
 
+    def possible(self, mean: float) -> float:
+        """Return the nearest mean that examples can have: a share lies between 0 and 1."""
+        return min(max(mean, 0.0), 1.0) if self.counted else mean
+
 
 LOSS = Metric("loss", "loss", "nats per response token", "loss", lower_is_better=True)
 EXACT_MATCH = Metric("exact_match", "exact", "share of eval examples", "exact match", counted=True)

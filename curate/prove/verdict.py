@@ -129,6 +129,7 @@ def _comparison(
     result = compare(selected, draws, alpha=params["alpha"], shift=shift, step=step)
     centre = float(selected.mean()) - result.difference
     sign = -1 if metric.lower_is_better else 1
+    reach = sorted(sign * (centre + half) for half in (-result.half, result.half))
     return {
         "control": control,
         "metric": metric.name,
@@ -136,7 +137,7 @@ def _comparison(
         "draws": len(few),
         "mean_difference": result.difference,
         "half": result.half,
-        "another_draw": sorted(sign * (centre + half) for half in (-result.half, result.half)),
+        "another_draw": [metric.possible(mean) for mean in reach],
         "estimate": {"low": result.low, "high": result.high},
         "verdict": result.verdict if decides else None,
         "by_draw": (few.mean(axis=1) - centre).tolist(),

@@ -97,6 +97,13 @@ ARMS: Mapping[str, str] = {
     "balanced": "As many rows, balanced by source",
 }
 METRICS: Mapping[str, str] = {"loss": "Loss", "exact_match": "Exact match"}
+METRIC_MEANINGS: Mapping[str, str] = {
+    "loss": "How unlikely a model finds the reference answers, in nats per response token; lower is "
+    "better. It moves with every example.",
+    "exact_match": "The share of eval examples, from 0 to 1, of which every token is the very token "
+    "that the model finds likeliest, up to the end; higher is better. One wrong token makes an "
+    "example count nothing.",
+}
 METHODS: Mapping[str, str] = {
     "rds": "RDS+",
     "less": "LESS",
@@ -288,6 +295,11 @@ def arm_label(name: str) -> str:
 def metric_label(name: str) -> str:
     """Return a metric in words."""
     return METRICS.get(name, name.replace("_", " ").capitalize())
+
+
+def metric_meaning(name: str) -> str:
+    """Return what a metric measures and which way is better, nothing for one unknown here."""
+    return METRIC_MEANINGS.get(name, "")
 
 
 def number(value: float | None) -> str:

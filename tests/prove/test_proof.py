@@ -275,6 +275,8 @@ def test_the_figures_are_those_of_the_measured_losses(store: Store) -> None:
         assert comparison["verdict"] == "better"
     secondary = [c["verdict"] for c in proof["comparisons"] if c["metric"] == "exact_match"]
     assert secondary == [None, None], "one metric decides"
+    shares = [c["another_draw"] for c in proof["comparisons"] if c["metric"] == "exact_match"]
+    assert all(0 <= low <= high <= 1 for low, high in shares), "a share is none below 0 or above 1"
     for arm in proof["arms"]:
         of_arm = effects.filter(arm=arm["arm"])
         assert arm["loss"] == pytest.approx(of_arm["loss"].mean())

@@ -180,6 +180,14 @@ def test_the_proof_says_what_its_verdict_rests_on(page: MakePage) -> None:
     )
 
 
+def test_each_metric_says_what_it_measures_and_which_one_decides(page: MakePage) -> None:
+    words = " ".join(page().text.split())
+    assert "Loss decides the verdict" in words
+    assert "Exact match no verdict" in words
+    assert "nats per response token; lower is better" in words
+    assert "the very token that the model finds likeliest, up to the end; higher is better" in words
+
+
 def test_a_proof_of_an_earlier_rule_is_answered_by_one_sentence(make_run: MakeRun) -> None:
     run = make_run()
     proof = json.loads((run / "proof.json").read_text())
