@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -48,6 +48,9 @@ from curate.select.selection import Chosen, choice_remarks, ranking_step, select
 from curate.store import Artifact, Step, Store, write_json
 from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
+
+if TYPE_CHECKING:
+    from curate.prove.watch import Watch
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")
@@ -493,7 +496,9 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
-    material = Material(run.eval, run.merged.get("eval"), _proved_material(run, wanted))
+    material = Material(
+        run.eval, run.merged.get("eval"), _proved_material(run, wanted), _watch_sets(run, wanted)
+    )
     proof = prove_together(run, proved, material, params)
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
@@ -501,6 +506,19 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
         params["novelty"] = wanted.novelty.model_dump(mode="json")
         run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
     return proof
+
+
+def _watch_sets(run: Run, wanted: Prove) -> "Watch | None":
+    """Return the rows on which tuning must do no harm, and what is asked of them."""
+    from curate.prove.watch import Watch
+
+    if run.watch is None:
+        return None
+    sets = [
+        {"source": watched.source_name, **watched.model_dump(include={"margin", "metric"})}
+        for watched in wanted.watch
+    ]
+    return Watch(run.watch, run.merged.get("watch"), sets)
 
 
 def _proved_material(run: Run, wanted: Prove) -> dict[str, Artifact]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from curate.prove.contamination import leaks_clause
 from curate.prove.looks import look_sentence
 from curate.prove.metrics import METRICS
 from curate.prove.statistics import WITHIN, prediction_factor
@@ -21,7 +22,8 @@ HEADS = {
 def sentence_of(proof: Mapping[str, Any]) -> str:
     """Return verdict and detail of a proof in one sentence or two."""
     leaking = sum(proof["leaks"]["leaking_rows"].values())
-    warning = " (the eval set leaks, which was allowed: do not trust this)" if leaking else ""
+    clause = leaks_clause(proof["leaks"])
+    warning = f" ({clause}, which was allowed: do not trust this)" if leaking else ""
     detail = proof["detail"]
     return f"{HEADS[proof['verdict']]}{warning}: {detail[0].lower()}{detail[1:]}"
 

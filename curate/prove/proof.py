@@ -18,7 +18,8 @@ from curate.prove.spread import setting_of, spread_step
 from curate.prove.statistics import WITHIN, level
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.prove.training import Rows, Training, tuned_model
-from curate.prove.verdict import write_proof, write_unmeasured
+from curate.prove.verdict import trained_arms, write_proof, write_unmeasured
+from curate.prove.watch import Watch, watch_models
 from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Step
 from curate.tables import read_table
@@ -36,11 +37,13 @@ class Material:
     rendered: the eval set as the model reads it, where system turns are merged.
     arms: rankings and rows of further arms, by `ranking-NAME` and `file-NAME`; the second phase's rows
         as `file-then`.
+    watch: rows on which every model is measured too.
     """
 
     eval_rows: Artifact
     rendered: Artifact | None = None
     arms: Mapping[str, Artifact] = field(default_factory=dict)
+    watch: Watch | None = None
 
     @property
     def scored(self) -> Artifact:
@@ -96,6 +99,7 @@ def _prove_once(
     leak_inputs = {"rows": run.rows, "arms": arms, "eval": material.eval_rows, **material.arms}
     leak_inputs |= {"target": run.target} if run.target else {}
     leak_inputs |= {"others": others.listed} if others.listed else {}
+    leak_inputs |= {"watch": material.watch.rows} if material.watch else {}
     leaks = run.execute(Step("proof-leaks", VERSION, write_leaks, leak_inputs))
     alpha = level(prove["strict"], judged) * look.share
     params: dict[str, Any] = {"prove": dict(prove), "runs": runs, "alpha": alpha, "judged": judged}
@@ -132,7 +136,9 @@ def _prove_once(
     writers = {n: done.get(n) for n in writing_models(main_control(runs)).values()}
     done |= training.write(writers, prove["written"])
     inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
-    inputs |= {"spread": spread, **done}
+    inputs |= {"spread": spread, **done, "eval": material.eval_rows}
+    if material.watch is not None:
+        inputs["watch"] = _watch(training, material.watch, done, params, budget)
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
@@ -204,6 +210,29 @@ def _tune_others(training: Training, others: OtherArms, runs: int) -> dict[str, 
             chosen, int(str(number)), drawn=False
         )
     return tuned | training.tune(steps)
+
+
+def _watch(
+    training: Training,
+    watch: Watch,
+    done: Mapping[str, Artifact],
+    params: Mapping[str, Any],
+    budget: Budget,
+) -> Artifact:
+    """Return the verdicts on watch sets, and tell them."""
+    setting = setting_of(
+        budget.model_dump(mode="json"), training.model.identity, params["prove"]["lora"]
+    )
+    settings = {
+        **setting,
+        "alpha": params["alpha"],
+        "trained": trained_arms(params),
+        "control": main_control(params["runs"]),
+    }
+    verdicts = watch_models(training, watch, done, settings)
+    for sentence in verdicts.counts["sentences"]:
+        LOG.info("watch: %s", sentence)
+    return verdicts
 
 
 def _spread_step(

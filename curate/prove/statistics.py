@@ -90,7 +90,7 @@ def level(strict: bool, judged: int = 1) -> float:
 
 def prediction_factor(draws: int, alpha: float) -> float:
     """Return how many standard deviations of the draws a difference has to exceed."""
-    return _student(alpha, draws) * math.sqrt(1 + 1 / draws)
+    return t_quantile(alpha, draws) * math.sqrt(1 + 1 / draws)
 
 
 def measure_spread(gains: Sequence[float]) -> Spread:
@@ -130,10 +130,10 @@ def compare(
         by_example = by_example - shift.mean(axis=0)
         shift_error = shift.mean(axis=1).var(ddof=1) / len(shift)
     difference = _round(by_example.mean())
-    half = _round(_student(alpha, count) * math.sqrt(variance * (1 + 1 / count) + shift_error))
+    half = _round(t_quantile(alpha, count) * math.sqrt(variance * (1 + 1 / count) + shift_error))
     examples = by_example.var(ddof=1) / by_example.size if by_example.size > 1 else 0.0
     error = math.sqrt(variance / count + shift_error + examples)
-    reach = _student(1 - CONFIDENCE, count) * error
+    reach = t_quantile(1 - CONFIDENCE, count) * error
     return Comparison(
         difference,
         half,
@@ -194,10 +194,16 @@ def judge_all(verdicts: Sequence[Verdict]) -> Verdict:
     return first if all(v == first for v in verdicts) else WITHIN
 
 
-def _student(alpha: float, draws: int) -> float:
+def t_quantile(alpha: float, count: int) -> float:
+    """Return by how many standard errors the mean of so many may miss, two-sided.
+
+    Args:
+        alpha: how often it may miss by more.
+        count: of values, one more than the degrees of freedom.
+    """
     from scipy.stats import t
 
-    return float(t.ppf(1 - alpha / 2, draws - 1))
+    return float(t.ppf(1 - alpha / 2, count - 1))
 
 
 def _round(value: float) -> float:

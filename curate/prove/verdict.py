@@ -1,5 +1,6 @@
 """proof.json: the selection against random draws by every metric, and the verdict of one of them."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import polars as pl
 from curate.prove.adapter import ADAPTER
 from curate.prove.arms import CONTROLS, main_control
 from curate.prove.contamination import describe_leaks
+from curate.prove.groups import compare_groups, group_examples
 from curate.prove.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.prove.metrics import Metric, measured_metrics
 from curate.prove.others import describe_others
@@ -27,6 +29,8 @@ from curate.prove.spread import FILE
 from curate.prove.statistics import compare, judge_all, measure_spread, rank_among
 from curate.prove.trainable import label_faults
 from curate.prove.validity import score_validity
+from curate.prove.watch import TABLE as WATCH_TABLE
+from curate.prove.watch import read_verdicts
 from curate.store import Artifact, Counts, write_json
 from curate.tables import read_table
 
@@ -59,8 +63,7 @@ def write_proof(
 ) -> Counts:
     """Write proof.json, effects.parquet (one line per arm, seed and eval example), a kept adapter."""
     prove, runs = params["prove"], params["runs"]
-    trained = {**runs, **dict.fromkeys(params["others"], prove["seeds"])}
-    results = gather_results(inputs, arm_names(trained))
+    results = gather_results(inputs, arm_names(trained_arms(params)))
     results.write_parquet(out / "effects.parquet")
     scored = results.filter(pl.col("response_tokens") > 0)
     if not scored.height:
@@ -103,14 +106,28 @@ def write_proof(
         "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),
         "written": write_side_by_side(out, inputs, results, main, metrics[0]),
         "leaks": leaks,
+        "watch": read_verdicts(inputs),
+        "groups": compare_groups(
+            scored,
+            group_examples(read_table(inputs["eval"].file("rows.parquet"))),
+            main,
+            metrics[0],
+        ),
         "settings": prove,
     }
     proof["detail"] = detail_of(proof)
     proof["sentence"] = sentence_of(proof)
     write_json(out / "proof.json", proof)
+    if "watch" in inputs:
+        shutil.copyfile(inputs["watch"].file(WATCH_TABLE), out / WATCH_TABLE)
     if prove["keep"]:
         write_peft_adapter(inputs[tuned_name("selected", 0)].file(ADAPTER), out / ADAPTER_FOLDER)
     return {"verdict": verdict, "sentence": proof["sentence"]}
+
+
+def trained_arms(params: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many fine-tunes each arm has, from the parameters of a proof."""
+    return {**params["runs"], **dict.fromkeys(params["others"], params["prove"]["seeds"])}
 
 
 def _comparison(

@@ -16,6 +16,7 @@ import pytest
 from curate.config import Prove
 from curate.prove.proof import Material, prove
 from curate.prove.statistics import WITHIN, judge_all
+from curate.prove.watch import Watch
 from curate.prove.written import draw_examples
 from curate.registry import Budget
 from curate.store import Artifact, Step, Store, write_json
@@ -132,6 +133,17 @@ def indifferent(ids: Sequence[str]) -> float:
     return 1.0 + 0.1 * float(np.random.default_rng(list("".join(sorted(ids)).encode())).normal())
 
 
+def watch_of(store: Store, sets: Mapping[str, Sequence[str]]) -> Watch:
+    """Return watch sets with a margin of .1: the prompts of each by its name."""
+    rows = [
+        row(f"{name}/w:{i}", turns(prompt, "y"), source=name)
+        for name, prompts in sets.items()
+        for i, prompt in enumerate(prompts)
+    ]
+    lines = [{"source": name, "margin": 0.1, "metric": "loss"} for name in sets]
+    return Watch(stored_rows(store, "watch", rows), None, lines)
+
+
 def run_proof(
     store: Store,
     loss: Loss = helpful,
@@ -144,11 +156,15 @@ def run_proof(
     budget: Budget = ROWS,
     chosen: range = range(10),
     judged: int = 1,
+    watch: Mapping[str, Sequence[str]] | None = None,
+    texts: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> tuple[dict[str, Any], Artifact, MeasuredRun]:
     """Prove a selection of the ten good rows among forty; `pool_leak` names a row that leaks."""
     ids = [f"{'g' if i < 10 else 'b'}{i:02}" for i in range(COUNT)] + ["dropped"]
-    rows = [row(i, turns(LEAK if i == pool_leak else f"text of {i}", "an answer")) for i in ids]
+    prompts = {i: f"text of {i}" for i in ids} | (texts or {})
+    prompts |= {pool_leak: LEAK} if pool_leak else {}
+    rows = [row(i, turns(prompts[i], "an answer")) for i in ids]
     target = [row("t0", turns("fine", "x")), row("t1", turns(LEAK if target_leak else "ok", "x"))]
     evals = [row(f"e{i:02}", turns(LEAK if i == 0 else f"eval {i}", "y")) for i in range(EVALS)]
     evals += [row(i, turns(f"eval {i}", "y")) for i in extra_evals]
@@ -168,7 +184,9 @@ def run_proof(
     artifact = prove(
         run,
         stored(store, "select", {"ranking": ranking}),
-        Material(stored_rows(store, "eval", evals)),
+        Material(
+            stored_rows(store, "eval", evals), watch=watch_of(store, watch) if watch else None
+        ),
         params.model_dump(mode="json"),
         budget,
         judged,
@@ -444,3 +462,24 @@ def test_nothing_is_written_where_nobody_asks(store: Store) -> None:
     proof, artifact, _ = run_proof(store, written=0)
     assert proof["written"] is None
     assert "written.parquet" not in artifact.files
+
+
+def test_a_row_that_is_a_prompt_of_a_watch_set_makes_the_proof_refuse_and_names_the_set(
+    store: Store,
+) -> None:
+    sets = {"general": ["a walk", "b"], "refusals": [LEAK, "other"]}
+    proof, _, run = run_proof(store, pool_leak="g03", watch=sets)
+    assert proof["verdict"] == "refused"
+    # LEAK is the first eval prompt too.
+    begin = "No proof: the eval set and the watch set 'refusals' leak into 1 training rows"
+    assert proof["sentence"].startswith(begin)
+    assert run.trained == []
+
+
+def test_a_leak_of_a_watch_set_alone_is_not_that_of_the_eval_set(store: Store) -> None:
+    sets = {"general": ["What a long and winding road this is to the harbour of the town", "b"]}
+    row_text = "What a long and winding road this is to the harbour of the town"
+    proof, _, _ = run_proof(store, watch=sets, texts={"g03": row_text})
+    assert proof["sentence"].startswith("No proof: the watch set 'general' leaks into 1 training")
+    allowed, _, _ = run_proof(store, watch=sets, texts={"g03": row_text}, allow_leaks=True)
+    assert "the watch set 'general' leaks, which was allowed" in allowed["sentence"]
