@@ -220,9 +220,7 @@ def _watch(
     budget: Budget,
 ) -> Artifact:
     """Return the verdicts on watch sets, and tell them."""
-    setting = setting_of(
-        budget.model_dump(mode="json"), training.model.identity, params["prove"]["lora"]
-    )
+    setting = setting_of(budget.model_dump(mode="json"), training.model.identity, params["prove"])
     settings = {
         **setting,
         "alpha": params["alpha"],

@@ -6,6 +6,7 @@ with the same model, training, budget and eval set has found.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,28 @@ def spread_sentence(spread: Mapping[str, Any]) -> str:
 
 def last_spread(store: Path, setting: Mapping[str, Any], eval_key: str) -> dict[str, Any] | None:
     """Return the newest stored spread of a setting and an eval set; None if there is none."""
-    newest: tuple[float, dict[str, Any]] | None = None
-    for path in store.glob(f"{NAME}-*/{MANIFEST}"):
+    spread: dict[str, Any] | None = last_result(store, f"{NAME}/{FILE}", setting, eval_key)
+    return spread
+
+
+def last_result(store: Path, file: str, setting: Mapping[str, Any], rows_key: str) -> Any:
+    """Return the newest stored result of a setting and a set of rows; None if there is none.
+
+    Args:
+        store: the folder.
+        file: the name of a step and of the JSON file that it writes: spread/spread.json.
+        setting: parameters that the step must have had.
+        rows_key: key of rows that the step must have read.
+    """
+    step, _, name = file.partition("/")
+    results = []
+    for path in store.glob(f"{step}-*/{MANIFEST}"):
         try:
             manifest = orjson.loads(path.read_bytes())
-            spread = orjson.loads(path.with_name(FILE).read_bytes())
+            result = orjson.loads(path.with_name(name).read_bytes())
             holds = {key: manifest["params"][key] for key in setting}
-            fits = holds == setting and manifest["inputs"]["eval"] == eval_key
-            written = path.stat().st_mtime
-        except (OSError, KeyError, TypeError, ValueError):
+            fits = holds == setting and rows_key in manifest["inputs"].values()
+            results += [(path.stat().st_mtime, result)] if fits else []
+        except (OSError, KeyError, TypeError, ValueError, AttributeError):
             continue
-        if fits and (newest is None or written > newest[0]):
-            newest = written, spread
-    return newest[1] if newest else None
+    return max(results, key=itemgetter(0))[1] if results else None
