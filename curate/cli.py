@@ -133,6 +133,8 @@ def run(
         say(f"compare  {line}")
     proof = result.proof or {"verdict": "none", "sentence": "no proof was asked for"}
     say(f"verdict  {proof['sentence']}")
+    for watched in proof.get("watch", []):
+        say(f"watch    {watched['sentence']}")
     status = 2 if proof["verdict"] in ("refused", "not measured") else 0
     if as_flow:
         # Prefect's threads would wait for a server that has gone.

@@ -37,6 +37,7 @@ from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
 from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
 from curate.prove.together import PLAIN_ARMS
+from curate.prove.watch_power import watch_power
 from curate.registry import Budget, Params, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
@@ -415,8 +416,41 @@ def _proof_lines(
         Line("proof: measure", held_out,
              f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
              round(measured.likely), measuring + load * (runs + 1)),
+        *_watch_lines(config, examples, runs + 1, base, load, methods),
         *_written_lines(config, eval_rows, 2 + methods, load),
     ]  # fmt: skip
+
+
+def _watch_lines(
+    config: Config,
+    examples: Mapping[str, Artifact],
+    models: int,
+    base: BaseModel,
+    load: Range,
+    judged: int,
+) -> list[Line]:
+    """Return the line of measuring models on the watch sets; none where nothing is watched."""
+    assert config.prove is not None
+    if not config.prove.watch:
+        return []
+    watch, lora = examples["watch"], config.prove.lora
+    sources = read_table(watch.file("rows.parquet"), columns=["source"])["source"].to_list()
+    sets = [
+        {
+            "source": watched.source_name,
+            "examples": sources.count(watched.source_name),
+            **watched.model_dump(include={"margin", "metric"}),
+        }
+        for watched in config.prove.watch
+    ]
+    alpha = level(config.prove.strict, judged)
+    power = watch_power(Path(config.store), _setting(config), watch.key, sets, alpha)
+    names = ", ".join(str(line["source"]) for line in sets)
+    rows = watch.counts["rows_out"]
+    tokens = base.mean_tokens("watch", lora.max_length) * (models * rows)
+    seconds = base.seconds(tokens * MEASURING_COST) + load * models
+    summary = "; ".join([f"{models} models on {names}", *power])
+    return [Line("proof: watch", rows, summary, round(tokens.likely), seconds)]
 
 
 def _further_arms(
@@ -452,14 +486,19 @@ def _written_lines(config: Config, eval_rows: Artifact, models: int, load: Range
     return [Line("proof: write", cost.examples, summary, cost.tokens * models, seconds)]
 
 
+def _setting(config: Config) -> dict[str, Any]:
+    """Return what results of earlier runs have to have been made with to be quoted."""
+    assert config.prove is not None
+    models, budget = config.models, config.select.budget.model_dump(mode="json")
+    identity = identify(find_model(config.prove.base or models.base), choose_dtype(models.dtype))
+    return setting_of(budget, identity, config.prove.model_dump(mode="json"))
+
+
 def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
     """Return what difference the proof could show, by the draws of the last one of its kind."""
     assert config.prove is not None
-    models, budget = config.models, config.select.budget.model_dump(mode="json")
     look = looks_of(config.prove.draws)[-1]
-    identity = identify(find_model(config.prove.base or models.base), choose_dtype(models.dtype))
-    setting = setting_of(budget, identity, config.prove.model_dump(mode="json"))
-    spread = last_spread(Path(config.store), setting, eval_rows.key)
+    spread = last_spread(Path(config.store), _setting(config), eval_rows.key)
     if spread is None:
         return "what difference can be shown is told after the random draws"
     detectable = (

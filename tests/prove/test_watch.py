@@ -1,4 +1,4 @@
-"""Watch sets: planted harm is found, told against base and random draws, and changes no other verdict."""
+"""Watch sets: planted harm is found, told against base and draws, and changes no other verdict."""
 
 from __future__ import annotations
 
