@@ -1,7 +1,7 @@
 """Coverage of eval prompts by rows: pairs of a row and an eval example, from what a search found."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from curate.clean.grams import cover, touches
 from curate.clean.prompts import PromptIndex
-from curate.clean.search import Hits, RowCounts
+from curate.clean.search import GRAMS, Hits, RowCounts
 from curate.clean.template import is_templated, own_words
 from curate.clean.words import join_words
 
@@ -167,62 +167,91 @@ class _Measure:
     def by_grams(self) -> Iterator[pl.DataFrame]:
         """Yield the pairs whose row holds n-grams of a unit, cut between rows into parts."""
         template = self.index.template
-        places = pl.DataFrame(
-            {"gram": self.gram, "unit": template.unit, "start": template.place}
-        ).filter(self.own).sort("gram")  # fmt: skip
-        gram = places["gram"].to_numpy()
-        hits = self.hits.grams.filter(pl.col("gram").is_in(places["gram"].unique().implode()))
+        order = np.argsort(self.gram, kind="stable")
+        order = order[self.own[order]]
+        gram, unit, start = self.gram[order], template.unit[order], template.place[order]
+        hits = self.hits.grams.filter(pl.col("gram").is_in(pl.lit(pl.Series(gram)).implode()))
         hits = hits.sort("row", maintain_order=True)
-        number = hits["gram"].to_numpy()
+        row, turn, number, place = (hits[name].to_numpy() for name in GRAMS)
         first = np.searchsorted(gram, number, side="left")
         count = np.searchsorted(gram, number, side="right") - first
-        rows, turn = hits["row"].to_numpy(), hits["turn"].to_numpy()
-        for part in _parts(rows, count):
+        for part in _parts(row, count):
             if count[part].sum() > MATCHES:
                 part = part[_first_places(turn[part], number[part], count[part])]
-            at = pl.Series(_ranges(first[part], count[part]))
-            matches = hits[np.repeat(part, count[part])].with_columns(
-                places["unit"].gather(at), places["start"].gather(at)
+            at = _ranges(first[part], count[part])
+            hit = np.repeat(part, count[part])
+            pairs = self._measure(
+                _runs(row[hit], unit[at], turn[hit], place[hit] - start[at], start[at])
             )
-            pairs = self._measure(matches)
             # Rows of the same template share parts of the rest by chance.
             yield pairs.filter((pl.col("coverage") > ALMOST) | ~_of(self.templated, "unit"))
 
-    def _measure(self, matches: pl.DataFrame) -> pl.DataFrame:
-        """Return coverage and longest run of each pair of a row and a unit.
+    def _measure(self, runs: "_Runs") -> pl.DataFrame:
+        """Return coverage and longest run of each pair of a row and a unit."""
+        begin = runs.begin + self.index.units.starts[runs.unit]
+        end = begin + runs.words + self.index.ngram - 1
+        order = np.lexsort((-end, begin, runs.unit, runs.row))
+        row, unit, begin, end = runs.row[order], runs.unit[order], begin[order], end[order]
+        first = np.flatnonzero(_changes(row, unit))
+        pair = np.repeat(np.arange(len(first)), np.diff(first, append=len(row)))
+        telling = np.concatenate([[0], np.cumsum(~self.index.template.plain)])
+        # What runs before hold, those of the same pair.
+        ahead = pair * len(telling)
+        held = np.maximum.accumulate(np.concatenate([[0], (end + ahead)[:-1]])) - ahead
+        fresh = np.maximum(telling[end] - telling[np.maximum(begin, held)], 0)
+        longest = np.maximum.reduceat(end - begin, first) if len(first) else first
+        is_longest = np.flatnonzero(end - begin == longest[pair])
+        chosen = is_longest[np.unique(pair[is_longest], return_index=True)[1]]
+        total = np.add.reduceat(fresh, first) if len(first) else first
+        return pl.DataFrame(
+            {
+                "row": row[first],
+                "unit": unit[first],
+                "whole": False,
+                "slot": False,
+                "coverage": total / self.size[unit[first]],
+                "run": longest,
+                "start": begin[chosen] - self.index.units.starts[unit[first]],
+                "signs": None,
+            },
+            schema=FOUND,
+        )
 
-        Matches one after the other in turn and unit (at the same `shift`) make a run of words.
-        """
-        starts, plain = self.index.units.starts, self.index.template.plain
-        ordered = matches.with_columns(shift=pl.col("place") - pl.col("start")).sort(
-            "row", "unit", "turn", "shift", "start"
-        )
-        keys = ["row", "unit", "turn", "shift", pl.col("start") - pl.int_range(pl.len())]
-        runs = ordered.group_by(keys, maintain_order=True).agg(
-            begin=pl.col("start").first(), run=pl.len().cast(pl.Int64) + self.index.ngram - 1
-        )
-        pair = ["row", "unit"]
-        begin = pl.col("begin") + _of(starts, "unit")
-        end = begin + pl.col("run")
-        covered = end.cum_max().shift(1, fill_value=0).over(pair)
-        telling = pl.lit(pl.Series(np.concatenate([[0], np.cumsum(~plain)])))
-        new = telling.gather(end) - telling.gather(pl.max_horizontal(begin, covered))
-        return (
-            runs.sort(*pair, "begin", "run", descending=[False, False, False, True])
-            .with_columns(new=new.clip(lower_bound=0))
-            .group_by(pair, maintain_order=True)
-            .agg(
-                coverage=pl.col("new").sum(),
-                run=pl.col("run").max(),
-                start=pl.col("begin").get(pl.col("run").arg_max()),
-            )
-            .with_columns(
-                pl.col("coverage") / _of(self.size, "unit"),
-                whole=pl.lit(False),
-                slot=pl.lit(False),
-                signs=pl.lit(None, pl.String),
-            )
-        )
+
+class _Runs(NamedTuple):
+    """Runs of n-grams that a turn of a row and a unit both hold: the first one, and how many."""
+
+    row: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+
+def _runs(
+    row: NDArray[np.int64],
+    unit: NDArray[np.int64],
+    turn: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    start: NDArray[np.int64],
+) -> _Runs:
+    """Return the runs of n-grams: one after the other in turn and unit, that is at the same `shift`.
+
+    The n-grams come in the order of the rows and of their places.
+    """
+    order = np.lexsort((shift, turn, unit, row))
+    row, unit, turn, shift, start = (a[order] for a in (row, unit, turn, shift, start))
+    begins = _changes(row, unit, turn, shift) | (np.diff(start, prepend=-2) != 1)
+    first = np.flatnonzero(begins)
+    return _Runs(row[first], unit[first], start[first], np.diff(first, append=len(row)))
+
+
+def _changes(*keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return where any key differs from the one before, the first place included."""
+    changed = np.zeros(len(keys[0]), dtype=np.bool_)
+    for key in keys:
+        changed[1:] |= key[1:] != key[:-1]
+    changed[:1] = True
+    return changed
 
 
 def _of(values: NDArray[Any], number: str) -> pl.Expr:

@@ -22,7 +22,8 @@ class GramSet:
 
     def find(self, grams: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where the n-grams of the set stand among others, and which ones they are."""
-        at = np.flatnonzero(self._some[grams >> self._shift])
+        # Numpy copies an index of unsigned numbers.
+        at = np.flatnonzero(self._some[(grams >> self._shift).view(np.int64)])
         if not len(self.grams):
             return at, at
         number = np.minimum(np.searchsorted(self.grams, grams[at]), len(self.grams) - 1)

@@ -23,7 +23,11 @@ def plain_text(texts: pl.Series) -> pl.Series:
     if not len(texts):
         # Patterns take time to read.
         return texts
-    plain = fold(texts).str.replace_all(INNER, " ").str.replace_all(r"\s+", " ")
+    return _without_marks(fold(texts))
+
+
+def _without_marks(texts: pl.Series) -> pl.Series:
+    plain = texts.str.replace_all(INNER, " ").str.replace_all(r"\s+", " ")
     return plain.str.replace(f"^{EDGE}", "").str.replace(f"{EDGE}$", "")
 
 
@@ -31,7 +35,7 @@ def split_pieces(texts: pl.Series) -> pl.DataFrame:
     """Return number (of the text) and text of every piece that is not empty."""
     parts = fold(texts).str.replace_all(BOUNDARY, "\n").str.split("\n")
     pieces = pl.DataFrame({"number": np.arange(len(texts)), "text": parts}).explode("text")
-    bare = plain_text(pieces["text"].str.strip_chars_start().str.replace(LABEL, ""))
+    bare = _without_marks(pieces["text"].str.strip_chars_start().str.replace(LABEL, ""))
     return pieces.with_columns(bare.alias("text")).filter(pl.col("text") != "")
 
 

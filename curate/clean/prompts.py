@@ -17,7 +17,7 @@ from curate.clean.pieces import piece_forms, plain_text, split_pieces
 from curate.clean.shingles import roll
 from curate.clean.template import Template, example_limit, find_template
 from curate.clean.units import Units, split_units
-from curate.clean.words import fold, split_words, word_hashes
+from curate.clean.words import fold
 
 # Pieces of at least so many words are looked for inside of sentences too.
 FREE_WORDS = 6
@@ -61,19 +61,6 @@ class PromptIndex:
     pieces: pl.DataFrame
     slots: pl.DataFrame
     slot_words: NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class FormStarts:
-    """N-grams of one size with which forms begin.
-
-    lengths: gram, words: how many the forms have that begin with it; forms: number, hash of all words,
-    and `free` where it may stand inside a sentence.
-    """
-
-    grams: GramSet
-    lengths: pl.DataFrame
-    forms: pl.DataFrame
 
 
 def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
@@ -151,17 +138,18 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
 def _common_pieces(units: Units, slots: NDArray[np.int64], pieces: pl.DataFrame) -> pl.Series:
     """Return the pieces that many prompts hold, those included that are looked for by n-grams."""
     others = np.setdiff1d(np.arange(len(units.texts)), slots) if len(slots) else slots
-    texts = pieces.select("text").unique()
-    held = [pieces.select("unit", "text")]
+    content = pl.lit(pl.Series(units.content)).gather(pl.col("unit"))
+    many = pl.len() > example_limit(units.examples)
+    held = pieces.select("text", content=content).unique()
+    texts = held.group_by("text").agg(many=many)
+    rare = texts.filter(~pl.col("many")).select("text")
     # The pieces of all prompts at once would be many times their text.
     for begin in range(0, len(others), SLICE):
         part = others[begin : begin + SLICE]
-        split = split_pieces(units.texts.gather(part)).join(texts, "text", "semi")
-        unit = pl.lit(pl.Series(part)).gather(pl.col("number"))
-        held.append(split.select(unit=unit, text="text"))
-    content = pl.lit(pl.Series(units.content)).gather(pl.col("unit")).n_unique()
-    counts = pl.concat(held).group_by("text").agg(examples=content)
-    return counts.filter(pl.col("examples") > example_limit(units.examples))["text"]
+        split = split_pieces(units.texts.gather(part)).join(rare, "text", "semi")
+        unit = split.select("text", unit=pl.lit(pl.Series(part)).gather(pl.col("number")))
+        held = pl.concat([held, unit.select("text", content=content)])
+    return held.unique().group_by("text").agg(many=many).filter("many")["text"]
 
 
 def _slots(units: Units, template: Template, runs: RunHashes, ngram: int) -> pl.DataFrame:
@@ -200,35 +188,3 @@ def _rarest(
     rarest = np.flatnonzero(sums[at] == np.repeat(most, places))
     run = np.repeat(np.arange(len(begin)), places)[rarest]
     return at[rarest[np.unique(run, return_index=True)[1]]]
-
-
-def form_starts(index: PromptIndex) -> dict[int, FormStarts]:
-    """Return, by their size, the n-grams with which forms begin.
-
-    Few sizes are enough for all: powers of two, and that of the index.
-    """
-    hashes, lengths = word_hashes(split_words(index.forms["text"]))
-    places = np.cumsum(lengths) - lengths
-    forms = pl.DataFrame(
-        {
-            "number": np.arange(len(lengths)),
-            "words": lengths,
-            "hash": RunHashes(hashes, Powers()).of(places, lengths),
-            "free": index.forms["free"].to_numpy() & (lengths <= index.ngram),
-        }
-    )
-    sizes = np.array([*(1 << i for i in range((index.ngram - 1).bit_length())), index.ngram])
-    fitting = np.searchsorted(sizes, lengths, side="right") - 1
-    starts = {}
-    for i in np.unique(fitting[lengths > 0]).tolist():
-        size = int(sizes[i])
-        rolled, _, _ = roll(hashes, np.array([len(hashes)]), size)
-        of_size = forms.filter(pl.Series(fitting == i)).with_columns(
-            gram=pl.Series(rolled[places[fitting == i]])
-        )
-        starts[size] = FormStarts(
-            GramSet(of_size["gram"].to_numpy()),
-            of_size.select("gram", "words").unique(maintain_order=True),
-            of_size.select("number", "hash", "free"),
-        )
-    return starts

@@ -6,15 +6,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.grams import GramSet, Powers, RunHashes, roll_sizes
+from curate.clean.forms import NEAR, find_starts, form_starts, may_hold
+from curate.clean.grams import GramSet, Powers, roll_sizes
 from curate.clean.pieces import plain_text, split_pieces
-from curate.clean.prompts import FormStarts, PromptIndex, form_starts
-from curate.clean.words import split_words, word_hashes
+from curate.clean.prompts import PromptIndex
+from curate.clean.turns import HeldGrams, Turns, read_turns
 
 # Rows of each n-gram that are remembered: what so many hold tells nothing.
 REMEMBERED = 1_000
-# First signs that a turn is looked at for.
-SIGNS = 3
 IDS = {"row": pl.Int64, "row_id": pl.String}
 WHOLE = {"row": pl.Int64, "prompt": pl.Int64, "same": pl.Boolean}
 GRAMS = {"row": pl.Int64, "turn": pl.Int64, "gram": pl.Int64, "place": pl.Int64}
@@ -50,64 +49,6 @@ class Hits:
     slots: pl.DataFrame
 
 
-@dataclass(frozen=True)
-class HeldGrams:
-    """N-grams that turns hold: the first word, the turn, and which n-gram it is."""
-
-    at: NDArray[np.int64]
-    turn: NDArray[np.int64]
-    gram: NDArray[np.uint64]
-
-    def of(self, grams: GramSet) -> tuple["HeldGrams", NDArray[np.int64]]:
-        """Return those that are in another set too, and their numbers in it."""
-        place, number = grams.find(self.gram)
-        return HeldGrams(self.at[place], self.turn[place], self.gram[place]), number
-
-
-@dataclass(frozen=True)
-class Turns:
-    """The turns of some rows: row number and text, hashes of all words, and where each turn's end."""
-
-    table: pl.DataFrame
-    hashes: NDArray[np.uint64]
-    lengths: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    runs: RunHashes
-
-    def rows(self, turn: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the rows of some turns."""
-        rows: NDArray[np.int64] = self.table["row"].to_numpy()[turn]
-        return rows
-
-    def turns(self, word: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the turns of some words."""
-        return np.searchsorted(self.ends, word, side="right")
-
-    def find(self, grams: GramSet, rolled: NDArray[np.uint64], size: int) -> HeldGrams:
-        """Return the n-grams of a set that a turn holds."""
-        at, number = grams.find(rolled)
-        turn = self.turns(at)
-        inside = at + size <= self.ends[turn]
-        return HeldGrams(at[inside], turn[inside], grams.grams[number[inside]])
-
-    def hold(
-        self, first: NDArray[np.int64], size: NDArray[np.int64], turn: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Return whether runs of words lie in the turns."""
-        held: NDArray[np.bool_] = first >= (self.ends - self.lengths)[turn]
-        return held & (first + size <= self.ends[turn])
-
-    def holds(
-        self, word: NDArray[np.int64], turn: NDArray[np.int64], words: NDArray[np.uint64]
-    ) -> NDArray[np.bool_]:
-        """Return whether the places are in the turns and one of some words is there."""
-        inside = (word >= self.ends[turn] - self.lengths[turn]) & (word < self.ends[turn])
-        # By a table, numpy below 2.2 fails for hashes above the largest int64.
-        hashes = self.hashes[np.where(inside, word, 0)]
-        some: NDArray[np.bool_] = np.isin(hashes, words, kind="sort")
-        return some & inside
-
-
 class PromptSearch:
     """A search for eval prompts in batches of rows."""
 
@@ -116,13 +57,13 @@ class PromptSearch:
         self.rows = 0
         self._turns = 0
         self._held = np.zeros(len(index.grams.grams), dtype=np.int64)
-        self._starts = form_starts(index)
+        self._starts = form_starts(index.forms, index.ngram)
         self._anchors = GramSet(index.slots["gram"].to_numpy())
         starts = [s.grams for size, s in self._starts.items() if size == index.ngram]
+        others = [s.grams for s in (self._anchors, *starts) if len(s.grams)]
         # All n-grams of that size at once, since rows hold few of any.
-        self._grams = GramSet(
-            np.concatenate([s.grams for s in (index.grams, self._anchors, *starts)])
-        )
+        grams = np.concatenate([index.grams.grams, *others])
+        self._grams = GramSet(grams) if others else index.grams
         self._powers = Powers()
         self._batches: list[Hits] = []
 
@@ -130,13 +71,13 @@ class PromptSearch:
         """Look for the prompts in all turns of some rows: row_id and messages."""
         ngram = self.index.ngram
         turns = read_turns(batch, self._powers, joined=self.index.several)
-        near = [pl.DataFrame(schema={"turn": pl.Int64, "number": pl.Int64, "free": pl.Boolean})]
+        near = [pl.DataFrame(schema=NEAR)]
         hits = {"whole": self._find_whole(turns)}
         for size, rolled in roll_sizes(turns.hashes, {*self._starts, ngram}):
             grams = self._grams if size == ngram else self._starts[size].grams
             held = turns.find(grams, rolled, size)
             if size in self._starts:
-                near.append(_find_starts(turns, held, self._starts[size]))
+                near.append(find_starts(turns, held, self._starts[size]))
             if size == ngram:
                 hits["grams"] = self._find_grams(turns, held)
                 hits["slots"] = self._find_slots(turns, held)
@@ -193,12 +134,7 @@ class PromptSearch:
         forms = self.index.forms
         if not forms.height:
             return pl.DataFrame(schema=FORMS)
-        some = pl.Series(np.arange(turns.table.height)).is_in(near["turn"].unique().implode())
-        # Few and short patterns are looked for at once.
-        signs = forms.filter(words=0)["text"].str.head(SIGNS).unique(maintain_order=True).to_list()
-        if signs:
-            some |= turns.table["text"].str.contains_any(signs)
-        table = turns.table.filter(some)
+        table = turns.table.filter(may_hold(turns, near["turn"], forms.filter(words=0)["text"]))
         pieces = split_pieces(table["text"])
         rows = table["row"].gather(pieces["number"])
         alone = pieces.select(row=rows, text="text").join(forms, on="text").select("row", "number")
@@ -236,34 +172,3 @@ class PromptSearch:
         whole &= ~goes_on | (size >= 2 * self.index.ngram)
         row = pl.Series(turns.rows(turn)).alias("row")
         return near.select(row, "unit", "start", "size").filter(whole).unique()
-
-
-def _find_starts(turns: Turns, held: HeldGrams, starts: FormStarts) -> pl.DataFrame:
-    """Return turns and the forms (number) all of whose words they hold in a row."""
-    own, _ = held.of(starts.grams)
-    near = pl.DataFrame({"turn": own.turn, "at": own.at, "gram": own.gram}).join(
-        starts.lengths, on="gram"
-    )
-    first, size, turn = (near[name].to_numpy() for name in ("at", "words", "turn"))
-    inside = turns.hold(first, size, turn)
-    runs = pl.DataFrame(
-        {"turn": turn[inside], "hash": turns.runs.of(first[inside], size[inside])}
-    ).unique()
-    return runs.join(starts.forms, on="hash").select("turn", "number", "free")
-
-
-def read_turns(rows: pl.DataFrame, powers: Powers, *, joined: bool) -> Turns:
-    """Return all turns of rows; of several user turns also all `joined`."""
-    turn = pl.col("messages").struct
-    table = (
-        rows.select("messages", row=pl.int_range(pl.len(), dtype=pl.Int64))
-        .explode("messages")
-        .select("row", role=turn.field("role"), text=turn.field("content"))
-    )
-    if joined:
-        users = table.filter(role="user")
-        whole = users.group_by("row", "role").agg(pl.col("text").str.join("\n"), n=pl.len())
-        table = pl.concat([table, whole.filter(pl.col("n") > 1).drop("n")])
-    table = table.select("row", "text").sort("row", maintain_order=True)
-    hashes, lengths = word_hashes(split_words(table["text"]))
-    return Turns(table, hashes, lengths, np.cumsum(lengths), RunHashes(hashes, powers))

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.words import split_words, word_hashes
+from curate.clean.shingles import WORD_OR_CHARACTER
+from curate.clean.words import fold, split_words, word_hashes
 
 _CHOICE = r"[ \t]*(?:[-*•]|\(?[A-Za-z0-9]{1,2}[).:])[ \t]+\S.*"
 _CHOICES = re.compile(rf"\n[^\n]{{0,40}}(?:\n\s*)?(?:{_CHOICE}\n\s*)+{_CHOICE}\s*(?:\n.{{0,20}})?$")
@@ -74,12 +75,22 @@ def split_units(eval_rows: pl.DataFrame, ngram: int) -> Units:
     bare = whole.with_columns(
         text=pl.Series([without_choices(t) for t in texts], dtype=pl.String)
     ).drop_nulls()
-    units = pl.concat([whole, bare, _system_turns(eval_rows, ngram)])
-    words = split_words(units["text"])
+    system = _system_turns(eval_rows, ngram)
+    units = pl.concat([whole, bare, system])
+    words = _unit_words(texts, bare, system)
     hashes, lengths = word_hashes(words)
     prompt = units["prompt"].to_numpy()
     content = texts.rank("dense").cast(pl.Int64).to_numpy()[prompt]
     return Units(prompt, content, units["text"], words, hashes, lengths)
+
+
+def _unit_words(texts: pl.Series, bare: pl.DataFrame, system: pl.DataFrame) -> pl.Series:
+    """Return the words of all units; questions without choices have the first of the prompt's."""
+    words = split_words(texts)
+    prompt = pl.DataFrame({"words": words.gather(bare["prompt"])})
+    count = fold(bare["text"]).str.count_matches(WORD_OR_CHARACTER)
+    first = prompt.select(pl.col("words").list.head(pl.lit(count)))["words"]
+    return pl.concat([words, first, split_words(system["text"])])
 
 
 def _system_turns(eval_rows: pl.DataFrame, ngram: int) -> pl.DataFrame:

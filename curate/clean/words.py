@@ -17,10 +17,16 @@ from numpy.typing import NDArray
 from curate.clean.shingles import UNSPACED, WORD_OR_CHARACTER
 
 ACCENTS = "[\u0300-\u036f]+"
+_ACCENTS = re.compile(ACCENTS)
 # All but ASCII, dashes, quotation marks and bullets.
 CHANGING = "[^\\x00-\\x7f\u2012-\u2016\u2018-\u2023]"
+# Letters and signs of Latin-1 and Latin Extended-A, a hard space among them, and what is folded to.
+_LATIN = {
+    char: _ACCENTS.sub("", unicodedata.normalize("NFKD", char)).lower()
+    for char in map(chr, range(0xA0, 0x180))
+    if not unicodedata.is_normalized("NFKD", char)
+}
 _UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
-_ACCENTS = re.compile(ACCENTS)
 _ASCII = re.compile("[A-Za-z0-9]+")
 
 
@@ -40,9 +46,12 @@ def fold(texts: pl.Series) -> pl.Series:
     wide = wide.filter(lower.gather(wide).str.contains(CHANGING))
     if not len(wide):
         return lower
-    bare = lower.gather(wide).str.normalize("NFKD").str.replace_all(ACCENTS, "")
+    latin = lower.gather(wide).str.replace_many(_LATIN)
+    # To normalize whole texts for a few letters takes long.
+    rest = latin.str.contains(CHANGING).arg_true()
+    bare = latin.gather(rest).str.normalize("NFKD").str.replace_all(ACCENTS, "")
     # Again: some signs have capitals in their parts.
-    return lower.scatter(wide, bare.str.to_lowercase())
+    return lower.scatter(wide, latin.scatter(rest, bare.str.to_lowercase()))
 
 
 def fold_word(word: str) -> str:
