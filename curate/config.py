@@ -43,6 +43,7 @@ from curate.generate.starts import StartParams
 from curate.localfiles import MIB, read_text
 from curate.names import check_name
 from curate.prove.others import OTHERS
+from curate.prove.written_metrics import FunctionMetric, GenerateMetric
 from curate.registry import (
     SELECTORS,
     STAGES,
@@ -266,7 +267,10 @@ class Prove(Params):
     base: str | None = Field(
         None, description="the model to fine-tune; models.base if not given, which selects"
     )
-    metric: Literal["auto", "loss", "exact_match"] = "auto"
+    metric: Annotated[
+        Literal["auto", "loss", "exact_match"] | GenerateMetric | FunctionMetric,
+        Field(description="what decides; auto: the loss"),
+    ] = "auto"
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
     novelty: Novelty | None = Field(None, description="also find out what tuning taught")

@@ -38,6 +38,8 @@ from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
 from curate.prove.together import PLAIN_ARMS
 from curate.prove.watch_power import watch_power
+from curate.prove.written import draw_examples
+from curate.prove.written_metrics import check_metric, written_examples
 from curate.registry import Budget, Params, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
 from curate.select.vectors import VectorParams
@@ -417,7 +419,7 @@ def _proof_lines(
              f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
              round(measured.likely), measuring + load * (runs + 1)),
         *_watch_lines(config, examples, runs + 1, base, load, methods),
-        *_written_lines(config, eval_rows, 2 + methods, load),
+        *_written_lines(config, eval_rows, runs, methods, load),
     ]  # fmt: skip
 
 
@@ -467,23 +469,30 @@ def _further_arms(
     return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
 
 
-def _written_lines(config: Config, eval_rows: Artifact, models: int, load: Range) -> list[Line]:
-    """Return the line of what models write to eval examples; none where nothing is written."""
+def _written_lines(
+    config: Config, eval_rows: Artifact, runs: int, methods: int, load: Range
+) -> Iterator[Line]:
+    """Yield the lines of what models write: all of them by some metrics, a few to be shown."""
     assert config.prove is not None
-    if not config.prove.written:
-        return []
-    base = config.models
-    cost = writing_cost(
-        eval_rows,
-        config.prove.written,
-        config.seed,
-        model=config.prove.base or base.base,
-        dtype=base.dtype,
-        trust=base.trust_remote_code,
-    )
-    summary = f"{models} models write greedy answers of {cost.limit} tokens at most"
-    seconds = (cost.seconds + load) * models
-    return [Line("proof: write", cost.examples, summary, cost.tokens * models, seconds)]
+    metric = config.prove.model_dump()["metric"]
+    scored, shown = written_examples(metric), config.prove.written
+    counts = {scored: runs + 1, **({shown: 2 + methods} if shown != scored else {})}
+    table = read_table(eval_rows.file("rows.parquet"), columns=["row_id", "messages"])
+    for examples, models in counts.items():
+        if not examples:
+            continue
+        drawn = draw_examples(table, examples, config.seed)
+        cost = writing_cost(
+            drawn["messages"].to_list(),
+            model=config.prove.base or config.models.base,
+            dtype=config.models.dtype,
+            trust=config.models.trust_remote_code,
+        )
+        summary = f"{models} models write greedy answers of {cost.limit} tokens at most"
+        if examples == scored:
+            summary += f"; {check_metric(metric, drawn)}"
+        seconds = (cost.seconds + load) * models
+        yield Line("proof: write", drawn.height, summary, cost.tokens * models, seconds)
 
 
 def _setting(config: Config) -> dict[str, Any]:

@@ -9,11 +9,9 @@ import numpy as np
 
 from curate.models import choose_dtype, find_model, load_causal, load_tokenizer, prepare
 from curate.pace import Range, measure_pace
-from curate.prove.written import draw_examples, longest_answer
+from curate.prove.written import longest_answer
 from curate.represent.decoding import BATCH_TOKENS, DecodingBatch
 from curate.rows import Message
-from curate.store import Artifact
-from curate.tables import read_table
 
 STEPS = 8
 PROBE_SECONDS = 1.5
@@ -30,14 +28,12 @@ class WritingCost:
 
 
 def writing_cost(
-    eval_rows: Artifact, examples: int, seed: int, *, model: str, dtype: str, trust: bool = False
+    drawn: Sequence[Sequence[Message]], *, model: str, dtype: str, trust: bool = False
 ) -> WritingCost:
     """Return what it costs one model to answer eval examples, prompts included.
 
     Args:
-        eval_rows: the eval set.
-        examples: how many of it are answered.
-        seed: of the draw.
+        drawn: the examples that are answered.
         model: its name.
         dtype: in which it computes.
         trust: run code that comes with the model.
@@ -47,8 +43,6 @@ def writing_cost(
 
     folder = prepare(find_model(model))
     tokenizer = load_tokenizer(folder, trust)
-    table = read_table(eval_rows.file("rows.parquet"), columns=["row_id", "messages"])
-    drawn: list[list[Message]] = draw_examples(table, examples, seed)["messages"].to_list()
     limit = longest_answer(tokenizer, drawn)
     references = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in drawn])]
     longest = max(map(len, tokenise(tokenizer, drawn, None)))

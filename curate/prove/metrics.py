@@ -4,7 +4,9 @@ A metric decides the verdict or stands beside it. Which one decides is fixed bef
 by the recipe or, with `auto`, by the eval set alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -44,19 +46,50 @@ class Metric:
 
 LOSS = Metric("loss", "loss", "nats per response token", "loss", lower_is_better=True)
 EXACT_MATCH = Metric("exact_match", "exact", "share of eval examples", "exact match", counted=True)
-METRICS = {metric.name: metric for metric in (LOSS, EXACT_MATCH)}
+GENERATED = Metric(
+    "generated", "generated", "share of answered examples", "right answers", counted=True
+)
+GENERATED_ANNOUNCED = Metric(
+    "generated_announced",
+    "generated_announced",
+    "share of answered examples",
+    "right answers after #### or an announcement",
+    counted=True,
+)
+UNMATCHED = Metric(
+    "unmatched",
+    "unmatched",
+    "share of answered examples",
+    "answers without a match",
+    lower_is_better=True,
+    counted=True,
+)
+USER_FUNCTION = Metric("function", "function", "the function's unit", "score of the function")
+METRICS = {
+    metric.name: metric
+    for metric in (
+        LOSS,
+        EXACT_MATCH,
+        GENERATED,
+        GENERATED_ANNOUNCED,
+        UNMATCHED,
+        USER_FUNCTION,
+    )
+}
 
 
-def deciding_metric(setting: str) -> Metric:
+def deciding_metric(setting: str | Mapping[str, Any]) -> Metric:
     """Return the metric that decides under a recipe's `prove.metric`.
 
     The loss decides unless the user says otherwise: it moves with every example.
     """
+    if isinstance(setting, Mapping):
+        return GENERATED if "generate" in setting else USER_FUNCTION
     return METRICS.get(setting, LOSS)
 
 
-def measured_metrics(results: pl.DataFrame, setting: str) -> list[Metric]:
-    """Return the metrics to report, the deciding one first.
+def measured_metrics(results: pl.DataFrame, setting: str | Mapping[str, Any]) -> list[Metric]:
+    """Return the metrics to report: the deciding one, then others that were measured.
 
     Args:
         results: of all models, examples with a response token only.
@@ -64,5 +97,7 @@ def measured_metrics(results: pl.DataFrame, setting: str) -> list[Metric]:
     """
     if setting == EXACT_MATCH.name:
         return [EXACT_MATCH, LOSS]
+    written = (GENERATED, GENERATED_ANNOUNCED, UNMATCHED, USER_FUNCTION)
+    measured = [*(metric for metric in written if metric.name in results.columns), LOSS]
     short = bool((results["response_tokens"] <= SHORT_RESPONSE).all())
-    return [LOSS, EXACT_MATCH] if short and setting == "auto" else [LOSS]
+    return [*measured, EXACT_MATCH] if short and setting != LOSS.name else measured

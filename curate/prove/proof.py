@@ -20,6 +20,7 @@ from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.prove.training import Rows, Training, tuned_model
 from curate.prove.verdict import trained_arms, write_proof, write_unmeasured
 from curate.prove.watch import Watch, watch_models
+from curate.prove.written_metrics import base_warning
 from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Step
 from curate.tables import read_table
@@ -116,7 +117,7 @@ def _prove_once(
         inputs = {"leaks": leaks, "labels": labels}
         return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
     then = _second_phase(run, material, prove)
-    training = Training(run, model, prove["lora"], material.scored, then)
+    training = Training(run, model, prove["lora"], material.scored, then, prove["metric"])
     drawn = read_table(arms.file("arms.parquet"))
     steps = _arm_steps(training, drawn, runs)
     selected = {name: step for name, step in steps.items() if name.startswith("selected/")}
@@ -128,6 +129,9 @@ def _prove_once(
         material.eval_rows.counts["rows_out"],
     )
     done = training.measure({"base": None})
+    base = read_table(done[measured_name("base")].file("results.parquet"))
+    if warning := base_warning(base, deciding_metric(prove["metric"])):
+        LOG.warning("proof: %s", warning)
     done |= training.tune({n: s for n, s in steps.items() if n not in selected})
     spread = run.execute(_spread_step(training, done, material.eval_rows, params, budget))
     LOG.info("proof: %s", spread.counts["sentence"])

@@ -49,15 +49,8 @@ def gather_results(
         inputs: of the proof.
         names: arm, number and name of measured models.
     """
-    columns = [pl.col(m.column).cast(pl.Float64).alias(m.name) for m in METRICS.values()]
     return pl.concat(
-        read_table(inputs[measured_name(name)].file("results.parquet")).select(
-            pl.lit(arm).alias("arm"),
-            pl.lit(number).alias("seed"),
-            "eval_id",
-            *columns,
-            "response_tokens",
-        )
+        read_table(inputs[measured_name(name)].file("results.parquet")).pipe(_values, arm, number)
         for arm, number, name in names
     )
 
@@ -68,8 +61,19 @@ def trained_steps(inputs: Mapping[str, Artifact], name: str) -> int:
     return sum(int(phase.counts["steps"]) for phase in phases)
 
 
+def _values(results: pl.DataFrame, arm: str, number: int) -> pl.DataFrame:
+    columns = [
+        pl.col(m.column).cast(pl.Float64).alias(m.name)
+        for m in METRICS.values()
+        if m.column in results.columns
+    ]
+    labels = pl.lit(arm).alias("arm"), pl.lit(number).alias("seed")
+    return results.select(*labels, "eval_id", *columns, "response_tokens")
+
+
 def gains_of(results: pl.DataFrame, arm: str, metric: Metric) -> NDArray[np.float64]:
-    """Return the metric of an arm as [seeds, examples], larger is better."""
-    of_arm = results.filter(arm=arm).sort("seed", "eval_id")
+    """Return the metric of an arm as [seeds, examples that have it], larger is better."""
+    of_arm = results.filter(pl.col("arm") == arm, pl.col(metric.name).is_not_null())
+    of_arm = of_arm.sort("seed", "eval_id")
     values = of_arm[metric.name].to_numpy().reshape(of_arm["seed"].n_unique(), -1)
     return metric.gain(values)

@@ -7,11 +7,13 @@ starts from the adapter of the first and has an order of its own. What is measur
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curate.prove.finetune import finetune_step, read_messages
 from curate.prove.measure import measure_step
 from curate.prove.results import first_name, measured_name, tuned_name, written_name
 from curate.prove.written import written_step
+from curate.prove.written_metrics import scored_step, written_examples
 from curate.registry import ScoreRun
 from curate.represent.losses import LanguageModel, base_model, named_model
 from curate.store import Artifact, Step, digest_of
@@ -46,6 +48,7 @@ class Training:
     eval_rows: as the model reads them.
     lora: the recipe's `prove.lora`.
     then: the rows of the second phase, None without one.
+    metric: the recipe's `prove.metric`; by one of written answers, every measured model writes some.
     """
 
     run: ScoreRun
@@ -53,6 +56,7 @@ class Training:
     lora: Mapping[str, int | float]
     eval_rows: Artifact
     then: Rows | None = None
+    metric: str | Mapping[str, Any] = "auto"
 
     def step(self, rows: Rows, number: int, *, drawn: bool) -> Step:
         """Return the fine-tune on rows; those of a draw have another seed than those of fixed rows."""
@@ -94,7 +98,23 @@ class Training:
             for model in models.values()
         ]
         results = self.run.execute_all(steps)
+        if isinstance(self.metric, Mapping):
+            return self._score(models, results, self.metric)
         return {measured_name(n): result for n, result in zip(models, results, strict=True)}
+
+    def _score(
+        self,
+        models: Mapping[str, Artifact | None],
+        measured: Sequence[Artifact],
+        metric: Mapping[str, Any],
+    ) -> dict[str, Artifact]:
+        """Return what models reach with a metric of what they write to some of the eval set."""
+        written = self.write(models, written_examples(metric))
+        steps = [
+            scored_step(results, written[written_name(name)], self.eval_rows, metric)
+            for name, results in zip(models, measured, strict=True)
+        ]
+        return dict(zip(map(measured_name, models), self.run.execute_all(steps), strict=True))
 
     def write(self, models: Mapping[str, Artifact | None], examples: int) -> dict[str, Artifact]:
         """Return what models write to so many eval examples, by `written_name`; nothing for 0."""

@@ -31,6 +31,7 @@ from curate.prove.trainable import label_faults
 from curate.prove.validity import score_validity
 from curate.prove.watch import TABLE as WATCH_TABLE
 from curate.prove.watch import read_verdicts
+from curate.prove.written_metrics import generation_sentence
 from curate.store import Artifact, Counts, write_json
 from curate.tables import read_table
 
@@ -104,6 +105,7 @@ def write_proof(
         "eval_examples_too_long": results.filter(arm="base").height
         - scored.filter(arm="base").height,
         "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),
+        "generation": generation_sentence(scored, prove["metric"]),
         "written": write_side_by_side(out, inputs, results, main, metrics[0]),
         "leaks": leaks,
         "watch": read_verdicts(inputs),

@@ -130,6 +130,7 @@ class Proof:
     power: Power | None
     rank: Rank | None
     validity: str | None
+    generation: str | None
     methods: tuple[Judged, ...]
     beside: tuple[Beside, ...]
     leaking: Mapping[str, int]
@@ -165,6 +166,7 @@ def read_proof(path: Path) -> Proof | None:
         power=_power(now["spread"]) if "spread" in now else None,
         rank=Rank(**now["rank"]) if "rank" in now else None,
         validity=validity_sentence(**v) if (v := now.get("score_validity")) else None,
+        generation=now.get("generation"),
         methods=tuple(_judged(line) for line in now.get("methods", [])),
         beside=tuple(Beside(**pair) for pair in now.get("others", [])),
         leaking=leaks["leaking_rows"],

@@ -96,13 +96,27 @@ ARMS: Mapping[str, str] = {
     "full": "All kept rows",
     "balanced": "As many rows, balanced by source",
 }
-METRICS: Mapping[str, str] = {"loss": "Loss", "exact_match": "Exact match"}
+METRICS: Mapping[str, str] = {
+    "loss": "Loss",
+    "exact_match": "Exact match",
+    "generated": "Right answers",
+    "generated_announced": "Right answers, announced",
+    "unmatched": "Answers without a match",
+    "function": "Score of the function",
+}
 METRIC_MEANINGS: Mapping[str, str] = {
     "loss": "How unlikely a model finds the reference answers, in nats per response token; lower is "
     "better. It moves with every example.",
     "exact_match": "The share of eval examples, from 0 to 1, of which every token is the very token "
     "that the model finds likeliest, up to the end; higher is better. One wrong token makes an "
     "example count nothing.",
+    "generated": "The share of answered eval examples whose written answer is right, compared by value; "
+    "higher is better.",
+    "generated_announced": "The share of answered eval examples whose right answer stands behind #### or "
+    "words that announce it; higher is better.",
+    "unmatched": "The share of answered eval examples in whose text no answer is found; lower is better. "
+    "Brief tuning changes the form of answers first.",
+    "function": "The mean of what the recipe's own function returns; higher is better.",
 }
 METHODS: Mapping[str, str] = {
     "rds": "RDS+",

@@ -62,7 +62,10 @@ class MeasuredRun:
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         work = {"finetune": self.train, "measure": self.measure, "base": self.measure}
         work["written"] = self.write
-        return [self.store.ensure(replace(step, function=work[step.name])) for step in steps]
+        return [
+            self.store.ensure(replace(step, function=work.get(step.name, step.function)))
+            for step in steps
+        ]
 
     def train(
         self, out: Path, inputs: Any, params: Any, hints: Mapping[str, Any]

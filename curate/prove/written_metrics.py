@@ -1,0 +1,231 @@
+"""Metrics of what a model writes: right answers by extraction, or a function of the user's own.
+
+results.parquet     what curate.prove.measure leaves, and columns of the metric: null for examples that
+                    were not drawn, whose reference holds nothing of the kind, or without an answer
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import regex
+from pydantic import Field, field_validator, model_validator
+
+from curate.errors import UserError
+from curate.prove.extraction import HOLDS, Extraction, Kind
+from curate.prove.functions import load_function
+from curate.prove.metrics import (
+    GENERATED,
+    GENERATED_ANNOUNCED,
+    UNMATCHED,
+    USER_FUNCTION,
+    Metric,
+    deciding_metric,
+)
+from curate.prove.written import FILE as TEXTS
+from curate.registry import Params
+from curate.rows import prompt_text
+from curate.store import Artifact, Counts, Step
+from curate.tables import read_table
+
+VERSION = 1
+NAME, FILE = "scored", "results.parquet"
+Examples = Annotated[int, Field(ge=2, description="eval examples that every model answers")]
+
+
+class GenerateMetric(Params):
+    """Right answers among those that a model generates: found in the text and compared by value."""
+
+    generate: Kind
+    examples: Examples = 20
+    pattern: str | None = Field(
+        None,
+        description="for regex: its first group, or all of it, is the answer; the last match counts",
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _check_pattern(cls, value: str | None) -> str | None:
+        try:
+            regex.compile(value or "")
+        except regex.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _needs_pattern(self) -> "GenerateMetric":
+        if (self.pattern is not None) != (self.generate == "regex"):
+            raise ValueError("pattern goes with `generate: regex`, which needs one")
+        return self
+
+
+class FunctionMetric(Params):
+    """A Python function's number for every answer that a model generates; more is better."""
+
+    function: str = Field(
+        pattern=r"^[^:]+:[A-Za-z_]\w*$", description="FILE.py:NAME or MODULE:NAME; see the README"
+    )
+    examples: Examples = 20
+
+
+def written_examples(setting: Any) -> int:
+    """Return how many examples every model answers under a recipe's `prove.metric`; 0 for most."""
+    return int(setting["examples"]) if isinstance(setting, Mapping) else 0
+
+
+def scored_step(
+    measured: Artifact, written: Artifact, eval_rows: Artifact, setting: Mapping[str, Any]
+) -> Step:
+    """Return the step that adds a metric of written answers to what a model reaches.
+
+    Args:
+        measured: the model's results.
+        written: what it wrote (curate.prove.written).
+        eval_rows: the eval set.
+        setting: the recipe's `prove.metric`.
+
+    Raises:
+        UserError: the function of the recipe cannot be loaded.
+    """
+    params: dict[str, Any] = {"metric": dict(setting)}
+    hints: dict[str, Any] = {}
+    if "function" in setting:
+        params["source"] = load_function(setting["function"]).digest
+        hints["folder"] = str(Path.cwd())
+    inputs = {"results": measured, "written": written, "eval": eval_rows}
+    return Step(NAME, VERSION, write_scores, inputs, params, hints)
+
+
+def write_scores(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Counts:
+    """Write results.parquet: the model's results with the metric's columns.
+
+    Raises:
+        UserError: no drawn reference holds what is compared, or the user's function fails.
+    """
+    results = read_table(inputs["results"].file(FILE))
+    written = read_table(inputs["written"].file(TEXTS)).drop_nulls("text")
+    rows = read_table(inputs["eval"].file("rows.parquet"))
+    answers = written.select("eval_id", "text").join(
+        rows, left_on="eval_id", right_on="row_id", maintain_order="left"
+    )
+    setting = params["metric"]
+    score = _by_function if "function" in setting else _by_extraction
+    scores = score(answers.rename({"eval_id": "row_id"}), setting, hints)
+    results.join(scores, on="eval_id", how="left", maintain_order="left").write_parquet(out / FILE)
+    return {"rows_in": written.height, "rows_out": scores.height}
+
+
+def _by_function(
+    answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
+) -> pl.DataFrame:
+    function = load_function(setting["function"], Path(hints["folder"]))
+    lines = []
+    for row in answers.to_dicts():
+        text = row.pop("text")
+        value = function.score(row["row_id"], prompt_text(row["messages"]), text, row)
+        lines.append({"eval_id": row["row_id"], USER_FUNCTION.column: value})
+    return pl.DataFrame(lines, schema={"eval_id": pl.String, USER_FUNCTION.column: pl.Float64})
+
+
+def _by_extraction(
+    answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
+) -> pl.DataFrame:
+    extraction = Extraction(setting["generate"], setting["pattern"])
+    metrics = [
+        GENERATED,
+        UNMATCHED,
+        *([GENERATED_ANNOUNCED] if extraction.kind == "number" else []),
+    ]
+    lines = []
+    for row in answers.iter_rows(named=True):
+        prompt = prompt_text(row["messages"])
+        gold = extraction.find_gold(prompt, row["messages"][-1]["content"])
+        if gold is None:
+            continue
+        found = extraction.check(prompt, row["text"], gold)
+        values = {
+            GENERATED.column: found.right,
+            UNMATCHED.column: not found.matched,
+            GENERATED_ANNOUNCED.column: found.announced,
+        }
+        lines.append({"eval_id": row["row_id"], **{m.column: values[m.column] for m in metrics}})
+    if not lines:
+        raise _without_gold(extraction.kind, answers.height)
+    columns = {m.column: pl.Boolean for m in metrics}
+    return pl.DataFrame(lines, schema={"eval_id": pl.String, **columns})
+
+
+def check_metric(setting: Any, drawn: pl.DataFrame) -> str:
+    """Return what can be said of a metric of written answers before anything runs; "" of others.
+
+    Args:
+        setting: the recipe's `prove.metric`.
+        drawn: the eval examples that are to be answered.
+
+    Raises:
+        UserError: the function cannot be loaded, or no reference holds what is compared.
+    """
+    if not isinstance(setting, Mapping):
+        return ""
+    if "function" in setting:
+        load_function(setting["function"])
+        return f"{drawn.height} answers are scored by {setting['function']}"
+    extraction = Extraction(setting["generate"], setting["pattern"])
+    rows = drawn["messages"].to_list()
+    golds = [extraction.find_gold(prompt_text(row), row[-1]["content"]) for row in rows]
+    count = sum(gold is not None for gold in golds)
+    if not count:
+        raise _without_gold(extraction.kind, drawn.height)
+    return (
+        f"{count} of {drawn.height} references have {HOLDS[extraction.kind]}: no difference below "
+        f"{1 / count:.3f} can show, and none at all where the base model solves none, which the log "
+        "says before anything is tuned"
+    )
+
+
+def _without_gold(kind: Kind, drawn: int) -> UserError:
+    return UserError(
+        f"prove.metric.generate: none of the {drawn} eval examples that were drawn has {HOLDS[kind]} in "
+        "its reference; choose another kind, more examples or another eval set"
+    )
+
+
+def generation_sentence(scored: pl.DataFrame, setting: Any) -> str | None:
+    """Return how many examples every model answered and how many can be judged; None if it did not.
+
+    Args:
+        scored: a line for each arm, seed and eval example.
+        setting: the recipe's `prove.metric`.
+    """
+    examples = written_examples(setting)
+    if not examples:
+        return None
+    metric = deciding_metric(setting)
+    base = scored.filter(arm="base")
+    judged = base[metric.name].drop_nulls().len()
+    return (
+        f"Every model answered {min(examples, base.height)} eval examples greedily; {judged} of them "
+        f"count, judged by {setting.get('function') or setting['generate']}."
+    )
+
+
+def base_warning(results: pl.DataFrame, metric: Metric) -> str | None:
+    """Return what is to be told where the base model gets next to nothing right.
+
+    Args:
+        results: of the base model.
+        metric: the one that decides.
+    """
+    if metric != GENERATED:
+        return None
+    values = results[metric.column].drop_nulls()
+    right = int(values.sum())
+    if right > 1:
+        return None
+    return (
+        f"the base model writes the right answer to {right} of {len(values)} examples: unless tuning "
+        "changes that, generated answers cannot show a difference between rows to train on; the loss can"
+    )
