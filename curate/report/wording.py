@@ -112,10 +112,10 @@ METRIC_MEANINGS: Mapping[str, str] = {
     "example count nothing.",
     "generated": "The share of answered eval examples whose written answer is right, compared by value; "
     "higher is better.",
-    "generated_announced": "The share of answered eval examples whose right answer stands behind #### or "
-    "words that announce it; higher is better.",
-    "unmatched": "The share of answered eval examples in whose text no answer is found; lower is better. "
-    "Brief tuning changes the form of answers first.",
+    "generated_announced": "The share of answered eval examples whose right answer stands behind #### "
+    "or words that announce it; higher is better.",
+    "unmatched": "The share of answered eval examples in whose text no answer is found; lower is "
+    "better. Brief tuning changes the form of answers first.",
     "function": "The mean of what the recipe's own function returns; higher is better.",
 }
 METHODS: Mapping[str, str] = {
