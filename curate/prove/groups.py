@@ -51,7 +51,7 @@ def compare_groups(
 def _compare_group(
     name: str, results: pl.DataFrame, control: str, metric: Metric
 ) -> dict[str, Any]:
-    examples = results.filter(arm=BASE).height
+    examples = results.filter(arm=BASE)[metric.name].drop_nulls().len()
     line = {"group": name, "examples": examples, "unit": metric.unit, "random": None, BASE: None}
     if examples < FEWEST:
         return line

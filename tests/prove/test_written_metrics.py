@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from curate.config import Prove
 from curate.errors import UserError
+from curate.prove.groups import compare_groups
 from curate.prove.metrics import GENERATED, LOSS
 from curate.prove.written_metrics import base_warning, check_metric, scored_step
 from curate.store import Artifact, Store
@@ -145,3 +146,16 @@ def test_right_answers_decide_where_the_recipe_says_so(
     assert "answered 8 eval examples" in proof["generation"]
     effects = pl.read_parquet(artifact.file("effects.parquet"))
     assert effects.filter(arm="selected", seed=0)["generated"].drop_nulls().len() == 8
+
+
+def test_groups_without_a_judged_answer_have_no_estimate() -> None:
+    lines = [
+        {"arm": arm, "seed": seed, "eval_id": f"e{i}", "generated": None if i > 5 else 1.0}
+        for arm, seeds in (("base", 1), ("selected", 2), ("random_rows", 3))
+        for seed in range(seeds)
+        for i in range(12)
+    ]
+    groups = pl.DataFrame({"eval_id": [f"e{i}" for i in range(12)], "group": ["a"] * 6 + ["b"] * 6})
+    judged, other = compare_groups(pl.DataFrame(lines), groups, "random_rows", GENERATED)
+    assert (judged["examples"], other["examples"]) == (6, 0)
+    assert judged["random"] is not None and other["random"] is None
