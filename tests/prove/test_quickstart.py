@@ -8,7 +8,7 @@ from pathlib import Path
 from curate.config import load_config
 
 RECIPE = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
-# After six steps of 48 rows of its target no example of a held-out draw came out right, after 24 some did.
+# After six steps no example of a held-out draw came out right, after 24 steps some did.
 STEPS = 20
 
 
