@@ -27,6 +27,7 @@ import orjson
 import psutil
 
 from curate.errors import UserError
+from curate.memory import released_memory
 from curate.rows import SCHEMA_VERSION
 from curate.versions import library_versions
 from curate.workspace import workspace
@@ -188,7 +189,7 @@ class Store:
     def _run(self, step: Step) -> Artifact:
         with workspace(self.root / "tmp") as temporary:
             started = time.perf_counter()
-            with peak_memory() as peak:
+            with released_memory(), peak_memory() as peak:
                 counts = step.function(temporary, step.inputs, step.params, step.hints)
             seconds = time.perf_counter() - started
             manifest = _describe(step, temporary, counts, seconds, peak[0])
