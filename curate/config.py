@@ -268,8 +268,18 @@ class Prove(Params):
         None, description="the model to fine-tune; models.base if not given, which selects"
     )
     metric: Annotated[
-        Literal["auto", "loss", "exact_match"] | GenerateMetric | FunctionMetric,
-        Field(description="what decides; auto: the loss"),
+        Literal[
+            "auto",
+            "loss",
+            "loss_per_token",
+            "answer_loss",
+            "exact_match",
+            "gold_margin",
+            "accuracy",
+        ]
+        | GenerateMetric
+        | FunctionMetric,
+        Field(description="what decides; auto: the loss. All that can be measured are shown"),
     ] = "auto"
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()

@@ -32,8 +32,9 @@ from curate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps, proof_steps
 from curate.prove.arms import CONTROLS, arm_runs
 from curate.prove.looks import looks_of
-from curate.prove.metrics import METRICS
+from curate.prove.metrics import METRICS, deciding_metric
 from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
+from curate.prove.questions import check_measurable, count_questions, find_questions
 from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
 from curate.prove.together import PLAIN_ARMS
@@ -59,6 +60,9 @@ PROBE_SECONDS = 1.5
 TRAINING_COST = 5.0
 # A measurement likewise: adapters beside every layer, and the head.
 MEASURING_COST = 1.8
+# The options of a question, whose context is read once and by itself.
+OPTIONS_COST = 2.5
+TOKEN_LETTERS = 4
 
 
 @dataclass(frozen=True)
@@ -418,6 +422,7 @@ def _proof_lines(
         Line("proof: measure", held_out,
              f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
              round(measured.likely), measuring + load * (runs + 1)),
+        *_option_lines(config, examples, base, runs + 1),
         *_watch_lines(config, examples, runs + 1, base, load, methods),
         *_written_lines(config, eval_rows, runs, methods, load),
     ]  # fmt: skip
@@ -453,6 +458,37 @@ def _watch_lines(
     seconds = base.seconds(tokens * MEASURING_COST) + load * models
     summary = "; ".join([f"{models} models on {names}", *power])
     return [Line("proof: watch", rows, summary, round(tokens.likely), seconds)]
+
+
+def _option_lines(
+    config: Config, examples: Mapping[str, Artifact], base: BaseModel, models: int
+) -> list[Line]:
+    """Return the line of the options of eval examples; none where no example has any.
+
+    Raises:
+        UserError: the metric that is to decide cannot be measured.
+    """
+    assert config.prove is not None
+    rows = {
+        name: read_table(
+            examples[name].file("rows.parquet"), columns=["row_id", "messages", "meta"]
+        )
+        for name in ("eval", "target")
+        if name in examples
+    }
+    questions = find_questions(rows["eval"], rows.get("target"))
+    counts = count_questions(questions)
+    check_measurable(deciding_metric(config.prove.model_dump()["metric"]), counts)
+    if not counts["options"]:
+        return []
+    letters = int(questions["options"].drop_nulls().explode().str.len_chars().sum())
+    context = base.mean_tokens("eval", config.prove.lora.max_length) * counts["options"]
+    tokens = (context + exactly(letters / TOKEN_LETTERS)) * models
+    does = (
+        f"{models} models on the options of {counts['options']:,} eval examples, by log-likelihood"
+    )
+    seconds = base.seconds(tokens * OPTIONS_COST)
+    return [Line("proof: options", counts["options"], does, round(tokens.likely), seconds)]
 
 
 def _further_arms(
@@ -507,7 +543,9 @@ def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
     """Return what difference the proof could show, by the draws of the last one of its kind."""
     assert config.prove is not None
     look = looks_of(config.prove.draws)[-1]
-    spread = last_spread(Path(config.store), _setting(config), eval_rows.key)
+    metric = deciding_metric(config.prove.model_dump()["metric"]).name
+    setting = {**_setting(config), "metric": metric}
+    spread = last_spread(Path(config.store), setting, eval_rows.key)
     if spread is None:
         return "what difference can be shown is told after the random draws"
     detectable = (

@@ -43,29 +43,35 @@ CUT_OFF = regex.compile(r"\.\.|…|\\[lc]?dots\b")
 
 def announced_span(text: str) -> str | None:
     """Return what is announced as the answer, None where nothing is; empty where it never comes."""
+    place = announced_range(text)
+    return None if place is None else text[slice(*place)]
+
+
+def announced_range(text: str) -> tuple[int, int] | None:
+    """Return start and end of what is announced as the answer, None where nothing is."""
     announced = list(ANNOUNCED.finditer(text))
     if not announced:
         return None
-    last, rest = announced[-1], text[announced[-1].end() :]
+    last, start = announced[-1], announced[-1].end()
     if last.group().startswith("\\"):
-        return _braced(rest)
+        return _braced(text, start)
     if last.group() == "####":
-        return rest.split("\n", 1)[0]
-    displayed = DISPLAYED.match(rest)
-    if displayed:
-        return next(part for part in displayed.groups() if part is not None)
-    sentence = SENTENCE.match(rest)
-    return sentence[1] if sentence else rest
+        end = text.find("\n", start)
+        return start, len(text) if end < 0 else end
+    if displayed := DISPLAYED.match(text, start):
+        return next(displayed.span(i) for i in (1, 2, 3) if displayed[i] is not None)
+    sentence = SENTENCE.match(text, start)
+    return sentence.span(1) if sentence else (start, len(text))
 
 
-def _braced(text: str) -> str:
-    """Return what stands before the brace that closes; nothing if none does."""
+def _braced(text: str, start: int) -> tuple[int, int]:
+    """Return the place of what stands before the brace that closes; an empty one if none does."""
     depth = 0
-    for brace in regex.finditer(r"\\.|[{}]", text):
+    for brace in regex.finditer(r"\\.|[{}]", text[start:]):
         depth += {"{": 1, "}": -1}.get(brace.group(), 0)
         if depth < 0:
-            return text[: brace.start()]
-    return ""
+            return start, start + brace.start()
+    return start, start
 
 
 def plain_math(text: str) -> str:

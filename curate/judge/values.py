@@ -21,6 +21,7 @@ from typing import Literal
 import regex
 
 from curate.answers.checkers import Checked, CheckerName, check_answer, is_gold
+from curate.answers.location import SHORT_WORDS, is_short
 from curate.answers.quantities import find_quantity, read_quantity
 from curate.answers.spans import announced_span
 from curate.rows import normalise
@@ -35,7 +36,6 @@ BY_CHECKER: dict[CheckerName, Form] = {
 CHECKERS: dict[Form, CheckerName] = {form: name for name, form in BY_CHECKER.items()} | {
     "final": "numeric"
 }
-SHORT_WORDS, SHORT_LETTERS = 5, 40
 # An answer in a short sentence may have a few words more than the value.
 SPOKEN_WORDS = 2 * SHORT_WORDS
 # A longer response is not compared word by word.
@@ -60,7 +60,7 @@ def find_form(response: str, check: Check = "auto") -> Form | None:
         return "number"
     if CHOICE_ALONE.fullmatch(text):
         return "choice"
-    if "\n" not in text and len(text) <= SHORT_LETTERS and len(text.split()) <= SHORT_WORDS:
+    if is_short(text):
         return "short"
     return None
 

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 VERSION = 5
 WARMUP = 0.05
 BATCH_TOKENS = 2_048
+RESULTS: dict[str, Any] = {"loss": pl.Float64, "exact": pl.Boolean, "response_tokens": pl.Int64}
+ANSWER_RESULTS: dict[str, Any] = {
+    "answer_loss": pl.Float64,
+    "answer_tokens": pl.Int64,
+    "rest_loss": pl.Float64,
+}
 # Of a part of a training batch, whose activations are kept for the backward pass.
 TRAINING_TOKENS = 1_024
 
@@ -297,28 +303,54 @@ def response_states(
     return model.states(ids, labelled), following[labelled], labelled.nonzero()[:, 0]
 
 
-def evaluate(model: Any, examples: Sequence[Example]) -> pl.DataFrame:
+def evaluate(
+    model: Any, examples: Sequence[Example], answers: Sequence[Sequence[int]] | None = None
+) -> pl.DataFrame:
     """Return loss, exact and response_tokens of every example, in order.
 
     loss is the mean over the response tokens, null where truncation left none. exact says that every
     response token is the most likely one after the reference before it, the end marker included:
     the condition under which greedy decoding writes the reference token by token, at no cost of
     generation. A response cut by the length limit is never exact.
+
+    Args:
+        model: a language model.
+        examples: what it is measured on.
+        answers: the positions of the tokens of each example's answer; then answer_loss and rest_loss
+            are the mean losses of these and of the other response tokens, null for an example without
+            an answer and where there are none, and answer_tokens is the number of the former.
     """
     import torch
 
-    loss = np.full(len(examples), np.nan)
-    exact = np.zeros(len(examples), dtype=bool)
-    count = np.zeros(len(examples), dtype=np.int64)
+    rows: list[dict[str, Any]] = [{} for _ in examples]
     split = split_model(model)
     with torch.inference_mode():
         for batch in batches_by_length([len(e.ids) for e in examples], BATCH_TOKENS):
-            losses, right, rows = response_losses(split, [examples[i] for i in batch])
+            losses, right, owners = response_losses(split, [examples[i] for i in batch])
             for k, i in enumerate(batch):
-                mine = rows == k
-                count[i] = int(mine.sum())
-                if count[i]:
-                    loss[i] = losses[mine].double().mean().item()
-                    exact[i] = bool(right[mine].all()) and not examples[i].cut
-    frame = pl.DataFrame({"loss": loss, "exact": exact, "response_tokens": count})
-    return frame.with_columns(pl.col("loss").fill_nan(None))
+                own = losses[owners == k].double()
+                exact = bool(right[owners == k].all()) and len(own) > 0 and not examples[i].cut
+                rows[i] = {"loss": _mean(own), "exact": exact, "response_tokens": len(own)}
+                if answers is not None:
+                    rows[i] |= _answer_losses(own, examples[i], answers[i])
+    schema = RESULTS if answers is None else RESULTS | ANSWER_RESULTS
+    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _answer_losses(
+    losses: "torch.Tensor", example: Example, answer: Sequence[int]
+) -> dict[str, float | int | None]:
+    import torch
+
+    positions = [i for i, label in enumerate(example.labels) if i and label != IGNORED]
+    inside = torch.tensor([i in answer for i in positions], dtype=torch.bool)
+    count = int(inside.sum())
+    return {
+        "answer_loss": _mean(losses[inside]),
+        "answer_tokens": count,
+        "rest_loss": _mean(losses[~inside]) if count else None,
+    }
+
+
+def _mean(losses: "torch.Tensor") -> float | None:
+    return losses.mean().item() if len(losses) else None

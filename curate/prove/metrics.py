@@ -4,7 +4,7 @@ A metric decides the verdict or stands beside it. Which one decides is fixed bef
 by the recipe or, with `auto`, by the eval set alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ class Metric:
     """A number for each eval example: its column in results.parquet, its unit, what counts as better.
 
     counted: each example is right or wrong, so that one of them is the smallest difference there is.
+    weight: a column whose share in its mean an example's number is multiplied by, so that the mean over
+    examples is one over what the column counts. needs: what an example must have, as
+    curate.prove.questions counts it.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Metric:
     label: str
     lower_is_better: bool = False
     counted: bool = False
+    weight: str | None = None
+    needs: str | None = None
 
     @property
     def gain_label(self) -> str:
@@ -43,8 +48,45 @@ class Metric:
         """Return the nearest mean that examples can have: a share lies between 0 and 1."""
         return min(max(mean, 0.0), 1.0) if self.counted else mean
 
+    @property
+    def values(self) -> pl.Expr:
+        """Return the number of each example of one measured model; null where it has none."""
+        numbers = pl.col(self.column).cast(pl.Float64)
+        if self.weight is not None:
+            weights = pl.col(self.weight).filter(pl.col(self.column).is_not_null())
+            numbers = numbers * (pl.col(self.weight) / weights.mean())
+        return numbers.alias(self.name)
+
+    def is_in(self, columns: Sequence[str]) -> bool:
+        """Return whether a table of results has the metric's columns."""
+        return {self.column, *([self.weight] if self.weight else [])} <= set(columns)
+
 
 LOSS = Metric("loss", "loss", "nats per response token", "loss", lower_is_better=True)
+LOSS_PER_TOKEN = Metric(
+    "loss_per_token",
+    "loss",
+    "nats per token of all responses",
+    "loss per token",
+    lower_is_better=True,
+    weight="response_tokens",
+)
+ANSWER_LOSS = Metric(
+    "answer_loss",
+    "answer_loss",
+    "nats per answer token",
+    "loss of the answer",
+    lower_is_better=True,
+    needs="answers",
+)
+REST_LOSS = Metric(
+    "rest_loss",
+    "rest_loss",
+    "nats per token around the answer",
+    "loss of the rest",
+    lower_is_better=True,
+    needs="answers",
+)
 EXACT_MATCH = Metric("exact_match", "exact", "share of eval examples", "exact match", counted=True)
 GENERATED = Metric(
     "generated", "generated", "share of answered examples", "right answers", counted=True
@@ -65,15 +107,40 @@ UNMATCHED = Metric(
     counted=True,
 )
 USER_FUNCTION = Metric("function", "function", "the function's unit", "score of the function")
+GOLD_MARGIN = Metric(
+    "gold_margin", "gold_margin", "nats per token", "margin of the right option", needs="options"
+)
+ACCURACY = Metric(
+    "accuracy",
+    "accuracy",
+    "share of examples with options, likelihood per character",
+    "accuracy",
+    counted=True,
+    needs="options",
+)
+RAW_ACCURACY = Metric(
+    "raw_accuracy",
+    "raw_accuracy",
+    "share of examples with options, likelihood of the whole option",
+    "accuracy, not normalised",
+    counted=True,
+    needs="options",
+)
 METRICS = {
     metric.name: metric
     for metric in (
-        LOSS,
-        EXACT_MATCH,
         GENERATED,
         GENERATED_ANNOUNCED,
         UNMATCHED,
         USER_FUNCTION,
+        LOSS,
+        EXACT_MATCH,
+        LOSS_PER_TOKEN,
+        ANSWER_LOSS,
+        REST_LOSS,
+        GOLD_MARGIN,
+        ACCURACY,
+        RAW_ACCURACY,
     )
 }
 
@@ -89,15 +156,22 @@ def deciding_metric(setting: str | Mapping[str, Any]) -> Metric:
 
 
 def measured_metrics(results: pl.DataFrame, setting: str | Mapping[str, Any]) -> list[Metric]:
-    """Return the metrics to report: the deciding one, then others that were measured.
+    """Return the metrics to report: the deciding one, then all others that were measured.
+
+    Exact match stands beside the others where responses are short: long ones are never exact.
 
     Args:
         results: of all models, examples with a response token only.
         setting: the recipe's `prove.metric`.
     """
-    if setting == EXACT_MATCH.name:
-        return [EXACT_MATCH, LOSS]
-    written = (GENERATED, GENERATED_ANNOUNCED, UNMATCHED, USER_FUNCTION)
-    measured = [*(metric for metric in written if metric.name in results.columns), LOSS]
+    deciding = deciding_metric(setting)
     short = bool((results["response_tokens"] <= SHORT_RESPONSE).all())
-    return [*measured, EXACT_MATCH] if short and setting != LOSS.name else measured
+    beside = [
+        metric
+        for metric in METRICS.values()
+        if metric.name in results.columns
+        and results[metric.name].null_count() < results.height
+        and metric != deciding
+        and (short or metric != EXACT_MATCH)
+    ]
+    return [deciding, *beside]

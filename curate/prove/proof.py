@@ -12,6 +12,7 @@ from curate.prove.contamination import write_leaks, write_refusal
 from curate.prove.looks import Look, looks_of
 from curate.prove.metrics import deciding_metric
 from curate.prove.others import FILE_PART, TARGET_ONLY, other_tables, others_step
+from curate.prove.questions import check_measurable, question_sentences, questions_step
 from curate.prove.results import measured_name, tuned_name
 from curate.prove.side_by_side import writing_models
 from curate.prove.spread import setting_of, spread_step
@@ -116,8 +117,11 @@ def _prove_once(
     if label_faults(table, limit):
         inputs = {"leaks": leaks, "labels": labels}
         return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
+    questions = _ask_questions(run, material.scored, prove["metric"])
     then = _second_phase(run, material, prove)
-    training = Training(run, model, prove["lora"], material.scored, then, prove["metric"])
+    training = Training(
+        run, model, prove["lora"], material.scored, then, prove["metric"], questions
+    )
     drawn = read_table(arms.file("arms.parquet"))
     steps = _arm_steps(training, drawn, runs)
     selected = {name: step for name, step in steps.items() if name.startswith("selected/")}
@@ -140,10 +144,23 @@ def _prove_once(
     writers = {n: done.get(n) for n in writing_models(main_control(runs)).values()}
     done |= training.write(writers, prove["written"])
     inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
-    inputs |= {"spread": spread, **done, "eval": material.eval_rows}
+    inputs |= {"spread": spread, "questions": questions, **done, "eval": material.eval_rows}
     if material.watch is not None:
         inputs["watch"] = _watch(training, material.watch, done, params, budget)
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
+
+
+def _ask_questions(run: ScoreRun, eval_rows: Artifact, metric: str | Mapping[str, Any]) -> Artifact:
+    """Return the answer spans and options of the eval set.
+
+    Raises:
+        UserError: the metric that is to decide needs some, and there are none.
+    """
+    questions = run.execute(questions_step(eval_rows, run.target))
+    check_measurable(deciding_metric(metric), questions.counts)
+    for sentence in question_sentences(questions.counts):
+        LOG.info("proof: %s", sentence)
+    return questions
 
 
 @dataclass(frozen=True)

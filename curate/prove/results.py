@@ -62,13 +62,18 @@ def trained_steps(inputs: Mapping[str, Artifact], name: str) -> int:
 
 
 def _values(results: pl.DataFrame, arm: str, number: int) -> pl.DataFrame:
-    columns = [
-        pl.col(m.column).cast(pl.Float64).alias(m.name)
-        for m in METRICS.values()
-        if m.column in results.columns
-    ]
+    columns = [m.values for m in METRICS.values() if m.is_in(results.columns)]
     labels = pl.lit(arm).alias("arm"), pl.lit(number).alias("seed")
     return results.select(*labels, "eval_id", *columns, "response_tokens")
+
+
+def weights_of(results: pl.DataFrame, metric: Metric) -> NDArray[np.float64] | None:
+    """Return what the examples that have a metric count for in its mean; None if all count the same."""
+    if metric.weight is None:
+        return None
+    base = results.filter(pl.col("arm") == "base", pl.col(metric.name).is_not_null())
+    counts: NDArray[np.float64] = base.sort("eval_id")[metric.weight].cast(pl.Float64).to_numpy()
+    return counts / float(counts.mean())
 
 
 def gains_of(results: pl.DataFrame, arm: str, metric: Metric) -> NDArray[np.float64]:

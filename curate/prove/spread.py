@@ -53,10 +53,10 @@ def write_spread(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
-    column = METRICS[params["metric"]].column
+    metric = METRICS[params["metric"]]
     tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
     scored = [table.filter(pl.col("response_tokens") > 0) for table in tables]
-    values = [float(table[column].cast(pl.Float64).mean() or 0.0) for table in scored]  # type: ignore[arg-type]
+    values = [float(table.select(metric.values.mean()).item() or 0.0) for table in scored]
     spread = describe_spread(measure_spread(values), params["alpha"], params["metric"])
     write_json(out / FILE, spread)
     return {"draws": len(values), "sentence": spread_sentence(spread)}

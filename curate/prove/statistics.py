@@ -109,7 +109,13 @@ def measure_spread(gains: Sequence[float]) -> Spread:
 
 
 def compare(
-    selected: Matrix, draws: Matrix, *, alpha: float, shift: Matrix | None = None, step: float = 0.0
+    selected: Matrix,
+    draws: Matrix,
+    *,
+    alpha: float,
+    shift: Matrix | None = None,
+    step: float = 0.0,
+    weights: NDArray[np.float64] | None = None,
 ) -> Comparison:
     """Return the difference between a selection and random draws, and its verdict.
 
@@ -122,6 +128,8 @@ def compare(
             its own error to that of the mean.
         step: the smallest difference that the metric can show; draws that all score the same are
             taken to differ by as much.
+        weights: of examples whose gains were multiplied by them, with mean 1: the mean is a ratio, whose
+            error has no part of how the weights vary.
     """
     by_example = selected.mean(axis=0) - draws.mean(axis=0)
     by_draw, count = draws.mean(axis=1), len(draws)
@@ -131,7 +139,8 @@ def compare(
         shift_error = shift.mean(axis=1).var(ddof=1) / len(shift)
     difference = _round(by_example.mean())
     half = _round(t_quantile(alpha, count) * math.sqrt(variance * (1 + 1 / count) + shift_error))
-    examples = by_example.var(ddof=1) / by_example.size if by_example.size > 1 else 0.0
+    residuals = by_example if weights is None else by_example - weights * difference
+    examples = residuals.var(ddof=1) / residuals.size if residuals.size > 1 else 0.0
     error = math.sqrt(variance / count + shift_error + examples)
     reach = t_quantile(1 - CONFIDENCE, count) * error
     return Comparison(

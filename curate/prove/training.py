@@ -49,6 +49,7 @@ class Training:
     lora: the recipe's `prove.lora`.
     then: the rows of the second phase, None without one.
     metric: the recipe's `prove.metric`; by one of written answers, every measured model writes some.
+    questions: the options of the eval set's examples.
     """
 
     run: ScoreRun
@@ -57,6 +58,7 @@ class Training:
     eval_rows: Artifact
     then: Rows | None = None
     metric: str | Mapping[str, Any] = "auto"
+    questions: Artifact | None = None
 
     def step(self, rows: Rows, number: int, *, drawn: bool) -> Step:
         """Return the fine-tune on rows; those of a draw have another seed than those of fixed rows."""
@@ -94,6 +96,7 @@ class Training:
                 max_length=int(self.lora["max_length"]),
                 identity=self.model.identity,
                 hints=self.model.hints,
+                questions=self.questions,
             )
             for model in models.values()
         ]

@@ -17,16 +17,19 @@ from curate.prove.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.prove.metrics import Metric, measured_metrics
 from curate.prove.others import describe_others
 from curate.prove.outcome import detail_of, sentence_of
+from curate.prove.questions import describe_questions
 from curate.prove.results import (
     arm_names,
     gains_of,
     gather_results,
     trained_steps,
     tuned_name,
+    weights_of,
 )
 from curate.prove.side_by_side import write_side_by_side
 from curate.prove.spread import FILE
 from curate.prove.statistics import compare, judge_all, measure_spread, rank_among
+from curate.prove.style import describe_style
 from curate.prove.trainable import label_faults
 from curate.prove.validity import score_validity
 from curate.prove.watch import TABLE as WATCH_TABLE
@@ -97,6 +100,8 @@ def write_proof(
         "control": main,
         "arms": _arm_table(arms, inputs, scored, metrics),
         "comparisons": comparisons,
+        "questions": describe_questions(inputs["questions"].counts, scored),
+        "style": describe_style(comparisons, main),
         "others": describe_others(scored, params["others"], metrics[0]),
         "spread": orjson.loads(inputs["spread"].file(FILE).read_bytes()),
         "rank": asdict(rank),
@@ -145,7 +150,14 @@ def _comparison(
     few = gains_of(results, control, metric)
     shift = None if control == main else few - draws[: len(few)]
     step = 1 / selected.shape[1] if metric.counted else 0.0
-    result = compare(selected, draws, alpha=params["alpha"], shift=shift, step=step)
+    result = compare(
+        selected,
+        draws,
+        alpha=params["alpha"],
+        shift=shift,
+        step=step,
+        weights=weights_of(results, metric),
+    )
     centre = float(selected.mean()) - result.difference
     sign = -1 if metric.lower_is_better else 1
     reach = sorted(sign * (centre + half) for half in (-result.half, result.half))
@@ -153,6 +165,7 @@ def _comparison(
         "control": control,
         "metric": metric.name,
         "unit": metric.unit,
+        "examples": selected.shape[1],
         "draws": len(few),
         "mean_difference": result.difference,
         "half": result.half,

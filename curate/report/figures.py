@@ -64,7 +64,7 @@ def draw_all(report: Report) -> dict[str, Any]:
     proof, mix, compared = report.proof, report.mix, report.comparison
     made = report.generated.methods if report.generated else ()
     return {
-        "proof": {m: draw_proof(proof, m) for m in proof.metrics} if proof else {},
+        "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
         "funnel": draw_funnel(report.funnel),
         "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,

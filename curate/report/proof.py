@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 
+from curate.prove.questions import question_sentences
 from curate.prove.validity import validity_sentence
 from curate.prove.verdict import RULE
 
+DRAWN = 2
 # What an earlier version wrote, which judged by an interval of the mean.
 EARLIER_RULE = "earlier rule"
 EARLIER = (
@@ -44,6 +46,7 @@ class Comparison:
 
     half: a random draw hardly ever lies further from the mean of the draws. by_draw: the draws' own
     differences to that mean. low, high: the estimate. another: what another random set would score.
+    examples: on how many it was measured; None in proofs of earlier versions.
     verdict: None for a metric that decides nothing.
     """
 
@@ -58,6 +61,7 @@ class Comparison:
     by_draw: tuple[float, ...]
     share_better: float
     verdict: str | None
+    examples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ class Proof:
     generation: str | None
     methods: tuple[Judged, ...]
     beside: tuple[Beside, ...]
+    questions: tuple[str, ...]
+    style: str | None
     leaking: Mapping[str, int]
     leaks: tuple[Leak, ...]
 
@@ -140,6 +146,11 @@ class Proof:
     def metrics(self) -> tuple[str, ...]:
         """Return the names of the compared metrics, the deciding one first."""
         return tuple(dict.fromkeys(c.metric for c in self.comparisons))
+
+    @property
+    def drawn_metrics(self) -> tuple[str, ...]:
+        """Return the metrics that have a figure: the deciding one and the next."""
+        return self.metrics[:DRAWN]
 
 
 def read_proof(path: Path) -> Proof | None:
@@ -169,6 +180,8 @@ def read_proof(path: Path) -> Proof | None:
         generation=now.get("generation"),
         methods=tuple(_judged(line) for line in now.get("methods", [])),
         beside=tuple(Beside(**pair) for pair in now.get("others", [])),
+        questions=tuple(question_sentences(q)) if (q := now.get("questions")) else (),
+        style=style["sentence"] if (style := now.get("style")) else None,
         leaking=leaks["leaking_rows"],
         leaks=tuple(
             Leak(hit["row_id"], hit["eval_id"], hit.get("place", ""), hit["coverage"], hit["span"])
@@ -217,4 +230,5 @@ def _comparison(comparison: Mapping[str, Any]) -> Comparison:
         tuple(comparison["by_draw"]),
         comparison["share_of_examples_better"],
         comparison["verdict"],
+        comparison.get("examples"),
     )

@@ -103,10 +103,22 @@ METRICS: Mapping[str, str] = {
     "generated_announced": "Right answers, announced",
     "unmatched": "Answers without a match",
     "function": "Score of the function",
+    "loss_per_token": "Loss per token",
+    "answer_loss": "Loss of the answer",
+    "rest_loss": "Loss of the rest",
+    "gold_margin": "Margin of the right option",
+    "accuracy": "Accuracy, options by likelihood per character",
+    "raw_accuracy": "Accuracy, options by likelihood",
 }
 METRIC_MEANINGS: Mapping[str, str] = {
     "loss": "How unlikely a model finds the reference answers, in nats per response token; lower is "
     "better. It moves with every example.",
+    "loss_per_token": "The loss of all responses together over their tokens, as training sees it; lower "
+    "is better. Long responses rule it.",
+    "answer_loss": "The loss of the answer alone (the number, the option), where the reference names "
+    "one; lower is better. Style does not move it.",
+    "rest_loss": "The loss of the words around the answer and of the end; lower is better. It moves "
+    "with style.",
     "exact_match": "The share of eval examples, from 0 to 1, of which every token is the very token "
     "that the model finds likeliest, up to the end; higher is better. One wrong token makes an "
     "example count nothing.",
@@ -117,6 +129,12 @@ METRIC_MEANINGS: Mapping[str, str] = {
     "unmatched": "The share of answered eval examples in whose text no answer is found; lower is "
     "better. Brief tuning changes the form of answers first.",
     "function": "The mean of what the recipe's own function returns; higher is better.",
+    "gold_margin": "How far the right option lies ahead: the log of its share among the options, by "
+    "likelihood per token; higher is better, 0 is certainty.",
+    "accuracy": "The share of examples with options, from 0 to 1, whose right option is the likeliest "
+    "per character; higher is better.",
+    "raw_accuracy": "The share of examples with options, from 0 to 1, whose right option is the "
+    "likeliest as a whole, where short ones have it easier; higher is better.",
 }
 METHODS: Mapping[str, str] = {
     "rds": "RDS+",

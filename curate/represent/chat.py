@@ -111,6 +111,28 @@ def _contents(messages: Sequence[Message]) -> list[str]:
     return [message["content"] for message in messages]
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """A conversation in the chat template: its messages as the template saw them, text and tokens."""
+
+    messages: Sequence[Message]
+    text: str
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+def render_tokens(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> Rendering:
+    """Return a conversation as text and tokens, with where in the text each token stands."""
+    disguise = control_tokens(tokenizer).disguise(_contents(messages))
+    messages = messages if disguise is None else disguise.messages(messages)
+    text = render(tokenizer, messages)
+    encoding = None if disguise is None else disguise.encoding(text)
+    if encoding is not None:
+        return Rendering(messages, text, encoding.ids, encoding.offsets)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return Rendering(messages, text, encoded["input_ids"], encoded["offset_mapping"])
+
+
 def build_example(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], max_length: int
 ) -> Example:
@@ -118,22 +140,14 @@ def build_example(
 
     What the chat template leaves out of a turn (earlier reasoning, say) has no label.
     """
-    disguise = control_tokens(tokenizer).disguise(_contents(messages))
-    messages = messages if disguise is None else disguise.messages(messages)
-    text = render(tokenizer, messages)
-    spans = [span for span in response_spans(tokenizer, messages, text) if span]
-    encoding = None if disguise is None else disguise.encoding(text)
-    if encoding is None:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    else:
-        ids, offsets = encoding.ids, encoding.offsets
+    row = render_tokens(tokenizer, messages)
+    spans = [span for span in response_spans(tokenizer, row.messages, row.text) if span]
     labels = [
         # By the end alone: tokenizers may give a space no width, or join it to the header's line break.
         token if any(start < stop <= end for start, end in spans) else IGNORED
-        for token, (_, stop) in zip(ids, offsets, strict=True)
+        for token, (_, stop) in zip(row.ids, row.offsets, strict=True)
     ]
-    return Example(ids[:max_length], labels[:max_length], len(ids) > max_length)
+    return Example(row.ids[:max_length], labels[:max_length], len(row.ids) > max_length)
 
 
 def build_examples(

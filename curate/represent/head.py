@@ -28,20 +28,24 @@ class SplitModel:
     model: Any
     head: Callable[["torch.Tensor"], "torch.Tensor"] | None
 
-    def states(self, ids: "torch.Tensor", predicted: "torch.Tensor") -> "torch.Tensor":
+    def states(
+        self, ids: "torch.Tensor", predicted: "torch.Tensor", cache: Any = None
+    ) -> "torch.Tensor":
         """Return what `logits` takes, for every predicted token [M, ...], row by row.
 
         Args:
             ids: token ids [B, T], padded on the right, where a causal model's real tokens do not see
                 the padding.
             predicted: whether a token is one to predict, for tokens 1 to T - 1 of each row.
+            cache: keys and values of what each row begins with, and to which its own are added.
         """
+        past = {"past_key_values": cache, "use_cache": cache is not None}
         if self.head is None:
             positions = predicted.any(dim=0).nonzero().squeeze(1)
-            out = self.model(input_ids=ids, use_cache=False, logits_to_keep=positions)
+            out = self.model(input_ids=ids, logits_to_keep=positions, **past)
             whole: torch.Tensor = out.logits[predicted[:, positions]]
             return whole
-        trunk = self.model.base_model(input_ids=ids, use_cache=False)
+        trunk = self.model.base_model(input_ids=ids, **past)
         states: torch.Tensor = trunk.last_hidden_state[:, :-1][predicted]
         return states
 

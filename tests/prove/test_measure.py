@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
+from curate.models import load_tokenizer
 from curate.prove.finetune import evaluate, train_lora
 from curate.prove.measure import measure_step
+from curate.prove.questions import questions_step
+from curate.represent.chat import IGNORED
 from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
 from tests.prove.test_finetune import LORA, TEXTS, examples, model_of, run_step
@@ -23,14 +28,18 @@ def measured(
     folder: Path,
     tuned: Artifact | None,
     held_out: Sequence[tuple[str, ...]] = HELD_OUT,
+    *,
+    with_options: bool = False,
 ) -> Artifact:
     evals = [row(f"e{i}", turns(*texts)) for i, texts in enumerate(held_out)]
+    eval_rows = stored_rows(store, "eval", evals)
     step = measure_step(
-        stored_rows(store, "eval", evals),
+        eval_rows,
         tuned,
         max_length=LORA["max_length"],
         identity={"dtype": "float32"},
         hints={"folder": str(folder), "trust": False},
+        questions=store.ensure(questions_step(eval_rows, None)) if with_options else None,
     )
     return store.ensure(step)
 
@@ -59,7 +68,7 @@ def test_a_stored_fine_tune_measures_as_the_model_that_was_just_trained(
     model = model_of(tiny)
     train_lora(model, [examples(tiny)[i] for i in (0, 3, 5)], LORA, [0, 0])
     in_memory = evaluate(model, examples(tiny, HELD_OUT))
-    assert table.drop("eval_id").equals(in_memory)
+    assert table.select("loss", "exact", "response_tokens").equals(in_memory)
     base = results(measured(store, tiny, None))
     assert table["loss"][0] < base["loss"][0], "it was trained on this row"
 
@@ -77,3 +86,88 @@ def test_the_same_measurement_gives_the_same_bytes_in_another_store(
     stores = [Store(tmp_path / name) for name in ("a", "b")]
     artifact = [measured(store, tiny, run_step(store, tiny, ["r1", "r4"])) for store in stores]
     assert artifact[0].digest == artifact[1].digest
+
+
+ASKED = [
+    ("Which one?\nA) red\nB) a long blue\nC) x", "B) a long blue"),
+    ("How many? 2 + 2 or 3?", "First 2 + 2, which is 4.\nThe answer is **4**."),
+    ("Yes or no?\n- yes\n- no", "No"),
+    ("Say something.", "Well, there is much that could be said of that and of others, or so."),
+    LONG,
+]
+
+
+def plain_losses(model: Any, ids: Sequence[int]) -> list[float]:
+    """Return the losses of tokens 1 ... of a row, by itself and with nothing of ours."""
+    with torch.inference_mode():
+        logs = model(input_ids=torch.tensor([list(ids)])).logits[0].log_softmax(dim=-1)
+    return [-float(logs[i - 1, token]) for i, token in enumerate(ids) if i]
+
+
+def test_the_answer_and_the_rest_have_losses_of_their_own(store: Store, tiny: Path) -> None:
+    table = results(measured(store, tiny, None, ASKED))
+    model, tokenizer = model_of(tiny), load_tokenizer(tiny)
+    example = examples(tiny, ASKED)[1]
+    losses = [0.0, *plain_losses(model, example.ids)]
+    labelled = [i for i, label in enumerate(example.labels) if label != IGNORED]
+    pieces = tokenizer.convert_ids_to_tokens(example.ids)
+    answer = [i for i in labelled if "4" in pieces[i]][-1:]
+    assert table["answer_tokens"].to_list() == [
+        sum(x != IGNORED for x in examples(tiny, ASKED)[0].labels) - 1, 1, 2, 0, 0,
+    ]  # fmt: skip
+    assert table["answer_loss"][1] == pytest.approx(losses[answer[0]], abs=1e-5)
+    rest = [losses[i] for i in labelled if i not in answer]
+    assert table["rest_loss"][1] == pytest.approx(sum(rest) / len(rest), abs=1e-5)
+    whole, count = table["loss"] * table["response_tokens"], table["answer_tokens"]
+    parts = table["answer_loss"] * count + table["rest_loss"] * (table["response_tokens"] - count)
+    assert parts[:3].to_list() == pytest.approx(whole[:3].to_list(), abs=1e-5)
+    assert table["answer_loss"][3:].to_list() == [None, None]
+    assert table["rest_loss"][3:].to_list() == [None, None]
+
+
+def test_planted_options_are_scored_as_each_would_be_by_itself(store: Store, tiny: Path) -> None:
+    table = results(measured(store, tiny, None, ASKED, with_options=True))
+    model, tokenizer = model_of(tiny), load_tokenizer(tiny)
+    for number, options, gold in (
+        (0, ["A) red", "B) a long blue", "C) x"], 1),
+        (2, ["Yes", "No"], 1),
+    ):
+        header = tokenizer.apply_chat_template(
+            turns(ASKED[number][0]), tokenize=False, add_generation_prompt=True
+        )
+        before = tokenizer(header, add_special_tokens=False)["input_ids"]
+        sums, sizes = [], []
+        for option in options:
+            ids = tokenizer(header + option, add_special_tokens=False)["input_ids"]
+            assert ids[: len(before)] == before
+            sums.append(-sum(plain_losses(model, ids)[len(before) - 1 :]))
+            sizes.append(len(ids) - len(before))
+        shares = [s / n for s, n in zip(sums, sizes, strict=True)]
+        margin = shares[gold] - float(torch.logsumexp(torch.tensor(shares), 0))
+        assert table["gold_margin"][number] == pytest.approx(margin, abs=1e-4)
+        by_character = [s / len(o) for s, o in zip(sums, options, strict=True)]
+        assert table["accuracy"][number] == (by_character.index(max(by_character)) == gold)
+        assert table["raw_accuracy"][number] == (sums.index(max(sums)) == gold)
+    for name in ("gold_margin", "accuracy", "raw_accuracy"):
+        assert table[name].null_count() == 3
+
+
+def test_options_change_no_loss(store: Store, tiny: Path) -> None:
+    plain, asked = (
+        results(measured(store, tiny, None, ASKED, with_options=flag)) for flag in (False, True)
+    )
+    losses = ["eval_id", "loss", "exact", "response_tokens", "answer_loss", "rest_loss"]
+    assert plain.select(losses).equals(asked.select(losses))
+
+
+def test_without_options_the_questions_measure_nothing_anew(store: Store, tiny: Path) -> None:
+    keys = [
+        measured(store, tiny, None, TEXTS[2:4], with_options=flag).key for flag in (False, True)
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_an_option_beyond_the_limit_leaves_its_question_out(store: Store, tiny: Path) -> None:
+    long = ("Which?\nA) red\nB) " + "very " * 80 + "blue", "A) red")
+    table = results(measured(store, tiny, None, [long, ASKED[0]], with_options=True))
+    assert table["gold_margin"].is_null().to_list() == [True, False]

@@ -361,10 +361,11 @@ def test_a_selection_that_only_wins_by_longer_rows_is_not_called_better(store: S
 @pytest.mark.parametrize(
     ("metric", "length", "told"),
     [
-        ("auto", 64, ["loss", "exact_match"]),
-        ("auto", 65, ["loss"]),
-        ("loss", 10, ["loss"]),
-        ("exact_match", 10, ["exact_match", "loss"]),
+        ("auto", 64, ["loss", "exact_match", "loss_per_token"]),
+        ("auto", 65, ["loss", "loss_per_token"]),
+        ("loss", 10, ["loss", "exact_match", "loss_per_token"]),
+        ("loss_per_token", 65, ["loss_per_token", "loss"]),
+        ("exact_match", 65, ["exact_match", "loss", "loss_per_token"]),
     ],
 )
 def test_the_metric_that_decides_comes_first(
@@ -486,3 +487,11 @@ def test_a_leak_of_a_watch_set_alone_is_not_that_of_the_eval_set(store: Store) -
     assert proof["sentence"].startswith("No proof: the watch set 'general' leaks into 1 training")
     allowed, _, _ = run_proof(store, watch=sets, texts={"g03": row_text}, allow_leaks=True)
     assert "the watch set 'general' leaks, which was allowed" in allowed["sentence"]
+
+
+def test_the_answer_spans_and_examples_are_counted_in_the_proof(store: Store) -> None:
+    proof, _, _ = run_proof(store, extra_evals=["too-long"])
+    questions = proof["questions"]
+    assert (questions["examples"], questions["answers"], questions["options"]) == (13, 13, 13)
+    assert questions["measured"] == {"loss": 12, "exact_match": 12, "loss_per_token": 12}
+    assert {c["examples"] for c in proof["comparisons"]} == {12}

@@ -256,3 +256,23 @@ def test_only_what_random_draws_hardly_reach_is_a_difference(
 )
 def test_a_claim_has_to_hold_against_every_control(verdicts: list, together: str) -> None:
     assert judge_all(verdicts) == together
+
+
+def test_a_weighted_mean_has_the_error_of_a_ratio() -> None:
+    """Gains that are equal to a whole but for their weights say nothing of other examples."""
+    rng = np.random.default_rng(5)
+    counts = rng.integers(1, 200, 60).astype(float)
+    weights, by_example = counts / counts.mean(), rng.normal(0.5, 0.2, 60)
+    draws = np.zeros((4, 60)) + np.array([[-0.1], [0.1], [-0.1], [0.1]])
+    plain, weighted = (
+        compare(weights * by_example + np.zeros((1, 60)), draws, alpha=0.05, weights=w)
+        for w in (None, weights)
+    )
+    ratio = (counts * by_example).sum() / counts.sum()
+    assert plain.difference == weighted.difference == pytest.approx(ratio)
+    assert plain.half == weighted.half
+    error = math.sqrt(((counts * (by_example - ratio)) ** 2).sum() / 59 / 60) / counts.mean()
+    between = draws.mean(axis=1).var(ddof=1) / 4
+    reach = t.ppf(0.975, 3) * math.sqrt(error**2 + between)
+    assert weighted.high - ratio == pytest.approx(reach)
+    assert plain.high > weighted.high
