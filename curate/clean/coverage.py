@@ -31,6 +31,7 @@ SCHEMA = pl.Schema(
         "whole": pl.Boolean(),
         "slot": pl.Boolean(),
         "coverage": pl.Float64(),
+        "limit": pl.Float64(),
         "run": pl.Int64(),
         "span": pl.String(),
     }
@@ -41,6 +42,7 @@ FOUND = {
     "whole": pl.Boolean,
     "slot": pl.Boolean,
     "coverage": pl.Float64,
+    "limit": pl.Float64,
     "run": pl.Int64,
     "start": pl.Int64,
     "signs": pl.String,
@@ -56,7 +58,8 @@ def measure_pairs(index: PromptIndex, hits: Hits, counts: RowCounts) -> Iterator
     """Yield every pair of a row and an eval example that share something, as SCHEMA has it.
 
     whole: a turn is the prompt; slot: the prompt was looked for as a whole; coverage: share of the
-    prompt's own words that the row's turns hold, in n-grams or, for a slot, in pieces; run, span: number
+    prompt's own words that the row's turns hold, in n-grams or, for a slot, in pieces; limit: of the
+    coverage, where only more of such a prompt is evidence, whatever the threshold; run, span: number
     and text of the words in the longest run that both hold. In the order of rows and prompts, some
     thousand pairs at a time.
     """
@@ -80,6 +83,7 @@ def measure_pairs(index: PromptIndex, hits: Hits, counts: RowCounts) -> Iterator
             whole="whole",
             slot="slot",
             coverage="coverage",
+            limit="limit",
             run="run",
             span=pl.coalesce("signs", spans),
         )
@@ -114,6 +118,7 @@ class _Measure:
             whole=pl.lit(True),
             slot=pl.lit(False),
             coverage=pl.lit(1.0),
+            limit=pl.lit(None, pl.Float64),
             run=_of(lengths, "prompt"),
             start=pl.lit(0, pl.Int64),
             signs=pl.lit(None, pl.String),
@@ -127,6 +132,7 @@ class _Measure:
             whole=pl.lit(False),
             slot=pl.lit(True),
             coverage=pl.lit(1.0),
+            limit=pl.lit(ALMOST),
             run="size",
             start="start",
             signs=pl.lit(None, pl.String),
@@ -156,6 +162,7 @@ class _Measure:
                 whole=pl.lit(False),
                 slot=pl.lit(True),
                 coverage="coverage",
+                limit=pl.lit(ALMOST),
                 run="words",
                 start="start",
                 signs=pl.when(pl.col("words") == 0).then(
@@ -180,11 +187,14 @@ class _Measure:
                 part = part[_first_places(turn[part], number[part], count[part])]
             at = _ranges(first[part], count[part])
             hit = np.repeat(part, count[part])
+            templated = _of(self.templated, "unit")
             pairs = self._measure(
                 _runs(row[hit], unit[at], turn[hit], place[hit] - start[at], start[at])
             )
             # Rows of the same template share parts of the rest by chance.
-            yield pairs.filter((pl.col("coverage") > ALMOST) | ~_of(self.templated, "unit"))
+            yield pairs.filter((pl.col("coverage") > ALMOST) | ~templated).with_columns(
+                limit=pl.when(templated).then(ALMOST)
+            )
 
     def _measure(self, runs: "_Runs") -> pl.DataFrame:
         """Return coverage and longest run of each pair of a row and a unit."""
@@ -210,6 +220,7 @@ class _Measure:
                 "whole": False,
                 "slot": False,
                 "coverage": total / self.size[unit[first]],
+                "limit": None,
                 "run": longest,
                 "start": begin[chosen] - self.index.units.starts[unit[first]],
                 "signs": None,

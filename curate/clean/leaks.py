@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from curate.clean import overlaps, similar
 from curate.clean.coverage import SCHEMA, measure_pairs
 from curate.clean.overlaps import BATCH_ROWS, write_overlaps
-from curate.clean.prompts import PromptIndex, index_prompts
+from curate.clean.prompts import index_prompts
 from curate.clean.search import PromptSearch, RowCounts
 from curate.clean.similar import write_similar
 from curate.reasons import Reason
@@ -111,7 +111,7 @@ def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
 
 @stage(
     LeaksParams,
-    version=4,
+    version=5,
     uses=(*EVAL_SETS, "target"),
     needs=EVAL_SETS,
     prepare=prepare_leaks,
@@ -143,6 +143,41 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     return StageResult(evidence, tables)
 
 
+class LeakIndex:
+    """Index of eval prompts that is built once and looked up in several sets of rows."""
+
+    def __init__(self, eval_rows: pl.DataFrame, *, ngram: int = 8) -> None:
+        """Index eval examples: row_id and messages."""
+        self._index = index_prompts(eval_rows, ngram)
+
+    def count(self, rows: pl.LazyFrame) -> RowCounts:
+        """Return how many rows hold each thing that is looked for of eval examples."""
+        return self._search(rows).count()
+
+    def find(
+        self,
+        rows: pl.LazyFrame,
+        *,
+        counts: RowCounts | None = None,
+        threshold: float = 0.5,
+        any_ngram: int | None = None,
+    ) -> pl.DataFrame:
+        """Return every (row, eval example) pair that leaks, as `find_leaks` has it."""
+        ngram = self._index.ngram
+        params = LeaksParams(ngram=ngram, threshold=threshold, any_ngram=any_ngram)
+        search = self._search(rows)
+        pairs = measure_pairs(self._index, search.hits, counts or search.count())
+        overlaps = pl.concat([SCHEMA.to_frame(), *pairs])
+        return _hits(overlaps.lazy(), params).sort("row_id", "eval_id")
+
+    def _search(self, rows: pl.LazyFrame) -> PromptSearch:
+        search = PromptSearch(self._index)
+        lean = rows.select("row_id", "messages")
+        for batch in lean.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+            search.add(batch)
+        return search
+
+
 def find_leaks(
     rows: pl.LazyFrame,
     eval_rows: pl.DataFrame,
@@ -158,8 +193,8 @@ def find_leaks(
         rows: row_id and messages; all turns are searched.
         eval_rows: row_id and messages; the user turns are what may not be known, and a system turn of
             some length that is one example's alone.
-        counts: how many rows of the pool hold what is looked for, as `count_rows` has it with the same
-            n-grams; without them the rows themselves are counted.
+        counts: how many rows of the pool hold what is looked for, as `LeakIndex.count` has it with the
+            same n-grams; without them the rows themselves are counted.
         ngram: words in an n-gram.
         threshold: share of the prompt's own words that shared n-grams must exceed.
         any_ngram: words in a shared run that is a leak by itself.
@@ -167,25 +202,8 @@ def find_leaks(
     Returns:
         row_id, eval_id, reason, coverage (0 to 1), span (longest run of words that both hold), sorted.
     """
-    params = LeaksParams(ngram=ngram, threshold=threshold, any_ngram=any_ngram)
-    index = index_prompts(eval_rows, ngram)
-    search = _search(index, rows)
-    pairs = measure_pairs(index, search.hits, counts or search.count())
-    overlaps = pl.concat([SCHEMA.to_frame(), *pairs])
-    return _hits(overlaps.lazy(), params).sort("row_id", "eval_id")
-
-
-def count_rows(rows: pl.LazyFrame, eval_rows: pl.DataFrame, *, ngram: int = 8) -> RowCounts:
-    """Return how many rows hold each thing that is looked for of eval examples."""
-    return _search(index_prompts(eval_rows, ngram), rows).count()
-
-
-def _search(index: PromptIndex, rows: pl.LazyFrame) -> PromptSearch:
-    search = PromptSearch(index)
-    lean = rows.select("row_id", "messages")
-    for batch in lean.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-        search.add(batch)
-    return search
+    index = LeakIndex(eval_rows, ngram=ngram)
+    return index.find(rows, counts=counts, threshold=threshold, any_ngram=any_ngram)
 
 
 def _reason(params: LeaksParams) -> pl.Expr:
@@ -205,10 +223,13 @@ def _reason(params: LeaksParams) -> pl.Expr:
 
 
 def _scan_overlaps(path: Path) -> pl.LazyFrame:
-    """Return a table of pairs; those of older runs know no slots."""
+    """Return a table of pairs; those of older runs know no slots, or no limit of their own."""
     table = scan_table(path)
-    old = "slot" not in table.collect_schema()
-    return table.with_columns(slot=pl.lit(False)) if old else table
+    later = {"slot": pl.lit(False), "limit": pl.lit(None, pl.Float64)}
+    columns = table.collect_schema()
+    return table.with_columns(
+        value.alias(name) for name, value in later.items() if name not in columns
+    )
 
 
 def _hits(found: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
@@ -225,7 +246,7 @@ def _verdicts(ids: pl.DataFrame, found: pl.LazyFrame, params: LeaksParams) -> pl
     """Return the evidence: for each row the pair that says most, a leak before all others."""
     weight = pl.col("reason").replace_strict(WEIGHT, default=0, return_dtype=pl.Int8)
     best = (
-        found.select("row_id", "eval_id", "coverage", reason=_reason(params))
+        found.select("row_id", "eval_id", "coverage", "limit", reason=_reason(params))
         .collect()
         .sort(weight, "coverage", "eval_id", descending=[True, True, False])
         .unique("row_id", keep="first", maintain_order=True)
@@ -238,7 +259,8 @@ def _verdicts(ids: pl.DataFrame, found: pl.LazyFrame, params: LeaksParams) -> pl
         "reason",
         keep=~leaking,
         score=pl.col("coverage").fill_null(0.0),
-        threshold=pl.when(~by_run).then(pl.lit(params.threshold)),
+        # Of a prompt in a template more is asked for.
+        threshold=pl.when(~by_run).then(pl.max_horizontal(pl.lit(params.threshold), "limit")),
         twin_id=pl.when(leaking).then("eval_id"),
     )
 

@@ -1,6 +1,6 @@
 """Overlaps: what rows and eval prompts share, whole turns and what is a prompt's own.
 
-    row_id | eval_id | whole | slot | coverage | run | span
+    row_id | eval_id | whole | slot | coverage | limit | run | span
 
 Rows are streamed past an index of all prompts once: the time is that of reading their words, whatever
 the number of prompts. What is found is judged at the end, when it is known how many rows hold it.
@@ -22,7 +22,7 @@ from curate.registry import EVAL_SETS
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
-VERSION = 3
+VERSION = 4
 BATCH_ROWS = 4_096
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.clean.leaks import count_rows, find_leaks
+from curate.clean.leaks import LeakIndex
 from curate.prove.others import FILE_PART, POOL
 from curate.store import Artifact, Counts, write_json
 from curate.tables import read_table, scan_table
@@ -47,9 +47,10 @@ def _find_hits(
     eval_rows: pl.DataFrame, rows: pl.LazyFrame, suspects: Sequence[tuple[str, pl.LazyFrame]]
 ) -> pl.DataFrame:
     """Return the leaks of held-out rows into each suspect, with the place and the set's source."""
-    counts = count_rows(rows, eval_rows)
+    index = LeakIndex(eval_rows)
+    counts = index.count(rows)
     hits = pl.concat(
-        find_leaks(suspect, eval_rows, counts=counts).with_columns(place=pl.lit(place))
+        index.find(suspect, counts=counts).with_columns(place=pl.lit(place))
         for place, suspect in suspects
     )
     sources = eval_rows.select("source", eval_id=pl.col("row_id"))

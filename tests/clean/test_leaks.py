@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.leaks import LeaksParams, count_rows, find_leaks, leaks
+from curate.clean.leaks import LeakIndex, LeaksParams, find_leaks, leaks
 from curate.reasons import EXPLAINED, Reason
 from curate.registry import StageData
 from curate.store import Artifact, Store
@@ -324,7 +324,7 @@ def test_what_many_pool_rows_hold_counts_in_rows_that_are_few() -> None:
     pool = frame([row(f"r{i}", turns(navigation(i + 20), "x")) for i in range(70)])
     evals = frame([row("e", turns(NAVIGATION[0], "x"))])
     target = frame([row("t", turns(navigation(95), "x")), row("u", turns(NAVIGATION[0], "x"))])
-    counts = count_rows(pool.lazy(), evals)
+    counts = LeakIndex(evals).count(pool.lazy())
     assert find_leaks(target.lazy(), evals, counts=counts)["row_id"].to_list() == ["u"]
 
 
@@ -691,6 +691,29 @@ def test_kept_rows_keep_their_coverage_so_that_the_threshold_can_be_moved(store:
     assert evidence["score"].to_list() == [pytest.approx(13 / len(PROMPT.split()))]
 
 
+@pytest.mark.parametrize(("threshold", "limit"), [(0.5, 0.8), (0.9, 0.9)])
+def test_the_limit_of_a_verdict_is_the_one_that_was_applied(
+    threshold: float, limit: float, store: Store
+) -> None:
+    slots = [f"zebra{i} otter{i} walrus{i} lemur{i} gecko{i}" for i in range(8)]
+    asked = "Read the following text and name the animals in it, one after the other:"
+    evals = {f"e{i}": (f"{asked} {slot}", "x") for i, slot in enumerate(slots)}
+    evals["long"] = (PROMPT, "x")
+    pool = {"slot": (f"Animals: {slots[3]}", "x"), "long": (" ".join(PROMPT.split()[:-1]), "x")}
+    made = judge(StoreRun(store), pool, evals, threshold=threshold)
+    limits = dict(table(made, "evidence").select("row_id", "threshold").rows())
+    assert limits == {"slot": limit, "long": threshold}
+
+
+def test_an_index_of_prompts_serves_several_sets_of_rows() -> None:
+    evals = frame([row("e", turns(PROMPT, "x"))])
+    index = LeakIndex(evals)
+    for text, leaking in ((PROMPT, ["r"]), ("clean", []), (f"{OTHER} {PROMPT}", ["r"])):
+        part = frame([row("r", turns(text, "x"))]).lazy()
+        assert index.find(part).equals(find_leaks(part, evals))
+        assert index.find(part)["row_id"].to_list() == leaking
+
+
 def test_another_threshold_or_target_searches_no_text_anew(store: Store) -> None:
     run = StoreRun(store)
     pool = {"a": (" ".join(PROMPT.split()[:13]), "x"), "b": ("clean", "x")}
@@ -722,6 +745,7 @@ def test_overlaps_are_listed_for_kept_rows_too(store: Store) -> None:
         "whole": False,
         "slot": False,
         "coverage": pytest.approx(13 / len(PROMPT.split())),
+        "limit": None,
         "run": 13,
         "span": " ".join(PROMPT.lower().split()[:13]),
     }
