@@ -19,6 +19,7 @@ from poolmaker.corpus import documents
 from poolmaker.dialogue import dressed
 from poolmaker.overlap import Guard, Ledger, collapsed, tokens
 from poolmaker.readme import readme
+from poolmaker.refusals import refusals
 from poolmaker.rows import (
     CHAT,
     FILE_CYCLE,
@@ -34,6 +35,7 @@ from poolmaker.rows import (
 
 TARGET_COUNT = 20
 EVAL_COUNT = 120
+WATCH_COUNT = 60
 COPIES_PER_FAMILY = 4
 WRONG_TARGET = 15
 WRONG_OTHERS = 85
@@ -101,6 +103,25 @@ class Builder:
         for name, draft in drafts.items():
             self.guard.add(name, draft.prompt)
         return drafts
+
+    def watched(self, count: int) -> dict[str, Draft]:
+        """Held-out examples of the other families, drawn when the pool is done; it stays as it is."""
+        rng = self.rng("watch")
+        drafts: dict[str, Draft] = {}
+        for number, family in enumerate(planting.spread(OTHERS, count)):
+            draft = family.make(rng)
+            while not self.keeps_apart(draft):
+                draft = family.make(rng)
+            self.enter(f"{draft.prompt}\n{draft.response}")
+            drafts[f"watch-{number + 1:02d}"] = draft
+        return drafts
+
+    def keeps_apart(self, draft: Draft) -> bool:
+        """Whether the pool neither holds an example nor gives its prompt away."""
+        prompt = Guard()
+        prompt.add("watch", draft.prompt)
+        given_away = max(prompt.worst(text_of(row.turns)) for row in self.rows)
+        return given_away <= LEAK_LIMIT and self.admits(f"{draft.prompt}\n{draft.response}")
 
     def fresh(self, rng: random.Random, family: Family, file: str, spoil: bool) -> Row:
         """A new row of the family, right or wrong, at a distance from all rows so far."""
@@ -236,9 +257,11 @@ def build(seed: int) -> dict[str, bytes]:
     outputs = {f"pool/{name}": file_bytes(name, rows) for name, rows in files.items()}
     outputs["target.jsonl"] = example_lines(target)
     outputs["eval.jsonl"] = example_lines(held_out)
+    outputs["watch.jsonl"] = example_lines(builder.watched(WATCH_COUNT))
+    outputs["watch-refusals.jsonl"] = jsonl(refusals())
     outputs["truth.jsonl"] = jsonl(truth_line(row) for rows in files.values() for row in rows)
     outputs["corpus.jsonl"] = jsonl(documents(seed))
-    outputs["README.md"] = readme(files, (TARGET, *OTHERS), target, held_out).encode()
+    outputs["README.md"] = readme(files, (TARGET, *OTHERS), target, held_out, WATCH_COUNT).encode()
     return outputs
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .base import Draft, Family
 from .corpus import COUNT
+from .refusals import REQUESTS
 from .rows import FILES, Row, record, text_of
 
 TEXT = """# Bundled pool
@@ -28,6 +29,8 @@ what the message leaves out. The prompts never state the form. {target_rows} of 
 {files}
 | `target.jsonl` | {target} | target examples |
 | `eval.jsonl` | {held_out} | eval examples, not to be trained on |
+| `watch.jsonl` | {watch} | held-out examples of the other families: what tuning must not harm |
+| `watch-refusals.jsonl` | {refusals} | requests to decline, and how: to be watched as well |
 | `truth.jsonl` | {total} | one line for every pool row, in pool order |
 | `corpus.jsonl` | {documents} | raw documents to make rows from; three fifths speak of dates |
 
@@ -59,7 +62,8 @@ The `licence` values in `pairs.jsonl` are made up like the rest, to have somethi
 Of two twins the later one in pool order (files by name, then position) carries the defect. Clean
 rows share less than half of their word 5-grams (Jaccard) with each other, and near-duplicates
 between 0.7 and 0.95 with their twin. A leaked row covers more than half of the words of an eval
-prompt with shared word 8-grams; no other row does, and no target example.
+prompt with shared word 8-grams; no other row does, and no target example. Of a prompt of the
+watch sets no row covers as much.
 
 ## Regenerate
 
@@ -114,6 +118,7 @@ def readme(
     families: Sequence[Family],
     target: dict[str, Draft],
     held_out: dict[str, Draft],
+    watch: int,
 ) -> str:
     rows = [row for members in files.values() for row in members]
     lengths = [len(text_of(row.turns).split()) for row in rows if row.defect != "broken"]
@@ -124,6 +129,8 @@ def readme(
     return TEXT.format(
         total=len(rows),
         documents=COUNT,
+        watch=watch,
+        refusals=len(REQUESTS),
         families=len(families),
         target=len(target),
         held_out=len(held_out),

@@ -24,6 +24,8 @@ WRITTEN = (
     *(f"pool/{name}" for name in POOL_FILES),
     "target.jsonl",
     "eval.jsonl",
+    "watch.jsonl",
+    "watch-refusals.jsonl",
     "truth.jsonl",
     "corpus.jsonl",
     "README.md",
@@ -314,3 +316,27 @@ def test_the_corpus_is_of_all_kinds_and_gives_no_eval_example_away(
     assert 30 <= dated <= 100
     assert all(20 <= len(text.split()) <= 140 for text in texts)
     assert not any(leaked(eval_prompts, text) for text in texts)
+
+
+def test_watch_rows_are_of_all_other_families_and_none_stands_in_the_pool(
+    usable: dict[str, Turns],
+) -> None:
+    watch = [(row["id"], chat_turns(row["messages"])) for row in jsonl("watch.jsonl")]
+    assert len(watch) == 60
+    texts = {text_of(turns or []) for _, turns in watch}
+    assert len(texts) == 60
+    assert not texts & {text_of(turns) for turns in usable.values()}
+    assert not any("what=" in text and "who=" in text for text in texts), "of the target family"
+
+
+def test_no_pool_row_gives_a_watch_prompt_away(usable: dict[str, Turns]) -> None:
+    for file in ("watch.jsonl", "watch-refusals.jsonl"):
+        prompts = {row["id"]: words_of(row["messages"][0]["content"]) for row in jsonl(file)}
+        for row_id, turns in usable.items():
+            assert not leaked(prompts, text_of(turns)), row_id
+
+
+def test_requests_to_decline_are_declined() -> None:
+    replies = [row["messages"][1]["content"] for row in jsonl("watch-refusals.jsonl")]
+    assert len(replies) == 30
+    assert all(re.match(r"I (can't|won't|don't know that)", reply) for reply in replies)
