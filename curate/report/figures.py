@@ -37,6 +37,7 @@ from curate.report.drawing import (
     to_svg,
 )  # fmt: skip
 from curate.report.duplicates import Level
+from curate.report.groups_chart import draw_groups
 from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
 from curate.report.judged import Graded
@@ -65,6 +66,7 @@ def draw_all(report: Report) -> dict[str, Any]:
     made = report.generated.methods if report.generated else ()
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
+        "groups": draw_groups(proof.groups) if proof else None,
         "funnel": draw_funnel(report.funnel),
         "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,

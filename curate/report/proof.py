@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 
+from curate.prove.contamination import leaks_clause
 from curate.prove.questions import question_sentences
 from curate.prove.validity import validity_sentence
 from curate.prove.verdict import RULE
+from curate.report.watch import Group, WatchedSet, read_groups, read_watched
 
 DRAWN = 2
 # What an earlier version wrote, which judged by an interval of the mean.
@@ -140,6 +142,9 @@ class Proof:
     questions: tuple[str, ...]
     style: str | None
     leaking: Mapping[str, int]
+    leaking_sets: str
+    watched: tuple[WatchedSet, ...]
+    groups: tuple[Group, ...]
     leaks: tuple[Leak, ...]
 
     @property
@@ -183,6 +188,9 @@ def read_proof(path: Path) -> Proof | None:
         questions=tuple(question_sentences(q)) if (q := now.get("questions")) else (),
         style=style["sentence"] if (style := now.get("style")) else None,
         leaking=leaks["leaking_rows"],
+        leaking_sets=leaks_clause(leaks),
+        watched=read_watched(now.get("watch", [])),
+        groups=read_groups(now.get("groups", [])),
         leaks=tuple(
             Leak(hit["row_id"], hit["eval_id"], hit.get("place", ""), hit["coverage"], hit["span"])
             for hit in leaks["examples"]

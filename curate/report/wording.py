@@ -80,6 +80,7 @@ STAGES: Mapping[str, str] = {
     "base": "Evaluate the base model",
     "finetune": "Fine-tune the arms",
     "spread": "Measure the spread of random draws",
+    "watch-verdicts": "Judge the watch sets",
     "measure": "Evaluate the arms",
     "proof": "Compare the arms",
     "proof-together": "Judge the methods together",
