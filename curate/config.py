@@ -158,6 +158,12 @@ class WatchSet(RowFile):
     )
     metric: Literal["loss", "exact_match"] = "loss"
 
+    @model_validator(mode="after")
+    def _check_margin(self) -> "WatchSet":
+        if self.metric == "exact_match" and self.margin >= 1:
+            raise ValueError("the margin of exact_match is a share of the examples: below 1")
+        return self
+
     @property
     def file(self) -> RowFile:
         """Return where the rows come from, without what is asked of them."""

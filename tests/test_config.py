@@ -666,6 +666,7 @@ def test_watch_sets_are_paths_or_files_with_a_margin(tmp_path: Path) -> None:
         ),
         ("[{path: b.jsonl, margin: 0}]", "prove.watch.0.margin: "),
         ("[{path: b.jsonl, margin: -1}]", "prove.watch.0.margin: "),
+        ("[{path: b.jsonl, metric: exact_match, margin: 1}]", "prove.watch.0: the margin of exact"),
         ("[{path: b.jsonl, role: improve}]", "prove.watch.0.role: "),
         ("[{path: b.jsonl, metric: speed}]", "prove.watch.0.metric: "),
         ("[{path: b.jsonl, margn: 1}]", "prove.watch.0.margn: unknown key; did you mean 'margin'?"),
