@@ -20,12 +20,15 @@ ACCENTS = "[\u0300-\u036f]+"
 _ACCENTS = re.compile(ACCENTS)
 # All but ASCII, dashes, quotation marks and bullets.
 CHANGING = "[^\\x00-\\x7f\u2012-\u2016\u2018-\u2023]"
+# Soft hyphens, zero-width spaces, joiners and marks of direction: nothing to be seen of a word.
+_SIGNS = [chr(c) for c in (0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF)]
+_INVISIBLE = re.compile(f"[{''.join(_SIGNS)}]")
 # Letters and signs of Latin-1 and Latin Extended-A, a hard space among them, and what is folded to.
 _LATIN = {
     char: _ACCENTS.sub("", unicodedata.normalize("NFKD", char)).lower()
     for char in map(chr, range(0xA0, 0x180))
     if not unicodedata.is_normalized("NFKD", char)
-}
+} | dict.fromkeys(_SIGNS, "")
 _UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
 _ASCII = re.compile("[A-Za-z0-9]+")
 
@@ -58,7 +61,8 @@ def fold_word(word: str) -> str:
     """Return one word as `fold` does."""
     if word.isascii():
         return word.lower()
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", word.lower())).lower()
+    seen = _INVISIBLE.sub("", word.lower())
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", seen)).lower()
 
 
 def split_words(texts: pl.Series) -> pl.Series:
@@ -90,7 +94,7 @@ def word_spans(text: str) -> Iterator[Word]:
     for i, char in enumerate(f"{text} "):
         kind = unicodedata.category(char)[0]
         unspaced = _UNSPACED.match(char) is not None
-        inside = kind in "LMN"
+        inside = kind in "LMN" or (start is not None and _INVISIBLE.match(char) is not None)
         if start is not None and not (kind == "M" if single else inside and not unspaced):
             yield Word(fold_word(text[start:i]), start, i)
             start = None

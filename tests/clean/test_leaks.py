@@ -705,6 +705,13 @@ def test_the_limit_of_a_verdict_is_the_one_that_was_applied(
     assert limits == {"slot": limit, "long": threshold}
 
 
+@pytest.mark.parametrize("sign", ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u2060"])
+def test_signs_that_nobody_sees_hide_no_prompt(sign: str) -> None:
+    assert [h[0] for h in hits(sign.join(PROMPT), "x")] == ["leak_exact"]
+    short = "Who dug the canal of Corinth?"
+    assert [h[0] for h in hits(f"{sign}{short.replace('a', f'a{sign}')}", "x", prompt=short)]
+
+
 def test_an_index_of_prompts_serves_several_sets_of_rows() -> None:
     evals = frame([row("e", turns(PROMPT, "x"))])
     index = LeakIndex(evals)
