@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.prove import training
+from curate.prove.measure import measure_step
 from curate.prove.statistics import WITHIN
-from curate.store import Store
+from curate.store import Artifact, Step, Store
 from tests.prove.test_proof import Loss, harmful, helpful, indifferent, run_proof
 
 PROMPTS = [f"watched {i}" for i in range(20)]
@@ -89,3 +91,17 @@ def test_watch_sets_change_nothing_of_the_proof_itself(store: Store, tmp_path: P
     beside = run_proof(Store(tmp_path / "other"), watch={"general": PROMPTS})[0]
     for key in ("verdict", "sentence", "comparisons", "spread", "rank"):
         assert plain[key] == beside[key]
+
+
+def test_the_options_of_the_eval_set_are_not_asked_of_watch_sets(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_options: dict[str, set[bool]] = {}
+
+    def record(rows: Artifact, *arguments: Any, questions: Artifact | None, **more: Any) -> Step:
+        has_options.setdefault(rows.name, set()).add(questions is not None)
+        return measure_step(rows, *arguments, questions=questions, **more)
+
+    monkeypatch.setattr(training, "measure_step", record)
+    run_proof(store, watch={"general": PROMPTS})
+    assert has_options == {"eval": {True}, "watch": {False}}
