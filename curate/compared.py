@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, create_model
 from curate.errors import UserError
 from curate.registry import SELECTORS, Budget, Params, SelectParams
 from curate.select.planner import common_plan
+from curate.select.race import RaceParams
 from curate.tables import read_table
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ def numbered(kinds: Sequence[str]) -> list[str]:
 def selection_names(select: SelectParams, compare: Sequence[SelectParams]) -> list[str]:
     """Return the names of a run's selections: their methods, the run's own first."""
     return numbered([params.model_dump()["method"] for params in (select, *compare)])
+
+
+def candidate_names(race: RaceParams) -> list[str]:
+    """Return the names of a race's candidates: their methods."""
+    return numbered([entry["method"] for entry in race.of])
+
+
+def judged_count(config: "Config") -> int:
+    """Return how many selections share the level of a proof; any candidate of a race may win it."""
+    raced = len(config.select.of) - 1 if isinstance(config.select, RaceParams) else 0
+    return len(proved_names(config)) + raced
 
 
 def proved_names(config: "Config") -> list[str]:
@@ -62,6 +74,8 @@ def fill_compared(value: Any, info: ValidationInfo) -> Any:
     plan = _plan_of(select)
     told = [{"method": entry} if isinstance(entry, str) else entry for entry in entries]
     methods = {entry.get("method") for entry in told if isinstance(entry, Mapping)}
+    if "race" in methods:
+        raise ValueError("a race chooses the run's own selection: it stands under `select:` alone")
     if select is not None:
         methods.add(select.model_dump()["method"])
     if told and CONTROL not in methods:

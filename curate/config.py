@@ -55,6 +55,7 @@ from curate.registry import (
     suggest_key,
 )
 from curate.select.all import AllParams
+from curate.select.race import RaceParams
 from curate.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
 
 # Keys are digests of JSON, whose numbers have 64 bits.
@@ -323,6 +324,7 @@ class Export(Params):
 if TYPE_CHECKING:
     StageConfig = Params
     SelectConfig = SelectParams
+    ComparedSelect = SelectParams
     GenerateConfig = GenerateParams
     ComparedConfig = Params
 else:
@@ -330,6 +332,10 @@ else:
         reduce(or_, [s.params for s in STAGES.values()]), Field(discriminator="kind")
     ]
     SelectConfig = Annotated[
+        reduce(or_, [*(s.params for s in SELECTORS.values()), RaceParams]),
+        Field(discriminator="method"),
+    ]
+    ComparedSelect = Annotated[
         reduce(or_, [s.params for s in SELECTORS.values()]), Field(discriminator="method")
     ]
     GenerateConfig = Annotated[
@@ -549,7 +555,7 @@ class Config(Params):
         ),
     ] = AllParams()
     compare: Annotated[
-        list[SelectConfig],
+        list[ComparedSelect],
         BeforeValidator(
             fill_compared,
             json_schema_input_type=list[ComparedConfig | str] | ComparedConfig | str,
@@ -602,7 +608,7 @@ class Config(Params):
             SELECTORS[params.model_dump()["method"]].needs_tokens
             or params.budget.tokens is not None
             or "tokens" in named_columns(params)
-            for _, params in self.selections
+            for _, params in self.choices
         )
 
     @property
@@ -615,7 +621,7 @@ class Config(Params):
     @property
     def rendered_examples(self) -> list[str]:
         """Return which example sets the base model reads in its chat template."""
-        methods = [name for _, params in self.selections for name in _methods(params)]
+        methods = [name for _, params in self.choices for name in _methods(params)]
         novelty = self.prove.novelty if self.prove else None
         target = any(SELECTORS[name].renders_target for name in methods) or (
             novelty is not None and novelty.start == "target"
@@ -638,6 +644,14 @@ class Config(Params):
         others = [(("compare", i), params) for i, params in enumerate(self.compare)]
         return [(("select",), self.select), *others]
 
+    @property
+    def choices(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
+        """Return all selections that a run makes, each by its place; of a race, its candidates'."""
+        if not isinstance(self.select, RaceParams):
+            return self.selections
+        raced = [(("select", "of", i), p) for i, p in enumerate(self.select.candidates)]
+        return [*raced, *self.selections[1:]]
+
     @model_validator(mode="before")
     @classmethod
     def _check_values(cls, data: Any) -> Any:
@@ -652,7 +666,7 @@ class Config(Params):
     @model_validator(mode="after")
     def _check_needs(self) -> "Config":
         has_eval = self.target is not None and self.target.eval is not None
-        for place, select in self.selections if self.target is None else ():
+        for place, select in self.choices if self.target is None else ():
             _check_target(place, select)
         watch = self.prove.watch if self.prove else []
         given = {
@@ -672,8 +686,14 @@ class Config(Params):
         _check_scores(self.stages)
         _check_sources(self)
         _check_arms(self)
-        for place, select in self.selections:
+        for place, select in dict([*self.selections, *self.choices]).items():
             _check_plan(place, select, self.stages)
+        if isinstance(self.select, RaceParams) and not (self.prove and has_eval):
+            raise KeyFault(
+                ("select", "method"),
+                "a race chooses by fine-tunes that are measured on one half of the eval set: give "
+                "`prove` and target.eval, or name one method",
+            )
         if not self.selects and (self.prove or self.compare):
             key = "prove" if self.prove else "compare"
             raise ValueError(f"`{key}:` needs a selection: give `select`, or leave `{key}` out")

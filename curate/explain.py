@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from curate.compared import candidate_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.lineage import explain_candidate, lineage_lines
@@ -16,6 +17,7 @@ from curate.report.wording import fraction, guard_label, similarity
 from curate.represent.imitations import imitation_sentences
 from curate.represent.scripts import script_sentences
 from curate.rows import Message, prompt_text
+from curate.select.race import RaceParams
 from curate.select.scored import why_unscored
 
 NEAREST = 3
@@ -58,6 +60,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     else:
         lines += _nearest(run, row_id)
         lines += _elsewhere(run, row_id)
+        lines += _raced(run)
     lines += lineage_lines(run, row_id)
     lines += _imitations(run, row_id)
     lines += _script(run, row_id)
@@ -89,7 +92,9 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
         return f"selected: rank {row['rank']} {reason}{_score(row)}."
     if row["reason"] == Reason.UNSCORED:
         own = held_selections(run)[0]
-        return f"not selected: it {reason} by {own.name}: {_why_unscored(run, own, row['row_id'])}."
+        return (
+            f"not selected: it {reason} by {own.label}: {_why_unscored(run, own, row['row_id'])}."
+        )
     if row["fate"] == "not_selected":
         return f"not selected: rank {row['rank']} {reason}{_score(row)}."
     if str(row["stage"]).startswith("confidence"):
@@ -199,7 +204,7 @@ def _nearest(run: RunFolder, row_id: str) -> list[str]:
     values = scores.filter(pl.col("row_id") == row_id).select("similarities").collect()
     ids = target.select("row_id").collect()["row_id"].to_list()
     ordered = sorted(zip(values["similarities"][0], ids, strict=True), reverse=True)
-    method = run.manifest["config"]["select"]["method"]
+    method = run.own_select["method"]
     lines = ["", f"Nearest target examples (by {method})"]
     for value, target_id in ordered[:NEAREST]:
         lines += [f"  {value:.4f}  {target_id}"]
@@ -218,7 +223,18 @@ def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
             if line["reason"] == Reason.UNSCORED:
                 reason += f" ({_why_unscored(run, held, row_id)})"
             lines.append(f"  {held.name}: {told}, rank {line['rank']:,} {reason}{_scored(line)}")
-    return ["", "By the compared methods", *lines] if lines else []
+    raced = isinstance(run.config.select, RaceParams)
+    title = f"By the {'raced and ' if raced else ''}compared methods"
+    return ["", title, *lines] if lines else []
+
+
+def _raced(run: RunFolder) -> list[str]:
+    """Return which method won the race that the recipe asked for."""
+    race = run.config.select
+    if not isinstance(race, RaceParams):
+        return []
+    names = ", ".join(candidate_names(race))
+    return ["", f"Selected by {run.manifest['race']['winner']}, which won the race of {names}"]
 
 
 def _verdicts(run: RunFolder, row_id: str) -> list[str]:

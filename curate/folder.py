@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from curate.config import Config
 from curate.errors import UserError
+from curate.registry import SelectParams
 from curate.rows import Message
+from curate.select.parts import read_select
 from curate.tables import scan_table
 
 MANIFEST = "manifest.json"
@@ -49,6 +51,26 @@ class RunFolder:
             place = ".".join(str(part) for part in ("config", *fault["loc"]))
             problem = fault["msg"].removeprefix("Value error, ")
             raise UserError(f"{self.path / MANIFEST}: {place}: {problem}") from error
+
+    @cached_property
+    def select(self) -> SelectParams:
+        """Return what the run's own selection was made by: the recipe's method, or a race's winner.
+
+        Raises:
+            UserError: the manifest names no sound method.
+        """
+        if "race" not in self.manifest:
+            return self.config.select
+        try:
+            return read_select(self.own_select)
+        except (AttributeError, ValueError) as error:
+            raise UserError(f"{self.path / MANIFEST}: race.select: {error}") from error
+
+    @property
+    def own_select(self) -> dict[str, Any]:
+        """Return `select` as the manifest has it, unchecked."""
+        select: dict[str, Any] = self.manifest.get("race", self.manifest["config"])["select"]
+        return select
 
     def table(self, name: str) -> pl.LazyFrame:
         """Return one of the run's tables, e.g. "ledger" or "evidence/exact".

@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from curate.compared import scoring, selection_names
+from curate.compared import candidate_names, scoring, selection_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.reasons import EXPLAINED, Reason
 from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
 from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, Facts, choose, named_stages
+from curate.select.race import RaceParams
 from curate.select.selection import rank_rows
 from curate.yamltext import load_setting
 
@@ -90,21 +91,40 @@ class Held:
     pairs: str
 
     @property
+    def label(self) -> str:
+        """Return what it is called: a race's winner by its method."""
+        return self.method if self.name == "race" else self.name
+
+    @property
     def method(self) -> str:
         """Return its method."""
         return str(self.params.model_dump()["method"])
 
 
 def held_selections(run: RunFolder) -> list[Held]:
-    """Return the run's own selection, and those that it compares with it."""
+    """Return the run's own selection, those that it compares with it, and those that lost a race."""
     config = run.config
     own, *names = selection_names(config.select, config.compare)
     places = "evidence/select", "evidence/scores", "evidence/select-pairs"
-    held = [Held(own, config.select, *places)]
+    held = [Held(own, run.select, *places)]
     for name, params in zip(names, config.compare, strict=True):
         place = f"evidence/compare/{name}"
         held.append(Held(name, params, place, f"{place}-scores", f"{place}-pairs"))
-    return held
+    return [*held, *_raced(run)]
+
+
+def _raced(run: RunFolder) -> list[Held]:
+    """Return the selections of candidates that lost a race."""
+    race = run.config.select
+    if not isinstance(race, RaceParams):
+        return []
+    raced = zip(candidate_names(race), race.candidates, strict=True)
+    places = [(f"evidence/race/{name}", params) for name, params in raced]
+    return [
+        Held(place.removeprefix("evidence/"), params, place, f"{place}-scores", f"{place}-pairs")
+        for place, params in places
+        if run.has(place)
+    ]
 
 
 def _ranked(run: RunFolder, held: Held, params: SelectParams) -> pl.DataFrame:

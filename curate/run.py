@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from curate.claim import claimed
-from curate.compared import compared_lines, proved_names, selection_names
+from curate.compared import compared_lines, judged_count, proved_names, selection_names
 from curate.config import Config, Prove, stage_names
 from curate.errors import UserError
 from curate.folder import MANIFEST
@@ -27,6 +27,8 @@ from curate.pool.join import joined_step
 from curate.prove.keep import ADAPTER_FOLDER
 from curate.provenance import Provenance, model_names
 from curate.publish import publish
+from curate.race import PART as RACE
+from curate.race import RaceResult, hold_race
 from curate.reasons import Reason
 from curate.registry import (
     EVAL_SETS,
@@ -44,12 +46,14 @@ from curate.runlock import FolderLock
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
+from curate.select.race import RaceParams
 from curate.select.selection import Chosen, choice_remarks, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
 from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
 
 if TYPE_CHECKING:
+    from curate.prove.proof import Material
     from curate.prove.watch import Watch
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
@@ -99,6 +103,7 @@ class Run:
     evidence: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
     selections: dict[str, Chosen] = field(default_factory=dict)
+    race: RaceResult | None = None
     findings: dict[str, Artifact] = field(default_factory=dict)
     _made: dict[str, Artifact] = field(default_factory=dict)
     _base: tuple[Found, str] | None = None
@@ -161,6 +166,11 @@ class Run:
             "cache": str(self.store.root / "completions.sqlite"),
         }
         return identify_engine(params, models), hints
+
+    @property
+    def own_select(self) -> SelectParams:
+        """Return what the run's own selection is made by: the recipe's method, or a race's winner."""
+        return self.config.select if self.race is None else self.race.select
 
     @property
     def uses_base(self) -> bool:
@@ -261,7 +271,8 @@ def run_steps(run: Run) -> Results:
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
     proof = _prove(run, selection)
     run.part = "export"
-    export = run.execute(export_step(selection, run.config))
+    chosen = run.config.model_copy(update={"select": run.own_select})
+    export = run.execute(export_step(selection, chosen))
     if run.target is not None and run.evidence:
         run.part = "nearest"
         run.findings["nearest"] = run.execute(nearest_step(run.rows, run.target))
@@ -283,7 +294,7 @@ def _fetch_models(run: Run) -> None:
     check_stages(run.config.stages)
     if run.config.counts_tokens:
         run.model_identity()
-    choices = [params for _, params in run.config.selections]
+    choices = [params for _, params in run.config.choices]
     for params in (*run.config.stages, *choices):
         for key in ("embedder", "nli", "model"):
             name = getattr(params, key, None)
@@ -294,6 +305,10 @@ def _fetch_models(run: Run) -> None:
 def _read_inputs(run: Run) -> None:
     read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
+    if isinstance(run.config.select, RaceParams):
+        from curate.prove.halves import check_halves
+
+        check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
 
 
@@ -391,7 +406,11 @@ def _select(run: Run) -> Artifact:
     else:
         run.tokens = run.execute(uncounted_step(run.kept))
     _tell_imitations(run.tokens)
-    params, counts = run.config.select, run.tokens.counts
+    if isinstance(run.config.select, RaceParams):
+        run.part = RACE
+        _hold_race(run, run.config.select)
+        run.part = "select"
+    params, counts = run.own_select, run.tokens.counts
     LOG.info(
         "select: %s, %s of %s rows%s",
         params.model_dump()["method"],
@@ -426,14 +445,38 @@ ChoosingStep = Callable[[ScoreRun, Artifact, SelectParams, Artifact | None], Ste
 
 
 def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
+    chosen = _rank(run, params, step)
+    names = selection_names(run.config.select, run.config.compare)
+    run.selections[names[len(run.selections)]] = chosen
+    return chosen.ranking
+
+
+def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> Chosen:
     scores = find_selector(params.model_dump()["method"]).score(run, params)
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
     ranking = run.execute(step(run, scores, params, pairs))
     for remark in choice_remarks(params, ranking.counts):
         LOG.warning("%s: %s", run.part, remark)
-    names = selection_names(run.config.select, run.config.compare)
-    run.selections[names[len(run.selections)]] = Chosen(params, scores, ranking, pairs)
-    return ranking
+    return Chosen(params, scores, ranking, pairs)
+
+
+def _hold_race(run: Run, params: RaceParams) -> None:
+    """Let brief proofs on half of the eval set choose what the run's selection is made by."""
+    from curate.prove.halves import CHOICE
+    from curate.prove.race import Candidate, race
+
+    assert run.config.prove is not None
+    settings = run.config.prove
+
+    def prove(chosen: Mapping[str, Chosen]) -> Artifact:
+        candidates = {name: Candidate(one.params, one.ranking) for name, one in chosen.items()}
+        material = _proof_material(run, settings, CHOICE)
+        return race(run, candidates, material, _proof_settings(settings), params.rounds)
+
+    run.race = hold_race(params, lambda select: _rank(run, select, ranking_step), prove)
+    run.findings["race"] = run.race.standings
+    # The pairs that the candidates had to choose between are not those of the selection.
+    run.prepared.pop("select", None)
 
 
 def _find_pairs(run: Run, wanted: Diversity) -> Artifact:
@@ -483,7 +526,7 @@ def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
 
 
 def _prove(run: Run, selection: Artifact) -> Artifact | None:
-    from curate.prove.proof import Material
+    from curate.prove.halves import VERDICT
     from curate.prove.together import prove_together
     from curate.prove.verdict import NOT_MEASURED
 
@@ -491,15 +534,13 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     if wanted is None or run.eval is None:
         return None
     run.part = "prove"
-    params = wanted.model_dump(mode="json", exclude={"novelty", "compare"})
+    params = _proof_settings(wanted)
     names = proved_names(run.config)
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
-    material = Material(
-        run.eval, run.merged.get("eval"), _proved_material(run, wanted), _watch_sets(run, wanted)
-    )
-    proof = prove_together(run, proved, material, params)
+    material = _proof_material(run, wanted, VERDICT)
+    proof = prove_together(run, proved, material, params, judged_count(run.config))
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 
@@ -519,6 +560,24 @@ def _watch_sets(run: Run, wanted: Prove) -> "Watch | None":
         for watched in wanted.watch
     ]
     return Watch(run.watch, run.merged.get("watch"), sets)
+
+
+def _proof_settings(wanted: Prove) -> dict[str, Any]:
+    return wanted.model_dump(mode="json", exclude={"novelty", "compare"})
+
+
+def _proof_material(run: Run, wanted: Prove, half: str) -> "Material":
+    """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
+    from curate.prove.halves import half_step
+    from curate.prove.proof import Material
+
+    assert run.eval is not None
+    given, rendered = run.eval, run.merged.get("eval")
+    if isinstance(run.config.select, RaceParams):
+        given = run.execute(half_step(run.eval, run.eval, half, run.seed))
+        if rendered is not None:
+            rendered = run.execute(half_step(run.eval, rendered, half, run.seed))
+    return Material(given, rendered, _proved_material(run, wanted), _watch_sets(run, wanted))
 
 
 def _proved_material(run: Run, wanted: Prove) -> dict[str, Artifact]:
@@ -593,6 +652,8 @@ def _compared_files(run: Run, own: Chosen) -> dict[str, Path]:
         files[f"evidence/compare/{name}-scores.parquet"] = chosen.scores.file("scores.parquet")
         if chosen.pairs is not None and chosen.pairs != own.pairs:
             files[f"evidence/compare/{name}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
+    if run.race is not None:
+        files |= run.race.files
     for found, artifact in run.findings.items():
         for file in artifact.files:
             target = file if file == f"{found}.parquet" else f"{found}-{file}"
@@ -625,10 +686,15 @@ def describe_run(
         "store": str(run.store.root),
         "versions": installed_versions(),
         **({"model": run.model_identity()} if run.uses_base else {}),
+        **({RACE: _describe_race(run, run.race)} if run.race else {}),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
         "warnings": list(warnings),
         "stages": summarise(run.artifacts, run.parts),
     }
+
+
+def _describe_race(run: Run, race: RaceResult) -> dict[str, Any]:
+    return race.describe(list(zip(run.artifacts, run.parts, strict=True)))
 
 
 def summarise(artifacts: Sequence[Artifact], parts: Sequence[str]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from curate.prove.verdict import trained_arms, write_proof, write_unmeasured
 from curate.prove.watch import Watch, watch_models
 from curate.prove.written_metrics import base_warning
 from curate.registry import Budget, ScoreRun
+from curate.represent.losses import LanguageModel
 from curate.store import Artifact, Step
 from curate.tables import read_table
 
@@ -117,11 +118,7 @@ def _prove_once(
     if label_faults(table, limit):
         inputs = {"leaks": leaks, "labels": labels}
         return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
-    questions = _ask_questions(run, material.scored, prove["metric"])
-    then = _second_phase(run, material, prove)
-    training = Training(
-        run, model, prove["lora"], material.scored, then, prove["metric"], questions
-    )
+    training = make_training(run, model, material, prove)
     drawn = read_table(arms.file("arms.parquet"))
     steps = _arm_steps(training, drawn, runs)
     selected = {name: step for name, step in steps.items() if name.startswith("selected/")}
@@ -144,10 +141,20 @@ def _prove_once(
     writers = {n: done.get(n) for n in writing_models(main_control(runs)).values()}
     done |= training.write(writers, prove["written"])
     inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
-    inputs |= {"spread": spread, "questions": questions, **done, "eval": material.eval_rows}
+    inputs |= {"spread": spread, **done, "eval": material.eval_rows}
+    inputs |= {"questions": training.questions} if training.questions else {}
     if material.watch is not None:
         inputs["watch"] = _watch(training, material.watch, done, params, budget)
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
+
+
+def make_training(
+    run: ScoreRun, model: LanguageModel, material: Material, prove: Mapping[str, Any]
+) -> Training:
+    """Return how a proof of these settings trains, and measures on its eval set."""
+    questions = _ask_questions(run, material.scored, prove["metric"])
+    then = _second_phase(run, material, prove)
+    return Training(run, model, prove["lora"], material.scored, then, prove["metric"], questions)
 
 
 def _ask_questions(run: ScoreRun, eval_rows: Artifact, metric: str | Mapping[str, Any]) -> Artifact:

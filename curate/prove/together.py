@@ -28,6 +28,7 @@ def prove_together(
     selections: Mapping[str, tuple[Artifact, Budget]],
     material: Material,
     settings: Mapping[str, Any],
+    judged: int,
 ) -> Artifact:
     """Return the artifact with proof.json of the first selection, and the verdicts of all of them.
 
@@ -36,14 +37,14 @@ def prove_together(
         selections: ranking and budget by name, the run's own first.
         material: eval set and further arms, which stand beside the first selection alone.
         settings: of the proof.
+        judged: how many selections share the level: these, and those that lost a race to the first.
     """
-    count = len(selections)
     proofs = {}
     for name, (ranking, budget) in selections.items():
-        proofs[name] = prove(run, ranking, material, settings, budget, judged=count)
+        proofs[name] = prove(run, ranking, material, settings, budget, judged)
         then = {name: rows for name, rows in material.arms.items() if name == THEN}
         material, settings = replace(material, arms=then), {**settings, "arms": PLAIN_ARMS}
-    if count == 1:
+    if len(selections) == 1:
         return next(iter(proofs.values()))
     inputs = {f"{OWN}-{name}": proof for name, proof in proofs.items()}
     params = {"names": list(proofs)}

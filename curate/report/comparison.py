@@ -140,8 +140,8 @@ def _matrix(
 
 def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[Method]:
     config = run.manifest["config"]
-    asked = [config["select"], *config["compare"]]
-    names = numbered([params["method"] for params in asked])
+    names = numbered([params["method"] for params in (config["select"], *config["compare"])])
+    asked = [run.own_select, *config["compare"]]
     counts = {line["name"]: line for line in run.table(f"{TABLE}-selections").collect().to_dicts()}
     shared = dict(overlap.filter(one=names[0]).select("other", "shared").iter_rows())
     alone = run.table(f"{TABLE}-alone").collect().group_by("name", maintain_order=True).head(ALONE)

@@ -186,7 +186,7 @@ def gather(path: Path) -> Report:
         ValueError: the run's tables contradict each other.
     """
     run = open_run(path)
-    select = dict(run.manifest["config"]["select"])
+    select = dict(run.own_select)
     scores = gather_scores(run, select)
     return Report(
         manifest=run.manifest,

@@ -19,6 +19,7 @@ class Unscored:
     """A method of selection and its rows without a score, by reason, the most frequent one first."""
 
     name: str
+    label: str
     rows: int
     reasons: tuple[tuple[str, int], ...]
 
@@ -31,7 +32,7 @@ def gather_unscored(run: RunFolder) -> tuple[Unscored, ...]:
         scores = run.table(held.scores).join(ids, on="row_id", how="semi").collect()
         if scores.height:
             reasons = count_unscored(why_unscored(scores, find_selector(held.method), held.params))
-            lines.append(Unscored(held.name, scores.height, tuple(reasons.items())))
+            lines.append(Unscored(held.name, held.label, scores.height, tuple(reasons.items())))
     return tuple(lines)
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from curate.registry import SELECTORS, Budget, Selector, SelectParams, find_selector, suggest_key
+from curate.registry import (
+    SELECTORS,
+    Budget,
+    Selector,
+    SelectParams,
+    find_selector,
+    known_keys,
+    suggest_key,
+)
 from curate.select.scored import order_rows
 
 
@@ -25,20 +33,46 @@ def check_parts(parts: Sequence[Mapping[str, Any]], own: Sequence[str]) -> None:
         method = part.get("method")
         if method not in SELECTORS:
             raise ValueError(f"part {i}: {suggest_key(str(method), sorted(SELECTORS))}")
-        try:
-            part_params(part, own)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            place = ".".join(str(key) for key in fault["loc"])
-            told = fault["msg"].removeprefix("Value error, ")
-            raise ValueError(f"part {i} ({method}): {place}: {told}") from error
+        read_part(f"part {i}", _part(part, own))
+
+
+def read_select(given: Mapping[str, Any]) -> SelectParams:
+    """Return a method's parameters.
+
+    Raises:
+        ValueError: there is no such method, or it does not take these.
+    """
+    if given.get("method") not in SELECTORS:
+        raise ValueError(suggest_key(str(given.get("method")), sorted(SELECTORS)))
+    return SELECTORS[given["method"]].params.model_validate(given)
+
+
+def read_part(place: str, given: Mapping[str, Any]) -> SelectParams:
+    """Return the parameters of a method that stands inside another's.
+
+    Raises:
+        ValueError: a sentence that names the place.
+    """
+    params = SELECTORS[given["method"]].params
+    try:
+        return params.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        keys = ".".join(str(key) for key in fault["loc"])
+        problem = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            problem = suggest_key(str(fault["loc"][-1]), known_keys(params, fault["loc"][:-1]))
+        raise ValueError(f"{place} ({given['method']}): {keys}: {problem}") from error
 
 
 def part_params(part: Mapping[str, Any], own: Sequence[str]) -> SelectParams:
     """Return a part's parameters; the budget is the whole's, so it has none of its own."""
+    return SELECTORS[part["method"]].params.model_validate(_part(part, own))
+
+
+def _part(part: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
     given = {key: value for key, value in part.items() if key not in own}
-    params = SELECTORS[part["method"]].params
-    return params.model_validate({**given, "budget": Budget(rows=1)})
+    return {**given, "budget": Budget(rows=1)}
 
 
 def selector_of(part: Mapping[str, Any]) -> Selector:

@@ -1,0 +1,104 @@
+"""Race: methods and budgets hold brief proofs in rounds, and those that train worse drop out.
+
+Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943): every round doubles the trainings of
+those that are left, and the field shrinks by the same factor each time, so that after the last round one
+remains; of eight in three rounds 4, 2 and 1. The run's selection is that of the winner.
+
+A race has no score of its own, so it is no part of a blend or cascade and cannot be compared; what runs
+it is curate.prove.race.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from curate.errors import UserError
+from curate.registry import SELECTORS, SelectParams, suggest_key
+from curate.select.parts import read_part
+from curate.select.planner import common_plan
+
+
+def _named(value: Any) -> Any:
+    """Return candidates with each bare method written out: rds is {method: rds}."""
+    if not isinstance(value, list):
+        return value
+    return [{"method": entry} if isinstance(entry, str) else entry for entry in value]
+
+
+class RaceParams(SelectParams):
+    """Methods and budgets of which brief proofs choose one, on a half of the eval set.
+
+    budget, filter, shares and diversity are those of every candidate that gives none of its own.
+    """
+
+    method: Literal["race"] = "race"
+    of: Annotated[
+        list[dict[str, Any]],
+        BeforeValidator(_named, json_schema_input_type=list[dict[str, Any] | str]),
+        Field(min_length=2, description="methods, each by name or with parameters of its own"),
+    ]
+    rounds: int = Field(
+        3, ge=1, le=5, description="the first with one training of each, every later one with twice"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "RaceParams":
+        candidates = self.candidates
+        twice = next((i for i, one in enumerate(candidates) if one in candidates[:i]), None)
+        if twice is not None:
+            raise ValueError(f"of.{twice} is the same as of.{candidates.index(candidates[twice])}")
+        plan = self._plan()
+        lost = [key for key in ("filter", "shares") if getattr(self, key) and not plan.get(key)]
+        if "filter" in plan and lost:
+            raise ValueError(
+                f"{lost[0]} speaks of scores, which mean something else to each method: give it to "
+                "those of `of` that it is meant for"
+            )
+        return self
+
+    @property
+    def candidates(self) -> list[SelectParams]:
+        """Return what each candidate selects by.
+
+        Raises:
+            ValueError: a sentence that names the candidate at fault.
+        """
+        plan = self._plan()
+        return [_candidate(f"of.{i}", {**plan, **entry}) for i, entry in enumerate(self.of)]
+
+    def _plan(self) -> dict[str, Any]:
+        try:
+            return common_plan(self)
+        except UserError:
+            # A condition that is no SQL, which the whole recipe's check tells of.
+            return {"budget": self.budget}
+
+
+def _candidate(place: str, given: Mapping[str, Any]) -> SelectParams:
+    method = given.get("method")
+    if method == "race":
+        raise ValueError(f"{place}: a race is no candidate of another; name its methods here")
+    if method not in SELECTORS:
+        raise ValueError(f"{place}: {suggest_key(str(method), sorted(SELECTORS))}")
+    return read_part(place, given)
+
+
+def survivors(candidates: int, number: int, rounds: int) -> int:
+    """Return how many candidates are left after a round, counted from 1; one after the last."""
+    # A power that is whole by the book may come out a hair above.
+    return math.ceil(round(float(candidates) ** (1 - number / rounds), 9))
+
+
+def trainings_in(number: int) -> int:
+    """Return how often a candidate has been trained by the end of a round, counted from 1."""
+    return 2 ** (number - 1)
+
+
+def most_finetunes(candidates: int, rounds: int) -> int:
+    """Return how many fine-tunes a race takes: fewer where candidates select the same rows."""
+    entering = [candidates, *(survivors(candidates, n, rounds) for n in range(1, rounds))]
+    total = [trainings_in(number) for number in range(1, rounds + 1)]
+    new = [n - before for n, before in zip(total, [0, *total], strict=False)]
+    return sum(count * trainings for count, trainings in zip(entering, new, strict=True))
