@@ -133,11 +133,11 @@ class Target(RowFile):
 
     source: str | None = "target"
     eval: Annotated[
-        list[ShortRowFile] | None,
+        Annotated[list[ShortRowFile], Field(min_length=1)] | None,
         BeforeValidator(
             _as_list, json_schema_input_type=list[RowFile | str] | RowFile | str | None
         ),
-        Field(min_length=1, description="one file, or several that make up one eval set"),
+        Field(description="one file, or several that make up one eval set"),
     ] = None
 
     @property

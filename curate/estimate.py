@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
-from curate.compared import proved_names, scoring, selection_names
+from curate.compared import candidate_names, judged_count, proved_names, scoring, selection_names
 from curate.config import Config, Generate
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
@@ -31,6 +31,7 @@ from curate.models import (
 from curate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps, proof_steps
 from curate.prove.arms import CONTROLS, arm_runs
+from curate.prove.halves import CHOICE, VERDICT, check_halves, half_step
 from curate.prove.looks import looks_of
 from curate.prove.metrics import METRICS, deciding_metric
 from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
@@ -43,6 +44,7 @@ from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
 from curate.registry import Budget, Params, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
+from curate.select.race import RaceParams, most_finetunes, trainings_in
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
 from curate.tables import read_table
@@ -122,6 +124,8 @@ def estimate(config: Config) -> list[Line]:
     with workspace(place) as folder:
         store = Store(folder)
         inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+        if isinstance(config.select, RaceParams):
+            inputs |= _halves(inputs["eval"], config.seed, store)
         arms = {f"arm {name}": store.ensure(s) for name, s in proof_steps(config).items()}
         refused = _refused(config, inputs, store) if config.reads_base else None
         imitations = _imitations(inputs["pool"], config) if config.counts_tokens else []
@@ -132,6 +136,13 @@ def estimate(config: Config) -> list[Line]:
     with suppress(OSError):
         place.rmdir()
     return lines
+
+
+def _halves(eval_rows: Artifact, seed: int, store: Store) -> dict[str, Artifact]:
+    """Return the halves of an eval set by which a race chooses and its winner is judged."""
+    check_halves(eval_rows)
+    steps = {half: half_step(eval_rows, eval_rows, half, seed) for half in (CHOICE, VERDICT)}
+    return {f"eval: {half}": store.ensure(step) for half, step in steps.items()}
 
 
 def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> str | None:
@@ -163,7 +174,7 @@ def _scripts(rows: Artifact, config: Config) -> list[str]:
 
 def _embedders(config: Config) -> set[str]:
     """Return the sentence embedders that the steps of a recipe run."""
-    parts: list[Any] = [*config.stages, config.select, *config.compare]
+    parts: list[Any] = [*config.stages, *(params for _, params in config.choices)]
     users = [p for p in parts if isinstance(p, SemanticParams | ConfidenceParams | VectorParams)]
     users += [p for p in parts if getattr(p, "warn", None) is not None]
     names = {getattr(part, "embedder", None) or config.models.embedder for part in users}
@@ -337,9 +348,12 @@ def _choice_lines(
 ) -> Iterator[Line]:
     """Yield a line for the selection and for each compared one; what is scored alike costs once."""
     names = selection_names(config.select, config.compare)
+    if isinstance(config.select, RaceParams):
+        names = [*candidate_names(config.select), *names[1:]]
+    raced = len(config.choices) - len(config.compare)
     scored: list[dict[str, Any]] = []
-    for i, (name, (_, params)) in enumerate(zip(names, config.selections, strict=True)):
-        stage = "compare" if i else "select"
+    for i, (name, (_, params)) in enumerate(zip(names, config.choices, strict=True)):
+        stage = "compare" if i >= raced else "select"
         fixed, tokens, seconds = scoring(params), Range(), Range()
         if fixed not in scored and "max_length" in fixed:
             tokens = base.mean_tokens("pool", fixed["max_length"]) * rows
@@ -391,7 +405,7 @@ def _proof_lines(
     config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
 ) -> list[Line]:
     assert config.prove is not None
-    eval_rows = examples["eval"]
+    eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
     lora, budget = config.prove.lora, config.select.budget
     look = looks_of(config.prove.draws)[-1]
     settings = {**config.prove.model_dump(), "draws": look.draws}
@@ -400,13 +414,14 @@ def _proof_lines(
     runs = max(by_arm[c] for c in CONTROLS)
     runs += methods * (by_arm["selected"] + min(by_arm[c] for c in CONTROLS))
     most = "up to " if methods > 1 or look.of > 1 else ""
-    chosen = _budget_rows(budget, rows, base.mean_tokens("pool").likely)
+    chosen = _largest_choice(config, rows, base)
     length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
     further = _further_arms(config, rows, chosen, examples)
     read = runs * chosen + config.prove.seeds * sum(further.values())
     runs += config.prove.seeds * len(further)
-    if config.prove.then is not None:
-        read += runs * examples.get("arm then", examples["target"]).counts["rows_out"]
+    # What a race has trained of its winner is not trained again; it is measured on the other half.
+    again = min(_race_trainings(config), config.prove.seeds)
+    read = read - again * chosen + (runs - again) * _then_rows(config, examples)
     trained = length * (lora.epochs * read)
     held_out = eval_rows.counts["rows_out"]
     measured = base.mean_tokens("eval", lora.max_length) * ((runs + 1) * held_out)
@@ -417,13 +432,14 @@ def _proof_lines(
     # Timed after the pace of the model, for which it was imported.
     load = exactly(base.load)
     return [
-        Line("proof: tune", chosen, f"{most}{runs} fine-tunes, {lora.epochs} epochs each",
-             round(trained.likely), tuning + load * runs),
+        *_race_lines(config, examples, base, chosen, length),
+        Line("proof: tune", chosen, f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each",
+             round(trained.likely), tuning + load * (runs - again)),
         Line("proof: measure", held_out,
-             f"{runs + 1} models on the eval set; {_power(config, eval_rows, methods)}",
+             f"{runs + 1} models on the eval set; {_power(config, eval_rows, judged_count(config))}",
              round(measured.likely), measuring + load * (runs + 1)),
         *_option_lines(config, examples, base, runs + 1),
-        *_watch_lines(config, examples, runs + 1, base, load, methods),
+        *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),
         *_written_lines(config, eval_rows, runs, methods, load),
     ]  # fmt: skip
 
@@ -489,6 +505,52 @@ def _option_lines(
     )
     seconds = base.seconds(tokens * OPTIONS_COST)
     return [Line("proof: options", counts["options"], does, round(tokens.likely), seconds)]
+
+
+def _largest_choice(config: Config, rows: int, base: BaseModel) -> int:
+    """Return how many rows the run's own selection has; of a race, those of the largest candidate."""
+    budgets = [p.budget for place, p in config.choices if place[0] == "select"]
+    length = base.mean_tokens("pool").likely
+    return max(_budget_rows(budget, rows, length) for budget in budgets)
+
+
+def _then_rows(config: Config, examples: Mapping[str, Artifact]) -> int:
+    """Return how many rows the second phase of a fine-tune has."""
+    if config.prove is None or config.prove.then is None:
+        return 0
+    return int(examples.get("arm then", examples["target"]).counts["rows_out"])
+
+
+def _race_trainings(config: Config) -> int:
+    """Return how often the winner of a race is trained by its end; 0 without one."""
+    return trainings_in(config.select.rounds) if isinstance(config.select, RaceParams) else 0
+
+
+def _race_lines(
+    config: Config, examples: Mapping[str, Artifact], base: BaseModel, chosen: int, length: Range
+) -> list[Line]:
+    """Return the lines of a race: its fine-tunes, at most, and their measurement on one half."""
+    race = config.select
+    if not isinstance(race, RaceParams):
+        return []
+    assert config.prove is not None
+    lora, load = config.prove.lora, exactly(base.load)
+    runs = most_finetunes(len(race.of), race.rounds)
+    held_out = examples[f"eval: {CHOICE}"].counts["rows_out"]
+    read = length * (lora.epochs * runs * (chosen + _then_rows(config, examples)))
+    measured = base.mean_tokens("eval", lora.max_length) * (runs * held_out)
+    tuning, measuring = (
+        base.seconds(read * TRAINING_COST),
+        base.seconds(measured * MEASURING_COST),
+    )
+    return [
+        Line("race: tune", chosen,
+             f"up to {runs} fine-tunes of {len(race.of)} candidates in {race.rounds} rounds; of the "
+             "winner's, none is made again by the proof",
+             round(read.likely), tuning + load * runs),
+        Line("race: measure", held_out, f"up to {runs} models on one half of the eval set",
+             round(measured.likely), measuring + load * runs),
+    ]  # fmt: skip
 
 
 def _further_arms(

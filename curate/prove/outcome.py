@@ -40,7 +40,7 @@ def detail_of(proof: Mapping[str, Any]) -> str:
     draws, level = proof["spread"]["draws"], f"{100 * proof['alpha']:.2g} %"
     text = f"{gain} {differences}, in {primary[0]['unit']}; {draws} draws, judged at {level}"
     if proof["judged"] > 1:
-        text += f" because {proof['judged']} selections are judged together"
+        text += f" because {proof['judged']} selections share the level"
     return f"{text}.{_few(draws, proof['alpha'])}{look_sentence(proof['look'])}"
 
 

@@ -70,7 +70,8 @@ def prove(
         material: eval set and further arms.
         prove: the recipe's settings.
         budget: that of the selection.
-        judged: how many selections are judged together; each at so much smaller a level (Bonferroni).
+        judged: how many selections share the level (Bonferroni): those that are judged together, and
+            those that lost a race.
     """
     for look in looks_of(prove["draws"]):
         proof = _prove_once(run, selection, material, prove, budget, judged, look)

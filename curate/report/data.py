@@ -23,6 +23,7 @@ from curate.report.heuristics import Heuristic, gather_heuristics
 from curate.report.judged import Judged, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
+from curate.report.race import Race, gather_race
 from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
 from curate.report.taught import Taught, gather_taught
 from curate.report.unscored import Unscored, gather_unscored
@@ -170,6 +171,7 @@ class Report:
     comparison: Comparison | None
     taught: Taught | None
     written: Written | None
+    race: Race | None
     examples: Examples
     costs: tuple[Cost, ...]
     imitations: tuple[str, ...] = ()
@@ -207,6 +209,7 @@ def gather(path: Path) -> Report:
         comparison=gather_comparison(run),
         taught=gather_taught(run),
         written=gather_written(run),
+        race=gather_race(run),
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
         imitations=_gather_imitations(run),

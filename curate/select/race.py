@@ -87,13 +87,14 @@ def _candidate(place: str, given: Mapping[str, Any]) -> SelectParams:
 
 def survivors(candidates: int, number: int, rounds: int) -> int:
     """Return how many candidates are left after a round, counted from 1; one after the last."""
+    left: float = float(candidates) ** (1 - number / rounds)
     # A power that is whole by the book may come out a hair above.
-    return math.ceil(round(float(candidates) ** (1 - number / rounds), 9))
+    return math.ceil(round(left, 9))
 
 
 def trainings_in(number: int) -> int:
     """Return how often a candidate has been trained by the end of a round, counted from 1."""
-    return 2 ** (number - 1)
+    return 1 << (number - 1)
 
 
 def most_finetunes(candidates: int, rounds: int) -> int:

@@ -320,7 +320,7 @@ def test_the_strict_level_and_several_selections_ask_for_more(store: Store) -> N
     assert (plain["alpha"], strict["alpha"], one_of_four["alpha"]) == (0.05, 0.03, 0.0125)
     halves = [p["comparisons"][0]["half"] for p in (plain, strict, one_of_four)]
     assert halves == sorted(halves)
-    assert "judged at 1.2 % because 4 selections are judged together" in one_of_four["sentence"]
+    assert "judged at 1.2 % because 4 selections share the level" in one_of_four["sentence"]
 
 
 def test_few_draws_say_what_they_cannot_show(store: Store) -> None:

@@ -52,7 +52,7 @@ def test_methods_are_judged_together_and_share_their_controls(tmp_path: Path, ti
     assert [line["method"] for line in proof["methods"]] == ["bm25", "dsir", "length"]
     assert proof["judged"] == 3
     assert proof["alpha"] == pytest.approx(0.05 / 3)
-    assert "because 3 selections are judged together" in proof["sentence"]
+    assert "because 3 selections share the level" in proof["sentence"]
     assert proof["sentence"].endswith(
         "Judged together: "
         + "; ".join(f"{m['method']} {m['verdict']}" for m in proof["methods"])
