@@ -65,7 +65,9 @@ def test_another_seed_splits_otherwise() -> None:
 
 def test_the_halves_make_up_the_eval_set_also_as_the_model_reads_it(store: Store) -> None:
     given = examples([f"{i:04}" for i in range(40)])
-    merged = [r | {"messages": turns("Be kind. " + r["messages"][0]["content"], "x")} for r in given]
+    merged = [
+        r | {"messages": turns("Be kind. " + r["messages"][0]["content"], "x")} for r in given
+    ]
     rows, rendered = stored_rows(store, "eval", given), stored_rows(store, "merged", merged)
 
     def ids(read: Any, half: str) -> list[str]:

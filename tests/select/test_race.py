@@ -40,7 +40,9 @@ def race(*of: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_candidates_take_over_the_plan_and_are_named_by_their_methods() -> None:
-    config = Config.model_validate({**RECIPE, "select": {**RECIPE["select"], "filter": "tokens < 9"}})
+    config = Config.model_validate(
+        {**RECIPE, "select": {**RECIPE["select"], "filter": "tokens < 9"}}
+    )
     assert isinstance(config.select, RaceParams)
     assert candidate_names(config.select) == ["rds", "less", "embed", "embed-2"]
     budgets = [params.budget for params in config.select.candidates]
@@ -65,7 +67,7 @@ def test_all_that_race_and_all_that_are_compared_share_the_level() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"prove": None}, "5: select.method: a race chooses by fine-tunes that are measured on one"),
+        ({"prove": None}, "7: select.method: a race chooses by fine-tunes that are measured on one"),
         ({"target": "target.jsonl"}, "half of the eval set: give `prove` and target.eval"),
         ({"select": race("rds")}, "at least 2 items"),
         ({"select": race("rds", "lss")}, "of.1: unknown key; did you mean 'less'?"),
@@ -94,7 +96,9 @@ def test_all_that_race_and_all_that_are_compared_share_the_level() -> None:
         ),
     ],
 )  # fmt: skip
-def test_faults_are_told_with_their_place(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+def test_faults_are_told_with_their_place(
+    tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
     assert words in complain(tmp_path, **changed)
 
 
