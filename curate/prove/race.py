@@ -91,7 +91,9 @@ def race(
     trained = _Trained(training, candidates, metric)
     run_rounds(list(candidates), rounds, trained.measure)
     selects = {name: one.params.model_dump(mode="json") for name, one in candidates.items()}
-    result = run.execute(race_step({**trained.artifacts, **rankings}, selects, rounds, settings["metric"]))
+    result = run.execute(
+        race_step({**trained.artifacts, **rankings}, selects, rounds, settings["metric"])
+    )
     LOG.info("race: %s", result.counts["sentence"])
     return result
 
