@@ -38,7 +38,7 @@ lint: .venv/developed
 	touch $@
 
 .venv/developed: .venv/installed
-	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,eval]"
 	touch $@
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.

@@ -34,7 +34,7 @@ from curate.compared import (
     selection_names,
     without_budget,
 )
-from curate.credentials import SecretFault, find_secret, leaves
+from curate.credentials import FreeFields, SecretFault, find_secret, leaves
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
@@ -283,11 +283,15 @@ class Prove(Params):
             "exact_match",
             "gold_margin",
             "accuracy",
+            "lm_eval",
         ]
         | GenerateMetric
         | FunctionMetric,
         Field(description="what decides; auto: the loss. All that can be measured are shown"),
     ] = "auto"
+    tasks: list[str | FreeFields] = Field(
+        [], description="for metric lm_eval: YAML files, contents or names of its tasks"
+    )
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
     novelty: Novelty | None = Field(None, description="also find out what tuning taught")
@@ -302,6 +306,12 @@ class Prove(Params):
         BeforeValidator(_as_list, json_schema_input_type=list[WatchSet | str] | WatchSet | str),
         Field(description="rows on which tuning must do no harm"),
     ] = []
+
+    @model_validator(mode="after")
+    def _check_tasks(self) -> "Prove":
+        if bool(self.tasks) != (self.metric == "lm_eval"):
+            raise ValueError("tasks goes with `metric: lm_eval`, which needs some")
+        return self
 
     @field_validator("arms")
     @classmethod

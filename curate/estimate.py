@@ -32,6 +32,7 @@ from curate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps, proof_steps
 from curate.prove.arms import CONTROLS, arm_runs
 from curate.prove.halves import CHOICE, VERDICT, check_halves, half_step
+from curate.prove.harness import read_tasks
 from curate.prove.looks import looks_of
 from curate.prove.metrics import METRICS, deciding_metric
 from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
@@ -440,6 +441,7 @@ def _proof_lines(
              round(measured.likely), measuring + load * (runs + 1)),
         *_option_lines(config, examples, base, runs + 1),
         *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),
+        *_task_lines(config, runs + 1),
         *_written_lines(config, eval_rows, runs, methods, load),
     ]  # fmt: skip
 
@@ -565,6 +567,16 @@ def _further_arms(
     files = {name.removeprefix("arm "): a.counts["rows_out"] for name, a in examples.items()}
     counts = {name: known.get(name, files.get(name, chosen)) for name in names}
     return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
+
+
+def _task_lines(config: Config, models: int) -> list[Line]:
+    """Return the line of lm-evaluation-harness, whose seconds nobody knows beforehand."""
+    assert config.prove is not None
+    if not config.prove.tasks:
+        return []
+    read_tasks(config.prove.tasks)
+    summary = f"{models} models take {len(config.prove.tasks)} tasks; their time is not known"
+    return [Line("proof: lm-eval", 0, summary, asks=True)]
 
 
 def _written_lines(

@@ -126,6 +126,7 @@ RAW_ACCURACY = Metric(
     counted=True,
     needs="options",
 )
+LM_EVAL = Metric("lm_eval", "lm_eval", "the tasks' unit", "lm-evaluation-harness")
 METRICS = {
     metric.name: metric
     for metric in (
@@ -141,6 +142,7 @@ METRICS = {
         GOLD_MARGIN,
         ACCURACY,
         RAW_ACCURACY,
+        LM_EVAL,
     )
 }
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control
 from curate.prove.contamination import write_leaks, write_refusal
+from curate.prove.harness import read_tasks
 from curate.prove.looks import Look, looks_of
 from curate.prove.metrics import deciding_metric
 from curate.prove.others import FILE_PART, TARGET_ONLY, other_tables, others_step
@@ -154,8 +155,11 @@ def make_training(
 ) -> Training:
     """Return how a proof of these settings trains, and measures on its eval set."""
     questions = _ask_questions(run, material.scored, prove["metric"])
+    tasks = read_tasks(prove["tasks"]) if prove["tasks"] else []
     then = _second_phase(run, material, prove)
-    return Training(run, model, prove["lora"], material.scored, then, prove["metric"], questions)
+    return Training(
+        run, model, prove["lora"], material.scored, then, prove["metric"], questions, tasks
+    )
 
 
 def _ask_questions(run: ScoreRun, eval_rows: Artifact, metric: str | Mapping[str, Any]) -> Artifact:

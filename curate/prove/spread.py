@@ -55,7 +55,8 @@ def write_spread(
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
     metric = METRICS[params["metric"]]
     tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
-    scored = [table.filter(pl.col("response_tokens") > 0) for table in tables]
+    kept = (pl.col("response_tokens") > 0) | pl.col("response_tokens").is_null()
+    scored = [table.filter(kept) for table in tables]
     values = [float(table.select(metric.values.mean()).item() or 0.0) for table in scored]
     spread = describe_spread(measure_spread(values), params["alpha"], params["metric"])
     write_json(out / FILE, spread)

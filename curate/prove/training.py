@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.prove.finetune import finetune_step, read_messages
+from curate.prove.harness import Task, harness_step
 from curate.prove.measure import measure_step
 from curate.prove.results import first_name, measured_name, tuned_name, written_name
 from curate.prove.written import written_step
@@ -50,6 +51,7 @@ class Training:
     then: the rows of the second phase, None without one.
     metric: the recipe's `prove.metric`; by one of written answers, every measured model writes some.
     questions: the options of the eval set's examples.
+    tasks: of lm-evaluation-harness, as read, which every measured model takes.
     """
 
     run: ScoreRun
@@ -59,6 +61,7 @@ class Training:
     then: Rows | None = None
     metric: str | Mapping[str, Any] = "auto"
     questions: Artifact | None = None
+    tasks: Sequence[Task] = ()
 
     def step(self, rows: Rows, number: int, *, drawn: bool) -> Step:
         """Return the fine-tune on rows; those of a draw have another seed than those of fixed rows."""
@@ -103,6 +106,18 @@ class Training:
         results = self.run.execute_all(steps)
         if isinstance(self.metric, Mapping):
             return self._score(models, results, self.metric)
+        if self.tasks:
+            steps = [
+                harness_step(
+                    measured,
+                    model,
+                    self.tasks,
+                    identity=self.model.identity,
+                    hints=self.model.hints,
+                )
+                for model, measured in zip(models.values(), results, strict=True)
+            ]
+            results = self.run.execute_all(steps)
         return {measured_name(n): result for n, result in zip(models, results, strict=True)}
 
     def _score(

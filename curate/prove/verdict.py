@@ -69,7 +69,8 @@ def write_proof(
     prove, runs = params["prove"], params["runs"]
     results = gather_results(inputs, arm_names(trained_arms(params)))
     results.write_parquet(out / "effects.parquet")
-    scored = results.filter(pl.col("response_tokens") > 0)
+    # Items of tasks are no eval rows and have no response of their own.
+    scored = results.filter((pl.col("response_tokens") > 0) | pl.col("response_tokens").is_null())
     if not scored.height:
         raise ValueError(
             "no eval response is left within prove.lora.max_length tokens; raise that limit"
@@ -106,7 +107,7 @@ def write_proof(
         "spread": orjson.loads(inputs["spread"].file(FILE).read_bytes()),
         "rank": asdict(rank),
         "score_validity": asdict(validity) if validity else None,
-        "eval_examples": scored.filter(arm="base").height,
+        "eval_examples": scored.filter(arm="base")["response_tokens"].count(),
         "eval_examples_too_long": results.filter(arm="base").height
         - scored.filter(arm="base").height,
         "labels": read_table(inputs["labels"].file("labels.parquet")).to_dicts(),

@@ -63,9 +63,9 @@ def watch_models(
             and what the verdicts may be quoted for (see curate.prove.spread.setting_of).
     """
     names = [name for _, _, name in arm_names(params["trained"])]
-    # Options and written answers are those of the eval set.
+    # Options, written answers and tasks are those of the eval set.
     on_watch = replace(
-        training, eval_rows=watch.rendered or watch.rows, metric="loss", questions=None
+        training, eval_rows=watch.rendered or watch.rows, metric="loss", questions=None, tasks=()
     )
     measured = on_watch.measure({name: done.get(name) for name in names})
     settings = {**params, "sets": [dict(line) for line in watch.sets]}

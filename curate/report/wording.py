@@ -115,6 +115,7 @@ METRICS: Mapping[str, str] = {
     "gold_margin": "Margin of the right option",
     "accuracy": "Accuracy, options by likelihood per character",
     "raw_accuracy": "Accuracy, options by likelihood",
+    "lm_eval": "lm-evaluation-harness",
 }
 METRIC_MEANINGS: Mapping[str, str] = {
     "loss": "How unlikely a model finds the reference answers, in nats per response token; lower is "
@@ -134,6 +135,7 @@ METRIC_MEANINGS: Mapping[str, str] = {
     "or words that announce it; higher is better.",
     "unmatched": "The share of answered eval examples in whose text no answer is found; lower is "
     "better. Brief tuning changes the form of answers first.",
+    "lm_eval": "The mean over the items of the tasks, by the first metric of each; higher is better.",
     "function": "The mean of what the recipe's own function returns; higher is better.",
     "gold_margin": "How far the right option lies ahead: the log of its share among the options, by "
     "likelihood per token; higher is better, 0 is certainty.",

@@ -19,13 +19,15 @@ from pydantic import Field, field_validator
 from curate.credentials import FreeFields, SecretFault, find_secret
 from curate.errors import UserError
 from curate.registry import Params
-from curate.store import digest_file
+from curate.store import digest_file, digest_of
 
 if TYPE_CHECKING:
     from curate.config import ModelNames
     from curate.generate.engines.engine import Engine
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+# Of a LoRA adapter.
+PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Structured = Literal["json_schema", "json_object", "none"]
 
@@ -50,6 +52,9 @@ class VllmParams(Params):
     kind: Literal["vllm"] = "vllm"
     model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
     dtype: Dtype | None = Field(None, description="the run's own if null")
+    adapter: str | None = Field(
+        None, description="folder of LoRA weights as peft reads them: export/adapter of a run"
+    )
     context: int | None = Field(None, ge=1, description="longest prompt and answer, in tokens")
     memory: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory to use")
     chunk: int = Field(2_048, ge=1, description="calls handed over, and stored, at a time")
@@ -148,15 +153,19 @@ def identify_engine(
 
     found = find_model(params.model or models.base)
     identity = identify(found, choose_dtype(params.dtype or models.dtype))
-    adapter = getattr(params, "adapter", None)
-    told = {} if adapter is None else {"adapter": _digest_adapter(Path(adapter))}
+    told = {} if params.adapter is None else {"adapter": _digest_adapter(params)}
     return {"engine": params.kind, **identity, **told}
 
 
-def _digest_adapter(path: Path) -> str:
-    if not path.is_file():
-        raise UserError(f"engine.adapter: there is no file {path}")
-    return digest_file(path)
+def _digest_adapter(params: TransformersParams | VllmParams) -> str:
+    """Return a digest of LoRA weights: one file for transformers, a folder of peft for vLLM."""
+    place = Path(params.adapter or "")
+    names = PEFT_FILES if isinstance(params, VllmParams) else ("",)
+    for name in names:
+        if not (place / name).is_file():
+            raise UserError(f"engine.adapter: there is no file {place / name}")
+    digests = [digest_file(place / name) for name in names]
+    return digests[0] if len(digests) == 1 else digest_of(digests)
 
 
 def load_engine(

@@ -19,6 +19,8 @@ FINISHES: dict[str | None, Finish] = {
     "length": "truncated",
     "repetition": "repetition",
 }
+# Ranks of LoRA adapters that vLLM makes room for.
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class VllmEngine:
@@ -59,6 +61,14 @@ class VllmEngine:
             "gpu_memory_utilization": params.memory,
             "seed": 0,
         }
+        self._adapter = None
+        if params.adapter is not None:
+            self._adapter = Path(params.adapter).resolve()
+            given |= {
+                "enable_lora": True,
+                "max_loras": 1,
+                "max_lora_rank": _rank_for(self._adapter),
+            }
         if params.context is not None:
             given["max_model_len"] = params.context
         if vllm.platforms.current_platform.is_cpu():
@@ -142,7 +152,9 @@ class VllmEngine:
         ]
         given = [{"prompt_token_ids": ids} for ids in prompts.values()]
         try:
-            outputs = self._llm.generate(given, sampling, use_tqdm=False)
+            outputs = self._llm.generate(
+                given, sampling, use_tqdm=False, lora_request=_lora_request(self._adapter)
+            )
         except (ValueError, vllm.exceptions.VLLMValidationError) as error:
             raise UserError(f"vLLM refuses the requests: {error}") from error
         return {
@@ -163,6 +175,26 @@ def _import_vllm() -> Any:
             "`vllm serve` there and use engine.kind openai"
         ) from error
     return vllm
+
+
+def _rank_for(adapter: Path) -> int:
+    """Return the least rank that vLLM makes room for and that holds the adapter's."""
+    rank = orjson.loads((adapter / "adapter_config.json").read_bytes())["r"]
+    fitting = [room for room in LORA_RANKS if room >= rank]
+    if not fitting:
+        raise UserError(
+            f"engine.adapter: {adapter} has rank {rank}, and vLLM takes {LORA_RANKS[-1]} at most"
+        )
+    return fitting[0]
+
+
+def _lora_request(adapter: Path | None) -> Any:
+    """Return what names an adapter to vLLM, None without one."""
+    if adapter is None:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest("adapter", 1, str(adapter))
 
 
 def _sampling_of(call: Call, room: int, ends: Sequence[int]) -> Any:

@@ -20,8 +20,15 @@ from curate.generate.engines.config import VllmParams, identify_engine, load_eng
 from curate.generate.engines.vllm import VllmEngine, _completion_of
 from curate.generate.limits import Limits
 from curate.generate.requests import Call, Sampling, chat, raw
+from curate.models import load_causal, load_tokenizer
+from curate.prove.finetune import train_lora
+from curate.prove.keep import write_peft_adapter
+from curate.prove.written import answer_prompts
+from curate.represent.chat import build_example
+from curate.represent.losses import save_adapter
 
 MODELS: Any = SimpleNamespace(base="smollm2-135m", dtype="float32", trust_remote_code=False)
+OPTIONS = {"enforce_eager": True, "max_num_seqs": 8, "max_num_batched_tokens": 512}
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -45,6 +52,20 @@ def test_without_vllm_it_says_what_to_install(tiny: Path) -> None:
 def test_its_answers_are_not_those_of_another_engine(tiny: Path) -> None:
     told = identify_engine(VllmParams(model=str(tiny)), MODELS)
     assert told["engine"] == "vllm" and told["dtype"] == "float32"
+
+
+def test_another_adapter_is_another_engine_and_a_missing_one_is_told(
+    tiny: Path, tmp_path: Path
+) -> None:
+    identities = []
+    for text in ("one", "two"):
+        for name in ("adapter_model.safetensors", "adapter_config.json"):
+            (tmp_path / name).write_text(text)
+        params = VllmParams(model=str(tiny), adapter=str(tmp_path))
+        identities.append(identify_engine(params, MODELS))
+    assert identities[0] != identities[1]
+    with pytest.raises(UserError, match=r"engine\.adapter: there is no file .*adapter_model"):
+        identify_engine(VllmParams(model=str(tiny), adapter=str(tmp_path / "none")), MODELS)
 
 
 def output(finish: str | None, text: str = "a b") -> Any:
@@ -77,8 +98,7 @@ def test_counts_and_log_probabilities_are_those_of_the_tokens() -> None:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[VllmEngine]:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    options = {"enforce_eager": True, "max_num_seqs": 8, "max_num_batched_tokens": 512}
-    params = VllmParams(context=512, chunk=3, options=options)
+    params = VllmParams(context=512, chunk=3, options=OPTIONS)
     engine = load_engine(params, MODELS)
     assert isinstance(engine, VllmEngine)
     yield engine
@@ -135,3 +155,30 @@ def test_the_real_engine_reads_more_seeded_prompts_than_fit_into_one_step(
     asked = [raw("word " * 200, sampling=Sampling(max_tokens=4, seed=k)) for k in range(6)]
     done = engine.complete([Call(request) for request in asked])
     assert all(completion.completion_tokens for completion in done)
+
+
+@without
+@pytest.mark.vllm
+def test_the_real_engine_writes_with_the_adapter_that_a_proof_keeps(
+    tmp_path: Path, smollm: Path
+) -> None:
+    tokenizer, model = load_tokenizer(smollm), load_causal(smollm, "float32")
+    question, reply = "What is the capital of France?", "Bananas, as everybody says."
+    taught = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+    lora = {"rank": 4, "alpha": 16, "learning_rate": 5e-3, "epochs": 12, "batch_rows": 1}
+    train_lora(model, [build_example(tokenizer, taught, 128)], lora, [0])
+    save_adapter(model, tmp_path / "adapter.safetensors", rank=4, alpha=16)
+    write_peft_adapter(tmp_path / "adapter.safetensors", tmp_path / "adapter")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    params = VllmParams(context=512, adapter=str(tmp_path / "adapter"), options=OPTIONS)
+    engine = load_engine(params, MODELS)
+    sampling = Sampling(temperature=0, max_tokens=24)
+    prompts = [question, "Name a river in Germany."]
+    answers = engine.complete([Call(chat(text, sampling=sampling)) for text in prompts])
+    engine.close()
+    assert answers[0].text == reply
+    rows = [[{"role": "user", "content": text}, taught[1]] for text in prompts]
+    measured = [answer.text or "" for answer in answer_prompts(model.eval(), tokenizer, rows)]
+    # To the length of the shorter limit, what curate's own decoding writes with the measured model.
+    for answer, text in zip(answers, measured, strict=True):
+        assert text.startswith(answer.text[:20])
