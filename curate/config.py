@@ -698,6 +698,12 @@ class Config(Params):
         _check_arms(self)
         for place, select in dict([*self.selections, *self.choices]).items():
             _check_plan(place, select, self.stages)
+        if isinstance(self.select, RaceParams) and self.prove and self.prove.tasks:
+            raise KeyFault(
+                ("prove", "metric"),
+                "a race chooses on one half of the eval set and judges on the other, and tasks of "
+                "lm_eval have no halves: give another metric",
+            )
         if isinstance(self.select, RaceParams) and not (self.prove and has_eval):
             raise KeyFault(
                 ("select", "method"),

@@ -59,6 +59,7 @@ def write_together(
     proofs = {n: orjson.loads(a.file("proof.json").read_bytes()) for n, a in artifacts.items()}
     own, first = next(iter(artifacts.values())), next(iter(proofs.values()))
     for name in own.files:
+        (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(own.file(name), out / name)
     first["methods"] = [_line(name, proof) for name, proof in proofs.items()]
     verdicts = "; ".join(f"{line['method']} {line['verdict']}" for line in first["methods"])

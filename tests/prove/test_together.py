@@ -87,3 +87,10 @@ def test_compared_methods_are_not_judged_unless_that_is_asked_for(
     assert result.proof is not None
     assert "methods" not in result.proof
     assert result.proof["judged"] == 1
+
+
+def test_methods_judged_together_keep_the_adapter_of_the_first(tmp_path: Path, tiny: Path) -> None:
+    given = recipe(tmp_path, tiny, compare=True, keep=True, draws=2, seeds=1, written=2)
+    result, _ = run(tmp_path, given | {"compare": ["dsir"]})
+    kept = {path.name for path in (result.folder / "export/adapter").iterdir()}
+    assert kept == {"adapter_config.json", "adapter_model.safetensors"}

@@ -67,6 +67,7 @@ def test_all_that_race_and_all_that_are_compared_share_the_level() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
+        ({"prove": {"metric": "lm_eval", "tasks": ["arc_easy"]}}, "tasks of lm_eval have no halves"),
         ({"prove": None}, "7: select.method: a race chooses by fine-tunes that are measured on one"),
         ({"target": "target.jsonl"}, "half of the eval set: give `prove` and target.eval"),
         ({"select": race("rds")}, "at least 2 items"),
