@@ -116,12 +116,11 @@ def _loops(tails: pl.Series, sizes: NDArray[np.int64]) -> NDArray[np.int32]:
     codes = _codes(tails)
     used = np.arange(TAIL) >= TAIL - np.asarray(sizes)[:, None]
     longest = np.zeros(len(sizes), dtype=np.int32)
+    # Which characters, counted from the end, are the last one.
+    as_last = np.ascontiguousarray((codes == codes[:, -1:]).T[::-1])
     for period in range(1, PERIOD + 1):
         # Cheap first: most texts do not even repeat their last character at this distance.
-        maybe = codes[:, -1] == codes[:, -1 - period]
-        for k in range(2, TIMES):
-            maybe &= codes[:, -1] == codes[:, -1 - k * period] if k * period < TAIL else maybe
-        at = np.flatnonzero(maybe)
+        at = np.flatnonzero(as_last[period : TIMES * period : period].all(0))
         if len(at):
             same = (codes[at, period:] == codes[at, :-period]) & used[at, :-period]
             run = np.where(same.all(1), same.shape[1], same[:, ::-1].argmin(1)) + period
