@@ -7,6 +7,7 @@ stages: [{kind: exact}, {kind: leaks}]
 select: {method: rds, budget: {rows: 100}}
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,7 @@ from curate.select.all import AllParams
 from curate.select.race import RaceParams
 from curate.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
 
+LOG = logging.getLogger("curate")
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
 
@@ -312,6 +314,15 @@ class Prove(Params):
         if bool(self.tasks) != (self.metric == "lm_eval"):
             raise ValueError("tasks goes with `metric: lm_eval`, which needs some")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pass_over_old_keys(cls, data: Any) -> Any:
+        """Take recipes of earlier versions, whose intervals were made by resampling."""
+        if not isinstance(data, dict) or "resamples" not in data:
+            return data
+        LOG.warning("prove.resamples has no meaning any more; leave it out")
+        return {key: value for key, value in data.items() if key != "resamples"}
 
     @field_validator("arms")
     @classmethod

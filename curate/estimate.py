@@ -43,8 +43,10 @@ from curate.prove.together import PLAIN_ARMS
 from curate.prove.watch_power import watch_power
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
-from curate.registry import Budget, Params, check_stages, find_stage
+from curate.registry import Budget, Params, ResponseLimit, check_stages, find_stage
 from curate.represent.refusals import refused_rows, template_steps
+from curate.represent.unread import Reader, unread_sentences
+from curate.select.parts import response_limits
 from curate.select.race import RaceParams, most_finetunes, trainings_in
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Store
@@ -236,6 +238,23 @@ class BaseModel:
         cut = [length if most is None else min(length, most) for length in lengths]
         return mean_of_sample(cut, self.inputs[name].counts["rows_out"])
 
+    def unread(self, name: str, limits: Sequence[ResponseLimit]) -> list[str]:
+        """Return what is to be told of the rows of an input that methods cannot score."""
+        models, path = self.config.models, self.inputs[name].file("rows.parquet")
+        return [
+            sentence
+            for limit in limits
+            for sentence in unread_sentences(
+                path,
+                Reader(self._tokenizer(models.base), models.system, self._tokenizer(limit.model)),
+                limit,
+            )
+        ]
+
+    def _tokenizer(self, model: str | None) -> Any:
+        trust = self.config.models.trust_remote_code
+        return load_tokenizer(prepare(find_model(model)), trust) if model else None
+
     def _lengths(self, name: str) -> list[int]:
         if name not in self.lengths:
             self.lengths[name] = _sample_lengths(self.inputs[name], self.config)
@@ -361,8 +380,10 @@ def _choice_lines(
         if isinstance(params, VectorParams):
             seconds = embedding.seconds(params.compare, params.embedder)
         scored.append(fixed)
-        told = f"{name}, budget {params.budget}"
-        yield Line(stage, rows, told, round(tokens.likely), base.seconds(tokens) + seconds)
+        does = "; ".join(
+            [f"{name}, budget {params.budget}", *base.unread("pool", response_limits(params))]
+        )
+        yield Line(stage, rows, does, round(tokens.likely), base.seconds(tokens) + seconds)
 
 
 def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel) -> Line:
@@ -373,8 +394,9 @@ def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base:
         tokens = base.mean_tokens("pool", params.max_length) * (2 * rows)
         name = params.embedder or config.models.embedder
         seconds = base.seconds(tokens) + _embedding_pace(pool, "example", name) * rows
-        told = f"scores rows; {config.models.base}, {name}"
-        return Line(kind, rows, told, round(tokens.likely), seconds)
+        unread = base.unread("pool", [ResponseLimit(params.max_length)])
+        does = "; ".join([f"scores rows; {config.models.base}, {name}", *unread])
+        return Line(kind, rows, does, round(tokens.likely), seconds)
     calls = find_stage(kind).calls
     if calls is not None:
         told = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
@@ -432,12 +454,14 @@ def _proof_lines(
     )
     # Timed after the pace of the model, for which it was imported.
     load = exactly(base.load)
+    limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
+    tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
     return [
         *_race_lines(config, examples, base, chosen, length),
-        Line("proof: tune", chosen, f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each",
+        Line("proof: tune", chosen, f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each{tune}",
              round(trained.likely), tuning + load * (runs - again)),
         Line("proof: measure", held_out,
-             f"{runs + 1} models on the eval set; {_power(config, eval_rows, judged_count(config))}",
+             f"{runs + 1} models on the eval set; {_power(config, eval_rows, judged_count(config))}{measure}",
              round(measured.likely), measuring + load * (runs + 1)),
         *_option_lines(config, examples, base, runs + 1),
         *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),

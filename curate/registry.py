@@ -277,6 +277,20 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class ResponseLimit:
+    """What a method must see of a row's response to score it: tokens, within the row's first ones.
+
+    max_length: tokens of a row that are read; tokens: fewest of the response among them; model: that
+    reads them, the base model if None; setting: what a recipe calls the limit.
+    """
+
+    max_length: int
+    tokens: int = 1
+    model: str | None = None
+    setting: str = "its max_length"
+
+
+@dataclass(frozen=True)
 class Selector:
     """A registered selector: an expensive score, stored once, and a cheap ranking made from it.
 
@@ -289,6 +303,7 @@ class Selector:
 
     `unscored` says why a row of the table has no score, null for one that has (by default a row whose
     `score` is a finite number); `rank` is given no other rows than those, see curate.select.scored.
+    `response` says what it must see of a row's response, where it reads that.
     """
 
     params: type[SelectParams]
@@ -301,6 +316,7 @@ class Selector:
     needs_tokens: bool = True
     renders_target: bool = False
     unscored: "Callable[[pl.DataFrame, Any], pl.Series] | None" = None
+    response: "Callable[[Any], ResponseLimit | None]" = lambda params: None
 
 
 # The artifact of rows that a stage makes, with the schema of rows, each with its parents.

@@ -53,6 +53,14 @@ def complain(tmp_path: Path, text: str, *overrides: str) -> list[str]:
     return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
 
 
+def test_a_recipe_whose_proof_was_resampled_is_read_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = load(tmp_path, RECIPE)
+    assert load(tmp_path, f"{RECIPE}  resamples: 100\n") == plain
+    assert "prove.resamples has no meaning any more" in caplog.text
+
+
 def test_a_whole_recipe_is_read(tmp_path: Path) -> None:
     config = load(tmp_path, RECIPE)
     assert config.pool[0].source_name == "bundled"

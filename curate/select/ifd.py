@@ -38,7 +38,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -160,5 +160,14 @@ def unscored(scores: pl.DataFrame, params: IfdParams) -> pl.Series:
 
 
 add_selector(
-    Selector(IfdParams, VERSION, False, score, rank, ("form", "min_tokens"), unscored=unscored)
+    Selector(
+        IfdParams,
+        VERSION,
+        False,
+        score,
+        rank,
+        ("form", "min_tokens"),
+        unscored=unscored,
+        response=lambda params: ResponseLimit(params.max_length, params.min_tokens, params.model),
+    )
 )

@@ -29,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import Params, ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
 from curate.select.similarities import DECIMALS, rank_scores, task_numbers
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
@@ -154,4 +154,14 @@ def rank(scores: pl.DataFrame, params: LessParams, seed: int) -> NDArray[np.int6
     return rank_scores(scores)
 
 
-add_selector(Selector(LessParams, VERSION, True, score, rank, renders_target=True))
+add_selector(
+    Selector(
+        LessParams,
+        VERSION,
+        True,
+        score,
+        rank,
+        renders_target=True,
+        response=lambda params: ResponseLimit(params.max_length),
+    )
+)

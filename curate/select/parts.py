@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from curate.registry import (
     SELECTORS,
     Budget,
+    ResponseLimit,
     Selector,
     SelectParams,
     find_selector,
@@ -78,6 +79,16 @@ def _part(part: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
 def selector_of(part: Mapping[str, Any]) -> Selector:
     """Return the selector of a part."""
     return find_selector(part["method"])
+
+
+def response_limits(params: SelectParams) -> list[ResponseLimit]:
+    """Return what a method and its parts must see of a row's response to score it, each once."""
+    parts = [params]
+    for part in getattr(params, "parts", []):
+        fields = {*selector_of(part).params.model_fields}
+        parts.append(part_params(part, [key for key in part if key not in fields]))
+    limits = [SELECTORS[one.model_dump()["method"]].response(one) for one in parts]
+    return list(dict.fromkeys(limit for limit in limits if limit is not None))
 
 
 def ranks_of(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -143,6 +143,15 @@ def _check_losses(scores: pl.DataFrame, params: PerplexityParams) -> None:
 
 add_selector(
     Selector(
-        PerplexityParams, VERSION, False, score, rank, ("of", "prefer", "mid"), unscored=unscored
+        PerplexityParams,
+        VERSION,
+        False,
+        score,
+        rank,
+        ("of", "prefer", "mid"),
+        unscored=unscored,
+        response=lambda params: (
+            ResponseLimit(params.max_length) if params.of == "response" else None
+        ),
     )
 )

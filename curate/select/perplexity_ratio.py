@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
 from curate.store import Artifact, Counts, Step, digest_of
 from curate.tables import read_table
 
@@ -169,6 +169,13 @@ def rank(scores: pl.DataFrame, params: PerplexityRatioParams, seed: int) -> NDAr
 
 add_selector(
     Selector(
-        PerplexityRatioParams, VERSION, True, score, rank, ("prior_tokens",), renders_target=True
+        PerplexityRatioParams,
+        VERSION,
+        True,
+        score,
+        rank,
+        ("prior_tokens",),
+        renders_target=True,
+        response=lambda params: ResponseLimit(params.max_length),
     )
 )
