@@ -461,7 +461,8 @@ def _proof_lines(
         Line("proof: tune", chosen, f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each{tune}",
              round(trained.likely), tuning + load * (runs - again)),
         Line("proof: measure", held_out,
-             f"{runs + 1} models on the eval set; {_power(config, eval_rows, judged_count(config))}{measure}",
+             f"{runs + 1} models on the eval set; "
+             f"{_power(config, eval_rows, judged_count(config))}{measure}",
              round(measured.likely), measuring + load * (runs + 1)),
         *_option_lines(config, examples, base, runs + 1),
         *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),
@@ -621,6 +622,7 @@ def _written_lines(
             model=config.prove.base or config.models.base,
             dtype=config.models.dtype,
             trust=config.models.trust_remote_code,
+            system=config.models.system,
         )
         summary = f"{models} models write greedy answers of {cost.limit} tokens at most"
         if examples == scored:

@@ -28,7 +28,12 @@ class WritingCost:
 
 
 def writing_cost(
-    drawn: Sequence[Sequence[Message]], *, model: str, dtype: str, trust: bool = False
+    drawn: Sequence[Sequence[Message]],
+    *,
+    model: str,
+    dtype: str,
+    trust: bool = False,
+    system: str = "drop_row",
 ) -> WritingCost:
     """Return what it costs one model to answer eval examples, prompts included.
 
@@ -37,7 +42,9 @@ def writing_cost(
         model: its name.
         dtype: in which it computes.
         trust: run code that comes with the model.
+        system: "merge" if a system turn that its template refuses is merged.
     """
+    from curate.represent.acceptance import as_taken
     from curate.represent.chat import tokenise
     from curate.represent.control import text_ids
 
@@ -45,7 +52,9 @@ def writing_cost(
     tokenizer = load_tokenizer(folder, trust)
     limit = longest_answer(tokenizer, drawn)
     references = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in drawn])]
-    longest = max(map(len, tokenise(tokenizer, drawn, None)))
+    taken = (as_taken(tokenizer, row, system) for row in drawn)
+    prompts = tokenise(tokenizer, [row for row in taken if row is not None], None)
+    longest = max(map(len, prompts), default=1)
     together = min(max(BATCH_TOKENS // (longest + limit), 1), len(drawn))
     causal = load_causal(folder, choose_dtype(dtype), trust).eval()
     step, reading = _paces(causal, together, longest)
