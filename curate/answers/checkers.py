@@ -35,7 +35,8 @@ LETTER = regex.compile(
     r"^\W*(?:(?i:option)\s+)?\(?([A-Z])\)?\W*$"  # B, (B), B., option B
     r"|^\W*\(?([A-Z])[).:]\s"  # B) text
     r"|\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])"
-    r"(?!\s*[,/&]\s*\(?[A-Z]\b)",  # A, B is no one letter
+    # A, B and (A) or (B) are no one letter
+    r"(?!\)?\s*(?:[,/&]|or\b|and\b|nor\b)\s*(?:(?i:option)\s+)?\(?[A-Z]\b)",
     regex.M,
 )
 

@@ -204,3 +204,18 @@ def test_no_text_breaks_a_checker(text: str) -> None:
     find_choice(text)
     for name in ("numeric", "choice", "exact", "json"):
         check_answer(name, text, '"x"')  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is (A) or (B).",
+        "The answer is A or B.",
+        "Answer: (A) and (B)",
+        "The option is A or option C.",
+        "The answer is neither A nor B",
+    ],
+)
+def test_several_letters_are_no_choice(text: str) -> None:
+    assert find_choice(text) is None
+    assert find_choice("The answer is (A) since it fits.") == "A"
