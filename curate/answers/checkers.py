@@ -34,7 +34,7 @@ CheckerName = Literal["numeric", "math", "choice", "exact", "json", "regex"]
 LETTER = regex.compile(
     r"^\W*(?:(?i:option)\s+)?\(?([A-Z])\)?\W*$"  # B, (B), B., option B
     r"|^\W*\(?([A-Z])[).:]\s"  # B) text
-    r"|\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])"
+    r"|(?<!\b(?:or|and|nor)\s)\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])"
     # A, B and (A) or (B) are no one letter
     r"(?!\)?\s*(?:[,/&]|or\b|and\b|nor\b)\s*(?:(?i:option)\s+)?\(?[A-Z]\b)",
     regex.M,
