@@ -240,6 +240,8 @@ class BaseModel:
 
     def unread(self, name: str, limits: Sequence[ResponseLimit]) -> list[str]:
         """Return what is to be told of the rows of an input that methods cannot score."""
+        if not limits:
+            return []
         models, path = self.config.models, self.inputs[name].file("rows.parquet")
         return [
             sentence

@@ -40,6 +40,7 @@ def task_of(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.system
 @without
 def test_every_item_of_a_task_is_an_example_beside_the_eval_set(
     store: Store, tiny: Path, tmp_path: Path
