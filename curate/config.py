@@ -276,6 +276,11 @@ class Prove(Params):
     base: str | None = Field(
         None, description="the model to fine-tune; models.base if not given, which selects"
     )
+    curve: int | None = Field(
+        None,
+        ge=2,
+        description="also train on 1/N and 1/N² of the selection, N e.g. 4: how much of it is enough",
+    )
     metric: Annotated[
         Literal[
             "auto",

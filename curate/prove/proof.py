@@ -9,6 +9,7 @@ import polars as pl
 
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control
 from curate.prove.contamination import write_leaks, write_refusal
+from curate.prove.curve import curve_step, curve_steps, nested_prefixes
 from curate.prove.harness import read_tasks
 from curate.prove.looks import Look, looks_of
 from curate.prove.metrics import deciding_metric
@@ -147,6 +148,8 @@ def _prove_once(
     inputs |= {"questions": training.questions} if training.questions else {}
     if material.watch is not None:
         inputs["watch"] = _watch(training, material.watch, done, params, budget)
+    if prove["curve"] is not None:
+        inputs["curve"] = _measure_curve(training, drawn, done, params)
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
@@ -264,6 +267,23 @@ def _watch(
     for sentence in verdicts.counts["sentences"]:
         LOG.info("watch: %s", sentence)
     return verdicts
+
+
+def _measure_curve(
+    training: Training,
+    drawn: pl.DataFrame,
+    done: Mapping[str, Artifact],
+    params: Mapping[str, Any],
+) -> Artifact:
+    """Return the curve of selection and control, whose whole arms are measured already."""
+    prefixes = nested_prefixes(drawn, main_control(params["runs"]), params["prove"]["curve"])
+    steps = curve_steps(training, prefixes)
+    LOG.info("proof: %d more fine-tunes for the curve", len({s.key for s in steps.values()}))
+    tuned = training.tune(steps)
+    step = curve_step({**done, **tuned}, prefixes, drawn, training.eval_rows, params)
+    curve = training.run.execute(step)
+    LOG.info("proof: curve: %s", curve.counts["sentence"])
+    return curve
 
 
 def _spread_step(

@@ -166,6 +166,20 @@ def estimate(one: Matrix, other: Matrix) -> Estimate:
     from scipy.stats import t
 
     differences = one - other
+    error, freedom = paired_error(differences)
+    difference = _round(differences.mean())
+    if not error > 0:
+        return Estimate(difference, difference, difference)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return Estimate(difference, _round(difference - reach), _round(difference + reach))
+
+
+def paired_error(differences: Matrix) -> tuple[float, float]:
+    """Return the standard error of the mean of paired differences, and its degrees of freedom.
+
+    Args:
+        differences: [trainings, examples]; both vary.
+    """
     trainings, examples = differences.shape
     parts = []
     if trainings > 1:
@@ -173,12 +187,9 @@ def estimate(one: Matrix, other: Matrix) -> Estimate:
     if examples > 1:
         parts.append((differences.mean(axis=0).var(ddof=1) / examples, examples - 1))
     variance = sum(part for part, _ in parts)
-    difference = _round(differences.mean())
     if not variance > 0:
-        return Estimate(difference, difference, difference)
-    freedom = variance**2 / sum(part**2 / count for part, count in parts)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
-    return Estimate(difference, _round(difference - reach), _round(difference + reach))
+        return 0.0, math.inf
+    return math.sqrt(variance), variance**2 / sum(part**2 / count for part, count in parts)
 
 
 def rank_among(selected: float, draws: Sequence[float]) -> Rank:

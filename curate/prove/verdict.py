@@ -12,6 +12,7 @@ import polars as pl
 from curate.prove.adapter import ADAPTER
 from curate.prove.arms import CONTROLS, main_control
 from curate.prove.contamination import describe_leaks
+from curate.prove.curve import copy_curve
 from curate.prove.groups import compare_groups, group_examples
 from curate.prove.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.prove.metrics import Metric, measured_metrics
@@ -123,6 +124,8 @@ def write_proof(
         ),
         "settings": prove,
     }
+    if "curve" in inputs:
+        proof["curve"] = copy_curve(inputs["curve"], out)
     proof["detail"] = detail_of(proof)
     proof["sentence"] = sentence_of(proof)
     write_json(out / "proof.json", proof)
