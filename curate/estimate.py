@@ -15,7 +15,7 @@ import numpy as np
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
 from curate.compared import candidate_names, judged_count, proved_names, scoring, selection_names
-from curate.config import Config, Generate
+from curate.config import Config, Generate, Lora
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
 from curate.models import (
@@ -31,6 +31,7 @@ from curate.models import (
 from curate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.pool.ingest import input_steps, proof_steps
 from curate.prove.arms import CONTROLS, arm_runs
+from curate.prove.curve import LEAST_ROWS, divisors_of
 from curate.prove.halves import CHOICE, VERDICT, check_halves, half_step
 from curate.prove.harness import read_tasks
 from curate.prove.looks import looks_of
@@ -313,6 +314,7 @@ def _later_lines(
         lines.append(Line("coverage", rows, told, seconds=embedding.seconds("example", None)))
     if config.prove and "eval" in examples:
         lines += _proof_lines(config, rows, examples, base)
+        lines += _curve_lines(config, rows, examples, base)
     return lines
 
 
@@ -580,6 +582,47 @@ def _race_lines(
         Line("race: measure", held_out, f"up to {runs} models on one half of the eval set",
              round(measured.likely), measuring + load * runs),
     ]  # fmt: skip
+
+
+def _tuning_cost(lora: Lora, read: int, runs: int, base: BaseModel) -> tuple[Range, Range]:
+    """Return tokens and seconds of fine-tunes on so many rows, all of them together."""
+    length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
+    trained = length * (lora.epochs * read)
+    # Loaded after the pace of the model is known, for which it was imported.
+    return trained, base.seconds(trained * TRAINING_COST) + exactly(base.load) * runs
+
+
+def _measuring_cost(lora: Lora, models: int, base: BaseModel) -> tuple[Range, Range]:
+    """Return tokens and seconds of so many models on the eval set."""
+    held_out = base.inputs["eval"].counts["rows_out"]
+    measured = base.mean_tokens("eval", lora.max_length) * (models * held_out)
+    return measured, base.seconds(measured * MEASURING_COST) + exactly(base.load) * models
+
+
+def _curve_lines(
+    config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[Line]:
+    """Return what smaller budgets of selection and control cost beside the whole ones."""
+    assert config.prove is not None
+    if config.prove.curve is None:
+        return []
+    lora = config.prove.lora
+    chosen = _budget_rows(config.select.budget, rows, base.mean_tokens("pool").likely)
+    parts = [chosen // divisor for divisor in divisors_of(config.prove.curve)]
+    sizes = [size for size in parts if size >= LEAST_ROWS]
+    if not sizes:
+        does = f"no curve: 1/{config.prove.curve} of {chosen:,} rows is too few to train on"
+        return [Line("proof: curve", chosen, does)]
+    look = looks_of(config.prove.draws)[-1]
+    each = config.prove.seeds + look.draws
+    runs, most = each * len(sizes), "up to " if look.of > 1 else ""
+    read = each * sum(sizes) + runs * _then_rows(config, examples)
+    trained, tuning = _tuning_cost(lora, read, runs, base)
+    measured, measuring = _measuring_cost(lora, runs, base)
+    numbers = " and ".join(f"{size:,}" for size in sizes)
+    does = f"{most}{runs} more fine-tunes and measurements, with {numbers} rows"
+    tokens = round(trained.likely + measured.likely)
+    return [Line("proof: curve", sizes[0], does, tokens, tuning + measuring)]
 
 
 def _further_arms(

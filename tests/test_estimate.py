@@ -14,6 +14,7 @@ from curate.estimate import estimate, generation_lines
 from curate.generate.generation import GENERATORS
 from curate.registry import find_stage
 from curate.run import run_curation
+from tests.prove.test_together import recipe as proof_recipe
 
 AIDE = {"method": "aide", "hops": 1, "attributes": 1, "personas": 1, "max_tokens": 100}
 CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_tokens": 200}
@@ -95,3 +96,28 @@ def test_what_a_stage_needs_and_is_not_installed_is_told_before_anything_is_read
     ):
         command(config)
     assert not list(tmp_path.glob(".curate/store/*-*"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "cost"),
+    [
+        (48, "12 more fine-tunes and measurements, with 12 and 3 rows", 6 * (12 + 3)),
+        (40, "6 more fine-tunes and measurements, with 10 rows", 6 * 10),
+        (8, "no curve: 1/4 of 8 rows is too few to train on", 0),
+    ],
+)
+def test_a_curve_costs_a_third_of_the_trainings_more(
+    tmp_path: Path, tiny: Path, rows: int, words: str, cost: int
+) -> None:
+    given = proof_recipe(tmp_path, tiny, curve=4)
+    given = given | {"select": {"method": "bm25", "budget": rows}}
+    told = {line.stage: line for line in estimate(Config.model_validate(given))}
+    line = told["proof: curve"]
+    assert line.does == words
+    # 4 draws and 2 trainings of the selection.
+    assert (line.tokens > 0) == (line.seconds.high > 0) == (cost > 0)
+    tuned = told["proof: tune"]
+    each = tuned.tokens / (rows * 9)
+    measured = told["proof: measure"].tokens / 10
+    runs = int(words.split()[0]) if cost else 0
+    assert line.tokens == pytest.approx(each * cost + measured * runs, rel=0.01)

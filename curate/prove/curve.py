@@ -54,6 +54,11 @@ class Prefixes:
         return self.rows["divisor"].unique().sort().to_list()
 
 
+def divisors_of(factor: int) -> list[int]:
+    """Return what a budget is divided by for the points of a curve beside the whole."""
+    return [factor**power for power in range(1, SMALLER + 1)]
+
+
 def nested_prefixes(drawn: pl.DataFrame, control: str, factor: int) -> Prefixes:
     """Return the prefixes of the selection and of a control's draws, without the whole.
 
@@ -68,7 +73,7 @@ def nested_prefixes(drawn: pl.DataFrame, control: str, factor: int) -> Prefixes:
         spent=pl.col("cost").cum_sum().over("arm", "seed")
     )
     total = spent.filter(arm="selected")["spent"].max()
-    divisors = [factor**power for power in range(1, SMALLER + 1)]
+    divisors = divisors_of(factor)
     levels = {d: spent.filter(pl.col("spent") * d <= total) for d in divisors}
     arms = parts.select("arm", "seed").n_unique()
     large = [d for d in divisors if _least_rows(levels[d], arms) >= LEAST_ROWS]

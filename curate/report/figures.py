@@ -11,6 +11,7 @@ from curate.report.clear import Filter
 from curate.report.comparison import Comparison
 from curate.report.confidence_charts import draw_stage
 from curate.report.coverage import Coverage
+from curate.report.curve_chart import draw_ability_curves
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
 from curate.report.drawing import (
     ACCENT,
@@ -67,6 +68,9 @@ def draw_all(report: Report) -> dict[str, Any]:
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
         "groups": draw_groups(proof.groups) if proof else None,
+        "curve": draw_ability_curves(proof.curve)
+        if proof and proof.curve and proof.curve.abilities
+        else None,
         "funnel": draw_funnel(report.funnel),
         "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,

@@ -11,6 +11,7 @@ from curate.prove.contamination import leaks_clause
 from curate.prove.questions import question_sentences
 from curate.prove.validity import validity_sentence
 from curate.prove.verdict import RULE
+from curate.report.curve import Curve, read_curve
 from curate.report.watch import Group, WatchedSet, read_groups, read_watched
 
 DRAWN = 2
@@ -139,6 +140,7 @@ class Proof:
     generation: str | None
     methods: tuple[Judged, ...]
     beside: tuple[Beside, ...]
+    curve: Curve | None
     questions: tuple[str, ...]
     style: str | None
     leaking: Mapping[str, int]
@@ -185,6 +187,7 @@ def read_proof(path: Path) -> Proof | None:
         generation=now.get("generation"),
         methods=tuple(_judged(line) for line in now.get("methods", [])),
         beside=tuple(Beside(**pair) for pair in now.get("others", [])),
+        curve=read_curve(now.get("curve")),
         questions=tuple(question_sentences(q)) if (q := now.get("questions")) else (),
         style=style["sentence"] if (style := now.get("style")) else None,
         leaking=leaks["leaking_rows"],

@@ -81,6 +81,7 @@ STAGES: Mapping[str, str] = {
     "coverage": "Measure nearness to the target",
     "ledger": "Join the ledger",
     "arms": "Draw the arms of the proof",
+    "curve": "Draw the curve of smaller budgets",
     "proof-leaks": "Check the arms for eval leaks",
     "base": "Evaluate the base model",
     "finetune": "Fine-tune the arms",
