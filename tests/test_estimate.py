@@ -99,17 +99,17 @@ def test_what_a_stage_needs_and_is_not_installed_is_told_before_anything_is_read
 
 
 @pytest.mark.parametrize(
-    ("rows", "words", "cost"),
+    ("curve", "rows", "words", "cost"),
     [
-        (48, "12 more fine-tunes and measurements, with 12 and 3 rows", 6 * (12 + 3)),
-        (40, "6 more fine-tunes and measurements, with 10 rows", 6 * 10),
-        (8, "no curve: 1/4 of 8 rows is too few to train on", 0),
+        (3, 36, "12 more fine-tunes and measurements, with 12 and 4 rows", 6 * (12 + 4)),
+        (4, 36, "6 more fine-tunes and measurements, with 9 rows", 6 * 9),
+        (4, 8, "no curve: 1/4 of 8 rows is too few to train on", 0),
     ],
 )
 def test_a_curve_costs_a_third_of_the_trainings_more(
-    tmp_path: Path, tiny: Path, rows: int, words: str, cost: int
+    tmp_path: Path, tiny: Path, curve: int, rows: int, words: str, cost: int
 ) -> None:
-    given = proof_recipe(tmp_path, tiny, curve=4)
+    given = proof_recipe(tmp_path, tiny, curve=curve)
     given = given | {"select": {"method": "bm25", "budget": rows}}
     told = {line.stage: line for line in estimate(Config.model_validate(given))}
     line = told["proof: curve"]
