@@ -159,9 +159,9 @@ def write_curve(
     abilities = rows.select(eval_id="row_id", ability=pl.coalesce("origin", "source"))
     points = results.join(abilities, on="eval_id", how="left", maintain_order="left")
     points.write_parquet(out / POINTS)
-    curve = describe_curve(
-        points.filter(pl.col("response_tokens") > 0), deciding_metric(params["metric"]), params
-    )
+    metric = deciding_metric(params["metric"])
+    scored = points.filter(pl.col("response_tokens") > 0, pl.col(metric.name).is_not_null())
+    curve = describe_curve(scored, metric, params)
     write_json(out / FILE, curve)
     return {"rows_out": points.height, "sentence": curve["sentence"]}
 
