@@ -314,7 +314,6 @@ def _later_lines(
         lines.append(Line("coverage", rows, told, seconds=embedding.seconds("example", None)))
     if config.prove and "eval" in examples:
         lines += _proof_lines(config, rows, examples, base)
-        lines += _curve_lines(config, rows, examples, base)
     return lines
 
 
@@ -442,36 +441,31 @@ def _proof_lines(
     runs += methods * (by_arm["selected"] + min(by_arm[c] for c in CONTROLS))
     most = "up to " if methods > 1 or look.of > 1 else ""
     chosen = _largest_choice(config, rows, base)
-    length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
     further = _further_arms(config, rows, chosen, examples)
     read = runs * chosen + config.prove.seeds * sum(further.values())
     runs += config.prove.seeds * len(further)
     # What a race has trained of its winner is not trained again; it is measured on the other half.
     again = min(_race_trainings(config), config.prove.seeds)
     read = read - again * chosen + (runs - again) * _then_rows(config, examples)
-    trained = length * (lora.epochs * read)
-    held_out = eval_rows.counts["rows_out"]
-    measured = base.mean_tokens("eval", lora.max_length) * ((runs + 1) * held_out)
-    tuning, measuring = (
-        base.seconds(trained * TRAINING_COST),
-        base.seconds(measured * MEASURING_COST),
-    )
-    # Timed after the pace of the model, for which it was imported.
+    trained, tuning = _tuning_cost(lora, read, runs - again, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
     load = exactly(base.load)
+    curve = _curve_bill(config, chosen)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
     return [
-        *_race_lines(config, examples, base, chosen, length),
+        *_race_lines(config, examples, base, chosen),
         Line("proof: tune", chosen, f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each{tune}",
-             round(trained.likely), tuning + load * (runs - again)),
-        Line("proof: measure", held_out,
+             round(trained.likely), tuning),
+        Line("proof: measure", eval_rows.counts["rows_out"],
              f"{runs + 1} models on the eval set; "
              f"{_power(config, eval_rows, judged_count(config))}{measure}",
-             round(measured.likely), measuring + load * (runs + 1)),
-        *_option_lines(config, examples, base, runs + 1),
+             round(measured.likely), measuring),
+        *_curve_lines(config, curve, examples, base),
+        *_option_lines(config, examples, base, runs + 1 + curve.runs),
         *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),
-        *_task_lines(config, runs + 1),
-        *_written_lines(config, eval_rows, runs, methods, load),
+        *_task_lines(config, runs + 1 + curve.runs),
+        *_written_lines(config, eval_rows, runs + curve.runs, methods, load),
     ]  # fmt: skip
 
 
@@ -558,29 +552,25 @@ def _race_trainings(config: Config) -> int:
 
 
 def _race_lines(
-    config: Config, examples: Mapping[str, Artifact], base: BaseModel, chosen: int, length: Range
+    config: Config, examples: Mapping[str, Artifact], base: BaseModel, chosen: int
 ) -> list[Line]:
     """Return the lines of a race: its fine-tunes, at most, and their measurement on one half."""
     race = config.select
     if not isinstance(race, RaceParams):
         return []
     assert config.prove is not None
-    lora, load = config.prove.lora, exactly(base.load)
+    lora, half = config.prove.lora, examples[f"eval: {CHOICE}"]
     runs = most_finetunes(len(race.of), race.rounds)
-    held_out = examples[f"eval: {CHOICE}"].counts["rows_out"]
-    read = length * (lora.epochs * runs * (chosen + _then_rows(config, examples)))
-    measured = base.mean_tokens("eval", lora.max_length) * (runs * held_out)
-    tuning, measuring = (
-        base.seconds(read * TRAINING_COST),
-        base.seconds(measured * MEASURING_COST),
-    )
+    read = runs * (chosen + _then_rows(config, examples))
+    trained, tuning = _tuning_cost(lora, read, runs, base)
+    measured, measuring = _measuring_cost(lora, half, runs, base)
     return [
         Line("race: tune", chosen,
              f"up to {runs} fine-tunes of {len(race.of)} candidates in {race.rounds} rounds; of the "
              "winner's, none is made again by the proof",
-             round(read.likely), tuning + load * runs),
-        Line("race: measure", held_out, f"up to {runs} models on one half of the eval set",
-             round(measured.likely), measuring + load * runs),
+             round(trained.likely), tuning),
+        Line("race: measure", half.counts["rows_out"],
+             f"up to {runs} models on one half of the eval set", round(measured.likely), measuring),
     ]  # fmt: skip
 
 
@@ -592,37 +582,59 @@ def _tuning_cost(lora: Lora, read: int, runs: int, base: BaseModel) -> tuple[Ran
     return trained, base.seconds(trained * TRAINING_COST) + exactly(base.load) * runs
 
 
-def _measuring_cost(lora: Lora, models: int, base: BaseModel) -> tuple[Range, Range]:
+def _measuring_cost(
+    lora: Lora, eval_rows: Artifact, models: int, base: BaseModel
+) -> tuple[Range, Range]:
     """Return tokens and seconds of so many models on the eval set."""
-    held_out = base.inputs["eval"].counts["rows_out"]
+    held_out = eval_rows.counts["rows_out"]
     measured = base.mean_tokens("eval", lora.max_length) * (models * held_out)
     return measured, base.seconds(measured * MEASURING_COST) + exactly(base.load) * models
 
 
+@dataclass(frozen=True)
+class CurveBill:
+    """What a curve trains beside arms of so many rows: the rows of each smaller size, how often."""
+
+    whole: int
+    sizes: Sequence[int] = ()
+    each: int = 0
+
+    @property
+    def runs(self) -> int:
+        """Return the number of its fine-tunes."""
+        return self.each * len(self.sizes)
+
+
+def _curve_bill(config: Config, chosen: int) -> CurveBill:
+    """Return what the curve of a selection of so many rows trains; nothing without `prove.curve`."""
+    assert config.prove is not None
+    if config.prove.curve is None:
+        return CurveBill(chosen)
+    parts = [chosen // divisor for divisor in divisors_of(config.prove.curve)]
+    draws = looks_of(config.prove.draws)[-1].draws
+    sizes = [size for size in parts if size >= LEAST_ROWS]
+    return CurveBill(chosen, sizes, config.prove.seeds + draws)
+
+
 def _curve_lines(
-    config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
+    config: Config, bill: CurveBill, examples: Mapping[str, Artifact], base: BaseModel
 ) -> list[Line]:
-    """Return what smaller budgets of selection and control cost beside the whole ones."""
+    """Return the line of a curve: smaller parts of selection and control, trained and measured."""
     assert config.prove is not None
     if config.prove.curve is None:
         return []
-    lora = config.prove.lora
-    chosen = _budget_rows(config.select.budget, rows, base.mean_tokens("pool").likely)
-    parts = [chosen // divisor for divisor in divisors_of(config.prove.curve)]
-    sizes = [size for size in parts if size >= LEAST_ROWS]
-    if not sizes:
-        does = f"no curve: 1/{config.prove.curve} of {chosen:,} rows is too few to train on"
-        return [Line("proof: curve", chosen, does)]
-    look = looks_of(config.prove.draws)[-1]
-    each = config.prove.seeds + look.draws
-    runs, most = each * len(sizes), "up to " if look.of > 1 else ""
-    read = each * sum(sizes) + runs * _then_rows(config, examples)
-    trained, tuning = _tuning_cost(lora, read, runs, base)
-    measured, measuring = _measuring_cost(lora, runs, base)
-    numbers = " and ".join(f"{size:,}" for size in sizes)
-    does = f"{most}{runs} more fine-tunes and measurements, with {numbers} rows"
+    if not bill.sizes:
+        share = f"1/{config.prove.curve} of {bill.whole:,} rows"
+        return [Line("proof: curve", bill.whole, f"no curve: {share} is too few to train on")]
+    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    read = bill.each * sum(bill.sizes) + bill.runs * _then_rows(config, examples)
+    trained, tuning = _tuning_cost(lora, read, bill.runs, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, bill.runs, base)
+    most = "up to " if looks_of(config.prove.draws)[-1].of > 1 else ""
+    numbers = " and ".join(f"{size:,}" for size in bill.sizes)
+    summary = f"{most}{bill.runs} more fine-tunes and measurements, with {numbers} rows"
     tokens = round(trained.likely + measured.likely)
-    return [Line("proof: curve", sizes[0], does, tokens, tuning + measuring)]
+    return [Line("proof: curve", bill.sizes[0], summary, tokens, tuning + measuring)]
 
 
 def _further_arms(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,15 @@ def test_a_curve_costs_a_third_of_the_trainings_more(
     measured = told["proof: measure"].tokens / 10
     runs = int(words.split()[0]) if cost else 0
     assert line.tokens == pytest.approx(each * cost + measured * runs, rel=0.01)
+
+
+def test_models_of_a_curve_are_counted_wherever_models_are_measured(
+    tmp_path: Path, tiny: Path
+) -> None:
+    given = proof_recipe(tmp_path, tiny, curve=4)
+    given = given | {"select": {"method": "bm25", "budget": 40}}
+    lines = [{"question": f"Which {i}?", "choices": ["a", "b"], "answer": "A"} for i in range(4)]
+    (tmp_path / "eval.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    by_stage = {line.stage: line for line in estimate(Config.model_validate(given))}
+    whole = int(by_stage["proof: measure"].does.split()[0])
+    assert by_stage["proof: options"].does.startswith(f"{whole + 6} models on the options of 4")

@@ -8,9 +8,9 @@ pair and differ in their rows alone. Budgets of tokens are divided by tokens. A 
 chooses these very rows (filters and diversity do not change that); one of tokens may pass over other
 long rows, and with `shares` it has quotas and caps of its own, which the prefix of a larger one has not.
 
-Results are told for each ability: each `origin` of the eval set, or source where a row has none. What is
-no gain to speak of is the margin: the spread of random draws at the full budget, since so much is due to
-which rows were drawn, and FLOOR at least.
+Results are told for each ability: a group of the eval set (curate.prove.groups), or a task of
+lm-evaluation-harness. What is no gain to speak of is the margin: the spread of random draws at the full
+budget, since so much is due to which rows were drawn, and FLOOR at least.
 """
 
 import shutil
@@ -23,6 +23,7 @@ import orjson
 import polars as pl
 
 from curate.prove.arms import main_control
+from curate.prove.groups import group_examples
 from curate.prove.growth import describe_curve, prefix_name
 from curate.prove.metrics import deciding_metric
 from curate.prove.results import gather_results, measured_name, tuned_name
@@ -30,7 +31,7 @@ from curate.prove.training import Rows, Training
 from curate.store import Artifact, Counts, Step, write_json
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 FILE = "curve.json"
 POINTS = "curve.parquet"
 # Fewer rows than these train no model to speak of.
@@ -155,13 +156,15 @@ def write_curve(
 ) -> Counts:
     """Write curve.parquet (arm, divisor, seed, eval_id, ability, metrics) and curve.json."""
     results = gather_results(inputs, _models(params["arms"], params["divisors"]))
-    rows = read_table(inputs["eval"].file("rows.parquet"), columns=["row_id", "source", "origin"])
-    abilities = rows.select(eval_id="row_id", ability=pl.coalesce("origin", "source"))
-    points = results.join(abilities, on="eval_id", how="left", maintain_order="left")
-    points.write_parquet(out / POINTS)
-    metric = deciding_metric(params["metric"])
-    scored = points.filter(pl.col("response_tokens") > 0, pl.col(metric.name).is_not_null())
-    curve = describe_curve(scored, metric, params)
+    groups = group_examples(read_table(inputs["eval"].file("rows.parquet")))
+    points = results.join(groups, on="eval_id", how="left", maintain_order="left").with_columns(
+        # Items of tasks are no eval rows; they are named by task and number.
+        ability=pl.coalesce("group", pl.col("eval_id").str.replace("/[^/]*$", ""))
+    )
+    points.drop("group").write_parquet(out / POINTS)
+    tokens = pl.col("response_tokens")
+    scored = points.filter((tokens > 0) | tokens.is_null())
+    curve = describe_curve(scored, deciding_metric(params["metric"]), params)
     write_json(out / FILE, curve)
     return {"rows_out": points.height, "sentence": curve["sentence"]}
 

@@ -18,7 +18,7 @@ from curate.clean.twins import PAIR_SCHEMA
 from curate.config import Prove
 from curate.prove.abilities import PairedTest
 from curate.prove.arms import draw_arms
-from curate.prove.curve import LEAST_ROWS, nested_prefixes
+from curate.prove.curve import LEAST_ROWS, nested_prefixes, write_curve
 from curate.prove.growth import enough_rows
 from curate.prove.metrics import LOSS
 from curate.prove.proof import Material, prove
@@ -238,6 +238,37 @@ def test_a_curve_leaves_the_verdict_as_it_is(store: Store) -> None:
     for key in ("verdict", "comparisons", "arms", "spread", "sentence"):
         assert proof[key] == plain[key]
     assert "curve" not in plain
+
+
+def test_items_of_tasks_are_abilities_by_the_name_of_their_task(
+    store: Store, tmp_path: Path
+) -> None:
+    """They are no eval rows, have no response tokens, and decide where the metric is lm_eval."""
+    evals = stored_rows(store, "eval", [row("e0", turns("eval", "y"))])
+    arms = {"selected": 2, "random_rows": 2}
+    sized = [f"{arm}{part}" for arm in arms for part in ("", "-4")]
+    inputs = {"eval": evals}
+    for place, name in enumerate(["base", *(f"{arm}/{n}" for arm in sized for n in range(2))]):
+        items = [f"sums/{n}" for n in range(3)] + [f"names/of/{n}" for n in range(3)]
+        results = {
+            "eval_id": ["e0", *items],
+            "loss": [1.0, *[None] * 6],
+            "response_tokens": [5, *[None] * 6],
+            "lm_eval": [None, *np.random.default_rng(place).random(6)],
+        }
+        inputs[f"{name}/measured"] = stored(store, f"m{place}", {"results": pl.DataFrame(results)})
+    sizes = [
+        {"divisor": d, "arm": arm, "rows": 48 / d, "tokens": 480 / d}
+        for d in (1, 4)
+        for arm in arms
+    ]
+    given = {"divisors": [1, 4], "sizes": sizes, "left_out": [], "factor": 4}
+    given |= {"arms": arms, "control": "random_rows", "metric": "lm_eval"}
+    write_curve(tmp_path, inputs, given, {})
+    curve = orjson.loads((tmp_path / "curve.json").read_bytes())
+    found = [(ability["ability"], ability["examples"]) for ability in curve["abilities"]]
+    assert found == [("names/of", 3), ("sums", 3)]
+    assert curve["total"]["examples"] == 6
 
 
 def gain(high: float) -> PairedTest:
