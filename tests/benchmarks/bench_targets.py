@@ -31,8 +31,8 @@ from pools import Row, read_lines, tuned_losses
 from curate.clean.leaks import find_leaks
 from curate.config import Config, Prove
 from curate.prove.arms import draw_arms
-from curate.prove.proof import SELECTED_SEED
 from curate.prove.statistics import ALPHA, compare
+from curate.prove.training import FIXED_SEED
 from curate.run import run_curation
 
 LONGEST = 420
@@ -152,7 +152,7 @@ def prove_rows(config: Config, folder: Path) -> str:
     runs = {"selected": prove["seeds"], "random_rows": prove["draws"]}
     gains = {}
     for arm, count in runs.items():
-        own = [SELECTED_SEED] if arm == "selected" else []
+        own = [FIXED_SEED] if arm == "selected" else []
         drawn = [draw_arms(ranking, [config.seed, n]).filter(arm=arm) for n in range(count)]
         losses = [
             tuned_losses(config, rows["row_id"].to_list(), prove["lora"], [n, *own])
