@@ -43,7 +43,7 @@ from curate.generate.limits import Limits
 from curate.generate.starts import StartParams
 from curate.localfiles import MIB, read_text
 from curate.names import check_name
-from curate.prove.others import OTHERS
+from curate.prove.others import OTHERS, PLAIN_ARMS
 from curate.prove.written_metrics import FunctionMetric, GenerateMetric
 from curate.registry import (
     SELECTORS,
@@ -243,6 +243,10 @@ class ThenFile(RowFile):
     source: str | None = "then"
 
 
+def _names_of(arms: Sequence[str | ArmFile]) -> list[str]:
+    return [arm if isinstance(arm, str) else arm.name for arm in arms]
+
+
 class Prove(Params):
     """Fine-tune on the selection and on fair controls, compare on the eval set."""
 
@@ -268,7 +272,7 @@ class Prove(Params):
             description="selected and random always; beside them target_only, target_plus, full, "
             "balanced, names of `compare:` and {name, path} of files and finished runs"
         ),
-    ] = ["selected", "random"]
+    ] = [*PLAIN_ARMS]
     then: Annotated[
         Literal["target"] | ThenFile | None,
         Field(description="a second phase on the target examples or a file, after every fine-tune"),
@@ -314,6 +318,11 @@ class Prove(Params):
         Field(description="rows on which tuning must do no harm"),
     ] = []
 
+    @property
+    def other_arms(self) -> list[str]:
+        """Return the names of the arms beside the selection and its controls."""
+        return [name for name in _names_of(self.arms) if name not in PLAIN_ARMS]
+
     @model_validator(mode="after")
     def _check_tasks(self) -> "Prove":
         if bool(self.tasks) != (self.metric == "lm_eval"):
@@ -332,8 +341,8 @@ class Prove(Params):
     @field_validator("arms")
     @classmethod
     def _check_arms(cls, value: list[str | ArmFile]) -> list[str | ArmFile]:
-        names = [arm if isinstance(arm, str) else arm.name for arm in value]
-        if not {"selected", "random"} <= {*names}:
+        names = _names_of(value)
+        if not {*PLAIN_ARMS} <= {*names}:
             raise ValueError("needs selected and random: without both there is nothing to compare")
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -494,7 +503,7 @@ def _check_arms(config: "Config") -> None:
     if config.prove is None:
         return
     compared = selection_names(config.select, config.compare)[1:]
-    plain = ["selected", "random", *OTHERS]
+    plain = [*PLAIN_ARMS, *OTHERS]
     for i, arm in enumerate(config.prove.arms):
         place = ("prove", "arms", i)
         if isinstance(arm, str) and arm not in (*plain, *compared):

@@ -40,7 +40,6 @@ from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
 from curate.prove.questions import check_measurable, count_questions, find_questions
 from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
-from curate.prove.together import PLAIN_ARMS
 from curate.prove.watch_power import watch_power
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
@@ -643,11 +642,11 @@ def _further_arms(
     """Return how many rows each arm beside selection and controls has."""
     assert config.prove is not None
     target = examples["target"].counts["rows_out"]
-    known = {TARGET_ONLY: target, TARGET_PLUS: chosen + target, FULL: rows}
-    names = [arm if isinstance(arm, str) else arm.name for arm in config.prove.arms]
-    names = [name for name in names if name not in PLAIN_ARMS]
+    row_counts = {TARGET_ONLY: target, TARGET_PLUS: chosen + target, FULL: rows}
     files = {name.removeprefix("arm "): a.counts["rows_out"] for name, a in examples.items()}
-    counts = {name: known.get(name, files.get(name, chosen)) for name in names}
+    counts = {
+        name: row_counts.get(name, files.get(name, chosen)) for name in config.prove.other_arms
+    }
     return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
 
 
@@ -664,11 +663,11 @@ def _task_lines(config: Config, models: int) -> list[Line]:
 def _written_lines(
     config: Config, eval_rows: Artifact, runs: int, methods: int, load: Range
 ) -> Iterator[Line]:
-    """Yield the lines of what models write: all of them by some metrics, a few to be shown."""
+    """Yield the lines of what models write: all of them by some metrics, a few to be read."""
     assert config.prove is not None
     metric = config.prove.model_dump()["metric"]
-    scored, shown = written_examples(metric), config.prove.written
-    counts = {scored: runs + 1, **({shown: 2 + methods} if shown != scored else {})}
+    scored, read = written_examples(metric), config.prove.written
+    counts = {scored: runs + 1, **({read: 2 + methods} if read != scored else {})}
     table = read_table(eval_rows.file("rows.parquet"), columns=["row_id", "messages"])
     for examples, models in counts.items():
         if not examples:

@@ -25,6 +25,7 @@ from curate.nearest_drops import find_drops, nearest_step
 from curate.pool.ingest import input_steps, proof_steps
 from curate.pool.join import joined_step
 from curate.prove.keep import ADAPTER_FOLDER
+from curate.prove.others import FILE_PART, RANKING_PART
 from curate.provenance import Provenance, model_names
 from curate.publish import publish
 from curate.race import PART as RACE
@@ -582,11 +583,11 @@ def _proof_material(run: Run, wanted: Prove, half: str) -> "Material":
 
 def _proved_material(run: Run, wanted: Prove) -> dict[str, Artifact]:
     """Return rankings and rows of the arms that a proof names, by the name of an input."""
-    steps = {f"file-{name}": step for name, step in proof_steps(run.config).items()}
+    steps = {f"{FILE_PART}{name}": step for name, step in proof_steps(run.config).items()}
     rows = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
     named = {arm for arm in wanted.arms if isinstance(arm, str)}
     rankings = {
-        f"ranking-{name}": chosen.ranking
+        f"{RANKING_PART}{name}": chosen.ranking
         for name, chosen in run.selections.items()
         if name in named
     }

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
+from curate.config import Config
 from curate.ledger import stage_inputs, stage_step
 from curate.models import find_model, identify_embedder, prepare
 from curate.registry import StepRun, find_stage
@@ -282,3 +283,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def smollm() -> Path:
     """The folder of the real, embedded language model."""
     return prepare(find_model("smollm2-135m"))
+
+
+def small_proof(folder: Path, model: Path, **prove: Any) -> Config:
+    """Return a recipe that proves three random rows of pool.jsonl, target.jsonl and eval.jsonl."""
+    return Config.model_validate(
+        {
+            "name": "small",
+            "store": str(folder / "store"),
+            "pool": [{"path": str(folder / "pool.jsonl")}],
+            "target": {
+                "path": str(folder / "target.jsonl"),
+                "eval": {"path": str(folder / "eval.jsonl")},
+            },
+            "models": {"base": str(model), "dtype": "float32"},
+            "select": {"method": "random", "budget": {"rows": 3}},
+            "prove": {"draws": 2, "seeds": 1, "lora": {"epochs": 1}, **prove},
+        }
+    )

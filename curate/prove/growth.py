@@ -165,7 +165,7 @@ def curve_sentence(curve: Mapping[str, Any], metric: Metric) -> str:
         (growth, [a["ability"] for a in curve["abilities"] if a["class"] == growth])
         for growth in ("growing", "saturated", "harmed", "not shown")
     ]
-    told = "; ".join(f"{growth}: {', '.join(names)}" for growth, names in groups if names)
+    classes = "; ".join(f"{growth}: {', '.join(names)}" for growth, names in groups if names)
     margin = f"the margin of {curve['margin']:.3f} {metric.unit}"
     if total["enough"] is None:
         end = f"No smaller budget is shown to be enough, by {margin}"
@@ -175,7 +175,7 @@ def curve_sentence(curve: Mapping[str, Any], metric: Metric) -> str:
             f"(`curate plan RUN --budget {total['enough']}`)"
         )
     left_out = f" Left out: {_left_out(curve, rows[0])}." if curve["left_out"] else ""
-    return f"{text}; {told}. {end}.{left_out}"
+    return f"{text}; {classes}. {end}.{left_out}"
 
 
 def _left_out(curve: Mapping[str, Any], rows: int) -> str:

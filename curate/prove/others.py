@@ -26,6 +26,7 @@ from curate.tables import read_table
 
 VERSION = 1
 TARGET_ONLY, TARGET_PLUS, FULL, BALANCED = "target_only", "target_plus", "full", "balanced"
+PLAIN_ARMS = ("selected", "random")
 OTHERS = (TARGET_ONLY, TARGET_PLUS, FULL, BALANCED)
 # Which artifact an arm's rows are read from; of a file it is the arm's own name.
 POOL, TARGET = "pool", "target"

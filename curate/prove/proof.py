@@ -13,7 +13,7 @@ from curate.prove.curve import curve_step, curve_steps, nested_prefixes
 from curate.prove.harness import read_tasks
 from curate.prove.looks import Look, looks_of
 from curate.prove.metrics import deciding_metric
-from curate.prove.others import FILE_PART, TARGET_ONLY, other_tables, others_step
+from curate.prove.others import FILE_PART, PLAIN_ARMS, TARGET_ONLY, other_tables, others_step
 from curate.prove.questions import check_measurable, question_sentences, questions_step
 from curate.prove.results import measured_name, tuned_name
 from curate.prove.side_by_side import writing_models
@@ -102,8 +102,7 @@ def _prove_once(
     model = tuned_model(run, prove["base"])
     arms = run.execute(arms_step(selection, runs, run.seed, limit))
     others = _other_arms(run, selection, material, prove)
-    leak_inputs = {"rows": run.rows, "arms": arms, "eval": material.eval_rows, **material.arms}
-    leak_inputs |= {"target": run.target} if run.target else {}
+    leak_inputs = {**row_inputs(run, material), "arms": arms, "eval": material.eval_rows}
     leak_inputs |= {"others": others.listed} if others.listed else {}
     leak_inputs |= {"watch": material.watch.rows} if material.watch else {}
     leaks = run.execute(Step("proof-leaks", VERSION, write_leaks, leak_inputs))
@@ -153,6 +152,12 @@ def _prove_once(
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
+def row_inputs(run: ScoreRun, material: Material) -> dict[str, Artifact]:
+    """Return what the rows of arms are read from: pool, target examples and the arms' own files."""
+    target = {"target": run.target} if run.target else {}
+    return {"rows": run.rows, **target, **material.arms}
+
+
 def make_training(
     run: ScoreRun, model: LanguageModel, material: Material, prove: Mapping[str, Any]
 ) -> Training:
@@ -192,12 +197,11 @@ def _other_arms(
 ) -> OtherArms:
     """Return the arms that a recipe names beside the selection and the controls."""
     names = [arm if isinstance(arm, str) else arm["name"] for arm in prove["arms"]]
-    names = [name for name in names if name not in ("selected", "random")]
+    names = [name for name in names if name not in PLAIN_ARMS]
     if prove["then"] is not None:
         # By itself it is the second phase without the first.
         names = [TARGET_ONLY, *(name for name in names if name != TARGET_ONLY)]
-    inputs = {"selection": selection, "rows": run.rows, **material.arms}
-    inputs |= {"target": run.target} if run.target else {}
+    inputs = {**row_inputs(run, material), "selection": selection}
     listed = [name for name in names if prove["then"] is None or name != TARGET_ONLY]
     if not listed:
         return OtherArms(names, None, inputs)
@@ -256,9 +260,8 @@ def _watch(
     budget: Budget,
 ) -> Artifact:
     """Return the verdicts on watch sets, and tell them."""
-    setting = setting_of(budget.model_dump(mode="json"), training.model.identity, params["prove"])
     settings = {
-        **setting,
+        **_setting(training, params, budget),
         "alpha": params["alpha"],
         "trained": trained_arms(params),
         "control": main_control(params["runs"]),
@@ -286,6 +289,11 @@ def _measure_curve(
     return curve
 
 
+def _setting(training: Training, params: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """Return what spreads and watch verdicts of this proof may be quoted for."""
+    return setting_of(budget.model_dump(mode="json"), training.model.identity, params["prove"])
+
+
 def _spread_step(
     training: Training,
     done: Mapping[str, Artifact],
@@ -295,7 +303,7 @@ def _spread_step(
 ) -> Step:
     main = main_control(params["runs"])
     names = [measured_name(tuned_name(main, n)) for n in range(params["runs"][main])]
-    setting = setting_of(budget.model_dump(mode="json"), training.model.identity, params["prove"])
+    setting = _setting(training, params, budget)
     metric = deciding_metric(params["prove"]["metric"]).name
     settings = {**setting, "alpha": params["alpha"], "metric": metric}
     return spread_step({name: done[name] for name in names}, eval_rows, settings)

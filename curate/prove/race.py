@@ -24,9 +24,10 @@ from curate.errors import UserError
 from curate.prove.contamination import write_leaks
 from curate.prove.halves import LEAST
 from curate.prove.metrics import Metric, deciding_metric
-from curate.prove.proof import THEN, Material, make_training
+from curate.prove.others import RANKING_PART
+from curate.prove.proof import THEN, Material, make_training, row_inputs
 from curate.prove.results import tuned_name
-from curate.prove.standings import RANKING, Gains, race_step, read_gains, run_rounds
+from curate.prove.standings import Gains, race_step, read_gains, run_rounds
 from curate.prove.trainable import trainable_step
 from curate.prove.training import Rows, Training, tuned_model
 from curate.registry import ScoreRun, SelectParams
@@ -65,7 +66,7 @@ def race(
     Raises:
         UserError: the half leaks into what is trained on, or too little can be trained or scored.
     """
-    rankings = {f"{RANKING}{name}": one.ranking for name, one in candidates.items()}
+    rankings = {f"{RANKING_PART}{name}": one.ranking for name, one in candidates.items()}
     arms = run.execute(Step("race-arms", VERSION, write_arms, rankings))
     then_rows = {name: rows for name, rows in material.arms.items() if name == THEN}
     material = replace(material, arms=then_rows, watch=None)
@@ -133,7 +134,7 @@ def write_arms(
     """Write arms.parquet: arm (a candidate), seed, row_id."""
     parts = [
         pl.DataFrame({"row_id": _selected(ranking)}).select(
-            arm=pl.lit(name.removeprefix(RANKING)), seed=pl.lit(0), row_id="row_id"
+            arm=pl.lit(name.removeprefix(RANKING_PART)), seed=pl.lit(0), row_id="row_id"
         )
         for name, ranking in sorted(inputs.items())
     ]
@@ -145,8 +146,7 @@ def write_arms(
 def _check_leaks(
     run: ScoreRun, arms: Artifact, material: Material, settings: Mapping[str, Any]
 ) -> None:
-    inputs = {"rows": run.rows, "arms": arms, "eval": material.eval_rows, **material.arms}
-    inputs |= {"target": run.target} if run.target else {}
+    inputs = {**row_inputs(run, material), "arms": arms, "eval": material.eval_rows}
     leaks = run.execute(Step("race-leaks", VERSION, write_leaks, inputs))
     if not leaks.counts["hits"] or settings["allow_leaks"]:
         return

@@ -55,6 +55,15 @@ def gather_results(
     )
 
 
+def scored_examples(results: pl.DataFrame) -> pl.DataFrame:
+    """Return the lines of examples that a model was scored on.
+
+    Of an eval row truncation may leave no response token; items of tasks have no response of their own.
+    """
+    tokens = pl.col("response_tokens")
+    return results.filter((tokens > 0) | tokens.is_null())
+
+
 def trained_steps(inputs: Mapping[str, Artifact], name: str) -> int:
     """Return the optimizer steps of a fine-tune, both phases if there are two."""
     phases = [inputs[n] for n in (name, first_name(name)) if n in inputs]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import polars as pl
 
 from curate.prove.metrics import METRICS
+from curate.prove.results import scored_examples
 from curate.prove.statistics import Spread, measure_spread, prediction_factor
 from curate.store import MANIFEST, Artifact, Counts, Step, write_json
 from curate.tables import read_table
@@ -55,8 +55,7 @@ def write_spread(
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
     metric = METRICS[params["metric"]]
     tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
-    kept = (pl.col("response_tokens") > 0) | pl.col("response_tokens").is_null()
-    scored = [table.filter(kept) for table in tables]
+    scored = [scored_examples(table) for table in tables]
     values = [float(table.select(metric.values.mean()).item() or 0.0) for table in scored]
     spread = describe_spread(measure_spread(values), params["alpha"], params["metric"])
     write_json(out / FILE, spread)

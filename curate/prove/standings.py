@@ -14,13 +14,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.prove.metrics import Metric, deciding_metric
-from curate.prove.results import gains_of, gather_results, tuned_name
+from curate.prove.others import RANKING_PART
+from curate.prove.results import gains_of, gather_results, scored_examples, tuned_name
 from curate.prove.statistics import Estimate, estimate
 from curate.select.race import survivors, trainings_in
 from curate.store import Artifact, Counts, Step, write_json
 
 VERSION = 1
-RANKING = "ranking-"
 STANDINGS, SUMMARY = "race.parquet", "summary.json"
 
 Gains = Mapping[str, NDArray[np.float64]]
@@ -73,7 +73,7 @@ def read_gains(
 ) -> Gains:
     """Return what candidates reach after so many trainings [trainings, examples that have a score]."""
     keys = [(name, n, tuned_name(name, n)) for name in names for n in range(trainings)]
-    results = gather_results(inputs, keys).filter(pl.col("response_tokens") > 0)
+    results = scored_examples(gather_results(inputs, keys))
     return {name: gains_of(results, name, metric) for name in names}
 
 
@@ -120,7 +120,7 @@ def write_race(
         "candidates": [
             {
                 **candidate,
-                "rows": inputs[f"{RANKING}{candidate['name']}"].counts["rows_out"],
+                "rows": inputs[f"{RANKING_PART}{candidate['name']}"].counts["rows_out"],
                 "trainings": trainings[candidate["name"]],
             }
             for candidate in params["candidates"]

@@ -14,13 +14,13 @@ from typing import Any
 
 import orjson
 
+from curate.prove.others import PLAIN_ARMS
 from curate.prove.proof import THEN, Material, prove
 from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Counts, Step, write_json
 
 VERSION = 1
 OWN = "proof"
-PLAIN_ARMS = ["selected", "random"]
 
 
 def prove_together(
@@ -45,7 +45,7 @@ def prove_together(
         proofs[name] = prove(run, ranking, material, settings, budget, judged)
         then = {name: rows for name, rows in material.arms.items() if name == THEN}
         material = replace(material, arms=then)
-        settings = {**settings, "arms": PLAIN_ARMS, "curve": None}
+        settings = {**settings, "arms": [*PLAIN_ARMS], "curve": None}
     if len(selections) == 1:
         return next(iter(proofs.values()))
     inputs = {f"{OWN}-{name}": proof for name, proof in proofs.items()}

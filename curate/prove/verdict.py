@@ -23,6 +23,7 @@ from curate.prove.results import (
     arm_names,
     gains_of,
     gather_results,
+    scored_examples,
     trained_steps,
     tuned_name,
     weights_of,
@@ -70,8 +71,7 @@ def write_proof(
     prove, runs = params["prove"], params["runs"]
     results = gather_results(inputs, arm_names(trained_arms(params)))
     results.write_parquet(out / "effects.parquet")
-    # Items of tasks are no eval rows and have no response of their own.
-    scored = results.filter((pl.col("response_tokens") > 0) | pl.col("response_tokens").is_null())
+    scored = scored_examples(results)
     if not scored.height:
         raise ValueError(
             "no eval response is left within prove.lora.max_length tokens; raise that limit"

@@ -18,7 +18,7 @@ import polars as pl
 
 from curate.prove.harm import Harm, judge_harm
 from curate.prove.metrics import METRICS, Metric
-from curate.prove.results import arm_names, gains_of, gather_results
+from curate.prove.results import arm_names, gains_of, gather_results, scored_examples
 from curate.prove.statistics import WITHIN, Comparison, compare
 from curate.prove.training import Training
 from curate.store import Artifact, Counts, Step, write_json
@@ -102,7 +102,7 @@ def _judge_set(
 ) -> dict[str, Any]:
     """Return the verdict on one set: against the base, and against the random draws."""
     metric, alpha = METRICS[watched["metric"]], params["alpha"] / len(params["sets"])
-    scored = results.filter(pl.col("response_tokens") > 0)
+    scored = scored_examples(results)
     examples, listed = (r.filter(arm="base").height for r in (scored, results))
     line = {
         **watched,

@@ -145,11 +145,11 @@ def _by_extraction(
         gold = extraction.find_gold(prompt, row["messages"][-1]["content"])
         if gold is None:
             continue
-        found = extraction.check(prompt, row["text"], gold)
+        finding = extraction.check(prompt, row["text"], gold)
         values = {
-            GENERATED.column: found.right,
-            UNMATCHED.column: not found.matched,
-            GENERATED_ANNOUNCED.column: found.announced,
+            GENERATED.column: finding.right,
+            UNMATCHED.column: not finding.matched,
+            GENERATED_ANNOUNCED.column: finding.announced,
         }
         lines.append({"eval_id": row["row_id"], **{m.column: values[m.column] for m in metrics}})
     if not lines:

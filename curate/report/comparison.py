@@ -141,19 +141,19 @@ def _matrix(
 def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[Method]:
     config = run.manifest["config"]
     names = numbered([params["method"] for params in (config["select"], *config["compare"])])
-    asked = [run.own_select, *config["compare"]]
+    selects = [run.own_select, *config["compare"]]
     counts = {line["name"]: line for line in run.table(f"{TABLE}-selections").collect().to_dicts()}
     shared = dict(overlap.filter(one=names[0]).select("other", "shared").iter_rows())
     alone = run.table(f"{TABLE}-alone").collect().group_by("name", maintain_order=True).head(ALONE)
     rows = read_rows(run, set(alone["row_id"]))
     near = dict(_nearness(run))
-    for name, params in zip(names, asked, strict=True):
+    for name, params in zip(names, selects, strict=True):
         mine = alone.filter(name=name).to_dicts()
         yield Method(
             name=name,
             method=params["method"],
             settings=tuple(_settings(params)),
-            plan=tuple(k for k in SelectParams.model_fields if params.get(k) != asked[0].get(k)),
+            plan=tuple(k for k in SelectParams.model_fields if params.get(k) != selects[0].get(k)),
             rows=counts[name]["rows"],
             tokens=counts[name]["tokens"],
             shared=shared.get(name),

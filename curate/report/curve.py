@@ -50,18 +50,18 @@ class Curve:
         return [point.rows for point in self.abilities[0].points] if self.abilities else []
 
 
-def read_curve(told: Mapping[str, Any] | None) -> Curve | None:
+def read_curve(curve: Mapping[str, Any] | None) -> Curve | None:
     """Return what proof.json says of a curve; None without one."""
-    if told is None:
+    if curve is None:
         return None
-    parts = [{"ability": TOTAL, **told["total"]}, *told["abilities"]]
+    parts = [{"ability": TOTAL, **curve["total"]}, *curve["abilities"]]
     return Curve(
-        told["sentence"],
-        told["metric"],
-        told["unit"],
-        told["factor"],
-        told["margin"],
-        told["control"],
+        curve["sentence"],
+        curve["metric"],
+        curve["unit"],
+        curve["factor"],
+        curve["margin"],
+        curve["control"],
         tuple(_ability(part) for part in parts if "class" in part),
     )
 

@@ -28,10 +28,10 @@ def draw_ability_curves(curve: Curve) -> Figure:
     total, *abilities = curve.abilities
     abilities = sorted(abilities, key=lambda ability: -ability.examples)[: PANELS - 1]
     # One ability alone is the whole.
-    shown = [total] if len(abilities) == 1 else [total, *abilities]
-    panels = [_panel(ability, curve.sizes) for ability in shown]
+    curves = [total] if len(abilities) == 1 else [total, *abilities]
+    panels = [_panel(ability, curve.sizes) for ability in curves]
     chart = alt.concat(*panels, columns=COLUMNS, spacing=18)
-    ends = [f"{a.name} {a.growth}" for a in shown]
+    ends = [f"{a.name} {a.growth}" for a in curves]
     label = METRICS[curve.metric].label
     words = (
         f"Curves of the {label} with {curve.sizes[0]} to {curve.sizes[-1]} rows: "

@@ -17,6 +17,7 @@ from curate.config import Config
 from curate.errors import UserError
 from curate.estimate import estimate
 from curate.run import run_curation
+from tests.conftest import small_proof
 
 QUESTION = "Which of them is number {i}?\nA) a red one\nB) a blue one\nC) none"
 ANSWERS = ["A) a red one", "B) a blue one", "C) none"]
@@ -36,20 +37,7 @@ def config_of(folder: Path, tiny: Path, *, options: bool, **prove: Any) -> Confi
             for i in range(count)
         ]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    return Config.model_validate(
-        {
-            "name": "metrics",
-            "store": str(folder / "store"),
-            "pool": [{"path": str(folder / "pool.jsonl")}],
-            "target": {
-                "path": str(folder / "target.jsonl"),
-                "eval": {"path": str(folder / "eval.jsonl")},
-            },
-            "models": {"base": str(tiny), "dtype": "float32"},
-            "select": {"method": "random", "budget": {"rows": 3}},
-            "prove": {"draws": 2, "seeds": 1, "written": 0, "lora": {"epochs": 1}, **prove},
-        }
-    )
+    return small_proof(folder, tiny, **{"written": 0, **prove})
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 import torch
 
-from curate.config import Config
 from curate.folder import open_run
 from curate.report.written import gather_written
 from curate.run import run_curation
+from tests.conftest import small_proof
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +25,7 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(count)
         ]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    config = Config.model_validate(
-        {
-            "name": "written",
-            "store": str(folder / "store"),
-            "pool": [{"path": str(folder / "pool.jsonl")}],
-            "target": {
-                "path": str(folder / "target.jsonl"),
-                "eval": {"path": str(folder / "eval.jsonl")},
-            },
-            "models": {"base": str(tiny), "dtype": "float32"},
-            "select": {"method": "random", "budget": {"rows": 3}},
-            "prove": {"draws": 2, "seeds": 1, "written": 5, "lora": {"epochs": 1}},
-        }
-    )
+    config = small_proof(folder, tiny, written=5)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     run_curation(config, folder / "out")

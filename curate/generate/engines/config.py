@@ -153,8 +153,8 @@ def identify_engine(
 
     found = find_model(params.model or models.base)
     identity = identify(found, choose_dtype(params.dtype or models.dtype))
-    told = {} if params.adapter is None else {"adapter": _digest_adapter(params)}
-    return {"engine": params.kind, **identity, **told}
+    adapter = {} if params.adapter is None else {"adapter": _digest_adapter(params)}
+    return {"engine": params.kind, **identity, **adapter}
 
 
 def _digest_adapter(params: TransformersParams | VllmParams) -> str:
