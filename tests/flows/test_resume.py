@@ -24,7 +24,7 @@ pytestmark = pytest.mark.system
 
 AFTER_SELECTION = {
     "select", "coverage", "ledger", "arms", "proof-labels", "proof-leaks", "finetune", "measure",
-    "spread", "proof", "export",
+    "spread", "written", "proof", "export",
 }  # fmt: skip
 
 
