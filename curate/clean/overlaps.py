@@ -22,7 +22,7 @@ from curate.registry import EVAL_SETS
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
-VERSION = 5
+VERSION = 6
 BATCH_ROWS = 4_096
 
 

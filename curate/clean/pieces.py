@@ -7,13 +7,18 @@ from numpy.typing import NDArray
 from curate.clean.shingles import WORD_OR_CHARACTER
 from curate.clean.words import fold
 
-# Ends of sentences, quotation marks, line breaks, tags.
-BOUNDARY = r"[?!;。…\n\r\"“”«»「」『』]+|[.:](?:\s|$)|<[^<>\s]{1,20}>"
-# Brackets and signs of sums are no punctuation: they are all that some prompts have.
-EDGE = r"[\s=.,;:!?'\"“”‘’«»*_#`~。、…¿¡|]+"
-INNER = r"[,;:!?'\"“”‘’«»、…。]+|\.(?:\s|$)"
-# What stands before a choice or an item of a list.
-LABEL = r"^(?:[-*•]|\(?[a-z0-9]{1,2}[).:])\s+"
+# Marks of any script. Brackets and signs of sums are none: they are all that some prompts have.
+MARKS = r",;:!?'\"`_…[\p{P}--\p{Ps}\p{Pe}\p{Pd}--\x00-\x7f]"
+# Ends of sentences, quotation marks, line breaks, dashes, emoji; tags; cells and headings.
+ENDS = (
+    r"[\p{Sentence_Terminal}--.][\p{Quotation_Mark}--'’‘];؛፤…—―\n\r【】〔〕\p{Emoji_Presentation}"
+)
+TAG = r"<[^<>\s]{1,20}>|\[/?inst\]"
+BOUNDARY = rf"[{ENDS}]+|[.:](?:\s|$)|{TAG}|\s\|\s|#{{2,}}"
+EDGE = rf"[\s=.*#~|{MARKS}]+"
+INNER = rf"[{MARKS}]+|\.(?:\s|$)"
+# What stands before a choice, an item of a list or a quotation.
+LABEL = r"^(?:(?:[-*•]|>+|\(?[a-z0-9]{1,2}[).:])\s+)+"
 # Between what a pattern finds and the rest of a text: no character.
 CUT = "\uffff"
 

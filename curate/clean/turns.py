@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import GramSet, Powers, RunHashes
+from curate.clean.markup import without_markup
 from curate.clean.words import split_words, word_hashes
 
 
@@ -87,5 +88,6 @@ def read_turns(rows: pl.DataFrame, powers: Powers, *, joined: bool) -> Turns:
         whole = users.group_by("row", "role").agg(pl.col("text").str.join("\n"), n=pl.len())
         table = pl.concat([table, whole.filter(pl.col("n") > 1).drop("n")])
     table = table.select("row", "text").sort("row", maintain_order=True)
+    table = table.with_columns(without_markup(table["text"]))
     hashes, lengths = word_hashes(split_words(table["text"]))
     return Turns(table, hashes, lengths, np.cumsum(lengths), powers)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.clean.markup import without_markup
 from curate.clean.shingles import WORD_OR_CHARACTER
 from curate.clean.words import fold, split_words, word_hashes
 
@@ -70,7 +71,7 @@ def without_choices(text: str) -> str | None:
 
 def split_units(eval_rows: pl.DataFrame, ngram: int) -> Units:
     """Return the units of eval examples, whole prompts first and in the order of the examples."""
-    texts = eval_rows.select(user_text().alias("text"))["text"]
+    texts = without_markup(eval_rows.select(user_text()).to_series())
     whole = pl.DataFrame({"prompt": np.arange(len(texts)), "text": texts})
     bare = whole.with_columns(
         text=pl.Series([without_choices(t) for t in texts], dtype=pl.String)
@@ -97,6 +98,6 @@ def _system_turns(eval_rows: pl.DataFrame, ngram: int) -> pl.DataFrame:
     """Return the system turns that are part of one example, not the way in which all are put."""
     turns = eval_rows.select(
         pl.int_range(pl.len()).alias("prompt"), _text_of("system").alias("text")
-    )
+    ).with_columns(pl.col("text").map_batches(without_markup))
     long = split_words(turns["text"]).list.len() >= 2 * ngram
     return turns.filter(long & (pl.len().over("text") == 1))

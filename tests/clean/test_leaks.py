@@ -712,6 +712,27 @@ def test_signs_that_nobody_sees_hide_no_prompt(sign: str) -> None:
     assert [h[0] for h in hits(f"{sign}{short.replace('a', f'a{sign}')}", "x", prompt=short)]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("What's the capital of Chad?", "Q: What&#39;s the capital of Chad?"),
+        ("What's the capital of Chad?", "What&amp;#x27;s the **cap**ital of *Chad*?"),
+        ("What's the capital of Chad?", "<p>What's the <b>capital</b> of Chad?</p><p>Answer.</p>"),
+        ("What's the capital of Chad?", "> What's_the_capital_of_Chad?"),
+        ("What's the capital of Chad?", "[INST] What's the capital of Chad [/INST]"),
+        ("The capital of Chad is ____.", r"1. The capital of [Chad](https://a.org) is \_\_\_"),
+        ("ما هي عاصمة تشاد؟", "> ما هي عاصمة تشاد"),
+        ("ما هي عاصمة تشاد؟", "请教您。ما هي عاصمة تشاد؟请详细解答"),
+        ("ما هي عاصمة تشاد؟", "لدي سؤال؛ ما هي عاصمة تشاد؟ شكرا"),
+        ("चाड की राजधानी क्या है?", "एक सवाल। चाड की राजधानी क्या है। धन्यवाद"),
+        ("የቻድ ዋና ከተማ ማን ናት፧", "ሰላም። የቻድ ዋና ከተማ ማን ናት፧ አመሰግናለሁ"),
+        ("3 - 12 * (4 + 7) =", "<|im_start|>user\n3 \u2212 12 * (4 + 7) =<|im_end|>"),
+    ],
+)
+def test_markup_and_marks_of_any_script_hide_no_short_prompt(prompt: str, text: str) -> None:
+    assert len(hits(text, "N.", prompt=prompt)) == 1
+
+
 def test_an_index_of_prompts_serves_several_sets_of_rows() -> None:
     evals = frame([row("e", turns(PROMPT, "x"))])
     index = LeakIndex(evals)

@@ -26,6 +26,10 @@ MARKS = st.lists(st.integers(0, 2), min_size=6, max_size=6)
         ("这是什么？冰。好！", ["这是什么", "冰", "好"]),
         ("<|user|> [ [ ( <|end|>", ["[ [ ("]),
         ("-12 * 3 = ?", ["-12 * 3"]),
+        ("ما هي؟ لا؛ نعم। हाँ։ ոչ። አዎ", ["ما هي", "لا", "نعم", "हाँ", "ոչ", "አዎ"]),
+        ("> one\n>> - two 🙂 three — four", ["one", "two", "three", "four"]),
+        ("| one | two |\n[INST] three [/INST] ### four", ["one", "two", "three", "four"]),
+        ("the capital_of `it`، is ____", ["the capital of it is"]),
         (" \n . \n", []),
     ],
 )
@@ -34,7 +38,9 @@ def test_sentences_lines_quotations_and_choices_are_pieces(text: str, pieces: li
 
 
 @examples(10)
-@given(st.lists(st.text(st.sampled_from("ab.?\n\"':-( )<>\u03011é你"), max_size=40), max_size=3))
+@given(
+    st.lists(st.text(st.sampled_from("ab.?\n\"':-( )<>_#|؟\u03011é你"), max_size=40), max_size=3)
+)
 def test_the_pieces_of_a_prompt_are_those_of_a_row_with_its_text(texts: list[str]) -> None:
     folded = fold(pl.Series(texts, dtype=pl.String))
     forms = piece_forms(
