@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
+from curate import estimate, writing_cost
 from curate.config import Config
 from curate.ledger import stage_inputs, stage_step
 from curate.models import find_model, identify_embedder, prepare
@@ -176,16 +177,29 @@ def _no_wait_for_disks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _short_probes() -> Iterator[None]:
+    """Time each batch of a probe once: no test asks for a pace that is close to the true one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (estimate, writing_cost):
+            patch.setattr(module, "PROBE_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def drawn() -> Iterator[dict[tuple[str, str], Any]]:
-    """Draw figures that show the same only once, since that takes half of a run's time."""
-    known: dict[tuple[str, str], Any] = {}
+    """Draw figures that show the same only once, since that takes half of a run's time.
+
+    A test that has no "report" in its place or name looks at none: any figure of the name will do.
+    """
+    figures_by_data: dict[tuple[str, str], Any] = {}
 
     def once(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
-        def draw_once(*shown: Any) -> Any:
-            key = (name, repr(shown))
-            if key not in known:
-                known[key] = draw(*shown)
-            return known[key]
+        def draw_once(*data: Any) -> Any:
+            looks = "report" in os.environ.get("PYTEST_CURRENT_TEST", "report")
+            key = (name, repr(data) if looks else "")
+            if key not in figures_by_data:
+                figures_by_data[key] = draw(*data)
+            return figures_by_data[key]
 
         return draw_once
 
@@ -193,7 +207,7 @@ def drawn() -> Iterator[dict[tuple[str, str], Any]]:
         for name, draw in list(vars(figures).items()):
             if name.startswith("draw_") and name != "draw_all":
                 patch.setattr(figures, name, once(name, draw))
-        yield known
+        yield figures_by_data
 
 
 @pytest.fixture(autouse=True)

@@ -163,14 +163,14 @@ def estimate(one: Matrix, other: Matrix) -> Estimate:
         one: gains [trainings, examples].
         other: gains of the other set, of the same shape.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     differences = one - other
     error, freedom = paired_error(differences)
     difference = _round(differences.mean())
     if not error > 0:
         return Estimate(difference, difference, difference)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return Estimate(difference, _round(difference - reach), _round(difference + reach))
 
 
@@ -221,9 +221,9 @@ def t_quantile(alpha: float, count: int) -> float:
         alpha: how often it may miss by more.
         count: of values, one more than the degrees of freedom.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(1 - alpha / 2, count - 1))
+    return float(stdtrit(count - 1, 1 - alpha / 2))
 
 
 def _round(value: float) -> float:

@@ -126,7 +126,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished: Workplace, tmp_path: P
         time.sleep(0.2)
     # Stopped first, so that what it is at does not end between the look and the kill.
     os.killpg(process.pid, signal.SIGSTOP)
-    while not list((workplace.store / "tmp").iterdir()):
+    while not any(path.is_dir() for path in (workplace.store / "tmp").iterdir()):
         os.killpg(process.pid, signal.SIGCONT)
         time.sleep(0.01)
         os.killpg(process.pid, signal.SIGSTOP)

@@ -39,14 +39,20 @@ def recipe(root: Path, model: Path, **prove: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose store all tests fill: none trains again what another one has trained."""
+    return tmp_path_factory.mktemp("together")
+
+
 def run(root: Path, given: dict[str, Any], name: str = "run") -> tuple[RunResult, dict[str, Any]]:
     result = run_curation(Config.model_validate(given), root / name)
     return result, {stage["stage"]: stage for stage in result.manifest["stages"]}
 
 
-def test_methods_are_judged_together_and_share_their_controls(tmp_path: Path, tiny: Path) -> None:
-    given = recipe(tmp_path, tiny, compare=True) | {"compare": ["dsir", "length"]}
-    result, stages = run(tmp_path, given)
+def test_methods_are_judged_together_and_share_their_controls(shared: Path, tiny: Path) -> None:
+    given = recipe(shared, tiny, compare=True) | {"compare": ["dsir", "length"]}
+    result, stages = run(shared, given, "judged")
     proof = result.proof
     assert proof is not None
     assert [line["method"] for line in proof["methods"]] == ["bm25", "dsir", "length"]
@@ -80,17 +86,15 @@ def test_judging_compared_methods_needs_some(tmp_path: Path, tiny: Path) -> None
         Config.model_validate(recipe(tmp_path, tiny, compare=True))
 
 
-def test_compared_methods_are_not_judged_unless_that_is_asked_for(
-    tmp_path: Path, tiny: Path
-) -> None:
-    result, _ = run(tmp_path, recipe(tmp_path, tiny) | {"compare": ["dsir"]})
+def test_compared_methods_are_not_judged_unless_that_is_asked_for(shared: Path, tiny: Path) -> None:
+    result, _ = run(shared, recipe(shared, tiny) | {"compare": ["dsir"]}, "compared")
     assert result.proof is not None
     assert "methods" not in result.proof
     assert result.proof["judged"] == 1
 
 
-def test_methods_judged_together_keep_the_adapter_of_the_first(tmp_path: Path, tiny: Path) -> None:
-    given = recipe(tmp_path, tiny, compare=True, keep=True, draws=2, seeds=1, written=2)
-    result, _ = run(tmp_path, given | {"compare": ["dsir"]})
+def test_methods_judged_together_keep_the_adapter_of_the_first(shared: Path, tiny: Path) -> None:
+    given = recipe(shared, tiny, compare=True, keep=True, draws=2, seeds=1, written=2)
+    result, _ = run(shared, given | {"compare": ["dsir"]}, "kept")
     kept = {path.name for path in (result.folder / "export/adapter").iterdir()}
     assert kept == {"adapter_config.json", "adapter_model.safetensors"}

@@ -25,7 +25,7 @@ def recipe(
     for name, rows in {"pool": pool, "target": [turns("t", "t")], "eval": held_out}.items():
         lines = [json.dumps({"messages": messages}) for messages in rows]
         (root / f"{name}.jsonl").write_text("\n".join(lines))
-    lora = {"max_length": 64, "epochs": 1, "rank": 2, "batch_rows": 2}
+    lora = {"max_length": 64, "epochs": 1, "rank": 2, "batch_rows": 8}
     return {
         "name": "short",
         "pool": {"path": str(root / "pool.jsonl"), "source": "pool"},
@@ -56,7 +56,7 @@ def long(count: int, word: str) -> list[Any]:
     ],
     ids=["rows", "examples"],
 )  # fmt: skip
-def test_without_a_step_or_a_scored_example_the_verdict_is_not_measured(
+def test_without_a_step_or_a_scored_example_verdict_and_report_say_not_measured(
     tmp_path: Path, tiny: Path, pool: list[Any], held_out: list[Any], said: str
 ) -> None:
     config = Config.model_validate(recipe(tmp_path, tiny, pool, held_out))

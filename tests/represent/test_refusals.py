@@ -32,6 +32,7 @@ STRICT = (
 )
 SYSTEM: list[dict[str, str]] = [{"role": "system", "content": "Be brief."}, *turns("Hi", "Hello.")]
 TWICE: list[dict[str, str]] = [*turns("Hi")[:1], *turns("Are you there?", "Yes.")]
+SMALL_PROOF = {"draws": 2, "seeds": 1, "lora": {"epochs": 1}}
 SENTENCE = (
     "2 rows are refused by the base model's chat template: Conversation roles must alternate (1); "
     "System role not supported (1); pool/pool.jsonl:2, pool/pool.jsonl:4"
@@ -257,7 +258,7 @@ def test_examples_are_merged_by_the_rule_of_rows_and_keep_their_ids(
         target=target,
         select={"method": "rds", "budget": 2},
         stages=["leaks"],
-        prove={"seeds": 2, "lora": {"epochs": 1}},
+        prove=SMALL_PROOF,
     )
     told = [
         "rows whose system text was put into their first user turn: 1",
@@ -309,7 +310,7 @@ def test_an_eval_example_that_the_template_rewrites_counts_as_unscored_and_break
         [turns("a", "b"), turns("c", "d"), turns("e", "f")],
         target=target,
         select={"method": "random", "budget": 2},
-        prove={"seeds": 2, "lora": {"epochs": 1}},
+        prove=SMALL_PROOF,
     )
     result = run_curation(config, tmp_path / "run")
     assert result.proof is not None
