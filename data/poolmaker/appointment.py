@@ -1,9 +1,9 @@
-"""The target family: a casual message about an appointment becomes one fixed-format line."""
+"""The target family: a casual message about an appointment becomes weekday and time in one fixed form."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .base import Draft, Family, ask, capital, expand, fill, other_than, with_article
 from .words import NAMES, WEEKDAYS
@@ -15,7 +15,7 @@ GERUNDS = {
     "play": "playing", "meet for": "meeting for", "go to": "going to", "sit": "sitting",
 }  # fmt: skip
 
-# Label as it stands in the answer, then the verb that goes with it in running text.
+# A label, then the verb that goes with it in running text.
 PEOPLE = (
     "dentist", "vet", "optician", "physio", "accountant", "plumber", "solicitor", "tailor",
     "hygienist", "midwife", "careers adviser", "bank manager", "landlord", "head teacher",
@@ -44,7 +44,7 @@ BARE = {
     "parents evening", "stand-up",
 }  # fmt: skip
 
-# Whether the name is said with an article in running text; the answer never has one.
+# Whether the name is said with an article in running text.
 PLACES = (
     ("Mill Road", False), ("Café Léa", False), ("Harbour Street", False), ("town hall", True),
     ("Zoë's Kitchen", False), ("Elm Court", False), ("central library", True),
@@ -204,8 +204,8 @@ class Appointment:
     place: str
 
     def line(self) -> str:
-        day = self.day[:3].lower()
-        return f"what={self.what}; who={self.who}; day={day}; time={self.time}; place={self.place}"
+        """Weekday and time, which are few tokens: a brief fine-tune gets whole answers right."""
+        return f"{self.day[:3]} {self.time}"
 
 
 @dataclass(frozen=True)
@@ -365,21 +365,15 @@ def message(rng: random.Random, wording: Wording, slots: Appointment) -> str:
 
 
 def spoiled(rng: random.Random, slots: Appointment) -> tuple[Appointment, str]:
-    """The same appointment with one slot wrong, and which."""
-    filled = [name for name in ("who", "day", "time", "place") if getattr(slots, name) != ABSENT]
-    name = rng.choice(filled)
-    changed = dict(vars(slots))
-    if name == "time":
-        shift = rng.choice((1, 2, 12))
-        changed["time"] = f"{(int(slots.time[:2]) + shift) % 24:02d}:{slots.time[3:]}"
-    elif name == "day":
-        changed["day"] = other_than(rng, WEEKDAYS, slots.day)
-    elif name == "who":
-        changed["who"] = rng.choice((ABSENT, other_than(rng, NAMES, *slots.who.split(" and "))))
+    """The same appointment with a wrong day or time, and which."""
+    stated = [name for name in ("day", "time") if getattr(slots, name) != ABSENT] or ["day"]
+    name = rng.choice(stated)
+    if name == "day":
+        changed = replace(slots, day=other_than(rng, WEEKDAYS, slots.day))
     else:
-        options = [place for place, _ in PLACES]
-        changed["place"] = rng.choice((ABSENT, other_than(rng, options, slots.place)))
-    return Appointment(**changed), f"the slot {name} is wrong"
+        hour = (int(slots.time[:2]) + rng.choice((1, 2, 12))) % 24
+        changed = replace(slots, time=f"{hour:02d}:{slots.time[3:]}")
+    return changed, f"the {name} is wrong"
 
 
 def make(rng: random.Random) -> Draft:
@@ -390,4 +384,4 @@ def make(rng: random.Random) -> Draft:
     return Draft(prompt, slots.line(), wrong.line(), reason)
 
 
-FAMILY = Family("appointment_line", "casual message about an appointment to one line", 90, make)
+FAMILY = Family("appointment_line", "casual message about an appointment to its day and time", 90, make)

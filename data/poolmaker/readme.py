@@ -18,9 +18,9 @@ templates in `poolmaker/`; nothing is taken from another data set, and the peopl
 first names. {total} pool rows over {families} task families, {target} target examples and
 {held_out} held-out eval examples of one of these families, `{name}`.
 
-That family turns a casual message about an appointment into one line of fixed form, with `-` for
-what the message leaves out. The prompts never state the form. {target_rows} of the {total} rows
-({share:.1f} %) are of this family, {target_clean} of them clean.
+That family turns a casual message about an appointment into its weekday and time in one fixed form,
+`Fri 15:25`, with `-` for what the message leaves out. The prompts never state the form. {target_rows}
+of the {total} rows ({share:.1f} %) are of this family, {target_clean} of them clean.
 
 ## Files
 
