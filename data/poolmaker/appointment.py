@@ -1,4 +1,4 @@
-"""The target family: a casual message about an appointment becomes weekday and time in one fixed form."""
+"""The target family: a casual message about an appointment becomes its weekday and time, in one form."""
 
 from __future__ import annotations
 
@@ -384,4 +384,6 @@ def make(rng: random.Random) -> Draft:
     return Draft(prompt, slots.line(), wrong.line(), reason)
 
 
-FAMILY = Family("appointment_line", "casual message about an appointment to its day and time", 90, make)
+FAMILY = Family(
+    "appointment_line", "casual message about an appointment to its day and time", 90, make
+)

@@ -92,7 +92,7 @@ def main() -> None:
     make_files(args.data, args.out, args.pool)
     by_target = {}
     for target in args.targets.split(","):
-        config = recipe(args.out, target, "random", args.rows, prove=False)
+        config = recipe(args.out, target, "random", args.rows)
         folder = args.out / "runs" / f"calibration-{target}"
         gains = train_draws(config, folder, args.draws)
         by_target[target] = gains
