@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from curate.errors import UserError
 from curate.faults import one_line
 from curate.represent.control import control_tokens
-from curate.represent.spans import locate_responses, response_spans, template_faults
+from curate.represent.spans import (
+    locate_responses,
+    omitted_role,
+    response_spans,
+    template_faults,
+)
 from curate.rows import Message
 
 if TYPE_CHECKING:
@@ -39,21 +44,25 @@ def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) ->
 def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
     """Return the words with which the chat template refuses a conversation; None if it takes it.
 
+    One of which it silently leaves a turn out is not taken either: what is said then is ours.
+
     Raises:
         UserError: the template itself is broken, whatever the conversation.
     """
     from jinja2 import TemplateSyntaxError
 
     disguise = control_tokens(tokenizer).disguise(_contents(messages))
+    messages = messages if disguise is None else disguise.messages(messages)
     try:
-        render(tokenizer, messages if disguise is None else disguise.messages(messages))
+        render(tokenizer, messages)
     except TemplateSyntaxError as error:
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} is broken: {one_line(error)}"
         ) from error
     except template_faults() as error:
         return one_line(error)
-    return None
+    role = omitted_role(tokenizer, messages)
+    return None if role is None else f"it leaves the {role} turn out"
 
 
 def has_label(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> bool:

@@ -2,6 +2,7 @@
 
     Conversation roles must alternate user/assistant/...      two user turns in a row (Gemma, Mistral)
     System role not supported                                 a system turn (Gemma 2)
+    it leaves the system turn out                             silently (Mistral 7B v0.3, Nemo)
 
 So are rows of whose responses it leaves nothing as it was, since nothing of them could be labelled.
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NAME = "template"
-VERSION = 4
+VERSION = 5
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})

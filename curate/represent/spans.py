@@ -9,7 +9,9 @@ the conversation is rendered once more:
 The texts put back for their letters must give the rendering, character by character, so each place is
 certain. A turn's label begins where its header ends, by how the model is asked for it, and ends with
 the mark that is written behind it when it is the last one. Where the template says itself what the
-assistant writes ({% generation %}), that is taken.
+assistant writes ({% generation %}), that is taken, without the header that some have in it:
+
+    {% generation %}<|im_start|>assistant\nB<|im_end|>{% endgeneration %}      B<|im_end|>  (SmolLM3)
 """
 
 import re
@@ -108,17 +110,44 @@ def response_spans(
     """
     contents = locate_responses(tokenizer, messages, text)
     given = _generation_spans(tokenizer, messages, text)
-    if len(given) == len(contents) and all(
-        c is None or (g[0] <= c[0] and c[1] <= g[1]) for g, c in zip(given, contents, strict=True)
-    ):
-        return list(given)
     marked = mark(messages, _template(tokenizer))
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     frames = _Frames(tokenizer, marked)
-    return [
-        span and (span[0] - frames.opening(i), span[1] + frames.closing(i))
-        for i, span in zip(turns, contents, strict=True)
+    starts = [
+        span and span[0] - frames.opening(i) for i, span in zip(turns, contents, strict=True)
     ]
+    if len(given) == len(contents) and all(
+        c is None or (g[0] <= c[0] and c[1] <= g[1]) for g, c in zip(given, contents, strict=True)
+    ):
+        return [
+            None if start is None else (max(g[0], start), g[1])
+            for g, start in zip(given, starts, strict=True)
+        ]
+    return [
+        None if span is None or start is None else (start, span[1] + frames.closing(i))
+        for i, span, start in zip(turns, contents, starts, strict=True)
+    ]
+
+
+def omitted_role(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
+    """Return the role of the first turn, system or tool, that the template writes nothing of; or None.
+
+    Some have no such role and pass over it (Zephyr), and Mistral's have the system text before the last
+    turn alone, and only if that is the user's.
+    """
+    roles = {message["role"] for message in messages} - {"user", "assistant"}
+    if not roles:
+        return None
+    marked = mark(messages, _template(tokenizer), sorted(roles))
+    rendering = _render(tokenizer, marked.messages) or ""
+    return next(
+        (
+            message["role"]
+            for message, letters in zip(messages, marked.letters, strict=True)
+            if letters and not any(letter in rendering for letter in letters)
+        ),
+        None,
+    )
 
 
 def locate_responses(
@@ -166,6 +195,8 @@ class _Frames:
         prompt = (
             _render(self._tokenizer, self._marked.messages[:turn], prompt=True) if turn else None
         )
+        if prompt and self._whole.startswith(prompt):
+            return max(self._whole.index(first) - len(prompt), 0)
         if prompt is None or not previous or previous not in prompt:
             return own
         header = self._marked.after(prompt, previous)

@@ -84,6 +84,12 @@ MASKED = (
     "{{ m['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
     + ASK + "{{ '<|im_start|>assistant\n' }}{% endif %}"
 )  # fmt: skip
+HEADED = (  # Its own mark of what the assistant writes takes in the header (SmolLM3).
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}"
+    "{{ '<|im_start|>assistant\n' + m['content'] + '<|im_end|>\n' }}{% endgeneration %}{% else %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    + ASK + "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)  # fmt: skip
 TULU = (
     "{{ bos_token }}{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] }}"
     "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
@@ -92,6 +98,7 @@ TULU = (
 FAMILIES = {
     "chatml": CHATML, "llama2": LLAMA2, "mistral": MISTRAL, "gemma": GEMMA, "llama3": LLAMA3,
     "phi": PHI, "qwen3": QWEN3, "r1": R1, "oss": OSS, "masked": MASKED, "tulu": TULU,
+    "headed": HEADED,
 }  # fmt: skip
 MARKS = [
     "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<|header|>",
@@ -172,6 +179,47 @@ def test_each_family_labels_what_its_model_writes_or_refuses_the_row(
         assert refusal(tokenizer, messages)  # type: ignore[arg-type]
     else:
         assert labelled(tokenizer, messages) == said
+
+
+@pytest.mark.parametrize("family", ["headed", "masked"])
+@pytest.mark.parametrize("said", [("", "b"), ("b", "")], ids=["first", "last"])
+def test_an_empty_turn_has_no_label_and_no_header_of_it_has_one(
+    tiny: Path, family: str, said: tuple[str, str]
+) -> None:
+    messages = turns("a", said[0], "c", said[1])
+    assert labelled(tokenizer_of(tiny, family), messages) == ["b<|im_end|>"]
+
+
+def test_what_is_written_before_an_answer_is_labelled_after_an_empty_user_turn_too(
+    tiny: Path,
+) -> None:
+    assert labelled(tokenizer_of(tiny, "qwen3"), turns("", "a")) == labelled(
+        tokenizer_of(tiny, "qwen3"), turns("user", "a")
+    )
+
+
+PASSED_OVER = CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role != 'tool' %}")
+
+
+@pytest.mark.parametrize(
+    ("template", "kind", "words"),
+    [
+        (MISTRAL, "system", "it leaves the system turn out"),
+        (PASSED_OVER, "tool", "it leaves the tool turn out"),
+        (PASSED_OVER, "system", None),
+        (LLAMA3, "tool", None),
+    ],
+    ids=["mistral", "tool", "system", "json"],
+)
+def test_a_template_that_silently_leaves_a_turn_out_refuses_the_row(
+    tiny: Path, template: str, kind: str, words: str | None
+) -> None:
+    tokenizer = tokenizer_of(tiny, "chatml")
+    tokenizer.chat_template = template
+    assert refusal(tokenizer, CONVERSATIONS[kind]) == words  # type: ignore[arg-type]
+    # A turn without a text has nothing to be left out.
+    blank: Any = [{"role": "system", "content": " "}, *turns("a", "b")]
+    assert refusal(tokenizer, blank) is None
 
 
 def prefix_labels(tokenizer: Any, messages: Any) -> list[int] | None:
