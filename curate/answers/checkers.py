@@ -17,6 +17,7 @@ import regex
 from curate.answers.expressions import is_expression, same_expression
 from curate.answers.jsonanswers import read_json
 from curate.answers.quantities import find_quantity, same_quantity
+from curate.answers.spans import announced_range
 from curate.rows import normalise
 
 TIMEOUT = 1.0
@@ -32,11 +33,12 @@ class Checked(StrEnum):
 
 CheckerName = Literal["numeric", "math", "choice", "exact", "json", "regex"]
 LETTER = regex.compile(
-    r"^\W*(?:(?i:option)\s+)?\(?([A-Z])\)?\W*$"  # B, (B), B., option B
-    r"|^\W*\(?([A-Z])[).:]\s"  # B) text
-    r"|(?<!\b(?:or|and|nor)\s)\b(?i:answer|option|choice)\s*(?:is|:|=)?\s*\(?([A-Z])\)?(?=\W|$)(?!\s+[a-z])"
+    r"^\W*(?:(?i:option)\s+)?\(?(?P<alone>[A-Z])\)?[^\w?+#-]*$"  # B, (B), B., option B
+    r"|^\W*(?:(?i:option|choice)\s+)?\(?(?P<listed>[A-Z])[).:]\s"  # B) text
+    r"|(?:(?<!\b(?:or|and|nor)\s)\b(?i:answer|option|choice)\s*(?:is|:|=)?|\\boxed\s*\{(?:\\text\w*\s*\{)?)"
+    r"[\s*_\"'`“‘$]*\(?(?P<named>[A-Z])\)?(?=\W|$)(?!\s+[a-z]|[?+#]|-(?!\s))"
     # A, B and (A) or (B) are no one letter
-    r"(?!\)?\s*(?:[,/&]|or\b|and\b|nor\b)\s*(?:(?i:option)\s+)?\(?[A-Z]\b)",
+    r"(?!\)?[*_}]*\s*(?:[,/&]|or\b|and\b|nor\b)\s*(?:(?i:option)\s+)?[(*_]*[A-Z]\b)",
     regex.M,
 )
 
@@ -80,9 +82,23 @@ def _said(same: bool | None) -> Checked:
 
 
 def find_choice(text: str) -> str | None:
-    """Return the letter that a text names as its choice; the last one where it names several."""
-    letters = [a or b or c for a, b, c in LETTER.findall(text)]
-    return letters[-1] if letters else None
+    """Return the letter that a text names as its choice; the last one where it names several.
+
+    None where these are a list of options, or stand beside each other, or are taken back.
+    """
+    place = announced_range(text)
+    if place is not None and place[0] == place[1]:
+        return None
+    letters = [
+        (form, letter)
+        for match in LETTER.finditer(text)
+        for form, letter in match.groupdict().items()
+        if letter
+    ]
+    for form in ("listed", "alone"):
+        if len({letter for kind, letter in letters if kind == form}) > 1:
+            letters = [(kind, letter) for kind, letter in letters if kind != form]
+    return letters[-1][1] if letters else None
 
 
 def check_choice(answer: str, gold: str) -> Checked:

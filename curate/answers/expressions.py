@@ -14,7 +14,7 @@ from fractions import Fraction
 import regex
 
 from curate.answers.mathanswers import compare_math
-from curate.answers.quantities import find_quantity, same_quantity
+from curate.answers.quantities import PERCENT, find_quantity, same_quantity
 from curate.answers.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span
 from curate.answers.units import Unit, find_unit
 
@@ -28,6 +28,16 @@ ROOT = regex.compile(r"(?:√|(?<![\\a-z])sqrt)\s*(?:\(([^()]*)\)|(\d+|[a-z]))",
 NAMED = regex.compile(r"(?<![\\A-Za-z])(?:sin|cos|tan|log|ln|exp|pi|max|min|gcd|lcm)(?![A-Za-z])")
 BETWEEN = regex.compile(r"\s+(?:and|or)\s+")
 PROSE = regex.compile(r"[^\W\d_]{3,}|^\s*[^\W\d_]{2,}\s*$|[^\W\d_a-zA-Z\p{Greek}]")
+# Not read as it is meant: 0x1F, 3rd, 3 pm, ranges, what is about right, bases beside other things.
+UNREAD = regex.compile(
+    r"(?<![\w.])0[xXbBoO][0-9A-Fa-f]|\d\s?(?:st|nd|rd|th|[ap]m)\b|[–—≈≃≅≡∼~?]|\d\s*_"
+    r"|(?<![\d.])0\d+\s?/",
+    regex.I,
+)
+BASED = regex.compile(r"\(?([0-9A-Za-z]+)\)?\s*_\s*(?:\{\s*(\d{1,2})\s*\}|(\d))")
+# 1,5 and 1.000,5: a decimal or a list.
+UNCLEAR = regex.compile(r"[-+]?\d[\d.']*(?:,\d[\d.']*)+")
+SCIENTIFIC = regex.compile(r"(?<=\d)\s?[x*]\s?(?=10\s?\^)")
 COMMAND_NAMES = regex.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\[A-Za-z]+")
 
 
@@ -47,6 +57,9 @@ def same_expression(gold: str, answer: str) -> bool | None:
     number, other_number = find_quantity(gold), find_quantity(answer)
     if number is not None and other_number is not None:
         return same_quantity(number, other_number)
+    based = _read_based(gold), _read_based(answer)
+    if based != (None, None):
+        return None if None in based else based[0] == based[1]
     one, other = find_expression(gold), find_expression(answer)
     if one is None or other is None or _differ_in_kind(one.latex, other.latex):
         return None
@@ -56,25 +69,47 @@ def same_expression(gold: str, answer: str) -> bool | None:
             return None
         factor = other.unit.factor / one.unit.factor
     scaled = other.latex if factor == 1 else rf"{_fraction(factor)} \cdot ({other.latex})"
-    return compare_math(one.latex, scaled)
+    same = compare_math(one.latex, scaled)
+    in_percent = [e.unit == PERCENT for e in (one, other)]
+    return None if same and in_percent[0] != in_percent[1] else same
+
+
+def _read_based(text: str) -> int | None:
+    """Return the value of a number that is written with its base, as 101_2; None of any other text."""
+    span = _named_span(text)
+    numeral = BASED.fullmatch(bare_span(span))
+    if numeral is None or CUT_OFF.search(span):
+        return None
+    base = int(numeral[2] or numeral[3])
+    try:
+        return int(numeral[1], base) if base > 1 else None
+    except ValueError:
+        return None
 
 
 def _differ_in_kind(one: str, other: str) -> bool:
-    """Return whether two expressions differ in what math-verify leaves aside: case and brackets."""
+    """Return whether two expressions differ in what math-verify leaves aside: case and brackets.
+
+    So do 1,5 and 15: the comma may be a decimal one.
+    """
     letters = [
         set(regex.findall(r"[A-Za-z]", COMMAND_NAMES.sub(" ", text))) for text in (one, other)
     ]
     folded = [{letter.casefold() for letter in part} for part in letters]
     ordered = [text.startswith(("(", "[")) and "," in text for text in (one, other)]
+    unclear = [UNCLEAR.fullmatch(text) is not None for text in (one, other)]
     unordered = [text.startswith(r"\{") for text in (one, other)]
     return (letters[0] != letters[1] and folded[0] == folded[1]) or (
-        (ordered[0] and unordered[1]) or (unordered[0] and ordered[1])
+        (ordered[0] and unordered[1])
+        or (unordered[0] and ordered[1])
+        or (unclear[0] and "," not in other)
+        or (unclear[1] and "," not in one)
     )
 
 
 def is_expression(text: str) -> bool:
     """Return whether a text names something that can be compared."""
-    if find_quantity(text) is not None:
+    if find_quantity(text) is not None or _read_based(text) is not None:
         return True
     expression = find_expression(text)
     return expression is not None and compare_math(expression.latex) is True
@@ -85,15 +120,21 @@ def find_expression(text: str) -> Expression | None:
     quantity = find_quantity(text)
     if quantity is not None:
         return Expression(_fraction(quantity.number), quantity.unit)
-    span = announced_span(text)
-    span = _last_formula(text) if span is None else span
+    span = _named_span(text)
     latex, unit = _without_unit(bare_span(span))
     latex = _as_latex(latex)
     # A colon may be a time or a ratio, and dots stand for what is not there.
     words = COMMAND_NAMES.sub(" ", latex)
-    if not latex or ":" in latex or CUT_OFF.search(span) or PROSE.search(words):
-        return None
-    return Expression(latex, unit)
+    unread = ":" in latex or CUT_OFF.search(span) or PROSE.search(words) or UNREAD.search(words)
+    # 5! at the end of a sentence may be a factorial or none.
+    exclaimed = span.endswith("!") and not ("$" in span or r"\boxed" in text)
+    return None if not latex or unread or exclaimed else Expression(latex, unit)
+
+
+def _named_span(text: str) -> str:
+    """Return what a text announces, else the formula or the short line that it is."""
+    span = announced_span(text)
+    return _last_formula(text) if span is None else span
 
 
 def _fraction(number: Fraction) -> str:
@@ -127,5 +168,6 @@ def _as_latex(text: str) -> str:
     for sign, command in SIGNS.items():
         text = text.replace(sign, command)
     text = ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", text)
+    text = SCIENTIFIC.sub(r"\\times ", text)
     text = NAMED.sub(lambda name: rf"\{name[0]} ", text)
     return BETWEEN.sub(", ", text).strip()

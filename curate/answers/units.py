@@ -22,11 +22,15 @@ MEASURES = {
     "volume": "liter litre l=1 milliliter millilitre ml=1/1000",
     "gallons": "gallon gal=1 quart=1/4 pint=1/8 cup=1/16",
     "data": "byte=1 kilobyte kb=1000 megabyte mb=1000000 gigabyte gb=1000000000",
-    "dollars": "$ dollar usd=1 cent ¢=1/100",
+    "dollars": "$ us$ dollar usd=1 cent ¢=1/100",
     "euros": "€ euro eur=1",
     "sterling": "£ gbp=1 pence penny=1/100",
-    "yen": "¥ yen=1",
-    "rupees": "₹ rupee rs=1",
+    "yen": "¥ yen jpy=1",
+    "rupees": "₹ rupee rs inr=1",
+    "francs": "chf=1",
+    "yuan": "yuan cny=1",
+    "australian dollars": "aud=1",
+    "canadian dollars": "cad=1",
     "percent": "% percent pct=1",
     "degrees": "° degree deg=1",
     "celsius": "°c celsius=1",
@@ -50,12 +54,25 @@ trip way woman word worker
 COUNTED = frozenset(regex.findall(r"\w+", NOUNS))
 PLURALS = {"feet": "foot", "children": "child", "men": "man", "women": "woman", "people": "person",
            "leaves": "leaf", "pennies": "penny", "centuries": "century"}  # fmt: skip
-SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-          "dozen": 12}  # fmt: skip
+SCALES = {
+    12: "dozen",
+    10**2: "hundred hundreds hundert",
+    10**3: "thousand thousands tausend tsd mille mil тысяча тысячи тысяч тыс",
+    10**5: "lakh lakhs",
+    10**6: "million millions mn mln mio millionen millón millones milhão milhões"
+    " миллион миллиона миллионов млн",
+    10**7: "crore crores",
+    10**9: "billion billions bn milliard milliards milliarde milliarden mrd"
+    " миллиард миллиарда миллиардов млрд",
+    10**12: "trillion trillions tn billionen",
+}  # fmt: skip
+SCALE_OF = {name: scale for scale, names in SCALES.items() for name in names.split()}
 POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "²": 2, "2": 2, "³": 3, "3": 3}
 RAISED = regex.compile(r"(.+?)\s?(?:\^\s?\{?([23])\}?|([²³]))")
 RATE = regex.compile(r"\s?/\s?|\s(?:per|an?)\s")
 LONGEST = 40
+# Other units, or scales, than those of small letters: no metres, grams, seconds, hours or bytes.
+CAPITALS = frozenset([*"MGSH", "Mg", "Mm", "Ms", "Mb", "Gb", "Kb"])
 
 
 @dataclass(frozen=True)
@@ -77,10 +94,17 @@ def _read_measures() -> dict[str, Unit]:
 UNITS = _read_measures()
 
 
+def scale_of(word: str) -> int:
+    """Return what a word such as million multiplies a number by, 0 for any other word."""
+    return SCALE_OF.get(word.casefold().removesuffix("."), 0)
+
+
 @lru_cache(maxsize=4096)
 def find_unit(name: str) -> Unit | None:
     """Return the unit of a name, None if that is none: hours, km/h, square feet, cm^2."""
-    name = " ".join(name.casefold().split()).removesuffix(".")
+    if name in CAPITALS:
+        return None
+    name = " ".join(name.casefold().split()).removesuffix(".").replace("per cent", "percent")
     if len(name) > LONGEST:
         return None
     numerator, *rest = RATE.split(name, maxsplit=1)
