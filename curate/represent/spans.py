@@ -113,9 +113,7 @@ def response_spans(
     marked = mark(messages, _template(tokenizer))
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     frames = _Frames(tokenizer, marked)
-    starts = [
-        span and span[0] - frames.opening(i) for i, span in zip(turns, contents, strict=True)
-    ]
+    starts = [span and span[0] - frames.opening(i) for i, span in zip(turns, contents, strict=True)]
     if len(given) == len(contents) and all(
         c is None or (g[0] <= c[0] and c[1] <= g[1]) for g, c in zip(given, contents, strict=True)
     ):

@@ -198,7 +198,9 @@ def test_what_is_written_before_an_answer_is_labelled_after_an_empty_user_turn_t
     )
 
 
-PASSED_OVER = CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role != 'tool' %}")
+PASSED_OVER = CHATML.replace(
+    "{% for m in messages %}", "{% for m in messages if m.role != 'tool' %}"
+)
 
 
 @pytest.mark.parametrize(
