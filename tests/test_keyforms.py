@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 
 import numpy as np
 import polars as pl
@@ -93,6 +94,34 @@ KEYS = {
     "figma": f"figd_{draw(40)}",
     "planetscale": f"pscale_tkn_{draw(43)}",
     "airtable": f"pat{draw(14)}.{draw(64, HEX)}",
+    "google refresh": f"1//0{draw(60)}",
+    "bedrock": f"ABSK{draw(128)}",
+    "cloudflare origin": f"v1.0-{draw(24, HEX)}-{draw(146, HEX)}",
+    "netlify": f"nfp_{draw(36)}",
+    "openshift": f"sha256~{draw(43)}",
+    "dynatrace, small letters": f"dt0c01.{draw(24)}.{draw(64)}",
+    "pinecone": f"pcsk_{draw(70)}",
+    "elevenlabs": f"sk_{draw(48, HEX)}",
+    "circleci": f"CCIPAT_{draw(22)}_{draw(40, HEX)}",
+    "buildkite": f"bkua_{draw(40, HEX)}",
+    "harness": f"pat.{draw(22)}.{draw(24)}.{draw(20)}",
+    "octopus": f"API-{upper(26)}",
+    "sourcegraph": f"sgp_{draw(16, HEX)}_{draw(40, HEX)}",
+    "launchdarkly": f"sdk-{uuid.UUID(int=3**80)}",
+    "1password": f"ops_eyJ{draw(260)}",
+    "1password, secret key": f"A3-{upper(6)}-{upper(6)}-{upper(5)}-{upper(5)}-{upper(5)}-{upper(5)}",
+    "square, production": f"EAAA{draw(60)}",
+    "facebook": f"EAACEdEose0cBA{draw(90)}",
+    "easypost": f"EZAK{draw(54)}",
+    "hubspot": f"pat-na1-{uuid.UUID(int=5**55)}",
+    "plaid": f"access-sandbox-{uuid.UUID(int=7**45)}",
+    "clickup": f"pk_{draw(8, DIGITS)}_{upper(32)}",
+    "contentful": f"CFPAT-{draw(43)}",
+    "typeform": f"tfp_{draw(44)}_{draw(14)}",
+    "dropbox": f"sl.{draw(138)}",
+    "mapbox": f"sk.eyJ{draw(60)}.{draw(22)}",
+    "twitter": f"{'A' * 22}{draw(80)}",
+    "firebase": f"{draw(11)}:APA91b{draw(134)}",
     "jwt": f"eyJ{draw(40)}.eyJ{draw(60)}.{draw(43)}",
 }
 # Pieces that are found by what stands in front of them: the text before, the piece, the text behind.
@@ -115,6 +144,13 @@ NAMED = [
     ("GROQ_API_KEY: ", "x9Kq2mV7tR4wZ8bN3cL6", " and"),
     ("client_secret => ", "x9Kq2mV7tR4wZ8bN3cL6", ";"),
     ("clientSecret := `", "x9Kq2mV7tR4wZ8bN3cL6pQ", "`"),
+    ("of an organisation: ", f"api_org_{'aBcDeFgHiJkLmNoPq' * 2}", ""),
+    ("VERCEL_TOKEN=", draw(24), "\n"),
+    ("export ALGOLIA_ADMIN_KEY='", draw(32, HEX), "'"),
+    ("AZURE_DEVOPS_EXT_PAT=", draw(52, LOWER + DIGITS), ""),
+    ("SNYK_TOKEN: ", str(uuid.UUID(int=11**36)), ""),
+    ('{"token": "', draw(40, HEX), '"}'),
+    ("Authorization: SSWS ", f"00{draw(40)}", ""),
     ("postgres://", "bob:hunter2", "@db.host.com/x"),
     ("", f"-----BEGIN OPENSSH PRIVATE KEY-----\n{draw(70)}\n-----END OPENSSH PRIVATE KEY-----", ""),
 ]
@@ -136,6 +172,11 @@ FREE = [
     "id 123e4567-e89b-12d3-a456-426614174000, order SK12345678, room AC0123",
     "https://example.org/path/secret_santa_2021_gift_ideas_for_everyone",
     "eyJust a word, SG.1.2, key-0123, figd_x, xox-love-and-kisses-2020",
+    "postgres://user:password@localhost/db, https://user:pass@host.com, ftp://bob:<password>@host.com",
+    "mysql://root:db_password@db/x, amqp://me:${RABBIT}@mq:5672, redis://u:****@r:6379",
+    "PRIMARY_KEY = the_id_of_the_row_in_table_2; SORT_KEY: created_at_then_id_descending",
+    "token = previous_token_of_the_sentence_1; MAX_TOKEN = 12345678901234567890",
+    "API-FIRST-DESIGN, sat.exam.scores, sl.no, pk_12, pat.smith, A3-paper, fm2_radio, EAAA",
     "==========", "a == b && c == d", "x = [M]atrix.of.numbers",
 ]  # fmt: skip
 

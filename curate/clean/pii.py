@@ -38,7 +38,7 @@ from curate.clean.heuristics.personal import (
     find_personal,
     mask,
 )
-from curate.clean.heuristics.phones import RegionalPhone, unknown_regions
+from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, unknown_regions
 from curate.judge.made import made_id, remade
 from curate.ledger import survivor_batches, survivors
 from curate.reasons import Reason
@@ -47,7 +47,7 @@ from curate.rows import SCHEMA, Message
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
-VERSION = 2
+VERSION = 3
 FOUND = "found"
 FOUND_SCHEMA = pl.Schema(
     {"row_id": pl.String, "turn": pl.Int32, "kind": pl.String, "start": pl.Int32, "end": pl.Int32}
@@ -181,8 +181,14 @@ def write_found(
     return {"rows_in": rows, "found": pieces}
 
 
-def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] = FORMS) -> pl.DataFrame:
-    """Return where personal data stands in rows with row_id and messages (FOUND_SCHEMA)."""
+def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] | None = None) -> pl.DataFrame:
+    """Return where personal data stands in rows with row_id and messages (FOUND_SCHEMA).
+
+    Args:
+        rows: row_id, messages.
+        detectors: of the kinds that are looked for; of all that have a form if None.
+    """
+    detectors = detectors_of(KINDS) if detectors is None else detectors
     content = pl.element().struct.field("content")
     texts = rows.select(whole=pl.col("messages").list.eval(content).list.join("\n"))
     flags = texts.select(
@@ -207,9 +213,13 @@ def detectors_of(
     find: Collection[Kind], regions: Sequence[str] = (), names: str | None = None
 ) -> list[Detector]:
     """Return what finds some kinds of data, phone numbers of regions and names of people besides."""
-    forms: list[Detector] = [form for form in FORMS if form.kind in find]
-    phones: list[Detector] = [RegionalPhone(region) for region in regions if "phone" in find]
-    return [*forms, *phones, *([PersonName(names)] if names else [])]
+    forms = [form for form in FORMS if form.kind in find]
+    others = [form for form in forms if form.kind != "phone"]
+    phones: list[Detector] = [form for form in forms if form.kind == "phone"]
+    if "phone" in find:
+        # The surer one first: a form knows where a number looks American, not where it begins.
+        phones = [InternationalPhone(), *phones, *map(RegionalPhone, regions)]
+    return [*others, *phones, *([PersonName(names)] if names else [])]
 
 
 def write_masked(

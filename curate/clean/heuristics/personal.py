@@ -98,7 +98,7 @@ def mask(text: str, spans: list[Span]) -> str:
 
 def _cuts(value: str) -> list[int]:
     """Return the lengths at which a value may end, the longest first: before each separator."""
-    return [len(value), *(i for i in range(len(value) - 1, 0, -1) if value[i] in " -")]
+    return [len(value), *(i for i in range(len(value) - 1, 0, -1) if value[i] in " \xa0-")]
 
 
 def _overlap(one: Span, other: Span) -> bool:
@@ -167,7 +167,7 @@ def _is_card(value: str, text: str, start: int) -> bool:
 
 
 def _is_iban(value: str, text: str, start: int) -> bool:
-    return passes_mod97(value.replace(" ", ""))
+    return passes_mod97(regex.sub(r"[ \xa0-]", "", value).upper())
 
 
 def _is_public(value: str, text: str, start: int) -> bool:
@@ -222,9 +222,11 @@ FORMS: tuple[Form, ...] = (
     ),
     Form(
         "iban",
-        r"[A-Z]{2}\d{2} ?[A-Z0-9]{4}",
+        r"[A-Za-z]{2}\d{2}[ \x{a0}-]?[A-Za-z0-9]{4}",
         regex.compile(
-            r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])"
+            r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ \xa0-]?[A-Z0-9]{4}){2,7}(?:[ \xa0-]?[A-Z0-9]{1,3})?"
+            r"(?![A-Za-z0-9])",
+            regex.I,
         ),
         _is_iban,
         cuts=True,
@@ -258,7 +260,7 @@ FORMS: tuple[Form, ...] = (
         "phone",
         r"\+[1-9]",
         regex.compile(
-            r"(?<![\w+(])\+[1-9]\d{0,2}(?:[ .\-/]{0,2}\(\d{1,5}\))?(?:[ .\-/]?\d{2,4}){2,6}\d?"
+            r"(?<![\w+()])(?<!\d )\+[1-9]\d{0,2}(?:[ .\-/]{0,2}\(\d{1,5}\))?(?:[ .\-/]?\d{2,4}){2,6}\d?"
             r"(?![\w]|[.,]\d)"
         ),
         _is_phone,

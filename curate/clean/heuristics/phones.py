@@ -1,8 +1,9 @@
-"""National phone numbers, as the plans of their regions have them (phonenumbers, Google's lists).
+"""Phone numbers, as the plans of their regions have them (phonenumbers, Google's lists).
 
     030 1234567       DE: grouped as the plan has it
     4155552671        US: in one piece, from 9 digits on
     call 31234        KI: short, or in one piece, behind a word such as call
+    +33 1 23 45 67 89   of any region, for it names its own
 
 What has the form of a number is a year or a sum far more often where it is short (1685 is one in GB).
 """
@@ -24,13 +25,31 @@ WORDS = (
     r"|portable|cellulare|тел|телефон\w*"
 )
 OTHER_WORDS = "电话|電話|手机|手機|携帯|전화|โทร|هاتف|جوال|फ़ोन|फोन"
-CUE = regex.compile(rf"(?:\b(?:{WORDS})\b|{OTHER_WORDS})\P{{N}}{{0,30}}$", regex.I)
+CUE = regex.compile(rf"(?:\b(?:{WORDS})\b|{OTHER_WORDS})\P{{N}}{{0,30}}\Z", regex.I)
 # Sums and prices; and years from one to another.
-BEFORE = regex.compile(r"(?:[$€£¥₹=<>*÷×%^/_]|\d[.,]?) ?$")
+BEFORE = regex.compile(r"(?:[$€£¥₹=<>*÷×%^/_]|\d[.,]?) ?\Z")
+GLUED = regex.compile(r"(?:[A-Za-z_)\]]|\d ?)\Z")
 AFTER = regex.compile(r" ?(?:[=<>*÷×%^€/_]|[.,]?\d)")
 YEARS = regex.compile(r"\(?[12]\d{3} ?\p{Pd} ?[12]\d{3}\)?$")
 # What may stand between two digits of one number: blanks, dashes, dots, brackets, slashes.
 BETWEEN = r"[\p{Z}\t\p{Pd}.()\[\]/~]{0,4}"
+
+
+@dataclass(frozen=True)
+class InternationalPhone:
+    """Numbers of any region that are written with + and its code, in one piece or grouped anyhow."""
+
+    kind: Kind = "phone"
+    hint: str = rf"[+＋]{BETWEEN}(?:\d{BETWEEN}){{{SHORTEST - 1}}}\d"
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Yield where numbers stand in a text."""
+        for match in PhoneNumberMatcher(text, None, leniency=Leniency.VALID):
+            value = match.raw_string
+            start = match.start + ("(" in value and ")" not in value)
+            is_sum = GLUED.search(text[max(start - 3, 0) : start]) or AFTER.match(text[match.end :])
+            if not is_sum and not is_no_phone(value):
+                yield Span("phone", start, match.end)
 
 
 @dataclass(frozen=True)
