@@ -134,7 +134,9 @@ INNER: Mapping[str, str] = {
     r"AZDO": r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}",
     r"A{21}": r"A{21,}[A-Za-z0-9%]{40,100}",
     r":APA91b": r"[\w-]{11,24}:APA91b[\w-]{100,200}",
-    r"office\.com/webhookb2/": r"office\.com/webhookb2/[0-9a-f@-]{60,90}/IncomingWebhook/[0-9a-f/-]{60,90}",
+    r"office\.com/webhookb2/": (
+        r"office\.com/webhookb2/[0-9a-f@-]{60,90}/IncomingWebhook/[0-9a-f/-]{60,90}"
+    ),
     r"\.atlasv1\.": r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70}",
     r"-us\d": r"[0-9a-f]{32}-us\d{1,2}",
     r"pat[A-Za-z0-9]{14}\.": r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}",
