@@ -62,6 +62,7 @@ from curate.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
 LOG = logging.getLogger("curate")
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
+GENERATE = "generate"
 
 load_stages()
 load_methods("curate.select")
@@ -285,6 +286,10 @@ class Prove(Params):
         ge=2,
         description="also train on 1/N and 1/N² of the selection, N e.g. 4: how much of it is enough",
     )
+    ablate: bool = Field(
+        False,
+        description="also train without the drops of each stage, one at a time: what it earned and cost",
+    )
     metric: Annotated[
         Literal[
             "auto",
@@ -410,6 +415,13 @@ def stage_names(stages: Sequence[Params]) -> list[str]:
     return numbered([params.model_dump()["kind"] for params in stages])
 
 
+def ablated_stages(config: "Config") -> list[str]:
+    """Return what a proof leaves out one at a time, in order: all but the stages that guard it."""
+    names = zip(stage_names(config.stages), config.stages, strict=True)
+    stages = [n for n, params in names if STAGES[params.model_dump()["kind"]].guards is None]
+    return [*([GENERATE] if config.generate else []), *stages]
+
+
 class KeyFault(ValueError):
     """A fault at one key that shows only when the recipe is seen as a whole."""
 
@@ -514,6 +526,15 @@ def _check_arms(config: "Config") -> None:
             )
         if isinstance(arm, ArmFile) and arm.name in (*plain, *compared, "then", "pool"):
             raise KeyFault((*place, "name"), f"{arm.name!r} is the name of another arm")
+
+
+def _check_ablation(config: "Config") -> None:
+    """Fail where a proof is to leave out stages, and the recipe has none that may be left out."""
+    if config.ablates and not ablated_stages(config):
+        raise KeyFault(
+            ("prove", "ablate"),
+            "there is no stage to leave out (leaks and pii always stay); give `stages`, or leave this out",
+        )
 
 
 def _check_sources(config: "Config") -> None:
@@ -632,6 +653,11 @@ class Config(Params):
         return not isinstance(self.select, AllParams)
 
     @property
+    def ablates(self) -> bool:
+        """Return whether the proof leaves out one stage at a time."""
+        return self.prove is not None and self.prove.ablate
+
+    @property
     def counts_tokens(self) -> bool:
         """Return whether rows have to be counted in tokens of the base model.
 
@@ -721,6 +747,7 @@ class Config(Params):
         _check_scores(self.stages)
         _check_sources(self)
         _check_arms(self)
+        _check_ablation(self)
         for place, select in dict([*self.selections, *self.choices]).items():
             _check_plan(place, select, self.stages)
         if isinstance(self.select, RaceParams) and self.prove and self.prove.tasks:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reasons import Reason
-from curate.registry import StageData, StageResult, find_stage
+from curate.registry import Params, StageData, StageResult, StepRun, find_stage
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
 
@@ -45,6 +45,31 @@ def stage_step(
     ready = {f"{PREPARED}{part}": artifact for part, artifact in prepared.items()}
     judged = {"stage": dict(params), "before": list(before)}
     return Step(name, stage.version, run_stage, {**inputs, **ready}, judged)
+
+
+def judge_rows(
+    run: StepRun,
+    name: str,
+    params: Params,
+    rows: Artifact,
+    before: Mapping[str, Artifact],
+    examples: Mapping[str, Artifact],
+) -> tuple[Artifact, Mapping[str, Artifact]]:
+    """Return the verdicts of a stage on what earlier stages kept, and what it prepared for them.
+
+    Args:
+        run: executes the steps.
+        name: of the stage.
+        params: of the stage.
+        rows: the pool as the stage finds it.
+        before: evidence of earlier stages, by name.
+        examples: sets of examples, by name.
+    """
+    dump = params.model_dump(mode="json")
+    stage = find_stage(dump["kind"])
+    inputs = stage_inputs(rows, before, examples, dump["kind"])
+    prepared = stage.prepare(run, inputs, params) if stage.prepare else {}
+    return run.execute(stage_step(name, dump, inputs, list(before), prepared)), prepared
 
 
 def run_stage(

@@ -258,7 +258,9 @@ class Stage:
     join the pool behind the stage. `movable` names the parameters that none of these steps is given:
     they can be changed later, on what is stored.
     `calls` says how many a language model gets at most, given the parameters and the number of rows.
-    `reads_base` says whether the base model reads the rows, given the parameters.
+    `reads_base` says whether the base model reads the rows, given the parameters; `rates`, whether some
+    other model does.
+    `guards` names what it keeps out of all that is trained on, so that no ablation leaves it out.
     `check` raises a UserError, before anything is run, if what the parameters name is not installed.
     `uses` names the example sets ("target", "eval", "protected", "watch") that the stage depends on; of
     those in `needs` it must have at least one.
@@ -274,6 +276,12 @@ class Stage:
     calls: Callable[[Any, int], int] | None = None
     reads_base: Callable[[Any], bool] = lambda params: False
     check: Callable[[Any], object] = lambda params: None
+    rates: bool = False
+    guards: str | None = None
+
+    def runs_model(self, params: Any) -> bool:
+        """Return whether a language model or classifier is asked about, or reads, every row."""
+        return self.calls is not None or self.rates or self.reads_base(params)
 
 
 @dataclass(frozen=True)
@@ -304,6 +312,9 @@ class Selector:
     `unscored` says why a row of the table has no score, null for one that has (by default a row whose
     `score` is a finite number); `rank` is given no other rows than those, see curate.select.scored.
     `response` says what it must see of a row's response, where it reads that.
+
+    `score_more` scores further rows (a `kept.parquet`) as `score` did the run's own, so that both tables
+    are one; None where a score depends on which other rows there are.
     """
 
     params: type[SelectParams]
@@ -317,6 +328,14 @@ class Selector:
     renders_target: bool = False
     unscored: "Callable[[pl.DataFrame, Any], pl.Series] | None" = None
     response: "Callable[[Any], ResponseLimit | None]" = lambda params: None
+    score_more: "Callable[[ScoreRun, Any, Artifact], Artifact] | None" = None
+
+
+def by_row(
+    score: "Callable[[ScoreRun, Any], Artifact]",
+) -> "Callable[[ScoreRun, Any, Artifact], Artifact]":
+    """Return the `score_more` of a method whose scores depend on a row and the target alone."""
+    return lambda run, params, rows: score(run.with_kept(rows), params)
 
 
 # The artifact of rows that a stage makes, with the schema of rows, each with its parents.
@@ -337,14 +356,17 @@ def stage(
     calls: Callable[[Any, int], int] | None = None,
     reads_base: Callable[[Any], bool] = lambda params: False,
     check: Callable[[Any], object] = lambda params: None,
+    rates: bool = False,
+    guards: str | None = None,
 ) -> Callable[[F], F]:
     """Register a stage under the `kind` of its parameters."""
 
     def register(function: F) -> F:
         kind = params.model_fields["kind"].default
         STAGES[kind] = Stage(
-            params, version, function, uses, needs, prepare, movable, calls, reads_base, check
-        )
+            params, version, function, uses, needs, prepare, movable, calls, reads_base, check, rates,
+            guards,
+        )  # fmt: skip
         return function
 
     return register

@@ -8,7 +8,7 @@ import copy
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from curate.compared import compared_lines, judged_count, proved_names, selectio
 from curate.config import Config, Prove, stage_names
 from curate.errors import UserError
 from curate.folder import MANIFEST
-from curate.ledger import kept_step, ledger_step, stage_inputs, stage_step
+from curate.ledger import judge_rows, kept_step, ledger_step, stage_inputs
 from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
 from curate.nearest_drops import find_drops, nearest_step
 from curate.pool.ingest import input_steps, proof_steps
@@ -39,7 +39,6 @@ from curate.registry import (
     SelectParams,
     check_stages,
     find_selector,
-    find_stage,
 )
 from curate.represent.refusals import NAME as TEMPLATE
 from curate.represent.refusals import made_rows_step, refused_rows, template_steps
@@ -54,6 +53,7 @@ from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
 
 if TYPE_CHECKING:
+    from curate.prove.ablation import LeftOut
     from curate.prove.proof import Material
     from curate.prove.watch import Watch
 
@@ -83,7 +83,7 @@ class Run:
     """The state of one run: the artifacts made so far, in the order in which they were asked for.
 
     `part` is the part of the recipe that is being run (a stage's name, select, compare ...), `parts` the
-    one that each artifact was first needed for.
+    one that each artifact was first needed for. `read_rows` is the pool as each stage found it.
     """
 
     config: Config
@@ -102,6 +102,7 @@ class Run:
     merged: dict[str, Artifact] = field(default_factory=dict)
     generated: Artifact | None = None
     evidence: dict[str, Artifact] = field(default_factory=dict)
+    read_rows: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
     selections: dict[str, Chosen] = field(default_factory=dict)
     race: RaceResult | None = None
@@ -119,6 +120,13 @@ class Run:
         fewer = copy.copy(self)
         fewer.kept = kept
         return fewer
+
+    def with_evidence(self, evidence: dict[str, Artifact]) -> "Run":
+        """Return the same run with what other stages found, before any selection."""
+        other = copy.copy(self)
+        other.evidence, other.prepared, other.selections = evidence, {}, {}
+        other.kept = self.execute(kept_step(self.rows, list(evidence.values())))
+        return other
 
     def execute(self, step: Step) -> Artifact:
         """Return the step's artifact, made now or found."""
@@ -378,16 +386,15 @@ def _judge_made_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact
 def _run_stages(run: Run) -> None:
     for name, params in zip(stage_names(run.config.stages), run.config.stages, strict=True):
         run.part = name
-        dump = params.model_dump(mode="json")
-        stage = find_stage(dump["kind"])
-        inputs = stage_inputs(run.rows, run.evidence, _examples(run), dump["kind"])
-        run.prepared[name] = stage.prepare(run, inputs, params) if stage.prepare else {}
-        step = stage_step(name, dump, inputs, list(run.evidence), run.prepared[name])
-        run.evidence[name] = run.execute(step)
+        run.read_rows[name] = run.rows
+        run.evidence[name], run.prepared[name] = judge_rows(
+            run, name, params, run.rows, run.evidence, _examples(run)
+        )
         if MADE in run.prepared[name]:
             made = run.prepared[name][MADE]
             run.rows = run.execute(joined_step(run.rows, made, MADE, f"joined-{name}"))
-            _judge_made_rows(run, made, stage_inputs(run.rows, run.evidence, {}, dump["kind"]))
+            kind = params.model_dump()["kind"]
+            _judge_made_rows(run, made, stage_inputs(run.rows, run.evidence, {}, kind))
     run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
@@ -454,6 +461,10 @@ def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
 
 def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> Chosen:
     scores = find_selector(params.model_dump()["method"]).score(run, params)
+    return _rank_scores(run, params, scores, step)
+
+
+def _rank_scores(run: Run, params: SelectParams, scores: Artifact, step: ChoosingStep) -> Chosen:
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
     ranking = run.execute(step(run, scores, params, pairs))
     for remark in choice_remarks(params, ranking.counts):
@@ -541,6 +552,9 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
     material = _proof_material(run, wanted, VERDICT)
+    if wanted.ablate:
+        material = replace(material, stages=_leave_stages_out(run))
+        run.part = "prove"
     proof = prove_together(run, proved, material, params, judged_count(run.config))
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
@@ -548,6 +562,20 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
         params["novelty"] = wanted.novelty.model_dump(mode="json")
         run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
     return proof
+
+
+def _leave_stages_out(run: Run) -> "list[LeftOut]":
+    """Return the recipe's stages, each with the selection that is made without it."""
+    from curate.ablation import PART, leave_out
+
+    run.part = PART
+    own = next(iter(run.selections.values()))
+    LOG.info("ablate: selections without a stage, from stored scores")
+
+    def rank(other: Run, params: SelectParams, scores: Artifact) -> Chosen:
+        return _rank_scores(other, params, scores, ranking_step)
+
+    return leave_out(run, own, _examples(run), rank)
 
 
 def _watch_sets(run: Run, wanted: Prove) -> "Watch | None":
@@ -688,10 +716,17 @@ def describe_run(
         "versions": installed_versions(),
         **({"model": run.model_identity()} if run.uses_base else {}),
         **({RACE: _describe_race(run, run.race)} if run.race else {}),
+        **({"ablation": _describe_bill(run)} if run.config.ablates else {}),
         "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
         "warnings": list(warnings),
         "stages": summarise(run.artifacts, run.parts),
     }
+
+
+def _describe_bill(run: Run) -> dict[str, Any]:
+    from curate.ablation import stage_bill
+
+    return stage_bill(run, stage_names(run.config.stages))
 
 
 def _describe_race(run: Run, race: RaceResult) -> dict[str, Any]:

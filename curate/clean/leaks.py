@@ -116,6 +116,7 @@ def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
     needs=EVAL_SETS,
     prepare=prepare_leaks,
     movable=("threshold", "any_ngram"),
+    guards="eval prompts",
 )
 def leaks(data: StageData, params: LeaksParams) -> StageResult:
     """Drop every row with a hit; score is its largest coverage, twin_id the eval row behind it.

@@ -111,6 +111,7 @@ def prepare_pii(
     version=2,
     prepare=prepare_pii,
     check=lambda params: params.names and check_names(params.names),
+    guards="personal data",
 )
 def pii(data: StageData, params: PiiParams) -> StageResult:
     """Judge rows by what was found; score is the number of pieces, twin_id the masked row.

@@ -76,7 +76,7 @@ def write_ratings(
     return {"rows_in": ids.height, "rows_out": ids.height}
 
 
-@stage(ScorerStageParams, version=1, prepare=prepare_ratings, movable=MOVABLE)
+@stage(ScorerStageParams, version=1, prepare=prepare_ratings, movable=MOVABLE, rates=True)
 def scorer(data: StageData, params: ScorerStageParams) -> StageResult:
     """Drop rows with a score below the cut."""
     scores = read_table(data.prepared["ratings"])

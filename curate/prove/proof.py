@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.prove.ablation import LeftOut, ablate
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control
 from curate.prove.contamination import write_leaks, write_refusal
 from curate.prove.curve import curve_step, curve_steps, nested_prefixes
@@ -43,12 +44,14 @@ class Material:
     arms: rankings and rows of further arms, by `ranking-NAME` and `file-NAME`; the second phase's rows
         as `file-then`.
     watch: rows on which every model is measured too.
+    stages: of the recipe, each with the selection that is made without it, to be trained on too.
     """
 
     eval_rows: Artifact
     rendered: Artifact | None = None
     arms: Mapping[str, Artifact] = field(default_factory=dict)
     watch: Watch | None = None
+    stages: Sequence[LeftOut] = ()
 
     @property
     def scored(self) -> Artifact:
@@ -149,6 +152,10 @@ def _prove_once(
         inputs["watch"] = _watch(training, material.watch, done, params, budget)
     if prove["curve"] is not None:
         inputs["curve"] = _measure_curve(training, drawn, done, params)
+    if material.stages:
+        read = {"selection": selection, "rows": run.rows, "eval": material.eval_rows}
+        read |= {"watch": material.watch.rows} if material.watch else {}
+        inputs["ablation"] = ablate(training, material.stages, read, done, params)
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 

@@ -69,7 +69,7 @@ def race(
     rankings = {f"{RANKING_PART}{name}": one.ranking for name, one in candidates.items()}
     arms = run.execute(Step("race-arms", VERSION, write_arms, rankings))
     then_rows = {name: rows for name, rows in material.arms.items() if name == THEN}
-    material = replace(material, arms=then_rows, watch=None)
+    material = replace(material, arms=then_rows, watch=None, stages=())
     _check_leaks(run, arms, material, settings)
     model = tuned_model(run, settings["base"])
     limit = settings["lora"]["max_length"]

@@ -35,8 +35,8 @@ def prove_together(
     Args:
         run: the run.
         selections: ranking and budget by name, the run's own first.
-        material: eval set and further arms, which stand beside the first selection alone, as does the
-            curve.
+        material: eval set and further arms, which stand beside the first selection alone, as do curve
+            and ablation.
         settings: of the proof.
         judged: how many selections share the level: these, and those that lost a race to the first.
     """
@@ -44,8 +44,8 @@ def prove_together(
     for name, (ranking, budget) in selections.items():
         proofs[name] = prove(run, ranking, material, settings, budget, judged)
         then = {name: rows for name, rows in material.arms.items() if name == THEN}
-        material = replace(material, arms=then)
-        settings = {**settings, "arms": [*PLAIN_ARMS], "curve": None}
+        material = replace(material, arms=then, stages=())
+        settings = {**settings, "arms": [*PLAIN_ARMS], "curve": None, "ablate": False}
     if len(selections) == 1:
         return next(iter(proofs.values()))
     inputs = {f"{OWN}-{name}": proof for name, proof in proofs.items()}

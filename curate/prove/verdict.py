@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.prove.ablation import copy_ablation
 from curate.prove.adapter import ADAPTER
 from curate.prove.arms import CONTROLS, main_control
 from curate.prove.contamination import describe_leaks
@@ -126,6 +127,8 @@ def write_proof(
     }
     if "curve" in inputs:
         proof["curve"] = copy_curve(inputs["curve"], out)
+    if "ablation" in inputs:
+        proof["ablation"] = copy_ablation(inputs["ablation"], out)
     proof["detail"] = detail_of(proof)
     proof["sentence"] = sentence_of(proof)
     write_json(out / "proof.json", proof)

@@ -239,7 +239,8 @@ def _gather_funnel(run: RunFolder) -> Funnel:
     rejected = _count(run.table("rejects"), "reason")
     fates = run.table("ledger").group_by("fate", "stage", "reason").len().collect()
     said = {entry["stage"]: entry for entry in run.manifest["stages"]}
-    stages = [stage for stage, entry in said.items() if "dropped" in entry]
+    # What an ablation has judged anew left no evidence, and dropped no row of the run.
+    stages = [s for s, entry in said.items() if "dropped" in entry and run.has(f"evidence/{s}")]
     added = {stage: said.get(f"joined-{stage}", {}).get("added", 0) for stage in stages}
     rows = int(fates["len"].sum()) - sum(added.values())
     steps = [FunnelStep("pool", rejected, rows)]

@@ -22,7 +22,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.fixedpoint import cosines
-from curate.registry import ScoreRun, Selector, add_selector
+from curate.registry import ScoreRun, Selector, add_selector, by_row
 from curate.select.scored import BLANK
 from curate.select.sides import kept_vectors, side_inputs, target_vectors
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
@@ -68,4 +68,6 @@ def rank(scores: pl.DataFrame, params: EmbedParams, seed: int) -> NDArray[np.int
     return rank_similarities(scores, params.combine)
 
 
-add_selector(Selector(EmbedParams, VERSION, True, score, rank, ("combine",)))
+add_selector(
+    Selector(EmbedParams, VERSION, True, score, rank, ("combine",), score_more=by_row(score))
+)

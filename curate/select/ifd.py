@@ -38,7 +38,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -168,6 +168,7 @@ add_selector(
         rank,
         ("form", "min_tokens"),
         unscored=unscored,
+        score_more=by_row(score),
         response=lambda params: ResponseLimit(params.max_length, params.min_tokens, params.model),
     )
 )

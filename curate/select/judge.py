@@ -28,7 +28,7 @@ from curate.judge.grading import (
     grading_prompts,
     prompt_digests,
 )
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
@@ -115,4 +115,4 @@ def rank(scores: pl.DataFrame, params: JudgeParams, seed: int) -> NDArray[np.int
     return rank_scores(scores)
 
 
-add_selector(Selector(JudgeParams, VERSION, False, score, rank))
+add_selector(Selector(JudgeParams, VERSION, False, score, rank, score_more=by_row(score)))

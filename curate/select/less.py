@@ -71,12 +71,21 @@ class LessParams(SelectParams):
 
 def score(run: ScoreRun, params: LessParams) -> Artifact:
     """Tune, take gradients of target and pool, then store what every row scores."""
+    return _score(run, params, warmed=run)
+
+
+def score_more(run: ScoreRun, params: LessParams, rows: Artifact) -> Artifact:
+    """Take gradients of further rows, with the warm-up of the run's own."""
+    return _score(run.with_kept(rows), params, warmed=run)
+
+
+def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
     from curate.represent import influence, warmup
 
     if run.target is None:
         raise ValueError("less needs target examples")
     lora = params.warmup.model_dump(mode="json")
-    tuned = run.execute(warmup.warmup_step(run, lora, params.max_length))
+    tuned = run.execute(warmup.warmup_step(warmed, lora, params.max_length))
     subtasks = task_numbers(read_table(run.target.file("rows.parquet"))["origin"])
     if params.way == "exact":
         wanted = run.execute(influence.wanted_step(run, tuned, subtasks, params.max_length))
@@ -162,6 +171,7 @@ add_selector(
         score,
         rank,
         renders_target=True,
+        score_more=score_more,
         response=lambda params: ResponseLimit(params.max_length),
     )
 )

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -150,6 +150,8 @@ add_selector(
         rank,
         ("of", "prefer", "mid"),
         unscored=unscored,
+        # `rank` reads the losses alone.
+        score_more=by_row(score),
         response=lambda params: (
             ResponseLimit(params.max_length) if params.of == "response" else None
         ),

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.store import Artifact, Counts, Step, digest_of
 from curate.tables import read_table
 
@@ -176,6 +176,7 @@ add_selector(
         rank,
         ("prior_tokens",),
         renders_target=True,
+        score_more=by_row(score),
         response=lambda params: ResponseLimit(params.max_length),
     )
 )

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.fixedpoint import cosines
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.select.similarities import rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
@@ -74,5 +74,8 @@ def rank(scores: pl.DataFrame, params: RdsParams, seed: int) -> NDArray[np.int64
 
 
 add_selector(
-    Selector(RdsParams, VERSION, True, score, rank, ("combine", "refill"), renders_target=True)
-)
+    Selector(
+        RdsParams, VERSION, True, score, rank, ("combine", "refill"), renders_target=True,
+        score_more=by_row(score),
+    )
+)  # fmt: skip

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector
+from curate.registry import Params, ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.represent.control import control_tokens
 from curate.rows import Message
 from curate.store import Artifact, Counts, Step, digest_of
@@ -314,4 +314,4 @@ def rank(scores: pl.DataFrame, params: ScorerParams, seed: int) -> NDArray[np.in
     return order.to_series().to_numpy().astype(np.int64)
 
 
-add_selector(Selector(ScorerParams, VERSION, False, score, rank))
+add_selector(Selector(ScorerParams, VERSION, False, score, rank, score_more=by_row(score)))
