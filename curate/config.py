@@ -533,7 +533,7 @@ def _check_ablation(config: "Config") -> None:
     if config.ablates and not ablated_stages(config):
         raise KeyFault(
             ("prove", "ablate"),
-            "there is no stage to leave out (leaks and pii always stay); give `stages`, or leave this out",
+            "there is no stage to leave out (leaks and pii always stay): give `stages`, or no `ablate`",
         )
 
 

@@ -42,7 +42,8 @@ class LeftOut:
 
     made: rows that it made, which are left out with it. back: rows that are selected from without it
     alone. unjudged: later stages, by name, that have not judged these. guards: what it keeps out of all
-    that is trained on, for which it is never left out. ranking: None where it stays, and where what is selected from does not change.
+    that is trained on, for which it is never left out. ranking: None where it stays, and where what is
+    selected from does not change.
     """
 
     stage: str

@@ -70,8 +70,8 @@ def _note(line: Mapping[str, Any]) -> str | None:
         return f"it keeps {line['guards']} out of what is trained on, so it stays"
     if line["leaking"]:
         return (
-            f"without it {line['leaking']:,} rows that hold eval prompts are selected, so nothing was "
-            "trained: add the stage {kind: leaks}"
+            f"without it {line['leaking']:,} rows that hold prompts of eval or watch sets are selected, "
+            "so nothing was trained: add the stage {kind: leaks}"
         )
     if not line["dropped"] + line["made"]:
         return IDLE

@@ -1,0 +1,197 @@
+"""Stage ablation in a whole run: what is selected without a stage, and from which scores."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.ablation import with_descendants
+from curate.config import Config
+from curate.errors import UserError
+from curate.folder import RunFolder, open_run
+from curate.run import RunResult, run_curation
+from tests.conftest import row, stored_rows, turns
+from tests.prove.test_together import recipe
+
+WORDS = (
+    "river",
+    "tree",
+    "stone",
+    "bird",
+    "cloud",
+    "lamp",
+    "field",
+    "house",
+    "song",
+    "paper",
+    "glass",
+)
+STAGES: list[Any] = ["exact", "rules", "fuzzy", "leaks"]
+
+
+def text(rng: random.Random, count: int) -> str:
+    return " ".join(rng.choice(WORDS) for _ in range(count))
+
+
+def ablating(root: Path, model: Path, stages: Sequence[Any] = STAGES, **changed: Any) -> Config:
+    """Return a recipe on a pool with equal, similar, declining and leaking rows."""
+    rng = random.Random(0)
+    rows = [turns(f"Tell me {text(rng, 6)}", f"It is {text(rng, 12)}") for _ in range(30)]
+    evals = [turns(f"Which {text(rng, 10)} was it", f"It was {text(rng, 5)}") for _ in range(4)]
+    similar = [turns(r[0]["content"], f"{r[1]['content']} indeed") for r in rows[:8]]
+    # Two of those that rules drops would leak.
+    prompts = [evals[0][0]["content"], evals[1][0]["content"], *(text(rng, 3) for _ in range(4))]
+    declining = [turns(prompt, f"I cannot help with {prompt}.") for prompt in prompts]
+    given = recipe(root, model, draws=2, seeds=1, written=0, ablate=True)
+    texts = {"pool": [*rows, *rows[4:9], *similar, *declining], "target": rows[:3], "eval": evals}
+    for name, messages in texts.items():
+        lines = [json.dumps({"messages": m}) for m in messages]
+        (root / f"{name}.jsonl").write_text("\n".join(lines))
+    given |= {"stages": [*stages], "select": {"method": "rds", "budget": 10, "max_length": 192}}
+    given["models"]["embedder"] = "static"
+    given["prove"]["lora"]["max_length"] = 192
+    return Config.model_validate(given | changed)
+
+
+def run(root: Path, config: Config, name: str = "run") -> RunResult:
+    return run_curation(config, root / name)
+
+
+def stages_of(result: RunResult) -> dict[str, dict[str, Any]]:
+    assert result.proof is not None
+    return {line["stage"]: line for line in result.proof["ablation"]["stages"]}
+
+
+def selected_without(folder: RunFolder, stage: str) -> list[str]:
+    rows = folder.table("evidence/proof-ablation-rows").filter(arm=stage).collect()
+    return [str(row_id) for row_id in rows["row_id"]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ablation")
+
+
+@pytest.fixture(scope="module")
+def ablated(root: Path, tiny: Path) -> RunResult:
+    return run(root, ablating(root, tiny))
+
+
+def test_every_stage_has_a_line_with_what_it_did(ablated: RunResult) -> None:
+    lines = stages_of(ablated)
+    assert [*lines] == ["exact", "rules", "fuzzy", "leaks"]
+    counts = {name: (line["dropped"], line["back"]) for name, line in lines.items()}
+    # Equal rows are similar ones; of what rules drops leaks would drop two.
+    assert counts == {"exact": (5, 0), "rules": (6, 4), "fuzzy": (8, 8), "leaks": (0, 0)}
+    assert "later stages drop what it drops" in lines["exact"]["note"]
+    assert "so it stays" in lines["leaks"]["note"]
+    assert lines["fuzzy"]["earned"] is not None
+    assert [*ablated.manifest["ablation"]] == [*sorted(lines)]
+    assert all(spent["seconds"] >= 0 for spent in ablated.manifest["ablation"].values())
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        {"method": "rds", "budget": 10, "max_length": 192},
+        # Its words are counted in all rows that are there, so that it scores anew.
+        {"method": "dsir", "budget": 10},
+        {"method": "perplexity", "budget": 10, "max_length": 192},
+        {"method": "embed", "budget": {"tokens": 1200}, "diversity": {"most": 0.95}},
+    ],
+)
+def test_without_a_stage_it_selects_what_the_recipe_without_it_selects(
+    root: Path, tiny: Path, select: dict[str, Any]
+) -> None:
+    folder = open_run(run(root, ablating(root, tiny, select=select), select["method"]).folder)
+    own = folder.table("selected").collect()["row_id"].to_list()
+    for place, stage in enumerate(["exact", "rules", "fuzzy"]):
+        stages = [*STAGES[:place], *STAGES[place + 1 :]]
+        config = ablating(root, tiny, stages, select=select, prove=None)
+        other = open_run(run(root, config, f"{select['method']}-{stage}").folder)
+        expected = other.table("selected").collect()["row_id"].to_list()
+        without = selected_without(folder, stage)
+        assert without == (expected if {*expected} != {*own} else [])
+
+
+def test_no_row_is_scored_twice(ablated: RunResult) -> None:
+    steps = {entry["stage"]: entry for entry in ablated.manifest["stages"]}
+    back = sum(line["back"] for line in stages_of(ablated).values())
+    for name in ("index", "score-rds", "tokens"):
+        assert steps[f"{name} (ablate)"]["rows_in"] == back
+        assert steps[f"{name} (ablate)"]["steps"] == 1
+
+
+def test_a_second_run_does_nothing_anew_and_says_the_same(
+    ablated: RunResult, root: Path, tiny: Path
+) -> None:
+    proof = (ablated.folder / "proof.json").read_bytes()
+    again = run(root, ablating(root, tiny))
+    assert all(stage["cached"] == stage["steps"] for stage in again.manifest["stages"])
+    assert (again.folder / "proof.json").read_bytes() == proof
+
+
+def test_leaking_rows_that_come_back_never_reach_a_fine_tune(
+    tmp_path: Path, root: Path, ablated: RunResult, tiny: Path
+) -> None:
+    """With the stage it drops them; without one the selection that holds them is not trained."""
+    random_rows = {"method": "random", "budget": 40}
+    given = {"select": {**random_rows, "budget": {"fraction": 1}}}
+    folder = open_run(run(tmp_path, ablating(tmp_path, tiny, **given), "with").folder)
+    pool = folder.rows("pool")
+    assert pool is not None
+    prompts = pool.select("row_id", prompt=pl.col("messages").list.first().struct["content"])
+    leaking = prompts.filter(pl.col("prompt").str.starts_with("Which ")).collect()["row_id"]
+    assert len(leaking) == 2
+    assert not {*leaking} & {*selected_without(folder, "rules")}
+    result = run(tmp_path, ablating(tmp_path, tiny, STAGES[:-1], **given), "no-stage")
+    line = stages_of(result)["rules"]
+    assert line["leaking"] == 2
+    assert line["earned"] is None
+    assert "add the stage {kind: leaks}" in line["note"]
+
+
+def test_stages_that_run_a_model_judge_nothing_anew_and_keep_their_scores(
+    tmp_path: Path, tiny: Path
+) -> None:
+    stages = ["exact", {"kind": "confidence", "drop": 0.2, "max_length": 192}, "fuzzy", "leaks"]
+    config = ablating(tmp_path, tiny, stages, select={
+        "method": "random", "budget": 10, "filter": "confidence.score > -100",
+    })  # fmt: skip
+    result = run(tmp_path, config)
+    steps = [entry["stage"] for entry in result.manifest["stages"]]
+    assert any(name.startswith("confidence") for name in steps)
+    assert not any(name.startswith("confidence") and "(ablate)" in name for name in steps)
+    lines = stages_of(result)
+    assert lines["exact"]["unjudged"] == ["confidence"]
+    assert lines["fuzzy"]["unjudged"] == []
+    assert lines["confidence"]["earned"] is not None, "a condition still knows its scores"
+
+
+def test_rows_that_were_made_go_with_all_that_was_made_of_them(tmp_path: Path) -> None:
+    from curate.store import Store
+
+    rows = [
+        row("a", turns("a", "b")),
+        row("made", turns("c", "d")),
+        row("of-made", turns("e", "f")),
+    ]
+    rows[1] |= {"parents": ["a"]}
+    rows[2] |= {"parents": ["made"]}
+    pool = stored_rows(Store(tmp_path), "pool", rows)
+    gone = with_descendants(pool.file("rows.parquet"), pl.Series(["made"]))
+    assert gone.to_list() == ["made", "of-made"]
+
+
+@pytest.mark.parametrize("stages", [[], ["leaks"], ["leaks", "pii"]])
+def test_a_recipe_without_a_stage_to_leave_out_is_refused(
+    tmp_path: Path, tiny: Path, stages: list[str]
+) -> None:
+    with pytest.raises((UserError, ValueError), match="there is no stage to leave out"):
+        ablating(tmp_path, tiny, stages)
