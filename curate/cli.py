@@ -135,6 +135,8 @@ def run(
     say(f"verdict  {proof['sentence']}")
     for watched in proof.get("watch", []):
         say(f"watch    {watched['sentence']}")
+    for line in result.ablated:
+        say(f"stage    {line}")
     status = 2 if proof["verdict"] in ("refused", "not measured") else 0
     if as_flow:
         # Prefect's threads would wait for a server that has gone.

@@ -15,7 +15,7 @@ import numpy as np
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
 from curate.compared import candidate_names, judged_count, proved_names, scoring, selection_names
-from curate.config import Config, Generate, Lora
+from curate.config import Config, Generate, Lora, ablated_stages
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
 from curate.models import (
@@ -43,7 +43,14 @@ from curate.prove.statistics import level, prediction_factor
 from curate.prove.watch_power import watch_power
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
-from curate.registry import Budget, Params, ResponseLimit, check_stages, find_stage
+from curate.registry import (
+    SELECTORS,
+    Budget,
+    Params,
+    ResponseLimit,
+    check_stages,
+    find_stage,
+)
 from curate.represent.refusals import refused_rows, template_steps
 from curate.represent.unread import Reader, unread_sentences
 from curate.select.parts import response_limits
@@ -450,6 +457,7 @@ def _proof_lines(
     measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
     load = exactly(base.load)
     curve = _curve_bill(config, chosen)
+    more = curve.runs + _ablation_runs(config)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
     return [
@@ -461,10 +469,11 @@ def _proof_lines(
              f"{_power(config, eval_rows, judged_count(config))}{measure}",
              round(measured.likely), measuring),
         *_curve_lines(config, curve, examples, base),
-        *_option_lines(config, examples, base, runs + 1 + curve.runs),
+        *_ablation_lines(config, chosen, examples, base),
+        *_option_lines(config, examples, base, runs + 1 + more),
         *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),
-        *_task_lines(config, runs + 1 + curve.runs),
-        *_written_lines(config, eval_rows, runs + curve.runs, methods, load),
+        *_task_lines(config, runs + 1 + more),
+        *_written_lines(config, eval_rows, runs + more, methods, load),
     ]  # fmt: skip
 
 
@@ -634,6 +643,44 @@ def _curve_lines(
     summary = f"{most}{bill.runs} more fine-tunes and measurements, with {numbers} rows"
     tokens = round(trained.likely + measured.likely)
     return [Line("proof: curve", bill.sizes[0], summary, tokens, tuning + measuring)]
+
+
+def _ablation_runs(config: Config) -> int:
+    """Return how many fine-tunes an ablation takes, at most."""
+    assert config.prove is not None
+    return config.prove.seeds * len(ablated_stages(config)) if config.ablates else 0
+
+
+def _ablation_lines(
+    config: Config, chosen: int, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[Line]:
+    """Return the line of an ablation: a selection without each stage, trained and measured."""
+    assert config.prove is not None
+    runs = _ablation_runs(config)
+    if not runs:
+        return []
+    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    read = runs * (chosen + _then_rows(config, examples))
+    trained, tuning = _tuning_cost(lora, read, runs, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, runs, base)
+    summary = (
+        f"up to {runs} more fine-tunes and measurements, without {', '.join(ablated_stages(config))}, "
+        f"one at a time; none where the same rows are selected; later stages judge again"
+        f"{_scored_again(config)}"
+    )
+    tokens = round(trained.likely + measured.likely)
+    return [Line("proof: ablation", chosen, summary, tokens, tuning + measuring)]
+
+
+def _scored_again(config: Config) -> str:
+    """Return which rows are scored for an ablation, as the end of a sentence; none for a draw."""
+    own = [params for place, params in config.choices if place[0] == "select"]
+    methods = dict.fromkeys(str(params.model_dump()["method"]) for params in own)
+    scoring_methods = [name for name in methods if SELECTORS[name].needs_scores]
+    whole = [name for name in scoring_methods if SELECTORS[name].score_more is None]
+    if whole:
+        return f", {', '.join(whole)} scores all rows again for each"
+    return ", rows that come back are scored once" if scoring_methods else ""
 
 
 def _further_arms(

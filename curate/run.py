@@ -71,6 +71,7 @@ class RunResult:
     proof: dict[str, Any] | None
     compared: list[str]
     generated: list[str]
+    ablated: list[str]
 
     @property
     def report(self) -> Path:
@@ -291,11 +292,14 @@ def run_steps(run: Run) -> Results:
 def read_result(out: Path) -> RunResult:
     """Return what the folder of a finished run says."""
     from curate.generate.outcome import generated_lines
+    from curate.prove.earnings import ablation_lines
 
     manifest = orjson.loads((out / MANIFEST).read_bytes())
     proof = out / "proof.json"
     verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
-    return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out))
+    ablation = (verdict or {}).get("ablation")
+    ablated = ablation_lines(ablation, manifest["ablation"]) if ablation else []
+    return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out), ablated)
 
 
 def _fetch_models(run: Run) -> None:
@@ -553,8 +557,7 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     }
     material = _proof_material(run, wanted, VERDICT)
     if wanted.ablate:
-        material = replace(material, stages=_leave_stages_out(run))
-        run.part = "prove"
+        material = replace(material, stages=ablated_selections(run))
     proof = prove_together(run, proved, material, params, judged_count(run.config))
     if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
@@ -564,18 +567,20 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     return proof
 
 
-def _leave_stages_out(run: Run) -> "list[LeftOut]":
+def ablated_selections(run: Run) -> "list[LeftOut]":
     """Return the recipe's stages, each with the selection that is made without it."""
     from curate.ablation import PART, leave_out
 
-    run.part = PART
+    part, run.part = run.part, PART
     own = next(iter(run.selections.values()))
     LOG.info("ablate: selections without a stage, from stored scores")
 
     def rank(other: Run, params: SelectParams, scores: Artifact) -> Chosen:
         return _rank_scores(other, params, scores, ranking_step)
 
-    return leave_out(run, own, _examples(run), rank)
+    stages = leave_out(run, own, _examples(run), rank)
+    run.part = part
+    return stages
 
 
 def _watch_sets(run: Run, wanted: Prove) -> "Watch | None":

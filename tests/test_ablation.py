@@ -14,8 +14,8 @@ import pytest
 from curate.ablation import with_descendants
 from curate.config import Config
 from curate.errors import UserError
-from curate.folder import RunFolder, open_run
-from curate.run import RunResult, run_curation
+from curate.run import Run, RunResult, ablated_selections, run_curation, run_steps
+from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
 from tests.prove.test_together import recipe
 
@@ -68,9 +68,22 @@ def stages_of(result: RunResult) -> dict[str, dict[str, Any]]:
     return {line["stage"]: line for line in result.proof["ablation"]["stages"]}
 
 
-def selected_without(folder: RunFolder, stage: str) -> list[str]:
-    rows = folder.table("evidence/proof-ablation-rows").filter(arm=stage).collect()
+def selected(ranking: Artifact) -> list[str]:
+    rows = pl.read_parquet(ranking.file("ranking.parquet")).filter("selected")
     return [str(row_id) for row_id in rows["row_id"]]
+
+
+def selecting(config: Config) -> Run:
+    """Return a run that has selected; without its proof, where a test asks for `no_proof`."""
+    store = Store(Path(config.store))
+    run = Run(config, store, lambda steps: [store.ensure(step) for step in steps])
+    run_steps(run)
+    return run
+
+
+@pytest.fixture
+def no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.run._prove", lambda run, selection: None)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +112,6 @@ def test_every_stage_has_a_line_with_what_it_did(ablated: RunResult) -> None:
 @pytest.mark.parametrize(
     "select",
     [
-        {"method": "rds", "budget": 10, "max_length": 192},
         # Its words are counted in all rows that are there, so that it scores anew.
         {"method": "dsir", "budget": 10},
         {"method": "perplexity", "budget": 10, "max_length": 192},
@@ -107,17 +119,19 @@ def test_every_stage_has_a_line_with_what_it_did(ablated: RunResult) -> None:
     ],
 )
 def test_without_a_stage_it_selects_what_the_recipe_without_it_selects(
-    root: Path, tiny: Path, select: dict[str, Any]
+    tmp_path: Path, tiny: Path, no_proof: None, select: dict[str, Any]
 ) -> None:
-    folder = open_run(run(root, ablating(root, tiny, select=select), select["method"]).folder)
-    own = folder.table("selected").collect()["row_id"].to_list()
+    own = selecting(ablating(tmp_path, tiny, select=select))
+    rankings = {stage.stage: stage.ranking for stage in ablated_selections(own)}
+    changed = 0
     for place, stage in enumerate(["exact", "rules", "fuzzy"]):
         stages = [*STAGES[:place], *STAGES[place + 1 :]]
-        config = ablating(root, tiny, stages, select=select, prove=None)
-        other = open_run(run(root, config, f"{select['method']}-{stage}").folder)
-        expected = other.table("selected").collect()["row_id"].to_list()
-        without = selected_without(folder, stage)
-        assert without == (expected if {*expected} != {*own} else [])
+        other = selecting(ablating(tmp_path, tiny, stages, select=select))
+        expected = selected(next(iter(other.selections.values())).ranking)
+        ranking = rankings[stage]
+        assert selected(ranking or next(iter(own.selections.values())).ranking) == expected
+        changed += ranking is not None
+    assert changed == 2
 
 
 def test_no_row_is_scored_twice(ablated: RunResult) -> None:
@@ -137,46 +151,41 @@ def test_a_second_run_does_nothing_anew_and_says_the_same(
     assert (again.folder / "proof.json").read_bytes() == proof
 
 
-def test_leaking_rows_that_come_back_never_reach_a_fine_tune(
-    tmp_path: Path, root: Path, ablated: RunResult, tiny: Path
+def test_leaking_rows_that_come_back_are_dropped_by_the_stage_for_them(
+    tmp_path: Path, tiny: Path, no_proof: None
 ) -> None:
-    """With the stage it drops them; without one the selection that holds them is not trained."""
-    random_rows = {"method": "random", "budget": 40}
-    given = {"select": {**random_rows, "budget": {"fraction": 1}}}
-    folder = open_run(run(tmp_path, ablating(tmp_path, tiny, **given), "with").folder)
-    pool = folder.rows("pool")
-    assert pool is not None
-    prompts = pool.select("row_id", prompt=pl.col("messages").list.first().struct["content"])
-    leaking = prompts.filter(pl.col("prompt").str.starts_with("Which ")).collect()["row_id"]
-    assert len(leaking) == 2
-    assert not {*leaking} & {*selected_without(folder, "rules")}
-    result = run(tmp_path, ablating(tmp_path, tiny, STAGES[:-1], **given), "no-stage")
-    line = stages_of(result)["rules"]
-    assert line["leaking"] == 2
-    assert line["earned"] is None
-    assert "add the stage {kind: leaks}" in line["note"]
+    given = {"select": {"method": "random", "budget": 100}}
+    leaks: dict[bool, int] = {}
+    for guarded in (True, False):
+        run = selecting(ablating(tmp_path, tiny, STAGES if guarded else STAGES[:-1], **given))
+        rows = pl.read_parquet(run.rows.file("rows.parquet"))
+        prompts = rows.select("row_id", prompt=pl.col("messages").list.first().struct["content"])
+        leaking = prompts.filter(pl.col("prompt").str.starts_with("Which "))["row_id"]
+        assert len(leaking) == 2
+        ranking = next(s.ranking for s in ablated_selections(run) if s.stage == "rules")
+        assert ranking is not None
+        leaks[guarded] = len({*leaking} & {*selected(ranking)})
+    # Without that stage the proof finds them (tests/prove/test_ablation.py).
+    assert leaks == {True: 0, False: 2}
 
 
 def test_stages_that_run_a_model_judge_nothing_anew_and_keep_their_scores(
-    tmp_path: Path, tiny: Path
+    tmp_path: Path, tiny: Path, no_proof: None
 ) -> None:
     stages = ["exact", {"kind": "confidence", "drop": 0.2, "max_length": 192}, "fuzzy", "leaks"]
-    config = ablating(tmp_path, tiny, stages, select={
-        "method": "random", "budget": 10, "filter": "confidence.score > -100",
-    })  # fmt: skip
-    result = run(tmp_path, config)
-    steps = [entry["stage"] for entry in result.manifest["stages"]]
-    assert any(name.startswith("confidence") for name in steps)
-    assert not any(name.startswith("confidence") and "(ablate)" in name for name in steps)
-    lines = stages_of(result)
-    assert lines["exact"]["unjudged"] == ["confidence"]
-    assert lines["fuzzy"]["unjudged"] == []
-    assert lines["confidence"]["earned"] is not None, "a condition still knows its scores"
+    select = {"method": "random", "budget": 10, "filter": "confidence.score > -100"}
+    run = selecting(ablating(tmp_path, tiny, stages, select=select))
+    before = [a.name for a in run.artifacts]
+    lines = {stage.stage: stage for stage in ablated_selections(run)}
+    anew = [a.name for a in run.artifacts][len(before) :]
+    assert any(name.startswith("confidence") for name in before)
+    assert not any(name.startswith("confidence") for name in anew)
+    assert lines["exact"].unjudged == ["confidence"]
+    assert lines["fuzzy"].unjudged == []
+    assert lines["confidence"].ranking is not None, "a condition still knows its scores"
 
 
 def test_rows_that_were_made_go_with_all_that_was_made_of_them(tmp_path: Path) -> None:
-    from curate.store import Store
-
     rows = [
         row("a", turns("a", "b")),
         row("made", turns("c", "d")),

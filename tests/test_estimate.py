@@ -134,3 +134,31 @@ def test_models_of_a_curve_are_counted_wherever_models_are_measured(
     by_stage = {line.stage: line for line in estimate(Config.model_validate(given))}
     whole = int(by_stage["proof: measure"].does.split()[0])
     assert by_stage["proof: options"].does.startswith(f"{whole + 6} models on the options of 4")
+
+
+@pytest.mark.parametrize(
+    ("method", "scored"),
+    [
+        ("embed", "later stages judge again, rows that come back are scored once"),
+        ("bm25", "later stages judge again, bm25 scores all rows again for each"),
+        ("random", "later stages judge again"),
+    ],
+)
+def test_an_ablation_trains_each_selection_without_a_stage_as_often_as_the_whole(
+    tmp_path: Path, tiny: Path, method: str, scored: str
+) -> None:
+    given = proof_recipe(tmp_path, tiny, ablate=True)
+    given = given | {
+        "select": {"method": method, "budget": 8},
+        "stages": ["exact", "fuzzy", "leaks"],
+    }
+    given["models"]["embedder"] = "static"
+    lines = {line.stage: line for line in estimate(Config.model_validate(given))}
+    line, tuned = lines["proof: ablation"], lines["proof: tune"]
+    assert line.does == (
+        "up to 4 more fine-tunes and measurements, without exact, fuzzy, one at a time; none where the "
+        f"same rows are selected; {scored}"
+    )
+    measured = lines["proof: measure"].tokens / 10
+    assert line.tokens == pytest.approx(tuned.tokens / 9 * 4 + measured * 4, rel=0.01)
+    assert line.seconds.high > 0

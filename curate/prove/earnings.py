@@ -100,7 +100,8 @@ def ablation_sentence(ablation: Mapping[str, Any], metric: Metric) -> str:
 def compared_clause(ablation: Mapping[str, Any]) -> str:
     """Return how many comparisons were made, and what they do not show."""
     count = ablation["compared"]
-    text = f"{count} comparison{'s' if count > 1 else ''}, each with a 95 % interval of its own"
+    text = f"{count} comparison{'s' if count != 1 else ''}"
+    text += ", each with a 95 % interval of its own" if count > 1 else " with a 95 % interval"
     if ablation["trainings"] == 1:
         text += " that knows the eval examples only (one training of each)"
     return f"{text}, and no verdict; random draws have a spread of {ablation['spread']:.3f}"

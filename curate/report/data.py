@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.folder import RunFolder, inside, open_run
+from curate.report.ablation import Ablation, gather_ablation
 from curate.report.clear import Clear, gather_clear
 from curate.report.comparison import Comparison, gather_comparison
 from curate.report.confidence import Confidence, gather_confidence
@@ -172,6 +173,7 @@ class Report:
     taught: Taught | None
     written: Written | None
     race: Race | None
+    ablation: Ablation | None
     examples: Examples
     costs: tuple[Cost, ...]
     imitations: tuple[str, ...] = ()
@@ -210,6 +212,7 @@ def gather(path: Path) -> Report:
         taught=gather_taught(run),
         written=gather_written(run),
         race=gather_race(run),
+        ablation=gather_ablation(run),
         examples=gather_examples(run),
         costs=tuple(_costs(run.manifest["stages"])),
         imitations=_gather_imitations(run),
