@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from curate.run import Run
 
 VERSION = 1
-PART = "ablate"
 KEPT, SCORES, TOKENS = "kept.parquet", "scores.parquet", "tokens.parquet"
 Rank = Callable[["Run", SelectParams, Artifact], Chosen]
 

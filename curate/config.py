@@ -63,6 +63,8 @@ LOG = logging.getLogger("curate")
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
 GENERATE = "generate"
+# The part of a run in which selections are made without a stage.
+ABLATION = "ablate"
 
 load_stages()
 load_methods("curate.select")

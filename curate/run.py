@@ -16,7 +16,7 @@ import orjson
 
 from curate.claim import claimed
 from curate.compared import compared_lines, judged_count, proved_names, selection_names
-from curate.config import Config, Prove, stage_names
+from curate.config import ABLATION, Config, Prove, stage_names
 from curate.errors import UserError
 from curate.folder import MANIFEST
 from curate.ledger import judge_rows, kept_step, ledger_step, stage_inputs
@@ -569,9 +569,9 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
 
 def ablated_selections(run: Run) -> "list[LeftOut]":
     """Return the recipe's stages, each with the selection that is made without it."""
-    from curate.ablation import PART, leave_out
+    from curate.ablation import leave_out
 
-    part, run.part = run.part, PART
+    part, run.part = run.part, ABLATION
     own = next(iter(run.selections.values()))
     LOG.info("ablate: selections without a stage, from stored scores")
 

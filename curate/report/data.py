@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.config import ABLATION
 from curate.folder import RunFolder, inside, open_run
 from curate.report.ablation import Ablation, gather_ablation
 from curate.report.clear import Clear, gather_clear
@@ -242,8 +243,8 @@ def _gather_funnel(run: RunFolder) -> Funnel:
     rejected = _count(run.table("rejects"), "reason")
     fates = run.table("ledger").group_by("fate", "stage", "reason").len().collect()
     said = {entry["stage"]: entry for entry in run.manifest["stages"]}
-    # What an ablation has judged anew left no evidence, and dropped no row of the run.
-    stages = [s for s, entry in said.items() if "dropped" in entry and run.has(f"evidence/{s}")]
+    # What an ablation has judged anew dropped no row of the run.
+    stages = [s for s, e in said.items() if "dropped" in e and not s.endswith(f"({ABLATION})")]
     added = {stage: said.get(f"joined-{stage}", {}).get("added", 0) for stage in stages}
     rows = int(fates["len"].sum()) - sum(added.values())
     steps = [FunnelStep("pool", rejected, rows)]
