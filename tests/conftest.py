@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50
 settings.register_profile("thorough", deadline=None, max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
+# Folders in memory: thousands of small ones take a minute on a disk that others use too.
+MEMORY = Path("/dev/shm")
+FOLDERS_BYTES = 4 * 2**30
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep byte code, and let workers that share the cores start with few threads each."""
@@ -43,6 +48,18 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.setdefault(name, "1")
         # With one thread alone, rows would come in order by themselves.
         os.environ.setdefault("POLARS_MAX_THREADS", "2")
+    if "not system" in config.getoption("markexpr") and _is_roomy(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _is_roomy(folder: Path) -> bool:
+    """Return whether tests can have their folders there and start programs in them."""
+    if not os.access(folder, os.W_OK):
+        return False
+    return (
+        shutil.disk_usage(folder).free > FOLDERS_BYTES
+        and not os.statvfs(folder).f_flag & os.ST_NOEXEC
+    )
 
 
 @pytest.hookimpl(wrapper=True)

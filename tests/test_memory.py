@@ -12,7 +12,7 @@ import psutil
 
 from curate.store import Step, Store
 
-MANY = 600 * 2**20
+MANY = 320 * 2**20
 
 
 class Knot:

@@ -99,12 +99,14 @@ def measure_spread(gains: Sequence[float]) -> Spread:
     Args:
         gains: of two or more draws.
     """
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     values, freedom = np.asarray(gains, dtype=np.float64), len(gains) - 1
     sd = _round(values.std(ddof=1))
     tail = (1 - CONFIDENCE) / 2
-    low, high = (sd * math.sqrt(freedom / chi2.ppf(q, freedom)) for q in (1 - tail, tail))
+    # Quantiles of the chi-squared distribution; scipy.stats takes a second to import.
+    quantiles = (2 * gammaincinv(freedom / 2, share) for share in (1 - tail, tail))
+    low, high = (sd * math.sqrt(freedom / quantile) for quantile in quantiles)
     return Spread(len(values), _round(values.mean()), sd, _round(low), _round(high))
 
 

@@ -37,7 +37,7 @@ def test_sentences_lines_quotations_and_choices_are_pieces(text: str, pieces: li
     assert split_pieces(pl.Series([text]))["text"].to_list() == pieces
 
 
-@examples(10)
+@examples(4)
 @given(
     st.lists(st.text(st.sampled_from("ab.?\n\"':-( )<>_#|؟\u03011é你"), max_size=40), max_size=3)
 )
@@ -51,7 +51,7 @@ def test_the_pieces_of_a_prompt_are_those_of_a_row_with_its_text(texts: list[str
     assert plain.select("number", "text").rows() == split_pieces(folded).rows()
 
 
-@examples(10)
+@examples(4)
 @given(st.lists(st.tuples(st.sampled_from(["a b. c", "<b> 1) d", "( é ) 你"]), MARKS), max_size=4))
 def test_forms_are_the_texts_between_their_own_words(marked: list[tuple[str, list[int]]]) -> None:
     folded = fold(pl.Series([text for text, _ in marked], dtype=pl.String))

@@ -22,7 +22,7 @@ SCRIPTS = st.text(
 ANY = st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=["Cn", "Cs"]), max_size=30)
 
 
-@examples(20)
+@examples(8)
 @given(st.lists(st.one_of(SCRIPTS, ANY), max_size=5))
 def test_words_with_places_are_the_words_of_the_column(texts: list[str]) -> None:
     folded = fold(pl.Series(texts, dtype=pl.String))
