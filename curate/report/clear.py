@@ -117,7 +117,7 @@ def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
 
 def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iterator[Doubted]:
     samples = run.table(f"evidence/{stage}-samples").filter(
-        pl.col("row_id").is_in(lines["row_id"].to_list()), pl.col("failure").is_null()
+        pl.col("row_id").is_in(lines["row_id"].implode()), pl.col("failure").is_null()
     )
     texts: dict[str, list[str]] = {}
     for row_id, text in samples.sort("row_id", "sample").select("row_id", "text").collect().rows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from curate.config import Config
 from curate.errors import UserError
+from curate.folder import open_run
 from curate.generate.candidates import Candidate, Flaw, pair
 from curate.generate.generation import Example
 from curate.generate.tree import tree_of
@@ -20,8 +22,8 @@ from curate.report.data import gather
 from curate.report.figures import draw_all
 from curate.report.generated import DROPPED, KEPT, Generated
 from curate.report.growth import DOTS, NODES, SEEDS, gather_growth
-from curate.run import run_curation
 from tests.generate.scripted import ScriptedEngine, text_of
+from tests.report.realrun import finish
 from tests.report.test_report_page import HOSTILE, Page, words_of
 
 MakeRun = Callable[..., Path]
@@ -83,13 +85,19 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch, taint: str = "", **gener
         "select": {"method": "random", "budget": {"rows": 8}},
         "store": str(folder / "store"),
     }
-    return run_curation(Config.model_validate(recipe), folder / "run", overwrite=True).folder
+    return finish(Config.model_validate(recipe), folder / "run")
 
 
 @pytest.fixture(scope="module")
 def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         return make(tmp_path_factory.mktemp("made"), monkeypatch)
+
+
+@pytest.fixture
+def own_run(made_run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, whose files a test may change."""
+    return Path(shutil.copytree(made_run, tmp_path / "run"))
 
 
 def told_of(run: Path) -> Generated:
@@ -164,14 +172,13 @@ def test_rows_are_shown_with_what_they_were_made_from(made_run: Path) -> None:
 
 
 def test_without_the_store_rows_that_were_made_still_have_their_texts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_run: Path, tmp_path: Path
 ) -> None:
-    run = make(tmp_path, monkeypatch)
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps(manifest | {"store": str(tmp_path / "gone")}))
-    aide = told_of(run).methods[0]
+    manifest = json.loads((own_run / "manifest.json").read_text())
+    (own_run / "manifest.json").write_text(json.dumps(manifest | {"store": str(tmp_path / "gone")}))
+    aide = told_of(own_run).methods[0]
     assert all(line.row.text for line in aide.kept)
-    assert "Its text is no longer in the store." in words_of(run)
+    assert "Its text is no longer in the store." in words_of(own_run)
 
 
 def test_what_ended_a_method_early_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +214,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "{{ 7*7 }}" in "".join(page.texts)
 
 
-def grown(folder: Path, run: Path, seeds: int, width: int) -> Path:
+def grown(run: Path, seeds: int, width: int) -> Path:
     """Put a large tree in the place of a run's own."""
     roots = [Example(f"target/{i}", pair(f"Seed {i}?", "Yes.")) for i in range(seeds)]
     made: list[Candidate] = []
@@ -220,8 +227,8 @@ def grown(folder: Path, run: Path, seeds: int, width: int) -> Path:
     return run
 
 
-def test_large_trees_are_cut_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = grown(tmp_path, make(tmp_path, monkeypatch), seeds=9, width=100)
+def test_large_trees_are_cut_with_a_note(own_run: Path) -> None:
+    run = grown(own_run, seeds=9, width=100)
     growth = told_of(run).methods[0].growth
     assert growth is not None
     assert (len(growth.trees), growth.seeds) == (SEEDS, 9)
@@ -236,19 +243,14 @@ def test_large_trees_are_cut_with_a_note(tmp_path: Path, monkeypatch: pytest.Mon
     assert "and 3 more" in words
 
 
-def test_a_candidate_made_twice_has_its_children_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make(tmp_path, monkeypatch)
+def test_a_candidate_made_twice_has_its_children_once(own_run: Path) -> None:
     root = Example("target/0", pair("Seed?", "Yes."))
     notes = {"seed": "target/0", "operator": "concrete"}
     child = Candidate(pair("A child", "a"), "aide", ("target/0",), 1, notes)
     below = Candidate(pair("A grandchild", "b"), "aide", (child.row_id,), 2, notes)
     tree = tree_of([root], [child, child.drop(Flaw.NOT_NEW), below])
-    tree.write_parquet(run / "generated" / "aide-tree.parquet")
-    from curate.folder import open_run
-
-    growth = gather_growth(open_run(run), "aide")
+    tree.write_parquet(own_run / "generated" / "aide-tree.parquet")
+    growth = gather_growth(open_run(own_run), "aide")
     assert growth is not None
     assert [len(node.children) for node in growth.trees[0].children] == [1, 0]
 
