@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import polars as pl
 import regex
 
-from curate.clean.heuristics.signs import any_word, find_on_some, only, piece
+from curate.patterns import any_word, find_on_some, only, piece
 
 # What a pattern takes for i, s and k where case plays no part.
 LIKE_ASCII = str.maketrans("\u0130\u017f\u212a", "isk")

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from curate.clean.heuristics.signs import only
+from curate.patterns import only
 
 SHOWN = 40
 # A shorter last line is an item, a signature, a verse or a heading, which need no full stop.

@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from curate.answers.refusals import find_refusal
 from curate.clean.heuristics.claims import find_claim
 from curate.clean.heuristics.copying import copied_share
 from curate.clean.heuristics.endings import find_open_end, unsigned
@@ -30,14 +31,8 @@ from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.merged import find_merged
 from curate.clean.heuristics.missing import find_missing
 from curate.clean.heuristics.placeholders import find_placeholder
-from curate.clean.heuristics.refusals import find_refusal
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
-from curate.clean.heuristics.signs import (
-    find_damage,
-    find_markup,
-    markup_share,
-    without_code,
-)
+from curate.clean.heuristics.signs import find_damage, find_markup, markup_share, without_code
 from curate.clean.heuristics.words import find_word
 from curate.clean.units import user_text
 from curate.ledger import survivor_batches

@@ -9,7 +9,8 @@ Labels of a line, in English. A prompt that speaks of questions, examples or the
 
 import polars as pl
 
-from curate.clean.heuristics.signs import any_word, find_on_some, only, piece, without_code
+from curate.clean.heuristics.signs import without_code
+from curate.patterns import any_word, find_on_some, only, piece
 
 LABEL = r"(?:\d{1,3}\s*[.):]\s*)"
 # No text has these by chance.

@@ -10,15 +10,8 @@ response that asks for what is missing is in order.
 
 import polars as pl
 
-from curate.clean.heuristics.signs import (
-    EDGE,
-    any_word,
-    find_on_some,
-    in_ascii,
-    only,
-    piece,
-    rare_piece,
-)
+from curate.clean.heuristics.signs import rare_piece
+from curate.patterns import EDGE, any_word, find_on_some, in_ascii, only, piece
 
 TEXTS = (
     "article|paragraph|passage|text|story|poem|essay|letter|e-?mail|message|document|report|review"

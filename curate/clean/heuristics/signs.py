@@ -1,11 +1,11 @@
-"""Faults that a few characters give away: wrong decoding and markup; and what patterns are made of.
+"""Faults that a few characters give away: wrong decoding and markup.
 
-Each is a pattern for Polars' engine, which takes linear time on any text. The piece found is stored, so
-a reader of the table sees what gave the row away. Word boundaries are those of ASCII: those of Unicode
-make the engine ten times as slow on a text with one letter beyond.
+The piece found is stored, so a reader of the table sees what gave the row away.
 """
 
 import polars as pl
+
+from curate.patterns import any_word, only, piece
 
 # What UTF-8 read as Windows-1252 or Latin-1 looks like. Second bytes that are plain punctuation there
 # are left out: MANHÃ” and «MANHû are Portuguese.
@@ -42,19 +42,6 @@ MARKUP = "(?i)" + "|".join(
 # Every piece of markup begins with one of these.
 MARKUP_SIGN = r"[<&{\[]"
 CODE = r"(?s)```.*?(?:```|\z)|`[^`\n]+`"
-EDGE = r"(?-u:\b)"
-
-
-def in_ascii(pattern: str) -> str:
-    r"""Return a pattern whose \s and \w are ASCII's: those of Unicode take ten times as long."""
-    for short, long in ((r"\s", r"[ \t\n\r]"), (r"\w", "[A-Za-z0-9_]"), (r"\W", "[^A-Za-z0-9_]")):
-        pattern = pattern.replace(short, long)
-    return pattern
-
-
-def any_word(*alternatives: str) -> str:
-    """Return the pattern of any of some words, with boundaries."""
-    return f"{EDGE}(?:{'|'.join(alternatives)}){EDGE}"
 
 
 # Where a prompt speaks of these, markup may be what is asked for.
@@ -78,44 +65,9 @@ OF_PAGE = "(?i)" + any_word(
 )
 
 
-def only(text: pl.Expr, where: pl.Expr) -> pl.Expr:
-    """Return a text where a condition holds, and an empty one elsewhere, which takes no time to read."""
-    return pl.when(where).then(text).otherwise(pl.lit(""))
-
-
-def piece(text: pl.Expr, pattern: str) -> pl.Expr:
-    """Return the first piece of a text that the pattern matches, null where there is none."""
-    return text.str.extract(pattern, 0)
-
-
 def rare_piece(text: pl.Expr, pattern: str) -> pl.Expr:
     """Return what `piece` does, faster for a long pattern that few texts match."""
     return piece(only(text, text.str.contains(pattern)), pattern)
-
-
-def find_on_some(
-    rows: pl.DataFrame, maybe: pl.Expr, found: pl.Expr, unless: pl.Expr | None = None
-) -> pl.Series:
-    """Return what an expression finds in the rows where a cheaper condition holds; null elsewhere.
-
-    Args:
-        rows: the texts.
-        maybe: the cheaper condition.
-        found: a piece, null where there is none.
-        unless: where this holds nothing counts; it may read the piece, as the column found.
-    """
-    # Patterns that no row is asked for need not be built, which takes longer than to match them.
-    pieces = pl.Series("found", [None] * rows.height, dtype=pl.String)
-    at = rows.select(maybe.fill_null(value=False)).to_series().arg_true()
-    if len(at):
-        pieces = pieces.scatter(at, rows[at].select(found).to_series())
-    hits = pieces.is_not_null().arg_true()
-    if unless is None or not len(hits):
-        return pieces
-    counts = (
-        rows[hits].with_columns(pieces[hits]).select(~unless.fill_null(value=False)).to_series()
-    )
-    return pieces.scatter(hits.filter(~counts), None)
 
 
 def speaks(prompt: pl.Expr, pattern: str, where: pl.Expr) -> pl.Expr:

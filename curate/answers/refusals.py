@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from curate.clean.heuristics import declining
-from curate.clean.heuristics.signs import EDGE, find_on_some, in_ascii, piece
+from curate.answers import declining
+from curate.patterns import EDGE, find_on_some, in_ascii, piece
 
 OPENING = 300
 CANNOT = (

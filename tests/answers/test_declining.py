@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.heuristics.declining import LANGUAGES
-from curate.clean.heuristics.refusals import find_refusal
+from curate.answers.declining import LANGUAGES
+from curate.answers.refusals import find_refusal
 from tests.conftest import examples
 
 REFUSALS = {
