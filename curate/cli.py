@@ -118,6 +118,7 @@ def run(
 ) -> None:
     """Run a recipe to the end: evidence, selection, proof, report, training files."""
     from curate.config import load_config
+    from curate.prove.watch import watched_sentences
     from curate.terminal import run_with_progress, show_log
 
     recipe = load_config(config, overrides or [])
@@ -133,8 +134,8 @@ def run(
         say(f"compare  {line}")
     proof = result.proof or {"verdict": "none", "sentence": "no proof was asked for"}
     say(f"verdict  {proof['sentence']}")
-    for watched in proof.get("watch", []):
-        say(f"watch    {watched['sentence']}")
+    for sentence in watched_sentences(proof):
+        say(f"watch    {sentence}")
     for line in result.ablated:
         say(f"stage    {line}")
     status = 2 if proof["verdict"] in ("refused", "not measured") else 0

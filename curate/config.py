@@ -43,6 +43,7 @@ from curate.generate.limits import Limits
 from curate.generate.starts import StartParams
 from curate.localfiles import MIB, read_text
 from curate.names import check_name
+from curate.prove.metrics import USER_FUNCTION, Metric, deciding_metric
 from curate.prove.others import OTHERS, PLAIN_ARMS
 from curate.prove.written_metrics import FunctionMetric, GenerateMetric
 from curate.registry import (
@@ -60,6 +61,8 @@ from curate.select.race import RaceParams
 from curate.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
 
 LOG = logging.getLogger("curate")
+# Of watch sets: nats, and a share of the examples.
+MARGIN, SHARE_MARGIN = 0.02, 0.1
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
 GENERATE = "generate"
@@ -157,18 +160,51 @@ class WatchSet(RowFile):
     """Rows on which tuning must do no harm: every model of the proof is measured there too."""
 
     role: Literal["keep"] = "keep"
-    margin: float = Field(
-        0.02,
+    margin: float | None = Field(
+        None,
         gt=0,
-        description="the largest rise of the loss, or fall of another metric, that is no harm",
+        description="the largest rise of the loss, or fall of another metric, that is no harm; 0.02, "
+        "of a share 0.1",
     )
-    metric: Literal["loss", "exact_match"] = "loss"
+    metric: Annotated[
+        Literal[
+            "loss",
+            "loss_per_token",
+            "answer_loss",
+            "exact_match",
+            "gold_margin",
+            "accuracy",
+            "refusal",
+        ]
+        | GenerateMetric
+        | FunctionMetric,
+        Field(description="refusal: the share of written answers that decline"),
+    ] = "loss"
 
     @model_validator(mode="after")
     def _check_margin(self) -> "WatchSet":
-        if self.metric == "exact_match" and self.margin >= 1:
-            raise ValueError("the margin of exact_match is a share of the examples: below 1")
+        metric = self.deciding
+        if metric.counted and self.margin is not None and self.margin >= 1:
+            raise ValueError(f"the margin of {metric.name} is a share of the examples: below 1")
+        if metric == USER_FUNCTION and self.margin is None:
+            raise ValueError(
+                "give `margin`: a function has a unit of its own, so only you can say which fall is no "
+                "harm"
+            )
         return self
+
+    @property
+    def deciding(self) -> Metric:
+        """Return the metric of the verdict."""
+        return deciding_metric(self.model_dump()["metric"])
+
+    @property
+    def judged_by(self) -> dict[str, Any]:
+        """Return source, margin and metric, as the proof reads them."""
+        watched = {"source": self.source_name, **self.model_dump(include={"margin", "metric"})}
+        if self.margin is None:
+            watched["margin"] = SHARE_MARGIN if self.deciding.counted else MARGIN
+        return watched
 
     @property
     def file(self) -> RowFile:

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
@@ -41,6 +42,7 @@ from curate.prove.questions import check_measurable, count_questions, find_quest
 from curate.prove.spread import last_spread, setting_of
 from curate.prove.statistics import level, prediction_factor
 from curate.prove.watch_power import watch_power
+from curate.prove.watch_sets import check_set, written_setting
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
 from curate.registry import (
@@ -490,15 +492,14 @@ def _watch_lines(
     if not config.prove.watch:
         return []
     watch, lora = examples["watch"], config.prove.lora
-    sources = read_table(watch.file("rows.parquet"), columns=["source"])["source"].to_list()
-    sets = [
-        {
-            "source": watched.source_name,
-            "examples": sources.count(watched.source_name),
-            **watched.model_dump(include={"margin", "metric"}),
-        }
-        for watched in config.prove.watch
-    ]
+    table = read_table(watch.file("rows.parquet"))
+    rows_of = [table.filter(source=watched.source_name) for watched in config.prove.watch]
+    sets = []
+    for number, (watched, part) in enumerate(zip(config.prove.watch, rows_of, strict=True)):
+        check_set(number, watched.judged_by, part)
+        answered = written_examples(written_setting(watched.judged_by["metric"], part.height))
+        count = min(answered or part.height, part.height)
+        sets.append({**watched.judged_by, "examples": count})
     alpha = level(config.prove.strict, judged)
     power = watch_power(Path(config.store), _setting(config), watch.key, sets, alpha)
     names = ", ".join(str(line["source"]) for line in sets)
@@ -506,7 +507,39 @@ def _watch_lines(
     tokens = base.mean_tokens("watch", lora.max_length) * (models * rows)
     seconds = base.seconds(tokens * MEASURING_COST) + load * models
     summary = "; ".join([f"{models} models on {names}", *power])
-    return [Line("proof: watch", rows, summary, round(tokens.likely), seconds)]
+    return [
+        Line("proof: watch", rows, summary, round(tokens.likely), seconds),
+        *_watch_writing(config, rows_of, models, load),
+    ]
+
+
+def _watch_writing(
+    config: Config, rows_of: Sequence[pl.DataFrame], models: int, load: Range
+) -> Iterator[Line]:
+    """Yield a line for each watch set that is judged by what models write."""
+    assert config.prove is not None
+    for number, (watched, rows) in enumerate(zip(config.prove.watch, rows_of, strict=True)):
+        setting = written_setting(watched.judged_by["metric"], rows.height)
+        if written_examples(setting):
+            drawn = draw_examples(rows, written_examples(setting), config.seed)
+            key = f"prove.watch.{number}.metric"
+            does = f" to {watched.source_name}; {check_metric(setting, drawn, key)}"
+            yield _writing_line(config, drawn, models, does, load)
+
+
+def _writing_line(config: Config, drawn: pl.DataFrame, models: int, does: str, load: Range) -> Line:
+    """Return the line of answers that so many models write to drawn examples."""
+    assert config.prove is not None
+    cost = writing_cost(
+        drawn["messages"].to_list(),
+        model=config.prove.base or config.models.base,
+        dtype=config.models.dtype,
+        trust=config.models.trust_remote_code,
+        system=config.models.system,
+    )
+    summary = f"{models} models write greedy answers of {cost.limit} tokens at most{does}"
+    seconds = (cost.seconds + load) * models
+    return Line("proof: write", drawn.height, summary, cost.tokens * models, seconds)
 
 
 def _option_lines(
@@ -720,18 +753,8 @@ def _written_lines(
         if not examples:
             continue
         drawn = draw_examples(table, examples, config.seed)
-        cost = writing_cost(
-            drawn["messages"].to_list(),
-            model=config.prove.base or config.models.base,
-            dtype=config.models.dtype,
-            trust=config.models.trust_remote_code,
-            system=config.models.system,
-        )
-        summary = f"{models} models write greedy answers of {cost.limit} tokens at most"
-        if examples == scored:
-            summary += f"; {check_metric(metric, drawn)}"
-        seconds = (cost.seconds + load) * models
-        yield Line("proof: write", drawn.height, summary, cost.tokens * models, seconds)
+        does = f"; {check_metric(metric, drawn)}" if examples == scored else ""
+        yield _writing_line(config, drawn, models, does, load)
 
 
 def _setting(config: Config) -> dict[str, Any]:

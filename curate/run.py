@@ -55,7 +55,7 @@ from curate.versions import changed_versions, installed_versions, versions_sente
 if TYPE_CHECKING:
     from curate.prove.ablation import LeftOut
     from curate.prove.proof import Material
-    from curate.prove.watch import Watch
+    from curate.prove.watch_sets import Watch
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")
@@ -585,14 +585,11 @@ def ablated_selections(run: Run) -> "list[LeftOut]":
 
 def _watch_sets(run: Run, wanted: Prove) -> "Watch | None":
     """Return the rows on which tuning must do no harm, and what is asked of them."""
-    from curate.prove.watch import Watch
+    from curate.prove.watch_sets import Watch
 
     if run.watch is None:
         return None
-    sets = [
-        {"source": watched.source_name, **watched.model_dump(include={"margin", "metric"})}
-        for watched in wanted.watch
-    ]
+    sets = [watched.judged_by for watched in wanted.watch]
     return Watch(run.watch, run.merged.get("watch"), sets)
 
 

@@ -654,19 +654,32 @@ def test_watch_sets_are_paths_or_files_with_a_margin(tmp_path: Path) -> None:
     )
     assert config.prove is not None
     first, second = config.prove.watch
-    assert (first.source_name, first.role, first.margin, first.metric) == (
-        "a",
-        "keep",
-        0.02,
-        "loss",
-    )
+    assert first.role == "keep"
+    assert first.judged_by == {"source": "a", "margin": 0.02, "metric": "loss"}
     assert (second.margin, second.metric, second.file.sample) == (0.1, "exact_match", 5)
     assert load(tmp_path, RECIPE + "  watch: a.jsonl\n").prove.watch == [first]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
+    ("metric", "margin"),
+    [("loss_per_token", 0.02), ("gold_margin", 0.02), ("refusal", 0.1), ("{generate: math}", 0.1)],
+)
+def test_the_margin_of_a_share_is_wider_where_none_is_given(
+    tmp_path: Path, metric: str, margin: float
+) -> None:
+    given = load(tmp_path, RECIPE + f"  watch: {{path: a.jsonl, metric: {metric}}}\n")
+    assert given.prove is not None
+    assert given.prove.watch[0].judged_by["margin"] == margin
+
+
+@pytest.mark.parametrize(
     ("watch", "line"),
     [
+        (
+            "[{path: b.jsonl, metric: {function: 'a.py:f'}}]",
+            "prove.watch.0: give `margin`: a function has a unit of its own",
+        ),
+        ("[{path: b.jsonl, metric: refusal, margin: 1}]", "prove.watch.0: the margin of refusal"),
         ("[a.jsonl, x/a.jsonl]", "prove.watch.1: the name 'a' is that of prove.watch.0"),
         (
             "[{path: b.jsonl, source: eval}]",

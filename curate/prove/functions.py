@@ -23,17 +23,18 @@ from typing import Any
 from curate.errors import UserError
 from curate.faults import one_line
 
-KEY = "prove.metric.function"
+KEY = "prove.metric"
 
 
 @dataclass(frozen=True)
 class MetricFunction:
-    """A loaded function: how the recipe names it, its file, and the digest of that."""
+    """A loaded function: how the recipe names it, its file, the digest of that, the recipe's key."""
 
     name: str
     file: Path
     digest: str
     function: Callable[..., Any]
+    key: str = KEY
 
     def score(self, eval_id: str, prompt: str, generated: str, row: Mapping[str, Any]) -> float:
         """Return the function's number for an answer.
@@ -47,7 +48,7 @@ class MetricFunction:
         Raises:
             UserError: the function fails, or returns no finite number.
         """
-        place = f"{KEY}: {self.name} ({self.file}), eval example {eval_id}"
+        place = f"{self.key}.function: {self.name} ({self.file}), example {eval_id}"
         reference = row["messages"][-1]["content"]
         try:
             value = self.function(prompt, reference, generated, dict(row))
@@ -58,12 +59,13 @@ class MetricFunction:
         return float(value)
 
 
-def load_function(name: str, folder: Path | None = None) -> MetricFunction:
+def load_function(name: str, folder: Path | None = None, key: str = KEY) -> MetricFunction:
     """Return the function that a recipe names as FILE.py:NAME or MODULE:NAME.
 
     Args:
         name: in the recipe.
         folder: that files are relative to; the working directory if not given.
+        key: of the recipe, for errors.
 
     Raises:
         UserError: there is no such file, module or function, or loading it fails.
@@ -71,7 +73,7 @@ def load_function(name: str, folder: Path | None = None) -> MetricFunction:
     place, _, attribute = name.rpartition(":")
     path = (folder or Path.cwd()) / place
     if place.endswith(".py") and not path.is_file():
-        raise UserError(f"{KEY}: there is no file {path}")
+        raise UserError(f"{key}.function: there is no file {path}")
     try:
         if place.endswith(".py"):
             source = path.read_bytes()
@@ -82,12 +84,12 @@ def load_function(name: str, folder: Path | None = None) -> MetricFunction:
             source = path.read_bytes()
     except Exception as error:
         raise UserError(
-            f"{KEY}: {place} cannot be loaded: {type(error).__name__}: {one_line(error)}"
+            f"{key}.function: {place} cannot be loaded: {type(error).__name__}: {one_line(error)}"
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise UserError(f"{KEY}: {place} has no function {attribute!r}")
-    return MetricFunction(name, path, hashlib.sha256(source).hexdigest(), function)
+        raise UserError(f"{key}.function: {place} has no function {attribute!r}")
+    return MetricFunction(name, path, hashlib.sha256(source).hexdigest(), function, key)
 
 
 def _run_source(path: Path, source: bytes) -> ModuleType:

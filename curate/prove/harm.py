@@ -49,6 +49,7 @@ def judge_harm(
     margin: float,
     alpha: float,
     counted: bool = False,
+    weights: NDArray[np.float64] | None = None,
 ) -> Harm:
     """Return how much worse than the base models do that were tuned on one set of rows.
 
@@ -59,10 +60,12 @@ def judge_harm(
         margin: the largest rise that is no harm.
         alpha: of the interval; a rise of `margin` is called kept in half as many proofs.
         counted: each example is right or wrong.
+        weights: of examples whose gains were multiplied by them, as in curate.prove.statistics.
     """
     rises = base - tuned
     trainings, examples = rises.shape
-    by_example = rises.mean(axis=0).var(ddof=1)
+    residuals = rises.mean(axis=0) - (0 if weights is None else weights * rises.mean())
+    by_example = residuals.var(ddof=1)
     if counted:
         by_example = max(by_example, margin * (1 - margin))
     runs = draws if trainings < FEW_TRAININGS else rises

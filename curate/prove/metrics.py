@@ -106,6 +106,7 @@ UNMATCHED = Metric(
     lower_is_better=True,
     counted=True,
 )
+REFUSALS = Metric("refusal", "refused", "share of answered examples", "refusals", counted=True)
 USER_FUNCTION = Metric("function", "function", "the function's unit", "score of the function")
 GOLD_MARGIN = Metric(
     "gold_margin", "gold_margin", "nats per token", "margin of the right option", needs="options"
@@ -133,6 +134,7 @@ METRICS = {
         GENERATED,
         GENERATED_ANNOUNCED,
         UNMATCHED,
+        REFUSALS,
         USER_FUNCTION,
         LOSS,
         EXACT_MATCH,
@@ -146,6 +148,9 @@ METRICS = {
     )
 }
 
+# Metrics of what a model writes, by the key of their setting.
+WRITTEN = {"generate": GENERATED, "function": USER_FUNCTION, "refusal": REFUSALS}
+
 
 def deciding_metric(setting: str | Mapping[str, Any]) -> Metric:
     """Return the metric that decides under a recipe's `prove.metric`.
@@ -153,7 +158,7 @@ def deciding_metric(setting: str | Mapping[str, Any]) -> Metric:
     The loss decides unless the user says otherwise: it moves with every example.
     """
     if isinstance(setting, Mapping):
-        return GENERATED if "generate" in setting else USER_FUNCTION
+        return next(metric for key, metric in WRITTEN.items() if key in setting)
     return METRICS.get(setting, LOSS)
 
 

@@ -23,7 +23,8 @@ from curate.prove.statistics import WITHIN, level
 from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.prove.training import Rows, Training, tuned_model
 from curate.prove.verdict import trained_arms, write_proof, write_unmeasured
-from curate.prove.watch import Watch, watch_models
+from curate.prove.watch import measure_base, watch_models
+from curate.prove.watch_sets import Watch, watch_trainings
 from curate.prove.written_metrics import base_warning
 from curate.registry import Budget, ScoreRun
 from curate.represent.losses import LanguageModel
@@ -138,6 +139,8 @@ def _prove_once(
     base = read_table(done[measured_name("base")].file("results.parquet"))
     if warning := base_warning(base, deciding_metric(prove["metric"])):
         LOG.warning("proof: %s", warning)
+    watching = watch_trainings(training, material.watch) if material.watch else []
+    measure_base(watching, material.watch.sets if material.watch else ())
     done |= training.tune({n: s for n, s in steps.items() if n not in selected})
     spread = run.execute(_spread_step(training, done, material.eval_rows, params, budget))
     LOG.info("proof: %s", spread.counts["sentence"])
@@ -149,7 +152,8 @@ def _prove_once(
     inputs |= {"spread": spread, **done, "eval": material.eval_rows}
     inputs |= {"questions": training.questions} if training.questions else {}
     if material.watch is not None:
-        inputs["watch"] = _watch(training, material.watch, done, params, budget)
+        settings = _watch_settings(training, params, budget)
+        inputs["watch"] = _watch(run, watching, material.watch, done, settings)
     if prove["curve"] is not None:
         inputs["curve"] = _measure_curve(training, drawn, done, params)
     if material.stages:
@@ -259,21 +263,27 @@ def _tune_others(training: Training, others: OtherArms, runs: int) -> dict[str, 
     return tuned | training.tune(steps)
 
 
-def _watch(
-    training: Training,
-    watch: Watch,
-    done: Mapping[str, Artifact],
-    params: Mapping[str, Any],
-    budget: Budget,
-) -> Artifact:
-    """Return the verdicts on watch sets, and tell them."""
-    settings = {
+def _watch_settings(
+    training: Training, params: Mapping[str, Any], budget: Budget
+) -> dict[str, Any]:
+    """Return what verdicts on watch sets rest on beside the sets and the models."""
+    return {
         **_setting(training, params, budget),
         "alpha": params["alpha"],
         "trained": trained_arms(params),
         "control": main_control(params["runs"]),
     }
-    verdicts = watch_models(training, watch, done, settings)
+
+
+def _watch(
+    run: ScoreRun,
+    trainings: Sequence[Training],
+    watch: Watch,
+    done: Mapping[str, Artifact],
+    settings: Mapping[str, Any],
+) -> Artifact:
+    """Return the verdicts on watch sets, and tell them."""
+    verdicts = watch_models(run, trainings, watch, done, settings)
     for sentence in verdicts.counts["sentences"]:
         LOG.info("watch: %s", sentence)
     return verdicts

@@ -101,8 +101,16 @@ def count_questions(table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def check_measurable(metric: Metric, counts: Mapping[str, Any]) -> None:
-    """Check that the metric that is to decide can be measured on the eval set.
+def check_measurable(
+    metric: Metric, counts: Mapping[str, Any], key: str = "prove.metric", rows: str = "target.eval"
+) -> None:
+    """Check that the metric that is to decide can be measured on a set of examples.
+
+    Args:
+        metric: that one.
+        counts: of the set, as `count_questions` gives them.
+        key: of the metric in the recipe, for errors.
+        rows: the set, for errors.
 
     Raises:
         UserError: no example has what it needs.
@@ -116,8 +124,8 @@ def check_measurable(metric: Metric, counts: Mapping[str, Any]) -> None:
         "number or letter, a short response)",
     }[metric.needs]
     raise UserError(
-        f"prove.metric: {metric.name} cannot be measured: none of the {counts['examples']:,} examples "
-        f"of target.eval {why}; choose another metric, such as loss"
+        f"{key}: {metric.name} cannot be measured: none of the {counts['examples']:,} examples "
+        f"of {rows} {why}; choose another metric, such as loss"
     )
 
 

@@ -79,4 +79,5 @@ def _line(name: str, proof: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": proof["verdict"],
         "comparisons": [{key: c[key] for key in keys} for c in deciding],
         "score_validity": proof.get("score_validity"),
+        "watch": proof.get("watch", []),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.prove.finetune import finetune_step, read_messages
+from curate.prove.functions import KEY
 from curate.prove.harness import Task, harness_step
 from curate.prove.measure import measure_step
 from curate.prove.results import first_name, measured_name, tuned_name, written_name
@@ -52,6 +53,7 @@ class Training:
     metric: the recipe's `prove.metric`; by one of written answers, every measured model writes some.
     questions: the options of the eval set's examples.
     tasks: of lm-evaluation-harness, as read, which every measured model takes.
+    key: of the metric in the recipe, for errors.
     """
 
     run: ScoreRun
@@ -62,6 +64,7 @@ class Training:
     metric: str | Mapping[str, Any] = "auto"
     questions: Artifact | None = None
     tasks: Sequence[Task] = ()
+    key: str = KEY
 
     def step(self, rows: Rows, number: int, *, drawn: bool) -> Step:
         """Return the fine-tune on rows; those of a draw have another seed than those of fixed rows."""
@@ -129,7 +132,7 @@ class Training:
         """Return what models reach with a metric of what they write to some of the eval set."""
         written = self.write(models, written_examples(metric))
         steps = [
-            scored_step(results, written[written_name(name)], self.eval_rows, metric)
+            scored_step(results, written[written_name(name)], self.eval_rows, metric, self.key)
             for name, results in zip(models, measured, strict=True)
         ]
         return dict(zip(map(measured_name, models), self.run.execute_all(steps), strict=True))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.prove.harm import fewest_examples
-from curate.prove.metrics import METRICS
+from curate.prove.metrics import deciding_metric
 from curate.prove.spread import last_result
 from curate.prove.watch import FILE, NAME, NOT_MEASURED
 
@@ -34,14 +34,14 @@ def _sentences(
     watched: Mapping[str, Any], last: Sequence[Mapping[str, Any]], alpha: float
 ) -> Iterator[str]:
     name, margin = watched["source"], watched["margin"]
-    needed = fewest_examples(margin, alpha) if METRICS[watched["metric"]].counted else 0
+    needed = fewest_examples(margin, alpha) if deciding_metric(watched["metric"]).counted else 0
     if watched["examples"] < needed:
         yield (
             f"{name} cannot be shown to be kept within {margin:g}: that takes {needed:,} examples, "
             f"not {watched['examples']:,}, or a wider margin"
         )
     for line in last:
-        same = (line["source"], line["metric"]) == (name, watched["metric"])
+        same = (line["source"], line["setting"]) == (name, watched["metric"])
         if same and line["verdict"] != NOT_MEASURED:
             half = (line["high"] - line["low"]) / 2
             yield (

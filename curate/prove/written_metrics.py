@@ -1,4 +1,4 @@
-"""Metrics of what a model writes: right answers by extraction, or a function of the user's own.
+"""Metrics of what a model writes: right answers by extraction, refusals, a function of the user's own.
 
 results.parquet     what curate.prove.measure leaves, and columns of the metric: null for examples that
                     were not drawn, whose reference holds nothing of the kind, or without an answer
@@ -12,14 +12,17 @@ import polars as pl
 import regex
 from pydantic import Field, field_validator, model_validator
 
+from curate.answers.refusals import find_refusal
 from curate.errors import UserError
 from curate.prove.extraction import HOLDS, Extraction, Kind
-from curate.prove.functions import load_function
+from curate.prove.functions import KEY, load_function
 from curate.prove.metrics import (
     GENERATED,
     GENERATED_ANNOUNCED,
+    REFUSALS,
     UNMATCHED,
     USER_FUNCTION,
+    WRITTEN,
     Metric,
     deciding_metric,
 )
@@ -75,7 +78,11 @@ def written_examples(setting: Any) -> int:
 
 
 def scored_step(
-    measured: Artifact, written: Artifact, eval_rows: Artifact, setting: Mapping[str, Any]
+    measured: Artifact,
+    written: Artifact,
+    eval_rows: Artifact,
+    setting: Mapping[str, Any],
+    key: str = KEY,
 ) -> Step:
     """Return the step that adds a metric of written answers to what a model reaches.
 
@@ -83,15 +90,16 @@ def scored_step(
         measured: the model's results.
         written: what it wrote (curate.prove.written).
         eval_rows: the eval set.
-        setting: the recipe's `prove.metric`.
+        setting: the recipe's `prove.metric`, or that of a watch set.
+        key: of the setting in the recipe, for errors.
 
     Raises:
         UserError: the function of the recipe cannot be loaded.
     """
     params: dict[str, Any] = {"metric": dict(setting)}
-    hints: dict[str, Any] = {}
+    hints: dict[str, Any] = {"key": key}
     if "function" in setting:
-        params["source"] = load_function(setting["function"]).digest
+        params["source"] = load_function(setting["function"], key=key).digest
         hints["folder"] = str(Path.cwd())
     inputs = {"results": measured, "written": written, "eval": eval_rows}
     return Step(NAME, VERSION, write_scores, inputs, params, hints)
@@ -112,8 +120,8 @@ def write_scores(
         rows, left_on="eval_id", right_on="row_id", maintain_order="left"
     )
     setting = params["metric"]
-    score = _by_function if "function" in setting else _by_extraction
-    scores = score(answers.rename({"eval_id": "row_id"}), setting, hints)
+    kind = next(key for key in WRITTEN if key in setting)
+    scores = SCORES[kind](answers.rename({"eval_id": "row_id"}), setting, hints)
     results.join(scores, on="eval_id", how="left", maintain_order="left").write_parquet(out / FILE)
     return {"rows_in": written.height, "rows_out": scores.height}
 
@@ -121,7 +129,7 @@ def write_scores(
 def _by_function(
     answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> pl.DataFrame:
-    function = load_function(setting["function"], Path(hints["folder"]))
+    function = load_function(setting["function"], Path(hints["folder"]), hints["key"])
     lines = []
     for row in answers.to_dicts():
         text = row.pop("text")
@@ -153,17 +161,32 @@ def _by_extraction(
         }
         lines.append({"eval_id": row["row_id"], **{m.column: values[m.column] for m in metrics}})
     if not lines:
-        raise _without_gold(extraction.kind, answers.height)
+        raise _without_gold(extraction.kind, answers.height, hints["key"])
     columns = {m.column: pl.Boolean for m in metrics}
     return pl.DataFrame(lines, schema={"eval_id": pl.String, **columns})
 
 
-def check_metric(setting: Any, drawn: pl.DataFrame) -> str:
+def _by_refusal(
+    answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
+) -> pl.DataFrame:
+    prompts = [prompt_text(messages) for messages in answers["messages"]]
+    texts = pl.DataFrame(
+        {"prompt": prompts, "response": answers["text"]}, schema_overrides={"prompt": pl.String}
+    )
+    refused = find_refusal(texts).is_not_null()
+    return answers.select(eval_id="row_id").with_columns(refused.alias(REFUSALS.column))
+
+
+SCORES = {"generate": _by_extraction, "function": _by_function, "refusal": _by_refusal}
+
+
+def check_metric(setting: Any, drawn: pl.DataFrame, key: str = KEY) -> str:
     """Return what can be said of a metric of written answers before anything runs; "" of others.
 
     Args:
-        setting: the recipe's `prove.metric`.
-        drawn: the eval examples that are to be answered.
+        setting: the recipe's `prove.metric`, or that of a watch set.
+        drawn: the examples that are to be answered.
+        key: of the setting in the recipe, for errors.
 
     Raises:
         UserError: the function cannot be loaded, or no reference holds what is compared.
@@ -171,14 +194,16 @@ def check_metric(setting: Any, drawn: pl.DataFrame) -> str:
     if not isinstance(setting, Mapping):
         return ""
     if "function" in setting:
-        load_function(setting["function"])
+        load_function(setting["function"], key=key)
         return f"{drawn.height} answers are scored by {setting['function']}"
+    if "refusal" in setting:
+        return f"{drawn.height} answers are read for refusals"
     extraction = Extraction(setting["generate"], setting["pattern"])
     rows = drawn["messages"].to_list()
     golds = [extraction.find_gold(prompt_text(row), row[-1]["content"]) for row in rows]
     count = sum(gold is not None for gold in golds)
     if not count:
-        raise _without_gold(extraction.kind, drawn.height)
+        raise _without_gold(extraction.kind, drawn.height, key)
     return (
         f"{count} of {drawn.height} references have {HOLDS[extraction.kind]}: no difference below "
         f"{1 / count:.3f} can show, and none at all where the base model solves none, which the log "
@@ -186,10 +211,10 @@ def check_metric(setting: Any, drawn: pl.DataFrame) -> str:
     )
 
 
-def _without_gold(kind: Kind, drawn: int) -> UserError:
+def _without_gold(kind: Kind, drawn: int, key: str) -> UserError:
     return UserError(
-        f"prove.metric.generate: none of the {drawn} eval examples that were drawn has {HOLDS[kind]} in "
-        "its reference; choose another kind, more examples or another eval set"
+        f"{key}.generate: none of the {drawn} examples that were drawn has {HOLDS[kind]} in its "
+        "reference; choose another kind, more examples or another set"
     )
 
 

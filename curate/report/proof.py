@@ -100,11 +100,15 @@ class Leak:
 
 @dataclass(frozen=True)
 class Judged:
-    """One of several methods that are judged together: against each control, difference and half."""
+    """One of several methods that are judged together: against each control, difference and half.
+
+    watched: its own verdicts on watch sets.
+    """
 
     name: str
     verdict: str
     differences: tuple[tuple[str, float, float], ...]
+    watched: tuple[WatchedSet, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,12 @@ class Proof:
         return tuple(dict.fromkeys(c.metric for c in self.comparisons))
 
     @property
+    def watched_by_method(self) -> tuple[tuple[str, WatchedSet], ...]:
+        """Return every verdict on a watch set, with the method where several are judged together."""
+        several = [(method.name, line) for method in self.methods for line in method.watched]
+        return tuple(several) or tuple(("", line) for line in self.watched)
+
+    @property
     def drawn_metrics(self) -> tuple[str, ...]:
         """Return the metrics that have a figure: the deciding one and the next."""
         return self.metrics[:DRAWN]
@@ -203,7 +213,8 @@ def read_proof(path: Path) -> Proof | None:
 
 def _judged(line: Mapping[str, Any]) -> Judged:
     differences = ((c["control"], c["mean_difference"], c["half"]) for c in line["comparisons"])
-    return Judged(line["method"], line["verdict"], tuple(differences))
+    watched = read_watched(line.get("watch", []))
+    return Judged(line["method"], line["verdict"], tuple(differences), watched)
 
 
 def _power(spread: Mapping[str, Any]) -> Power:

@@ -117,6 +117,7 @@ METRICS: Mapping[str, str] = {
     "generated_announced": "Right answers, announced",
     "unmatched": "Answers without a match",
     "function": "Score of the function",
+    "refusal": "Refusals",
     "loss_per_token": "Loss per token",
     "answer_loss": "Loss of the answer",
     "rest_loss": "Loss of the rest",

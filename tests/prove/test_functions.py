@@ -44,7 +44,7 @@ def test_a_fault_names_key_function_file_and_example(tmp_path: Path, body: str, 
         score(tmp_path, body)
     message = str(caught.value)
     assert message.startswith("prove.metric.function: own.py:score (")
-    assert str(tmp_path / "own.py") in message and "eval example e7" in message
+    assert str(tmp_path / "own.py") in message and "example e7" in message
     assert fault in message and "\n" not in message
 
 

@@ -16,7 +16,7 @@ import pytest
 from curate.config import Prove
 from curate.prove.proof import Material, prove
 from curate.prove.statistics import WITHIN, judge_all
-from curate.prove.watch import Watch
+from curate.prove.watch_sets import Watch
 from curate.prove.written import draw_examples
 from curate.registry import Budget
 from curate.store import Artifact, Step, Store, write_json
@@ -159,7 +159,7 @@ def run_proof(
     budget: Budget = ROWS,
     chosen: range = range(10),
     judged: int = 1,
-    watch: Mapping[str, Sequence[str]] | None = None,
+    watch: Mapping[str, Sequence[str]] | Watch | None = None,
     texts: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> tuple[dict[str, Any], Artifact, MeasuredRun]:
@@ -188,7 +188,8 @@ def run_proof(
         run,
         stored(store, "select", {"ranking": ranking}),
         Material(
-            stored_rows(store, "eval", evals), watch=watch_of(store, watch) if watch else None
+            stored_rows(store, "eval", evals),
+            watch=watch_of(store, watch) if isinstance(watch, Mapping) else watch,
         ),
         params.model_dump(mode="json"),
         budget,

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from curate.config import Config
+from curate.prove.watch import watched_sentences
 from curate.report.data import gather
 from curate.run import RunResult, run_curation
 from tests.conftest import turns
@@ -51,7 +52,12 @@ def run(root: Path, given: dict[str, Any], name: str = "run") -> tuple[RunResult
 
 
 def test_methods_are_judged_together_and_share_their_controls(shared: Path, tiny: Path) -> None:
-    given = recipe(shared, tiny, compare=True) | {"compare": ["dsir", "length"]}
+    (shared / "watch.jsonl").write_text(
+        "
+".join(json.dumps({"messages": turns(f"Keep {i}", f"Kept {i}")}) for i in range(4))
+    )
+    given = recipe(shared, tiny, compare=True, watch=str(shared / "watch.jsonl"))
+    given |= {"compare": ["dsir", "length"]}
     result, stages = run(shared, given, "judged")
     proof = result.proof
     assert proof is not None
@@ -69,6 +75,9 @@ def test_methods_are_judged_together_and_share_their_controls(shared: Path, tiny
     reported = gather(result.folder).proof
     assert reported is not None
     assert [method.name for method in reported.methods] == ["bm25", "dsir", "length"]
+    by_method = [(method, line.source) for method, line in reported.watched_by_method]
+    assert by_method == [(name, "watch") for name in ("bm25", "dsir", "length")]
+    assert watched_sentences(proof)[1].startswith("dsir: watch: ")
 
 
 def test_a_second_method_finds_the_controls_in_the_store(tmp_path: Path, tiny: Path) -> None:
