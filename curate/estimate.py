@@ -36,11 +36,11 @@ from curate.prove.curve import LEAST_ROWS, divisors_of
 from curate.prove.halves import CHOICE, VERDICT, check_halves, half_step
 from curate.prove.harness import read_tasks
 from curate.prove.looks import looks_of
-from curate.prove.metrics import METRICS, deciding_metric
+from curate.prove.metrics import deciding_metric
 from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
 from curate.prove.questions import check_measurable, count_questions, find_questions
-from curate.prove.spread import last_spread, setting_of
-from curate.prove.statistics import level, prediction_factor
+from curate.prove.spread import last_spread, power_sentence, setting_of
+from curate.prove.statistics import level
 from curate.prove.watch_power import watch_power
 from curate.prove.watch_sets import check_set, written_setting
 from curate.prove.written import draw_examples
@@ -774,15 +774,7 @@ def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
     spread = last_spread(Path(config.store), setting, eval_rows.key)
     if spread is None:
         return "what difference can be shown is told after the random draws"
-    detectable = (
-        prediction_factor(look.draws, level(config.prove.strict, judged) * look.share)
-        * spread["sd"]
-    )
-    unit = METRICS[spread["metric"]].unit
-    return (
-        f"last time {spread['draws']} random draws had a spread of {spread['sd']:.3f}, so "
-        f"{look.draws} can show a difference above {detectable:.3f} {unit}"
-    )
+    return power_sentence(spread, look.draws, level(config.prove.strict, judged) * look.share)
 
 
 def _budget_rows(budget: Budget, rows: int, mean_tokens: float) -> int:

@@ -32,8 +32,7 @@ def detail_of(proof: Mapping[str, Any]) -> str:
     """Return the differences that decide, what a random draw reaches, and what few draws leave open."""
     primary = [c for c in proof["comparisons"] if c["metric"] == proof["metric"]]
     differences = " and ".join(
-        f"{c['mean_difference']:+.3f} than {NAMES[c['control']]} (a random draw stays within "
-        f"±{c['half']:.3f})"
+        f"{c['mean_difference']:+.3f} than {NAMES[c['control']]} ({_range(c['half'])})"
         for c in primary
     )
     gain = METRICS[proof["metric"]].gain_label.capitalize()
@@ -42,6 +41,12 @@ def detail_of(proof: Mapping[str, Any]) -> str:
     if proof["judged"] > 1:
         text += f" because {proof['judged']} selections share the level"
     return f"{text}.{_few(draws, proof['alpha'])}{look_sentence(proof['look'])}"
+
+
+def _range(half: float) -> str:
+    if not half:
+        return "random draws all score the same, so that no spread could be estimated"
+    return f"a random draw stays within ±{half:.3f}"
 
 
 def _few(draws: int, alpha: float) -> str:

@@ -18,7 +18,7 @@ from curate.prove.statistics import Spread, measure_spread, prediction_factor
 from curate.store import MANIFEST, Artifact, Counts, Step, write_json
 from curate.tables import read_table
 
-VERSION = 1
+VERSION = 2
 NAME, FILE = "spread", "spread.json"
 
 
@@ -55,30 +55,70 @@ def write_spread(
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
     metric = METRICS[params["metric"]]
     tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
-    scored = [scored_examples(table) for table in tables]
-    values = [float(table.select(metric.values.mean()).item() or 0.0) for table in scored]
-    spread = describe_spread(measure_spread(values), params["alpha"], params["metric"])
+    scored = [scored_examples(table).select(metric.values).to_series() for table in tables]
+    values = [float(column.drop_nulls().to_numpy().mean()) for column in scored]
+    step = 1 / int(scored[0].count()) if metric.counted else 0.0
+    spread = describe_spread(measure_spread(values), params["alpha"], params["metric"], step)
     write_json(out / FILE, spread)
     return {"draws": len(values), "sentence": spread_sentence(spread)}
 
 
-def describe_spread(spread: Spread, alpha: float, metric: str) -> dict[str, Any]:
-    """Return a spread and the difference that it lets a proof show, as proof.json has them."""
+def describe_spread(spread: Spread, alpha: float, metric: str, step: float = 0.0) -> dict[str, Any]:
+    """Return a spread and the difference that it lets a proof show, as proof.json has them.
+
+    Args:
+        spread: of the draws.
+        alpha: of the proof.
+        metric: that decides.
+        step: by how much draws are taken to differ at least (see curate.prove.statistics.compare).
+    """
     factor = prediction_factor(spread.draws, alpha)
     return {
         **asdict(spread),
         "metric": metric,
         "alpha": alpha,
         "factor": factor,
-        "detectable": factor * spread.sd,
-        "detectable_low": factor * spread.low,
-        "detectable_high": factor * spread.high,
+        "step": step,
+        "detectable": factor * max(spread.sd, step),
+        "detectable_low": factor * max(spread.low, step),
+        "detectable_high": factor * max(spread.high, step),
     }
+
+
+def tie_sentence(spread: Mapping[str, Any], factor: float) -> str:
+    """Return what draws that all score the same can show, in words.
+
+    Args:
+        spread: as `describe_spread` gives it.
+        factor: how many standard deviations of the draws a difference has to exceed.
+    """
+    metric, step = METRICS[spread["metric"]], spread.get("step", 0.0)
+    tie = f"{spread['draws']} random draws all have a mean {metric.label} of {spread['mean']:.3f}"
+    if not step:
+        return f"{tie}: no spread could be estimated, so nothing can be called better or worse"
+    return (
+        f"{tie}: no spread could be estimated; taken to differ by one example ({step:.3f}), they let a "
+        f"difference above {factor * step:.3f} be shown"
+    )
+
+
+def power_sentence(spread: Mapping[str, Any], draws: int, alpha: float) -> str:
+    """Return what so many draws could show, by the spread of an earlier run, in words."""
+    factor = prediction_factor(draws, alpha)
+    if not spread["sd"]:
+        return f"last time {tie_sentence(spread, factor)}"
+    detectable = factor * max(spread["sd"], spread.get("step", 0.0))
+    return (
+        f"last time {spread['draws']} random draws had a spread of {spread['sd']:.3f}, so {draws} can "
+        f"show a difference above {detectable:.3f} {METRICS[spread['metric']].unit}"
+    )
 
 
 def spread_sentence(spread: Mapping[str, Any]) -> str:
     """Return what random draws differ by and what can be shown, in words."""
     metric = METRICS[spread["metric"]]
+    if not spread["sd"]:
+        return f"{tie_sentence(spread, spread['factor'])}, in {metric.unit}"
     return (
         f"{spread['draws']} random draws have a mean {metric.label} of {spread['mean']:.3f} and a "
         f"spread (standard deviation) of {spread['sd']:.3f} "

@@ -129,7 +129,8 @@ def compare(
             examples]; then the selection is compared with draws of that other size. Their number adds
             its own error to that of the mean.
         step: the smallest difference that the metric can show; draws that all score the same are
-            taken to differ by as much.
+            taken to differ by as much. Without one, such draws say nothing of where another one may
+            lie, and nothing is better or worse than they are.
         weights: of examples whose gains were multiplied by them, with mean 1: the mean is a ratio, whose
             error has no part of how the weights vary.
     """
@@ -204,10 +205,13 @@ def rank_among(selected: float, draws: Sequence[float]) -> Rank:
 
 
 def judge(difference: float, half: float) -> Verdict:
-    """Return the verdict: only what random draws hardly ever reach is better or worse."""
-    if difference > half:
-        return "better"
-    return "worse" if difference < -half else WITHIN
+    """Return the verdict: only what random draws hardly ever reach is better or worse.
+
+    Draws that all score the same have no range: what they hardly ever reach is not known.
+    """
+    if not half or abs(difference) <= half:
+        return WITHIN
+    return "better" if difference > 0 else "worse"
 
 
 def judge_all(verdicts: Sequence[Verdict]) -> Verdict:

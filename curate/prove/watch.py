@@ -205,8 +205,14 @@ def _sentence(watched: Mapping[str, Any], metric: Metric, harm: Harm, against: C
     return (
         f"{watched['source']}: {harm.verdict}; {change} {harm.rise:+.3f} "
         f"[{harm.low:+.3f}, {harm.high:+.3f}] than the base, margin {watched['margin']:g}; "
-        f"{AGAINST_RANDOM[against.verdict]} (±{against.half:.3f})"
+        f"{_against_random(against)}"
     )
+
+
+def _against_random(against: Comparison) -> str:
+    if not against.half:
+        return "random draws all do the same, so that no spread could be estimated"
+    return f"{AGAINST_RANDOM[against.verdict]} (±{against.half:.3f})"
 
 
 def _unmeasured(

@@ -12,7 +12,7 @@ import polars as pl
 import regex
 from pydantic import Field, field_validator, model_validator
 
-from curate.answers.refusals import find_refusal
+from curate.answers.refusals import find_declined
 from curate.errors import UserError
 from curate.prove.extraction import HOLDS, Extraction, Kind
 from curate.prove.functions import KEY, load_function
@@ -173,7 +173,7 @@ def _by_refusal(
     texts = pl.DataFrame(
         {"prompt": prompts, "response": answers["text"]}, schema_overrides={"prompt": pl.String}
     )
-    refused = find_refusal(texts).is_not_null()
+    refused = find_declined(texts).is_not_null()
     return answers.select(eval_id="row_id").with_columns(refused.alias(REFUSALS.column))
 
 

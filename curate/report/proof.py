@@ -9,6 +9,7 @@ import orjson
 
 from curate.prove.contamination import leaks_clause
 from curate.prove.questions import question_sentences
+from curate.prove.spread import tie_sentence
 from curate.prove.validity import validity_sentence
 from curate.prove.verdict import RULE
 from curate.report.curve import Curve, read_curve
@@ -69,13 +70,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Power:
-    """How far random draws lie apart, and what difference so many of them can show."""
+    """How far random draws lie apart, and what difference so many of them can show.
+
+    tie: what is to be said instead where all of them score the same.
+    """
 
     draws: int
     spread: float
     spread_range: tuple[float, float]
     detectable: float
     detectable_range: tuple[float, float]
+    tie: str | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,7 @@ def _power(spread: Mapping[str, Any]) -> Power:
         (spread["low"], spread["high"]),
         spread["detectable"],
         (spread["detectable_low"], spread["detectable_high"]),
+        None if spread["sd"] else tie_sentence(spread, spread["factor"]),
     )
 
 

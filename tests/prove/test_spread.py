@@ -9,7 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.prove.spread import last_spread, setting_of, spread_sentence, spread_step
+from curate.prove.spread import (
+    describe_spread,
+    last_spread,
+    power_sentence,
+    setting_of,
+    spread_sentence,
+    spread_step,
+)
+from curate.prove.statistics import measure_spread
 from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 
@@ -47,6 +55,27 @@ def test_it_is_that_of_the_scored_examples_and_says_what_can_be_shown(store: Sto
     assert spread["detectable_low"] < spread["detectable"] < spread["detectable_high"]
     assert artifact.counts["sentence"] == spread_sentence(spread)
     assert "a difference above 0.497 can be shown" in spread_sentence(spread)
+
+
+def test_draws_that_tie_say_that_no_spread_could_be_estimated(store: Store) -> None:
+    sentence = measured(store, [2.5, 2.5, 2.5]).counts["sentence"]
+    assert sentence.startswith(
+        "3 random draws all have a mean loss of 2.500: no spread could be est"
+    )
+    assert "above 0.000" not in sentence
+    spread = last_spread(store.root, SETTING, evals(store).key)
+    assert spread is not None
+    assert "no spread could be estimated" in power_sentence(spread, 9, 0.05)
+
+
+def test_shares_that_tie_are_taken_to_differ_by_one_example(store: Store) -> None:
+    spread = describe_spread(measure_spread([0.5] * 9), 0.05, "exact_match", step=0.1)
+    assert spread["detectable"] == pytest.approx(spread["factor"] * 0.1)
+    words = (
+        "no spread could be estimated; taken to differ by one example (0.100), they let a differ"
+    )
+    assert words in spread_sentence(spread)
+    assert "above 0.243 be shown" in power_sentence(spread, 9, 0.05)
 
 
 def test_another_setting_or_eval_set_has_none(store: Store) -> None:

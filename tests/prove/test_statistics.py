@@ -182,6 +182,12 @@ def test_draws_that_all_score_the_same_differ_by_one_step_of_the_metric() -> Non
     assert compare(many, none, alpha=ALPHA, step=1 / 20).verdict == "better"
 
 
+def test_nothing_is_better_or_worse_than_draws_that_tie_where_the_metric_has_no_step() -> None:
+    tied = np.zeros((9, 20))
+    for selected in (np.full((3, 20), 0.001), np.full((3, 20), -5.0)):
+        assert compare(selected, tied, alpha=ALPHA).verdict == WITHIN
+
+
 def test_two_draws_are_enough_for_a_verdict_and_show_little() -> None:
     draws = np.array([[0.0, 0.0], [0.1, 0.1]])
     assert compare(np.full((1, 2), 1.0), draws, alpha=ALPHA).verdict == WITHIN
