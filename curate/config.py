@@ -35,7 +35,7 @@ from curate.compared import (
     selection_names,
     without_budget,
 )
-from curate.credentials import FreeFields, SecretFault, find_secret, leaves
+from curate.credentials import FreeFields, find_secret, leaves
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.generate.generation import GENERATORS, GenerateParams
@@ -43,18 +43,17 @@ from curate.generate.limits import Limits
 from curate.generate.starts import StartParams
 from curate.localfiles import MIB, read_text
 from curate.names import check_name
+from curate.prove.metric_choice import ProofMetric, WatchMetric
 from curate.prove.metrics import USER_FUNCTION, Metric, deciding_metric
 from curate.prove.others import OTHERS, PLAIN_ARMS
-from curate.prove.written_metrics import FunctionMetric, GenerateMetric
+from curate.recipe_faults import KeyFault, fault_lines
 from curate.registry import (
     SELECTORS,
     STAGES,
     Params,
     SelectParams,
-    known_keys,
     load_methods,
     load_stages,
-    suggest_key,
 )
 from curate.select.all import AllParams
 from curate.select.race import RaceParams
@@ -166,20 +165,9 @@ class WatchSet(RowFile):
         description="the largest rise of the loss, or fall of another metric, that is no harm; 0.02, "
         "of a share 0.1",
     )
-    metric: Annotated[
-        Literal[
-            "loss",
-            "loss_per_token",
-            "answer_loss",
-            "exact_match",
-            "gold_margin",
-            "accuracy",
-            "refusal",
-        ]
-        | GenerateMetric
-        | FunctionMetric,
-        Field(description="refusal: the share of written answers that decline"),
-    ] = "loss"
+    metric: WatchMetric = Field(
+        "loss", description="refusal: the share of written answers that decline"
+    )
 
     @model_validator(mode="after")
     def _check_margin(self) -> "WatchSet":
@@ -328,21 +316,9 @@ class Prove(Params):
         False,
         description="also train without the drops of each stage, one at a time: what it earned and cost",
     )
-    metric: Annotated[
-        Literal[
-            "auto",
-            "loss",
-            "loss_per_token",
-            "answer_loss",
-            "exact_match",
-            "gold_margin",
-            "accuracy",
-            "lm_eval",
-        ]
-        | GenerateMetric
-        | FunctionMetric,
-        Field(description="what decides; auto: the loss. All that can be measured are shown"),
-    ] = "auto"
+    metric: ProofMetric = Field(
+        "auto", description="what decides; auto: the loss. All that can be measured are shown"
+    )
     tasks: list[str | FreeFields] = Field(
         [], description="for metric lm_eval: YAML files, contents or names of its tasks"
     )
@@ -458,14 +434,6 @@ def ablated_stages(config: "Config") -> list[str]:
     names = zip(stage_names(config.stages), config.stages, strict=True)
     stages = [n for n, params in names if STAGES[params.model_dump()["kind"]].guards is None]
     return [*([GENERATE] if config.generate else []), *stages]
-
-
-class KeyFault(ValueError):
-    """A fault at one key that shows only when the recipe is seen as a whole."""
-
-    def __init__(self, location: Sequence[Any], told: str) -> None:
-        self.location, self.told = location, told
-        super().__init__(f"{'.'.join(map(str, location))}: {told}")
 
 
 def _check_survivors(stages: Sequence[Params]) -> None:
@@ -829,8 +797,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        faults = "\n".join(_fault(path, node, fault) for fault in error.errors())
-        raise UserError(faults) from error
+        raise UserError("\n".join(fault_lines(path, node, data, error, Config))) from error
 
 
 def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
@@ -884,51 +851,3 @@ def _index(place: list[Any], part: str, override: str) -> int:
     if not (part.isascii() and part.isdigit()) or int(part) >= len(place):
         raise UserError(f"--set {override}: {part!r} is no position in a list of {len(place)}")
     return int(part)
-
-
-def _fault(path: Path, node: yaml.Node | None, fault: Any) -> str:
-    """Return `file:line: key: what is wrong (got ...)` for one pydantic error."""
-    context = fault.get("ctx", {})
-    location = list(fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    if isinstance(context.get("error"), KeyFault):
-        location, message = list(context["error"].location), context["error"].told
-    line, keys = _find_line(node, location)
-    if fault["type"] == "extra_forbidden":
-        told = suggest_key(keys[-1], known_keys(Config, location[:-1]))
-        return f"{path}:{line}: {'.'.join(keys)}: {told}"
-    if fault["type"] == "union_tag_invalid":
-        message = f"unknown {context['discriminator']} {context['tag']!r}; known: " + str(
-            context["expected_tags"]
-        ).replace("'", "")
-    elif isinstance(context.get("error"), SecretFault):
-        pass
-    elif not isinstance(fault["input"], dict | list) and fault["type"] != "missing":
-        message += f" (got {fault['input']!r:.80})"
-    return f"{path}:{line}: {'.'.join(keys) or 'config'}: {message}"
-
-
-def _find_line(node: yaml.Node | None, location: Sequence[Any]) -> tuple[int, list[str]]:
-    """Return the line of the deepest key of the location that stands in the file, and its path.
-
-    Names that pydantic adds for the branch of a union (`exact`) are no keys and are left out.
-    """
-    line, keys = 1, []
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == part]
-            if found:
-                line, node = found[0][0].start_mark.line + 1, found[0][1]
-                keys.append(str(part))
-            elif part is location[-1] and not _is_tag(node, part):
-                keys.append(str(part))
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            if part < len(node.value):
-                node = node.value[part]
-                line = node.start_mark.line + 1
-            keys.append(str(part))
-    return line, keys
-
-
-def _is_tag(node: yaml.MappingNode, part: Any) -> bool:
-    return any(k.value in ("kind", "method") and v.value == part for k, v in node.value)

@@ -701,6 +701,59 @@ def test_a_watch_set_that_means_nothing_is_refused_by_its_key(
     )
 
 
+NAMES = "auto, loss, loss_per_token, answer_loss, exact_match, gold_margin, accuracy, lm_eval"
+WRITTEN = "{generate: KIND} and {function: FILE.py:NAME}"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("metric: acc", f"metric: no such metric; known: {NAMES}, {WRITTEN} (got 'acc')"),
+        ("metric: 5", f"metric: no such metric; known: {NAMES}, {WRITTEN} (got 5)"),
+        (
+            "metric: {generat: number}",
+            f"metric: no such metric; known: {NAMES}, {WRITTEN} (got {{'generat': 'number'}})",
+        ),
+        (
+            "metric: {generate: number, examples: 1}",
+            "metric.examples: Input should be greater than",
+        ),
+        (
+            "metric: {generate: number, patern: a}",
+            "metric.patern: unknown key; did you mean 'pattern'",
+        ),
+        ("metric: {function: score}", "metric.function: write it as FILE.py:NAME or MODULE:NAME"),
+        ("draws: some", "draws: Input should be a valid integer or 'sequential' (got 'some')"),
+        (
+            "arms: [selected, random, 5]",
+            "arms.2: Input should be a valid string or a mapping of keys",
+        ),
+        ("arms: [selected, random, {name: a}]", "arms.2.path: Field required"),
+        ("then: later", "then: Input should be 'target' or a mapping of keys (got 'later')"),
+        ("tasks: [5]", "tasks.0: Input should be a valid string or a mapping of keys (got 5)"),
+        ("curve: wide", "curve: Input should be a valid integer (got 'wide')"),
+        (
+            "watch: {path: b, metric: lm_eval}",
+            "watch.metric: no such metric; known: loss, loss_per",
+        ),
+    ],
+)
+def test_a_choice_of_the_proof_that_is_none_is_one_sentence(
+    tmp_path: Path, line: str, fault: str
+) -> None:
+    [sentence] = complain(tmp_path, RECIPE + f"  {line}\n")
+    assert sentence.startswith(f"recipe.yaml:18: prove.{fault}")
+
+
+def test_an_override_is_refused_by_its_key_though_it_is_not_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(RECIPE)
+    with pytest.raises(UserError, match=r"prove\.metric: no such metric; known: .* \(got 'acc'\)"):
+        load_config(file, ["prove.metric=acc"])
+    with pytest.raises(UserError, match=r"prove\.watch\.1\.margin: "):
+        load_config(file, ["prove.watch=[a.jsonl, {path: b.jsonl, margin: 0}]"])
+
+
 def test_watch_sets_are_read_and_judged_by_the_template(tmp_path: Path) -> None:
     config = load(tmp_path, RECIPE + "  watch: a.jsonl\n")
     assert config.rendered_examples == ["target", "eval", "watch"]

@@ -66,10 +66,15 @@ class GenerateMetric(Params):
 class FunctionMetric(Params):
     """A Python function's number for every answer that a model generates; more is better."""
 
-    function: str = Field(
-        pattern=r"^[^:]+:[A-Za-z_]\w*$", description="FILE.py:NAME or MODULE:NAME; see the README"
-    )
+    function: str = Field(description="FILE.py:NAME or MODULE:NAME; see the README")
     examples: Examples = 20
+
+    @field_validator("function")
+    @classmethod
+    def _check_function(cls, value: str) -> str:
+        if not regex.fullmatch(r"[^:]+:[A-Za-z_]\w*", value):
+            raise ValueError("write it as FILE.py:NAME or MODULE:NAME")
+        return value
 
 
 def written_examples(setting: Any) -> int:
