@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -445,8 +446,8 @@ def _proof_lines(
     settings = {**config.prove.model_dump(), "draws": look.draws}
     by_arm = arm_runs(settings, by_tokens=budget.tokens is not None)
     methods = len(proved_names(config))
-    runs = max(by_arm[c] for c in CONTROLS)
-    runs += methods * (by_arm["selected"] + min(by_arm[c] for c in CONTROLS))
+    controls = _control_runs(config, by_arm)
+    runs = controls + methods * by_arm["selected"]
     most = "up to " if methods > 1 or look.of > 1 else ""
     chosen = _largest_choice(config, rows, base)
     further = _further_arms(config, rows, chosen, examples)
@@ -464,7 +465,9 @@ def _proof_lines(
     tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
     return [
         *_race_lines(config, examples, base, chosen),
-        Line("proof: tune", chosen, f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each{tune}",
+        Line("proof: tune", chosen,
+             f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each"
+             f"{_shared_bill(controls, methods)}{tune}",
              round(trained.likely), tuning),
         Line("proof: measure", eval_rows.counts["rows_out"],
              f"{runs + 1} models on the eval set; "
@@ -477,6 +480,26 @@ def _proof_lines(
         *_task_lines(config, runs + 1 + more),
         *_written_lines(config, eval_rows, runs + more, methods, load),
     ]  # fmt: skip
+
+
+def _control_runs(config: Config, by_arm: Mapping[str, int]) -> int:
+    """Return how many draws a proof trains at most, which methods of one budget have in common.
+
+    The control of another size is drawn for one method, or at the two ends of several.
+    """
+    main, few = (pick(by_arm[c] for c in CONTROLS) for pick in (max, min))
+    names = selection_names(config.select, config.compare)
+    proved = proved_names(config)
+    pairs = zip(names, config.selections, strict=True)
+    budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
+    return sum(main + min(count, 2) * few for count in budgets.values())
+
+
+def _shared_bill(controls: int, methods: int) -> str:
+    """Return what several methods have in common, as the end of a sentence."""
+    if methods == 1:
+        return ""
+    return f"; {controls} of them random draws, which the {methods} methods share"
 
 
 def _watch_lines(

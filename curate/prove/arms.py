@@ -10,7 +10,8 @@ those that are trained on: of a row that is longer, `max_length`.
 A draw follows from the kept rows, its size and the seed alone, so that all methods and targets share
 their controls. For that the tokens of the selection are rounded up, by less than 5 %. The
 control that is counted like the budget is the same for every method with that budget: it is drawn
-`draws` times. The other one differs between methods: it is drawn PAIRED times. Under one seed both are
+`draws` times. The other one differs between methods: it is drawn PAIRED times, for several methods that
+are judged together at the ends of their sizes (curate.prove.shared_controls). Under one seed both are
 the first rows of the same shuffle, and so what a few pairs differ by carries over to all draws.
 
 Rows in random order, up to the first that does not fit, are a fair draw, but where a few rows hold most
@@ -23,6 +24,7 @@ passed over after all, in the order, random or longest first, that comes nearest
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +57,53 @@ def arm_runs(prove: Mapping[str, Any], by_tokens: bool) -> dict[str, int]:
     return {"selected": prove["seeds"], main: prove["draws"], other: few}
 
 
+def other_control(runs: Mapping[str, int]) -> str:
+    """Return the control that is drawn a few times, in pairs with the main one."""
+    return next(control for control in CONTROLS if control != main_control(runs))
+
+
 def main_control(runs: Mapping[str, int]) -> str:
     """Return the control that is drawn most often, whose spread the verdict rests on."""
     return max(CONTROLS, key=lambda control: runs[control])
 
 
-def arms_step(selection: Artifact, runs: Mapping[str, int], seed: int, max_length: int) -> Step:
-    """Return the step that draws the arms; rows are trained on up to max_length tokens."""
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows the control in rows has, and how many tokens that in tokens."""
+
+    rows: int
+    tokens: int
+
+
+def own_sizes(ranking: pl.DataFrame) -> Sizes:
+    """Return the sizes of a selection's own controls.
+
+    Args:
+        ranking: selected, tokens.
+    """
+    chosen = ranking.filter("selected")
+    total = round_tokens(int(chosen["tokens"].sum()))
+    return Sizes(chosen.height, min(total, int(ranking["tokens"].sum())))
+
+
+def arms_step(
+    selection: Artifact,
+    runs: Mapping[str, int],
+    seed: int,
+    max_length: int,
+    sizes: Sizes | None = None,
+) -> Step:
+    """Return the step that draws the arms.
+
+    Args:
+        selection: the ranking.
+        runs: how often each arm is drawn.
+        seed: of the run.
+        max_length: tokens of a row that are trained on.
+        sizes: of the controls; the selection's own if not given.
+    """
     params = {"runs": dict(runs), "seed": seed, "max_length": max_length}
+    params |= {"sizes": asdict(sizes)} if sizes else {}
     return Step("arms", VERSION, write_arms, {"selection": selection}, params)
 
 
@@ -74,8 +115,9 @@ def write_arms(
         pl.col("tokens").clip(upper_bound=params["max_length"])
     )
     runs = params["runs"]
+    sizes = Sizes(**params["sizes"]) if "sizes" in params else None
     arms = pl.concat(
-        draw_arms(ranking, [params["seed"], number]).filter(
+        draw_arms(ranking, [params["seed"], number], sizes).filter(
             pl.col("arm").is_in([arm for arm in ARMS if number < runs[arm]])
         )
         for number in range(max(runs.values()))
@@ -84,20 +126,20 @@ def write_arms(
     return {"rows_in": ranking.height, "rows_out": arms.height}
 
 
-def draw_arms(ranking: pl.DataFrame, seed: list[int]) -> pl.DataFrame:
+def draw_arms(ranking: pl.DataFrame, seed: list[int], sizes: Sizes | None = None) -> pl.DataFrame:
     """Return all arms of one seed; controls are drawn from every ranked row, chosen ones included.
 
     Args:
         ranking: row_id, selected, tokens.
         seed: the run's seed and the number of the draw.
+        sizes: of the controls; the selection's own if not given.
     """
-    chosen = ranking.filter("selected")
+    chosen, sizes = ranking.filter("selected"), sizes or own_sizes(ranking)
     rng = np.random.default_rng([*seed, 0xA12A5])
     # Sorted first, so that the draw does not depend on the ranking that it is a control for.
     shuffled = ranking.sort("row_id")[rng.permutation(ranking.height)]
-    total = min(round_tokens(int(chosen["tokens"].sum())), int(ranking["tokens"].sum()))
-    matched = shuffled[draw_tokens(shuffled["tokens"].to_numpy(), total, rng)]
-    parts = zip(ARMS, (chosen, shuffled[: chosen.height], matched), strict=True)
+    matched = shuffled[draw_tokens(shuffled["tokens"].to_numpy(), sizes.tokens, rng)]
+    parts = zip(ARMS, (chosen, shuffled[: sizes.rows], matched), strict=True)
     return pl.concat(
         part.select(arm=pl.lit(arm), seed=pl.lit(seed[-1]), row_id="row_id", tokens="tokens")
         for arm, part in parts

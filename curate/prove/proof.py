@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from curate.prove.ablation import LeftOut, ablate
-from curate.prove.arms import ARMS, arm_runs, arms_step, main_control
+from curate.prove.arms import ARMS, arm_runs, arms_step, main_control, other_control
 from curate.prove.contamination import write_leaks, write_refusal
 from curate.prove.curve import curve_step, curve_steps, nested_prefixes
 from curate.prove.harness import read_tasks
@@ -17,6 +17,7 @@ from curate.prove.metrics import deciding_metric
 from curate.prove.others import FILE_PART, PLAIN_ARMS, TARGET_ONLY, other_tables, others_step
 from curate.prove.questions import check_measurable, question_sentences, questions_step
 from curate.prove.results import measured_name, tuned_name
+from curate.prove.shared_controls import SharedControls
 from curate.prove.side_by_side import writing_models
 from curate.prove.spread import setting_of, spread_step
 from curate.prove.statistics import WITHIN, level
@@ -67,6 +68,7 @@ def prove(
     prove: Mapping[str, Any],
     budget: Budget,
     judged: int = 1,
+    controls: SharedControls | None = None,
 ) -> Artifact:
     """Return the artifact with proof.json, and effects.parquet unless the proof was refused.
 
@@ -78,9 +80,10 @@ def prove(
         budget: that of the selection.
         judged: how many selections share the level (Bonferroni): those that are judged together, and
             those that lost a race.
+        controls: the sizes of controls that selections share; the selection's own if not given.
     """
     for look in looks_of(prove["draws"]):
-        proof = _prove_once(run, selection, material, prove, budget, judged, look)
+        proof = _prove_once(run, selection, material, prove, budget, judged, look, controls)
         if look.number == look.of or proof.counts["verdict"] != WITHIN:
             break
         LOG.info("proof: %d draws do not decide it; more are drawn", look.draws)
@@ -95,6 +98,7 @@ def _prove_once(
     budget: Budget,
     judged: int,
     look: Look,
+    controls: SharedControls | None,
 ) -> Artifact:
     """Return a proof of so many draws.
 
@@ -104,7 +108,8 @@ def _prove_once(
     limit = prove["lora"]["max_length"]
     runs = arm_runs(prove, by_tokens=budget.tokens is not None)
     model = tuned_model(run, prove["base"])
-    arms = run.execute(arms_step(selection, runs, run.seed, limit))
+    sizes = controls.sizes if controls else None
+    arms = run.execute(arms_step(selection, runs, run.seed, limit, sizes))
     others = _other_arms(run, selection, material, prove)
     leak_inputs = {**row_inputs(run, material), "arms": arms, "eval": material.eval_rows}
     leak_inputs |= {"others": others.listed} if others.listed else {}
@@ -113,6 +118,9 @@ def _prove_once(
     alpha = level(prove["strict"], judged) * look.share
     params: dict[str, Any] = {"prove": dict(prove), "runs": runs, "alpha": alpha, "judged": judged}
     params |= {"others": others.names, "look": look.describe()}
+    if controls is not None and controls.weight < 1:
+        params["shared_control"] = controls.describe(other_control(runs))
+        LOG.info("proof: %s", params["shared_control"]["sentence"])
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
     labels = run.execute(

@@ -55,9 +55,9 @@ def write_spread(
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
     metric = METRICS[params["metric"]]
     tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
-    scored = [scored_examples(table).select(metric.values).to_series() for table in tables]
-    values = [float(column.drop_nulls().to_numpy().mean()) for column in scored]
-    step = 1 / int(scored[0].count()) if metric.counted else 0.0
+    scored = [scored_examples(table).select(metric.values).drop_nulls() for table in tables]
+    values = [float(table.to_numpy().mean()) if table.height else 0.0 for table in scored]
+    step = 1 / scored[0].height if metric.counted and scored[0].height else 0.0
     spread = describe_spread(measure_spread(values), params["alpha"], params["metric"], step)
     write_json(out / FILE, spread)
     return {"draws": len(values), "sentence": spread_sentence(spread)}

@@ -2,8 +2,8 @@
 
 At 5 % each, some one of five random methods is called better or worse in a fifth of all runs. So each of
 M is judged at 5 % / M (Bonferroni), which keeps the chance of any false call at 5 %. The controls that a
-budget determines are trained once; every further method costs its own fine-tunes, and three draws of
-the other control where its size is another one.
+budget determines are trained once, and so are the few of another size (curate.prove.shared_controls):
+every further method costs its own fine-tunes.
 """
 
 import shutil
@@ -16,6 +16,7 @@ import orjson
 
 from curate.prove.others import PLAIN_ARMS
 from curate.prove.proof import THEN, Material, prove
+from curate.prove.shared_controls import share_controls
 from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Counts, Step, write_json
 
@@ -40,9 +41,11 @@ def prove_together(
         settings: of the proof.
         judged: how many selections share the level: these, and those that lost a race to the first.
     """
+    limit = settings["lora"]["max_length"]
+    shared = share_controls(selections, limit) if len(selections) > 1 else {}
     proofs = {}
     for name, (ranking, budget) in selections.items():
-        proofs[name] = prove(run, ranking, material, settings, budget, judged)
+        proofs[name] = prove(run, ranking, material, settings, budget, judged, shared.get(name))
         then = {name: rows for name, rows in material.arms.items() if name == THEN}
         material = replace(material, arms=then, stages=())
         settings = {**settings, "arms": [*PLAIN_ARMS], "curve": None, "ablate": False}

@@ -125,6 +125,8 @@ def write_proof(
         ),
         "settings": prove,
     }
+    if "shared_control" in params:
+        proof["shared_control"] = params["shared_control"]
     if "curve" in inputs:
         proof["curve"] = copy_curve(inputs["curve"], out)
     if "ablation" in inputs:
@@ -155,6 +157,9 @@ def _comparison(
     main = main_control(params["runs"])
     selected, draws = (gains_of(results, arm, metric) for arm in ("selected", main))
     few = gains_of(results, control, metric)
+    if control != main and "shared_control" in params:
+        pairs = draws[: len(few)]
+        few = pairs + params["shared_control"]["weight"] * (few - pairs)
     shift = None if control == main else few - draws[: len(few)]
     step = 1 / selected.shape[1] if metric.counted else 0.0
     result = compare(

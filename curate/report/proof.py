@@ -147,6 +147,7 @@ class Proof:
     rank: Rank | None
     validity: str | None
     generation: str | None
+    shared_control: str | None
     methods: tuple[Judged, ...]
     beside: tuple[Beside, ...]
     curve: Curve | None
@@ -200,6 +201,7 @@ def read_proof(path: Path) -> Proof | None:
         rank=Rank(**now["rank"]) if "rank" in now else None,
         validity=validity_sentence(**v) if (v := now.get("score_validity")) else None,
         generation=now.get("generation"),
+        shared_control=shared["sentence"] if (shared := now.get("shared_control")) else None,
         methods=tuple(_judged(line) for line in now.get("methods", [])),
         beside=tuple(Beside(**pair) for pair in now.get("others", [])),
         curve=read_curve(now.get("curve")),

@@ -15,6 +15,7 @@ import pytest
 
 from curate.config import Prove
 from curate.prove.proof import Material, prove
+from curate.prove.shared_controls import SharedControls
 from curate.prove.statistics import WITHIN, judge_all
 from curate.prove.watch_sets import Watch
 from curate.prove.written import draw_examples
@@ -160,6 +161,7 @@ def run_proof(
     chosen: range = range(10),
     judged: int = 1,
     watch: Mapping[str, Sequence[str]] | Watch | None = None,
+    controls: SharedControls | None = None,
     texts: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> tuple[dict[str, Any], Artifact, MeasuredRun]:
@@ -194,6 +196,7 @@ def run_proof(
         params.model_dump(mode="json"),
         budget,
         judged,
+        controls,
     )
     return orjson.loads(artifact.file("proof.json").read_bytes()), artifact, run
 

@@ -70,7 +70,7 @@ def test_methods_are_judged_together_and_share_their_controls(shared: Path, tiny
         + "; ".join(f"{m['method']} {m['verdict']}" for m in proof["methods"])
         + "."
     )
-    assert stages["finetune"]["steps"] <= DRAWS + 3 * (SEEDS + PAIRED)
+    assert stages["finetune"]["steps"] <= DRAWS + 2 * PAIRED + 3 * SEEDS
     assert pl.read_parquet(result.folder / "evidence/proof-effects.parquet").height > 0
     reported = gather(result.folder).proof
     assert reported is not None
