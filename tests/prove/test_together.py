@@ -21,7 +21,10 @@ DRAWS, SEEDS, PAIRED = 4, 2, 3
 def recipe(root: Path, model: Path, **prove: Any) -> dict[str, Any]:
     words = ("river", "colour", "number", "city", "tree")
     texts = {
-        "pool": [turns(f"A {words[i % 5]} {i}?", f"It is {words[i % 5]} {i}.") for i in range(40)],
+        "pool": [
+            turns(f"A {words[i % 5]} {i}?", f"It is {f'{words[i % 5]} ' * (1 + i % 7)}{i}.")
+            for i in range(40)
+        ],
         "target": [turns("A river, please", "It is river")],
         "eval": [turns(f"Which {words[i % 5]} then", f"It was {i}") for i in range(4)],
     }
@@ -53,8 +56,7 @@ def run(root: Path, given: dict[str, Any], name: str = "run") -> tuple[RunResult
 
 def test_methods_are_judged_together_and_share_their_controls(shared: Path, tiny: Path) -> None:
     (shared / "watch.jsonl").write_text(
-        "
-".join(json.dumps({"messages": turns(f"Keep {i}", f"Kept {i}")}) for i in range(4))
+        "\n".join(json.dumps({"messages": turns(f"Keep {i}", f"Kept {i}")}) for i in range(4))
     )
     given = recipe(shared, tiny, compare=True, watch=str(shared / "watch.jsonl"))
     given |= {"compare": ["dsir", "length"]}
