@@ -1,4 +1,4 @@
-r"""JSON in a model's answer: the whole of it, in a code fence, or after words that lead up to it.
+r"""JSON in a model's answer: the whole of it, in a code fence, or between words that lead up and off.
 
     'Let me see.\n{"grade": 4}'        {"grade": 4}
 
@@ -11,7 +11,11 @@ from typing import Any
 import orjson
 import regex
 
-FENCE = regex.compile(r"^[ \t]*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```", regex.S | regex.M)
+FENCE = regex.compile(
+    r"^[ \t]*(`{3,}|~{3,})[\w-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*\1", regex.S | regex.M
+)
+# What may stand behind the value: signs around it, a tag that closes, another paragraph.
+BEHIND = regex.compile(r"[\s*`~.)\"”$]*(?:</\w+>)?\s*(?:(?<=\n[ \t\r]*\n[ \t]*)[^{}\[\]]*)?")
 START = regex.compile(r"[{\[]")
 MOST_STARTS = 200
 
@@ -34,7 +38,8 @@ def read_json(text: str) -> Any:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    yield from (fence[1] for fence in reversed(list(FENCE.finditer(text))))
-    if text.endswith(("}", "]")):
-        starts = [start.start() for start in START.finditer(text)]
-        yield from (text[start:] for start in starts[:MOST_STARTS])
+    yield from (fence[2] for fence in reversed(list(FENCE.finditer(text))))
+    end = max(text.rfind(bracket) for bracket in "}]") + 1
+    if end and BEHIND.fullmatch(text, end):
+        starts = [start.start() for start in START.finditer(text, endpos=end)]
+        yield from (text[start:end] for start in starts[:MOST_STARTS])

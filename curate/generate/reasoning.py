@@ -14,17 +14,45 @@ from typing import Any
 
 import regex
 
-NAMES = (
-    r"(?:\w{1,12}[:_])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch[-_]?pad"
-    r"|(?:inner|internal)[-_](?:monologue|thoughts?))"
+MORE = r"(?:[-_ ](?:process|steps?|trace|block|section))?"
+SURE = (
+    r"(?:[a-z]\w{0,20}?[-_:]?)?(?:think(?:s|ing)?|thoughts?|reasoning|scratch[-_ ]?pad|monologue"
+    rf"|cot|思考|推理){MORE}"
 )
+LIKELY = (
+    r"(?:[a-z]\w{0,20}?[-_:])?(?:reasons?|reflections?|rationale|deliberation|contemplat(?:ion|or)"
+    rf"|analysis){MORE}"
+)
+NAMES = rf"(?:{SURE}|{LIKELY})"
+ATTRIBUTES = r"(?:\s[^<>]{0,80})?(?<!/)"
+# In square brackets other words are placeholders, as in [reason].
+IN_BRACKETS = r"(?:THINK(?:ING)?|REASONING)"
 OPENING = (
-    rf"<{NAMES}(?:\s[^<>]{{0,80}})?>|\[THINK\]|<\|(?:begin_of_thought|START_THINKING|think)\|>"
-    r"|◁think▷"
+    rf"[<＜]\s*(?:(?:begin|start)_of_)?{SURE}{ATTRIBUTES}[>＞]|&lt;{NAMES}&gt;"
+    # List<Analysis> is code.
+    rf"|(?<![a-z]{{2}})<{LIKELY}{ATTRIBUTES}>"
+    rf"|\[(?:(?:BEGIN|START)(?: OF)? )?{IN_BRACKETS}\]"
+    rf"|<\|(?:(?:begin|start)_(?:of_)?)?{NAMES}\|>|◁{NAMES}▷|<\|channel>(?:thought|analysis)?|<unused94>(?:thought)?"
 )
-CLOSING = rf"</{NAMES}\s*>|\[/THINK\]|<\|(?:end_of_thought|END_THINKING|/think)\|>|◁/think▷"
-MARK = regex.compile(rf"(?P<opening>{OPENING})|(?P<closing>{CLOSING})", regex.I)
+CLOSING = (
+    rf"[<＜]\s*(?:[/\\]+\s*|/?end_of_){NAMES}\s*[>＞]|&lt;/{NAMES}&gt;"
+    rf"|\[(?:/|END(?: OF)? ){IN_BRACKETS}\]"
+    rf"|<\|(?:/|end_(?:of_)?){NAMES}\|>|◁/{NAMES}▷|<channel\|>|<unused95>"
+)
+MARK = regex.compile(rf"(?P<closing>{CLOSING})|(?P<opening>{OPENING})", regex.I)
 CODE = regex.compile(r"^```.*?^```|`(?! )[^`\n]{1,60}(?<! )`", regex.S | regex.M)
+# Reasoning as a block of its own, and as what a page folds away.
+BLOCKS = (
+    regex.compile(
+        rf"^(`{{3,}}|~{{3,}})[ \t]*{NAMES}[ \t]*\n(?P<reasoning>.*?)^\1[ \t]*$",
+        regex.I | regex.S | regex.M,
+    ),
+    regex.compile(
+        r"<details[^<>]*?(?:type=\"reasoning\"[^<>]*>(?:\s*<summary>[^<>]*</summary>)?"
+        rf"|>\s*<summary>[^<>]{{0,20}}{NAMES}[^<>]{{0,40}}</summary>)(?P<reasoning>.*?)</details>",
+        regex.I | regex.S,
+    ),
+)
 # A model's channels, as they are written and as they look when a tokenizer left control tokens out.
 CHANNEL = regex.compile(
     r"<\|channel\|>\s*(?P<name>\w+).*?<\|message\|>(?P<text>.*?)"
@@ -32,18 +60,24 @@ CHANNEL = regex.compile(
     regex.S,
 )
 BARE_CHANNEL = regex.compile(
-    r"\s*analysis(?=[A-Z\W])(?P<reasoning>.+?)assistantfinal(?P<answer>.*)", regex.S
+    r"\s*(?:assistant)?analysis(?=[A-Z\W])(?P<reasoning>.+?)assistantfinal(?P<answer>.*)", regex.S
 )
-BARE_ANALYSIS = regex.compile(r"\s*analysis(?=[A-Z])(?P<reasoning>.+)", regex.S)
+BARE_ANALYSIS = regex.compile(r"\s*(?:assistant)?analysis(?=[A-Z])(?P<reasoning>.+)", regex.S)
 FINAL = "final"
 # What stands around an answer behind its reasoning.
 AROUND = (
     regex.compile(r"\s*<\|begin_of_solution\|>(.*?)(?:<\|end_of_solution\|>\s*|\Z)", regex.S),
     regex.compile(r"\s*<\|START_RESPONSE\|>(.*?)(?:<\|END_RESPONSE\|>\s*|\Z)", regex.S),
-    regex.compile(r"\s*<(answer|output|response)>(.*)</\1>\s*", regex.S | regex.I),
+    regex.compile(r"\s*<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>\s*|\Z)", regex.S),
+    regex.compile(
+        r"\s*<(answer|output|response|final|final[_ ]answer|solution)>(.*?)(?:</\1>\s*|\Z)",
+        regex.S | regex.I,
+    ),
 )
 LEFT = regex.compile(
-    rf"{MARK.pattern}|<\|(?:channel|begin_of_solution|end_of_solution)\|>", regex.I
+    rf"{MARK.pattern}|<think(?:ing)?\s*/>"
+    r"|<\|(?:channel|(?:begin|end)_of_(?:solution|box)|(?:START|END)_RESPONSE)\|>",
+    regex.I,
 )
 
 
@@ -57,6 +91,8 @@ class Parted:
 
 def part_reasoning(text: str) -> Parted:
     """Return a text as answer and reasoning; a text without marks is all answer."""
+    for block in BLOCKS:
+        text = block.sub(r"<think>\g<reasoning></think>", text)
     parted = _part_channels(text) or _part_marks(text)
     if parted is None:
         return Parted(text)

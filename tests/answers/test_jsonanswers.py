@@ -24,6 +24,13 @@ from curate.answers.jsonanswers import read_json
         ('I take [1] and {x}, so:\n{"a": {"b": [2]}}', {"a": {"b": [2]}}),
         ("So: [1, 2]", [1, 2]),
         ("4", 4),
+        ('~~~json\n{"a": 1}\n~~~', {"a": 1}),
+        ('```json\r\n{"a": 1}\r\n```', {"a": 1}),
+        ('```json {"a": 1}```', {"a": 1}),
+        ('```json\n{"a": "x```y"}\n```', {"a": "x```y"}),
+        ('**{"a": 1}**', {"a": 1}),
+        ('<answer>{"a": 1}</answer>', {"a": 1}),
+        ('{"a": 1}\n\nThat is all.', {"a": 1}),
     ],
 )
 def test_json_is_read_where_it_stands(text: str, value: Any) -> None:

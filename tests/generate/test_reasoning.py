@@ -25,6 +25,22 @@ PAIRED = [
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("◁think▷", "◁/think▷"),
+    ("[REASONING]", "[/REASONING]"),
+    ("[BEGIN THINKING]", "[END THINKING]"),
+    ("<rationale>", "</rationale>"),
+    ("<analysis>", "</analysis>"),
+    ("<cot>", "</cot>"),
+    ("<deepThinking>", "</deepThinking>"),
+    ("<thought_process>", "</thought_process>"),
+    ("<begin_of_thought>", "<end_of_thought>"),
+    ("<|reasoning|>", "<|/reasoning|>"),
+    ("<|start_of_thinking|>", "<|end_of_thinking|>"),
+    ("<思考>", "</思考>"),
+    ("< think >", "</ think >"),
+    ("＜think＞", "＜/think＞"),
+    ("&lt;think&gt;", "&lt;/think&gt;"),
+    ("<|channel>thought", "<channel|>"),
+    ("<think>", "<\\think>"),
 ]
 
 
@@ -64,6 +80,15 @@ def test_what_stands_between_marks_is_no_answer(opening: str, closing: str) -> N
         ("<think>x</think><answer>4</answer>", "4", "x"),
         ("<thinking>x</thinking>\n<output>4</output>", "4", "x"),
         ("<answer>4</answer>", "<answer>4</answer>", ""),
+        ("assistantanalysisWe add 2.assistantfinalIt is 4.", "It is 4.", "We add 2."),
+        ("```thinking\nWe add 2.\n```\n4", "4", "We add 2."),
+        ("<details type=\"reasoning\"><summary>For 2 s</summary>\nx</details>\n4", "4", "x"),
+        ("<details><summary>My thinking</summary>x</details>\n4", "4", "x"),
+        ("<details><summary>M</summary>x</details>", "<details><summary>M</summary>x</details>", ""),
+        ("<think>x</think><final_answer>4", "4", "x"),
+        ("<think>x</think>\n<|begin_of_box|>4<|end_of_box|>", "4", "x"),
+        ("List<Analysis> all = new List<Analysis>();", "List<Analysis> all = new List<Analysis>();", ""),
+        ("Write to [name] because of [reason].", "Write to [name] because of [reason].", ""),
         ("I think <b>so</b>, by reasoning.", "I think <b>so</b>, by reasoning.", ""),
         ("Write `<think>` first.", "Write `<think>` first.", ""),
         ("<think>I close with `</think>` now.</think>4", "4", "I close with `</think>` now."),
@@ -79,6 +104,13 @@ def test_marks_in_code_are_words_and_told() -> None:
     for text in ("Use `<think>` here.", "```xml\n<think>a</think>\n```"):
         assert part_reasoning(text).answer == text
         assert holds_marks(text) == "<think>"
+
+
+@pytest.mark.parametrize(
+    "text", ["<think/>4", "It is <|begin_of_box|>4<|end_of_box|>.", "<|channel|>x"]
+)
+def test_a_mark_that_parts_nothing_is_told(text: str) -> None:
+    assert holds_marks(part_reasoning(text).answer) is not None
 
 
 def test_the_texts_of_a_json_value_are_parted() -> None:

@@ -23,8 +23,10 @@ INSTRUCTION = "Answer with JSON alone, without a code fence, that fits this JSON
 LETTERS_AN_ANSWER, LETTERS_A_TOKEN = 1_024, 32
 # What a server may count beyond what was sent and what was asked for.
 SPARE_TOKENS = 100_000
-# Where servers put reasoning: vLLM and DeepSeek, and later ones.
-REASONING_FIELDS = ("reasoning_content", "reasoning")
+# Where servers put reasoning: vLLM and DeepSeek, later ones, Ollama.
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+# Of a message in parts, these are its text; others are reasoning, pictures or calls.
+TEXT_PARTS = (None, "text", "output_text")
 NO_KEY = Redactor()
 CHAT, RAW = "/chat/completions", "/completions"
 
@@ -189,7 +191,11 @@ def _reasoning_of(message: Mapping[str, Any]) -> str:
 def _text_of(content: Any) -> str:
     """Return a message's text, which may come in parts; what calls a tool has none."""
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        parts = [
+            part.get("text")
+            for part in content
+            if isinstance(part, dict) and part.get("type") in TEXT_PARTS
+        ]
         return "".join(part for part in parts if isinstance(part, str))
     if content is None or isinstance(content, str):
         return content or ""

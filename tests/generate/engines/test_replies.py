@@ -144,3 +144,28 @@ def test_log_probabilities_are_read_where_they_are_told() -> None:
 def test_what_is_no_reply_counts_as_a_failed_try(body: Any) -> None:
     with pytest.raises(Fault):
         read(body)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [
+        (
+            {"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "4"}]},
+            "4",
+            "",
+        ),
+        (
+            {"content": [{"type": "reasoning", "text": "2 + 2"}, {"type": "text", "text": "4"}]},
+            "4",
+            "",
+        ),
+        ({"content": [{"text": "4"}]}, "4", ""),
+        ({"content": "4", "reasoning_content": "2 + 2"}, "4", "2 + 2"),
+        ({"content": "4", "thinking": "2 + 2"}, "4", "2 + 2"),
+    ],
+)
+def test_reasoning_in_parts_or_fields_of_a_message_is_no_answer(
+    message: dict[str, Any], text: str, reasoning: str
+) -> None:
+    told = read({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert (told.text, told.reasoning) == (text, reasoning)
