@@ -36,7 +36,7 @@ from curate.registry import StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
-VERSION = 2
+VERSION = 3
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
@@ -94,10 +94,9 @@ def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
 def write_keys(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write keys.parquet: pool position, guard and band keys of one shard of the pool."""
+    """Write keys.parquet: pool position and band keys of one shard of the pool."""
     names = [f"band-{i:03d}" for i in range(params["bands"] + 1)]
-    guards = guard_keys(params["compare"])
-    schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys([*guards, *names], pl.UInt64())})
+    schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys(names, pl.UInt64())})
     count = 0
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
@@ -105,13 +104,13 @@ def write_keys(
         batches = survivor_batches(
             inputs, ["messages"], BATCH_ROWS, params["start"], params["stop"]
         )
-        for rows, shingles in in_threads(partial(_read_batch, params), batches):
+        for positions, shingles in in_threads(partial(_read_batch, params), batches):
             signature = minhash.signatures(shingles)
             keys = minhash.band_keys(signature, params["bands"], params["rows"])
             columns = dict(zip(names, keys.T, strict=True))
-            table = pl.DataFrame({**rows.to_dict(), **columns}, schema=schema)
+            table = pl.DataFrame({"row": positions, **columns}, schema=schema)
             writer.write_table(table.to_arrow())
-            count += rows.height
+            count += len(positions)
     return {"rows_in": count}
 
 
@@ -127,11 +126,10 @@ def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> Ite
             yield waiting.popleft().result()
 
 
-def _read_batch(params: Mapping[str, Any], batch: pl.DataFrame) -> tuple[pl.DataFrame, Shingles]:
-    """Return row and guard keys of a batch's rows, and their n-grams."""
-    text, guards = compared_text(params["compare"]), guard_keys(params["compare"])
-    rows = batch.select(row="position", _text=text, **guards)
-    return rows.drop("_text"), shingle(rows["_text"], params["unit"], params["ngram"])
+def _read_batch(params: Mapping[str, Any], batch: pl.DataFrame) -> tuple[pl.Series, Shingles]:
+    """Return the positions of a batch's rows, and their n-grams."""
+    texts = batch.select(text=compared_text(params["compare"]))["text"]
+    return batch["position"], shingle(texts, params["unit"], params["ngram"])
 
 
 def write_pairs(
@@ -147,7 +145,7 @@ def write_pairs(
         if name.startswith("shard-")
     )
     whole = pl.col(f"band-{params['bands']:03d}").alias("signature")
-    same = _copies(inputs, params, keys.select("row", *params["guards"], whole).collect())
+    same = _copies(inputs, params, keys.select("row", whole).collect())
     bands = [f"band-{i:03d}" for i in range(params["bands"])]
     found = minhash.distinct(_candidates(keys, _second(same), bands))
     similarity = _jaccard(inputs, params, compared_text(params["compare"]), found)
@@ -158,7 +156,7 @@ def write_pairs(
     order = np.argsort(pairs)
     ids = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
     table = Pairs(_first(pairs)[order], _second(pairs)[order], values[order], is_same[order])
-    alike, differing = _split(inputs, params, keys, table)
+    alike, differing = _split(inputs, params, table)
     pair_table(ids, alike).write_parquet(out / "pairs.parquet")
     differing_table(ids, differing).write_parquet(out / "differing.parquet")
     counts = {"pairs": len(alike.first), "differing": differing.height}
@@ -166,11 +164,11 @@ def write_pairs(
 
 
 def _split(
-    inputs: Mapping[str, Artifact], params: Mapping[str, Any], keys: pl.LazyFrame, pairs: Pairs
+    inputs: Mapping[str, Artifact], params: Mapping[str, Any], pairs: Pairs
 ) -> tuple[Pairs, pl.DataFrame]:
     total = inputs["rows"].counts["rows_out"]
     rows = pl.int_range(total, dtype=pl.UInt32, eager=True).alias("row").to_frame()
-    own = keys.select("row", *params["guards"]).collect()
+    own = _read_guards(inputs, params, np.concatenate([pairs.first, pairs.second]))
     guards = rows.join(own, on="row", how="left", maintain_order="left").fill_null(0)
 
     def compare_responses(
@@ -179,6 +177,31 @@ def _split(
         return _jaccard(inputs, params, answer_text(), _packed(first, second))
 
     return split_pairs(pairs, guards, params["guards"], params["floor"], compare_responses)
+
+
+def _read_guards(
+    inputs: Mapping[str, Artifact], params: Mapping[str, Any], involved: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Return row and guard keys of the involved rows: few, so it is dear to hash all."""
+    keys = guard_keys(params["compare"], params["guards"])
+    if not len(involved) or not keys:
+        return pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(keys, pl.UInt64)})
+    columns = {"row": pl.col("position").cast(pl.UInt32), **keys}
+    return pl.concat(_read_rows(inputs, involved, columns))
+
+
+def _read_rows(
+    inputs: Mapping[str, Artifact], involved: NDArray[np.int64], columns: Mapping[str, pl.Expr]
+) -> Iterator[pl.DataFrame]:
+    """Yield columns of the rows at these pool positions, batch by batch in their order."""
+    wanted = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
+    wanted[involved] = True
+
+    def read(batch: pl.DataFrame) -> pl.DataFrame:
+        rows = batch.filter(pl.Series(wanted[batch["position"].to_numpy()]))
+        return rows.select(**columns)
+
+    return in_threads(read, survivor_batches(inputs, ["messages"], BATCH_ROWS))
 
 
 def _packed(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -202,7 +225,10 @@ def _copies(
     that a guard tells apart, or may, are no copies of each other.
     """
     key = ["signature", *params["guards"]]
-    shared = keys.filter(pl.struct(key).is_duplicated()).sort("row")
+    alike = keys.filter(pl.col("signature").is_duplicated())
+    guards = _read_guards(inputs, params, alike["row"].to_numpy().astype(np.int64))
+    alike = alike.join(guards, on="row", how="left")
+    shared = alike.filter(pl.struct(key).is_duplicated()).sort("row")
     text = compared_text(params["compare"])
     sets = _incidence(inputs, params, text, shared["row"].to_numpy().astype(np.int64))
     sums = np.zeros(len(shared), dtype=np.uint64)
@@ -268,16 +294,13 @@ def _incidence(
     involved: NDArray[np.int64],
 ) -> csr_array:
     """Return which n-grams the involved rows hold: 1 where row i has the n-gram with that hash."""
-    wanted = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
-    wanted[involved] = True
+    texts = _read_rows(inputs, involved, {"text": text})
 
-    def read(batch: pl.DataFrame) -> Shingles:
-        rows = batch.filter(pl.Series(wanted[batch["position"].to_numpy()]))
-        texts = rows.select(text.alias("text"))["text"]
-        return shingle(texts, params["unit"], params["ngram"])
+    def cut(batch: pl.DataFrame) -> Shingles:
+        return shingle(batch["text"], params["unit"], params["ngram"])
 
     columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-    for shingles in in_threads(read, survivor_batches(inputs, ["messages"], BATCH_ROWS)):
+    for shingles in in_threads(cut, texts):
         if len(shingles.hashes):
             # The hash itself is the column: 63 of its bits make the widest matrix that scipy can hold.
             columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))

@@ -2,14 +2,14 @@
 
     system      other instructions stand before the turns
     numbers     other numbers, or the same ones in another order
-    responses   answers that are less similar than duplicates are
+    responses   answers that are less similar than duplicates are, or that conclude otherwise
 
 "When was the eastern wall rebuilt?" and "Who bought the tide mill?" below one long passage share most of
 their n-grams; their answers do not. Such pairs are near prompts with different answers: neither row
 goes for the other, and they are listed (DIFFERING_SCHEMA).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,14 +17,28 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.clean.stance import stances
 from curate.clean.twins import Compared, Pairs, TwinParams, compared_text
 
 Guard = Literal["system", "numbers", "responses"]
 Rows = NDArray[np.int64]
-# The sign or operator before a number is part of it: x + 5 is another problem than x - 5.
-NUMBER = r"[-−+/×÷^<>]?\s*\p{N}+"
+# The sign or operator before a number is part of it: x + 5 is another problem than x - 5. Of numbers in
+# words those of English count, and of Chinese and Japanese those with what is counted (三个, but not
+# 三明治). "One" mostly is none, but who has two apples does not have one.
+DIGITS = r"[-−+/×÷^<>]?\s*\p{N}+"
+WORDS = (
+    r"(?i)(?-u:\b)(?:zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
+    r"|hundred|thousand|million|billion)(?-u:\b)"
+)
+NUMERALS = (
+    "[〇零一二两兩三四五六七八九十百千万萬亿億]+"
+    "[个個只隻条條张張本册冊名位元块塊岁歲歳年月日天次倍斤克米点點小分秒页頁人匹台枚つ円杯度番回件辆輛]"
+)
+NUMBER = rf"{DIGITS}|{NUMERALS}|{WORDS}"
 # Signs at the ends of a response that change nothing of what it says.
 ENDS = " .,;:!?…。！？、，；：\"'“”‘’«»「」"
+STANCE = "stance"
 DIFFERING_SCHEMA = {
     "row_id": pl.String,
     "twin_id": pl.String,
@@ -46,7 +60,8 @@ class GuardedParams(TwinParams):
     responses: bool = Field(
         True,
         description="whole rows are duplicates only if their responses are as similar as the "
-        "threshold asks, too; prompts alone (compare: prompt) are not looked at that way",
+        "threshold asks, too, and none affirms what the other denies; prompts alone "
+        "(compare: prompt) are not looked at that way",
     )
 
     @property
@@ -60,21 +75,29 @@ class GuardedParams(TwinParams):
         return [guard for guard, is_active in active.items() if is_active]
 
 
-def guard_keys(compare: Compared) -> dict[Guard, pl.Expr]:
+def guard_keys(compare: Compared, guards: Sequence[Guard]) -> dict[str, pl.Expr]:
     """Return for each guard a 64-bit key that is equal for rows that it does not tell apart.
 
-    Responses with unequal keys may still be similar: see `split_pairs`.
+    Responses with unequal keys may still be similar: see `split_pairs`. Beside theirs stands STANCE.
     """
     turns = pl.col("messages")
     content, role = pl.element().struct.field("content"), pl.element().struct.field("role")
     system = turns.list.eval(pl.when(role == "system").then(content).drop_nulls()).list.join("\n")
     answers = answer_text().str.to_lowercase().str.replace_all(r"\s+", " ")
     numbers = compared_text(compare).fill_null("").str.extract_all(NUMBER).list.join("|")
-    return {
+    numbers = numbers.str.to_lowercase()
+    keys = {
         "system": system.str.replace_all(r"\s+", " ").str.strip_chars().hash(),
         "numbers": numbers.str.replace_all(r"\s", "").hash(),
         "responses": answers.str.strip_chars(ENDS).hash(),
+        STANCE: stances(answer_text()).hash(),
     }
+    return {name: keys[name] for name in key_names(guards)}
+
+
+def key_names(guards: Sequence[Guard]) -> list[str]:
+    """Return the names of what `guard_keys` returns."""
+    return [*guards, *([STANCE] if "responses" in guards else [])]
 
 
 def answer_text() -> pl.Expr:
@@ -97,7 +120,7 @@ def split_pairs(
 
     Args:
         pairs: of row numbers, similar from the floor on.
-        keys: a column of `guard_keys` for each guard, a line for each row.
+        keys: the columns of `guard_keys`, a line for each row.
         guards: the active ones.
         floor: of the similarity of responses.
         compare_responses: returns the similarity of the responses of pairs of rows.
@@ -117,8 +140,10 @@ def split_pairs(
     response = np.ones(len(pairs.first))
     if "responses" in guards:
         response[unequal] = compare_responses(pairs.first[unequal], pairs.second[unequal])
-        differs[unequal & (response < floor)] = "responses"
-        unclear &= response >= floor
+        stance = keys[STANCE].to_numpy()
+        apart = (response < floor) | (unequal & (stance[pairs.first] != stance[pairs.second]))
+        differs[unequal & apart] = "responses"
+        unclear &= ~apart
     columns = {"first": pairs.first, "second": pairs.second, "similarity": pairs.similarity}
     table = pl.DataFrame(columns).with_columns(
         response=pl.Series(response), differs=pl.Series(differs.tolist(), dtype=pl.String)

@@ -39,7 +39,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
-VERSION = 3
+VERSION = 4
 MODEL = "lm"
 MODEL_LENGTH = 2_048
 # Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.
@@ -139,9 +139,8 @@ def write_pairs(
     from curate.represent.neighbours import find_pairs
 
     text = compared_text(params["compare"]).fill_null("").hash()
-    columns = ["row_id", "text", *params["guards"]]
-    keys = survivors(inputs).select("row_id", text=text, **guard_keys(params["compare"]))
-    told = keys.select(columns).collect()
+    keys = guard_keys(params["compare"], params["guards"])
+    told = survivors(inputs).select("row_id", text=text, **keys).collect()
     vectors = read_vectors([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
     if not np.isfinite(vectors).all():
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")

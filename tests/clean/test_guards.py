@@ -60,6 +60,42 @@ def test_questions_about_one_passage_are_rows_of_their_own(store: Store, kind: s
 
 
 @KINDS
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("all things considered, the answer is (A).", "all things considered, the answer is (B)."),
+        ("so the statement that was given is true.", "so the statement that was given is false."),
+        ("so the wall was rebuilt.", "so the wall was not rebuilt."),
+    ],
+)
+def test_long_responses_that_conclude_otherwise_are_no_duplicates(
+    store: Store, kind: str, one: str, other: str
+) -> None:
+    chats = [asked("Judge that.", PASSAGE + one), asked("Judge this.", PASSAGE + other)]
+    assert dropped(judge(store, chats, kind=kind)) == {}
+    assert listed(store, kind) == [("r0", "r1", "responses")]
+    alone = judge(Store(store.root / "alone"), chats, kind=kind, responses=False)
+    assert dropped(alone) == {"r1": "r0"}
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "question",
+    [
+        "If the mill ground {seven} sacks a day, would the town have had enough?",
+        "磨坊每天磨{三}袋麦子，镇上有{两}个面包师，每个面包师每天用掉同样多的面粉，够不够？",
+    ],
+)
+def test_numbers_in_words_are_numbers(store: Store, kind: str, question: str) -> None:
+    texts = [question.format(**NUMBERED[i]) for i in (0, 1)]
+    chats = [turns(PASSAGE + text, "Think it over.") for text in texts]
+    assert dropped(judge(store, chats, kind=kind)) == {}
+
+
+NUMBERED = ({"seven": "seven", "三": "三", "两": "两"}, {"seven": "nine", "三": "三", "两": "四"})
+
+
+@KINDS
 def test_an_option_brings_the_verdict_on_texts_alone_back(store: Store, kind: str) -> None:
     chats = [asked("Who bought the mill?", "The rope makers."), asked("Who sold it?", "A family.")]
     assert dropped(judge(store, chats, kind=kind, responses=False)) == {"r1": "r0"}
@@ -128,8 +164,8 @@ def test_near_copies_go_whose_responses_are_near_copies_too(store: Store, kind: 
 
 def test_a_threshold_counts_for_the_responses_as_well(store: Store) -> None:
     """A pair is as similar as the less similar of its texts and its responses."""
-    answer = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-    chats = [asked("Who?", answer), asked("Who?", answer + " fifteen sixteen seventeen")]
+    answer = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi"
+    chats = [asked("Who?", answer), asked("Who?", answer + " omicron pi rho")]
     made = judge(store, chats, kind="fuzzy")
     score = pl.read_parquet(made.file("evidence.parquet"))["score"].to_list()
     assert score == [0.0, pytest.approx(10 / 13)]
@@ -159,15 +195,21 @@ def test_copies_are_copies_only_if_nothing_tells_them_apart(store: Store) -> Non
 def test_keys_are_equal_for_what_says_the_same() -> None:
     def keys(text: str, answer: str) -> tuple[Any, ...]:
         rows = frame([row("r", turns(text, answer))])
-        return rows.select(**guard_keys("prompt")).row(0)
+        return rows.select(**guard_keys("prompt", GuardedParams().guards)).row(0)
 
     assert keys("in 1999 and 3.5", "The  Answer.") == keys("1999, then 3,5", "the answer")
+    assert keys("Seven mills", "a")[1] == keys("the seven of them", "a")[1]
+    assert keys("三明治和七夕", "a")[1] == keys("someone often weighs tents", "a")[1]
     for one, two in (
         ("x + 5", "x - 5"),
         ("5-3", "5+3"),
         ("1 2", "2 1"),
         ("12", "1 2"),
         ("x²", "x³"),
+        ("Seven mills", "nine mills"),
+        ("三个磨坊", "五个磨坊"),
+        ("一只猫", "两只猫"),
+        ("十人", "九人"),
     ):
         assert keys(one, "a")[1] != keys(two, "a")[1], (one, two)
     for one, two in (("C", "C++"), ("-5", "5"), ("A", "B"), ("a.b", "ab")):
