@@ -63,7 +63,7 @@ def test_controls_are_as_large_as_the_selection(
     assert len(ids(arms, "random_rows")) == len(ids(arms, "selected"))
     left = [t for i, t in known.items() if i not in set(ids(arms, "random_tokens"))]
     total = min(round_tokens(spent(arms, "selected")), sum(tokens))
-    assert spent(arms, "selected") <= total <= 1.05 * spent(arms, "selected") + 1
+    assert spent(arms, "selected") <= total <= 1.02 * spent(arms, "selected") + 1
     missing = total - spent(arms, "random_tokens")
     assert missing >= 0
     assert missing < max(left, default=1), "one more row would have fitted"
@@ -81,7 +81,7 @@ HEAVY = {
     seed=st.integers(0, 5_000), count=st.integers(60, 300), share=st.floats(0.05, 0.5),
     best=st.sampled_from(["longest", "shortest", "any"]),
 )  # fmt: skip
-def test_random_tokens_are_as_many_or_a_few_per_cent_more_in_heavy_tailed_pools(
+def test_random_tokens_are_as_many_but_for_two_per_cent_in_heavy_tailed_pools(
     kind: str, seed: int, count: int, share: float, best: str
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -92,7 +92,7 @@ def test_random_tokens_are_as_many_or_a_few_per_cent_more_in_heavy_tailed_pools(
     arms = draw_arms(table, [seed, 0])
     chosen_tokens, got = spent(arms, "selected"), spent(arms, "random_tokens")
     assert len(set(ids(arms, "random_tokens"))) == len(ids(arms, "random_tokens"))
-    assert 0.98 * chosen_tokens <= got <= 1.05 * chosen_tokens + 1
+    assert 0.98 * chosen_tokens <= got <= 1.02 * chosen_tokens + 1
     assert arms.equals(draw_arms(table, [seed, 0])), "the seed alone decides"
 
 
@@ -140,19 +140,19 @@ def test_every_ranked_row_is_as_likely_in_a_control_chosen_or_not() -> None:
 
 
 def test_selections_of_nearly_one_size_share_their_controls() -> None:
-    """Another method, 40 rows of the same kept ones with 2 % more tokens: the same draws."""
+    """Another method, 40 rows of the same kept ones with half a per cent more tokens: the same draws."""
     tokens = [50] * 80
     one = draw_arms(ranking(tokens, 40), [0, 0])
-    two = draw_arms(ranking([*tokens[:39], 70, *tokens[40:]], 40, shift=0), [0, 0])
+    two = draw_arms(ranking([*tokens[:39], 55, *tokens[40:]], 40, shift=0), [0, 0])
     assert spent(two, "selected") > spent(one, "selected")
     for control in ("random_rows", "random_tokens"):
         assert ids(one, control) == ids(two, control)
 
 
 @given(st.integers(1, 10**9))
-def test_tokens_are_rounded_by_less_than_five_per_cent(tokens: int) -> None:
-    assert tokens <= round_tokens(tokens) <= 1.05 * tokens + 1
-    assert round_tokens(round_tokens(tokens)) <= 1.05 * tokens + 2, "a step stays what it is"
+def test_tokens_are_rounded_by_less_than_two_per_cent(tokens: int) -> None:
+    assert tokens <= round_tokens(tokens) <= 1.02 * tokens + 1
+    assert round_tokens(round_tokens(tokens)) <= 1.02 * tokens + 2, "a step stays what it is"
 
 
 @pytest.mark.parametrize(
