@@ -36,14 +36,15 @@ from curate.prove.arms import CONTROLS, arm_runs
 from curate.prove.curve import LEAST_ROWS, divisors_of
 from curate.prove.halves import CHOICE, VERDICT, check_halves, half_step
 from curate.prove.harness import read_tasks
+from curate.prove.inputs import check_proof
 from curate.prove.looks import looks_of
 from curate.prove.metrics import deciding_metric
 from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
-from curate.prove.questions import check_measurable, count_questions, find_questions
+from curate.prove.questions import count_questions, find_questions
 from curate.prove.spread import last_spread, power_sentence, setting_of
 from curate.prove.statistics import level
 from curate.prove.watch_power import watch_power
-from curate.prove.watch_sets import check_set, written_setting
+from curate.prove.watch_sets import metric_key, written_setting
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
 from curate.registry import (
@@ -137,6 +138,8 @@ def estimate(config: Config) -> list[Line]:
     with workspace(place) as folder:
         store = Store(folder)
         inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+        if config.prove is not None:
+            check_proof(config.prove, inputs, config.seed)
         if isinstance(config.select, RaceParams):
             inputs |= _halves(inputs["eval"], config.seed, store)
         arms = {f"arm {name}": store.ensure(s) for name, s in proof_steps(config).items()}
@@ -518,8 +521,7 @@ def _watch_lines(
     table = read_table(watch.file("rows.parquet"))
     rows_of = [table.filter(source=watched.source_name) for watched in config.prove.watch]
     sets = []
-    for number, (watched, part) in enumerate(zip(config.prove.watch, rows_of, strict=True)):
-        check_set(number, watched.judged_by, part)
+    for watched, part in zip(config.prove.watch, rows_of, strict=True):
         answered = written_examples(written_setting(watched.judged_by["metric"], part.height))
         count = min(answered or part.height, part.height)
         sets.append({**watched.judged_by, "examples": count})
@@ -545,8 +547,7 @@ def _watch_writing(
         setting = written_setting(watched.judged_by["metric"], rows.height)
         if written_examples(setting):
             drawn = draw_examples(rows, written_examples(setting), config.seed)
-            key = f"prove.watch.{number}.metric"
-            does = f" to {watched.source_name}; {check_metric(setting, drawn, key)}"
+            does = f" to {watched.source_name}; {check_metric(setting, drawn, metric_key(number))}"
             yield _writing_line(config, drawn, models, does, load)
 
 
@@ -568,11 +569,7 @@ def _writing_line(config: Config, drawn: pl.DataFrame, models: int, does: str, l
 def _option_lines(
     config: Config, examples: Mapping[str, Artifact], base: BaseModel, models: int
 ) -> list[Line]:
-    """Return the line of the options of eval examples; none where no example has any.
-
-    Raises:
-        UserError: the metric that is to decide cannot be measured.
-    """
+    """Return the line of the options of eval examples; none where no example has any."""
     assert config.prove is not None
     rows = {
         name: read_table(
@@ -583,7 +580,6 @@ def _option_lines(
     }
     questions = find_questions(rows["eval"], rows.get("target"))
     counts = count_questions(questions)
-    check_measurable(deciding_metric(config.prove.model_dump()["metric"]), counts)
     if not counts["options"]:
         return []
     letters = int(questions["options"].drop_nulls().explode().str.len_chars().sum())

@@ -323,6 +323,10 @@ def _read_inputs(run: Run) -> None:
 
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
+    if run.config.prove is not None:
+        from curate.prove.inputs import check_proof
+
+        check_proof(run.config.prove, read, run.seed)
 
 
 def _generate(run: Run) -> None:

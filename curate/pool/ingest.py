@@ -9,7 +9,7 @@ import heapq
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -75,9 +75,17 @@ def input_steps(config: Config) -> dict[str, Step]:
             seed=config.seed,
             max_rejected=limits.get(name, 0.0),
             prompts=name in prompts,
+            keys=_entry_keys(name, len(files)),
         )
         for name, files in entries.items()
     }
+
+
+def _entry_keys(name: str, count: int) -> list[str]:
+    """Return the recipe's key of each of so many entries of an input."""
+    key = {"eval": "target.eval", "watch": "prove.watch"}.get(name, name)
+    lone = name == "target" or (name == "eval" and count == 1)
+    return [key] if lone else [f"{key}.{number}" for number in range(count)]
 
 
 def proof_steps(config: Config) -> dict[str, Step]:
@@ -89,12 +97,18 @@ def proof_steps(config: Config) -> dict[str, Step]:
     prove = config.prove
     if prove is None:
         return {}
-    files: dict[str, RowFile] = {arm.name: arm for arm in prove.arms if isinstance(arm, ArmFile)}
+    files: dict[str, tuple[str, RowFile]] = {
+        arm.name: (f"prove.arms.{number}", arm)
+        for number, arm in enumerate(prove.arms)
+        if isinstance(arm, ArmFile)
+    }
     if isinstance(prove.then, RowFile):
-        files["then"] = prove.then
+        files["then"] = ("prove.then", prove.then)
     return {
-        name: ingest_step(f"prove-{name}", [_saved(file)], seed=config.seed, max_rejected=0.0)
-        for name, file in files.items()
+        name: ingest_step(
+            f"prove-{name}", [_saved(file)], seed=config.seed, max_rejected=0.0, keys=[key]
+        )
+        for name, (key, file) in files.items()
     }
 
 
@@ -112,6 +126,7 @@ def ingest_step(
     seed: int,
     max_rejected: float,
     prompts: bool = False,
+    keys: Sequence[str] = (),
 ) -> Step:
     """Return the step that reads these entries; its key holds the digest of every file's bytes.
 
@@ -121,6 +136,7 @@ def ingest_step(
         seed: of samples.
         max_rejected: share of records that may make no row.
         prompts: read prompts without an answer as well.
+        keys: of the entries in the recipe, for errors; the step's name if none are given.
 
     Raises:
         UserError: an entry's path leads to no file, or two entries share a source name.
@@ -133,8 +149,9 @@ def ingest_step(
                 "so give each entry its own `source:`"
             )
     params, hints = [], []
-    for entry in entries:
-        files = find_files(entry.path, entry.split)
+    for entry, key in zip(entries, keys or [name] * len(entries), strict=True):
+        with _at(key):
+            files = find_files(entry.path, entry.split)
         params.append(
             {
                 **entry.model_dump(mode="json", exclude={"path", "eval"}),
@@ -146,7 +163,8 @@ def ingest_step(
                 ],
             }
         )
-        hints.append({"source": entry.source_name, "urls": [file.url for file in files]})
+        urls = [file.url for file in files]
+        hints.append({"source": entry.source_name, "urls": urls, "key": key})
     return Step(
         name,
         VERSION,
@@ -154,6 +172,15 @@ def ingest_step(
         params={"entries": params, "seed": seed, "max_rejected": max_rejected},
         hints={"entries": hints},
     )
+
+
+@contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Name the recipe's key of an entry in what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
 
 
 def ingest(
@@ -175,6 +202,7 @@ def ingest(
     rows_out = 0
     empty: list[str] = []
     repeated: list[str] = []
+    records: list[int] = []
     with (
         pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as rows,
         pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
@@ -191,9 +219,10 @@ def ingest(
                 layouts.update(layout for layout, _ in batch.layouts.elements())
                 empty += [batch.file] if batch.empty else []
                 repeated += batch.repeated
+            records.append(rows_out + rejected.total() - sum(records))
     total = rows_out + rejected.total()
-    if not total:
-        raise UserError(_no_record(hints))
+    if fault := _no_record(records, hints["entries"]):
+        raise UserError(fault)
     if rejected.total() > params["max_rejected"] * total or not rows_out:
         raise UserError(_too_many(rejected, total, params["max_rejected"], out))
     counts = {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
@@ -438,9 +467,19 @@ def _row_of(part: Part, row_id: str, entry: Mapping[str, Any], file: str) -> dic
     }
 
 
-def _no_record(hints: Mapping[str, Any]) -> str:
-    urls = [url for entry in hints["entries"] for url in entry["urls"]]
-    return f"there is no record at all in {_listed(urls)}; every file is empty or blank"
+def _no_record(records: Sequence[int], entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what is to be said where nothing was read: from all of a pool, or from one example set.
+
+    Args:
+        records: how many each entry has.
+        entries: key and files of each.
+    """
+    lacking = [e for e, count in zip(entries, records, strict=True) if not count]
+    if not lacking or (lacking[0]["key"].startswith("pool") and any(records)):
+        return None
+    urls = [url for entry in lacking for url in entry["urls"]]
+    keys = ", ".join(entry["key"] for entry in lacking)
+    return f"{keys}: there is no record at all in {_listed(urls)}; every file is empty or blank"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """Watch sets: does tuning on the selection harm what the base can do, and more than random rows do?
 
-Every model of the proof is measured on them. The proof's level is divided among the sets (Bonferroni):
-for each of them curate.prove.harm judges the selection against the base, and the rule of the proof says
-whether random draws do the same harm.
+Every model of the proof is measured on them, the base model before anything is tuned. The level of the
+proof is divided among the sets (Bonferroni): for each of them curate.prove.harm judges the selection
+against the base, and the rule of the proof says whether random draws do the same harm.
 
 watch.json        a verdict for each set
 watch.parquet     arm, seed, eval_id, source, a column for each metric, response_tokens

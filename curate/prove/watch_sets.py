@@ -1,8 +1,7 @@
 """Watch sets as models are measured on them: which rows are read together, and by what.
 
 Sets judged by what one pass over the reference gives (the loss, exact match) share a measurement; one
-that takes more of a model (options, written answers) has its own. The base model is measured first, so
-that what cannot be measured ends a run before anything is tuned.
+that takes more of a model (options, written answers) has its own.
 
 rows.parquet    the rows of some of the sets
 """
@@ -48,15 +47,8 @@ class Watch:
 
 
 def watch_trainings(training: Training, watch: Watch) -> list[Training]:
-    """Return a proof's training with each group of watch sets in place of the eval set.
-
-    Raises:
-        UserError: a set cannot be judged by its metric.
-    """
+    """Return a proof's training with each group of watch sets in place of the eval set."""
     rows = watch.rendered or watch.rows
-    table = read_table(rows.file("rows.parquet"))
-    for number, watched in enumerate(watch.sets):
-        check_set(number, watched, table.filter(source=watched["source"]))
     trainings = []
     for group in _groups(watch.sets):
         number, watched = group[0]
@@ -72,7 +64,7 @@ def watch_trainings(training: Training, watch: Watch) -> list[Training]:
                 questions=training.run.execute(questions_step(part, None)) if options else None,
                 tasks=(),
                 metric=setting if isinstance(setting, Mapping) else "loss",
-                key=_key(number),
+                key=metric_key(number),
             )
         )
     return trainings
@@ -102,10 +94,11 @@ def check_set(number: int, watched: Mapping[str, Any], rows: pl.DataFrame) -> No
     metric = deciding_metric(watched["metric"])
     if metric.needs is not None:
         counts = count_questions(find_questions(rows, None))
-        check_measurable(metric, counts, _key(number), f"the watch set {watched['source']!r}")
+        check_measurable(metric, counts, metric_key(number), f"the watch set {watched['source']!r}")
 
 
-def _key(number: int) -> str:
+def metric_key(number: int) -> str:
+    """Return the recipe's key of a watch set's metric."""
     return f"prove.watch.{number}.metric"
 
 

@@ -613,3 +613,23 @@ def test_any_bytes_are_rows_and_rejects_that_add_up_or_one_sentence(
     assert made.counts["rejected"] == dict(
         sorted(rejects(made)["reason"].value_counts().iter_rows())
     )
+
+
+def test_an_example_set_without_a_record_is_named_by_its_key(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "some.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "none.jsonl").write_text("\n")
+    files = [RowFile(path=str(tmp_path / f"{name}.jsonl")) for name in ("some", "none")]
+    keys = ["target.eval.0", "target.eval.1"]
+    step = ingest_step("eval", files, seed=0, max_rejected=0.0, keys=keys)
+    with pytest.raises(
+        UserError, match=r"^target.eval.1: there is no record at all in .*none.jsonl"
+    ):
+        store.ensure(step)
+    pool = ingest_step("pool", files, seed=0, max_rejected=0.0, keys=["pool.0", "pool.1"])
+    assert store.ensure(pool).counts["rows_out"] == 1
+
+
+def test_a_path_that_leads_nowhere_is_named_by_its_key(tmp_path: Path) -> None:
+    file = RowFile(path=str(tmp_path / "nowhere.jsonl"))
+    with pytest.raises(UserError, match=r"^prove.watch.0: no file or folder is at"):
+        ingest_step("watch", [file], seed=0, max_rejected=0.0, keys=["prove.watch.0"])

@@ -11,6 +11,7 @@ import pytest
 
 from curate.errors import UserError
 from curate.prove.harm import judge_harm
+from curate.prove.inputs import check_inputs
 from curate.prove.watch import watched_sentences
 from curate.prove.watch_sets import Watch
 from curate.prove.written import draw_examples
@@ -127,27 +128,61 @@ UNMEASURABLE: list[tuple[Any, Sequence[str], str]] = [
 
 
 @pytest.mark.parametrize(("metric", "references", "words"), UNMEASURABLE)
-def test_what_cannot_be_measured_on_a_watch_set_is_told_by_key_before_anything_is_tuned(
-    store: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    metric: Any,
-    references: Sequence[str],
-    words: str,
+def test_what_cannot_be_measured_on_a_watch_set_is_told_by_key(
+    store: Store, metric: Any, references: Sequence[str], words: str
 ) -> None:
-    trained: list[Any] = []
-    monkeypatch.setattr(MeasuredRun, "train", lambda *arguments: trained.append(arguments))
     watch = watch_set(store, ("plain", "loss", ["y"] * 4), ("odd", metric, references))
     with pytest.raises(UserError) as raised:
-        run_proof(store, watch=watch)
+        check_watch(store, watch)
     assert str(raised.value).startswith("prove.watch.1.metric")
     assert words in str(raised.value)
-    assert trained == []
+
+
+def check_watch(store: Store, watch: Watch, metric: Any = "auto") -> None:
+    evals = [row(f"eval/e:{i}", turns(f"eval {i}", "y")) for i in range(4)]
+    read = {"eval": stored_rows(store, "eval", evals), "watch": watch.rows}
+    check_inputs(metric, watch.sets, read, 0)
 
 
 def test_a_watch_set_of_one_example_is_refused_by_name(store: Store) -> None:
     watch = watch_set(store, ("plain", "loss", ["y"] * 4), ("lone", "loss", ["y"]))
     with pytest.raises(UserError, match=r"prove.watch.1: the set 'lone' has 1 example; a verdict"):
-        run_proof(store, watch=watch)
+        check_watch(store, watch)
+
+
+def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:
+    rows = [row(f"w:{i}", turns(f"eval {i}", "y"), source="again") for i in range(2, 6)]
+    judged = {"source": "again", "margin": 0.1, "metric": "loss"}
+    watch = Watch(stored_rows(store, "watch", rows), None, [judged])
+    with pytest.raises(
+        UserError, match=r"prove.watch.0: 2 of the 4 examples of the set 'again' are"
+    ):
+        check_watch(store, watch)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise KeyError('x')", "KeyError"),
+        ("return float('nan')", "it returned nan; a finite number is needed"),
+        ("return 'yes'", "it returned 'yes'; a finite number is needed"),
+    ],
+)
+def test_a_function_is_tried_on_a_reference_before_any_model_writes(
+    store: Store, tmp_path: Path, body: str, words: str
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(f"def score(prompt, reference, generated, row):\n    {body}\n")
+    metric = {"function": f"{file}:score", "examples": 2}
+    watch = watch_set(store, ("odd", metric, ["y"] * 4))
+    for key, arguments in {
+        "prove.metric.function": (watch_set(store), metric),
+        "prove.watch.0.metric.function": (watch, "auto"),
+    }.items():
+        with pytest.raises(UserError) as raised:
+            check_watch(store, *arguments)
+        assert str(raised.value).startswith(f"{key}: {file}:score")
+        assert words in str(raised.value)
 
 
 def test_sets_that_are_judged_by_the_loss_are_read_in_one_pass(store: Store) -> None:
