@@ -327,6 +327,7 @@ def _read_inputs(run: Run) -> None:
         from curate.prove.inputs import check_proof
 
         check_proof(run.config.prove, read, run.seed)
+        run.execute_all(list(proof_steps(run.config).values()))
 
 
 def _generate(run: Run) -> None:

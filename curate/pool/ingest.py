@@ -9,7 +9,7 @@ import heapq
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.config import ArmFile, Config, RowFile
-from curate.errors import UserError
+from curate.errors import UserError, named_key
 from curate.jsontext import JsonLimit, dump_json
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.files import PoolFile, digest_url, find_files
@@ -150,7 +150,7 @@ def ingest_step(
             )
     params, hints = [], []
     for entry, key in zip(entries, keys or [name] * len(entries), strict=True):
-        with _at(key):
+        with named_key(key):
             files = find_files(entry.path, entry.split)
         params.append(
             {
@@ -172,15 +172,6 @@ def ingest_step(
         params={"entries": params, "seed": seed, "max_rejected": max_rejected},
         hints={"entries": hints},
     )
-
-
-@contextmanager
-def _at(key: str) -> Iterator[None]:
-    """Name the recipe's key of an entry in what is wrong with it."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{key}: {error}") from error
 
 
 def ingest(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.errors import UserError
+from curate.errors import UserError, named_key
+from curate.models import find_model
 from curate.prove.functions import KEY, load_function
+from curate.prove.harness import read_tasks
 from curate.prove.metrics import deciding_metric
 from curate.prove.questions import check_measurable, count_questions, find_questions
 from curate.prove.watch_sets import check_set, metric_key, written_setting
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def check_proof(prove: "Prove", read: Mapping[str, Artifact], seed: int) -> None:
-    """Check the held-out sets of a recipe's proof.
+    """Check the model, tasks and held-out sets of a recipe's proof.
 
     Args:
         prove: the recipe's settings.
@@ -33,8 +35,13 @@ def check_proof(prove: "Prove", read: Mapping[str, Artifact], seed: int) -> None
         seed: of the run.
 
     Raises:
-        UserError: as check_inputs.
+        UserError: there is no such model or task, or as check_inputs.
     """
+    if prove.base is not None:
+        with named_key("prove.base"):
+            find_model(prove.base)
+    if prove.tasks:
+        read_tasks(prove.tasks)
     sets = [watched.judged_by for watched in prove.watch]
     check_inputs(prove.model_dump()["metric"], sets, read, seed)
 

@@ -119,7 +119,7 @@ def check_measurable(
         return
     why = {
         "options": "has options (a field `choices`, a list in the prompt with the reference among its "
-        "options, or few distinct short responses in target and eval set)",
+        "options, or few distinct short responses in all)",
         "answers": 'names an answer apart from other words ("#### 42", "the answer is 42", a final '
         "number or letter, a short response)",
     }[metric.needs]

@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.config import Prove
 from curate.errors import UserError
 from curate.prove.harm import judge_harm
-from curate.prove.inputs import check_inputs
+from curate.prove.inputs import check_inputs, check_proof
 from curate.prove.watch import watched_sentences
 from curate.prove.watch_sets import Watch
 from curate.prove.written import draw_examples
@@ -168,6 +169,11 @@ def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:
         ("return 'yes'", "it returned 'yes'; a finite number is needed"),
     ],
 )
+def test_another_model_that_is_not_there_is_named_by_its_key(store: Store) -> None:
+    with pytest.raises(UserError, match=r"^prove.base: model 'nowhere'"):
+        check_proof(Prove.model_validate({"base": "nowhere"}), {}, 0)
+
+
 def test_a_function_is_tried_on_a_reference_before_any_model_writes(
     store: Store, tmp_path: Path, body: str, words: str
 ) -> None:
