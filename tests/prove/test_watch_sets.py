@@ -151,6 +151,11 @@ def test_a_watch_set_of_one_example_is_refused_by_name(store: Store) -> None:
         check_watch(store, watch)
 
 
+def test_another_model_that_is_not_there_is_named_by_its_key() -> None:
+    with pytest.raises(UserError, match=r"^prove.base: model 'nowhere'"):
+        check_proof(Prove.model_validate({"base": "nowhere"}), {}, 0)
+
+
 def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:
     rows = [row(f"w:{i}", turns(f"eval {i}", "y"), source="again") for i in range(2, 6)]
     judged = {"source": "again", "margin": 0.1, "metric": "loss"}
@@ -169,11 +174,6 @@ def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:
         ("return 'yes'", "it returned 'yes'; a finite number is needed"),
     ],
 )
-def test_another_model_that_is_not_there_is_named_by_its_key(store: Store) -> None:
-    with pytest.raises(UserError, match=r"^prove.base: model 'nowhere'"):
-        check_proof(Prove.model_validate({"base": "nowhere"}), {}, 0)
-
-
 def test_a_function_is_tried_on_a_reference_before_any_model_writes(
     store: Store, tmp_path: Path, body: str, words: str
 ) -> None:
