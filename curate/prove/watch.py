@@ -221,7 +221,8 @@ def _unmeasured(
     """Return why a set has too few examples for a verdict; None if it has enough."""
     if examples >= FEWEST:
         return None
+    name = deciding_metric(watched["metric"]).name
     return (
         f"fewer than {FEWEST} of its {rows:,} examples have a response within {lora['max_length']:,} "
-        f"tokens (prove.lora.max_length) that {watched['metric']} can be measured on"
+        f"tokens (prove.lora.max_length) on which {name} can be measured"
     )
