@@ -449,8 +449,8 @@ def _proof_lines(
     settings = {**config.prove.model_dump(), "draws": look.draws}
     by_arm = arm_runs(settings, by_tokens=budget.tokens is not None)
     methods = len(proved_names(config))
-    controls = _control_runs(config, by_arm)
-    runs = controls + methods * by_arm["selected"]
+    draws, others = _control_runs(config, by_arm)
+    runs = draws + others + methods * by_arm["selected"]
     most = "up to " if methods > 1 or look.of > 1 else ""
     chosen = _largest_choice(config, rows, base)
     further = _further_arms(config, rows, chosen, examples)
@@ -470,7 +470,7 @@ def _proof_lines(
         *_race_lines(config, examples, base, chosen),
         Line("proof: tune", chosen,
              f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each"
-             f"{_shared_bill(controls, methods)}{tune}",
+             f"{_shared_bill(draws, others, methods)}{tune}",
              round(trained.likely), tuning),
         Line("proof: measure", eval_rows.counts["rows_out"],
              f"{runs + 1} models on the eval set; "
@@ -485,24 +485,27 @@ def _proof_lines(
     ]  # fmt: skip
 
 
-def _control_runs(config: Config, by_arm: Mapping[str, int]) -> int:
-    """Return how many draws a proof trains at most, which methods of one budget have in common.
+def _control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many draws of the main and of the other control a proof trains at most.
 
-    The control of another size is drawn for one method, or at the two ends of several.
+    Methods of one budget have them in common; the other one is drawn at the two ends of several.
     """
     main, few = (pick(by_arm[c] for c in CONTROLS) for pick in (max, min))
     names = selection_names(config.select, config.compare)
     proved = proved_names(config)
     pairs = zip(names, config.selections, strict=True)
     budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
-    return sum(main + min(count, 2) * few for count in budgets.values())
+    return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
 
 
-def _shared_bill(controls: int, methods: int) -> str:
+def _shared_bill(draws: int, others: int, methods: int) -> str:
     """Return what several methods have in common, as the end of a sentence."""
     if methods == 1:
         return ""
-    return f"; {controls} of them random draws, which the {methods} methods share"
+    return (
+        f"; the {methods} methods share {draws} random draws and {others} of another size (the fewest "
+        "and the most tokens, or rows, of any method)"
+    )
 
 
 def _watch_lines(

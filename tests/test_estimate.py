@@ -11,7 +11,7 @@ import pytest
 
 from curate.config import Config, Generate
 from curate.errors import UserError
-from curate.estimate import estimate, generation_lines
+from curate.estimate import _control_runs, estimate, generation_lines
 from curate.generate.generation import GENERATORS
 from curate.registry import find_stage
 from curate.run import run_curation
@@ -162,3 +162,29 @@ def test_an_ablation_trains_each_selection_without_a_stage_as_often_as_the_whole
     measured = lines["proof: measure"].tokens / 10
     assert line.tokens == pytest.approx(tuned.tokens / 9 * 4 + measured * 4, rel=0.01)
     assert line.seconds.high > 0
+
+
+@pytest.mark.parametrize(
+    ("budgets", "runs"),
+    [
+        ([{"rows": 8}] * 2, (9, 6)),
+        ([{"rows": 8}] * 5, (9, 6)),
+        ([{"rows": 8}, {"rows": 9}], (18, 6)),
+    ],
+)
+def test_methods_of_one_budget_share_the_draws_of_both_sizes(
+    budgets: list[dict[str, int]], runs: tuple[int, int]
+) -> None:
+    own, *others = budgets
+    config = Config.model_validate(
+        {
+            "name": "bill",
+            "pool": ["a.jsonl"],
+            "target": {"path": "t.jsonl", "eval": "e.jsonl"},
+            "select": {"method": "bm25", "budget": own},
+            "compare": [{"method": "length", "budget": budget} for budget in others],
+            "prove": {"compare": True},
+        }
+    )
+    by_arm = {"selected": 3, "random_rows": 9, "random_tokens": 3}
+    assert _control_runs(config, by_arm) == runs
