@@ -48,9 +48,9 @@ def test_the_share_goes_with_the_logarithm_of_the_size() -> None:
 def test_token_budgets_whose_selections_lie_one_rounding_step_apart_share_the_larger_draws() -> (
     None
 ):
-    sizes = {"a": Sizes(9, 1_000), "b": Sizes(7, 1_049), "c": Sizes(3, 400)}
-    assert group_sizes(sizes, by_tokens=True) == {1_049: {"b": 7, "a": 9}, 400: {"c": 3}}
-    assert group_sizes(sizes, by_tokens=False) == {9: {"a": 1_000}, 7: {"b": 1_049}, 3: {"c": 400}}
+    sizes = {"a": Sizes(9, 1_000), "b": Sizes(7, 1_019), "c": Sizes(3, 400)}
+    assert group_sizes(sizes, by_tokens=True) == {1_019: {"b": 7, "a": 9}, 400: {"c": 3}}
+    assert group_sizes(sizes, by_tokens=False) == {9: {"a": 1_000}, 7: {"b": 1_019}, 3: {"c": 400}}
 
 
 def selections(store: Store) -> dict[str, tuple[Artifact, Budget]]:
