@@ -17,6 +17,8 @@ from curate.errors import UserError
 from curate.run import Run, RunResult, ablated_selections, run_curation, run_steps
 from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
+from tests.generate.engines.fakeserver import FakeServer
+from tests.generate.serverruns import good_act, recipe_of
 from tests.prove.test_together import recipe
 
 WORDS = (
@@ -204,3 +206,35 @@ def test_a_recipe_without_a_stage_to_leave_out_is_refused(
 ) -> None:
     with pytest.raises((UserError, ValueError), match="there is no stage to leave out"):
         ablating(tmp_path, tiny, stages)
+
+
+@pytest.mark.system
+def test_rows_of_a_generator_are_left_out_together_and_no_model_is_asked_again(
+    tmp_path: Path, tiny: Path
+) -> None:
+    with FakeServer(lambda body, number: good_act(body)) as server:
+        given = recipe_of("generate", tmp_path, tiny, server.url)
+        rubric = recipe_of("rubric", tmp_path, tiny, server.url)["stages"][0]
+        evals = [json.dumps({"messages": turns(f"Which bird {i}?", f"The {i}")}) for i in range(4)]
+        (tmp_path / "eval.jsonl").write_text("\n".join(evals))
+        lora = {"epochs": 1, "rank": 2, "max_length": 192}
+        given |= {
+            "target": {"path": given["target"], "eval": str(tmp_path / "eval.jsonl")},
+            "stages": ["exact", rubric],
+            "select": {"method": "length", "budget": 4},
+            "prove": {"ablate": True, "draws": 2, "seeds": 1, "written": 0, "lora": lora},
+        }
+        result = run(tmp_path, Config.model_validate(given))
+    calls = {s["stage"]: s["llm"]["calls"] for s in result.manifest["stages"] if s["llm"]["calls"]}
+    assert {*calls} == {"generate", "rubric-grades"}
+    lines = stages_of(result)
+    assert [*lines] == ["generate", "exact", "rubric"]
+    assert lines["generate"]["made"] > 0
+    assert lines["generate"]["back"] == 0
+    assert lines["generate"]["earned"] is not None
+    assert result.manifest["ablation"]["generate"]["calls"] == calls["generate"]
+    assert result.ablated[0].startswith("generate: earned")
+    rows = pl.read_parquet(result.folder / "evidence/proof-ablation-rows.parquet")
+    pool = rows.filter(arm="generate")["row_id"]
+    assert len(pool) == 4
+    assert pool.str.starts_with("pool").all()
