@@ -100,7 +100,7 @@ def _prove_once(
     look: Look,
     controls: SharedControls | None,
 ) -> Artifact:
-    """Return a proof of so many draws.
+    """Return a proof of so many draws; of the verdict alone where a later look has to decide.
 
     Controls come first: they know nothing of the method, and say what difference can be shown.
     """
@@ -153,21 +153,25 @@ def _prove_once(
     spread = run.execute(_spread_step(training, done, material.eval_rows, params, budget))
     LOG.info("proof: %s", spread.counts["sentence"])
     done |= training.tune(selected)
+    inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
+    inputs |= {"spread": spread, "eval": material.eval_rows}
+    inputs |= {"questions": training.questions} if training.questions else {}
+    if look.number < look.of:
+        # What stands beside the verdict is made for the look that decides alone.
+        plain = {**params, "others": [], "prove": {**prove, "keep": False}}
+        verdict = run.execute(Step("proof-look", VERSION, write_proof, {**inputs, **done}, plain))
+        if verdict.counts["verdict"] == WITHIN:
+            return verdict
     done |= _tune_others(training, others, prove["seeds"])
     writers = {n: done.get(n) for n in writing_models(main_control(runs)).values()}
     done |= training.write(writers, prove["written"])
-    inputs = {"leaks": leaks, "labels": labels, "arms": arms, "selection": selection}
-    inputs |= {"spread": spread, **done, "eval": material.eval_rows}
-    inputs |= {"questions": training.questions} if training.questions else {}
+    inputs |= done
     if material.watch is not None:
         settings = _watch_settings(training, params, budget)
         inputs["watch"] = _watch(run, watching, material.watch, done, settings)
     if prove["curve"] is not None:
         inputs["curve"] = _measure_curve(training, drawn, done, params)
-    if material.stages:
-        read = {"selection": selection, "rows": run.rows, "eval": material.eval_rows}
-        read |= {"watch": material.watch.rows} if material.watch else {}
-        inputs["ablation"] = ablate(training, material.stages, read, done, params)
+    inputs |= _ablation(training, selection, material, done, params)
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
@@ -312,6 +316,21 @@ def _measure_curve(
     curve = training.run.execute(step)
     LOG.info("proof: curve: %s", curve.counts["sentence"])
     return curve
+
+
+def _ablation(
+    training: Training,
+    selection: Artifact,
+    material: Material,
+    done: Mapping[str, Artifact],
+    params: Mapping[str, Any],
+) -> dict[str, Artifact]:
+    """Return what the stages of the recipe earned, as `ablation`; nothing where none is left out."""
+    if not material.stages:
+        return {}
+    read = {"selection": selection, "rows": training.run.rows, "eval": material.eval_rows}
+    read |= {"watch": material.watch.rows} if material.watch else {}
+    return {"ablation": ablate(training, material.stages, read, done, params)}
 
 
 def _setting(training: Training, params: Mapping[str, Any], budget: Budget) -> dict[str, Any]:

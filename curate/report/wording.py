@@ -82,6 +82,7 @@ STAGES: Mapping[str, str] = {
     "ledger": "Join the ledger",
     "arms": "Draw the arms of the proof",
     "curve": "Draw the curve of smaller budgets",
+    "proof-look": "Look at the draws so far",
     "ablation-spared": "Leave out the drops of a stage",
     "ablation-back": "List the rows that come back",
     "ablation-scores": "Join stored scores",

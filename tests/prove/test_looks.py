@@ -8,8 +8,8 @@ import pytest
 from curate.config import Config, Prove
 from curate.prove.looks import look_sentence, looks_of
 from curate.prove.statistics import WITHIN, compare
-from curate.store import Store
-from tests.prove.test_proof import harmful, helpful, indifferent, run_proof
+from curate.store import Artifact, Step, Store
+from tests.prove.test_proof import Loss, MeasuredRun, harmful, helpful, indifferent, run_proof
 
 
 def test_the_levels_of_all_looks_add_up_to_that_of_one() -> None:
@@ -56,6 +56,28 @@ def test_what_stays_undecided_is_looked_at_to_the_end_and_trains_nothing_twice(
     assert proof["spread"]["draws"] == 19
     assert len(run.trained) == 19 + 3
     assert proof["sentence"].endswith("all of them share the level.")
+
+
+@pytest.mark.parametrize(("loss", "looks"), [(indifferent, 3), (helpful, 1)])
+def test_what_stands_beside_the_verdict_is_made_at_the_look_that_counts_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, loss: Loss, looks: int
+) -> None:
+    names: list[str] = []
+
+    def note(run: MeasuredRun, step: Step) -> Artifact:
+        names.append(step.name)
+        return execute(run, step)
+
+    execute = MeasuredRun.execute
+    monkeypatch.setattr(MeasuredRun, "execute", note)
+    watch = {"general": ["a prompt", "another"]}
+    proof, artifact, _ = run_proof(
+        store, loss, draws="sequential", tokens=lambda i: 64, curve=2, watch=watch, written=2
+    )
+    assert proof["look"]["number"] == looks == names.count("spread")
+    assert [names.count(name) for name in ("curve", "watch-verdicts", "proof")] == [1, 1, 1]
+    assert all(proof[name] for name in ("curve", "watch", "written"))
+    assert artifact.name == "proof"
 
 
 def test_draws_are_a_number_or_sequential() -> None:
