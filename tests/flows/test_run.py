@@ -36,15 +36,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"CURATE_CACHE": str(tmp_path_factory.mktemp("cache"))}
 
 
-@pytest.fixture(scope="module")
-def direct(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """Return a workplace whose run has ended without Prefect."""
-    workplace = light(tmp_path_factory.mktemp("direct") / "place", tiny)
-    done = workplace.run()
-    assert done.returncode == 0, done.stderr
-    return workplace
-
-
 def light(root: Path, tiny: Path) -> Workplace:
     workplace = Workplace(root, tiny)
     workplace.write(pool_lines())
@@ -76,7 +67,7 @@ def listener() -> Iterator[tuple[int, list[bytes]]]:
 
 
 def test_a_run_without_prefect_imports_neither_it_nor_the_flows(
-    direct: Workplace, tmp_path: Path
+    finished: Workplace, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
     code = (
@@ -85,7 +76,7 @@ def test_a_run_without_prefect_imports_neither_it_nor_the_flows(
         "try: main()\n"
         "finally: print('LOADED', [m for m in ('prefect', 'flows') if m in sys.modules])"
     )
-    arguments = direct.command("--set", f"store={store}", "--set", "prove=null")[3:]
+    arguments = finished.command("--set", f"store={store}", "--set", "prove=null")[3:]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments, "--out", str(tmp_path / "run")],
         cwd=REPO, env=environment(), capture_output=True, text=True, timeout=300,
@@ -95,7 +86,7 @@ def test_a_run_without_prefect_imports_neither_it_nor_the_flows(
 
 
 def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
-    direct: Workplace, tiny: Path, cache: dict[str, str], tmp_path: Path
+    finished: Workplace, tiny: Path, cache: dict[str, str], tmp_path: Path
 ) -> None:
     workplace = light(tmp_path / "place", tiny)
     with listener() as (port, requests):
@@ -105,8 +96,8 @@ def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
         home = {"HOME": str(here), "NO_PROXY": "example.com", **cache}
         succeed(workplace.run("--prefect", cwd=here, env={**home, **proxies}))
     assert requests == []
-    assert artifact_bytes(workplace.store) == artifact_bytes(direct.store)
-    assert run_files(workplace.out) == run_files(direct.out)
+    assert artifact_bytes(workplace.store) == artifact_bytes(finished.store)
+    assert run_files(workplace.out) == run_files(finished.out)
     assert flow_runs(cache) == [("curate-light", "Completed")]
 
 
@@ -129,9 +120,9 @@ def flow_runs(cache: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def test_two_flows_at_once_do_not_hurt_each_other(
-    direct: Workplace, cache: dict[str, str], tmp_path: Path
+    finished: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
-    env, copy = {**environment(), **cache}, copy_of(direct, tmp_path)
+    env, copy = {**environment(), **cache}, copy_of(finished, tmp_path)
     both = [
         subprocess.Popen(
             [*copy.command("--prefect", "--set", f"name={name}"), "--out", str(tmp_path / name)],
@@ -168,9 +159,9 @@ def gone(process: psutil.Process) -> bool:
 
 
 def test_control_c_ends_a_flow_and_its_server(
-    direct: Workplace, cache: dict[str, str], tmp_path: Path
+    finished: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
-    workplace = copy_of(direct, tmp_path)
+    workplace = copy_of(finished, tmp_path)
     with at_work(workplace, cache) as (terminal, server):
         folder = Path(server.cwd())
         terminal.press_control_c()
@@ -183,9 +174,9 @@ def test_control_c_ends_a_flow_and_its_server(
 
 
 def test_a_killed_flow_leaves_no_server(
-    direct: Workplace, cache: dict[str, str], tmp_path: Path
+    finished: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
-    with at_work(copy_of(direct, tmp_path), cache) as (terminal, server):
+    with at_work(copy_of(finished, tmp_path), cache) as (terminal, server):
         terminal.process.send_signal(signal.SIGKILL)
         wait_until(lambda: gone(server))
 
@@ -198,9 +189,9 @@ def copy_of(workplace: Workplace, folder: Path) -> Workplace:
 
 
 def test_a_run_ends_well_when_its_server_dies(
-    direct: Workplace, cache: dict[str, str], tmp_path: Path
+    finished: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
-    workplace = Workplace(tmp_path / "place", direct.base)
+    workplace = Workplace(tmp_path / "place", finished.base)
     workplace.write(pool_lines())
     process = subprocess.Popen(
         workplace.command("--prefect"), cwd=REPO, env={**environment(), **cache},
@@ -216,8 +207,8 @@ def test_a_run_ends_well_when_its_server_dies(
     assert process.wait(timeout=600) == 0, lines
     assert FAILED in "".join(lines)
     assert not [line for line in lines if "ERROR" in line or "Traceback" in line]
-    assert artifact_bytes(workplace.store) == artifact_bytes(direct.store)
-    assert run_files(workplace.out) == run_files(direct.out)
+    assert artifact_bytes(workplace.store) == artifact_bytes(finished.store)
+    assert run_files(workplace.out) == run_files(finished.out)
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "other", "no url", "no host"])
@@ -296,10 +287,10 @@ def test_a_machine_without_prefect_says_so(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_prefect_keeps_the_recipe_and_nothing_of_the_environment(
-    direct: Workplace, cache: dict[str, str], tmp_path: Path
+    finished: Workplace, cache: dict[str, str], tmp_path: Path
 ) -> None:
     secret = "sk-0123456789abcdef"
-    done = copy_of(direct, tmp_path).run(
+    done = copy_of(finished, tmp_path).run(
         "--prefect", "--out", str(tmp_path / "run"), env={**cache, "OPENAI_API_KEY": secret}
     )
     succeed(done)

@@ -226,6 +226,7 @@ def test_a_first_token_is_nothing_to_predict(labels: list[int], told: bool) -> N
 # --- adapters that are refused --------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed:UserWarning")
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
