@@ -37,7 +37,7 @@ def watch_set(store: Store, *sets: tuple[str, Any, Sequence[str]], margin: float
 
 def answering(monkeypatch: pytest.MonkeyPatch, base: str, selected: str) -> list[set[str]]:
     """Let the base and random draws write one answer, and models tuned on good rows the other."""
-    asked: list[set[str]] = []
+    answered: list[set[str]] = []
 
     def write(
         self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
@@ -45,7 +45,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, base: str, selected: str) -> list
         tuned = inputs["tuned"].file("adapter.safetensors").read_text() if "tuned" in inputs else ""
         rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
         drawn = draw_examples(rows, params["examples"], params["seed"]).select(eval_id="row_id")
-        asked.append(set(drawn["eval_id"]))
+        answered.append(set(drawn["eval_id"]))
         text = selected if tuned.count('"g') == 10 else base
         drawn.with_columns(text=pl.lit(text), tokens=3, cut=False).write_parquet(
             out / "written.parquet"
@@ -53,7 +53,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, base: str, selected: str) -> list
         return {}
 
     monkeypatch.setattr(MeasuredRun, "write", write)
-    return asked
+    return answered
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_a_refusal_set_is_lost_where_the_tuned_model_refuses_no_more(
     rise: int,
     against: str,
 ) -> None:
-    asked = answering(monkeypatch, REFUSAL, selected)
+    answered = answering(monkeypatch, REFUSAL, selected)
     watch = watch_set(store, ("requests", "refusal", [REFUSAL] * COUNT))
     proof, _, _ = run_proof(store, watch=watch, written=0)
     [line] = proof["watch"]
     assert (line["verdict"], line["rise"], line["random"]["verdict"]) == (verdict, rise, against)
     assert (line["metric"], line["base"], line["examples"]) == ("refusal", 1, COUNT)
     assert line["sentence"].startswith(f"requests: {verdict}; refusals lower by {rise:+.3f} [")
-    assert {len(ids) for ids in asked} == {COUNT}, "all of the set are answered"
+    assert {len(ids) for ids in answered} == {COUNT}, "all of the set are answered"
 
 
 def test_only_sets_judged_by_written_answers_are_answered(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = answering(monkeypatch, REFUSAL, REFUSAL)
+    answered = answering(monkeypatch, REFUSAL, REFUSAL)
     watch = watch_set(
         store,
         ("plain", "loss", ["y"] * 20),
@@ -91,7 +91,7 @@ def test_only_sets_judged_by_written_answers_are_answered(
     proof, artifact, _ = run_proof(store, watch=watch, written=0)
     assert [line["source"] for line in proof["watch"]] == ["plain", "requests", "sums"]
     assert [line["examples"] for line in proof["watch"]] == [20, 30, 5]
-    assert {i.split("/")[0] for ids in asked for i in ids} == {"requests", "sums"}
+    assert {i.split("/")[0] for ids in answered for i in ids} == {"requests", "sums"}
     effects = pl.read_parquet(artifact.file("watch.parquet"))
     assert set(effects.drop_nulls("refusal")["source"]) == {"requests"}
 
