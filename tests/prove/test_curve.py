@@ -233,8 +233,8 @@ def test_a_curve_leaves_the_verdict_as_it_is(store: Store) -> None:
     trained = len(run.trained)
     plain, _, again = run_curve(store, curve=None)
     assert not again.trained, "what the curve needs beside is all that it adds"
-    # The other control, drawn three times, has no curve.
-    assert trained == 5 + 3 + 3 + 2 * (5 + 3)
+    # The other control has no curve, and the same rows, since all are as long.
+    assert trained == 5 + 3 + 2 * (5 + 3)
     for key in ("verdict", "comparisons", "arms", "spread", "sentence"):
         assert proof[key] == plain[key]
     assert "curve" not in plain
