@@ -5,8 +5,8 @@
 Left out are a stage's drops and the rows that it made (with what was made of these); its scores stay,
 for conditions and later stages that speak of them. Later stages judge the rows that come back as they
 would in a recipe without the stage, but for those that run a model: these keep the verdicts that they
-gave, and so drop none of them. `leaks` is never left out, and being no such stage it judges all that
-comes back.
+gave, and so drop none of them, and what a stage would make of them is not made. Stages that guard what
+is trained on (`leaks`, `pii`) are never left out, and judge what comes back too.
 
 The method and the budget stay; of a fraction, the number of rows. Rows that come back are scored once,
 for all stages together, and the others keep the scores that they have. Only a method whose scores depend
@@ -149,7 +149,7 @@ def write_spared(
     if MADE in inputs:
         made = read_table(inputs[MADE].file(f"{params['made']}.parquet"), columns=["row_id"])
         gone = with_descendants(inputs["rows"].file("rows.parquet"), made["row_id"])
-        parts.append(pl.DataFrame({"row_id": gone, "keep": [False] * len(gone)}))
+        parts.append(pl.DataFrame({"row_id": gone}).with_columns(keep=pl.lit(value=False)))
     evidence = pl.concat(parts, how="diagonal")
     evidence.write_parquet(out / "evidence.parquet")
     return {"rows_in": evidence.height, "rows_out": int(evidence["keep"].sum())}

@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.ablation import with_descendants
+from curate.ablation import with_descendants, write_spared
 from curate.config import Config
 from curate.errors import UserError
 from curate.run import Run, RunResult, ablated_selections, run_curation, run_steps
 from curate.store import Artifact, Store
-from tests.conftest import row, stored_rows, turns
+from tests.conftest import row, stored, stored_rows, turns
 from tests.generate.engines.fakeserver import FakeServer
 from tests.generate.serverruns import good_act, recipe_of
 from tests.prove.test_together import recipe
@@ -198,6 +198,33 @@ def test_rows_that_were_made_go_with_all_that_was_made_of_them(tmp_path: Path) -
     pool = stored_rows(Store(tmp_path), "pool", rows)
     gone = with_descendants(pool.file("rows.parquet"), pl.Series(["made"]))
     assert gone.to_list() == ["made", "of-made"]
+
+
+@pytest.mark.parametrize("made", [0, 1])
+def test_left_out_are_the_drops_of_a_stage_and_the_rows_that_it_made(
+    tmp_path: Path, made: int
+) -> None:
+    """Also of a stage that could have made rows and made none."""
+    store = Store(tmp_path)
+    pool = stored_rows(store, "pool", [row(i, turns(i, "x")) for i in ("a", "b", "new")])
+    verdicts = pl.DataFrame(
+        {
+            "row_id": ["a", "b"],
+            "keep": [True, False],
+            "reason": [None, "corrected"],
+            "score": [1, 2],
+        }
+    )
+    rows = stored_rows(store, "made", [row("new", turns("new", "x"))][:made])
+    inputs = {
+        "rows": pool,
+        "evidence": stored(store, "stage", {"evidence": verdicts}),
+        "made": rows,
+    }
+    write_spared(tmp_path, inputs, {"made": "rows"}, {})
+    spared = pl.read_parquet(tmp_path / "evidence.parquet")
+    assert spared["keep"].to_list() == [True, True, False][: 2 + made]
+    assert spared["score"].to_list() == [1, 2, None][: 2 + made]
 
 
 @pytest.mark.parametrize("stages", [[], ["leaks"], ["leaks", "pii"]])
