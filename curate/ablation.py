@@ -62,7 +62,7 @@ def leave_out(
         LeftOut(
             stage=name,
             dropped=_dropped(run.evidence[name]) if name in run.evidence else 0,
-            made=_made(run, name).counts["rows_out"] if _makes(run, name) else 0,
+            new_rows=_new_rows(run, name).counts["rows_out"] if _makes(run, name) else 0,
             back=int((~kept_without[name].is_in(kept.implode())).sum()) if name in runs else 0,
             unjudged=_unjudged(run, name),
             ranking=rankings.get(name),
@@ -132,9 +132,9 @@ def _spared_step(run: "Run", name: str) -> Step:
     """Return the step that turns the verdicts of a stage round: it keeps all, but for what it made."""
     inputs = {"rows": run.rows}
     inputs |= {"evidence": run.evidence[name]} if name in run.evidence else {}
-    inputs |= {MADE: _made(run, name)} if _makes(run, name) else {}
+    inputs |= {MADE: _new_rows(run, name)} if _makes(run, name) else {}
     table = "rows" if name == GENERATE else MADE
-    return Step("ablation-spared", VERSION, write_spared, inputs, {"made": table})
+    return Step("ablation-spared", VERSION, write_spared, inputs, {"table": table})
 
 
 def write_spared(
@@ -147,8 +147,8 @@ def write_spared(
         kept = pl.lit(value=True).alias("keep")
         parts.append(evidence.with_columns(kept, reason=pl.lit(None, dtype=pl.String)))
     if MADE in inputs:
-        made = read_table(inputs[MADE].file(f"{params['made']}.parquet"), columns=["row_id"])
-        gone = with_descendants(inputs["rows"].file("rows.parquet"), made["row_id"])
+        new_rows = read_table(inputs[MADE].file(f"{params['table']}.parquet"), columns=["row_id"])
+        gone = with_descendants(inputs["rows"].file("rows.parquet"), new_rows["row_id"])
         parts.append(pl.DataFrame({"row_id": gone}).with_columns(keep=pl.lit(value=False)))
     evidence = pl.concat(parts, how="diagonal")
     evidence.write_parquet(out / "evidence.parquet")
@@ -171,7 +171,7 @@ def _makes(run: "Run", name: str) -> bool:
     return name == GENERATE or MADE in run.prepared.get(name, {})
 
 
-def _made(run: "Run", name: str) -> Artifact:
+def _new_rows(run: "Run", name: str) -> Artifact:
     if name == GENERATE:
         assert run.generated is not None
         return run.generated

@@ -200,9 +200,9 @@ def test_rows_that_were_made_go_with_all_that_was_made_of_them(tmp_path: Path) -
     assert gone.to_list() == ["made", "of-made"]
 
 
-@pytest.mark.parametrize("made", [0, 1])
+@pytest.mark.parametrize("count", [0, 1])
 def test_left_out_are_the_drops_of_a_stage_and_the_rows_that_it_made(
-    tmp_path: Path, made: int
+    tmp_path: Path, count: int
 ) -> None:
     """Also of a stage that could have made rows and made none."""
     store = Store(tmp_path)
@@ -215,16 +215,16 @@ def test_left_out_are_the_drops_of_a_stage_and_the_rows_that_it_made(
             "score": [1, 2],
         }
     )
-    rows = stored_rows(store, "made", [row("new", turns("new", "x"))][:made])
+    rows = stored_rows(store, "made", [row("new", turns("new", "x"))][:count])
     inputs = {
         "rows": pool,
         "evidence": stored(store, "stage", {"evidence": verdicts}),
         "made": rows,
     }
-    write_spared(tmp_path, inputs, {"made": "rows"}, {})
+    write_spared(tmp_path, inputs, {"table": "rows"}, {})
     spared = pl.read_parquet(tmp_path / "evidence.parquet")
-    assert spared["keep"].to_list() == [True, True, False][: 2 + made]
-    assert spared["score"].to_list() == [1, 2, None][: 2 + made]
+    assert spared["keep"].to_list() == [True, True, False][: 2 + count]
+    assert spared["score"].to_list() == [1, 2, None][: 2 + count]
 
 
 @pytest.mark.parametrize("stages", [[], ["leaks"], ["leaks", "pii"]])
@@ -256,7 +256,7 @@ def test_rows_of_a_generator_are_left_out_together_and_no_model_is_asked_again(
     assert {*calls} == {"generate", "rubric-grades"}
     lines = stages_of(result)
     assert [*lines] == ["generate", "exact", "rubric"]
-    assert lines["generate"]["made"] > 0
+    assert lines["generate"]["new_rows"] > 0
     assert lines["generate"]["back"] == 0
     assert lines["generate"]["earned"] is not None
     assert result.manifest["ablation"]["generate"]["calls"] == calls["generate"]

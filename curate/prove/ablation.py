@@ -40,7 +40,7 @@ OWN = "selection"
 class LeftOut:
     """A stage of a recipe, what it did to rows, and the selection that is made without it.
 
-    made: rows that it made, which are left out with it. back: rows that are selected from without it
+    new_rows: that it made, which are left out with it. back: rows that are selected from without it
     alone. unjudged: later stages, by name, that have not judged these. guards: what it keeps out of all
     that is trained on, for which it is never left out. ranking: None where it stays, and where what is
     selected from does not change.
@@ -48,7 +48,7 @@ class LeftOut:
 
     stage: str
     dropped: int
-    made: int
+    new_rows: int
     back: int
     unjudged: list[str]
     guards: str | None

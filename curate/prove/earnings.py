@@ -34,7 +34,7 @@ def describe_ablation(
     Args:
         results: a line for each arm, seed and eval example: the selection, the control, and every
             selection without a stage that was trained.
-        stages: what each stage did to rows: stage, dropped, made, back, unjudged, changed, leaking,
+        stages: what each stage did to rows: stage, dropped, new_rows, back, unjudged, changed, leaking,
             guards.
         control: the random draws.
         metric: the one that decides the verdict.
@@ -73,9 +73,9 @@ def _note(line: Mapping[str, Any]) -> str | None:
             f"without it {line['leaking']:,} rows that hold prompts of eval or watch sets are selected, "
             "so nothing was trained: add the stage {kind: leaks}"
         )
-    if not line["dropped"] + line["made"]:
+    if not line["dropped"] + line["new_rows"]:
         return IDLE
-    return UNCHANGED if line["back"] + line["made"] else REDUNDANT
+    return UNCHANGED if line["back"] + line["new_rows"] else REDUNDANT
 
 
 def ablation_sentence(ablation: Mapping[str, Any], metric: Metric) -> str:
@@ -128,7 +128,7 @@ def _cost(line: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
     spent = bill.get(line["stage"], {})
     parts = [f"{spent['seconds']:.1f} s"] if spent else []
     parts += [f"{spent['calls']:,} calls"] if spent.get("calls") else []
-    parts += [f"{line['made']:,} rows made"] if line["made"] else []
+    parts += [f"{line['new_rows']:,} rows made"] if line["new_rows"] else []
     parts.append(f"{line['dropped']:,} rows dropped")
     changed = "" if line["guards"] else f", of the selection {line['changed']:,} rows changed"
     return f"{', '.join(parts)}{changed}"

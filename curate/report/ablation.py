@@ -23,7 +23,7 @@ class StageLine:
     note: str | None
     over_random: float | None
     dropped: int
-    made: int
+    new_rows: int
     back: int
     changed: int
     unjudged: tuple[str, ...]
@@ -72,7 +72,7 @@ def _line(line: Mapping[str, Any], spent: Mapping[str, Any]) -> StageLine:
         line["note"],
         line["over_random"],
         line["dropped"],
-        line["made"],
+        line["new_rows"],
         line["back"],
         line["changed"],
         tuple(line["unjudged"]),

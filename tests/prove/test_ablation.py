@@ -56,7 +56,7 @@ def run_ablation(
         LeftOut(
             stage=name,
             dropped=3,
-            made=0,
+            new_rows=0,
             back=2,
             unjudged=[],
             guards="eval prompts" if ids is None else None,

@@ -16,7 +16,7 @@ BILL = {"exact": {"seconds": 2.5, "calls": 0}, "rubric": {"seconds": 61.0, "call
 
 def line(stage: str, **changed: Any) -> dict[str, Any]:
     plain = {
-        "stage": stage, "dropped": 12, "made": 0, "back": 7, "unjudged": [], "guards": None,
+        "stage": stage, "dropped": 12, "new_rows": 0, "back": 7, "unjudged": [], "guards": None,
         "changed": 3, "leaking": 0, "earned": None, "over_random": None, "note": None,
     }  # fmt: skip
     return {**plain, **changed}
