@@ -194,6 +194,8 @@ def _read_rows(
     inputs: Mapping[str, Artifact], involved: NDArray[np.int64], columns: Mapping[str, pl.Expr]
 ) -> Iterator[pl.DataFrame]:
     """Yield columns of the rows at these pool positions, batch by batch in their order."""
+    if not len(involved):
+        return iter(())
     wanted = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
     wanted[involved] = True
 
