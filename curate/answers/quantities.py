@@ -101,6 +101,7 @@ OF_VARIABLE = regex.compile(r"\b([A-Za-z])\s?=$")
 # Between two letters or digits such a sign is none of Markdown's: 101_2, 2*3.
 EMPHASIS = regex.compile(r"(?<!\w)[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}(?!\w)")
 LONGEST_DIGITS = 4_000
+NEAR = 200
 PERCENT = find_unit("%")
 
 
@@ -212,7 +213,9 @@ def _last_quantity(text: str) -> Quantity | None:
     if not numbers:
         return None
     number = numbers[-1]
-    before, after = sentence[: number.start()].rstrip(), sentence[number.end() :]
+    # What hangs on a number stands near it; in all of a long text the patterns would search for minutes.
+    before = sentence[max(number.start() - NEAR, 0) : number.start()].rstrip()
+    after = sentence[number.end() :]
     several = bool(regex.search(r"\d", after) or LISTED.search(before))
     several = several or len(set(ASSIGNED.findall(sentence))) > 1
     operand = number["sign"] and OPERAND.search(before)
