@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import polars as pl
 import regex
 
+from curate.clean.heuristics.wordings import claims_elsewhere
 from curate.patterns import any_word, find_on_some, only, piece
 
 # What a pattern takes for i, s and k where case plays no part.
@@ -107,7 +108,8 @@ def find_claim(rows: pl.DataFrame) -> pl.Series:
     claims = [_claim(*pair) for pair in rows[at].select("prompt", "response").iter_rows()]
     nothing = pl.Series([None] * rows.height, dtype=pl.String)
     claimed = nothing.scatter(at, pl.Series(claims, dtype=pl.String))
-    return pl.select(pl.coalesce(claimed, drawing).str.strip_chars()).to_series()
+    parts = [claimed, drawing, claims_elsewhere(rows)]
+    return pl.select(pl.coalesce(parts).str.strip_chars()).to_series()
 
 
 def _may_claim(rows: pl.DataFrame) -> pl.Series:

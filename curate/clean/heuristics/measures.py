@@ -38,7 +38,7 @@ from curate.clean.units import user_text
 from curate.ledger import survivor_batches
 from curate.store import Artifact, Counts
 
-VERSION = 3
+VERSION = 4
 NAME = "measures"
 BATCH_ROWS = 8_192
 SIDES = ("prompt", "response")

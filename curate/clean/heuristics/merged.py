@@ -4,12 +4,14 @@ r"""Another task in the row of one: what a generator wrote on, or a list of task
     Paris.\n\n### Instruction:\nTranslate ...
     Blue.\n\nQuestion: What is 2 + 2?\nAnswer: 4
 
-Labels of a line, in English. A prompt that speaks of questions, examples or the like may ask for such.
+Labels of a line, in English and the languages of wordings. A prompt that speaks of questions, examples
+or the like may ask for such.
 """
 
 import polars as pl
 
 from curate.clean.heuristics.signs import without_code
+from curate.clean.heuristics.wordings import MERGED, MERGED_MARKS, TASKS
 from curate.patterns import any_word, find_on_some, only, piece
 
 LABEL = r"(?:\d{1,3}\s*[.):]\s*)"
@@ -66,4 +68,12 @@ def find_merged(rows: pl.DataFrame) -> pl.Series:
             piece(short, LISTED),
         ),
     ]
+    parts.append(
+        find_on_some(
+            rows,
+            response.str.contains_any(MERGED_MARKS),
+            piece(plain, MERGED),
+            unless=prompt.str.contains(OF_TASKS) | prompt.str.contains(TASKS),
+        )
+    )
     return pl.select(pl.coalesce(parts).str.strip_chars()).to_series()

@@ -4,13 +4,14 @@ r"""What a prompt speaks of and does not hold, so that its answer can only be ma
     What is in this picture? <image>                              no picture
     Write a headline for it.\n\nhttps://news.example.com/1         an address, which nobody opens
 
-In English, and in short prompts alone: longer ones hold what they speak of, or something like it. A
-response that asks for what is missing is in order.
+In English and the languages of wordings, and in short prompts alone: longer ones hold what they speak
+of, or something like it. A response that asks for what is missing is in order.
 """
 
 import polars as pl
 
 from curate.clean.heuristics.signs import rare_piece
+from curate.clean.heuristics.wordings import missing_elsewhere
 from curate.patterns import EDGE, any_word, find_on_some, in_ascii, only, piece
 
 TEXTS = (
@@ -131,6 +132,7 @@ def find_missing(rows: pl.DataFrame) -> pl.Series:
             (short, ADDRESSES, _lone_address(prompt), said),
         )
     ]
+    parts.append(missing_elsewhere(rows, one_line, prompt))
     return pl.select(pl.coalesce(parts).str.strip_chars()).to_series()
 
 
