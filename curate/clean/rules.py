@@ -37,10 +37,10 @@ Cost: 0.02 to 0.05 ms a row on two cores, 0.25 ms more with `language`, so a mil
 or five. Memory is that of a batch of 8,192 rows, and of the measures, some 100 bytes a row.
 
 Pitfalls: the patterns of placeholders and code are English ones; those of refusals, other tasks, claims
-and missing inputs know German, French, Spanish, Russian, Chinese and Japanese too. Letters with [Your Name]
-are not taken for placeholders, and verses, lists and signatures not for broken-off texts. A row may ask for what a rule
-forbids in words that no pattern knows: look first at what a rule drops (`action: flag`). System turns
-and earlier answers are looked at for encoding and words only.
+and missing inputs know German, French, Spanish, Russian, Chinese and Japanese too. Letters with
+[Your Name] are not taken for placeholders, and verses, lists and signatures not for broken-off texts. A
+row may ask for what a rule forbids in words that no pattern knows: look first at what a rule drops
+(`action: flag`). System turns and earlier answers are looked at for encoding and words only.
 """
 
 import hashlib
