@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from curate.clean.grams import GramSet
 from curate.clean.shingles import roll
 from curate.clean.units import user_text
-from curate.clean.words import split_words, word_hashes
+from curate.clean.wordhash import hash_words
 from curate.reasons import EXPLAINED, Reason
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_batches, read_table
@@ -109,7 +109,7 @@ def _pairs(
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.float64]]:
     """Return the different pairs of words of rows, whose they are, and how many each row has."""
     texts = rows.select(user_text().str.slice(0, COMPARED_CHARS)).to_series()
-    hashes, lengths = word_hashes(split_words(texts))
+    hashes, lengths = hash_words(texts)
     gram, row, _ = roll(hashes, lengths, PAIR)
     pairs = pl.DataFrame({"row": row, "gram": gram}).unique(maintain_order=True)
     row = pairs["row"].to_numpy()

@@ -1,6 +1,7 @@
 """Coverage of eval prompts by rows: pairs of a row and an eval example, from what a search found."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,9 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import cover, touches
+from curate.clean.parts import PlacedGrams
 from curate.clean.prompts import PromptIndex
 from curate.clean.search import GRAMS, Hits, RowCounts
-from curate.clean.template import is_templated, own_words
+from curate.clean.template import count_words, is_templated, own_words
 from curate.clean.words import join_words
 
 # What more rows hold is template or common speech: a twentieth of the rows, within these limits. The
@@ -20,6 +22,7 @@ SHARE, FEWEST, MOST = 0.05, 50, 100
 FEW_INSIDE = 10
 # Of a prompt in a template a row must hold more than this.
 ALMOST = 0.8
+ALL = 0.99
 # Places at which a row and a prompt share an n-gram that are looked at together.
 MATCHES = 1 << 20
 # Pairs that are put into words together.
@@ -64,7 +67,13 @@ def measure_pairs(index: PromptIndex, hits: Hits, counts: RowCounts) -> Iterator
     thousand pairs at a time.
     """
     measure = _Measure(index, hits, counts)
-    parts = [*measure.by_grams(), measure.by_pieces(), measure.by_slots(), measure.whole()]
+    parts = [
+        *measure.by_grams(),
+        *measure.by_parts(),
+        measure.by_pieces(),
+        measure.by_slots(),
+        measure.whole(),
+    ]
     pairs = (
         pl.concat([pl.DataFrame(schema=FOUND), *(part.select(list(FOUND)) for part in parts)])
         .with_columns(prompt=_of(index.units.prompt, "unit"))
@@ -96,22 +105,23 @@ class _Measure:
         self.index, self.hits, self.counts = index, hits, counts
         template, units = index.template, index.units
         at = units.starts[template.unit] + template.place
-        self.gram = np.searchsorted(index.grams.grams, template.gram)
-        common = counts.grams[self.gram] > row_limit(counts.rows)
+        gram = np.searchsorted(index.grams.grams, template.gram)
+        common = counts.grams[gram] > row_limit(counts.rows)
         shared = cover(at[common], index.ngram, len(units.hashes))
         own = ~touches(shared, at, index.ngram)
         self.templated = is_templated(units, template.shared | shared)
         left = np.bincount(template.unit[own], minlength=len(units.lengths))
         # A prompt that many rows hold from end to end has no template that could be told from it.
-        self.own = own | (left[template.unit] == 0)
-        self.size = own_words(
-            units, template.unit[self.own], template.place[self.own], index.ngram, template.plain
-        )
+        own |= left[template.unit] == 0
+        unit, place = template.unit[own], template.place[own]
+        words = own_words(units, unit, place, index.ngram, template.plain)
+        size = count_words(units, words)
+        self.grams = PlacedGrams(index.ngram, index.grams, gram[own], unit, place, words, size)
 
     def whole(self) -> pl.DataFrame:
         """Return the pairs with a turn that is the prompt: its text, or all of many words."""
         lengths = self.index.units.lengths
-        enough = (self.size > 0) & (lengths >= self.index.ngram)
+        enough = (self.grams.size > 0) & (lengths >= self.index.ngram)
         return self.hits.whole.filter(pl.col("same") | _of(enough, "prompt")).select(
             "row",
             unit="prompt",
@@ -172,12 +182,30 @@ class _Measure:
         )  # fmt: skip
 
     def by_grams(self) -> Iterator[pl.DataFrame]:
-        """Yield the pairs whose row holds n-grams of a unit, cut between rows into parts."""
-        template = self.index.template
-        order = np.argsort(self.gram, kind="stable")
-        order = order[self.own[order]]
-        gram, unit, start = self.gram[order], template.unit[order], template.place[order]
-        hits = self.hits.grams.filter(pl.col("gram").is_in(pl.lit(pl.Series(gram)).implode()))
+        """Yield the pairs whose row holds n-grams of a unit."""
+        templated = _of(self.templated, "unit")
+        for pairs in self._pairs(self.grams, self.hits.grams):
+            # Rows of the same template share parts of the rest by chance.
+            yield pairs.filter((pl.col("coverage") > ALMOST) | ~templated).with_columns(
+                limit=pl.when(templated).then(ALMOST)
+            )
+
+    def by_parts(self) -> Iterator[pl.DataFrame]:
+        """Yield the pairs whose row holds almost all of a short unit, in parts."""
+        parts = self.index.parts
+        rare = self.counts.parts[parts.gram] <= row_limit(self.counts.rows)
+        gram, unit, place = parts.gram[rare], parts.unit[rare], parts.place[rare]
+        kept = replace(parts, gram=gram, unit=unit, place=place)
+        for pairs in self._pairs(kept, self.hits.parts):
+            # A slot in a template may differ from another by a word.
+            limit = pl.when(_of(self.templated, "unit")).then(ALL).otherwise(ALMOST)
+            yield pairs.filter(pl.col("coverage") > limit).with_columns(limit=limit)
+
+    def _pairs(self, grams: PlacedGrams, hits: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Yield the pairs of rows and units that share n-grams, cut between rows into parts."""
+        order = np.argsort(grams.gram, kind="stable")
+        gram, unit, start = grams.gram[order], grams.unit[order], grams.place[order]
+        hits = hits.filter(pl.col("gram").is_in(pl.lit(pl.Series(gram)).implode()))
         hits = hits.sort("row", maintain_order=True)
         row, turn, number, place = (hits[name].to_numpy() for name in GRAMS)
         first = np.searchsorted(gram, number, side="left")
@@ -187,24 +215,18 @@ class _Measure:
                 part = part[_first_places(turn[part], number[part], count[part])]
             at = _ranges(first[part], count[part])
             hit = np.repeat(part, count[part])
-            templated = _of(self.templated, "unit")
-            pairs = self._measure(
-                _runs(row[hit], unit[at], turn[hit], place[hit] - start[at], start[at])
-            )
-            # Rows of the same template share parts of the rest by chance.
-            yield pairs.filter((pl.col("coverage") > ALMOST) | ~templated).with_columns(
-                limit=pl.when(templated).then(ALMOST)
-            )
+            runs = _runs(row[hit], unit[at], turn[hit], place[hit] - start[at], start[at])
+            yield self._measure(grams, runs)
 
-    def _measure(self, runs: "_Runs") -> pl.DataFrame:
+    def _measure(self, grams: PlacedGrams, runs: "_Runs") -> pl.DataFrame:
         """Return coverage and longest run of each pair of a row and a unit."""
         begin = runs.begin + self.index.units.starts[runs.unit]
-        end = begin + runs.words + self.index.ngram - 1
+        end = begin + runs.words + grams.words - 1
         order = np.lexsort((-end, begin, runs.unit, runs.row))
         row, unit, begin, end = runs.row[order], runs.unit[order], begin[order], end[order]
         first = np.flatnonzero(_changes(row, unit))
         pair = np.repeat(np.arange(len(first)), np.diff(first, append=len(row)))
-        telling = np.concatenate([[0], np.cumsum(~self.index.template.plain)])
+        telling = np.concatenate([[0], np.cumsum(grams.own)])
         # What runs before hold, those of the same pair.
         ahead = pair * len(telling)
         held = np.maximum.accumulate(np.concatenate([[0], (end + ahead)[:-1]])) - ahead
@@ -219,7 +241,7 @@ class _Measure:
                 "unit": unit[first],
                 "whole": False,
                 "slot": False,
-                "coverage": total / self.size[unit[first]],
+                "coverage": total / grams.size[unit[first]],
                 "limit": None,
                 "run": longest,
                 "start": begin[chosen] - self.index.units.starts[unit[first]],
@@ -256,7 +278,7 @@ def _runs(
     return _Runs(row[first], unit[first], start[first], np.diff(first, append=len(row)))
 
 
-def _changes(*keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _changes(*keys: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where any key differs from the one before, the first place included."""
     changed = np.zeros(len(keys[0]), dtype=np.bool_)
     for key in keys:

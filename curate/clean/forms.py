@@ -9,7 +9,7 @@ import polars as pl
 from curate.clean.grams import GramSet, Powers, RunHashes
 from curate.clean.shingles import roll
 from curate.clean.turns import HeldGrams, Turns
-from curate.clean.words import split_words, word_hashes
+from curate.clean.wordhash import hash_words
 
 # First signs that a turn is looked at for.
 SIGNS = 3
@@ -34,7 +34,7 @@ def form_starts(forms: pl.DataFrame, ngram: int) -> dict[int, FormStarts]:
 
     Few sizes are enough for all: powers of two, and that of the index.
     """
-    hashes, lengths = word_hashes(split_words(forms["text"]))
+    hashes, lengths = hash_words(forms["text"])
     places = np.cumsum(lengths) - lengths
     table = pl.DataFrame(
         {

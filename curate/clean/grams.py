@@ -88,8 +88,15 @@ def cover(start: NDArray[np.int64], ngram: int, words: int) -> NDArray[np.bool_]
     return np.cumsum(edges - ends)[:words] > 0
 
 
+def held_words(
+    marked: NDArray[np.bool_], start: NDArray[np.int64], ngram: int
+) -> NDArray[np.int64]:
+    """Return how many marked words the n-grams hold that start at some words."""
+    total = np.concatenate([[0], np.cumsum(marked)])
+    held: NDArray[np.int64] = total[start + ngram] - total[start]
+    return held
+
+
 def touches(marked: NDArray[np.bool_], start: NDArray[np.int64], ngram: int) -> NDArray[np.bool_]:
     """Return which of the n-grams that start at some words hold a marked one."""
-    total = np.concatenate([[0], np.cumsum(marked)])
-    hits: NDArray[np.bool_] = total[start + ngram] > total[start]
-    return hits
+    return held_words(marked, start, ngram) > 0

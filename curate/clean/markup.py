@@ -9,7 +9,7 @@ import html
 import polars as pl
 
 # Texts with any of these are read; most have none.
-MARKUP = r"&#?\w+;|</?[A-Za-z]|\*\S|\\[^a-zA-Z0-9\s]|\\[rn]|[：\u2010-\u2013\u2212]|\]\("
+MARKUP = r"&#?\w+;|</?[A-Za-z]|\*\S|\\[^a-zA-Z0-9\s]|\\[rn]|[：\u2010-\u2013\u2212]|\]\(| --? "
 ENTITY = r"&#?\w+;"
 # An entity that was escaped once more.
 TIMES = 2
@@ -20,6 +20,8 @@ INLINE_TAG = r"(?i)</?(?:a|b|code|em|font|i|mark|s|small|span|strong|sub|sup|u)(
 BLOCK_TAG = r"(?i)</?(?:br|div|h[1-6]|hr|li|ol|p|pre|table|tbody|td|th|tr|ul)(?:\s[^<>]*)?/?>"
 # Followed by a small letter they may be a sign of LaTeX: \nu.
 LINE_BREAK = r"(?:\\r|\\n)+([^a-z\\]|$)"
+# Between words, where a sum has none.
+DASH = r"(\p{L}{2}[.)]?)[ \t]+--?[ \t]+(\p{L}{2})"
 ESCAPE = r"\\([*_#&%$~'\"!?.>\-])"
 
 
@@ -46,6 +48,8 @@ def _plain(texts: pl.Series) -> pl.Series:
         unmarked = unmarked.str.replace_all(EMPHASIS, "$1$2$3")
     unescaped = unmarked.str.replace_all(LINE_BREAK, "\n$1").str.replace_all(ESCAPE, "$1")
     # A colon of full width has no space behind it.
-    return unescaped.str.replace_all("：", ": ", literal=True).str.replace_all(
-        "[\u2010-\u2013\u2212]", "-"
+    return (
+        unescaped.str.replace_all("：", ": ", literal=True)
+        .str.replace_all("[\u2010-\u2013\u2212]", "-")
+        .str.replace_all(DASH, "$1 — $2")
     )

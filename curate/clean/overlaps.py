@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -22,7 +21,7 @@ from curate.registry import EVAL_SETS
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
-VERSION = 6
+VERSION = 7
 BATCH_ROWS = 4_096
 
 
@@ -50,12 +49,17 @@ def write_overlaps(
 
 def _write_counts(out: Path, counts: RowCounts) -> None:
     pl.DataFrame({"held": counts.grams}).write_parquet(out / "grams.parquet")
+    pl.DataFrame({"held": counts.parts}).write_parquet(out / "parts.parquet")
     counts.forms.sort("number", "inside").write_parquet(out / "forms.parquet")
 
 
 def _read_counts(overlaps: Artifact) -> RowCounts:
-    grams: np.ndarray[Any, Any] = read_table(overlaps.file("grams.parquet"))["held"].to_numpy()
-    return RowCounts(overlaps.counts["counted"], grams, read_table(overlaps.file("forms.parquet")))
+    grams, parts = (
+        read_table(overlaps.file(f"{name}.parquet"))["held"].to_numpy()
+        for name in ("grams", "parts")
+    )
+    forms = read_table(overlaps.file("forms.parquet"))
+    return RowCounts(overlaps.counts["counted"], grams, parts, forms)
 
 
 def read_eval_rows(inputs: Mapping[str, Artifact]) -> pl.DataFrame:

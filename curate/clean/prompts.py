@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import GramSet, Powers, RunHashes
+from curate.clean.parts import PlacedGrams, find_parts
 from curate.clean.pieces import piece_forms, plain_text, split_pieces
 from curate.clean.shingles import roll
 from curate.clean.template import Template, example_limit, find_template
@@ -43,7 +44,7 @@ class PromptIndex:
 
     ids: of the eval examples; several: whether any has several user turns.
     whole: prompt, hash of its words.
-    grams: the units' own n-grams.
+    grams: the units' own n-grams; parts: shorter ones of short units.
     forms: number, text, words (how many) of the pieces' forms, and `free` where one may stand inside a
         sentence; pieces: the forms (number) of each unit's pieces, with their weight and first word.
     slots: unit, first word, number and hash of the words; an n-gram in it, and from which word on.
@@ -57,6 +58,7 @@ class PromptIndex:
     template: Template
     whole: pl.DataFrame
     grams: GramSet
+    parts: PlacedGrams
     forms: pl.DataFrame
     pieces: pl.DataFrame
     slots: pl.DataFrame
@@ -84,6 +86,7 @@ def index_prompts(eval_rows: pl.DataFrame, ngram: int) -> PromptIndex:
             }
         ),
         grams=GramSet(template.gram),
+        parts=find_parts(units, template, ngram),
         forms=forms,
         pieces=pieces,
         slots=_slots(units, template, runs, ngram),
@@ -111,6 +114,7 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
     pieces = pieces.filter(few & (pl.col("text") != "")).unique(
         ["unit", "piece", "text"], keep="first", maintain_order=True
     )
+    pieces = pieces.join(_repeated(pieces), on=["unit", "piece"], how="anti", maintain_order="left")
     # Template at the ends of a piece is none of its own words.
     own = pl.max_horizontal("words", 1).min().over("unit", "piece")
     pieces = pieces.with_columns(weight=own)
@@ -133,6 +137,19 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
         .sort("number")
     )
     return forms, pieces.select("unit", "piece", "number", "words", "weight", "start")
+
+
+def _repeated(pieces: pl.DataFrame) -> pl.DataFrame:
+    """Return the pieces (unit, piece) that a longer one of their unit holds: a title, a name."""
+    text = pl.concat_str(pl.lit(" "), "text", pl.lit(" "))
+    forms = pieces.filter(pl.col("words") > 0).select("unit", "piece", "words", text=text)
+    shortest = forms.sort("words").unique(["unit", "piece"], keep="first", maintain_order=True)
+    longest = forms.sort("words").unique(["unit", "piece"], keep="last", maintain_order=True)
+    pairs = shortest.join(longest, on="unit", suffix="_longer").filter(
+        (pl.col("piece") != pl.col("piece_longer")) & (pl.col("words") < pl.col("words_longer"))
+    )
+    held = pl.col("text_longer").str.contains(pl.col("text"), literal=True)
+    return pairs.filter(held).select("unit", "piece").unique()
 
 
 def _common_pieces(units: Units, slots: NDArray[np.int64], pieces: pl.DataFrame) -> pl.Series:

@@ -23,13 +23,14 @@ SLOTS = {"row": pl.Int64, "unit": pl.Int64, "start": pl.Int64, "size": pl.Int64}
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many of `rows` rows hold each n-gram (in the index's order) and each form of a piece.
+    """How many of `rows` rows hold each n-gram and part (in the index's order) and form of a piece.
 
     forms: number, inside (in a sentence, not by itself), held (rows).
     """
 
     rows: int
     grams: NDArray[np.int64]
+    parts: NDArray[np.int64]
     forms: pl.DataFrame
 
 
@@ -38,13 +39,14 @@ class Hits:
     """What rows, by their numbers, hold of eval prompts.
 
     ids: row_id of each row that holds anything; whole: prompts that are a turn by their words, and if
-    the plain text is the `same`; grams: n-grams, with the number of the turn and the place in it; forms:
+    the plain text is the `same`; grams, parts: with the number of the turn and the place in it; forms:
     of pieces, by themselves or inside a sentence; slots: of units, from end to end.
     """
 
     ids: pl.DataFrame
     whole: pl.DataFrame
     grams: pl.DataFrame
+    parts: pl.DataFrame
     forms: pl.DataFrame
     slots: pl.DataFrame
 
@@ -57,6 +59,7 @@ class PromptSearch:
         self.rows = 0
         self._turns = 0
         self._held = np.zeros(len(index.grams.grams), dtype=np.int64)
+        self._parts = np.zeros(len(index.parts.grams.grams), dtype=np.int64)
         self._starts = form_starts(index.forms, index.ngram)
         self._anchors = GramSet(index.slots["gram"].to_numpy())
         starts = [s.grams for size, s in self._starts.items() if size == index.ngram]
@@ -64,22 +67,29 @@ class PromptSearch:
         # All n-grams of that size at once, since rows hold few of any.
         grams = np.concatenate([index.grams.grams, *others])
         self._grams = GramSet(grams) if others else index.grams
+        self._sizes = {*self._starts, index.ngram, *([index.parts.words] * len(self._parts))[:1]}
         self._powers = Powers()
         self._batches: list[Hits] = []
 
     def add(self, batch: pl.DataFrame) -> None:
         """Look for the prompts in all turns of some rows: row_id and messages."""
-        ngram = self.index.ngram
+        ngram, parts = self.index.ngram, self.index.parts
         turns = read_turns(batch, self._powers, joined=self.index.several)
         near = [pl.DataFrame(schema=NEAR)]
         hits = {"whole": self._find_whole(turns)}
-        for size, rolled in roll_sizes(turns.hashes, {*self._starts, ngram}):
+        hits["parts"] = pl.DataFrame(schema=GRAMS)
+        for size, rolled in roll_sizes(turns.hashes, self._sizes):
+            if size == parts.words and len(self._parts):
+                held = turns.find(parts.grams, rolled, size)
+                hits["parts"] = self._find_grams(turns, held, parts.grams, self._parts)
+            if size not in self._starts and size != ngram:
+                continue
             grams = self._grams if size == ngram else self._starts[size].grams
             held = turns.find(grams, rolled, size)
             if size in self._starts:
                 near.append(find_starts(turns, held, self._starts[size]))
             if size == ngram:
-                hits["grams"] = self._find_grams(turns, held)
+                hits["grams"] = self._find_grams(turns, held, self.index.grams, self._held)
                 hits["slots"] = self._find_slots(turns, held)
         hits["forms"] = self._find_forms(turns, pl.concat(near))
         rows = pl.concat([part.select("row") for part in hits.values()]).unique().sort("row")["row"]
@@ -95,14 +105,14 @@ class PromptSearch:
     @property
     def hits(self) -> Hits:
         """Return what all rows so far hold."""
-        empty = Hits(*(pl.DataFrame(schema=s) for s in (IDS, WHOLE, GRAMS, FORMS, SLOTS)))
+        empty = Hits(*(pl.DataFrame(schema=s) for s in (IDS, WHOLE, GRAMS, GRAMS, FORMS, SLOTS)))
         parts = [empty, *self._batches]
         return Hits(*(pl.concat([getattr(p, f.name) for p in parts]) for f in fields(Hits)))
 
     def count(self) -> RowCounts:
         """Return how many rows so far hold each thing."""
         forms = self.hits.forms.group_by("number", "inside").agg(held=pl.len().cast(pl.Int64))
-        return RowCounts(self.rows, self._held.copy(), forms)
+        return RowCounts(self.rows, self._held.copy(), self._parts.copy(), forms)
 
     def _find_whole(self, turns: Turns) -> pl.DataFrame:
         whole = self.index.whole
@@ -114,8 +124,11 @@ class PromptSearch:
         same = (pairs["text"] == plain) & (plain != "")
         return pairs.select("row", "prompt", same=same)
 
-    def _find_grams(self, turns: Turns, held: HeldGrams) -> pl.DataFrame:
-        own, number = held.of(self.index.grams)
+    def _find_grams(
+        self, turns: Turns, held: HeldGrams, grams: GramSet, rows: NDArray[np.int64]
+    ) -> pl.DataFrame:
+        """Return where the n-grams stand, and add to how many rows hold each."""
+        own, number = held.of(grams)
         hits = pl.DataFrame(
             {
                 "row": turns.rows(own.turn),
@@ -124,9 +137,9 @@ class PromptSearch:
                 "place": own.at - (turns.ends - turns.lengths)[own.turn],
             }
         )
-        remembered = hits.filter(pl.Series(self._held[number] < REMEMBERED))
+        remembered = hits.filter(pl.Series(rows[number] < REMEMBERED))
         once = hits.select("row", "gram").unique()["gram"].to_numpy()
-        self._held += np.bincount(once, minlength=len(self._held))
+        rows += np.bincount(once, minlength=len(rows))
         return remembered
 
     def _find_forms(self, turns: Turns, near: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.grams import cover, touches
+from curate.clean.grams import cover, held_words, touches
 from curate.clean.shingles import roll
 from curate.clean.units import Units
 
@@ -58,9 +58,10 @@ def find_template(units: Units, ngram: int) -> Template:
     examples = examples_of(units.hashes, units.content[units.owner])
     plain = examples > max(units.examples / 2, FEWEST)
     gram, unit, place = roll(units.hashes, units.lengths, ngram)
-    own = ~touches(shared, units.starts[unit] + place, ngram)
+    at = units.starts[unit] + place
+    own = ~touches(shared, at, ngram) & (2 * held_words(plain, at, ngram) < ngram)
     gram, unit, place = gram[own], unit[own], place[own]
-    size = own_words(units, unit, place, ngram, plain)
+    size = count_words(units, own_words(units, unit, place, ngram, plain))
     slot = (size == 0) | (is_templated(units, shared) & (size < FEW * ngram))
     kept = ~slot[unit]
     return Template(
@@ -78,7 +79,7 @@ def find_template(units: Units, ngram: int) -> Template:
 
 def is_templated(units: Units, shared: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which units are of a prompt much of which is shared, with its choices or without."""
-    much = _count(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
+    much = count_words(units, shared) >= TEMPLATED * np.maximum(units.lengths, 1)
     prompts: NDArray[np.bool_] = np.bincount(units.prompt, weights=much) > 0
     return prompts[units.prompt]
 
@@ -89,13 +90,14 @@ def own_words(
     place: NDArray[np.int64],
     ngram: int,
     plain: NDArray[np.bool_],
-) -> NDArray[np.int64]:
-    """Return how many words of each unit lie in some n-grams, those that most prompts have left out."""
-    covered = cover(units.starts[unit] + place, ngram, len(units.hashes))
-    return _count(units, covered & ~plain)
+) -> NDArray[np.bool_]:
+    """Return which words lie in some n-grams, those that most prompts have left out."""
+    own: NDArray[np.bool_] = cover(units.starts[unit] + place, ngram, len(units.hashes)) & ~plain
+    return own
 
 
-def _count(units: Units, words: NDArray[np.bool_]) -> NDArray[np.int64]:
+def count_words(units: Units, words: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how many of some words each unit has."""
     return np.bincount(units.owner[words], minlength=len(units.lengths))
 
 

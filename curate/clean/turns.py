@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from curate.clean.grams import GramSet, Powers, RunHashes
 from curate.clean.markup import without_markup
-from curate.clean.words import split_words, word_hashes
+from curate.clean.wordhash import hash_words
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,5 @@ def read_turns(rows: pl.DataFrame, powers: Powers, *, joined: bool) -> Turns:
         table = pl.concat([table, whole.filter(pl.col("n") > 1).drop("n")])
     table = table.select("row", "text").sort("row", maintain_order=True)
     table = table.with_columns(without_markup(table["text"]))
-    hashes, lengths = word_hashes(split_words(table["text"]))
+    hashes, lengths = hash_words(table["text"])
     return Turns(table, hashes, lengths, np.cumsum(lengths), powers)

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 
 from curate.clean.markup import without_markup
 from curate.clean.shingles import WORD_OR_CHARACTER
-from curate.clean.words import fold, split_words, word_hashes
+from curate.clean.wordhash import word_hashes
+from curate.clean.words import fold, split_words
 
 _CHOICE = r"[ \t]*(?:[-*•]|\(?[A-Za-z0-9]{1,2}[).:])[ \t]+\S.*"
 _CHOICES = re.compile(rf"\n[^\n]{{0,40}}(?:\n\s*)?(?:{_CHOICE}\n\s*)+{_CHOICE}\s*(?:\n.{{0,20}})?$")
+# In one line: "Possible answers: tea, milk", "... Options: A) tea B) milk".
+_INLINE = re.compile(
+    r"\n[^\n:]{0,20}\b(?i:answers|choices|options)\b[^\n:]{0,20}:[ \t]*\S[^\n]*(?:\n.{0,20})?\s*$"
+    r"|(?:(?<=[.?!])|\n)[^\n:.?!]{0,30}(?::[ \t]*)?\s\(?[Aa1][).:] ?\S[^\n]*?\s\(?[Bb2][).:] ?\S[^\n]*\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def _text_of(role: str) -> pl.Expr:
 
 def without_choices(text: str) -> str | None:
     """Return a question without the choices that it lists at its end, None if it lists none."""
-    match = _CHOICES.search(text)
+    match = _CHOICES.search(text) or _INLINE.search(text)
     return text[: match.start()] if match and text[: match.start()].strip() else None
 
 

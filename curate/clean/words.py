@@ -10,9 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from curate.clean.shingles import UNSPACED, WORD_OR_CHARACTER
 
@@ -77,12 +75,6 @@ def join_words(words: pl.Series) -> pl.Series:
     for _ in range(2):
         joined = joined.str.replace_all(f"([{UNSPACED}]) ([{UNSPACED}])", "$1$2")
     return joined.str.normalize("NFC")
-
-
-def word_hashes(words: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return the hashes of all lists' words, one list after the other, and how many each has."""
-    lengths = words.list.len().to_numpy().astype(np.int64)
-    return words.explode(empty_as_null=False).hash(seed=0).to_numpy(), lengths
 
 
 def word_spans(text: str) -> Iterator[Word]:

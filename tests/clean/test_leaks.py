@@ -192,8 +192,24 @@ def test_exactly_half_covered_is_no_hit_and_a_word_more_is() -> None:
     words = prompt.split()
     assert hits(" ".join(words[:8]) + " and more", "x", prompt=prompt) == []
     assert [h[1] for h in hits(" ".join(words[:9]) + " and more", "x", prompt=prompt)] == [9 / 16]
-    assert hits(" ".join(words[:8]), " ".join(words[8:15]), prompt=prompt) == []
+    assert hits(" ".join(words[:8]), " ".join(words[8:11]), prompt=prompt) == []
     assert [h[1] for h in hits(" ".join(words[:8]), " ".join(words[8:]), prompt=prompt)] == [1.0]
+
+
+def test_short_facts_and_their_question_are_a_leak_in_one_sentence_too() -> None:
+    prompt = (
+        "You are told: ripe berries are bright red. Small birds like bright berries. "
+        "What colour do small birds like?"
+    )
+    leak = (
+        "If ripe berries are bright red, and small birds like bright berries, then what colour "
+        "do small birds like?"
+    )
+    [(reason, coverage, _)] = hits(leak, "x", prompt=prompt)
+    assert reason == "leak_ngram"
+    assert coverage > 0.8
+    others = "If ripe plums are dark blue, and big bats like dark plums, then what colour do bats like?"
+    assert hits(others, "x", prompt=prompt) == []
 
 
 def test_words_repeated_in_a_prompt_count_at_every_place() -> None:

@@ -1,0 +1,89 @@
+"""Hashes of all words of many texts, without making a string of each.
+
+The texts become one array of bytes in which a word is a run of small letters, digits and bytes of other
+scripts. A word's hash comes from eight of its bytes at a time.
+"""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.clean.shingles import MULTIPLIER, UNSPACED, WORD_OR_CHARACTER
+from curate.clean.words import fold
+
+# Characters that are neither ASCII nor part of a word.
+OTHER = r"[^\x00-\x7f\p{L}\p{M}\p{N}]+"
+# Bytes that a number holds, and as a mask the first 0 to 8 of them.
+WIDTH = 8
+MASKS = np.array([(1 << 8 * size) - 1 for size in range(WIDTH + 1)], dtype=np.uint64)
+# Longer runs are no words of a language.
+LONGEST = 256
+IS_WORD = np.zeros(256, dtype=np.bool_)
+IS_WORD[[*b"0123456789abcdefghijklmnopqrstuvwxyz", *range(128, 256)]] = True
+
+
+def hash_words(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of the words of texts, text after text, and how many each text has."""
+    folded = fold(texts)
+    wide = (folded.str.len_bytes() != folded.str.len_chars()).arg_true()
+    if len(wide):
+        folded = folded.scatter(wide, _spaced(folded.gather(wide)))
+    return _hash_runs(folded)
+
+
+def word_hashes(words: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of all lists' words, one list after the other, and how many each has."""
+    return _hash_runs(words.list.join(" "))
+
+
+def _spaced(texts: pl.Series) -> pl.Series:
+    """Return folded texts with spaces for all that is no word, and around single characters."""
+    spaced = texts.str.replace_all(OTHER, " ")
+    dense = texts.str.contains(f"[{UNSPACED}]").arg_true()
+    if not len(dense):
+        return spaced
+    return spaced.scatter(
+        dense, texts.gather(dense).str.extract_all(WORD_OR_CHARACTER).list.join(" ")
+    )
+
+
+def _hash_runs(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    joined = "\n".join(texts.to_list()).encode()
+    ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64) + 1)
+    # Bytes behind the last word, so that eight can be read from any place.
+    data = np.frombuffer(joined + bytes(WIDTH), dtype=np.uint8)
+    inside = IS_WORD[data]
+    inside[len(joined) :] = False
+    edges = np.flatnonzero(np.diff(inside, prepend=False))
+    start, size = edges[::2], edges[1::2] - edges[::2]
+    lengths = np.diff(np.searchsorted(start, ends), prepend=0)
+    return _hash_bytes(data, start, size), lengths
+
+
+def _hash_bytes(
+    data: NDArray[np.uint8], start: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return a hash of each run of bytes; equal ones of up to eight bytes are equal runs."""
+    eight = np.ndarray((len(data) - WIDTH + 1,), dtype="<u8", buffer=data, strides=(1,))
+    hashes = _mixed(eight[start] & MASKS[np.minimum(size, WIDTH)])
+    longer = np.flatnonzero(size > WIDTH)
+    done = WIDTH
+    while len(longer) and done < LONGEST:
+        left = size[longer] - done
+        more = eight[start[longer] + done] & MASKS[np.minimum(left, WIDTH)]
+        hashes[longer] = _mixed(hashes[longer] ^ more)
+        longer = longer[left > WIDTH]
+        done += WIDTH
+    for i in longer.tolist():
+        rest = data[start[i] + done : start[i] + size[i]].tobytes().decode(errors="replace")
+        hashes[i] ^= np.uint64(pl.Series([rest]).hash(seed=0).item())
+    return hashes
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers with every bit spread over all others; no two become the same."""
+    mixed = numbers * MULTIPLIER
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= MULTIPLIER
+    mixed ^= mixed >> np.uint64(29)
+    return mixed
