@@ -21,7 +21,8 @@ _CHOICES = re.compile(rf"\n[^\n]{{0,40}}(?:\n\s*)?(?:{_CHOICE}\n\s*)+{_CHOICE}\s
 # In one line: "Possible answers: tea, milk", "... Options: A) tea B) milk".
 _INLINE = re.compile(
     r"\n[^\n:]{0,20}\b(?i:answers|choices|options)\b[^\n:]{0,20}:[ \t]*\S[^\n]*(?:\n.{0,20})?\s*$"
-    r"|(?:(?<=[.?!])|\n)[^\n:.?!]{0,30}(?::[ \t]*)?\s\(?[Aa1][).:] ?\S[^\n]*?\s\(?[Bb2][).:] ?\S[^\n]*\s*$"
+    r"|(?:(?<=[.?!])|\n)[^\n:.?!]{0,30}(?::[ \t]*)?"
+    r"\s\(?[Aa1][).:] ?\S[^\n]*?\s\(?[Bb2][).:] ?\S[^\n]*\s*$"
 )
 
 

@@ -208,7 +208,9 @@ def test_short_facts_and_their_question_are_a_leak_in_one_sentence_too() -> None
     [(reason, coverage, _)] = hits(leak, "x", prompt=prompt)
     assert reason == "leak_ngram"
     assert coverage > 0.8
-    others = "If ripe plums are dark blue, and big bats like dark plums, then what colour do bats like?"
+    others = (
+        "If ripe plums are dark blue, and big bats like dark plums, then what colour do bats like?"
+    )
     assert hits(others, "x", prompt=prompt) == []
 
 
