@@ -28,7 +28,8 @@ SHOULD_BE = {
     "mapping_type": "a mapping of keys",
     "model_type": "a mapping of keys",
     "model_attributes_type": "a mapping of keys",
-    "literal_error": "{expected}",
+    # Its choices, which pydantic names.
+    "literal_error": "",
 }
 
 
@@ -102,7 +103,7 @@ def _read(fault: Any, data: Any, root: type[Params]) -> Fault:
         location, message = list(cause.location), cause.told
     keys = _keys(data, location, absent=kind == "missing" or isinstance(cause, KeyFault))
     if kind in SHOULD_BE:
-        message = f"Input should be {SHOULD_BE[kind].format(**context)}"
+        message = f"Input should be {SHOULD_BE[kind] or context['expected']}"
     if kind == "extra_forbidden":
         message = suggest_key(keys[-1], known_keys(root, location[:-1]))
     elif kind == "union_tag_invalid":
