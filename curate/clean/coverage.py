@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.grams import cover, touches
+from curate.clean.grams import cover, held_words, touches
 from curate.clean.parts import PlacedGrams
 from curate.clean.prompts import PromptIndex
 from curate.clean.search import GRAMS, Hits, RowCounts
@@ -116,7 +116,13 @@ class _Measure:
         unit, place = template.unit[own], template.place[own]
         words = own_words(units, unit, place, index.ngram, template.plain)
         size = count_words(units, words)
-        self.grams = PlacedGrams(index.ngram, index.grams, gram[own], unit, place, words, size)
+        # Half of an n-gram's words may be the end of a template and the start of a question.
+        telling = 2 * held_words(template.plain, at[own], index.ngram) < index.ngram
+        rest = own_words(units, unit[telling], place[telling], index.ngram, template.plain)
+        # Some prompts are made of words that most hold: their arrangement is all that tells them.
+        telling |= (count_words(units, rest) <= ALMOST * size)[unit]
+        placed = gram[own][telling], unit[telling], place[telling]
+        self.grams = PlacedGrams(index.ngram, index.grams, *placed, words, size)
 
     def whole(self) -> pl.DataFrame:
         """Return the pairs with a turn that is the prompt: its text, or all of many words."""

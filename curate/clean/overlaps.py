@@ -21,7 +21,7 @@ from curate.registry import EVAL_SETS
 from curate.store import Artifact, Counts
 from curate.tables import read_table
 
-VERSION = 7
+VERSION = 8
 BATCH_ROWS = 4_096
 
 

@@ -44,7 +44,7 @@ class PlacedGrams:
 
 
 def find_parts(units: Units, template: Template, ngram: int) -> PlacedGrams:
-    """Return the n-grams of PART words of units that are short, but no slots."""
+    """Return the n-grams of PART words of units that are short."""
     own = own_words(units, template.unit, template.place, ngram, template.plain)
     size = count_words(units, own)
     short = (size < FEW * ngram) & (ngram > PART)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.grams import cover, held_words, touches
+from curate.clean.grams import cover, touches
 from curate.clean.shingles import roll
 from curate.clean.units import Units
 
@@ -58,8 +58,7 @@ def find_template(units: Units, ngram: int) -> Template:
     examples = examples_of(units.hashes, units.content[units.owner])
     plain = examples > max(units.examples / 2, FEWEST)
     gram, unit, place = roll(units.hashes, units.lengths, ngram)
-    at = units.starts[unit] + place
-    own = ~touches(shared, at, ngram) & (2 * held_words(plain, at, ngram) < ngram)
+    own = ~touches(shared, units.starts[unit] + place, ngram)
     gram, unit, place = gram[own], unit[own], place[own]
     size = count_words(units, own_words(units, unit, place, ngram, plain))
     slot = (size == 0) | (is_templated(units, shared) & (size < FEW * ngram))
