@@ -64,7 +64,7 @@ class Workplace:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments), cwd=cwd, env={**environment(), **(env or {})},
-            capture_output=True, text=True, timeout=600,
+            capture_output=True, text=True, timeout=3_600,
         )  # fmt: skip
 
     def manifest(self) -> dict[str, dict[str, object]]:
