@@ -32,21 +32,21 @@ def piece(text: pl.Expr, pattern: str) -> pl.Expr:
 
 
 def find_on_some(
-    rows: pl.DataFrame, maybe: pl.Expr, found: pl.Expr, unless: pl.Expr | None = None
+    rows: pl.DataFrame, maybe: pl.Expr, matched: pl.Expr, unless: pl.Expr | None = None
 ) -> pl.Series:
     """Return what an expression finds in the rows where a cheaper condition holds; null elsewhere.
 
     Args:
         rows: the texts.
         maybe: the cheaper condition.
-        found: a piece, null where there is none.
-        unless: where this holds nothing counts; it may read the piece, as the column found.
+        matched: a piece, null where there is none.
+        unless: where this holds nothing counts; it may read the piece, as the column matched.
     """
     # Patterns that no row is asked for need not be built, which takes longer than to match them.
-    pieces = pl.Series("found", [None] * rows.height, dtype=pl.String)
+    pieces = pl.Series("matched", [None] * rows.height, dtype=pl.String)
     at = rows.select(maybe.fill_null(value=False)).to_series().arg_true()
     if len(at):
-        pieces = pieces.scatter(at, rows[at].select(found).to_series())
+        pieces = pieces.scatter(at, rows[at].select(matched).to_series())
     hits = pieces.is_not_null().arg_true()
     if unless is None or not len(hits):
         return pieces

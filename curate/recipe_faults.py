@@ -36,9 +36,9 @@ SHOULD_BE = {
 class KeyFault(ValueError):
     """A fault at one key that shows only when the recipe is seen as a whole."""
 
-    def __init__(self, location: Sequence[Any], told: str) -> None:
-        self.location, self.told = location, told
-        super().__init__(f"{'.'.join(map(str, location))}: {told}")
+    def __init__(self, location: Sequence[Any], sentence: str) -> None:
+        self.location, self.sentence = location, sentence
+        super().__init__(f"{'.'.join(map(str, location))}: {sentence}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _read(fault: Any, data: Any, root: type[Params]) -> Fault:
     message, value = fault["msg"].removeprefix("Value error, "), ""
     cause = context.get("error")
     if isinstance(cause, KeyFault):
-        location, message = list(cause.location), cause.told
+        location, message = list(cause.location), cause.sentence
     keys = _keys(data, location, absent=kind == "missing" or isinstance(cause, KeyFault))
     if kind in SHOULD_BE:
         message = f"Input should be {SHOULD_BE[kind] or context['expected']}"

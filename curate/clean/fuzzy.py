@@ -196,11 +196,11 @@ def _read_rows(
     """Yield columns of the rows at these pool positions, batch by batch in their order."""
     if not len(involved):
         return iter(())
-    wanted = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
-    wanted[involved] = True
+    is_involved = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
+    is_involved[involved] = True
 
     def read(batch: pl.DataFrame) -> pl.DataFrame:
-        rows = batch.filter(pl.Series(wanted[batch["position"].to_numpy()]))
+        rows = batch.filter(pl.Series(is_involved[batch["position"].to_numpy()]))
         return rows.select(**columns)
 
     return in_threads(read, survivor_batches(inputs, ["messages"], BATCH_ROWS))

@@ -140,15 +140,15 @@ def write_pairs(
 
     text = compared_text(params["compare"]).fill_null("").hash()
     keys = guard_keys(params["compare"], params["guards"])
-    told = survivors(inputs).select("row_id", text=text, **keys).collect()
+    rows = survivors(inputs).select("row_id", text=text, **keys).collect()
     vectors = read_vectors([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
     if not np.isfinite(vectors).all():
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
     # A column beside them, since there may be no guards.
-    guards = told.with_columns(none=0).select("none", *params["guards"]).hash_rows()
-    first = first_copies(told["text"], guards, vectors)
+    guards = rows.with_columns(none=0).select("none", *params["guards"]).hash_rows()
+    first = first_copies(rows["text"], guards, vectors)
     copies = np.flatnonzero(first != np.arange(len(first)))
-    near = find_pairs(vectors, _groups(told, copies), params["floor"])
+    near = find_pairs(vectors, _groups(rows, copies), params["floor"])
     pairs = Pairs(
         np.concatenate([first[copies], near.first]),
         np.concatenate([copies, near.second]),
@@ -156,9 +156,9 @@ def write_pairs(
         np.arange(len(copies) + len(near.first)) < len(copies),
     )
     compare = partial(_response_cosines, survivors(inputs), hints)
-    alike, differing = split_pairs(pairs, told, params["guards"], params["floor"], compare)
-    pair_table(told["row_id"], alike).write_parquet(out / "pairs.parquet")
-    differing_table(told["row_id"], differing).write_parquet(out / "differing.parquet")
+    alike, differing = split_pairs(pairs, rows, params["guards"], params["floor"], compare)
+    pair_table(rows["row_id"], alike).write_parquet(out / "pairs.parquet")
+    differing_table(rows["row_id"], differing).write_parquet(out / "differing.parquet")
     if near.capped:
         LOG.warning(
             "semantic: %d rows are similar to more than %d others; only the nearest are compared, so "
@@ -167,7 +167,7 @@ def write_pairs(
             near.most,
         )
     return {
-        "rows_in": len(told),
+        "rows_in": len(rows),
         "pairs": len(alike.first),
         "differing": differing.height,
         "twins_allowed": near.most,

@@ -171,18 +171,18 @@ Rows = Mapping[str, tuple[str, dict[str, Any]]]
 def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     """Return place and content of each of these rows that can be found."""
     # As one value: a filter by a list of Python strings takes polars several times as long to plan.
-    wanted = pl.Series(sorted(ids), dtype=pl.String).implode()
+    row_ids = pl.Series(sorted(ids), dtype=pl.String).implode()
     columns = ["row_id", "messages", "source", "origin"]
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    rows_by_id: dict[str, tuple[str, dict[str, Any]]] = {}
     tables = [
         *(("eval", run.rows(role)) for role in ("protected", "watch")),
         *((r, run.rows(r)) for r in ("eval", "target", "pool")),
     ]
     for place, table in [*tables, ("pool", run.table("selected"))]:
         if table is not None:
-            mine = table.select(columns).filter(pl.col("row_id").is_in(wanted)).collect()
-            found |= {row["row_id"]: (place, row) for row in mine.to_dicts()}
-    return found
+            chosen = table.select(columns).filter(pl.col("row_id").is_in(row_ids)).collect()
+            rows_by_id |= {row["row_id"]: (place, row) for row in chosen.to_dicts()}
+    return rows_by_id
 
 
 def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> Example:

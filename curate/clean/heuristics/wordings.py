@@ -21,7 +21,7 @@ class Wording:
     Args:
         pointed: how a prompt points to a text or picture that should follow or be there.
         pointers: pieces of text of which every such prompt holds one.
-        asked: how a response asks for what is missing, or says that it is.
+        requested: how a response asks for what is missing, or says that it is.
         picture: how a prompt asks for a picture.
         done: how a response claims an action, all of it.
         signs: pieces of which every claim and every prompt for a picture holds one.
@@ -31,7 +31,7 @@ class Wording:
 
     pointed: str
     pointers: tuple[str, ...]
-    asked: str
+    requested: str
     picture: str
     done: str
     signs: tuple[str, ...]
@@ -310,7 +310,7 @@ def missing_elsewhere(rows: pl.DataFrame, one_line: pl.Expr, prompt: pl.Expr) ->
         prompt: without white space around it.
     """
     parts = [
-        pl.when(~pl.col("response").str.contains(f"(?i){wording.asked}")).then(
+        pl.when(~pl.col("response").str.contains(f"(?i){wording.requested}")).then(
             piece(prompt, _pointed(wording))
         )
         for wording in WORDINGS.values()

@@ -167,5 +167,5 @@ def test_what_is_no_reply_counts_as_a_failed_try(body: Any) -> None:
 def test_reasoning_in_parts_or_fields_of_a_message_is_no_answer(
     message: dict[str, Any], text: str, reasoning: str
 ) -> None:
-    told = read({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert (told.text, told.reasoning) == (text, reasoning)
+    parsed = read({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert (parsed.text, parsed.reasoning) == (text, reasoning)
