@@ -18,8 +18,10 @@ WIDTH = 8
 MASKS = np.array([(1 << 8 * size) - 1 for size in range(WIDTH + 1)], dtype=np.uint64)
 # Longer runs are no words of a language.
 LONGEST = 256
-IS_WORD = np.zeros(256, dtype=np.bool_)
-IS_WORD[[*b"0123456789abcdefghijklmnopqrstuvwxyz", *range(128, 256)]] = True
+# Of each byte 1 if it is part of a word of folded text, else 0.
+IS_WORD = bytes(
+    byte >= 128 or byte in b"0123456789abcdefghijklmnopqrstuvwxyz" for byte in range(256)
+)
 
 
 def hash_words(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -48,13 +50,14 @@ def _spaced(texts: pl.Series) -> pl.Series:
 
 
 def _hash_runs(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    joined = "\n".join(texts.to_list()).encode()
+    # Never as strings, which would be decoded and encoded once more.
+    joined = b"\n".join(texts.cast(pl.Binary).to_list())
     ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64) + 1)
     # Bytes behind the last word, so that eight can be read from any place.
     data = np.frombuffer(joined + bytes(WIDTH), dtype=np.uint8)
-    inside = IS_WORD[data]
-    inside[len(joined) :] = False
-    edges = np.flatnonzero(np.diff(inside, prepend=False))
+    # A byte of no word on either side, so that every word has both its edges.
+    inside = np.frombuffer(b"".join((b"\0", joined.translate(IS_WORD), b"\0")), dtype=np.bool_)
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
     start, size = edges[::2], edges[1::2] - edges[::2]
     lengths = np.diff(np.searchsorted(start, ends), prepend=0)
     return _hash_bytes(data, start, size), lengths
