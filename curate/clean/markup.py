@@ -9,7 +9,10 @@ import html
 import polars as pl
 
 # Texts with any of these are read; most have none.
-MARKUP = r"&#?\w+;|</?[A-Za-z]|\*\S|\\[^a-zA-Z0-9\s]|\\[rn]|[：\u2010-\u2013\u2212]|\]\(| --? "
+MARKUP = (
+    r"&#?\w+;|</?[A-Za-z]|\*\*|(?:^|[\s(\"'“‘])\*\S|\\[^a-zA-Z0-9\s]|\\[rn]"
+    r"|[：\u2010-\u2013\u2212]|\]\(| --? "
+)
 ENTITY = r"&#?\w+;"
 # An entity that was escaped once more.
 TIMES = 2

@@ -28,6 +28,8 @@ SEVERAL = 3
 HALF = 0.5
 # Prompts that are split into pieces at once.
 SLICE = 512
+FORMS = {"number": pl.Int64, "text": pl.String, "words": pl.Int64, "free": pl.Boolean}
+PIECES = dict.fromkeys(("unit", "piece", "number", "words", "weight", "start"), pl.Int64)
 SLOTS = {
     "unit": pl.Int64,
     "start": pl.Int64,
@@ -100,6 +102,8 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
     Those of a word or two are left out where there are others.
     """
     slots = np.flatnonzero(template.slot)
+    if not len(slots):
+        return pl.DataFrame(schema=FORMS), pl.DataFrame(schema=PIECES)
     level = (template.shared.astype(np.int8) + template.most)[template.slot[units.owner]]
     pieces = piece_forms(fold(units.texts.gather(slots)), level)
     # The words of these units alone are counted.
@@ -136,7 +140,7 @@ def _pieces(units: Units, template: Template) -> tuple[pl.DataFrame, pl.DataFram
         .agg(pl.col("text", "words", "free").first())
         .sort("number")
     )
-    return forms, pieces.select("unit", "piece", "number", "words", "weight", "start")
+    return forms, pieces.select(*PIECES)
 
 
 def _repeated(pieces: pl.DataFrame) -> pl.DataFrame:
@@ -154,7 +158,7 @@ def _repeated(pieces: pl.DataFrame) -> pl.DataFrame:
 
 def _common_pieces(units: Units, slots: NDArray[np.int64], pieces: pl.DataFrame) -> pl.Series:
     """Return the pieces that many prompts hold, those included that are looked for by n-grams."""
-    others = np.setdiff1d(np.arange(len(units.texts)), slots) if len(slots) else slots
+    others = np.setdiff1d(np.arange(len(units.texts)), slots)
     content = pl.lit(pl.Series(units.content)).gather(pl.col("unit"))
     many = pl.len() > example_limit(units.examples)
     held = pieces.select("text", content=content).unique()

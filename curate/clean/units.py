@@ -26,6 +26,10 @@ _INLINE = re.compile(
 )
 
 
+# What both look for, to be looked for in many texts at once.
+_LISTED = r"\n|\s\(?[Aa1][).:] ?\S"
+
+
 @dataclass(frozen=True)
 class Units:
     """The units of eval prompts and their words, those of all units one after the other.
@@ -80,8 +84,9 @@ def split_units(eval_rows: pl.DataFrame, ngram: int) -> Units:
     """Return the units of eval examples, whole prompts first and in the order of the examples."""
     texts = without_markup(eval_rows.select(user_text()).to_series())
     whole = pl.DataFrame({"prompt": np.arange(len(texts)), "text": texts})
-    bare = whole.with_columns(
-        text=pl.Series([without_choices(t) for t in texts], dtype=pl.String)
+    listed = whole.filter(pl.col("text").str.contains(_LISTED))
+    bare = listed.with_columns(
+        text=pl.Series([without_choices(t) for t in listed["text"]], dtype=pl.String)
     ).drop_nulls()
     system = _system_turns(eval_rows, ngram)
     units = pl.concat([whole, bare, system])
