@@ -14,7 +14,9 @@ class GramSet:
     """A set of n-grams in which many are looked up at once; most of them are not in it."""
 
     def __init__(self, grams: NDArray[np.uint64]) -> None:
-        self.grams = np.unique(grams)
+        ordered = np.sort(grams)
+        # Much faster than `unique`, which hashes first and sorts then.
+        self.grams = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
         bits = max(16, len(self.grams).bit_length() + 4)
         self._shift = np.uint64(64 - bits)
         self._some = np.zeros(1 << bits, dtype=np.bool_)

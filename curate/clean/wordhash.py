@@ -41,7 +41,9 @@ def word_hashes(words: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]
 def _spaced(texts: pl.Series) -> pl.Series:
     """Return folded texts with spaces for all that is no word, and around single characters."""
     spaced = texts.str.replace_all(OTHER, " ")
-    dense = texts.str.contains(f"[{UNSPACED}]").arg_true()
+    # Most have no more than quotation marks and dashes that are not ASCII.
+    wide = (spaced.str.len_bytes() != spaced.str.len_chars()).arg_true()
+    dense = wide.filter(spaced.gather(wide).str.contains(f"[{UNSPACED}]"))
     if not len(dense):
         return spaced
     return spaced.scatter(

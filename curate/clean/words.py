@@ -16,8 +16,6 @@ from curate.clean.shingles import UNSPACED, WORD_OR_CHARACTER
 
 ACCENTS = "[\u0300-\u036f]+"
 _ACCENTS = re.compile(ACCENTS)
-# All but ASCII, dashes, quotation marks and bullets.
-CHANGING = "[^\\x00-\\x7f\u2012-\u2016\u2018-\u2023]"
 # Soft hyphens, zero-width spaces, joiners and marks of direction: nothing to be seen of a word.
 _SIGNS = [chr(c) for c in (0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF)]
 _INVISIBLE = re.compile(f"[{''.join(_SIGNS)}]")
@@ -27,6 +25,16 @@ _LATIN = {
     for char in map(chr, range(0xA0, 0x180))
     if not unicodedata.is_normalized("NFKD", char)
 } | dict.fromkeys(_SIGNS, "")
+# Letters, quotation marks, dashes, currencies, arrows and signs of sums that fold to themselves.
+_STABLE = [
+    char
+    for char in map(chr, (*range(0x80, 0x300), *range(0x370, 0x500), *range(0x2010, 0x2300)))
+    if unicodedata.normalize("NFKD", char.lower()) == char
+    and unicodedata.category(char)[0] != "M"
+    and char not in _SIGNS
+]
+# All characters but ASCII and those: texts without any need no more than lower case.
+CHANGING = f"[^\\x00-\\x7f{''.join(map(re.escape, _STABLE))}]"
 _UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
 _ASCII = re.compile("[A-Za-z0-9]+")
 
