@@ -158,7 +158,8 @@ def _repeated(pieces: pl.DataFrame) -> pl.DataFrame:
 
 def _common_pieces(units: Units, slots: NDArray[np.int64], pieces: pl.DataFrame) -> pl.Series:
     """Return the pieces that many prompts hold, those included that are looked for by n-grams."""
-    others = np.setdiff1d(np.arange(len(units.texts)), slots)
+    # A prompt without its choices has no piece that the whole one has not.
+    others = np.setdiff1d(np.flatnonzero(~units.bare), slots)
     content = pl.lit(pl.Series(units.content)).gather(pl.col("unit"))
     many = pl.len() > example_limit(units.examples)
     held = pieces.select("text", content=content).unique()

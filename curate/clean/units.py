@@ -36,7 +36,8 @@ class Units:
 
     prompt: number of each unit's eval example; content: the same number for examples of one text;
     texts, words: of each unit; hashes: of all words; lengths, starts: how many each unit has, and where;
-    owner: the unit of each word; examples: how many different ones there are.
+    owner: the unit of each word; examples: how many different ones there are; bare: whether a unit is a
+    part of another, its prompt without choices.
     """
 
     prompt: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Units:
     words: pl.Series
     hashes: NDArray[np.uint64]
     lengths: NDArray[np.int64]
+    bare: NDArray[np.bool_]
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -94,7 +96,9 @@ def split_units(eval_rows: pl.DataFrame, ngram: int) -> Units:
     hashes, lengths = word_hashes(words)
     prompt = units["prompt"].to_numpy()
     content = texts.rank("dense").cast(pl.Int64).to_numpy()[prompt]
-    return Units(prompt, content, units["text"], words, hashes, lengths)
+    is_bare = np.zeros(units.height, dtype=np.bool_)
+    is_bare[whole.height : whole.height + bare.height] = True
+    return Units(prompt, content, units["text"], words, hashes, lengths, is_bare)
 
 
 def _unit_words(texts: pl.Series, bare: pl.DataFrame, system: pl.DataFrame) -> pl.Series:
