@@ -60,7 +60,7 @@ OTHERS_SHARE = 0.03
 OTHER_TASKS = ("disambiguation_qa", "reasoning_about_colored_objects", "dyck_languages")
 METHODS = (
     "random", "rds", "less", "dsir", "bm25", "embed", "got", "bsr", "perplexity_ratio", "length", "ifd",
-    "perplexity", "kcenter", "facility", "clusters", "smart", "gme",
+    "perplexity", "kcenter", "facility", "clusters", "smart", "gme", "mixture", "deita",
 )  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {"less": {"way": "datastore"}, "bsr": {"encoder": "minilm"}}
 LORA = Prove.model_validate({"lora": {"epochs": 1}}).model_dump(mode="json")["lora"]
