@@ -24,10 +24,8 @@ _INLINE = re.compile(
     r"|(?:(?<=[.?!])|\n)[^\n:.?!]{0,30}(?::[ \t]*)?"
     r"\s\(?[Aa1][).:] ?\S[^\n]*?\s\(?[Bb2][).:] ?\S[^\n]*\s*$"
 )
-
-
-# What both look for, to be looked for in many texts at once.
-_LISTED = r"\n|\s\(?[Aa1][).:] ?\S"
+# What both look for, to be looked for in many texts at once; separators are white space to Python alone.
+_LISTED = r"\n|[\s\x1c-\x1f]\(?[Aa1][).:] ?\S"
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,7 @@ def split_units(eval_rows: pl.DataFrame, ngram: int) -> Units:
     hashes, lengths = word_hashes(words)
     prompt = units["prompt"].to_numpy()
     content = texts.rank("dense").cast(pl.Int64).to_numpy()[prompt]
-    is_bare = np.zeros(units.height, dtype=np.bool_)
-    is_bare[whole.height : whole.height + bare.height] = True
+    is_bare = np.repeat([False, True, False], [whole.height, bare.height, system.height])
     return Units(prompt, content, units["text"], words, hashes, lengths, is_bare)
 
 

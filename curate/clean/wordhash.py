@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.shingles import MULTIPLIER, UNSPACED, WORD_OR_CHARACTER
-from curate.clean.words import fold
+from curate.clean.words import fold, wide_texts
 
 # Characters that are neither ASCII nor part of a word.
 OTHER = r"[^\x00-\x7f\p{L}\p{M}\p{N}]+"
@@ -27,7 +27,7 @@ IS_WORD = bytes(
 def hash_words(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the hashes of the words of texts, text after text, and how many each text has."""
     folded = fold(texts)
-    wide = (folded.str.len_bytes() != folded.str.len_chars()).arg_true()
+    wide = wide_texts(folded)
     if len(wide):
         folded = folded.scatter(wide, _spaced(folded.gather(wide)))
     return _hash_runs(folded)
@@ -42,7 +42,7 @@ def _spaced(texts: pl.Series) -> pl.Series:
     """Return folded texts with spaces for all that is no word, and around single characters."""
     spaced = texts.str.replace_all(OTHER, " ")
     # Most have no more than quotation marks and dashes that are not ASCII.
-    wide = (spaced.str.len_bytes() != spaced.str.len_chars()).arg_true()
+    wide = wide_texts(spaced)
     dense = wide.filter(spaced.gather(wide).str.contains(f"[{UNSPACED}]"))
     if not len(dense):
         return spaced
@@ -52,13 +52,12 @@ def _spaced(texts: pl.Series) -> pl.Series:
 
 
 def _hash_runs(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    # Never as strings, which would be decoded and encoded once more.
-    joined = b"\n".join(texts.cast(pl.Binary).to_list())
+    # Never as strings, which would be decoded and encoded once more. No word begins the bytes or ends
+    # them, and behind the last one are so many that eight can be read from any place.
+    padded = b"\n".join([b"", *texts.cast(pl.Binary).to_list(), bytes(WIDTH)])
     ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64) + 1)
-    # Bytes behind the last word, so that eight can be read from any place.
-    data = np.frombuffer(joined + bytes(WIDTH), dtype=np.uint8)
-    # A byte of no word on either side, so that every word has both its edges.
-    inside = np.frombuffer(b"".join((b"\0", joined.translate(IS_WORD), b"\0")), dtype=np.bool_)
+    data = np.frombuffer(padded, dtype=np.uint8)[1:]
+    inside = np.frombuffer(padded.translate(IS_WORD), dtype=np.bool_)
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     start, size = edges[::2], edges[1::2] - edges[::2]
     lengths = np.diff(np.searchsorted(start, ends), prepend=0)

@@ -34,7 +34,7 @@ _STABLE = [
     and char not in _SIGNS
 ]
 # All characters but ASCII and those: texts without any need no more than lower case.
-CHANGING = f"[^\\x00-\\x7f{''.join(map(re.escape, _STABLE))}]"
+CHANGING = f"[^\\x00-\\x7f{''.join(_STABLE)}]"
 _UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
 _ASCII = re.compile("[A-Za-z0-9]+")
 
@@ -47,10 +47,15 @@ class Word(NamedTuple):
     stop: int
 
 
+def wide_texts(texts: pl.Series) -> pl.Series:
+    """Return the numbers of the texts that are not all ASCII."""
+    return (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+
+
 def fold(texts: pl.Series) -> pl.Series:
     """Return texts in lower case and NFKD, without accents."""
     lower = texts.str.to_lowercase()
-    wide = (lower.str.len_bytes() != lower.str.len_chars()).arg_true()
+    wide = wide_texts(lower)
     # Most texts are of characters that stay as they are.
     wide = wide.filter(lower.gather(wide).str.contains(CHANGING))
     if not len(wide):
