@@ -24,7 +24,7 @@ from curate.ledger import judge_rows
 from curate.prove.ablation import LeftOut
 from curate.registry import MADE, Budget, Params, SelectParams, find_selector, find_stage
 from curate.represent.tokens import tokens_step
-from curate.select.selection import Chosen
+from curate.select.selection import SelectionResult
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 VERSION = 1
 KEPT, SCORES, TOKENS = "kept.parquet", "scores.parquet", "tokens.parquet"
-Rank = Callable[["Run", SelectParams, Artifact], Chosen]
+Rank = Callable[["Run", SelectParams, Artifact], SelectionResult]
 
 
 def leave_out(
-    run: "Run", own: Chosen, examples: Mapping[str, Artifact], rank: Rank
+    run: "Run", own: SelectionResult, examples: Mapping[str, Artifact], rank: Rank
 ) -> list[LeftOut]:
     """Return every stage of a run with the selection that is made without it.
 
@@ -194,7 +194,7 @@ def _kept_ids(kept: Artifact) -> pl.Series:
 
 
 def _rankings(
-    run: "Run", changed: Mapping[str, "Run"], own: Chosen, rank: Rank
+    run: "Run", changed: Mapping[str, "Run"], own: SelectionResult, rank: Rank
 ) -> Iterator[tuple[str, Artifact]]:
     """Yield the ranking of each run without a stage, by the method and the budget of the run's own."""
     if not changed:
@@ -217,7 +217,7 @@ def _rankings(
         yield name, rank(other, params, scores).ranking
 
 
-def _scores(run: "Run", own: Chosen, more: Artifact) -> list[Artifact] | None:
+def _scores(run: "Run", own: SelectionResult, more: Artifact) -> list[Artifact] | None:
     """Return the stored scores and those of rows that come back; None if all have to be made anew."""
     score_more = find_selector(own.params.model_dump()["method"]).score_more
     if score_more is None:

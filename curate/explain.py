@@ -8,7 +8,7 @@ from curate.compared import candidate_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.lineage import explain_candidate, lineage_lines
-from curate.plan import Held, held_selections
+from curate.plan import StoredSelection, stored_selections
 from curate.reasons import EXPLAINED, Reason
 from curate.registry import EVAL_SETS, find_selector
 from curate.report.differing import differing_pairs
@@ -91,7 +91,7 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
     if row["fate"] == "selected":
         return f"selected: rank {row['rank']} {reason}{_score(row)}."
     if row["reason"] == Reason.UNSCORED:
-        own = held_selections(run)[0]
+        own = stored_selections(run)[0]
         return (
             f"not selected: it {reason} by {own.label}: {_why_unscored(run, own, row['row_id'])}."
         )
@@ -104,7 +104,7 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
     return f"dropped by the stage {row['stage']}: it {reason}{score}."
 
 
-def _why_unscored(run: RunFolder, held: Held, row_id: object) -> str:
+def _why_unscored(run: RunFolder, held: StoredSelection, row_id: object) -> str:
     """Return why a method has no score for a row."""
     scores = run.table(held.scores).filter(pl.col("row_id") == row_id).collect()
     return str(why_unscored(scores, find_selector(held.method), held.params)[0])
@@ -215,7 +215,7 @@ def _nearest(run: RunFolder, row_id: str) -> list[str]:
 def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
     """Return what the methods that the run compares with its own would have done with a row."""
     lines = []
-    for held in held_selections(run)[1:]:
+    for held in stored_selections(run)[1:]:
         found = run.table(held.ranking).filter(pl.col("row_id") == row_id).collect()
         for line in found.to_dicts():
             told = "selected" if line["selected"] else "not selected"

@@ -15,7 +15,7 @@ from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.reasons import EXPLAINED, Reason
 from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
-from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, Facts, choose, named_stages
+from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, PlanContext, choose, named_stages
 from curate.select.race import RaceParams
 from curate.select.selection import rank_rows
 from curate.yamltext import load_setting
@@ -81,7 +81,7 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredSelection:
     """A selection that a run holds: what it was asked, and where its tables lie."""
 
     name: str
@@ -101,19 +101,19 @@ class Held:
         return str(self.params.model_dump()["method"])
 
 
-def held_selections(run: RunFolder) -> list[Held]:
+def stored_selections(run: RunFolder) -> list[StoredSelection]:
     """Return the run's own selection, those that it compares with it, and those that lost a race."""
     config = run.config
     own, *names = selection_names(config.select, config.compare)
     places = "evidence/select", "evidence/scores", "evidence/select-pairs"
-    held = [Held(own, run.select, *places)]
+    held = [StoredSelection(own, run.select, *places)]
     for name, params in zip(names, config.compare, strict=True):
         place = f"evidence/compare/{name}"
-        held.append(Held(name, params, place, f"{place}-scores", f"{place}-pairs"))
+        held.append(StoredSelection(name, params, place, f"{place}-scores", f"{place}-pairs"))
     return [*held, *_raced(run)]
 
 
-def _raced(run: RunFolder) -> list[Held]:
+def _raced(run: RunFolder) -> list[StoredSelection]:
     """Return the selections of candidates that lost a race."""
     race = run.config.select
     if not isinstance(race, RaceParams):
@@ -121,13 +121,15 @@ def _raced(run: RunFolder) -> list[Held]:
     raced = zip(candidate_names(race), race.candidates, strict=True)
     places = [(f"evidence/race/{name}", params) for name, params in raced]
     return [
-        Held(place.removeprefix("evidence/"), params, place, f"{place}-scores", f"{place}-pairs")
+        StoredSelection(
+            place.removeprefix("evidence/"), params, place, f"{place}-scores", f"{place}-pairs"
+        )
         for place, params in places
         if run.has(place)
     ]
 
 
-def _ranked(run: RunFolder, held: Held, params: SelectParams) -> pl.DataFrame:
+def _ranked(run: RunFolder, held: StoredSelection, params: SelectParams) -> pl.DataFrame:
     """Return the stored ranking where only the plan around it changes, else a new one."""
     around = set(SelectParams.model_fields)
     if held.params.model_dump(exclude=around) == params.model_dump(exclude=around):
@@ -137,19 +139,19 @@ def _ranked(run: RunFolder, held: Held, params: SelectParams) -> pl.DataFrame:
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 
 
-def _facts(run: RunFolder, params: SelectParams) -> Facts:
+def _facts(run: RunFolder, params: SelectParams) -> PlanContext:
     rows = run.rows("pool")
     names = named_stages(params)
     pairs = _pairs(run, params.diversity) if params.diversity else None
     evidence = {
         name: run.table(f"evidence/{name}") for name in names if run.has(f"evidence/{name}")
     }
-    return Facts(run.table("ledger") if rows is None else rows, evidence, pairs)
+    return PlanContext(run.table("ledger") if rows is None else rows, evidence, pairs)
 
 
 def _pairs(run: RunFolder, wanted: Diversity) -> pl.DataFrame:
     told = "holds no pairs of similar rows"
-    for held in held_selections(run):
+    for held in stored_selections(run):
         own = held.params.diversity
         if own is None or not run.has(held.pairs):
             continue
@@ -162,7 +164,7 @@ def _pairs(run: RunFolder, wanted: Diversity) -> pl.DataFrame:
 
 def _params(
     run: RunFolder, budget: str | None, overrides: Sequence[str]
-) -> tuple[Held, SelectParams]:
+) -> tuple[StoredSelection, SelectParams]:
     """Return what is asked for, and the selection whose scores answer it."""
     wanted: dict[str, Any] = {}
     for override in overrides:
@@ -193,13 +195,13 @@ def _checked(merged: Mapping[str, Any], kind: type[SelectParams]) -> SelectParam
         raise UserError(f"select.{place}: {told}") from error
 
 
-def _find_held(run: RunFolder, wanted: Mapping[str, Any]) -> Held:
+def _find_held(run: RunFolder, wanted: Mapping[str, Any]) -> StoredSelection:
     """Return the selection of the run whose scores answer for what is wanted.
 
     Raises:
         UserError: there is none.
     """
-    held = held_selections(run)
+    held = stored_selections(run)
     method = wanted.get("method", held[0].method)
     # A name (rds-2) is as good as a method: it says which of several of a kind is meant.
     mine = [one for one in held if one.name == method] if method not in SELECTORS else []
@@ -225,7 +227,7 @@ def _find_held(run: RunFolder, wanted: Mapping[str, Any]) -> Held:
     )
 
 
-def _fixed(held: Held, wanted: Mapping[str, Any]) -> str | None:
+def _fixed(held: StoredSelection, wanted: Mapping[str, Any]) -> str | None:
     """Return the first wanted parameter that went into the stored scores with another value."""
     fixed = scoring(held.params)
     for name, value in wanted.items():

@@ -13,19 +13,19 @@ from curate.compared import candidate_names
 from curate.errors import UserError
 from curate.registry import SelectParams
 from curate.select.race import RaceParams
-from curate.select.selection import Chosen
+from curate.select.selection import SelectionResult
 from curate.store import Artifact
 
 PART = "race"
-Rank = Callable[[SelectParams], Chosen]
-Standings = Callable[[dict[str, Chosen]], Artifact]
+Rank = Callable[[SelectParams], SelectionResult]
+Standings = Callable[[dict[str, SelectionResult]], Artifact]
 
 
 @dataclass(frozen=True)
 class RaceResult:
     """A race that was held: the selections of all candidates by name, and the standings."""
 
-    candidates: dict[str, Chosen]
+    candidates: dict[str, SelectionResult]
     standings: Artifact
 
     @property

@@ -47,7 +47,7 @@ from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
 from curate.select.planner import PAIR_FLOOR
 from curate.select.race import RaceParams
-from curate.select.selection import Chosen, choice_remarks, ranking_step, select_step
+from curate.select.selection import SelectionResult, choice_remarks, ranking_step, select_step
 from curate.store import Artifact, Step, Store, write_json
 from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
@@ -105,7 +105,7 @@ class Run:
     evidence: dict[str, Artifact] = field(default_factory=dict)
     read_rows: dict[str, Artifact] = field(default_factory=dict)
     prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
-    selections: dict[str, Chosen] = field(default_factory=dict)
+    selections: dict[str, SelectionResult] = field(default_factory=dict)
     race: RaceResult | None = None
     findings: dict[str, Artifact] = field(default_factory=dict)
     _made: dict[str, Artifact] = field(default_factory=dict)
@@ -468,17 +468,19 @@ def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
     return chosen.ranking
 
 
-def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> Chosen:
+def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> SelectionResult:
     scores = find_selector(params.model_dump()["method"]).score(run, params)
     return _rank_scores(run, params, scores, step)
 
 
-def _rank_scores(run: Run, params: SelectParams, scores: Artifact, step: ChoosingStep) -> Chosen:
+def _rank_scores(
+    run: Run, params: SelectParams, scores: Artifact, step: ChoosingStep
+) -> SelectionResult:
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
     ranking = run.execute(step(run, scores, params, pairs))
     for remark in choice_remarks(params, ranking.counts):
         LOG.warning("%s: %s", run.part, remark)
-    return Chosen(params, scores, ranking, pairs)
+    return SelectionResult(params, scores, ranking, pairs)
 
 
 def _hold_race(run: Run, params: RaceParams) -> None:
@@ -489,7 +491,7 @@ def _hold_race(run: Run, params: RaceParams) -> None:
     assert run.config.prove is not None
     settings = run.config.prove
 
-    def prove(chosen: Mapping[str, Chosen]) -> Artifact:
+    def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
         candidates = {name: Candidate(one.params, one.ranking) for name, one in chosen.items()}
         material = _proof_material(run, settings, CHOICE)
         return race(run, candidates, material, _proof_settings(settings), params.rounds)
@@ -580,7 +582,7 @@ def ablated_selections(run: Run) -> "list[LeftOut]":
     own = next(iter(run.selections.values()))
     LOG.info("ablate: selections without a stage, from stored scores")
 
-    def rank(other: Run, params: SelectParams, scores: Artifact) -> Chosen:
+    def rank(other: Run, params: SelectParams, scores: Artifact) -> SelectionResult:
         return _rank_scores(other, params, scores, ranking_step)
 
     stages = leave_out(run, own, _examples(run), rank)
@@ -680,7 +682,7 @@ def _evidence_files(run: Run) -> dict[str, Path]:
     return files
 
 
-def _compared_files(run: Run, own: Chosen) -> dict[str, Path]:
+def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
     """Return rankings and scores of compared methods, and what was found of all selections."""
     files = {}
     for name, chosen in [*run.selections.items()][1:]:

@@ -32,7 +32,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.select.budget import SLACK, Outcome, Purse, spend
+from curate.select.budget import SLACK, BudgetLimit, BudgetOutcome, spend
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -183,8 +183,9 @@ def _fill(
 ) -> NDArray[np.int64]:
     """Return the rows that fit, in the order that comes nearest to the total."""
     longest_first = orders[0][np.argsort(-tokens[orders[0]], kind="stable")]
-    purse = Purse(total, SLACK * total)
+    purse = BudgetLimit(total, SLACK * total)
     drawn = [
-        order[spend(tokens[order], purse) == Outcome.TAKEN] for order in [*orders, longest_first]
+        order[spend(tokens[order], purse) == BudgetOutcome.TAKEN]
+        for order in [*orders, longest_first]
     ]
     return max(drawn, key=lambda rows: int(tokens[rows].sum()))

@@ -6,7 +6,7 @@ import polars as pl
 
 from curate.compared import numbered
 from curate.folder import RunFolder
-from curate.plan import held_selections
+from curate.plan import stored_selections
 from curate.reasons import Reason
 from curate.registry import find_selector
 from curate.select.scored import count_unscored, why_unscored
@@ -27,7 +27,9 @@ class Unscored:
 def gather_unscored(run: RunFolder) -> tuple[Unscored, ...]:
     """Return the methods, the run's own first, that could not score some rows."""
     lines = []
-    for held in held_selections(run) if any(_lacking(run, place) for place in _places(run)) else ():
+    for held in (
+        stored_selections(run) if any(_lacking(run, place) for place in _places(run)) else ()
+    ):
         ids = run.table(held.ranking).filter(UNSCORED).select("row_id")
         scores = run.table(held.scores).join(ids, on="row_id", how="semi").collect()
         if scores.height:

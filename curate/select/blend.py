@@ -49,12 +49,12 @@ class BlendParams(SelectParams):
 
 def score(run: ScoreRun, params: BlendParams) -> Artifact:
     """Let every part score the rows, then join their rankings."""
-    made = [selector_of(part).score(run, part_params(part, OWN)) for part in params.parts]
-    inputs = {f"part-{i:02d}": artifact for i, artifact in enumerate(made)}
+    part_scores = [selector_of(part).score(run, part_params(part, OWN)) for part in params.parts]
+    inputs = {f"part-{i:02d}": artifact for i, artifact in enumerate(part_scores)}
     versions = [selector_of(part).version for part in params.parts]
-    told = {"parts": params.parts, "seed": run.seed, "versions": versions}
+    step_params = {"parts": params.parts, "seed": run.seed, "versions": versions}
     return run.execute(
-        Step("score-blend", VERSION, write_scores, {"kept": run.kept, **inputs}, told)
+        Step("score-blend", VERSION, write_scores, {"kept": run.kept, **inputs}, step_params)
     )
 
 
@@ -75,10 +75,10 @@ def write_scores(
         joined = kept.join(places, on="row_id", how="left", maintain_order="left")
         reason = reason.zip_with(reason.is_not_null(), joined["reason"])
         heights.append(1 - joined["place"].to_numpy() / max(kept.height - 1, 1))
-        found = kept.join(
+        nearest_ids = kept.join(
             scores.select("row_id", "nearest_id"), on="row_id", how="left", maintain_order="left"
         )["nearest_id"]
-        nearest = nearest.zip_with(nearest.is_not_null(), found)
+        nearest = nearest.zip_with(nearest.is_not_null(), nearest_ids)
     table = np.stack(heights, axis=1)
     weights = [part.get("weight", 1.0) for part in params["parts"]]
     frame = kept.with_columns(

@@ -33,7 +33,7 @@ from scipy.sparse import coo_array, csr_array, vstack
 from curate.clean.shingles import Shingles, shingle
 from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, add_selector
-from curate.select.sides import BATCH_ROWS, kept_texts, target_texts
+from curate.select.sides import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 
@@ -56,28 +56,28 @@ def score(run: ScoreRun, params: Bm25Params) -> Artifact:
     if run.target is None:
         raise ValueError("bm25 needs target examples")
     inputs = {"rows": run.rows, "kept": run.kept, "target": run.target}
-    told = {"compare": params.compare, "k1": params.k1, "b": params.b}
-    return run.execute(Step("score-bm25", VERSION, write_scores, inputs, told))
+    step_params = {"compare": params.compare, "k1": params.k1, "b": params.b}
+    return run.execute(Step("score-bm25", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest relevance), nearest_id, reason, similarities [Q]."""
-    asked = shingle(target_texts(inputs, params["compare"]), "word", 1)
-    vocabulary = np.unique(asked.hashes)
-    queries = count_words(asked, vocabulary).toarray()
+    query_words = shingle(read_target_texts(inputs, params["compare"]), "word", 1)
+    vocabulary = np.unique(query_words.hashes)
+    queries = count_words(query_words, vocabulary).toarray()
     counts, lengths = [], []
-    for texts in kept_texts(inputs, params["compare"]):
+    for texts in iter_pool_texts(inputs, params["compare"]):
         words = shingle(texts, "word", 1)
         counts.append(count_words(words, vocabulary))
         lengths.append(np.diff(words.starts))
-    found, length = vstack(counts, format="csr"), np.concatenate(lengths)
-    weighted = queries * inverse_frequency(found)
+    word_counts, length = vstack(counts, format="csr"), np.concatenate(lengths)
+    weighted = queries * inverse_frequency(word_counts)
     # An example without a word has no share in anything.
     shares = weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    saturate(found, length, params["k1"], params["b"])
-    parts = (found[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
+    saturate(word_counts, length, params["k1"], params["b"])
+    parts = (word_counts[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
     blocks = (shared_words((part @ shares.T).astype(np.float32)) for part in parts)
     return write_similarities(out, inputs, blocks, NOTHING_SHARED)
 
@@ -91,27 +91,27 @@ def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:
 def count_words(words: Shingles, vocabulary: NDArray[np.uint64]) -> csr_array:
     """Return how often each text holds each word of a sorted vocabulary [texts, words]."""
     column = np.searchsorted(vocabulary, words.hashes)
-    known = np.zeros(len(column), dtype=np.bool_)
+    in_vocabulary = np.zeros(len(column), dtype=np.bool_)
     if len(vocabulary):
-        known = vocabulary[np.minimum(column, len(vocabulary) - 1)] == words.hashes
+        in_vocabulary = vocabulary[np.minimum(column, len(vocabulary) - 1)] == words.hashes
     row = np.repeat(np.arange(len(words.starts) - 1), np.diff(words.starts))
     shape = (len(words.starts) - 1, len(vocabulary))
-    ones = np.ones(int(known.sum()))
+    ones = np.ones(int(in_vocabulary.sum()))
     # Changing the format adds up what is in the same place.
-    return coo_array((ones, (row[known], column[known])), shape=shape).tocsr()
+    return coo_array((ones, (row[in_vocabulary], column[in_vocabulary])), shape=shape).tocsr()
 
 
-def inverse_frequency(found: csr_array) -> NDArray[np.float64]:
+def inverse_frequency(word_counts: csr_array) -> NDArray[np.float64]:
     """Return the idf of each word from the counts of words in all rows; always above 0."""
-    holders = np.bincount(found.indices, minlength=found.shape[1])
-    idf: NDArray[np.float64] = np.log1p((found.shape[0] - holders + 0.5) / (holders + 0.5))
+    holders = np.bincount(word_counts.indices, minlength=word_counts.shape[1])
+    idf: NDArray[np.float64] = np.log1p((word_counts.shape[0] - holders + 0.5) / (holders + 0.5))
     return idf
 
 
-def saturate(found: csr_array, lengths: NDArray[np.int64], k1: float, b: float) -> None:
+def saturate(word_counts: csr_array, lengths: NDArray[np.int64], k1: float, b: float) -> None:
     """Turn counts f of words in rows into f / (f + k1 (1 - b + b length / mean length)), in place."""
     slack = k1 * (1 - b + b * lengths / max(lengths.mean(), 1))
-    found.data /= found.data + np.repeat(slack, np.diff(found.indptr))
+    word_counts.data /= word_counts.data + np.repeat(slack, np.diff(word_counts.indptr))
 
 
 def rank(scores: pl.DataFrame, params: Bm25Params, seed: int) -> NDArray[np.int64]:

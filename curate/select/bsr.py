@@ -40,7 +40,12 @@ from pydantic import Field
 from curate.errors import UserError
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
-from curate.select.sides import kept_vectors, side_inputs, target_texts, target_vectors
+from curate.select.sides import (
+    embed_pool_and_target,
+    iter_pool_embeddings,
+    read_target_embeddings,
+    read_target_texts,
+)
 from curate.select.similarities import DECIMALS
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step, digest_of
@@ -72,13 +77,13 @@ def score(run: ScoreRun, params: BsrParams) -> Artifact:
     """Find candidates by sentence embedding, compare their tokens, and store the order of all rows."""
     from curate.represent.index import named
 
-    sides = side_inputs(run, params)
+    embedding_inputs = embed_pool_and_target(run, params)
     most = {"candidates": params.candidates}
-    near = run.execute(Step("bsr-candidates", VERSION, write_candidates, sides, most))
+    near = run.execute(Step("bsr-candidates", VERSION, write_candidates, embedding_inputs, most))
     model, hints = run.embedder(params.encoder)
-    told = {"model": model, "compare": params.compare}
-    target = {"target": sides["target"]}
-    tokens = run.execute(Step("bsr-target", VERSION, write_tokens, target, told, hints))
+    encoder_params = {"model": model, "compare": params.compare}
+    target = {"target": embedding_inputs["target"]}
+    tokens = run.execute(Step("bsr-target", VERSION, write_tokens, target, encoder_params, hints))
     blocks = run.execute_all(_recall_steps(run, params, near, tokens))
     inputs = {"kept": run.kept, **target, "near": near, "tokens": tokens, **named(blocks)}
     return run.execute(Step("score-bsr", VERSION, write_scores, inputs))
@@ -94,15 +99,18 @@ def write_candidates(
 
     `row` numbers the kept rows; candidates are sorted by row, then example.
     """
-    wanted = target_vectors(inputs)
+    target_embeddings = read_target_embeddings(inputs)
     near = np.concatenate(
-        [cosines(block, wanted).round(DECIMALS) for block in kept_vectors(inputs)]
+        [
+            cosines(block, target_embeddings).round(DECIMALS)
+            for block in iter_pool_embeddings(inputs)
+        ]
     )
     kept = read_table(inputs["kept"].file("kept.parquet"))
     by_id = kept["row_id"].arg_sort().to_numpy()
     chosen = [
         by_id[np.argsort(-near[by_id, q], kind="stable")[: params["candidates"]]]
-        for q in range(len(wanted))
+        for q in range(len(target_embeddings))
     ]
     pairs = pl.DataFrame(
         {
@@ -131,15 +139,15 @@ def encode_tokens(texts: Sequence[str], hints: Mapping[str, Any]) -> Iterator[ND
     from curate.models import find_model, identify_embedder
     from curate.represent.embed import unit
 
-    found = find_model(hints["name"])
-    model = _load_encoder(found.name, digest_of(identify_embedder(found)))
+    source = find_model(hints["name"])
+    model = _load_encoder(source.name, digest_of(identify_embedder(source)))
     special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
     for start in range(0, len(texts), BATCH_TEXTS):
         batch = list(texts[start : start + BATCH_TEXTS])
-        for told in model.encode(batch, output_value=None, show_progress_bar=False):
-            known = told["attention_mask"].bool().cpu().numpy()
-            known &= ~np.isin(told["input_ids"].cpu().numpy(), list(special))
-            yield unit(told["token_embeddings"].float().cpu().numpy()[known])
+        for output in model.encode(batch, output_value=None, show_progress_bar=False):
+            content_mask = output["attention_mask"].bool().cpu().numpy()
+            content_mask &= ~np.isin(output["input_ids"].cpu().numpy(), list(special))
+            yield unit(output["token_embeddings"].float().cpu().numpy()[content_mask])
 
 
 @lru_cache(maxsize=1)
@@ -159,7 +167,7 @@ def write_tokens(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
-    texts = target_texts(inputs, params["compare"]).to_list()
+    texts = read_target_texts(inputs, params["compare"]).to_list()
     states = list(encode_tokens(texts, hints))
     starts = np.concatenate([[0], np.cumsum([len(part) for part in states])])
     np.save(out / "tokens.npy", np.concatenate(states), allow_pickle=False)
@@ -179,13 +187,13 @@ def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Arti
     for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
         inside = pairs.filter(pl.col("position").is_between(block[0], block[-1]))
         owners = np.searchsorted(block, inside["position"].to_numpy()).tolist()
-        asked = {"owners": owners, "examples": inside["example"].to_list()}
+        pair_numbers = {"owners": owners, "examples": inside["example"].to_list()}
         texts = digest_of(read_texts(path, block, params.compare))
-        told = {"texts": texts, "pairs": digest_of(asked), "model": model}
-        where = {"rows": str(path), "positions": block, "compare": params.compare}
+        step_params = {"texts": texts, "pairs": digest_of(pair_numbers), "model": model}
+        block_hints = {"rows": str(path), "positions": block, "compare": params.compare}
         steps.append(
-            Step("bsr-recall", VERSION, write_recall, {"tokens": tokens}, told,
-                 {**hints, **where, **asked})
+            Step("bsr-recall", VERSION, write_recall, {"tokens": tokens}, step_params,
+                 {**hints, **block_hints, **pair_numbers})
         )  # fmt: skip
     return steps
 
@@ -199,20 +207,20 @@ def write_recall(
     tokens, starts = read_tokens(inputs)
     texts = read_texts(Path(hints["rows"]), hints["positions"], hints["compare"])
     bounds = np.flatnonzero(np.diff(hints["owners"])) + 1
-    asked = np.split(np.asarray(hints["examples"]), bounds)
+    examples_by_row = np.split(np.asarray(hints["examples"]), bounds)
     parts = []
-    for states, examples in zip(encode_tokens(texts, hints), asked, strict=True):
-        wanted = np.concatenate([tokens[starts[q] : starts[q + 1]] for q in examples])
-        parts.append(recall(wanted, states))
+    for states, examples in zip(encode_tokens(texts, hints), examples_by_row, strict=True):
+        example_tokens = np.concatenate([tokens[starts[q] : starts[q + 1]] for q in examples])
+        parts.append(recall(example_tokens, states))
     np.save(out / "recall.npy", np.concatenate(parts), allow_pickle=False)
     return {"rows_in": len(texts), "rows_out": len(texts)}
 
 
-def recall(wanted: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the cosine of each wanted token [L, d] to the nearest of a row's [M, d]; 0 if M is 0."""
+def recall(example_tokens: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of each example token [L, d] to the nearest of a row's [M, d]; 0 if M is 0."""
     if not len(states):
-        return np.zeros(len(wanted), dtype=np.float32)
-    best: NDArray[np.float32] = cosines(wanted, states).max(axis=1).astype(np.float32)
+        return np.zeros(len(example_tokens), dtype=np.float32)
+    best: NDArray[np.float32] = cosines(example_tokens, states).max(axis=1).astype(np.float32)
     return best
 
 
@@ -313,9 +321,12 @@ def _parts_by_example(
     lengths = np.diff(bounds)
     starts = np.cumsum(lengths[example]) - lengths[example]
     for q, length in enumerate(lengths):
-        mine = np.flatnonzero(example == q)
-        mine = mine[np.argsort(by_id[rows[mine]])]
-        yield rows[mine], flat[starts[mine, None] + np.arange(length)] / np.float32(max(length, 1))
+        example_pairs = np.flatnonzero(example == q)
+        example_pairs = example_pairs[np.argsort(by_id[rows[example_pairs]])]
+        yield (
+            rows[example_pairs],
+            flat[starts[example_pairs, None] + np.arange(length)] / np.float32(max(length, 1)),
+        )
 
 
 def first_turns(

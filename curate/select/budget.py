@@ -23,8 +23,8 @@ SLACK = 0.02
 ROUNDING = 1e-6
 
 
-class Outcome(IntEnum):
-    """What becomes of a row that is met on the way down a ranking."""
+class BudgetOutcome(IntEnum):
+    """Whether a ranked row is taken within the budget, and if not, why."""
 
     TAKEN = 0
     PASSED_OVER = 1
@@ -33,8 +33,8 @@ class Outcome(IntEnum):
 
 
 @dataclass(frozen=True)
-class Purse:
-    """What there is to spend, and how much of it may be left over."""
+class BudgetLimit:
+    """A budget in tokens or rows, and how much of it may be left unspent."""
 
     total: float
     slack: float = 0.0
@@ -48,38 +48,40 @@ class Cap:
     limit: NDArray[np.float64]
 
 
-def purse_of(budget: Budget, count: int) -> Purse:
-    """Return what a budget has to spend, in tokens or rows.
+def limit_of(budget: Budget, count: int) -> BudgetLimit:
+    """Return the limit in tokens or rows that a budget sets.
 
     A fraction (of `count` rows) is rounded to the nearest number of rows, and there is at least one row.
     """
     if budget.tokens is not None:
-        return Purse(budget.tokens, SLACK * budget.tokens)
+        return BudgetLimit(budget.tokens, SLACK * budget.tokens)
     rows = budget.rows if budget.rows is not None else round((budget.fraction or 0) * count)
-    return Purse(max(rows, 1))
+    return BudgetLimit(max(rows, 1))
 
 
-def spend(cost: NDArray[np.int64], purse: Purse, caps: Sequence[Cap] = ()) -> NDArray[np.int8]:
-    """Return the Outcome of each row [N], met in this order.
+def spend(
+    cost: NDArray[np.int64], limit: BudgetLimit, caps: Sequence[Cap] = ()
+) -> NDArray[np.int8]:
+    """Return the BudgetOutcome of each row [N], met in this order.
 
     Args:
-        cost: of each row [N], in the unit of the purse.
-        purse: once a row does not fit and no more than its slack is left, all that follow are BEYOND.
+        cost: of each row [N], in the unit of the limit.
+        limit: once a row does not fit and no more than its slack is left, all that follow are BEYOND.
         caps: a row that does not fit into what its group has left of one is OVER_CAP.
     """
-    outcomes = [Outcome.BEYOND] * len(cost)
-    left = purse.total
+    outcomes = [BudgetOutcome.BEYOND] * len(cost)
+    left = limit.total
     room = [cap.limit.tolist() for cap in caps]
     groups = [cap.group.tolist() for cap in caps]
     for place, price in enumerate(cost.tolist()):
         if price > left:
-            if left <= purse.slack:
+            if left <= limit.slack:
                 break
-            outcomes[place] = Outcome.PASSED_OVER
+            outcomes[place] = BudgetOutcome.PASSED_OVER
         elif any(price > r[g[place]] + ROUNDING for r, g in zip(room, groups, strict=True)):
-            outcomes[place] = Outcome.OVER_CAP
+            outcomes[place] = BudgetOutcome.OVER_CAP
         else:
-            outcomes[place] = Outcome.TAKEN
+            outcomes[place] = BudgetOutcome.TAKEN
             left -= price
             for r, g in zip(room, groups, strict=True):
                 r[g[place]] -= price

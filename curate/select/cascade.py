@@ -50,18 +50,18 @@ def score(run: ScoreRun, params: CascadeParams) -> Artifact:
     """Score part by part, each on the rows that the one before it kept."""
     scored, current = {}, run
     for i, part in enumerate(params.parts):
-        made = selector_of(part).score(current, part_params(part, OWN))
-        scored[f"part-{i:02d}"] = made
+        part_scores = selector_of(part).score(current, part_params(part, OWN))
+        scored[f"part-{i:02d}"] = part_scores
         if i < len(params.parts) - 1:
-            told = {"part": part, "seed": run.seed, "version": selector_of(part).version}
-            inputs = {"kept": current.kept, "scores": made}
+            step_params = {"part": part, "seed": run.seed, "version": selector_of(part).version}
+            inputs = {"kept": current.kept, "scores": part_scores}
             current = current.with_kept(
-                run.execute(Step("kept-cascade", VERSION, write_kept, inputs, told))
+                run.execute(Step("kept-cascade", VERSION, write_kept, inputs, step_params))
             )
     versions = [selector_of(part).version for part in params.parts]
-    told = {"parts": params.parts, "seed": run.seed, "versions": versions}
+    step_params = {"parts": params.parts, "seed": run.seed, "versions": versions}
     return run.execute(
-        Step("score-cascade", VERSION, write_scores, {"kept": run.kept, **scored}, told)
+        Step("score-cascade", VERSION, write_scores, {"kept": run.kept, **scored}, step_params)
     )
 
 
@@ -87,11 +87,11 @@ def write_scores(
     reason says why that part has no score for the row.
     """
     kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    told = []
+    part_tables = []
     for i, part in enumerate(params["parts"]):
         scores = read_table(inputs[f"part-{i:02d}"].file("scores.parquet"))
         places = ranks_of(scores, part, OWN, params["seed"])
-        told.append(
+        part_tables.append(
             places.join(scores.select("row_id", "score", "nearest_id"), on="row_id").select(
                 "row_id",
                 "reason",
@@ -102,7 +102,9 @@ def write_scores(
                 nearest_id="nearest_id",
             )
         )
-    latest = pl.concat(told, how="vertical_relaxed").sort("part").unique("row_id", keep="last")
+    latest = (
+        pl.concat(part_tables, how="vertical_relaxed").sort("part").unique("row_id", keep="last")
+    )
     frame = kept.join(latest, on="row_id", how="left", maintain_order="left")
     frame.write_parquet(out / "scores.parquet")
     return {

@@ -27,7 +27,7 @@ from pydantic import Field
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.represent.nearest import faiss_kernels, one_faiss_thread
 from curate.select.scored import BLANK, blank_out
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Artifact, Counts, Step
 
 VERSION = 3
@@ -50,28 +50,28 @@ class ClustersParams(VectorParams):
 
 def score(run: ScoreRun, params: ClustersParams) -> Artifact:
     """Embed the rows and store the cluster of each, with its cosine to the centre."""
-    inputs = vector_inputs(run, params)
+    inputs = embed_pool(run, params)
     rows = run.kept.counts["rows_out"]
     count = min(params.clusters or round(rows**0.5), rows)
-    told = {"clusters": count, "kernels": faiss_kernels()}
-    return run.execute(Step("score-clusters", VERSION, write_scores, inputs, told))
+    step_params = {"clusters": count, "kernels": faiss_kernels()}
+    return run.execute(Step("score-clusters", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (cosine to the centre), nearest_id, cluster."""
-    kept = read_kept(inputs)
-    own, cosines = find_clusters(kept.vectors, params["clusters"])
+    pool = read_pool_embeddings(inputs)
+    own, cosines = find_clusters(pool.vectors, params["clusters"])
     frame = pl.DataFrame(
         {
-            "row_id": kept.ids,
+            "row_id": pool.ids,
             "score": cosines,
             "nearest_id": pl.Series([None] * len(own), dtype=pl.String),
             "cluster": own,
         }
     )
-    frame = blank_out(frame, kept.blank, BLANK)
+    frame = blank_out(frame, pool.blank, BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height, "clusters": len(np.unique(own))}
 

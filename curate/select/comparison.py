@@ -64,7 +64,7 @@ def write_comparison(
     tables = read_rankings(inputs, params["names"], columns)
     rankings = {name: rank_scored(table) for name, table in tables.items()}
     kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
-    facts = (
+    row_table = (
         scan_table(inputs["rows"].file("rows.parquet"))
         .select("row_id", "source", "origin")
         .join(scan_table(inputs["tokens"].file("tokens.parquet")), on="row_id")
@@ -74,8 +74,8 @@ def write_comparison(
     ids, places, chosen = align(rankings)
     overlap(list(rankings), places, chosen).write_parquet(out / "overlap.parquet")
     alone = find_alone(list(rankings), ids, places, chosen)
-    count_selections(rankings, facts, alone).write_parquet(out / "selections.parquet")
-    mix(rankings, facts).write_parquet(out / "mix.parquet")
+    count_selections(rankings, row_table, alone).write_parquet(out / "selections.parquet")
+    mix(rankings, row_table).write_parquet(out / "mix.parquet")
     best = alone.sort("rank").group_by("name", maintain_order=True).head(LISTED)
     best.pipe(in_order, rankings).write_parquet(out / "alone.parquet")
     return {"rows_in": kept.height, "rows_out": int(chosen.any(axis=0).sum())}
@@ -93,9 +93,9 @@ def align(rankings: Mapping[str, pl.DataFrame]) -> tuple[pl.Series, Places, NDAr
     places = np.zeros((len(rankings), ids.height), dtype=np.int64)
     chosen = np.zeros((len(rankings), ids.height), dtype=np.bool_)
     for k, ranking in enumerate(rankings.values()):
-        mine = ids.join(ranking, on="row_id", how="left", maintain_order="left")
-        places[k] = mine["rank"].fill_null(0).to_numpy()
-        chosen[k] = mine["selected"].fill_null(value=False).to_numpy()
+        aligned = ids.join(ranking, on="row_id", how="left", maintain_order="left")
+        places[k] = aligned["rank"].fill_null(0).to_numpy()
+        chosen[k] = aligned["selected"].fill_null(value=False).to_numpy()
     return ids["row_id"], places, chosen
 
 
@@ -166,49 +166,51 @@ def find_alone(
     others[owner, np.arange(len(at))] = np.iinfo(np.int64).max
     nearest = others.argmin(axis=0)
     best = others.min(axis=0)
-    known = pl.Series(best < np.iinfo(np.int64).max)
-    told = pl.Series(list(names), dtype=pl.String)
+    ranked_elsewhere = pl.Series(best < np.iinfo(np.int64).max)
+    name_column = pl.Series(list(names), dtype=pl.String)
     return pl.DataFrame(
         {
-            "name": told.gather(owner),
+            "name": name_column.gather(owner),
             "row_id": ids.gather(at),
             "rank": places[owner, at],
-            "elsewhere": told.gather(nearest),
+            "elsewhere": name_column.gather(nearest),
             "elsewhere_rank": best,
         }
-    ).with_columns(pl.when(known).then(pl.col("elsewhere", "elsewhere_rank")))
+    ).with_columns(pl.when(ranked_elsewhere).then(pl.col("elsewhere", "elsewhere_rank")))
 
 
 def count_selections(
-    rankings: Mapping[str, pl.DataFrame], facts: pl.DataFrame, alone: pl.DataFrame
+    rankings: Mapping[str, pl.DataFrame], row_table: pl.DataFrame, alone: pl.DataFrame
 ) -> pl.DataFrame:
     """Return one line for each selection: its rows and tokens, and the rows that no other has."""
     only = dict(alone.group_by("name").len().iter_rows())
     lines = []
     for name, ranking in rankings.items():
-        mine = ranking.filter("selected").join(facts, on="row_id")
-        tokens = None if mine["tokens"].null_count() else int(mine["tokens"].sum())
-        lines.append((name, mine.height, tokens, only.get(name, 0)))
+        selected_rows = ranking.filter("selected").join(row_table, on="row_id")
+        tokens = (
+            None if selected_rows["tokens"].null_count() else int(selected_rows["tokens"].sum())
+        )
+        lines.append((name, selected_rows.height, tokens, only.get(name, 0)))
     columns = {"name": pl.String, "rows": pl.Int64, "tokens": pl.Int64, "alone": pl.Int64}
     return pl.DataFrame(lines, schema=columns, orient="row")
 
 
-def mix(rankings: Mapping[str, pl.DataFrame], facts: pl.DataFrame) -> pl.DataFrame:
+def mix(rankings: Mapping[str, pl.DataFrame], row_table: pl.DataFrame) -> pl.DataFrame:
     """Return rows and tokens of every source and origin, in each selection and in the kept pool."""
     chosen = {name: ranking.filter("selected") for name, ranking in rankings.items()}
     parts = [
-        facts.join(rows, on="row_id", how="semi") if rows is not None else facts
+        row_table.join(rows, on="row_id", how="semi") if rows is not None else row_table
         for rows in (None, *chosen.values())
     ]
     counted = [
         part.group_by("source", "origin").agg(rows=pl.len().cast(pl.Int64), tokens=pl.sum("tokens"))
         for part in parts
     ]
-    told = [
+    tables = [
         part.sort("source", "origin").select(pl.lit(name).alias("name"), pl.all())
         for name, part in zip((KEPT, *chosen), counted, strict=True)
     ]
-    return pl.concat(told)
+    return pl.concat(tables)
 
 
 def in_order(table: pl.DataFrame, rankings: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from curate.fixedpoint import cosines
 from curate.registry import Budget, ScoreRun
 from curate.select.comparison import KEPT, named_rankings, read_rankings
-from curate.select.sides import kept_vectors, side_inputs, target_vectors
+from curate.select.sides import embed_pool_and_target, iter_pool_embeddings, read_target_embeddings
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
@@ -46,8 +46,8 @@ Matrix = NDArray[np.float32]
 
 def coverage_step(run: ScoreRun, rankings: Mapping[str, Artifact]) -> Step:
     """Return the step that measures selections, by their names, against the target examples."""
-    sides = side_inputs(run, VectorParams(budget=Budget(rows=1)))
-    inputs = {**sides, **named_rankings(rankings)}
+    embedding_inputs = embed_pool_and_target(run, VectorParams(budget=Budget(rows=1)))
+    inputs = {**embedding_inputs, **named_rankings(rankings)}
     return Step("coverage", VERSION, write_coverage, inputs, {"names": list(rankings)})
 
 
@@ -59,13 +59,15 @@ def write_coverage(
     ids = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
     chosen = {KEPT: np.ones(ids.height, dtype=np.bool_)}
     for name, ranking in read_rankings(inputs, names, ["row_id", "selected"]).items():
-        mine = ids.join(ranking, on="row_id", how="left", maintain_order="left")
-        chosen[name] = mine["selected"].fill_null(value=False).to_numpy()
-    wanted = target_vectors(inputs)
+        aligned = ids.join(ranking, on="row_id", how="left", maintain_order="left")
+        chosen[name] = aligned["selected"].fill_null(value=False).to_numpy()
+    target_embeddings = read_target_embeddings(inputs)
     targets = read_table(inputs["target"].file("rows.parquet"), columns=["row_id"])["row_id"]
-    found = nearest_rows(inputs, wanted, ids["row_id"], chosen)
-    limit = near_limit(wanted)
-    lines = [_lines(name, targets, found[name], found[KEPT], limit) for name in names]
+    nearest_by_name = nearest_rows(inputs, target_embeddings, ids["row_id"], chosen)
+    limit = near_limit(target_embeddings)
+    lines = [
+        _lines(name, targets, nearest_by_name[name], nearest_by_name[KEPT], limit) for name in names
+    ]
     table = pl.concat(lines)
     table.write_parquet(out / "coverage.parquet")
     thin = table.filter(pl.col("name") == names[0], pl.col("state").is_in(["missed", "gap"])).height
@@ -73,13 +75,13 @@ def write_coverage(
 
 
 @dataclass
-class Nearest:
+class NearestRows:
     """The nearest row to each target example so far, by its number; -1 where there is none."""
 
     similarity: Matrix
     number: NDArray[np.int64]
 
-    def meet(self, similar: Matrix, numbers: NDArray[np.int64], order: NDArray[np.int64]) -> None:
+    def update(self, similar: Matrix, numbers: NDArray[np.int64], order: NDArray[np.int64]) -> None:
         """Take in rows: similarities [n, Q] and numbers [n], of equals the smaller by `order`."""
         if not len(numbers):
             return
@@ -93,28 +95,31 @@ class Nearest:
 
 def nearest_rows(
     inputs: Mapping[str, Artifact],
-    wanted: Matrix,
+    target_embeddings: Matrix,
     ids: pl.Series,
     chosen: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, tuple[pl.Series, Matrix]]:
     """Return for each set of kept rows the nearest of them to every target example, and how near."""
     order = ids.rank("ordinal").to_numpy().astype(np.int64)
     best = {
-        name: Nearest(np.full(len(wanted), -np.inf, np.float32), np.full(len(wanted), -1))
+        name: NearestRows(
+            np.full(len(target_embeddings), -np.inf, np.float32),
+            np.full(len(target_embeddings), -1),
+        )
         for name in chosen
     }
     start = 0
-    for block in kept_vectors(inputs):
+    for block in iter_pool_embeddings(inputs):
         for at in range(0, len(block), BLOCK_ROWS):
             part = block[at : at + BLOCK_ROWS]
-            similar = cosines(part, wanted).round(DECIMALS).astype(np.float32)
+            similar = cosines(part, target_embeddings).round(DECIMALS).astype(np.float32)
             numbers = np.arange(start + at, start + at + len(part))
             # In the order of ids, the first of equals is the one with the smallest.
             by_id = np.argsort(order[numbers])
             similar, numbers = similar[by_id], numbers[by_id]
             for name, mask in chosen.items():
-                mine = mask[numbers]
-                best[name].meet(similar[mine], numbers[mine], order)
+                in_set = mask[numbers]
+                best[name].update(similar[in_set], numbers[in_set], order)
         start += len(block)
     if start != len(ids):
         raise ValueError(f"{len(ids)} rows are kept, but {start} vectors are there")
@@ -125,23 +130,29 @@ def _ids_of(ids: pl.Series, numbers: NDArray[np.int64]) -> pl.Series:
     return ids.gather(pl.Series(numbers, dtype=pl.Int64).replace(-1, None))
 
 
-def near_limit(wanted: Matrix) -> float | None:
+def near_limit(target_embeddings: Matrix) -> float | None:
     """Return what the target's examples call near; None if they are fewer than two different ones."""
-    similar = np.full(len(wanted), -np.inf, dtype=np.float32)
-    for at in range(0, len(wanted), BLOCK_ROWS):
-        block = cosines(wanted[at : at + BLOCK_ROWS], wanted).round(DECIMALS).astype(np.float32)
+    similar = np.full(len(target_embeddings), -np.inf, dtype=np.float32)
+    for at in range(0, len(target_embeddings), BLOCK_ROWS):
+        block = (
+            cosines(target_embeddings[at : at + BLOCK_ROWS], target_embeddings)
+            .round(DECIMALS)
+            .astype(np.float32)
+        )
         # An example is no other one than its copies, itself included.
         block[block >= SAME] = -np.inf
         similar[at : at + BLOCK_ROWS] = block.max(axis=1, initial=-np.inf)
-    known = np.sort(similar[np.isfinite(similar)])
-    return round(float(known[int(OUTLYING * (len(known) - 1))]), DECIMALS) if len(known) else None
+    finite = np.sort(similar[np.isfinite(similar)])
+    return (
+        round(float(finite[int(OUTLYING * (len(finite) - 1))]), DECIMALS) if len(finite) else None
+    )
 
 
 def _lines(
     name: str,
     targets: pl.Series,
-    mine: tuple[pl.Series, Matrix],
-    kept: tuple[pl.Series, Matrix],
+    nearest: tuple[pl.Series, Matrix],
+    nearest_kept: tuple[pl.Series, Matrix],
     limit: float | None,
 ) -> pl.DataFrame:
     near = pl.lit(limit, dtype=pl.Float64)
@@ -149,10 +160,10 @@ def _lines(
         {
             "name": pl.repeat(name, len(targets), eager=True),
             "target_id": targets,
-            "row_id": mine[0],
-            "similarity": mine[1].astype(np.float64).round(DECIMALS),
-            "kept_id": kept[0],
-            "kept_similarity": kept[1].astype(np.float64).round(DECIMALS),
+            "row_id": nearest[0],
+            "similarity": nearest[1].astype(np.float64).round(DECIMALS),
+            "kept_id": nearest_kept[0],
+            "kept_similarity": nearest_kept[1].astype(np.float64).round(DECIMALS),
         }
     ).with_columns(
         limit=near,

@@ -39,7 +39,7 @@ from curate.errors import UserError
 from curate.fixedpoint import cosines
 from curate.models import template_of
 from curate.registry import ScoreRun, Selector, add_selector
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Artifact, Counts, Step
 from curate.tables import rows_at_once, scan_table, table_schema
 
@@ -73,10 +73,13 @@ class DeitaParams(VectorParams):
 
 
 @dataclass(frozen=True)
-class Filtered:
-    """For each row the number of the row for which it was passed over, -1 if taken; their cosine."""
+class SimilarityMatches:
+    """The diversity filter's result: for each row the better row it is too similar to, and their cosine.
 
-    twin: NDArray[np.int64]
+    `similar_to` [N] is -1 for a row that was taken.
+    """
+
+    similar_to: NDArray[np.int64]
     cosine: NDArray[np.float64]
 
 
@@ -86,7 +89,7 @@ def score(run: ScoreRun, params: DeitaParams) -> Artifact:
     Raises:
         UserError: the recipe has no such stage, or its evidence no such column of numbers.
     """
-    inputs = vector_inputs(run, params)
+    inputs = embed_pool(run, params)
     columns: list[list[str]] = []
     for name in params.factors:
         if name == LENGTH:
@@ -96,20 +99,20 @@ def score(run: ScoreRun, params: DeitaParams) -> Artifact:
             stage, _, column = name.partition(".")
             inputs[f"evidence-{stage}"] = _find_evidence(run, stage, column or "score")
             columns.append([f"evidence-{stage}", column or "score"])
-    told = {"columns": columns, "threshold": params.threshold}
-    return run.execute(Step("score-deita", VERSION, write_scores, inputs, told))
+    step_params = {"columns": columns, "threshold": params.threshold}
+    return run.execute(Step("score-deita", VERSION, write_scores, inputs, step_params))
 
 
 def _find_evidence(run: ScoreRun, stage: str, column: str) -> Artifact:
     stages: Mapping[str, Artifact] = getattr(run, "evidence", {})
     if stage not in stages:
-        known = ", ".join([LENGTH, *stages])
-        raise UserError(f"select.score: no stage named {stage!r}; known: {known}")
+        stage_names = ", ".join([LENGTH, *stages])
+        raise UserError(f"select.score: no stage named {stage!r}; known: {stage_names}")
     schema = table_schema(stages[stage].file("evidence.parquet"))
     numbers = [name for name, kind in schema.items() if kind.is_numeric() or kind == pl.Boolean]
     if column not in numbers:
-        told = f"evidence of {stage!r} has no column {column!r} of numbers"
-        raise UserError(f"select.score: {told}; it has {', '.join(numbers)}")
+        problem = f"evidence of {stage!r} has no column {column!r} of numbers"
+        raise UserError(f"select.score: {problem}; it has {', '.join(numbers)}")
     return stages[stage]
 
 
@@ -140,15 +143,15 @@ def count_tokens(
 
 def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list[str]]]:
     turn = pl.element().struct
-    said = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
+    content = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    wanted = (
+    responses = (
         scan_table(inputs["rows"].file("rows.parquet"))
         .join(kept, on="row_id", how="semi", maintain_order="left")
-        .select("row_id", text=pl.col("messages").list.eval(said).list.join("\n"))
+        .select("row_id", text=pl.col("messages").list.eval(content).list.join("\n"))
     )
     size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
-    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
+    for batch in responses.collect_batches(chunk_size=size, maintain_order=True):
         yield batch["row_id"], batch["text"].to_list()
 
 
@@ -159,15 +162,15 @@ def write_scores(
 
     reason is too_similar (to twin_id, which ranks higher) or no_score; null for rows taken.
     """
-    kept = read_kept(inputs)
-    scores = multiply(kept.ids, inputs, params["columns"])
+    pool = read_pool_embeddings(inputs)
+    scores = multiply(pool.ids, inputs, params["columns"])
     # The ids are sorted, so ties go to the smaller one; rows without a score come last.
     order = np.argsort(-scores.fill_null(-np.inf).to_numpy(), kind="stable")
     scored = len(scores) - scores.null_count()
-    found = filter_similar(kept.vectors[order[:scored]], params["threshold"])
-    twin = pl.Series(np.append(found.twin, np.full(len(order) - scored, -1)))
-    cosine = np.append(found.cosine, np.full(len(order) - scored, np.nan))
-    ids = kept.ids.gather(order)
+    matches = filter_similar(pool.vectors[order[:scored]], params["threshold"])
+    similar_to = pl.Series(np.append(matches.similar_to, np.full(len(order) - scored, -1)))
+    cosine = np.append(matches.cosine, np.full(len(order) - scored, np.nan))
+    ids = pool.ids.gather(order)
     reason = (
         pl.when(pl.col("score").is_null())
         .then(pl.lit("no_score"))
@@ -180,7 +183,7 @@ def write_scores(
                 "row_id": ids,
                 "score": scores.gather(order).cast(pl.Float32),
                 "nearest_id": pl.Series([None] * len(ids), dtype=pl.String),
-                "twin_id": ids.gather(twin.set(twin < 0, None)),
+                "twin_id": ids.gather(similar_to.set(similar_to < 0, None)),
                 "cosine": pl.Series(cosine).fill_nan(None).cast(pl.Float32),
             }
         )
@@ -189,8 +192,8 @@ def write_scores(
         .with_columns(place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
     )
     frame.write_parquet(out / "scores.parquet")
-    told = {name: int((frame["reason"] == name).sum()) for name in LATER}
-    return {"rows_in": frame.height, "rows_out": frame.height, **told}
+    reason_counts = {name: int((frame["reason"] == name).sum()) for name in LATER}
+    return {"rows_in": frame.height, "rows_out": frame.height, **reason_counts}
 
 
 def multiply(
@@ -203,11 +206,11 @@ def multiply(
         evidence = scan_table(inputs[key].file("evidence.parquet")).select("row_id", factor)
         table = table.join(evidence, on="row_id", how="left", maintain_order="left")
     product = reduce(mul, (pl.col(f"factor-{i}") for i in range(len(columns))))
-    told = table.select(score=pl.when(product.is_finite()).then(product)).collect()
-    return told["score"]
+    products = table.select(score=pl.when(product.is_finite()).then(product)).collect()
+    return products["score"]
 
 
-def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Filtered:
+def filter_similar(vectors: NDArray[np.float32], threshold: float) -> SimilarityMatches:
     """Return which rows are passed over, going down the rows from the first.
 
     Args:
@@ -223,10 +226,10 @@ def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Filtered:
     starts = np.searchsorted(pairs.first[above], np.arange(len(vectors) + 1))
     # Of these not all later pairs were kept.
     crowded = np.bincount(pairs.first, minlength=len(vectors)) >= pairs.most
-    twin = np.full(len(vectors), -1)
+    similar_to = np.full(len(vectors), -1)
     cosine = np.full(len(vectors), np.nan)
     for row in np.flatnonzero(crowded | (np.diff(starts) > 0)):
-        if twin[row] >= 0:
+        if similar_to[row] >= 0:
             continue
         if crowded[row]:
             near = cosines(vectors[row + 1 :], vectors[row : row + 1])[:, 0]
@@ -236,9 +239,9 @@ def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Filtered:
         else:
             part = slice(starts[row], starts[row + 1])
             like, near = later[part], values[part]
-        new = twin[like] < 0
-        twin[like[new]], cosine[like[new]] = row, near[new]
-    return Filtered(twin, cosine)
+        new = similar_to[like] < 0
+        similar_to[like[new]], cosine[like[new]] = row, near[new]
+    return SimilarityMatches(similar_to, cosine)
 
 
 def rank(scores: pl.DataFrame, params: DeitaParams, seed: int) -> NDArray[np.int64]:

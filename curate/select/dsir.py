@@ -42,7 +42,7 @@ from curate.clean.shingles import roll
 from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.scored import blank_out
-from curate.select.sides import kept_texts, target_texts
+from curate.select.sides import iter_pool_texts, read_target_texts
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
@@ -87,8 +87,10 @@ def score(run: ScoreRun, params: DsirParams) -> Artifact:
     if run.target is None:
         raise ValueError("dsir needs target examples")
     inputs = {"rows": run.rows, "kept": run.kept, "target": run.target}
-    told = params.model_dump(mode="json", include={"compare", "buckets", "smoothing", "normalise"})
-    return run.execute(Step("score-dsir", VERSION, write_scores, inputs, told))
+    step_params = params.model_dump(
+        mode="json", include={"compare", "buckets", "smoothing", "normalise"}
+    )
+    return run.execute(Step("score-dsir", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
@@ -96,11 +98,11 @@ def write_scores(
 ) -> Counts:
     """Write scores.parquet: row_id, score (the weight), nearest_id (null), reason, ngrams."""
     compare, buckets = params["compare"], params["buckets"]
-    wanted = count_buckets([target_texts(inputs, compare)], buckets)
-    rows = count_buckets(kept_texts(inputs, compare), buckets)
-    ratios = log_ratios(wanted, rows, params["smoothing"])
+    target_counts = count_buckets([read_target_texts(inputs, compare)], buckets)
+    pool_counts = count_buckets(iter_pool_texts(inputs, compare), buckets)
+    ratios = log_ratios(target_counts, pool_counts, params["smoothing"])
     weights, counts = [], []
-    for texts in kept_texts(inputs, compare):
+    for texts in iter_pool_texts(inputs, compare):
         bucket, owner = hash_ngrams(texts, buckets)
         weights.append(np.bincount(owner, weights=ratios[bucket], minlength=len(texts)))
         counts.append(np.bincount(owner, minlength=len(texts)))
@@ -117,14 +119,14 @@ def write_scores(
         }
     )
     frame = blank_out(frame, count == 0, NO_WORD)
-    if not (wanted[rows > 0]).any():
+    if not (target_counts[pool_counts > 0]).any():
         frame = blank_out(frame, np.ones(len(count), dtype=np.bool_), NOTHING_SHARED)
     frame.write_parquet(out / "scores.parquet")
     return {
         "rows_in": frame.height,
         "rows_out": frame.height,
-        "target_ngrams": int(wanted.sum()),
-        "target_buckets": int((wanted > 0).sum()),
+        "target_ngrams": int(target_counts.sum()),
+        "target_buckets": int((target_counts > 0).sum()),
     }
 
 
@@ -148,18 +150,20 @@ def count_buckets(batches: Iterable[pl.Series], buckets: int) -> NDArray[np.int6
 
 
 def log_ratios(
-    wanted: NDArray[np.int64], rows: NDArray[np.int64], smoothing: float
+    target_counts: NDArray[np.int64], pool_counts: NDArray[np.int64], smoothing: float
 ) -> NDArray[np.float64]:
     """Return log p_target - log p_rows of each bucket; 0 for one that no row has an n-gram in.
 
     With S pseudo-counts in all, p_target = (c + S p_rows) / (sum of c + S), so the ratio of both is
     (c / p_rows + S) / (sum of c + S).
     """
-    pseudo = smoothing * len(rows)
-    known = rows > 0
-    frequency = rows[known] / rows.sum()
-    ratios = np.zeros(len(rows))
-    ratios[known] = np.log((wanted[known] / frequency + pseudo) / (wanted.sum() + pseudo))
+    pseudo = smoothing * len(pool_counts)
+    filled = pool_counts > 0
+    frequency = pool_counts[filled] / pool_counts.sum()
+    ratios = np.zeros(len(pool_counts))
+    ratios[filled] = np.log(
+        (target_counts[filled] / frequency + pseudo) / (target_counts.sum() + pseudo)
+    )
     return ratios
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector, by_row
 from curate.select.scored import BLANK
-from curate.select.sides import kept_vectors, side_inputs, target_vectors
+from curate.select.sides import embed_pool_and_target, iter_pool_embeddings, read_target_embeddings
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
@@ -40,7 +40,7 @@ class EmbedParams(SimilarityParams, VectorParams):
 
 def score(run: ScoreRun, params: EmbedParams) -> Artifact:
     """Embed pool and target, then store the cosines of every row with every target example."""
-    inputs = side_inputs(run, params)
+    inputs = embed_pool_and_target(run, params)
     return run.execute(Step("score-embed", VERSION, write_scores, inputs))
 
 
@@ -48,18 +48,20 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
-    wanted = target_vectors(inputs)
-    blocks = (known_cosines(block, wanted) for block in kept_vectors(inputs))
+    target_embeddings = read_target_embeddings(inputs)
+    blocks = (cosines_or_nan(block, target_embeddings) for block in iter_pool_embeddings(inputs))
     return write_similarities(out, inputs, blocks, BLANK)
 
 
-def known_cosines(rows: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+def cosines_or_nan(
+    rows: NDArray[np.float32], target_embeddings: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Return the cosines [n, Q] of rows with target examples, NaN where nothing is known of a row.
 
     So it is of all rows where nothing is known of any target example.
     """
-    similar = cosines(rows, wanted)
-    similar[~rows.any(axis=1) | ~wanted.any()] = np.nan
+    similar = cosines(rows, target_embeddings)
+    similar[~rows.any(axis=1) | ~target_embeddings.any()] = np.nan
     return similar
 
 

@@ -34,7 +34,7 @@ from pydantic import Field
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.represent.nearest import nearest_rows, search_identity
 from curate.select.scored import BLANK, blank_out
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Artifact, Counts, Step
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class FacilityParams(VectorParams):
 
 
 @dataclass(frozen=True)
-class Order:
-    """Row numbers as chosen, each with what it added to f."""
+class GreedyOrder:
+    """The greedy order of facility location: row numbers, and the gain in f of each."""
 
     rows: NDArray[np.int64]
     gains: NDArray[np.float64]
@@ -63,27 +63,27 @@ class Order:
 
 def score(run: ScoreRun, params: FacilityParams) -> Artifact:
     """Embed the rows and store the greedy order of all of them."""
-    inputs = vector_inputs(run, params)
+    inputs = embed_pool(run, params)
     rows = run.kept.counts["rows_out"]
-    told = {"neighbours": min(params.neighbours, rows), **search_identity(rows)}
-    return run.execute(Step("score-facility", VERSION, write_scores, inputs, told))
+    step_params = {"neighbours": min(params.neighbours, rows), **search_identity(rows)}
+    return run.execute(Step("score-facility", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (what the row added to f), nearest_id, place."""
-    kept = read_kept(inputs)
-    order = represent(kept.vectors, params["neighbours"])
+    pool = read_pool_embeddings(inputs)
+    order = represent(pool.vectors, params["neighbours"])
     frame = pl.DataFrame(
         {
-            "row_id": kept.ids.gather(order.rows),
+            "row_id": pool.ids.gather(order.rows),
             "score": order.gains.astype(np.float32),
             "nearest_id": pl.Series([None] * len(order.rows), dtype=pl.String),
             "place": np.arange(1, len(order.rows) + 1),
         }
     )
-    frame = blank_out(frame, kept.blank[order.rows], BLANK)
+    frame = blank_out(frame, pool.blank[order.rows], BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height}
 
@@ -93,7 +93,7 @@ def rank(scores: pl.DataFrame, params: FacilityParams, seed: int) -> NDArray[np.
     return scores["place"].arg_sort().to_numpy().astype(np.int64)
 
 
-def represent(vectors: NDArray[np.float32], neighbours: int) -> Order:
+def represent(vectors: NDArray[np.float32], neighbours: int) -> GreedyOrder:
     """Return all rows in the greedy order; of equal gains, the first row's comes first.
 
     Args:
@@ -122,7 +122,7 @@ def served_rows(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> "csc_a
     return csr_array((values.ravel(), near, starts), shape=(count, count)).tocsc()
 
 
-def order_lazily(similarities: "csc_array") -> Order:
+def order_lazily(similarities: "csc_array") -> GreedyOrder:
     """Return all columns in the greedy order of facility location, and what each one adds."""
     starts, served, values = similarities.indptr, similarities.indices, similarities.data
     best = np.zeros(similarities.shape[0], dtype=np.float32)
@@ -134,13 +134,13 @@ def order_lazily(similarities: "csc_array") -> Order:
 
     bounds = [(-gain(row), row) for row in range(len(best))]
     heapify(bounds)
-    known = [0] * len(best)
+    computed_at = [0] * len(best)
     rows: list[int] = []
     gains: list[float] = []
     while bounds:
         bound, row = bounds[0]
-        if known[row] < len(rows):
-            known[row] = len(rows)
+        if computed_at[row] < len(rows):
+            computed_at[row] = len(rows)
             heapreplace(bounds, (-gain(row), row))
             continue
         heappop(bounds)
@@ -148,7 +148,7 @@ def order_lazily(similarities: "csc_array") -> Order:
         gains.append(-bound)
         part = slice(starts[row], starts[row + 1])
         best[served[part]] = np.maximum(best[served[part]], values[part])
-    return Order(np.array(rows, dtype=np.int64), np.array(gains))
+    return GreedyOrder(np.array(rows, dtype=np.int64), np.array(gains))
 
 
 add_selector(Selector(FacilityParams, VERSION, False, score, rank))

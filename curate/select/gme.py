@@ -81,8 +81,8 @@ class Bags:
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """Row numbers as chosen, and the distance to an even mixture after each."""
+class GreedyMixture:
+    """The greedy order: row numbers, and the distance to an even mixture after each."""
 
     rows: NDArray[np.int64]
     distance: NDArray[np.float64]
@@ -91,8 +91,8 @@ class Mixed:
 def score(run: ScoreRun, params: GmeParams) -> Artifact:
     """Store the greedy order of all rows."""
     inputs = {"rows": run.rows, "kept": run.kept, "tokens": run.tokens}
-    told = {"attributes": params.attributes, "approx": params.approx, "seed": run.seed}
-    return run.execute(Step("score-gme", VERSION, write_scores, inputs, told))
+    step_params = {"attributes": params.attributes, "approx": params.approx, "seed": run.seed}
+    return run.execute(Step("score-gme", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
@@ -133,19 +133,21 @@ def _attributes(inputs: Mapping[str, Artifact], names: Sequence[str]) -> pl.Data
     tokens = scan_table(inputs["tokens"].file("tokens.parquet"))
     table = rows.join(kept, on="row_id", how="semi").join(tokens, on="row_id").sort("row_id")
     plain = [pl.concat_list(columns[name]).alias(name) for name in names if name in PLAIN]
-    found = table.select("row_id", "meta", *plain).collect()
+    attribute_table = table.select("row_id", "meta", *plain).collect()
     fields = [name for name in names if name not in PLAIN]
     for name in fields:
-        values = _read_field(found["meta"], name.removeprefix(META))
-        found = found.with_columns(pl.Series(name, values, dtype=pl.List(pl.String)))
-    return found.select("row_id", *names)
+        values = _read_field(attribute_table["meta"], name.removeprefix(META))
+        attribute_table = attribute_table.with_columns(
+            pl.Series(name, values, dtype=pl.List(pl.String))
+        )
+    return attribute_table.select("row_id", *names)
 
 
 def _read_field(metas: pl.Series, field: str) -> list[list[str]]:
-    told = [json.loads(meta).get(field) for meta in metas]
-    if all(value is None for value in told):
+    field_values = [json.loads(meta).get(field) for meta in metas]
+    if all(value is None for value in field_values):
         raise UserError(f"select.attributes: no row has a field {field!r} in its meta")
-    lists = [value if isinstance(value, list) else [value] for value in told]
+    lists = [value if isinstance(value, list) else [value] for value in field_values]
     return [["" if v is None else str(v) for v in values] or [""] for values in lists]
 
 
@@ -205,7 +207,7 @@ def mix_evenly(
     bags: Sequence[Bags],
     approx: int | None,
     rng: np.random.Generator,
-) -> Mixed:
+) -> GreedyMixture:
     """Return all rows in greedy order; of equally good rows the first comes first.
 
     Args:
@@ -215,21 +217,23 @@ def mix_evenly(
         rng: draws them.
     """
     counts = [np.zeros(bag.distinct, dtype=np.int64) for bag in bags]
-    even = [float(np.log(bag.distinct)) for bag in bags]
+    max_entropies = [float(np.log(bag.distinct)) for bag in bags]
     left = _Queues(kinds) if approx is None else _Draws(kinds, approx, rng)
     rows = np.empty(len(kinds), dtype=np.int64)
     distance = np.empty(len(kinds))
     for place in range(len(kinds)):
         tried = left.tried()
         squares = np.zeros(len(tried))
-        for bag, count, wanted in zip(bags, counts, even, strict=True):
-            squares += (entropies_after(count, bag.values[tried], bag.times[tried]) - wanted) ** 2
+        for bag, count, max_entropy in zip(bags, counts, max_entropies, strict=True):
+            squares += (
+                entropies_after(count, bag.values[tried], bag.times[tried]) - max_entropy
+            ) ** 2
         best = int(squares.argmin())
         distance[place] = np.sqrt(squares[best])
         rows[place] = left.take(best)
         for bag, count in zip(bags, counts, strict=True):
             np.add.at(count, bag.values[tried[best]], bag.times[tried[best]])
-    return Mixed(rows, distance)
+    return GreedyMixture(rows, distance)
 
 
 class _Queues:

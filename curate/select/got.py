@@ -40,7 +40,7 @@ from pydantic import Field
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.scored import BLANK, blank_out
-from curate.select.sides import kept_vectors, side_inputs, target_vectors
+from curate.select.sides import embed_pool_and_target, iter_pool_embeddings, read_target_embeddings
 from curate.select.similarities import DECIMALS, rank_scores
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
@@ -80,7 +80,7 @@ class Potentials:
 
 def score(run: ScoreRun, params: GotParams) -> Artifact:
     """Embed pool and target, then solve the transport between them."""
-    inputs = side_inputs(run, params)
+    inputs = embed_pool_and_target(run, params)
     return run.execute(
         Step("score-got", VERSION, write_scores, inputs, {"epsilon": params.epsilon})
     )
@@ -90,38 +90,40 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (mean potential less the row's), nearest_id (by cost)."""
-    wanted = target_vectors(inputs)
+    target_embeddings = read_target_embeddings(inputs)
 
     def costs() -> Iterator[NDArray[np.float64]]:
-        size = max(BLOCK_COSTS // len(wanted), 1)
-        for block in kept_vectors(inputs):
+        size = max(BLOCK_COSTS // len(target_embeddings), 1)
+        for block in iter_pool_embeddings(inputs):
             for start in range(0, len(block), size):
-                yield 1 - cosines(wanted, block[start : start + size])
+                yield 1 - cosines(target_embeddings, block[start : start + size])
 
     epsilon = params["epsilon"] * median_cost(costs)
-    found = solve(costs, len(wanted), epsilon)
-    if found.error > TOLERANCE:
-        LOG.warning("got: shares are off by %.1e after %d rounds", found.error, found.rounds)
+    potentials = solve(costs, len(target_embeddings), epsilon)
+    if potentials.error > TOLERANCE:
+        LOG.warning(
+            "got: shares are off by %.1e after %d rounds", potentials.error, potentials.rounds
+        )
     nearest = np.concatenate([cost.argmin(axis=0) for cost in costs()])
     target_ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
     frame = pl.DataFrame(
         {
             "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
             # Equal texts get equal scores: where a row lies in a block moves the last digits.
-            "score": (found.rows.mean() - found.rows).round(DECIMALS),
+            "score": (potentials.rows.mean() - potentials.rows).round(DECIMALS),
             "nearest_id": target_ids.gather(nearest),
         }
     )
-    blank = np.concatenate([~block.any(axis=1) for block in kept_vectors(inputs)])
-    frame = blank_out(frame, blank | ~wanted.any(), BLANK)
+    blank = np.concatenate([~block.any(axis=1) for block in iter_pool_embeddings(inputs)])
+    frame = blank_out(frame, blank | ~target_embeddings.any(), BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {
         "rows_in": frame.height,
         "rows_out": frame.height,
         "epsilon": epsilon,
-        "rounds": found.rounds,
-        "share_error": round(found.error, 12),
-        "converged": found.error <= TOLERANCE,
+        "rounds": potentials.rounds,
+        "share_error": round(potentials.error, 12),
+        "converged": potentials.error <= TOLERANCE,
     }
 
 

@@ -70,8 +70,8 @@ def score(run: ScoreRun, params: IfdParams) -> Artifact:
     inputs = {"kept": run.kept, "measured": measured(run)}
     for part, blocks in (("given", given), ("alone", alone)):
         inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
-    told = {"form": params.form, "min_tokens": params.min_tokens}
-    return run.execute(Step("score-ifd", VERSION, write_scores, inputs, told))
+    step_params = {"form": params.form, "min_tokens": params.min_tokens}
+    return run.execute(Step("score-ifd", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
@@ -142,14 +142,14 @@ def rank(scores: pl.DataFrame, params: IfdParams, seed: int) -> NDArray[np.int64
     value = pl.col(f"ifd_{params.form}")
     reason = _reason(scores, params.form, params.min_tokens)
     # One number tells the three apart: 1 > IFD >= 0, then -1 >= -IFD.
-    wanted = (
+    sort_key = (
         pl.when(reason.is_null())
         .then(value)
         .when(reason == PROMPT_IS_NO_HELP)
         .then(-value)
         .otherwise(-math.inf)
     )
-    order = scores.select(pl.arg_sort_by(wanted, "row_id", descending=[True, False]))
+    order = scores.select(pl.arg_sort_by(sort_key, "row_id", descending=[True, False]))
     return order.to_series().to_numpy().astype(np.int64)
 
 

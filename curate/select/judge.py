@@ -58,7 +58,7 @@ class JudgeParams(SelectParams):
 def score(run: ScoreRun, params: JudgeParams) -> Artifact:
     """Ask for the grades of all kept rows."""
     identity, hints = run.engine(params.engine)
-    told = {
+    step_params = {
         "engine": identity,
         "prompts": dict(prompt_digests(params.prompts)),
         "seed": run.seed,
@@ -66,7 +66,12 @@ def score(run: ScoreRun, params: JudgeParams) -> Artifact:
     }
     inputs = {"rows": run.rows, "kept": run.kept}
     step = Step(
-        "score-judge", VERSION, write_scores, inputs, told, {**hints, "prompts": params.prompts}
+        "score-judge",
+        VERSION,
+        write_scores,
+        inputs,
+        step_params,
+        {**hints, "prompts": params.prompts},
     )
     return run.execute(step)
 
@@ -83,23 +88,23 @@ def write_scores(
     table = rows.join(kept, on="row_id", how="semi", maintain_order="left").collect()
     criterion = Criterion(name="score", description=params["rubric"])
     rubric = Rubric(criteria=[criterion], low=params["low"], high=params["high"])
-    with asking(hints) as asker:
+    with asking(hints) as client:
         grades = grade_rows(
-            asker,
+            client,
             table.iter_slices(BATCH_ROWS),
             rubric,
             votes=params["votes"],
             seed=params["seed"],
             prompts=grading_prompts(hints["prompts"], params["prompts"]),
         )
-        spent = llm_counts(asker)
-    told = pl.col("criteria").list.first().struct.field("reason")
+        spent = llm_counts(client)
+    first_reason = pl.col("criteria").list.first().struct.field("reason")
     frame = grades.select(
         "row_id",
         score="grade",
         nearest_id=pl.lit(None, dtype=pl.String),
         reason="why",
-        told=told,
+        told=first_reason,
     )
     frame.write_parquet(out / "scores.parquet")
     return {

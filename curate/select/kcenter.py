@@ -32,7 +32,7 @@ from pydantic import Field
 from curate.fixedpoint import fixed_point
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.scored import BLANK, blank_out
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Artifact, Counts, Step
 
 VERSION = 3
@@ -66,7 +66,7 @@ class Centres:
 
 def score(run: ScoreRun, params: KcenterParams) -> Artifact:
     """Embed the rows and store the greedy order of all of them."""
-    inputs = vector_inputs(run, params)
+    inputs = embed_pool(run, params)
     limit = min(params.limit, run.kept.counts["rows_out"])
     return run.execute(Step("score-kcenter", VERSION, write_scores, inputs, {"limit": limit}))
 
@@ -78,28 +78,28 @@ def write_scores(
 
     score is the distance to the nearest row chosen before; radius is null beyond the greedy rows.
     """
-    kept = read_kept(inputs)
-    found = choose_centres(kept.vectors, params["limit"])
-    rest = np.argsort(-found.distance, kind="stable")
-    rest = rest[~np.isin(rest, found.rows)]
+    pool = read_pool_embeddings(inputs)
+    centres = choose_centres(pool.vectors, params["limit"])
+    rest = np.argsort(-centres.distance, kind="stable")
+    rest = rest[~np.isin(rest, centres.rows)]
     # A centre is as far from those before it as the radius was; the first has none before it.
-    apart = np.concatenate([found.radius[:1], found.radius[:-1], found.distance[rest]])
+    apart = np.concatenate([centres.radius[:1], centres.radius[:-1], centres.distance[rest]])
     frame = pl.DataFrame(
         {
-            "row_id": kept.ids.gather(np.concatenate([found.rows, rest])),
+            "row_id": pool.ids.gather(np.concatenate([centres.rows, rest])),
             "score": apart.astype(np.float32),
             "nearest_id": pl.Series([None] * len(apart), dtype=pl.String),
             "place": np.arange(1, len(apart) + 1),
-            "radius": [*found.radius.tolist(), *[None] * len(rest)],
+            "radius": [*centres.radius.tolist(), *[None] * len(rest)],
         }
     )
-    frame = blank_out(frame, kept.blank[np.concatenate([found.rows, rest])], BLANK)
+    frame = blank_out(frame, pool.blank[np.concatenate([centres.rows, rest])], BLANK)
     frame.write_parquet(out / "scores.parquet")
     return {
         "rows_in": frame.height,
         "rows_out": frame.height,
-        "centres": len(found.rows),
-        "radius": round(float(found.radius[-1]), 6),
+        "centres": len(centres.rows),
+        "radius": round(float(centres.radius[-1]), 6),
     }
 
 

@@ -46,9 +46,9 @@ def score(run: ScoreRun, params: LengthParams) -> Artifact:
             "response-tokens", VERSION, count_responses, inputs, {"model": used}, run.model_hints()
         )
     )
-    told = {"which": params.which, "order": params.order}
+    step_params = {"which": params.which, "order": params.order}
     inputs = {"responses": responses, "tokens": run.tokens}
-    return run.execute(Step("score-length", VERSION, write_scores, inputs, told))
+    return run.execute(Step("score-length", VERSION, write_scores, inputs, step_params))
 
 
 def count_responses(
@@ -61,10 +61,10 @@ def count_responses(
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    wanted = rows.join(kept, on="row_id", how="semi", maintain_order="left")
+    kept_rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
     parts = []
     size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
-    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
+    for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         turns = batch.explode("messages").unnest("messages").filter(pl.col("role") == "assistant")
         ids = text_ids(tokenizer, turns["content"].to_list())
         counted = turns.select("row_id", response_tokens=pl.Series([len(i) for i in ids]))
@@ -102,8 +102,8 @@ def _preference(which: str, order: str) -> pl.Expr:
 
 def rank(scores: pl.DataFrame, params: LengthParams, seed: int) -> NDArray[np.int64]:
     """Return row numbers, best first; ties go to the smaller row_id."""
-    wanted = _preference(params.which, params.order)
-    order = scores.select(pl.arg_sort_by(wanted, "row_id", descending=[True, False]))
+    sort_key = _preference(params.which, params.order)
+    order = scores.select(pl.arg_sort_by(sort_key, "row_id", descending=[True, False]))
     return order.to_series().to_numpy().astype(np.int64)
 
 

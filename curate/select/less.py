@@ -88,24 +88,28 @@ def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
     tuned = run.execute(warmup.warmup_step(warmed, lora, params.max_length))
     subtasks = task_numbers(read_table(run.target.file("rows.parquet"))["origin"])
     if params.way == "exact":
-        wanted = run.execute(influence.wanted_step(run, tuned, subtasks, params.max_length))
-        steps = influence.similarity_steps(run, tuned, wanted, params.eps_mode, params.max_length)
+        target_gradients = run.execute(
+            influence.wanted_step(run, tuned, subtasks, params.max_length)
+        )
+        steps = influence.similarity_steps(
+            run, tuned, target_gradients, params.eps_mode, params.max_length
+        )
         blocks = run.execute_all(steps)
     else:
         steps = influence.feature_steps(
             run, tuned, params.eps_mode, params.max_length, params.dim, params.precision
         )
-        *blocks, wanted = run.execute_all(steps)
-    inputs = {"kept": run.kept, "target": run.target, "warmup": tuned, "wanted": wanted}
+        *blocks, target_gradients = run.execute_all(steps)
+    inputs = {"kept": run.kept, "target": run.target, "warmup": tuned, "wanted": target_gradients}
     inputs |= {f"block-{i:05d}": block for i, block in enumerate(blocks)}
-    made = run.execute(Step("score-less", VERSION, write_scores, inputs, {"subtasks": subtasks}))
+    scores = run.execute(Step("score-less", VERSION, write_scores, inputs, {"subtasks": subtasks}))
     LOG.info(
         "less: Adam's second moment is above its epsilon in %.2g %% of the coordinates; %d rows have "
         "no response to take a gradient of",
-        100 * made.counts["adaptive_share"],
-        made.counts["unscored"],
+        100 * scores.counts["adaptive_share"],
+        scores.counts["unscored"],
     )
-    return made
+    return scores
 
 
 def write_scores(
@@ -122,9 +126,11 @@ def write_scores(
 
     blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
     shares = checkpoint_shares(inputs["warmup"])
-    found = read_similarities(blocks, inputs["wanted"], shares).round(DECIMALS)
+    similarities = read_similarities(blocks, inputs["wanted"], shares).round(DECIMALS)
     subtasks, by_example = read_columns(inputs["wanted"], params["subtasks"])
-    means = np.stack([found[:, subtasks == s].mean(axis=1) for s in np.unique(subtasks)], axis=1)
+    means = np.stack(
+        [similarities[:, subtasks == s].mean(axis=1) for s in np.unique(subtasks)], axis=1
+    )
     scored = np.isfinite(means).all(axis=1)
     frame = read_table(inputs["kept"].file("kept.parquet")).select(
         "row_id",
@@ -135,8 +141,10 @@ def write_scores(
     if by_example:
         ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
         frame = frame.with_columns(
-            nearest_id=pl.when(pl.Series(scored)).then(ids.gather(nearest(found, means, subtasks))),
-            similarities=pl.Series(found, dtype=pl.Array(pl.Float32, len(ids))),
+            nearest_id=pl.when(pl.Series(scored)).then(
+                ids.gather(nearest(similarities, means, subtasks))
+            ),
+            similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
         )
     frame.write_parquet(out / "scores.parquet")
     adaptive, seen = (sum(b.counts[name] for b in blocks) for name in ("adaptive", "coordinates"))
@@ -149,11 +157,11 @@ def write_scores(
 
 
 def nearest(
-    found: NDArray[np.float32], means: NDArray[np.float32], subtasks: NDArray[np.int64]
+    similarities: NDArray[np.float32], means: NDArray[np.float32], subtasks: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return the column of each row's most similar example within its best subtask."""
     best = np.unique(subtasks)[means.argmax(axis=1)]
-    inside = np.where(np.equal.outer(best, subtasks), found, -np.inf)
+    inside = np.where(np.equal.outer(best, subtasks), similarities, -np.inf)
     columns: NDArray[np.int64] = inside.argmax(axis=1)
     return columns
 

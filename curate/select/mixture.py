@@ -26,7 +26,7 @@ from pydantic import Field, field_validator
 from curate.errors import UserError
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.scored import every_row_counts
-from curate.select.turns import seat, take_turns
+from curate.select.turns import interleave, weighted_round_robin
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table
 
@@ -91,8 +91,8 @@ def rank(scores: pl.DataFrame, params: MixtureParams, seed: int) -> NDArray[np.i
     names = scores[params.by].unique().sort()
     groups = scores[params.by].rank("dense").to_numpy().astype(np.int64) - 1
     sizes = np.bincount(groups, minlength=len(names))
-    turns = take_turns(sizes, find_weights(names.to_list(), sizes, params))
-    return seat(turns, shuffled[np.argsort(groups[shuffled], kind="stable")])
+    turns = weighted_round_robin(sizes, find_weights(names.to_list(), sizes, params))
+    return interleave(turns, shuffled[np.argsort(groups[shuffled], kind="stable")])
 
 
 def find_weights(
@@ -106,9 +106,10 @@ def find_weights(
     if isinstance(params.weights, dict):
         missing = sorted(set(params.weights) - set(names))
         if missing:
-            told = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+            group_names = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise UserError(
-                f"select.weights: no kept row has the {params.by} {missing[0]!r}; there are: {told}"
+                f"select.weights: no kept row has the {params.by} {missing[0]!r}; "
+                f"there are: {group_names}"
             )
         return np.array([params.weights.get(name, 0.0) for name in names])
     power = {"equal": 0.0, "proportional": 1.0, "temperature": 1 / params.temperature}

@@ -55,9 +55,9 @@ def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
     from curate.represent.losses import base_model, loss_steps
 
     blocks = run.execute_all(loss_steps(run, base_model(run), params.of, params.max_length))
-    told = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
+    step_params = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
     inputs = {"kept": run.kept, "measured": measured(run), **named(blocks)}
-    return run.execute(Step("score-perplexity", VERSION, write_scores, inputs, told))
+    return run.execute(Step("score-perplexity", VERSION, write_scores, inputs, step_params))
 
 
 def write_scores(
@@ -86,7 +86,7 @@ def write_scores(
 
 
 def preference(table: pl.DataFrame, of: str, prefer: str, mid: str) -> pl.Series:
-    """Return how much each row of the table is wanted, higher first; null for a row without a loss.
+    """Return the preference for each row of the table, higher first; null for a row without a loss.
 
     For `mid` this is minus the share of the rows that come between it and the middle.
     """
@@ -102,14 +102,14 @@ def preference(table: pl.DataFrame, of: str, prefer: str, mid: str) -> pl.Series
     else:
         start = int(count * REFERENCE_START)
         away = np.where(place >= start, place - start, count - 1 - place)
-    wanted = pl.Series(-away / max(count, 1))
-    return table.select(pl.when(loss.is_not_null()).then(wanted)).to_series()
+    closeness = pl.Series(-away / max(count, 1))
+    return table.select(pl.when(loss.is_not_null()).then(closeness)).to_series()
 
 
 def _sort_down(table: pl.DataFrame, values: pl.Series) -> NDArray[np.int64]:
     """Return row numbers, highest value first and null last; ties go to the smaller row_id."""
-    known = values.fill_null(-math.inf)
-    order = table.select(pl.arg_sort_by(known, "row_id", descending=[True, False]))
+    filled = values.fill_null(-math.inf)
+    order = table.select(pl.arg_sort_by(filled, "row_id", descending=[True, False]))
     return order.to_series().to_numpy().astype(np.int64)
 
 

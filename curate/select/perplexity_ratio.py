@@ -72,8 +72,8 @@ def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
     for part, model in (("base", base), ("tuned", tuned)):
         blocks = run.execute_all(loss_steps(run, model, "response", params.max_length))
         inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
-    told = {"prior_tokens": params.prior_tokens}
-    return run.execute(Step("score-perplexity_ratio", VERSION, write_scores, inputs, told))
+    step_params = {"prior_tokens": params.prior_tokens}
+    return run.execute(Step("score-perplexity_ratio", VERSION, write_scores, inputs, step_params))
 
 
 def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
@@ -90,14 +90,14 @@ def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
         "learning_rate": params.learning_rate,
         "max_length": params.max_length,
     }
-    told = {
+    step_params = {
         "texts": digest_of(finetune.read_messages(path, ids)),
         "model": run.model_identity(),
         "lora": lora,
         "finetune": finetune.VERSION,
     }
     hints = {**run.model_hints(), "rows": str(path), "row_ids": ids}
-    return Step("tune-target", VERSION, tune_target, params=told, hints=hints)
+    return Step("tune-target", VERSION, tune_target, params=step_params, hints=hints)
 
 
 def tune_target(
@@ -162,8 +162,8 @@ def _shrunk_gain(prior_tokens: int) -> pl.Expr:
 
 def rank(scores: pl.DataFrame, params: PerplexityRatioParams, seed: int) -> NDArray[np.int64]:
     """Return row numbers, best first; ties go to the smaller row_id, unscored rows come last."""
-    wanted = _shrunk_gain(params.prior_tokens).fill_null(-math.inf)
-    order = scores.select(pl.arg_sort_by(wanted, "row_id", descending=[True, False]))
+    sort_key = _shrunk_gain(params.prior_tokens).fill_null(-math.inf)
+    order = scores.select(pl.arg_sort_by(sort_key, "row_id", descending=[True, False]))
     return order.to_series().to_numpy().astype(np.int64)
 
 

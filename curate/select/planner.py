@@ -21,7 +21,7 @@ from curate.clean.twins import dominate_pairs, number_pairs
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import SelectParams, Share
-from curate.select.budget import Cap, Outcome, Purse, purse_of, spend
+from curate.select.budget import BudgetLimit, BudgetOutcome, Cap, limit_of, spend
 from curate.select.sql import excerpt, parse_expression
 
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
@@ -30,12 +30,12 @@ RANKING_COLUMNS = ("row_id", "rank", "score", "nearest_id", "tokens")
 ROW_COLUMNS = ("row_id", "source", "origin", "method", "hop")
 CODES = {reason: number for number, reason in enumerate(Reason)}
 OUTCOMES = {
-    Outcome.TAKEN: Reason.WITHIN_BUDGET,
-    Outcome.PASSED_OVER: Reason.PASSED_OVER,
-    Outcome.OVER_CAP: Reason.OVER_SHARE,
-    Outcome.BEYOND: Reason.BEYOND_BUDGET,
+    BudgetOutcome.TAKEN: Reason.WITHIN_BUDGET,
+    BudgetOutcome.PASSED_OVER: Reason.PASSED_OVER,
+    BudgetOutcome.OVER_CAP: Reason.OVER_SHARE,
+    BudgetOutcome.BEYOND: Reason.BEYOND_BUDGET,
 }
-OUTCOME_CODES = np.array([CODES[OUTCOMES[outcome]] for outcome in Outcome], dtype=np.int8)
+OUTCOME_CODES = np.array([CODES[OUTCOMES[outcome]] for outcome in BudgetOutcome], dtype=np.int8)
 # No budget, however large, would buy rows with these.
 FOR_GOOD = [CODES[Reason.FILTERED_OUT], CODES[Reason.UNSCORED]]
 # Columns of a ranking that each method fills on a scale of its own.
@@ -43,8 +43,8 @@ OWN_COLUMNS = frozenset(("score", "nearest_id"))
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a plan may look at: rows, the evidence of stages by name, pairs of similar rows."""
+class PlanContext:
+    """The tables that a plan's conditions may read: rows, evidence by stage, pairs of similar rows."""
 
     rows: pl.LazyFrame
     evidence: Mapping[str, pl.LazyFrame] = field(default_factory=dict)
@@ -88,8 +88,8 @@ def common_plan(params: SelectParams) -> dict[str, Any]:
     }
 
 
-def _is_common(told: Sequence[tuple[str, str]]) -> bool:
-    return not any(OWN_COLUMNS & {*_parse(key, text).meta.root_names()} for key, text in told)
+def _is_common(conditions: Sequence[tuple[str, str]]) -> bool:
+    return not any(OWN_COLUMNS & {*_parse(key, text).meta.root_names()} for key, text in conditions)
 
 
 def _parse(key: str, text: str) -> pl.Expr:
@@ -99,14 +99,14 @@ def _parse(key: str, text: str) -> pl.Expr:
         raise UserError(f"select.{key}: {error}") from error
 
 
-def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.DataFrame:
+def choose(ranking: pl.DataFrame, params: SelectParams, context: PlanContext) -> pl.DataFrame:
     """Return the ranking with what is selected of it, and why the rest is not.
 
     Args:
         ranking: row_id, rank, score, nearest_id, tokens, in rank order; where there is a column
             `unscored`, rows that have a reason there are never selected.
         params: budget, filter, shares, diversity.
-        facts: what the conditions speak of.
+        context: what the conditions speak of.
 
     Returns:
         The ranking with selected and reason.
@@ -118,7 +118,7 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     reason = np.full(ranking.height, CODES[Reason.BEYOND_BUDGET], dtype=np.int8)
     free = np.ones(ranking.height, dtype=np.bool_)
     if params.filter is not None:
-        met = _meet(ranking, params.filter, facts)
+        met = _meet(ranking, params.filter, context)
         reason[~met] = CODES[Reason.FILTERED_OUT]
         free &= met
     if "unscored" in ranking.columns:
@@ -134,10 +134,10 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
         reason[free & ~short] = CODES[Reason.PASSED_OVER]
         free &= short
     if params.diversity is not None:
-        apart = _apart(ranking, free, params.diversity.most, facts)
+        apart = _apart(ranking, free, params.diversity.most, context)
         reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
-    rows, outcomes = _go_down(ranking, params, facts, free, tokens)
+    rows, outcomes = _go_down(ranking, params, context, free, tokens)
     reason[rows] = OUTCOME_CODES[outcomes]
     selected = reason == CODES[Reason.WITHIN_BUDGET]
     if not selected.any():
@@ -154,28 +154,28 @@ def choose(ranking: pl.DataFrame, params: SelectParams, facts: Facts) -> pl.Data
     )
 
 
-def _meet(ranking: pl.DataFrame, condition: str, facts: Facts) -> NDArray[np.bool_]:
+def _meet(ranking: pl.DataFrame, condition: str, context: PlanContext) -> NDArray[np.bool_]:
     """Return which rows meet an SQL condition; what it cannot judge for a row (null) is not met."""
-    wanted = _parse("filter", condition)
+    expression = _parse("filter", condition)
     try:
-        told = look_up(ranking, wanted, facts).select(met=wanted)["met"]
+        column = look_up(ranking, expression, context).select(met=expression)["met"]
     except PolarsError as error:
         raise UserError(
             f"select.filter: {excerpt(condition)}: {str(error).splitlines()[0]}"
         ) from error
-    if told.dtype != pl.Boolean:
+    if column.dtype != pl.Boolean:
         raise UserError(
-            f"select.filter: {excerpt(condition)} is no condition: it gives {told.dtype}"
+            f"select.filter: {excerpt(condition)} is no condition: it gives {column.dtype}"
         )
-    met: NDArray[np.bool_] = told.fill_null(value=False).to_numpy()
-    if len(told) == 1 < ranking.height:
+    met: NDArray[np.bool_] = column.fill_null(value=False).to_numpy()
+    if len(column) == 1 < ranking.height:
         met = np.repeat(met, ranking.height)
     if not met.any():
         raise UserError(f"select.filter: no row meets {excerpt(condition)}")
     return met
 
 
-def look_up(ranking: pl.DataFrame, wanted: pl.Expr, facts: Facts) -> pl.DataFrame:
+def look_up(ranking: pl.DataFrame, expression: pl.Expr, context: PlanContext) -> pl.DataFrame:
     """Return the ranking, in its order, with the row columns and stages that an expression names.
 
     A stage is a struct of its evidence, so that `fuzzy.score` is a field of it.
@@ -183,21 +183,21 @@ def look_up(ranking: pl.DataFrame, wanted: pl.Expr, facts: Facts) -> pl.DataFram
     Raises:
         UserError: there is no such column or stage.
     """
-    names = [name for name in wanted.meta.root_names() if name not in ranking.columns]
+    names = [name for name in expression.meta.root_names() if name not in ranking.columns]
     table = ranking.lazy()
     for name in names:
         if name in ROW_COLUMNS:
             table = table.join(
-                facts.rows.select("row_id", name), on="row_id", how="left", maintain_order="left"
+                context.rows.select("row_id", name), on="row_id", how="left", maintain_order="left"
             )
-        elif name in facts.evidence:
-            fields = facts.evidence[name].select(
+        elif name in context.evidence:
+            fields = context.evidence[name].select(
                 "row_id", pl.struct(pl.exclude("row_id")).alias(name)
             )
             table = table.join(fields, on="row_id", how="left", maintain_order="left")
         else:
-            known = ", ".join([*ranking.columns, *ROW_COLUMNS[1:], *facts.evidence])
-            raise UserError(f"select: nothing is named {name!r}; known: {known}")
+            available = ", ".join([*ranking.columns, *ROW_COLUMNS[1:], *context.evidence])
+            raise UserError(f"select: nothing is named {name!r}; known: {available}")
     return table.collect()
 
 
@@ -216,18 +216,18 @@ def _tokens(ranking: pl.DataFrame, params: SelectParams) -> NDArray[np.int64]:
 
 
 def _apart(
-    ranking: pl.DataFrame, free: NDArray[np.bool_], most: float, facts: Facts
+    ranking: pl.DataFrame, free: NDArray[np.bool_], most: float, context: PlanContext
 ) -> NDArray[np.bool_]:
-    if facts.pairs is None:
+    if context.pairs is None:
         raise ValueError("diversity needs pairs of similar rows")
-    pairs = number_pairs(ranking["row_id"], facts.pairs)
+    pairs = number_pairs(ranking["row_id"], context.pairs)
     return dominate_pairs(pairs, free, most)
 
 
 def _go_down(
     ranking: pl.DataFrame,
     params: SelectParams,
-    facts: Facts,
+    context: PlanContext,
     free: NDArray[np.bool_],
     tokens: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
@@ -235,22 +235,22 @@ def _go_down(
     rows = np.flatnonzero(free)
     in_tokens = params.budget.tokens is not None
     cost = tokens[rows] if in_tokens else np.ones(len(rows), dtype=np.int64)
-    purse = purse_of(params.budget, ranking.height)
+    limit = limit_of(params.budget, ranking.height)
     # Shares are of what can be spent.
-    total = purse.total if in_tokens else min(purse.total, len(rows))
+    total = limit.total if in_tokens else min(limit.total, len(rows))
     caps, quotas = [], []
     for share in params.shares:
-        code, names = _groups(ranking, share, facts)
+        code, names = _groups(ranking, share, context)
         most = np.array([share.cap(name) for name in names])
         least = np.array([share.least.get(name, 0.0) for name in names])
         caps.append(Cap(code[rows], np.where(most < 1, most * total, np.inf)))
         quotas.append(Cap(code[rows], least * total))
     later = np.ones(len(rows), dtype=np.bool_)
     for quota in quotas:
-        later &= spend(cost, Purse(np.inf), [*caps, quota]) != Outcome.TAKEN
+        later &= spend(cost, BudgetLimit(np.inf), [*caps, quota]) != BudgetOutcome.TAKEN
     order = np.argsort(later, kind="stable")
     ordered = [Cap(cap.group[order], cap.limit) for cap in caps]
-    return rows[order], spend(cost[order], purse, ordered)
+    return rows[order], spend(cost[order], limit, ordered)
 
 
 def _nothing_fits(params: SelectParams, shortest: int, reason: NDArray[np.int8]) -> str:
@@ -263,18 +263,20 @@ def _nothing_fits(params: SelectParams, shortest: int, reason: NDArray[np.int8])
 
 
 def _groups(
-    ranking: pl.DataFrame, share: Share, facts: Facts
+    ranking: pl.DataFrame, share: Share, context: PlanContext
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Return the number of each row's group, and the names of the groups."""
-    wanted = _parse("shares", share.by)
+    expression = _parse("shares", share.by)
     try:
-        found = look_up(ranking, wanted, facts).select(group=wanted.cast(pl.String))["group"]
+        groups = look_up(ranking, expression, context).select(group=expression.cast(pl.String))[
+            "group"
+        ]
     except PolarsError as error:
         raise UserError(
             f"select.shares: {excerpt(share.by)}: {str(error).splitlines()[0]}"
         ) from error
-    names = found.fill_null("").unique().sort()
-    code = found.fill_null("").replace_strict(names, pl.int_range(len(names), eager=True))
+    names = groups.fill_null("").unique().sort()
+    code = groups.fill_null("").replace_strict(names, pl.int_range(len(names), eager=True))
     unknown = {*share.least, *(share.most if isinstance(share.most, dict) else ())} - set(names)
     if unknown:
         raise UserError(

@@ -51,9 +51,9 @@ def score(run: ScoreRun, params: RdsParams) -> Artifact:
     if run.target is None:
         raise ValueError("rds needs target examples")
     blocks = run.execute_all(index_steps(run, params.max_length))
-    wanted = run.execute(target_step(run, params.max_length))
+    target_embeddings = run.execute(target_step(run, params.max_length))
     inputs = {"kept": run.kept, "measured": measured(run), "target": run.target}
-    inputs |= {"target-vectors": wanted, **named(blocks)}
+    inputs |= {"target-vectors": target_embeddings, **named(blocks)}
     return run.execute(Step("score-rds", VERSION, write_scores, inputs))
 
 
@@ -63,8 +63,8 @@ def write_scores(
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
     from curate.represent.index import read_blocks
 
-    wanted = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
-    blocks = (cosines(block, wanted) for block in read_blocks(inputs))
+    target_embeddings = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
+    blocks = (cosines(block, target_embeddings) for block in read_blocks(inputs))
     return write_similarities(out, inputs, blocks, NOT_FINITE)
 
 

@@ -22,14 +22,14 @@ BLANK = "nothing in it is known to the embedder"
 
 
 @dataclass(frozen=True)
-class Order:
-    """Row numbers of a table of scores [N], best first, and why each of them has no score, if so."""
+class RankOrder:
+    """The rank order of a table of scores: row numbers [N], best first, and why a row has no score."""
 
     rows: NDArray[np.int64]
     unscored: pl.Series
 
 
-def order_rows(scores: pl.DataFrame, selector: Selector, params: Any, seed: int) -> Order:
+def order_rows(scores: pl.DataFrame, selector: Selector, params: Any, seed: int) -> RankOrder:
     """Return all rows in rank order; those without a score come last, by row_id.
 
     Raises:
@@ -48,7 +48,7 @@ def order_rows(scores: pl.DataFrame, selector: Selector, params: Any, seed: int)
     rest = np.flatnonzero(reasons.is_not_null().to_numpy())
     rest = rest[scores["row_id"][rest].arg_sort().to_numpy()]
     rows = np.concatenate([ranked, rest]).astype(np.int64)
-    return Order(rows, reasons[rows])
+    return RankOrder(rows, reasons[rows])
 
 
 def why_unscored(scores: pl.DataFrame, selector: Selector, params: Any) -> pl.Series:

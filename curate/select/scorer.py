@@ -90,10 +90,10 @@ def rating_steps(
     from curate.represent.index import SMALLEST_BLOCK, blocks_of
     from curate.represent.lm import read_block
 
-    found = find_model(params.model)
-    folder = prepare(found)
-    told = {
-        "model": identify(found, "float32"),
+    source = find_model(params.model)
+    folder = prepare(source)
+    step_params = {
+        "model": identify(source, "float32"),
         "output": find_output(folder, params.model, params.label, place),
         "max_length": params.max_length,
         "batch_tokens": BATCH_TOKENS,
@@ -103,7 +103,9 @@ def rating_steps(
     for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
         texts = {"texts": digest_of(read_block(path, block))}
         hints = {"folder": str(folder), "rows": str(path), "positions": block}
-        steps.append(Step("ratings", VERSION, rate_block, params={**told, **texts}, hints=hints))
+        steps.append(
+            Step("ratings", VERSION, rate_block, params={**step_params, **texts}, hints=hints)
+        )
     return steps
 
 
@@ -124,7 +126,7 @@ def find_output(folder: Path, name: str, label: str | None, place: str) -> int |
             f"{place}.model {name!r} is no sequence classifier but "
             f"{', '.join(config.architectures or ['of no known architecture'])}"
         )
-    labels = {str(told): int(number) for number, told in config.id2label.items()}
+    labels = {str(label_name): int(number) for number, label_name in config.id2label.items()}
     if config.num_labels == 1:
         if label is not None:
             raise UserError(f"{place}.label: {name!r} has one output and no labels; leave it out")
@@ -169,17 +171,17 @@ def load_classifier(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTra
     from curate.models import device, load_tokenizer, loading
 
     with loading(folder):
-        model, told = AutoModelForSequenceClassification.from_pretrained(
+        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=torch.float32,
             output_loading_info=True,
             trust_remote_code=False,
             use_safetensors=True,
         )
-    if told["missing_keys"]:
+    if loading_info["missing_keys"]:
         raise UserError(
             f"the checkpoint {folder} lacks weights of its classifier "
-            f"({', '.join(sorted(told['missing_keys'])[:3])}), so its scores would be random"
+            f"({', '.join(sorted(loading_info['missing_keys'])[:3])}), so its scores would be random"
         )
     tokenizer = load_tokenizer(folder)
     if not tokenizer.is_fast:
@@ -193,10 +195,10 @@ def split_turns(messages: Sequence[Message]) -> tuple[str, str]:
 
 
 def longest_input(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", wanted: int
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", max_tokens: int
 ) -> int:
     """Return how many tokens of a pair the model can read, at most as many as wanted."""
-    limits = [wanted, tokenizer.model_max_length]
+    limits = [max_tokens, tokenizer.model_max_length]
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions:
         shifted = model.config.model_type in SHIFTED_POSITIONS
@@ -258,8 +260,8 @@ def rate(
     limit = 1 if model.config.pad_token_id is None else BATCH_TOKENS
     with torch.inference_mode():
         for batch in batches_by_length([len(pair.ids) for pair in pairs], limit):
-            given = _pad(model, [pairs[i] for i in batch], typed)
-            logits = model(**given).logits.float()
+            model_inputs = _pad(model, [pairs[i] for i in batch], typed)
+            logits = model(**model_inputs).logits.float()
             if output is None:
                 scores[batch] = logits[:, 0].cpu().numpy()
             else:
@@ -281,10 +283,10 @@ def _pad(
         ids[k, : len(pair.ids)] = torch.tensor(pair.ids)
         mask[k, : len(pair.ids)] = 1
         types[k, : len(pair.ids)] = torch.tensor(pair.type_ids)
-    given = {"input_ids": ids, "attention_mask": mask}
+    model_inputs = {"input_ids": ids, "attention_mask": mask}
     if typed:
-        given["token_type_ids"] = types
-    return {name: values.to(model.device) for name, values in given.items()}
+        model_inputs["token_type_ids"] = types
+    return {name: values.to(model.device) for name, values in model_inputs.items()}
 
 
 def write_scores(

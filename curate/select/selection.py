@@ -10,8 +10,8 @@ import polars as pl
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import ScoreRun, SelectParams, find_selector
-from curate.select.budget import purse_of
-from curate.select.planner import Facts, choose, named_stages
+from curate.select.budget import limit_of
+from curate.select.planner import PlanContext, choose, named_stages
 from curate.select.scored import count_unscored, describe, order_rows
 from curate.select.similarities import has_near_rows
 from curate.store import Artifact, Counts, Step
@@ -21,8 +21,11 @@ VERSION = 4
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A selection as it was made; `pairs` are those that its diversity had to choose between."""
+class SelectionResult:
+    """The result of a selection: its parameters and artifacts.
+
+    `pairs` are the similar rows that its diversity had to choose between.
+    """
 
     params: SelectParams
     scores: Artifact
@@ -57,16 +60,16 @@ def select_step(
     run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
 ) -> Step:
     """Return the step that writes the selection; it reads the stages that the plan speaks of."""
-    inputs, told = _selecting(run, scores, params, pairs)
-    return Step("select", VERSION, write_selection, inputs, told)
+    inputs, step_params = _selecting(run, scores, params, pairs)
+    return Step("select", VERSION, write_selection, inputs, step_params)
 
 
 def ranking_step(
     run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
 ) -> Step:
     """Return the step that ranks and chooses rows as a selection does, for a method to compare."""
-    inputs, told = _selecting(run, scores, params, pairs)
-    return Step("select-compared", VERSION, write_ranking, inputs, told)
+    inputs, step_params = _selecting(run, scores, params, pairs)
+    return Step("select-compared", VERSION, write_ranking, inputs, step_params)
 
 
 def _selecting(
@@ -94,7 +97,7 @@ def write_ranking(
         select,
         params["seed"],
     )
-    facts = Facts(
+    context = PlanContext(
         rows=scan_table(inputs["rows"].file("rows.parquet")),
         evidence={
             name: scan_table(inputs[f"evidence-{name}"].file("evidence.parquet"))
@@ -102,7 +105,7 @@ def write_ranking(
         },
         pairs=read_table(inputs["pairs"].file("pairs.parquet")) if "pairs" in inputs else None,
     )
-    ranking = choose(ranked, select, facts)
+    ranking = choose(ranked, select, context)
     ranking.write_parquet(out / "ranking.parquet")
     chosen = ranking.filter("selected")
     left = ranking.filter(~pl.col("selected")).group_by("reason").len().sort("reason")
@@ -137,10 +140,10 @@ def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]
         remarks.append(
             f"target examples without any similarity to any row, which take no turns: {idle:,}"
         )
-    purse = purse_of(params.budget, counts["rows_in"])
+    limit = limit_of(params.budget, counts["rows_in"])
     in_tokens = params.budget.tokens is not None
     spent = counts["tokens"] if in_tokens else counts["rows_out"]
-    if purse.total - spent > purse.slack and (in_tokens or unscored):
+    if limit.total - spent > limit.slack and (in_tokens or unscored):
         remarks.append(
             f"the budget of {params.budget} is not spent: no more than {counts['rows_out']:,} rows"
             + (f" with {spent:,} tokens could be selected" if in_tokens else " could be selected")

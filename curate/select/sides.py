@@ -1,4 +1,4 @@
-"""The two sides of a targeted selection, kept rows and target examples: as texts and as vectors."""
+"""Texts and embeddings of the pool (kept rows) and of the target examples."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,59 +9,61 @@ from numpy.typing import NDArray
 from curate.clean.twins import Compared, compared_text
 from curate.errors import UserError
 from curate.registry import ScoreRun
-from curate.select.vectors import BLOCK, VectorParams, vector_inputs
+from curate.select.vectors import BLOCK, VectorParams, embed_pool
 from curate.store import Artifact
 from curate.tables import rows_at_once, scan_table
 
 BATCH_ROWS = 8_192
-WANTED = "wanted-"
+TARGET_BLOCK = "wanted-"
 
 
-def kept_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl.Series]:
-    """Yield what is compared of the kept rows, batch by batch in pool order.
+def iter_pool_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl.Series]:
+    """Yield the compared texts of the kept rows, batch by batch in pool order.
 
     Args:
         inputs: `rows` and `kept`.
         compare: which turns.
     """
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    wanted = (
+    texts = (
         scan_table(inputs["rows"].file("rows.parquet"))
         .select("row_id", "messages")
         .join(kept, on="row_id", how="semi", maintain_order="left")
         .select(text=compared_text(compare).fill_null(""))
     )
     size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
-    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
+    for batch in texts.collect_batches(chunk_size=size, maintain_order=True):
         if batch.height:
             yield batch["text"]
 
 
-def target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.Series:
-    """Return what is compared of the target examples, in their order."""
+def read_target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.Series:
+    """Return the compared texts of the target examples, in their order."""
     rows = scan_table(inputs["target"].file("rows.parquet"))
     return rows.select(text=compared_text(compare).fill_null("")).collect()["text"]
 
 
-def side_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
-    """Embed both sides and return kept rows, target examples and their vectors, as a step takes them."""
+def embed_pool_and_target(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
+    """Embed pool and target; return both and their blocks of embeddings as the inputs of a step."""
     from curate.represent.embed import embed_steps_at
 
     if run.target is None:
         raise ValueError("similarity to target examples needs target examples")
     positions = np.arange(run.target.counts["rows_out"])
     steps = embed_steps_at(run, run.target, positions, params.compare, params.embedder)
-    wanted = {f"{WANTED}{i:05d}": block for i, block in enumerate(run.execute_all(steps))}
-    return {"target": run.target, **wanted, **vector_inputs(run, params)}
+    target_blocks = {
+        f"{TARGET_BLOCK}{i:05d}": block for i, block in enumerate(run.execute_all(steps))
+    }
+    return {"target": run.target, **target_blocks, **embed_pool(run, params)}
 
 
-def target_vectors(inputs: Mapping[str, Artifact]) -> NDArray[np.float32]:
-    """Return the vectors [Q, d] of the target examples."""
-    return np.concatenate(list(_blocks(inputs, WANTED)))
+def read_target_embeddings(inputs: Mapping[str, Artifact]) -> NDArray[np.float32]:
+    """Read the embeddings [Q, d] of the target examples."""
+    return np.concatenate(list(_blocks(inputs, TARGET_BLOCK)))
 
 
-def kept_vectors(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
-    """Yield the vectors of the kept rows in blocks [n, d], in pool order, from the disk."""
+def iter_pool_embeddings(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
+    """Yield the embeddings of the kept rows in blocks [n, d], in pool order, from the disk."""
     yield from _blocks(inputs, BLOCK)
 
 

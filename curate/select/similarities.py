@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.registry import SelectParams
-from curate.select.rounds import Order, best_first, refill_rounds, take_rounds
+from curate.select.rounds import RowNumbers, best_first, round_robin, round_robin_refill
 from curate.select.scored import blank_out
 from curate.store import Artifact, Counts
 from curate.tables import read_table
@@ -90,7 +90,9 @@ def has_near_rows(scores: pl.DataFrame) -> NDArray[np.bool_]:
     return near
 
 
-def rank_similarities(scores: pl.DataFrame, combine: Combine, *, refill: bool = False) -> Order:
+def rank_similarities(
+    scores: pl.DataFrame, combine: Combine, *, refill: bool = False
+) -> RowNumbers:
     """Return row numbers, best first; ties go to the smaller row_id.
 
     Args:
@@ -109,19 +111,21 @@ def rank_similarities(scores: pl.DataFrame, combine: Combine, *, refill: bool = 
     orders = _task_orders(similar, tasks, combine, refill=refill)
     if len(np.unique(tasks)) == 1:
         return by_id[next(orders)]
-    return by_id[refill_rounds(list(orders), size) if refill else take_rounds(orders, size)]
+    return by_id[round_robin_refill(list(orders), size) if refill else round_robin(orders, size)]
 
 
 def _task_orders(
     similar: NDArray[np.float32], tasks: NDArray[np.int64], combine: Combine, *, refill: bool
-) -> Iterator[Order]:
+) -> Iterator[RowNumbers]:
     """Yield the order of all rows [N] by each task."""
     for task in np.unique(tasks):
         own = similar[:, tasks == task]
         if combine == "round_robin":
-            wishes = (best_first(column) for column in own.T)
+            rankings = (best_first(column) for column in own.T)
             rounds = (
-                refill_rounds(list(wishes), len(own)) if refill else take_rounds(wishes, len(own))
+                round_robin_refill(list(rankings), len(own))
+                if refill
+                else round_robin(rankings, len(own))
             )
             yield rounds
         elif combine == "mean":

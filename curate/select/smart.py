@@ -39,8 +39,8 @@ from curate.represent.nearest import search_identity
 from curate.select.facility import NEIGHBOURS, represent
 from curate.select.mixture import By, read_groups
 from curate.select.scored import BLANK, blank_out
-from curate.select.turns import seat, take_turns
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.turns import interleave, weighted_round_robin
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -66,13 +66,13 @@ class SmartParams(VectorParams):
 
 def score(run: ScoreRun, params: SmartParams) -> Artifact:
     """Embed the prompts, order the rows of each task, and store that with the gains of the tasks."""
-    inputs = {**vector_inputs(run, params), "rows": run.rows}
-    told = {
+    inputs = {**embed_pool(run, params), "rows": run.rows}
+    step_params = {
         "by": params.by,
         "neighbours": params.neighbours,
         **search_identity(run.kept.counts["rows_out"]),
     }
-    orders = run.execute(Step("smart-orders", VERSION, write_orders, inputs, told))
+    orders = run.execute(Step("smart-orders", VERSION, write_orders, inputs, step_params))
     penalty = {"penalty": params.penalty}
     return run.execute(Step("score-smart", VERSION, write_scores, {"orders": orders}, penalty))
 
@@ -81,27 +81,27 @@ def write_orders(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name."""
-    kept = read_kept(inputs)
+    pool = read_pool_embeddings(inputs)
     tasks = read_groups(inputs).sort("row_id")[params["by"]]
     numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
     order = np.argsort(numbers, kind="stable")
     parts, means = [], []
     for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-        vectors = kept.vectors[rows]
+        vectors = pool.vectors[rows]
         means.append(vectors.mean(axis=0, dtype=np.float64))
-        found = represent(vectors, params["neighbours"])
-        chosen = rows[found.rows]
+        greedy_order = represent(vectors, params["neighbours"])
+        chosen = rows[greedy_order.rows]
         parts.append(
             pl.DataFrame(
                 {
-                    "row_id": kept.ids.gather(chosen),
+                    "row_id": pool.ids.gather(chosen),
                     "task": tasks.gather(chosen),
                     "place": np.arange(1, len(rows) + 1),
-                    "gain": found.gains,
+                    "gain": greedy_order.gains,
                 }
             )
         )
-    blank = pl.DataFrame({"row_id": kept.ids, "blank": kept.blank})
+    blank = pl.DataFrame({"row_id": pool.ids, "blank": pool.blank})
     frame = pl.concat(parts).join(blank, on="row_id", how="left", maintain_order="left")
     frame.write_parquet(out / "orders.parquet")
     np.save(out / "means.npy", np.array(means), allow_pickle=False)
@@ -152,8 +152,8 @@ def cut_gains(means: NDArray[np.float64], penalty: float) -> NDArray[np.float64]
 def shares(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the Taylor softmax of second order."""
     worth = 1 + gains + gains**2 / 2
-    told: NDArray[np.float64] = worth / worth.sum()
-    return told
+    softmax: NDArray[np.float64] = worth / worth.sum()
+    return softmax
 
 
 def rank(scores: pl.DataFrame, params: SmartParams, seed: int) -> NDArray[np.int64]:
@@ -171,8 +171,8 @@ def rank(scores: pl.DataFrame, params: SmartParams, seed: int) -> NDArray[np.int
         .join(tasks, on="task")
         .sort("number", "place")
     )
-    turns = take_turns(tasks["size"].to_numpy().astype(np.int64), weights)
-    return seat(turns, members["row"].to_numpy())
+    turns = weighted_round_robin(tasks["size"].to_numpy().astype(np.int64), weights)
+    return interleave(turns, members["row"].to_numpy())
 
 
 add_selector(Selector(SmartParams, VERSION, False, score, rank, ("tasks",)))

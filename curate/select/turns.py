@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 ROUNDING = 1e-6
 
 
-def take_turns(sizes: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return whose turn it is [N], by group number.
+def weighted_round_robin(
+    sizes: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the group of each turn [N] in a weighted round robin of groups.
 
     Groups of weight 0 come after all others, in proportion to their sizes. Of equally urgent rows, the
     one of the group with the smaller number comes first.
@@ -42,10 +44,10 @@ def take_turns(sizes: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArra
     )
 
 
-def flowed(
+def cumulative_output(
     sizes: NDArray[np.int64], weights: NDArray[np.float64], times: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return how much of all groups together is out at these times: sum of min(size, weight time)."""
+    """Return the cumulative output of all groups at these times: sum of min(size, weight time)."""
     empty = sizes / weights
     order = np.argsort(empty, kind="stable")
     ends = np.concatenate([[0.0], empty[order]])
@@ -59,32 +61,32 @@ def _order(sizes: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np
     total = int(sizes.sum())
     groups = np.repeat(np.arange(len(sizes)), sizes)
     before = np.arange(total) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    ready = np.floor(flowed(sizes, weights, before / weights[groups]) + ROUNDING)
-    due = np.ceil(flowed(sizes, weights, (before + 1) / weights[groups]) - ROUNDING)
-    order = np.argsort(ready, kind="stable")
+    release_turns = np.floor(cumulative_output(sizes, weights, before / weights[groups]) + ROUNDING)
+    due = np.ceil(cumulative_output(sizes, weights, (before + 1) / weights[groups]) - ROUNDING)
+    order = np.argsort(release_turns, kind="stable")
     urgency = due.astype(np.int64) * len(sizes) + groups
-    served = _serve(ready[order].astype(np.int64).tolist(), urgency[order].tolist())
+    served = _serve(release_turns[order].astype(np.int64).tolist(), urgency[order].tolist())
     return np.array(served, dtype=np.int64) % max(len(sizes), 1)
 
 
-def _serve(ready: list[int], urgency: list[int]) -> list[int]:
-    """Return what is served, one at a time: the smallest urgency of all that is ready by then."""
+def _serve(release_turns: list[int], urgency: list[int]) -> list[int]:
+    """Return the rows by earliest deadline first, among those whose release turn has come."""
     waiting: list[int] = []
     served: list[int] = []
-    at, total = 0, len(ready)
+    at, total = 0, len(release_turns)
     for turn in range(total):
-        while at < total and (ready[at] <= turn or not waiting):
+        while at < total and (release_turns[at] <= turn or not waiting):
             heappush(waiting, urgency[at])
             at += 1
         served.append(heappop(waiting))
     return served
 
 
-def seat(turns: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
+def interleave(turns: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return members [N] in the order of the turns of their groups.
 
     Args:
-        turns: group numbers [N], as take_turns returns them.
+        turns: group numbers [N], as weighted_round_robin returns them.
         members: those of group 0 in their order, then those of group 1, and so on.
     """
     order = np.empty_like(members)

@@ -27,10 +27,11 @@ class VectorParams(SelectParams):
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Kept rows sorted by id, so that the first of equals is the one with the smallest id.
+class PoolEmbeddings:
+    """Embeddings of the kept rows, sorted by row_id.
 
-    A greedy choice then depends on neither the order of the pool nor the cut into blocks.
+    So the first of equals is the one with the smallest id. A greedy choice then depends on
+    neither the order of the pool nor the cut into blocks.
     """
 
     ids: pl.Series
@@ -42,8 +43,8 @@ class Kept:
         return np.asarray(~self.vectors.any(axis=1), dtype=np.bool_)
 
 
-def vector_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
-    """Embed the kept rows and return them, with the blocks of their vectors, as a step takes them."""
+def embed_pool(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
+    """Embed the kept rows; return them and their blocks of embeddings as the inputs of a step."""
     from curate.represent.embed import embed_steps_at
     from curate.represent.index import named
 
@@ -52,8 +53,8 @@ def vector_inputs(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
     return {"kept": run.kept, **named(run.execute_all(steps))}
 
 
-def read_kept(inputs: Mapping[str, Artifact]) -> Kept:
-    """Return ids and unit (or zero) vectors [N, d]; one block is held beside them.
+def read_pool_embeddings(inputs: Mapping[str, Artifact]) -> PoolEmbeddings:
+    """Read ids and unit (or zero) embeddings [N, d] of the kept rows; one block is held beside them.
 
     Raises:
         UserError: a vector is not finite.
@@ -74,4 +75,4 @@ def read_kept(inputs: Mapping[str, Artifact]) -> Kept:
         start += len(block)
     if vectors is None or start != len(ids):
         raise ValueError(f"{len(ids)} rows are kept, but {start} vectors are there")
-    return Kept(ids.gather(order), vectors)
+    return PoolEmbeddings(ids.gather(order), vectors)

@@ -21,7 +21,7 @@ from curate.models import choose_dtype, find_model, load_tokenizer, load_trunk, 
 from curate.pool.ingest import ingest_step
 from curate.represent.chat import tokenise
 from curate.represent.lm import encode, pool_states
-from curate.select.rounds import best_first, take_rounds
+from curate.select.rounds import best_first, round_robin
 from curate.store import Store, peak_memory
 
 REPO = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def agreement(scores: np.ndarray, truth: np.ndarray) -> str:
     """Return how far scores differ, and how many of the best 5 % by round-robin are the same."""
     budget = max(len(scores) // 20, 1)
     best, other = (
-        set(take_rounds(map(best_first, part.T), len(part))[:budget].tolist())
+        set(round_robin(map(best_first, part.T), len(part))[:budget].tolist())
         for part in (truth, scores)
     )
     ranks = np.mean([spearmanr(a, b).statistic for a, b in zip(scores.T, truth.T, strict=True)])

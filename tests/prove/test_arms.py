@@ -20,7 +20,7 @@ from curate.prove.arms import (
     round_tokens,
 )
 from curate.represent.chat import build_example, tokenise
-from curate.select.budget import Outcome, Purse, spend
+from curate.select.budget import BudgetLimit, BudgetOutcome, spend
 from curate.store import Store
 from tests.conftest import stored, turns
 
@@ -105,7 +105,7 @@ def test_random_tokens_hold_more_long_rows_than_passing_over_what_does_not_fit()
     long, filled = np.quantile(tokens, 0.9), []
     for number in range(200):
         order = np.random.default_rng(number).permutation(tokens)
-        filled.extend(order[spend(order, Purse(total, 0.02 * total)) == Outcome.TAKEN])
+        filled.extend(order[spend(order, BudgetLimit(total, 0.02 * total)) == BudgetOutcome.TAKEN])
     drawn = pl.concat(draw_arms(table, [0, number]) for number in range(200))
     share = (drawn.filter(arm="random_tokens")["tokens"] > long).mean()
     assert np.mean(np.array(filled) > long) < 0.075 < 0.078 < share < 0.1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.registry import Budget
-from curate.select.budget import SLACK, Cap, Outcome, Purse, purse_of, spend
+from curate.select.budget import SLACK, BudgetLimit, BudgetOutcome, Cap, limit_of, spend
 
 Tokens = NDArray[np.int64]
 TOKENS = st.lists(st.integers(1, 500), min_size=1, max_size=60).map(
@@ -19,8 +19,8 @@ TOKENS = st.lists(st.integers(1, 500), min_size=1, max_size=60).map(
 
 def bought(budget: Budget, tokens: Tokens) -> list[int]:
     cost = np.ones_like(tokens) if budget.tokens is None else tokens
-    outcomes = spend(cost, purse_of(budget, len(tokens)))
-    return np.flatnonzero(outcomes == Outcome.TAKEN).tolist()
+    outcomes = spend(cost, limit_of(budget, len(tokens)))
+    return np.flatnonzero(outcomes == BudgetOutcome.TAKEN).tolist()
 
 
 def heavy_tailed(seed: int, count: int) -> Tokens:
@@ -84,8 +84,8 @@ def test_a_token_budget_by_hand(budget: int, taken: list[int]) -> None:
 
 
 def test_a_first_row_over_the_budget_is_passed_over_too() -> None:
-    outcomes = spend(np.array([11_426, 176, 810, 30, 20, 4]), purse_of(Budget(tokens=1_000), 6))
-    taken, passed, beyond = Outcome.TAKEN, Outcome.PASSED_OVER, Outcome.BEYOND
+    outcomes = spend(np.array([11_426, 176, 810, 30, 20, 4]), limit_of(Budget(tokens=1_000), 6))
+    taken, passed, beyond = BudgetOutcome.TAKEN, BudgetOutcome.PASSED_OVER, BudgetOutcome.BEYOND
     assert outcomes.tolist() == [passed, taken, taken, beyond, beyond, beyond]
     assert bought(Budget(tokens=5), np.array([10, 1])) == [1]
     assert bought(Budget(tokens=5), np.array([10, 6])) == []
@@ -97,10 +97,10 @@ def test_no_group_gets_more_than_its_cap_and_a_long_row_does_not_end_a_group(
 ) -> None:
     tokens = heavy_tailed(seed, 50)
     group = np.random.default_rng(seed).integers(0, 3, 50)
-    outcomes = spend(tokens, Purse(total), [Cap(group, np.full(3, most * total))])
-    taken = outcomes == Outcome.TAKEN
+    outcomes = spend(tokens, BudgetLimit(total), [Cap(group, np.full(3, most * total))])
+    taken = outcomes == BudgetOutcome.TAKEN
     spent = np.bincount(group[taken], tokens[taken], minlength=3)
     assert spent.max() <= most * total + 1e-6
-    for row in np.flatnonzero(outcomes == Outcome.OVER_CAP):
+    for row in np.flatnonzero(outcomes == BudgetOutcome.OVER_CAP):
         before = taken & (group == group[row]) & (np.arange(50) < row)
         assert tokens[before].sum() + tokens[row] > most * total

@@ -49,7 +49,7 @@ def one_by_one(vectors: Matrix, threshold: float) -> list[int]:
 )
 def test_the_filter_is_the_one_by_one_loop(vectors: Matrix, threshold: float) -> None:
     """Cosines are 0, 0.5 or 1 exactly, so at 0.5 the comparison has to be strict."""
-    assert filter_similar(vectors, threshold).twin.tolist() == one_by_one(vectors, threshold)
+    assert filter_similar(vectors, threshold).similar_to.tolist() == one_by_one(vectors, threshold)
 
 
 @pytest.mark.parametrize("most", [1, 2, 1_000])
@@ -62,15 +62,15 @@ def test_no_two_taken_rows_are_too_similar(
     vectors = clumps([60, 50, 40, 30, 20], 16, 0.6, 1)
     vectors = vectors[np.random.default_rng(0).permutation(len(vectors))]
     found = filter_similar(vectors, threshold)
-    assert found.twin.tolist() == one_by_one(vectors, threshold)
-    taken = vectors[found.twin < 0]
+    assert found.similar_to.tolist() == one_by_one(vectors, threshold)
+    taken = vectors[found.similar_to < 0]
     similar = taken @ taken.T - 2 * np.eye(len(taken))
     assert 0 < len(taken) < 200
     assert similar.max() <= threshold + 1e-6
-    for i in np.flatnonzero(found.twin >= 0):
-        assert found.twin[i] < i
-        assert found.twin[found.twin[i]] == -1, "passed over for a row that was taken"
-        assert found.cosine[i] == pytest.approx(vectors[i] @ vectors[found.twin[i]], abs=1e-6)
+    for i in np.flatnonzero(found.similar_to >= 0):
+        assert found.similar_to[i] < i
+        assert found.similar_to[found.similar_to[i]] == -1, "passed over for a row that was taken"
+        assert found.cosine[i] == pytest.approx(vectors[i] @ vectors[found.similar_to[i]], abs=1e-6)
         assert found.cosine[i] > threshold
 
 
@@ -78,12 +78,12 @@ def test_a_row_that_was_passed_over_rejects_none() -> None:
     """The trap of the reference code: B falls to A, so C, which is like B alone, stays."""
     angles = np.radians([0, 20, 40])
     chain = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    assert filter_similar(chain, 0.9).twin.tolist() == [-1, 0, -1]
+    assert filter_similar(chain, 0.9).similar_to.tolist() == [-1, 0, -1]
 
 
 def test_at_a_threshold_of_1_nothing_is_passed_over() -> None:
     vectors = clumps([20, 20], 8, 0.2, 0)
-    assert (filter_similar(np.vstack([vectors, vectors]), 1.0).twin == -1).all()
+    assert (filter_similar(np.vstack([vectors, vectors]), 1.0).similar_to == -1).all()
 
 
 def texts(*responses: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate.errors import UserError
 from curate.represent.embed import embed_texts
 from curate.select.embed import write_scores
-from curate.select.rounds import best_first, take_rounds
+from curate.select.rounds import best_first, round_robin
 from curate.store import Step, Store
 from tests.select.siderun import (
     bundled_run,
@@ -102,9 +102,9 @@ def test_global_max_and_mean_sort_by_value_and_then_by_id(similar: Matrix) -> No
 def test_round_robin_is_that_of_rds_on_rows_sorted_by_id(similar: Matrix) -> None:
     table = frame(similar)
     by_id = table.sort("row_id")
-    wishers = by_id["similarities"].to_numpy().T
-    near = wishers.any(axis=1)
-    order = take_rounds(map(best_first, wishers[near] if near.any() else wishers), by_id.height)
+    voters = by_id["similarities"].to_numpy().T
+    near = voters.any(axis=1)
+    order = round_robin(map(best_first, voters[near] if near.any() else voters), by_id.height)
     assert rank_frame(table, "embed") == by_id["row_id"].gather(order).to_list()
 
 

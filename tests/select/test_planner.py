@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from curate.clean.twins import PAIR_SCHEMA
 from curate.errors import UserError
-from curate.select.planner import Facts, choose, named_stages
+from curate.select.planner import PlanContext, choose, named_stages
 from curate.select.random import RandomParams
 
 COUNT = 24
@@ -33,13 +33,13 @@ def ranking(seed: int = 0, count: int = COUNT) -> pl.DataFrame:
     )
 
 
-def facts(ranked: pl.DataFrame, seed: int = 0, pairs: pl.DataFrame | None = None) -> Facts:
+def facts(ranked: pl.DataFrame, seed: int = 0, pairs: pl.DataFrame | None = None) -> PlanContext:
     rng = np.random.default_rng([seed, 1])
     ids = ranked["row_id"].sort()
     rows = pl.DataFrame({"row_id": ids, "source": rng.choice(["a", "b", "c"], len(ids))})
     rows = rows.with_columns(origin=pl.col("source") + "/x")
     fuzzy = pl.DataFrame({"row_id": ids, "score": rng.random(len(ids)), "keep": True})
-    return Facts(rows.lazy(), {"fuzzy": fuzzy.lazy()}, pairs)
+    return PlanContext(rows.lazy(), {"fuzzy": fuzzy.lazy()}, pairs)
 
 
 def plan(**given: Any) -> RandomParams:
@@ -50,7 +50,7 @@ def chosen(table: pl.DataFrame) -> list[str]:
     return table.filter("selected")["row_id"].to_list()
 
 
-def source_of(known: Facts) -> dict[str, str]:
+def source_of(known: PlanContext) -> dict[str, str]:
     return dict(known.rows.select("row_id", "source").collect().iter_rows())
 
 

@@ -18,19 +18,19 @@ from curate.models import load_tokenizer, load_trunk
 from curate.represent.chat import tokenise
 from curate.represent.lm import encode
 from curate.select.rds import RdsParams, rank, write_scores
-from curate.select.rounds import best_first, refill_rounds, take_rounds
+from curate.select.rounds import best_first, round_robin, round_robin_refill
 from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 Matrix = NDArray[np.float32]
 
 
-def round_robin(scores: Matrix) -> NDArray[np.int64]:
-    return take_rounds(map(best_first, scores), scores.shape[1])
+def round_robin_order(scores: Matrix) -> NDArray[np.int64]:
+    return round_robin(map(best_first, scores), scores.shape[1])
 
 
-def round_robin_refill(scores: Matrix) -> NDArray[np.int64]:
-    return refill_rounds([best_first(row) for row in scores], scores.shape[1])
+def refill_order(scores: Matrix) -> NDArray[np.int64]:
+    return round_robin_refill([best_first(row) for row in scores], scores.shape[1])
 
 
 def published_loop(scores: Matrix, budget: int) -> list[int]:
@@ -66,14 +66,14 @@ MATRICES = st.tuples(st.integers(1, 5), st.integers(1, 14)).flatmap(
 
 @given(MATRICES)
 def test_round_robin_is_the_published_loop_for_every_budget(scores: Matrix) -> None:
-    order = round_robin(scores).tolist()
+    order = round_robin_order(scores).tolist()
     for budget in range(1, scores.shape[1] + 1):
         assert order[:budget] == published_loop(scores, budget)
 
 
 @given(MATRICES)
 def test_refill_is_the_loop_in_which_duplicates_cost_no_turn(scores: Matrix) -> None:
-    assert round_robin_refill(scores).tolist() == refill_loop(scores)
+    assert refill_order(scores).tolist() == refill_loop(scores)
 
 
 HAND = np.array(
@@ -88,12 +88,12 @@ HAND = np.array(
 
 def test_a_hand_made_matrix_in_the_order_of_the_paper() -> None:
     """Turn 1: rows 0, (0 again), 3. Turn 2: 1, 2, 4. Then only row 5 is left."""
-    assert round_robin(HAND).tolist() == [0, 3, 1, 2, 4, 5]
+    assert round_robin_order(HAND).tolist() == [0, 3, 1, 2, 4, 5]
 
 
 def test_a_hand_made_matrix_with_refill() -> None:
     """Example 1 names row 2 at once, since row 0 is taken."""
-    assert round_robin_refill(HAND).tolist() == [0, 2, 3, 1, 4, 5]
+    assert refill_order(HAND).tolist() == [0, 2, 3, 1, 4, 5]
 
 
 def scores_frame(ids: Sequence[str], scores: Matrix) -> pl.DataFrame:
@@ -148,7 +148,7 @@ def test_ties_go_to_the_smaller_row_id(variant: RdsParams) -> None:
 def test_global_max_lets_one_example_take_all_where_round_robin_shares() -> None:
     easy = np.linspace(0.99, 0.9, 8)
     scores = np.array([np.r_[easy, np.zeros(8)], np.r_[np.zeros(8), easy - 0.5]]).astype(np.float32)
-    assert set(round_robin(scores)[:8].tolist()) == {0, 1, 2, 3, 8, 9, 10, 11}
+    assert set(round_robin_order(scores)[:8].tolist()) == {0, 1, 2, 3, 8, 9, 10, 11}
     frame = scores_frame([f"r{i:02}" for i in range(16)], scores)
     assert set(rank(frame, params(combine="global_max"), 0)[:8].tolist()) == set(range(8))
 
@@ -308,5 +308,5 @@ def test_every_target_example_in_the_pool_comes_back_first_for_itself(smollm: Pa
     for number, own in enumerate(range(len(pool), len(ids))):
         assert cosines[number].argmax() == own
         assert cosines[number, own] >= 0.999
-    order = round_robin(cosines)
+    order = round_robin_order(cosines)
     assert set(order[: len(target)].tolist()) == set(range(len(pool), len(ids)))

@@ -14,7 +14,7 @@ import pytest
 
 from curate.errors import UserError
 from curate.registry import SELECTORS, SelectParams, find_selector
-from curate.select.planner import Facts, choose
+from curate.select.planner import PlanContext, choose
 from curate.select.scored import order_rows
 from curate.select.selection import choice_remarks, rank_rows, select_step
 from curate.store import Artifact, Store
@@ -154,7 +154,7 @@ def test_rows_without_a_score_come_last_and_are_never_selected(
         return
     mixed = rank_rows(table.sample(fraction=1, shuffle=True, seed=1), tokens_of(run), params, 0)
     assert mixed.equals(ranked)
-    chosen = choose(ranked, params, Facts(pl.LazyFrame()))
+    chosen = choose(ranked, params, PlanContext(pl.LazyFrame()))
     assert chosen["selected"].to_list() == [True] * len(SCORED) + [False] * len(lacking)
     assert set(chosen["reason"][len(SCORED) :]) <= {"unscored"}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.registry import SELECTORS, SelectParams
-from curate.select.planner import Facts, choose
+from curate.select.planner import PlanContext, choose
 from curate.select.random import RandomParams
 from curate.select.rds import RdsParams
 from curate.select.selection import rank_rows, select_step
@@ -109,7 +109,9 @@ def test_a_smaller_budget_selects_a_prefix_of_a_larger(
 
     def chosen(rows: int) -> list[str]:
         wanted = params(method, rows=rows)
-        ranked = choose(rank_rows(scores, tokens, wanted, seed), wanted, Facts(pl.LazyFrame()))
+        ranked = choose(
+            rank_rows(scores, tokens, wanted, seed), wanted, PlanContext(pl.LazyFrame())
+        )
         return ranked.filter("selected")["row_id"].to_list()
 
     assert chosen(small + more)[:small] == chosen(small)

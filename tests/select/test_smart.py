@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curate.select.facility import represent
 from curate.select.smart import cut_gains, shares
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Store
 from tests.conftest import row, turns
 from tests.select.poolruns import check_contract, make_run, ranked, sample_pool, scored, unit
@@ -147,7 +147,7 @@ def test_the_order_within_a_task_is_facility_location_on_its_prompts(store: Stor
     run = make_run(store, sample_pool())
     table = scored(run, "smart", neighbours=10)
     params = VectorParams.model_validate({"budget": {"rows": 1}, "compare": "prompt"})
-    kept = read_kept(vector_inputs(run, params))
+    kept = read_pool_embeddings(embed_pool(run, params))
     for task in ("cooking", "space", "music"):
         ids = [r["row_id"] for r in sample_pool() if r["origin"] == task]
         some = kept.ids.is_in(ids).to_numpy()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.select.turns import seat, take_turns
+from curate.select.turns import interleave, weighted_round_robin
 
 GROUPS = st.lists(
     st.tuples(st.integers(0, 30), st.sampled_from([0.0, 0.001, 0.3, 1.0, 1.0, 2.0, 7.5, 100.0])),
@@ -37,7 +37,7 @@ def counts_by_turn(turns: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
 
 
 def test_the_example_of_the_module() -> None:
-    turns = take_turns(np.array([5, 5, 2]), np.array([2.0, 1.0, 1.0]))
+    turns = weighted_round_robin(np.array([5, 5, 2]), np.array([2.0, 1.0, 1.0]))
     assert turns.tolist() == [0, 1, 0, 2, 0, 1, 0, 2, 0, 1, 1, 1]
 
 
@@ -45,7 +45,7 @@ def test_the_example_of_the_module() -> None:
 def test_no_prefix_is_a_whole_row_away_from_the_shares(groups: list[tuple[int, float]]) -> None:
     sizes = np.array([size for size, _ in groups])
     weights = np.array([weight for _, weight in groups])
-    turns = take_turns(sizes, weights)
+    turns = weighted_round_robin(sizes, weights)
     assert np.bincount(turns, minlength=len(groups)).tolist() == sizes.tolist()
     some = (weights > 0) & (sizes > 0)
     counts = counts_by_turn(turns, len(groups))
@@ -58,34 +58,36 @@ def test_no_prefix_is_a_whole_row_away_from_the_shares(groups: list[tuple[int, f
 def test_many_small_groups_are_spread_among_a_large_one() -> None:
     """Fifty groups with 1 % each and one with half: the first hundred turns alternate."""
     sizes, weights = np.array([500, *[10] * 50]), np.array([50.0, *[1.0] * 50])
-    counts = counts_by_turn(take_turns(sizes, weights), 51)
+    counts = counts_by_turn(weighted_round_robin(sizes, weights), 51)
     for n in range(1, 1_001):
         assert abs(counts[n - 1][0] - n / 2) < 1
     assert (counts[99][1:] == 1).all()
 
 
 def test_an_emptied_group_leaves_its_turns_to_the_others_by_weight() -> None:
-    counts = counts_by_turn(take_turns(np.array([2, 300, 300]), np.array([8.0, 2.0, 1.0])), 3)
+    counts = counts_by_turn(
+        weighted_round_robin(np.array([2, 300, 300]), np.array([8.0, 2.0, 1.0])), 3
+    )
     assert counts[2].tolist() == [2, 1, 0]
     assert abs(counts[301] - [2, 200, 100]).max() <= 1
 
 
 def test_groups_of_weight_0_share_what_comes_last_by_size() -> None:
-    turns = take_turns(np.array([6, 2, 3]), np.array([0.0, 1.0, 0.0]))
+    turns = weighted_round_robin(np.array([6, 2, 3]), np.array([0.0, 1.0, 0.0]))
     assert turns[:2].tolist() == [1, 1]
     assert np.bincount(turns[2:5], minlength=3).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize(("sizes", "turns"), [([3], [0, 0, 0]), ([0, 2], [1, 1]), ([0], [])])
 def test_few_groups(sizes: list[int], turns: list[int]) -> None:
-    assert take_turns(np.array(sizes), np.ones(len(sizes))).tolist() == turns
+    assert weighted_round_robin(np.array(sizes), np.ones(len(sizes))).tolist() == turns
 
 
 def test_equal_groups_go_round_in_their_order() -> None:
-    assert take_turns(np.array([2, 3, 2]), np.ones(3)).tolist() == [0, 1, 2, 0, 1, 2, 1]
+    assert weighted_round_robin(np.array([2, 3, 2]), np.ones(3)).tolist() == [0, 1, 2, 0, 1, 2, 1]
 
 
 def test_members_take_the_turns_of_their_group_in_their_order() -> None:
-    assert seat(np.array([1, 0, 1, 0, 1]), np.array([70, 71, 40, 41, 42])).tolist() == [
+    assert interleave(np.array([1, 0, 1, 0, 1]), np.array([70, 71, 40, 41, 42])).tolist() == [
         40, 70, 41, 71, 42,
     ]  # fmt: skip

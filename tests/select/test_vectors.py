@@ -12,7 +12,7 @@ import pytest
 
 from curate.errors import UserError
 from curate.represent.embed import embed_texts
-from curate.select.vectors import VectorParams, read_kept, vector_inputs
+from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, turns
 from tests.select.poolruns import Matrix, make_run, sample_pool, unit
@@ -33,7 +33,7 @@ def inputs(store: Store, ids: list[str], *blocks: Matrix) -> dict[str, Artifact]
 
 def test_vectors_of_all_blocks_come_in_the_order_of_ids(store: Store) -> None:
     vectors = unit(5, 3, 0)
-    kept = read_kept(inputs(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:]))
+    kept = read_pool_embeddings(inputs(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:]))
     assert kept.ids.to_list() == list("abcde")
     np.testing.assert_array_equal(kept.vectors, vectors[[1, 3, 4, 0, 2]])
 
@@ -42,12 +42,12 @@ def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
     vectors = unit(3, 3, 0)
     vectors[1, 2] = np.inf
     with pytest.raises(UserError, match="no finite number"):
-        read_kept(inputs(store, list("abc"), vectors))
+        read_pool_embeddings(inputs(store, list("abc"), vectors))
 
 
 def test_vectors_that_are_missing_stop_the_run(store: Store) -> None:
     with pytest.raises(ValueError, match="4 rows are kept, but 3 vectors are there"):
-        read_kept(inputs(store, list("abcd"), unit(3, 3, 0)))
+        read_pool_embeddings(inputs(store, list("abcd"), unit(3, 3, 0)))
 
 
 @pytest.mark.parametrize("compare", ["example", "prompt", "response"])
@@ -55,7 +55,7 @@ def test_what_is_compared_of_the_kept_rows_is_embedded(store: Store, compare: st
     rows = sample_pool(12)
     run = make_run(store, rows, [rows[3]["row_id"]])
     params = VectorParams.model_validate({"budget": {"rows": 1}, "compare": compare})
-    kept = read_kept(vector_inputs(run, params))
+    kept = read_pool_embeddings(embed_pool(run, params))
     assert len(kept.ids) == 11
     texts = {
         r["row_id"]: "\n".join(
@@ -73,7 +73,7 @@ def test_the_embedding_is_made_once(store: Store) -> None:
     run = make_run(store, [row("a", turns("q", "some words")), row("b", turns("q", "other ones"))])
     params = VectorParams.model_validate({"budget": {"rows": 1}})
     for _ in range(2):
-        vector_inputs(run, params)
+        embed_pool(run, params)
     assert run.made == ["embed"]
 
 
