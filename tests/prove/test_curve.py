@@ -30,7 +30,7 @@ from curate.select.random import RandomParams
 from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 from tests.prove.test_proof import MeasuredRun
-from tests.select.test_planner import facts, ranking
+from tests.select.test_planner import plan_context, ranking
 
 ROWS, COUNT, EVALS = 48, 160, 20
 Loss = Callable[[int, int], float]
@@ -146,7 +146,7 @@ def test_a_smaller_budget_of_rows_chooses_a_prefix(seed: int, rows: int, smaller
         for one, other in rng.choice(ranked["row_id"].to_numpy(), (6, 2))
         if one != other
     ]
-    known = facts(ranked, seed, pl.DataFrame(pairs, schema=PAIR_SCHEMA))
+    known = plan_context(ranked, seed, pl.DataFrame(pairs, schema=PAIR_SCHEMA))
     given = {"filter": "fuzzy.score > 0.2", "diversity": {"most": 0.85}}
 
     def chosen(count: int) -> list[str]:

@@ -60,25 +60,25 @@ class ModelRun(StoreRun):
         return {"folder": str(self.folder), "trust": False}
 
 
-def selector(method: str, **given: Any) -> tuple[Selector, Any]:
+def selector(method: str, **settings: Any) -> tuple[Selector, Any]:
     """Return a selector and its parameters."""
     importlib.import_module(f"curate.select.{method}")
-    found = SELECTORS[method]
-    wanted = {"method": method, "budget": {"rows": 1}, **given}
-    return found, found.params.model_validate(wanted)
+    method_selector = SELECTORS[method]
+    select_params = {"method": method, "budget": {"rows": 1}, **settings}
+    return method_selector, method_selector.params.model_validate(select_params)
 
 
-def scored(run: ModelRun, method: str, **given: Any) -> pl.DataFrame:
+def scored(run: ModelRun, method: str, **settings: Any) -> pl.DataFrame:
     """Return what a selector stores for a run."""
-    found, params = selector(method, **given)
-    made = found.score(run, params)
-    return pl.read_parquet(made.file("scores.parquet"))
+    method_selector, params = selector(method, **settings)
+    artifact = method_selector.score(run, params)
+    return pl.read_parquet(artifact.file("scores.parquet"))
 
 
-def ranked(table: pl.DataFrame, method: str, **given: Any) -> list[str]:
+def ranked(table: pl.DataFrame, method: str, **settings: Any) -> list[str]:
     """Return the row ids of a table of scores, best first."""
-    found, params = selector(method, **given)
-    order = found.rank(table, params, 0)
+    method_selector, params = selector(method, **settings)
+    order = method_selector.rank(table, params, 0)
     assert order.dtype == "int64"
     return table["row_id"].gather(order).to_list()
 
@@ -87,48 +87,48 @@ def chat_parts(messages: Messages) -> list[tuple[str, bool]]:
     """Return a conversation in ChatML, piece by piece: text, and whether it is a response."""
     parts = []
     for message in messages:
-        said = message["role"] == "assistant"
+        is_response = message["role"] == "assistant"
         parts += [(f"<|im_start|>{message['role']}\n", False)]
-        parts += [(f"{message['content']}<|im_end|>", said), ("\n", False)]
+        parts += [(f"{message['content']}<|im_end|>", is_response), ("\n", False)]
     return parts
 
 
 def plain_tokens(tokenizer: Any, parts: Sequence[tuple[str, bool]]) -> tuple[list[int], list[bool]]:
     """Return the ids of pieces that are tokenised one by one, and which ids are of a response."""
     ids: list[int] = []
-    said: list[bool] = []
+    is_response: list[bool] = []
     for text, response in parts:
         piece = tokenizer(text, add_special_tokens=False)["input_ids"]
         ids += piece
-        said += [response] * len(piece)
-    return ids, said
+        is_response += [response] * len(piece)
+    return ids, is_response
 
 
 def plain_losses(model: Any, ids: Sequence[int]) -> list[float]:
     """Return the cross entropy of each token but the first, by hand, from one unpadded forward pass."""
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([list(ids)])).logits[0].float()
-    found = []
+    losses = []
     for place, token in enumerate(ids[1:]):
         chances = torch.exp(logits[place].double() - logits[place].double().max())
-        found.append(-torch.log(chances[token] / chances.sum()).item())
-    return found
+        losses.append(-torch.log(chances[token] / chances.sum()).item())
+    return losses
 
 
 def plain_row(model: Any, tokenizer: Any, messages: Messages) -> dict[str, float]:
     """Return the sums and counts of a row's token losses: of the response, alone, and of all."""
-    ids, said = plain_tokens(tokenizer, chat_parts(messages))
+    ids, is_response = plain_tokens(tokenizer, chat_parts(messages))
     losses = plain_losses(model, ids)
-    response = [loss for loss, own in zip(losses, said[1:], strict=True) if own]
-    told = {
+    response = [loss for loss, own in zip(losses, is_response[1:], strict=True) if own]
+    totals = {
         "response_sum": sum(response), "response_tokens": len(response),
         "all_sum": sum(losses), "all_tokens": len(losses),
         "alone_sum": 0.0, "alone_tokens": 0,
     }  # fmt: skip
     for message in messages:
         if message["role"] == "assistant":
-            ids, said = plain_tokens(tokenizer, chat_parts([message])[:2])
-            own = plain_losses(model, ids)[-sum(said) :]
-            told["alone_sum"] += sum(own)
-            told["alone_tokens"] += len(own)
-    return told
+            ids, is_response = plain_tokens(tokenizer, chat_parts([message])[:2])
+            own = plain_losses(model, ids)[-sum(is_response) :]
+            totals["alone_sum"] += sum(own)
+            totals["alone_tokens"] += len(own)
+    return totals

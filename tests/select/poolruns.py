@@ -106,8 +106,8 @@ def params_of(method: str, **settings: Any) -> SelectParams:
 
 def scored(run: PoolRun, method: str, **settings: Any) -> pl.DataFrame:
     """Return the score table of a method."""
-    made = find_selector(method).score(run, params_of(method, **settings))
-    return pl.read_parquet(made.file("scores.parquet"))
+    artifact = find_selector(method).score(run, params_of(method, **settings))
+    return pl.read_parquet(artifact.file("scores.parquet"))
 
 
 def ranked(scores: pl.DataFrame, method: str, seed: int = 0, **settings: Any) -> list[str]:
@@ -128,14 +128,14 @@ def check_contract(store: Store, method: str, folder: Path | None = None, **sett
     assert {"row_id", "score", "nearest_id"} <= set(table.columns)
     assert sorted(table["row_id"]) == left
     assert table["nearest_id"].null_count() == len(left)
-    told = ranked(table, method, **settings)
-    assert sorted(told) == left
-    assert ranked(table, method, **settings) == told
+    order = ranked(table, method, **settings)
+    assert sorted(order) == left
+    assert ranked(table, method, **settings) == order
     mixed = table.sample(fraction=1, shuffle=True, seed=1)
-    assert ranked(mixed, method, **settings) == told
+    assert ranked(mixed, method, **settings) == order
 
-    made = list(run.made)
+    step_names = list(run.made)
     scored(run, method, **settings, budget={"tokens": 7})
-    assert run.made == made, "a budget costs no step"
+    assert run.made == step_names, "a budget costs no step"
     other = make_run(store, rows[::-1], dropped, folder=folder)
-    assert ranked(scored(other, method, **settings), method, **settings) == told, "pool order"
+    assert ranked(scored(other, method, **settings), method, **settings) == order, "pool order"

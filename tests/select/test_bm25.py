@@ -15,14 +15,14 @@ from curate.select.bm25 import Bm25Params
 from curate.select.selection import choice_remarks
 from curate.store import Store
 from tests.conftest import examples
-from tests.select.siderun import (
+from tests.select.targetruns import (
     bundled_run,
     keep,
     precision,
     rank_frame,
     ranked,
     scores_of,
-    side_run,
+    target_run,
 )
 
 K1, B = 1.2, 0.75
@@ -38,16 +38,16 @@ def plain_bm25(pool: list[str], query: str, k1: float = K1, b: float = B) -> lis
     rows = [Counter(words(text)) for text in pool]
     lengths = [sum(row.values()) for row in rows]
     mean = sum(lengths) / len(lengths)
-    asked = Counter(words(query))
+    query_counts = Counter(words(query))
     idf = {}
-    for word in asked:
+    for word in query_counts:
         holders = sum(word in row for row in rows)
         idf[word] = math.log(1 + (len(rows) - holders + 0.5) / (holders + 0.5))
-    whole = sum(count * idf[word] for word, count in asked.items())
+    whole = sum(count * idf[word] for word, count in query_counts.items())
     scores = []
     for row, length in zip(rows, lengths, strict=True):
         score = 0.0
-        for word, count in asked.items():
+        for word, count in query_counts.items():
             f = row[word]
             if f:
                 score += count * idf[word] * f / (f + k1 * (1 - b + b * length / mean))
@@ -70,7 +70,7 @@ def test_similarities_are_the_formula(
     store: Store, pool: list[str], target: list[str], k1: float, b: float
 ) -> None:
     rows = {f"r{i:02}": text for i, text in enumerate(pool)}
-    table = scores_of(side_run(store, rows, target), "bm25", k1=k1, b=b)
+    table = scores_of(target_run(store, rows, target), "bm25", k1=k1, b=b)
     expected = np.array([plain_bm25(pool, query, k1, b) for query in target]).T
     assert table["row_id"].to_list() == list(rows)
     similar = table["similarities"].to_numpy()
@@ -105,7 +105,9 @@ def test_rare_words_order_rows_as_the_classic_formula_does(store: Store) -> None
     pool = [" ".join(rng.choice([f"w{k}" for k in range(60)], size=rng.integers(3, 9)))
             for _ in range(80)]  # fmt: skip
     query = "w1 w2 w3 w3 w4"
-    table = scores_of(side_run(store, {f"r{i:02}": t for i, t in enumerate(pool)}, [query]), "bm25")
+    table = scores_of(
+        target_run(store, {f"r{i:02}": t for i, t in enumerate(pool)}, [query]), "bm25"
+    )
     classic = np.array(okapi(pool, query))
     hit = classic > 0
     ranks = [np.argsort(np.argsort(v[hit])) for v in (classic, table["score"].to_numpy())]
@@ -115,12 +117,12 @@ def test_rare_words_order_rows_as_the_classic_formula_does(store: Store) -> None
 
 def test_a_rare_word_counts_more_than_a_common_one(store: Store) -> None:
     pool = {"a": "the cat", "b": "the dog", "c": "the cow", "d": "an owl"}
-    assert ranked(side_run(store, pool, ["the owl"]), "bm25")[0] == "d"
+    assert ranked(target_run(store, pool, ["the owl"]), "bm25")[0] == "d"
 
 
 def test_b_holds_long_rows_back_and_repeats_stop_counting(store: Store) -> None:
     pool = {"short": "owl", "long": "owl and a great many other words", "twice": "owl owl"}
-    run = side_run(store, pool, ["owl"])
+    run = target_run(store, pool, ["owl"])
     scores = dict(scores_of(run, "bm25").select("row_id", "score").iter_rows())
     assert scores["short"] > scores["long"]
     assert scores["short"] < scores["twice"] < 2 * scores["short"]
@@ -133,11 +135,11 @@ def test_b_holds_long_rows_back_and_repeats_stop_counting(store: Store) -> None:
 def test_a_long_example_does_not_beat_a_short_one_by_its_length(store: Store) -> None:
     pool = {"a": "owl", "b": "owl cat cow elk emu fox"}
     target = ["owl", "owl cat cow elk emu hen pig bee ant jay"]
-    assert ranked(side_run(store, pool, target), "bm25", combine="global_max", b=0)[0] == "a"
+    assert ranked(target_run(store, pool, target), "bm25", combine="global_max", b=0)[0] == "a"
 
 
 def test_what_is_compared_is_up_to_the_recipe(store: Store) -> None:
-    run = side_run(store, {"a": "owl", "b": "cat"}, ["owl"], response="same words here")
+    run = target_run(store, {"a": "owl", "b": "cat"}, ["owl"], response="same words here")
     prompts, answers, both = (
         scores_of(run, "bm25", compare=part)["score"].to_list()
         for part in ("prompt", "response", "example")
@@ -150,7 +152,7 @@ def test_what_is_compared_is_up_to_the_recipe(store: Store) -> None:
 
 def test_words_of_dropped_rows_play_no_part(store: Store) -> None:
     pool = {"a": "the owl", "b": "the cat", "c": "cat cat", "d": "owl cat", "e": "the the the"}
-    run = side_run(store, pool, ["the cat owl"])
+    run = target_run(store, pool, ["the cat owl"])
     keep(run, [0, 1, 3])
     table = scores_of(run, "bm25")
     assert table["row_id"].to_list() == ["a", "b", "d"]
@@ -161,7 +163,7 @@ def test_words_of_dropped_rows_play_no_part(store: Store) -> None:
 
 @pytest.mark.parametrize("target", [["owl", "..."], ["zebra"]])
 def test_rows_without_a_word_of_the_target_have_no_score(store: Store, target: list[str]) -> None:
-    run = side_run(store, {"b": "cat", "a": "owl cat", "c": "?!"}, target)
+    run = target_run(store, {"b": "cat", "a": "owl cat", "c": "?!"}, target)
     table = scores_of(run, "bm25")
     assert table["score"].is_null().to_list() == [True, "owl" not in target, True]
     assert set(table["reason"].drop_nulls()) == {"shares no word with any target example"}
@@ -171,12 +173,12 @@ def test_rows_without_a_word_of_the_target_have_no_score(store: Store, target: l
 def test_batches_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     pool = {f"r{i}": " ".join(rng.choice(list("abcdefgh"), size=4)) for i in range(20)}
-    run = side_run(store, pool, ["a b c", "d d e"])
+    run = target_run(store, pool, ["a b c", "d d e"])
     whole = scores_of(run, "bm25")
     monkeypatch.setattr("curate.select.sides.BATCH_ROWS", 3)
     monkeypatch.setattr("curate.select.bm25.BATCH_ROWS", 7)
     again = Store(store.root / "again")
-    assert scores_of(side_run(again, pool, ["a b c", "d d e"]), "bm25").equals(whole)
+    assert scores_of(target_run(again, pool, ["a b c", "d d e"]), "bm25").equals(whole)
 
 
 @pytest.mark.parametrize("combine", ["round_robin", "global_max", "mean"])
@@ -185,23 +187,23 @@ def test_the_order_of_the_pool_changes_no_rank(store: Store, combine: str) -> No
     pool = {f"r{i:02}": " ".join(rng.choice(list("abcdefgh"), size=3)) for i in range(40)}
     mixed = dict(reversed(pool.items()))
     target = ["a b c", "d e", "f"]
-    run = side_run(store, pool, target)
-    told = ranked(run, "bm25", combine=combine)
-    assert ranked(side_run(store, mixed, target), "bm25", combine=combine) == told
+    run = target_run(store, pool, target)
+    order = ranked(run, "bm25", combine=combine)
+    assert ranked(target_run(store, mixed, target), "bm25", combine=combine) == order
     table = scores_of(run, "bm25").sample(fraction=1, shuffle=True, seed=0)
-    assert rank_frame(table, "bm25", combine=combine) == told
+    assert rank_frame(table, "bm25", combine=combine) == order
 
 
 def test_another_way_to_combine_scores_nothing_anew(store: Store) -> None:
-    run = side_run(store, {"a": "owl", "b": "cat"}, ["owl"])
+    run = target_run(store, {"a": "owl", "b": "cat"}, ["owl"])
     ranked(run, "bm25")
-    made = list(run.made)
+    step_names = list(run.made)
     ranked(run, "bm25", combine="mean", budget={"tokens": 9})
-    assert run.made == made == ["score-bm25"]
+    assert run.made == step_names == ["score-bm25"]
 
 
 def test_it_needs_a_target(store: Store) -> None:
-    run = side_run(store, {"a": "owl"}, ["owl"])
+    run = target_run(store, {"a": "owl"}, ["owl"])
     run.target = None
     with pytest.raises(ValueError, match="bm25 needs target examples"):
         scores_of(run, "bm25")
@@ -221,12 +223,12 @@ def test_an_example_that_is_similar_to_no_row_takes_no_turns(store: Store) -> No
         "r3": "the question is",
         "r4": "is that the question",
     }
-    run = side_run(store, pool, ["zzz qqq", "the question"])
+    run = target_run(store, pool, ["zzz qqq", "the question"])
     order = ranked(run, "bm25", compare="prompt")
     assert set(order[:2]) == {"r3", "r4"}
 
 
 def test_how_many_examples_take_no_turns_is_told() -> None:
     params = Bm25Params.model_validate({"method": "bm25", "budget": 2})
-    told = choice_remarks(params, {"rows_in": 4, "rows_out": 2, "idle_examples": 1})
-    assert told == ["target examples without any similarity to any row, which take no turns: 1"]
+    remarks = choice_remarks(params, {"rows_in": 4, "rows_out": 2, "idle_examples": 1})
+    assert remarks == ["target examples without any similarity to any row, which take no turns: 1"]

@@ -18,15 +18,15 @@ from curate.errors import UserError
 from curate.select.bsr import NOT_NEAR, ROUNDING, cover, encode_tokens, first_turns, recall
 from curate.store import Store
 from tests.conftest import write_tiny_encoder
-from tests.select.siderun import (
-    SideRun,
+from tests.select.targetruns import (
+    TargetRun,
     bundled_run,
     keep,
     precision,
     rank_frame,
     ranked,
     scores_of,
-    side_run,
+    target_run,
 )
 
 Matrix = NDArray[np.float32]
@@ -135,17 +135,17 @@ def test_examples_first_turns(drawn: tuple[int, list[NDArray[np.int64]]]) -> Non
             if turn < len(order):
                 named.setdefault(int(order[turn]), q)
     time, owner = first_turns(orders, rows)
-    told = np.argsort(time, kind="stable")[: len(named)].tolist()
-    assert told == list(named)
+    row_order = np.argsort(time, kind="stable")[: len(named)].tolist()
+    assert row_order == list(named)
     assert owner.tolist() == [named.get(i, -1) for i in range(rows)]
 
 
 def test_recall_is_the_best_match_of_each_token() -> None:
     rng = np.random.default_rng(0)
-    wanted, states = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 5))
-    expected = [max(float(x @ z) for z in states) for x in wanted]
-    np.testing.assert_allclose(recall(wanted, states), expected, rtol=1e-5)
-    assert recall(wanted, states[:0]).tolist() == [0, 0, 0]
+    example_tokens, states = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 5))
+    expected = [max(float(x @ z) for z in states) for x in example_tokens]
+    np.testing.assert_allclose(recall(example_tokens, states), expected, rtol=1e-5)
+    assert recall(example_tokens, states[:0]).tolist() == [0, 0, 0]
 
 
 # --- runs with a tiny encoder ---------------------------------------------------------------------
@@ -184,14 +184,14 @@ def sentences(count: int, seed: int) -> list[str]:
     return [" ".join(rng.choice(WORDS, size=rng.integers(2, 15))) for _ in range(count)]
 
 
-def run_of(store: Store, pool: dict[str, str]) -> SideRun:
-    return side_run(store, pool, ["book a table", "note the day at eight", "train"], response="a")
+def run_of(store: Store, pool: dict[str, str]) -> TargetRun:
+    return target_run(store, pool, ["book a table", "note the day at eight", "train"], response="a")
 
 
 def test_tokens_are_those_of_the_encoder_alone(encoder: str) -> None:
     texts = [*sentences(20, 0), "owl table"]
-    told = encode_tokens(texts, {"name": encoder})
-    for text, states in zip(texts, told, strict=True):
+    encoded = encode_tokens(texts, {"name": encoder})
+    for text, states in zip(texts, encoded, strict=True):
         np.testing.assert_allclose(states, plain_tokens(encoder, text), atol=1e-5)
 
 
@@ -206,11 +206,16 @@ def test_a_run_is_the_method_written_out(store: Store, encoder: str, candidates:
     orders, best = [], dict.fromkeys(ids, -np.inf)
     for q, text in enumerate(["book a table", "note the day at eight", "train"]):
         near = sorted(range(20), key=lambda i, q=q: (-cosines[i, q], ids[i]))[:candidates]
-        mine = sorted(ids[i] for i in near)
-        wanted = plain_tokens(encoder, text)
-        parts = np.array([(wanted @ states[i].T).max(axis=1) / len(wanted) for i in mine])
-        orders.append([mine[i] for i in plain_cover(parts)])
-        for i, sums in zip(mine, parts.sum(axis=1), strict=True):
+        candidate_ids = sorted(ids[i] for i in near)
+        example_tokens = plain_tokens(encoder, text)
+        parts = np.array(
+            [
+                (example_tokens @ states[i].T).max(axis=1) / len(example_tokens)
+                for i in candidate_ids
+            ]
+        )
+        orders.append([candidate_ids[i] for i in plain_cover(parts)])
+        for i, sums in zip(candidate_ids, parts.sum(axis=1), strict=True):
             best[i] = max(best[i], sums)
     merged: dict[str, int] = {}
     for turn in range(candidates):
@@ -220,15 +225,15 @@ def test_a_run_is_the_method_written_out(store: Store, encoder: str, candidates:
     left = sorted(set(ids) - set(merged), key=lambda i: (-cosines[ids.index(i)].max(), i))
     assert rank_frame(table, "bsr") == [*merged, *left]
     assert bool(left) == (candidates == 4)
-    for told in table.iter_rows(named=True):
-        if told["row_id"] in merged:
-            assert told["score"] == pytest.approx(best[told["row_id"]], abs=1e-5)
-            assert told["nearest_id"] == f"t{merged[told['row_id']]}"
-            assert told["reason"] is None
+    for line in table.iter_rows(named=True):
+        if line["row_id"] in merged:
+            assert line["score"] == pytest.approx(best[line["row_id"]], abs=1e-5)
+            assert line["nearest_id"] == f"t{merged[line['row_id']]}"
+            assert line["reason"] is None
         else:
-            assert told["score"] is None
-            assert told["reason"] == NOT_NEAR
-            assert told["nearest_id"] == f"t{cosines[ids.index(told['row_id'])].argmax()}"
+            assert line["score"] is None
+            assert line["reason"] == NOT_NEAR
+            assert line["nearest_id"] == f"t{cosines[ids.index(line['row_id'])].argmax()}"
 
 
 def test_blocks_dropped_rows_and_the_order_of_the_pool(
@@ -237,15 +242,15 @@ def test_blocks_dropped_rows_and_the_order_of_the_pool(
     pool = {f"r{i:02}": text for i, text in enumerate(sentences(24, 2))}
     settings: dict[str, Any] = {"encoder": encoder, "candidates": 9}
     run = run_of(store, pool)
-    told = ranked(run, "bsr", **settings)
+    order = ranked(run, "bsr", **settings)
     monkeypatch.setattr("curate.select.bsr.SMALLEST_BLOCK", 4)
     monkeypatch.setattr("curate.select.bsr.BATCH_TEXTS", 3)
-    assert ranked(run_of(store, dict(reversed(pool.items()))), "bsr", **settings) == told
+    assert ranked(run_of(store, dict(reversed(pool.items()))), "bsr", **settings) == order
     dropped = run_of(store, {"x0": "train north", **pool, "x1": "at eight"})
     keep(dropped, range(1, 25))
-    assert ranked(dropped, "bsr", **settings) == told
+    assert ranked(dropped, "bsr", **settings) == order
     table = scores_of(dropped, "bsr", **settings).sample(fraction=1, shuffle=True, seed=0)
-    assert rank_frame(table, "bsr", seed=3) == told
+    assert rank_frame(table, "bsr", seed=3) == order
 
 
 def test_nothing_is_encoded_twice(store: Store, encoder: str) -> None:
@@ -265,7 +270,7 @@ def test_an_encoder_without_tokens_is_refused(store: Store) -> None:
 
 
 def test_it_needs_a_target(store: Store) -> None:
-    run = side_run(store, {"a": "one"}, ["one"])
+    run = target_run(store, {"a": "one"}, ["one"])
     run.target = None
     with pytest.raises(ValueError, match="needs target examples"):
         scores_of(run, "bsr")

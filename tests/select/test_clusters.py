@@ -36,10 +36,10 @@ def turns_by_hand(table: pl.DataFrame) -> list[str]:
     order = sorted(left, key=lambda c: (-len(left[c]), c))
     for some in left.values():
         some.sort()
-    told: list[str] = []
+    ids: list[str] = []
     while any(left.values()):
-        told += [left[cluster].pop(0)[1] for cluster in order if left[cluster]]
-    return told
+        ids += [left[cluster].pop(0)[1] for cluster in order if left[cluster]]
+    return ids
 
 
 @given(

@@ -53,61 +53,61 @@ def ranking(ids: list[str], chosen: int) -> pl.DataFrame:
 def rankings(draw: st.DrawFn) -> dict[str, Ranking]:
     """Return up to four rankings of some of up to twelve rows, and how many each chooses."""
     ids = [f"r{i:02}" for i in range(draw(st.integers(1, 12)))]
-    made = {}
+    orders = {}
     for k in range(draw(st.integers(2, 4))):
         order = draw(st.permutations(ids))[: draw(st.integers(1, len(ids)))]
-        made[f"m{k}"] = (order, draw(st.integers(1, len(order))))
-    return made
+        orders[f"m{k}"] = (order, draw(st.integers(1, len(order))))
+    return orders
 
 
 @settings(max_examples=50)
 @given(rankings())
-def test_overlaps_are_those_of_sets(made: dict[str, Ranking]) -> None:
-    tables = {name: ranking(*one) for name, one in made.items()}
+def test_overlaps_are_those_of_sets(orders: dict[str, Ranking]) -> None:
+    tables = {name: ranking(*one) for name, one in orders.items()}
     _, places, chosen = align(tables)
-    found = overlap(list(tables), places, chosen)
-    assert found.height == len(made) * (len(made) - 1) // 2
-    for line in found.to_dicts():
-        (one, n), (other, m) = made[line["one"]], made[line["other"]]
-        mine, theirs = set(one[:n]), set(other[:m])
-        assert (line["rows"], line["other_rows"]) == (len(mine), len(theirs))
-        assert line["shared"] == len(mine & theirs)
-        assert line["jaccard"] == pytest.approx(len(mine & theirs) / len(mine | theirs))
+    overlaps = overlap(list(tables), places, chosen)
+    assert overlaps.height == len(orders) * (len(orders) - 1) // 2
+    for line in overlaps.to_dicts():
+        (one, n), (other, m) = orders[line["one"]], orders[line["other"]]
+        own, theirs = set(one[:n]), set(other[:m])
+        assert (line["rows"], line["other_rows"]) == (len(own), len(theirs))
+        assert line["shared"] == len(own & theirs)
+        assert line["jaccard"] == pytest.approx(len(own & theirs) / len(own | theirs))
         both = sorted(set(one) & set(other))
         assert line["ranked"] == len(both)
         if len(both) < 2:
             assert line["correlation"] is None
         else:
-            wanted = spearmanr([one.index(i) for i in both], [other.index(i) for i in both])
-            assert line["correlation"] == pytest.approx(wanted.statistic)
+            expected = spearmanr([one.index(i) for i in both], [other.index(i) for i in both])
+            assert line["correlation"] == pytest.approx(expected.statistic)
 
 
 @settings(max_examples=50)
 @given(rankings())
-def test_the_other_way_round_says_the_same(made: dict[str, Ranking]) -> None:
-    there = {name: ranking(*one) for name, one in made.items()}
+def test_the_other_way_round_says_the_same(orders: dict[str, Ranking]) -> None:
+    there = {name: ranking(*one) for name, one in orders.items()}
     back = dict(reversed(there.items()))
-    found = [overlap(list(t), *align(t)[1:]) for t in (there, back)]
+    overlaps = [overlap(list(t), *align(t)[1:]) for t in (there, back)]
     numbers = ["shared", "jaccard", "by_chance", "ranked", "correlation"]
     pairs = [
         {
             frozenset((line["one"], line["other"])): [line[n] for n in numbers]
             for line in f.to_dicts()
         }
-        for f in found
+        for f in overlaps
     ]
     assert pairs[0] == pairs[1]
 
 
 @settings(max_examples=50)
 @given(rankings())
-def test_rows_of_one_selection_only_are_found(made: dict[str, Ranking]) -> None:
-    tables = {name: ranking(*one) for name, one in made.items()}
-    found = find_alone(list(tables), *align(tables))
-    lines = {(line["name"], line["row_id"]): line for line in found.to_dicts()}
-    assert len(lines) == found.height
-    for name, (order, n) in made.items():
-        others = {other: one for other, one in made.items() if other != name}
+def test_rows_of_one_selection_only_are_found(orders: dict[str, Ranking]) -> None:
+    tables = {name: ranking(*one) for name, one in orders.items()}
+    table = find_alone(list(tables), *align(tables))
+    lines = {(line["name"], line["row_id"]): line for line in table.to_dicts()}
+    assert len(lines) == table.height
+    for name, (order, n) in orders.items():
+        others = {other: one for other, one in orders.items() if other != name}
         alone = set(order[:n]) - {i for o, m in others.values() for i in o[:m]}
         assert {row for owner, row in lines if owner == name} == alone
         for row in alone:
@@ -127,12 +127,12 @@ def test_the_same_order_correlates_fully_and_the_reverse_inversely() -> None:
 
 def test_two_random_draws_share_as_much_as_by_chance() -> None:
     rng, ids = random.Random(0), [f"r{i}" for i in range(200)]
-    found = []
+    lines = []
     for _ in range(200):
         tables = {name: ranking(rng.sample(ids, 200), n) for name, n in (("a", 40), ("b", 80))}
-        found.append(overlap(["a", "b"], *align(tables)[1:]).row(0, named=True))
-    mean = sum(line["shared"] for line in found) / len(found)
-    assert found[0]["by_chance"] == jaccard(40 * 80 / 200, 40, 80)
+        lines.append(overlap(["a", "b"], *align(tables)[1:]).row(0, named=True))
+    mean = sum(line["shared"] for line in lines) / len(lines)
+    assert lines[0]["by_chance"] == jaccard(40 * 80 / 200, 40, 80)
     assert mean == pytest.approx(40 * 80 / 200, rel=0.03)
 
 
@@ -140,8 +140,8 @@ def ranked(store: Store, run: PoolRun, orders: Mapping[str, Ranking]) -> dict[st
     return {name: stored(store, name, {"ranking": ranking(*one)}) for name, one in orders.items()}
 
 
-def tables_of(made: Artifact) -> dict[str, pl.DataFrame]:
-    return {file: pl.read_parquet(made.file(file)) for file in sorted(made.files)}
+def tables_of(artifact: Artifact) -> dict[str, pl.DataFrame]:
+    return {file: pl.read_parquet(artifact.file(file)) for file in sorted(artifact.files)}
 
 
 def compared(store: Store, rows: list[dict[str, Any]]) -> dict[str, pl.DataFrame]:
@@ -164,8 +164,8 @@ def test_rows_and_tokens_add_up_and_the_mix_is_that_of_the_selections(store: Sto
     assert totals[0] == (KEPT, 59, sum(lengths.values()) - lengths["r0000"])
     own = sorted(r["row_id"] for r in rows if r["row_id"] != "r0000")[:30]
     groups = Counter((r["source"], r["origin"]) for r in rows if r["row_id"] in own)
-    found = mix.filter(name="own").select("source", "origin", "rows").iter_rows()
-    assert {(source, origin): count for source, origin, count in found} == groups
+    mix_lines = mix.filter(name="own").select("source", "origin", "rows").iter_rows()
+    assert {(source, origin): count for source, origin, count in mix_lines} == groups
 
 
 def test_the_best_of_the_rows_alone_are_listed_in_order(store: Store) -> None:

@@ -13,7 +13,7 @@ from curate.select.comparison import named_rankings
 from curate.select.coverage import OUTLYING, coverage_step, near_limit, write_coverage
 from curate.store import Step, Store
 from tests.conftest import stored
-from tests.select.siderun import bundled_run, side_run, unit_vectors, vector_sides
+from tests.select.targetruns import bundled_run, embedding_inputs, target_run, unit_vectors
 
 Matrix = NDArray[np.float32]
 
@@ -21,12 +21,12 @@ Matrix = NDArray[np.float32]
 def covered(
     store: Store,
     vectors: Matrix,
-    wanted: Matrix,
+    target_embeddings: Matrix,
     chosen: dict[str, list[int]],
     cuts: Sequence[int] = (),
 ) -> pl.DataFrame:
     """Return the table of coverage, of selections of rows by their numbers."""
-    sides = vector_sides(store, vectors, wanted, cuts)
+    embeddings = embedding_inputs(store, vectors, target_embeddings, cuts)
     count = len(vectors)
     rankings = {
         name: stored(
@@ -43,18 +43,18 @@ def covered(
         )
         for name, rows in chosen.items()
     }
-    inputs = {**sides, **named_rankings(rankings)}
+    inputs = {**embeddings, **named_rankings(rankings)}
     step = Step("coverage", 1, write_coverage, inputs, {"names": list(chosen)})
     return pl.read_parquet(store.ensure(step).file("coverage.parquet"))
 
 
 def test_the_nearest_rows_are_those_of_a_plain_loop(store: Store) -> None:
-    vectors, wanted = unit_vectors((60, 5), 0), unit_vectors((7, 5), 1)
+    vectors, target_embeddings = unit_vectors((60, 5), 0), unit_vectors((7, 5), 1)
     chosen = {"own": list(range(0, 60, 7)), "other": [3, 59]}
-    table = covered(store, vectors, wanted, chosen, cuts=[1, 20, 41])
+    table = covered(store, vectors, target_embeddings, chosen, cuts=[1, 20, 41])
     assert table["target_id"].to_list() == [f"t{i}" for i in range(7)] * 2
     for line in table.to_dicts():
-        example = wanted[int(line["target_id"][1:])]
+        example = target_embeddings[int(line["target_id"][1:])]
         for rows, row_id, similarity in (
             (chosen[line["name"]], line["row_id"], line["similarity"]),
             (range(60), line["kept_id"], line["kept_similarity"]),
@@ -68,36 +68,36 @@ def test_of_equally_near_rows_the_first_by_id_is_named_wherever_the_blocks_end(
     store: Store,
 ) -> None:
     vectors = np.repeat(unit_vectors((2, 4), 3), 6, axis=0)
-    wanted = vectors[[0, 6]]
+    target_embeddings = vectors[[0, 6]]
     for cuts in ([], [1], [4, 9]):
-        table = covered(store, vectors, wanted, {"own": [5, 4, 11, 8]}, cuts)
+        table = covered(store, vectors, target_embeddings, {"own": [5, 4, 11, 8]}, cuts)
         assert table["row_id"].to_list() == ["r004", "r008"]
         assert table["kept_id"].to_list() == ["r000", "r006"]
 
 
 def test_the_limit_is_what_all_but_a_tenth_of_the_target_reach() -> None:
-    wanted = unit_vectors((31, 8), 4)
+    target_embeddings = unit_vectors((31, 8), 4)
     nearest = sorted(
-        max(float(np.dot(one, other)) for j, other in enumerate(wanted) if j != i)
-        for i, one in enumerate(wanted)
+        max(float(np.dot(one, other)) for j, other in enumerate(target_embeddings) if j != i)
+        for i, one in enumerate(target_embeddings)
     )
-    assert near_limit(wanted) == pytest.approx(nearest[int(OUTLYING * 30)], abs=1e-6)
-    twice = np.repeat(wanted, 2, axis=0)
-    assert near_limit(twice) == near_limit(wanted), "copies are not near examples"
+    assert near_limit(target_embeddings) == pytest.approx(nearest[int(OUTLYING * 30)], abs=1e-6)
+    twice = np.repeat(target_embeddings, 2, axis=0)
+    assert near_limit(twice) == near_limit(target_embeddings), "copies are not near examples"
 
 
 def test_without_two_different_examples_there_is_no_limit(store: Store) -> None:
-    wanted = np.repeat(unit_vectors((1, 4), 0), 3, axis=0)
-    assert near_limit(wanted) is None
-    table = covered(store, unit_vectors((5, 4), 1), wanted, {"own": [0]})
+    target_embeddings = np.repeat(unit_vectors((1, 4), 0), 3, axis=0)
+    assert near_limit(target_embeddings) is None
+    table = covered(store, unit_vectors((5, 4), 1), target_embeddings, {"own": [0]})
     assert table["limit"].null_count() == table["state"].null_count() == 3
 
 
 def test_a_thin_example_was_missed_or_is_a_gap_of_the_pool(store: Store) -> None:
     axes = np.eye(4, dtype=np.float32)
     bent = (axes[[0, 1]] + 0.2 * axes[[1, 0]]) / np.float32(np.sqrt(1.04))
-    wanted = np.concatenate([axes[[0, 1]], bent])
-    table = covered(store, axes[[0, 3]], wanted, {"own": [1], "all": [0, 1]})
+    target_embeddings = np.concatenate([axes[[0, 1]], bent])
+    table = covered(store, axes[[0, 3]], target_embeddings, {"own": [1], "all": [0, 1]})
     assert table["limit"].to_list() == [pytest.approx(1 / np.sqrt(1.04), abs=1e-6)] * 8
     states = dict(table.group_by("name", maintain_order=True).agg("state").iter_rows())
     assert states["own"] == ["missed", "gap", "missed", "gap"]
@@ -110,16 +110,16 @@ def test_a_step_embeds_what_other_methods_embed(store: Store) -> None:
     pool = {
         f"r{i}": text for i, text in enumerate(["red fish", "blue fish", "the old sea", "a boat"])
     }
-    run = side_run(store, pool, ["green fish", "ships at sea"])
+    run = target_run(store, pool, ["green fish", "ships at sea"])
     selector = find_selector("embed")
     selector.score(run, selector.params.model_validate({"method": "embed", "budget": {"rows": 1}}))
     table = pl.DataFrame({"row_id": list(pool), "selected": [True, False, False, True]})
     before = list(run.made)
-    made = run.execute(coverage_step(run, {"own": stored(store, "own", {"ranking": table})}))
+    artifact = run.execute(coverage_step(run, {"own": stored(store, "own", {"ranking": table})}))
     assert run.made == [*before, "coverage"]
-    found = pl.read_parquet(made.file("coverage.parquet"))
-    assert found["row_id"].to_list() == ["r0", "r3"]
-    assert found["kept_id"][1] == "r2"
+    coverage = pl.read_parquet(artifact.file("coverage.parquet"))
+    assert coverage["row_id"].to_list() == ["r0", "r3"]
+    assert coverage["kept_id"][1] == "r2"
 
 
 def test_rows_of_the_family_come_nearer_to_the_target_than_others(store: Store) -> None:
@@ -135,10 +135,10 @@ def test_rows_of_the_family_come_nearer_to_the_target_than_others(store: Store) 
         name: stored(store, name, {"ranking": pl.DataFrame({"row_id": ids, "selected": mask})})
         for name, mask in chosen.items()
     }
-    found = pl.read_parquet(run.execute(coverage_step(run, rankings)).file("coverage.parquet"))
-    thin = dict(found.group_by("name").agg((pl.col("state") != "near").mean()).iter_rows())
+    coverage = pl.read_parquet(run.execute(coverage_step(run, rankings)).file("coverage.parquet"))
+    thin = dict(coverage.group_by("name").agg((pl.col("state") != "near").mean()).iter_rows())
     assert thin["family"] <= OUTLYING
-    nearest = found.partition_by("name", as_dict=True)
+    nearest = coverage.partition_by("name", as_dict=True)
     family_similarity, others_similarity = (
         nearest[name,]["similarity"].to_numpy() for name in ("family", "others")
     )

@@ -61,17 +61,21 @@ def test_no_two_taken_rows_are_too_similar(
     monkeypatch.setattr("curate.select.deita.MOST_PAIRS", most)
     vectors = clumps([60, 50, 40, 30, 20], 16, 0.6, 1)
     vectors = vectors[np.random.default_rng(0).permutation(len(vectors))]
-    found = filter_similar(vectors, threshold)
-    assert found.similar_to.tolist() == one_by_one(vectors, threshold)
-    taken = vectors[found.similar_to < 0]
+    matches = filter_similar(vectors, threshold)
+    assert matches.similar_to.tolist() == one_by_one(vectors, threshold)
+    taken = vectors[matches.similar_to < 0]
     similar = taken @ taken.T - 2 * np.eye(len(taken))
     assert 0 < len(taken) < 200
     assert similar.max() <= threshold + 1e-6
-    for i in np.flatnonzero(found.similar_to >= 0):
-        assert found.similar_to[i] < i
-        assert found.similar_to[found.similar_to[i]] == -1, "passed over for a row that was taken"
-        assert found.cosine[i] == pytest.approx(vectors[i] @ vectors[found.similar_to[i]], abs=1e-6)
-        assert found.cosine[i] > threshold
+    for i in np.flatnonzero(matches.similar_to >= 0):
+        assert matches.similar_to[i] < i
+        assert matches.similar_to[matches.similar_to[i]] == -1, (
+            "passed over for a row that was taken"
+        )
+        assert matches.cosine[i] == pytest.approx(
+            vectors[i] @ vectors[matches.similar_to[i]], abs=1e-6
+        )
+        assert matches.cosine[i] > threshold
 
 
 def test_a_row_that_was_passed_over_rejects_none() -> None:
@@ -139,8 +143,8 @@ def test_rows_passed_over_come_after_all_that_were_taken(store: Store) -> None:
     run.evidence = {"judge": stored(store, "judge", {"evidence": grades})}
     table = scored(run, "deita", score="judge.score")
     assert ranked(table, "deita") == ["b", "c", "a"]
-    told = table.filter(row_id="a").select("reason", "twin_id", "cosine").row(0)
-    assert told == ("too_similar", "b", 1)
+    line = table.filter(row_id="a").select("reason", "twin_id", "cosine").row(0)
+    assert line == ("too_similar", "b", 1)
     assert table.filter(pl.col("row_id") != "a")["twin_id"].null_count() == 2
 
 
@@ -161,16 +165,16 @@ def test_length_counts_the_tokens_of_all_turns_of_the_assistant(store: Store, ti
 
 
 @pytest.mark.parametrize(
-    ("score", "told"),
+    ("score", "message"),
     [
         ("judge.score", r"no stage named 'judge'; known: length, quality, complexity"),
         ("quality.why", r"evidence of 'quality' has no column 'why' of numbers; it has score"),
         (["quality", "complexity.height"], r"'complexity' has no column 'height' .* it has depth"),
     ],
 )
-def test_a_score_that_is_not_there_is_told(store: Store, score: Any, told: str) -> None:
+def test_a_score_that_is_not_there_is_told(store: Store, score: Any, message: str) -> None:
     run = judged_run(store, [1], [1])
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         find_selector("deita").score(run, params_of("deita", score=score))
 
 

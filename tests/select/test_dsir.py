@@ -19,15 +19,15 @@ from pydantic import ValidationError
 from curate.select.dsir import DsirParams, hash_ngrams, log_ratios
 from curate.store import Store
 from tests.conftest import examples
-from tests.select.siderun import (
-    SideRun,
+from tests.select.targetruns import (
+    TargetRun,
     bundled_run,
     keep,
     precision,
     rank_frame,
     ranked,
     scores_of,
-    side_run,
+    target_run,
 )
 
 # So many that the few n-grams of these tests do not share one.
@@ -44,23 +44,23 @@ def plain_weights(
     pool: Sequence[str], target: Sequence[str], pseudo: float
 ) -> tuple[list[float], list[int]]:
     """Sums of log p_target - log p_pool over n-grams, with pseudo-counts spread as the pool's are."""
-    rows = Counter(g for text in pool for g in ngrams(text))
-    wanted = Counter(g for text in target for g in ngrams(text))
+    pool_counts = Counter(g for text in pool for g in ngrams(text))
+    target_counts = Counter(g for text in target for g in ngrams(text))
     weights, counts = [], []
     for text in pool:
         weight = 0.0
         for gram in ngrams(text):
-            in_pool = rows[gram] / rows.total()
-            in_target = (wanted[gram] + pseudo * in_pool) / (wanted.total() + pseudo)
+            in_pool = pool_counts[gram] / pool_counts.total()
+            in_target = (target_counts[gram] + pseudo * in_pool) / (target_counts.total() + pseudo)
             weight += math.log(in_target) - math.log(in_pool)
         weights.append(weight)
         counts.append(len(ngrams(text)))
     return weights, counts
 
 
-SAID = ["to", "be,", "or", "NOT", "...", "über", "x=1;", "été"]
+WORDS = ["to", "be,", "or", "NOT", "...", "über", "x=1;", "été"]
 TEXTS = st.lists(
-    st.lists(st.sampled_from(SAID), min_size=1, max_size=9).map(" ".join),
+    st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join),
     min_size=1,
     max_size=10,
 )  # fmt: skip
@@ -71,10 +71,10 @@ TEXTS = st.lists(
 def test_weights_are_counted_log_ratios(
     store: Store, pool: list[str], target: list[str], pseudo: float
 ) -> None:
-    run = side_run(store, {f"r{i}": text for i, text in enumerate(pool)}, target)
-    told: dict[str, Any] = {**PROMPTS, "buckets": MANY, "smoothing": pseudo / MANY}
+    run = target_run(store, {f"r{i}": text for i, text in enumerate(pool)}, target)
+    options: dict[str, Any] = {**PROMPTS, "buckets": MANY, "smoothing": pseudo / MANY}
     weights, counts = plain_weights(pool, target, pseudo)
-    summed = scores_of(run, "dsir", normalise="none", **told)
+    summed = scores_of(run, "dsir", normalise="none", **options)
     assert summed["ngrams"].to_list() == counts
     if summed["score"].null_count():
         pieces = [hash_ngrams(pl.Series(texts), MANY)[0] for texts in (pool, target)]
@@ -82,13 +82,13 @@ def test_weights_are_counted_log_ratios(
         assert set(summed["reason"]) == {"no row shares a word with the target"}
         return
     np.testing.assert_allclose(summed["score"], weights, atol=1e-9)
-    each = scores_of(run, "dsir", **told)
+    each = scores_of(run, "dsir", **options)
     np.testing.assert_allclose(each["score"], np.divide(weights, counts), atol=1e-9)
 
 
 def test_three_words_by_hand(store: Store) -> None:
     """Pool a, b, a; target a: p = 2/3 and 1/3, with 3 pseudo-counts (1 + 2) / 4 and (0 + 1) / 4."""
-    run = side_run(store, {"x": "a", "y": "b", "z": "a"}, ["a"])
+    run = target_run(store, {"x": "a", "y": "b", "z": "a"}, ["a"])
     table = scores_of(run, "dsir", buckets=MANY, smoothing=3 / MANY, **PROMPTS)
     expected = [math.log(3 / 4 / (2 / 3)), math.log(1 / 4 / (1 / 3)), math.log(3 / 4 / (2 / 3))]
     np.testing.assert_allclose(table["score"], expected)
@@ -97,7 +97,7 @@ def test_three_words_by_hand(store: Store) -> None:
 
 def test_weights_are_zero_where_the_target_is_the_pool(store: Store) -> None:
     pool = {"x": "to be or not", "y": "to be", "z": "that is it; it is"}
-    table = scores_of(side_run(store, pool, [*pool.values(), *pool.values()]), "dsir", **PROMPTS)
+    table = scores_of(target_run(store, pool, [*pool.values(), *pool.values()]), "dsir", **PROMPTS)
     np.testing.assert_allclose(table["score"], 0, atol=1e-12)
 
 
@@ -118,11 +118,11 @@ def test_words_pairs_case_and_punctuation() -> None:
     assert buckets("été Ünder")[0] == buckets("ÉTÉ ünder")[0]
 
 
-def run_of(store: Store, odd: str) -> SideRun:
+def run_of(store: Store, odd: str) -> TargetRun:
     """A pool of 30 common rows, one on topic, one with nothing but words of its own."""
     pool = {f"r{i:02}": "the cat sat on the mat with the dog" for i in range(30)}
     pool |= {"odd": odd, "topic": "note the day and time with the dentist please"}
-    return side_run(store, pool, ["note the day and time please", "note the time and day"])
+    return target_run(store, pool, ["note the day and time please", "note the time and day"])
 
 
 def test_an_unknown_word_costs_the_same_however_rare(store: Store) -> None:
@@ -130,8 +130,10 @@ def test_an_unknown_word_costs_the_same_however_rare(store: Store) -> None:
     run = run_of(store, "zyx wvu tsr")
     table = scores_of(run, "dsir", buckets=MANY, smoothing=20 / MANY, **PROMPTS)
     scores = dict(table.select("row_id", "score").iter_rows())
-    wanted = sum(len(ngrams(t)) for t in ("note the day and time please", "note the time and day"))
-    assert scores["odd"] == pytest.approx(math.log(20 / (wanted + 20)))
+    target_ngrams = sum(
+        len(ngrams(t)) for t in ("note the day and time please", "note the time and day")
+    )
+    assert scores["odd"] == pytest.approx(math.log(20 / (target_ngrams + 20)))
     assert ranked(run, "dsir", **PROMPTS)[0] == "topic"
     assert scores["r00"] < 0 < scores["topic"]
 
@@ -147,7 +149,7 @@ def test_without_smoothing_the_shortest_row_wins(store: Store) -> None:
 def test_a_sum_favours_length_and_a_mean_does_not(store: Store) -> None:
     pool = {f"r{i}": "the cat sat on the mat" for i in range(20)}
     pool |= {"once": "note the time", "often": ". ".join(["note the time"] * 9)}
-    run = side_run(store, pool, ["note the time", "note the day"])
+    run = target_run(store, pool, ["note the time", "note the day"])
     assert ranked(run, "dsir", normalise="none", **PROMPTS)[0] == "often"
     assert ranked(run, "dsir", **PROMPTS)[0] == "once"
 
@@ -179,9 +181,9 @@ def test_draws_are_in_proportion_to_exp_of_the_weight() -> None:
 
 def test_a_draw_depends_on_the_seed_and_not_on_the_order_of_the_table() -> None:
     table = frame(np.zeros(60).tolist())
-    told = rank_frame(table, "dsir", 3, **DRAW)
-    assert rank_frame(table.reverse(), "dsir", 3, **DRAW) == told
-    assert rank_frame(table, "dsir", 3, **DRAW) == told
+    order = rank_frame(table, "dsir", 3, **DRAW)
+    assert rank_frame(table.reverse(), "dsir", 3, **DRAW) == order
+    assert rank_frame(table, "dsir", 3, **DRAW) == order
     assert len({tuple(rank_frame(table, "dsir", seed, **DRAW)) for seed in range(10)}) == 10
 
 
@@ -201,10 +203,10 @@ def test_a_draw_of_weights_per_ngram_is_refused() -> None:
 
 def test_words_of_dropped_rows_play_no_part(store: Store) -> None:
     pool = {"a": "one two", "b": "two three", "c": "three three", "d": "one"}
-    run = side_run(store, pool, ["one"])
+    run = target_run(store, pool, ["one"])
     keep(run, [0, 1, 3])
-    told: dict[str, Any] = {**PROMPTS, "buckets": MANY, "smoothing": 4 / MANY}
-    table = scores_of(run, "dsir", normalise="none", **told)
+    options: dict[str, Any] = {**PROMPTS, "buckets": MANY, "smoothing": 4 / MANY}
+    table = scores_of(run, "dsir", normalise="none", **options)
     assert table["row_id"].to_list() == ["a", "b", "d"]
     np.testing.assert_allclose(
         table["score"], plain_weights(["one two", "two three", "one"], ["one"], 4)[0]
@@ -216,24 +218,24 @@ def test_batches_and_the_order_of_the_pool_change_nothing(
 ) -> None:
     rng = np.random.default_rng(0)
     pool = {f"r{i:02}": " ".join(rng.choice(list("abcdefgh"), size=4)) for i in range(30)}
-    run = side_run(store, pool, ["a b c", "d d e"])
-    whole, told = scores_of(run, "dsir"), ranked(run, "dsir")
+    run = target_run(store, pool, ["a b c", "d d e"])
+    whole, order = scores_of(run, "dsir"), ranked(run, "dsir")
     monkeypatch.setattr("curate.select.sides.BATCH_ROWS", 7)
-    again = side_run(Store(store.root / "again"), pool, ["a b c", "d d e"])
+    again = target_run(Store(store.root / "again"), pool, ["a b c", "d d e"])
     assert scores_of(again, "dsir").equals(whole)
-    mixed = side_run(store, dict(reversed(pool.items())), ["a b c", "d d e"])
-    assert ranked(mixed, "dsir") == told
+    mixed = target_run(store, dict(reversed(pool.items())), ["a b c", "d d e"])
+    assert ranked(mixed, "dsir") == order
 
 
 def test_another_draw_scores_nothing_anew(store: Store) -> None:
-    run = side_run(store, {"a": "one", "b": "two"}, ["one"])
+    run = target_run(store, {"a": "one", "b": "two"}, ["one"])
     ranked(run, "dsir", normalise="none")
     ranked(run, "dsir", seed=1, budget={"tokens": 5}, **DRAW)
     assert run.made == ["score-dsir"]
 
 
 def test_it_needs_a_target(store: Store) -> None:
-    run = side_run(store, {"a": "one"}, ["one"])
+    run = target_run(store, {"a": "one"}, ["one"])
     run.target = None
     with pytest.raises(ValueError, match="dsir needs target examples"):
         scores_of(run, "dsir")

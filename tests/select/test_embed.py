@@ -17,16 +17,16 @@ from curate.represent.embed import embed_texts
 from curate.select.embed import write_scores
 from curate.select.rounds import best_first, round_robin
 from curate.store import Step, Store
-from tests.select.siderun import (
+from tests.select.targetruns import (
     bundled_run,
+    embedding_inputs,
     keep,
     precision,
     rank_frame,
     ranked,
     scores_of,
-    side_run,
+    target_run,
     unit_vectors,
-    vector_sides,
 )
 
 Matrix = NDArray[np.float32]
@@ -40,33 +40,33 @@ POOL = {
 
 
 def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
-    vectors, wanted = unit_vectors((25, 6), 0), unit_vectors((4, 6), 1)
-    sides = vector_sides(store, vectors, wanted, [3, 4, 20])
-    made = store.ensure(Step("score-embed", 1, write_scores, sides))
-    table = pl.read_parquet(made.file("scores.parquet"))
+    vectors, targets = unit_vectors((25, 6), 0), unit_vectors((4, 6), 1)
+    inputs = embedding_inputs(store, vectors, targets, [3, 4, 20])
+    artifact = store.ensure(Step("score-embed", 1, write_scores, inputs))
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert table["row_id"].to_list() == [f"r{i:03}" for i in range(25)]
-    for i, told in enumerate(table.iter_rows(named=True)):
-        cosines = [float(np.dot(vectors[i].astype(float), w)) for w in wanted.astype(float)]
-        np.testing.assert_allclose(told["similarities"], cosines, atol=2e-6)
-        assert told["score"] == pytest.approx(max(cosines), abs=2e-6)
-        assert told["nearest_id"] == f"t{int(np.argmax(cosines))}"
+    for i, line in enumerate(table.iter_rows(named=True)):
+        cosines = [float(np.dot(vectors[i].astype(float), w)) for w in targets.astype(float)]
+        np.testing.assert_allclose(line["similarities"], cosines, atol=2e-6)
+        assert line["score"] == pytest.approx(max(cosines), abs=2e-6)
+        assert line["nearest_id"] == f"t{int(np.argmax(cosines))}"
 
 
 def test_texts_are_those_of_the_kept_rows_and_of_the_examples(store: Store) -> None:
-    run = side_run(store, POOL, ["Please book a table", "When does the train leave?"])
+    run = target_run(store, POOL, ["Please book a table", "When does the train leave?"])
     keep(run, [0, 1, 3])
     table = scores_of(run, "embed", compare="prompt")
     assert table["row_id"].to_list() == ["b", "d", "c"]
     hints = run.embedder()[1]
     vectors = embed_texts([POOL[i] for i in table["row_id"]], hints)
-    wanted = embed_texts(["Please book a table", "When does the train leave?"], hints)
-    np.testing.assert_allclose(table["similarities"].to_numpy(), vectors @ wanted.T, atol=2e-6)
+    targets = embed_texts(["Please book a table", "When does the train leave?"], hints)
+    np.testing.assert_allclose(table["similarities"].to_numpy(), vectors @ targets.T, atol=2e-6)
     assert table["nearest_id"].to_list()[:2] == ["t0", "t1"]
 
 
 def test_every_example_in_the_pool_comes_back_first_for_itself(store: Store) -> None:
     target = ["Please book a table", "When does the train leave?"]
-    run = side_run(store, {**POOL, "y": target[0], "z": target[1]}, target)
+    run = target_run(store, {**POOL, "y": target[0], "z": target[1]}, target)
     assert ranked(run, "embed")[:2] == ["y", "z"]
     table = scores_of(run, "embed")
     own = table.filter(pl.col("row_id").is_in(["y", "z"]))
@@ -121,11 +121,15 @@ def test_the_order_of_the_table_changes_no_rank(
 
 
 def test_the_mean_is_the_cosine_to_the_centre_but_for_a_factor(store: Store) -> None:
-    vectors, wanted = unit_vectors((30, 6), 2), unit_vectors((5, 6), 3)
-    made = store.ensure(Step("score-embed", 1, write_scores, vector_sides(store, vectors, wanted)))
-    order = np.argsort(-(vectors.astype(float) @ wanted.astype(float).sum(axis=0)))
-    told = rank_frame(pl.read_parquet(made.file("scores.parquet")), "embed", combine="mean")
-    assert told == [f"r{i:03}" for i in order]
+    vectors, targets = unit_vectors((30, 6), 2), unit_vectors((5, 6), 3)
+    artifact = store.ensure(
+        Step("score-embed", 1, write_scores, embedding_inputs(store, vectors, targets))
+    )
+    order = np.argsort(-(vectors.astype(float) @ targets.astype(float).sum(axis=0)))
+    ranked_ids = rank_frame(
+        pl.read_parquet(artifact.file("scores.parquet")), "embed", combine="mean"
+    )
+    assert ranked_ids == [f"r{i:03}" for i in order]
 
 
 def test_an_easy_example_takes_all_by_the_maximum_but_not_by_turns() -> None:
@@ -139,12 +143,12 @@ def test_an_easy_example_takes_all_by_the_maximum_but_not_by_turns() -> None:
 
 def test_equal_texts_are_equally_similar_and_rank_by_id(store: Store) -> None:
     pool = {f"r{(7 * i) % 40:02}": f"Row number {i % 4}" for i in range(40)}
-    run = side_run(store, pool, ["Row 1", "Row number 3"])
+    run = target_run(store, pool, ["Row 1", "Row number 3"])
     table = scores_of(run, "embed").with_columns(text=pl.Series(pool.values()))
     assert table.group_by("text").agg(pl.col("score").n_unique())["score"].to_list() == [1] * 4
-    told = ranked(run, "embed", combine="global_max")
+    ranked_ids = ranked(run, "embed", combine="global_max")
     for number in range(4):
-        same = [i for i in told if pool[i] == f"Row number {number}"]
+        same = [i for i in ranked_ids if pool[i] == f"Row number {number}"]
         assert same == sorted(same)
 
 
@@ -157,37 +161,37 @@ def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
                 "score-embed",
                 1,
                 write_scores,
-                vector_sides(store, vectors, unit_vectors((2, 3), 1)),
+                embedding_inputs(store, vectors, unit_vectors((2, 3), 1)),
             )
         )
 
 
 def test_a_row_without_a_vector_has_no_score(store: Store) -> None:
     vectors = np.r_[unit_vectors((3, 4), 0), np.zeros((1, 4), dtype=np.float32)]
-    sides = vector_sides(store, vectors, unit_vectors((2, 4), 1))
-    made = store.ensure(Step("score-embed", 1, write_scores, sides))
-    table = pl.read_parquet(made.file("scores.parquet"))
+    inputs = embedding_inputs(store, vectors, unit_vectors((2, 4), 1))
+    artifact = store.ensure(Step("score-embed", 1, write_scores, inputs))
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert table["score"].is_null().to_list() == [False] * 3 + [True]
     assert table["reason"].to_list() == [None] * 3 + ["nothing in it is known to the embedder"]
-    blank = vector_sides(store, vectors[:3], np.zeros((2, 4), dtype=np.float32))
-    made = store.ensure(Step("score-embed", 1, write_scores, blank))
-    assert pl.read_parquet(made.file("scores.parquet"))["score"].null_count() == 3
+    blank = embedding_inputs(store, vectors[:3], np.zeros((2, 4), dtype=np.float32))
+    artifact = store.ensure(Step("score-embed", 1, write_scores, blank))
+    assert pl.read_parquet(artifact.file("scores.parquet"))["score"].null_count() == 3
 
 
 def test_only_what_changed_is_embedded_anew(store: Store) -> None:
-    run = side_run(store, POOL, ["Please book a table"])
+    run = target_run(store, POOL, ["Please book a table"])
     ranked(run, "embed")
     assert sorted(run.made) == ["embed", "embed", "score-embed"]
     run.made.clear()
     ranked(run, "embed", combine="mean", budget={"fraction": 0.5})
     assert run.made == []
-    changed = side_run(store, POOL, ["Please book a room"])
+    changed = target_run(store, POOL, ["Please book a room"])
     ranked(changed, "embed")
     assert sorted(changed.made) == ["embed", "score-embed"]
 
 
 def test_it_needs_a_target(store: Store) -> None:
-    run = side_run(store, POOL, ["x"])
+    run = target_run(store, POOL, ["x"])
     run.target = None
     with pytest.raises(ValueError, match="needs target examples"):
         scores_of(run, "embed")

@@ -83,9 +83,9 @@ def test_greedy_is_within_1_minus_1_over_e_of_the_best(seed: int) -> None:
 def test_the_nearest_rows_are_exact_in_a_small_pool() -> None:
     vectors = unit(300, 16, 0)
     rows, cosines = nearest_rows(vectors, 10)
-    wanted = vectors @ vectors.T
-    np.testing.assert_array_equal(rows, np.argsort(-wanted, axis=1)[:, :10])
-    np.testing.assert_allclose(cosines, -np.sort(-wanted, axis=1)[:, :10], atol=1e-6)
+    products = vectors @ vectors.T
+    np.testing.assert_array_equal(rows, np.argsort(-products, axis=1)[:, :10])
+    np.testing.assert_allclose(cosines, -np.sort(-products, axis=1)[:, :10], atol=1e-6)
 
 
 def test_most_nearest_rows_are_found_in_a_large_pool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,16 +93,16 @@ def test_most_nearest_rows_are_found_in_a_large_pool(monkeypatch: pytest.MonkeyP
     exact, _ = nearest_rows(vectors, 20)
     monkeypatch.setattr("curate.represent.nearest.EXACT_ROWS", 1_000)
     rows, _ = nearest_rows(vectors, 20)
-    found = [len(set(a) & set(b)) / 20 for a, b in zip(exact, rows, strict=True)]
-    assert np.mean(found) > 0.9
+    recalls = [len(set(a) & set(b)) / 20 for a, b in zip(exact, rows, strict=True)]
+    assert np.mean(recalls) > 0.9
     assert sorted(represent(vectors, 20).rows) == list(range(3_000))
 
 
 def test_rows_that_were_not_found_count_for_nothing() -> None:
     rows = np.array([[0, -1], [1, 0], [0, 1]])
     cosines = np.array([[1, -3], [1, 0.5], [0.75, 0.25]], dtype=np.float32)
-    wanted = [[1, 0, 0], [0.5, 1, 0], [0.75, 0, 1]]
-    assert served_rows(rows, cosines).toarray().tolist() == wanted
+    expected = [[1, 0, 0], [0.5, 1, 0], [0.75, 0, 1]]
+    assert served_rows(rows, cosines).toarray().tolist() == expected
 
 
 def test_a_row_stands_for_itself_among_many_equal_ones() -> None:

@@ -31,8 +31,8 @@ def entropy(values: Sequence[Any]) -> float:
 def test_the_numbers_of_the_published_test() -> None:
     candidates = make_bags([[0, 1, 2, 3, 4], [1, 2, 3, 4], [1, 2]])
     counts = np.array([0, 0, 1, 2, 0])
-    told = entropies_after(counts, candidates.values[1:], candidates.times[1:])
-    assert told.round(5).tolist() == [1.27703, 1.05492]
+    entropies = entropies_after(counts, candidates.values[1:], candidates.times[1:])
+    assert entropies.round(5).tolist() == [1.27703, 1.05492]
 
 
 BAGS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), min_size=1, max_size=12)
@@ -48,8 +48,10 @@ def test_entropies_are_those_of_the_shares(lists: list[list[int]], chosen: list[
         kind = i % len(lists)
         np.add.at(counts, bags.values[kind], bags.times[kind])
         before += lists[kind]
-    wanted = [entropy([*before, *values]) for values in lists]
-    np.testing.assert_allclose(entropies_after(counts, bags.values, bags.times), wanted, atol=1e-9)
+    expected = [entropy([*before, *values]) for values in lists]
+    np.testing.assert_allclose(
+        entropies_after(counts, bags.values, bags.times), expected, atol=1e-9
+    )
 
 
 def distance(rows: Sequence[int], attributes: Sequence[Sequence[Sequence[str]]]) -> float:
@@ -150,9 +152,9 @@ def test_fields_of_the_records_have_a_value_or_several(store: Store) -> None:
     ]  # fmt: skip
     rows = [row(f"r{i}", turns("q", "a"), meta=json.dumps(m)) for i, m in enumerate(metas)]
     run = make_run(store, rows)
-    made = find_selector("gme").score(run, params_of("gme", attributes=["meta.tags"]))
-    assert made.counts["values"] == {"meta.tags": 4}, "sums, prose, 7 and none"
-    table = pl.read_parquet(made.file("scores.parquet"))
+    artifact = find_selector("gme").score(run, params_of("gme", attributes=["meta.tags"]))
+    assert artifact.counts["values"] == {"meta.tags": 4}, "sums, prose, 7 and none"
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert ranked(table, "gme")[0] == "r3", "two values at once"
     with pytest.raises(UserError, match="no row has a field 'language' in its meta"):
         scored(run, "gme", attributes=["source", "meta.language"])
@@ -169,7 +171,7 @@ def test_the_seed_decides_between_equals(store: Store, settings: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("attributes", "told"),
+    ("attributes", "message"),
     [
         (["topic"], "'topic' is none of source, origin, length and meta.FIELD"),
         (["meta."], "'meta.' is none of"),
@@ -177,8 +179,8 @@ def test_the_seed_decides_between_equals(store: Store, settings: dict[str, Any])
         ([], "at least 1 item"),
     ],
 )
-def test_attributes_that_make_no_sense(attributes: list[str], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_attributes_that_make_no_sense(attributes: list[str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         GmeParams.model_validate({"budget": {"rows": 1}, "attributes": attributes})
 
 

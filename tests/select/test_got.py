@@ -15,15 +15,15 @@ from scipy.stats import spearmanr
 
 from curate.select.got import Costs, median_cost, solve, write_scores
 from curate.store import Artifact, Step, Store
-from tests.select.siderun import (
+from tests.select.targetruns import (
     bundled_run,
+    embedding_inputs,
     precision,
     rank_frame,
     ranked,
     scores_of,
-    side_run,
+    target_run,
     unit_vectors,
-    vector_sides,
 )
 
 Array = NDArray[np.float64]
@@ -41,8 +41,8 @@ def centred(values: Array) -> Array:
 
 
 def cosine_costs(examples: int, rows: int, seed: int) -> Array:
-    wanted, vectors = unit_vectors((examples, 6), seed), unit_vectors((rows, 6), seed + 1)
-    return 1 - wanted.astype(float) @ vectors.astype(float).T
+    targets, vectors = unit_vectors((examples, 6), seed), unit_vectors((rows, 6), seed + 1)
+    return 1 - targets.astype(float) @ vectors.astype(float).T
 
 
 def plain_sinkhorn(cost: Array, masses: Array, epsilon: float) -> tuple[Array, float]:
@@ -68,18 +68,18 @@ def program(cost: Array, masses: Array) -> tuple[Array, float]:
     for i in range(rows):
         equal[examples + i, i::rows] = 1
     right = np.concatenate([np.full(examples, 1 / examples), masses])
-    found = linprog(cost.ravel(), A_eq=equal, b_eq=right, method="highs")
-    return found.eqlin.marginals[examples:], float(found.fun)
+    solution = linprog(cost.ravel(), A_eq=equal, b_eq=right, method="highs")
+    return solution.eqlin.marginals[examples:], float(solution.fun)
 
 
 @pytest.mark.parametrize("epsilon", [0.02, 0.1, 1.0])
 def test_potentials_are_those_of_the_plain_iteration(epsilon: float) -> None:
     cost = cosine_costs(7, 30, 0)
     expected, _ = plain_sinkhorn(cost, np.full(30, 1 / 30), epsilon)
-    found = solve(in_blocks(cost), 7, epsilon, tolerance=1e-12)
-    np.testing.assert_allclose(centred(found.rows), centred(expected), atol=1e-9)
-    assert found.error <= 1e-12
-    assert found.rounds > 1
+    potentials = solve(in_blocks(cost), 7, epsilon, tolerance=1e-12)
+    np.testing.assert_allclose(centred(potentials.rows), centred(expected), atol=1e-9)
+    assert potentials.error <= 1e-12
+    assert potentials.rounds > 1
 
 
 def test_potentials_are_those_of_pot() -> None:
@@ -90,10 +90,10 @@ def test_potentials_are_those_of_pot() -> None:
         np.full(20, 1 / 20), masses, cost, reg=0.05, method="sinkhorn_log", stopThr=1e-12,
         numItermax=10_000, log=True,
     )  # fmt: skip
-    found = solve(in_blocks(cost, 64), 20, 0.05, tolerance=1e-12)
+    potentials = solve(in_blocks(cost, 64), 20, 0.05, tolerance=1e-12)
     # POT's kernel is without the masses.
     expected = 0.05 * (log["log_v"] - np.log(masses))
-    np.testing.assert_allclose(centred(found.rows), centred(expected), atol=1e-7)
+    np.testing.assert_allclose(centred(potentials.rows), centred(expected), atol=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -101,9 +101,9 @@ def test_for_small_epsilon_they_are_the_dual_of_the_linear_program(seed: int) ->
     """7 and 30 have no common divisor, so the program has one dual only."""
     cost = cosine_costs(7, 30, 10 * seed)
     expected, _ = program(cost, np.full(30, 1 / 30))
-    found = solve(in_blocks(cost), 7, 0.001, tolerance=1e-6)
-    assert spearmanr(found.rows, expected).statistic >= 0.99
-    np.testing.assert_allclose(centred(found.rows), centred(expected), atol=0.01)
+    potentials = solve(in_blocks(cost), 7, 0.001, tolerance=1e-6)
+    assert spearmanr(potentials.rows, expected).statistic >= 0.99
+    np.testing.assert_allclose(centred(potentials.rows), centred(expected), atol=0.01)
 
 
 def nudged(row: int, rows: int, step: float) -> Array:
@@ -125,9 +125,11 @@ def test_they_are_how_fast_the_distance_grows_with_the_mass_of_a_row() -> None:
         assert slope == pytest.approx(centred(smooth)[row], abs=1e-5)
 
 
-def scored(store: Store, vectors: Array, wanted: Array, epsilon: float = 0.1) -> Artifact:
-    sides = vector_sides(store, vectors.astype(np.float32), wanted.astype(np.float32), [3, 11])
-    return store.ensure(Step("score-got", 1, write_scores, sides, {"epsilon": epsilon}))
+def scored(store: Store, vectors: Array, targets: Array, epsilon: float = 0.1) -> Artifact:
+    inputs = embedding_inputs(
+        store, vectors.astype(np.float32), targets.astype(np.float32), [3, 11]
+    )
+    return store.ensure(Step("score-got", 1, write_scores, inputs, {"epsilon": epsilon}))
 
 
 def table_of(artifact: Artifact) -> pl.DataFrame:
@@ -135,22 +137,22 @@ def table_of(artifact: Artifact) -> pl.DataFrame:
 
 
 def test_mass_on_the_best_row_lowers_the_distance_most(store: Store) -> None:
-    vectors, wanted = unit_vectors((40, 6), 3), unit_vectors((7, 6), 4)
-    table = table_of(scored(store, vectors, wanted, 0.02))
-    cost = 1 - wanted.astype(float) @ vectors.astype(float).T
+    vectors, targets = unit_vectors((40, 6), 3), unit_vectors((7, 6), 4)
+    table = table_of(scored(store, vectors, targets, 0.02))
+    cost = 1 - targets.astype(float) @ vectors.astype(float).T
     whole = program(cost, np.full(40, 1 / 40))[1]
-    told = [int(i[1:]) for i in rank_frame(table, "got")]
-    change = [program(cost, nudged(i, 40, 0.05))[1] - whole for i in told]
+    row_numbers = [int(i[1:]) for i in rank_frame(table, "got")]
+    change = [program(cost, nudged(i, 40, 0.05))[1] - whole for i in row_numbers]
     assert max(change[:4]) < 0 < min(change[-4:])
     assert change[0] < np.quantile(change, 0.1)
     assert spearmanr(change, np.arange(40)).statistic > 0.95
 
 
 def test_scores_are_the_centred_potentials_with_the_nearest_example(store: Store) -> None:
-    vectors, wanted = unit_vectors((25, 6), 5), unit_vectors((5, 6), 6)
-    made = scored(store, vectors, wanted)
-    cost = 1 - wanted.astype(float) @ vectors.astype(float).T
-    table, counts = table_of(made), made.counts
+    vectors, targets = unit_vectors((25, 6), 5), unit_vectors((5, 6), 6)
+    artifact = scored(store, vectors, targets)
+    cost = 1 - targets.astype(float) @ vectors.astype(float).T
+    table, counts = table_of(artifact), artifact.counts
     assert counts["epsilon"] == pytest.approx(0.1 * np.median(cost), rel=2e-3)
     expected, _ = plain_sinkhorn(cost, np.full(25, 1 / 25), counts["epsilon"])
     np.testing.assert_allclose(table["score"].to_numpy(), -centred(expected), atol=1e-4)
@@ -161,10 +163,10 @@ def test_scores_are_the_centred_potentials_with_the_nearest_example(store: Store
 
 
 def test_with_one_example_the_order_is_that_of_the_cosine(store: Store) -> None:
-    vectors, wanted = unit_vectors((25, 6), 7), unit_vectors((1, 6), 8)
-    order = np.argsort(-(vectors @ wanted.T)[:, 0])
-    told = rank_frame(table_of(scored(store, vectors, wanted)), "got")
-    assert told == [f"r{i:03}" for i in order]
+    vectors, targets = unit_vectors((25, 6), 7), unit_vectors((1, 6), 8)
+    order = np.argsort(-(vectors @ targets.T)[:, 0])
+    ranked_ids = rank_frame(table_of(scored(store, vectors, targets)), "got")
+    assert ranked_ids == [f"r{i:03}" for i in order]
 
 
 def test_rows_near_a_neglected_example_get_a_bonus(store: Store) -> None:
@@ -188,25 +190,25 @@ def test_blocks_and_the_order_of_rows_change_no_rank(
     rng = np.random.default_rng(0)
     pool = {f"r{i:02}": " ".join(rng.choice(words, size=5)) for i in range(40)}
     target = ["book a table", "at eight in the evening", "north campus"]
-    told = ranked(side_run(store, pool, target), "got")
+    order = ranked(target_run(store, pool, target), "got")
     monkeypatch.setattr("curate.select.got.BLOCK_COSTS", 16)
     mixed = dict(reversed(pool.items()))
-    assert ranked(side_run(store, mixed, target), "got") == told
-    table = scores_of(side_run(store, mixed, target), "got")
-    assert rank_frame(table.sample(fraction=1, shuffle=True, seed=0), "got", seed=4) == told
+    assert ranked(target_run(store, mixed, target), "got") == order
+    table = scores_of(target_run(store, mixed, target), "got")
+    assert rank_frame(table.sample(fraction=1, shuffle=True, seed=0), "got", seed=4) == order
 
 
 def test_equal_rows_rank_by_id(store: Store) -> None:
     vectors = np.tile(unit_vectors((1, 4), 0), (14, 1))
-    made = scored(store, vectors, unit_vectors((1, 4), 0))
-    assert rank_frame(table_of(made), "got") == [f"r{i:03}" for i in range(14)]
-    assert table_of(made)["score"].to_list() == [0] * 14
+    artifact = scored(store, vectors, unit_vectors((1, 4), 0))
+    assert rank_frame(table_of(artifact), "got") == [f"r{i:03}" for i in range(14)]
+    assert table_of(artifact)["score"].to_list() == [0] * 14
 
 
 def test_tiny_epsilons_do_not_overflow() -> None:
     cost = cosine_costs(6, 50, 3).astype(np.float32)
-    found = solve(in_blocks(cost), 6, 1e-4)
-    assert np.isfinite(found.rows).all()
+    potentials = solve(in_blocks(cost), 6, 1e-4)
+    assert np.isfinite(potentials.rows).all()
 
 
 def test_more_rounds_change_no_rank() -> None:
@@ -227,14 +229,14 @@ def test_what_did_not_converge_says_so(
 ) -> None:
     monkeypatch.setattr("curate.select.got.MOST_ROUNDS", 2)
     with caplog.at_level(logging.WARNING, logger="curate"):
-        made = scored(store, unit_vectors((30, 6), 5), unit_vectors((9, 6), 6), 0.01)
-    assert made.counts["converged"] is False
-    assert made.counts["rounds"] == 2
+        artifact = scored(store, unit_vectors((30, 6), 5), unit_vectors((9, 6), 6), 0.01)
+    assert artifact.counts["converged"] is False
+    assert artifact.counts["rounds"] == 2
     assert "after 2 rounds" in caplog.text
 
 
 def test_the_embedding_is_shared_with_embed(store: Store) -> None:
-    run = side_run(store, {"a": "book a table", "b": "prove it"}, ["book a room"])
+    run = target_run(store, {"a": "book a table", "b": "prove it"}, ["book a room"])
     ranked(run, "embed")
     run.made.clear()
     assert ranked(run, "got") == ["a", "b"]

@@ -31,15 +31,15 @@ TEXTS: list[Any] = [
 def plain_ifd(folder: Path, texts: list[Any], form: str) -> list[tuple[float, int]]:
     """Return the IFD and response tokens of rows by two plain passes over each."""
     model, tokenizer = load_causal(folder, "float32").eval(), load_tokenizer(folder)
-    told = []
+    ratios = []
     for messages in texts:
         row = plain_row(model, tokenizer, messages)
         assert row["response_tokens"] == row["alone_tokens"]
         given = row["response_sum"] / row["response_tokens"]
         alone = row["alone_sum"] / row["alone_tokens"]
         value = given / alone if form == "loss" else math.exp(given) / math.exp(alone)
-        told.append((value, int(row["response_tokens"])))
-    return told
+        ratios.append((value, int(row["response_tokens"])))
+    return ratios
 
 
 @pytest.mark.parametrize("form", ["loss", "perplexity"])
@@ -52,14 +52,14 @@ def test_scores_are_the_published_ratios_by_plain_passes(
     plain = plain_ifd(tiny, [TEXTS[i] for i in kept], form)
     np.testing.assert_allclose(table[f"ifd_{form}"], [value for value, _ in plain], rtol=1e-4)
     assert table["row_id"].to_list() == [f"r{i:03}" for i in kept]
-    for told, (value, tokens) in zip(table.iter_rows(named=True), plain, strict=True):
+    for line, (value, tokens) in zip(table.iter_rows(named=True), plain, strict=True):
         if tokens < 10:
-            assert (told["score"], told["reason"]) == (None, TOO_SHORT)
+            assert (line["score"], line["reason"]) == (None, TOO_SHORT)
         elif value >= 1:
-            assert (told["score"], told["reason"]) == (None, PROMPT_IS_NO_HELP)
+            assert (line["score"], line["reason"]) == (None, PROMPT_IS_NO_HELP)
         else:
-            assert told["score"] == pytest.approx(value, rel=1e-4)
-            assert told["reason"] is None
+            assert line["score"] == pytest.approx(value, rel=1e-4)
+            assert line["reason"] is None
 
 
 def test_ifd_is_1_where_there_is_no_prompt(store: Store, tiny: Path) -> None:
@@ -101,8 +101,8 @@ def test_high_ratios_below_1_come_first_then_the_rest_then_short_rows(
 ) -> None:
     table = table_of(values)
     good, short, bad = [], [], []
-    for (asked, alone, tokens), row_id in zip(values, table["row_id"], strict=True):
-        value = asked / alone if form == "loss" else math.exp(asked) / math.exp(alone)
+    for (prompted, alone, tokens), row_id in zip(values, table["row_id"], strict=True):
+        value = prompted / alone if form == "loss" else math.exp(prompted) / math.exp(alone)
         if tokens < 10:
             short.append((0.0, row_id))
         elif value >= 1:
@@ -174,7 +174,7 @@ def test_the_real_model_tells_swapped_responses_by_their_ifd(store: Store, smoll
     ]  # fmt: skip
     swapped = [(pairs[i][0], pairs[(i + 2) % 5][1]) for i in range(5)]
     run = ModelRun(store, folder=smollm, texts=[turns(*pair) for pair in [*pairs, *swapped]])
-    told = scored(run, "ifd")["ifd_loss"].to_list()
-    own = {pair[1]: value for pair, value in zip(pairs, told[:5], strict=True)}
-    assert all(own[pair[1]] < value for pair, value in zip(swapped, told[5:], strict=True))
-    assert max(told[:5]) < 1
+    ratios = scored(run, "ifd")["ifd_loss"].to_list()
+    own = {pair[1]: value for pair, value in zip(pairs, ratios[:5], strict=True)}
+    assert all(own[pair[1]] < value for pair, value in zip(swapped, ratios[5:], strict=True))
+    assert max(ratios[:5]) < 1

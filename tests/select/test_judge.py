@@ -36,9 +36,9 @@ class JudgedRun(PoolRun):
 
 def judged(store: Store, answers: list[str], dropped: tuple[str, ...] = ()) -> JudgedRun:
     rows = [row(f"r{i}", turns(f"Question {i}?", a)) for i, a in enumerate(answers)]
-    made = make_run(store, rows, dropped)
+    pool_run = make_run(store, rows, dropped)
     run = JudgedRun(store)
-    run.rows, run.kept, run.tokens = made.rows, made.kept, made.tokens
+    run.rows, run.kept, run.tokens = pool_run.rows, pool_run.kept, pool_run.tokens
     return run
 
 
@@ -50,17 +50,17 @@ def grade(call: Any) -> str:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
-    made = ScriptedEngine([(lambda call: True, grade)])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: made)
-    return made
+    scripted = ScriptedEngine([(lambda call: True, grade)])
+    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: scripted)
+    return scripted
 
 
 def params(**given: Any) -> JudgeParams:
     return JudgeParams.model_validate({"budget": {"rows": 1}, **given})
 
 
-def table(run: JudgedRun, wanted: JudgeParams) -> pl.DataFrame:
-    return pl.read_parquet(score(run, wanted).file("scores.parquet"))
+def table(run: JudgedRun, judge_params: JudgeParams) -> pl.DataFrame:
+    return pl.read_parquet(score(run, judge_params).file("scores.parquet"))
 
 
 def test_rows_are_graded_and_ranked(store: Store, engine: ScriptedEngine) -> None:
@@ -71,23 +71,23 @@ def test_rows_are_graded_and_ranked(store: Store, engine: ScriptedEngine) -> Non
         ("r0", 1.0, "it is 1"), ("r1", 5.0, "it is 5"), ("r3", 5.0, "it is 5")
     ]  # fmt: skip
     assert scores["row_id"].gather(rank(scores, params(), 0)).to_list() == ["r1", "r3", "r0"]
-    asked = texts_of(engine.calls[0])
-    assert "from 1 (worst) to 5 (best)" in asked[0]
-    assert "Question 0?" in asked[1]
-    assert "a bad answer" in asked[1]
+    texts = texts_of(engine.calls[0])
+    assert "from 1 (worst) to 5 (best)" in texts[0]
+    assert "Question 0?" in texts[1]
+    assert "a bad answer" in texts[1]
 
 
 def test_the_score_is_the_mean_of_the_votes_that_are_of_use(
     store: Store, engine: ScriptedEngine
 ) -> None:
-    told = [
+    answers = [
         '{"reason": "x", "score": 2}',
         "no JSON",
         "none",
         "again none",
         '{"reason": "y", "score": 5}',
     ]
-    engine.rules = [(lambda call: True, told)]
+    engine.rules = [(lambda call: True, answers)]
     scores = table(judged(store, ["an answer"]), params(votes=3))
     assert scores["score"].to_list() == [pytest.approx((2 + 5 + 5) / 3)]
     assert scores["reason"].to_list() == [None]
@@ -107,8 +107,8 @@ def test_a_scale_of_its_own_and_grades_beyond_it(store: Store, engine: ScriptedE
     engine.rules = [(lambda call: True, '{"reason": "r", "score": 9}')]
     assert table(judged(store, ["a good answer"]), params())["score"].to_list() == [None]
     assert table(judged(store, ["a good answer"]), params(high=10))["score"].to_list() == [9.0]
-    wanted = {"type": "integer", "minimum": 1, "maximum": 10}
-    assert engine.calls[-1].request.schema["properties"]["score"] == wanted  # type: ignore[index]
+    expected = {"type": "integer", "minimum": 1, "maximum": 10}
+    assert engine.calls[-1].request.schema["properties"]["score"] == expected  # type: ignore[index]
 
 
 def test_answers_are_kept_whatever_else_is_judged(store: Store, engine: ScriptedEngine) -> None:
@@ -118,8 +118,8 @@ def test_answers_are_kept_whatever_else_is_judged(store: Store, engine: Scripted
     table(judged(store, answers), params(budget={"rows": 2}))
     assert len(engine.calls) == 2
     table(judged(store, ["a fair answer", *answers], dropped=("r0",)), params())
-    asked = [text_of(call) for call in engine.calls]
-    assert len(asked) == len(set(asked)), "the same text is asked about once"
+    texts = [text_of(call) for call in engine.calls]
+    assert len(texts) == len(set(texts)), "the same text is asked about once"
 
 
 def test_equal_rows_get_equal_grades_wherever_they_stand(

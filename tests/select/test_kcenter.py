@@ -50,22 +50,22 @@ def plain_loop(vectors: Matrix, limit: int, first: int) -> tuple[list[int], list
 def test_the_order_is_that_of_the_plain_loop_whatever_is_kept_up_to_date(
     vectors: Matrix, limit: int, active: int
 ) -> None:
-    found = choose_centres(vectors, limit, active=active)
+    centres = choose_centres(vectors, limit, active=active)
     first = int(np.argmax((vectors @ vectors.mean(axis=0)).round(6)))
     chosen, radii = plain_loop(vectors, limit, first)
-    assert found.rows.tolist() == chosen
-    np.testing.assert_allclose(found.radius, radii, atol=1e-7)
-    nearest = squares(vectors)[:, found.rows].min(axis=1) ** 0.5
-    np.testing.assert_allclose(found.distance, nearest, atol=1e-7)
+    assert centres.rows.tolist() == chosen
+    np.testing.assert_allclose(centres.radius, radii, atol=1e-7)
+    nearest = squares(vectors)[:, centres.rows].min(axis=1) ** 0.5
+    np.testing.assert_allclose(centres.distance, nearest, atol=1e-7)
 
 
 @pytest.mark.parametrize("active", [1, 7, 64, 10_000])
 def test_random_vectors_in_the_order_of_the_plain_loop(active: int) -> None:
     vectors = unit(150, 6, 3)
-    found = choose_centres(vectors, 150, active=active)
-    assert found.rows.tolist() == plain_loop(vectors, 150, int(found.rows[0]))[0]
-    assert (np.diff(found.radius) <= 1e-6).all()
-    assert found.radius[-1] == 0
+    centres = choose_centres(vectors, 150, active=active)
+    assert centres.rows.tolist() == plain_loop(vectors, 150, int(centres.rows[0]))[0]
+    assert (np.diff(centres.radius) <= 1e-6).all()
+    assert centres.radius[-1] == 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -94,16 +94,16 @@ def test_the_first_is_nearest_the_mean_and_then_every_clump_has_its_turn() -> No
     sizes = [50, 20, 5, 1]
     vectors = clumps(sizes, 32, 0.1, 0)
     clump = np.repeat(np.arange(4), sizes)
-    found = choose_centres(vectors, 4)
-    assert found.rows[0] == np.argmax(vectors @ vectors.mean(axis=0))
-    assert sorted(clump[found.rows]) == [0, 1, 2, 3]
+    centres = choose_centres(vectors, 4)
+    assert centres.rows[0] == np.argmax(vectors @ vectors.mean(axis=0))
+    assert sorted(clump[centres.rows]) == [0, 1, 2, 3]
 
 
 def test_copies_come_last_and_zero_vectors_count_once() -> None:
     vectors = np.vstack([np.repeat(EXACT[[0, 2, 4]], 3, axis=0), np.zeros((2, 4), np.float32)])
-    found = choose_centres(vectors, 11)
-    assert sorted(found.rows[:4] // 3) == [0, 1, 2, 3]
-    assert found.radius[3:].tolist() == [0] * 8
+    centres = choose_centres(vectors, 11)
+    assert sorted(centres.rows[:4] // 3) == [0, 1, 2, 3]
+    assert centres.radius[3:].tolist() == [0] * 8
 
 
 def test_beyond_the_limit_rows_come_by_their_distance(store: Store) -> None:

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {"max_length": 96, "warmup": WARMUP}
 
 
 def digits(rng: random.Random) -> list[dict[str, str]]:
-    """Return a row of the wanted skill: digits told backwards."""
+    """Return a row of the target skill: digits told backwards."""
     text = "".join(rng.choice("0123456789") for _ in range(8))
     return turns(f"Turn {text}", " ".join(text[::-1]))
 
@@ -44,8 +44,10 @@ def chatter(rng: random.Random) -> list[dict[str, str]]:
         "music",
         "paper",
     ]
-    told = " ".join(rng.sample(words, 4))
-    return turns(f"Say {told}", rng.choice(["I like the ", "Here is a ", "Well, "]) + told.upper())
+    word_list = " ".join(rng.sample(words, 4))
+    return turns(
+        f"Say {word_list}", rng.choice(["I like the ", "Here is a ", "Well, "]) + word_list.upper()
+    )
 
 
 RNG = random.Random(0)
@@ -94,26 +96,26 @@ def test_the_table_says_all_of_every_kept_row(run: ModelRun) -> None:
     table = scored(run, "less", **SETTINGS)
     assert table["row_id"].to_list() == [f"r{i:03}" for i in range(61)]
     *rows, last = table.iter_rows(named=True)
-    for told in rows:
-        assert told["reason"] is None
-        assert told["score"] == pytest.approx(np.mean(told["similarities"]), abs=1e-5)
-        assert told["nearest_id"] == f"t{int(np.argmax(told['similarities']))}"
-        assert -1 <= told["score"] <= 1
+    for line in rows:
+        assert line["reason"] is None
+        assert line["score"] == pytest.approx(np.mean(line["similarities"]), abs=1e-5)
+        assert line["nearest_id"] == f"t{int(np.argmax(line['similarities']))}"
+        assert -1 <= line["score"] <= 1
     assert last["score"] is last["nearest_id"] is None
     assert last["reason"] == UNSCORED
     assert np.isnan(last["similarities"]).all()
 
 
 def test_rows_without_a_response_are_counted_and_rank_last(run: ModelRun) -> None:
-    made = score(run, LessParams.model_validate({"budget": {"rows": 1}, **SETTINGS}))
-    assert made.counts["unscored"] == 1
-    assert 0 < made.counts["adaptive_share"] < 1
-    table = pl.read_parquet(made.file("scores.parquet"))
+    artifact = score(run, LessParams.model_validate({"budget": {"rows": 1}, **SETTINGS}))
+    assert artifact.counts["unscored"] == 1
+    assert 0 < artifact.counts["adaptive_share"] < 1
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert ranked(table, "less")[-1] == "r060"
 
 
 def test_the_order_of_the_pool_changes_no_rank(run: ModelRun, store: Store, tiny: Path) -> None:
-    told = ranked(scored(run, "less", **SETTINGS), "less")
+    order = ranked(scored(run, "less", **SETTINGS), "less")
     texts = run.texts[::-1]
     other = ModelRun(store, folder=tiny, texts=texts, targets=TARGET)
     named = {f"r{60 - i:03}": f"r{i:03}" for i in range(61)}
@@ -122,7 +124,7 @@ def test_the_order_of_the_pool_changes_no_rank(run: ModelRun, store: Store, tiny
     kept = pl.DataFrame({"row_id": [r["row_id"] for r in rows], "position": range(61)})
     other.kept = stored(store, "kept", {"kept": kept}, {"rows_out": 61})
     again = ranked(scored(other, "less", **SETTINGS), "less")
-    assert again == told
+    assert again == order
 
 
 # --- subtasks -------------------------------------------------------------------------------------
@@ -136,13 +138,13 @@ def with_origins(run: ModelRun, origins: list[str | None]) -> ModelRun:
 
 def test_a_score_is_the_largest_mean_of_a_subtask_whatever_their_sizes(run: ModelRun) -> None:
     table = scored(with_origins(run, ["b", "a", "b", "b", None]), "less", **SETTINGS)
-    for told in table.drop_nulls("score").iter_rows(named=True):
-        similar = np.array(told["similarities"])
+    for line in table.drop_nulls("score").iter_rows(named=True):
+        similar = np.array(line["similarities"])
         means = {"a": similar[1], "b": similar[[0, 2, 3]].mean(), None: similar[4]}
-        assert told["score"] == pytest.approx(max(means.values()), abs=1e-5)
+        assert line["score"] == pytest.approx(max(means.values()), abs=1e-5)
         best = max(means, key=lambda name: means[name])
         inside = {"a": [1], "b": [0, 2, 3], None: [4]}[best]
-        assert told["nearest_id"] == f"t{max(inside, key=lambda q: similar[q])}"
+        assert line["nearest_id"] == f"t{max(inside, key=lambda q: similar[q])}"
 
 
 def test_targets_too_large_to_keep_apart_give_the_same_scores(
@@ -167,10 +169,10 @@ def test_rows_without_an_origin_are_one_subtask() -> None:
 
 def test_the_nearest_example_is_of_the_best_subtask_even_if_another_is_more_similar() -> None:
     """Subtask 0 has the one most similar example, subtask 1 the better mean."""
-    found = np.array([[0.9, 0.0, 0.5, 0.6]], dtype=np.float32)
+    similarities = np.array([[0.9, 0.0, 0.5, 0.6]], dtype=np.float32)
     subtasks = np.array([0, 0, 1, 1])
     means = np.array([[0.45, 0.55]], dtype=np.float32)
-    assert nearest(found, means, subtasks).tolist() == [3]
+    assert nearest(similarities, means, subtasks).tolist() == [3]
 
 
 # --- ranks ----------------------------------------------------------------------------------------
@@ -199,10 +201,10 @@ def test_rank_sorts_by_score_then_id_with_unscored_rows_last(
 
 def test_a_budget_or_another_projection_costs_no_gradient(fresh: ModelRun) -> None:
     scored(fresh, "less", **SETTINGS)
-    made = list(fresh.made)
-    assert made == ["less-warmup", "less-target", "less-similarity", "score-less"]
+    step_names = list(fresh.made)
+    assert step_names == ["less-warmup", "less-target", "less-similarity", "score-less"]
     scored(fresh, "less", **SETTINGS, budget={"tokens": 9}, dim=64, precision="int8")
-    assert fresh.made == made
+    assert fresh.made == step_names
 
 
 def test_a_datastore_serves_another_target(fresh: ModelRun, tiny: Path) -> None:

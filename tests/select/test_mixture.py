@@ -56,24 +56,24 @@ def shares(sizes: dict[str, int], weights: dict[str, float], rows: int) -> dict[
 def test_every_budget_has_the_shares_to_within_one_row(
     settings: dict[str, Any], weights: dict[str, float]
 ) -> None:
-    told = [i.split("-")[0] for i in ranked(table_of(SIZES), "mixture", **settings)]
-    assert Counter(told) == SIZES
+    groups = [i.split("-")[0] for i in ranked(table_of(SIZES), "mixture", **settings)]
+    assert Counter(groups) == SIZES
     for rows in [1, 2, 3, 5, 8, 17, 18, 19, 50, 119, 200, 333, 500, 665]:
-        counts = Counter(told[:rows])
+        counts = Counter(groups[:rows])
         for name, share in shares(SIZES, weights, rows).items():
             assert abs(counts[name] - share) < 1
 
 
 def test_a_large_temperature_is_nearly_equal() -> None:
-    told = ranked(table_of(SIZES), "mixture", weights="temperature", temperature=1e6)
-    assert Counter(i.split("-")[0] for i in told[:18]) == {"web": 6, "book": 6, "chat": 6}
+    order = ranked(table_of(SIZES), "mixture", weights="temperature", temperature=1e6)
+    assert Counter(i.split("-")[0] for i in order[:18]) == {"web": 6, "book": 6, "chat": 6}
 
 
 def test_groups_that_are_not_named_come_last_in_proportion() -> None:
     table = table_of({"a": 5, "b": 40, "c": 20, "d": 3})
-    told = [i[0] for i in ranked(table, "mixture", weights={"a": 1, "d": 0})]
-    assert set(told[:5]) == {"a"}
-    counts = Counter(told[5:26])
+    groups = [i[0] for i in ranked(table, "mixture", weights={"a": 1, "d": 0})]
+    assert set(groups[:5]) == {"a"}
+    counts = Counter(groups[5:26])
     for name, size in {"b": 40, "c": 20, "d": 3}.items():
         assert abs(counts[name] - size * 21 / 63) < 1
 
@@ -122,10 +122,10 @@ def test_five_thousand_groups_are_no_matter() -> None:
     table = pl.DataFrame(
         {"row_id": ids, "source": groups.astype(str), "origin": groups.astype(str)}
     )
-    told = ranked(table, "mixture")
+    order = ranked(table, "mixture")
     own = dict(table.select("row_id", "source").iter_rows())
     count = table["source"].n_unique()
-    assert len({own[i] for i in told[:count]}) == count
+    assert len({own[i] for i in order[:count]}) == count
 
 
 def test_what_all_selectors_keep_to(store: Store) -> None:

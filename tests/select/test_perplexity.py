@@ -95,8 +95,8 @@ def test_the_order_of_the_pool_changes_no_rank(
 ) -> None:
     table = table_of(losses)
     mixed = np.random.default_rng(seed).permutation(len(losses))
-    told = ranked(table, "perplexity", prefer=prefer)
-    assert ranked(table[mixed], "perplexity", prefer=prefer) == told
+    order = ranked(table, "perplexity", prefer=prefer)
+    assert ranked(table[mixed], "perplexity", prefer=prefer) == order
 
 
 # --- scores -------------------------------------------------------------------------------------
@@ -116,23 +116,23 @@ def test_scores_are_the_mean_losses_of_a_plain_pass(
     assert table[f"{of}_tokens"].to_list() == [row[f"{of}_tokens"] for row in plain]
     assert table["reason"].null_count() == 5
     by_loss = sorted(range(5), key=lambda i: -means[i])
-    told = table["score"].to_numpy()
+    scores = table["score"].to_numpy()
     if prefer == "mid":
-        assert [round(5 * told[i]) for i in by_loss] == [-2, -1, 0, -1, -2]
+        assert [round(5 * scores[i]) for i in by_loss] == [-2, -1, 0, -1, -2]
     else:
         np.testing.assert_allclose(
-            told, np.array(means) * (1 if prefer == "high" else -1), rtol=1e-4
+            scores, np.array(means) * (1 if prefer == "high" else -1), rtol=1e-4
         )
 
 
 def test_a_row_whose_response_is_cut_off_comes_last_with_a_reason(store: Store, tiny: Path) -> None:
     texts = [turns("why? " * 20, "so"), *TEXTS]
     run = ModelRun(store, folder=tiny, texts=texts)
-    wanted = {"of": "response", "prefer": "high", "max_length": 80}
-    table = scored(run, "perplexity", **wanted)
+    settings = {"of": "response", "prefer": "high", "max_length": 80}
+    table = scored(run, "perplexity", **settings)
     assert table["score"].is_null().to_list() == [True, *[False] * 6]
     assert table["reason"].to_list() == [NOTHING_READ, *[None] * 6]
-    assert ranked(table, "perplexity", **wanted)[-1] == "r000"
+    assert ranked(table, "perplexity", **settings)[-1] == "r000"
 
 
 def test_another_preference_needs_no_model(store: Store, tiny: Path) -> None:
@@ -140,9 +140,9 @@ def test_another_preference_needs_no_model(store: Store, tiny: Path) -> None:
     table = scored(run, "perplexity")
     other = scored(run, "perplexity", prefer="high", budget={"fraction": 0.5})
     assert run.made == ["losses", "score-perplexity", "score-perplexity"]
-    wanted = {"of": "response", "prefer": "low"}
-    expected = scored(run, "perplexity", **wanted)
-    assert ranked(table, "perplexity", **wanted) == ranked(expected, "perplexity", **wanted)
+    settings = {"of": "response", "prefer": "low"}
+    expected = scored(run, "perplexity", **settings)
+    assert ranked(table, "perplexity", **settings) == ranked(expected, "perplexity", **settings)
     high = {"prefer": "high"}
     assert ranked(table, "perplexity", **high) == ranked(other, "perplexity", **high)
 

@@ -59,15 +59,15 @@ def test_scores_are_the_differences_of_two_plain_passes(store: Store, tiny: Path
     table = scored(run, "perplexity_ratio", **TUNING)
     tokenizer, base = load_tokenizer(tiny), load_causal(tiny, "float32").eval()
     tuned = tuned_model(tiny, TARGETS, **TUNING)
-    for told, place in zip(table.iter_rows(named=True), kept, strict=True):
+    for line, place in zip(table.iter_rows(named=True), kept, strict=True):
         before, after = (plain_row(model, tokenizer, POOL[place]) for model in (base, tuned))
         count = before["response_tokens"]
-        assert told["row_id"] == f"r{place:03}"
-        assert told["base_loss"] == pytest.approx(before["response_sum"] / count, rel=1e-4)
-        assert told["tuned_loss"] == pytest.approx(after["response_sum"] / count, rel=1e-4)
+        assert line["row_id"] == f"r{place:03}"
+        assert line["base_loss"] == pytest.approx(before["response_sum"] / count, rel=1e-4)
+        assert line["tuned_loss"] == pytest.approx(after["response_sum"] / count, rel=1e-4)
         expected = (before["response_sum"] - after["response_sum"]) / (count + 10)
-        assert told["score"] == pytest.approx(expected, abs=1e-3)
-        assert (told["response_tokens"], told["nearest_id"], told["reason"]) == (count, None, None)
+        assert line["score"] == pytest.approx(expected, abs=1e-3)
+        assert (line["response_tokens"], line["nearest_id"], line["reason"]) == (count, None, None)
 
 
 def test_rows_of_the_targets_kind_come_first(store: Store, tiny: Path) -> None:

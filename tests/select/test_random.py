@@ -23,10 +23,10 @@ def ranked(ids: list[str], seed: int) -> list[str]:
 def test_the_draw_is_a_permutation_that_does_not_depend_on_pool_order(
     ids: list[str], seed: int
 ) -> None:
-    told = ranked(ids, seed)
-    assert sorted(told) == sorted(ids)
-    assert ranked(ids[::-1], seed) == told
-    assert ranked(ids, seed) == told
+    order = ranked(ids, seed)
+    assert sorted(order) == sorted(ids)
+    assert ranked(ids[::-1], seed) == order
+    assert ranked(ids, seed) == order
 
 
 def test_seeds_draw_differently() -> None:

@@ -134,9 +134,9 @@ def test_the_order_of_the_pool_changes_no_rank(
     ids = [f"r{i:02}" for i in range(scores.shape[1])]
     frame = scores_frame(ids, scores)
     mixed = random.sample(range(len(ids)), len(ids))
-    told = frame["row_id"].gather(rank(frame, variant, 0)).to_list()
-    assert frame[mixed]["row_id"].gather(rank(frame[mixed], variant, 0)).to_list() == told
-    assert sorted(told) == ids
+    order = frame["row_id"].gather(rank(frame, variant, 0)).to_list()
+    assert frame[mixed]["row_id"].gather(rank(frame[mixed], variant, 0)).to_list() == order
+    assert sorted(order) == ids
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=range(4))
@@ -218,11 +218,11 @@ def test_a_task_of_many_examples_gets_no_more_than_one_of_few() -> None:
 
 
 def test_tasks_are_the_origins_of_the_target_rows(store: Store) -> None:
-    vectors, wanted = unit((12, 6), 0), unit((4, 6), 1)
-    made = score(store, vectors, wanted, [5], origins=["b", "a", None, "b"])
-    table = pl.read_parquet(made.file("scores.parquet"))
+    vectors, targets = unit((12, 6), 0), unit((4, 6), 1)
+    artifact = score(store, vectors, targets, [5], origins=["b", "a", None, "b"])
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert table["tasks"].to_list() == [[0, 1, 2, 0]] * 12
-    alone = pl.read_parquet(score(store, vectors, wanted, [5], ["b"] * 4).file("scores.parquet"))
+    alone = pl.read_parquet(score(store, vectors, targets, [5], ["b"] * 4).file("scores.parquet"))
     assert "tasks" not in alone.columns
     assert alone.equals(table.drop("tasks"))
 
@@ -241,18 +241,18 @@ def vectors_artifact(store: Store, name: str, vectors: Matrix) -> Artifact:
 def score(
     store: Store,
     vectors: Matrix,
-    wanted: Matrix,
+    target_embeddings: Matrix,
     blocks: Sequence[int],
     origins: Sequence[str | None] = (),
 ) -> Artifact:
     """Score pool vectors, stored in blocks that start at the given rows, against the target's."""
     ids = [f"r{i}" for i in range(len(vectors))]
-    tasks = [*origins] or [None] * len(wanted)
+    tasks = [*origins] or [None] * len(target_embeddings)
     targets = [row(f"t{i}", turns("q", "a"), origin=name) for i, name in enumerate(tasks)]
     inputs = {
         "kept": stored(store, "kept", {"kept": pl.DataFrame({"row_id": ids})}),
         "target": stored_rows(store, "target", targets),
-        "target-vectors": vectors_artifact(store, "index", wanted),
+        "target-vectors": vectors_artifact(store, "index", target_embeddings),
     }
     for number, part in enumerate(np.split(vectors, list(blocks))):
         inputs[f"block-{number:05d}"] = vectors_artifact(store, "index", part)
@@ -265,22 +265,22 @@ def unit(shape: tuple[int, int], seed: int) -> Matrix:
 
 
 def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
-    vectors, wanted = unit((25, 6), 0), unit((4, 6), 1)
-    made = score(store, vectors, wanted, [3, 4, 20])
-    table = pl.read_parquet(made.file("scores.parquet"))
+    vectors, targets = unit((25, 6), 0), unit((4, 6), 1)
+    artifact = score(store, vectors, targets, [3, 4, 20])
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert table["row_id"].to_list() == [f"r{i}" for i in range(25)]
-    for i, told in enumerate(table.iter_rows(named=True)):
-        cosines = [float(np.dot(vectors[i].astype(float), w)) for w in wanted.astype(float)]
-        np.testing.assert_allclose(told["similarities"], cosines, atol=1e-6)
-        assert told["score"] == pytest.approx(max(cosines), abs=1e-6)
-        assert told["nearest_id"] == f"t{int(np.argmax(cosines))}"
+    for i, line in enumerate(table.iter_rows(named=True)):
+        cosines = [float(np.dot(vectors[i].astype(float), w)) for w in targets.astype(float)]
+        np.testing.assert_allclose(line["similarities"], cosines, atol=1e-6)
+        assert line["score"] == pytest.approx(max(cosines), abs=1e-6)
+        assert line["nearest_id"] == f"t{int(np.argmax(cosines))}"
 
 
 def test_a_row_whose_vector_is_not_finite_has_no_score(store: Store) -> None:
     vectors = unit((5, 3), 0)
     vectors[2, 1] = np.nan
-    made = score(store, vectors, unit((2, 3), 1), [])
-    table = pl.read_parquet(made.file("scores.parquet"))
+    artifact = score(store, vectors, unit((2, 3), 1), [])
+    table = pl.read_parquet(artifact.file("scores.parquet"))
     assert table["score"].is_null().to_list() == [False, False, True, False, False]
     assert "models.dtype: float32" in table["reason"][2]
 
@@ -303,8 +303,8 @@ def test_every_target_example_in_the_pool_comes_back_first_for_itself(smollm: Pa
     ]
     ids = tokenise(load_tokenizer(smollm), [*pool, *target], 64)  # type: ignore[list-item]
     trunk = load_trunk(smollm, "float32")
-    vectors, wanted = encode(trunk, ids), encode(trunk, ids[len(pool) :], batch_tokens=64)
-    cosines = (vectors @ wanted.T).T
+    vectors, targets = encode(trunk, ids), encode(trunk, ids[len(pool) :], batch_tokens=64)
+    cosines = (vectors @ targets.T).T
     for number, own in enumerate(range(len(pool), len(ids))):
         assert cosines[number].argmax() == own
         assert cosines[number, own] >= 0.999

@@ -79,15 +79,15 @@ def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let embedders, encoders, judges and classifiers know nothing of a row with `hollow`."""
     rng = np.random.default_rng(0)
 
-    def known(text: str, width: int) -> np.ndarray[Any, Any]:
+    def random_vector(text: str, width: int) -> np.ndarray[Any, Any]:
         vector = np.zeros(width) if "hollow" in text else rng.normal(size=width)
         return np.asarray(vector / max(np.linalg.norm(vector), 1), dtype=np.float32)
 
     def embed(texts: Sequence[str], hints: Any) -> np.ndarray[Any, Any]:
-        return np.array([known(text, 8) for text in texts])
+        return np.array([random_vector(text, 8) for text in texts])
 
     def tokens(texts: Sequence[str], hints: Any) -> list[np.ndarray[Any, Any]]:
-        return [np.array([known(text, 8)]) for text in texts]
+        return [np.array([random_vector(text, 8)]) for text in texts]
 
     def grade(call: Any) -> str:
         return (
@@ -121,9 +121,9 @@ def scores_of(run: AnyRun, method: str) -> pl.DataFrame:
     # What a broken checkpoint and broken hidden states give, without one.
     if method in ("scorer", "rds"):
         rows = pl.read_parquet(run.rows.file("rows.parquet"))
-        told = [np.nan if "hollow" in str(row) else 1.0 for row in rows["messages"].to_list()]
-        frame = rows.select("row_id", score=pl.Series(told), nearest_id=pl.lit(None, pl.String))
-        similar = np.nan_to_num(np.array([told, told], dtype=np.float32).T)
+        values = [np.nan if "hollow" in str(row) else 1.0 for row in rows["messages"].to_list()]
+        frame = rows.select("row_id", score=pl.Series(values), nearest_id=pl.lit(None, pl.String))
+        similar = np.nan_to_num(np.array([values, values], dtype=np.float32).T)
         return frame.with_columns(similarities=pl.Series(similar, dtype=pl.Array(pl.Float32, 2)))
     return pl.read_parquet(find_selector(method).score(run, params).file("scores.parquet"))
 
@@ -196,14 +196,14 @@ def test_a_selection_counts_and_tells_rows_without_a_score(store: Store, tiny: P
     run = run_of(store, tiny, [MUTE, *SCORED])
     params = params_of("bm25", budget=7)
     scores = find_selector("bm25").score(run, params)
-    made = store.ensure(select_step(SimpleNamespace(**vars(run)), scores, params))
-    assert made.counts["rows_out"] == 6
-    assert made.counts["unscored"] == {"shares no word with any target example": 1}
-    assert made.counts["reasons"] == {"unscored": 1}
-    remarks = choice_remarks(params, made.counts)
+    artifact = store.ensure(select_step(SimpleNamespace(**vars(run)), scores, params))
+    assert artifact.counts["rows_out"] == 6
+    assert artifact.counts["unscored"] == {"shares no word with any target example": 1}
+    assert artifact.counts["reasons"] == {"unscored": 1}
+    remarks = choice_remarks(params, artifact.counts)
     assert "1 of 7 rows could not be scored and are not selected (1: shares no word" in remarks[0]
     assert "the budget of 7 rows is not spent: no more than 6 rows" in remarks[1]
-    assert choice_remarks(params_of("bm25", budget=6), made.counts) == remarks[:1]
+    assert choice_remarks(params_of("bm25", budget=6), artifact.counts) == remarks[:1]
 
 
 def test_a_cascade_hands_no_row_without_a_score_on(store: Store, tiny: Path) -> None:

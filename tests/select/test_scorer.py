@@ -80,8 +80,8 @@ def write_classifier(folder: Path, kind: str, **config: Any) -> Path:
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        told = AutoConfig.for_model(kind, **shape, **config)
-        AutoModelForSequenceClassification.from_config(told).save_pretrained(folder)
+        model_config = AutoConfig.for_model(kind, **shape, **config)
+        AutoModelForSequenceClassification.from_config(model_config).save_pretrained(folder)
     return folder
 
 
@@ -110,7 +110,7 @@ def plain_logits(folder: Path, limit: int = LIMIT) -> torch.Tensor:
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     room = limit - (4 if model.config.model_type == "roberta" else 3)
-    told = []
+    logits = []
     for messages in TEXTS:
         prompt = " ".join(m["content"] for m in messages[:-1]).split()
         response = messages[-1]["content"].split()[:room]
@@ -118,8 +118,8 @@ def plain_logits(folder: Path, limit: int = LIMIT) -> torch.Tensor:
         given = tokenizer(" ".join(prompt), " ".join(response), return_tensors="pt")
         assert ("token_type_ids" in given) == (model.config.model_type == "bert")
         with torch.inference_mode():
-            told.append(model(**given).logits[0])
-    return torch.stack(told)
+            logits.append(model(**given).logits[0])
+    return torch.stack(logits)
 
 
 # --- scores -------------------------------------------------------------------------------------
@@ -174,9 +174,9 @@ def test_the_models_positions_limit_a_pair_where_the_tokenizer_does_not(
     store: Store, tiny: Path, cappy: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(cappy, tmp_path / "unlimited"))
-    told = json.loads((folder / "tokenizer_config.json").read_text())
-    del told["model_max_length"]
-    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    tokenizer_config = json.loads((folder / "tokenizer_config.json").read_text())
+    del tokenizer_config["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     table = scored(run_of(store, tiny), "scorer", model=str(folder))
     np.testing.assert_allclose(table["score"], plain_logits(cappy)[:, 0], atol=1e-4)
 
@@ -263,9 +263,9 @@ def test_code_of_the_models_own_is_not_run(
     store: Store, tiny: Path, cappy: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(cappy, tmp_path / "own-code"))
-    told = json.loads((folder / "config.json").read_text())
+    model_config = json.loads((folder / "config.json").read_text())
     own = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.MineConfig"}}
-    (folder / "config.json").write_text(json.dumps(told | own))
+    (folder / "config.json").write_text(json.dumps(model_config | own))
     (folder / "mine.py").write_text("raise SystemExit('code of the model ran')")
     with pytest.raises(UserError, match="does not load without code of its own"):
         scored(run_of(store, tiny), "scorer", model=str(folder))
@@ -281,6 +281,6 @@ def test_a_score_that_is_not_finite_is_none(
     weights["classifier.out_proj.bias"] = torch.tensor([float("nan")])
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     table = scored(run_of(store, tiny), "scorer", model=str(folder))
-    found, params = selector("scorer", model=str(folder))
+    scorer_selector, params = selector("scorer", model=str(folder))
     with pytest.raises(UserError, match=r"scorer could score none of .* no finite number"):
-        order_rows(table, found, params, 0)
+        order_rows(table, scorer_selector, params, 0)

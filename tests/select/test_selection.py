@@ -67,9 +67,9 @@ BUDGETS: list[dict[str, Any]] = [
 def test_ranks_and_counts_of_a_selection_add_up(
     store: Store, method: str, budget: dict[str, Any]
 ) -> None:
-    made = select(store, params(method, **budget))
-    ranking = pl.read_parquet(made.file("ranking.parquet"))
-    selected = pl.read_parquet(made.file("selected.parquet"))
+    artifact = select(store, params(method, **budget))
+    ranking = pl.read_parquet(artifact.file("ranking.parquet"))
+    selected = pl.read_parquet(artifact.file("selected.parquet"))
     scores, tokens = tables()
     assert ranking["rank"].to_list() == list(range(1, COUNT + 1))
     assert set(ranking["row_id"]) == set(scores["row_id"])
@@ -80,7 +80,7 @@ def test_ranks_and_counts_of_a_selection_add_up(
     assert selected["messages"].to_list() == [
         turns(f"q{int(i[1:])}", "a") for i in selected["row_id"]
     ]
-    assert made.counts == {
+    assert artifact.counts == {
         "rows_in": COUNT,
         "rows_out": selected.height,
         "not_selected": COUNT - selected.height,
@@ -96,8 +96,8 @@ def test_ranks_and_counts_of_a_selection_add_up(
             else {}
         ),
     }
-    known = dict(tokens.iter_rows())
-    assert {i: t for i, t in ranking.select("row_id", "tokens").iter_rows()} == known
+    tokens_by_id = dict(tokens.iter_rows())
+    assert {i: t for i, t in ranking.select("row_id", "tokens").iter_rows()} == tokens_by_id
 
 
 @pytest.mark.parametrize("method", ["rds", "random"])
@@ -108,9 +108,11 @@ def test_a_smaller_budget_selects_a_prefix_of_a_larger(
     scores, tokens = tables(seed)
 
     def chosen(rows: int) -> list[str]:
-        wanted = params(method, rows=rows)
+        select_params = params(method, rows=rows)
         ranked = choose(
-            rank_rows(scores, tokens, wanted, seed), wanted, PlanContext(pl.LazyFrame())
+            rank_rows(scores, tokens, select_params, seed),
+            select_params,
+            PlanContext(pl.LazyFrame()),
         )
         return ranked.filter("selected")["row_id"].to_list()
 
@@ -124,8 +126,10 @@ def test_the_order_of_rows_does_not_change_what_is_selected(
 ) -> None:
     scores, tokens = tables(seed)
     mixed = scores.sample(fraction=1, shuffle=True, seed=seed)
-    wanted = params(method, tokens=tokens_budget)
-    assert rank_rows(mixed, tokens[::-1], wanted, 3).equals(rank_rows(scores, tokens, wanted, 3))
+    select_params = params(method, tokens=tokens_budget)
+    assert rank_rows(mixed, tokens[::-1], select_params, 3).equals(
+        rank_rows(scores, tokens, select_params, 3)
+    )
 
 
 def test_the_key_holds_method_budget_seed_and_selector_version(

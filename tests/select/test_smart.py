@@ -104,24 +104,24 @@ GAINS = st.lists(st.floats(0, 6), min_size=1, max_size=12).map(lambda g: sorted(
 def test_a_budget_differs_by_at_most_a_row_from_the_published_one(
     gains: list[float], data: st.DataObject
 ) -> None:
-    told = [i[:3] for i in ranked(table_of([60] * len(gains), gains), "smart")]
+    tasks = [i[:3] for i in ranked(table_of([60] * len(gains), gains), "smart")]
     weights = shares(np.array(gains))
     most = int(60 / weights.max())
     for budget in {1, data.draw(st.integers(1, most)), most}:
-        counts = Counter(told[:budget])
-        for task, wanted in enumerate(published(weights, budget)):
+        counts = Counter(tasks[:budget])
+        for task, published_count in enumerate(published(weights, budget)):
             assert abs(counts[f"t{task:02}"] - weights[task] * budget) < 1
-            assert abs(counts[f"t{task:02}"] - wanted) <= 1
+            assert abs(counts[f"t{task:02}"] - published_count) <= 1
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=8), st.data())
 def test_a_task_is_used_up_and_the_rest_is_shared(sizes: list[int], data: st.DataObject) -> None:
     """Here by weight, in the published way by one row each: a task is never worse off than capped."""
     gains = np.linspace(4, 0.5, len(sizes))
-    told = [i[:3] for i in ranked(table_of(sizes, gains.tolist()), "smart")]
-    assert Counter(told) == {f"t{t:02}": n for t, n in enumerate(sizes)}
+    tasks = [i[:3] for i in ranked(table_of(sizes, gains.tolist()), "smart")]
+    assert Counter(tasks) == {f"t{t:02}": n for t, n in enumerate(sizes)}
     budget = data.draw(st.integers(1, sum(sizes)))
-    counts = Counter(told[:budget])
+    counts = Counter(tasks[:budget])
     weights = shares(gains)
     theirs = published_capped(weights, sizes, budget)
     assert sum(counts.values()) == sum(theirs) == budget
@@ -130,31 +130,31 @@ def test_a_task_is_used_up_and_the_rest_is_shared(sizes: list[int], data: st.Dat
 
 
 def test_within_a_task_rows_come_by_their_place() -> None:
-    told = ranked(table_of([20, 7, 13], [2.0, 1.0, 0.5]), "smart")
+    order = ranked(table_of([20, 7, 13], [2.0, 1.0, 0.5]), "smart")
     for task in ("t00", "t01", "t02"):
-        own = [i for i in told if i.startswith(task)]
+        own = [i for i in order if i.startswith(task)]
         assert own == sorted(own)
 
 
 def test_only_the_best_tasks_get_a_share() -> None:
     table = table_of([10, 10, 10, 20], [0.5, 3.0, 1.0, 0.2])
-    told = [i[:3] for i in ranked(table, "smart", tasks=2)]
-    assert set(told[:20]) == {"t01", "t02"}
-    assert Counter(told[20:35]) == {"t00": 5, "t03": 10}, "the others by their sizes"
+    tasks = [i[:3] for i in ranked(table, "smart", tasks=2)]
+    assert set(tasks[:20]) == {"t01", "t02"}
+    assert Counter(tasks[20:35]) == {"t00": 5, "t03": 10}, "the others by their sizes"
 
 
 def test_the_order_within_a_task_is_facility_location_on_its_prompts(store: Store) -> None:
     run = make_run(store, sample_pool())
     table = scored(run, "smart", neighbours=10)
     params = VectorParams.model_validate({"budget": {"rows": 1}, "compare": "prompt"})
-    kept = read_pool_embeddings(embed_pool(run, params))
+    pool = read_pool_embeddings(embed_pool(run, params))
     for task in ("cooking", "space", "music"):
         ids = [r["row_id"] for r in sample_pool() if r["origin"] == task]
-        some = kept.ids.is_in(ids).to_numpy()
-        order = represent(kept.vectors[some], 10)
-        told = table.filter(task=task).sort("place")
-        assert told["row_id"].to_list() == kept.ids.filter(some).gather(order.rows).to_list()
-        np.testing.assert_allclose(told["score"], order.gains, rtol=1e-6)
+        some = pool.ids.is_in(ids).to_numpy()
+        order = represent(pool.vectors[some], 10)
+        task_table = table.filter(task=task).sort("place")
+        assert task_table["row_id"].to_list() == pool.ids.filter(some).gather(order.rows).to_list()
+        np.testing.assert_allclose(task_table["score"], order.gains, rtol=1e-6)
 
 
 def test_tasks_are_origins_and_else_sources(store: Store) -> None:

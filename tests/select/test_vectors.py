@@ -33,9 +33,9 @@ def inputs(store: Store, ids: list[str], *blocks: Matrix) -> dict[str, Artifact]
 
 def test_vectors_of_all_blocks_come_in_the_order_of_ids(store: Store) -> None:
     vectors = unit(5, 3, 0)
-    kept = read_pool_embeddings(inputs(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:]))
-    assert kept.ids.to_list() == list("abcde")
-    np.testing.assert_array_equal(kept.vectors, vectors[[1, 3, 4, 0, 2]])
+    pool = read_pool_embeddings(inputs(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:]))
+    assert pool.ids.to_list() == list("abcde")
+    np.testing.assert_array_equal(pool.vectors, vectors[[1, 3, 4, 0, 2]])
 
 
 def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
@@ -55,8 +55,8 @@ def test_what_is_compared_of_the_kept_rows_is_embedded(store: Store, compare: st
     rows = sample_pool(12)
     run = make_run(store, rows, [rows[3]["row_id"]])
     params = VectorParams.model_validate({"budget": {"rows": 1}, "compare": compare})
-    kept = read_pool_embeddings(embed_pool(run, params))
-    assert len(kept.ids) == 11
+    pool = read_pool_embeddings(embed_pool(run, params))
+    assert len(pool.ids) == 11
     texts = {
         r["row_id"]: "\n".join(
             m["content"]
@@ -65,8 +65,8 @@ def test_what_is_compared_of_the_kept_rows_is_embedded(store: Store, compare: st
         )
         for r in rows
     }
-    wanted = embed_texts([texts[i] for i in kept.ids], {"name": "static"})
-    np.testing.assert_array_equal(kept.vectors, wanted)
+    expected = embed_texts([texts[i] for i in pool.ids], {"name": "static"})
+    np.testing.assert_array_equal(pool.vectors, expected)
 
 
 def test_the_embedding_is_made_once(store: Store) -> None:

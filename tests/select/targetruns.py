@@ -23,7 +23,7 @@ FAMILY = "appointment_line"
 
 
 @dataclass
-class SideRun(StoreRun):
+class TargetRun(StoreRun):
     """A run whose rows are there already."""
 
     rows: Artifact = field(init=False)
@@ -32,18 +32,18 @@ class SideRun(StoreRun):
     target: Artifact | None = None
 
 
-def keep(run: SideRun, positions: Sequence[int]) -> None:
+def keep(run: TargetRun, positions: Sequence[int]) -> None:
     """Keep the rows at these positions alone."""
     ids = pl.read_parquet(run.rows.file("rows.parquet"))["row_id"]
     table = pl.DataFrame({"row_id": ids.gather(positions), "position": list(positions)})
     run.kept = stored(run.store, "kept", {"kept": table}, {"rows_out": table.height})
 
 
-def side_run(
+def target_run(
     store: Store, pool: dict[str, str], target: Sequence[str], response: str = "fine"
-) -> SideRun:
+) -> TargetRun:
     """Return a run over rows with these ids and prompts, all with the same response."""
-    run = SideRun(store)
+    run = TargetRun(store)
     rows = [row(row_id, turns(prompt, response)) for row_id, prompt in pool.items()]
     run.rows = stored_rows(store, "pool", rows)
     run.kept = store.ensure(kept_step(run.rows, []))
@@ -52,15 +52,17 @@ def side_run(
     return run
 
 
-def bundled_run(store: Store, planted: int | None = None) -> SideRun:
+def bundled_run(store: Store, planted: int | None = None) -> TargetRun:
     """Return a run over the bundled pool, with only so many rows of the target's family if given."""
-    run = SideRun(store)
+    run = TargetRun(store)
     run.rows = _ingested(store, "pool", DATA / "pool", 1.0)
     run.target = _ingested(store, "target", DATA / "target.jsonl", 0.0)
     ids = pl.read_parquet(run.rows.file("rows.parquet"), columns=["row_id"])
     family = ids.join(_truth(), on="row_id", how="left", maintain_order="left")["wanted"]
-    wanted = np.cumsum(family.to_numpy())
-    keep(run, np.flatnonzero(~family.to_numpy() | (wanted <= (planted or len(ids)))).tolist())
+    family_counts = np.cumsum(family.to_numpy())
+    keep(
+        run, np.flatnonzero(~family.to_numpy() | (family_counts <= (planted or len(ids)))).tolist()
+    )
     return run
 
 
@@ -82,14 +84,14 @@ def precision(ids: Sequence[str]) -> float:
     return float(chosen["wanted"].mean())  # type: ignore[arg-type]
 
 
-def scores_of(run: SideRun, method: str, **settings: Any) -> pl.DataFrame:
+def scores_of(run: TargetRun, method: str, **settings: Any) -> pl.DataFrame:
     """Return the scores of a method."""
     selector = find_selector(method)
     params = selector.params.model_validate({"budget": {"rows": 1}, **settings})
     return pl.read_parquet(selector.score(run, params).file("scores.parquet"))
 
 
-def ranked(run: SideRun, method: str, seed: int = 0, **settings: Any) -> list[str]:
+def ranked(run: TargetRun, method: str, seed: int = 0, **settings: Any) -> list[str]:
     """Return the ids of all kept rows, best first."""
     return rank_frame(scores_of(run, method, **settings), method, seed, **settings)
 
@@ -114,10 +116,10 @@ def vectors_artifact(store: Store, vectors: NDArray[np.float32]) -> Artifact:
     return store.ensure(Step("embed", 1, write, {}, {"vectors": vectors.tolist()}))
 
 
-def vector_sides(
+def embedding_inputs(
     store: Store,
     vectors: NDArray[np.float32],
-    wanted: NDArray[np.float32],
+    target_embeddings: NDArray[np.float32],
     cuts: Sequence[int] = (),
 ) -> dict[str, Artifact]:
     """Return the inputs of a step on rows r000, ... with these vectors, cut into blocks."""
@@ -130,9 +132,9 @@ def vector_sides(
     return {
         "kept": stored(store, "kept", {"kept": table}, {"rows_out": len(ids)}),
         "target": stored_rows(
-            store, "target", [row(f"t{i}", turns("q", "a")) for i in range(len(wanted))]
+            store, "target", [row(f"t{i}", turns("q", "a")) for i in range(len(target_embeddings))]
         ),
-        "wanted-00000": vectors_artifact(store, wanted),
+        "wanted-00000": vectors_artifact(store, target_embeddings),
         **blocks,
     }
 
