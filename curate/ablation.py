@@ -21,7 +21,7 @@ import polars as pl
 
 from curate.config import GENERATE, ablated_stages, stage_names
 from curate.ledger import judge_rows
-from curate.prove.ablation import LeftOut
+from curate.prove.ablation import AblatedStage
 from curate.registry import MADE, Budget, Params, SelectParams, find_selector, find_stage
 from curate.represent.tokens import tokens_step
 from curate.select.selection import SelectionResult
@@ -38,7 +38,7 @@ Rank = Callable[["Run", SelectParams, Artifact], SelectionResult]
 
 def leave_out(
     run: "Run", own: SelectionResult, examples: Mapping[str, Artifact], rank: Rank
-) -> list[LeftOut]:
+) -> list[AblatedStage]:
     """Return every stage of a run with the selection that is made without it.
 
     Args:
@@ -59,7 +59,7 @@ def leave_out(
     guards = {name: find_stage(_kind(params)).guards for name, params in stages}
     names = [*([GENERATE] if run.generated else []), *guards]
     return [
-        LeftOut(
+        AblatedStage(
             stage=name,
             dropped=_dropped(run.evidence[name]) if name in run.evidence else 0,
             new_rows=_new_rows(run, name).counts["rows_out"] if _makes(run, name) else 0,

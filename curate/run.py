@@ -53,9 +53,9 @@ from curate.tables import read_table, scan_table
 from curate.versions import changed_versions, installed_versions, versions_sentence
 
 if TYPE_CHECKING:
-    from curate.prove.ablation import LeftOut
-    from curate.prove.proof import Material
-    from curate.prove.watch_sets import Watch
+    from curate.prove.ablation import AblatedStage
+    from curate.prove.proof import ProofInputs
+    from curate.prove.watch_sets import WatchInputs
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")
@@ -486,13 +486,13 @@ def _rank_scores(
 def _hold_race(run: Run, params: RaceParams) -> None:
     """Let brief proofs on half of the eval set choose what the run's selection is made by."""
     from curate.prove.halves import CHOICE
-    from curate.prove.race import Candidate, race
+    from curate.prove.race import RaceCandidate, race
 
     assert run.config.prove is not None
     settings = run.config.prove
 
     def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
-        candidates = {name: Candidate(one.params, one.ranking) for name, one in chosen.items()}
+        candidates = {name: RaceCandidate(one.params, one.ranking) for name, one in chosen.items()}
         material = _proof_material(run, settings, CHOICE)
         return race(run, candidates, material, _proof_settings(settings), params.rounds)
 
@@ -574,7 +574,7 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     return proof
 
 
-def ablated_selections(run: Run) -> "list[LeftOut]":
+def ablated_selections(run: Run) -> "list[AblatedStage]":
     """Return the recipe's stages, each with the selection that is made without it."""
     from curate.ablation import leave_out
 
@@ -590,24 +590,24 @@ def ablated_selections(run: Run) -> "list[LeftOut]":
     return stages
 
 
-def _watch_sets(run: Run, wanted: Prove) -> "Watch | None":
+def _watch_sets(run: Run, wanted: Prove) -> "WatchInputs | None":
     """Return the rows on which tuning must do no harm, and what is asked of them."""
-    from curate.prove.watch_sets import Watch
+    from curate.prove.watch_sets import WatchInputs
 
     if run.watch is None:
         return None
     sets = [watched.judged_by for watched in wanted.watch]
-    return Watch(run.watch, run.merged.get("watch"), sets)
+    return WatchInputs(run.watch, run.merged.get("watch"), sets)
 
 
 def _proof_settings(wanted: Prove) -> dict[str, Any]:
     return wanted.model_dump(mode="json", exclude={"novelty", "compare"})
 
 
-def _proof_material(run: Run, wanted: Prove, half: str) -> "Material":
+def _proof_material(run: Run, wanted: Prove, half: str) -> "ProofInputs":
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
     from curate.prove.halves import half_step
-    from curate.prove.proof import Material
+    from curate.prove.proof import ProofInputs
 
     assert run.eval is not None
     given, rendered = run.eval, run.merged.get("eval")
@@ -615,7 +615,7 @@ def _proof_material(run: Run, wanted: Prove, half: str) -> "Material":
         given = run.execute(half_step(run.eval, run.eval, half, run.seed))
         if rendered is not None:
             rendered = run.execute(half_step(run.eval, rendered, half, run.seed))
-    return Material(given, rendered, _proved_material(run, wanted), _watch_sets(run, wanted))
+    return ProofInputs(given, rendered, _proved_material(run, wanted), _watch_sets(run, wanted))
 
 
 def _proved_material(run: Run, wanted: Prove) -> dict[str, Artifact]:

@@ -37,7 +37,7 @@ OWN = "selection"
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class AblatedStage:
     """A stage of a recipe, what it did to rows, and the selection that is made without it.
 
     new_rows: that it made, which are left out with it. back: rows that are selected from without it
@@ -61,7 +61,7 @@ class LeftOut:
 
 def ablate(
     training: Training,
-    stages: Sequence[LeftOut],
+    stages: Sequence[AblatedStage],
     read: Mapping[str, Artifact],
     done: Mapping[str, Artifact],
     params: Mapping[str, Any],
@@ -144,7 +144,7 @@ def _steps(training: Training, arms: pl.DataFrame, runs: Mapping[str, int]) -> d
 def _ablation_step(
     done: Mapping[str, Artifact],
     names: Sequence[str],
-    stages: Sequence[LeftOut],
+    stages: Sequence[AblatedStage],
     listed: Artifact,
     leaking: Mapping[str, int],
     params: Mapping[str, Any],

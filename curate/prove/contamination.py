@@ -12,7 +12,7 @@ from curate.store import Artifact, Counts, write_json
 from curate.tables import read_table, scan_table
 
 REFUSED = "refused"
-SHOWN_LEAKS = 20
+MOST_EXAMPLES = 20
 HELD_OUT = ("eval", "watch")
 
 
@@ -95,7 +95,7 @@ def describe_leaks(artifact: Artifact, allowed: bool) -> dict[str, Any]:
         "allowed": allowed,
         "leaking_rows": artifact.counts["leaking_rows"],
         "leaking_sets": artifact.counts["leaking_sets"],
-        "examples": hits.head(SHOWN_LEAKS).to_dicts(),
+        "examples": hits.head(MOST_EXAMPLES).to_dicts(),
     }
 
 

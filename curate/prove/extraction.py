@@ -36,7 +36,7 @@ TIMEOUT = 1.0
 
 
 @dataclass(frozen=True)
-class Extracted:
+class AnswerMatch:
     """Whether a text's answer is right; announced: and stands where an answer is announced."""
 
     right: bool
@@ -60,7 +60,7 @@ class Extraction:
             return reference if is_gold(CHECKER_OF[self.kind], reference) else None
         return self._find(prompt, reference)
 
-    def check(self, prompt: str, text: str, gold: str) -> Extracted:
+    def check(self, prompt: str, text: str, gold: str) -> AnswerMatch:
         """Return what a text's answer is against the gold one (find_gold)."""
         if self.kind in CHECKER_OF:
             checked = check_answer(CHECKER_OF[self.kind], text, gold)
@@ -70,7 +70,7 @@ class Extraction:
             checked = Checked.UNPARSABLE if answer is None else check_answer(checker, answer, gold)
         right = checked is Checked.CORRECT
         announced = right and announced_span(text) is not None
-        return Extracted(right, checked is not Checked.UNPARSABLE, announced)
+        return AnswerMatch(right, checked is not Checked.UNPARSABLE, announced)
 
     def _find(self, prompt: str, text: str) -> str | None:
         if self.kind == "choice":

@@ -11,7 +11,7 @@ import polars as pl
 
 from curate.prove.metrics import Metric
 from curate.prove.results import gains_of
-from curate.prove.statistics import ALPHA, Estimate, compare, estimate
+from curate.prove.statistics import ALPHA, IntervalEstimate, compare, estimate
 
 # The interval of fewer examples says next to nothing.
 FEWEST = 5
@@ -60,6 +60,6 @@ def _compare_group(
     against = compare(selected, draws, alpha=ALPHA)
     return {
         **line,
-        "random": asdict(Estimate(against.difference, against.low, against.high)),
+        "random": asdict(IntervalEstimate(against.difference, against.low, against.high)),
         BASE: asdict(estimate(selected, np.broadcast_to(base, selected.shape))),
     }

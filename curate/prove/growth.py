@@ -18,7 +18,7 @@ FLOOR = 0.02
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """Gains of selection, control and base on some eval examples, by what the budget is divided by."""
 
     selected: Mapping[int, Matrix]
@@ -96,15 +96,17 @@ def _sizes(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _curve(points: pl.DataFrame, metric: Metric, control: str, divisors: Sequence[int]) -> Curve:
+def _curve(
+    points: pl.DataFrame, metric: Metric, control: str, divisors: Sequence[int]
+) -> LearningCurve:
     def gains(arm: str) -> dict[int, Matrix]:
         return {d: gains_of(points, prefix_name(arm, d), metric) for d in divisors}
 
-    return Curve(gains("selected"), gains(control), gains_of(points, "base", metric)[0])
+    return LearningCurve(gains("selected"), gains(control), gains_of(points, "base", metric)[0])
 
 
 def _describe(
-    curve: Curve, metric: Metric, rows: Mapping[int, int], margin: float
+    curve: LearningCurve, metric: Metric, rows: Mapping[int, int], margin: float
 ) -> dict[str, Any]:
     """Return points of a curve, the gain of its last step, and the fewest rows that are enough."""
     divisors = [*curve.selected]
@@ -119,7 +121,7 @@ def _describe(
     return described
 
 
-def _point(curve: Curve, metric: Metric, divisor: int, rows: int) -> dict[str, Any]:
+def _point(curve: LearningCurve, metric: Metric, divisor: int, rows: int) -> dict[str, Any]:
     selected, control = (
         metric.gain(gains[divisor]).mean(axis=1) for gains in (curve.selected, curve.control)
     )

@@ -26,7 +26,7 @@ BATCH_TOKENS = 2_048
 
 
 @dataclass(frozen=True)
-class Scores:
+class OptionScores:
     """What a model makes of a question's options; ties are no hits."""
 
     gold_margin: float
@@ -36,7 +36,7 @@ class Scores:
 
 def score_options(
     likelihoods: Sequence[float], tokens: Sequence[int], characters: Sequence[int], gold: int
-) -> Scores:
+) -> OptionScores:
     """Return the margin of the right option, and whether it is the likeliest one.
 
     Args:
@@ -49,7 +49,7 @@ def score_options(
         np.asarray(likelihoods) / np.asarray(counts) for counts in (tokens, characters)
     )
     margin = float(by_token[gold] - np.logaddexp.reduce(by_token))
-    return Scores(margin, _is_highest(by_character, gold), _is_highest(likelihoods, gold))
+    return OptionScores(margin, _is_highest(by_character, gold), _is_highest(likelihoods, gold))
 
 
 def _is_highest(values: Sequence[float] | NDArray[np.float64], gold: int) -> bool:

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = 2
-TUNED, SHOWN = "default", "shown"
+TUNED_ADAPTER, NOVELTY_ADAPTER = "default", "shown"
 
 
-class Reader(Protocol):
+class NextTokenModel(Protocol):
     """A model that reads one text token by token."""
 
     def begin(self, prompt: Sequence[int]) -> "torch.Tensor":
@@ -56,7 +56,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ContrastiveSample:
     """A text as tokens, without the end marker, and log p_tuned - log p_base of each."""
 
     tokens: list[int]
@@ -81,8 +81,8 @@ def contrast(
 
 
 def draw_text(
-    tuned: Reader,
-    base: Reader,
+    tuned: NextTokenModel,
+    base: NextTokenModel,
     prompt: Sequence[int],
     rng: np.random.Generator,
     *,
@@ -90,16 +90,16 @@ def draw_text(
     gamma: float,
     tokens: int,
     ends: frozenset[int],
-) -> Drawn:
+) -> ContrastiveSample:
     """Draw one text after a prompt, at most so many tokens long."""
-    drawn = Drawn([], [], ended=False)
+    drawn = ContrastiveSample([], [], ended=False)
     likely, plain = tuned.begin(prompt), base.begin(prompt)
     while True:
         weights = contrast(likely, plain, alpha=alpha, gamma=gamma)
         mass = weights.cumsum(dim=0).numpy()
         token = int(np.searchsorted(mass, rng.random() * mass[-1], side="right"))
         if token in ends:
-            return Drawn(drawn.tokens, drawn.gains, ended=True)
+            return ContrastiveSample(drawn.tokens, drawn.gains, ended=True)
         drawn.tokens.append(token)
         drawn.gains.append(float(likely[token] - plain[token]))
         if len(drawn.tokens) == tokens:
@@ -156,7 +156,7 @@ def write_novelty(
     pair = add_adapters(model, lora, "all-linear", params["seed"])
     tune_adapters(pair, rows, lora, params["seed"])
     _write_rows(out / "rows.parquet", pair, hints["row_ids"], rows)
-    explorer = Explorer(pair, tokenizer, lora, params["seed"])
+    explorer = ContrastiveDecoder(pair, tokenizer, lora, params["seed"])
     texts = explorer.explore(_prompts(tokenizer, inputs), wanted)
     texts.write_parquet(out / "texts.parquet")
     return {"rows_in": len(rows), "rows_out": len(rows), "texts": texts.height}
@@ -188,7 +188,7 @@ def _write_rows(path: Path, pair: Any, ids: Sequence[str], rows: Sequence[Exampl
     pl.DataFrame(table).write_parquet(path)
 
 
-class Explorer:
+class ContrastiveDecoder:
     """The two models in one: the base's weights, with adapters that were tuned or have been shown texts.
 
     Args:
@@ -206,9 +206,9 @@ class Explorer:
         from curate.prove.finetune import initialise_adapters
 
         self._pair, self._tokenizer, self._seed = pair, tokenizer, seed
-        pair.add_adapter(SHOWN, pair.peft_config[TUNED])
-        initialise_adapters(pair, [*seed, 1], SHOWN)
-        weights = [w for name, w in pair.named_parameters() if f".{SHOWN}." in name]
+        pair.add_adapter(NOVELTY_ADAPTER, pair.peft_config[TUNED_ADAPTER])
+        initialise_adapters(pair, [*seed, 1], NOVELTY_ADAPTER)
+        weights = [w for name, w in pair.named_parameters() if f".{NOVELTY_ADAPTER}." in name]
         self._optimizer = torch.optim.AdamW(weights, lr=lora["learning_rate"], weight_decay=0.0)
         self._ends = frozenset(_end_tokens(pair, tokenizer))
 
@@ -220,8 +220,8 @@ class Explorer:
         for number in range(wanted["texts"]):
             name, prompt = prompts[number % len(prompts)]
             drawn = draw_text(
-                CachedReader(self._pair, TUNED),
-                CachedReader(self._pair, SHOWN),
+                IncrementalLM(self._pair, TUNED_ADAPTER),
+                IncrementalLM(self._pair, NOVELTY_ADAPTER),
                 prompt,
                 np.random.default_rng([*self._seed, number, 0xC6E]),
                 alpha=wanted["alpha"],
@@ -242,12 +242,12 @@ class Explorer:
         )
         return pl.DataFrame(lines, schema=schema, orient="row")
 
-    def _told(self, drawn: Drawn) -> tuple[str, float | None, int, bool]:
+    def _told(self, drawn: ContrastiveSample) -> tuple[str, float | None, int, bool]:
         text = str(self._tokenizer.decode(drawn.tokens, skip_special_tokens=True))
         gain = float(np.mean(drawn.gains)) if drawn.gains else None
         return text, gain, len(drawn.tokens), drawn.ended
 
-    def _show(self, prompt: Sequence[int], drawn: Drawn) -> None:
+    def _show(self, prompt: Sequence[int], drawn: ContrastiveSample) -> None:
         """Let the base take one step on a text; what was before it is only read."""
         from curate.prove.finetune import accumulate_gradients
         from curate.represent.head import split_model
@@ -256,13 +256,13 @@ class Explorer:
             return
         ids = [*prompt, *drawn.tokens]
         labels = [*[IGNORED] * len(prompt), *drawn.tokens]
-        self._pair.set_adapter(SHOWN)
+        self._pair.set_adapter(NOVELTY_ADAPTER)
         accumulate_gradients(split_model(self._pair), [Example(ids, labels)])
         self._optimizer.step()
         self._optimizer.zero_grad()
 
 
-class CachedReader:
+class IncrementalLM:
     """One of the two models, reading with a cache of its own."""
 
     def __init__(self, pair: Any, adapter: str) -> None:

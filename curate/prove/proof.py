@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.prove.ablation import LeftOut, ablate
+from curate.prove.ablation import AblatedStage, ablate
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control, other_control
 from curate.prove.contamination import write_leaks, write_refusal
 from curate.prove.curve import curve_step, curve_steps, nested_prefixes
@@ -25,7 +25,7 @@ from curate.prove.trainable import label_faults, label_sentences, trainable_step
 from curate.prove.training import Rows, Training, tuned_model
 from curate.prove.verdict import trained_arms, write_proof, write_unmeasured
 from curate.prove.watch import measure_base, watch_models
-from curate.prove.watch_sets import Watch, watch_trainings
+from curate.prove.watch_sets import WatchInputs, watch_trainings
 from curate.prove.written_metrics import base_warning
 from curate.registry import Budget, ScoreRun
 from curate.represent.losses import LanguageModel
@@ -38,7 +38,7 @@ THEN = f"{FILE_PART}then"
 
 
 @dataclass(frozen=True)
-class Material:
+class ProofInputs:
     """What a proof reads beside the pool.
 
     eval_rows: the eval set as it was given, which must not leak.
@@ -52,8 +52,8 @@ class Material:
     eval_rows: Artifact
     rendered: Artifact | None = None
     arms: Mapping[str, Artifact] = field(default_factory=dict)
-    watch: Watch | None = None
-    stages: Sequence[LeftOut] = ()
+    watch: WatchInputs | None = None
+    stages: Sequence[AblatedStage] = ()
 
     @property
     def scored(self) -> Artifact:
@@ -64,7 +64,7 @@ class Material:
 def prove(
     run: ScoreRun,
     selection: Artifact,
-    material: Material,
+    material: ProofInputs,
     prove: Mapping[str, Any],
     budget: Budget,
     judged: int = 1,
@@ -93,7 +93,7 @@ def prove(
 def _prove_once(
     run: ScoreRun,
     selection: Artifact,
-    material: Material,
+    material: ProofInputs,
     prove: Mapping[str, Any],
     budget: Budget,
     judged: int,
@@ -175,14 +175,14 @@ def _prove_once(
     return run.execute(Step("proof", VERSION, write_proof, inputs, params))
 
 
-def row_inputs(run: ScoreRun, material: Material) -> dict[str, Artifact]:
+def row_inputs(run: ScoreRun, material: ProofInputs) -> dict[str, Artifact]:
     """Return what the rows of arms are read from: pool, target examples and the arms' own files."""
     target = {"target": run.target} if run.target else {}
     return {"rows": run.rows, **target, **material.arms}
 
 
 def make_training(
-    run: ScoreRun, model: LanguageModel, material: Material, prove: Mapping[str, Any]
+    run: ScoreRun, model: LanguageModel, material: ProofInputs, prove: Mapping[str, Any]
 ) -> Training:
     """Return how a proof of these settings trains, and measures on its eval set."""
     questions = _ask_questions(run, material.scored, prove["metric"])
@@ -216,7 +216,7 @@ class OtherArms:
 
 
 def _other_arms(
-    run: ScoreRun, selection: Artifact, material: Material, prove: Mapping[str, Any]
+    run: ScoreRun, selection: Artifact, material: ProofInputs, prove: Mapping[str, Any]
 ) -> OtherArms:
     """Return the arms that a recipe names beside the selection and the controls."""
     names = [arm if isinstance(arm, str) else arm["name"] for arm in prove["arms"]]
@@ -232,7 +232,7 @@ def _other_arms(
     return OtherArms(names, run.execute(step), inputs)
 
 
-def _second_phase(run: ScoreRun, material: Material, prove: Mapping[str, Any]) -> Rows | None:
+def _second_phase(run: ScoreRun, material: ProofInputs, prove: Mapping[str, Any]) -> Rows | None:
     """Return the rows that every fine-tune goes on with; None without `prove.then`."""
     if prove["then"] is None:
         return None
@@ -290,7 +290,7 @@ def _watch_settings(
 def _watch(
     run: ScoreRun,
     trainings: Sequence[Training],
-    watch: Watch,
+    watch: WatchInputs,
     done: Mapping[str, Artifact],
     settings: Mapping[str, Any],
 ) -> Artifact:
@@ -321,7 +321,7 @@ def _measure_curve(
 def _ablation(
     training: Training,
     selection: Artifact,
-    material: Material,
+    material: ProofInputs,
     done: Mapping[str, Artifact],
     params: Mapping[str, Any],
 ) -> dict[str, Artifact]:

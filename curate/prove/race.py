@@ -25,7 +25,7 @@ from curate.prove.contamination import write_leaks
 from curate.prove.halves import LEAST
 from curate.prove.metrics import Metric, deciding_metric
 from curate.prove.others import RANKING_PART
-from curate.prove.proof import THEN, Material, make_training, row_inputs
+from curate.prove.proof import THEN, ProofInputs, make_training, row_inputs
 from curate.prove.results import tuned_name
 from curate.prove.standings import Gains, race_step, read_gains, run_rounds
 from curate.prove.trainable import trainable_step
@@ -40,7 +40,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RaceCandidate:
     """A candidate of a race: what it selects by, and its ranking.parquet."""
 
     params: SelectParams
@@ -49,8 +49,8 @@ class Candidate:
 
 def race(
     run: ScoreRun,
-    candidates: Mapping[str, Candidate],
-    material: Material,
+    candidates: Mapping[str, RaceCandidate],
+    material: ProofInputs,
     settings: Mapping[str, Any],
     rounds: int,
 ) -> Artifact:
@@ -89,7 +89,7 @@ def race(
         most_finetunes(len(candidates), rounds),
         material.scored.counts["rows_out"],
     )
-    trained = _Trained(training, candidates, metric)
+    trained = _CandidateTrainings(training, candidates, metric)
     run_rounds(list(candidates), rounds, trained.measure)
     selects = {name: one.params.model_dump(mode="json") for name, one in candidates.items()}
     result = run.execute(
@@ -99,11 +99,11 @@ def race(
     return result
 
 
-class _Trained:
+class _CandidateTrainings:
     """The fine-tunes of a race so far, and what they reach, by the names of a proof's inputs."""
 
     def __init__(
-        self, training: Training, candidates: Mapping[str, Candidate], metric: Metric
+        self, training: Training, candidates: Mapping[str, RaceCandidate], metric: Metric
     ) -> None:
         self.training, self.metric = training, metric
         self.artifacts: dict[str, Artifact] = {}
@@ -144,7 +144,7 @@ def write_arms(
 
 
 def _check_leaks(
-    run: ScoreRun, arms: Artifact, material: Material, settings: Mapping[str, Any]
+    run: ScoreRun, arms: Artifact, material: ProofInputs, settings: Mapping[str, Any]
 ) -> None:
     inputs = {**row_inputs(run, material), "arms": arms, "eval": material.eval_rows}
     leaks = run.execute(Step("race-leaks", VERSION, write_leaks, inputs))

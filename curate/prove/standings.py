@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate.prove.metrics import Metric, deciding_metric
 from curate.prove.others import RANKING_PART
 from curate.prove.results import gains_of, gather_results, scored_examples, tuned_name
-from curate.prove.statistics import Estimate, estimate
+from curate.prove.statistics import IntervalEstimate, estimate
 from curate.select.race import survivors, trainings_in
 from curate.store import Artifact, Counts, Step, write_json
 
@@ -28,18 +28,18 @@ Measure = Callable[[Sequence[str], int], Gains]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RoundResult:
     """How a candidate stands at the end of a round; `behind` the leader, which is None for itself."""
 
     round: int
     name: str
     trainings: int
     gain: float
-    behind: Estimate | None
+    behind: IntervalEstimate | None
     kept: bool
 
 
-def run_rounds(names: Sequence[str], rounds: int, measure: Measure) -> list[Standing]:
+def run_rounds(names: Sequence[str], rounds: int, measure: Measure) -> list[RoundResult]:
     """Return the standings of all rounds, each in the order of its gains; the first of the last has won.
 
     Args:
@@ -48,7 +48,7 @@ def run_rounds(names: Sequence[str], rounds: int, measure: Measure) -> list[Stan
         measure: returns the gains of candidates after so many trainings [trainings, examples].
     """
     racing = list(names)
-    standings: list[Standing] = []
+    standings: list[RoundResult] = []
     for number in range(1, rounds + 1):
         gains = measure(racing, trainings_in(number))
         means = {name: round(float(gains[name].mean()), 12) for name in racing}
@@ -57,13 +57,13 @@ def run_rounds(names: Sequence[str], rounds: int, measure: Measure) -> list[Stan
         for name in order:
             behind = None if name == order[0] else estimate(gains[order[0]], gains[name])
             standings.append(
-                Standing(number, name, len(gains[name]), means[name], behind, name in kept)
+                RoundResult(number, name, len(gains[name]), means[name], behind, name in kept)
             )
         racing = [name for name in racing if name in kept]
     return standings
 
 
-def winner_of(standings: Sequence[Standing]) -> str:
+def winner_of(standings: Sequence[RoundResult]) -> str:
     """Return the name of the candidate that the last round kept."""
     return next(standing.name for standing in reversed(standings) if standing.kept)
 
@@ -132,7 +132,7 @@ def write_race(
     return {"winner": winner, "sentence": sentence, "fine_tunes": sum(trainings.values())}
 
 
-def _sentence(winner: str, second: Standing | None, metric: Metric, examples: int) -> str:
+def _sentence(winner: str, second: RoundResult | None, metric: Metric, examples: int) -> str:
     if second is None or second.behind is None:
         return f"{winner} won"
     lead = second.behind
@@ -142,7 +142,7 @@ def _sentence(winner: str, second: Standing | None, metric: Metric, examples: in
     )
 
 
-def _as_table(standings: Sequence[Standing], metric: Metric) -> pl.DataFrame:
+def _as_table(standings: Sequence[RoundResult], metric: Metric) -> pl.DataFrame:
     nothing = dict.fromkeys(("difference", "low", "high"))
     lines = [
         {

@@ -58,7 +58,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A difference with its 95 % interval."""
 
     difference: float
@@ -155,7 +155,7 @@ def compare(
     )
 
 
-def estimate(one: Matrix, other: Matrix) -> Estimate:
+def estimate(one: Matrix, other: Matrix) -> IntervalEstimate:
     """Return how far two fixed training sets lie apart, with a 95 % interval; no verdict.
 
     The trainings of a number are a pair: they have the same seed. Their differences vary with the seed
@@ -172,9 +172,9 @@ def estimate(one: Matrix, other: Matrix) -> Estimate:
     error, freedom = paired_error(differences)
     difference = _round(differences.mean())
     if not error > 0:
-        return Estimate(difference, difference, difference)
+        return IntervalEstimate(difference, difference, difference)
     reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    return Estimate(difference, _round(difference - reach), _round(difference + reach))
+    return IntervalEstimate(difference, _round(difference - reach), _round(difference + reach))
 
 
 def paired_error(differences: Matrix) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from curate.prove.others import PLAIN_ARMS
-from curate.prove.proof import THEN, Material, prove
+from curate.prove.proof import THEN, ProofInputs, prove
 from curate.prove.shared_controls import share_controls
 from curate.registry import Budget, ScoreRun
 from curate.store import Artifact, Counts, Step, write_json
@@ -27,7 +27,7 @@ OWN = "proof"
 def prove_together(
     run: ScoreRun,
     selections: Mapping[str, tuple[Artifact, Budget]],
-    material: Material,
+    material: ProofInputs,
     settings: Mapping[str, Any],
     judged: int,
 ) -> Artifact:

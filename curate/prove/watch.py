@@ -29,7 +29,7 @@ from curate.prove.results import (
 )
 from curate.prove.statistics import WITHIN, Comparison, compare
 from curate.prove.training import Training
-from curate.prove.watch_sets import FEWEST, Watch
+from curate.prove.watch_sets import FEWEST, WatchInputs
 from curate.registry import ScoreRun
 from curate.store import Artifact, Counts, Step, write_json
 from curate.tables import read_table
@@ -81,7 +81,7 @@ def floor_sentence(watched: Mapping[str, Any], base: pl.DataFrame) -> str | None
 def watch_models(
     run: ScoreRun,
     trainings: Sequence[Training],
-    watch: Watch,
+    watch: WatchInputs,
     done: Mapping[str, Artifact],
     params: Mapping[str, Any],
 ) -> Artifact:

@@ -33,7 +33,7 @@ Setting = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchInputs:
     """The watch sets of a proof.
 
     rows: of all sets, as they were given, which must not leak.
@@ -46,7 +46,7 @@ class Watch:
     sets: Sequence[Mapping[str, Any]]
 
 
-def watch_trainings(training: Training, watch: Watch) -> list[Training]:
+def watch_trainings(training: Training, watch: WatchInputs) -> list[Training]:
     """Return a proof's training with each group of watch sets in place of the eval set."""
     rows = watch.rendered or watch.rows
     trainings = []

@@ -90,7 +90,7 @@ def write_answers(
 
 
 @dataclass(frozen=True)
-class Answer:
+class EvalAnswer:
     """A written text; None where the prompt is none to the model. cut: it met the limit."""
 
     text: str | None = None
@@ -100,7 +100,7 @@ class Answer:
 
 def answer_prompts(
     model: Any, tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]]
-) -> list[Answer]:
+) -> list[EvalAnswer]:
     """Return the model's greedy answer in place of the last response of each row, in their order."""
     limit = longest_answer(tokenizer, rows)
     ends = end_tokens(model, tokenizer)
@@ -115,10 +115,10 @@ def answer_prompts(
             prompts[number] = prompt
     limits = [min(limit, context_of(model.config) - len(prompt)) for prompt in prompts.values()]
     written = greedy_answers(model, list(prompts.values()), limits, ends)
-    answers = [Answer()] * len(rows)
+    answers = [EvalAnswer()] * len(rows)
     for number, answer in zip(prompts, written, strict=True):
         text = text_of(tokenizer, answer.tokens, ends)
-        answers[number] = Answer(text, len(answer.tokens), answer.cut)
+        answers[number] = EvalAnswer(text, len(answer.tokens), answer.cut)
     return answers
 
 

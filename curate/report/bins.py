@@ -9,7 +9,7 @@ BINS = 20
 
 
 @dataclass(frozen=True)
-class Bin:
+class HistogramBin:
     """Rows that score from `low` on to `high`: those that stayed, and those that went."""
 
     low: float
@@ -20,7 +20,7 @@ class Bin:
 
 def equal_bins(
     table: pl.DataFrame, name: str, ends: tuple[float, float] | None = None
-) -> Iterator[Bin]:
+) -> Iterator[HistogramBin]:
     """Yield bins from end to end, which the last one holds; the values' own ends if none are given.
 
     Args:
@@ -39,4 +39,4 @@ def equal_bins(
     found = {(at, keep): count for at, keep, count in counts.rows()}
     for at in range(BINS):
         kept, dropped = (found.get((at, keep), 0) for keep in (True, False))
-        yield Bin(low + at * step, low + (at + 1) * step, kept, dropped)
+        yield HistogramBin(low + at * step, low + (at + 1) * step, kept, dropped)

@@ -8,25 +8,25 @@ import polars as pl
 
 from curate.folder import RunFolder
 from curate.judge.correct import REPLACED
-from curate.report.bins import Bin, equal_bins
+from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
-from curate.report.examples import Example, Rows, read_rows, show_example
-from curate.report.texts import Passage, excerpt
+from curate.report.examples import Rows, RowView, read_rows, show_example
+from curate.report.texts import TextView, excerpt
 
 LOWEST, REPLACEMENTS = 8, 12
 SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class Doubted:
+class DoubtfulRow:
     """A row of low confidence: O and S, and what the model answered itself."""
 
-    row: Example
+    row: RowView
     confidence: float
     observed: float
     reflected: float
-    samples: tuple[Passage, ...]
+    samples: tuple[TextView, ...]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Filter:
     dropped: int
     useless: int
     threshold: float | None
-    bins: tuple[Bin, ...]  # `dropped` are the doubted ones
-    lowest: tuple[Doubted, ...]
+    bins: tuple[HistogramBin, ...]  # `dropped` are the doubted ones
+    lowest: tuple[DoubtfulRow, ...]
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,18 @@ class Correction:
 
 
 @dataclass(frozen=True)
-class Clear:
+class ClearView:
     """All stages of both kinds, in their order."""
 
     filters: tuple[Filter, ...]
     corrections: tuple[Correction, ...]
 
 
-def gather_clear(run: RunFolder) -> Clear | None:
+def gather_clear(run: RunFolder) -> ClearView | None:
     """Return None where no such stage ran."""
     filters = tuple(_filter(run, n, p) for n, p in stages_of(run, ["clear"]).items())
     corrections = tuple(_correction(run, n, p) for n, p in stages_of(run, ["correct"]).items())
-    return Clear(filters, corrections) if filters or corrections else None
+    return ClearView(filters, corrections) if filters or corrections else None
 
 
 def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
@@ -115,7 +115,7 @@ def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
     )
 
 
-def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iterator[Doubted]:
+def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iterator[DoubtfulRow]:
     samples = run.table(f"evidence/{stage}-samples").filter(
         pl.col("row_id").is_in(lines["row_id"].implode()), pl.col("failure").is_null()
     )
@@ -124,7 +124,7 @@ def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iter
         texts.setdefault(row_id, []).append(text)
     for line in lines.to_dicts():
         said = texts.get(line["row_id"], [])[:SAMPLES]
-        yield Doubted(
+        yield DoubtfulRow(
             row=show_example(line["row_id"], rows, {}, None),
             confidence=line["c"],
             observed=line["o"],

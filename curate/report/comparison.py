@@ -10,7 +10,7 @@ from curate.compared import numbered
 from curate.folder import RunFolder
 from curate.registry import SelectParams, find_selector
 from curate.report import coverage
-from curate.report.examples import Example, Rows, read_rows, show_example
+from curate.report.examples import Rows, RowView, read_rows, show_example
 from curate.select.comparison import KEPT
 
 TABLE = "evidence/comparison"
@@ -21,11 +21,11 @@ SHADES = 9
 
 
 @dataclass(frozen=True)
-class Alone:
+class ExclusiveRow:
     """A row that one method alone chooses, and where another one ranks it highest."""
 
     rank: int
-    row: Example
+    row: RowView
     elsewhere: str | None
     elsewhere_rank: int | None
 
@@ -41,7 +41,7 @@ class Nearness:
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodView:
     """A selection: `settings` are those that are no defaults, `plan` what its plan has of its own."""
 
     name: str
@@ -52,7 +52,7 @@ class Method:
     tokens: int | None
     shared: int | None
     alone: int
-    examples: tuple[Alone, ...]
+    examples: tuple[ExclusiveRow, ...]
     nearness: Nearness | None
 
 
@@ -71,7 +71,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Group:
+class MixGroup:
     """A source or origin: its share of the kept rows and of each selection."""
 
     source: str
@@ -85,15 +85,15 @@ class Mixes:
     """The largest groups of rows; `count` is the number of all, `by` says what they are."""
 
     by: str
-    groups: tuple[Group, ...]
+    groups: tuple[MixGroup, ...]
     count: int
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MethodComparison:
     """All selections, the run's own first, and two matrices between them; None on the diagonal."""
 
-    methods: tuple[Method, ...]
+    methods: tuple[MethodView, ...]
     jaccard: tuple[tuple[Cell | None, ...], ...]
     correlation: tuple[tuple[Cell | None, ...], ...]
     ranked: tuple[int, int]
@@ -102,7 +102,7 @@ class Comparison:
     mixes: tuple[Mixes, ...]
 
 
-def gather_comparison(run: RunFolder) -> Comparison | None:
+def gather_comparison(run: RunFolder) -> MethodComparison | None:
     """Return None where the run compares nothing."""
     if not run.has(f"{TABLE}-overlap"):
         return None
@@ -114,7 +114,7 @@ def gather_comparison(run: RunFolder) -> Comparison | None:
         low=pl.min("by_chance"), high=pl.max("by_chance"),
     ).row(0)  # fmt: skip
     near = run.table(coverage.TABLE).collect() if run.has(coverage.TABLE) else None
-    return Comparison(
+    return MethodComparison(
         methods=methods,
         jaccard=_matrix(overlap, names, "jaccard"),
         correlation=_matrix(overlap, names, "correlation"),
@@ -138,7 +138,7 @@ def _matrix(
     )
 
 
-def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[Method]:
+def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[MethodView]:
     config = run.manifest["config"]
     names = numbered([params["method"] for params in (config["select"], *config["compare"])])
     selects = [run.own_select, *config["compare"]]
@@ -149,7 +149,7 @@ def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[Method]:
     near = dict(_nearness(run))
     for name, params in zip(names, selects, strict=True):
         mine = alone.filter(name=name).to_dicts()
-        yield Method(
+        yield MethodView(
             name=name,
             method=params["method"],
             settings=tuple(_settings(params)),
@@ -172,9 +172,9 @@ def _settings(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _alone(line: Mapping[str, Any], rows: Rows) -> Alone:
+def _alone(line: Mapping[str, Any], rows: Rows) -> ExclusiveRow:
     row = show_example(line["row_id"], rows, {}, None)
-    return Alone(line["rank"], row, line["elsewhere"], line["elsewhere_rank"])
+    return ExclusiveRow(line["rank"], row, line["elsewhere"], line["elsewhere_rank"])
 
 
 def _nearness(run: RunFolder) -> Iterator[tuple[str, Nearness]]:
@@ -203,11 +203,11 @@ def _mixes(mix: pl.DataFrame, names: Sequence[str]) -> Iterator[Mixes]:
 
 def _largest(
     told: Mapping[tuple[str, str | None], Mapping[str, float]], names: Sequence[str]
-) -> list[Group]:
+) -> list[MixGroup]:
     """Return the groups with the largest share of any selection or of the kept rows."""
     order = sorted(told, key=lambda key: (-max(told[key].values()), key[0], key[1] or ""))
     shown = [
-        Group(*key, told[key].get(KEPT, 0.0), tuple(told[key].get(name, 0.0) for name in names))
+        MixGroup(*key, told[key].get(KEPT, 0.0), tuple(told[key].get(name, 0.0) for name in names))
         for key in order[:GROUPS]
     ]
     return sorted(shown, key=lambda group: (-group.shares[0], -group.kept, group.source))

@@ -9,25 +9,25 @@ import polars as pl
 from curate.folder import RunFolder
 from curate.judge.measures import calibration_error
 from curate.judge.signals import ORIENTATION
-from curate.report.bins import Bin, equal_bins
+from curate.report.bins import HistogramBin, equal_bins
 from curate.report.duplicates import stages_of
-from curate.report.examples import Example, read_rows, show_example
+from curate.report.examples import RowView, read_rows, show_example
 from curate.report.wording import fraction
 
 LOWEST = 6
 
 
 @dataclass(frozen=True)
-class Spread:
+class SignalHistogram:
     """How a signal is spread: its bins, and how many rows lack it."""
 
     name: str
     missing: int
-    bins: tuple[Bin, ...]
+    bins: tuple[HistogramBin, ...]
 
 
 @dataclass(frozen=True)
-class Worth:
+class SignalQuality:
     """How well a score tells labelled rows that are right from wrong ones."""
 
     name: str
@@ -39,7 +39,7 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReliabilityBin:
     """Rows of about the same confidence: their mean of it, and the share that is right."""
 
     rows: int
@@ -48,22 +48,22 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class CalibrationView:
     """What labels say of the scores; `worths` end with the mean rank and the confidence."""
 
     rows: int
     wrong: int
     ece: float | None
     brier: float | None
-    worths: tuple[Worth, ...]
-    bins: tuple[Told, ...]
+    worths: tuple[SignalQuality, ...]
+    bins: tuple[ReliabilityBin, ...]
 
 
 @dataclass(frozen=True)
-class Scored:
+class LowConfidenceRow:
     """A row of low confidence."""
 
-    row: Example
+    row: RowView
     score: float
     keep: bool
 
@@ -79,10 +79,10 @@ class Confidence:
     dropped: int
     share: str
     threshold: float | None
-    bins: tuple[Bin, ...]
-    signals: tuple[Spread, ...]
-    labelled: Labelled | None
-    lowest: tuple[Scored, ...]
+    bins: tuple[HistogramBin, ...]
+    signals: tuple[SignalHistogram, ...]
+    labelled: CalibrationView | None
+    lowest: tuple[LowConfidenceRow, ...]
 
 
 def gather_confidence(run: RunFolder) -> tuple[Confidence, ...]:
@@ -96,7 +96,7 @@ def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence
     told = evidence.select("row_id", "keep", "score").join(signals, on="row_id", how="left")
     scored = evidence.drop_nulls("score")
     spreads = [
-        Spread(name, signals[name].null_count(), tuple(equal_bins(told, name)))
+        SignalHistogram(name, signals[name].null_count(), tuple(equal_bins(told, name)))
         for name in ORIENTATION
     ]
     return Confidence(
@@ -114,24 +114,26 @@ def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence
     )
 
 
-def _labelled(run: RunFolder, stage: str) -> Labelled | None:
+def _labelled(run: RunFolder, stage: str) -> CalibrationView | None:
     if not run.has(f"evidence/{stage}-quality"):
         return None
     quality = run.table(f"evidence/{stage}-quality").collect()
     bins = run.table(f"evidence/{stage}-reliability").collect()
     own = quality.row(-1, named=True)
     columns = ("signal", "rows", "wrong", "auroc", "low", "high")
-    return Labelled(
+    return CalibrationView(
         rows=own["rows"],
         wrong=own["wrong"],
         ece=calibration_error(bins) if bins.height else None,
         brier=own["brier"],
-        worths=tuple(Worth(*line) for line in quality.select(columns).iter_rows()),
-        bins=tuple(Told(*b) for b in bins.select("rows", "confidence", "right").iter_rows()),
+        worths=tuple(SignalQuality(*line) for line in quality.select(columns).iter_rows()),
+        bins=tuple(
+            ReliabilityBin(*b) for b in bins.select("rows", "confidence", "right").iter_rows()
+        ),
     )
 
 
-def _lowest(run: RunFolder, lines: pl.DataFrame) -> Iterator[Scored]:
+def _lowest(run: RunFolder, lines: pl.DataFrame) -> Iterator[LowConfidenceRow]:
     rows = read_rows(run, lines["row_id"])
     for row_id, score, keep in lines.select("row_id", "score", "keep").iter_rows():
-        yield Scored(show_example(row_id, rows, {}, None), score, keep)
+        yield LowConfidenceRow(show_example(row_id, rows, {}, None), score, keep)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from curate.report.confidence import Confidence, Labelled, Spread
+from curate.report.confidence import CalibrationView, Confidence, SignalHistogram
 from curate.report.drawing import (
     ACCENT,
     CONTROL,
@@ -40,7 +40,7 @@ def _draw_scores(told: Confidence) -> Figure:
     return draw_histogram(told.bins, title, words, told.threshold)
 
 
-def _draw_signals(spreads: Sequence[Spread]) -> Figure | None:
+def _draw_signals(spreads: Sequence[SignalHistogram]) -> Figure | None:
     """Draw a small histogram of each signal, two in a line."""
     if not spreads:
         return None
@@ -63,7 +63,7 @@ def _draw_signals(spreads: Sequence[Spread]) -> Figure | None:
     return Figure(svg, f"Histograms of the signals: {told}.")
 
 
-def _draw_reliability(labelled: Labelled) -> Figure | None:
+def _draw_reliability(labelled: CalibrationView) -> Figure | None:
     """Draw the share of right rows over the mean confidence of bins, beside the diagonal."""
     if not labelled.bins:
         return None

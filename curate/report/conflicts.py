@@ -7,27 +7,27 @@ import polars as pl
 
 from curate.folder import RunFolder
 from curate.report.examples import Rows, read_rows
-from curate.report.texts import Passage, excerpt, show_row
+from curate.report.texts import TextView, excerpt, show_row
 
 PROMPTS, ANSWERS = 10, 4
 
 
 @dataclass(frozen=True)
-class Answer:
+class ConflictAnswer:
     """One of several responses to a prompt; `text` is None if the store no longer has it."""
 
     row_id: str
     origin: str | None
-    text: Passage | None
+    text: TextView | None
 
 
 @dataclass(frozen=True)
-class Conflict:
+class ConflictView:
     """A prompt and some of its `count` answers; `prompt` is None if the store no longer has it."""
 
-    prompt: Passage | None
+    prompt: TextView | None
     count: int
-    answers: tuple[Answer, ...]
+    answers: tuple[ConflictAnswer, ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Conflicts:
 
     prompts: int
     rows: int
-    shown: tuple[Conflict, ...]
+    shown: tuple[ConflictView, ...]
 
 
 def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
@@ -64,12 +64,12 @@ def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
     )
 
 
-def _conflict(count: int, ids: Sequence[str], rows: Rows) -> Conflict:
+def _conflict(count: int, ids: Sequence[str], rows: Rows) -> ConflictView:
     known = [rows.get(row_id, ("", {}))[1] for row_id in ids]
     texts = [excerpt(row["messages"][-1]["content"]) if row else None for row in known]
     answers = [
-        Answer(row_id, row.get("origin"), text)
+        ConflictAnswer(row_id, row.get("origin"), text)
         for row_id, row, text in zip(ids, known, texts, strict=True)
     ]
     first = next((row["messages"] for row in known if row), None)
-    return Conflict(show_row(first).prompt if first else None, count, tuple(answers))
+    return ConflictView(show_row(first).prompt if first else None, count, tuple(answers))

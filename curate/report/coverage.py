@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 
 from curate.folder import RunFolder
-from curate.report.examples import Example, Rows, read_rows, show_example
+from curate.report.examples import Rows, RowView, read_rows, show_example
 
 TABLE = "evidence/coverage"
-SHOWN_SPOTS = 200
+MOST_SPOTS = 200
 TEXTS = 20
 
 
@@ -22,10 +22,10 @@ class Spot:
     limit. `target` and `kept` have their texts for thin spots only.
     """
 
-    target: Example
+    target: RowView
     row_id: str
     similarity: float
-    kept: Example
+    kept: RowView
     kept_similarity: float
     state: str | None
 
@@ -67,7 +67,7 @@ def gather_coverage(run: RunFolder) -> Coverage | None:
     thin = ordered.filter(pl.col("state").is_in(["missed", "gap"])).head(TEXTS)
     rows = read_rows(run, {*thin["target_id"], *thin["kept_id"]})
     return Coverage(
-        spots=tuple(_spot(line, rows) for line in ordered.head(SHOWN_SPOTS).to_dicts()),
+        spots=tuple(_spot(line, rows) for line in ordered.head(MOST_SPOTS).to_dicts()),
         count=mine.height,
         limit=mine["limit"][0],
         missed=mine.filter(state="missed").height,

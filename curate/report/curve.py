@@ -33,7 +33,7 @@ class Ability:
 
 
 @dataclass(frozen=True)
-class Curve:
+class AbilityCurves:
     """Abilities of an eval set, all of it first; none where no smaller size could be trained on."""
 
     sentence: str
@@ -50,12 +50,12 @@ class Curve:
         return [point.rows for point in self.abilities[0].points] if self.abilities else []
 
 
-def read_curve(curve: Mapping[str, Any] | None) -> Curve | None:
+def read_curve(curve: Mapping[str, Any] | None) -> AbilityCurves | None:
     """Return what proof.json says of a curve; None without one."""
     if curve is None:
         return None
     parts = [{"ability": TOTAL, **curve["total"]}, *curve["abilities"]]
-    return Curve(
+    return AbilityCurves(
         curve["sentence"],
         curve["metric"],
         curve["unit"],

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 
 from curate.prove.metrics import METRICS
-from curate.report.curve import Ability, Curve
+from curate.report.curve import Ability, AbilityCurves
 from curate.report.drawing import (
     ACCENT,
     CONTROL,
@@ -23,7 +23,7 @@ PANELS, COLUMNS = 12, 2
 PANEL_WIDTH, PANEL_HEIGHT, TITLE_CHARS = 150, 90, 24
 
 
-def draw_ability_curves(curve: Curve) -> Figure:
+def draw_ability_curves(curve: AbilityCurves) -> Figure:
     """Draw what selection and control reach at each size, a panel for each ability."""
     total, *abilities = curve.abilities
     abilities = sorted(abilities, key=lambda ability: -ability.examples)[: PANELS - 1]

@@ -14,26 +14,26 @@ import polars as pl
 from curate.config import ABLATION
 from curate.folder import RunFolder, inside, open_run
 from curate.report.ablation import Ablation, gather_ablation
-from curate.report.clear import Clear, gather_clear
-from curate.report.comparison import Comparison, gather_comparison
+from curate.report.clear import ClearView, gather_clear
+from curate.report.comparison import MethodComparison, gather_comparison
 from curate.report.confidence import Confidence, gather_confidence
 from curate.report.coverage import Coverage, gather_coverage
-from curate.report.duplicates import Level, gather_duplicates
+from curate.report.duplicates import DuplicateStage, gather_duplicates
 from curate.report.examples import Examples, gather_examples
-from curate.report.generated import Generated, gather_generated
+from curate.report.generated import GenerationView, gather_generated
 from curate.report.heuristics import Heuristic, gather_heuristics
-from curate.report.judged import Judged, gather_judged
+from curate.report.judged import JudgementView, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.proof import Proof, read_proof
 from curate.report.race import Race, gather_race
-from curate.report.scores import Attraction, Scores, gather_attraction, gather_scores
-from curate.report.taught import Taught, gather_taught
-from curate.report.unscored import Unscored, gather_unscored
-from curate.report.written import Written, gather_written
+from curate.report.scores import Attraction, ScoreHistogram, gather_attraction, gather_scores
+from curate.report.taught import NoveltyView, gather_taught
+from curate.report.unscored import UnscoredRows, gather_unscored
+from curate.report.written import WrittenTexts, gather_written
 from curate.represent.imitations import imitation_sentences
 from curate.represent.scripts import script_sentences
 
-SHOWN_ORIGINS = 200
+MOST_ORIGINS = 200
 CHARTED = 15
 
 
@@ -159,20 +159,20 @@ class Report:
     select: Mapping[str, Any]
     proof: Proof | None
     funnel: Funnel
-    generated: Generated | None
-    duplicates: tuple[Level, ...]
+    generated: GenerationView | None
+    duplicates: tuple[DuplicateStage, ...]
     leaks: tuple[LeakCheck, ...]
     mix: Mix
-    scores: Scores | None
+    scores: ScoreHistogram | None
     attraction: Attraction | None
     heuristics: tuple[Heuristic, ...]
     confidence: tuple[Confidence, ...]
-    clear: Clear | None
-    judged: Judged | None
+    clear: ClearView | None
+    judged: JudgementView | None
     coverage: Coverage | None
-    comparison: Comparison | None
-    taught: Taught | None
-    written: Written | None
+    comparison: MethodComparison | None
+    taught: NoveltyView | None
+    written: WrittenTexts | None
     race: Race | None
     ablation: Ablation | None
     examples: Examples
@@ -180,7 +180,7 @@ class Report:
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
     scripts: tuple[str, ...] = ()
-    unscored: tuple[Unscored, ...] = ()
+    unscored: tuple[UnscoredRows, ...] = ()
 
 
 def gather(path: Path) -> Report:
@@ -312,7 +312,7 @@ def _gather_mix(run: RunFolder) -> Mix:
     others = _mix_line(totals, "", None, int(rest["pool"].sum()), int(rest["selected"].sum()))
     return Mix(
         sources=tuple(_mix_line(totals, s, None, p, n) for s, p, n in sources.iter_rows()),
-        origins=tuple(_mix_line(totals, *line) for line in counted.head(SHOWN_ORIGINS).iter_rows()),
+        origins=tuple(_mix_line(totals, *line) for line in counted.head(MOST_ORIGINS).iter_rows()),
         origin_count=counted.height,
         charted=tuple(_mix_line(totals, *line) for line in charted.iter_rows()),
         others=others if rest.height else None,

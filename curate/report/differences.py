@@ -7,10 +7,10 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from curate.report.examples import Rows
-from curate.report.texts import Passage, Segment, Turn
+from curate.report.texts import Segment, TextView, Turn
 from curate.rows import Message
 
-SHOWN_CHARS = 700
+VIEW_CHARS = 700
 # What a line break takes of the shown characters: about the width of a column.
 LINE_CHARS = 45
 CONTEXT_CHARS = 80
@@ -47,7 +47,7 @@ def show_sides(
     one_id: str,
     other_id: str,
     rows: Rows,
-    chars: int = SHOWN_CHARS,
+    chars: int = VIEW_CHARS,
     *,
     expect_alike: bool = True,
 ) -> tuple[Side, Side]:
@@ -67,7 +67,7 @@ def show_sides(
 def show_pair(
     one: Sequence[Message],
     other: Sequence[Message],
-    chars: int = SHOWN_CHARS,
+    chars: int = VIEW_CHARS,
     *,
     expect_alike: bool = True,
 ) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
@@ -170,7 +170,7 @@ def _span(tokens: Sequence[Token], start: int, stop: int) -> Span:
     return at, at
 
 
-def view(text: str, marks: Sequence[Span], chars: int) -> Passage:
+def view(text: str, marks: Sequence[Span], chars: int) -> TextView:
     """Return a text with its marks; of a long one its start and what is around the marks."""
     windows = [(0, len(text))]
     if _cost(text) > chars:
@@ -188,7 +188,7 @@ def view(text: str, marks: Sequence[Span], chars: int) -> Passage:
     if shown < len(text):
         segments.append(Segment("…"))
     complete = shown == len(text) and len(windows) == 1
-    return Passage(tuple(segments), complete, len(text))
+    return TextView(tuple(segments), complete, len(text))
 
 
 def _windows(text: str, marks: Sequence[Span]) -> Iterator[Span]:

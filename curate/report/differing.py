@@ -12,12 +12,12 @@ from curate.folder import RunFolder
 from curate.report.differences import Side, show_sides
 from curate.report.examples import Rows
 
-SHOWN = 4
+MOST_PAIRS = 4
 CHARS = 350
 
 
 @dataclass(frozen=True)
-class DifferingPair:
+class ContrastingPair:
     """Two kept rows with similar texts, and what of them differs."""
 
     similarity: float
@@ -27,12 +27,12 @@ class DifferingPair:
 
 
 @dataclass(frozen=True)
-class Differing:
+class ContrastingPairs:
     """How many rows were kept although a kept row is that similar; how many pairs differ in what."""
 
     rows: int
     pairs: dict[str, int]
-    shown: tuple[DifferingPair, ...]
+    shown: tuple[ContrastingPair, ...]
 
 
 def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
@@ -55,17 +55,17 @@ def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
     )
 
 
-def shown_pairs(run: RunFolder, stage: str) -> pl.DataFrame | None:
+def example_pairs(run: RunFolder, stage: str) -> pl.DataFrame | None:
     """Return the pairs that the page shows: of each thing that differs the most similar ones."""
     pairs = differing_pairs(run, stage)
     if pairs is None:
         return None
-    return pairs.group_by("differs", maintain_order=True).head(SHOWN).collect()
+    return pairs.group_by("differs", maintain_order=True).head(MOST_PAIRS).collect()
 
 
 def gather_differing(
     run: RunFolder, stage: str, shown: pl.DataFrame | None, rows: Rows
-) -> Differing | None:
+) -> ContrastingPairs | None:
     """Return None if no kept rows of the stage are such a pair.
 
     Args:
@@ -79,15 +79,15 @@ def gather_differing(
         return None
     counts = pairs.group_by("differs").len().sort("len", "differs", descending=[True, False])
     ids = pl.concat([pairs.select("row_id"), pairs.select(row_id="twin_id")])
-    return Differing(
+    return ContrastingPairs(
         rows=ids.select(pl.col("row_id").n_unique()).collect().item(),
         pairs=dict(counts.collect().iter_rows()),
         shown=tuple(_pairs(shown, rows)),
     )
 
 
-def _pairs(shown: pl.DataFrame, rows: Rows) -> Iterable[DifferingPair]:
+def _pairs(shown: pl.DataFrame, rows: Rows) -> Iterable[ContrastingPair]:
     columns = "similarity", "differs", "row_id", "twin_id"
     for similarity, differs, row_id, twin_id in shown.select(columns).iter_rows():
         row, twin = show_sides(row_id, twin_id, rows, CHARS)
-        yield DifferingPair(similarity, differs, row, twin)
+        yield ContrastingPair(similarity, differs, row, twin)

@@ -17,8 +17,8 @@ from curate.compared import numbered
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.report.conflicts import Conflicts, gather_conflicts
-from curate.report.differences import SHOWN_CHARS, Side, show_sides
-from curate.report.differing import Differing, gather_differing, shown_pairs
+from curate.report.differences import VIEW_CHARS, Side, show_sides
+from curate.report.differing import ContrastingPairs, example_pairs, gather_differing
 from curate.report.examples import Rows, read_rows
 from curate.rethreshold import find_params, stage_data, sweep
 from curate.rows import prompt_text
@@ -32,14 +32,14 @@ TITLE_CHARS = 120
 SAME = 1e-9
 # Points of a curve; each is one pass over all pairs, which takes a second for 700,000 of them.
 POINTS = (41, 21, 9, 5)
-TOLD = 9
+TABLE_POINTS = 9
 PASSED_PAIRS = 5_000_000
 
 Lines = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Curve:
+class ThresholdCurve:
     """How many rows each threshold would drop."""
 
     thresholds: tuple[float, ...]
@@ -51,13 +51,13 @@ class Curve:
 
     @property
     def told(self) -> list[tuple[float, int]]:
-        """Return TOLD of the points or a few more, at even distances."""
+        """Return TABLE_POINTS of the points or a few more, at even distances."""
         points = list(zip(self.thresholds, self.dropped, strict=True))
-        return points[:: max((len(points) - 1) // (TOLD - 1), 1)]
+        return points[:: max((len(points) - 1) // (TABLE_POINTS - 1), 1)]
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """A row and the kept row that it is most similar to."""
 
     kept: bool
@@ -76,7 +76,7 @@ class Cluster:
     size: int
     title: str
     survivor: Side
-    twins: tuple[Pair, ...]
+    twins: tuple[DuplicatePair, ...]
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ class Merger:
 
 
 @dataclass(frozen=True)
-class Level:
+class DuplicateStage:
     """A stage of deduplication; `floor` is None, and there is no border, where it stores no pairs."""
 
     merger: Merger
     floor: float | None
-    curve: Curve | None
-    border: tuple[Pair, ...]
+    curve: ThresholdCurve | None
+    border: tuple[DuplicatePair, ...]
     largest: tuple[Cluster, ...]
     conflicts: Conflicts | None
-    differing: Differing | None
+    differing: ContrastingPairs | None
 
     @property
     def told(self) -> list[tuple[float, int]]:
@@ -130,10 +130,10 @@ def _with_embedder(params: Mapping[str, Any], config: Mapping[str, Any]) -> Mapp
     return {**params, "embedder": config["models"]["embedder"]}
 
 
-def gather_duplicates(run: RunFolder) -> tuple[Level, ...]:
+def gather_duplicates(run: RunFolder) -> tuple[DuplicateStage, ...]:
     """Return the run's stages of deduplication in their order."""
     found = [_find(run, name, params) for name, params in stages_of(run, KINDS).items()]
-    near = [shown_pairs(run, merger.stage) for merger, _, _ in found]
+    near = [example_pairs(run, merger.stage) for merger, _, _ in found]
     lines = [line for _, border, twins in found for line in (*border, *twins)]
     lines += [line for pairs in near if pairs is not None for line in pairs.to_dicts()]
     rows = read_rows(run, {line[key] for line in lines for key in ("row_id", "twin_id")})
@@ -213,9 +213,9 @@ def _level(
     twins: Lines,
     differing: pl.DataFrame | None,
     rows: Rows,
-) -> Level:
+) -> DuplicateStage:
     has_pairs = run.has(f"evidence/{merger.stage}-pairs")
-    return Level(
+    return DuplicateStage(
         merger=merger,
         floor=merger.params.get("floor") if has_pairs else None,
         curve=_curve(run, merger.stage) if has_pairs else None,
@@ -226,8 +226,8 @@ def _level(
     )
 
 
-def _pair(line: Mapping[str, Any], rows: Rows, chars: int = SHOWN_CHARS) -> Pair:
-    return Pair(
+def _pair(line: Mapping[str, Any], rows: Rows, chars: int = VIEW_CHARS) -> DuplicatePair:
+    return DuplicatePair(
         line["keep"], line["score"], *show_sides(line["row_id"], line["twin_id"], rows, chars)
     )
 
@@ -243,7 +243,7 @@ def _clusters(lines: Lines, rows: Rows) -> Iterator[Cluster]:
         yield Cluster(mine[0]["size"], title, survivor, pairs)
 
 
-def _curve(run: RunFolder, stage: str) -> Curve | None:
+def _curve(run: RunFolder, stage: str) -> ThresholdCurve | None:
     """Return None where no threshold can be tried: no pool in the store, or a recipe of old."""
     try:
         params, found = find_params(run, stage)
@@ -255,4 +255,4 @@ def _curve(run: RunFolder, stage: str) -> Curve | None:
     pairs = run.table(f"evidence/{stage}-pairs").select(pl.len()).collect().item()
     points = next((n for n in POINTS if n * pairs <= PASSED_PAIRS), POINTS[-1])
     table = sweep(data, found, params, points)
-    return Curve(tuple(table["threshold"]), tuple(table["dropped"]))
+    return ThresholdCurve(tuple(table["threshold"]), tuple(table["dropped"]))

@@ -9,15 +9,15 @@ from typing import Any
 import polars as pl
 
 from curate.folder import RunFolder
-from curate.report.texts import Passage, RowText, excerpt, show_row, whole
+from curate.report.texts import RowText, TextView, excerpt, show_row, whole
 from curate.rows import Message
 
-SHOWN = 20
+MOST_ROWS = 20
 RAW_CHARS = 1_000
 
 
 @dataclass(frozen=True)
-class Example:
+class RowView:
     """A row of the pool, target or eval set; `text` is None if the store no longer has it."""
 
     row_id: str
@@ -28,24 +28,24 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedRow:
     """A row that was chosen or nearly so, with the target example that it is most similar to."""
 
     rank: int
     score: float | None
     tokens: int | None
-    row: Example
-    nearest: Example | None
+    row: RowView
+    nearest: RowView | None
 
 
 @dataclass(frozen=True)
-class Drop:
+class DroppedRow:
     """A row that a stage dropped, with its twin; `shared` are the words that a leak gave away."""
 
-    row: Example
+    row: RowView
     score: float | None
     threshold: float | None
-    twin: Example | None
+    twin: RowView | None
     shared: str | None
 
 
@@ -56,11 +56,11 @@ class DropGroup:
     stage: str
     reason: str
     count: int
-    drops: tuple[Drop, ...]
+    drops: tuple[DroppedRow, ...]
 
 
 @dataclass(frozen=True)
-class Reject:
+class RejectedRecord:
     """A record that made no row; `more` is its raw text beyond the excerpt, None if that is all."""
 
     source: str
@@ -68,18 +68,18 @@ class Reject:
     position: int
     reason: str
     field: str
-    raw: Passage
-    more: Passage | None
+    raw: TextView
+    more: TextView | None
 
 
 @dataclass(frozen=True)
 class Examples:
     """All rows shown; `lost` names the tables that are no longer in the store."""
 
-    best: tuple[Ranked, ...]
-    missed: tuple[Ranked, ...]
+    best: tuple[RankedRow, ...]
+    missed: tuple[RankedRow, ...]
     drops: tuple[DropGroup, ...]
-    rejects: tuple[Reject, ...]
+    rejects: tuple[RejectedRecord, ...]
     reject_count: int
     lost: tuple[str, ...]
 
@@ -107,9 +107,9 @@ def gather_examples(run: RunFolder) -> Examples:
 
 
 def _ranking_head(run: RunFolder, *, chosen: bool) -> list[dict[str, Any]]:
-    """Return the SHOWN lines of lowest rank among the chosen or the other rows."""
+    """Return the MOST_ROWS lines of lowest rank among the chosen or the other rows."""
     wanted = pl.col("selected") if chosen else ~pl.col("selected")
-    head = run.table("evidence/select").filter(wanted).bottom_k(SHOWN, by="rank").collect()
+    head = run.table("evidence/select").filter(wanted).bottom_k(MOST_ROWS, by="rank").collect()
     facts = run.table("ledger").select("row_id", "source", "origin")
     return (
         head.join(
@@ -123,7 +123,7 @@ def _ranking_head(run: RunFolder, *, chosen: bool) -> list[dict[str, Any]]:
 
 
 def _spread(table: pl.LazyFrame, by: Sequence[str]) -> list[dict[str, Any]]:
-    """Return SHOWN rows, or all if fewer, each with the `size` of its group.
+    """Return MOST_ROWS rows, or all if fewer, each with the `size` of its group.
 
     The groups take turns, in order of appearance, so a rare reason shows up beside a common one. In a
     group, rows are taken at even distances.
@@ -135,7 +135,7 @@ def _spread(table: pl.LazyFrame, by: Sequence[str]) -> list[dict[str, Any]]:
         .sort("first")
         .collect()
     )
-    quotas = _share_out(groups["size"].to_list(), SHOWN)
+    quotas = _share_out(groups["size"].to_list(), MOST_ROWS)
     chosen = (
         numbered.join(
             groups.with_columns(quota=pl.Series(quotas, dtype=pl.Int64)).lazy(),
@@ -185,18 +185,18 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     return rows_by_id
 
 
-def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> Example:
+def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> RowView:
     """Return a row to show; what `line` says of it counts before the row's own columns."""
     place, row = rows.get(row_id, ("", {}))
     known = {**row, **line}
     messages: Sequence[Message] | None = row.get("messages")
     text = show_row(messages, shared) if messages else None
-    return Example(row_id, place, known.get("source"), known.get("origin"), text)
+    return RowView(row_id, place, known.get("source"), known.get("origin"), text)
 
 
-def _ranked(line: Mapping[str, Any], rows: Rows) -> Ranked:
+def _ranked(line: Mapping[str, Any], rows: Rows) -> RankedRow:
     nearest = line["nearest_id"]
-    return Ranked(
+    return RankedRow(
         rank=line["rank"],
         score=line["score"],
         tokens=line["tokens"],
@@ -217,9 +217,9 @@ def _drop_groups(
         yield DropGroup(stage, reason, mine[0]["size"], drops)
 
 
-def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> Drop:
+def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> DroppedRow:
     twin = line["twin_id"]
-    return Drop(
+    return DroppedRow(
         row=show_example(line["row_id"], rows, line, shared),
         score=line["score"],
         threshold=line["threshold"],
@@ -238,9 +238,9 @@ def _shared_words(run: RunFolder, line: Mapping[str, Any]) -> str | None:
     return spans[0] if spans else None
 
 
-def _reject(line: Mapping[str, Any]) -> Reject:
+def _reject(line: Mapping[str, Any]) -> RejectedRecord:
     raw = excerpt(line["raw"])
-    return Reject(
+    return RejectedRecord(
         source=line["source"],
         file=line["file"],
         position=line["position"],

@@ -8,7 +8,7 @@ import altair as alt
 
 from curate.prove.metrics import METRICS
 from curate.report.clear import Filter
-from curate.report.comparison import Comparison
+from curate.report.comparison import MethodComparison
 from curate.report.confidence_charts import draw_stage
 from curate.report.coverage import Coverage
 from curate.report.curve_chart import draw_ability_curves
@@ -37,14 +37,14 @@ from curate.report.drawing import (
     row_axis,
     to_svg,
 )  # fmt: skip
-from curate.report.duplicates import Level
+from curate.report.duplicates import DuplicateStage
 from curate.report.groups_chart import draw_groups
 from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
-from curate.report.judged import Graded
-from curate.report.proof import Comparison as Difference
+from curate.report.judged import GradeView
+from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import Proof
-from curate.report.scores import Attraction, Scores
+from curate.report.scores import Attraction, ScoreHistogram
 from curate.report.wording import (
     arm_label,
     number,
@@ -57,7 +57,7 @@ from curate.report.wording import (
 )
 
 CHARTED_TARGETS = 25
-WITH_MADE = "With made rows"
+WITH_GENERATED = "With made rows"
 NAMED = 3
 
 
@@ -146,7 +146,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
             "before": step.remaining - step.added + step.removed,
             "last": step is funnel.steps[-1],
             "label": number(step.remaining),
-            "loss": f"+{number(funnel.made)}" if label == WITH_MADE else _loss(step),
+            "loss": f"+{number(funnel.made)}" if label == WITH_GENERATED else _loss(step),
         }
         for label, step in steps
     ]
@@ -178,7 +178,7 @@ def _labelled_steps(funnel: Funnel) -> list[tuple[str, FunnelStep]]:
     """Return the steps with their names; rows that were made join after the reading."""
     first, *others = funnel.steps
     read = replace(first, remaining=first.remaining - funnel.made)
-    joined = [(WITH_MADE, FunnelStep("joined", (), first.remaining))] if funnel.made else []
+    joined = [(WITH_GENERATED, FunnelStep("joined", (), first.remaining))] if funnel.made else []
     return [(_step_label(first), read), *joined, *((_step_label(step), step) for step in others)]
 
 
@@ -186,7 +186,7 @@ def _step_label(step: FunnelStep) -> str:
     return {"pool": "Rows read", "select": "Selected"}.get(step.stage, stage_label(step.stage))
 
 
-def draw_curve(level: Level) -> Figure:
+def draw_curve(level: DuplicateStage) -> Figure:
     """Draw how many rows each threshold drops, and where the run's lies."""
     curve, merger = level.curve, level.merger
     if curve is None:
@@ -275,7 +275,7 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
     return Figure(to_svg(alt.layer(*layers), row=24, plot=plot), words)
 
 
-def draw_scores(scores: Scores) -> Figure:
+def draw_scores(scores: ScoreHistogram) -> Figure:
     """Draw two histograms of the scores, of the chosen rows and of the others, and the cut."""
     values = [
         {"low": b.low, "high": b.high, "selected": b.selected, "others": b.not_selected}
@@ -323,7 +323,7 @@ def draw_confidence(found: Filter) -> Figure | None:
     return draw_histogram(found.bins, "confidence", words, found.threshold)
 
 
-def draw_grades(graded: Graded) -> Figure | None:
+def draw_grades(graded: GradeView) -> Figure | None:
     """Draw a histogram of grades or scores, dropped rows in the colour of alarm, and the threshold."""
     if not graded.bins:
         return None
@@ -387,7 +387,7 @@ def draw_coverage(coverage: Coverage) -> Figure:
     return Figure(to_svg(alt.layer(*layers), row=19, plot=PLOT - TICK_OVERHANG), words)
 
 
-def draw_nearness(comparison: Comparison) -> Figure:
+def draw_nearness(comparison: MethodComparison) -> Figure:
     """Draw a strip for each method: the nearest chosen row's similarity to every target example."""
     methods = [(method.name, n) for method in comparison.methods if (n := method.nearness)]
     limit = [] if comparison.limit is None else [comparison.limit]

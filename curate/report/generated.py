@@ -11,7 +11,7 @@ from curate.folder import RunFolder
 from curate.generate.candidates import pair
 from curate.generate.outcome import Outcome, outcomes_of, read_bill
 from curate.lineage import CANDIDATES
-from curate.report.examples import Example, read_rows, show_example
+from curate.report.examples import RowView, read_rows, show_example
 from curate.report.growth import Growth, gather_growth, guides_of
 from curate.report.texts import show_row
 
@@ -20,7 +20,7 @@ REASONS, DROPPED = 4, 3
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineView:
     """Who wrote the rows; `facts` tell which one of that name."""
 
     name: str
@@ -31,7 +31,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Fates:
+class FateCounts:
     """What became of some rows in the run."""
 
     rows: int
@@ -41,56 +41,56 @@ class Fates:
 
 
 @dataclass(frozen=True)
-class Kept:
+class GeneratedRow:
     """A made row: what it was made from (`more` parents are not shown), and what became of it."""
 
-    row: Example
+    row: RowView
     hop: int
     guides: tuple[str, ...]
     fate: str
     stage: str
     rank: int | None
-    parents: tuple[Example, ...]
+    parents: tuple[RowView, ...]
     more: int
 
 
 @dataclass(frozen=True)
-class Dropped:
+class RejectedCandidate:
     """A candidate that never became a row."""
 
-    row: Example
+    row: RowView
     guides: tuple[str, ...]
     detail: str
 
 
 @dataclass(frozen=True)
-class Flawed:
+class RejectGroup:
     """Some of the `count` candidates of a method that went for one reason."""
 
     reason: str
     count: int
-    shown: tuple[Dropped, ...]
+    shown: tuple[RejectedCandidate, ...]
 
 
 @dataclass(frozen=True)
-class Method:
+class GenerationMethod:
     """One method: its books, what became of its rows, its hops and tree if it has any, and examples."""
 
     told: Outcome
-    fates: Fates
+    fates: FateCounts
     growth: Growth | None
-    kept: tuple[Kept, ...]
-    flawed: tuple[Flawed, ...]
+    kept: tuple[GeneratedRow, ...]
+    flawed: tuple[RejectGroup, ...]
 
 
 @dataclass(frozen=True)
-class Generated:
+class GenerationView:
     """All methods in their order; `read` is what became of the rows that were not made."""
 
-    engine: Engine
-    methods: tuple[Method, ...]
-    made: Fates
-    read: Fates
+    engine: EngineView
+    methods: tuple[GenerationMethod, ...]
+    made: FateCounts
+    read: FateCounts
 
     @property
     def candidates(self) -> int:
@@ -98,7 +98,7 @@ class Generated:
         return sum(method.told.made for method in self.methods)
 
 
-def gather_generated(run: RunFolder) -> Generated | None:
+def gather_generated(run: RunFolder) -> GenerationView | None:
     """Return None where the run made no rows."""
     bill = read_bill(run.path)
     if bill is None or not run.has(CANDIDATES):
@@ -107,9 +107,9 @@ def gather_generated(run: RunFolder) -> Generated | None:
     asked = [params["method"] for params in config["generate"]["methods"]]
     candidates = run.table(CANDIDATES).with_row_index("at")
     fates = _fates_by_method(run)
-    nothing = Fates(0, 0, 0, 0)
+    nothing = FateCounts(0, 0, 0, 0)
     methods = tuple(
-        Method(
+        GenerationMethod(
             told=told,
             fates=fates.get(told.method, nothing),
             growth=gather_growth(run, told.method),
@@ -119,13 +119,13 @@ def gather_generated(run: RunFolder) -> Generated | None:
         for told in outcomes_of(bill, asked)
     )
     made = [fates[name] for name in asked if name in fates]
-    return Generated(_engine(bill, config), methods, _sum(made), fates.get(None, nothing))
+    return GenerationView(_engine(bill, config), methods, _sum(made), fates.get(None, nothing))
 
 
-def _engine(bill: Mapping[str, Any], config: Mapping[str, Any]) -> Engine:
+def _engine(bill: Mapping[str, Any], config: Mapping[str, Any]) -> EngineView:
     wanted, told = config["generate"]["engine"], bill["engine"]
     facts = {name: told.get(name) for name in ("revision", "dtype", "weights")}
-    return Engine(
+    return EngineView(
         name=str(told.get("model") or wanted["model"] or config["models"]["base"]),
         kind=str(told["engine"]),
         servers=len(wanted.get("endpoints", ())),
@@ -134,7 +134,7 @@ def _engine(bill: Mapping[str, Any], config: Mapping[str, Any]) -> Engine:
     )
 
 
-def _fates_by_method(run: RunFolder) -> dict[str | None, Fates]:
+def _fates_by_method(run: RunFolder) -> dict[str | None, FateCounts]:
     """Return what became of each method's rows, and under None of those that were read."""
     made = run.table(CANDIDATES).filter(pl.col("flaw").is_null()).select("row_id", "method")
     counted = (
@@ -149,11 +149,11 @@ def _fates_by_method(run: RunFolder) -> dict[str | None, Fates]:
         )
         .collect()
     )  # fmt: skip
-    return {method: Fates(*numbers) for method, *numbers in counted.iter_rows()}
+    return {method: FateCounts(*numbers) for method, *numbers in counted.iter_rows()}
 
 
-def _sum(parts: Sequence[Fates]) -> Fates:
-    return Fates(
+def _sum(parts: Sequence[FateCounts]) -> FateCounts:
+    return FateCounts(
         sum(part.rows for part in parts),
         sum(part.dropped for part in parts),
         sum(part.not_selected for part in parts),
@@ -168,7 +168,7 @@ def _spread(table: pl.LazyFrame, count: int) -> list[dict[str, Any]]:
     return table.collect()[list(places)].to_dicts() if size else []
 
 
-def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[Kept]:
+def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[GeneratedRow]:
     """Yield some kept rows of a method with what they were made from."""
     shown = _spread(candidates.filter(pl.col("flaw").is_null()), KEPT)
     parents = {name for line in shown for name in line["parents"][:PARENTS]}
@@ -177,7 +177,7 @@ def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[Kept]:
     ledger = {line["row_id"]: line for line in wanted.to_dicts()}
     rows = read_rows(run, parents)
     made = {
-        name: Example(name, "made", None, None, show_row(pair(prompt, response)))
+        name: RowView(name, "made", None, None, show_row(pair(prompt, response)))
         for name, prompt, response in run.table(CANDIDATES)
         .filter(pl.col("row_id").is_in(sorted(parents)), pl.col("flaw").is_null())
         .select("row_id", "prompt", "response")
@@ -186,7 +186,7 @@ def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[Kept]:
     }
     for line in shown:
         fate = ledger[line["row_id"]]
-        yield Kept(
+        yield GeneratedRow(
             row=_shown(line),
             hop=line["hop"],
             guides=guides_of(orjson.loads(line["notes"])),
@@ -201,20 +201,22 @@ def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[Kept]:
         )
 
 
-def _flawed(candidates: pl.LazyFrame, told: Outcome) -> Iterator[Flawed]:
+def _flawed(candidates: pl.LazyFrame, told: Outcome) -> Iterator[RejectGroup]:
     """Yield the most frequent reasons of a method with some of what went for each."""
     for reason, count in told.dropped[:REASONS]:
         shown = _spread(candidates.filter(flaw=reason), DROPPED)
-        yield Flawed(
+        yield RejectGroup(
             reason,
             count,
             tuple(
-                Dropped(_shown(line), guides_of(orjson.loads(line["notes"])), line["detail"])
+                RejectedCandidate(
+                    _shown(line), guides_of(orjson.loads(line["notes"])), line["detail"]
+                )
                 for line in shown
             ),
         )
 
 
-def _shown(line: Mapping[str, Any]) -> Example:
+def _shown(line: Mapping[str, Any]) -> RowView:
     text = show_row(pair(line["prompt"], line["response"]))
-    return Example(line["row_id"], "made", None, None, text)
+    return RowView(line["row_id"], "made", None, None, text)

@@ -18,13 +18,13 @@ from curate.report.drawing import (
     row_axis,
     to_svg,
 )
-from curate.report.watch import Group
+from curate.report.watch import GroupGains
 from curate.report.wording import signed
 
 MOST = 25
 
 
-def draw_groups(groups: Sequence[Group]) -> Figure | None:
+def draw_groups(groups: Sequence[GroupGains]) -> Figure | None:
     """Draw each group's gain over the average random set; None where no group has an estimate."""
     drawn = [(group, gain) for group in groups[:MOST] if (gain := group.random)]
     if not drawn:

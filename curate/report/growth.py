@@ -31,7 +31,7 @@ class Hop:
 
 
 @dataclass
-class Node:
+class TreeNode:
     """A seed or a candidate; of its `size` children the first are in `children`.
 
     `fate` is that of the ledger, or "flawed" with the `reason`; None for seeds.
@@ -46,7 +46,7 @@ class Node:
     size: int = 0
     below: int = 0
     kept: int = 0
-    children: list["Node"] = field(default_factory=list)
+    children: list["TreeNode"] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Growth:
     """All hops, and the trees of the first of `seeds` seeds; no trees without a table of them."""
 
     hops: tuple[Hop, ...]
-    trees: tuple[Node, ...]
+    trees: tuple[TreeNode, ...]
     seeds: int
 
     @property
@@ -99,7 +99,7 @@ def _thin(ordered: Sequence[float]) -> Iterable[float]:
     return (ordered[i * (len(ordered) - 1) // (DOTS - 1)] for i in range(DOTS))
 
 
-def _trees(run: RunFolder, tree: pl.DataFrame) -> Iterator[Node]:
+def _trees(run: RunFolder, tree: pl.DataFrame) -> Iterator[TreeNode]:
     lines = tree.to_dicts()
     children: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
@@ -120,9 +120,9 @@ def _trees(run: RunFolder, tree: pl.DataFrame) -> Iterator[Node]:
 def _grow(
     seed: Mapping[str, Any], children: Mapping[str, Sequence[Mapping[str, Any]]],
     fates: Mapping[str, str],
-) -> Node:  # fmt: skip
+) -> TreeNode:  # fmt: skip
     """Return a seed with the first NODES of what grew from it, the nearest to the seed first."""
-    root = Node(seed["row_id"])
+    root = TreeNode(seed["row_id"])
     left, waiting = NODES, deque([root])
     while waiting:
         node = waiting.popleft()
@@ -141,8 +141,8 @@ def _grow(
     return root
 
 
-def _node(line: Mapping[str, Any], fates: Mapping[str, str]) -> Node:
-    return Node(
+def _node(line: Mapping[str, Any], fates: Mapping[str, str]) -> TreeNode:
+    return TreeNode(
         row_id=line["row_id"],
         guides=guides_of(line),
         similarity=line["similarity"],
@@ -157,7 +157,7 @@ def guides_of(notes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(shorten(str(value).replace("_", " "), NOTE_CHARS) for value in told if value)
 
 
-def _walk(nodes: Iterable[Node]) -> Iterator[Node]:
+def _walk(nodes: Iterable[TreeNode]) -> Iterator[TreeNode]:
     for node in nodes:
         yield node
         yield from _walk(node.children)

@@ -14,7 +14,7 @@ EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class HeuristicCount:
     """A rule and the rows that fail it, for how many of which it is the reason; or pieces of a kind.
 
     `examples` are what gave rows away.
@@ -35,7 +35,7 @@ class Heuristic:
     action: str
     rows: int
     hits: int
-    found: tuple[Found, ...]
+    found: tuple[HeuristicCount, ...]
 
 
 def gather_heuristics(run: RunFolder) -> tuple[Heuristic, ...]:
@@ -64,7 +64,7 @@ def _gather(run: RunFolder, name: str, params: Mapping[str, Any]) -> Heuristic:
     counts = run.table(f"evidence/{name}-counts").select(columns).collect()
     examples = _examples(run, name) if params["kind"] == "rules" else {}
     found = tuple(
-        Found(kind, count, other, tuple(examples.get(kind, ())))
+        HeuristicCount(kind, count, other, tuple(examples.get(kind, ())))
         for kind, count, other in counts.iter_rows()
     )
     return Heuristic(name, params["kind"], params["action"], rows, hits, found)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from curate.report.bins import Bin
+from curate.report.bins import HistogramBin
 from curate.report.drawing import ACCENT, ALARM, INK, WIDTH, Figure, from_values, to_svg
 
 
-def stack_bars(bins: Sequence[Bin], x: alt.X, y: alt.Y) -> alt.Chart:
+def stack_bars(bins: Sequence[HistogramBin], x: alt.X, y: alt.Y) -> alt.Chart:
     """Return a bar for each bin: what went below, what stayed above it."""
     values = [
         {"low": b.low, "high": b.high, "from": start, "to": start + count, "colour": colour}
@@ -21,7 +21,7 @@ def stack_bars(bins: Sequence[Bin], x: alt.X, y: alt.Y) -> alt.Chart:
 
 
 def draw_histogram(
-    bins: Sequence[Bin], title: str, words: str, threshold: float | None = None
+    bins: Sequence[HistogramBin], title: str, words: str, threshold: float | None = None
 ) -> Figure:
     """Draw bins, and a line at the threshold; `words` say it to those who do not see it."""
     scale = alt.Scale(domain=[bins[0].low, bins[-1].high], nice=False)

@@ -9,37 +9,37 @@ import polars as pl
 from curate.folder import RunFolder
 from curate.judge.knowledge import CATEGORIES
 from curate.registry import MADE
-from curate.report.bins import Bin, equal_bins
+from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
-from curate.report.examples import Example, Rows, read_rows, show_example
-from curate.report.texts import Passage, excerpt
+from curate.report.examples import Rows, RowView, read_rows, show_example
+from curate.report.texts import TextView, excerpt
 
 WORST, UNKNOWN, REPLACED = 8, 6, 8
 ANSWERS = 2
 
 
 @dataclass(frozen=True)
-class Mark:
+class CriterionGrade:
     """A criterion and the mean grade of all rows, or of one with the reason told for it."""
 
     name: str
     weight: float
     grade: float | None
-    reason: Passage | None
+    reason: TextView | None
 
 
 @dataclass(frozen=True)
-class Worst:
+class LowGradeRow:
     """A row of low score, and what was said of it by criterion."""
 
-    row: Example
+    row: RowView
     score: float
-    marks: tuple[Mark, ...]
+    marks: tuple[CriterionGrade, ...]
 
 
 @dataclass(frozen=True)
-class Graded:
+class GradeView:
     """A stage of scores; `marks` and the scale are those of a rubric, none for a checkpoint."""
 
     stage: str
@@ -49,9 +49,9 @@ class Graded:
     dropped: int
     threshold: float | None
     scale: tuple[int, int] | None
-    marks: tuple[Mark, ...]
-    bins: tuple[Bin, ...]
-    worst: tuple[Worst, ...]
+    marks: tuple[CriterionGrade, ...]
+    bins: tuple[HistogramBin, ...]
+    worst: tuple[LowGradeRow, ...]
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ class Category:
 
 
 @dataclass(frozen=True)
-class Missed:
+class UnknownRow:
     """A row that the model does not know, and what it answered instead."""
 
-    row: Example
-    answers: tuple[Passage, ...]
+    row: RowView
+    answers: tuple[TextView, ...]
 
 
 @dataclass(frozen=True)
-class Replaced:
+class KnowledgeReplacement:
     """A row and the one that was made of it, by its route."""
 
     route: str
@@ -82,7 +82,7 @@ class Replaced:
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class KnowledgeView:
     """A stage of knowledge: categories, what became of rows, the bound that no hit leaves to PT."""
 
     stage: str
@@ -94,32 +94,32 @@ class Knowledge:
     bound: float | None
     categories: tuple[Category, ...]
     routes: tuple[tuple[str, int], ...]
-    missed: tuple[Missed, ...]
-    replaced: tuple[Replaced, ...]
+    missed: tuple[UnknownRow, ...]
+    replaced: tuple[KnowledgeReplacement, ...]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgementView:
     """All stages of both kinds, in their order."""
 
-    graded: tuple[Graded, ...]
-    knowledge: tuple[Knowledge, ...]
+    graded: tuple[GradeView, ...]
+    knowledge: tuple[KnowledgeView, ...]
 
 
-def gather_judged(run: RunFolder) -> Judged | None:
+def gather_judged(run: RunFolder) -> JudgementView | None:
     """Return None where no such stage ran."""
     graded = tuple(_graded(run, *s) for s in stages_of(run, ["rubric", "scorer"]).items())
     known = tuple(_knowledge(run, *s) for s in stages_of(run, ["knowledge"]).items())
-    return Judged(graded, known) if graded or known else None
+    return JudgementView(graded, known) if graded or known else None
 
 
-def _graded(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Graded:
+def _graded(run: RunFolder, stage: str, params: Mapping[str, Any]) -> GradeView:
     evidence = run.table(f"evidence/{stage}").collect()
     scored = evidence.drop_nulls("score").sort("score", "row_id")
     rubric = _table(run, f"evidence/{stage}-criteria")
     grades = _table(run, f"evidence/{stage}-grades")
     scale = None if rubric is None else (rubric["low"][0], rubric["high"][0])
-    return Graded(
+    return GradeView(
         stage=stage,
         params=params,
         rows=evidence.height,
@@ -137,14 +137,14 @@ def _table(run: RunFolder, name: str) -> pl.DataFrame | None:
     return run.table(name).collect() if run.has(name) else None
 
 
-def _means(rubric: pl.DataFrame | None, grades: pl.DataFrame | None) -> Iterator[Mark]:
+def _means(rubric: pl.DataFrame | None, grades: pl.DataFrame | None) -> Iterator[CriterionGrade]:
     """Yield each criterion of a rubric with the mean of all grades."""
     if rubric is None or grades is None:
         return
     told = grades.explode("criteria").unnest("criteria", separator=":").drop_nulls("criteria:grade")
     means = dict(told.group_by("criteria:criterion").agg(pl.col("criteria:grade").mean()).rows())
     for name, weight in rubric.select("name", "weight").iter_rows():
-        yield Mark(name, weight, means.get(name), None)
+        yield CriterionGrade(name, weight, means.get(name), None)
 
 
 def _worst(
@@ -152,7 +152,7 @@ def _worst(
     lines: pl.DataFrame,
     rubric: pl.DataFrame | None,
     grades: pl.DataFrame | None,
-) -> Iterator[Worst]:
+) -> Iterator[LowGradeRow]:
     rows = read_rows(run, lines["row_id"])
     weights = {} if rubric is None else dict(rubric.select("name", "weight").iter_rows())
     told = {}
@@ -161,20 +161,22 @@ def _worst(
         told = dict(mine.select("row_id", "criteria").iter_rows())
     for row_id, score in lines.select("row_id", "score").iter_rows():
         marks = tuple(
-            Mark(m["criterion"], weights[m["criterion"]], m["grade"], excerpt(m["reason"]))
+            CriterionGrade(
+                m["criterion"], weights[m["criterion"]], m["grade"], excerpt(m["reason"])
+            )
             for m in told.get(row_id, [])
         )
-        yield Worst(show_example(row_id, rows, {}, None), score, marks)
+        yield LowGradeRow(show_example(row_id, rows, {}, None), score, marks)
 
 
-def _knowledge(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Knowledge:
+def _knowledge(run: RunFolder, stage: str, params: Mapping[str, Any]) -> KnowledgeView:
     evidence = run.table(f"evidence/{stage}").select("row_id", "keep")
     known = run.table(f"evidence/{stage}-known").join(evidence, on="row_id").collect()
     judged = known.drop_nulls("category")
     counts = judged.group_by("category").agg(pl.len(), kept=pl.col("keep").sum())
     sizes = {name: (size, kept) for name, size, kept in counts.rows()}
     unknown = judged.filter(category="unknown").sort("row_id")
-    return Knowledge(
+    return KnowledgeView(
         stage=stage,
         params=params,
         rows=known.height,
@@ -200,7 +202,7 @@ def _routes(run: RunFolder, stage: str) -> tuple[tuple[str, int], ...]:
     return tuple(ordered.collect().iter_rows())
 
 
-def _missed(run: RunFolder, stage: str, ids: list[str]) -> Iterator[Missed]:
+def _missed(run: RunFolder, stage: str, ids: list[str]) -> Iterator[UnknownRow]:
     rows: Rows = read_rows(run, ids)
     greedy = run.table(f"evidence/{stage}-answers").filter(
         pl.col("row_id").is_in(ids), pl.col("sample").is_null(), pl.col("text") != ""
@@ -212,10 +214,10 @@ def _missed(run: RunFolder, stage: str, ids: list[str]) -> Iterator[Missed]:
         # The same words after several prompts are told once.
         texts = list(dict.fromkeys(told.get(row_id, [])))[:ANSWERS]
         answers = tuple(excerpt(text) for text in texts)
-        yield Missed(show_example(row_id, rows, {}, None), answers)
+        yield UnknownRow(show_example(row_id, rows, {}, None), answers)
 
 
-def _replaced(run: RunFolder, stage: str) -> Iterator[Replaced]:
+def _replaced(run: RunFolder, stage: str) -> Iterator[KnowledgeReplacement]:
     if not run.has(f"evidence/{stage}-{MADE}"):
         return
     routes = run.table(f"evidence/{stage}-routes").drop_nulls("new_id").collect()
@@ -224,4 +226,4 @@ def _replaced(run: RunFolder, stage: str) -> Iterator[Replaced]:
     lines = routes.sort("row_id").with_columns(turn=turn).sort("turn", "route").head(REPLACED)
     rows = read_rows(run, [*lines["row_id"], *lines["new_id"]])
     for row_id, route, new_id in lines.select("row_id", "route", "new_id").iter_rows():
-        yield Replaced(route, *show_sides(row_id, new_id, rows, expect_alike=False))
+        yield KnowledgeReplacement(route, *show_sides(row_id, new_id, rows, expect_alike=False))

@@ -12,9 +12,9 @@ import polars as pl
 from curate.folder import RunFolder
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
-from curate.report.examples import Example, Rows, read_rows, show_example
+from curate.report.examples import Rows, RowView, read_rows, show_example
 
-SHOWN = 10
+MOST_PAIRS = 10
 # Tulu 3 calls a training set contaminated that leaks a larger share (arXiv:2411.15124, section 3.2).
 CONTAMINATED = 0.02
 SET_COLUMNS = ("source", "examples", "leaked", "share", "rows")
@@ -51,8 +51,8 @@ class TargetLeak:
     """A target example that holds an eval prompt; `coverage` is the share of it that is held."""
 
     coverage: float
-    target: Example
-    example: Example
+    target: RowView
+    example: RowView
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _check(run: RunFolder, stage: str, params: Mapping[str, Any]) -> LeakCheck:
     verdicts = run.table(f"evidence/{stage}").select(read=pl.len(), dropped=dropped).collect()
     near = _pairs(run, f"{stage}-warnings", "similarity")
     targets = _pairs(run, f"{stage}-target", "coverage")
-    shown = [*near.head(SHOWN).to_dicts(), *targets.head(SHOWN).to_dicts()]
+    shown = [*near.head(MOST_PAIRS).to_dicts(), *targets.head(MOST_PAIRS).to_dicts()]
     rows = read_rows(run, {line[key] for line in shown for key in ("row_id", "eval_id")})
     return LeakCheck(
         stage=stage,
@@ -89,9 +89,9 @@ def _check(run: RunFolder, stage: str, params: Mapping[str, Any]) -> LeakCheck:
         dropped=verdicts["dropped"].item(),
         sets=_sets(run, f"{stage}-sets"),
         warning_count=near.height,
-        warnings=tuple(_resemblance(line, rows) for line in near.head(SHOWN).to_dicts()),
+        warnings=tuple(_resemblance(line, rows) for line in near.head(MOST_PAIRS).to_dicts()),
         target_count=targets.height,
-        targets=tuple(_target_leak(line, rows) for line in targets.head(SHOWN).to_dicts()),
+        targets=tuple(_target_leak(line, rows) for line in targets.head(MOST_PAIRS).to_dicts()),
     )
 
 

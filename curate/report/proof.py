@@ -12,8 +12,8 @@ from curate.prove.questions import question_sentences
 from curate.prove.spread import tie_sentence
 from curate.prove.validity import validity_sentence
 from curate.prove.verdict import RULE
-from curate.report.curve import Curve, read_curve
-from curate.report.watch import Group, WatchedSet, read_groups, read_watched
+from curate.report.curve import AbilityCurves, read_curve
+from curate.report.watch import GroupGains, WatchedSet, read_groups, read_watched
 
 DRAWN = 2
 # What an earlier version wrote, which judged by an interval of the mean.
@@ -25,7 +25,7 @@ EARLIER = (
 
 
 @dataclass(frozen=True)
-class Metric:
+class ArmMetric:
     """An arm's mean of one metric, and its value for every fine-tune."""
 
     name: str
@@ -34,18 +34,18 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmPanel:
     """A training set of the proof; rows, tokens and steps are listed by fine-tune."""
 
     name: str
     rows: tuple[int, ...]
     tokens: tuple[int, ...]
     steps: tuple[int, ...]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[ArmMetric, ...]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ControlComparison:
     """The selection against one control: positive differences mean that the selection is better.
 
     half: a random draw hardly ever lies further from the mean of the draws. by_draw: the draws' own
@@ -84,7 +84,7 @@ class Power:
 
 
 @dataclass(frozen=True)
-class Rank:
+class RankView:
     """The selection's place among itself and the draws, and its exact p value."""
 
     place: int
@@ -104,7 +104,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Judged:
+class MethodVerdict:
     """One of several methods that are judged together: against each control, difference and half.
 
     watched: its own verdicts on watch sets.
@@ -117,7 +117,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ArmDifference:
     """How far one arm lies from another, with a 95 % interval and no verdict."""
 
     arm: str
@@ -135,8 +135,8 @@ class Proof:
     verdict: str
     detail: str
     metric: str | None
-    arms: tuple[Arm, ...]
-    comparisons: tuple[Comparison, ...]
+    arms: tuple[ArmPanel, ...]
+    comparisons: tuple[ControlComparison, ...]
     eval_examples: int
     too_long: int
     seeds: int
@@ -144,19 +144,19 @@ class Proof:
     judged: int
     control: str | None
     power: Power | None
-    rank: Rank | None
+    rank: RankView | None
     validity: str | None
     generation: str | None
     shared_control: str | None
-    methods: tuple[Judged, ...]
-    beside: tuple[Beside, ...]
-    curve: Curve | None
+    methods: tuple[MethodVerdict, ...]
+    beside: tuple[ArmDifference, ...]
+    curve: AbilityCurves | None
     questions: tuple[str, ...]
     style: str | None
     leaking: Mapping[str, int]
     leaking_sets: str
     watched: tuple[WatchedSet, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[GroupGains, ...]
     leaks: tuple[Leak, ...]
 
     @property
@@ -198,12 +198,12 @@ def read_proof(path: Path) -> Proof | None:
         judged=now.get("judged", 1),
         control=now.get("control"),
         power=_power(now["spread"]) if "spread" in now else None,
-        rank=Rank(**now["rank"]) if "rank" in now else None,
+        rank=RankView(**now["rank"]) if "rank" in now else None,
         validity=validity_sentence(**v) if (v := now.get("score_validity")) else None,
         generation=now.get("generation"),
         shared_control=shared["sentence"] if (shared := now.get("shared_control")) else None,
         methods=tuple(_judged(line) for line in now.get("methods", [])),
-        beside=tuple(Beside(**pair) for pair in now.get("others", [])),
+        beside=tuple(ArmDifference(**pair) for pair in now.get("others", [])),
         curve=read_curve(now.get("curve")),
         questions=tuple(question_sentences(q)) if (q := now.get("questions")) else (),
         style=style["sentence"] if (style := now.get("style")) else None,
@@ -218,10 +218,10 @@ def read_proof(path: Path) -> Proof | None:
     )
 
 
-def _judged(line: Mapping[str, Any]) -> Judged:
+def _judged(line: Mapping[str, Any]) -> MethodVerdict:
     differences = ((c["control"], c["mean_difference"], c["half"]) for c in line["comparisons"])
     watched = read_watched(line.get("watch", []))
-    return Judged(line["method"], line["verdict"], tuple(differences), watched)
+    return MethodVerdict(line["method"], line["verdict"], tuple(differences), watched)
 
 
 def _power(spread: Mapping[str, Any]) -> Power:
@@ -235,9 +235,9 @@ def _power(spread: Mapping[str, Any]) -> Power:
     )
 
 
-def _arm(arm: Mapping[str, Any]) -> Arm:
-    metrics = (Metric(name, arm[name], tuple(seeds)) for name, seeds in arm["by_seed"].items())
-    return Arm(
+def _arm(arm: Mapping[str, Any]) -> ArmPanel:
+    metrics = (ArmMetric(name, arm[name], tuple(seeds)) for name, seeds in arm["by_seed"].items())
+    return ArmPanel(
         arm["arm"],
         tuple(arm["rows"]),
         tuple(arm["tokens"]),
@@ -246,9 +246,9 @@ def _arm(arm: Mapping[str, Any]) -> Arm:
     )
 
 
-def _comparison(comparison: Mapping[str, Any]) -> Comparison:
+def _comparison(comparison: Mapping[str, Any]) -> ControlComparison:
     low, high = comparison["another_draw"]
-    return Comparison(
+    return ControlComparison(
         comparison["control"],
         comparison["metric"],
         comparison["unit"],

@@ -11,11 +11,11 @@ from curate.folder import RunFolder
 from curate.report.texts import RowText, show_row
 
 BINS = 32
-SHOWN_TARGETS = 200
+MOST_TARGETS = 200
 
 
 @dataclass(frozen=True)
-class Bin:
+class ScoreBin:
     """A range of scores, and how many rows lie in it."""
 
     low: float
@@ -25,10 +25,10 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreHistogram:
     """How the scores are spread. `cut` is the lowest score that was selected."""
 
-    bins: tuple[Bin, ...]
+    bins: tuple[ScoreBin, ...]
     cut: float
     selected: int
     not_selected: int
@@ -37,7 +37,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Attracting:
+class TargetAttraction:
     """A target example: the selected rows nearest to it, and its best similarity to any of them."""
 
     row_id: str
@@ -51,12 +51,12 @@ class Attracting:
 class Attraction:
     """All target examples, those with the fewest rows first; `examples` holds the first of `count`."""
 
-    examples: tuple[Attracting, ...]
+    examples: tuple[TargetAttraction, ...]
     count: int
     uncovered: int
 
 
-def gather_scores(run: RunFolder, select: Mapping[str, Any]) -> Scores | None:
+def gather_scores(run: RunFolder, select: Mapping[str, Any]) -> ScoreHistogram | None:
     """Return None for methods that score nothing."""
     finite = pl.col("score").cast(pl.Float64).is_finite()
     ranking = run.table("evidence/select").filter(finite)
@@ -75,7 +75,7 @@ def gather_scores(run: RunFolder, select: Mapping[str, Any]) -> Scores | None:
     if cut is None:
         return None
     above = ranking.filter(~chosen & (pl.col("score").cast(pl.Float64) > cut)).select(pl.len())
-    return Scores(
+    return ScoreHistogram(
         bins=_bins(ranking, low, high),
         cut=cut,
         selected=selected,
@@ -85,14 +85,14 @@ def gather_scores(run: RunFolder, select: Mapping[str, Any]) -> Scores | None:
     )
 
 
-def _bins(ranking: pl.LazyFrame, low: float, high: float) -> tuple[Bin, ...]:
+def _bins(ranking: pl.LazyFrame, low: float, high: float) -> tuple[ScoreBin, ...]:
     step = _round_step((high - low) / BINS) if high > low else max(abs(low), 1.0) / BINS
     first = math.floor(low / step)
     number = (pl.col("score").cast(pl.Float64) / step).floor().cast(pl.Int64) - first
     counted = ranking.group_by(bin=number, chosen="selected").len().sort("bin", "chosen").collect()
     counts = {(at, chosen): n for at, chosen, n in counted.iter_rows()}
     return tuple(
-        Bin(
+        ScoreBin(
             (first + i) * step,
             (first + i + 1) * step,
             counts.get((i, True), 0),
@@ -128,10 +128,10 @@ def gather_attraction(run: RunFolder) -> Attraction | None:
         rows, told = by_id.get(row_id, (0, (None, None)))
         best, in_pool = similar.get(row_id, told)
         text = show_row(texts[row_id]) if row_id in texts else None
-        examples.append(Attracting(row_id, rows, best, in_pool, text))
+        examples.append(TargetAttraction(row_id, rows, best, in_pool, text))
     examples.sort(key=lambda e: (e.rows, -math.inf if e.best is None else e.best, e.row_id))
     uncovered = sum(not example.rows for example in examples)
-    return Attraction(tuple(examples[:SHOWN_TARGETS]), len(examples), uncovered)
+    return Attraction(tuple(examples[:MOST_TARGETS]), len(examples), uncovered)
 
 
 def _similarities(

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.folder import RunFolder
-from curate.report.examples import Example, read_rows, show_example
+from curate.report.examples import RowView, read_rows, show_example
 from curate.report.texts import RowText, show_row
 from curate.rows import Message
 
 TEXTS, ROWS = "evidence/novelty-texts", "evidence/novelty-rows"
-SHOWN = 5
+MOST_ROWS = 5
 
 
 @dataclass(frozen=True)
-class Text:
+class NoveltyText:
     """A drawn text with the prompt before it, if there was one; gain is in nats a token."""
 
     target_id: str | None
@@ -24,54 +24,56 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Learned:
+class RowGain:
     """A selected row: the loss of its response before and after tuning, in nats a token."""
 
-    row: Example
+    row: RowView
     base: float
     tuned: float
 
 
 @dataclass(frozen=True)
-class Taught:
+class NoveltyView:
     """All texts in the order of drawing, and the rows that gained most and least, of `count`."""
 
-    texts: tuple[Text, ...]
-    most: tuple[Learned, ...]
-    least: tuple[Learned, ...]
+    texts: tuple[NoveltyText, ...]
+    most: tuple[RowGain, ...]
+    least: tuple[RowGain, ...]
     count: int
     gain: float
     worse: int
     iterative: bool
 
 
-def gather_taught(run: RunFolder) -> Taught | None:
+def gather_taught(run: RunFolder) -> NoveltyView | None:
     """Return what tuning on the selection taught, None where nobody asked."""
     if not run.has(TEXTS):
         return None
     texts = run.table(TEXTS).collect()
     told = run.table(ROWS).drop_nulls("gain").sort("gain", "row_id", descending=[True, False])
     rows = told.collect()
-    ends = pl.concat([rows.head(SHOWN), rows.tail(max(min(SHOWN, rows.height - SHOWN), 0))])
+    ends = pl.concat(
+        [rows.head(MOST_ROWS), rows.tail(max(min(MOST_ROWS, rows.height - MOST_ROWS), 0))]
+    )
     targets = {name for name in texts["target_id"] if name is not None}
     found = read_rows(run, {*ends["row_id"], *targets})
 
-    def learned(part: pl.DataFrame) -> tuple[Learned, ...]:
+    def learned(part: pl.DataFrame) -> tuple[RowGain, ...]:
         lines = part.select("row_id", "base_loss", "tuned_loss").iter_rows()
-        return tuple(Learned(show_example(i, found, {}, None), b, t) for i, b, t in lines)
+        return tuple(RowGain(show_example(i, found, {}, None), b, t) for i, b, t in lines)
 
-    def text(line: dict[str, object]) -> Text:
+    def text(line: dict[str, object]) -> NoveltyText:
         target = line["target_id"]
         prompt = run.messages("target", str(target)) if target is not None else None
         turns: list[Message] = [*(prompt or [])[:-1]] or [{"role": "user", "content": ""}]
         shown = show_row([*turns, {"role": "assistant", "content": str(line["text"])}])
         name = None if target is None else str(target)
-        return Text(name, shown, line["gain"], bool(line["ended"]))  # type: ignore[arg-type]
+        return NoveltyText(name, shown, line["gain"], bool(line["ended"]))  # type: ignore[arg-type]
 
-    return Taught(
+    return NoveltyView(
         texts=tuple(text(line) for line in texts.to_dicts()),
-        most=learned(ends.head(SHOWN)),
-        least=learned(ends[SHOWN:].reverse()),
+        most=learned(ends.head(MOST_ROWS)),
+        least=learned(ends[MOST_ROWS:].reverse()),
         count=rows.height,
         gain=float(rows["gain"].mean() or 0.0),  # type: ignore[arg-type]
         worse=rows.filter(pl.col("gain") <= 0).height,

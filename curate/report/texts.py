@@ -22,7 +22,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Passage:
+class TextView:
     """A text or a part of it; `whole` says whether nothing was cut off, `chars` is all it has."""
 
     segments: tuple[Segment, ...]
@@ -35,15 +35,15 @@ class Turn:
     """One turn, cut to its share of the limit."""
 
     role: str
-    text: Passage
+    text: TextView
 
 
 @dataclass(frozen=True)
 class RowText:
     """A row: excerpts of a user turn and of the response, and all turns if there is more to read."""
 
-    prompt: Passage
-    response: Passage
+    prompt: TextView
+    response: TextView
     turns: tuple[Turn, ...]
     turn_count: int
 
@@ -73,7 +73,7 @@ def _turns(messages: Sequence[Message], found: Sequence[tuple[int, int] | None])
         left -= len(text)
 
 
-def excerpt(text: str, mark: tuple[int, int] | None = None) -> Passage:
+def excerpt(text: str, mark: tuple[int, int] | None = None) -> TextView:
     """Return the start of a text, or what is around the marked part, within the excerpt limits."""
     start = max(0, mark[0] - CONTEXT_CHARS) if mark and mark[1] > EXCERPT_CHARS else 0
     stop = min(len(text), start + EXCERPT_CHARS)
@@ -83,12 +83,12 @@ def excerpt(text: str, mark: tuple[int, int] | None = None) -> Passage:
     return _passage(text, start, stop, mark)
 
 
-def whole(text: str, chars: int = WHOLE_CHARS) -> Passage:
+def whole(text: str, chars: int = WHOLE_CHARS) -> TextView:
     """Return a text's first `chars` characters."""
     return _passage(text, 0, min(chars, len(text)), None)
 
 
-def _passage(text: str, start: int, stop: int, mark: tuple[int, int] | None) -> Passage:
+def _passage(text: str, start: int, stop: int, mark: tuple[int, int] | None) -> TextView:
     low, high = mark or (stop, stop)
     low, high = min(max(low, start), stop), min(max(high, start), stop)
     parts = [
@@ -97,7 +97,7 @@ def _passage(text: str, start: int, stop: int, mark: tuple[int, int] | None) -> 
         Segment(text[high:stop] + ("…" if stop < len(text) else "")),
     ]
     kept = tuple(part for part in parts if part.text)
-    return Passage(kept, start == 0 and stop == len(text), len(text))
+    return TextView(kept, start == 0 and stop == len(text), len(text))
 
 
 def _find(message: Message, shared: str | None) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ UNSCORED = pl.col("reason") == Reason.UNSCORED.value
 
 
 @dataclass(frozen=True)
-class Unscored:
+class UnscoredRows:
     """A method of selection and its rows without a score, by reason, the most frequent one first."""
 
     name: str
@@ -24,7 +24,7 @@ class Unscored:
     reasons: tuple[tuple[str, int], ...]
 
 
-def gather_unscored(run: RunFolder) -> tuple[Unscored, ...]:
+def gather_unscored(run: RunFolder) -> tuple[UnscoredRows, ...]:
     """Return the methods, the run's own first, that could not score some rows."""
     lines = []
     for held in (
@@ -34,7 +34,7 @@ def gather_unscored(run: RunFolder) -> tuple[Unscored, ...]:
         scores = run.table(held.scores).join(ids, on="row_id", how="semi").collect()
         if scores.height:
             reasons = count_unscored(why_unscored(scores, find_selector(held.method), held.params))
-            lines.append(Unscored(held.name, held.label, scores.height, tuple(reasons.items())))
+            lines.append(UnscoredRows(held.name, held.label, scores.height, tuple(reasons.items())))
     return tuple(lines)
 
 

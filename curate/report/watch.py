@@ -46,7 +46,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupGains:
     """Eval examples of one origin or source; few of them have no estimate."""
 
     name: str
@@ -87,10 +87,10 @@ def _rise(line: Mapping[str, Any]) -> Rise:
     )
 
 
-def read_groups(lines: Sequence[Mapping[str, Any]]) -> tuple[Group, ...]:
+def read_groups(lines: Sequence[Mapping[str, Any]]) -> tuple[GroupGains, ...]:
     """Return results by groups of eval examples from `groups` of a proof.json."""
     return tuple(
-        Group(
+        GroupGains(
             line["group"],
             line["examples"],
             line["unit"],

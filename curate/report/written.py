@@ -8,7 +8,7 @@ import orjson
 
 from curate.folder import RunFolder, inside
 from curate.prove.metrics import METRICS
-from curate.report.texts import Passage, RowText, excerpt, show_row, whole
+from curate.report.texts import RowText, TextView, excerpt, show_row, whole
 
 TABLE = "evidence/proof-written"
 
@@ -22,8 +22,8 @@ class WrittenAnswer:
     """
 
     arm: str
-    text: Passage | None
-    rest: Passage | None
+    text: TextView | None
+    rest: TextView | None
     tokens: int
     cut: bool
     metrics: tuple[tuple[str, float], ...]
@@ -40,7 +40,7 @@ class WrittenExample:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenTexts:
     """All written examples in the order of the eval set, and how many answers were cut, by arm.
 
     changes: for each other arm on how many examples the selection is better, worse and the same.
@@ -53,7 +53,7 @@ class Written:
     longest: int
 
 
-def gather_written(run: RunFolder) -> Written | None:
+def gather_written(run: RunFolder) -> WrittenTexts | None:
     """Return what models wrote, None where nobody asked."""
     if not run.has(TABLE):
         return None
@@ -62,7 +62,7 @@ def gather_written(run: RunFolder) -> Written | None:
     metric, summary = proof["metric"], proof["written"]
     scored = [metric, *(c["metric"] for c in proof["comparisons"])]
     names = [name for name in dict.fromkeys(scored) if name in table.columns]
-    return Written(
+    return WrittenTexts(
         metric=metric,
         examples=tuple(
             _example(run, str(eval_id), lines.to_dicts(), names)

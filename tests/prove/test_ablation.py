@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from curate.config import Prove
-from curate.prove.ablation import LeftOut
+from curate.prove.ablation import AblatedStage
 from curate.prove.metrics import LOSS
-from curate.prove.proof import Material, prove
+from curate.prove.proof import ProofInputs, prove
 from curate.prove.results import gains_of
 from curate.prove.statistics import estimate
 from curate.registry import Budget
@@ -53,7 +53,7 @@ def run_ablation(
     evals = [row(f"e{i:02}", turns(LEAK if i == 0 else f"eval {i}", "y")) for i in range(EVALS)]
     run = MeasuredRun(store, stored_rows(store, "pool", rows), None, loss)
     stages = [
-        LeftOut(
+        AblatedStage(
             stage=name,
             dropped=3,
             new_rows=0,
@@ -66,7 +66,7 @@ def run_ablation(
     ]
     params = Prove.model_validate({"draws": 5, **settings}).model_dump(mode="json")
     selection = stored(store, "select", {"ranking": ranking(IDS[:GOOD], leaking)})
-    material = Material(stored_rows(store, "eval", evals), stages=stages)
+    material = ProofInputs(stored_rows(store, "eval", evals), stages=stages)
     proof = prove(run, selection, material, params, Budget(rows=GOOD))
     return orjson.loads(proof.file("proof.json").read_bytes()), proof, run
 

@@ -21,7 +21,7 @@ from curate.prove.arms import draw_arms
 from curate.prove.curve import LEAST_ROWS, nested_prefixes, write_curve
 from curate.prove.growth import enough_rows
 from curate.prove.metrics import LOSS
-from curate.prove.proof import Material, prove
+from curate.prove.proof import ProofInputs, prove
 from curate.prove.results import gains_of
 from curate.prove.statistics import estimate
 from curate.registry import Budget
@@ -94,7 +94,7 @@ def run_curve(
     )
     params = Prove.model_validate({"draws": 5, "curve": 4, **settings}).model_dump(mode="json")
     selection = stored(store, "select", {"ranking": ranked})
-    material = Material(stored_rows(store, "eval", evals))
+    material = ProofInputs(stored_rows(store, "eval", evals))
     artifact = prove(run, selection, material, params, Budget(rows=rows))
     proof = orjson.loads(artifact.file("proof.json").read_bytes())
     name = "curve.parquet" if "curve" in proof else "effects.parquet"

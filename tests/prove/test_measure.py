@@ -88,7 +88,7 @@ def test_the_same_measurement_gives_the_same_bytes_in_another_store(
     assert artifact[0].digest == artifact[1].digest
 
 
-ASKED = [
+EVAL_EXAMPLES = [
     ("Which one?\nA) red\nB) a long blue\nC) x", "B) a long blue"),
     ("How many? 2 + 2 or 3?", "First 2 + 2, which is 4.\nThe answer is **4**."),
     ("Yes or no?\n- yes\n- no", "No"),
@@ -105,15 +105,15 @@ def plain_losses(model: Any, ids: Sequence[int]) -> list[float]:
 
 
 def test_the_answer_and_the_rest_have_losses_of_their_own(store: Store, tiny: Path) -> None:
-    table = results(measured(store, tiny, None, ASKED))
+    table = results(measured(store, tiny, None, EVAL_EXAMPLES))
     model, tokenizer = model_of(tiny), load_tokenizer(tiny)
-    example = examples(tiny, ASKED)[1]
+    example = examples(tiny, EVAL_EXAMPLES)[1]
     losses = [0.0, *plain_losses(model, example.ids)]
     labelled = [i for i, label in enumerate(example.labels) if label != IGNORED]
     pieces = tokenizer.convert_ids_to_tokens(example.ids)
     answer = [i for i in labelled if "4" in pieces[i]][-1:]
     assert table["answer_tokens"].to_list() == [
-        sum(x != IGNORED for x in examples(tiny, ASKED)[0].labels) - 1, 1, 2, 0, 0,
+        sum(x != IGNORED for x in examples(tiny, EVAL_EXAMPLES)[0].labels) - 1, 1, 2, 0, 0,
     ]  # fmt: skip
     assert table["answer_loss"][1] == pytest.approx(losses[answer[0]], abs=1e-5)
     rest = [losses[i] for i in labelled if i not in answer]
@@ -126,14 +126,14 @@ def test_the_answer_and_the_rest_have_losses_of_their_own(store: Store, tiny: Pa
 
 
 def test_planted_options_are_scored_as_each_would_be_by_itself(store: Store, tiny: Path) -> None:
-    table = results(measured(store, tiny, None, ASKED, with_options=True))
+    table = results(measured(store, tiny, None, EVAL_EXAMPLES, with_options=True))
     model, tokenizer = model_of(tiny), load_tokenizer(tiny)
     for number, options, gold in (
         (0, ["A) red", "B) a long blue", "C) x"], 1),
         (2, ["Yes", "No"], 1),
     ):
         header = tokenizer.apply_chat_template(
-            turns(ASKED[number][0]), tokenize=False, add_generation_prompt=True
+            turns(EVAL_EXAMPLES[number][0]), tokenize=False, add_generation_prompt=True
         )
         before = tokenizer(header, add_special_tokens=False)["input_ids"]
         sums, sizes = [], []
@@ -154,7 +154,8 @@ def test_planted_options_are_scored_as_each_would_be_by_itself(store: Store, tin
 
 def test_options_change_no_loss(store: Store, tiny: Path) -> None:
     plain, asked = (
-        results(measured(store, tiny, None, ASKED, with_options=flag)) for flag in (False, True)
+        results(measured(store, tiny, None, EVAL_EXAMPLES, with_options=flag))
+        for flag in (False, True)
     )
     losses = ["eval_id", "loss", "exact", "response_tokens", "answer_loss", "rest_loss"]
     assert plain.select(losses).equals(asked.select(losses))
@@ -169,5 +170,5 @@ def test_without_options_the_questions_measure_nothing_anew(store: Store, tiny: 
 
 def test_an_option_beyond_the_limit_leaves_its_question_out(store: Store, tiny: Path) -> None:
     long = ("Which?\nA) red\nB) " + "very " * 80 + "blue", "A) red")
-    table = results(measured(store, tiny, None, [long, ASKED[0]], with_options=True))
+    table = results(measured(store, tiny, None, [long, EVAL_EXAMPLES[0]], with_options=True))
     assert table["gold_margin"].is_null().to_list() == [True, False]

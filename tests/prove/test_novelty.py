@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.models import load_causal, load_tokenizer
 from curate.prove.finetune import add_adapters, tune_adapters
-from curate.prove.novelty import Drawn, Explorer, contrast, draw_text
+from curate.prove.novelty import ContrastiveDecoder, ContrastiveSample, contrast, draw_text
 from curate.represent.chat import build_example
 
 WORDS = 6
@@ -46,7 +46,9 @@ def planted(pairs: dict[tuple[int, int], float]) -> torch.Tensor:
     return table / table.sum(dim=1, keepdim=True)
 
 
-def draw(tuned: torch.Tensor, base: torch.Tensor, number: int, **settings: Any) -> Drawn:
+def draw(
+    tuned: torch.Tensor, base: torch.Tensor, number: int, **settings: Any
+) -> ContrastiveSample:
     given = {"alpha": 0.1, "gamma": 1.0, "tokens": 12, "ends": frozenset[int]()} | settings
     rng = np.random.default_rng(number)
     return draw_text(Bigrams(tuned), Bigrams(base), [0], rng, **given)  # type: ignore[arg-type]
@@ -135,7 +137,7 @@ def test_a_learned_phrase_is_found_and_then_others(smollm: Path) -> None:
         return_dict=False,
     )
     wanted = {"texts": 6, "tokens": 8, "alpha": 0.1, "gamma": 1.0, "iterative": True}
-    texts = Explorer(pair, tokenizer, LORA, [0]).explore([("t", prompt)], wanted)
+    texts = ContrastiveDecoder(pair, tokenizer, LORA, [0]).explore([("t", prompt)], wanted)
     said = " ".join(texts["text"])
     assert any(word in said for word in ("copper", "ravens", "Beneath", "seven"))
     assert texts["gain"][0] > 1

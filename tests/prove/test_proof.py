@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 from curate.config import Prove
-from curate.prove.proof import Material, prove
+from curate.prove.proof import ProofInputs, prove
 from curate.prove.shared_controls import SharedControls
 from curate.prove.statistics import WITHIN, judge_all
-from curate.prove.watch_sets import Watch
+from curate.prove.watch_sets import WatchInputs
 from curate.prove.written import draw_examples
 from curate.registry import Budget
 from curate.store import Artifact, Step, Store, write_json
@@ -137,7 +137,7 @@ def indifferent(ids: Sequence[str]) -> float:
     return 1.0 + 0.1 * float(np.random.default_rng(list("".join(sorted(ids)).encode())).normal())
 
 
-def watch_of(store: Store, sets: Mapping[str, Sequence[str]]) -> Watch:
+def watch_of(store: Store, sets: Mapping[str, Sequence[str]]) -> WatchInputs:
     """Return watch sets with a margin of .1: the prompts of each by its name."""
     rows = [
         row(f"{name}/w:{i}", turns(prompt, "y"), source=name)
@@ -145,7 +145,7 @@ def watch_of(store: Store, sets: Mapping[str, Sequence[str]]) -> Watch:
         for i, prompt in enumerate(prompts)
     ]
     lines = [{"source": name, "margin": 0.1, "metric": "loss"} for name in sets]
-    return Watch(stored_rows(store, "watch", rows), None, lines)
+    return WatchInputs(stored_rows(store, "watch", rows), None, lines)
 
 
 def run_proof(
@@ -160,7 +160,7 @@ def run_proof(
     budget: Budget = ROWS,
     chosen: range = range(10),
     judged: int = 1,
-    watch: Mapping[str, Sequence[str]] | Watch | None = None,
+    watch: Mapping[str, Sequence[str]] | WatchInputs | None = None,
     controls: SharedControls | None = None,
     texts: Mapping[str, str] | None = None,
     **settings: Any,
@@ -189,7 +189,7 @@ def run_proof(
     artifact = prove(
         run,
         stored(store, "select", {"ranking": ranking}),
-        Material(
+        ProofInputs(
             stored_rows(store, "eval", evals),
             watch=watch_of(store, watch) if isinstance(watch, Mapping) else watch,
         ),

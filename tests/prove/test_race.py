@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from curate.config import Prove
 from curate.errors import UserError
 from curate.prove.halves import CHOICE, LEAST, VERDICT, half_step, split_examples
-from curate.prove.proof import Material, prove
-from curate.prove.race import Candidate, race
+from curate.prove.proof import ProofInputs, prove
+from curate.prove.race import RaceCandidate, race
 from curate.prove.standings import run_rounds, winner_of
 from curate.prove.statistics import WITHIN, compare, level
 from curate.registry import Budget
@@ -58,7 +58,7 @@ class Setting:
     """A run, its candidates, and the two halves of its eval set."""
 
     run: RacingRun
-    candidates: dict[str, Candidate]
+    candidates: dict[str, RaceCandidate]
     eval_rows: Artifact
 
     def half(self, name: str) -> Artifact:
@@ -66,11 +66,11 @@ class Setting:
 
     def race(self, rounds: int = 3, **settings: Any) -> Artifact:
         params = Prove.model_validate({"draws": 6, **settings}).model_dump(mode="json")
-        return race(self.run, self.candidates, Material(self.half(CHOICE)), params, rounds)
+        return race(self.run, self.candidates, ProofInputs(self.half(CHOICE)), params, rounds)
 
     def prove(self, name: str) -> dict[str, Any]:
         params = Prove.model_validate({"draws": 6}).model_dump(mode="json")
-        material, judged = Material(self.half(VERDICT)), len(self.candidates)
+        material, judged = ProofInputs(self.half(VERDICT)), len(self.candidates)
         ranking = self.candidates[name].ranking
         proof = prove(self.run, ranking, material, params, BUDGET, judged)
         result: dict[str, Any] = orjson.loads(proof.file("proof.json").read_bytes())
@@ -100,7 +100,7 @@ def setting(
         return stored(store, "select-compared", {"ranking": table}, {"rows_out": 10})
 
     params = RandomParams(budget=BUDGET)
-    candidates = {name: Candidate(params, ranking(count)) for name, count in good.items()}
+    candidates = {name: RaceCandidate(params, ranking(count)) for name, count in good.items()}
     return Setting(
         RacingRun(store, rows, None, helpful, **run), candidates, stored_rows(store, "eval", evals)
     )

@@ -12,7 +12,7 @@ import pytest
 from curate.prove import training
 from curate.prove.measure import measure_step
 from curate.prove.statistics import WITHIN
-from curate.prove.watch_sets import Watch
+from curate.prove.watch_sets import WatchInputs
 from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored_rows, turns
 from tests.prove.test_proof import Loss, harmful, helpful, indifferent, run_proof
@@ -85,7 +85,7 @@ def test_watch_sets_share_the_level_and_are_judged_by_their_own_margin(store: St
 def test_a_watch_set_without_two_responses_is_not_measured_by_name(store: Store) -> None:
     rows = [row(i, turns(f"watched {i}", "y"), source="general") for i in ("short", "too-long")]
     judged = {"source": "general", "margin": 0.1, "metric": "loss"}
-    watch = Watch(stored_rows(store, "watch", rows), None, [judged])
+    watch = WatchInputs(stored_rows(store, "watch", rows), None, [judged])
     [line] = run_proof(store, watch=watch)[0]["watch"]
     assert line["verdict"] == "not measured"
     assert line["sentence"].startswith("general: not measured; fewer than 2 of its 2 examples have")

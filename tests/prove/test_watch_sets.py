@@ -14,7 +14,7 @@ from curate.errors import UserError
 from curate.prove.harm import judge_harm
 from curate.prove.inputs import check_inputs, check_proof
 from curate.prove.watch import watched_sentences
-from curate.prove.watch_sets import Watch
+from curate.prove.watch_sets import WatchInputs
 from curate.prove.written import draw_examples
 from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
@@ -24,7 +24,9 @@ REFUSAL = "I cannot help with that."
 COUNT = 60
 
 
-def watch_set(store: Store, *sets: tuple[str, Any, Sequence[str]], margin: float = 0.2) -> Watch:
+def watch_set(
+    store: Store, *sets: tuple[str, Any, Sequence[str]], margin: float = 0.2
+) -> WatchInputs:
     """Return sets of a name, a metric and references each."""
     rows = [
         row(f"{name}/w:{i}", turns(f"{name}: how to do {i}", reference), source=name)
@@ -32,7 +34,7 @@ def watch_set(store: Store, *sets: tuple[str, Any, Sequence[str]], margin: float
         for i, reference in enumerate(references)
     ]
     judged = [{"source": name, "margin": margin, "metric": metric} for name, metric, _ in sets]
-    return Watch(stored_rows(store, "watch", rows), None, judged)
+    return WatchInputs(stored_rows(store, "watch", rows), None, judged)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, base: str, selected: str) -> list[set[str]]:
@@ -139,7 +141,7 @@ def test_what_cannot_be_measured_on_a_watch_set_is_told_by_key(
     assert words in str(raised.value)
 
 
-def check_watch(store: Store, watch: Watch, metric: Any = "auto") -> None:
+def check_watch(store: Store, watch: WatchInputs, metric: Any = "auto") -> None:
     evals = [row(f"eval/e:{i}", turns(f"eval {i}", "y")) for i in range(4)]
     read = {"eval": stored_rows(store, "eval", evals), "watch": watch.rows}
     check_inputs(metric, watch.sets, read, 0)
@@ -159,7 +161,7 @@ def test_another_model_that_is_not_there_is_named_by_its_key() -> None:
 def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:
     rows = [row(f"w:{i}", turns(f"eval {i}", "y"), source="again") for i in range(2, 6)]
     judged = {"source": "again", "margin": 0.1, "metric": "loss"}
-    watch = Watch(stored_rows(store, "watch", rows), None, [judged])
+    watch = WatchInputs(stored_rows(store, "watch", rows), None, [judged])
     with pytest.raises(
         UserError, match=r"prove.watch.0: 2 of the 4 examples of the set 'again' are"
     ):

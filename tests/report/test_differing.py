@@ -14,7 +14,7 @@ from curate.report.duplicates import gather_duplicates
 from curate.run import run_curation
 from tests.clean.test_guards import PASSAGE
 
-ASKED = [
+QUESTIONS = [
     ("Who bought the mill?", "The rope makers."),
     ("What was dried there?", "Hemp."),
     ("Who bought the mill?", "The rope makers!"),
@@ -25,7 +25,7 @@ ASKED = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("run")
-    lines = [{"prompt": PASSAGE + question, "completion": answer} for question, answer in ASKED]
+    lines = [{"prompt": PASSAGE + question, "completion": answer} for question, answer in QUESTIONS]
     (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
     config = {
         "name": "differing",

@@ -11,7 +11,7 @@ import pytest
 
 from curate.errors import UserError
 from curate.report.data import gather
-from curate.report.examples import SHOWN, Example
+from curate.report.examples import MOST_ROWS, RowView
 from curate.report.texts import RowText
 
 MakeRun = Callable[..., Path]
@@ -21,7 +21,7 @@ def marked(text: RowText) -> list[str]:
     return [s.text for part in (text.prompt, text.response) for s in part.segments if s.marked]
 
 
-def text_of(row: Example) -> RowText:
+def text_of(row: RowView) -> RowText:
     assert row.text is not None
     return row.text
 
@@ -124,7 +124,7 @@ def test_a_random_draw_has_neither_scores_nor_attraction(make_run: MakeRun) -> N
 def test_best_and_just_missed_rows_follow_the_ranks(make_run: MakeRun) -> None:
     shown = gather(make_run()).examples
     assert [row.rank for row in shown.best] == list(range(1, 11))
-    assert [row.rank for row in shown.missed] == list(range(11, 11 + SHOWN))
+    assert [row.rank for row in shown.missed] == list(range(11, 11 + MOST_ROWS))
     assert shown.best[0].row.origin == "task0"
     assert text_of(shown.best[0].row).prompt.segments[0].text == "Question number 0?"
     assert shown.best[0].nearest is not None
@@ -150,7 +150,7 @@ def test_words_shared_with_an_eval_prompt_are_marked_on_both_sides(make_run: Mak
 
 def test_rejects_show_every_reason(make_run: MakeRun) -> None:
     shown = gather(make_run(rejects=("bad_json",) * 50 + ("bad_utf8",))).examples
-    assert len(shown.rejects) == SHOWN
+    assert len(shown.rejects) == MOST_ROWS
     assert {reject.reason for reject in shown.rejects} == {"bad_json", "bad_utf8"}
     assert shown.reject_count == 51
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.report.differences import (
-    SHOWN_CHARS,
+    VIEW_CHARS,
     find_differences,
     show_pair,
     show_sides,
     view,
 )
-from curate.report.texts import Passage
+from curate.report.texts import TextView
 from curate.rows import Message
 
 WORDS = st.lists(st.sampled_from(["one", "two", "three", "4", "five,", "six!"]), max_size=30)
@@ -24,7 +24,7 @@ def marked(text: str, spans: tuple[tuple[int, int], ...]) -> list[str]:
     return [text[a:b] for a, b in spans if a < b]
 
 
-def plain(passage: Passage) -> str:
+def plain(passage: TextView) -> str:
     return "".join(segment.text for segment in passage.segments)
 
 
@@ -159,5 +159,5 @@ def test_texts_made_to_be_slow_are_not(seed: int) -> None:
     rng = random.Random(seed)
     texts = [" ".join(rng.choice("ab") for _ in range(20_000)) for _ in range(2)]
     start = time.process_time()
-    show_pair(turns(texts[0], "a"), turns(texts[1], "a"), SHOWN_CHARS)
+    show_pair(turns(texts[0], "a"), turns(texts[1], "a"), VIEW_CHARS)
     assert time.process_time() - start < 5

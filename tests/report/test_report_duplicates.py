@@ -16,7 +16,7 @@ from curate.folder import open_run
 from curate.report import duplicates
 from curate.report.build import write_report
 from curate.report.data import Report, gather
-from curate.report.duplicates import Level, gather_duplicates
+from curate.report.duplicates import DuplicateStage, gather_duplicates
 from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
 from tests.report.test_report_page import HOSTILE, page_of, words_of
 
@@ -48,7 +48,7 @@ def words_of_real(real: Path) -> str:
     return words_of(real)
 
 
-def level(report: Report, stage: str) -> Level:
+def level(report: Report, stage: str) -> DuplicateStage:
     return next(one for one in report.duplicates if one.merger.stage == stage)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from curate.report.data import Funnel, FunnelStep, Report, gather
 from curate.report.drawing import PALETTE, WIDTH, Figure, palette_css
-from curate.report.duplicates import Curve, Level, Merger
+from curate.report.duplicates import DuplicateStage, Merger, ThresholdCurve
 from curate.report.figures import draw_all, draw_curve, draw_funnel
 
 MakeRun = Callable[..., Path]
@@ -22,11 +22,13 @@ def figures_of(report: Report) -> list[Figure]:
     return [*grouped, *(figure for figure in drawn.values() if figure)]
 
 
-def level(limit: float, dropped: int, curve: Sequence[int], floor: float = 0.6) -> Level:
+def level(limit: float, dropped: int, curve: Sequence[int], floor: float = 0.6) -> DuplicateStage:
     step = (1 - floor) / (len(curve) - 1)
     thresholds = tuple(round(floor + i * step, 4) for i in range(len(curve)))
     merger = Merger("fuzzy", {}, limit, 10**8, dropped, 1)
-    return Level(merger, floor, Curve(thresholds, tuple(curve)), (), (), None, None)
+    return DuplicateStage(
+        merger, floor, ThresholdCurve(thresholds, tuple(curve)), (), (), None, None
+    )
 
 
 CURVES = {

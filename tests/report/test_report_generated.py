@@ -20,7 +20,7 @@ from curate.generate.tree import tree_of
 from curate.report.build import write_report
 from curate.report.data import gather
 from curate.report.figures import draw_all
-from curate.report.generated import DROPPED, KEPT, Generated
+from curate.report.generated import DROPPED, KEPT, GenerationView
 from curate.report.growth import DOTS, NODES, SEEDS, gather_growth
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.report.realrun import finish
@@ -100,7 +100,7 @@ def own_run(made_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made_run, tmp_path / "run"))
 
 
-def told_of(run: Path) -> Generated:
+def told_of(run: Path) -> GenerationView:
     generated = gather(run).generated
     assert generated is not None
     return generated

@@ -15,7 +15,7 @@ from curate.folder import open_run
 from curate.report.build import write_report
 from curate.report.data import gather
 from curate.report.figures import draw_all
-from curate.report.judged import Judged
+from curate.report.judged import JudgementView
 from curate.rethreshold import rethreshold
 from curate.run import run_curation
 from tests.generate.scripted import ScriptedEngine, text_of
@@ -71,7 +71,7 @@ def judged_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
         return make(tmp_path_factory.mktemp("judged"), monkeypatch, tiny)
 
 
-def judged_of(run: Path) -> Judged:
+def judged_of(run: Path) -> JudgementView:
     judged = gather(run).judged
     assert judged is not None
     return judged

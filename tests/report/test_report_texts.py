@@ -11,7 +11,7 @@ from curate.report.texts import (
     EXCERPT_CHARS,
     EXCERPT_LINES,
     WHOLE_CHARS,
-    Passage,
+    TextView,
     excerpt,
     find_words,
     show_row,
@@ -19,7 +19,7 @@ from curate.report.texts import (
 from curate.rows import Message
 
 
-def plain(passage: Passage) -> str:
+def plain(passage: TextView) -> str:
     return "".join(segment.text for segment in passage.segments)
 
 
