@@ -82,7 +82,7 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
 
 @dataclass(frozen=True)
 class StoredSelection:
-    """A selection that a run holds: what it was asked, and where its tables lie."""
+    """A selection stored in a run: its parameters and the paths of its tables."""
 
     name: str
     params: SelectParams

@@ -33,7 +33,7 @@ from scipy.sparse import coo_array, csr_array, vstack
 from curate.clean.shingles import Shingles, shingle
 from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, add_selector
-from curate.select.sides import BATCH_ROWS, iter_pool_texts, read_target_texts
+from curate.select.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.store import Artifact, Counts, Step
 

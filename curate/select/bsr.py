@@ -40,7 +40,7 @@ from pydantic import Field
 from curate.errors import UserError
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
-from curate.select.sides import (
+from curate.select.pool_target import (
     embed_pool_and_target,
     iter_pool_embeddings,
     read_target_embeddings,

@@ -73,7 +73,7 @@ def write_comparison(
     )
     ids, places, chosen = align(rankings)
     overlap(list(rankings), places, chosen).write_parquet(out / "overlap.parquet")
-    alone = find_alone(list(rankings), ids, places, chosen)
+    alone = rows_in_one_selection(list(rankings), ids, places, chosen)
     count_selections(rankings, row_table, alone).write_parquet(out / "selections.parquet")
     mix(rankings, row_table).write_parquet(out / "mix.parquet")
     best = alone.sort("rank").group_by("name", maintain_order=True).head(LISTED)
@@ -156,7 +156,7 @@ def _dense(places: Places) -> Places:
     return dense
 
 
-def find_alone(
+def rows_in_one_selection(
     names: Sequence[str], ids: pl.Series, places: Places, chosen: NDArray[np.bool_]
 ) -> pl.DataFrame:
     """Return the rows in one selection only, with the best place that another method gives them."""

@@ -28,7 +28,11 @@ from numpy.typing import NDArray
 from curate.fixedpoint import cosines
 from curate.registry import Budget, ScoreRun
 from curate.select.comparison import KEPT, named_rankings, read_rankings
-from curate.select.sides import embed_pool_and_target, iter_pool_embeddings, read_target_embeddings
+from curate.select.pool_target import (
+    embed_pool_and_target,
+    iter_pool_embeddings,
+    read_target_embeddings,
+)
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table

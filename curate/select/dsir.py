@@ -41,8 +41,8 @@ from pydantic import Field, model_validator
 from curate.clean.shingles import roll
 from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.select.pool_target import iter_pool_texts, read_target_texts
 from curate.select.scored import blank_out
-from curate.select.sides import iter_pool_texts, read_target_texts
 from curate.select.similarities import rank_scores
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table

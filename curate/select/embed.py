@@ -23,8 +23,12 @@ from numpy.typing import NDArray
 
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector, by_row
+from curate.select.pool_target import (
+    embed_pool_and_target,
+    iter_pool_embeddings,
+    read_target_embeddings,
+)
 from curate.select.scored import BLANK
-from curate.select.sides import embed_pool_and_target, iter_pool_embeddings, read_target_embeddings
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step

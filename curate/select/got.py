@@ -39,8 +39,12 @@ from pydantic import Field
 
 from curate.fixedpoint import cosines
 from curate.registry import ScoreRun, Selector, add_selector
+from curate.select.pool_target import (
+    embed_pool_and_target,
+    iter_pool_embeddings,
+    read_target_embeddings,
+)
 from curate.select.scored import BLANK, blank_out
-from curate.select.sides import embed_pool_and_target, iter_pool_embeddings, read_target_embeddings
 from curate.select.similarities import DECIMALS, rank_scores
 from curate.select.vectors import VectorParams
 from curate.store import Artifact, Counts, Step

@@ -37,33 +37,33 @@ def check_parts(parts: Sequence[Mapping[str, Any]], own: Sequence[str]) -> None:
         read_part(f"part {i}", _part(part, own))
 
 
-def read_select(given: Mapping[str, Any]) -> SelectParams:
+def read_select(settings: Mapping[str, Any]) -> SelectParams:
     """Return a method's parameters.
 
     Raises:
         ValueError: there is no such method, or it does not take these.
     """
-    if given.get("method") not in SELECTORS:
-        raise ValueError(suggest_key(str(given.get("method")), sorted(SELECTORS)))
-    return SELECTORS[given["method"]].params.model_validate(given)
+    if settings.get("method") not in SELECTORS:
+        raise ValueError(suggest_key(str(settings.get("method")), sorted(SELECTORS)))
+    return SELECTORS[settings["method"]].params.model_validate(settings)
 
 
-def read_part(place: str, given: Mapping[str, Any]) -> SelectParams:
+def read_part(place: str, settings: Mapping[str, Any]) -> SelectParams:
     """Return the parameters of a method that stands inside another's.
 
     Raises:
         ValueError: a sentence that names the place.
     """
-    params = SELECTORS[given["method"]].params
+    params = SELECTORS[settings["method"]].params
     try:
-        return params.model_validate(given)
+        return params.model_validate(settings)
     except ValidationError as error:
         fault = error.errors()[0]
         keys = ".".join(str(key) for key in fault["loc"])
         problem = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             problem = suggest_key(str(fault["loc"][-1]), known_keys(params, fault["loc"][:-1]))
-        raise ValueError(f"{place} ({given['method']}): {keys}: {problem}") from error
+        raise ValueError(f"{place} ({settings['method']}): {keys}: {problem}") from error
 
 
 def part_params(part: Mapping[str, Any], own: Sequence[str]) -> SelectParams:
@@ -72,8 +72,8 @@ def part_params(part: Mapping[str, Any], own: Sequence[str]) -> SelectParams:
 
 
 def _part(part: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
-    given = {key: value for key, value in part.items() if key not in own}
-    return {**given, "budget": Budget(rows=1)}
+    settings = {key: value for key, value in part.items() if key not in own}
+    return {**settings, "budget": Budget(rows=1)}
 
 
 def selector_of(part: Mapping[str, Any]) -> Selector:

@@ -118,7 +118,7 @@ def choose(ranking: pl.DataFrame, params: SelectParams, context: PlanContext) ->
     reason = np.full(ranking.height, CODES[Reason.BEYOND_BUDGET], dtype=np.int8)
     free = np.ones(ranking.height, dtype=np.bool_)
     if params.filter is not None:
-        met = _meet(ranking, params.filter, context)
+        met = _meets_filter(ranking, params.filter, context)
         reason[~met] = CODES[Reason.FILTERED_OUT]
         free &= met
     if "unscored" in ranking.columns:
@@ -134,10 +134,10 @@ def choose(ranking: pl.DataFrame, params: SelectParams, context: PlanContext) ->
         reason[free & ~short] = CODES[Reason.PASSED_OVER]
         free &= short
     if params.diversity is not None:
-        apart = _apart(ranking, free, params.diversity.most, context)
+        apart = _unlike_higher_rows(ranking, free, params.diversity.most, context)
         reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
-    rows, outcomes = _go_down(ranking, params, context, free, tokens)
+    rows, outcomes = _spend_budget(ranking, params, context, free, tokens)
     reason[rows] = OUTCOME_CODES[outcomes]
     selected = reason == CODES[Reason.WITHIN_BUDGET]
     if not selected.any():
@@ -154,7 +154,7 @@ def choose(ranking: pl.DataFrame, params: SelectParams, context: PlanContext) ->
     )
 
 
-def _meet(ranking: pl.DataFrame, condition: str, context: PlanContext) -> NDArray[np.bool_]:
+def _meets_filter(ranking: pl.DataFrame, condition: str, context: PlanContext) -> NDArray[np.bool_]:
     """Return which rows meet an SQL condition; what it cannot judge for a row (null) is not met."""
     expression = _parse("filter", condition)
     try:
@@ -215,7 +215,7 @@ def _tokens(ranking: pl.DataFrame, params: SelectParams) -> NDArray[np.int64]:
     return counted
 
 
-def _apart(
+def _unlike_higher_rows(
     ranking: pl.DataFrame, free: NDArray[np.bool_], most: float, context: PlanContext
 ) -> NDArray[np.bool_]:
     if context.pairs is None:
@@ -224,7 +224,7 @@ def _apart(
     return dominate_pairs(pairs, free, most)
 
 
-def _go_down(
+def _spend_budget(
     ranking: pl.DataFrame,
     params: SelectParams,
     context: PlanContext,

@@ -20,7 +20,7 @@ from curate.select.parts import read_part
 from curate.select.planner import common_plan
 
 
-def _named(value: Any) -> Any:
+def _expand_names(value: Any) -> Any:
     """Return candidates with each bare method written out: rds is {method: rds}."""
     if not isinstance(value, list):
         return value
@@ -36,7 +36,7 @@ class RaceParams(SelectParams):
     method: Literal["race"] = "race"
     of: Annotated[
         list[dict[str, Any]],
-        BeforeValidator(_named, json_schema_input_type=list[dict[str, Any] | str]),
+        BeforeValidator(_expand_names, json_schema_input_type=list[dict[str, Any] | str]),
         Field(min_length=2, description="methods, each by name or with parameters of its own"),
     ]
     rounds: int = Field(
@@ -66,7 +66,7 @@ class RaceParams(SelectParams):
             ValueError: a sentence that names the candidate at fault.
         """
         plan = self._plan()
-        return [_candidate(f"of.{i}", {**plan, **entry}) for i, entry in enumerate(self.of)]
+        return [_candidate_params(f"of.{i}", {**plan, **entry}) for i, entry in enumerate(self.of)]
 
     def _plan(self) -> dict[str, Any]:
         try:
@@ -76,13 +76,13 @@ class RaceParams(SelectParams):
             return {"budget": self.budget}
 
 
-def _candidate(place: str, given: Mapping[str, Any]) -> SelectParams:
-    method = given.get("method")
+def _candidate_params(place: str, settings: Mapping[str, Any]) -> SelectParams:
+    method = settings.get("method")
     if method == "race":
         raise ValueError(f"{place}: a race is no candidate of another; name its methods here")
     if method not in SELECTORS:
         raise ValueError(f"{place}: {suggest_key(str(method), sorted(SELECTORS))}")
-    return read_part(place, given)
+    return read_part(place, settings)
 
 
 def survivors(candidates: int, number: int, rounds: int) -> int:

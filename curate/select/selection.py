@@ -60,7 +60,7 @@ def select_step(
     run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
 ) -> Step:
     """Return the step that writes the selection; it reads the stages that the plan speaks of."""
-    inputs, step_params = _selecting(run, scores, params, pairs)
+    inputs, step_params = _step_inputs(run, scores, params, pairs)
     return Step("select", VERSION, write_selection, inputs, step_params)
 
 
@@ -68,11 +68,11 @@ def ranking_step(
     run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
 ) -> Step:
     """Return the step that ranks and chooses rows as a selection does, for a method to compare."""
-    inputs, step_params = _selecting(run, scores, params, pairs)
+    inputs, step_params = _step_inputs(run, scores, params, pairs)
     return Step("select-compared", VERSION, write_ranking, inputs, step_params)
 
 
-def _selecting(
+def _step_inputs(
     run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None
 ) -> tuple[dict[str, Artifact], dict[str, Any]]:
     dump = params.model_dump(mode="json")

@@ -236,7 +236,7 @@ class _Builder:
             _frame(self.pool, ROW).select("row_id", "source", "origin"), on="row_id"
         )
         aligned = comparison.align(rankings)
-        alone = comparison.find_alone(list(rankings), *aligned)
+        alone = comparison.rows_in_one_selection(list(rankings), *aligned)
         told = {
             "overlap": comparison.overlap(list(rankings), *aligned[1:]),
             "selections": comparison.count_selections(rankings, facts, alone),

@@ -175,7 +175,7 @@ def test_batches_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -
     pool = {f"r{i}": " ".join(rng.choice(list("abcdefgh"), size=4)) for i in range(20)}
     run = target_run(store, pool, ["a b c", "d d e"])
     whole = scores_of(run, "bm25")
-    monkeypatch.setattr("curate.select.sides.BATCH_ROWS", 3)
+    monkeypatch.setattr("curate.select.pool_target.BATCH_ROWS", 3)
     monkeypatch.setattr("curate.select.bm25.BATCH_ROWS", 7)
     again = Store(store.root / "again")
     assert scores_of(target_run(again, pool, ["a b c", "d d e"]), "bm25").equals(whole)

@@ -17,7 +17,7 @@ TOKENS = st.lists(st.integers(1, 500), min_size=1, max_size=60).map(
 )
 
 
-def bought(budget: Budget, tokens: Tokens) -> list[int]:
+def selected_rows(budget: Budget, tokens: Tokens) -> list[int]:
     cost = np.ones_like(tokens) if budget.tokens is None else tokens
     outcomes = spend(cost, limit_of(budget, len(tokens)))
     return np.flatnonzero(outcomes == BudgetOutcome.TAKEN).tolist()
@@ -32,14 +32,14 @@ def heavy_tailed(seed: int, count: int) -> Tokens:
 
 @given(TOKENS, st.integers(1, 100))
 def test_rows_are_met_exactly_as_far_as_there_are_that_many(tokens: Tokens, rows: int) -> None:
-    assert bought(Budget(rows=rows), tokens) == list(range(min(rows, len(tokens))))
+    assert selected_rows(Budget(rows=rows), tokens) == list(range(min(rows, len(tokens))))
 
 
 @given(TOKENS, st.integers(1, 20_000))
 def test_tokens_are_never_above_the_budget_and_no_better_row_fitted(
     tokens: Tokens, budget: int
 ) -> None:
-    taken = bought(Budget(tokens=budget), tokens)
+    taken = selected_rows(Budget(tokens=budget), tokens)
     left, expected = budget, []
     for row, price in enumerate(tokens.tolist()):
         if price <= left:
@@ -57,8 +57,8 @@ def test_a_budget_is_met_within_two_per_cent_in_heavy_tailed_pools(
 ) -> None:
     tokens = heavy_tailed(seed, count)
     budget = int(share * tokens.sum())
-    spent = tokens[bought(Budget(tokens=budget), tokens)].sum()
-    left = np.delete(tokens, bought(Budget(tokens=budget), tokens))
+    spent = tokens[selected_rows(Budget(tokens=budget), tokens)].sum()
+    left = np.delete(tokens, selected_rows(Budget(tokens=budget), tokens))
     assert spent <= budget
     # Else there is no row that is as short as what is left.
     assert budget - spent <= 0.02 * budget or left.min() > budget - spent
@@ -66,10 +66,10 @@ def test_a_budget_is_met_within_two_per_cent_in_heavy_tailed_pools(
 
 @given(TOKENS, st.floats(0, 1, exclude_min=True))
 def test_a_fraction_is_within_half_a_row(tokens: Tokens, fraction: float) -> None:
-    count = len(bought(Budget(fraction=fraction), tokens))
+    count = len(selected_rows(Budget(fraction=fraction), tokens))
     assert 1 <= count <= len(tokens)
     assert abs(count - fraction * len(tokens)) <= 0.5 or count == 1
-    assert len(bought(Budget(fraction=1.0), tokens)) == len(tokens)
+    assert len(selected_rows(Budget(fraction=1.0), tokens)) == len(tokens)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_a_fraction_is_within_half_a_row(tokens: Tokens, fraction: float) -> Non
     ],
 )  # fmt: skip
 def test_a_token_budget_by_hand(budget: int, taken: list[int]) -> None:
-    assert bought(Budget(tokens=budget), np.array([10, 20, 45, 39])) == taken
+    assert selected_rows(Budget(tokens=budget), np.array([10, 20, 45, 39])) == taken
 
 
 def test_a_first_row_over_the_budget_is_passed_over_too() -> None:
     outcomes = spend(np.array([11_426, 176, 810, 30, 20, 4]), limit_of(Budget(tokens=1_000), 6))
     taken, passed, beyond = BudgetOutcome.TAKEN, BudgetOutcome.PASSED_OVER, BudgetOutcome.BEYOND
     assert outcomes.tolist() == [passed, taken, taken, beyond, beyond, beyond]
-    assert bought(Budget(tokens=5), np.array([10, 1])) == [1]
-    assert bought(Budget(tokens=5), np.array([10, 6])) == []
+    assert selected_rows(Budget(tokens=5), np.array([10, 1])) == [1]
+    assert selected_rows(Budget(tokens=5), np.array([10, 6])) == []
 
 
 @given(st.integers(0, 500), st.integers(0, 1_000), st.floats(0.1, 1.0))

@@ -23,11 +23,11 @@ from curate.select.comparison import (
     LISTED,
     align,
     comparison_step,
-    find_alone,
     jaccard,
     overlap,
     rank_correlation,
     rank_scored,
+    rows_in_one_selection,
 )
 from curate.store import Artifact, Store
 from tests.conftest import stored
@@ -103,7 +103,7 @@ def test_the_other_way_round_says_the_same(orders: dict[str, Ranking]) -> None:
 @given(rankings())
 def test_rows_of_one_selection_only_are_found(orders: dict[str, Ranking]) -> None:
     tables = {name: ranking(*one) for name, one in orders.items()}
-    table = find_alone(list(tables), *align(tables))
+    table = rows_in_one_selection(list(tables), *align(tables))
     lines = {(line["name"], line["row_id"]): line for line in table.to_dicts()}
     assert len(lines) == table.height
     for name, (order, n) in orders.items():

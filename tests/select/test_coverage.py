@@ -18,7 +18,7 @@ from tests.select.targetruns import bundled_run, embedding_inputs, target_run, u
 Matrix = NDArray[np.float32]
 
 
-def covered(
+def coverage_table(
     store: Store,
     vectors: Matrix,
     target_embeddings: Matrix,
@@ -51,7 +51,7 @@ def covered(
 def test_the_nearest_rows_are_those_of_a_plain_loop(store: Store) -> None:
     vectors, target_embeddings = unit_vectors((60, 5), 0), unit_vectors((7, 5), 1)
     chosen = {"own": list(range(0, 60, 7)), "other": [3, 59]}
-    table = covered(store, vectors, target_embeddings, chosen, cuts=[1, 20, 41])
+    table = coverage_table(store, vectors, target_embeddings, chosen, cuts=[1, 20, 41])
     assert table["target_id"].to_list() == [f"t{i}" for i in range(7)] * 2
     for line in table.to_dicts():
         example = target_embeddings[int(line["target_id"][1:])]
@@ -70,7 +70,7 @@ def test_of_equally_near_rows_the_first_by_id_is_named_wherever_the_blocks_end(
     vectors = np.repeat(unit_vectors((2, 4), 3), 6, axis=0)
     target_embeddings = vectors[[0, 6]]
     for cuts in ([], [1], [4, 9]):
-        table = covered(store, vectors, target_embeddings, {"own": [5, 4, 11, 8]}, cuts)
+        table = coverage_table(store, vectors, target_embeddings, {"own": [5, 4, 11, 8]}, cuts)
         assert table["row_id"].to_list() == ["r004", "r008"]
         assert table["kept_id"].to_list() == ["r000", "r006"]
 
@@ -89,7 +89,7 @@ def test_the_limit_is_what_all_but_a_tenth_of_the_target_reach() -> None:
 def test_without_two_different_examples_there_is_no_limit(store: Store) -> None:
     target_embeddings = np.repeat(unit_vectors((1, 4), 0), 3, axis=0)
     assert near_limit(target_embeddings) is None
-    table = covered(store, unit_vectors((5, 4), 1), target_embeddings, {"own": [0]})
+    table = coverage_table(store, unit_vectors((5, 4), 1), target_embeddings, {"own": [0]})
     assert table["limit"].null_count() == table["state"].null_count() == 3
 
 
@@ -97,7 +97,7 @@ def test_a_thin_example_was_missed_or_is_a_gap_of_the_pool(store: Store) -> None
     axes = np.eye(4, dtype=np.float32)
     bent = (axes[[0, 1]] + 0.2 * axes[[1, 0]]) / np.float32(np.sqrt(1.04))
     target_embeddings = np.concatenate([axes[[0, 1]], bent])
-    table = covered(store, axes[[0, 3]], target_embeddings, {"own": [1], "all": [0, 1]})
+    table = coverage_table(store, axes[[0, 3]], target_embeddings, {"own": [1], "all": [0, 1]})
     assert table["limit"].to_list() == [pytest.approx(1 / np.sqrt(1.04), abs=1e-6)] * 8
     states = dict(table.group_by("name", maintain_order=True).agg("state").iter_rows())
     assert states["own"] == ["missed", "gap", "missed", "gap"]

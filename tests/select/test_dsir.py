@@ -220,7 +220,7 @@ def test_batches_and_the_order_of_the_pool_change_nothing(
     pool = {f"r{i:02}": " ".join(rng.choice(list("abcdefgh"), size=4)) for i in range(30)}
     run = target_run(store, pool, ["a b c", "d d e"])
     whole, order = scores_of(run, "dsir"), ranked(run, "dsir")
-    monkeypatch.setattr("curate.select.sides.BATCH_ROWS", 7)
+    monkeypatch.setattr("curate.select.pool_target.BATCH_ROWS", 7)
     again = target_run(Store(store.root / "again"), pool, ["a b c", "d d e"])
     assert scores_of(again, "dsir").equals(whole)
     mixed = target_run(store, dict(reversed(pool.items())), ["a b c", "d d e"])

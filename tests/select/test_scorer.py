@@ -27,19 +27,22 @@ WORDS = [f"w{i}" for i in range(40)]
 LIMIT = 24
 
 
-def said(start: int, count: int) -> str:
+def sample_words(start: int, count: int) -> str:
     """Return that many words, a different run of them for every start."""
     return " ".join(WORDS[(7 * start + i * (start + 1)) % 40] for i in range(count))
 
 
 TEXTS: list[Any] = [
-    turns(said(0, 1), said(1, 1)),
-    turns(said(2, 9), said(3, 2)),
-    turns(said(4, 50), said(5, 12)),
-    turns(said(6, 4), said(7, 60)),
-    turns(said(8, 3), said(9, 20)),
-    [{"role": "system", "content": said(1, 2)}, *turns(*(said(i, 3) for i in range(4)))],
-    turns(said(3, 6), said(3, 6)),
+    turns(sample_words(0, 1), sample_words(1, 1)),
+    turns(sample_words(2, 9), sample_words(3, 2)),
+    turns(sample_words(4, 50), sample_words(5, 12)),
+    turns(sample_words(6, 4), sample_words(7, 60)),
+    turns(sample_words(8, 3), sample_words(9, 20)),
+    [
+        {"role": "system", "content": sample_words(1, 2)},
+        *turns(*(sample_words(i, 3) for i in range(4))),
+    ],
+    turns(sample_words(3, 6), sample_words(3, 6)),
 ]
 
 

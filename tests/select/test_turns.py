@@ -17,10 +17,10 @@ GROUPS = st.lists(
 )
 
 
-def poured(
+def output_by_halving(
     sizes: NDArray[np.int64], weights: NDArray[np.float64], total: int
 ) -> NDArray[np.float64]:
-    """Return how much of each group flowed when `total` is out, found by halving the time."""
+    """Return each group's output when `total` is out, by halving the time."""
     low, high = 0.0, float((sizes / weights).max())
     for _ in range(80):
         middle = (low + high) / 2
@@ -50,7 +50,7 @@ def test_no_prefix_is_a_whole_row_away_from_the_shares(groups: list[tuple[int, f
     some = (weights > 0) & (sizes > 0)
     counts = counts_by_turn(turns, len(groups))
     for n in range(1, int(sizes[some].sum()) + 1):
-        shares = poured(sizes[some], weights[some], n)
+        shares = output_by_halving(sizes[some], weights[some], n)
         assert abs(counts[n - 1][some] - shares).max() < 1
         assert counts[n - 1][~some].sum() == 0, "weight 0 comes last"
 
