@@ -1,11 +1,11 @@
 """The program `curate`: interruptible before anything slow is imported."""
 
-from curate.interrupt import Interruptible
+from curate.interrupt import InterruptHandler
 
 
 def main() -> None:
     """Run the command line."""
-    with Interruptible():
+    with InterruptHandler():
         from curate.cli import main as run
 
         run()

@@ -22,7 +22,7 @@ import polars as pl
 from curate.config import GENERATE, ablated_stages, stage_names
 from curate.ledger import judge_rows
 from curate.prove.ablation import AblatedStage
-from curate.registry import MADE, Budget, Params, SelectParams, find_selector, find_stage
+from curate.registry import APPENDED, Budget, Params, SelectParams, find_selector, find_stage
 from curate.represent.tokens import tokens_step
 from curate.select.selection import SelectionResult
 from curate.store import Artifact, Counts, Step
@@ -132,8 +132,8 @@ def _spared_step(run: "Run", name: str) -> Step:
     """Return the step that turns the verdicts of a stage round: it keeps all, but for what it made."""
     inputs = {"rows": run.rows}
     inputs |= {"evidence": run.evidence[name]} if name in run.evidence else {}
-    inputs |= {MADE: _new_rows(run, name)} if _makes(run, name) else {}
-    table = "rows" if name == GENERATE else MADE
+    inputs |= {APPENDED: _new_rows(run, name)} if _makes(run, name) else {}
+    table = "rows" if name == GENERATE else APPENDED
     return Step("ablation-spared", VERSION, write_spared, inputs, {"table": table})
 
 
@@ -146,8 +146,10 @@ def write_spared(
         evidence = read_table(inputs["evidence"].file("evidence.parquet"))
         kept = pl.lit(value=True).alias("keep")
         parts.append(evidence.with_columns(kept, reason=pl.lit(None, dtype=pl.String)))
-    if MADE in inputs:
-        new_rows = read_table(inputs[MADE].file(f"{params['table']}.parquet"), columns=["row_id"])
+    if APPENDED in inputs:
+        new_rows = read_table(
+            inputs[APPENDED].file(f"{params['table']}.parquet"), columns=["row_id"]
+        )
         gone = with_descendants(inputs["rows"].file("rows.parquet"), new_rows["row_id"])
         parts.append(pl.DataFrame({"row_id": gone}).with_columns(keep=pl.lit(value=False)))
     evidence = pl.concat(parts, how="diagonal")
@@ -168,14 +170,14 @@ def with_descendants(rows: Path, ids: pl.Series) -> pl.Series:
 
 
 def _makes(run: "Run", name: str) -> bool:
-    return name == GENERATE or MADE in run.prepared.get(name, {})
+    return name == GENERATE or APPENDED in run.prepared.get(name, {})
 
 
 def _new_rows(run: "Run", name: str) -> Artifact:
     if name == GENERATE:
         assert run.generated is not None
         return run.generated
-    return run.prepared[name][MADE]
+    return run.prepared[name][APPENDED]
 
 
 def _dropped(verdicts: Artifact) -> int:

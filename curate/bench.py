@@ -5,7 +5,7 @@ from typing import Any
 
 from curate.errors import UserError
 from curate.estimate import forward_pace
-from curate.models import Found, choose_dtype, device, find_model, load_embedder, prepare
+from curate.models import ModelLocation, choose_dtype, device, find_model, load_embedder, prepare
 
 TEXTS, ROW_TOKENS = 256, 64
 WORDS = "where the rows of a pool come from is known and so is why they were chosen".split()  # noqa: SIM905
@@ -22,7 +22,7 @@ def describe_model(name: str) -> str:
         return f"{name:<14} not available: {error}"
 
 
-def _describe(name: str, found: Found) -> str:
+def _describe(name: str, found: ModelLocation) -> str:
     if _is_language_model(found):
         dtype = choose_dtype("auto")
         pace = forward_pace(name, dtype, [ROW_TOKENS])
@@ -32,7 +32,7 @@ def _describe(name: str, found: Found) -> str:
     return f"{name:<14} embedder, {found.origin}, {speed}\n{'':<14} {found.path}"
 
 
-def _is_language_model(found: Found) -> bool:
+def _is_language_model(found: ModelLocation) -> bool:
     if found.path.suffix == ".gguf":
         return True
     if found.path.is_file() or (found.path / "modules.json").is_file():

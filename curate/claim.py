@@ -20,7 +20,7 @@ from curate.runlock import FolderLock, locked
 
 LOG = logging.getLogger("curate")
 RUNS = Path("runs")
-SHOWN_KEYS = 3
+MAX_KEYS = 3
 
 
 @contextmanager
@@ -129,5 +129,5 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def _list_keys(keys: list[str]) -> str:
-    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
-    return ", ".join(keys[:SHOWN_KEYS]) + more
+    more = f" and {len(keys) - MAX_KEYS} more" if len(keys) > MAX_KEYS else ""
+    return ", ".join(keys[:MAX_KEYS]) + more

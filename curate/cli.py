@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from curate.errors import UserError
 from curate.escape import printable
-from curate.interrupt import Interruptible, leave
+from curate.interrupt import InterruptHandler, leave
 from curate.terminal import say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from curate.config import Config
     from curate.folder import RunFolder
     from curate.plan import Plan
-    from curate.rethreshold import Moved
+    from curate.rethreshold import RethresholdResult
     from curate.run import RunResult
 
 BORDER, EXCERPT = 3, 110
@@ -224,9 +224,9 @@ def rethreshold(
 
     target = _table_file(out)
 
-    def read(folder: "RunFolder") -> tuple["Moved", list[str]]:
+    def read(folder: "RunFolder") -> tuple["RethresholdResult", list[str]]:
         moved = judge(folder, stage, overrides or [])
-        return moved, _moved_lines(folder, moved)
+        return moved, _rethreshold_lines(folder, moved)
 
     moved, lines = read_run(run, read)
     for line in lines:
@@ -383,7 +383,7 @@ def _plan_lines(planned: "Plan") -> list[str]:
     return lines
 
 
-def _moved_lines(run: "RunFolder", moved: "Moved") -> list[str]:
+def _rethreshold_lines(run: "RunFolder", moved: "RethresholdResult") -> list[str]:
     import polars as pl
 
     now, before = (int((~e["keep"]).sum()) for e in (moved.evidence, moved.before))
@@ -424,7 +424,7 @@ def main() -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
         # Innermost, so that whatever exception an interrupt ends in is no fault of ours.
-        with Interruptible():
+        with InterruptHandler():
             app()
     except BrokenPipeError:
         # Who read the output has seen enough, as in `curate explain ... | head`.

@@ -57,8 +57,8 @@ def proved_names(config: "Config") -> list[str]:
 def scoring(params: SelectParams) -> dict[str, Any]:
     """Return the parameters that go into a method's scores: two selections with the same share them."""
     dump = params.model_dump(mode="json")
-    movable = {*SelectParams.model_fields, *SELECTORS[dump["method"]].movable}
-    return {key: value for key, value in dump.items() if key not in movable}
+    changeable = {*SelectParams.model_fields, *SELECTORS[dump["method"]].rank_params}
+    return {key: value for key, value in dump.items() if key not in changeable}
 
 
 def fill_compared(value: Any, info: ValidationInfo) -> Any:

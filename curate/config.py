@@ -201,7 +201,7 @@ class WatchSet(RowFile):
         return RowFile(**{**fields, "source": self.source_name})
 
 
-class Ingest(Params):
+class IngestSettings(Params):
     """How bad records are met."""
 
     max_rejected: float = Field(
@@ -274,7 +274,7 @@ def _names_of(arms: Sequence[str | ArmFile]) -> list[str]:
     return [arm if isinstance(arm, str) else arm.name for arm in arms]
 
 
-class Prove(Params):
+class ProofSettings(Params):
     """Fine-tune on the selection and on fair controls, compare on the eval set."""
 
     draws: Annotated[int, Field(ge=2)] | Literal["sequential"] = Field(
@@ -343,7 +343,7 @@ class Prove(Params):
         return [name for name in _names_of(self.arms) if name not in PLAIN_ARMS]
 
     @model_validator(mode="after")
-    def _check_tasks(self) -> "Prove":
+    def _check_tasks(self) -> "ProofSettings":
         if bool(self.tasks) != (self.metric == "lm_eval"):
             raise ValueError("tasks goes with `metric: lm_eval`, which needs some")
         return self
@@ -413,7 +413,7 @@ def _as_select(value: Any) -> Any:
     return {"method": value} if isinstance(value, str) else value
 
 
-class Generate(Params):
+class GenerationSettings(Params):
     """Rows that a language model makes; they join the pool before the stages."""
 
     engine: EngineParams = TransformersParams()
@@ -592,7 +592,7 @@ class Config(Params):
         list[ShortRowFile],
         BeforeValidator(_as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
     ] = Field(min_length=1)
-    ingest: Ingest = Ingest()
+    ingest: IngestSettings = IngestSettings()
     target: Annotated[
         Target | None, BeforeValidator(_as_file, json_schema_input_type=Target | str | None)
     ] = None
@@ -602,7 +602,7 @@ class Config(Params):
         Field(description="further eval sets that no row may leak; only the leak check reads them"),
     ] = []
     models: ModelNames = ModelNames()
-    generate: Generate | None = None
+    generate: GenerationSettings | None = None
     stages: Annotated[
         list[StageConfig],
         BeforeValidator(_as_stages, json_schema_input_type=list[StageConfig | str]),
@@ -624,7 +624,7 @@ class Config(Params):
         ),
         Field(description=f"methods to hold against the run's own, as in select; {OWN_KEYS}"),
     ] = []
-    prove: Prove | None = None
+    prove: ProofSettings | None = None
     export: Export = Export()
     store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
 

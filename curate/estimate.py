@@ -17,7 +17,7 @@ import polars as pl
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.clean.twins import Compared
 from curate.compared import candidate_names, judged_count, proved_names, scoring, selection_names
-from curate.config import Config, Generate, Lora, ablated_stages
+from curate.config import Config, GenerationSettings, Lora, ablated_stages
 from curate.generate.generation import GenerateParams, find_generator
 from curate.judge.confidence import ConfidenceParams
 from curate.models import (
@@ -82,7 +82,7 @@ TOKEN_LETTERS = 4
 
 
 @dataclass(frozen=True)
-class Line:
+class EstimateLine:
     """One stage of the estimate; rows is an upper bound, seconds are for that many rows, roughly.
 
     up_to: a model makes some of the rows, so that there may be far fewer. For the making itself the
@@ -125,7 +125,7 @@ def forward_pace(name: str, dtype: str, lengths: Sequence[int], trust: bool = Fa
         return measure_pace(batches, seconds=PROBE_SECONDS)
 
 
-def estimate(config: Config) -> list[Line]:
+def estimate(config: Config) -> list[EstimateLine]:
     """Read all inputs, check them as a run would, and return what each stage would do and cost.
 
     A model is loaded only where the recipe's own steps would run it.
@@ -211,7 +211,7 @@ def _imitations(rows: Artifact, config: Config) -> list[str]:
     return imitation_sentences(imitations)
 
 
-def minutes_range(lines: Sequence[Line]) -> tuple[float, float]:
+def minutes_range(lines: Sequence[EstimateLine]) -> tuple[float, float]:
     """Return least and most minutes of an estimate whose stages drop no row."""
     total = sum((line.seconds for line in lines), Range())
     return total.low / 60, total.high / 60
@@ -290,7 +290,7 @@ def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
     return [len(ids) for ids in tokenise(tokenizer, taken, None)] or [0]
 
 
-def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> list[Line]:
+def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> list[EstimateLine]:
     examples = dict(inputs)
     pool = examples.pop("pool")
     rows = pool.counts["rows_out"]
@@ -298,9 +298,9 @@ def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> l
     summary = f"{bad:,} of {pool.counts['rows_in']:,} records rejected"
     if empty := pool.counts.get("empty_files"):
         summary += f"; files without any record: {empty:,}"
-    lines = [Line("pool", rows, summary)]
+    lines = [EstimateLine("pool", rows, summary)]
     for name, artifact in examples.items():
-        lines.append(Line(name, artifact.counts["rows_out"], "examples read"))
+        lines.append(EstimateLine(name, artifact.counts["rows_out"], "examples read"))
     if config.generate is not None:
         targets = examples["target"].counts["rows_out"] if "target" in examples else 0
         lines += generation_lines(config.generate, targets, rows)
@@ -316,20 +316,24 @@ def _later_lines(
     rows: int,
     examples: Mapping[str, Artifact],
     base: BaseModel,
-) -> list[Line]:
+) -> list[EstimateLine]:
     """Return the lines of what follows reading and making: stages, selections, proof."""
     lines = [_stage_line(params, config, pool, rows, base) for params in config.stages]
     embedding = Embedding(pool, rows, config.models.embedder)
     lines += _choice_lines(config, rows, base, embedding)
     if "target" in examples:
         told = f"nearness to the target examples; {config.models.embedder}"
-        lines.append(Line("coverage", rows, told, seconds=embedding.seconds("example", None)))
+        lines.append(
+            EstimateLine("coverage", rows, told, seconds=embedding.seconds("example", None))
+        )
     if config.prove and "eval" in examples:
         lines += _proof_lines(config, rows, examples, base)
     return lines
 
 
-def generation_lines(wanted: Generate, targets: int, pool_rows: int) -> list[Line]:
+def generation_lines(
+    wanted: GenerationSettings, targets: int, pool_rows: int
+) -> list[EstimateLine]:
     """Return a line for each method that makes rows, and one for the pool with these."""
     lines = [_method_line(params, wanted, targets, pool_rows) for params in wanted.methods]
     made = sum(line.rows for line in lines)
@@ -338,10 +342,12 @@ def generation_lines(wanted: Generate, targets: int, pool_rows: int) -> list[Lin
     set_limits = ", ".join(f"{limit:,} {name}" for name, limit in limits if limit is not None)
     if set_limits:
         told += f"; the limits: {set_limits}"
-    return [*lines, Line("joined", pool_rows + made, told, up_to=True)]
+    return [*lines, EstimateLine("joined", pool_rows + made, told, up_to=True)]
 
 
-def _method_line(params: GenerateParams, wanted: Generate, targets: int, pool_rows: int) -> Line:
+def _method_line(
+    params: GenerateParams, wanted: GenerationSettings, targets: int, pool_rows: int
+) -> EstimateLine:
     """Return what a method asks and makes at most, within the limits."""
     name, limits = params.model_dump()["method"], wanted.limits
     generator = find_generator(name)
@@ -357,7 +363,7 @@ def _method_line(params: GenerateParams, wanted: Generate, targets: int, pool_ro
     told += f", answers up to {longest:,} tokens" if longest else ""
     if limits.tokens is not None:
         tokens = min(tokens, limits.tokens)
-    return Line("generate", rows, told, tokens, up_to=True)
+    return EstimateLine("generate", rows, told, tokens, up_to=True)
 
 
 @dataclass
@@ -380,7 +386,7 @@ class Embedding:
 
 def _choice_lines(
     config: Config, rows: int, base: BaseModel, embedding: Embedding
-) -> Iterator[Line]:
+) -> Iterator[EstimateLine]:
     """Yield a line for the selection and for each compared one; what is scored alike costs once."""
     names = selection_names(config.select, config.compare)
     if isinstance(config.select, RaceParams):
@@ -398,10 +404,12 @@ def _choice_lines(
         does = "; ".join(
             [f"{name}, budget {params.budget}", *base.unread("pool", response_limits(params))]
         )
-        yield Line(stage, rows, does, round(tokens.likely), base.seconds(tokens) + seconds)
+        yield EstimateLine(stage, rows, does, round(tokens.likely), base.seconds(tokens) + seconds)
 
 
-def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel) -> Line:
+def _stage_line(
+    params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel
+) -> EstimateLine:
     """Return a stage's line, with seconds where a model reads or embeds the rows."""
     kind = params.model_dump()["kind"]
     if isinstance(params, ConfidenceParams):
@@ -411,20 +419,22 @@ def _stage_line(params: Params, config: Config, pool: Artifact, rows: int, base:
         seconds = base.seconds(tokens) + _embedding_pace(pool, "example", name) * rows
         unread = base.unread("pool", [ResponseLimit(params.max_length)])
         does = "; ".join([f"scores rows; {config.models.base}, {name}", *unread])
-        return Line(kind, rows, does, round(tokens.likely), seconds)
+        return EstimateLine(kind, rows, does, round(tokens.likely), seconds)
     calls = find_stage(kind).calls
     if calls is not None:
         told = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
-        return Line(kind, rows, told, asks=True)
+        return EstimateLine(kind, rows, told, asks=True)
     if not isinstance(params, SemanticParams):
-        return Line(kind, rows, DROPS)
+        return EstimateLine(kind, rows, DROPS)
     if params.embedder == MODEL:
         tokens = base.mean_tokens("pool", MODEL_LENGTH) * rows
         seconds = base.seconds(tokens)
-        return Line(kind, rows, f"{DROPS}; {config.models.base}", round(tokens.likely), seconds)
+        return EstimateLine(
+            kind, rows, f"{DROPS}; {config.models.base}", round(tokens.likely), seconds
+        )
     name = params.embedder or config.models.embedder
     seconds = _embedding_pace(pool, params.compare, name) * rows
-    return Line(kind, rows, f"{DROPS}; {name}", seconds=seconds)
+    return EstimateLine(kind, rows, f"{DROPS}; {name}", seconds=seconds)
 
 
 def _embedding_pace(pool: Artifact, compare: Compared, name: str) -> Range:
@@ -441,7 +451,7 @@ def _embedding_pace(pool: Artifact, compare: Compared, name: str) -> Range:
 
 def _proof_lines(
     config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
-) -> list[Line]:
+) -> list[EstimateLine]:
     assert config.prove is not None
     eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
     lora, budget = config.prove.lora, config.select.budget
@@ -462,17 +472,17 @@ def _proof_lines(
     trained, tuning = _tuning_cost(lora, read, runs - again, base)
     measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
     load = exactly(base.load)
-    curve = _curve_bill(config, chosen)
+    curve = _curve_cost(config, chosen)
     more = curve.runs + _ablation_runs(config)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
     return [
         *_race_lines(config, examples, base, chosen),
-        Line("proof: tune", chosen,
+        EstimateLine("proof: tune", chosen,
              f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each"
-             f"{_shared_bill(draws, others, methods)}{tune}",
+             f"{_shared_runs(draws, others, methods)}{tune}",
              round(trained.likely), tuning),
-        Line("proof: measure", eval_rows.counts["rows_out"],
+        EstimateLine("proof: measure", eval_rows.counts["rows_out"],
              f"{runs + 1} models on the eval set; "
              f"{_power(config, eval_rows, judged_count(config))}{measure}",
              round(measured.likely), measuring),
@@ -498,7 +508,7 @@ def _control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
     return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
 
 
-def _shared_bill(draws: int, others: int, methods: int) -> str:
+def _shared_runs(draws: int, others: int, methods: int) -> str:
     """Return what several methods have in common, as the end of a sentence."""
     if methods == 1:
         return ""
@@ -515,7 +525,7 @@ def _watch_lines(
     base: BaseModel,
     load: Range,
     judged: int,
-) -> list[Line]:
+) -> list[EstimateLine]:
     """Return the line of measuring models on the watch sets; none where nothing is watched."""
     assert config.prove is not None
     if not config.prove.watch:
@@ -536,14 +546,14 @@ def _watch_lines(
     seconds = base.seconds(tokens * MEASURING_COST) + load * models
     summary = "; ".join([f"{models} models on {names}", *power])
     return [
-        Line("proof: watch", rows, summary, round(tokens.likely), seconds),
+        EstimateLine("proof: watch", rows, summary, round(tokens.likely), seconds),
         *_watch_writing(config, rows_of, models, load),
     ]
 
 
 def _watch_writing(
     config: Config, rows_of: Sequence[pl.DataFrame], models: int, load: Range
-) -> Iterator[Line]:
+) -> Iterator[EstimateLine]:
     """Yield a line for each watch set that is judged by what models write."""
     assert config.prove is not None
     for number, (watched, rows) in enumerate(zip(config.prove.watch, rows_of, strict=True)):
@@ -554,7 +564,9 @@ def _watch_writing(
             yield _writing_line(config, drawn, models, does, load)
 
 
-def _writing_line(config: Config, drawn: pl.DataFrame, models: int, does: str, load: Range) -> Line:
+def _writing_line(
+    config: Config, drawn: pl.DataFrame, models: int, does: str, load: Range
+) -> EstimateLine:
     """Return the line of answers that so many models write to drawn examples."""
     assert config.prove is not None
     cost = writing_cost(
@@ -566,12 +578,12 @@ def _writing_line(config: Config, drawn: pl.DataFrame, models: int, does: str, l
     )
     summary = f"{models} models write greedy answers of {cost.limit} tokens at most{does}"
     seconds = (cost.seconds + load) * models
-    return Line("proof: write", drawn.height, summary, cost.tokens * models, seconds)
+    return EstimateLine("proof: write", drawn.height, summary, cost.tokens * models, seconds)
 
 
 def _option_lines(
     config: Config, examples: Mapping[str, Artifact], base: BaseModel, models: int
-) -> list[Line]:
+) -> list[EstimateLine]:
     """Return the line of the options of eval examples; none where no example has any."""
     assert config.prove is not None
     rows = {
@@ -592,7 +604,7 @@ def _option_lines(
         f"{models} models on the options of {counts['options']:,} eval examples, by log-likelihood"
     )
     seconds = base.seconds(tokens * OPTIONS_COST)
-    return [Line("proof: options", counts["options"], does, round(tokens.likely), seconds)]
+    return [EstimateLine("proof: options", counts["options"], does, round(tokens.likely), seconds)]
 
 
 def _largest_choice(config: Config, rows: int, base: BaseModel) -> int:
@@ -616,7 +628,7 @@ def _race_trainings(config: Config) -> int:
 
 def _race_lines(
     config: Config, examples: Mapping[str, Artifact], base: BaseModel, chosen: int
-) -> list[Line]:
+) -> list[EstimateLine]:
     """Return the lines of a race: its fine-tunes, at most, and their measurement on one half."""
     race = config.select
     if not isinstance(race, RaceParams):
@@ -628,11 +640,11 @@ def _race_lines(
     trained, tuning = _tuning_cost(lora, read, runs, base)
     measured, measuring = _measuring_cost(lora, half, runs, base)
     return [
-        Line("race: tune", chosen,
+        EstimateLine("race: tune", chosen,
              f"up to {runs} fine-tunes of {len(race.of)} candidates in {race.rounds} rounds; of the "
              "winner's, none is made again by the proof",
              round(trained.likely), tuning),
-        Line("race: measure", half.counts["rows_out"],
+        EstimateLine("race: measure", half.counts["rows_out"],
              f"up to {runs} models on one half of the eval set", round(measured.likely), measuring),
     ]  # fmt: skip
 
@@ -655,8 +667,8 @@ def _measuring_cost(
 
 
 @dataclass(frozen=True)
-class CurveBill:
-    """What a curve trains beside arms of so many rows: the rows of each smaller size, how often."""
+class CurveCost:
+    """The fine-tunes of a learning curve beside whole arms: the rows of each smaller size, how often."""
 
     whole: int
     sizes: Sequence[int] = ()
@@ -668,27 +680,29 @@ class CurveBill:
         return self.each * len(self.sizes)
 
 
-def _curve_bill(config: Config, chosen: int) -> CurveBill:
+def _curve_cost(config: Config, chosen: int) -> CurveCost:
     """Return what the curve of a selection of so many rows trains; nothing without `prove.curve`."""
     assert config.prove is not None
     if config.prove.curve is None:
-        return CurveBill(chosen)
+        return CurveCost(chosen)
     parts = [chosen // divisor for divisor in divisors_of(config.prove.curve)]
     draws = looks_of(config.prove.draws)[-1].draws
     sizes = [size for size in parts if size >= LEAST_ROWS]
-    return CurveBill(chosen, sizes, config.prove.seeds + draws)
+    return CurveCost(chosen, sizes, config.prove.seeds + draws)
 
 
 def _curve_lines(
-    config: Config, bill: CurveBill, examples: Mapping[str, Artifact], base: BaseModel
-) -> list[Line]:
+    config: Config, bill: CurveCost, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[EstimateLine]:
     """Return the line of a curve: smaller parts of selection and control, trained and measured."""
     assert config.prove is not None
     if config.prove.curve is None:
         return []
     if not bill.sizes:
         share = f"1/{config.prove.curve} of {bill.whole:,} rows"
-        return [Line("proof: curve", bill.whole, f"no curve: {share} is too few to train on")]
+        return [
+            EstimateLine("proof: curve", bill.whole, f"no curve: {share} is too few to train on")
+        ]
     lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
     read = bill.each * sum(bill.sizes) + bill.runs * _then_rows(config, examples)
     trained, tuning = _tuning_cost(lora, read, bill.runs, base)
@@ -697,7 +711,7 @@ def _curve_lines(
     numbers = " and ".join(f"{size:,}" for size in bill.sizes)
     summary = f"{most}{bill.runs} more fine-tunes and measurements, with {numbers} rows"
     tokens = round(trained.likely + measured.likely)
-    return [Line("proof: curve", bill.sizes[0], summary, tokens, tuning + measuring)]
+    return [EstimateLine("proof: curve", bill.sizes[0], summary, tokens, tuning + measuring)]
 
 
 def _ablation_runs(config: Config) -> int:
@@ -708,7 +722,7 @@ def _ablation_runs(config: Config) -> int:
 
 def _ablation_lines(
     config: Config, chosen: int, examples: Mapping[str, Artifact], base: BaseModel
-) -> list[Line]:
+) -> list[EstimateLine]:
     """Return the line of an ablation: a selection without each stage, trained and measured."""
     assert config.prove is not None
     runs = _ablation_runs(config)
@@ -724,7 +738,7 @@ def _ablation_lines(
         f"{_scored_again(config)}"
     )
     tokens = round(trained.likely + measured.likely)
-    return [Line("proof: ablation", chosen, summary, tokens, tuning + measuring)]
+    return [EstimateLine("proof: ablation", chosen, summary, tokens, tuning + measuring)]
 
 
 def _scored_again(config: Config) -> str:
@@ -752,19 +766,19 @@ def _further_arms(
     return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
 
 
-def _task_lines(config: Config, models: int) -> list[Line]:
+def _task_lines(config: Config, models: int) -> list[EstimateLine]:
     """Return the line of lm-evaluation-harness, whose seconds nobody knows beforehand."""
     assert config.prove is not None
     if not config.prove.tasks:
         return []
     read_tasks(config.prove.tasks)
     summary = f"{models} models take {len(config.prove.tasks)} tasks; their time is not known"
-    return [Line("proof: lm-eval", 0, summary, asks=True)]
+    return [EstimateLine("proof: lm-eval", 0, summary, asks=True)]
 
 
 def _written_lines(
     config: Config, eval_rows: Artifact, runs: int, methods: int, load: Range
-) -> Iterator[Line]:
+) -> Iterator[EstimateLine]:
     """Yield the lines of what models write: all of them by some metrics, a few to be read."""
     assert config.prove is not None
     metric = config.prove.model_dump()["metric"]

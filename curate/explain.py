@@ -29,7 +29,7 @@ REPLACED = (
     Reason.REHEARSED,
     Reason.RELABELLED,
 )
-SHOWN_CHARS = 1_000
+EXCERPT_CHARS = 1_000
 EXAMPLES = {
     "target": "an example of the target",
     "eval": "an example of the eval set, which only the leak check and the proof read",
@@ -192,8 +192,8 @@ def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
 
 
 def _middle_cut(text: str) -> str:
-    half = SHOWN_CHARS // 2
-    return text if len(text) <= SHOWN_CHARS else f"{text[:half]} [...] {text[-half:]}"
+    half = EXCERPT_CHARS // 2
+    return text if len(text) <= EXCERPT_CHARS else f"{text[:half]} [...] {text[-half:]}"
 
 
 def _nearest(run: RunFolder, row_id: str) -> list[str]:
@@ -298,7 +298,7 @@ def _explain_reject(run: RunFolder, row_id: str) -> list[str]:
         f"rejected at ingest: the record {reason} ({row['field']}).",
         "",
         "Record",
-        f"  {row['raw'][:SHOWN_CHARS]}",
+        f"  {row['raw'][:EXCERPT_CHARS]}",
     ]
 
 
@@ -314,8 +314,8 @@ def _text(messages: Sequence[Message] | None) -> list[str]:
         return ["  (its text is no longer in the store)"]
     lines = []
     for message in messages:
-        content = message["content"][:SHOWN_CHARS]
-        more = " [...]" if len(message["content"]) > SHOWN_CHARS else ""
+        content = message["content"][:EXCERPT_CHARS]
+        more = " [...]" if len(message["content"]) > EXCERPT_CHARS else ""
         lines.append(_indent(message["role"], f"{content}{more}"))
     return lines
 

@@ -44,8 +44,8 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         yield path
 
 
-class Interruptible:
-    """The part of a command line's life in which a signal ends the process tidily, with status 130.
+class InterruptHandler:
+    """A signal handler for the command line: an interrupt ends the process tidily, with status 130.
 
     The main thread unwinds by a SystemExit, which libraries let pass; when it has not done so after
     GRACE_SECONDS, a thread removes the scratch folders and child processes in its place.

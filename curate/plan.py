@@ -14,7 +14,7 @@ from curate.compared import candidate_names, scoring, selection_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.reasons import EXPLAINED, Reason
-from curate.registry import SELECTORS, Diversity, SelectParams, known_keys, suggest_key
+from curate.registry import SELECTORS, Diversity, SelectParams, keys_at, suggest_key
 from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, PlanContext, choose, named_stages
 from curate.select.race import RaceParams
 from curate.select.selection import rank_rows
@@ -64,7 +64,7 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
         UserError: the request is malformed, or needs evidence that the run does not hold.
     """
     held, params = _params(run, budget, overrides)
-    ranking = choose(_ranked(run, held, params), params, _facts(run, params))
+    ranking = choose(_ranked(run, held, params), params, _plan_context(run, params))
     before = run.table("evidence/select").filter("selected").select("row_id").collect()
     chosen = ranking.filter("selected")
     mix = (
@@ -139,7 +139,7 @@ def _ranked(run: RunFolder, held: StoredSelection, params: SelectParams) -> pl.D
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 
 
-def _facts(run: RunFolder, params: SelectParams) -> PlanContext:
+def _plan_context(run: RunFolder, params: SelectParams) -> PlanContext:
     rows = run.rows("pool")
     names = named_stages(params)
     pairs = _pairs(run, params.diversity) if params.diversity else None
@@ -172,7 +172,7 @@ def _params(
         if not separator:
             raise UserError(f"--set {override}: write it as key=value, e.g. combine=global_max")
         wanted[name] = load_setting(override, value)
-    held = _find_held(run, wanted)
+    held = _matching_selection(run, wanted)
     method = held.method if wanted.get("method") == held.name else wanted.get("method", held.method)
     kept = held.params.model_dump(mode="json")
     if method != held.method:
@@ -191,11 +191,11 @@ def _checked(merged: Mapping[str, Any], kind: type[SelectParams]) -> SelectParam
         place = ".".join(str(part) for part in fault["loc"])
         told = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            told = suggest_key(str(fault["loc"][-1]), known_keys(kind, fault["loc"][:-1]))
+            told = suggest_key(str(fault["loc"][-1]), keys_at(kind, fault["loc"][:-1]))
         raise UserError(f"select.{place}: {told}") from error
 
 
-def _find_held(run: RunFolder, wanted: Mapping[str, Any]) -> StoredSelection:
+def _matching_selection(run: RunFolder, wanted: Mapping[str, Any]) -> StoredSelection:
     """Return the selection of the run whose scores answer for what is wanted.
 
     Raises:
@@ -220,10 +220,10 @@ def _find_held(run: RunFolder, wanted: Mapping[str, Any]) -> StoredSelection:
         if _fixed(one, wanted) is None:
             return one
     key = _fixed(mine[0], wanted)
-    movable = [*SelectParams.model_fields, *SELECTORS[mine[0].method].movable]
+    changeable = [*SelectParams.model_fields, *SELECTORS[mine[0].method].rank_params]
     raise UserError(
         f"select.{key}: {run.path} holds no scores for another {key}; run the recipe with "
-        f"--set select.{key}=... (here you can change {', '.join(movable)})"
+        f"--set select.{key}=... (here you can change {', '.join(changeable)})"
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from curate.credentials import SecretFault
 from curate.prove.metric_choice import NO_METRIC
-from curate.registry import Params, known_keys, suggest_key
+from curate.registry import Params, keys_at, suggest_key
 
 # What a value should be, in a user's words, by the type of pydantic's error.
 SHOULD_BE = {
@@ -42,7 +42,7 @@ class KeyFault(ValueError):
 
 
 @dataclass(frozen=True)
-class Fault:
+class RecipeFault:
     """One error of pydantic's: the keys to its place, what should be there, what is.
 
     branch: whether it is about one branch of a union. whole: the value is nothing that the branch takes,
@@ -77,13 +77,13 @@ def fault_lines(
     ]
 
 
-def _says_less(fault: Fault, faults: Sequence[Fault]) -> bool:
+def _says_less(fault: RecipeFault, faults: Sequence[RecipeFault]) -> bool:
     depth = len(fault.keys)
     further = (len(f.keys) > depth and f.keys[:depth] == fault.keys for f in faults)
     return fault.branch and fault.whole and any(further)
 
 
-def _sentences(faults: Sequence[Fault]) -> Iterator[str]:
+def _sentences(faults: Sequence[RecipeFault]) -> Iterator[str]:
     """Yield what is wrong in one place; the branches of a union are one sentence."""
     branches = [fault for fault in faults if fault.branch]
     if len(branches) > 1:
@@ -94,7 +94,7 @@ def _sentences(faults: Sequence[Fault]) -> Iterator[str]:
             yield fault.message + fault.value
 
 
-def _read(fault: Any, data: Any, root: type[Params]) -> Fault:
+def _read(fault: Any, data: Any, root: type[Params]) -> RecipeFault:
     """Return a pydantic error as a fault."""
     context, kind, location = fault.get("ctx", {}), fault["type"], list(fault["loc"])
     message, value = fault["msg"].removeprefix("Value error, "), ""
@@ -105,7 +105,7 @@ def _read(fault: Any, data: Any, root: type[Params]) -> Fault:
     if kind in SHOULD_BE:
         message = f"Input should be {SHOULD_BE[kind] or context['expected']}"
     if kind == "extra_forbidden":
-        message = suggest_key(keys[-1], known_keys(root, location[:-1]))
+        message = suggest_key(keys[-1], keys_at(root, location[:-1]))
     elif kind == "union_tag_invalid":
         expected = str(context["expected_tags"]).replace("'", "")
         message = f"unknown {context['discriminator']} {context['tag']!r}; known: {expected}"
@@ -115,7 +115,7 @@ def _read(fault: Any, data: Any, root: type[Params]) -> Fault:
         or kind == "missing"
     ):
         value = f" (got {fault['input']!r:.80})"
-    return Fault(tuple(keys), message, value, len(location) > len(keys), kind in SHOULD_BE)
+    return RecipeFault(tuple(keys), message, value, len(location) > len(keys), kind in SHOULD_BE)
 
 
 def _keys(data: Any, location: Sequence[Any], *, absent: bool) -> list[str]:

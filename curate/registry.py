@@ -50,7 +50,7 @@ def suggest_key(key: str, known: Sequence[str]) -> str:
     return f"unknown key; {hint}"
 
 
-def known_keys(root: type[Params], location: Sequence[Any]) -> list[str]:
+def keys_at(root: type[Params], location: Sequence[Any]) -> list[str]:
     """Return the keys that a model knows at a location as pydantic names it."""
     models: list[type[Params]] = [root]
     for part in location:
@@ -254,9 +254,9 @@ class Stage:
 
     `prepare(run, inputs, params)` runs steps of its own and returns artifacts by name, each with a table
     NAME.parquet; `inputs` are the rows, the evidence of earlier stages and the example sets, as a step
-    takes them. Rows that a stage makes (corrections) are such an artifact too, by the name MADE; they
-    join the pool behind the stage. `movable` names the parameters that none of these steps is given:
-    they can be changed later, on what is stored.
+    takes them. Rows that a stage makes (corrections) are such an artifact too, by the name APPENDED;
+    they join the pool behind the stage. `rethresholdable` names the parameters that none of these steps
+    is given: they can be changed later, on what is stored.
     `calls` says how many a language model gets at most, given the parameters and the number of rows.
     `reads_base` says whether the base model reads the rows, given the parameters; `rates`, whether some
     other model does.
@@ -272,7 +272,7 @@ class Stage:
     uses: tuple[str, ...]
     needs: tuple[str, ...]
     prepare: Prepare | None
-    movable: tuple[str, ...]
+    rethresholdable: tuple[str, ...]
     calls: Callable[[Any, int], int] | None = None
     reads_base: Callable[[Any], bool] = lambda params: False
     check: Callable[[Any], object] = lambda params: None
@@ -303,8 +303,8 @@ class Selector:
     """A registered selector: an expensive score, stored once, and a cheap ranking made from it.
 
     `score` returns an artifact with scores.parquet: row_id, score (higher is better), nearest_id and
-    whatever else `rank` reads. `rank` returns row numbers of that table, best first. `movable` names the
-    parameters that `rank` alone reads, so that another ranking needs no other scores; a method that
+    whatever else `rank` reads. `rank` returns row numbers of that table, best first. `rank_params` names
+    the parameters that `rank` alone reads, so that another ranking needs no other scores; a method that
     does not need scores ranks any method's table. `renders_target` says that the base model reads the
     target examples, in its chat template. For a method that is a plain draw, `needs_tokens` is
     false: rows are counted in tokens only where a budget or condition speaks of them.
@@ -322,7 +322,7 @@ class Selector:
     needs_target: bool
     score: "Callable[[ScoreRun, Any], Artifact]"
     rank: "Callable[[pl.DataFrame, Any, int], NDArray[np.int64]]"
-    movable: tuple[str, ...] = ()
+    rank_params: tuple[str, ...] = ()
     needs_scores: bool = True
     needs_tokens: bool = True
     renders_target: bool = False
@@ -339,7 +339,7 @@ def by_row(
 
 
 # The artifact of rows that a stage makes, with the schema of rows, each with its parents.
-MADE = "made"
+APPENDED = "made"
 F = TypeVar("F", bound=Callable[..., Any])
 STAGES: dict[str, Stage] = {}
 SELECTORS: dict[str, Selector] = {}
@@ -352,7 +352,7 @@ def stage(
     uses: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     prepare: Prepare | None = None,
-    movable: tuple[str, ...] = (),
+    rethresholdable: tuple[str, ...] = (),
     calls: Callable[[Any, int], int] | None = None,
     reads_base: Callable[[Any], bool] = lambda params: False,
     check: Callable[[Any], object] = lambda params: None,
@@ -364,8 +364,8 @@ def stage(
     def register(function: F) -> F:
         kind = params.model_fields["kind"].default
         STAGES[kind] = Stage(
-            params, version, function, uses, needs, prepare, movable, calls, reads_base, check, rates,
-            guards,
+            params, version, function, uses, needs, prepare, rethresholdable, calls, reads_base, check,
+            rates, guards,
         )  # fmt: skip
         return function
 

@@ -23,8 +23,8 @@ LOWEST = 0.2
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A stage's verdicts under other parameters, beside those of the run.
+class RethresholdResult:
+    """The verdicts of a stage at another threshold or other parameters, beside those of the run.
 
     `sweep` has threshold and dropped: how many rows each threshold would drop.
     """
@@ -50,7 +50,7 @@ class Moved:
         return self.evidence.filter(keep=now).join(other, on="row_id", how="semi").height
 
 
-def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Moved:
+def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> RethresholdResult:
     """Judge a run's rows anew by a stage's stored pairs.
 
     Args:
@@ -66,7 +66,7 @@ def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Moved:
     data = stage_data(run, name)
     evidence = stage.decide(data, params).evidence
     before = run.table(f"evidence/{name}").collect()
-    return Moved(name, params, evidence, before, sweep(data, stage, params))
+    return RethresholdResult(name, params, evidence, before, sweep(data, stage, params))
 
 
 def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
@@ -76,16 +76,18 @@ def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
         UserError: there is no such stage, or it has nothing to move.
     """
     stages = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
-    movable = {n: p for n, p in stages.items() if find_stage(p.model_dump()["kind"]).movable}
-    if name not in movable:
-        known = ", ".join(movable) or "none"
+    rethresholdable = {
+        n: p for n, p in stages.items() if find_stage(p.model_dump()["kind"]).rethresholdable
+    }
+    if name not in rethresholdable:
+        known = ", ".join(rethresholdable) or "none"
         what = "has no stored pairs" if name in stages else "did not run"
         raise UserError(f"{run.path}: the stage {name!r} {what}; stages that have: {known}")
-    return movable[name], find_stage(movable[name].model_dump()["kind"])
+    return rethresholdable[name], find_stage(rethresholdable[name].model_dump()["kind"])
 
 
-class _Prepared(dict[str, Path]):
-    """The tables beside a stage's verdicts, by what follows the stage's name in theirs."""
+class _PreparedTables(dict[str, Path]):
+    """Paths of a stage's prepared tables, by what follows the stage's name in theirs."""
 
     def __init__(self, run: RunFolder, name: str) -> None:
         self.start = str(run.path / "evidence" / f"{name}-")
@@ -118,7 +120,7 @@ def stage_data(run: RunFolder, name: str) -> StageData:
     evidence = {earlier: run.table(f"evidence/{earlier}") for earlier in names[: names.index(name)]}
     read = run.table(f"evidence/{name}").select("row_id")
     rows = rows.join(read, on="row_id", how="semi", maintain_order="left")
-    prepared = _Prepared(run, name)
+    prepared = _PreparedTables(run, name)
     examples = {role: None if table is None else table.collect() for role, table in tables.items()}
     return StageData(rows, evidence=evidence, prepared=prepared, **examples)
 
@@ -181,12 +183,12 @@ def _read_override(own: Params, stage: Stage, name: str, override: str) -> tuple
     key, separator, value = override.partition("=")
     if not separator:
         raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
-    if key not in stage.movable:
+    if key not in stage.rethresholdable:
         told = (
             f"needs other pairs than the stored ones: run the recipe with it (here you can move "
-            f"{', '.join(stage.movable)})"
+            f"{', '.join(stage.rethresholdable)})"
             if key in type(own).model_fields
-            else suggest_key(key, stage.movable)
+            else suggest_key(key, stage.rethresholdable)
         )
         raise UserError(f"{name}.{key}: {told}")
     return key, load_setting(override, value)

@@ -16,11 +16,18 @@ import orjson
 
 from curate.claim import claimed
 from curate.compared import compared_lines, judged_count, proved_names, selection_names
-from curate.config import ABLATION, Config, Prove, stage_names
+from curate.config import ABLATION, Config, ProofSettings, stage_names
 from curate.errors import UserError
 from curate.folder import MANIFEST
 from curate.ledger import judge_rows, kept_step, ledger_step, stage_inputs
-from curate.models import Found, choose_dtype, find_model, identify, identify_embedder, prepare
+from curate.models import (
+    ModelLocation,
+    choose_dtype,
+    find_model,
+    identify,
+    identify_embedder,
+    prepare,
+)
 from curate.nearest_drops import find_drops, nearest_step
 from curate.pool.ingest import input_steps, proof_steps
 from curate.pool.join import joined_step
@@ -32,8 +39,8 @@ from curate.race import PART as RACE
 from curate.race import RaceResult, hold_race
 from curate.reasons import Reason
 from curate.registry import (
+    APPENDED,
     EVAL_SETS,
-    MADE,
     Diversity,
     ScoreRun,
     SelectParams,
@@ -109,7 +116,7 @@ class Run:
     race: RaceResult | None = None
     findings: dict[str, Artifact] = field(default_factory=dict)
     _made: dict[str, Artifact] = field(default_factory=dict)
-    _base: tuple[Found, str] | None = None
+    _base: tuple[ModelLocation, str] | None = None
 
     @property
     def seed(self) -> int:
@@ -187,7 +194,7 @@ class Run:
         """Return whether anything has asked for the base model so far."""
         return self._base is not None
 
-    def _find_base(self) -> tuple[Found, str]:
+    def _find_base(self) -> tuple[ModelLocation, str]:
         if self._base is None:
             names = self.config.models
             self._base = find_model(names.base), choose_dtype(names.dtype)
@@ -253,15 +260,15 @@ def _run_into(
 
 
 @dataclass(frozen=True)
-class Results:
-    """The last artifacts of a run, which nothing but its folder needs."""
+class FinalArtifacts:
+    """The last artifacts of a run (ledger, proof, export), which nothing but its folder needs."""
 
     ledger: Artifact
     proof: Artifact | None
     export: Artifact
 
 
-def run_steps(run: Run) -> Results:
+def run_steps(run: Run) -> FinalArtifacts:
     """Execute every step of the recipe, in order.
 
     Raises:
@@ -286,7 +293,7 @@ def run_steps(run: Run) -> Results:
     if run.target is not None and run.evidence:
         run.part = "nearest"
         run.findings["nearest"] = run.execute(nearest_step(run.rows, run.target))
-    return Results(ledger, proof, export)
+    return FinalArtifacts(ledger, proof, export)
 
 
 def read_result(out: Path) -> RunResult:
@@ -365,7 +372,7 @@ def _judge_by_template(run: Run) -> None:
     if "dropped" in verdicts[0].counts:
         run.evidence[TEMPLATE] = verdicts[0]
     if Reason.SYSTEM_MERGED in verdicts[0].counts.get("dropped", {}):
-        run.rows = run.execute(joined_step(run.rows, verdicts[0], MADE, f"joined-{TEMPLATE}"))
+        run.rows = run.execute(joined_step(run.rows, verdicts[0], APPENDED, f"joined-{TEMPLATE}"))
     for name, judged in zip(examples, verdicts[1:], strict=True):
         if "merged" in judged.counts:
             _read_merged(run, name, judged)
@@ -379,7 +386,7 @@ def _read_merged(run: Run, name: str, merged: Artifact) -> None:
         run.merged[name] = merged
 
 
-def _judge_made_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact]) -> None:
+def _judge_appended_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact]) -> None:
     """Drop the rows that a stage made and that the base model's chat template refuses."""
     if not run.config.reads_base or not new_rows.counts["rows_out"]:
         return
@@ -399,11 +406,11 @@ def _run_stages(run: Run) -> None:
         run.evidence[name], run.prepared[name] = judge_rows(
             run, name, params, run.rows, run.evidence, _examples(run)
         )
-        if MADE in run.prepared[name]:
-            made = run.prepared[name][MADE]
-            run.rows = run.execute(joined_step(run.rows, made, MADE, f"joined-{name}"))
+        if APPENDED in run.prepared[name]:
+            made = run.prepared[name][APPENDED]
+            run.rows = run.execute(joined_step(run.rows, made, APPENDED, f"joined-{name}"))
             kind = params.model_dump()["kind"]
-            _judge_made_rows(run, made, stage_inputs(run.rows, run.evidence, {}, kind))
+            _judge_appended_rows(run, made, stage_inputs(run.rows, run.evidence, {}, kind))
     run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
@@ -590,7 +597,7 @@ def ablated_selections(run: Run) -> "list[AblatedStage]":
     return stages
 
 
-def _watch_sets(run: Run, wanted: Prove) -> "WatchInputs | None":
+def _watch_sets(run: Run, wanted: ProofSettings) -> "WatchInputs | None":
     """Return the rows on which tuning must do no harm, and what is asked of them."""
     from curate.prove.watch_sets import WatchInputs
 
@@ -600,11 +607,11 @@ def _watch_sets(run: Run, wanted: Prove) -> "WatchInputs | None":
     return WatchInputs(run.watch, run.merged.get("watch"), sets)
 
 
-def _proof_settings(wanted: Prove) -> dict[str, Any]:
+def _proof_settings(wanted: ProofSettings) -> dict[str, Any]:
     return wanted.model_dump(mode="json", exclude={"novelty", "compare"})
 
 
-def _proof_material(run: Run, wanted: Prove, half: str) -> "ProofInputs":
+def _proof_material(run: Run, wanted: ProofSettings, half: str) -> "ProofInputs":
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
     from curate.prove.halves import half_step
     from curate.prove.proof import ProofInputs
@@ -618,7 +625,7 @@ def _proof_material(run: Run, wanted: Prove, half: str) -> "ProofInputs":
     return ProofInputs(given, rendered, _proved_material(run, wanted), _watch_sets(run, wanted))
 
 
-def _proved_material(run: Run, wanted: Prove) -> dict[str, Artifact]:
+def _proved_material(run: Run, wanted: ProofSettings) -> dict[str, Artifact]:
     """Return rankings and rows of the arms that a proof names, by the name of an input."""
     steps = {f"{FILE_PART}{name}": step for name, step in proof_steps(run.config).items()}
     rows = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
@@ -640,7 +647,7 @@ def _drop_sentences(run: Run) -> list[str]:
     return [drops.sentence for drops in find_drops(nearest, tables)]
 
 
-def _run_files(run: Run, results: Results) -> dict[str, Path]:
+def _run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
     """Return the files of the run folder but report and manifest: where each comes from, by place."""
     own = next(iter(run.selections.values()))
     files = {

@@ -195,7 +195,7 @@ class Store:
             manifest = _describe(step, temporary, counts, seconds, peak[0])
             _write_durably(temporary / MANIFEST, _dump_manifest(manifest))
             self._publish(temporary, step)
-            LOG.info("%s: made in %.1f s%s", step.name, seconds, _told(counts))
+            LOG.info("%s: made in %.1f s%s", step.name, seconds, _counts_text(counts))
         return self.open(step, cached=False)
 
     def _publish(self, temporary: Path, step: Step) -> None:
@@ -225,7 +225,7 @@ def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
     return digest_of({name: recorded["digest"] for name, recorded in files.items()})
 
 
-def _told(counts: Counts) -> str:
+def _counts_text(counts: Counts) -> str:
     shown = ("rows_in", "rows_out", "tokens", "passed_over", "verdict")
     told = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
             for n in shown if n in counts]  # fmt: skip

@@ -15,7 +15,7 @@ MOST_CHARS = 2**20
 MOST_VALUES = 20_000
 DEEPEST = 64
 LONGEST_NUMBER = 100
-SHOWN_CHARS = 80
+EXCERPT_CHARS = 80
 REFUSED_TAGS = ("binary", "set", "omap", "pairs")
 
 
@@ -63,7 +63,7 @@ def load_setting(setting: str, value: str) -> Any:
         return load_yaml(value)[0]
     except YamlFault as error:
         raise UserError(
-            f"--set {setting[:SHOWN_CHARS]}: the value is not valid YAML ({error.problem})"
+            f"--set {setting[:EXCERPT_CHARS]}: the value is not valid YAML ({error.problem})"
         ) from error
 
 
@@ -97,7 +97,7 @@ class _Loader(yaml.SafeLoader):
             kind = node.tag.rpartition(":")[2]
             text = node.value if isinstance(node.value, str) else "this"
             raise yaml.MarkedYAMLError(
-                problem=f"{text!r:.{SHOWN_CHARS}} is no {kind}", problem_mark=node.start_mark
+                problem=f"{text!r:.{EXCERPT_CHARS}} is no {kind}", problem_mark=node.start_mark
             ) from error
 
 

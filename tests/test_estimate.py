@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curate.config import Config, Generate
+from curate.config import Config, GenerationSettings
 from curate.errors import UserError
 from curate.estimate import _control_runs, estimate, generation_lines
 from curate.generate.generation import GENERATORS
@@ -22,7 +22,7 @@ CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_toke
 
 
 def lines(*methods: dict[str, Any], **limits: Any) -> list[Any]:
-    wanted = Generate.model_validate({"methods": list(methods), "limits": limits})
+    wanted = GenerationSettings.model_validate({"methods": list(methods), "limits": limits})
     return generation_lines(wanted, 10, 1_000)
 
 

@@ -35,12 +35,12 @@ SCRIPT = """
 import asyncio, hashlib, subprocess, sys, threading, time
 from pathlib import Path
 import psutil
-from curate.interrupt import Interruptible, scratch_folder
+from curate.interrupt import InterruptHandler, scratch_folder
 
 def main():
     {work}
 
-with Interruptible(), scratch_folder(Path(sys.argv[1])) as folder:
+with InterruptHandler(), scratch_folder(Path(sys.argv[1])) as folder:
     folder.mkdir()
     (folder / "file").write_text("half")
     print("at work", flush=True)

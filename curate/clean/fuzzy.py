@@ -29,7 +29,7 @@ from curate.clean.guards import (
     split_pairs,
 )
 from curate.clean.shingles import Shingles, Unit, shingle
-from curate.clean.twins import MOVABLE, Pairs, compared_text, judge_twins, pair_table
+from curate.clean.twins import RETHRESHOLDABLE, Pairs, compared_text, judge_twins, pair_table
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
@@ -84,7 +84,7 @@ def prepare_pairs(
     return {"pairs": pairs, "differing": pairs}
 
 
-@stage(FuzzyParams, version=1, prepare=prepare_pairs, movable=MOVABLE)
+@stage(FuzzyParams, version=1, prepare=prepare_pairs, rethresholdable=RETHRESHOLDABLE)
 def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
     """Drop rows for a kept twin; score is the similarity to the nearest kept row that outranks it."""
     pairs = read_table(data.prepared["pairs"])

@@ -115,7 +115,7 @@ def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
     uses=(*EVAL_SETS, "target"),
     needs=EVAL_SETS,
     prepare=prepare_leaks,
-    movable=("threshold", "any_ngram"),
+    rethresholdable=("threshold", "any_ngram"),
     guards="eval prompts",
 )
 def leaks(data: StageData, params: LeaksParams) -> StageResult:

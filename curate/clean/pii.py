@@ -42,7 +42,7 @@ from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, un
 from curate.judge.made import made_id, remade
 from curate.ledger import survivor_batches, survivors
 from curate.reasons import Reason
-from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
+from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.rows import SCHEMA, Message
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
@@ -103,7 +103,7 @@ def prepare_pii(
     if params.action != "mask":
         return {FOUND: found}
     read = {**inputs, FOUND: found}
-    return {FOUND: found, MADE: run.execute(Step("pii-masked", VERSION, write_masked, read))}
+    return {FOUND: found, APPENDED: run.execute(Step("pii-masked", VERSION, write_masked, read))}
 
 
 @stage(
@@ -231,7 +231,7 @@ def write_masked(
     ids = found.select("row_id").unique().lazy()
     rows = survivors(inputs).join(ids, on="row_id", how="semi", maintain_order="left").collect()
     made = remade(rows, list(_masked(rows, found)), "pii")
-    pq.write_table(made.to_arrow().cast(SCHEMA), out / f"{MADE}.parquet")
+    pq.write_table(made.to_arrow().cast(SCHEMA), out / f"{APPENDED}.parquet")
     return {"rows_in": rows.height, "rows_out": made.height}
 
 

@@ -212,7 +212,9 @@ def _check_languages(codes: list[str]) -> None:
     RulesParams,
     version=2,
     prepare=prepare_rules,
-    movable=tuple(name for name in RulesParams.model_fields if name not in ("kind", "words")),
+    rethresholdable=tuple(
+        name for name in RulesParams.model_fields if name not in ("kind", "words")
+    ),
 )
 def rules(data: StageData, params: RulesParams) -> StageResult:
     """Judge every row by its measures.

@@ -30,7 +30,7 @@ from curate.clean.guards import (
     guard_keys,
     split_pairs,
 )
-from curate.clean.twins import MOVABLE, Pairs, compared_text, judge_twins, pair_table
+from curate.clean.twins import RETHRESHOLDABLE, Pairs, compared_text, judge_twins, pair_table
 from curate.fixedpoint import cosines_of_pairs
 from curate.ledger import survivor_mask, survivors
 from curate.reasons import Reason
@@ -118,7 +118,7 @@ def _vector_steps(
     SemanticParams,
     version=1,
     prepare=prepare_pairs,
-    movable=MOVABLE,
+    rethresholdable=RETHRESHOLDABLE,
     reads_base=lambda params: params.embedder == MODEL,
 )
 def semantic(data: StageData, params: SemanticParams) -> StageResult:

@@ -70,7 +70,7 @@ Survivor = Annotated[Policy, BeforeValidator(_read_policy, json_schema_input_typ
 
 
 # What decides on stored pairs, and has no part in finding them.
-MOVABLE = ("threshold", "rows", "keep")
+RETHRESHOLDABLE = ("threshold", "rows", "keep")
 
 
 class TwinParams(Params):

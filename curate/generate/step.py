@@ -36,7 +36,7 @@ from curate.store import Artifact, Counts, Step, write_json
 from curate.tables import read_batches, read_table, scan_table
 
 if TYPE_CHECKING:
-    from curate.config import Generate
+    from curate.config import GenerationSettings
     from curate.registry import ScoreRun
 
 LOG = logging.getLogger("curate")
@@ -48,7 +48,7 @@ BATCH_ROWS = 2_000
 
 def generate_step(
     run: "ScoreRun",
-    wanted: "Generate",
+    wanted: "GenerationSettings",
     inputs: Mapping[str, Artifact],
     system: str | None = None,
 ) -> Step:

@@ -404,7 +404,7 @@ def _agree(
     ClearParams,
     version=1,
     prepare=prepare_clear,
-    movable=("threshold", "precision", "action"),
+    rethresholdable=("threshold", "precision", "action"),
     calls=lambda params, rows: rows * (params.samples + len(REFLECTIONS)),
 )
 def clear(data: StageData, params: ClearParams) -> StageResult:

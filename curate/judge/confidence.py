@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.judge.cut import MOVABLE, CutParams, cut_rows
+from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept
 from curate.judge.values import CHECKED_HOW, Check
@@ -103,7 +103,7 @@ def prepare_confidence(
     ConfidenceParams,
     version=2,
     prepare=prepare_confidence,
-    movable=(*MOVABLE, "precision", "calibration"),
+    rethresholdable=(*RETHRESHOLDABLE, "precision", "calibration"),
     reads_base=lambda params: True,
 )
 def confidence(data: StageData, params: ConfidenceParams) -> StageResult:

@@ -40,7 +40,7 @@ from curate.judge.tune import ADAPTER, TuneParams, tune_step
 from curate.judge.values import CHECKED_HOW, Check, same_answer, warn_not_comparable
 from curate.ledger import survivors
 from curate.reasons import Reason
-from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
+from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.rows import response_text
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
@@ -101,7 +101,7 @@ def prepare_correct(
     parts = {"rows": inputs["rows"], "comparisons": run.execute(step)}
     told = {"confidence": params.confidence}
     made = run.execute(Step("correct-made", VERSION, write_made, parts, told))
-    return {"corrections": made, MADE: made}
+    return {"corrections": made, APPENDED: made}
 
 
 def _scores_artifact(inputs: Mapping[str, Artifact], params: CorrectParams) -> Artifact:
@@ -278,7 +278,7 @@ def write_made(
         [*turns[:-1], {"role": "assistant", "content": replaced[row_id]}]
         for row_id, turns in parents.select("row_id", "messages").rows()
     ]
-    remade(parents, messages, "correct").write_parquet(out / f"{MADE}.parquet")
+    remade(parents, messages, "correct").write_parquet(out / f"{APPENDED}.parquet")
     return {"rows_in": table.height, "rows_out": len(replaced)}
 
 
@@ -291,7 +291,7 @@ def most_calls(params: CorrectParams, rows: int) -> int:
     CorrectParams,
     version=2,
     prepare=prepare_correct,
-    movable=(),
+    rethresholdable=(),
     calls=most_calls,
     reads_base=lambda params: params.model == "tuned",
 )

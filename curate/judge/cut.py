@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from curate.reasons import Reason
 from curate.registry import Params, StageData
 
-MOVABLE = ("threshold", "drop")
+RETHRESHOLDABLE = ("threshold", "drop")
 
 
 class CutParams(Params):

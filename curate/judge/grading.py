@@ -24,7 +24,7 @@ from curate.generate.requests import Request, Sampling, chat
 from curate.generate.structured import Answer
 from curate.judge.asking import ask_all
 from curate.localfiles import MIB, read_text
-from curate.registry import Params, known_keys, suggest_key
+from curate.registry import Params, keys_at, suggest_key
 from curate.rows import Message, content_hash, prompt_text, response_text
 from curate.yamltext import YamlFault, load_yaml
 
@@ -106,7 +106,7 @@ def read_rubric(name: str) -> Rubric:
         place = ".".join(str(part) for part in fault["loc"])
         told = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            told = suggest_key(str(fault["loc"][-1]), known_keys(Rubric, fault["loc"][:-1]))
+            told = suggest_key(str(fault["loc"][-1]), keys_at(Rubric, fault["loc"][:-1]))
         raise UserError(f"{path}: {place}: {told}" if place else f"{path}: {told}") from error
 
 

@@ -53,7 +53,7 @@ from curate.judge.uncertainty import SAMPLES
 from curate.judge.values import CHECKED_HOW, Check, warn_not_comparable
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
-from curate.registry import MADE, Params, StageData, StageResult, StepRun, stage
+from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
@@ -140,7 +140,7 @@ def prepare_knowledge(
     use = "rehearse" if params.rehearse else params.refusal
     if use is not None:
         made = run.execute(made_step({**inputs, **parts}, told, hints, use, params.prompts))
-        parts |= {MADE: made, "routes": made}
+        parts |= {APPENDED: made, "routes": made}
     return parts
 
 

@@ -34,7 +34,7 @@ from curate.judge.made import remade
 from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.ledger import survivors
-from curate.registry import MADE
+from curate.registry import APPENDED
 from curate.rows import SCHEMA, Message, content_hash, normalise
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
@@ -77,7 +77,7 @@ def made_step(
     digests = {name: _prompts(prompts)[name].digest for name in PROMPTS}
     params = {**told, "use": use, "prompts": digests}
     places = {**hints, "prompts": prompts}
-    return Step(f"knowledge-{MADE}", VERSION, write_made, dict(inputs), params, places)
+    return Step(f"knowledge-{APPENDED}", VERSION, write_made, dict(inputs), params, places)
 
 
 def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
@@ -123,7 +123,7 @@ def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
     columns = [field.name for field in SCHEMA]
     parents = table.filter(pl.col("row_id").is_in(list(new))).select(columns)
     made = remade(parents, [new[row_id].messages for row_id in parents["row_id"]], METHOD)
-    made.write_parquet(out / f"{MADE}.parquet")
+    made.write_parquet(out / f"{APPENDED}.parquet")
     ids = dict(zip(parents["row_id"], made["row_id"], strict=True))
     lines = [(one.row_id, one.route, ids.get(one.row_id)) for one in routes]
     table = pl.DataFrame(lines, schema=ROUTE_SCHEMA, orient="row")

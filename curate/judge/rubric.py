@@ -26,7 +26,7 @@ from pydantic import Field
 
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import asking, llm_counts
-from curate.judge.cut import MOVABLE, CutParams, cut_rows
+from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.grading import (
     BATCH_ROWS,
     Rubric,
@@ -109,7 +109,7 @@ def write_grades(
     RubricParams,
     version=1,
     prepare=prepare_grades,
-    movable=MOVABLE,
+    rethresholdable=RETHRESHOLDABLE,
     calls=lambda params, rows: rows * params.votes,
 )
 def rubric(data: StageData, params: RubricParams) -> StageResult:

@@ -25,7 +25,7 @@ import polars as pl
 from pydantic import model_validator
 
 from curate.errors import UserError
-from curate.judge.cut import MOVABLE, CutParams, cut_rows
+from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.ledger import survivor_mask, survivors
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
@@ -76,7 +76,13 @@ def write_ratings(
     return {"rows_in": ids.height, "rows_out": ids.height}
 
 
-@stage(ScorerStageParams, version=1, prepare=prepare_ratings, movable=MOVABLE, rates=True)
+@stage(
+    ScorerStageParams,
+    version=1,
+    prepare=prepare_ratings,
+    rethresholdable=RETHRESHOLDABLE,
+    rates=True,
+)
 def scorer(data: StageData, params: ScorerStageParams) -> StageResult:
     """Drop rows with a score below the cut."""
     scores = read_table(data.prepared["ratings"])

@@ -23,10 +23,10 @@ from curate.store import Artifact
 from curate.tables import read_table
 
 if TYPE_CHECKING:
-    from curate.config import Prove
+    from curate.config import ProofSettings
 
 
-def check_proof(prove: "Prove", read: Mapping[str, Artifact], seed: int) -> None:
+def check_proof(prove: "ProofSettings", read: Mapping[str, Artifact], seed: int) -> None:
     """Check the model, tasks and held-out sets of a recipe's proof.
 
     Args:

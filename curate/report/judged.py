@@ -8,7 +8,7 @@ import polars as pl
 
 from curate.folder import RunFolder
 from curate.judge.knowledge import CATEGORIES
-from curate.registry import MADE
+from curate.registry import APPENDED
 from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
@@ -195,7 +195,7 @@ def _knowledge(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Knowled
 
 
 def _routes(run: RunFolder, stage: str) -> tuple[tuple[str, int], ...]:
-    if not run.has(f"evidence/{stage}-{MADE}"):
+    if not run.has(f"evidence/{stage}-{APPENDED}"):
         return ()
     counts = run.table(f"evidence/{stage}-routes").group_by("route").len()
     ordered = counts.sort("len", "route", descending=[True, False])
@@ -218,7 +218,7 @@ def _missed(run: RunFolder, stage: str, ids: list[str]) -> Iterator[UnknownRow]:
 
 
 def _replaced(run: RunFolder, stage: str) -> Iterator[KnowledgeReplacement]:
-    if not run.has(f"evidence/{stage}-{MADE}"):
+    if not run.has(f"evidence/{stage}-{APPENDED}"):
         return
     routes = run.table(f"evidence/{stage}-routes").drop_nulls("new_id").collect()
     # Routes take turns, so that a rare one is shown beside a common one.

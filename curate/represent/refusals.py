@@ -21,7 +21,7 @@ from curate.errors import UserError
 from curate.ledger import survivors
 from curate.models import load_tokenizer, template_of
 from curate.reasons import Reason
-from curate.registry import MADE
+from curate.registry import APPENDED
 from curate.represent.acceptance import MERGE, find_fault, merge_system
 from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
@@ -80,7 +80,7 @@ def made_rows_step(
         hints: where it lies.
     """
     params = {"model": template_of(identity), "merge": False}
-    return Step(name, VERSION, write_verdicts, {**inputs, MADE: new_rows}, params, hints)
+    return Step(name, VERSION, write_verdicts, {**inputs, APPENDED: new_rows}, params, hints)
 
 
 def write_verdicts(
@@ -92,10 +92,10 @@ def write_verdicts(
     some are made by a stage, these alone are judged.
     """
     path = inputs["rows"].file("rows.parquet")
-    judged = inputs[MADE].file(f"{MADE}.parquet") if MADE in inputs else path
+    judged = inputs[APPENDED].file(f"{APPENDED}.parquet") if APPENDED in inputs else path
     details, replacing = _judge(judged, params, hints)
     if params["merge"]:
-        replacing.write_parquet(out / f"{MADE}.parquet")
+        replacing.write_parquet(out / f"{APPENDED}.parquet")
     ids = survivors(inputs).select("row_id").collect()
     reasons = ids.join(
         details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"

@@ -14,7 +14,7 @@ from curate.registry import (
     Selector,
     SelectParams,
     find_selector,
-    known_keys,
+    keys_at,
     suggest_key,
 )
 from curate.select.scored import order_rows
@@ -62,7 +62,7 @@ def read_part(place: str, settings: Mapping[str, Any]) -> SelectParams:
         keys = ".".join(str(key) for key in fault["loc"])
         problem = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            problem = suggest_key(str(fault["loc"][-1]), known_keys(params, fault["loc"][:-1]))
+            problem = suggest_key(str(fault["loc"][-1]), keys_at(params, fault["loc"][:-1]))
         raise ValueError(f"{place} ({settings['method']}): {keys}: {problem}") from error
 
 

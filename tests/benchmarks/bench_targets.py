@@ -36,7 +36,7 @@ from pools import Row, read_lines, tuned_losses
 from scipy.stats import binomtest, wilcoxon
 
 from curate.clean.leaks import LeakIndex
-from curate.config import Config, Prove
+from curate.config import Config, ProofSettings
 from curate.prove.arms import draw_arms
 from curate.prove.statistics import ALPHA, compare
 from curate.prove.training import FIXED_SEED
@@ -63,7 +63,7 @@ METHODS = (
     "perplexity", "kcenter", "facility", "clusters", "smart", "gme", "mixture", "deita",
 )  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {"less": {"way": "datastore"}, "bsr": {"encoder": "minilm"}}
-LORA = Prove.model_validate({"lora": {"epochs": 1}}).model_dump(mode="json")["lora"]
+LORA = ProofSettings.model_validate({"lora": {"epochs": 1}}).model_dump(mode="json")["lora"]
 UNTIMED = {
     "finetune", "measure", "base", "proof", "proof-leaks", "arms", "spread", "ingest", "exact", "leaks",
     "tokens",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from curate.clean.semantic import SemanticParams, first_copies
-from curate.models import Found, identify
+from curate.models import ModelLocation, identify
 from curate.represent import neighbours
 from curate.represent.embed import unit
 from curate.store import Artifact, Store
@@ -207,7 +207,7 @@ class ModelRun(StoreRun):
     folder: Path = Path()
 
     def model_identity(self) -> dict[str, Any]:
-        return identify(Found("m", "folder", self.folder), "float32")
+        return identify(ModelLocation("m", "folder", self.folder), "float32")
 
     def model_hints(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}

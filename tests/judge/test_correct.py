@@ -16,7 +16,7 @@ from curate.generate.engines.config import TransformersParams, identify_engine
 from curate.judge.correct import CorrectParams
 from curate.judge.made import made_id
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
-from curate.registry import MADE
+from curate.registry import APPENDED
 from curate.store import Artifact, Store, digest_file
 from tests.conftest import row, stored, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
@@ -101,7 +101,7 @@ def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.Monke
     assert told["twin_id"].drop_nulls().to_list() == [made_id("r1", "correct")]
     asked = [text_of(c) for c in engine.calls if text_of(c).endswith("?") and len(text_of(c)) < 4]
     assert sorted(asked) == ["2?", "4?", "5?", "6?", "7?"]
-    made = table(prepared[MADE], "made").to_dicts()
+    made = table(prepared[APPENDED], "made").to_dicts()
     assert [m["messages"] for m in made] == [turns("2?", "right two")]
     assert (made[0]["parents"], made[0]["method"], made[0]["hop"]) == (["r1"], "correct", 1)
 
@@ -187,7 +187,7 @@ def test_nothing_doubted_costs_nothing(store: Store, monkeypatch: pytest.MonkeyP
     engine = corrector(monkeypatch)
     told, prepared = corrected(AskedRun(store), scored(store), threshold=0.01, model="tuned")
     assert told["keep"].all()
-    assert table(prepared[MADE], "made").height == 0
+    assert table(prepared[APPENDED], "made").height == 0
     assert not engine.calls
 
 

@@ -105,7 +105,7 @@ def test_a_cut_moves_without_a_call(store: Store, monkeypatch: Any) -> None:
         assert verdicts.counts["rows_out"] == kept
         assert again.calls == []
     assert before == 9
-    assert find_stage("rubric").movable == ("threshold", "drop")
+    assert find_stage("rubric").rethresholdable == ("threshold", "drop")
 
 
 def test_a_rubric_of_ones_own(store: Store, monkeypatch: Any, tmp_path: Path) -> None:

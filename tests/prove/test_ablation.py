@@ -9,7 +9,7 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.prove.ablation import AblatedStage
 from curate.prove.metrics import LOSS
 from curate.prove.proof import ProofInputs, prove
@@ -64,7 +64,7 @@ def run_ablation(
         )
         for name, ids in without.items()
     ]
-    params = Prove.model_validate({"draws": 5, **settings}).model_dump(mode="json")
+    params = ProofSettings.model_validate({"draws": 5, **settings}).model_dump(mode="json")
     selection = stored(store, "select", {"ranking": ranking(IDS[:GOOD], leaking)})
     material = ProofInputs(stored_rows(store, "eval", evals), stages=stages)
     proof = prove(run, selection, material, params, Budget(rows=GOOD))

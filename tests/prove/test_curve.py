@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.twins import PAIR_SCHEMA
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.prove.abilities import PairedTest
 from curate.prove.arms import draw_arms
 from curate.prove.curve import LEAST_ROWS, nested_prefixes, write_curve
@@ -92,7 +92,9 @@ def run_curve(
             "score": [float(-i) for i in range(COUNT)],
         }
     )
-    params = Prove.model_validate({"draws": 5, "curve": 4, **settings}).model_dump(mode="json")
+    params = ProofSettings.model_validate({"draws": 5, "curve": 4, **settings}).model_dump(
+        mode="json"
+    )
     selection = stored(store, "select", {"ranking": ranked})
     material = ProofInputs(stored_rows(store, "eval", evals))
     artifact = prove(run, selection, material, params, Budget(rows=rows))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.errors import UserError
 from curate.prove import harness
 from curate.prove.harness import harness_step, read_tasks
@@ -89,4 +89,4 @@ def test_tasks_at_fault_name_their_place(tmp_path: Path, monkeypatch: pytest.Mon
 def test_tasks_and_their_metric_go_together() -> None:
     for settings in ({"metric": "lm_eval"}, {"tasks": ["arc_easy"]}):
         with pytest.raises(ValidationError, match="tasks goes with"):
-            Prove.model_validate(settings)
+            ProofSettings.model_validate(settings)

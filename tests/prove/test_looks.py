@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.config import Config, Prove
+from curate.config import Config, ProofSettings
 from curate.prove.looks import look_sentence, looks_of
 from curate.prove.statistics import WITHIN, compare
 from curate.store import Artifact, Step, Store
@@ -81,7 +81,7 @@ def test_what_stands_beside_the_verdict_is_made_at_the_look_that_counts_alone(
 
 
 def test_draws_are_a_number_or_sequential() -> None:
-    assert Prove.model_validate({"draws": "sequential"}).draws == "sequential"
+    assert ProofSettings.model_validate({"draws": "sequential"}).draws == "sequential"
     for wrong in (1, "many"):
         with pytest.raises(ValueError, match="draws"):
             Config.model_validate({"name": "a", "pool": "p", "prove": {"draws": wrong}})

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.shared_controls import SharedControls
 from curate.prove.statistics import WITHIN, judge_all
@@ -185,7 +185,7 @@ def run_proof(
             "score": [float(i < 10) for i in range(COUNT)],
         }
     )
-    params = Prove.model_validate({"draws": 6, **settings})
+    params = ProofSettings.model_validate({"draws": 6, **settings})
     artifact = prove(
         run,
         stored(store, "select", {"ranking": ranking}),

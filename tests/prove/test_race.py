@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.errors import UserError
 from curate.prove.halves import CHOICE, LEAST, VERDICT, half_step, split_examples
 from curate.prove.proof import ProofInputs, prove
@@ -65,11 +65,11 @@ class Setting:
         return self.run.execute(half_step(self.eval_rows, self.eval_rows, name, self.run.seed))
 
     def race(self, rounds: int = 3, **settings: Any) -> Artifact:
-        params = Prove.model_validate({"draws": 6, **settings}).model_dump(mode="json")
+        params = ProofSettings.model_validate({"draws": 6, **settings}).model_dump(mode="json")
         return race(self.run, self.candidates, ProofInputs(self.half(CHOICE)), params, rounds)
 
     def prove(self, name: str) -> dict[str, Any]:
-        params = Prove.model_validate({"draws": 6}).model_dump(mode="json")
+        params = ProofSettings.model_validate({"draws": 6}).model_dump(mode="json")
         material, judged = ProofInputs(self.half(VERDICT)), len(self.candidates)
         ranking = self.candidates[name].ranking
         proof = prove(self.run, ranking, material, params, BUDGET, judged)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.errors import UserError
 from curate.prove.harm import judge_harm
 from curate.prove.inputs import check_inputs, check_proof
@@ -155,7 +155,7 @@ def test_a_watch_set_of_one_example_is_refused_by_name(store: Store) -> None:
 
 def test_another_model_that_is_not_there_is_named_by_its_key() -> None:
     with pytest.raises(UserError, match=r"^prove.base: model 'nowhere'"):
-        check_proof(Prove.model_validate({"base": "nowhere"}), {}, 0)
+        check_proof(ProofSettings.model_validate({"base": "nowhere"}), {}, 0)
 
 
 def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:

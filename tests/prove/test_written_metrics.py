@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curate.config import Prove
+from curate.config import ProofSettings
 from curate.errors import UserError
 from curate.prove.groups import compare_groups
 from curate.prove.metrics import GENERATED, LOSS
@@ -89,7 +89,7 @@ def test_a_function_scores_every_answer_and_its_source_is_in_the_key(
 )
 def test_settings_at_fault_are_refused(metric: Mapping[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
-        Prove.model_validate({"metric": metric})
+        ProofSettings.model_validate({"metric": metric})
 
 
 def test_a_base_model_that_solves_nothing_is_told() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.ledger import kept_step
-from curate.models import Found, identify
+from curate.models import ModelLocation, identify
 from curate.represent import lm
 from curate.represent.index import (
     index_steps,
@@ -66,7 +66,7 @@ class PoolRun:
         return [self.store.ensure(step) for step in steps]
 
     def model_identity(self) -> dict[str, Any]:
-        return identify(Found("m", "folder", self.folder), self.dtype)
+        return identify(ModelLocation("m", "folder", self.folder), self.dtype)
 
     def model_hints(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}

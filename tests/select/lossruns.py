@@ -12,7 +12,7 @@ import polars as pl
 import torch
 
 from curate.ledger import kept_step
-from curate.models import Found, identify
+from curate.models import ModelLocation, identify
 from curate.registry import SELECTORS, Selector
 from curate.represent.tokens import count_tokens
 from curate.store import Artifact, Step
@@ -54,7 +54,7 @@ class ModelRun(StoreRun):
         self.tokens = self.store.ensure(step)
 
     def model_identity(self) -> dict[str, Any]:
-        return identify(Found("m", "folder", self.folder), self.dtype)
+        return identify(ModelLocation("m", "folder", self.folder), self.dtype)
 
     def model_hints(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}
