@@ -22,22 +22,24 @@ def describe_model(name: str) -> str:
         return f"{name:<14} not available: {error}"
 
 
-def _describe(name: str, found: ModelLocation) -> str:
-    if _is_language_model(found):
+def _describe(name: str, location: ModelLocation) -> str:
+    if _is_language_model(location):
         dtype = choose_dtype("auto")
         pace = forward_pace(name, dtype, [ROW_TOKENS])
         speed = f"{1 / pace.likely:,.0f} tokens/s forward, {dtype} on {device()}"
-        return f"{name:<14} language model, {found.origin}, {speed}\n{'':<14} {prepare(found)}"
-    speed = f"{_embedding_speed(load_embedder(found)):,.0f} texts/s of {len(WORDS)} words"
-    return f"{name:<14} embedder, {found.origin}, {speed}\n{'':<14} {found.path}"
+        return (
+            f"{name:<14} language model, {location.origin}, {speed}\n{'':<14} {prepare(location)}"
+        )
+    speed = f"{_embedding_speed(load_embedder(location)):,.0f} texts/s of {len(WORDS)} words"
+    return f"{name:<14} embedder, {location.origin}, {speed}\n{'':<14} {location.path}"
 
 
-def _is_language_model(found: ModelLocation) -> bool:
-    if found.path.suffix == ".gguf":
+def _is_language_model(location: ModelLocation) -> bool:
+    if location.path.suffix == ".gguf":
         return True
-    if found.path.is_file() or (found.path / "modules.json").is_file():
+    if location.path.is_file() or (location.path / "modules.json").is_file():
         return False
-    return (found.path / "config.json").is_file()
+    return (location.path / "config.json").is_file()
 
 
 def _embedding_speed(model: Any) -> float:

@@ -225,14 +225,14 @@ def rethreshold(
     target = _table_file(out)
 
     def read(folder: "RunFolder") -> tuple["RethresholdResult", list[str]]:
-        moved = judge(folder, stage, overrides or [])
-        return moved, _rethreshold_lines(folder, moved)
+        result = judge(folder, stage, overrides or [])
+        return result, _rethreshold_lines(folder, result)
 
-    moved, lines = read_run(run, read)
+    result, lines = read_run(run, read)
     for line in lines:
         say(line)
     if target is not None:
-        _write_table(moved.evidence, target)
+        _write_table(result.evidence, target)
         say(f"verdicts written to {target}")
 
 
@@ -289,8 +289,8 @@ def check(
 
     _say_files(recipe)
     lines = estimate(recipe)
-    made = any(line.up_to for line in lines)
-    wide = 17 if made else 10
+    generates_rows = any(line.up_to for line in lines)
+    wide = 17 if generates_rows else 10
     say(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
     for line in lines:
         rows = f"up to {line.rows:,}" if line.up_to else f"{line.rows:,}"
@@ -299,8 +299,8 @@ def check(
         say(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
     _say_reused(recipe)
     low, high = minutes_range(lines)
-    asked = any(line.asks for line in lines)
-    apart = [("the making of rows", made), ("the calls of a model", asked)]
+    calls_model = any(line.asks for line in lines)
+    apart = [("the making of rows", generates_rows), ("the calls of a model", calls_model)]
     beside = " and ".join(what for what, there in apart if there)
     minutes = "below a minute" if high < 1 else f"{low:.0f} to {high:.0f} minutes"
     minutes += " here" + (f" beside {beside}" if beside else "")
@@ -369,38 +369,38 @@ def _write_table(table: "pl.DataFrame", target: Path) -> None:
 
 
 def _plan_lines(planned: "Plan") -> list[str]:
-    shown = 15
+    max_origins = 15
     share = planned.shared / max(planned.rows, 1)
     lines = [
         f"{planned.rows:,} rows, {planned.tokens:,} tokens ({planned.params.budget})",
         *planned.remarks,
         f"{planned.shared:,} of them ({share:.0%}) are among the {planned.run_rows:,} of the run",
     ]
-    for source, origin, rows in planned.mix.head(shown).iter_rows():
+    for source, origin, rows in planned.mix.head(max_origins).iter_rows():
         lines.append(f"  {rows:>6,}  {source} / {origin}")
-    if planned.mix.height > shown:
-        lines.append(f"  ... and {planned.mix.height - shown} more origins")
+    if planned.mix.height > max_origins:
+        lines.append(f"  ... and {planned.mix.height - max_origins} more origins")
     return lines
 
 
-def _rethreshold_lines(run: "RunFolder", moved: "RethresholdResult") -> list[str]:
+def _rethreshold_lines(run: "RunFolder", result: "RethresholdResult") -> list[str]:
     import polars as pl
 
-    now, before = (int((~e["keep"]).sum()) for e in (moved.evidence, moved.before))
+    now, before = (int((~e["keep"]).sum()) for e in (result.evidence, result.before))
     # Verdicts that no threshold decided have none.
     # `leaks` asks for more of some eval prompts.
-    threshold = moved.evidence["threshold"].min()
+    threshold = result.evidence["threshold"].min()
     lines = [
-        f"{moved.stage}: {now:,} of {moved.evidence.height:,} rows dropped"
+        f"{result.stage}: {now:,} of {result.evidence.height:,} rows dropped"
         + (f" at the threshold {threshold:.4g}" if isinstance(threshold, float) else ""),
-        f"in the run: {before:,}; {moved.back:,} of them come back, {moved.gone:,} others go",
+        f"in the run: {before:,}; {result.back:,} of them come back, {result.gone:,} others go",
     ]
-    if moved.sweep.height:
+    if result.sweep.height:
         lines += ["", f"{'threshold':>10}  {'dropped':>9}"]
-    lines += [f"{t:>10.4g}  {n:>9,}" for t, n in moved.sweep.iter_rows()]
+    lines += [f"{t:>10.4g}  {n:>9,}" for t, n in result.sweep.iter_rows()]
     margin = (pl.col("score") - pl.col("threshold")).abs()
     order = [margin, pl.col("score"), pl.col("row_id")]
-    border = moved.evidence.filter(keep=False).sort(order, nulls_last=True).head(BORDER)
+    border = result.evidence.filter(keep=False).sort(order, nulls_last=True).head(BORDER)
     if border.height:
         lines += ["", "Dropped by the smallest margin"]
     for row_id, twin_id, score in border.select("row_id", "twin_id", "score").iter_rows():
@@ -413,7 +413,7 @@ def _excerpt(run: "RunFolder", row_id: str) -> str:
     from curate.registry import EVAL_SETS
 
     places = (run.messages(role, row_id) for role in ("pool", *EVAL_SETS))
-    messages = next((found for found in places if found), [])
+    messages = next((turns for turns in places if turns), [])
     text = " ".join(" | ".join(m["content"] for m in messages).split())
     return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 4]} ..."
 

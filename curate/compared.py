@@ -72,15 +72,15 @@ def fill_compared(value: Any, info: ValidationInfo) -> Any:
         return value
     select = info.data.get("select")
     plan = _plan_of(select)
-    told = [{"method": entry} if isinstance(entry, str) else entry for entry in entries]
-    methods = {entry.get("method") for entry in told if isinstance(entry, Mapping)}
+    method_entries = [{"method": entry} if isinstance(entry, str) else entry for entry in entries]
+    methods = {entry.get("method") for entry in method_entries if isinstance(entry, Mapping)}
     if "race" in methods:
         raise ValueError("a race chooses the run's own selection: it stands under `select:` alone")
     if select is not None:
         methods.add(select.model_dump()["method"])
-    if told and CONTROL not in methods:
-        told.append({"method": CONTROL})
-    return [{**plan, **entry} if isinstance(entry, Mapping) else entry for entry in told]
+    if method_entries and CONTROL not in methods:
+        method_entries.append({"method": CONTROL})
+    return [{**plan, **entry} if isinstance(entry, Mapping) else entry for entry in method_entries]
 
 
 def _plan_of(select: SelectParams | None) -> dict[str, Any]:
@@ -110,10 +110,12 @@ def compared_lines(run: Path) -> list[str]:
         return []
     overlap = read_table(path)
     own = overlap.filter(pl.col("one") == overlap["one"][0])
-    told = own.select("other", "shared", "other_rows", "jaccard", "by_chance", "correlation")
+    other_methods = own.select(
+        "other", "shared", "other_rows", "jaccard", "by_chance", "correlation"
+    )
     return [
         f"{name}: {shared:,} of its {rows:,} rows are in the selection too (Jaccard {jaccard:.2f}, "
         f"by chance {chance:.2f}"
         + (")" if correlation is None else f"; rank correlation {correlation:+.2f})")
-        for name, shared, rows, jaccard, chance, correlation in told.iter_rows()
+        for name, shared, rows, jaccard, chance, correlation in other_methods.iter_rows()
     ]

@@ -442,10 +442,10 @@ def _check_survivors(stages: Sequence[Params]) -> None:
     for i, params in enumerate(stages):
         keep = getattr(params, "keep", None)
         if isinstance(keep, HighestScore) and keep.place[0] not in names[:i]:
-            known = ", ".join(names[:i]) or "none"
+            earlier_stages = ", ".join(names[:i]) or "none"
             raise KeyFault(
                 ("stages", i, "keep", "highest"),
-                f"{keep.place[0]!r} is no earlier stage (those are: {known})",
+                f"{keep.place[0]!r} is no earlier stage (those are: {earlier_stages})",
             )
 
 
@@ -457,12 +457,12 @@ def _check_scores(stages: Sequence[Params]) -> None:
         if by is None:
             continue
         if by not in names[:i]:
-            known = ", ".join(names[:i]) or "none"
-            told = f"{by!r} is no earlier stage (those are: {known})"
-            raise KeyFault(("stages", i, "by"), told)
+            earlier_stages = ", ".join(names[:i]) or "none"
+            sentence = f"{by!r} is no earlier stage (those are: {earlier_stages})"
+            raise KeyFault(("stages", i, "by"), sentence)
         if getattr(stages[names.index(by)], "action", None) == "drop":
-            told = f"{by!r} drops the rows that are to be corrected; give `action: score` there"
-            raise KeyFault(("stages", i, "by"), told)
+            sentence = f"{by!r} drops the rows that are to be corrected; give `action: score` there"
+            raise KeyFault(("stages", i, "by"), sentence)
 
 
 def _check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Params]) -> None:
@@ -472,12 +472,12 @@ def _check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Par
     try:
         named = named_stages(select)
     except UserError as error:
-        key, _, told = str(error).removeprefix("select.").partition(": ")
-        raise KeyFault((*place, key), told) from error
-    known = stage_names(stages)
+        key, _, sentence = str(error).removeprefix("select.").partition(": ")
+        raise KeyFault((*place, key), sentence) from error
+    names = stage_names(stages)
     for name in named:
-        if name not in known:
-            columns = dict.fromkeys([*RANKING_COLUMNS, *ROW_COLUMNS, *known])
+        if name not in names:
+            columns = dict.fromkeys([*RANKING_COLUMNS, *ROW_COLUMNS, *names])
             raise KeyFault(
                 place,
                 f"filter or shares: nothing is named {name!r}; known: {', '.join(columns)}",
@@ -504,9 +504,9 @@ def _check_target(place: Sequence[Any], params: SelectParams) -> None:
 
 def _check_generators(config: "Config") -> None:
     """Fail where a method needs target examples and there are none, or stands twice."""
-    wanted = config.generate.methods if config.generate else []
-    methods = [params.model_dump()["method"] for params in wanted]
-    for i, (method, params) in enumerate(zip(methods, wanted, strict=True)):
+    method_params = config.generate.methods if config.generate else []
+    methods = [params.model_dump()["method"] for params in method_params]
+    for i, (method, params) in enumerate(zip(methods, method_params, strict=True)):
         place = ("generate", "methods", i, "method")
         if "target" in GENERATORS[method].needed(params) and config.target is None:
             instead = ", or `subjects`" if hasattr(params, "subjects") else ""

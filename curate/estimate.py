@@ -322,9 +322,9 @@ def _later_lines(
     embedding = Embedding(pool, rows, config.models.embedder)
     lines += _choice_lines(config, rows, base, embedding)
     if "target" in examples:
-        told = f"nearness to the target examples; {config.models.embedder}"
+        summary = f"nearness to the target examples; {config.models.embedder}"
         lines.append(
-            EstimateLine("coverage", rows, told, seconds=embedding.seconds("example", None))
+            EstimateLine("coverage", rows, summary, seconds=embedding.seconds("example", None))
         )
     if config.prove and "eval" in examples:
         lines += _proof_lines(config, rows, examples, base)
@@ -332,24 +332,24 @@ def _later_lines(
 
 
 def generation_lines(
-    wanted: GenerationSettings, targets: int, pool_rows: int
+    settings: GenerationSettings, targets: int, pool_rows: int
 ) -> list[EstimateLine]:
     """Return a line for each method that makes rows, and one for the pool with these."""
-    lines = [_method_line(params, wanted, targets, pool_rows) for params in wanted.methods]
-    made = sum(line.rows for line in lines)
-    told = f"{pool_rows:,} of the pool and up to {made:,} made"
-    limits = [(name, getattr(wanted.limits, name)) for name in ("calls", "tokens", "cost")]
+    lines = [_method_line(params, settings, targets, pool_rows) for params in settings.methods]
+    generated_rows = sum(line.rows for line in lines)
+    summary = f"{pool_rows:,} of the pool and up to {generated_rows:,} made"
+    limits = [(name, getattr(settings.limits, name)) for name in ("calls", "tokens", "cost")]
     set_limits = ", ".join(f"{limit:,} {name}" for name, limit in limits if limit is not None)
     if set_limits:
-        told += f"; the limits: {set_limits}"
-    return [*lines, EstimateLine("joined", pool_rows + made, told, up_to=True)]
+        summary += f"; the limits: {set_limits}"
+    return [*lines, EstimateLine("joined", pool_rows + generated_rows, summary, up_to=True)]
 
 
 def _method_line(
-    params: GenerateParams, wanted: GenerationSettings, targets: int, pool_rows: int
+    params: GenerateParams, settings: GenerationSettings, targets: int, pool_rows: int
 ) -> EstimateLine:
     """Return what a method asks and makes at most, within the limits."""
-    name, limits = params.model_dump()["method"], wanted.limits
+    name, limits = params.model_dump()["method"], settings.limits
     generator = find_generator(name)
     most = generator.most_calls(params, targets, pool_rows)
     calls = most if limits.calls is None else min(most, limits.calls)
@@ -358,12 +358,12 @@ def _method_line(
     rows = min(rows, -(-rows // max(most, 1)) * calls)
     longest = getattr(params, "max_tokens", 0)
     tokens = calls * longest
-    told = f"{name}, at most {calls:,} calls"
-    told += f" (limits.calls; {most:,} without)" if calls < most else " and answers drawn anew"
-    told += f", answers up to {longest:,} tokens" if longest else ""
+    summary = f"{name}, at most {calls:,} calls"
+    summary += f" (limits.calls; {most:,} without)" if calls < most else " and answers drawn anew"
+    summary += f", answers up to {longest:,} tokens" if longest else ""
     if limits.tokens is not None:
         tokens = min(tokens, limits.tokens)
-    return EstimateLine("generate", rows, told, tokens, up_to=True)
+    return EstimateLine("generate", rows, summary, tokens, up_to=True)
 
 
 @dataclass
@@ -377,11 +377,11 @@ class Embedding:
 
     def seconds(self, compare: Compared, embedder: str | None) -> Range:
         """Return the seconds of embedding all rows, 0 the second time."""
-        told = compare, embedder or self.default
-        if told in self.done:
+        setting = compare, embedder or self.default
+        if setting in self.done:
             return Range()
-        self.done.add(told)
-        return _embedding_pace(self.pool, *told) * self.rows
+        self.done.add(setting)
+        return _embedding_pace(self.pool, *setting) * self.rows
 
 
 def _choice_lines(
@@ -422,8 +422,8 @@ def _stage_line(
         return EstimateLine(kind, rows, does, round(tokens.likely), seconds)
     calls = find_stage(kind).calls
     if calls is not None:
-        told = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
-        return EstimateLine(kind, rows, told, asks=True)
+        summary = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
+        return EstimateLine(kind, rows, summary, asks=True)
     if not isinstance(params, SemanticParams):
         return EstimateLine(kind, rows, DROPS)
     if params.embedder == MODEL:
@@ -692,26 +692,26 @@ def _curve_cost(config: Config, chosen: int) -> CurveCost:
 
 
 def _curve_lines(
-    config: Config, bill: CurveCost, examples: Mapping[str, Artifact], base: BaseModel
+    config: Config, cost: CurveCost, examples: Mapping[str, Artifact], base: BaseModel
 ) -> list[EstimateLine]:
     """Return the line of a curve: smaller parts of selection and control, trained and measured."""
     assert config.prove is not None
     if config.prove.curve is None:
         return []
-    if not bill.sizes:
-        share = f"1/{config.prove.curve} of {bill.whole:,} rows"
+    if not cost.sizes:
+        share = f"1/{config.prove.curve} of {cost.whole:,} rows"
         return [
-            EstimateLine("proof: curve", bill.whole, f"no curve: {share} is too few to train on")
+            EstimateLine("proof: curve", cost.whole, f"no curve: {share} is too few to train on")
         ]
     lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
-    read = bill.each * sum(bill.sizes) + bill.runs * _then_rows(config, examples)
-    trained, tuning = _tuning_cost(lora, read, bill.runs, base)
-    measured, measuring = _measuring_cost(lora, eval_rows, bill.runs, base)
+    read = cost.each * sum(cost.sizes) + cost.runs * _then_rows(config, examples)
+    trained, tuning = _tuning_cost(lora, read, cost.runs, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, cost.runs, base)
     most = "up to " if looks_of(config.prove.draws)[-1].of > 1 else ""
-    numbers = " and ".join(f"{size:,}" for size in bill.sizes)
-    summary = f"{most}{bill.runs} more fine-tunes and measurements, with {numbers} rows"
+    numbers = " and ".join(f"{size:,}" for size in cost.sizes)
+    summary = f"{most}{cost.runs} more fine-tunes and measurements, with {numbers} rows"
     tokens = round(trained.likely + measured.likely)
-    return [EstimateLine("proof: curve", bill.sizes[0], summary, tokens, tuning + measuring)]
+    return [EstimateLine("proof: curve", cost.sizes[0], summary, tokens, tuning + measuring)]
 
 
 def _ablation_runs(config: Config) -> int:

@@ -46,14 +46,14 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     Raises:
         UserError: the run has no such row.
     """
-    found = run.table("ledger").filter(pl.col("row_id") == row_id).collect()
-    if not found.height:
+    ledger_rows = run.table("ledger").filter(pl.col("row_id") == row_id).collect()
+    if not ledger_rows.height:
         return (
             explain_candidate(run, row_id)
             or _explain_example(run, row_id)
             or _explain_reject(run, row_id)
         )
-    row = found.row(0, named=True)
+    row = ledger_rows.row(0, named=True)
     lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(run, row)]
     if row["fate"] == "dropped":
         lines += _twin(run, row) if row["twin_id"] else []
@@ -104,10 +104,10 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
     return f"dropped by the stage {row['stage']}: it {reason}{score}."
 
 
-def _why_unscored(run: RunFolder, held: StoredSelection, row_id: object) -> str:
+def _why_unscored(run: RunFolder, selection: StoredSelection, row_id: object) -> str:
     """Return why a method has no score for a row."""
-    scores = run.table(held.scores).filter(pl.col("row_id") == row_id).collect()
-    return str(why_unscored(scores, find_selector(held.method), held.params)[0])
+    scores = run.table(selection.scores).filter(pl.col("row_id") == row_id).collect()
+    return str(why_unscored(scores, find_selector(selection.method), selection.params)[0])
 
 
 def _least_likely(run: RunFolder, stage: str) -> str | None:
@@ -123,8 +123,8 @@ def _details(run: RunFolder, stage: str, row_id: str) -> str:
     name = f"evidence/{stage}-details"
     if not run.has(name):
         return ""
-    found = run.table(name).filter(pl.col("row_id") == row_id).select("detail").collect()
-    return "; ".join(found["detail"].drop_nulls())
+    details = run.table(name).filter(pl.col("row_id") == row_id).select("detail").collect()
+    return "; ".join(details["detail"].drop_nulls())
 
 
 def _score(row: dict[str, object]) -> str:
@@ -157,8 +157,8 @@ def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
 def _comparison(run: RunFolder, row: dict[str, object]) -> list[str]:
     """Return how sure the comparison was that the new response is better."""
     table = run.table(f"evidence/{row['stage']}").filter(pl.col("row_id") == row["row_id"])
-    told = table.select("confidence").collect()["confidence"]
-    return [f"  judged better, asked in both orders, with confidence {told[0]:.4g}"]
+    confidence = table.select("confidence").collect()["confidence"]
+    return [f"  judged better, asked in both orders, with confidence {confidence[0]:.4g}"]
 
 
 def _span(run: RunFolder, row: dict[str, object]) -> str | None:
@@ -166,9 +166,9 @@ def _span(run: RunFolder, row: dict[str, object]) -> str | None:
     hits = f"evidence/{row['stage']}-hits"
     if not run.has(hits):
         return None
-    mine = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["twin_id"])
-    found = run.table(hits).filter(mine).select("span").collect()["span"]
-    return str(found[0]) if len(found) else None
+    same_pair = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["twin_id"])
+    spans = run.table(hits).filter(same_pair).select("span").collect()["span"]
+    return str(spans[0]) if len(spans) else None
 
 
 def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
@@ -186,8 +186,8 @@ def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
             after = content[stop : stop + AROUND_CHARS]
             cut = "[...] " if start > AROUND_CHARS else ""
             more = " [...]" if len(content) > stop + AROUND_CHARS else ""
-            told = f"{cut}{before}[[{_middle_cut(content[start:stop])}]]{after}{more}"
-            return [_indent(message["role"], told)]
+            excerpt = f"{cut}{before}[[{_middle_cut(content[start:stop])}]]{after}{more}"
+            return [_indent(message["role"], excerpt)]
     return _text(messages)
 
 
@@ -215,14 +215,16 @@ def _nearest(run: RunFolder, row_id: str) -> list[str]:
 def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
     """Return what the methods that the run compares with its own would have done with a row."""
     lines = []
-    for held in stored_selections(run)[1:]:
-        found = run.table(held.ranking).filter(pl.col("row_id") == row_id).collect()
-        for line in found.to_dicts():
-            told = "selected" if line["selected"] else "not selected"
+    for selection in stored_selections(run)[1:]:
+        ranking_rows = run.table(selection.ranking).filter(pl.col("row_id") == row_id).collect()
+        for line in ranking_rows.to_dicts():
+            fate = "selected" if line["selected"] else "not selected"
             reason = EXPLAINED[Reason(line["reason"])]
             if line["reason"] == Reason.UNSCORED:
-                reason += f" ({_why_unscored(run, held, row_id)})"
-            lines.append(f"  {held.name}: {told}, rank {line['rank']:,} {reason}{_scored(line)}")
+                reason += f" ({_why_unscored(run, selection, row_id)})"
+            lines.append(
+                f"  {selection.name}: {fate}, rank {line['rank']:,} {reason}{_scored(line)}"
+            )
     raced = isinstance(run.config.select, RaceParams)
     title = f"By the {'raced and ' if raced else ''}compared methods"
     return ["", title, *lines] if lines else []
@@ -244,9 +246,9 @@ def _verdicts(run: RunFolder, row_id: str) -> list[str]:
         table = run.table(f"evidence/{name}")
         if "keep" not in table.collect_schema():
             continue
-        found = table.filter(pl.col("row_id") == row_id).collect()
-        if found.height:
-            verdict = found.row(0, named=True)
+        verdict_rows = table.filter(pl.col("row_id") == row_id).collect()
+        if verdict_rows.height:
+            verdict = verdict_rows.row(0, named=True)
             word = "kept" if verdict["keep"] else f"dropped ({verdict['reason']})"
             details = _details(run, name, row_id)
             lines.append(f"  {name}: {word}{': ' if details else ''}{details or _score(verdict)}")
@@ -287,10 +289,10 @@ def _explain_example(run: RunFolder, row_id: str) -> list[str]:
 
 def _explain_reject(run: RunFolder, row_id: str) -> list[str]:
     place = pl.format("{}/{}:{}", "source", "file", "position")
-    found = run.table("rejects").filter(place == row_id).collect()
-    if not found.height:
+    records = run.table("rejects").filter(place == row_id).collect()
+    if not records.height:
         raise UserError(_unknown(run, row_id))
-    row = found.row(0, named=True)
+    row = records.row(0, named=True)
     reason = EXPLAINED[Reason(row["reason"])]
     return [
         row_id,

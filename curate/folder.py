@@ -105,8 +105,8 @@ class RunFolder:
         rows = self.rows(role)
         if rows is None:
             return None
-        found = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
-        return found["messages"].to_list()[0] if found.height else None
+        conversations = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
+        return conversations["messages"].to_list()[0] if conversations.height else None
 
 
 def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:

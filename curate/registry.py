@@ -43,10 +43,10 @@ class Params(BaseModel):
     )
 
 
-def suggest_key(key: str, known: Sequence[str]) -> str:
+def suggest_key(key: str, choices: Sequence[str]) -> str:
     """Return what to say of a key that is none of the known ones."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    close = difflib.get_close_matches(key, choices, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(choices)}"
     return f"unknown key; {hint}"
 
 
@@ -55,10 +55,10 @@ def keys_at(root: type[Params], location: Sequence[Any]) -> list[str]:
     models: list[type[Params]] = [root]
     for part in location:
         inner = [
-            found
+            submodel
             for model in models
             if part in model.model_fields
-            for found in _models_in(model.model_fields[part].annotation)
+            for submodel in _models_in(model.model_fields[part].annotation)
         ]
         # A part that is no key is a list position or the tag of a union's branch.
         tagged = [

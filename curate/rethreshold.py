@@ -80,9 +80,9 @@ def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
         n: p for n, p in stages.items() if find_stage(p.model_dump()["kind"]).rethresholdable
     }
     if name not in rethresholdable:
-        known = ", ".join(rethresholdable) or "none"
+        alternatives = ", ".join(rethresholdable) or "none"
         what = "has no stored pairs" if name in stages else "did not run"
-        raise UserError(f"{run.path}: the stage {name!r} {what}; stages that have: {known}")
+        raise UserError(f"{run.path}: the stage {name!r} {what}; stages that have: {alternatives}")
     return rethresholdable[name], find_stage(rethresholdable[name].model_dump()["kind"])
 
 
@@ -109,8 +109,8 @@ def stage_data(run: RunFolder, name: str) -> StageData:
     _, stage = find_params(run, name)
     tables = {role: run.rows(role) for role in ("pool", *stage.uses)}
     rows = tables.pop("pool")
-    given = run.manifest["artifacts"]
-    lost = [role for role, table in tables.items() if table is None and role in given]
+    artifacts = run.manifest["artifacts"]
+    lost = [role for role, table in tables.items() if table is None and role in artifacts]
     if rows is None or lost:
         what = ", ".join(lost) or "pool"
         raise UserError(
@@ -147,8 +147,8 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
     if isinstance(params, TwinParams):
         dropped = _count_twins(data, params, thresholds)
     else:
-        moved = [params.model_copy(update={"threshold": t}) for t in thresholds]
-        dropped = [_count_drops(stage.decide(data, one).evidence) for one in moved]
+        variants = [params.model_copy(update={"threshold": t}) for t in thresholds]
+        dropped = [_count_drops(stage.decide(data, one).evidence) for one in variants]
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 
@@ -165,14 +165,14 @@ def _count_drops(evidence: pl.DataFrame) -> int:
 
 
 def _changed_params(own: Params, stage: Stage, name: str, overrides: Sequence[str]) -> Params:
-    wanted = dict(_read_override(own, stage, name, override) for override in overrides)
-    rows = wanted.get("rows", getattr(own, "rows", None))
-    if "threshold" in wanted and rows is not None:
+    changes = dict(_read_override(own, stage, name, override) for override in overrides)
+    rows = changes.get("rows", getattr(own, "rows", None))
+    if "threshold" in changes and rows is not None:
         raise UserError(
             f"{name}.threshold: rows is {rows}, which decides where it is set; add --set rows=null"
         )
     try:
-        return type(own).model_validate({**own.model_dump(mode="json"), **wanted})
+        return type(own).model_validate({**own.model_dump(mode="json"), **changes})
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join([name, *(str(part) for part in fault["loc"][:1])])
@@ -184,11 +184,11 @@ def _read_override(own: Params, stage: Stage, name: str, override: str) -> tuple
     if not separator:
         raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
     if key not in stage.rethresholdable:
-        told = (
+        problem = (
             f"needs other pairs than the stored ones: run the recipe with it (here you can move "
             f"{', '.join(stage.rethresholdable)})"
             if key in type(own).model_fields
             else suggest_key(key, stage.rethresholdable)
         )
-        raise UserError(f"{name}.{key}: {told}")
+        raise UserError(f"{name}.{key}: {problem}")
     return key, load_setting(override, value)

@@ -115,7 +115,7 @@ class Run:
     selections: dict[str, SelectionResult] = field(default_factory=dict)
     race: RaceResult | None = None
     findings: dict[str, Artifact] = field(default_factory=dict)
-    _made: dict[str, Artifact] = field(default_factory=dict)
+    _artifacts_by_key: dict[str, Artifact] = field(default_factory=dict)
     _base: tuple[ModelLocation, str] | None = None
 
     @property
@@ -144,33 +144,35 @@ class Run:
         """Return the artifacts of independent steps, in their order."""
         keys = [step.key for step in steps]
         # What two methods have in common is made, and its cost told, once.
-        new = {key: s for key, s in zip(keys, steps, strict=True) if key not in self._made}
+        new = {
+            key: s for key, s in zip(keys, steps, strict=True) if key not in self._artifacts_by_key
+        }
         if len(new) > 1:
             names = ", ".join(dict.fromkeys(step.name for step in new.values()))
             LOG.info("%s: %d steps", names, len(new))
         artifacts = self.execute_steps(list(new.values())) if new else []
-        self._made.update(zip(new, artifacts, strict=True))
+        self._artifacts_by_key.update(zip(new, artifacts, strict=True))
         self.artifacts.extend(artifacts)
         self.parts.extend([self.part] * len(artifacts))
         reused = sum(artifact.cached for artifact in artifacts)
         if reused:
             LOG.info("%s: %d of %d reused", artifacts[0].name, reused, len(artifacts))
-        return [self._made[key] for key in keys]
+        return [self._artifacts_by_key[key] for key in keys]
 
     def model_identity(self) -> dict[str, Any]:
         """Return what identifies the base model."""
-        found, dtype = self._find_base()
-        return identify(found, dtype)
+        location, dtype = self._find_base()
+        return identify(location, dtype)
 
     def model_hints(self) -> dict[str, Any]:
         """Return where the base model lies."""
-        found, _ = self._find_base()
-        return {"folder": str(prepare(found)), "trust": self.config.models.trust_remote_code}
+        location, _ = self._find_base()
+        return {"folder": str(prepare(location)), "trust": self.config.models.trust_remote_code}
 
     def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what identifies a sentence embedder (the run's own if None), and its hints."""
-        found = find_model(name or self.config.models.embedder)
-        return identify_embedder(found), {"name": found.name}
+        location = find_model(name or self.config.models.embedder)
+        return identify_embedder(location), {"name": location.name}
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what identifies the engine that a recipe names, and its hints."""
@@ -407,10 +409,10 @@ def _run_stages(run: Run) -> None:
             run, name, params, run.rows, run.evidence, _examples(run)
         )
         if APPENDED in run.prepared[name]:
-            made = run.prepared[name][APPENDED]
-            run.rows = run.execute(joined_step(run.rows, made, APPENDED, f"joined-{name}"))
+            appended = run.prepared[name][APPENDED]
+            run.rows = run.execute(joined_step(run.rows, appended, APPENDED, f"joined-{name}"))
             kind = params.model_dump()["kind"]
-            _judge_appended_rows(run, made, stage_inputs(run.rows, run.evidence, {}, kind))
+            _judge_appended_rows(run, appended, stage_inputs(run.rows, run.evidence, {}, kind))
     run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
     if not run.kept.counts["rows_out"]:
         raise UserError("no row is left to select from: the stages dropped every one of them")
@@ -457,7 +459,9 @@ def _tell_scripts(run: Run) -> None:
     """List the rows that an embedder of the run does not cover, if it met some."""
     from curate.represent.scripts import script_sentences, scripts_step
 
-    covered = [made.counts["covered"] for made in run.artifacts if "covered" in made.counts]
+    covered = [
+        artifact.counts["covered"] for artifact in run.artifacts if "covered" in artifact.counts
+    ]
     if covered:
         listed = run.execute(scripts_step(run.rows, min(covered, key=len)))
         run.findings["scripts"] = listed
@@ -509,15 +513,15 @@ def _hold_race(run: Run, params: RaceParams) -> None:
     run.prepared.pop("select", None)
 
 
-def _find_pairs(run: Run, wanted: Diversity) -> Artifact:
+def _find_pairs(run: Run, diversity: Diversity) -> Artifact:
     """Return the pairs of similar rows that an earlier selection used as well, or make them."""
-    for chosen in run.selections.values():
-        if chosen.pairs is not None and chosen.params.diversity == wanted:
-            return chosen.pairs
-    made = _similar_pairs(run, wanted)
+    for selection in run.selections.values():
+        if selection.pairs is not None and selection.params.diversity == diversity:
+            return selection.pairs
+    prepared = _similar_pairs(run, diversity)
     if not run.selections:
-        run.prepared["select"] = made
-    return made["pairs"]
+        run.prepared["select"] = prepared
+    return prepared["pairs"]
 
 
 def _compare(run: Run) -> None:
@@ -538,15 +542,15 @@ def _compare(run: Run) -> None:
         run.findings["coverage"] = run.execute(coverage_step(run, rankings))
 
 
-def _similar_pairs(run: Run, wanted: Diversity) -> Mapping[str, Artifact]:
+def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Artifact]:
     """Return the pairs of kept rows that a selection with diversity must choose between."""
     from curate.clean import semantic
 
-    floor = min(wanted.most, PAIR_FLOOR)
+    floor = min(diversity.most, PAIR_FLOOR)
     params = semantic.SemanticParams(
-        threshold=wanted.most,
+        threshold=diversity.most,
         floor=floor,
-        embedder=wanted.embedder,
+        embedder=diversity.embedder,
         system=False,
         numbers=False,
         responses=False,
@@ -560,23 +564,23 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     from curate.prove.together import prove_together
     from curate.prove.verdict import NOT_MEASURED
 
-    wanted = run.config.prove
-    if wanted is None or run.eval is None:
+    settings = run.config.prove
+    if settings is None or run.eval is None:
         return None
     run.part = "prove"
-    params = _proof_settings(wanted)
+    params = _proof_settings(settings)
     names = proved_names(run.config)
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
-    material = _proof_material(run, wanted, VERDICT)
-    if wanted.ablate:
+    material = _proof_material(run, settings, VERDICT)
+    if settings.ablate:
         material = replace(material, stages=ablated_selections(run))
     proof = prove_together(run, proved, material, params, judged_count(run.config))
-    if wanted.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
+    if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 
-        params["novelty"] = wanted.novelty.model_dump(mode="json")
+        params["novelty"] = settings.novelty.model_dump(mode="json")
         run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
     return proof
 
@@ -597,39 +601,41 @@ def ablated_selections(run: Run) -> "list[AblatedStage]":
     return stages
 
 
-def _watch_sets(run: Run, wanted: ProofSettings) -> "WatchInputs | None":
+def _watch_sets(run: Run, settings: ProofSettings) -> "WatchInputs | None":
     """Return the rows on which tuning must do no harm, and what is asked of them."""
     from curate.prove.watch_sets import WatchInputs
 
     if run.watch is None:
         return None
-    sets = [watched.judged_by for watched in wanted.watch]
+    sets = [watched.judged_by for watched in settings.watch]
     return WatchInputs(run.watch, run.merged.get("watch"), sets)
 
 
-def _proof_settings(wanted: ProofSettings) -> dict[str, Any]:
-    return wanted.model_dump(mode="json", exclude={"novelty", "compare"})
+def _proof_settings(settings: ProofSettings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude={"novelty", "compare"})
 
 
-def _proof_material(run: Run, wanted: ProofSettings, half: str) -> "ProofInputs":
+def _proof_material(run: Run, settings: ProofSettings, half: str) -> "ProofInputs":
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
     from curate.prove.halves import half_step
     from curate.prove.proof import ProofInputs
 
     assert run.eval is not None
-    given, rendered = run.eval, run.merged.get("eval")
+    eval_rows, rendered = run.eval, run.merged.get("eval")
     if isinstance(run.config.select, RaceParams):
-        given = run.execute(half_step(run.eval, run.eval, half, run.seed))
+        eval_rows = run.execute(half_step(run.eval, run.eval, half, run.seed))
         if rendered is not None:
             rendered = run.execute(half_step(run.eval, rendered, half, run.seed))
-    return ProofInputs(given, rendered, _proved_material(run, wanted), _watch_sets(run, wanted))
+    return ProofInputs(
+        eval_rows, rendered, _proved_material(run, settings), _watch_sets(run, settings)
+    )
 
 
-def _proved_material(run: Run, wanted: ProofSettings) -> dict[str, Artifact]:
+def _proved_material(run: Run, settings: ProofSettings) -> dict[str, Artifact]:
     """Return rankings and rows of the arms that a proof names, by the name of an input."""
     steps = {f"{FILE_PART}{name}": step for name, step in proof_steps(run.config).items()}
     rows = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    named = {arm for arm in wanted.arms if isinstance(arm, str)}
+    named = {arm for arm in settings.arms if isinstance(arm, str)}
     rankings = {
         f"{RANKING_PART}{name}": chosen.ranking
         for name, chosen in run.selections.items()
@@ -684,8 +690,8 @@ def _evidence_files(run: Run) -> dict[str, Path]:
             target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
             files[f"evidence/{target}.parquet"] = artifact.file(file)
     for name, parts in run.prepared.items():
-        for part, ready in parts.items():
-            files[f"evidence/{name}-{part}.parquet"] = ready.file(f"{part}.parquet")
+        for part, table in parts.items():
+            files[f"evidence/{name}-{part}.parquet"] = table.file(f"{part}.parquet")
     return files
 
 
@@ -699,9 +705,9 @@ def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
             files[f"evidence/compare/{name}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
     if run.race is not None:
         files |= run.race.files
-    for found, artifact in run.findings.items():
+    for finding, artifact in run.findings.items():
         for file in artifact.files:
-            target = file if file == f"{found}.parquet" else f"{found}-{file}"
+            target = file if file == f"{finding}.parquet" else f"{finding}-{file}"
             files[f"evidence/{target}"] = artifact.file(file)
     return files
 

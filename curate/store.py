@@ -226,10 +226,10 @@ def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _counts_text(counts: Counts) -> str:
-    shown = ("rows_in", "rows_out", "tokens", "passed_over", "verdict")
-    told = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
-            for n in shown if n in counts]  # fmt: skip
-    return f" ({', '.join(told)})" if told else ""
+    names = ("rows_in", "rows_out", "tokens", "passed_over", "verdict")
+    parts = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
+            for n in names if n in counts]  # fmt: skip
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 _RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb", "versions")

@@ -119,10 +119,10 @@ def curation(
 def publish(result: RunResult) -> None:
     """Show the funnel, the verdict and the report in Prefect's UI."""
     name = artifact_key(result.manifest["name"])
-    shown = ("stage", "rows_in", "rows_out", "rejected", "dropped", "seconds", "cached")
+    columns = ("stage", "rows_in", "rows_out", "rejected", "dropped", "seconds", "cached")
     create_table_artifact(
         key=f"{name}-funnel",
-        table=[{k: str(s.get(k, "")) for k in shown} for s in result.manifest["stages"]],
+        table=[{k: str(s.get(k, "")) for k in columns} for s in result.manifest["stages"]],
         description="Rows in and out of every stage",
     )
     sentence = result.proof["sentence"] if result.proof else "No proof was asked for."
