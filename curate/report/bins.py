@@ -28,15 +28,15 @@ def equal_bins(
         name: of the column.
         ends: the lowest and the highest value that there could be.
     """
-    known = table.drop_nulls(name)
-    if not known.height:
+    rows = table.drop_nulls(name)
+    if not rows.height:
         return
-    values = known[name].to_numpy()
+    values = rows[name].to_numpy()
     low, high = ends or (float(values.min()), float(values.max()))
     step = (high - low) / BINS or 1.0
     place = ((pl.col(name) - low) / step).floor().clip(0, BINS - 1).cast(pl.Int64)
-    counts = known.group_by(place.alias("place"), "keep").len()
-    found = {(at, keep): count for at, keep, count in counts.rows()}
+    counts = rows.group_by(place.alias("place"), "keep").len()
+    counts_by_bin = {(at, keep): count for at, keep, count in counts.rows()}
     for at in range(BINS):
-        kept, dropped = (found.get((at, keep), 0) for keep in (True, False))
+        kept, dropped = (counts_by_bin.get((at, keep), 0) for keep in (True, False))
         yield HistogramBin(low + at * step, low + (at + 1) * step, kept, dropped)

@@ -26,7 +26,7 @@ FILTERS = (
     wording.ratio, wording.duration, wording.memory, wording.span, wording.explain,
     wording.stage_label, wording.arm_label, wording.metric_label, wording.similarity,
     wording.compared, wording.survivor, wording.method_label, wording.setting, wording.overlap,
-    wording.correlation, wording.flaw, wording.guard_label, wording.metric_meaning,
+    wording.correlation, wording.reject_reason, wording.guard_label, wording.metric_meaning,
 )  # fmt: skip
 
 

@@ -57,12 +57,12 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Correction:
-    """A stage that corrected; `decisions` are counts of doubted rows, `shown` the first replacements."""
+    """A stage that corrected: counts of doubted rows by decision, and the first `replacements`."""
 
     stage: str
     params: Mapping[str, Any]
     decisions: tuple[tuple[str, int], ...]
-    shown: tuple[Replacement, ...]
+    replacements: tuple[Replacement, ...]
 
     @property
     def doubted(self) -> int:
@@ -91,12 +91,12 @@ def gather_clear(run: RunFolder) -> ClearView | None:
 
 
 def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
-    told = run.table(f"evidence/{stage}-confidence").collect()
-    drawn = told.select(pl.col("samples").sum() - pl.col("usable").sum())
+    confidences = run.table(f"evidence/{stage}-confidence").collect()
+    drawn = confidences.select(pl.col("samples").sum() - pl.col("usable").sum())
     evidence = run.table(f"evidence/{stage}").collect()
     limits = evidence["threshold"].drop_nulls()
     threshold = float(limits[0]) if len(limits) else None
-    scored = told.drop_nulls("c").sort("c", "row_id")
+    scored = confidences.drop_nulls("c").sort("c", "row_id")
     judged = scored.with_columns(keep=pl.col("c") > (-1.0 if threshold is None else threshold))
     doubted = judged.filter(~pl.col("keep"))
     lines = doubted.head(LOWEST)
@@ -104,8 +104,8 @@ def _filter(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Filter:
     return Filter(
         stage=stage,
         params=params,
-        rows=told.height,
-        unscored=told.height - scored.height,
+        rows=confidences.height,
+        unscored=confidences.height - scored.height,
         doubted=doubted.height,
         dropped=int((~evidence["keep"]).sum()),
         useless=int(drawn.item()),
@@ -123,23 +123,27 @@ def _lowest(run: RunFolder, stage: str, lines: pl.DataFrame, rows: Rows) -> Iter
     for row_id, text in samples.sort("row_id", "sample").select("row_id", "text").collect().rows():
         texts.setdefault(row_id, []).append(text)
     for line in lines.to_dicts():
-        said = texts.get(line["row_id"], [])[:SAMPLES]
+        answers = texts.get(line["row_id"], [])[:SAMPLES]
         yield DoubtfulRow(
             row=show_example(line["row_id"], rows, {}, None),
             confidence=line["c"],
             observed=line["o"],
             reflected=line["s"],
-            samples=tuple(excerpt(text) for text in said),
+            samples=tuple(excerpt(text) for text in answers),
         )
 
 
 def _correction(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Correction:
-    told = run.table(f"evidence/{stage}-corrections").collect()
-    counts = told.group_by("decision").len().sort("len", "decision", descending=[True, False])
-    replaced = told.filter(decision=REPLACED).sort("confidence", "row_id", descending=[True, False])
+    corrections = run.table(f"evidence/{stage}-corrections").collect()
+    counts = (
+        corrections.group_by("decision").len().sort("len", "decision", descending=[True, False])
+    )
+    replaced = corrections.filter(decision=REPLACED).sort(
+        "confidence", "row_id", descending=[True, False]
+    )
     lines = replaced.head(REPLACEMENTS).to_dicts()
     rows = read_rows(run, [line[key] for line in lines for key in ("row_id", "made_id")])
-    shown = [
+    replacements = [
         Replacement(
             line["confidence_old"],
             line["confidence"],
@@ -147,4 +151,4 @@ def _correction(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Correc
         )
         for line in lines
     ]
-    return Correction(stage, params, tuple(counts.iter_rows()), tuple(shown))
+    return Correction(stage, params, tuple(counts.iter_rows()), tuple(replacements))

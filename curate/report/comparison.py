@@ -128,12 +128,15 @@ def gather_comparison(run: RunFolder) -> MethodComparison | None:
 def _matrix(
     overlap: pl.DataFrame, names: Sequence[str], column: str
 ) -> tuple[tuple[Cell | None, ...], ...]:
-    told: dict[frozenset[str], float | None] = {
+    values_by_pair: dict[frozenset[str], float | None] = {
         frozenset((one, other)): value
         for one, other, value in overlap.select("one", "other", column).iter_rows()
     }
     return tuple(
-        tuple(None if one == other else Cell(told[frozenset((one, other))]) for other in names)
+        tuple(
+            None if one == other else Cell(values_by_pair[frozenset((one, other))])
+            for other in names
+        )
         for one in names
     )
 
@@ -148,7 +151,7 @@ def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[MethodView]:
     rows = read_rows(run, set(alone["row_id"]))
     near = dict(_nearness(run))
     for name, params in zip(names, selects, strict=True):
-        mine = alone.filter(name=name).to_dicts()
+        exclusive_rows = alone.filter(name=name).to_dicts()
         yield MethodView(
             name=name,
             method=params["method"],
@@ -158,7 +161,7 @@ def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[MethodView]:
             tokens=counts[name]["tokens"],
             shared=shared.get(name),
             alone=counts[name]["alone"],
-            examples=tuple(_alone(line, rows) for line in mine),
+            examples=tuple(_alone(line, rows) for line in exclusive_rows),
             nearness=near.get(name),
         )
 
@@ -181,9 +184,9 @@ def _nearness(run: RunFolder) -> Iterator[tuple[str, Nearness]]:
     if not run.has(coverage.TABLE):
         return
     table = run.table(coverage.TABLE).select("name", "similarity", "state").collect()
-    for (name,), mine in table.group_by("name", maintain_order=True):
-        values = tuple(mine["similarity"].sort())
-        missed, gaps = (mine.filter(state=state).height for state in ("missed", "gap"))
+    for (name,), group in table.group_by("name", maintain_order=True):
+        values = tuple(group["similarity"].sort())
+        missed, gaps = (group.filter(state=state).height for state in ("missed", "gap"))
         yield str(name), Nearness(values, sum(values) / len(values), missed, gaps)
 
 
@@ -192,22 +195,28 @@ def _mixes(mix: pl.DataFrame, names: Sequence[str]) -> Iterator[Mixes]:
     by_source = mix.group_by("name", "source").agg(pl.sum("rows")).with_columns(origin=None)
     for by, counted in (("source", by_source), ("origin", mix)):
         shares = counted.with_columns(share=pl.col("rows") / pl.sum("rows").over("name"))
-        told: dict[tuple[str, str | None], dict[str, float]] = {}
+        shares_by_group: dict[tuple[str, str | None], dict[str, float]] = {}
         for source, origin, name, share in shares.select(
             "source", "origin", "name", "share"
         ).iter_rows():
-            told.setdefault((source, origin), {})[name] = share
-        if len(told) > 1:
-            yield Mixes(by, tuple(_largest(told, names)), len(told))
+            shares_by_group.setdefault((source, origin), {})[name] = share
+        if len(shares_by_group) > 1:
+            yield Mixes(by, tuple(_largest(shares_by_group, names)), len(shares_by_group))
 
 
 def _largest(
-    told: Mapping[tuple[str, str | None], Mapping[str, float]], names: Sequence[str]
+    shares_by_group: Mapping[tuple[str, str | None], Mapping[str, float]], names: Sequence[str]
 ) -> list[MixGroup]:
     """Return the groups with the largest share of any selection or of the kept rows."""
-    order = sorted(told, key=lambda key: (-max(told[key].values()), key[0], key[1] or ""))
-    shown = [
-        MixGroup(*key, told[key].get(KEPT, 0.0), tuple(told[key].get(name, 0.0) for name in names))
+    order = sorted(
+        shares_by_group, key=lambda key: (-max(shares_by_group[key].values()), key[0], key[1] or "")
+    )
+    groups = [
+        MixGroup(
+            *key,
+            shares_by_group[key].get(KEPT, 0.0),
+            tuple(shares_by_group[key].get(name, 0.0) for name in names),
+        )
         for key in order[:GROUPS]
     ]
-    return sorted(shown, key=lambda group: (-group.shares[0], -group.kept, group.source))
+    return sorted(groups, key=lambda group: (-group.shares[0], -group.kept, group.source))

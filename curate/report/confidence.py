@@ -87,16 +87,18 @@ class Confidence:
 
 def gather_confidence(run: RunFolder) -> tuple[Confidence, ...]:
     """Return the run's stages of this kind in their order."""
-    return tuple(_gather(run, *told) for told in stages_of(run, ["confidence"]).items())
+    return tuple(_gather(run, *stage) for stage in stages_of(run, ["confidence"]).items())
 
 
 def _gather(run: RunFolder, stage: str, params: Mapping[str, Any]) -> Confidence:
     evidence = run.table(f"evidence/{stage}").collect()
     signals = run.table(f"evidence/{stage}-signals").collect()
-    told = evidence.select("row_id", "keep", "score").join(signals, on="row_id", how="left")
+    scored_signals = evidence.select("row_id", "keep", "score").join(
+        signals, on="row_id", how="left"
+    )
     scored = evidence.drop_nulls("score")
     spreads = [
-        SignalHistogram(name, signals[name].null_count(), tuple(equal_bins(told, name)))
+        SignalHistogram(name, signals[name].null_count(), tuple(equal_bins(scored_signals, name)))
         for name in ORIENTATION
     ]
     return Confidence(

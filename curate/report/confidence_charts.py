@@ -23,21 +23,21 @@ PANELS = 2
 PANEL_WIDTH = 172
 
 
-def draw_stage(told: Confidence) -> dict[str, Figure | None]:
+def draw_stage(confidence: Confidence) -> dict[str, Figure | None]:
     """Return the charts of one stage by name."""
     return {
-        "scores": _draw_scores(told) if told.bins else None,
-        "signals": _draw_signals([spread for spread in told.signals if spread.bins]),
-        "reliability": _draw_reliability(told.labelled) if told.labelled else None,
+        "scores": _draw_scores(confidence) if confidence.bins else None,
+        "signals": _draw_signals([spread for spread in confidence.signals if spread.bins]),
+        "reliability": _draw_reliability(confidence.labelled) if confidence.labelled else None,
     }
 
 
-def _draw_scores(told: Confidence) -> Figure:
-    title = "probability of being right" if told.labelled else "mean rank of the signals"
-    words = f"Histogram of the confidence in {number(told.rows - told.unscored)} rows."
-    if told.threshold is not None:
-        words += f" {number(told.dropped)} lie below {significant(told.threshold)}."
-    return draw_histogram(told.bins, title, words, told.threshold)
+def _draw_scores(confidence: Confidence) -> Figure:
+    title = "probability of being right" if confidence.labelled else "mean rank of the signals"
+    words = f"Histogram of the confidence in {number(confidence.rows - confidence.unscored)} rows."
+    if confidence.threshold is not None:
+        words += f" {number(confidence.dropped)} lie below {significant(confidence.threshold)}."
+    return draw_histogram(confidence.bins, title, words, confidence.threshold)
 
 
 def _draw_signals(spreads: Sequence[SignalHistogram]) -> Figure | None:
@@ -55,12 +55,12 @@ def _draw_signals(spreads: Sequence[SignalHistogram]) -> Figure | None:
     lines = [
         alt.hconcat(*panels[at : at + PANELS], spacing=34) for at in range(0, len(panels), PANELS)
     ]
-    told = "; ".join(
+    ranges = "; ".join(
         f"{setting(s.name)} from {significant(s.bins[0].low)} to {significant(s.bins[-1].high)}"
         for s in spreads
     )
     svg = to_svg(alt.vconcat(*lines, spacing=22))
-    return Figure(svg, f"Histograms of the signals: {told}.")
+    return Figure(svg, f"Histograms of the signals: {ranges}.")
 
 
 def _draw_reliability(labelled: CalibrationView) -> Figure | None:
@@ -83,6 +83,8 @@ def _draw_reliability(labelled: CalibrationView) -> Figure | None:
         base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x, y),
         remark("as often right as told", WIDTH - 80, -4, "right", colour=MUTED),
     ]
-    told = "; ".join(f"{percent(b.right)} right at {percent(b.confidence)}" for b in labelled.bins)
+    shares = "; ".join(
+        f"{percent(b.right)} right at {percent(b.confidence)}" for b in labelled.bins
+    )
     svg = to_svg(alt.layer(*layers).properties(width=WIDTH - 80, height=220))
-    return Figure(svg, f"Reliability: {told}.")
+    return Figure(svg, f"Reliability: {shares}.")

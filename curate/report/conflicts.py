@@ -36,7 +36,7 @@ class Conflicts:
 
     prompts: int
     rows: int
-    shown: tuple[ConflictView, ...]
+    examples: tuple[ConflictView, ...]
 
 
 def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
@@ -45,7 +45,7 @@ def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
     if not run.has(name):
         return None
     prompt = pl.coalesce("twin_id", "row_id").alias("prompt")
-    found = (
+    conflicts = (
         run.table(name)
         .with_row_index("at")
         .group_by(prompt)
@@ -53,23 +53,23 @@ def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
         .sort("answers", "at", descending=[True, False])
         .collect()
     )
-    if not found.height:
+    if not conflicts.height:
         return None
-    shown = [(count, ids[:ANSWERS]) for _, count, _, ids in found.head(PROMPTS).iter_rows()]
-    rows = read_rows(run, {row_id for _, ids in shown for row_id in ids})
+    largest = [(count, ids[:ANSWERS]) for _, count, _, ids in conflicts.head(PROMPTS).iter_rows()]
+    rows = read_rows(run, {row_id for _, ids in largest for row_id in ids})
     return Conflicts(
-        prompts=found.height,
-        rows=int(found["ids"].list.len().sum()),
-        shown=tuple(_conflict(count, ids, rows) for count, ids in shown),
+        prompts=conflicts.height,
+        rows=int(conflicts["ids"].list.len().sum()),
+        examples=tuple(_conflict(count, ids, rows) for count, ids in largest),
     )
 
 
 def _conflict(count: int, ids: Sequence[str], rows: Rows) -> ConflictView:
-    known = [rows.get(row_id, ("", {}))[1] for row_id in ids]
-    texts = [excerpt(row["messages"][-1]["content"]) if row else None for row in known]
+    stored_rows = [rows.get(row_id, ("", {}))[1] for row_id in ids]
+    texts = [excerpt(row["messages"][-1]["content"]) if row else None for row in stored_rows]
     answers = [
         ConflictAnswer(row_id, row.get("origin"), text)
-        for row_id, row, text in zip(ids, known, texts, strict=True)
+        for row_id, row, text in zip(ids, stored_rows, texts, strict=True)
     ]
-    first = next((row["messages"] for row in known if row), None)
+    first = next((row["messages"] for row in stored_rows if row), None)
     return ConflictView(show_row(first).prompt if first else None, count, tuple(answers))

@@ -48,7 +48,7 @@ class Coverage:
         return self.missed + self.gaps
 
     @property
-    def told(self) -> tuple[Spot, ...]:
+    def thin_examples(self) -> tuple[Spot, ...]:
         """Return the thin spots that are told with their texts."""
         return tuple(spot for spot in self.spots if spot.state in ("missed", "gap"))[:TEXTS]
 
@@ -62,18 +62,18 @@ def gather_coverage(run: RunFolder) -> Coverage | None:
     """Return how near the run's own selection comes to the target; None without a target."""
     if not run.has(TABLE):
         return None
-    mine = run.table(TABLE).filter(pl.col("name") == own_name(run)).collect()
-    ordered = mine.sort("similarity", "target_id")
+    spots = run.table(TABLE).filter(pl.col("name") == own_name(run)).collect()
+    ordered = spots.sort("similarity", "target_id")
     thin = ordered.filter(pl.col("state").is_in(["missed", "gap"])).head(TEXTS)
     rows = read_rows(run, {*thin["target_id"], *thin["kept_id"]})
     return Coverage(
         spots=tuple(_spot(line, rows) for line in ordered.head(MOST_SPOTS).to_dicts()),
-        count=mine.height,
-        limit=mine["limit"][0],
-        missed=mine.filter(state="missed").height,
-        gaps=mine.filter(state="gap").height,
-        mean=float(mine["similarity"].mean()),  # type: ignore[arg-type]
-        best_mean=float(mine["kept_similarity"].mean()),  # type: ignore[arg-type]
+        count=spots.height,
+        limit=spots["limit"][0],
+        missed=spots.filter(state="missed").height,
+        gaps=spots.filter(state="gap").height,
+        mean=float(spots["similarity"].mean()),  # type: ignore[arg-type]
+        best_mean=float(spots["kept_similarity"].mean()),  # type: ignore[arg-type]
     )
 
 

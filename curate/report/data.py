@@ -59,12 +59,12 @@ class FunnelStep:
 class Funnel:
     """The way from records to the selection; `steps` are reading, stages and selection.
 
-    Rows that models `made` join those that were read before the first stage.
+    `generated` rows, those that models wrote, join those that were read before the first stage.
     """
 
     records: int
     steps: tuple[FunnelStep, ...]
-    made: int = 0
+    generated: int = 0
 
     @property
     def rows(self) -> int:
@@ -143,7 +143,7 @@ class Cost:
     seconds: float
     share: float
     peak_memory_mb: float
-    made: int
+    computed: int
     reused: int
     tokens: int | None
     calls: int
@@ -242,10 +242,10 @@ def _gather_imitations(run: RunFolder) -> tuple[str, ...]:
 def _gather_funnel(run: RunFolder) -> Funnel:
     rejected = _count(run.table("rejects"), "reason")
     fates = run.table("ledger").group_by("fate", "stage", "reason").len().collect()
-    said = {entry["stage"]: entry for entry in run.manifest["stages"]}
+    entries = {entry["stage"]: entry for entry in run.manifest["stages"]}
     # What an ablation has judged anew dropped no row of the run.
-    stages = [s for s, e in said.items() if "dropped" in e and not s.endswith(f"({ABLATION})")]
-    added = {stage: said.get(f"joined-{stage}", {}).get("added", 0) for stage in stages}
+    stages = [s for s, e in entries.items() if "dropped" in e and not s.endswith(f"({ABLATION})")]
+    added = {stage: entries.get(f"joined-{stage}", {}).get("added", 0) for stage in stages}
     rows = int(fates["len"].sum()) - sum(added.values())
     steps = [FunnelStep("pool", rejected, rows)]
     for stage in stages:
@@ -255,8 +255,8 @@ def _gather_funnel(run: RunFolder) -> Funnel:
         steps.append(FunnelStep(stage, left, remaining, added[stage]))
     passed = _count(fates.filter(fate="not_selected").lazy(), "reason", weight="len")
     steps.append(FunnelStep("select", passed, int(fates.filter(fate="selected")["len"].sum())))
-    made = said.get("joined", {}).get("added", 0)
-    funnel = Funnel(rows - made + steps[0].removed, tuple(steps), made)
+    generated = entries.get("joined", {}).get("added", 0)
+    funnel = Funnel(rows - generated + steps[0].removed, tuple(steps), generated)
     _check_funnel(run, funnel)
     return funnel
 
@@ -272,24 +272,24 @@ def _count(
 
 def _check_funnel(run: RunFolder, funnel: Funnel) -> None:
     """Fail if ledger, rejects and manifest count differently: the page would lie."""
-    said = {entry["stage"]: entry for entry in run.manifest["stages"]}
+    entries = {entry["stage"]: entry for entry in run.manifest["stages"]}
     first, *others = funnel.steps
-    found = [
-        ("records", said["pool"]["rows_in"], funnel.records),
-        ("rows read", said["pool"]["rows_out"], first.remaining - funnel.made),
-        ("rows to choose from", said["select"]["rows_in"], funnel.kept),
-        ("rows chosen", said["select"]["rows_out"], funnel.selected),
+    checks = [
+        ("records", entries["pool"]["rows_in"], funnel.records),
+        ("rows read", entries["pool"]["rows_out"], first.remaining - funnel.generated),
+        ("rows to choose from", entries["select"]["rows_in"], funnel.kept),
+        ("rows chosen", entries["select"]["rows_out"], funnel.selected),
         ("rows kept and not lost", funnel.kept, funnel.selected + funnel.steps[-1].removed),
         *(
-            (f"rows after {s.stage}", said[s.stage]["rows_out"], s.remaining - s.added)
+            (f"rows after {s.stage}", entries[s.stage]["rows_out"], s.remaining - s.added)
             for s in others
         ),
     ]
-    for what, wanted, got in found:
-        if wanted != got:
+    for what, by_manifest, by_ledger in checks:
+        if by_manifest != by_ledger:
             raise ValueError(
-                f"{run.path} does not add up: {wanted} {what} by the manifest, {got} by the ledger "
-                "and the rejects; run `curate run` again to rebuild the run folder"
+                f"{run.path} does not add up: {by_manifest} {what} by the manifest, {by_ledger} by "
+                "the ledger and the rejects; run `curate run` again to rebuild the run folder"
             )
 
 
@@ -347,7 +347,7 @@ def _costs(stages: Sequence[Mapping[str, Any]]) -> Iterator[Cost]:
             seconds=entry["seconds"],
             share=entry["seconds"] / total,
             peak_memory_mb=entry["peak_memory_mb"],
-            made=entry["steps"] - entry["cached"],
+            computed=entry["steps"] - entry["cached"],
             reused=entry["cached"],
             tokens=entry.get("tokens"),
             calls=llm.get("calls", 0),

@@ -85,12 +85,12 @@ def show_pair(
         (role, text), (other_role, other_text) = texts[0][part], texts[1][part]
         if part == "system" and text == other_text:
             continue
-        found = find_differences(text, other_text)
-        if found is None:
+        differences = find_differences(text, other_text)
+        if differences is None:
             whole = (text, other_text) if expect_alike else ("", "")
-            found = Differences(*(((0, len(one)),) for one in whole))
-        shown = (role, text, found.one), (other_role, other_text, found.other)
-        for side, (one_role, one_text, marks) in zip(sides, shown, strict=True):
+            differences = Differences(*(((0, len(one)),) for one in whole))
+        marked_texts = (role, text, differences.one), (other_role, other_text, differences.other)
+        for side, (one_role, one_text, marks) in zip(sides, marked_texts, strict=True):
             if one_text or part != "system":
                 side.append(Turn(one_role, view(one_text, marks, chars)))
     return tuple(sides[0]), tuple(sides[1])
@@ -176,18 +176,18 @@ def view(text: str, marks: Sequence[Span], chars: int) -> TextView:
     if _cost(text) > chars:
         windows = list(_windows(text, marks)) if marks else windows
     segments: list[Segment] = []
-    left, shown = chars, 0
+    left, position = chars, 0
     for start, stop in windows:
         end = start + _fitting(text[start:stop], left)
         if end == start:
             break
-        gap = " … " if start > shown else ""
+        gap = " … " if start > position else ""
         segments += _segments(text, start, end, marks, gap)
         left -= _cost(text[start:end]) + len(gap)
-        shown = end
-    if shown < len(text):
+        position = end
+    if position < len(text):
         segments.append(Segment("…"))
-    complete = shown == len(text) and len(windows) == 1
+    complete = position == len(text) and len(windows) == 1
     return TextView(tuple(segments), complete, len(text))
 
 

@@ -32,7 +32,7 @@ class ContrastingPairs:
 
     rows: int
     pairs: dict[str, int]
-    shown: tuple[ContrastingPair, ...]
+    examples: tuple[ContrastingPair, ...]
 
 
 def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
@@ -64,30 +64,30 @@ def example_pairs(run: RunFolder, stage: str) -> pl.DataFrame | None:
 
 
 def gather_differing(
-    run: RunFolder, stage: str, shown: pl.DataFrame | None, rows: Rows
+    run: RunFolder, stage: str, examples: pl.DataFrame | None, rows: Rows
 ) -> ContrastingPairs | None:
     """Return None if no kept rows of the stage are such a pair.
 
     Args:
         run: the run.
         stage: a stage's name.
-        shown: of `shown_pairs`.
+        examples: of `example_pairs`.
         rows: texts of the rows in them.
     """
     pairs = differing_pairs(run, stage)
-    if pairs is None or shown is None or not shown.height:
+    if pairs is None or examples is None or not examples.height:
         return None
     counts = pairs.group_by("differs").len().sort("len", "differs", descending=[True, False])
     ids = pl.concat([pairs.select("row_id"), pairs.select(row_id="twin_id")])
     return ContrastingPairs(
         rows=ids.select(pl.col("row_id").n_unique()).collect().item(),
         pairs=dict(counts.collect().iter_rows()),
-        shown=tuple(_pairs(shown, rows)),
+        examples=tuple(_pairs(examples, rows)),
     )
 
 
-def _pairs(shown: pl.DataFrame, rows: Rows) -> Iterable[ContrastingPair]:
+def _pairs(examples: pl.DataFrame, rows: Rows) -> Iterable[ContrastingPair]:
     columns = "similarity", "differs", "row_id", "twin_id"
-    for similarity, differs, row_id, twin_id in shown.select(columns).iter_rows():
+    for similarity, differs, row_id, twin_id in examples.select(columns).iter_rows():
         row, twin = show_sides(row_id, twin_id, rows, CHARS)
         yield ContrastingPair(similarity, differs, row, twin)

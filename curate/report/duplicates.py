@@ -46,11 +46,11 @@ class ThresholdCurve:
     dropped: tuple[int, ...]
 
     def near(self, limit: float) -> float:
-        """Return the first told threshold above a limit, or the last one."""
-        return next((at for at, _ in self.told if at > limit), self.thresholds[-1])
+        """Return the first threshold in the table above a limit, or the last one."""
+        return next((at for at, _ in self.table_points if at > limit), self.thresholds[-1])
 
     @property
-    def told(self) -> list[tuple[float, int]]:
+    def table_points(self) -> list[tuple[float, int]]:
         """Return TABLE_POINTS of the points or a few more, at even distances."""
         points = list(zip(self.thresholds, self.dropped, strict=True))
         return points[:: max((len(points) - 1) // (TABLE_POINTS - 1), 1)]
@@ -104,21 +104,23 @@ class DuplicateStage:
     differing: ContrastingPairs | None
 
     @property
-    def told(self) -> list[tuple[float, int]]:
+    def table_points(self) -> list[tuple[float, int]]:
         """Return points of the curve, and in their order what the run did."""
         own = self.merger.limit, self.merger.dropped
-        others = [point for point in self.curve.told if point[0] != own[0]] if self.curve else []
+        others = (
+            [point for point in self.curve.table_points if point[0] != own[0]] if self.curve else []
+        )
         return sorted([*others, own])
 
 
 def stages_of(run: RunFolder, kinds: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """Return the parameters of the run's stages of these kinds, by name, if their verdicts are there."""
     config = run.manifest["config"]
-    told = [_with_embedder(params, config) for params in config.get("stages", [])]
-    names = numbered([params["kind"] for params in told])
+    stages = [_with_embedder(params, config) for params in config.get("stages", [])]
+    names = numbered([params["kind"] for params in stages])
     return {
         name: params
-        for name, params in zip(names, told, strict=True)
+        for name, params in zip(names, stages, strict=True)
         if params["kind"] in kinds and run.has(f"evidence/{name}")
     }
 
@@ -132,12 +134,12 @@ def _with_embedder(params: Mapping[str, Any], config: Mapping[str, Any]) -> Mapp
 
 def gather_duplicates(run: RunFolder) -> tuple[DuplicateStage, ...]:
     """Return the run's stages of deduplication in their order."""
-    found = [_find(run, name, params) for name, params in stages_of(run, KINDS).items()]
-    near = [example_pairs(run, merger.stage) for merger, _, _ in found]
-    lines = [line for _, border, twins in found for line in (*border, *twins)]
+    stages = [_find(run, name, params) for name, params in stages_of(run, KINDS).items()]
+    near = [example_pairs(run, merger.stage) for merger, _, _ in stages]
+    lines = [line for _, border, twins in stages for line in (*border, *twins)]
     lines += [line for pairs in near if pairs is not None for line in pairs.to_dicts()]
     rows = read_rows(run, {line[key] for line in lines for key in ("row_id", "twin_id")})
-    return tuple(_level(run, *one, pairs, rows) for one, pairs in zip(found, near, strict=True))
+    return tuple(_level(run, *one, pairs, rows) for one, pairs in zip(stages, near, strict=True))
 
 
 def _find(run: RunFolder, stage: str, params: Mapping[str, Any]) -> tuple[Merger, Lines, Lines]:
@@ -187,9 +189,9 @@ def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, s
     """
     evidence = run.table(f"evidence/{stage}").select("row_id", "keep", "score", "twin_id")
     copies = evidence.filter(~pl.col("keep") & (pl.col("score") >= 1))
-    wanted = rows.lazy().select(kept="row_id", value="score")
-    own = copies.select(kept="twin_id", member="row_id").join(wanted, on="kept")
-    members = pl.concat([wanted.with_columns(member="kept").select("kept", "member", "value"), own])
+    scores = rows.lazy().select(kept="row_id", value="score")
+    own = copies.select(kept="twin_id", member="row_id").join(scores, on="kept")
+    members = pl.concat([scores.with_columns(member="kept").select("kept", "member", "value"), own])
     pairs = run.table(f"evidence/{stage}-pairs").select("row_id", "twin_id", "similarity")
     ends = [
         pairs.select("similarity", member=one, other=other)
@@ -202,8 +204,8 @@ def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, s
         .join(evidence, left_on="other", right_on="row_id")
     )
     stands_for = pl.when("keep").then("other").when(pl.col("score") >= 1).then("twin_id")
-    told = near.select("kept", twin=stands_for).filter(pl.col("twin") != pl.col("kept"))
-    return dict(told.sort("kept", "twin", descending=True).collect().iter_rows())
+    nearest = near.select("kept", twin=stands_for).filter(pl.col("twin") != pl.col("kept"))
+    return dict(nearest.sort("kept", "twin", descending=True).collect().iter_rows())
 
 
 def _level(
@@ -234,19 +236,19 @@ def _pair(line: Mapping[str, Any], rows: Rows, chars: int = VIEW_CHARS) -> Dupli
 
 def _clusters(lines: Lines, rows: Rows) -> Iterator[Cluster]:
     for twin_id, group in groupby(lines, key=itemgetter("twin_id")):
-        mine = list(group)
-        pairs = tuple(_pair(line, rows, CLUSTER_CHARS) for line in mine)
+        members = list(group)
+        pairs = tuple(_pair(line, rows, CLUSTER_CHARS) for line in members)
         survivor, _ = show_sides(twin_id, twin_id, rows)
         _, row = rows.get(twin_id, ("", {}))
         text = prompt_text(row["messages"]) if row else ""
         title = " ".join(text[:TITLE_CHARS].split()) + ("…" if len(text) > TITLE_CHARS else "")
-        yield Cluster(mine[0]["size"], title, survivor, pairs)
+        yield Cluster(members[0]["size"], title, survivor, pairs)
 
 
 def _curve(run: RunFolder, stage: str) -> ThresholdCurve | None:
     """Return None where no threshold can be tried: no pool in the store, or a recipe of old."""
     try:
-        params, found = find_params(run, stage)
+        params, kind = find_params(run, stage)
         data = stage_data(run, stage)
     except (UserError, ValidationError):
         return None
@@ -254,5 +256,5 @@ def _curve(run: RunFolder, stage: str) -> ThresholdCurve | None:
         return None
     pairs = run.table(f"evidence/{stage}-pairs").select(pl.len()).collect().item()
     points = next((n for n in POINTS if n * pairs <= PASSED_PAIRS), POINTS[-1])
-    table = sweep(data, found, params, points)
+    table = sweep(data, kind, params, points)
     return ThresholdCurve(tuple(table["threshold"]), tuple(table["dropped"]))

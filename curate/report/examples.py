@@ -91,8 +91,10 @@ def gather_examples(run: RunFolder) -> Examples:
     drops = _spread(ledger.filter(pl.col("fate") == "dropped"), ["stage", "reason"])
     rejects = _spread(run.table("rejects"), ["reason"])
     lines = [*ranked[True], *ranked[False], *drops]
-    wanted = {line[k] for line in lines for k in ("row_id", "nearest_id", "twin_id") if line.get(k)}
-    rows = read_rows(run, wanted)
+    row_ids = {
+        line[k] for line in lines for k in ("row_id", "nearest_id", "twin_id") if line.get(k)
+    }
+    rows = read_rows(run, row_ids)
     return Examples(
         best=tuple(_ranked(line, rows) for line in ranked[True]),
         missed=tuple(_ranked(line, rows) for line in ranked[False]),
@@ -108,8 +110,8 @@ def gather_examples(run: RunFolder) -> Examples:
 
 def _ranking_head(run: RunFolder, *, chosen: bool) -> list[dict[str, Any]]:
     """Return the MOST_ROWS lines of lowest rank among the chosen or the other rows."""
-    wanted = pl.col("selected") if chosen else ~pl.col("selected")
-    head = run.table("evidence/select").filter(wanted).bottom_k(MOST_ROWS, by="rank").collect()
+    condition = pl.col("selected") if chosen else ~pl.col("selected")
+    head = run.table("evidence/select").filter(condition).bottom_k(MOST_ROWS, by="rank").collect()
     facts = run.table("ledger").select("row_id", "source", "origin")
     return (
         head.join(
@@ -188,10 +190,10 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
 def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> RowView:
     """Return a row to show; what `line` says of it counts before the row's own columns."""
     place, row = rows.get(row_id, ("", {}))
-    known = {**row, **line}
+    columns = {**row, **line}
     messages: Sequence[Message] | None = row.get("messages")
     text = show_row(messages, shared) if messages else None
-    return RowView(row_id, place, known.get("source"), known.get("origin"), text)
+    return RowView(row_id, place, columns.get("source"), columns.get("origin"), text)
 
 
 def _ranked(line: Mapping[str, Any], rows: Rows) -> RankedRow:
@@ -212,9 +214,9 @@ def _drop_groups(
     order = [entry["stage"] for entry in run.manifest["stages"]]
     ordered = sorted(lines, key=lambda line: (order.index(line["stage"]), line["reason"]))
     for (stage, reason), group in groupby(ordered, key=itemgetter("stage", "reason")):
-        mine = list(group)
-        drops = tuple(_drop(line, rows, _shared_words(run, line)) for line in mine)
-        yield DropGroup(stage, reason, mine[0]["size"], drops)
+        group_lines = list(group)
+        drops = tuple(_drop(line, rows, _shared_words(run, line)) for line in group_lines)
+        yield DropGroup(stage, reason, group_lines[0]["size"], drops)
 
 
 def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> DroppedRow:
@@ -233,8 +235,8 @@ def _shared_words(run: RunFolder, line: Mapping[str, Any]) -> str | None:
     name = f"evidence/{line['stage']}-hits"
     if not line["twin_id"] or not run.has(name):
         return None
-    mine = (pl.col("row_id") == line["row_id"]) & (pl.col("eval_id") == line["twin_id"])
-    spans = run.table(name).filter(mine).select("span").head(1).collect()["span"].to_list()
+    is_pair = (pl.col("row_id") == line["row_id"]) & (pl.col("eval_id") == line["twin_id"])
+    spans = run.table(name).filter(is_pair).select("span").head(1).collect()["span"].to_list()
     return spans[0] if spans else None
 
 

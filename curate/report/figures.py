@@ -64,7 +64,7 @@ NAMED = 3
 def draw_all(report: Report) -> dict[str, Any]:
     """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
     proof, mix, compared = report.proof, report.mix, report.comparison
-    made = report.generated.methods if report.generated else ()
+    generation_methods = report.generated.methods if report.generated else ()
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
         "groups": draw_groups(proof.groups) if proof else None,
@@ -77,13 +77,17 @@ def draw_all(report: Report) -> dict[str, Any]:
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
         "scores": draw_scores(report.scores) if report.scores else None,
         "attraction": draw_attraction(report.attraction) if report.attraction else None,
-        "signals": {told.stage: draw_stage(told) for told in report.confidence},
+        "signals": {stage.stage: draw_stage(stage) for stage in report.confidence},
         "confidences": {f.stage: draw_confidence(f) for f in report.clear.filters}
         if report.clear
         else {},
         "grades": {g.stage: draw_grades(g) for g in report.judged.graded} if report.judged else {},
         "coverage": draw_coverage(report.coverage) if report.coverage else None,
-        "drift": {m.told.method: draw_drift(g) for m in made if (g := m.growth) and g.drifts},
+        "drift": {
+            m.outcome.method: draw_drift(g)
+            for m in generation_methods
+            if (g := m.growth) and g.drifts
+        },
         "nearness": draw_nearness(compared) if compared and compared.methods[0].nearness else None,
     }
 
@@ -146,7 +150,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
             "before": step.remaining - step.added + step.removed,
             "last": step is funnel.steps[-1],
             "label": number(step.remaining),
-            "loss": f"+{number(funnel.made)}" if label == WITH_GENERATED else _loss(step),
+            "loss": f"+{number(funnel.generated)}" if label == WITH_GENERATED else _loss(step),
         }
         for label, step in steps
     ]
@@ -165,20 +169,22 @@ def draw_funnel(funnel: Funnel) -> Figure:
         ),
         bars.mark_text(align="right", color=MUTED).encode(alt.Text("loss:N"), x=alt.value(PLOT)),
     ]
-    told = "; ".join(f"{line['step']} {line['label']}" for line in lines)
-    return Figure(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {told}.")
+    described = "; ".join(f"{line['step']} {line['label']}" for line in lines)
+    return Figure(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {described}.")
 
 
 def _loss(step: FunnelStep) -> str:
-    told = [f"−{number(step.removed)}"] if step.removed else []
-    return " ".join([*told, f"+{number(step.added)}"] if step.added else told)
+    changes = [f"−{number(step.removed)}"] if step.removed else []
+    return " ".join([*changes, f"+{number(step.added)}"] if step.added else changes)
 
 
 def _labelled_steps(funnel: Funnel) -> list[tuple[str, FunnelStep]]:
     """Return the steps with their names; rows that were made join after the reading."""
     first, *others = funnel.steps
-    read = replace(first, remaining=first.remaining - funnel.made)
-    joined = [(WITH_GENERATED, FunnelStep("joined", (), first.remaining))] if funnel.made else []
+    read = replace(first, remaining=first.remaining - funnel.generated)
+    joined = (
+        [(WITH_GENERATED, FunnelStep("joined", (), first.remaining))] if funnel.generated else []
+    )
     return [(_step_label(first), read), *joined, *((_step_label(step), step) for step in others)]
 
 
@@ -204,10 +210,10 @@ def draw_curve(level: DuplicateStage) -> Figure:
     top = alt.Scale(domain=[0, most * 1.08], nice=False)
     y = alt.Y("dropped:Q", title="rows dropped", scale=top, axis=axis)
     ran = from_values([{"at": merger.limit, "dropped": merger.dropped}])
-    told = f"{number(merger.dropped)} at {similarity(merger.limit)}"
+    own_point = f"{number(merger.dropped)} at {similarity(merger.limit)}"
     place = (merger.limit - low) / (high - low) if high > low else 0.0
     label = ran.mark_text(
-        text=told, align="left" if place < 0.2 else "right" if place > 0.8 else "center",
+        text=own_point, align="left" if place < 0.2 else "right" if place > 0.8 else "center",
         baseline="bottom", color=ACCENT, fontWeight="bold",
     )  # fmt: skip
     layers = [
@@ -219,7 +225,7 @@ def draw_curve(level: DuplicateStage) -> Figure:
     chart = alt.layer(*layers).properties(width=WIDTH - 80 - TICK_OVERHANG, height=150)
     some = values[:: max(len(values) // 4, 1)]
     points = "; ".join(f"{number(v['dropped'])} at {similarity(v['at'])}" for v in some)
-    return Figure(to_svg(chart), f"Rows dropped by threshold: {points}; this run {told}.")
+    return Figure(to_svg(chart), f"Rows dropped by threshold: {points}; this run {own_point}.")
 
 
 def draw_sources(mix: Mix) -> Figure:
@@ -265,13 +271,13 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
         base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("pool")),
         base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
     ]
-    told = "; ".join(
+    described = "; ".join(
         f"{label} {percent(line.pool_share)} of the pool, {percent(line.selected_share)} of the "
         f"selection ({ratio(line.ratio)})"
         for label, line in zip(labels[:NAMED], lines, strict=False)
     )
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
-    words = f"Share of {what} in pool and selection: {told}{more}."
+    words = f"Share of {what} in pool and selection: {described}{more}."
     return Figure(to_svg(alt.layer(*layers), row=24, plot=plot), words)
 
 
@@ -313,14 +319,14 @@ def draw_scores(scores: ScoreHistogram) -> Figure:
     return Figure(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
 
 
-def draw_confidence(found: Filter) -> Figure | None:
+def draw_confidence(stage: Filter) -> Figure | None:
     """Draw a histogram of confidences, doubted rows in the colour of alarm, and the threshold."""
-    if not found.bins:
+    if not stage.bins:
         return None
-    words = f"Histogram of the confidence in {number(found.rows - found.unscored)} rows."
-    if found.threshold is not None:
-        words += f" {number(found.doubted)} lie at {significant(found.threshold)} or below."
-    return draw_histogram(found.bins, "confidence", words, found.threshold)
+    words = f"Histogram of the confidence in {number(stage.rows - stage.unscored)} rows."
+    if stage.threshold is not None:
+        words += f" {number(stage.doubted)} lie at {significant(stage.threshold)} or below."
+    return draw_histogram(stage.bins, "confidence", words, stage.threshold)
 
 
 def draw_grades(graded: GradeView) -> Figure | None:
@@ -336,8 +342,8 @@ def draw_grades(graded: GradeView) -> Figure | None:
 
 def draw_attraction(attraction: Attraction) -> Figure:
     """Draw how many selected rows are nearest to each target example, thinnest first."""
-    shown = attraction.examples[:CHARTED_TARGETS]
-    labels = axis_labels([example.row_id.rsplit("/", 1)[-1] for example in shown], CHARS)
+    charted = attraction.examples[:CHARTED_TARGETS]
+    labels = axis_labels([example.row_id.rsplit("/", 1)[-1] for example in charted], CHARS)
     values = [
         {
             "target": label,
@@ -345,9 +351,9 @@ def draw_attraction(attraction: Attraction) -> Figure:
             "best": significant(example.best),
             "count": number(example.rows),
         }
-        for label, example in zip(labels, shown, strict=True)
+        for label, example in zip(labels, charted, strict=True)
     ]
-    largest = max(1, *(example.rows for example in shown))
+    largest = max(1, *(example.rows for example in charted))
     scale = alt.Scale(domain=[0, largest], range=[0, PLOT - 90], nice=False)
     x = alt.X("rows:Q", axis=None, scale=scale)
     base = from_values(values).encode(row_axis("target", labels))
@@ -358,21 +364,21 @@ def draw_attraction(attraction: Attraction) -> Figure:
         remark("rows nearest to it", 0, -10, "left"),
         remark("best similarity", PLOT, -10, "right"),
     ]
-    told = f"Selected rows nearest to each target example: from {number(shown[0].rows)} for "
-    words = f"{told}{labels[0]} to {number(max(e.rows for e in attraction.examples))}."
+    opening = f"Selected rows nearest to each target example: from {number(charted[0].rows)} for "
+    words = f"{opening}{labels[0]} to {number(max(e.rows for e in attraction.examples))}."
     return Figure(to_svg(alt.layer(*layers), row=19), words)
 
 
 def draw_coverage(coverage: Coverage) -> Figure:
     """Draw each target example's nearest selected row and its nearest kept row, farthest first."""
-    shown = coverage.spots[:CHARTED_TARGETS]
-    labels = axis_labels([spot.target.row_id.rsplit("/", 1)[-1] for spot in shown], CHARS)
+    charted = coverage.spots[:CHARTED_TARGETS]
+    labels = axis_labels([spot.target.row_id.rsplit("/", 1)[-1] for spot in charted], CHARS)
     values = [
         {"target": label, "selected": spot.similarity, "kept": spot.kept_similarity}
-        for label, spot in zip(labels, shown, strict=True)
+        for label, spot in zip(labels, charted, strict=True)
     ]
     limit = [] if coverage.limit is None else [coverage.limit]
-    ends = [end for spot in shown for end in (spot.similarity, spot.kept_similarity)]
+    ends = [end for spot in charted for end in (spot.similarity, spot.kept_similarity)]
     x = _similarity_axis([*ends, *limit])
     base = from_values(values).encode(row_axis("target", labels))
     layers = [
@@ -382,8 +388,8 @@ def draw_coverage(coverage: Coverage) -> Figure:
         base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("kept")),
         base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
     ]  # fmt: skip
-    told = f"from {similarity(shown[0].similarity)} for {labels[0]} up"
-    words = f"Nearest selected row to each target example: {told}; {coverage.thin} are thin."
+    described = f"from {similarity(charted[0].similarity)} for {labels[0]} up"
+    words = f"Nearest selected row to each target example: {described}; {coverage.thin} are thin."
     return Figure(to_svg(alt.layer(*layers), row=19, plot=PLOT - TICK_OVERHANG), words)
 
 
@@ -405,8 +411,8 @@ def draw_nearness(comparison: MethodComparison) -> Figure:
             x("at"), alt.Y("method:N", sort=names)
         ),
     ]  # fmt: skip
-    told = "; ".join(f"{name} {similarity(near.mean)} on average" for name, near in methods)
-    words = f"Nearness of each selection to the target examples: {told}."
+    described = "; ".join(f"{name} {similarity(near.mean)} on average" for name, near in methods)
+    words = f"Nearness of each selection to the target examples: {described}."
     return Figure(to_svg(alt.layer(*layers), row=26, plot=PLOT - TICK_OVERHANG), words)
 
 
@@ -427,8 +433,8 @@ def draw_drift(growth: Growth) -> Figure:
             x("at"), alt.Y("hop:N", sort=names)
         ),
     ]  # fmt: skip
-    told = "; ".join(f"{name.lower()} {similarity(hop.mean)} on average" for name, hop in hops)
-    words = f"Similarity of kept prompts to their seeds: {told}."
+    described = "; ".join(f"{name.lower()} {similarity(hop.mean)} on average" for name, hop in hops)
+    words = f"Similarity of kept prompts to their seeds: {described}."
     return Figure(to_svg(alt.layer(*layers), row=30, plot=PLOT - TICK_OVERHANG), words)
 
 

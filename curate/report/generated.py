@@ -69,18 +69,18 @@ class RejectGroup:
 
     reason: str
     count: int
-    shown: tuple[RejectedCandidate, ...]
+    examples: tuple[RejectedCandidate, ...]
 
 
 @dataclass(frozen=True)
 class GenerationMethod:
     """One method: its books, what became of its rows, its hops and tree if it has any, and examples."""
 
-    told: Outcome
+    outcome: Outcome
     fates: FateCounts
     growth: Growth | None
     kept: tuple[GeneratedRow, ...]
-    flawed: tuple[RejectGroup, ...]
+    rejects: tuple[RejectGroup, ...]
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class GenerationView:
 
     engine: EngineView
     methods: tuple[GenerationMethod, ...]
-    made: FateCounts
+    generated_fates: FateCounts
     read: FateCounts
 
     @property
     def candidates(self) -> int:
         """Return how many candidates there were."""
-        return sum(method.told.made for method in self.methods)
+        return sum(method.outcome.made for method in self.methods)
 
 
 def gather_generated(run: RunFolder) -> GenerationView | None:
@@ -104,31 +104,33 @@ def gather_generated(run: RunFolder) -> GenerationView | None:
     if bill is None or not run.has(CANDIDATES):
         return None
     config = run.manifest["config"]
-    asked = [params["method"] for params in config["generate"]["methods"]]
+    method_names = [params["method"] for params in config["generate"]["methods"]]
     candidates = run.table(CANDIDATES).with_row_index("at")
     fates = _fates_by_method(run)
     nothing = FateCounts(0, 0, 0, 0)
     methods = tuple(
         GenerationMethod(
-            told=told,
-            fates=fates.get(told.method, nothing),
-            growth=gather_growth(run, told.method),
-            kept=tuple(_kept(run, candidates.filter(method=told.method))),
-            flawed=tuple(_flawed(candidates.filter(method=told.method), told)),
+            outcome=outcome,
+            fates=fates.get(outcome.method, nothing),
+            growth=gather_growth(run, outcome.method),
+            kept=tuple(_kept(run, candidates.filter(method=outcome.method))),
+            rejects=tuple(_reject_groups(candidates.filter(method=outcome.method), outcome)),
         )
-        for told in outcomes_of(bill, asked)
+        for outcome in outcomes_of(bill, method_names)
     )
-    made = [fates[name] for name in asked if name in fates]
-    return GenerationView(_engine(bill, config), methods, _sum(made), fates.get(None, nothing))
+    generated_fates = [fates[name] for name in method_names if name in fates]
+    return GenerationView(
+        _engine(bill, config), methods, _sum(generated_fates), fates.get(None, nothing)
+    )
 
 
 def _engine(bill: Mapping[str, Any], config: Mapping[str, Any]) -> EngineView:
-    wanted, told = config["generate"]["engine"], bill["engine"]
-    facts = {name: told.get(name) for name in ("revision", "dtype", "weights")}
+    settings, identity = config["generate"]["engine"], bill["engine"]
+    facts = {name: identity.get(name) for name in ("revision", "dtype", "weights")}
     return EngineView(
-        name=str(told.get("model") or wanted["model"] or config["models"]["base"]),
-        kind=str(told["engine"]),
-        servers=len(wanted.get("endpoints", ())),
+        name=str(identity.get("model") or settings["model"] or config["models"]["base"]),
+        kind=str(identity["engine"]),
+        servers=len(settings.get("endpoints", ())),
         facts=tuple((name, str(value)[:12]) for name, value in facts.items() if value),
         structured=bill["structured"],
     )
@@ -136,11 +138,11 @@ def _engine(bill: Mapping[str, Any], config: Mapping[str, Any]) -> EngineView:
 
 def _fates_by_method(run: RunFolder) -> dict[str | None, FateCounts]:
     """Return what became of each method's rows, and under None of those that were read."""
-    made = run.table(CANDIDATES).filter(pl.col("flaw").is_null()).select("row_id", "method")
+    methods = run.table(CANDIDATES).filter(pl.col("flaw").is_null()).select("row_id", "method")
     counted = (
         run.table("ledger")
         .select("row_id", "fate")
-        .join(made.unique("row_id"), on="row_id", how="left")
+        .join(methods.unique("row_id"), on="row_id", how="left")
         .group_by("method")
         .agg(
             pl.len().cast(pl.Int64),
@@ -170,13 +172,13 @@ def _spread(table: pl.LazyFrame, count: int) -> list[dict[str, Any]]:
 
 def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[GeneratedRow]:
     """Yield some kept rows of a method with what they were made from."""
-    shown = _spread(candidates.filter(pl.col("flaw").is_null()), KEPT)
-    parents = {name for line in shown for name in line["parents"][:PARENTS]}
-    ids = [line["row_id"] for line in shown]
-    wanted = run.table("ledger").filter(pl.col("row_id").is_in(ids)).collect()
-    ledger = {line["row_id"]: line for line in wanted.to_dicts()}
+    examples = _spread(candidates.filter(pl.col("flaw").is_null()), KEPT)
+    parents = {name for line in examples for name in line["parents"][:PARENTS]}
+    ids = [line["row_id"] for line in examples]
+    ledger_lines = run.table("ledger").filter(pl.col("row_id").is_in(ids)).collect()
+    ledger = {line["row_id"]: line for line in ledger_lines.to_dicts()}
     rows = read_rows(run, parents)
-    made = {
+    generated_parents = {
         name: RowView(name, "made", None, None, show_row(pair(prompt, response)))
         for name, prompt, response in run.table(CANDIDATES)
         .filter(pl.col("row_id").is_in(sorted(parents)), pl.col("flaw").is_null())
@@ -184,39 +186,39 @@ def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[GeneratedRow]:
         .collect()
         .iter_rows()
     }
-    for line in shown:
+    for line in examples:
         fate = ledger[line["row_id"]]
         yield GeneratedRow(
-            row=_shown(line),
+            row=_candidate_view(line),
             hop=line["hop"],
             guides=guides_of(orjson.loads(line["notes"])),
             fate=fate["fate"],
             stage=fate["stage"],
             rank=fate["rank"],
             parents=tuple(
-                made.get(name) or show_example(name, rows, {}, None)
+                generated_parents.get(name) or show_example(name, rows, {}, None)
                 for name in line["parents"][:PARENTS]
             ),
             more=max(len(line["parents"]) - PARENTS, 0),
         )
 
 
-def _flawed(candidates: pl.LazyFrame, told: Outcome) -> Iterator[RejectGroup]:
+def _reject_groups(candidates: pl.LazyFrame, outcome: Outcome) -> Iterator[RejectGroup]:
     """Yield the most frequent reasons of a method with some of what went for each."""
-    for reason, count in told.dropped[:REASONS]:
-        shown = _spread(candidates.filter(flaw=reason), DROPPED)
+    for reason, count in outcome.dropped[:REASONS]:
+        examples = _spread(candidates.filter(flaw=reason), DROPPED)
         yield RejectGroup(
             reason,
             count,
             tuple(
                 RejectedCandidate(
-                    _shown(line), guides_of(orjson.loads(line["notes"])), line["detail"]
+                    _candidate_view(line), guides_of(orjson.loads(line["notes"])), line["detail"]
                 )
-                for line in shown
+                for line in examples
             ),
         )
 
 
-def _shown(line: Mapping[str, Any]) -> RowView:
+def _candidate_view(line: Mapping[str, Any]) -> RowView:
     text = show_row(pair(line["prompt"], line["response"]))
     return RowView(line["row_id"], "made", None, None, text)

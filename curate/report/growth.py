@@ -24,7 +24,7 @@ class Hop:
     """A distance from the seeds; `similarities` of kept prompts to their seeds are thinned out."""
 
     number: int
-    made: int
+    candidates: int
     kept: int
     similarities: tuple[float, ...]
     mean: float | None
@@ -85,7 +85,7 @@ def _hop(number: int, candidates: pl.DataFrame) -> Hop:
     mean = values.mean()
     return Hop(
         number=number,
-        made=candidates.height,
+        candidates=candidates.height,
         kept=kept.height,
         similarities=tuple(_thin(values.to_list())),
         mean=float(mean) if isinstance(mean, float) else None,
@@ -153,8 +153,8 @@ def _node(line: Mapping[str, Any], fates: Mapping[str, str]) -> TreeNode:
 
 def guides_of(notes: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what guided the making of a candidate, short, the operator first."""
-    told = (notes.get(name) for name in GUIDES)
-    return tuple(shorten(str(value).replace("_", " "), NOTE_CHARS) for value in told if value)
+    guides = (notes.get(name) for name in GUIDES)
+    return tuple(shorten(str(value).replace("_", " "), NOTE_CHARS) for value in guides if value)
 
 
 def _walk(nodes: Iterable[TreeNode]) -> Iterator[TreeNode]:
@@ -165,10 +165,10 @@ def _walk(nodes: Iterable[TreeNode]) -> Iterator[TreeNode]:
 
 def _texts(run: RunFolder, ids: Sequence[str]) -> dict[str, str]:
     """Return the prompts of candidates and of seeds that the store still has."""
-    wanted = pl.col("row_id").is_in(sorted(set(ids)))
-    made = run.table(CANDIDATES).filter(wanted).select("row_id", "prompt").collect()
+    is_listed = pl.col("row_id").is_in(sorted(set(ids)))
+    prompts = run.table(CANDIDATES).filter(is_listed).select("row_id", "prompt").collect()
     seeds = {
         row_id: next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
         for row_id, (_, row) in read_rows(run, ids).items()
     }
-    return seeds | dict(made.iter_rows())
+    return seeds | dict(prompts.iter_rows())

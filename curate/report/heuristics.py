@@ -35,7 +35,7 @@ class Heuristic:
     action: str
     rows: int
     hits: int
-    found: tuple[HeuristicCount, ...]
+    counts: tuple[HeuristicCount, ...]
 
 
 def gather_heuristics(run: RunFolder) -> tuple[Heuristic, ...]:
@@ -63,8 +63,8 @@ def _gather(run: RunFolder, name: str, params: Mapping[str, Any]) -> Heuristic:
     )
     counts = run.table(f"evidence/{name}-counts").select(columns).collect()
     examples = _examples(run, name) if params["kind"] == "rules" else {}
-    found = tuple(
+    heuristic_counts = tuple(
         HeuristicCount(kind, count, other, tuple(examples.get(kind, ())))
         for kind, count, other in counts.iter_rows()
     )
-    return Heuristic(name, params["kind"], params["action"], rows, hits, found)
+    return Heuristic(name, params["kind"], params["action"], rows, hits, heuristic_counts)

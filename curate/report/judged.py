@@ -109,8 +109,8 @@ class JudgementView:
 def gather_judged(run: RunFolder) -> JudgementView | None:
     """Return None where no such stage ran."""
     graded = tuple(_graded(run, *s) for s in stages_of(run, ["rubric", "scorer"]).items())
-    known = tuple(_knowledge(run, *s) for s in stages_of(run, ["knowledge"]).items())
-    return JudgementView(graded, known) if graded or known else None
+    knowledge = tuple(_knowledge(run, *s) for s in stages_of(run, ["knowledge"]).items())
+    return JudgementView(graded, knowledge) if graded or knowledge else None
 
 
 def _graded(run: RunFolder, stage: str, params: Mapping[str, Any]) -> GradeView:
@@ -141,8 +141,12 @@ def _means(rubric: pl.DataFrame | None, grades: pl.DataFrame | None) -> Iterator
     """Yield each criterion of a rubric with the mean of all grades."""
     if rubric is None or grades is None:
         return
-    told = grades.explode("criteria").unnest("criteria", separator=":").drop_nulls("criteria:grade")
-    means = dict(told.group_by("criteria:criterion").agg(pl.col("criteria:grade").mean()).rows())
+    criteria = (
+        grades.explode("criteria").unnest("criteria", separator=":").drop_nulls("criteria:grade")
+    )
+    means = dict(
+        criteria.group_by("criteria:criterion").agg(pl.col("criteria:grade").mean()).rows()
+    )
     for name, weight in rubric.select("name", "weight").iter_rows():
         yield CriterionGrade(name, weight, means.get(name), None)
 
@@ -155,34 +159,34 @@ def _worst(
 ) -> Iterator[LowGradeRow]:
     rows = read_rows(run, lines["row_id"])
     weights = {} if rubric is None else dict(rubric.select("name", "weight").iter_rows())
-    told = {}
+    criteria_by_row = {}
     if grades is not None:
-        mine = grades.filter(pl.col("row_id").is_in(lines["row_id"].implode()))
-        told = dict(mine.select("row_id", "criteria").iter_rows())
+        row_grades = grades.filter(pl.col("row_id").is_in(lines["row_id"].implode()))
+        criteria_by_row = dict(row_grades.select("row_id", "criteria").iter_rows())
     for row_id, score in lines.select("row_id", "score").iter_rows():
         marks = tuple(
             CriterionGrade(
                 m["criterion"], weights[m["criterion"]], m["grade"], excerpt(m["reason"])
             )
-            for m in told.get(row_id, [])
+            for m in criteria_by_row.get(row_id, [])
         )
         yield LowGradeRow(show_example(row_id, rows, {}, None), score, marks)
 
 
 def _knowledge(run: RunFolder, stage: str, params: Mapping[str, Any]) -> KnowledgeView:
     evidence = run.table(f"evidence/{stage}").select("row_id", "keep")
-    known = run.table(f"evidence/{stage}-known").join(evidence, on="row_id").collect()
-    judged = known.drop_nulls("category")
+    categorized = run.table(f"evidence/{stage}-known").join(evidence, on="row_id").collect()
+    judged = categorized.drop_nulls("category")
     counts = judged.group_by("category").agg(pl.len(), kept=pl.col("keep").sum())
     sizes = {name: (size, kept) for name, size, kept in counts.rows()}
     unknown = judged.filter(category="unknown").sort("row_id")
     return KnowledgeView(
         stage=stage,
         params=params,
-        rows=known.height,
+        rows=categorized.height,
         judged=judged.height,
-        lost=int((known["category"].is_null() & known["form"].is_not_null()).sum()),
-        dropped=int((~known["keep"]).sum()),
+        lost=int((categorized["category"].is_null() & categorized["form"].is_not_null()).sum()),
+        dropped=int((~categorized["keep"]).sum()),
         bound=unknown["bound"].max(),  # type: ignore[arg-type]
         categories=tuple(
             Category(name, size, size / max(judged.height, 1), kept)
@@ -207,12 +211,12 @@ def _missed(run: RunFolder, stage: str, ids: list[str]) -> Iterator[UnknownRow]:
     greedy = run.table(f"evidence/{stage}-answers").filter(
         pl.col("row_id").is_in(ids), pl.col("sample").is_null(), pl.col("text") != ""
     )
-    told: dict[str, list[str]] = {}
+    texts_by_row: dict[str, list[str]] = {}
     for row_id, text in greedy.sort("row_id", "set").select("row_id", "text").collect().rows():
-        told.setdefault(row_id, []).append(text)
+        texts_by_row.setdefault(row_id, []).append(text)
     for row_id in ids:
         # The same words after several prompts are told once.
-        texts = list(dict.fromkeys(told.get(row_id, [])))[:ANSWERS]
+        texts = list(dict.fromkeys(texts_by_row.get(row_id, [])))[:ANSWERS]
         answers = tuple(excerpt(text) for text in texts)
         yield UnknownRow(show_example(row_id, rows, {}, None), answers)
 

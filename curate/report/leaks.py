@@ -80,8 +80,8 @@ def _check(run: RunFolder, stage: str, params: Mapping[str, Any]) -> LeakCheck:
     verdicts = run.table(f"evidence/{stage}").select(read=pl.len(), dropped=dropped).collect()
     near = _pairs(run, f"{stage}-warnings", "similarity")
     targets = _pairs(run, f"{stage}-target", "coverage")
-    shown = [*near.head(MOST_PAIRS).to_dicts(), *targets.head(MOST_PAIRS).to_dicts()]
-    rows = read_rows(run, {line[key] for line in shown for key in ("row_id", "eval_id")})
+    pairs = [*near.head(MOST_PAIRS).to_dicts(), *targets.head(MOST_PAIRS).to_dicts()]
+    rows = read_rows(run, {line[key] for line in pairs for key in ("row_id", "eval_id")})
     return LeakCheck(
         stage=stage,
         params=params,

@@ -125,8 +125,8 @@ def gather_attraction(run: RunFolder) -> Attraction | None:
     similar = dict(_similarities(run, list(texts)))
     examples = []
     for row_id in texts or by_id:
-        rows, told = by_id.get(row_id, (0, (None, None)))
-        best, in_pool = similar.get(row_id, told)
+        rows, best_scores = by_id.get(row_id, (0, (None, None)))
+        best, in_pool = similar.get(row_id, best_scores)
         text = show_row(texts[row_id]) if row_id in texts else None
         examples.append(TargetAttraction(row_id, rows, best, in_pool, text))
     examples.sort(key=lambda e: (e.rows, -math.inf if e.best is None else e.best, e.row_id))

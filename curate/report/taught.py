@@ -50,30 +50,30 @@ def gather_taught(run: RunFolder) -> NoveltyView | None:
     if not run.has(TEXTS):
         return None
     texts = run.table(TEXTS).collect()
-    told = run.table(ROWS).drop_nulls("gain").sort("gain", "row_id", descending=[True, False])
-    rows = told.collect()
+    gains = run.table(ROWS).drop_nulls("gain").sort("gain", "row_id", descending=[True, False])
+    rows = gains.collect()
     ends = pl.concat(
         [rows.head(MOST_ROWS), rows.tail(max(min(MOST_ROWS, rows.height - MOST_ROWS), 0))]
     )
     targets = {name for name in texts["target_id"] if name is not None}
-    found = read_rows(run, {*ends["row_id"], *targets})
+    rows_by_id = read_rows(run, {*ends["row_id"], *targets})
 
-    def learned(part: pl.DataFrame) -> tuple[RowGain, ...]:
+    def row_gains(part: pl.DataFrame) -> tuple[RowGain, ...]:
         lines = part.select("row_id", "base_loss", "tuned_loss").iter_rows()
-        return tuple(RowGain(show_example(i, found, {}, None), b, t) for i, b, t in lines)
+        return tuple(RowGain(show_example(i, rows_by_id, {}, None), b, t) for i, b, t in lines)
 
     def text(line: dict[str, object]) -> NoveltyText:
         target = line["target_id"]
         prompt = run.messages("target", str(target)) if target is not None else None
         turns: list[Message] = [*(prompt or [])[:-1]] or [{"role": "user", "content": ""}]
-        shown = show_row([*turns, {"role": "assistant", "content": str(line["text"])}])
+        row_text = show_row([*turns, {"role": "assistant", "content": str(line["text"])}])
         name = None if target is None else str(target)
-        return NoveltyText(name, shown, line["gain"], bool(line["ended"]))  # type: ignore[arg-type]
+        return NoveltyText(name, row_text, line["gain"], bool(line["ended"]))  # type: ignore[arg-type]
 
     return NoveltyView(
         texts=tuple(text(line) for line in texts.to_dicts()),
-        most=learned(ends.head(MOST_ROWS)),
-        least=learned(ends[MOST_ROWS:].reverse()),
+        most=row_gains(ends.head(MOST_ROWS)),
+        least=row_gains(ends[MOST_ROWS:].reverse()),
         count=rows.height,
         gain=float(rows["gain"].mean() or 0.0),  # type: ignore[arg-type]
         worse=rows.filter(pl.col("gain") <= 0).height,

@@ -51,21 +51,21 @@ class RowText:
 def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
     """Return a row's texts; the first place in each turn that holds the words `shared` is marked."""
     users = [i for i, message in enumerate(messages) if message["role"] == "user"]
-    found = [_find(m, shared) for m in messages]
-    if shared and not any(found):
-        found = _find_across(messages, users, shared)
+    marks = [_find(m, shared) for m in messages]
+    if shared and not any(marks):
+        marks = _find_across(messages, users, shared)
     # The turn that shares the words says most; else the one that the response answers.
-    at = next((i for i in users if found[i]), users[-1] if users else 0)
-    prompt = excerpt(messages[at]["content"], found[at])
-    response = excerpt(messages[-1]["content"], found[-1])
+    at = next((i for i in users if marks[i]), users[-1] if users else 0)
+    prompt = excerpt(messages[at]["content"], marks[at])
+    response = excerpt(messages[-1]["content"], marks[-1])
     complete = prompt.whole and response.whole and len(messages) <= 2
-    turns = () if complete else tuple(_turns(messages, found))
+    turns = () if complete else tuple(_turns(messages, marks))
     return RowText(prompt, response, turns, len(messages))
 
 
-def _turns(messages: Sequence[Message], found: Sequence[tuple[int, int] | None]) -> Iterator[Turn]:
+def _turns(messages: Sequence[Message], marks: Sequence[tuple[int, int] | None]) -> Iterator[Turn]:
     left = WHOLE_CHARS
-    for message, mark in zip(messages, found, strict=True):
+    for message, mark in zip(messages, marks, strict=True):
         text = message["content"]
         if left <= 0:
             return
@@ -110,14 +110,14 @@ def _find_across(
     messages: Sequence[Message], users: Sequence[int], shared: str
 ) -> list[tuple[int, int] | None]:
     """Return where each turn holds its part of a run that goes on from one user turn to the next."""
-    found: list[tuple[int, int] | None] = [None] * len(messages)
+    marks: list[tuple[int, int] | None] = [None] * len(messages)
     tokens = [(i, *t) for i in users for t in word_spans(messages[i]["content"][:SEARCHED_CHARS])]
     words = [word.text for word in word_spans(shared)]
     run = _find_run([word for _, word, _, _ in tokens], words)
     for i, _, start, stop in tokens[slice(*run)] if run else ():
-        earlier = found[i]
-        found[i] = (earlier[0] if earlier else start, stop)
-    return found
+        earlier = marks[i]
+        marks[i] = (earlier[0] if earlier else start, stop)
+    return marks
 
 
 def find_words(text: str, shared: str) -> tuple[int, int] | None:
@@ -135,8 +135,8 @@ def find_words(text: str, shared: str) -> tuple[int, int] | None:
     return (tokens[run[0]][1], tokens[run[1] - 1][2]) if run else None
 
 
-def _find_run(words: Sequence[str], wanted: Sequence[str]) -> tuple[int, int] | None:
-    for i in range(len(words) - len(wanted) + 1) if wanted else ():
-        if words[i] == wanted[0] and words[i : i + len(wanted)] == wanted:
-            return i, i + len(wanted)
+def _find_run(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, int] | None:
+    for i in range(len(words) - len(phrase) + 1) if phrase else ():
+        if words[i] == phrase[0] and words[i : i + len(phrase)] == phrase:
+            return i, i + len(phrase)
     return None

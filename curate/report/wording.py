@@ -233,7 +233,7 @@ def explain(reason: str) -> str:
         return reason.replace("_", " ")
 
 
-def flaw(code: str) -> str:
+def reject_reason(code: str) -> str:
     """Return what a flaw says about a candidate, as the end of a sentence that starts with "it"."""
     try:
         return FLAWS_EXPLAINED[Flaw(code)]
@@ -318,12 +318,12 @@ def margin(reason: str, score: float | None, threshold: float | None) -> str:
     if score is None or (score == 1 and "exact" in reason):
         return ""
     if reason.endswith("_duplicate"):
-        told, limit = f"similarity {similarity(score)}", similarity(threshold)
+        described, limit = f"similarity {similarity(score)}", similarity(threshold)
     elif reason.startswith("leak_"):
-        told, limit = f"{percent(score)} of the eval prompt", percent(threshold)
+        described, limit = f"{percent(score)} of the eval prompt", percent(threshold)
     else:
-        told, limit = f"score {significant(score)}", significant(threshold)
-    return told if threshold is None else f"{told}, limit {limit}"
+        described, limit = f"score {significant(score)}", significant(threshold)
+    return described if threshold is None else f"{described}, limit {limit}"
 
 
 def similarity(value: float | None, *, fixed: bool = False) -> str:

@@ -237,13 +237,13 @@ class _Builder:
         )
         aligned = comparison.align(rankings)
         alone = comparison.rows_in_one_selection(list(rankings), *aligned)
-        told = {
+        tables = {
             "overlap": comparison.overlap(list(rankings), *aligned[1:]),
             "selections": comparison.count_selections(rankings, facts, alone),
             "mix": comparison.mix(rankings, facts),
             "alone": alone.sort("rank").pipe(comparison.in_order, rankings),
         }
-        for name, table in told.items():
+        for name, table in tables.items():
             table.write_parquet(self.out / "evidence" / f"comparison-{name}.parquet")
         self._coverage(list(rankings))
 

@@ -39,13 +39,17 @@ def write_inputs(folder: Path, taint: str = "", rows: int = 60, times: int = 1) 
         (f"May I {word} in the {word} house, please?", a) for word in WORDS[:12] for a in ANSWERS
     ]
     pool += [pool[5]] * 4 + [(pool[9][0].replace(" ", "  "), pool[9][1])]
-    asked = [" ".join(rng.choices(WORDS, k=20)) for _ in range(30)]
+    prompts = [" ".join(rng.choices(WORDS, k=20)) for _ in range(30)]
     guarded = [" ".join(rng.choices(WORDS, k=20)) for _ in range(100)]
-    pool += [(f"Tell me now: {asked[i]} Thanks!", "Told.") for i in range(3)]
+    pool += [(f"Tell me now: {prompts[i]} Thanks!", "Told.") for i in range(3)]
     pool += [(guarded[0].upper(), "Guarded.")]
-    for name, texts in (("eval", asked), ("protected", guarded), ("target", [asked[7], "Sing."])):
-        told = [(text, "Eval answer.") for text in texts]
-        _write(folder / f"{name}.jsonl", told, taint, times)
+    for name, texts in (
+        ("eval", prompts),
+        ("protected", guarded),
+        ("target", [prompts[7], "Sing."]),
+    ):
+        pairs = [(text, "Eval answer.") for text in texts]
+        _write(folder / f"{name}.jsonl", pairs, taint, times)
     _write(folder / "pool.jsonl", pool, taint, times)
 
 
@@ -118,8 +122,8 @@ def dedup(
     dropped: dict[str, tuple[str, float]] = {}
     joined = {row_id: "\n".join(pair) for row_id, pair in texts.items()}
     for row_id, text in joined.items():
-        found = [(jaccard(text, joined[other]), other) for other in kept]
-        best = max(found, key=lambda pair: pair[0], default=(0.0, ""))
+        similarities = [(jaccard(text, joined[other]), other) for other in kept]
+        best = max(similarities, key=lambda pair: pair[0], default=(0.0, ""))
         if best[0] >= threshold:
             dropped[row_id] = best[1], best[0]
         else:

@@ -70,14 +70,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
 
 
 def test_the_numbers_of_the_section_add_up(finished: Path) -> None:
-    told = gather_clear(open_run(finished))
-    assert told is not None
-    (found,), (correction,) = told.filters, told.corrections
-    assert (found.rows, found.unscored, found.dropped, found.useless) == (ROWS, 1, 0, 5)
-    assert found.doubted == sum(b.dropped for b in found.bins) == correction.doubted == 12
-    assert sum(b.kept for b in found.bins) == ROWS - 1 - 12
+    clear = gather_clear(open_run(finished))
+    assert clear is not None
+    (sampled,), (correction,) = clear.filters, clear.corrections
+    assert (sampled.rows, sampled.unscored, sampled.dropped, sampled.useless) == (ROWS, 1, 0, 5)
+    assert sampled.doubted == sum(b.dropped for b in sampled.bins) == correction.doubted == 12
+    assert sum(b.kept for b in sampled.bins) == ROWS - 1 - 12
     assert correction.decisions == (("not better", 6), ("replaced", 6))
-    assert len(correction.shown) == 6
+    assert len(correction.replacements) == 6
 
 
 def test_the_ledger_tells_of_each_row(finished: Path) -> None:
@@ -89,8 +89,8 @@ def test_the_ledger_tells_of_each_row(finished: Path) -> None:
     old = ledger.filter(reason="corrected")
     assert old["twin_id"].to_list() == [made_id(i, "correct") for i in old["row_id"]]
     assert set(old["twin_id"]) <= set(ledger.filter(pl.col("fate") != "dropped")["row_id"])
-    told = "\n".join(explain_row(run, old["row_id"][0]))
-    assert old["twin_id"][0] in told
+    explanation = "\n".join(explain_row(run, old["row_id"][0]))
+    assert old["twin_id"][0] in explanation
     assert "of low confidence" in "\n".join(
         explain_row(run, ledger.filter(reason="low_confidence")["row_id"][0])
     )
@@ -119,13 +119,13 @@ def test_explaining_a_corrected_row_tells_both_confidences(finished: Path) -> No
     corrections = run.table("evidence/correct-corrections").collect()
     assert ledger.height == 6
     for row in ledger.to_dicts():
-        told = corrections.filter(row_id=row["row_id"]).row(0, named=True)
+        correction = corrections.filter(row_id=row["row_id"]).row(0, named=True)
         lines = explain_row(run, row["row_id"])
-        assert f"(score {told['confidence_old']:.4f}, limit" in lines[2]
-        assert f"Replaced by {told['made_id']}" in lines
+        assert f"(score {correction['confidence_old']:.4f}, limit" in lines[2]
+        assert f"Replaced by {correction['made_id']}" in lines
         sure = next(line for line in lines if "judged better, asked in both orders" in line)
-        assert told["confidence"] > 0.8
-        assert float(sure.split()[-1]) == pytest.approx(told["confidence"], abs=1e-4)
+        assert correction["confidence"] > 0.8
+        assert float(sure.split()[-1]) == pytest.approx(correction["confidence"], abs=1e-4)
 
 
 def test_a_stage_without_a_score_has_words_and_no_chart(tmp_path: Path, tiny: Path) -> None:

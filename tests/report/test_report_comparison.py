@@ -67,8 +67,10 @@ def test_thin_spots_are_named_with_their_texts(make_run: MakeRun) -> None:
     assert coverage is not None
     assert (coverage.count, coverage.missed, coverage.gaps, coverage.thin) == (4, 1, 2, 3)
     assert [spot.state for spot in coverage.spots] == ["gap", "gap", "missed", "near"]
-    assert [spot.target.row_id for spot in coverage.told] == [f"target/t:{q}" for q in (3, 2, 1)]
-    assert all(spot.target.text and spot.kept.text for spot in coverage.told)
+    assert [spot.target.row_id for spot in coverage.thin_examples] == [
+        f"target/t:{q}" for q in (3, 2, 1)
+    ]
+    assert all(spot.target.text and spot.kept.text for spot in coverage.thin_examples)
     words = words_of(run)
     assert (
         "3 of 4 target examples are thin: 1 missed by the selection, 2 for want of rows in" in words

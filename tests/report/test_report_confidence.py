@@ -40,10 +40,10 @@ def test_what_is_told_is_what_the_tables_hold(run: Path) -> None:
     assert labelled.dropped == (~evidence["keep"]).sum() > 0
     assert sum(b.dropped for b in labelled.bins) == labelled.dropped
     assert sum(b.kept + b.dropped for b in labelled.bins) == evidence.height == labelled.rows
-    known = labelled.labelled
-    assert known is not None
-    assert [w.name for w in known.worths][-2:] == ["mean_rank", "confidence"]
-    assert sum(b.rows for b in known.bins) == known.rows
+    calibration = labelled.labelled
+    assert calibration is not None
+    assert [w.name for w in calibration.worths][-2:] == ["mean_rank", "confidence"]
+    assert sum(b.rows for b in calibration.bins) == calibration.rows
     scores = [row.score for row in labelled.lowest]
     assert scores == sorted(evidence["score"])[: len(scores)]
     assert not labelled.lowest[0].keep

@@ -34,20 +34,20 @@ def curve(**abilities: dict[str, Any]) -> dict[str, Any]:
         "control": "random_rows",
         "margin": 0.05,
         "total": ability(enough=12),
-        "abilities": [{"ability": name, **told} for name, told in abilities.items()],
+        "abilities": [{"ability": name, **lines} for name, lines in abilities.items()],
         "sentence": "A sentence of the curve.",
     }
 
 
-def add_curve(run: Path, told: dict[str, Any]) -> str:
+def add_curve(run: Path, curve_lines: dict[str, Any]) -> str:
     proof = json.loads((run / "proof.json").read_text())
-    (run / "proof.json").write_text(json.dumps({**proof, "curve": told}))
+    (run / "proof.json").write_text(json.dumps({**proof, "curve": curve_lines}))
     return write_report(run).read_text()
 
 
 def test_every_ability_has_a_line_and_its_class(make_run: MakeRun) -> None:
-    told = curve(riddles=ability(), sums=ability("harmed", enough=3))
-    source = add_curve(make_run(), told)
+    curve_lines = curve(riddles=ability(), sums=ability("harmed", enough=3))
+    source = add_curve(make_run(), curve_lines)
     assert "A sentence of the curve." in source
     for part in ("riddles", "sums", "harmed", "12 rows", "+0.72"):
         assert part in source
@@ -59,10 +59,10 @@ def test_a_proof_without_a_curve_says_nothing_of_one(make_run: MakeRun) -> None:
 
 
 def test_where_no_smaller_size_was_trained_only_the_sentence_stands(make_run: MakeRun) -> None:
-    told = curve(riddles=ability())
-    for part in (told["total"], *told["abilities"]):
+    curve_lines = curve(riddles=ability())
+    for part in (curve_lines["total"], *curve_lines["abilities"]):
         del part["class"]
-    source = add_curve(make_run(), told)
+    source = add_curve(make_run(), curve_lines)
     assert "A sentence of the curve." in source
     assert "Gain of the last step" not in source
 

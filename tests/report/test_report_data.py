@@ -122,13 +122,13 @@ def test_a_random_draw_has_neither_scores_nor_attraction(make_run: MakeRun) -> N
 
 
 def test_best_and_just_missed_rows_follow_the_ranks(make_run: MakeRun) -> None:
-    shown = gather(make_run()).examples
-    assert [row.rank for row in shown.best] == list(range(1, 11))
-    assert [row.rank for row in shown.missed] == list(range(11, 11 + MOST_ROWS))
-    assert shown.best[0].row.origin == "task0"
-    assert text_of(shown.best[0].row).prompt.segments[0].text == "Question number 0?"
-    assert shown.best[0].nearest is not None
-    assert text_of(shown.best[0].nearest).prompt.segments[0].text == "Target 0?"
+    examples = gather(make_run()).examples
+    assert [row.rank for row in examples.best] == list(range(1, 11))
+    assert [row.rank for row in examples.missed] == list(range(11, 11 + MOST_ROWS))
+    assert examples.best[0].row.origin == "task0"
+    assert text_of(examples.best[0].row).prompt.segments[0].text == "Question number 0?"
+    assert examples.best[0].nearest is not None
+    assert text_of(examples.best[0].nearest).prompt.segments[0].text == "Target 0?"
 
 
 def test_dropped_rows_are_spread_over_reasons_and_bring_their_twin(make_run: MakeRun) -> None:
@@ -149,20 +149,20 @@ def test_words_shared_with_an_eval_prompt_are_marked_on_both_sides(make_run: Mak
 
 
 def test_rejects_show_every_reason(make_run: MakeRun) -> None:
-    shown = gather(make_run(rejects=("bad_json",) * 50 + ("bad_utf8",))).examples
-    assert len(shown.rejects) == MOST_ROWS
-    assert {reject.reason for reject in shown.rejects} == {"bad_json", "bad_utf8"}
-    assert shown.reject_count == 51
+    examples = gather(make_run(rejects=("bad_json",) * 50 + ("bad_utf8",))).examples
+    assert len(examples.rejects) == MOST_ROWS
+    assert {reject.reason for reject in examples.rejects} == {"bad_json", "bad_utf8"}
+    assert examples.reject_count == 51
 
 
 def test_a_lost_store_leaves_ids_and_the_texts_of_the_selection(make_run: MakeRun) -> None:
     run = make_run()
     shutil.rmtree(run.parent / "store")
-    shown = gather(run).examples
-    assert shown.lost == ("pool", "target", "eval")
-    assert shown.best[0].row.text is not None
-    assert shown.missed[0].row.text is None
-    assert shown.missed[0].row.origin == "task0"
+    examples = gather(run).examples
+    assert examples.lost == ("pool", "target", "eval")
+    assert examples.best[0].row.text is not None
+    assert examples.missed[0].row.text is None
+    assert examples.missed[0].row.origin == "task0"
 
 
 def test_a_refused_proof_has_leaks_and_no_comparisons(make_run: MakeRun) -> None:
@@ -179,7 +179,13 @@ def test_a_run_without_a_proof_has_none(make_run: MakeRun) -> None:
 
 def test_costs_tell_what_was_made_and_what_was_reused(make_run: MakeRun) -> None:
     costs = gather(make_run()).costs
-    assert [(cost.made, cost.reused) for cost in costs] == [(2, 0), (1, 1), (0, 2), (2, 0), (1, 1)]
+    assert [(cost.computed, cost.reused) for cost in costs] == [
+        (2, 0),
+        (1, 1),
+        (0, 2),
+        (2, 0),
+        (1, 1),
+    ]
     assert sum(cost.share for cost in costs) == pytest.approx(1)
 
 

@@ -34,9 +34,9 @@ def turns(*texts: str) -> list[Message]:
 
 
 def marks_of(one: str, other: str) -> tuple[list[str], list[str]]:
-    found = find_differences(one, other)
-    assert found is not None
-    return marked(one, found.one), marked(other, found.other)
+    differences = find_differences(one, other)
+    assert differences is not None
+    return marked(one, differences.one), marked(other, differences.other)
 
 
 def test_words_that_differ_are_marked_on_their_side() -> None:
@@ -45,7 +45,7 @@ def test_words_that_differ_are_marked_on_their_side() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("one", "other", "marks"),
     [
         ("3 + 4 = 7", "3 - 4 = 7", (["+"], ["-"])),
         ("日本語の文", "日本英の文", (["語"], ["英"])),
@@ -56,19 +56,19 @@ def test_words_that_differ_are_marked_on_their_side() -> None:
     ],
 )
 def test_signs_letters_and_case_count_and_white_space_does_not(
-    one: str, other: str, told: tuple[list[str], list[str]]
+    one: str, other: str, marks: tuple[list[str], list[str]]
 ) -> None:
-    assert marks_of(one, other) == told
+    assert marks_of(one, other) == marks
 
 
 @given(WORDS, WORDS)
 def test_without_what_is_marked_both_sides_are_the_same(one: list[str], other: list[str]) -> None:
     texts = " ".join(one), " ".join(other)
-    found = find_differences(*texts)
-    if found is None:
+    differences = find_differences(*texts)
+    if differences is None:
         return
     rest = []
-    for text, spans in zip(texts, (found.one, found.other), strict=True):
+    for text, spans in zip(texts, (differences.one, differences.other), strict=True):
         for start, stop in reversed(spans):
             text = f"{text[:start]} {text[stop:]}"
         rest.append("".join(text.split()))
@@ -102,19 +102,19 @@ def test_where_a_comparison_stops_nothing_is_marked() -> None:
     rng = random.Random(0)
     words = [rng.choice("abcdefghij") * 3 for _ in range(1_000)]
     other = ["new", *words[:500], "old", *words[501:]]
-    found = find_differences(" ".join(words), " ".join(other))
-    assert found is not None
-    assert marked(" ".join(other), found.other) == ["new"]
+    differences = find_differences(" ".join(words), " ".join(other))
+    assert differences is not None
+    assert marked(" ".join(other), differences.other) == ["new"]
 
 
 @given(st.text(max_size=300), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300))))
 def test_a_short_text_is_shown_as_it_is(text: str, spans: list[tuple[int, int]]) -> None:
     edges = sorted({min(n, len(text)) for span in spans for n in span})
     marks = list(zip(edges[::2], edges[1::2], strict=False))
-    shown = view(text, marks, 20_000)
-    assert shown.whole
-    assert plain(shown) == text
-    assert [s.text for s in shown.segments if s.marked] == [text[a:b] for a, b in marks]
+    passage = view(text, marks, 20_000)
+    assert passage.whole
+    assert plain(passage) == text
+    assert [s.text for s in passage.segments if s.marked] == [text[a:b] for a, b in marks]
 
 
 @given(
@@ -123,11 +123,11 @@ def test_a_short_text_is_shown_as_it_is(text: str, spans: list[tuple[int, int]])
 )
 def test_what_is_shown_of_a_text_is_bounded(text: str, places: list[int]) -> None:
     edges = sorted({min(n, len(text)) for n in places})
-    shown = view(text, list(zip(edges[::2], edges[1::2], strict=False)), 700)
-    assert len(plain(shown)) <= 710
-    assert plain(shown).count("\n") <= 16
-    assert shown.chars == len(text)
-    assert shown.whole == (plain(shown) == text)
+    passage = view(text, list(zip(edges[::2], edges[1::2], strict=False)), 700)
+    assert len(plain(passage)) <= 710
+    assert plain(passage).count("\n") <= 16
+    assert passage.chars == len(text)
+    assert passage.whole == (plain(passage) == text)
 
 
 def test_systems_are_shown_where_they_differ() -> None:

@@ -100,8 +100,8 @@ def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> N
     assert [pair.similarity for pair in below] == pytest.approx(highest)
     assert highest[0] > 0.3
     for pair in border:
-        told = (dropped if not pair.kept else nearest)[pair.row.row_id]
-        assert (pair.twin.row_id, pair.similarity) == (told[0], pytest.approx(told[1]))
+        expected = (dropped if not pair.kept else nearest)[pair.row.row_id]
+        assert (pair.twin.row_id, pair.similarity) == (expected[0], pytest.approx(expected[1]))
 
 
 def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report) -> None:
@@ -110,16 +110,16 @@ def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report)
     assert curve is not None
     assert len(curve.thresholds) == 41
     assert (curve.thresholds[0], curve.thresholds[-1]) == (0.3, 1.0)
-    for at, count in curve.told:
+    for at, count in curve.table_points:
         assert count == len(dedup(texts, at)[0]), at
-    assert len(curve.told) == 9
+    assert len(curve.table_points) == 9
     assert curve.near(0.6) == pytest.approx(0.65)
     assert curve.near(1.0) == 1.0
     own = level(report, "fuzzy").merger.dropped
-    assert [point for point in level(report, "fuzzy").told if point not in curve.told] == [
-        (0.6, own)
-    ]
-    assert len(level(report, "fuzzy").told) == 10
+    assert [
+        point for point in level(report, "fuzzy").table_points if point not in curve.table_points
+    ] == [(0.6, own)]
+    assert len(level(report, "fuzzy").table_points) == 10
 
 
 def test_many_pairs_make_fewer_points(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,19 +127,23 @@ def test_many_pairs_make_fewer_points(real: Path, monkeypatch: pytest.MonkeyPatc
     curve = level(gather(real), "fuzzy").curve
     assert curve is not None
     assert curve.thresholds == (0.3, 0.475, 0.65, 0.825, 1.0)
-    assert [at for at, _ in curve.told] == list(curve.thresholds)
+    assert [at for at, _ in curve.table_points] == list(curve.thresholds)
 
 
 def test_conflicts_are_prompts_with_several_answers(real: Path, report: Report) -> None:
     answers = defaultdict(set)
     for prompt, answer in read_texts(real, "exact").values():
         answers[" ".join(prompt.split())].add(answer)
-    several = {prompt: found for prompt, found in answers.items() if len(found) > 1}
-    told = level(report, "exact").conflicts
-    assert told is not None
-    assert (told.prompts, told.rows) == (len(several), sum(map(len, several.values()))) == (12, 36)
-    assert len(told.shown) == 10
-    for conflict in told.shown:
+    several = {prompt: texts for prompt, texts in answers.items() if len(texts) > 1}
+    conflicts = level(report, "exact").conflicts
+    assert conflicts is not None
+    assert (
+        (conflicts.prompts, conflicts.rows)
+        == (len(several), sum(map(len, several.values())))
+        == (12, 36)
+    )
+    assert len(conflicts.examples) == 10
+    for conflict in conflicts.examples:
         assert conflict.prompt is not None
         prompt = "".join(segment.text for segment in conflict.prompt.segments)
         texts = [a.text.segments[0].text for a in conflict.answers if a.text]
@@ -161,9 +165,9 @@ def test_warnings_show_the_most_similar_rows_once(real: Path, report: Report) ->
     check = report.leaks[0]
     table = pl.read_parquet(real / "evidence" / "leaks-warnings.parquet")
     assert check.warning_count == table["row_id"].n_unique() > 10
-    shown = [line.similarity for line in check.warnings]
+    similarities = [line.similarity for line in check.warnings]
     best = table.group_by("row_id").agg(pl.col("similarity").max())["similarity"]
-    assert shown == best.sort(descending=True).head(10).to_list()
+    assert similarities == best.sort(descending=True).head(10).to_list()
     assert len({line.row.row_id for line in check.warnings}) == 10
     assert all(line.example.place == "eval" and line.example.turns for line in check.warnings)
 
@@ -183,7 +187,7 @@ def test_shared_words_are_marked_in_rows_and_in_examples_of_protected_sets(repor
 
 def test_the_page_tells_all_of_it(words_of_real: str) -> None:
     words = words_of_real
-    for told in (
+    for phrase in (
         "Duplicates and leaks",
         "whole rows, by the word (or, by script, character) 5-grams that they share",
         "At the border",
@@ -193,7 +197,7 @@ def test_the_page_tells_all_of_it(words_of_real: str) -> None:
         "contaminated 10.0",
         "Rows that resemble an eval example",
     ):
-        assert told in words
+        assert phrase in words
     assert re.search(r"similarity 0\.\d+, limit 0\.6", words)
 
 
@@ -280,8 +284,8 @@ def test_a_lost_store_leaves_figures_and_ids(real: Path, tmp_path: Path) -> None
     run = copy_of(real, tmp_path)
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, "store": str(tmp_path / "gone")}))
-    told = gather(run)
-    fuzzy = level(told, "fuzzy")
+    report = gather(run)
+    fuzzy = level(report, "fuzzy")
     assert fuzzy.curve is None
     assert fuzzy.merger == level(gather(real), "fuzzy").merger
     assert any(pair.row.turns is None for pair in fuzzy.border)
@@ -323,7 +327,7 @@ def test_rows_taken_back_to_reach_a_number_are_told(tmp_path: Path, tiny: Path) 
     fuzzy = gather(run).duplicates[0]
     assert fuzzy.merger.read - fuzzy.merger.dropped == 120
     assert "to keep 120 rows" in words_of(run)
-    assert (fuzzy.merger.limit, fuzzy.merger.dropped) in fuzzy.told
+    assert (fuzzy.merger.limit, fuzzy.merger.dropped) in fuzzy.table_points
 
 
 @pytest.mark.parametrize("keep", ["earliest", "longest"])
@@ -340,9 +344,9 @@ def test_a_copy_stands_for_the_kept_row_on_both_sides(
     fuzzy = {**FUZZY, "threshold": 0.9, "keep": keep}
     border = gather(finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")).duplicates[0].border
     below = [pair for pair in border if pair.kept]
-    wanted = {"earliest": {"3", "1"}, "longest": {"4", "2"}}[keep]
+    row_numbers = {"earliest": {"3", "1"}, "longest": {"4", "2"}}[keep]
     assert len(below) == 1
-    assert {side.row_id.split(":")[1] for side in (below[0].row, below[0].twin)} == wanted
+    assert {side.row_id.split(":")[1] for side in (below[0].row, below[0].twin)} == row_numbers
 
 
 def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Path) -> None:

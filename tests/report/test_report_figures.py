@@ -44,14 +44,14 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 def test_a_curve_is_drawn_like_other_figures(name: str) -> None:
     figure = draw_curve(CURVES[name])
-    known = {shade.light for shade in PALETTE.values()}
+    palette = {shade.light for shade in PALETTE.values()}
     used = set(re.findall(r'(?:fill|stroke)="([^"]+)"', figure.svg)) - {"none", "transparent"}
-    assert used <= known
+    assert used <= palette
     assert re.findall(r'viewBox="0 0 (\d+)', figure.svg) == [str(WIDTH)]
     merger = CURVES[name].merger
-    told = f"{merger.dropped:,} at {merger.limit}".replace("1.0", "1")
-    assert told in texts_of(figure)
-    assert figure.alt.endswith(f"this run {told}.")
+    own_point = f"{merger.dropped:,} at {merger.limit}".replace("1.0", "1")
+    assert own_point in texts_of(figure)
+    assert figure.alt.endswith(f"this run {own_point}.")
 
 
 def test_a_curve_names_thresholds_and_counts_in_words() -> None:
@@ -97,11 +97,11 @@ def test_every_figure_is_drawn_as_wide_as_the_others(make_run: MakeRun) -> None:
 
 
 def test_figures_use_no_colour_that_the_dark_scheme_does_not_know(make_run: MakeRun) -> None:
-    known = {shade.light for shade in PALETTE.values()}
+    palette = {shade.light for shade in PALETTE.values()}
     css = palette_css()
     for figure in figures_of(gather(make_run(compared=("bm25",)))):
         used = set(re.findall(r'(?:fill|stroke)="([^"]+)"', figure.svg)) - {"none", "transparent"}
-        assert used <= known
+        assert used <= palette
         assert all(f'[fill="{colour}"]' in css for colour in used)
 
 

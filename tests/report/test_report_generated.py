@@ -45,10 +45,10 @@ class Writer:
         schema = call.request.schema
         if schema is None:
             return f"Answer number {self.count}.{self.taint}"
-        told = {name: self._value(name, kind) for name, kind in schema["properties"].items()}
+        fields = {name: self._value(name, kind) for name, kind in schema["properties"].items()}
         if "bees" in text_of(call):
-            told["response"] = "I'm sorry, I cannot."
-        return json.dumps(told)
+            fields["response"] = "I'm sorry, I cannot."
+        return json.dumps(fields)
 
     def _value(self, name: str, kind: dict[str, Any]) -> Any:
         if kind["type"] == "integer":
@@ -58,8 +58,8 @@ class Writer:
         words = " ".join(
             f"{letter}{(self.count * 7919 + len(name) * 101) % 9973}{letter}" for letter in "uvwxyz"
         )
-        told = words if name in ("prompt", "response") else f"{name}{self.count}"
-        return f"{told}{self.taint}"[: kind.get("maxLength", 300) - 1]
+        text = words if name in ("prompt", "response") else f"{name}{self.count}"
+        return f"{text}{self.taint}"[: kind.get("maxLength", 300) - 1]
 
 
 def make(folder: Path, monkeypatch: pytest.MonkeyPatch, taint: str = "", **generate: Any) -> Path:
@@ -89,18 +89,18 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch, taint: str = "", **gener
 
 
 @pytest.fixture(scope="module")
-def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generated_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         return make(tmp_path_factory.mktemp("made"), monkeypatch)
 
 
 @pytest.fixture
-def own_run(made_run: Path, tmp_path: Path) -> Path:
+def own_run(generated_run: Path, tmp_path: Path) -> Path:
     """A copy of the run, whose files a test may change."""
-    return Path(shutil.copytree(made_run, tmp_path / "run"))
+    return Path(shutil.copytree(generated_run, tmp_path / "run"))
 
 
-def told_of(run: Path) -> GenerationView:
+def generation_of(run: Path) -> GenerationView:
     generated = gather(run).generated
     assert generated is not None
     return generated
@@ -109,44 +109,46 @@ def told_of(run: Path) -> GenerationView:
 def test_a_run_that_makes_nothing_has_no_such_section(make_run: MakeRun) -> None:
     report = gather(make_run())
     assert report.generated is None
-    assert report.funnel.made == 0
+    assert report.funnel.generated == 0
     page = words_of(make_run())
     assert "Generated rows" not in page
     assert "Made by a model" not in page
 
 
-def test_the_books_are_those_of_candidates_and_ledger(made_run: Path) -> None:
-    generated = told_of(made_run)
-    candidates = pl.read_parquet(made_run / "generated/candidates.parquet")
-    ledger = pl.read_parquet(made_run / "ledger.parquet")
+def test_the_books_are_those_of_candidates_and_ledger(generated_run: Path) -> None:
+    generated = generation_of(generated_run)
+    candidates = pl.read_parquet(generated_run / "generated/candidates.parquet")
+    ledger = pl.read_parquet(generated_run / "ledger.parquet")
     for method in generated.methods:
-        mine = candidates.filter(method=method.told.method)
-        assert method.told.made == mine.height
-        assert method.told.kept == mine["flaw"].null_count() == method.fates.rows
-        assert dict(method.told.dropped) == dict(mine["flaw"].drop_nulls().value_counts().rows())
-        own = ledger.filter(source="generated", origin=method.told.method)
+        method_candidates = candidates.filter(method=method.outcome.method)
+        assert method.outcome.made == method_candidates.height
+        assert method.outcome.kept == method_candidates["flaw"].null_count() == method.fates.rows
+        assert dict(method.outcome.dropped) == dict(
+            method_candidates["flaw"].drop_nulls().value_counts().rows()
+        )
+        own = ledger.filter(source="generated", origin=method.outcome.method)
         assert method.fates.selected == own.filter(fate="selected").height
     assert generated.read.rows == 4
-    assert generated.made.selected + generated.read.selected == 8
-    craft = generated.methods[1].told
+    assert generated.generated_fates.selected + generated.read.selected == 8
+    craft = generated.methods[1].outcome
     assert (craft.made, craft.kept, craft.dropped) == (4, 3, (("refused", 1),))
     assert craft.calls_a_row == pytest.approx(4 / 3)
 
 
-def test_the_funnel_starts_with_what_was_read(made_run: Path) -> None:
-    funnel, generated = gather(made_run).funnel, told_of(made_run)
-    assert (funnel.records, funnel.made) == (4, generated.made.rows)
-    assert funnel.rows == 4 + generated.made.rows
-    words = words_of(made_run)
-    assert f"4 records read, {funnel.made} rows made" in words
+def test_the_funnel_starts_with_what_was_read(generated_run: Path) -> None:
+    funnel, generated = gather(generated_run).funnel, generation_of(generated_run)
+    assert (funnel.records, funnel.generated) == (4, generated.generated_fates.rows)
+    assert funnel.rows == 4 + generated.generated_fates.rows
+    words = words_of(generated_run)
+    assert f"4 records read, {funnel.generated} rows made" in words
     assert f"{generated.candidates} candidates were made" in words
     assert "Written by scripted" in words
 
 
-def test_each_hop_has_its_drift_and_the_tree_its_children(made_run: Path) -> None:
-    growth = told_of(made_run).methods[0].growth
+def test_each_hop_has_its_drift_and_the_tree_its_children(generated_run: Path) -> None:
+    growth = generation_of(generated_run).methods[0].growth
     assert growth is not None
-    assert [(hop.number, hop.made) for hop in growth.hops] == [(1, 4), (2, 8)]
+    assert [(hop.number, hop.candidates) for hop in growth.hops] == [(1, 4), (2, 8)]
     assert all(len(hop.similarities) == hop.kept for hop in growth.hops)
     assert [len(seed.children) for seed in growth.trees] == [2, 2]
     assert all(seed.below == 6 for seed in growth.trees)
@@ -155,18 +157,18 @@ def test_each_hop_has_its_drift_and_the_tree_its_children(made_run: Path) -> Non
     assert len(child.children) == 2
     assert child.fate in ("selected", "not_selected")
     assert child.text
-    assert set(draw_all(gather(made_run))["drift"]) == {"aide"}
+    assert set(draw_all(gather(generated_run))["drift"]) == {"aide"}
 
 
-def test_rows_are_shown_with_what_they_were_made_from(made_run: Path) -> None:
-    aide, craft = told_of(made_run).methods
+def test_rows_are_shown_with_what_they_were_made_from(generated_run: Path) -> None:
+    aide, craft = generation_of(generated_run).methods
     assert len(aide.kept) == KEPT
     assert all(line.row.text and line.parents[0].text for line in aide.kept)
     assert all(line.parents[0].row_id.startswith("corpus/") for line in craft.kept)
     assert all(line.parents[0].text is None for line in craft.kept)
-    assert [(group.reason, group.count) for group in craft.flawed] == [("refused", 1)]
-    assert len(craft.flawed[0].shown) <= DROPPED
-    words = words_of(made_run)
+    assert [(group.reason, group.count) for group in craft.rejects] == [("refused", 1)]
+    assert len(craft.rejects[0].examples) <= DROPPED
+    words = words_of(generated_run)
     assert "A passage of the corpus; its text stays there." in words
     assert "is a refusal" in words
 
@@ -176,14 +178,14 @@ def test_without_the_store_rows_that_were_made_still_have_their_texts(
 ) -> None:
     manifest = json.loads((own_run / "manifest.json").read_text())
     (own_run / "manifest.json").write_text(json.dumps(manifest | {"store": str(tmp_path / "gone")}))
-    aide = told_of(own_run).methods[0]
+    aide = generation_of(own_run).methods[0]
     assert all(line.row.text for line in aide.kept)
     assert "Its text is no longer in the store." in words_of(own_run)
 
 
 def test_what_ended_a_method_early_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make(tmp_path, monkeypatch, limits={"calls": 20})
-    aide, craft = (method.told for method in told_of(run).methods)
+    aide, craft = (method.outcome for method in generation_of(run).methods)
     assert aide.stopped == "the limit of 20 calls is reached (20); raise limits.calls"
     assert craft.stopped == "a limit was reached before its turn"
     assert (craft.made, craft.share, craft.calls_a_row, craft.tokens_a_row) == (0, None, None, None)
@@ -197,7 +199,7 @@ def test_stored_answers_count_per_row_and_are_told(
 ) -> None:
     make(tmp_path, monkeypatch)
     recipe = {"limits": {"calls": 1_000}}
-    craft = told_of(make(tmp_path, monkeypatch, **recipe)).methods[1].told
+    craft = generation_of(make(tmp_path, monkeypatch, **recipe)).methods[1].outcome
     assert (craft.calls, craft.cached, craft.tokens) == (0, 4, 0)
     assert craft.calls_a_row == pytest.approx(4 / 3)
     assert craft.tokens_a_row is None
@@ -217,25 +219,25 @@ def test_hostile_texts_stay_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def grown(run: Path, seeds: int, width: int) -> Path:
     """Put a large tree in the place of a run's own."""
     roots = [Example(f"target/{i}", pair(f"Seed {i}?", "Yes.")) for i in range(seeds)]
-    made: list[Candidate] = []
+    descendants: list[Candidate] = []
     for root in roots:
         for k in range(width):
             notes = {"seed": root.row_id, "operator": "concrete", "similarity": k / width}
             child = Candidate(pair(f"{root.row_id} {k}", "a"), "aide", (root.row_id,), 1, notes)
-            made.append(child if k % 2 else child.drop(Flaw.REFUSED))
-    tree_of(roots, made).write_parquet(run / "generated" / "aide-tree.parquet")
+            descendants.append(child if k % 2 else child.drop(Flaw.REFUSED))
+    tree_of(roots, descendants).write_parquet(run / "generated" / "aide-tree.parquet")
     return run
 
 
 def test_large_trees_are_cut_with_a_note(own_run: Path) -> None:
     run = grown(own_run, seeds=9, width=100)
-    growth = told_of(run).methods[0].growth
+    growth = generation_of(run).methods[0].growth
     assert growth is not None
     assert (len(growth.trees), growth.seeds) == (SEEDS, 9)
     assert all(len(tree.children) == NODES for tree in growth.trees)
     assert all((tree.size, tree.below, tree.kept) == (100, 100, 50) for tree in growth.trees)
     (hop,) = growth.hops
-    assert (hop.made, hop.kept, len(hop.similarities)) == (900, 450, DOTS)
+    assert (hop.candidates, hop.kept, len(hop.similarities)) == (900, 450, DOTS)
     assert (hop.similarities[0], hop.similarities[-1]) == (0.01, 0.99)
     words = words_of(run)
     assert f"from {SEEDS} of 9 seeds" in words

@@ -38,9 +38,9 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path, taint: str =
         if call.request.schema is None:
             return f"{taint}\n{rehearsing(call)}"
         good = "fox" not in text_of(call)
-        told = json.loads(vote((4, 4, 5) if good else (1, 2, 1)))
-        told["correct"]["reason"] = f"so it is{taint}"[:99]
-        return json.dumps(told)
+        verdict = json.loads(vote((4, 4, 5) if good else (1, 2, 1)))
+        verdict["correct"]["reason"] = f"so it is{taint}"[:99]
+        return json.dumps(verdict)
 
     engine = ScriptedEngine([(lambda call: True, answer)])
     monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
@@ -108,11 +108,11 @@ def test_knowledge_is_told_with_what_became_of_the_rows(judged_run: Path) -> Non
     assert set(evidence["category"]) == {c.name for c in capped.categories if c.rows}
     routes = dict(rehearsed.routes)
     assert sum(routes.values()) == rehearsed.judged
-    made = pl.read_parquet(judged_run / "evidence/knowledge-2-made.parquet")
-    assert made.height == rehearsed.dropped == routes["self"] + routes.get("paraphrase", 0)
+    rehearsals = pl.read_parquet(judged_run / "evidence/knowledge-2-made.parquet")
+    assert rehearsals.height == rehearsed.dropped == routes["self"] + routes.get("paraphrase", 0)
     assert {one.route for one in rehearsed.replaced} == set(routes) - {"gold"}
     ledger = pl.read_parquet(judged_run / "ledger.parquet")
-    assert ledger.height == 13 + made.height
+    assert ledger.height == 13 + rehearsals.height
     page = words_of(judged_run)
     assert "What the model knows" in page
     assert "unknown rows within" in page
@@ -121,9 +121,9 @@ def test_knowledge_is_told_with_what_became_of_the_rows(judged_run: Path) -> Non
 
 def test_a_rehearsed_row_is_explained_by_the_one_in_its_place(judged_run: Path) -> None:
     run = open_run(judged_run)
-    made = run.table("evidence/knowledge-2-made").collect().row(0, named=True)
-    lines = explain_row(run, made["parents"][0])
-    assert f"Replaced by {made['row_id']}" in lines
+    rehearsal = run.table("evidence/knowledge-2-made").collect().row(0, named=True)
+    lines = explain_row(run, rehearsal["parents"][0])
+    assert f"Replaced by {rehearsal['row_id']}" in lines
     graded = explain_row(run, "pool/pool.jsonl:13")
     assert not any("twin" in line for line in graded)
 

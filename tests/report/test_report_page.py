@@ -134,10 +134,10 @@ def test_headings_go_down_one_level_at_a_time(page: MakePage) -> None:
 
 def test_every_figure_has_a_caption_and_words(page: MakePage) -> None:
     for spec, count in ({}, 7), ({"compared": ("bm25",)}, 9):
-        made = page(**spec)
-        assert made.tags.count("svg") == count
-        assert made.tags.count("figcaption") == made.tags.count("figure") == count
-        words = [value for name, value in made.attributes if name == "aria-label"]
+        document = page(**spec)
+        assert document.tags.count("svg") == count
+        assert document.tags.count("figcaption") == document.tags.count("figure") == count
+        words = [value for name, value in document.attributes if name == "aria-label"]
         assert len([word for word in words if word.endswith(".")]) == count
 
 
@@ -154,9 +154,9 @@ def test_every_figure_has_a_caption_and_words(page: MakePage) -> None:
 def test_the_verdict_is_told_in_words(
     page: MakePage, spec: dict[str, object], verdict: str
 ) -> None:
-    made = page(**spec)
-    assert re.search(rf'<h2 class="verdict[^"]*">{verdict}</h2>', made.source)
-    assert ("A sentence of the proof." in made.source) == (spec.get("verdict", "") is not None)
+    document = page(**spec)
+    assert re.search(rf'<h2 class="verdict[^"]*">{verdict}</h2>', document.source)
+    assert ("A sentence of the proof." in document.source) == (spec.get("verdict", "") is not None)
 
 
 def test_leaks_that_were_allowed_are_warned_of(page: MakePage) -> None:

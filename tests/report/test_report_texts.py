@@ -31,16 +31,16 @@ def turns(*texts: str) -> list[Message]:
 
 def test_words_are_found_whatever_stands_between_them() -> None:
     text = "Well -- CAFÉ:\n  the «Été», 2nd!"
-    found = find_words(text, "café the été 2nd")
-    assert found is not None
-    assert text[slice(*found)] == "CAFÉ:\n  the «Été», 2nd"
+    span = find_words(text, "café the été 2nd")
+    assert span is not None
+    assert text[slice(*span)] == "CAFÉ:\n  the «Été», 2nd"
 
 
 def test_words_are_found_in_decomposed_unicode() -> None:
     text = "a cafe\u0301 b"
-    found = find_words(text, "caf\u00e9 b")
-    assert found is not None
-    assert text[slice(*found)] == "cafe\u0301 b"
+    span = find_words(text, "caf\u00e9 b")
+    assert span is not None
+    assert text[slice(*span)] == "cafe\u0301 b"
 
 
 @pytest.mark.parametrize("shared", ["ducks", "the has", "ja net"])
@@ -59,47 +59,47 @@ def test_a_run_of_the_texts_own_words_is_found(text: str, start: int, count: int
 
 @given(st.text(max_size=700))
 def test_an_excerpt_is_the_texts_start_within_the_limits(text: str) -> None:
-    shown = excerpt(text)
-    body = plain(shown) if shown.whole else plain(shown).removesuffix("…")
+    passage = excerpt(text)
+    body = plain(passage) if passage.whole else plain(passage).removesuffix("…")
     assert text.startswith(body)
-    assert shown.whole == (body == text)
+    assert passage.whole == (body == text)
     assert len(body) <= EXCERPT_CHARS
     assert body.count("\n") < EXCERPT_LINES
 
 
 def test_an_excerpt_moves_to_what_is_marked() -> None:
     text = "x" * 1000 + " here " + "y" * 1000
-    shown = excerpt(text, (1001, 1005))
-    assert plain(shown).startswith("…x")
-    assert [segment.text for segment in shown.segments if segment.marked] == ["here"]
+    passage = excerpt(text, (1001, 1005))
+    assert plain(passage).startswith("…x")
+    assert [segment.text for segment in passage.segments if segment.marked] == ["here"]
 
 
 def test_a_short_row_needs_no_second_look() -> None:
-    shown = show_row(turns("2 + 2?", "4"))
-    assert (plain(shown.prompt), plain(shown.response), shown.turns) == ("2 + 2?", "4", ())
+    row = show_row(turns("2 + 2?", "4"))
+    assert (plain(row.prompt), plain(row.response), row.turns) == ("2 + 2?", "4", ())
 
 
 def test_a_conversation_shows_its_last_exchange_and_then_all_of_it() -> None:
-    shown = show_row(turns("one", "two", "three", "four"))
-    assert (plain(shown.prompt), plain(shown.response)) == ("three", "four")
-    assert [plain(turn.text) for turn in shown.turns] == ["one", "two", "three", "four"]
+    row = show_row(turns("one", "two", "three", "four"))
+    assert (plain(row.prompt), plain(row.response)) == ("three", "four")
+    assert [plain(turn.text) for turn in row.turns] == ["one", "two", "three", "four"]
 
 
 def test_a_run_over_two_user_turns_is_marked_in_both() -> None:
-    shown = show_row(turns("Say one, two", "Yes?", "THREE four five", "No."), "two three four")
-    marks = [[s.text for s in turn.text.segments if s.marked] for turn in shown.turns]
+    row = show_row(turns("Say one, two", "Yes?", "THREE four five", "No."), "two three four")
+    marks = [[s.text for s in turn.text.segments if s.marked] for turn in row.turns]
     assert marks == [["two"], [], ["THREE four"], []]
-    assert [s.text for s in shown.prompt.segments if s.marked] == ["two"]
+    assert [s.text for s in row.prompt.segments if s.marked] == ["two"]
     assert not any(
         s.marked for s in show_row(turns("a", "two three four"), "three two").response.segments
     )
 
 
 def test_a_very_long_row_is_cut_and_says_so() -> None:
-    shown = show_row(turns("a" * 100_000, "b"))
-    assert sum(len(plain(turn.text)) for turn in shown.turns) <= WHOLE_CHARS + 1
-    assert not shown.turns[0].text.whole
-    assert shown.turns[0].text.chars == 100_000
+    row = show_row(turns("a" * 100_000, "b"))
+    assert sum(len(plain(turn.text)) for turn in row.turns) <= WHOLE_CHARS + 1
+    assert not row.turns[0].text.whole
+    assert row.turns[0].text.chars == 100_000
 
 
 def test_hidden_characters_are_written_out() -> None:
@@ -122,11 +122,11 @@ def test_places_are_shared_out_as_far_as_there_are_rows(sizes: list[int], places
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "phrase"),
     [(0.02362, "+0.0236"), (-0.5, "−0.500"), (0.0, "0"), (123.4, "+123"), (1e-7, "+1.00e−07")],
 )
-def test_differences_have_a_sign_and_three_digits(value: float, told: str) -> None:
-    assert wording.signed(value) == told
+def test_differences_have_a_sign_and_three_digits(value: float, phrase: str) -> None:
+    assert wording.signed(value) == phrase
 
 
 def test_numbers_are_told_as_people_write_them() -> None:
@@ -145,7 +145,7 @@ def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "phrase"),
     [
         ({"kind": "exact", "compare": "prompt", "fold": []}, "prompts"),
         ({"kind": "exact", "fold": ["space"]}, "whole rows, but for white space"),
@@ -171,24 +171,24 @@ def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
         ),
     ],
 )
-def test_what_was_compared_is_told(params: dict[str, object], told: str) -> None:
-    assert wording.compared(params) == told
+def test_what_was_compared_is_told(params: dict[str, object], phrase: str) -> None:
+    assert wording.compared(params) == phrase
 
 
 @pytest.mark.parametrize(
-    ("keep", "told"),
+    ("keep", "phrase"),
     [
         ("longest", "the longest"),
         ({"sources": ["gold", "web"]}, "by source: gold, web, others"),
         ({"highest": "quality.score"}, "the highest quality.score"),
     ],
 )
-def test_who_survives_is_told(keep: object, told: str) -> None:
-    assert wording.survivor(keep) == told
+def test_who_survives_is_told(keep: object, phrase: str) -> None:
+    assert wording.survivor(keep) == phrase
 
 
 @pytest.mark.parametrize(
-    ("reason", "score", "threshold", "told"),
+    ("reason", "score", "threshold", "phrase"),
     [
         ("fuzzy_duplicate", 0.8627991, 0.7, "similarity 0.8627, limit 0.7"),
         ("semantic_duplicate", 1.0, 0.9, "similarity 1, limit 0.9"),
@@ -201,13 +201,13 @@ def test_who_survives_is_told(keep: object, told: str) -> None:
     ],
 )
 def test_a_margin_is_told_in_the_words_of_its_reason(
-    reason: str, score: float | None, threshold: float | None, told: str
+    reason: str, score: float | None, threshold: float | None, phrase: str
 ) -> None:
-    assert wording.margin(reason, score, threshold) == told
+    assert wording.margin(reason, score, threshold) == phrase
 
 
 @pytest.mark.parametrize(
-    ("value", "told", "fixed"),
+    ("value", "phrase", "fixed"),
     [
         (0.7, "0.7", "0.7000"),
         (0.69999, "0.6999", "0.6999"),
@@ -217,8 +217,8 @@ def test_a_margin_is_told_in_the_words_of_its_reason(
         (None, "–", "–"),
     ],
 )
-def test_a_similarity_below_a_limit_looks_so(value: float | None, told: str, fixed: str) -> None:
-    assert wording.similarity(value) == told
+def test_a_similarity_below_a_limit_looks_so(value: float | None, phrase: str, fixed: str) -> None:
+    assert wording.similarity(value) == phrase
     assert wording.similarity(value, fixed=True) == fixed
 
 
