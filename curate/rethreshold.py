@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from curate.clean.twins import TwinParams, count_drops
+from curate.clean.twins import DedupParams, count_drops
 from curate.config import stage_names
 from curate.errors import UserError
 from curate.folder import RunFolder
@@ -144,7 +144,7 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
         scores = stage.decide(data, params).evidence["score"].drop_nulls().to_list() or [0.0]
         low, high = min(scores), max(scores)
     thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
-    if isinstance(params, TwinParams):
+    if isinstance(params, DedupParams):
         dropped = _count_twins(data, params, thresholds)
     else:
         variants = [params.model_copy(update={"threshold": t}) for t in thresholds]
@@ -152,7 +152,7 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 
-def _count_twins(data: StageData, params: TwinParams, thresholds: Sequence[float]) -> list[int]:
+def _count_twins(data: StageData, params: DedupParams, thresholds: Sequence[float]) -> list[int]:
     """Return the numbers of drops; of the rows, only those with a pair are looked at."""
     pairs = read_table(data.prepared["pairs"])
     paired = pl.concat([pairs["row_id"], pairs["twin_id"].rename("row_id")]).unique().to_frame()

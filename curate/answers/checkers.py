@@ -23,7 +23,7 @@ from curate.rows import normalise
 TIMEOUT = 1.0
 
 
-class Checked(StrEnum):
+class AnswerVerdict(StrEnum):
     """What a checker says."""
 
     CORRECT = "correct"
@@ -43,7 +43,7 @@ LETTER = regex.compile(
 )
 
 
-def check_answer(name: CheckerName, answer: str, gold: str) -> Checked:
+def check_answer(name: CheckerName, answer: str, gold: str) -> AnswerVerdict:
     """Return what the named checker says of an answer; a regex checker's gold is its pattern."""
     return CHECKERS[name](answer, gold)
 
@@ -64,21 +64,21 @@ def is_gold(name: CheckerName, text: str) -> bool:
     return bool(text.strip())
 
 
-def check_numeric(answer: str, gold: str) -> Checked:
+def check_numeric(answer: str, gold: str) -> AnswerVerdict:
     """Compare final numbers exactly, and their units where both have one."""
     one, other = find_quantity(gold), find_quantity(answer)
-    return _said(None if one is None or other is None else same_quantity(one, other))
+    return _verdict(None if one is None or other is None else same_quantity(one, other))
 
 
-def check_math(answer: str, gold: str) -> Checked:
+def check_math(answer: str, gold: str) -> AnswerVerdict:
     """Compare final expressions by their values: numbers exactly, all else by math-verify."""
-    return _said(same_expression(gold, answer))
+    return _verdict(same_expression(gold, answer))
 
 
-def _said(same: bool | None) -> Checked:
+def _verdict(same: bool | None) -> AnswerVerdict:
     if same is None:
-        return Checked.UNPARSABLE
-    return Checked.CORRECT if same else Checked.WRONG
+        return AnswerVerdict.UNPARSABLE
+    return AnswerVerdict.CORRECT if same else AnswerVerdict.WRONG
 
 
 def find_choice(text: str) -> str | None:
@@ -101,30 +101,32 @@ def find_choice(text: str) -> str | None:
     return letters[-1][1] if letters else None
 
 
-def check_choice(answer: str, gold: str) -> Checked:
+def check_choice(answer: str, gold: str) -> AnswerVerdict:
     """Compare the letters of choices."""
     letters = find_choice(gold), find_choice(answer)
-    return _said(None if None in letters else letters[0] == letters[1])
+    return _verdict(None if None in letters else letters[0] == letters[1])
 
 
-def check_exact(answer: str, gold: str) -> Checked:
+def check_exact(answer: str, gold: str) -> AnswerVerdict:
     """Compare whole texts, but for white space, case and a full stop at the end."""
-    told, wanted = (normalise(t).casefold().removesuffix(".") for t in (answer, gold))
-    if not told:
-        return Checked.UNPARSABLE
-    return Checked.CORRECT if told == wanted else Checked.WRONG
+    answer_text, gold_text = (normalise(t).casefold().removesuffix(".") for t in (answer, gold))
+    if not answer_text:
+        return AnswerVerdict.UNPARSABLE
+    return AnswerVerdict.CORRECT if answer_text == gold_text else AnswerVerdict.WRONG
 
 
-def check_json(answer: str, gold: str) -> Checked:
+def check_json(answer: str, gold: str) -> AnswerVerdict:
     """Compare JSON values: order of keys is free, order of items is not, 1 equals 1.0 but not true."""
     try:
-        told = read_json(answer)
+        answer_json = read_json(answer)
     except orjson.JSONDecodeError:
-        return Checked.UNPARSABLE
+        return AnswerVerdict.UNPARSABLE
     try:
-        return Checked.CORRECT if _same(told, orjson.loads(gold)) else Checked.WRONG
+        return (
+            AnswerVerdict.CORRECT if _same(answer_json, orjson.loads(gold)) else AnswerVerdict.WRONG
+        )
     except RecursionError:
-        return Checked.UNPARSABLE
+        return AnswerVerdict.UNPARSABLE
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -137,19 +139,19 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def check_regex(answer: str, gold: str) -> Checked:
+def check_regex(answer: str, gold: str) -> AnswerVerdict:
     """Match the whole answer, without the white space around it, against the pattern.
 
     What takes longer than a second, or is no pattern, is unparsable.
     """
     try:
-        found = regex.fullmatch(gold, answer.strip(), timeout=TIMEOUT)
+        match = regex.fullmatch(gold, answer.strip(), timeout=TIMEOUT)
     except (TimeoutError, regex.error):
-        return Checked.UNPARSABLE
-    return Checked.CORRECT if found else Checked.WRONG
+        return AnswerVerdict.UNPARSABLE
+    return AnswerVerdict.CORRECT if match else AnswerVerdict.WRONG
 
 
-CHECKERS: dict[CheckerName, Callable[[str, str], Checked]] = {
+CHECKERS: dict[CheckerName, Callable[[str, str], AnswerVerdict]] = {
     "numeric": check_numeric,
     "math": check_math,
     "choice": check_choice,

@@ -28,7 +28,7 @@ Named = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Choices:
+class AnswerOptions:
     """The options of a question as responses, and which of them is the right one."""
 
     options: tuple[str, ...]
@@ -45,12 +45,12 @@ def split_options(prompt: str) -> tuple[str, list[str]]:
     return regex.sub(r"\n{2,}", "\n", bare).strip(), [match.group(2).strip() for match in lettered]
 
 
-def prompt_choices(prompt: str, response: str) -> Choices | None:
+def prompt_choices(prompt: str, response: str) -> AnswerOptions | None:
     """Return the options that a prompt lists; None if it lists none of which the response is one."""
     return next(filter(None, (choices_of(listed, response) for listed in _lists(prompt))), None)
 
 
-def field_choices(value: Any, response: str) -> Choices | None:
+def field_choices(value: Any, response: str) -> AnswerOptions | None:
     """Return the options in a field: a list of texts, or {"text": [...], "label": [...]}."""
     labels: Any = None
     if isinstance(value, dict):
@@ -76,7 +76,7 @@ def _lists(prompt: str) -> Iterator[list[Named]]:
     yield [("", text) for text in BULLET.findall(bullets[-1])] if bullets else []
 
 
-def choices_of(listed: Sequence[Named], response: str) -> Choices | None:
+def choices_of(listed: Sequence[Named], response: str) -> AnswerOptions | None:
     """Return listed options, label and text of each, in the form in which the response names one.
 
     None where it names none or several, or where two options are the same.
@@ -89,7 +89,7 @@ def choices_of(listed: Sequence[Named], response: str) -> Choices | None:
         if len(forms) == 1:
             gold, form = forms[0]
             texts = tuple(form.write(option) for option in options)
-            return Choices(texts, gold)
+            return AnswerOptions(texts, gold)
     return None
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import cover, held_words, touches
-from curate.clean.parts import PlacedGrams
+from curate.clean.parts import UnitGrams
 from curate.clean.prompts import PromptIndex
 from curate.clean.search import GRAMS, Hits, RowCounts
 from curate.clean.template import count_words, is_templated, own_words
@@ -39,7 +39,7 @@ SCHEMA = pl.Schema(
         "span": pl.String(),
     }
 )
-FOUND = {
+UNIT_PAIRS = {
     "row": pl.Int64,
     "unit": pl.Int64,
     "whole": pl.Boolean,
@@ -75,7 +75,7 @@ def measure_pairs(index: PromptIndex, hits: Hits, counts: RowCounts) -> Iterator
         measure.whole(),
     ]
     pairs = (
-        pl.concat([pl.DataFrame(schema=FOUND), *(part.select(list(FOUND)) for part in parts)])
+        pl.concat([pl.DataFrame(schema=UNIT_PAIRS), *(part.select(list(UNIT_PAIRS)) for part in parts)])
         .with_columns(prompt=_of(index.units.prompt, "unit"))
         .sort(
             "row", "prompt", "whole", "coverage", "run", "unit",
@@ -122,7 +122,7 @@ class _Measure:
         # Some prompts are made of words that most hold: their arrangement is all that tells them.
         telling |= (count_words(units, rest) <= ALMOST * size)[unit]
         placed = gram[own][telling], unit[telling], place[telling]
-        self.grams = PlacedGrams(index.ngram, index.grams, *placed, words, size)
+        self.grams = UnitGrams(index.ngram, index.grams, *placed, words, size)
 
     def whole(self) -> pl.DataFrame:
         """Return the pairs with a turn that is the prompt: its text, or all of many words."""
@@ -207,7 +207,7 @@ class _Measure:
             limit = pl.when(_of(self.templated, "unit")).then(ALL).otherwise(ALMOST)
             yield pairs.filter(pl.col("coverage") > limit).with_columns(limit=limit)
 
-    def _pairs(self, grams: PlacedGrams, hits: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    def _pairs(self, grams: UnitGrams, hits: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Yield the pairs of rows and units that share n-grams, cut between rows into parts."""
         order = np.argsort(grams.gram, kind="stable")
         gram, unit, start = grams.gram[order], grams.unit[order], grams.place[order]
@@ -224,7 +224,7 @@ class _Measure:
             runs = _runs(row[hit], unit[at], turn[hit], place[hit] - start[at], start[at])
             yield self._measure(grams, runs)
 
-    def _measure(self, grams: PlacedGrams, runs: "_Runs") -> pl.DataFrame:
+    def _measure(self, grams: UnitGrams, runs: "_Runs") -> pl.DataFrame:
         """Return coverage and longest run of each pair of a row and a unit."""
         begin = runs.begin + self.index.units.starts[runs.unit]
         end = begin + runs.words + grams.words - 1
@@ -253,7 +253,7 @@ class _Measure:
                 "start": begin[chosen] - self.index.units.starts[unit[first]],
                 "signs": None,
             },
-            schema=FOUND,
+            schema=UNIT_PAIRS,
         )
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean.twins import PAIR_SCHEMA, Compared, Survivor, TwinParams, judge_twins
+from curate.clean.twins import PAIR_SCHEMA, Compared, DedupParams, Survivor, judge_twins
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, stage
 
@@ -55,7 +55,7 @@ def exact(data: StageData, params: ExactParams) -> StageResult:
     judged = judge_twins(
         data,
         pairs.select(*PAIR_SCHEMA),
-        TwinParams(threshold=1.0, keep=params.keep),
+        DedupParams(threshold=1.0, keep=params.keep),
         Reason.EXACT_DUPLICATE,
     )
     if not params.conflicts:

@@ -8,7 +8,7 @@ import polars as pl
 
 from curate.clean.grams import GramSet, Powers, RunHashes
 from curate.clean.shingles import roll
-from curate.clean.turns import HeldGrams, Turns
+from curate.clean.turns import TurnGrams, Turns
 from curate.clean.wordhash import hash_words
 
 # First signs that a turn is looked at for.
@@ -61,7 +61,7 @@ def form_starts(forms: pl.DataFrame, ngram: int) -> dict[int, FormStarts]:
     return starts
 
 
-def find_starts(turns: Turns, held: HeldGrams, starts: FormStarts) -> pl.DataFrame:
+def find_starts(turns: Turns, held: TurnGrams, starts: FormStarts) -> pl.DataFrame:
     """Return turns and the forms (number) all of whose words they hold in a row."""
     own, _ = held.of(starts.grams)
     if not len(own.at):

@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 
 from curate.clean import minhash
 from curate.clean.guards import (
-    GuardedParams,
+    GuardedDedupParams,
     answer_text,
     differing_table,
     guard_keys,
@@ -42,11 +42,11 @@ BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
 THREADS = 2
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Output = TypeVar("Output")
 
 
-class FuzzyParams(GuardedParams):
+class FuzzyParams(GuardedDedupParams):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
     kind: Literal["fuzzy"] = "fuzzy"
@@ -78,9 +78,11 @@ def prepare_pairs(
         )
         for start in range(0, max(total, 1), SHARD_ROWS)
     ]
-    shards = {f"shard-{i:05d}": made for i, made in enumerate(run.execute_all(steps))}
-    told = {**compared, "bands": bands, "floor": params.floor, "guards": params.guards}
-    pairs = run.execute(Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, told))
+    shards = {f"shard-{i:05d}": shard for i, shard in enumerate(run.execute_all(steps))}
+    step_params = {**compared, "bands": bands, "floor": params.floor, "guards": params.guards}
+    pairs = run.execute(
+        Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, step_params)
+    )
     return {"pairs": pairs, "differing": pairs}
 
 
@@ -92,7 +94,7 @@ def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
 
 
 def write_keys(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write keys.parquet: pool position and band keys of one shard of the pool."""
     names = [f"band-{i:03d}" for i in range(params["bands"] + 1)]
@@ -114,10 +116,10 @@ def write_keys(
     return {"rows_in": count}
 
 
-def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+def in_threads(function: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Output]:
     """Yield function(item) in the order of the items, a few of them made at the same time."""
     with ThreadPoolExecutor(THREADS) as threads:
-        waiting: deque[Future[Made]] = deque()
+        waiting: deque[Future[Output]] = deque()
         for item in items:
             waiting.append(threads.submit(function, item))
             if len(waiting) > THREADS:
@@ -133,7 +135,7 @@ def _read_batch(params: Mapping[str, Any], batch: pl.DataFrame) -> tuple[pl.Seri
 
 
 def write_pairs(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write every candidate pair whose true Jaccard similarity reaches the floor.
 
@@ -147,10 +149,10 @@ def write_pairs(
     whole = pl.col(f"band-{params['bands']:03d}").alias("signature")
     same = _copies(inputs, params, keys.select("row", whole).collect())
     bands = [f"band-{i:03d}" for i in range(params["bands"])]
-    found = minhash.distinct(_candidates(keys, _second(same), bands))
-    similarity = _jaccard(inputs, params, compared_text(params["compare"]), found)
+    candidates = minhash.distinct(_candidates(keys, _second(same), bands))
+    similarity = _jaccard(inputs, params, compared_text(params["compare"]), candidates)
     near = similarity >= params["floor"]
-    pairs = np.concatenate([same, found[near]])
+    pairs = np.concatenate([same, candidates[near]])
     values = np.concatenate([np.ones(len(same)), similarity[near]])
     is_same = np.arange(len(pairs)) < len(same)
     order = np.argsort(pairs)
@@ -160,7 +162,7 @@ def write_pairs(
     pair_table(ids, alike).write_parquet(out / "pairs.parquet")
     differing_table(ids, differing).write_parquet(out / "differing.parquet")
     counts = {"pairs": len(alike.first), "differing": differing.height}
-    return {"candidates": len(same) + len(found), **counts}
+    return {"candidates": len(same) + len(candidates), **counts}
 
 
 def _split(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.clean.stance import stances
-from curate.clean.twins import Compared, Pairs, TwinParams, compared_text
+from curate.clean.twins import Compared, DedupParams, Pairs, compared_text
 
 Guard = Literal["system", "numbers", "responses"]
 Rows = NDArray[np.int64]
@@ -48,7 +48,7 @@ DIFFERING_SCHEMA = {
 }
 
 
-class GuardedParams(TwinParams):
+class GuardedDedupParams(DedupParams):
     """What all stages take that compare rows by their similarity."""
 
     system: bool = Field(

@@ -73,37 +73,37 @@ def prepare_leaks(
 ) -> Mapping[str, Artifact]:
     """Return what pool and target share with eval prompts, and the rows that are similar to these."""
     read = {name: artifact for name, artifact in inputs.items() if name != "target"}
-    found = {"overlaps": run.execute(_overlap_step("overlaps", read, params))}
+    artifacts = {"overlaps": run.execute(_overlap_step("overlaps", read, params))}
     if "target" in inputs:
         sets = {name: inputs[name] for name in EVAL_SETS if name in inputs}
         # What many pool rows hold tells as little in a target example.
-        counted = {"rows": inputs["target"], "overlaps": found["overlaps"], **sets}
+        counted = {"rows": inputs["target"], "overlaps": artifacts["overlaps"], **sets}
         step = _overlap_step("target-overlaps", counted, params)
-        found["target-overlaps"] = run.execute(step)
-        _warn_of_target(found["target-overlaps"], params)
+        artifacts["target-overlaps"] = run.execute(step)
+        _warn_of_target(artifacts["target-overlaps"], params)
     if params.warn is not None:
-        identity, hints = run.embedder(params.embedder)
-        told = {"embedder": identity, "floor": min(params.warn, FLOOR)}
-        step = Step("leaks-similar", similar.VERSION, write_similar, read, told, hints)
-        found["similar"] = run.execute(step)
-    return found
+        identity, runtime = run.embedder(params.embedder)
+        step_params = {"embedder": identity, "floor": min(params.warn, FLOOR)}
+        step = Step("leaks-similar", similar.VERSION, write_similar, read, step_params, runtime)
+        artifacts["similar"] = run.execute(step)
+    return artifacts
 
 
 def _overlap_step(table: str, inputs: Mapping[str, Artifact], params: LeaksParams) -> Step:
-    told = {"ngram": params.ngram, "table": table}
-    return Step(f"leaks-{table}", overlaps.VERSION, write_overlaps, inputs, told)
+    step_params = {"ngram": params.ngram, "table": table}
+    return Step(f"leaks-{table}", overlaps.VERSION, write_overlaps, inputs, step_params)
 
 
-def _warn_of_target(found: Artifact, params: LeaksParams) -> None:
+def _warn_of_target(artifact: Artifact, params: LeaksParams) -> None:
     """Say so on every run, not only on the one that makes the tables."""
-    hits = _hits(_scan_overlaps(found.file("target-overlaps.parquet")), params)
+    hits = _hits(_scan_overlaps(artifact.file("target-overlaps.parquet")), params)
     if hits.height:
         row_id, eval_id = hits.row(0)[:2]
         LOG.warning(
             "leaks: eval prompts stand in %d of the %d target examples (%s holds %s), so a selection "
             "made for them would learn the test; replace those that evidence/leaks-target.parquet lists",
             hits["row_id"].n_unique(),
-            found.counts["rows_in"],
+            artifact.counts["rows_in"],
             row_id,
             eval_id,
         )
@@ -128,9 +128,9 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     if not sets:
         raise ValueError("leaks needs an eval set")
     sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
-    found = _scan_overlaps(data.prepared["overlaps"])
-    evidence = _verdicts(data.rows.select("row_id").collect(), found, params)
-    tables = {"hits": _name_sets(_hits(found, params), sources)}
+    overlap_pairs = _scan_overlaps(data.prepared["overlaps"])
+    evidence = _verdicts(data.rows.select("row_id").collect(), overlap_pairs, params)
+    tables = {"hits": _name_sets(_hits(overlap_pairs, params), sources)}
     if "target-overlaps" in data.prepared:
         target = _hits(_scan_overlaps(data.prepared["target-overlaps"]), params)
         tables["target"] = _name_sets(target, sources)
@@ -233,9 +233,9 @@ def _scan_overlaps(path: Path) -> pl.LazyFrame:
     )
 
 
-def _hits(found: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
-    told = found.with_columns(reason=_reason(params)).filter(pl.col("reason").is_not_null())
-    return told.select("row_id", "eval_id", "reason", "coverage", "span").collect()
+def _hits(overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+    hits = overlap_pairs.with_columns(reason=_reason(params)).filter(pl.col("reason").is_not_null())
+    return hits.select("row_id", "eval_id", "reason", "coverage", "span").collect()
 
 
 def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
@@ -243,11 +243,11 @@ def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
     return named.select("row_id", "eval_id", "eval_source", "reason", "coverage", "span")
 
 
-def _verdicts(ids: pl.DataFrame, found: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
     """Return the evidence: for each row the pair that says most, a leak before all others."""
     weight = pl.col("reason").replace_strict(WEIGHT, default=0, return_dtype=pl.Int8)
     best = (
-        found.select("row_id", "eval_id", "coverage", "limit", reason=_reason(params))
+        overlap_pairs.select("row_id", "eval_id", "coverage", "limit", reason=_reason(params))
         .collect()
         .sort(weight, "coverage", "eval_id", descending=[True, True, False])
         .unique("row_id", keep="first", maintain_order=True)

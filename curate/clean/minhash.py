@@ -53,8 +53,8 @@ def signatures(shingles: Shingles, permutations: int = PERMUTATIONS) -> NDArray[
     out = np.empty((permutations, count), dtype=np.uint32)
     first = 0
     while first < count:
-        wanted = shingles.starts[first] + BLOCK
-        last = max(int(np.searchsorted(shingles.starts, wanted, side="right")) - 1, first + 1)
+        block_end = shingles.starts[first] + BLOCK
+        last = max(int(np.searchsorted(shingles.starts, block_end, side="right")) - 1, first + 1)
         starts = shingles.starts[first:last]
         values = mixed[starts[0] : shingles.starts[last]]
         scratch = np.empty_like(values)
@@ -98,24 +98,24 @@ def bucket_pairs(keys: pl.DataFrame) -> NDArray[np.uint64]:
     """
     shared = keys.filter(pl.col("key").is_duplicated()).sort("key", "other", "row")
     key, row = shared["key"].to_numpy(), shared["row"].to_numpy().astype(np.uint64)
-    found = []
+    pairs = []
     for step in range(1, BUCKET + 1):
         equal = key[step:] == key[:-step]
         if not equal.any():
             break
         left, right = row[:-step][equal], row[step:][equal]
-        found.append(np.minimum(left, right) << np.uint64(32) | np.maximum(left, right))
-    return np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
+        pairs.append(np.minimum(left, right) << np.uint64(32) | np.maximum(left, right))
+    return np.concatenate(pairs) if pairs else np.empty(0, dtype=np.uint64)
 
 
 def distinct(parts: Iterable[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """Return the sorted distinct values of all parts, in memory for few more than those."""
-    known, waiting = np.empty(0, dtype=np.uint64), [np.empty(0, dtype=np.uint64)]
+    distinct_values, waiting = np.empty(0, dtype=np.uint64), [np.empty(0, dtype=np.uint64)]
     for part in parts:
         waiting.append(part)
-        if sum(len(one) for one in waiting) > max(len(known), BUFFER):
-            known, waiting = _distinct([known, *waiting]), []
-    return _distinct([known, *waiting])
+        if sum(len(one) for one in waiting) > max(len(distinct_values), BUFFER):
+            distinct_values, waiting = _distinct([distinct_values, *waiting]), []
+    return _distinct([distinct_values, *waiting])
 
 
 def _distinct(parts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:

@@ -26,7 +26,7 @@ BATCH_ROWS = 4_096
 
 
 def write_overlaps(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write TABLE.parquet (SCHEMA): every pair of a row and an eval example that share something.
 

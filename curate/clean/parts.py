@@ -28,7 +28,7 @@ FEWEST_PARTS = 3
 
 
 @dataclass(frozen=True)
-class PlacedGrams:
+class UnitGrams:
     """N-grams of units: how many words each has, the set of them, and where each stands.
 
     own: which words of all units count; size: how many those are of each unit.
@@ -43,7 +43,7 @@ class PlacedGrams:
     size: NDArray[np.int64]
 
 
-def find_parts(units: Units, template: Template, ngram: int) -> PlacedGrams:
+def find_parts(units: Units, template: Template, ngram: int) -> UnitGrams:
     """Return the n-grams of PART words of units that are short."""
     own = own_words(units, template.unit, template.place, ngram, template.plain)
     size = count_words(units, own)
@@ -59,4 +59,4 @@ def find_parts(units: Units, template: Template, ngram: int) -> PlacedGrams:
     kept = ~common & (short & (telling_size >= FEWEST_PARTS * PART))[unit]
     grams = GramSet(gram[kept])
     number = np.searchsorted(grams.grams, gram[kept])
-    return PlacedGrams(PART, grams, number, unit[kept], place[kept], telling, telling_size)
+    return UnitGrams(PART, grams, number, unit[kept], place[kept], telling, telling_size)

@@ -48,8 +48,8 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
 VERSION = 3
-FOUND = "found"
-FOUND_SCHEMA = pl.Schema(
+SPAN_TABLE = "found"
+SPAN_SCHEMA = pl.Schema(
     {"row_id": pl.String, "turn": pl.Int32, "kind": pl.String, "start": pl.Int32, "end": pl.Int32}
 )
 BATCH_ROWS = 8_192
@@ -93,17 +93,17 @@ def prepare_pii(
     run: StepRun, inputs: Mapping[str, Artifact], params: PiiParams
 ) -> Mapping[str, Artifact]:
     """Return the artifact with found.parquet, and that of the masked rows if they are wanted."""
-    told: dict[str, Any] = {
+    step_params: dict[str, Any] = {
         "find": sorted(set(params.find)),
         "regions": sorted(set(params.regions)),
     }
     if params.names:
-        told["names"] = [params.names, check_names(params.names)]
-    found = run.execute(Step("pii-found", VERSION, write_found, inputs, told))
+        step_params["names"] = [params.names, check_names(params.names)]
+    spans = run.execute(Step("pii-found", VERSION, write_spans, inputs, step_params))
     if params.action != "mask":
-        return {FOUND: found}
-    read = {**inputs, FOUND: found}
-    return {FOUND: found, APPENDED: run.execute(Step("pii-masked", VERSION, write_masked, read))}
+        return {SPAN_TABLE: spans}
+    read = {**inputs, SPAN_TABLE: spans}
+    return {SPAN_TABLE: spans, APPENDED: run.execute(Step("pii-masked", VERSION, write_masked, read))}
 
 
 @stage(
@@ -119,66 +119,66 @@ def pii(data: StageData, params: PiiParams) -> StageResult:
     The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
     (pieces) and rows. Table details: how many of which kind a row holds.
     """
-    found = read_table(data.prepared[FOUND])
+    spans = read_table(data.prepared[SPAN_TABLE])
     kinds: list[Kind] = [kind for kind in KINDS if kind in params.find]
     kinds += ["name"] if params.names else []
     each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
-    hits = found.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
-    told = (
+    hits = spans.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
+    row_hits = (
         data.rows.select("row_id")
         .collect()
         .join(hits, on="row_id", how="left", maintain_order="left")
     )
-    gone = pl.col("score").is_not_null() & (params.action != "flag")
+    is_dropped = pl.col("score").is_not_null() & (params.action != "flag")
     masked = params.action == "mask"
-    evidence = told.select(
+    evidence = row_hits.select(
         "row_id",
-        keep=~gone,
-        reason=pl.when(gone).then(
+        keep=~is_dropped,
+        reason=pl.when(is_dropped).then(
             pl.lit((Reason.MASKED if masked else Reason.PERSONAL_DATA).value)
         ),
         score=pl.col("score").fill_null(0.0),
         threshold=pl.lit(None, dtype=pl.Float64),
-        twin_id=_twin_ids(told, gone) if masked else pl.lit(None, dtype=pl.String),
+        twin_id=_twin_ids(row_hits, is_dropped) if masked else pl.lit(None, dtype=pl.String),
         **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
     )
-    return StageResult(evidence, {"counts": _count(found, kinds), "details": _details(found)})
+    return StageResult(evidence, {"counts": _count(spans, kinds), "details": _details(spans)})
 
 
-def _details(found: pl.DataFrame) -> pl.DataFrame:
+def _details(spans: pl.DataFrame) -> pl.DataFrame:
     """Return row_id and detail, e.g. "email 2, phone 1", of each row that holds some."""
-    counted = found.group_by("row_id", "kind").len().sort("row_id", "kind")
+    counted = spans.group_by("row_id", "kind").len().sort("row_id", "kind")
     each = pl.format("{} {}", pl.col("kind").str.replace_all("_", " "), "len")
     return counted.group_by("row_id", maintain_order=True).agg(detail=each.str.join(", "))
 
 
-def _twin_ids(told: pl.DataFrame, gone: pl.Expr) -> pl.Series:
-    ids = told.select(pl.when(gone).then("row_id")).to_series()
+def _twin_ids(row_hits: pl.DataFrame, is_dropped: pl.Expr) -> pl.Series:
+    ids = row_hits.select(pl.when(is_dropped).then("row_id")).to_series()
     return pl.Series([i and made_id(i, "pii") for i in ids], dtype=pl.String)
 
 
-def _count(found: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
-    counted = found.group_by("kind").agg(
+def _count(spans: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
+    counted = spans.group_by("kind").agg(
         found=pl.len().cast(pl.Int64), rows=pl.col("row_id").n_unique().cast(pl.Int64)
     )
     named = pl.DataFrame({"kind": kinds}, schema={"kind": pl.String})
     return named.join(counted, on="kind", how="left", maintain_order="left").fill_null(0)
 
 
-def write_found(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+def write_spans(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write found.parquet: row_id, turn, kind, start and end in characters, in the order of rows."""
     names, *_ = params.get("names", [None])
     detectors = detectors_of(params["find"], params["regions"], names)
     rows = pieces = 0
-    arrow = FOUND_SCHEMA.to_frame().to_arrow().schema
-    with pq.ParquetWriter(out / f"{FOUND}.parquet", arrow, compression="zstd") as writer:
+    arrow = SPAN_SCHEMA.to_frame().to_arrow().schema
+    with pq.ParquetWriter(out / f"{SPAN_TABLE}.parquet", arrow, compression="zstd") as writer:
         for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
             rows += batch.height
-            found = find_pii(batch, detectors)
-            pieces += found.height
-            writer.write_table(found.to_arrow().cast(arrow))
+            spans = find_pii(batch, detectors)
+            pieces += spans.height
+            writer.write_table(spans.to_arrow().cast(arrow))
     return {"rows_in": rows, "found": pieces}
 
 
@@ -207,7 +207,7 @@ def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] | None = None) ->
         for turn, message in enumerate(messages)
         for span in find_personal(message["content"], itertools.compress(detectors, some))
     ]
-    return pl.DataFrame(lines, schema=FOUND_SCHEMA, orient="row")
+    return pl.DataFrame(lines, schema=SPAN_SCHEMA, orient="row")
 
 
 def detectors_of(
@@ -224,23 +224,23 @@ def detectors_of(
 
 
 def write_masked(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write made.parquet: for each row that holds personal data one in which it is masked."""
-    found = read_table(inputs[FOUND].file(f"{FOUND}.parquet"))
-    ids = found.select("row_id").unique().lazy()
+    spans = read_table(inputs[SPAN_TABLE].file(f"{SPAN_TABLE}.parquet"))
+    ids = spans.select("row_id").unique().lazy()
     rows = survivors(inputs).join(ids, on="row_id", how="semi", maintain_order="left").collect()
-    made = remade(rows, list(_masked(rows, found)), "pii")
-    pq.write_table(made.to_arrow().cast(SCHEMA), out / f"{APPENDED}.parquet")
-    return {"rows_in": rows.height, "rows_out": made.height}
+    masked_rows = remade(rows, list(_masked(rows, spans)), "pii")
+    pq.write_table(masked_rows.to_arrow().cast(SCHEMA), out / f"{APPENDED}.parquet")
+    return {"rows_in": rows.height, "rows_out": masked_rows.height}
 
 
-def _masked(rows: pl.DataFrame, found: pl.DataFrame) -> Iterator[list[Message]]:
-    spans: dict[tuple[str, int], list[Span]] = {}
-    for row_id, turn, *place in found.iter_rows():
-        spans.setdefault((row_id, turn), []).append(Span(*place))
+def _masked(rows: pl.DataFrame, spans: pl.DataFrame) -> Iterator[list[Message]]:
+    spans_by_turn: dict[tuple[str, int], list[Span]] = {}
+    for row_id, turn, *place in spans.iter_rows():
+        spans_by_turn.setdefault((row_id, turn), []).append(Span(*place))
     for row_id, messages in rows.select("row_id", "messages").iter_rows():
         yield [
-            {"role": m["role"], "content": mask(m["content"], spans.get((row_id, i), []))}
+            {"role": m["role"], "content": mask(m["content"], spans_by_turn.get((row_id, i), []))}
             for i, m in enumerate(messages)
         ]

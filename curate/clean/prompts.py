@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.grams import GramSet, Powers, RunHashes
-from curate.clean.parts import PlacedGrams, find_parts
+from curate.clean.parts import UnitGrams, find_parts
 from curate.clean.pieces import piece_forms, plain_text, split_pieces
 from curate.clean.shingles import roll
 from curate.clean.template import Template, example_limit, find_template
@@ -60,7 +60,7 @@ class PromptIndex:
     template: Template
     whole: pl.DataFrame
     grams: GramSet
-    parts: PlacedGrams
+    parts: UnitGrams
     forms: pl.DataFrame
     pieces: pl.DataFrame
     slots: pl.DataFrame

@@ -184,7 +184,7 @@ def prepare_rules(
     words = read_words(params.words.file) if params.words else []
     if params.language:
         _check_languages(params.language.allowed)
-    told = {
+    step_params = {
         "languages": params.language is not None,
         "words": hashlib.blake2b("\n".join(words).encode(), digest_size=16).hexdigest(),
     }
@@ -193,7 +193,7 @@ def prepare_rules(
         measures.VERSION,
         measures.write_measures,
         inputs,
-        told,
+        step_params,
         {"words": words},
     )
     return {measures.NAME: run.execute(step)}

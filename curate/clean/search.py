@@ -10,7 +10,7 @@ from curate.clean.forms import NEAR, find_starts, form_starts, may_hold
 from curate.clean.grams import GramSet, Powers, roll_sizes
 from curate.clean.pieces import plain_text, split_pieces
 from curate.clean.prompts import PromptIndex
-from curate.clean.turns import HeldGrams, Turns, read_turns
+from curate.clean.turns import TurnGrams, Turns, read_turns
 
 # Rows of each n-gram that are remembered: what so many hold tells nothing.
 REMEMBERED = 1_000
@@ -125,7 +125,7 @@ class PromptSearch:
         return pairs.select("row", "prompt", same=same)
 
     def _find_grams(
-        self, turns: Turns, held: HeldGrams, grams: GramSet, rows: NDArray[np.int64]
+        self, turns: Turns, held: TurnGrams, grams: GramSet, rows: NDArray[np.int64]
     ) -> pl.DataFrame:
         """Return where the n-grams stand, and add to how many rows hold each."""
         own, number = held.of(grams)
@@ -166,7 +166,7 @@ class PromptSearch:
         row = pl.Series(turns.rows(free["turn"].to_numpy()))
         return free.select(row.alias("row"), "number").filter(held.to_series())
 
-    def _find_slots(self, turns: Turns, held: HeldGrams) -> pl.DataFrame:
+    def _find_slots(self, turns: Turns, held: TurnGrams) -> pl.DataFrame:
         """Return the slots that turns hold from end to end.
 
         A short one must end there: it may go on with no word that many slots hold.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.clean.guards import (
-    GuardedParams,
+    GuardedDedupParams,
     answer_text,
     differing_table,
     guard_keys,
@@ -46,7 +46,7 @@ MODEL_LENGTH = 2_048
 MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
 
 
-class SemanticParams(GuardedParams):
+class SemanticParams(GuardedDedupParams):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
     kind: Literal["semantic"] = "semantic"
@@ -91,14 +91,20 @@ def prepare_pairs(
     steps = _vector_steps(run, inputs, params)
     blocks = run.execute_all(steps) if steps else []
     guards = params.guards
-    told: dict[str, Any] = {"compare": params.compare, "floor": params.floor, "guards": guards}
-    hints: dict[str, Any] = {}
+    step_params: dict[str, Any] = {
+        "compare": params.compare,
+        "floor": params.floor,
+        "guards": guards,
+    }
+    runtime: dict[str, Any] = {}
     if "responses" in guards:
         # The base model represents whole rows alone, so beside it the run's own embedder reads them.
         name = None if params.embedder == MODEL else params.embedder
-        told["model"], hints = run.embedder(name)
+        step_params["model"], runtime = run.embedder(name)
     read = {**inputs, **named(blocks)}
-    pairs = run.execute(Step("semantic-pairs", VERSION, write_pairs, read, told, hints=hints))
+    pairs = run.execute(
+        Step("semantic-pairs", VERSION, write_pairs, read, step_params, hints=runtime)
+    )
     return {"pairs": pairs, "differing": pairs}
 
 
@@ -128,7 +134,7 @@ def semantic(data: StageData, params: SemanticParams) -> StageResult:
 
 
 def write_pairs(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write every pair from the floor on; copies are paired with the first of them.
 
@@ -155,7 +161,7 @@ def write_pairs(
         np.concatenate([np.ones(len(copies)), near.cosine]),
         np.arange(len(copies) + len(near.first)) < len(copies),
     )
-    compare = partial(_response_cosines, survivors(inputs), hints)
+    compare = partial(_response_cosines, survivors(inputs), runtime)
     alike, differing = split_pairs(pairs, rows, params["guards"], params["floor"], compare)
     pair_table(rows["row_id"], alike).write_parquet(out / "pairs.parquet")
     differing_table(rows["row_id"], differing).write_parquet(out / "differing.parquet")
@@ -185,7 +191,7 @@ def _groups(rows: pl.DataFrame, copies: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _response_cosines(
     rows: pl.LazyFrame,
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> NDArray[np.float64]:
@@ -198,7 +204,7 @@ def _response_cosines(
         .with_row_index("at")
         .filter(pl.col("at").is_in(involved.tolist()))
     )
-    vectors = embed_texts(texts.collect()["text"].to_list(), hints)
+    vectors = embed_texts(texts.collect()["text"].to_list(), runtime)
     left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
     return np.round(cosines_of_pairs(vectors, left, vectors, right), 6)
 

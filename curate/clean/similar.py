@@ -28,28 +28,28 @@ SCHEMA = pl.Schema({"row_id": pl.String(), "eval_id": pl.String(), "similarity":
 
 
 def write_similar(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""
     from curate.represent.embed import embed_texts
 
     eval_rows = read_eval_rows(inputs)
-    prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), hints)
+    prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), runtime)
     rows, pairs = 0, 0
     schema = SCHEMA.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / "similar.parquet", schema, compression="zstd") as writer:
         for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
             turns = _user_turns(batch)
-            vectors = embed_texts(turns["text"].to_list(), hints)
-            found = _best_of_rows(turns["row"], find_nearest(vectors, prompts, params["floor"]))
-            told = found.select(
-                batch["row_id"].gather(found["row"]).alias("row_id"),
-                eval_rows["row_id"].gather(found["prompt"]).alias("eval_id"),
+            vectors = embed_texts(turns["text"].to_list(), runtime)
+            row_pairs = _best_of_rows(turns["row"], find_nearest(vectors, prompts, params["floor"]))
+            id_pairs = row_pairs.select(
+                batch["row_id"].gather(row_pairs["row"]).alias("row_id"),
+                eval_rows["row_id"].gather(row_pairs["prompt"]).alias("eval_id"),
                 "similarity",
             )
-            writer.write_table(told.to_arrow())
+            writer.write_table(id_pairs.to_arrow())
             rows += batch.height
-            pairs += told.height
+            pairs += id_pairs.height
     return {"rows_in": rows, "pairs": pairs}
 
 
@@ -80,8 +80,8 @@ def find_nearest(
     size = max(CELLS // max(len(prompts), 1), 1)
     parts = [_nearest(vectors[i : i + size], prompts, i) for i in range(0, len(vectors), size)]
     empty = {"turn": pl.Int64, "prompt": pl.Int64, "similarity": pl.Float64}
-    found = pl.concat([pl.DataFrame(schema=empty), *(part for one in parts for part in one)])
-    return found.filter(pl.col("similarity") >= floor)
+    pairs = pl.concat([pl.DataFrame(schema=empty), *(part for one in parts for part in one)])
+    return pairs.filter(pl.col("similarity") >= floor)
 
 
 def _nearest(
@@ -97,10 +97,10 @@ def _nearest(
         similarity[turn, best] = -np.inf
 
 
-def _best_of_rows(row: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
+def _best_of_rows(row: pl.Series, turn_pairs: pl.DataFrame) -> pl.DataFrame:
     """Return the pairs of rows: those of their most similar turns."""
     return (
-        found.with_columns(row=row.gather(found["turn"]))
+        turn_pairs.with_columns(row=row.gather(turn_pairs["turn"]))
         .group_by("row", "prompt")
         .agg(pl.col("similarity").max())
         .sort("row", "similarity", "prompt", descending=[False, True, False])

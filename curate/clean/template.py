@@ -53,7 +53,7 @@ def example_limit(examples: int) -> int:
 def find_template(units: Units, ngram: int) -> Template:
     """Return what the prompts share."""
     limit = example_limit(units.examples)
-    edged = _EdgedGrams(units, ngram)
+    edged = _EdgeGrams(units, ngram)
     shared, most = edged.words(limit), edged.words(max(limit, NEARLY_ALL * units.examples))
     examples = examples_of(units.hashes, units.content[units.owner])
     plain = examples > max(units.examples / 2, FEWEST)
@@ -100,7 +100,7 @@ def count_words(units: Units, words: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.bincount(units.owner[words], minlength=len(units.lengths))
 
 
-class _EdgedGrams:
+class _EdgeGrams:
     """The n-grams of units with edges around them, and how many prompts hold each."""
 
     def __init__(self, units: Units, ngram: int) -> None:

@@ -13,17 +13,17 @@ from curate.clean.wordhash import hash_words
 
 
 @dataclass(frozen=True)
-class HeldGrams:
+class TurnGrams:
     """N-grams that turns hold: the first word, the turn, and which n-gram it is."""
 
     at: NDArray[np.int64]
     turn: NDArray[np.int64]
     gram: NDArray[np.uint64]
 
-    def of(self, grams: GramSet) -> tuple["HeldGrams", NDArray[np.int64]]:
+    def of(self, grams: GramSet) -> tuple["TurnGrams", NDArray[np.int64]]:
         """Return those that are in another set too, and their numbers in it."""
         place, number = grams.find(self.gram)
-        return HeldGrams(self.at[place], self.turn[place], self.gram[place]), number
+        return TurnGrams(self.at[place], self.turn[place], self.gram[place]), number
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Turns:
         """Return the turns of some words."""
         return np.searchsorted(self.ends, word, side="right")
 
-    def find(self, grams: GramSet, rolled: NDArray[np.uint64], size: int) -> HeldGrams:
+    def find(self, grams: GramSet, rolled: NDArray[np.uint64], size: int) -> TurnGrams:
         """Return the n-grams of a set that a turn holds."""
         at, number = grams.find(rolled)
         turn = self.turns(at)
         inside = at + size <= self.ends[turn]
-        return HeldGrams(at[inside], turn[inside], grams.grams[number[inside]])
+        return TurnGrams(at[inside], turn[inside], grams.grams[number[inside]])
 
     def hold(
         self, first: NDArray[np.int64], size: NDArray[np.int64], turn: NDArray[np.int64]

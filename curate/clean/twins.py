@@ -73,7 +73,7 @@ Survivor = Annotated[Policy, BeforeValidator(_read_policy, json_schema_input_typ
 RETHRESHOLDABLE = ("threshold", "rows", "keep")
 
 
-class TwinParams(Params):
+class DedupParams(Params):
     """What all stages that compare pairs of rows take."""
 
     compare: Compared = Field("example", description="whole rows, prompts or responses")
@@ -90,7 +90,7 @@ class TwinParams(Params):
     keep: Survivor = Field("earliest", description="which of similar rows survives")
 
     @model_validator(mode="after")
-    def _check_floor(self) -> "TwinParams":
+    def _check_floor(self) -> "DedupParams":
         if self.floor > self.threshold:
             raise ValueError(
                 f"the floor {self.floor} is above the threshold {self.threshold}: pairs are stored "
@@ -119,7 +119,7 @@ class Verdicts:
 
 
 def judge_twins(
-    data: StageData, pairs: pl.DataFrame, params: TwinParams, reason: Reason
+    data: StageData, pairs: pl.DataFrame, params: DedupParams, reason: Reason
 ) -> StageResult:
     """Return the verdicts on all rows.
 
@@ -192,32 +192,34 @@ def _evidence_values(
 ) -> NDArray[np.float64]:
     stage, column = keep.place
     if stage not in evidence:
-        known = ", ".join(evidence) or "none ran"
-        raise UserError(f"keep.highest: no earlier stage is named {stage!r} (there is: {known})")
+        stage_names = ", ".join(evidence) or "none ran"
+        raise UserError(
+            f"keep.highest: no earlier stage is named {stage!r} (there is: {stage_names})"
+        )
     schema = evidence[stage].collect_schema()
     if column not in schema or not schema[column].is_numeric():
         numbers = ", ".join(name for name, dtype in schema.items() if dtype.is_numeric())
         raise UserError(
             f"keep.highest: the evidence of {stage!r} has no number {column!r} (it has: {numbers})"
         )
-    found = evidence[stage].select("row_id", value=pl.col(column).cast(pl.Float64)).collect()
-    joined = ids.to_frame().join(found, on="row_id", how="left", maintain_order="left")
+    scores = evidence[stage].select("row_id", value=pl.col(column).cast(pl.Float64)).collect()
+    joined = ids.to_frame().join(scores, on="row_id", how="left", maintain_order="left")
     return joined["value"].fill_null(-np.inf).fill_nan(-np.inf).to_numpy()
 
 
 def number_pairs(ids: pl.Series, pairs: pl.DataFrame) -> Pairs:
     """Return pairs of ids as pairs of positions in `ids`; pairs with other rows are left out."""
     places = ids.to_frame("row_id").with_row_index("first").cast({"first": pl.Int64})
-    known = pairs.join(places, on="row_id").join(
+    numbered_pairs = pairs.join(places, on="row_id").join(
         places.rename({"row_id": "twin_id", "first": "second"}), on="twin_id"
     ).sort("first", "second")  # fmt: skip
     first, second, similarity, same = (
-        known[name].to_numpy() for name in ("first", "second", "similarity", "same")
+        numbered_pairs[name].to_numpy() for name in ("first", "second", "similarity", "same")
     )
     return Pairs(first, second, similarity, same)
 
 
-def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: TwinParams) -> Verdicts:
+def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams) -> Verdicts:
     """Return which of `size` rows stay, at the threshold or down to the number of rows asked for.
 
     Raises:
@@ -342,15 +344,15 @@ def _judge_to_size(groups: _Groups, rank: NDArray[np.int64], rows: int, lowest: 
         else:
             few = middle + 1
     threshold = float(groups.similarity[strongest[many - 1]]) if many else 1.0
-    found = groups.tell(kept, threshold)
-    dropped = np.flatnonzero(found.twin >= 0)
+    verdicts = groups.tell(kept, threshold)
+    dropped = np.flatnonzero(verdicts.twin >= 0)
     # A copy equals the best row of its group, which is therefore taken back before it.
     is_copy = groups.best_row[groups.of_row[dropped]] != dropped
-    near = np.where(is_copy, 1.0, found.similarity[dropped])
+    near = np.where(is_copy, 1.0, verdicts.similarity[dropped])
     order = dropped[np.lexsort((rank[dropped], near))]
-    twin = found.twin.copy()
+    twin = verdicts.twin.copy()
     twin[order[: min(rows, len(rank)) - int(kept.sum())]] = -1
-    return Verdicts(twin, found.similarity, threshold)
+    return Verdicts(twin, verdicts.similarity, threshold)
 
 
 def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:
@@ -375,8 +377,8 @@ def compared_text(compare: Compared) -> pl.Expr:
     The prompt is all of them but the last, which is the response.
     """
     turn = pl.element().struct
-    told = pl.when(turn.field("role") != "system").then(turn.field("content")).drop_nulls()
-    turns = pl.col("messages").list.eval(told)
+    turn_text = pl.when(turn.field("role") != "system").then(turn.field("content")).drop_nulls()
+    turns = pl.col("messages").list.eval(turn_text)
     if compare == "response":
         return turns.list.last()
     chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns

@@ -20,7 +20,7 @@ from typing import Literal
 
 import regex
 
-from curate.answers.checkers import Checked, CheckerName, check_answer, is_gold
+from curate.answers.checkers import AnswerVerdict, CheckerName, check_answer, is_gold
 from curate.answers.location import SHORT_WORDS, is_short
 from curate.answers.quantities import find_quantity, read_quantity
 from curate.answers.spans import announced_span
@@ -72,7 +72,7 @@ def same_value(form: Form, gold: str, answer: str) -> bool | None:
     """
     if form != "short":
         checked = check_answer(CHECKERS[form], answer, gold)
-        return None if checked is Checked.UNPARSABLE else checked is Checked.CORRECT
+        return None if checked is AnswerVerdict.UNPARSABLE else checked is AnswerVerdict.CORRECT
     first, second = _label(gold), _label(answer)
     if first is None or second is None:
         return None

@@ -15,7 +15,7 @@ from typing import Literal
 import orjson
 import regex
 
-from curate.answers.checkers import Checked, CheckerName, check_answer, find_choice, is_gold
+from curate.answers.checkers import AnswerVerdict, CheckerName, check_answer, find_choice, is_gold
 from curate.answers.jsonanswers import read_json
 from curate.answers.options import LETTERS, split_options
 from curate.answers.spans import announced_span
@@ -67,10 +67,12 @@ class Extraction:
         else:
             answer = self._find(prompt, text)
             checker: CheckerName = "json" if self.kind == "json" else "exact"
-            checked = Checked.UNPARSABLE if answer is None else check_answer(checker, answer, gold)
-        right = checked is Checked.CORRECT
+            checked = (
+                AnswerVerdict.UNPARSABLE if answer is None else check_answer(checker, answer, gold)
+            )
+        right = checked is AnswerVerdict.CORRECT
         announced = right and announced_span(text) is not None
-        return AnswerMatch(right, checked is not Checked.UNPARSABLE, announced)
+        return AnswerMatch(right, checked is not AnswerVerdict.UNPARSABLE, announced)
 
     def _find(self, prompt: str, text: str) -> str | None:
         if self.kind == "choice":

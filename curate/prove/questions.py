@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from curate.answers.location import answer_range, is_short
-from curate.answers.options import Choices, few_answers, field_choices, prompt_choices
+from curate.answers.options import AnswerOptions, few_answers, field_choices, prompt_choices
 from curate.errors import UserError
 from curate.pool.layouts.unread import OPTION_FIELDS
 from curate.prove.metrics import METRICS, Metric
@@ -76,7 +76,7 @@ def _few_answers(rows: Sequence[Sequence[Message]]) -> tuple[str, ...]:
 
 def _find_choices(
     messages: Sequence[Message], meta: str, task: Sequence[str]
-) -> tuple[str | None, Choices | None]:
+) -> tuple[str | None, AnswerOptions | None]:
     """Return where an example's options come from, and the options; None if it has none."""
     response, record = response_text(messages), orjson.loads(meta)
     for field in FIELDS:
@@ -86,7 +86,7 @@ def _find_choices(
     if choices := prompt_choices(prompt, response):
         return "prompt", choices
     if task:
-        return "answers", Choices(tuple(task), task.index(response.strip()))
+        return "answers", AnswerOptions(tuple(task), task.index(response.strip()))
     return None, None
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.answers.checkers import Checked, check_answer, find_choice
+from curate.answers.checkers import AnswerVerdict, check_answer, find_choice
 from curate.answers.quantities import find_number
 
-C, W, U = Checked.CORRECT, Checked.WRONG, Checked.UNPARSABLE
+C, W, U = AnswerVerdict.CORRECT, AnswerVerdict.WRONG, AnswerVerdict.UNPARSABLE
 
 # Answer, gold answer, and what the numeric and the math checker say.
 PAIRS = [
@@ -244,12 +244,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "answer", "gold", "expected"), CASES)
-def test_pairs(name: str, answer: str, gold: str, expected: Checked) -> None:
+def test_pairs(name: str, answer: str, gold: str, expected: AnswerVerdict) -> None:
     assert check_answer(name, answer, gold) is expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("answer", "gold", "numeric", "math"), PAIRS)
-def test_numbers_and_expressions(answer: str, gold: str, numeric: Checked, math: Checked) -> None:
+def test_numbers_and_expressions(
+    answer: str, gold: str, numeric: AnswerVerdict, math: AnswerVerdict
+) -> None:
     assert check_answer("numeric", answer, gold) is numeric
     assert check_answer("math", answer, gold) is math
 

@@ -51,8 +51,8 @@ VALUES = st.dictionaries(st.text(max_size=5), st.lists(st.integers(0, 9)) | st.t
 
 @given(VALUES, st.text(alphabet="ab .,:\n", max_size=30))
 def test_words_before_it_and_a_fence_around_it_change_nothing(value: Any, words: str) -> None:
-    told = orjson.dumps(value).decode()
-    for text in (told, f"{words}{told}", f"{words}\n```json\n{told}\n```\n{words}"):
+    json_text = orjson.dumps(value).decode()
+    for text in (json_text, f"{words}{json_text}", f"{words}\n```json\n{json_text}\n```\n{words}"):
         assert read_json(text) == value
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from curate.answers.checkers import Checked, check_answer
+from curate.answers.checkers import AnswerVerdict, check_answer
 from curate.answers.mathanswers import MathWorker
 
 THREE_QUARTERS = (r"\frac{3}{4}", "0.75")
@@ -102,4 +102,4 @@ def test_the_same_pair_is_told_the_same_by_another_process() -> None:
         said.append([worker.compare(gold, answer) for gold, answer in pairs])
         worker.close()
     assert said[0] == said[1]
-    assert check_answer("math", "9^9^9^9", "9^9^9^8") is not Checked.CORRECT
+    assert check_answer("math", "9^9^9^9", "9^9^9^8") is not AnswerVerdict.CORRECT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curate.answers.options import (
-    Choices,
+    AnswerOptions,
     few_answers,
     field_choices,
     prompt_choices,
@@ -54,7 +54,7 @@ SHOTS = "Q: x?\n(A) a\n(B) b\nA: (A)\n\nQ: y?\n(A) c\n(B) d\n(C) e\nA:"
 def test_options_take_the_form_of_the_response(
     prompt: str, response: str, options: list[str], gold: int
 ) -> None:
-    assert prompt_choices(prompt, response) == Choices(tuple(options), gold)
+    assert prompt_choices(prompt, response) == AnswerOptions(tuple(options), gold)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_response_that_is_no_option_has_none(prompt: str, response: str) -> No
 
 
 def test_options_in_a_field() -> None:
-    assert field_choices(["red", "blue"], "blue") == Choices(("red", "blue"), 1)
+    assert field_choices(["red", "blue"], "blue") == AnswerOptions(("red", "blue"), 1)
     labelled = {"text": ["red", "blue"], "label": ["1", "2"]}
-    assert field_choices(labelled, "2") == Choices(("1", "2"), 1)
+    assert field_choices(labelled, "2") == AnswerOptions(("1", "2"), 1)
     for value in (None, "red", ["red"], [1, 2], {"a": "red"}, {"text": None}):
         assert field_choices(value, "red") is None
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pools import Row, planted_answers, recipe, swapped_gsm8k, with_truth, write_planted
 from scipy.stats import rankdata
 
-from curate.answers.checkers import Checked, check_exact, check_numeric
+from curate.answers.checkers import AnswerVerdict, check_exact, check_numeric
 from curate.judge.correct import REPLACED
 from curate.run import run_curation
 
@@ -107,7 +107,7 @@ def report_corrections(name: str, told: pl.DataFrame, corrections: pl.DataFrame)
     check = check_numeric if name == "gsm8k" else check_exact
     joined = told.join(corrections.drop("confidence_old"), on="row_id", how="left")
     new_right = [
-        new is not None and check(new, gold) == Checked.CORRECT
+        new is not None and check(new, gold) == AnswerVerdict.CORRECT
         for new, gold in joined.select("new", "gold").rows()
     ]
     joined = joined.with_columns(new_right=pl.Series(new_right, dtype=pl.Boolean))

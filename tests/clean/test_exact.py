@@ -38,14 +38,17 @@ def judge(rows: pl.DataFrame, **params: Any) -> pl.DataFrame:
     return run(rows, **params).evidence
 
 
-def chats(*told: Chat) -> pl.DataFrame:
+def chats(*conversations: Chat) -> pl.DataFrame:
     return frame(
-        [row(f"r{i}", [{"role": r, "content": c} for r, c in chat]) for i, chat in enumerate(told)]
+        [
+            row(f"r{i}", [{"role": r, "content": c} for r, c in chat])
+            for i, chat in enumerate(conversations)
+        ]
     )
 
 
-def twins(*told: Chat, **params: Any) -> list[str | None]:
-    return judge(chats(*told), **params)["twin_id"].to_list()
+def twins(*conversations: Chat, **params: Any) -> list[str | None]:
+    return judge(chats(*conversations), **params)["twin_id"].to_list()
 
 
 def equal(one: str, two: str, **params: Any) -> bool:
@@ -82,10 +85,15 @@ def key_of(chat: Chat, compare: str, fold: Sequence[str]) -> tuple[Any, ...]:
     return tuple((role, folded(content, fold)) for role, content in part)
 
 
-def expected_twins(told: list[Chat], compare: str, fold: Sequence[str]) -> list[str | None]:
+def expected_twins(
+    conversations: list[Chat], compare: str, fold: Sequence[str]
+) -> list[str | None]:
     first: dict[tuple[Any, ...], str] = {}
-    found = [first.setdefault(key_of(chat, compare, fold), f"r{i}") for i, chat in enumerate(told)]
-    return [twin if twin != f"r{i}" else None for i, twin in enumerate(found)]
+    first_ids = [
+        first.setdefault(key_of(chat, compare, fold), f"r{i}")
+        for i, chat in enumerate(conversations)
+    ]
+    return [twin if twin != f"r{i}" else None for i, twin in enumerate(first_ids)]
 
 
 # Letters with several forms, white space of all kinds, what separates turns inside, numbers, symbols.
@@ -152,9 +160,11 @@ def test_agrees_with_a_dictionary_of_first_rows(texts: list[tuple[str, str]]) ->
     st.sampled_from(FOLDS),
 )
 def test_agrees_with_a_dictionary_of_folded_texts(
-    told: list[Chat], compare: str, fold: list[str]
+    conversations: list[Chat], compare: str, fold: list[str]
 ) -> None:
-    assert twins(*told, compare=compare, fold=fold) == expected_twins(told, compare, fold)
+    assert twins(*conversations, compare=compare, fold=fold) == expected_twins(
+        conversations, compare, fold
+    )
 
 
 def test_what_is_dropped_depends_on_text_alone_not_on_ids_or_meta() -> None:
@@ -200,8 +210,8 @@ PYTHON = "def f(n):\n    for i in range(n):\n        print(i)\n    return n"
 def test_white_space_inside_a_text_is_its_meaning_by_default(one: str, two: str) -> None:
     """Indentation, tabs, double blanks, line breaks: rows that differ in them are no duplicates."""
     assert not equal(one, two)
-    assert twins(asked(one, "x"), asked(two, "x"), compare="prompt") == [None, None]
-    assert twins(asked("x", one), asked("x", two), compare="response") == [None, None]
+    assert twins(exchange(one, "x"), exchange(two, "x"), compare="prompt") == [None, None]
+    assert twins(exchange("x", one), exchange("x", two), compare="response") == [None, None]
     assert equal(one, two, fold=["space"])
 
 
@@ -215,7 +225,9 @@ def test_ends_of_turns_and_kinds_of_line_ends_are_folded_by_default() -> None:
 def test_whole_rows_are_compared_by_their_hashes_without_a_look_at_their_texts(
     fold: list[str],
 ) -> None:
-    rows = chats(asked("a  b", "c"), asked("a b", "c"), asked("a b\n", "c")).drop("messages")
+    rows = chats(exchange("a  b", "c"), exchange("a b", "c"), exchange("a b\n", "c")).drop(
+        "messages"
+    )
     assert judge(rows, fold=fold)["twin_id"].to_list()[-1] == ("r0" if "space" in fold else "r1")
 
 
@@ -229,11 +241,11 @@ def test_only_what_is_asked_for_is_folded() -> None:
 
 def test_white_space_is_the_same_for_examples_prompts_and_other_folds() -> None:
     spaces = [chr(code) for code in range(0x110000) if chr(code).isspace()]
-    told = [asked(f"a{space}b{space}", f"{space}c") for space in spaces]
+    conversations = [exchange(f"a{space}b{space}", f"{space}c") for space in spaces]
     for params in ({}, {"compare": "prompt"}, {"compare": "response"}, {"fold": ["space", "case"]}):
         params = {"fold": ["space"], **params}
-        assert twins(*told, **params) == [None] + ["r0"] * (len(told) - 1), params
-    assert twins(asked("a b", "c"), asked("a\u200bb", "c"), compare="prompt") == [None, None]
+        assert twins(*conversations, **params) == [None] + ["r0"] * (len(conversations) - 1), params
+    assert twins(exchange("a b", "c"), exchange("a\u200bb", "c"), compare="prompt") == [None, None]
 
 
 def test_without_folds_the_text_must_be_the_same() -> None:
@@ -356,37 +368,51 @@ def test_the_policy_says_which_copy_stays() -> None:
 # --- prompts with several answers -----------------------------------------------------------------
 
 
-def conflicts(*told: Chat, **params: Any) -> list[tuple[str, str | None, int]]:
-    result = run(chats(*told), conflicts=True, **params)
+def conflicts(*conversations: Chat, **params: Any) -> list[tuple[str, str | None, int]]:
+    result = run(chats(*conversations), conflicts=True, **params)
     return list(result.tables["conflicts"].iter_rows())
 
 
-def asked(question: str, answer: str) -> Chat:
+def exchange(question: str, answer: str) -> Chat:
     return [("user", question), ("assistant", answer)]
 
 
 def test_conflicts_are_listed_and_kept_and_true_copies_go() -> None:
-    told = [
-        asked("q", "one"),
-        asked("alone", "one"),
-        asked("q ", "two"),
-        asked("q", "two\n"),
-        asked("q", "one"),
-        asked("q", "three"),
-        asked("p", "x"),
-        asked("p", "x "),
+    conversations = [
+        exchange("q", "one"),
+        exchange("alone", "one"),
+        exchange("q ", "two"),
+        exchange("q", "two\n"),
+        exchange("q", "one"),
+        exchange("q", "three"),
+        exchange("p", "x"),
+        exchange("p", "x "),
     ]
-    assert conflicts(*told) == [("r0", None, 3), ("r2", "r0", 3), ("r5", "r0", 3)]
-    assert twins(*told, conflicts=True) == [None, None, None, "r2", "r0", None, None, "r6"]
+    assert conflicts(*conversations) == [("r0", None, 3), ("r2", "r0", 3), ("r5", "r0", 3)]
+    assert twins(*conversations, conflicts=True) == [None, None, None, "r2", "r0", None, None, "r6"]
     # The prompt is the same for all: without `conflicts` they are merged.
-    assert twins(*told, compare="prompt") == [None, None, "r0", "r0", "r0", "r0", None, "r6"]
-    assert twins(*told, compare="prompt", conflicts=True) == twins(*told, conflicts=True)
+    assert twins(*conversations, compare="prompt") == [
+        None,
+        None,
+        "r0",
+        "r0",
+        "r0",
+        "r0",
+        None,
+        "r6",
+    ]
+    assert twins(*conversations, compare="prompt", conflicts=True) == twins(
+        *conversations, conflicts=True
+    )
 
 
 def test_conflicts_need_the_same_prompt_roles_and_system_included() -> None:
-    assert conflicts(asked("q", "a"), [("system", "s"), *asked("q", "b")], asked("Q", "c")) == []
-    assert conflicts(asked("q", "a"), asked("Q", "A"), fold=["case"]) == []
-    assert conflicts(asked("q", "a"), asked("Q", "b"), fold=["case"]) == [
+    assert (
+        conflicts(exchange("q", "a"), [("system", "s"), *exchange("q", "b")], exchange("Q", "c"))
+        == []
+    )
+    assert conflicts(exchange("q", "a"), exchange("Q", "A"), fold=["case"]) == []
+    assert conflicts(exchange("q", "a"), exchange("Q", "b"), fold=["case"]) == [
         ("r0", None, 2), ("r1", "r0", 2),
     ]  # fmt: skip
 
@@ -406,24 +432,24 @@ def test_the_first_of_a_conflict_is_the_first_that_is_kept() -> None:
 
 @examples(0.8)
 @given(conversations(), st.sampled_from(FOLDS))
-def test_conflicts_agree_with_sets_of_answers(told: list[Chat], fold: list[str]) -> None:
-    dropped = expected_twins(told, "example", fold)
+def test_conflicts_agree_with_sets_of_answers(conversations: list[Chat], fold: list[str]) -> None:
+    dropped = expected_twins(conversations, "example", fold)
     kept = [i for i, twin in enumerate(dropped) if twin is None]
     groups: dict[Any, list[int]] = defaultdict(list)
     for i in kept:
-        groups[key_of(told[i], "prompt", fold)].append(i)
+        groups[key_of(conversations[i], "prompt", fold)].append(i)
     expected = []
     for i in kept:
-        group = groups[key_of(told[i], "prompt", fold)]
-        answers = {key_of(told[j], "response", fold) for j in group}
+        group = groups[key_of(conversations[i], "prompt", fold)]
+        answers = {key_of(conversations[j], "response", fold) for j in group}
         if len(answers) > 1:
             expected.append((f"r{i}", f"r{group[0]}" if i != group[0] else None, len(answers)))
-    assert conflicts(*told, fold=fold) == expected
-    assert twins(*told, fold=fold, conflicts=True) == dropped
+    assert conflicts(*conversations, fold=fold) == expected
+    assert twins(*conversations, fold=fold, conflicts=True) == dropped
 
 
 def test_without_conflicts_no_table_is_written() -> None:
-    assert run(chats(asked("q", "a"), asked("q", "b"))).tables == {}
+    assert run(chats(exchange("q", "a"), exchange("q", "b"))).tables == {}
 
 
 def test_conflicts_of_responses_make_no_sense() -> None:

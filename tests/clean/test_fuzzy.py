@@ -168,11 +168,11 @@ def test_pairs_have_their_true_similarity_and_as_many_are_found_as_the_bands_pro
     judged = judge(
         store, pool_of(store, texts), unit=unit, ngram=ngram, floor=floor, threshold=0.8
     )  # fmt: skip
-    found = judged.similarities
-    assert judged.pairs.height == len(found)
-    assert all(a != b and (b, a) not in found for a, b in found)
-    assert {pair: true[pair] for pair in found} == found
-    assert min(found.values()) >= floor
+    similarities = judged.similarities
+    assert judged.pairs.height == len(similarities)
+    assert all(a != b and (b, a) not in similarities for a, b in similarities)
+    assert {pair: true[pair] for pair in similarities} == similarities
+    assert min(similarities.values()) >= floor
     owed = {pair: s for pair, s in true.items() if s >= floor}
     assert len(owed) > 60
     # Rows with the same set are compared through the first of them.
@@ -181,7 +181,7 @@ def test_pairs_have_their_true_similarity_and_as_many_are_found_as_the_bands_pro
     owed = {pair: s for pair, s in owed.items() if all(heads[name] == name for name in pair)}
     bands, rows = choose_bands(floor)
     missed = sum((1 - s**rows) ** bands for s in owed.values())
-    met = len(set(owed) & set(found))
+    met = len(set(owed) & set(similarities))
     assert len(owed) - met <= missed + 3 * math.sqrt(missed) + 2
     # And no verdict differs from that of a loop over all pairs, where none was missed.
     if met == len(owed):
@@ -199,8 +199,8 @@ def test_only_the_named_part_is_compared(store: Store, compare: str) -> None:
     ]
     judged = judge(store, stored_rows(store, "pool", rows), compare=compare)
     true = jaccards(texts)
-    found = judged.similarities
-    assert {pair: true[pair] for pair in found} == found
+    similarities = judged.similarities
+    assert {pair: true[pair] for pair in similarities} == similarities
     assert judged.kept == greedy([f"r{i}" for i in range(120)], true, 0.7)
 
 
@@ -223,11 +223,11 @@ def test_every_dropped_row_has_a_kept_twin_and_its_true_similarity(store: Store)
 def test_a_pair_exactly_at_the_floor_is_stored_and_at_the_threshold_drops(store: Store) -> None:
     texts = [f"a{i} b{i} c{i} {end}{i}" for i in range(12) for end in "de"]
     judged = judge(store, pool_of(store, texts), ngram=1, floor=0.6, threshold=0.6)
-    found = judged.similarities
-    assert set(found.values()) == {3 / 5}
-    assert set(found) <= {(f"r{i}", f"r{i + 1}") for i in range(0, 24, 2)}
-    assert len(found) >= 11
-    assert judged.dropped == {b: a for a, b in found}
+    similarities = judged.similarities
+    assert set(similarities.values()) == {3 / 5}
+    assert set(similarities) <= {(f"r{i}", f"r{i + 1}") for i in range(0, 24, 2)}
+    assert len(similarities) >= 11
+    assert judged.dropped == {b: a for a, b in similarities}
 
 
 def test_rows_with_the_same_set_of_grams_are_the_same(store: Store) -> None:
@@ -320,8 +320,10 @@ def test_the_order_of_the_pool_does_not_matter_where_a_policy_has_no_ties(store:
 
     def partition(judged: Judged, order: list[str]) -> set[tuple[str, str]]:
         text_of = {f"r{i}": text for i, text in enumerate(order)}
-        told = judged.verdicts.select("row_id", pl.col("twin_id").fill_null(pl.col("row_id")))
-        return {(text_of[a], text_of[b]) for a, b in told.iter_rows()}
+        representatives = judged.verdicts.select(
+            "row_id", pl.col("twin_id").fill_null(pl.col("row_id"))
+        )
+        return {(text_of[a], text_of[b]) for a, b in representatives.iter_rows()}
 
     whole = judge(store, pool_of(store, texts), keep="longest")
     assert len(whole.kept) < 70
@@ -438,7 +440,7 @@ def test_what_decides_on_pairs_can_change_without_finding_them_anew(store: Store
 
 def test_what_makes_other_pairs_finds_them_anew(store: Store) -> None:
     rows = pool_of(store, perturbed(10, 60))
-    known = {a.key for a in judge(store, rows).prepared}
+    keys = {a.key for a in judge(store, rows).prepared}
     for params in (
         {"ngram": 4},
         {"unit": "char"},
@@ -448,8 +450,8 @@ def test_what_makes_other_pairs_finds_them_anew(store: Store) -> None:
     ):
         again = judge(store, rows, **params)
         assert not any(a.cached for a in again.prepared), params
-        assert not known & {a.key for a in again.prepared}, params
-        known |= {a.key for a in again.prepared}
+        assert not keys & {a.key for a in again.prepared}, params
+        keys |= {a.key for a in again.prepared}
 
 
 def test_another_floor_that_needs_the_same_bands_reads_the_same_signatures(store: Store) -> None:

@@ -19,10 +19,10 @@ HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=30).map(
 @given(HASHES, HASHES)
 def test_a_set_finds_its_members_and_no_others(members: np.ndarray, others: np.ndarray) -> None:
     grams = GramSet(members)
-    asked_for = np.concatenate([others, members])
-    at, number = grams.find(asked_for)
-    assert at.tolist() == [i for i, gram in enumerate(asked_for) if gram in members]
-    assert grams.grams[number].tolist() == asked_for[at].tolist()
+    queries = np.concatenate([others, members])
+    at, number = grams.find(queries)
+    assert at.tolist() == [i for i, gram in enumerate(queries) if gram in members]
+    assert grams.grams[number].tolist() == queries[at].tolist()
 
 
 @examples(5)

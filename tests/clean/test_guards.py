@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.clean.guards import DIFFERING_SCHEMA, GuardedParams, guard_keys
+from curate.clean.guards import DIFFERING_SCHEMA, GuardedDedupParams, guard_keys
 from curate.store import Artifact, Store
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
@@ -21,7 +21,7 @@ RULES = "Answer as the keeper of the town archive would, in plain words and at n
 Row = dict[str, Any]
 
 
-def asked(question: str, answer: str, system: str = "") -> list[Row]:
+def exchange(question: str, answer: str, system: str = "") -> list[Row]:
     head = [{"role": "system", "content": system}] if system else []
     return [*head, *turns(PASSAGE + question, answer)]
 
@@ -31,8 +31,8 @@ def judge(store: Store, chats: Sequence[list[Row]], **params: Any) -> Artifact:
     return run_stage(StoreRun(store), params, stored_rows(store, "pool", rows), {})
 
 
-def dropped(made: Artifact) -> dict[str, str]:
-    verdicts = pl.read_parquet(made.file("evidence.parquet")).filter(~pl.col("keep"))
+def dropped(artifact: Artifact) -> dict[str, str]:
+    verdicts = pl.read_parquet(artifact.file("evidence.parquet")).filter(~pl.col("keep"))
     return dict(verdicts.select("row_id", "twin_id").iter_rows())
 
 
@@ -49,9 +49,9 @@ KINDS = pytest.mark.parametrize("kind", ["fuzzy", "semantic"])
 @KINDS
 def test_questions_about_one_passage_are_rows_of_their_own(store: Store, kind: str) -> None:
     chats = [
-        asked("When was the wall rebuilt?", "After the storm."),
-        asked("Who bought the mill?", "The rope makers."),
-        asked("What was dried in the loft?", "Hemp."),
+        exchange("When was the wall rebuilt?", "After the storm."),
+        exchange("Who bought the mill?", "The rope makers."),
+        exchange("What was dried in the loft?", "Hemp."),
     ]
     assert dropped(judge(store, chats, kind=kind)) == {}
     assert listed(store, kind) == [
@@ -71,7 +71,7 @@ def test_questions_about_one_passage_are_rows_of_their_own(store: Store, kind: s
 def test_long_responses_that_conclude_otherwise_are_no_duplicates(
     store: Store, kind: str, one: str, other: str
 ) -> None:
-    chats = [asked("Judge that.", PASSAGE + one), asked("Judge this.", PASSAGE + other)]
+    chats = [exchange("Judge that.", PASSAGE + one), exchange("Judge this.", PASSAGE + other)]
     assert dropped(judge(store, chats, kind=kind)) == {}
     assert listed(store, kind) == [("r0", "r1", "responses")]
     alone = judge(Store(store.root / "alone"), chats, kind=kind, responses=False)
@@ -97,7 +97,10 @@ NUMBERED = ({"seven": "seven", "三": "三", "两": "两"}, {"seven": "nine", "�
 
 @KINDS
 def test_an_option_brings_the_verdict_on_texts_alone_back(store: Store, kind: str) -> None:
-    chats = [asked("Who bought the mill?", "The rope makers."), asked("Who sold it?", "A family.")]
+    chats = [
+        exchange("Who bought the mill?", "The rope makers."),
+        exchange("Who sold it?", "A family."),
+    ]
     assert dropped(judge(store, chats, kind=kind, responses=False)) == {"r1": "r0"}
     assert listed(store, kind) == []
 
@@ -107,14 +110,14 @@ def test_problems_that_differ_in_a_number_or_its_sign_are_not_the_same(
     store: Store, kind: str
 ) -> None:
     question = "Is {} plus the depth of the basin more than the height of the wall above the water?"
-    chats = [asked(question.format(n), "Yes, it is.") for n in ("12", "13", "-12", "12.5", "١٢")]
+    chats = [exchange(question.format(n), "Yes, it is.") for n in ("12", "13", "-12", "12.5", "١٢")]
     assert dropped(judge(store, chats, kind=kind)) == {}
     texts_alone = dropped(judge(store, chats, kind=kind, numbers=False))
     assert set(texts_alone) == {"r1", "r2", "r3", "r4"}
 
 
 def test_near_prompts_with_other_numbers_are_listed(store: Store) -> None:
-    chats = [asked(f"Is it {n} feet deep or is it not?", "Yes, it is.") for n in (12, 13)]
+    chats = [exchange(f"Is it {n} feet deep or is it not?", "Yes, it is.") for n in (12, 13)]
     judge(store, chats, kind="fuzzy")
     assert listed(store, "fuzzy") == [("r0", "r1", "numbers")]
 
@@ -123,7 +126,7 @@ def test_near_prompts_with_other_numbers_are_listed(store: Store) -> None:
 def test_rows_that_differ_in_the_system_turn_are_told_apart(store: Store, kind: str) -> None:
     question = ("Who bought the mill?", "The rope makers.")
     systems = ["", RULES, RULES.replace("no great", "any"), f"  {RULES}\n"]
-    chats = [asked(*question, system=system) for system in systems]
+    chats = [exchange(*question, system=system) for system in systems]
     assert dropped(judge(store, chats, kind=kind)) == {"r3": "r1"}
     assert {differs for _, _, differs in listed(store, kind)} == {"system"}
     other = dropped(judge(store, chats, kind=kind, system=False))
@@ -134,8 +137,11 @@ def test_rows_that_differ_in_the_system_turn_are_told_apart(store: Store, kind: 
 @pytest.mark.parametrize("compare", ["prompt", "response"])
 def test_what_is_not_compared_tells_nothing_apart(store: Store, kind: str, compare: str) -> None:
     long = "They were the rope makers of the town, who dried their hemp in the loft of the mill"
-    asks = [asked("Who bought the mill?", "They did."), asked("Who bought the mill?", "Hemp.")]
-    answers = [asked("Who?", long), [*turns("Tell me.", long)], asked("Who?", long, RULES)]
+    asks = [
+        exchange("Who bought the mill?", "They did."),
+        exchange("Who bought the mill?", "Hemp."),
+    ]
+    answers = [exchange("Who?", long), [*turns("Tell me.", long)], exchange("Who?", long, RULES)]
     chats, gone = (
         (asks, {"r1": "r0"}) if compare == "prompt" else (answers, {"r1": "r0", "r2": "r0"})
     )
@@ -149,12 +155,12 @@ def test_near_copies_go_whose_responses_are_near_copies_too(store: Store, kind: 
         "dry the hemp that they needed for the ropes of the boats in the harbour of the town."
     )
     chats = [
-        asked("Who bought the mill?", answer),
-        asked("Who bought the old mill?", answer.replace("needed", "wanted")),
-        asked("Who bought the mill?", f"«{answer}»"),
-        asked("Who bought the mill?", "The rope makers."),
-        asked("Who bought the mill", "The rope makers!"),
-        asked("Who bought the mill?", "The rope maker."),
+        exchange("Who bought the mill?", answer),
+        exchange("Who bought the old mill?", answer.replace("needed", "wanted")),
+        exchange("Who bought the mill?", f"«{answer}»"),
+        exchange("Who bought the mill?", "The rope makers."),
+        exchange("Who bought the mill", "The rope makers!"),
+        exchange("Who bought the mill?", "The rope maker."),
     ]
     gone = dropped(judge(store, chats, kind=kind))
     assert {"r1": "r0", "r2": "r0", "r4": "r3"}.items() <= gone.items()
@@ -165,17 +171,17 @@ def test_near_copies_go_whose_responses_are_near_copies_too(store: Store, kind: 
 def test_a_threshold_counts_for_the_responses_as_well(store: Store) -> None:
     """A pair is as similar as the less similar of its texts and its responses."""
     answer = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi"
-    chats = [asked("Who?", answer), asked("Who?", answer + " omicron pi rho")]
-    made = judge(store, chats, kind="fuzzy")
-    score = pl.read_parquet(made.file("evidence.parquet"))["score"].to_list()
+    chats = [exchange("Who?", answer), exchange("Who?", answer + " omicron pi rho")]
+    artifact = judge(store, chats, kind="fuzzy")
+    score = pl.read_parquet(artifact.file("evidence.parquet"))["score"].to_list()
     assert score == [0.0, pytest.approx(10 / 13)]
-    assert dropped(made) == {"r1": "r0"}
+    assert dropped(artifact) == {"r1": "r0"}
     assert dropped(judge(store, chats, kind="fuzzy", threshold=0.8)) == {}
 
 
 def test_all_turns_of_the_assistant_are_the_response(store: Store) -> None:
     chats = [
-        [*asked("Who bought it?", answer), *turns("Thanks!", "You are welcome.")]
+        [*exchange("Who bought it?", answer), *turns("Thanks!", "You are welcome.")]
         for answer in ("The rope makers.", "A family.")
     ]
     assert dropped(judge(store, chats, kind="fuzzy")) == {}
@@ -195,7 +201,7 @@ def test_copies_are_copies_only_if_nothing_tells_them_apart(store: Store) -> Non
 def test_keys_are_equal_for_what_says_the_same() -> None:
     def keys(text: str, answer: str) -> tuple[Any, ...]:
         rows = frame([row("r", turns(text, answer))])
-        return rows.select(**guard_keys("prompt", GuardedParams().guards)).row(0)
+        return rows.select(**guard_keys("prompt", GuardedDedupParams().guards)).row(0)
 
     assert keys("in 1999 and 3.5", "The  Answer.") == keys("1999, then 3,5", "the answer")
     assert keys("Seven mills", "a")[1] == keys("the seven of them", "a")[1]
@@ -217,7 +223,7 @@ def test_keys_are_equal_for_what_says_the_same() -> None:
 
 
 def test_guards_are_those_that_what_is_compared_has() -> None:
-    assert GuardedParams().guards == ["system", "numbers", "responses"]
-    assert GuardedParams(compare="prompt").guards == ["system", "numbers"]
-    assert GuardedParams(compare="response").guards == ["numbers"]
-    assert GuardedParams(system=False, numbers=False, responses=False).guards == []
+    assert GuardedDedupParams().guards == ["system", "numbers", "responses"]
+    assert GuardedDedupParams(compare="prompt").guards == ["system", "numbers"]
+    assert GuardedDedupParams(compare="response").guards == ["numbers"]
+    assert GuardedDedupParams(system=False, numbers=False, responses=False).guards == []

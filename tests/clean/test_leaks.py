@@ -58,34 +58,34 @@ def naive_leaks(
     any_ngram: int | None = None,
 ) -> dict[tuple[str, str], Leak]:
     """Return every (row, eval) pair that leaks, comparing each with each."""
-    found = {}
+    leaks = {}
     for row_id, texts in rows:
         row_turns = [[w for w in words_of(t) if w] for t in texts]
         for eval_id, prompt in evals:
-            wanted = [w for w in words_of(prompt) if w]
+            prompt_words = [w for w in words_of(prompt) if w]
             covered: set[int] = set()
-            for i in range(len(wanted) - ngram + 1):
-                gram = wanted[i : i + ngram]
+            for i in range(len(prompt_words) - ngram + 1):
+                gram = prompt_words[i : i + ngram]
                 if any(
                     turn[k : k + ngram] == gram
                     for turn in row_turns
                     for k in range(len(turn) - ngram + 1)
                 ):
                     covered |= set(range(i, i + ngram))
-            if not wanted:
+            if not prompt_words:
                 continue
-            coverage = len(covered) / len(wanted)
-            run = max(longest(wanted, turn) for turn in row_turns)
-            if wanted in row_turns:
-                found[row_id, eval_id] = Leak("leak_exact", 1.0, run)
+            coverage = len(covered) / len(prompt_words)
+            run = max(longest(prompt_words, turn) for turn in row_turns)
+            if prompt_words in row_turns:
+                leaks[row_id, eval_id] = Leak("leak_exact", 1.0, run)
             elif coverage > threshold:
-                found[row_id, eval_id] = Leak("leak_ngram", coverage, run)
+                leaks[row_id, eval_id] = Leak("leak_ngram", coverage, run)
             elif any_ngram is not None and run >= any_ngram:
-                found[row_id, eval_id] = Leak("leak_run", coverage, run)
-    return found
+                leaks[row_id, eval_id] = Leak("leak_run", coverage, run)
+    return leaks
 
 
-def told(hits: pl.DataFrame) -> dict[tuple[str, str], Leak]:
+def leaks_by_pair(hits: pl.DataFrame) -> dict[tuple[str, str], Leak]:
     """Return a table of hits in the form of the plain implementation."""
     columns = ("row_id", "eval_id", "reason", "coverage", "span")
     return {
@@ -96,10 +96,10 @@ def told(hits: pl.DataFrame) -> dict[tuple[str, str], Leak]:
 
 def hits(*texts: str, prompt: str = PROMPT) -> list[tuple[str, float, str]]:
     """Return reason, coverage and span of the leaks of one eval prompt into one row."""
-    found = find_leaks(
+    leaks = find_leaks(
         frame([row("r", turns(*texts))]).lazy(), frame([row("e", turns(prompt, "720"))])
     )
-    return list(found.select("reason", "coverage", "span").iter_rows())
+    return list(leaks.select("reason", "coverage", "span").iter_rows())
 
 
 def test_a_clean_row_has_no_hit() -> None:
@@ -515,15 +515,15 @@ def test_agrees_with_comparing_every_row_with_every_prompt(
     rows = [(f"r{i}", row_texts) for i, row_texts in enumerate(texts)]
     evals = [(f"e{i}", prompt) for i, prompt in enumerate(prompts)]
     any_ngram = None if longer is None else ngram + longer
-    found = find_leaks(
+    leaks = find_leaks(
         frame([row(i, turns(*t)) for i, t in rows]).lazy(),
         frame([row(i, turns(p, "x")) for i, p in evals]),
         ngram=ngram,
         threshold=threshold,
         any_ngram=any_ngram,
     )
-    assert told(found) == naive_leaks(rows, evals, ngram, threshold, any_ngram)
-    assert found.select("row_id", "eval_id").rows() == sorted(told(found))
+    assert leaks_by_pair(leaks) == naive_leaks(rows, evals, ngram, threshold, any_ngram)
+    assert leaks.select("row_id", "eval_id").rows() == sorted(leaks_by_pair(leaks))
 
 
 def planted() -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
@@ -554,7 +554,7 @@ def test_agrees_with_the_plain_implementation_on_200_rows(any_ngram: int | None)
     expected = naive_leaks(*planted(), any_ngram=any_ngram)
     assert 10 < len(expected) < 80, "the case must have hits and misses"
     rows, evals = planted_frames()
-    assert told(find_leaks(rows.lazy(), evals, any_ngram=any_ngram)) == expected
+    assert leaks_by_pair(find_leaks(rows.lazy(), evals, any_ngram=any_ngram)) == expected
 
 
 def test_any_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -597,7 +597,7 @@ def test_a_response_that_quotes_the_question_and_its_answer_is_a_leak() -> None:
 def test_a_prompt_of_several_turns_is_found_in_the_same_turns() -> None:
     short = ("What is a comet?", "Ice.", "And a star?", "Gas.")
     evals = frame([row("e", turns(*short))])
-    for texts, found in [
+    for texts, reasons in [
         (short, ["leak_exact"]),
         (("What is a comet?", "A ball of ice", "and a star", "A ball of gas"), ["leak_exact"]),
         (("What is a comet?", "Ice."), []),
@@ -605,7 +605,8 @@ def test_a_prompt_of_several_turns_is_found_in_the_same_turns() -> None:
         (("And a star?", "Gas.", "What is a comet?", "Ice."), ["leak_slot"]),
     ]:
         assert (
-            find_leaks(frame([row("r", turns(*texts))]).lazy(), evals)["reason"].to_list() == found
+            find_leaks(frame([row("r", turns(*texts))]).lazy(), evals)["reason"].to_list()
+            == reasons
         )
 
 
@@ -618,9 +619,9 @@ def test_a_run_of_13_words_is_a_leak_where_the_rule_says_so_and_12_are_none() ->
         ]
     ).lazy()
     evals = frame([row("e", turns(prompt, "y"))])
-    found = find_leaks(rows, evals, any_ngram=13)
-    assert found.select("row_id", "reason").rows() == [("r13", "leak_run"), ("r21", "leak_ngram")]
-    assert found["coverage"].to_list() == pytest.approx([13 / 40, 21 / 40])
+    leaks = find_leaks(rows, evals, any_ngram=13)
+    assert leaks.select("row_id", "reason").rows() == [("r13", "leak_run"), ("r21", "leak_ngram")]
+    assert leaks["coverage"].to_list() == pytest.approx([13 / 40, 21 / 40])
     assert find_leaks(rows, evals)["row_id"].to_list() == ["r21"]
 
 
@@ -673,15 +674,15 @@ def table(artifact: Artifact, name: str) -> pl.DataFrame:
 def test_the_stage_judges_every_row_in_order_and_names_the_prompt_hit_most(store: Store) -> None:
     both = f"{' '.join(PROMPT.split()[:20])} {OTHER} end"
     pool = {"b": (both, "x"), "c": ("clean", "x"), "a": (PROMPT, "x")}
-    made = judge(StoreRun(store), pool, {"e1": (PROMPT, "x"), "e2": (OTHER, "x")})
-    verdicts = table(made, "evidence").to_dicts()
+    artifact = judge(StoreRun(store), pool, {"e1": (PROMPT, "x"), "e2": (OTHER, "x")})
+    verdicts = table(artifact, "evidence").to_dicts()
     assert [v["row_id"] for v in verdicts] == ["b", "c", "a"]
     assert [v["keep"] for v in verdicts] == [False, True, False]
     assert [v["twin_id"] for v in verdicts] == ["e2", None, "e1"]
     assert [v["reason"] for v in verdicts] == ["leak_ngram", None, "leak_exact"]
     assert [v["score"] for v in verdicts] == [1.0, 0.0, 1.0]
     assert {v["threshold"] for v in verdicts} == {0.5}
-    hits = table(made, "hits")
+    hits = table(artifact, "hits")
     assert hits.columns == ["row_id", "eval_id", "eval_source", "reason", "coverage", "span"]
     assert hits.select("row_id", "eval_id").rows() == [("b", "e1"), ("b", "e2"), ("a", "e1")]
 
@@ -692,14 +693,14 @@ def test_a_row_that_leaks_by_a_run_names_that_prompt_and_not_one_that_it_covers_
     near = " ".join(f"n{i}" for i in range(20))
     far = " ".join(f"f{i}" for i in range(60))
     text = f"{' '.join(near.split()[:9])} and {' '.join(far.split()[:14])}"
-    made = judge(
+    artifact = judge(
         StoreRun(store), {"r": (text, "x")}, {"near": (near, "x"), "far": (far, "x")}, any_ngram=13
     )
-    [verdict] = table(made, "evidence").to_dicts()
+    [verdict] = table(artifact, "evidence").to_dicts()
     assert (verdict["reason"], verdict["twin_id"]) == ("leak_run", "far")
     assert verdict["score"] == pytest.approx(14 / 60)
     assert verdict["threshold"] is None
-    assert made.counts["dropped"] == {"leak_run": 1}
+    assert artifact.counts["dropped"] == {"leak_run": 1}
 
 
 def test_kept_rows_keep_their_coverage_so_that_the_threshold_can_be_moved(store: Store) -> None:
@@ -714,12 +715,12 @@ def test_the_limit_of_a_verdict_is_the_one_that_was_applied(
     threshold: float, limit: float, store: Store
 ) -> None:
     slots = [f"zebra{i} otter{i} walrus{i} lemur{i} gecko{i}" for i in range(8)]
-    asked = "Read the following text and name the animals in it, one after the other:"
-    evals = {f"e{i}": (f"{asked} {slot}", "x") for i, slot in enumerate(slots)}
+    instruction = "Read the following text and name the animals in it, one after the other:"
+    evals = {f"e{i}": (f"{instruction} {slot}", "x") for i, slot in enumerate(slots)}
     evals["long"] = (PROMPT, "x")
     pool = {"slot": (f"Animals: {slots[3]}", "x"), "long": (" ".join(PROMPT.split()[:-1]), "x")}
-    made = judge(StoreRun(store), pool, evals, threshold=threshold)
-    limits = dict(table(made, "evidence").select("row_id", "threshold").rows())
+    artifact = judge(StoreRun(store), pool, evals, threshold=threshold)
+    limits = dict(table(artifact, "evidence").select("row_id", "threshold").rows())
     assert limits == {"slot": limit, "long": threshold}
 
 
@@ -812,26 +813,26 @@ def test_figures_are_told_for_each_set_in_order_of_appearance(store: Store) -> N
         ("aloof", {"q1": ("Nobody has ever asked this.", "x")}),
     ]
     evals = {"e1": (PROMPT, "x"), "e2": ("Quite another question.", "x")}
-    made = judge(StoreRun(store), pool, evals, sets)
-    assert table(made, "sets").rows() == [
+    artifact = judge(StoreRun(store), pool, evals, sets)
+    assert table(artifact, "sets").rows() == [
         ("eval", 2, 1, 0.5, 3, None),
         ("rivers", 1, 1, 1.0, 2, None),
         ("sky", 2, 1, 0.5, 1, None),
         ("aloof", 1, 0, 0.0, 0, None),
     ]
-    assert table(made, "sets").columns == [
+    assert table(artifact, "sets").columns == [
         "source", "examples", "leaked", "share", "rows", "warned",
     ]  # fmt: skip
-    assert dict(table(made, "hits").select("eval_id", "eval_source").iter_rows()) == {
+    assert dict(table(artifact, "hits").select("eval_id", "eval_source").iter_rows()) == {
         "e1": "eval", "p1": "rivers", "s1": "sky",
     }  # fmt: skip
-    assert made.counts["rows_out"] == 1
+    assert artifact.counts["rows_out"] == 1
 
 
 def test_protected_sets_are_enough(store: Store) -> None:
-    made = judge(StoreRun(store), {"r": (PROMPT, "x")}, {}, [("mine", {"p": (PROMPT, "x")})])
-    assert table(made, "evidence")["twin_id"].to_list() == ["p"]
-    assert table(made, "sets")["source"].to_list() == ["mine"]
+    artifact = judge(StoreRun(store), {"r": (PROMPT, "x")}, {}, [("mine", {"p": (PROMPT, "x")})])
+    assert table(artifact, "evidence")["twin_id"].to_list() == ["p"]
+    assert table(artifact, "sets")["source"].to_list() == ["mine"]
 
 
 def test_a_target_that_holds_eval_prompts_is_listed_and_warned_of_on_every_run(
@@ -841,23 +842,25 @@ def test_a_target_that_holds_eval_prompts_is_listed_and_warned_of_on_every_run(
     sets = [("rivers", {"p": (OTHER, "x")})]
     for _ in range(2):
         caplog.clear()
-        made = judge(
+        artifact = judge(
             StoreRun(store), {"r": ("clean", "x")}, {"e": (PROMPT, "x")}, sets, target=target
         )
         assert "eval prompts stand in 2 of the 3 target examples (t2 holds e)" in caplog.text
-    assert table(made, "target").select("row_id", "eval_id", "eval_source", "reason").rows() == [
+    assert table(artifact, "target").select(
+        "row_id", "eval_id", "eval_source", "reason"
+    ).rows() == [
         ("t2", "e", "eval", "leak_exact"),
         ("t3", "p", "rivers", "leak_ngram"),
     ]
-    assert table(made, "hits").height == 0
-    assert made.counts["rows_out"] == 1
+    assert table(artifact, "hits").height == 0
+    assert artifact.counts["rows_out"] == 1
 
 
 def test_a_clean_target_is_no_news(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    made = judge(
+    artifact = judge(
         StoreRun(store), {"r": ("a", "b")}, {"e": (PROMPT, "x")}, target={"t": ("fine", "x")}
     )
-    assert table(made, "target").height == 0
+    assert table(artifact, "target").height == 0
     assert not caplog.records
 
 
@@ -866,16 +869,16 @@ def test_prompts_of_watch_sets_are_protected_like_the_others(store: Store) -> No
     pool = rows_of(store, "pool", {"r": (PROMPT, "x"), "s": (OTHER, "x"), "t": ("clean", "x")})
     watch = stored_rows(store, "watch", [row("general/a:1", turns(OTHER, "y"), source="general")])
     examples = {"eval": rows_of(store, "eval", {"e": (PROMPT, "x")}, "eval"), "watch": watch}
-    made = run_stage(run, {"kind": "leaks"}, pool, examples)
-    kept = table(made, "evidence").filter("keep")["row_id"].to_list()
+    artifact = run_stage(run, {"kind": "leaks"}, pool, examples)
+    kept = table(artifact, "evidence").filter("keep")["row_id"].to_list()
     assert kept == ["t"]
-    assert table(made, "sets").select("source", "rows").rows() == [("eval", 1), ("general", 1)]
+    assert table(artifact, "sets").select("source", "rows").rows() == [("eval", 1), ("general", 1)]
 
 
 def test_rows_that_are_only_similar_are_listed_and_kept(store: Store) -> None:
-    asked = "How many apples does a farmer sell in four weeks?"
+    question = "How many apples does a farmer sell in four weeks?"
     pool = {
-        "same": (asked, "x"),
+        "same": (question, "x"),
         "like": ("In four weeks, how many apples will a farmer sell?", "x"),
         "late": ("Hello there", "Hi", "In four weeks, how many apples will a farmer sell?", "x"),
         "far": ("Name the capital of Peru.", "x"),
@@ -883,25 +886,25 @@ def test_rows_that_are_only_similar_are_listed_and_kept(store: Store) -> None:
     }
     run = StoreRun(store)
     sets = [("other", {"p": ("Write a poem about the sea.", "x")})]
-    made = judge(run, pool, {"e": (asked, "x")}, sets, warn=0.8)
-    warnings = table(made, "warnings")
+    artifact = judge(run, pool, {"e": (question, "x")}, sets, warn=0.8)
+    warnings = table(artifact, "warnings")
     assert warnings.select("row_id", "eval_id").rows() == [("like", "e"), ("late", "e")]
     assert warnings["similarity"].is_between(0.8, 1.0).all()
     assert warnings["similarity"].n_unique() == 1, "a turn is compared by itself"
-    evidence = table(made, "evidence").filter(~pl.col("keep"))
+    evidence = table(artifact, "evidence").filter(~pl.col("keep"))
     assert evidence["row_id"].to_list() == ["same"]
-    assert table(made, "sets").select("source", "rows", "warned").rows() == [
+    assert table(artifact, "sets").select("source", "rows", "warned").rows() == [
         ("eval", 1, 2), ("other", 0, 0),
     ]  # fmt: skip
     run.made.clear()
-    assert table(judge(run, pool, {"e": (asked, "x")}, sets, warn=1.0), "warnings").height == 0
+    assert table(judge(run, pool, {"e": (question, "x")}, sets, warn=1.0), "warnings").height == 0
     assert run.made == ["leaks"]
 
 
 def test_no_rows_means_no_hits(store: Store) -> None:
-    made = judge(StoreRun(store), {}, {"e": (PROMPT, "x")}, target={}, warn=0.5)
-    assert table(made, "evidence").height == 0
-    assert table(made, "warnings").height == 0
+    artifact = judge(StoreRun(store), {}, {"e": (PROMPT, "x")}, target={}, warn=0.5)
+    assert table(artifact, "evidence").height == 0
+    assert table(artifact, "warnings").height == 0
     evals = frame([row("e", turns(PROMPT, "x"))])
     assert find_leaks(frame([]).lazy(), evals).height == 0
 

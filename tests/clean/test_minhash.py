@@ -122,12 +122,12 @@ def test_agreement_of_signatures_estimates_jaccard_without_bias(
 
 def test_agreement_estimates_jaccard_for_sets_of_unlike_size() -> None:
     rng = np.random.default_rng(5)
-    found = []
+    agreements = []
     for _ in range(150):
         large = rng.integers(0, 2**64, 90, dtype=np.uint64)
         one, two = signatures(flat([large.tolist(), large[:30].tolist()]))
-        found.append((one == two).mean())
-    assert np.mean(found) == pytest.approx(1 / 3, abs=0.012)
+        agreements.append((one == two).mean())
+    assert np.mean(agreements) == pytest.approx(1 / 3, abs=0.012)
 
 
 def test_grams_of_words_do_as_well_as_random_hashes() -> None:
@@ -193,9 +193,9 @@ def test_no_texts_have_no_signatures() -> None:
 
 
 def test_signatures_are_the_same_in_every_version() -> None:
-    found = signatures(flat([[1, 2, 3], [2**64 - 1], [0]]))
-    assert found[0, :4].tolist() == [376244616, 199711529, 423132192, 1880172918]
-    assert band_keys(found, 42, 6)[:, -1].tolist() == [
+    signature = signatures(flat([[1, 2, 3], [2**64 - 1], [0]]))
+    assert signature[0, :4].tolist() == [376244616, 199711529, 423132192, 1880172918]
+    assert band_keys(signature, 42, 6)[:, -1].tolist() == [
         17894260577440331855, 278691269356177647, 12957700531794321526,
     ]  # fmt: skip
 
@@ -209,9 +209,9 @@ def test_a_key_is_equal_where_all_values_of_its_band_are() -> None:
     keys = band_keys(signature, 4, 3)
     for band in range(4):
         part = [tuple(line) for line in signature[:, 3 * band : 3 * band + 3].tolist()]
-        told = dict(zip(part, keys[:, band].tolist(), strict=True))
-        assert [told[p] for p in part] == keys[:, band].tolist()
-        assert len(set(told.values())) == len(told)
+        key_by_values = dict(zip(part, keys[:, band].tolist(), strict=True))
+        assert [key_by_values[p] for p in part] == keys[:, band].tolist()
+        assert len(set(key_by_values.values())) == len(key_by_values)
     whole = [tuple(line) for line in signature.tolist()]
     assert len(set(whole)) == len(set(keys[:, 4].tolist()))
     assert len(set(zip(whole, keys[:, 4].tolist(), strict=True))) == len(set(whole))
@@ -241,14 +241,14 @@ def test_all_pairs_of_small_buckets_are_found(keys: list[int], rng: random.Rando
     rows = list(range(2**32 - 1, 2**32 - 1 - 7 * len(keys), -7))
     rng.shuffle(rows)
     others = [rng.randrange(3) for _ in keys]
-    found = split(bucket_pairs(table(keys, others, rows)))
+    pairs = split(bucket_pairs(table(keys, others, rows)))
     expected = {
         (min(a, b), max(a, b))
         for (key, a), (other, b) in combinations(zip(keys, rows, strict=True), 2)
         if key == other
     }
-    assert len(found) == len(set(found))
-    assert set(found) == expected
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == expected
 
 
 @pytest.mark.parametrize("size", [127, 128, 129, 130, 131, 300])
@@ -257,13 +257,13 @@ def test_rows_of_a_large_bucket_are_compared_with_as_many_neighbours_as_fit(size
     rng = np.random.default_rng(size)
     rows = rng.permutation(5 * size)[:size].tolist()
     keys = table([9] * size + [8, 7, 7], [0] * (size + 3), [*rows, 10**6, 10**6 + 1, 10**6 + 2])
-    found = split(bucket_pairs(keys))
-    assert len(found) == len(set(found))
-    assert (10**6 + 1, 10**6 + 2) in found
-    found.remove((10**6 + 1, 10**6 + 2))
+    pairs = split(bucket_pairs(keys))
+    assert len(pairs) == len(set(pairs))
+    assert (10**6 + 1, 10**6 + 2) in pairs
+    pairs.remove((10**6 + 1, 10**6 + 2))
     members = set(rows)
     partners: dict[int, set[int]] = defaultdict(set)
-    for a, b in found:
+    for a, b in pairs:
         assert a < b
         assert {a, b} <= members
         partners[a].add(b)
@@ -273,17 +273,17 @@ def test_rows_of_a_large_bucket_are_compared_with_as_many_neighbours_as_fit(size
         near = order[max(0, place - 128) : place] + order[place + 1 : place + 129]
         assert partners[one] == set(near)
     if size <= 129:
-        assert len(found) == size * (size - 1) // 2
+        assert len(pairs) == size * (size - 1) // 2
 
 
 def test_in_a_large_bucket_rows_with_the_same_other_key_meet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(minhash, "BUCKET", 3)
-    found = split(bucket_pairs(table([1] * 12, [0, 1, 2] * 4, range(12))))
+    pairs = split(bucket_pairs(table([1] * 12, [0, 1, 2] * 4, range(12))))
     for group in ([0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]):
-        assert set(combinations(group, 2)) <= set(found)
-    assert len(found) == 3 * 12 - (1 + 2 + 3)
+        assert set(combinations(group, 2)) <= set(pairs)
+    assert len(pairs) == 3 * 12 - (1 + 2 + 3)
 
 
 @pytest.mark.parametrize("size", [0, 1])
@@ -300,9 +300,9 @@ VALUES = st.lists(st.lists(st.integers(0, 12) | st.integers(0, 2**64 - 1), max_s
 def test_distinct_values_are_those_of_a_set(parts: list[list[int]], buffer: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minhash, "BUFFER", buffer)
-        found = distinct(np.array(part, dtype=np.uint64) for part in parts)
-    assert found.dtype == np.uint64
-    assert found.tolist() == sorted({v for part in parts for v in part})
+        values = distinct(np.array(part, dtype=np.uint64) for part in parts)
+    assert values.dtype == np.uint64
+    assert values.tolist() == sorted({v for part in parts for v in part})
 
 
 @examples(0.2)
@@ -312,5 +312,5 @@ def test_many_parts_beyond_the_buffer_are_merged_as_numpy_would(seed: int) -> No
     parts = [rng.integers(0, 5000, rng.integers(0, 3000), dtype=np.uint64) for _ in range(20)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minhash, "BUFFER", 4000)
-        found = distinct(iter(parts))
-    assert (found == np.unique(np.concatenate(parts))).all()
+        values = distinct(iter(parts))
+    assert (values == np.unique(np.concatenate(parts))).all()

@@ -39,8 +39,8 @@ def alike(count: int, prefix: str, seed: int) -> pl.DataFrame:
 
 def test_pairs_come_in_the_order_of_rows_and_prompts() -> None:
     short = frame([row("short", turns("What is a comet?", "Ice."))])
-    found = overlaps(pl.concat([alike(3, "r", 1), short]), pl.concat([short, alike(2, "e", 2)]))
-    assert found.select("row_id", "eval_id").rows() == [
+    pairs = overlaps(pl.concat([alike(3, "r", 1), short]), pl.concat([short, alike(2, "e", 2)]))
+    assert pairs.select("row_id", "eval_id").rows() == [
         *((f"r{i}", f"e{k}") for i in range(3) for k in range(2)), ("short", "short"),
     ]  # fmt: skip
 
@@ -68,11 +68,11 @@ def test_a_text_that_repeats_one_word_without_end_is_searched_in_bounded_time() 
     rows = frame([row("r", turns("ha " * 60_000, "x")), row("s", turns("ha " * 40, "x"))])
     evals = frame([row("e", turns("ha " * 2_000 + "end", "x")), row("f", turns("ha " * 30, "x"))])
     started = time.process_time()
-    found = overlaps(rows, evals)
+    pairs = overlaps(rows, evals)
     assert time.process_time() - started < 20
-    assert found["coverage"].to_list() == pytest.approx([2000 / 2001, 1.0, 2000 / 2001, 1.0])
-    assert found["run"][0] > 100
-    assert found["run"].to_list()[1:] == [30, 40, 30]
+    assert pairs["coverage"].to_list() == pytest.approx([2000 / 2001, 1.0, 2000 / 2001, 1.0])
+    assert pairs["run"][0] > 100
+    assert pairs["run"].to_list()[1:] == [30, 40, 30]
 
 
 def test_a_prompt_longer_than_every_row_and_an_empty_word_list_are_no_trouble() -> None:
@@ -92,7 +92,7 @@ def test_a_prompt_longer_than_every_row_and_an_empty_word_list_are_no_trouble() 
 def test_equal_letters_in_other_code_points_are_equal(one: str, other: str) -> None:
     long = " in a text of more than eight words that goes on"
     for end in ("", long):
-        found = overlaps(
+        pairs = overlaps(
             frame([row("r", turns(one + end, "x"))]), frame([row("e", turns(other + end, "x"))])
         )
-        assert found["whole"].to_list() == [True]
+        assert pairs["whole"].to_list() == [True]

@@ -107,9 +107,9 @@ FREE = [
 @pytest.mark.parametrize(("kind", "before", "piece", "after"), HELD)
 def test_what_has_the_form_is_found_whole(kind: Kind, before: str, piece: str, after: str) -> None:
     text = before + piece + after
-    found = find_personal(text, ALL)
-    assert [(s.kind, text[s.start : s.end]) for s in found] == [(kind, piece)]
-    assert mask(text, found) == f"{before}[{kind.upper()}]{after}"
+    spans = find_personal(text, ALL)
+    assert [(s.kind, text[s.start : s.end]) for s in spans] == [(kind, piece)]
+    assert mask(text, spans) == f"{before}[{kind.upper()}]{after}"
     if kind != "secret":
         assert find_personal(text, detectors_of(set(KINDS) - {kind})) == []
 
@@ -120,22 +120,22 @@ def test_what_only_looks_so_is_left(text: str) -> None:
 
 
 @given(st.lists(st.sampled_from([*HELD, *FREE]), max_size=6), st.sampled_from([" ; ", "\n", " | "]))
-def test_pieces_in_one_text_are_all_masked(told: list[Any], between: str) -> None:
-    texts = [one if isinstance(one, str) else "".join(one[1:]) for one in told]
-    kinds = [one[0] for one in told if not isinstance(one, str)]
+def test_pieces_in_one_text_are_all_masked(pieces: list[Any], between: str) -> None:
+    texts = [one if isinstance(one, str) else "".join(one[1:]) for one in pieces]
+    kinds = [one[0] for one in pieces if not isinstance(one, str)]
     text = between.join(texts)
-    found = find_personal(text, ALL)
-    assert [s.kind for s in found] == kinds
-    assert all(one.end <= other.start for one, other in pairwise(found))
-    masked = mask(text, found)
+    spans = find_personal(text, ALL)
+    assert [s.kind for s in spans] == kinds
+    assert all(one.end <= other.start for one, other in pairwise(spans))
+    masked = mask(text, spans)
     assert find_personal(masked, ALL) == []
-    assert all("".join(one[2:3]) not in masked for one in told if not isinstance(one, str))
+    assert all("".join(one[2:3]) not in masked for one in pieces if not isinstance(one, str))
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_read(text: str) -> None:
-    found = find_personal(text, ALL)
-    assert len(mask(text, found)) >= len(text) - sum(s.end - s.start for s in found)
+    spans = find_personal(text, ALL)
+    assert len(mask(text, spans)) >= len(text) - sum(s.end - s.start for s in spans)
 
 
 REGIONS = ["US", "DE", "KI"]
@@ -222,11 +222,12 @@ def test_national_numbers_of_every_region_are_found_with_their_region(text: str)
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         example = phonenumbers.example_number(region)
         number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
-        found = find_pii(
+        span_table = find_pii(
             frame([row("r", turns(text.format(number), "Yes."))]), detectors_of(["phone"], [region])
         )
         spans = [
-            text.format(number)[start:end] for start, end in found.select("start", "end").rows()
+            text.format(number)[start:end]
+            for start, end in span_table.select("start", "end").rows()
         ]
         missed += [] if spans == [number] else [region]
     assert set(missed) <= ODD
@@ -250,8 +251,8 @@ def test_bare_numbers_are_found_with_their_region_alone(
     region: str, text: str, number: str
 ) -> None:
     rows = frame([row("r", turns(text, "Yes."))])
-    found = find_pii(rows, detectors_of(["phone"], [region]))
-    assert [text[start:end] for start, end in found.select("start", "end").rows()] == [number]
+    span_table = find_pii(rows, detectors_of(["phone"], [region]))
+    assert [text[start:end] for start, end in span_table.select("start", "end").rows()] == [number]
 
 
 @pytest.mark.parametrize(
@@ -268,8 +269,8 @@ def test_bare_numbers_are_found_with_their_region_alone(
 def test_years_sums_and_ids_are_no_national_numbers(text: str) -> None:
     regions = ["US", "GB", "DE", "FR", "IN", "NO", "KI", "JP"]
     rows = frame([row("r", turns(text, "Yes."))])
-    found = find_pii(rows, detectors_of(["phone"], regions))
-    assert [text[start:end] for start, end in found.select("start", "end").rows()] == []
+    span_table = find_pii(rows, detectors_of(["phone"], regions))
+    assert [text[start:end] for start, end in span_table.select("start", "end").rows()] == []
 
 
 def test_a_region_that_has_no_numbers_is_refused() -> None:
@@ -280,18 +281,18 @@ def test_a_region_that_has_no_numbers_is_refused() -> None:
 
 def test_numbers_of_a_region_are_masked(store: Store) -> None:
     rows = stored_rows(store, "rows", [row("de", turns("Die 030 1234567 ist es.", "Ja."))])
-    told = run_stage(StoreRun(store), {"kind": "pii", "regions": ["DE"]}, rows, {})
-    assert table(told)["phone"].to_list() == [1]
-    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
-    assert made["messages"][0][0]["content"] == "Die [PHONE] ist es."
+    artifact = run_stage(StoreRun(store), {"kind": "pii", "regions": ["DE"]}, rows, {})
+    assert table(artifact)["phone"].to_list() == [1]
+    masked_rows = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert masked_rows["messages"][0][0]["content"] == "Die [PHONE] ist es."
 
 
 def test_a_number_on_a_line_of_its_own_is_found() -> None:
     for number in ("030 1234567", "+61 2 1234 5678", "(+44) 20 7946 0958"):
         for line in ("Room 5", "Write to me", "in (2)", "5, rue Cuvier,"):
             text = f"{line}\n{number}"
-            found = find_personal(text, detectors_of(["phone"], ["DE"]))
-            assert [text[s.start : s.end] for s in found] == [number]
+            spans = find_personal(text, detectors_of(["phone"], ["DE"]))
+            assert [text[s.start : s.end] for s in spans] == [number]
 
 
 def test_a_number_with_the_code_of_its_region_is_found_without_naming_the_region() -> None:
@@ -336,13 +337,13 @@ def table(artifact: Artifact, name: str = "evidence") -> pl.DataFrame:
 
 
 def test_flagged_rows_stay_with_their_numbers(store: Store) -> None:
-    told = judged(store, action="flag")
-    evidence = table(told)
+    artifact = judged(store, action="flag")
+    evidence = table(artifact)
     assert evidence["keep"].all()
     assert evidence["score"].to_list() == [0, 4, 1]
     assert evidence["email"].to_list() == [0, 3, 0]
     assert evidence["credit_card"].to_list() == [0, 0, 1]
-    counts = table(told, "counts")
+    counts = table(artifact, "counts")
     assert counts["kind"].to_list() == list(KINDS)
     assert counts.filter(kind="email").row(0) == ("email", 3, 1)
     assert counts["found"].sum() == 5
@@ -356,9 +357,9 @@ def test_dropped_rows_go_for_personal_data(store: Store) -> None:
 
 
 def test_only_what_is_asked_for_is_found(store: Store) -> None:
-    told = judged(store, action="drop", find=["credit_card"])
-    assert table(told)["keep"].to_list() == [True, True, False]
-    assert table(told, "counts")["kind"].to_list() == ["credit_card"]
+    artifact = judged(store, action="drop", find=["credit_card"])
+    assert table(artifact)["keep"].to_list() == [True, True, False]
+    assert table(artifact, "counts")["kind"].to_list() == ["credit_card"]
 
 
 def test_without_presidio_names_are_an_error_of_one_sentence(
@@ -386,52 +387,52 @@ def test_names_of_people_are_masked(store: Store) -> None:
     if model is None:
         pytest.skip(f"none of {', '.join(PIPELINES)} is installed")
     rows = stored_rows(store, "rows", [row("r", turns("I am John Smith.", "Hello!"))])
-    told = run_stage(StoreRun(store), {"kind": "pii", "names": model}, rows, {})
-    assert table(told)["name"].to_list() == [1]
-    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
-    assert made["messages"][0][0]["content"] == "I am [NAME]."
+    artifact = run_stage(StoreRun(store), {"kind": "pii", "names": model}, rows, {})
+    assert table(artifact)["name"].to_list() == [1]
+    masked_rows = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert masked_rows["messages"][0][0]["content"] == "I am [NAME]."
 
 
 def test_masked_rows_are_children_of_the_old_ones(store: Store) -> None:
     evidence = table(judged(store))
     assert evidence["reason"].to_list() == [None, Reason.MASKED, Reason.MASKED]
-    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
-    assert made["row_id"].to_list() == evidence["twin_id"].drop_nulls().to_list()
-    child = made.row(0, named=True)
+    masked_rows = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert masked_rows["row_id"].to_list() == evidence["twin_id"].drop_nulls().to_list()
+    child = masked_rows.row(0, named=True)
     assert [m["content"] for m in child["messages"]] == [
         "You serve [EMAIL].",
         "I am on [PHONE], mail to [EMAIL].",
         "Noted: [EMAIL].",
     ]
     assert [m["role"] for m in child["messages"]] == ["system", "user", "assistant"]
-    told = {k: child[k] for k in ("parents", "method", "hop", "source", "origin", "meta")}
-    assert told == {"parents": ["chat"], "method": "pii", "hop": 3, "source": "web",
+    provenance = {k: child[k] for k in ("parents", "method", "hop", "source", "origin", "meta")}
+    assert provenance == {"parents": ["chat"], "method": "pii", "hop": 3, "source": "web",
                     "origin": "forum", "meta": '{"a":1}'}  # fmt: skip
     assert child["content_hash"] == content_hash(child["messages"])
-    assert made.columns == frame(ROWS).columns
+    assert masked_rows.columns == frame(ROWS).columns
 
 
 def test_what_was_found_is_not_written_down(store: Store) -> None:
     judged(store)
-    found = pl.read_parquet(next(store.root.glob("pii-found-*")) / "found.parquet")
-    assert found.columns == ["row_id", "turn", "kind", "start", "end"]
-    assert found.filter(row_id="chat")["turn"].to_list() == [0, 1, 1, 2]
+    span_table = pl.read_parquet(next(store.root.glob("pii-found-*")) / "found.parquet")
+    assert span_table.columns == ["row_id", "turn", "kind", "start", "end"]
+    assert span_table.filter(row_id="chat")["turn"].to_list() == [0, 1, 1, 2]
 
 
 def test_the_frame_and_the_text_agree() -> None:
     texts = ["".join(one[1:]) for one in HELD] + FREE
     rows = frame([row(f"r{i:02}", turns(text, "Yes.")) for i, text in enumerate(texts)])
-    found = find_pii(rows)
-    assert found["row_id"].to_list() == [f"r{i:02}" for i in range(len(HELD))]
-    assert found["kind"].to_list() == [one[0] for one in HELD]
+    span_table = find_pii(rows)
+    assert span_table["row_id"].to_list() == [f"r{i:02}" for i in range(len(HELD))]
+    assert span_table["kind"].to_list() == [one[0] for one in HELD]
 
 
 def test_a_pool_without_any_is_left_as_it_is(store: Store) -> None:
     rows = stored_rows(store, "rows", ROWS[:1])
-    told = run_stage(StoreRun(store), {"kind": "pii"}, rows, {})
-    assert told.counts["rows_out"] == 1
-    made = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
-    assert made.height == 0
+    artifact = run_stage(StoreRun(store), {"kind": "pii"}, rows, {})
+    assert artifact.counts["rows_out"] == 1
+    masked_rows = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    assert masked_rows.height == 0
 
 
 def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:

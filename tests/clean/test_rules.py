@@ -54,17 +54,17 @@ def texts(*pairs: tuple[str, str]) -> pl.DataFrame:
 
 
 def judge(tmp_path: Path, rows: pl.DataFrame, **params: Any) -> StageResult:
-    given_params = RulesParams.model_validate(params)
-    words = read_words(given_params.words.file) if given_params.words else []
-    found = measures.measure(rows, languages=given_params.language is not None, words=words)
+    rules_params = RulesParams.model_validate(params)
+    words = read_words(rules_params.words.file) if rules_params.words else []
+    measurements = measures.measure(rows, languages=rules_params.language is not None, words=words)
     path = tmp_path / "measures.parquet"
-    found.write_parquet(path)
-    return rules(StageData(rows.lazy(), prepared={"measures": path}), given_params)
+    measurements.write_parquet(path)
+    return rules(StageData(rows.lazy(), prepared={"measures": path}), rules_params)
 
 
 def failed(tmp_path: Path, prompt: str, response: str, **params: Any) -> list[str]:
-    told = judge(tmp_path, texts((prompt, response)), **params).evidence.row(0, named=True)
-    return [name for name in RULES if told.get(name)]
+    verdict = judge(tmp_path, texts((prompt, response)), **params).evidence.row(0, named=True)
+    return [name for name in RULES if verdict.get(name)]
 
 
 FAULTS = {
@@ -176,19 +176,19 @@ def test_the_reason_is_that_of_the_first_rule_and_the_score_their_number(tmp_pat
         ("Tell me.", "I'm sorry, but I can't help with that.<br>\ufffd"),
         ("Tell me.", "TODO"),
     )
-    found = judge(tmp_path, rows, length={"response": [3, 1000]})
-    told = found.evidence
-    assert told["row_id"].to_list() == rows["row_id"].to_list()
-    assert told["score"].to_list() == [0, 2, 3, 1]
-    assert told["keep"].to_list() == [True, False, False, False]
-    assert told["reason"].to_list() == [
+    result = judge(tmp_path, rows, length={"response": [3, 1000]})
+    evidence = result.evidence
+    assert evidence["row_id"].to_list() == rows["row_id"].to_list()
+    assert evidence["score"].to_list() == [0, 2, 3, 1]
+    assert evidence["keep"].to_list() == [True, False, False, False]
+    assert evidence["reason"].to_list() == [
         None, Reason.MARKUP, Reason.ENCODING_DAMAGE, Reason.PLACEHOLDER,
     ]  # fmt: skip
-    counts = found.tables["counts"]
+    counts = result.tables["counts"]
     assert counts["rule"].to_list() == [name for name in RULES if name not in ("language", "words")]
     assert dict(counts.select("rule", "failed").iter_rows())["refusal"] == 2
     assert dict(counts.select("rule", "first").iter_rows())["refusal"] == 0
-    assert counts["first"].sum() == told.filter(keep=False).height
+    assert counts["first"].sum() == evidence.filter(keep=False).height
     assert counts["share"].to_list() == [n / 4 for n in counts["failed"]]
 
 
@@ -237,9 +237,9 @@ def test_languages_and_words_are_told_too(tmp_path: Path) -> None:
 
 def test_every_rule_tells_what_gave_a_row_away(tmp_path: Path) -> None:
     pairs = [pair for pairs in FAULTS.values() for pair in pairs]
-    found = judge(tmp_path, texts(*pairs))
-    counts = dict(found.tables["counts"].select("rule", "failed").iter_rows())
-    details = found.tables["details"]
+    result = judge(tmp_path, texts(*pairs))
+    counts = dict(result.tables["counts"].select("rule", "failed").iter_rows())
+    details = result.tables["details"]
     assert details["detail"].null_count() == 0
     assert dict(details.group_by("rule").len().iter_rows()) == {
         k: n for k, n in counts.items() if n
@@ -249,18 +249,18 @@ def test_every_rule_tells_what_gave_a_row_away(tmp_path: Path) -> None:
 
 def test_flagged_rows_stay_and_are_told(tmp_path: Path) -> None:
     rows = texts(("Hello there.", "Hi."), ("Tell me.", "TODO"))
-    told = judge(tmp_path, rows, action="flag").evidence
-    assert told["keep"].all()
-    assert told["reason"].null_count() == 2
-    assert told["score"].to_list() == [0, 1]
-    assert told["placeholder"].to_list() == [False, True]
+    evidence = judge(tmp_path, rows, action="flag").evidence
+    assert evidence["keep"].all()
+    assert evidence["reason"].null_count() == 2
+    assert evidence["score"].to_list() == [0, 1]
+    assert evidence["placeholder"].to_list() == [False, True]
 
 
 def test_without_a_rule_nothing_is_dropped(tmp_path: Path) -> None:
     off = dict.fromkeys(RULES, False)
-    found = judge(tmp_path, texts(("Tell me.", "TODO")), **off)
-    assert found.evidence["keep"].all()
-    assert found.tables["counts"].height == 0
+    result = judge(tmp_path, texts(("Tell me.", "TODO")), **off)
+    assert result.evidence["keep"].all()
+    assert result.tables["counts"].height == 0
 
 
 @pytest.mark.parametrize(
@@ -278,8 +278,8 @@ def test_lengths_are_characters_within_bounds(
     tmp_path: Path, prompt: str, response: str, reason: Reason | None
 ) -> None:
     bounds = {"prompt": [5, 9], "response": [1, 7]}
-    told = judge(tmp_path, texts((prompt, response)), length=bounds).evidence
-    assert told["reason"].to_list() == [reason]
+    evidence = judge(tmp_path, texts((prompt, response)), length=bounds).evidence
+    assert evidence["reason"].to_list() == [reason]
 
 
 def test_the_response_is_the_last_turn_and_the_prompt_what_users_say(tmp_path: Path) -> None:
@@ -294,24 +294,24 @@ def test_the_response_is_the_last_turn_and_the_prompt_what_users_say(tmp_path: P
 
 
 def failed_chat(tmp_path: Path, messages: Sequence[Mapping[str, str]]) -> list[str]:
-    told = judge(tmp_path, frame([row("r", messages)])).evidence.row(0, named=True)
-    return [name for name in RULES if told.get(name)]
+    verdict = judge(tmp_path, frame([row("r", messages)])).evidence.row(0, named=True)
+    return [name for name in RULES if verdict.get(name)]
 
 
 # --- parameters -----------------------------------------------------------------------------------
 
 
 def test_rules_are_switched_on_and_off() -> None:
-    told = RulesParams.model_validate({"refusal": False, "copied": True})
-    assert told.refusal is None
-    assert told.copied is not None
-    assert told.language is None
+    params = RulesParams.model_validate({"refusal": False, "copied": True})
+    assert params.refusal is None
+    assert params.copied is not None
+    assert params.language is None
     with pytest.raises(ValidationError, match="allowed"):
         RulesParams.model_validate({"language": True})
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "message"),
     [
         ({"length": {"prompt": [9, 3]}}, "write fewest and most"),
         ({"copied": {"share": 0.2}}, "greater than or equal to 0.5"),
@@ -319,8 +319,8 @@ def test_rules_are_switched_on_and_off() -> None:
         ({"language": {"allowed": []}}, "at least 1 item"),
     ],
 )
-def test_senseless_constants_are_refused(params: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_senseless_constants_are_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         RulesParams.model_validate(params)
 
 
@@ -361,10 +361,10 @@ SOME = st.text(st.characters(codec="utf-8"), max_size=200)
 @examples(0.1)
 @given(st.lists(st.tuples(SOME, SOME), min_size=1, max_size=20))
 def test_any_text_gets_a_verdict(pairs: list[tuple[str, str]]) -> None:
-    found = measures.measure(texts(*pairs))
-    assert found.height == len(pairs)
+    measurements = measures.measure(texts(*pairs))
+    assert measurements.height == len(pairs)
     for name in ("repeated_lines", "repeated_grams", "copied", "markup_share"):
-        assert found[name].is_between(0, 1).all(), name
+        assert measurements[name].is_between(0, 1).all(), name
 
 
 # --- languages and words --------------------------------------------------------------------------
@@ -374,17 +374,17 @@ CHINESE = "那一年河水很低，人们可以走过去。后来下了很大的
 
 
 def test_a_language_is_told_of_long_texts_alone() -> None:
-    told = find_languages(pl.Series([PROSE, GERMAN, CHINESE, "Guten Tag", "4 + 4 = 8 " * 30]))
-    assert told["language"].to_list() == ["en", "de", "zh", None, None]
-    assert (told["confidence"].drop_nulls() > 0.8).all()
+    languages = find_languages(pl.Series([PROSE, GERMAN, CHINESE, "Guten Tag", "4 + 4 = 8 " * 30]))
+    assert languages["language"].to_list() == ["en", "de", "zh", None, None]
+    assert (languages["confidence"].drop_nulls() > 0.8).all()
 
 
 def test_other_languages_than_allowed_are_dropped(tmp_path: Path) -> None:
     rows = texts((PROSE, STORY), (PROSE, GERMAN), (GERMAN, PROSE), ("Hallo du", "Guten Tag"))
-    told = judge(tmp_path, rows, language={"allowed": ["en"]}).evidence
-    assert told["language"].to_list() == [False, True, True, False]
-    assert told["response_language"].to_list() == ["en", "de", "en", None]
-    assert set(told["reason"].drop_nulls()) == {Reason.WRONG_LANGUAGE}
+    evidence = judge(tmp_path, rows, language={"allowed": ["en"]}).evidence
+    assert evidence["language"].to_list() == [False, True, True, False]
+    assert evidence["response_language"].to_list() == ["en", "de", "en", None]
+    assert set(evidence["reason"].drop_nulls()) == {Reason.WRONG_LANGUAGE}
     both = judge(tmp_path, rows, language={"allowed": ["en", "de"]}).evidence
     assert not both["language"].any()
 
@@ -397,7 +397,7 @@ def test_a_language_that_nobody_knows_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "text", "found"),
+    ("word", "text", "expected"),
     [
         ("damn", "Well, DAMN it.", "DAMN"),
         ("damn", "goddamned", None),
@@ -410,16 +410,16 @@ def test_a_language_that_nobody_knows_is_refused(store: Store) -> None:
         ("a.b", "aXb", None),
     ],
 )
-def test_words_are_whole_and_in_any_case(word: str, text: str, found: str | None) -> None:
-    told = pl.DataFrame({"t": [text]}).select(find_word(pl.col("t"), [word])).item()
-    assert told == found
+def test_words_are_whole_and_in_any_case(word: str, text: str, expected: str | None) -> None:
+    first_word = pl.DataFrame({"t": [text]}).select(find_word(pl.col("t"), [word])).item()
+    assert first_word == expected
 
 
 def test_a_list_of_words_drops_rows(tmp_path: Path, store: Store) -> None:
     words = tmp_path / "bad.txt"
     words.write_text("# bad words\ndamn\n\nGo  away\n", "utf-8")
-    told = texts(("Tell me.", "Go away!"), ("Damn it.", "Yes."), ("Hello.", "Yes."))
-    rows = stored_rows(store, "rows", told.to_dicts())
+    pool = texts(("Tell me.", "Go away!"), ("Damn it.", "Yes."), ("Hello.", "Yes."))
+    rows = stored_rows(store, "rows", pool.to_dicts())
     params = {"kind": "rules", "words": {"file": str(words)}}
     run = StoreRun(store)
     assert run_stage(run, params, rows, {}).counts["dropped"] == {"toxic": 2}
@@ -451,18 +451,18 @@ def plain_grams(words: Sequence[str]) -> float:
 
 @examples(0.5)
 @given(st.lists(st.lists(st.sampled_from(["a", "b"]), max_size=90), min_size=1, max_size=4))
-def test_repeated_grams_are_what_a_loop_counts(told: list[list[str]]) -> None:
-    found = repeated_grams(pl.Series([" ".join(words) for words in told], dtype=pl.String))
-    assert found.tolist() == pytest.approx([plain_grams(words) for words in told])
+def test_repeated_grams_are_what_a_loop_counts(word_lists: list[list[str]]) -> None:
+    shares = repeated_grams(pl.Series([" ".join(words) for words in word_lists], dtype=pl.String))
+    assert shares.tolist() == pytest.approx([plain_grams(words) for words in word_lists])
 
 
 @given(st.lists(st.sampled_from(["one", "two two", "", "--", "three"]), max_size=12))
 def test_repeated_lines_are_what_a_loop_counts(lines: list[str]) -> None:
-    told = [line for line in lines if re.search(r"\w", line)]
-    again = sum(len(line) for i, line in enumerate(told) if line in told[:i])
-    wanted = again / sum(map(len, told)) if len(told) >= 4 else 0.0
+    worded_lines = [line for line in lines if re.search(r"\w", line)]
+    again = sum(len(line) for i, line in enumerate(worded_lines) if line in worded_lines[:i])
+    expected_share = again / sum(map(len, worded_lines)) if len(worded_lines) >= 4 else 0.0
     text = pl.DataFrame({"t": ["\n".join(lines)]})
-    assert text.select(repeated_lines(pl.col("t"))).item() == pytest.approx(wanted)
+    assert text.select(repeated_lines(pl.col("t"))).item() == pytest.approx(expected_share)
 
 
 def plain_loop(text: str) -> int:
@@ -482,9 +482,9 @@ START, PIECE = st.text("ab ", max_size=9), st.text("ab -é", min_size=1, max_siz
 
 @examples(0.3)
 @given(st.lists(st.tuples(START, PIECE, st.integers(0, 30)), min_size=1, max_size=6))
-def test_loops_are_what_a_loop_finds(told: list[tuple[str, str, int]]) -> None:
-    found = [start + piece * times for start, piece, times in told]
-    assert loop_lengths(pl.Series(found)).tolist() == [plain_loop(text) for text in found]
+def test_loops_are_what_a_loop_finds(loops: list[tuple[str, str, int]]) -> None:
+    loop_texts = [start + piece * times for start, piece, times in loops]
+    assert loop_lengths(pl.Series(loop_texts)).tolist() == [plain_loop(text) for text in loop_texts]
 
 
 def plain_copy(prompt: Sequence[str], response: Sequence[str]) -> float:
@@ -561,9 +561,9 @@ def test_a_run_is_judged_anew_under_other_constants(tmp_path: Path, tiny: Path) 
     assert moved.gone == (chars < 10).sum() > 0
     assert moved.sweep.height == 0
     words = ["rethreshold", str(folder), "rules", "--set", "length={response: [10, 99]}"]
-    told = CliRunner().invoke(app, words).output
-    assert f"{moved.gone} others go" in told
-    assert "None" not in told
+    output = CliRunner().invoke(app, words).output
+    assert f"{moved.gone} others go" in output
+    assert "None" not in output
     with pytest.raises(UserError, match="words: needs other"):
         rethreshold(run, "rules", ["words={file: x}"])
 

@@ -31,8 +31,8 @@ def judge(
     """Return the evidence on rows with these prompts."""
     rows = [row(f"r{i:04}", turns(text, "ok")) for i, text in enumerate(texts)]
     kind = {"kind": "semantic", "compare": "prompt"}
-    made = run_stage(run, {**kind, **params}, stored_rows(run.store, "pool", rows), {}, before)
-    return pl.read_parquet(made.file("evidence.parquet"))
+    artifact = run_stage(run, {**kind, **params}, stored_rows(run.store, "pool", rows), {}, before)
+    return pl.read_parquet(artifact.file("evidence.parquet"))
 
 
 def kept(evidence: pl.DataFrame) -> list[int]:
@@ -118,15 +118,15 @@ def test_no_kept_pair_reaches_the_threshold_and_no_drop_lacks_a_kept_twin(
 
 def test_the_order_of_rows_does_not_change_the_pairs(store: Store) -> None:
     texts = [EGG, ORDER, RIVER, "Name the longest river of all.", "Boil an egg.", "Boil eggs."]
-    found = []
+    pair_sets = []
     for name, order in (("one", [0, 1, 2, 3, 4, 5]), ("two", [4, 2, 5, 0, 3, 1])):
         run = StoreRun(Store(store.root / name))
         judge(run, [texts[i] for i in order], floor=0.3)
         places = {f"r{at:04}": i for at, i in enumerate(order)}
         pairs = pairs_of(run.store).select("row_id", "twin_id", "similarity").rows()
-        found.append({(frozenset((places[a], places[b])), round(s, 5)) for a, b, s in pairs})
-    assert found[0] == found[1]
-    assert len(found[0]) > 3
+        pair_sets.append({(frozenset((places[a], places[b])), round(s, 5)) for a, b, s in pairs})
+    assert pair_sets[0] == pair_sets[1]
+    assert len(pair_sets[0]) > 3
 
 
 def test_rows_whose_numbers_differ_are_no_twins(run: StoreRun) -> None:
@@ -159,8 +159,8 @@ def test_rows_that_an_earlier_stage_dropped_take_no_part(run: StoreRun) -> None:
     pool = stored_rows(run.store, "pool", rows)
     exact = run_stage(run, {"kind": "exact"}, pool, {})
     stage = {"kind": "semantic", "compare": "prompt", "threshold": 0.85}
-    made = run_stage(run, stage, pool, {}, {"exact": exact})
-    evidence = pl.read_parquet(made.file("evidence.parquet"))
+    artifact = run_stage(run, stage, pool, {}, {"exact": exact})
+    evidence = pl.read_parquet(artifact.file("evidence.parquet"))
     assert evidence.select("row_id", "keep").rows() == [("r0000", True), ("r0002", False)]
 
 
@@ -184,8 +184,8 @@ def test_copies_are_found_by_text_or_by_all_bits_of_the_vector() -> None:
     vectors = np.array([[1, 0], [0.6, 0.8], [1, 0], [1, 0], [0, 0], [0, 0], [0, 0]])
     texts = pl.Series([1, 1, 2, 3, 4, 5, 4], dtype=pl.UInt64)
     numbers = pl.Series([7, 7, 7, 8, 7, 7, 7], dtype=pl.UInt64)
-    found = first_copies(texts, numbers, vectors.astype(np.float32))
-    assert found.tolist() == [0, 0, 0, 3, 4, 5, 4]
+    first_rows = first_copies(texts, numbers, vectors.astype(np.float32))
+    assert first_rows.tolist() == [0, 0, 0, 3, 4, 5, 4]
 
 
 def test_the_language_model_represents_whole_rows_only() -> None:

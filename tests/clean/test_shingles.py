@@ -133,16 +133,16 @@ SIGNS = st.text("aAbBéE\u0301ßΣς12½٣.,+-_ \t\n\u00a0\u2003中日かー々�
 def test_equal_hashes_are_equal_grams_and_stand_in_the_same_places(
     texts: list[str], unit: Unit, ngram: int
 ) -> None:
-    found = hashed(texts, unit, ngram)
+    gram_hashes = hashed(texts, unit, ngram)
     expected = [grams(text, unit, ngram) for text in texts]
-    assert [len(part) for part in found] == [len(part) for part in expected]
+    assert [len(part) for part in gram_hashes] == [len(part) for part in expected]
     names: dict[int, Gram] = {}
-    for hashes, named in zip(found, expected, strict=True):
+    for hashes, named in zip(gram_hashes, expected, strict=True):
         for value, gram in zip(hashes, named, strict=True):
             assert names.setdefault(value, gram) == gram
     assert len(names) == len(set(names.values()))
     for (one, two), (first, second) in zip(
-        combinations(map(set, found), 2), combinations(map(set, expected), 2), strict=True
+        combinations(map(set, gram_hashes), 2), combinations(map(set, expected), 2), strict=True
     ):
         assert len(one & two) / len(one | two) == jaccard(first, second)
 
@@ -159,8 +159,8 @@ def test_no_two_of_many_grams_share_a_hash(unit: Unit, ngram: int) -> None:
 
 
 def test_repeats_are_kept_in_their_order() -> None:
-    (found,) = hashed(["a b a b a b"], "word", 2)
-    assert found == [found[0], found[1]] * 2 + [found[0]]
+    (gram_hashes,) = hashed(["a b a b a b"], "word", 2)
+    assert gram_hashes == [gram_hashes[0], gram_hashes[1]] * 2 + [gram_hashes[0]]
 
 
 def test_the_order_of_words_in_a_gram_counts() -> None:
@@ -231,8 +231,8 @@ def test_a_series_in_several_chunks_gives_the_same() -> None:
 
 @pytest.mark.parametrize("unit", ["script", "word", "char"])
 def test_no_texts_have_no_grams(unit: Unit) -> None:
-    found = shingle(pl.Series([], dtype=pl.String), unit, 5)
-    assert (found.hashes.tolist(), found.starts.tolist()) == ([], [0])
+    shingles = shingle(pl.Series([], dtype=pl.String), unit, 5)
+    assert (shingles.hashes.tolist(), shingles.starts.tolist()) == ([], [0])
 
 
 # --- what plays no part ---------------------------------------------------------------------------
@@ -311,9 +311,9 @@ SHORT = [
 
 @pytest.mark.parametrize(("unit", "ngram"), [("word", 5), ("char", 8)])
 def test_a_short_text_is_one_gram_of_its_own(unit: Unit, ngram: int) -> None:
-    found = hashed(SHORT, unit, ngram)
-    assert {len(part) for part in found} == {1}
-    assert len({part[0] for part in found}) == len(SHORT)
+    gram_hashes = hashed(SHORT, unit, ngram)
+    assert {len(part) for part in gram_hashes} == {1}
+    assert len({part[0] for part in gram_hashes}) == len(SHORT)
 
 
 def test_signs_tell_short_texts_apart() -> None:
@@ -350,11 +350,11 @@ def test_a_text_of_exactly_n_words_is_one_gram_whatever_its_signs() -> None:
 @given(st.lists(st.integers(0, 6), max_size=8), st.integers(1, 5))
 def test_rolled_grams_stand_at_every_place_of_every_text(lengths: list[int], ngram: int) -> None:
     units = np.arange(sum(lengths), dtype=np.uint64) * np.uint64(0xDEADBEEF12345)
-    found, owner, position = roll(units, np.array(lengths, dtype=np.int64), ngram)
+    gram_hashes, owner, position = roll(units, np.array(lengths, dtype=np.int64), ngram)
     places = [(i, at) for i, n in enumerate(lengths) for at in range(n - ngram + 1)]
     assert list(zip(owner.tolist(), position.tolist(), strict=True)) == places
     starts = np.cumsum([0, *lengths])
-    for value, (i, at) in zip(found.tolist(), places, strict=True):
+    for value, (i, at) in zip(gram_hashes.tolist(), places, strict=True):
         expected = 0
         for k in range(ngram):
             expected = (expected * 0x9E3779B97F4A7C15 + int(units[starts[i] + at + k])) % 2**64
@@ -381,6 +381,6 @@ def test_hashes_are_the_same_in_every_version(
         "12 + 3",
         "",
     ]
-    found = shingle(pl.Series(texts), unit, ngram)
-    assert int(found.hashes[0]) == first
-    assert int(np.bitwise_xor.reduce(found.hashes)) == folded
+    shingles = shingle(pl.Series(texts), unit, ngram)
+    assert int(shingles.hashes[0]) == first
+    assert int(np.bitwise_xor.reduce(shingles.hashes)) == folded

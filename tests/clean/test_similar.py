@@ -24,22 +24,22 @@ def test_the_most_similar_prompts_are_found_in_blocks_of_any_size(
     rng = np.random.default_rng(3)
     one, other = unit(rng, 40), unit(rng, prompts)
     monkeypatch.setattr("curate.clean.similar.CELLS", cells)
-    found = find_nearest(one, other, 0.4)
-    told = {(t, p): s for t, p, s in found.iter_rows()}
+    pairs = find_nearest(one, other, 0.4)
+    similarity_by_pair = {(t, p): s for t, p, s in pairs.iter_rows()}
     expected = {}
     for turn, values in enumerate(one @ other.T):
         for prompt in np.argsort(-values)[:MOST]:
             if values[prompt] >= 0.4:
                 expected[turn, int(prompt)] = pytest.approx(float(values[prompt]), abs=1e-6)
-    assert told == expected
+    assert similarity_by_pair == expected
     assert expected
 
 
 def test_of_equal_prompts_the_first_are_named() -> None:
     vector = unit(np.random.default_rng(0), 1)
-    found = find_nearest(vector, np.repeat(vector, MOST + 3, axis=0), 0.5)
-    assert found["prompt"].to_list() == list(range(MOST))
-    assert found["similarity"].to_list() == [1.0] * MOST
+    pairs = find_nearest(vector, np.repeat(vector, MOST + 3, axis=0), 0.5)
+    assert pairs["prompt"].to_list() == list(range(MOST))
+    assert pairs["similarity"].to_list() == [1.0] * MOST
 
 
 def test_nothing_is_similar_to_no_rows() -> None:
@@ -48,18 +48,25 @@ def test_nothing_is_similar_to_no_rows() -> None:
 
 
 def test_a_row_lists_its_best_five_over_all_its_turns(store: Store) -> None:
-    asked = [
+    questions = [
         f"How many {fruit} are in the basket?" for fruit in ("apples", "pears", "figs", "nuts")
     ]
-    evals = stored_rows(store, "eval", [row(f"e{i}", turns(q, "4")) for i, q in enumerate(asked)])
-    more = stored_rows(store, "more", [row(f"p{i}", turns(q, "4")) for i, q in enumerate(asked)])
+    evals = stored_rows(
+        store, "eval", [row(f"e{i}", turns(q, "4")) for i, q in enumerate(questions)]
+    )
+    more = stored_rows(
+        store, "more", [row(f"p{i}", turns(q, "4")) for i, q in enumerate(questions)]
+    )
     rows = stored_rows(
         store,
         "pool",
-        [row("r", turns(asked[0], "4", asked[3], "4")), row("s", turns("Good morning!", "Hi"))],
+        [
+            row("r", turns(questions[0], "4", questions[3], "4")),
+            row("s", turns("Good morning!", "Hi")),
+        ],
     )
     identity, hints = StoreRun(store).embedder()
-    made = store.ensure(
+    artifact = store.ensure(
         Step(
             "leaks-similar",
             1,
@@ -69,9 +76,9 @@ def test_a_row_lists_its_best_five_over_all_its_turns(store: Store) -> None:
             hints,
         )
     )
-    found = pl.read_parquet(made.file("similar.parquet"))
-    assert found["row_id"].to_list() == ["r"] * MOST
-    assert found["eval_id"].to_list()[:4] == ["e0", "e3", "p0", "p3"]
-    assert found["similarity"].to_list()[:4] == [1.0] * 4
-    assert found["similarity"].is_sorted(descending=True)
-    assert made.counts == {"rows_in": 2, "pairs": MOST}
+    pairs = pl.read_parquet(artifact.file("similar.parquet"))
+    assert pairs["row_id"].to_list() == ["r"] * MOST
+    assert pairs["eval_id"].to_list()[:4] == ["e0", "e3", "p0", "p3"]
+    assert pairs["similarity"].to_list()[:4] == [1.0] * 4
+    assert pairs["similarity"].is_sorted(descending=True)
+    assert artifact.counts == {"rows_in": 2, "pairs": MOST}

@@ -224,12 +224,12 @@ MEASURES = [*FAULTS]
 def failing(pairs: Pairs) -> list[list[str]]:
     """Return the measures that speak against each pair."""
     rows = frame([row(f"r{i:03}", turns(*pair)) for i, pair in enumerate(pairs)])
-    found = measures.measure(rows)
+    measurements = measures.measure(rows)
     copied = RULES["copied"](CopiedRule()).reason
-    found = found.with_columns(copied=copied)
+    measurements = measurements.with_columns(copied=copied)
     return [
         [name for name in MEASURES if line[name] is not None]
-        for line in found.iter_rows(named=True)
+        for line in measurements.iter_rows(named=True)
     ]
 
 

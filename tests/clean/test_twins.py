@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from curate.clean.twins import (
     PAIR_SCHEMA,
+    DedupParams,
     Pairs,
-    TwinParams,
     Verdicts,
     compared_text,
     decide,
@@ -34,7 +34,7 @@ from tests.conftest import examples, frame, row, turns
 
 # first row, second row, similarity, whether they are the same
 Pair = tuple[int, int, float, bool]
-Told = list[tuple[int | None, float]]
+RowVerdicts = list[tuple[int | None, float]]
 LEVELS = [0.6, 0.65, 0.7, 0.8, 0.9, 1.0]
 
 
@@ -52,7 +52,7 @@ def best_of_group(size: int, pairs: Sequence[Pair], rank: Sequence[int]) -> list
     return [min(group, key=lambda i: rank[i]) for group in groups]
 
 
-def greedy(size: int, pairs: Sequence[Pair], rank: Sequence[int], threshold: float) -> Told:
+def greedy(size: int, pairs: Sequence[Pair], rank: Sequence[int], threshold: float) -> RowVerdicts:
     """Go through the rows, best first; keep each unless a kept one is similar to it."""
     best = best_of_group(size, pairs, rank)
     near: dict[int, dict[int, float]] = defaultdict(dict)
@@ -60,19 +60,19 @@ def greedy(size: int, pairs: Sequence[Pair], rank: Sequence[int], threshold: flo
         one, two = best[a], best[b]
         if not same and one != two:
             near[one][two] = near[two][one] = max(near[one].get(two, 0.0), similarity)
-    told: dict[int, tuple[int | None, float]] = {}
+    verdicts: dict[int, tuple[int | None, float]] = {}
     kept: list[int] = []
     for head in sorted(set(best), key=lambda i: rank[i]):
         # max takes the first of equals, which is the best ranked.
         twin = max(kept, key=lambda k: near[head].get(k, 0.0), default=None)
         top = near[head].get(twin, 0.0) if twin is not None else 0.0
         if top >= threshold:
-            told[head] = (twin, top)
+            verdicts[head] = (twin, top)
         else:
             kept.append(head)
-            told[head] = (None, top)
+            verdicts[head] = (None, top)
     return [
-        (best[i], 1.0) if best[i] != i and told[best[i]][0] is None else told[best[i]]
+        (best[i], 1.0) if best[i] != i and verdicts[best[i]][0] is None else verdicts[best[i]]
         for i in range(size)
     ]
 
@@ -99,22 +99,22 @@ def numbered(pairs: Sequence[Pair]) -> Pairs:
     return Pairs(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
 
 
-def told(verdicts: Verdicts) -> Told:
+def row_verdicts(verdicts: Verdicts) -> RowVerdicts:
     twins = [int(twin) if twin >= 0 else None for twin in verdicts.twin]
     return list(zip(twins, verdicts.similarity.tolist(), strict=True))
 
 
 def kept_of(verdicts: Verdicts) -> list[int]:
-    return [i for i, (twin, _) in enumerate(told(verdicts)) if twin is None]
+    return [i for i, (twin, _) in enumerate(row_verdicts(verdicts)) if twin is None]
 
 
 def drops_of(verdicts: Verdicts) -> list[int]:
-    return [i for i, (twin, _) in enumerate(told(verdicts)) if twin is not None]
+    return [i for i, (twin, _) in enumerate(row_verdicts(verdicts)) if twin is not None]
 
 
 def decided(size: int, pairs: Sequence[Pair], rank: Sequence[int], **params: Any) -> Verdicts:
     params = {"floor": min(0.6, params.get("threshold", 1.0))} | params
-    return decide(size, numbered(pairs), np.array(rank, dtype=np.int64), TwinParams(**params))
+    return decide(size, numbered(pairs), np.array(rank, dtype=np.int64), DedupParams(**params))
 
 
 @st.composite
@@ -135,8 +135,8 @@ def graphs(draw: st.DrawFn, most: int = 9) -> tuple[int, list[Pair], list[int]]:
 def random_graph(seed: int, size: int, pairs: int) -> tuple[list[Pair], list[int]]:
     rng = random.Random(seed)
     ends = rng.sample(list(combinations(range(size), 2)), pairs)
-    found = [(a, b, round(rng.uniform(0.6, 1.0), 3), rng.random() < 0.05) for a, b in ends]
-    return found, rng.sample(range(size), size)
+    edges = [(a, b, round(rng.uniform(0.6, 1.0), 3), rng.random() < 0.05) for a, b in ends]
+    return edges, rng.sample(range(size), size)
 
 
 # --- at a threshold -------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_verdicts_are_those_of_going_through_the_rows_best_first(
 ) -> None:
     size, pairs, rank = graph
     verdicts = decided(size, pairs, rank, threshold=threshold)
-    assert told(verdicts) == greedy(size, pairs, rank, threshold)
+    assert row_verdicts(verdicts) == greedy(size, pairs, rank, threshold)
     assert verdicts.threshold == threshold
 
 
@@ -159,11 +159,11 @@ def test_larger_graphs_agree_too_and_each_drop_is_justified(density: int, thresh
     size = 60
     pairs, rank = random_graph(density, size, density)
     verdicts = decided(size, pairs, rank, threshold=threshold)
-    assert told(verdicts) == greedy(size, pairs, rank, threshold)
+    assert row_verdicts(verdicts) == greedy(size, pairs, rank, threshold)
     kept = set(kept_of(verdicts))
     strong = [(a, b) for a, b, s, same in pairs if same or s >= threshold]
     assert not [pair for pair in strong if set(pair) <= kept]
-    for dropped, (twin, similarity) in enumerate(told(verdicts)):
+    for dropped, (twin, similarity) in enumerate(row_verdicts(verdicts)):
         if twin is not None:
             assert twin in kept
             assert similarity >= threshold
@@ -172,43 +172,62 @@ def test_larger_graphs_agree_too_and_each_drop_is_justified(density: int, thresh
 
 def test_a_chain_loses_its_middle_only_or_its_ends_only() -> None:
     chain = [(0, 1, 0.9, False), (1, 2, 0.8, False)]
-    assert told(decided(3, chain, [0, 1, 2])) == [(None, 0.0), (0, 0.9), (None, 0.0)]
-    assert told(decided(3, chain, [1, 0, 2])) == [(1, 0.9), (None, 0.0), (1, 0.8)]
-    assert told(decided(3, chain, [0, 2, 1])) == [(None, 0.0), (0, 0.9), (None, 0.0)]
+    assert row_verdicts(decided(3, chain, [0, 1, 2])) == [(None, 0.0), (0, 0.9), (None, 0.0)]
+    assert row_verdicts(decided(3, chain, [1, 0, 2])) == [(1, 0.9), (None, 0.0), (1, 0.8)]
+    assert row_verdicts(decided(3, chain, [0, 2, 1])) == [(None, 0.0), (0, 0.9), (None, 0.0)]
 
 
 def test_a_row_is_not_dropped_for_one_that_is_dropped_itself() -> None:
     chain = [(i, i + 1, 0.9, False) for i in range(6)]
-    assert [twin for twin, _ in told(decided(7, chain, range(7)))] == [
+    assert [twin for twin, _ in row_verdicts(decided(7, chain, range(7)))] == [
         None, 0, None, 2, None, 4, None,
     ]  # fmt: skip
 
 
 def test_the_twin_is_the_most_similar_kept_row_and_of_equals_the_best() -> None:
     pairs = [(0, 3, 0.7, False), (1, 3, 0.9, False), (2, 3, 0.9, False), (2, 4, 0.65, False)]
-    assert told(decided(5, pairs, [0, 1, 2, 3, 4]))[3:] == [(1, 0.9), (None, 0.65)]
-    assert told(decided(5, pairs, [2, 1, 0, 3, 4]))[3:] == [(2, 0.9), (None, 0.65)]
+    assert row_verdicts(decided(5, pairs, [0, 1, 2, 3, 4]))[3:] == [(1, 0.9), (None, 0.65)]
+    assert row_verdicts(decided(5, pairs, [2, 1, 0, 3, 4]))[3:] == [(2, 0.9), (None, 0.65)]
 
 
 def test_a_pair_exactly_at_the_threshold_counts() -> None:
     pairs = [(0, 1, 7 / 10, False), (2, 3, np.nextafter(0.7, 0), False)]
-    assert [twin for twin, _ in told(decided(4, pairs, range(4)))] == [None, 0, None, None]
+    assert [twin for twin, _ in row_verdicts(decided(4, pairs, range(4)))] == [None, 0, None, None]
 
 
 def test_rows_that_are_the_same_stand_together() -> None:
     """Only the first of a group is compared with others; all go, or the best of all stays."""
     same = [(1, 2, 1.0, True), (2, 3, 1.0, True)]
-    assert told(decided(4, same, range(4))) == [(None, 0.0), (None, 0.0), (1, 1.0), (1, 1.0)]
-    assert told(decided(4, same, [3, 2, 1, 0])) == [(None, 0.0), (3, 1.0), (3, 1.0), (None, 0.0)]
+    assert row_verdicts(decided(4, same, range(4))) == [
+        (None, 0.0),
+        (None, 0.0),
+        (1, 1.0),
+        (1, 1.0),
+    ]
+    assert row_verdicts(decided(4, same, [3, 2, 1, 0])) == [
+        (None, 0.0),
+        (3, 1.0),
+        (3, 1.0),
+        (None, 0.0),
+    ]
     linked = [*same, (0, 1, 0.8, False)]
-    assert told(decided(4, linked, range(4))) == [(None, 0.0), (0, 0.8), (0, 0.8), (0, 0.8)]
+    assert row_verdicts(decided(4, linked, range(4))) == [(None, 0.0), (0, 0.8), (0, 0.8), (0, 0.8)]
     # Row 3 is the best: the pair of 0 and 1 speaks for all of the group.
-    assert told(decided(4, linked, [3, 2, 1, 0])) == [(3, 0.8), (3, 1.0), (3, 1.0), (None, 0.0)]
+    assert row_verdicts(decided(4, linked, [3, 2, 1, 0])) == [
+        (3, 0.8),
+        (3, 1.0),
+        (3, 1.0),
+        (None, 0.0),
+    ]
 
 
 def test_rows_that_are_the_same_go_at_any_threshold() -> None:
     pairs = [(0, 1, 1.0, True), (1, 2, 0.99, False)]
-    assert [twin for twin, _ in told(decided(3, pairs, range(3), threshold=1.0))] == [None, 0, None]
+    assert [twin for twin, _ in row_verdicts(decided(3, pairs, range(3), threshold=1.0))] == [
+        None,
+        0,
+        None,
+    ]
 
 
 @given(graphs(), st.sampled_from(LEVELS))
@@ -217,8 +236,8 @@ def test_pairs_below_the_threshold_decide_nothing(
 ) -> None:
     size, pairs, rank = graph
     strong = [pair for pair in pairs if pair[3] or pair[2] >= threshold]
-    whole = told(decided(size, pairs, rank, threshold=threshold))
-    part = told(decided(size, strong, rank, threshold=threshold))
+    whole = row_verdicts(decided(size, pairs, rank, threshold=threshold))
+    part = row_verdicts(decided(size, strong, rank, threshold=threshold))
     assert [twin for twin, _ in whole] == [twin for twin, _ in part]
     assert [near for twin, near in whole if twin is not None] == [
         near for twin, near in part if twin is not None
@@ -283,7 +302,7 @@ def test_every_number_of_rows_from_what_the_floor_leaves_on_is_met_exactly(
         verdicts = decided(size, pairs, rank, rows=rows)
         kept = set(kept_of(verdicts))
         assert len(kept) == min(rows, size)
-        drops = [(twin, near) for twin, near in told(verdicts) if twin is not None]
+        drops = [(twin, near) for twin, near in row_verdicts(verdicts) if twin is not None]
         assert {twin for twin, _ in drops} <= kept
         assert all(near >= verdicts.threshold >= 0.6 for _, near in drops)
         # Where no single pair costs two rows, none that stayed is nearer to another than a drop is.
@@ -301,7 +320,7 @@ def test_of_separate_pairs_the_most_similar_lose_a_row(
     rank = data.draw(st.permutations(range(size)))
     for drops in range(len(pairs) + 1):
         verdicts = decided(size, pairs, rank, rows=size - drops)
-        gone = sorted(near for twin, near in told(verdicts) if twin is not None)
+        gone = sorted(near for twin, near in row_verdicts(verdicts) if twin is not None)
         assert gone == sorted(similarities)[len(pairs) - drops :]
         worse = {max(a, b, key=rank.__getitem__) for a, b, _, _ in pairs}
         assert set(drops_of(verdicts)) <= worse
@@ -321,12 +340,17 @@ def test_of_copies_the_best_ranked_are_the_last_to_go() -> None:
     for rows, kept in {1: {2}, 2: {2, 1}, 3: {2, 1, 3}, 4: {0, 1, 2, 3}}.items():
         verdicts = decided(4, copies, rank, rows=rows)
         assert set(kept_of(verdicts)) == kept
-        assert all(twin in (None, 2) for twin, _ in told(verdicts))
+        assert all(twin in (None, 2) for twin, _ in row_verdicts(verdicts))
 
 
 def test_copies_go_before_near_copies() -> None:
     pairs = [(0, 1, 0.95, False), (2, 3, 1.0, True)]
-    assert [twin for twin, _ in told(decided(4, pairs, range(4), rows=3))] == [None, None, None, 2]
+    assert [twin for twin, _ in row_verdicts(decided(4, pairs, range(4), rows=3))] == [
+        None,
+        None,
+        None,
+        2,
+    ]
 
 
 def test_where_a_pair_costs_several_rows_the_least_similar_are_taken_back() -> None:
@@ -347,7 +371,9 @@ def test_where_a_pair_costs_several_rows_the_least_similar_are_taken_back() -> N
 def test_as_many_rows_as_there_are_or_more_drop_nothing_copies_included() -> None:
     pairs = [(0, 1, 1.0, True), (1, 2, 0.9, False)]
     for rows in (3, 4, 10**9):
-        assert [twin for twin, _ in told(decided(3, pairs, range(3), rows=rows))] == [None] * 3
+        assert [twin for twin, _ in row_verdicts(decided(3, pairs, range(3), rows=rows))] == [
+            None
+        ] * 3
 
 
 def test_the_threshold_told_is_that_of_the_weakest_pair_that_counted() -> None:
@@ -360,7 +386,7 @@ def test_the_threshold_told_is_that_of_the_weakest_pair_that_counted() -> None:
 def test_the_number_of_rows_makes_the_threshold_idle() -> None:
     pairs = [(0, 1, 0.65, False), (2, 3, 0.9, False)]
     for threshold in (0.6, 0.7, 1.0):
-        verdicts = told(decided(4, pairs, range(4), rows=2, threshold=threshold))
+        verdicts = row_verdicts(decided(4, pairs, range(4), rows=2, threshold=threshold))
         assert [twin for twin, _ in verdicts] == [None, 0, None, 2]
 
 
@@ -396,7 +422,7 @@ def test_two_copies_of_a_row_that_takes_no_part_do_not_both_stay() -> None:
 
 def seconds(size: int, pairs: Pairs, **params: Any) -> tuple[float, int]:
     started = time.process_time()
-    verdicts = decide(size, pairs, np.arange(size), TwinParams(**params))
+    verdicts = decide(size, pairs, np.arange(size), DedupParams(**params))
     return time.process_time() - started, int((verdicts.twin < 0).sum())
 
 
@@ -443,7 +469,7 @@ def judged(
     **params: Any,
 ) -> pl.DataFrame:
     data = StageData(pool.lazy(), evidence={n: t.lazy() for n, t in (evidence or {}).items()})
-    return judge_twins(data, pairs, TwinParams(**params), Reason.FUZZY_DUPLICATE).evidence
+    return judge_twins(data, pairs, DedupParams(**params), Reason.FUZZY_DUPLICATE).evidence
 
 
 def named_rows(count: int) -> pl.DataFrame:
@@ -490,8 +516,8 @@ def test_pairs_with_rows_that_are_not_there_are_left_out() -> None:
     rows = named_rows(3)
     evidence = judged(rows, table(pairs))
     assert evidence["twin_id"].to_list() == [None, None, "r00"]
-    found = number_pairs(rows["row_id"], table(pairs))
-    assert (found.first.tolist(), found.second.tolist()) == ([2], [0])
+    numbered_pairs = number_pairs(rows["row_id"], table(pairs))
+    assert (numbered_pairs.first.tolist(), numbered_pairs.second.tolist()) == ([2], [0])
 
 
 def test_pairs_of_positions_and_of_ids_say_the_same() -> None:

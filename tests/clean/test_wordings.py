@@ -146,7 +146,7 @@ LABELS = {
     "zh": "看情况。\n\n指令：说出三条河流。",
     "ja": "場合によります。\n\n質問：今何時ですか。\n回答：正午です。",
 }
-ASKED_FOR = {
+TASK_REQUESTS = {
     "de": "Schreibe ein Quiz über Flüsse.",
     "fr": "Écris un quiz sur les heures.",
     "es": "Escribe tareas sobre ríos.",
@@ -156,7 +156,7 @@ ASKED_FOR = {
 }
 
 
-def found(find: Finder, pairs: list[Pair]) -> list[bool]:
+def matches(find: Finder, pairs: list[Pair]) -> list[bool]:
     rows = pl.DataFrame(pairs, schema=["prompt", "response"], orient="row")
     return find(rows.with_columns(turns=pl.lit(2))).is_not_null().to_list()
 
@@ -164,7 +164,7 @@ def found(find: Finder, pairs: list[Pair]) -> list[bool]:
 @pytest.mark.parametrize("language", WORDINGS)
 @pytest.mark.parametrize(("find", "faults"), [(find_missing, MISSING), (find_claim, CLAIMS)])
 def test_a_fault_is_found(find: Finder, faults: dict[str, list[Pair]], language: str) -> None:
-    assert found(find, faults[language]) == [True] * len(faults[language])
+    assert matches(find, faults[language]) == [True] * len(faults[language])
 
 
 @pytest.mark.parametrize("language", WORDINGS)
@@ -172,11 +172,10 @@ def test_a_fault_is_found(find: Finder, faults: dict[str, list[Pair]], language:
 def test_what_only_looks_like_one_is_left(
     find: Finder, clean: dict[str, list[Pair]], language: str
 ) -> None:
-    assert found(find, clean[language]) == [False] * len(clean[language])
+    assert matches(find, clean[language]) == [False] * len(clean[language])
 
 
 @pytest.mark.parametrize("language", WORDINGS)
 def test_labels_of_another_task_are_found_where_the_prompt_asks_for_none(language: str) -> None:
-    assert found(find_merged, [("?", LABELS[language]), (ASKED_FOR[language], LABELS[language])]) == [
-        True, False,
-    ]  # fmt: skip
+    pairs = [("?", LABELS[language]), (TASK_REQUESTS[language], LABELS[language])]
+    assert matches(find_merged, pairs) == [True, False]

@@ -37,15 +37,17 @@ def copied_share(prompts: pl.Series, responses: pl.Series) -> NDArray[np.float32
     much shorter than the prompt; 1 where it is the prompt, or its first paragraph, and nothing else.
     """
     shares = _repeats(prompts, responses).astype(np.float32)
-    told = ~shares.astype(np.bool_) & np.asarray(
+    is_long = ~shares.astype(np.bool_) & np.asarray(
         prompts.str.len_bytes() * SHORTEST <= responses.str.len_bytes()
     )
-    at = np.flatnonzero(told)
+    at = np.flatnonzero(is_long)
     if len(at):
-        asked, answered = prompts.gather(at), responses.gather(at)
+        long_prompts, long_responses = prompts.gather(at), responses.gather(at)
         shares[at] = by_script(
-            asked,
-            lambda at, unit, times: _shares(asked.gather(at), answered.gather(at), unit, times),
+            long_prompts,
+            lambda at, unit, times: _shares(
+                long_prompts.gather(at), long_responses.gather(at), unit, times
+            ),
         )
     return shares
 
@@ -63,9 +65,9 @@ def _repeats(prompts: pl.Series, responses: pl.Series) -> NDArray[np.bool_]:
     same = whole.is_in(pl.concat_list(_letters(prompt), part)) & (
         whole.str.len_bytes() >= FEWEST_BYTES
     )
-    found = np.zeros(rows.height, dtype=np.bool_)
-    found[at.to_numpy()] = rows[at].select(same.fill_null(value=False)).to_series().to_numpy()
-    return found
+    is_repeat = np.zeros(rows.height, dtype=np.bool_)
+    is_repeat[at.to_numpy()] = rows[at].select(same.fill_null(value=False)).to_series().to_numpy()
+    return is_repeat
 
 
 def _letters(text: pl.Expr) -> pl.Expr:
@@ -101,16 +103,16 @@ def _copied(
 ) -> NDArray[np.float32]:
     width = NGRAM * times
     words, lengths = hash_words(prompts, unit)
-    asked, owner, position = roll(words, lengths, width)
-    answered, own, _ = roll(*hash_words(responses, unit), width)
+    prompt_grams, owner, position = roll(words, lengths, width)
+    response_grams, response_owner, _ = roll(*hash_words(responses, unit), width)
     # Polars, since numpy sorts here and takes twenty times as long.
-    said = pl.Series(own_keys(answered, own)).implode()
-    held = pl.Series(own_keys(asked, owner)).is_in(said).to_numpy()
+    response_keys = pl.Series(own_keys(response_grams, response_owner)).implode()
+    held = pl.Series(own_keys(prompt_grams, owner)).is_in(response_keys).to_numpy()
     starts = np.cumsum(lengths) - lengths
     covered = cover(starts[owner[held]] + position[held], width, len(words))
     sums = np.concatenate([[0], np.cumsum(covered)])
-    found = (sums[starts + lengths] - sums[starts]) / np.maximum(lengths, 1)
+    shares = (sums[starts + lengths] - sums[starts]) / np.maximum(lengths, 1)
     long = lengths >= FEWEST_WORDS * times
     whole = long.copy()
     whole[long] = covered[starts[long]] & covered[(starts + lengths)[long] - 1]
-    return np.where(whole, found, 0.0).astype(np.float32)
+    return np.where(whole, shares, 0.0).astype(np.float32)

@@ -4,7 +4,7 @@ import polars as pl
 
 from curate.patterns import only
 
-SHOWN = 40
+TAIL_CHARS = 40
 # A shorter last line is an item, a signature, a verse or a heading, which need no full stop.
 LONG_LINE = 60
 FENCE = r"(?m)^\s*```"
@@ -29,7 +29,7 @@ def find_open_end(response: pl.Expr) -> pl.Expr:
     Prose is a last line of some length that opens no list item, after at least one whole sentence.
     Whether the response is long enough to be judged is up to the caller.
     """
-    end = response.str.strip_chars_end().str.slice(-SHOWN)
+    end = response.str.strip_chars_end().str.slice(-TAIL_CHARS)
     fenced = only(response, response.str.contains(FENCE_SIGN, literal=True))
     in_code = fenced.str.count_matches(FENCE) % 2 == 1
     open_ = only(response, end.str.slice(-1).str.contains(OPEN_SIGN))

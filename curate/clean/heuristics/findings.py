@@ -16,7 +16,7 @@ from curate.reasons import Reason
 if TYPE_CHECKING:
     from curate.clean import rules
 
-SHOWN = 60
+QUOTED_CHARS = 60
 # Of a copied prompt's characters a response has at most so many times.
 MOST_ADDED = 1.5
 
@@ -36,7 +36,9 @@ def _fails(condition: pl.Expr, reason: Reason) -> pl.Expr:
 def _quoted(column: str) -> pl.Expr:
     """Return the piece in a column between backticks, on one line and of some length at most."""
     line = pl.col(column).str.replace_all(r"[ \n\r\t]+", " ").str.strip_chars(" ")
-    cut = pl.when(line.str.len_chars() > SHOWN).then(line.str.slice(0, SHOWN) + " ...")
+    cut = pl.when(line.str.len_chars() > QUOTED_CHARS).then(
+        line.str.slice(0, QUOTED_CHARS) + " ..."
+    )
     return pl.format("`{}`", cut.otherwise(line))
 
 
@@ -53,7 +55,7 @@ def _filled(text: str, *values: pl.Expr) -> pl.Expr:
     )
 
 
-def _told(parts: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
+def _condition_sentences(parts: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
     """Return the sentences of the conditions that hold, `{}` in each filled, joined by semicolons."""
     lines = [
         pl.when(condition).then(_filled(text, _number(value)))
@@ -83,7 +85,7 @@ def _length(rule: "rules.LengthRule") -> Finding:
         _fails(pl.any_horizontal(short.values()), Reason.TOO_SHORT),
         _fails(pl.any_horizontal(long.values()), Reason.TOO_LONG),
     )
-    return Finding(reason, _told(parts))
+    return Finding(reason, _condition_sentences(parts))
 
 
 def _language(rule: "rules.LanguageRule") -> Finding:
@@ -125,7 +127,7 @@ def _repetition(rule: "rules.RepetitionRule") -> Finding:
     if rule.loops:
         parts["its last {} characters are one piece over and over"] = (loop > 0, loop)
     failed = pl.any_horizontal(condition for condition, _ in parts.values())
-    return Finding(_fails(failed, Reason.REPETITION), _told(parts))
+    return Finding(_fails(failed, Reason.REPETITION), _condition_sentences(parts))
 
 
 def _markup(rule: "rules.MarkupRule") -> Finding:

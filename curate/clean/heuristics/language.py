@@ -17,18 +17,18 @@ def find_languages(texts: pl.Series) -> pl.DataFrame:
     head = texts.str.slice(0, READ)
     long = head.str.replace_all(r"\P{L}+", "").str.len_bytes() >= FEWEST
     identifier = _identifier()
-    told = [
+    classifications = [
         identifier.classify(text) if enough else (None, None)
         for text, enough in zip(head, long, strict=True)
     ]
     schema = {"language": pl.String, "confidence": pl.Float32}
-    return pl.DataFrame(told, schema=schema, orient="row")
+    return pl.DataFrame(classifications, schema=schema, orient="row")
 
 
 def unknown_languages(codes: Sequence[str]) -> list[str]:
     """Return which of some codes name no language that can be told."""
-    known = set(_identifier().nb_classes)
-    return [code for code in codes if code not in known]
+    supported_codes = set(_identifier().nb_classes)
+    return [code for code in codes if code not in supported_codes]
 
 
 @functools.cache

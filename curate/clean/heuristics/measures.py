@@ -72,18 +72,18 @@ WORD_SCHEMA = {"word": pl.String()}
 
 
 def write_measures(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write measures.parquet, batch by batch."""
-    words = hints.get("words", [])
+    words = runtime.get("words", [])
     schema = _schema(languages=params["languages"], words=bool(words))
     rows = 0
     arrow = schema.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{NAME}.parquet", arrow, compression="zstd") as writer:
         for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
-            found = measure(batch, languages=params["languages"], words=words)
-            writer.write_table(found.to_arrow().cast(arrow))
-            rows += found.height
+            measures = measure(batch, languages=params["languages"], words=words)
+            writer.write_table(measures.to_arrow().cast(arrow))
+            rows += measures.height
     return {"rows_in": rows}
 
 
@@ -93,7 +93,7 @@ def measure(
     """Return what the rules measure in rows with row_id and messages."""
     texts = _texts(rows)
     prompt, response, whole = (pl.col(name) for name in ("prompt", "response", "whole"))
-    found = texts.select(
+    measures = texts.select(
         "row_id",
         prompt_chars=prompt.str.len_chars(),
         response_chars=response.str.len_chars(),
@@ -116,11 +116,11 @@ def measure(
         copied=pl.Series(copied_share(texts["prompt"], texts["response"])),
     )
     if languages:
-        told = [
+        language_columns = [
             find_languages(texts[side]).select(pl.all().name.prefix(f"{side}_")) for side in SIDES
         ]
-        found = pl.concat([found, *told], how="horizontal")
-    return found.select(_schema(languages=languages, words=bool(words)).names())
+        measures = pl.concat([measures, *language_columns], how="horizontal")
+    return measures.select(_schema(languages=languages, words=bool(words)).names())
 
 
 def _texts(rows: pl.DataFrame) -> pl.DataFrame:

@@ -52,7 +52,7 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
+class PatternDetector:
     """How a kind of data is written.
 
     `hint` is for Polars and finds every text that `pattern` finds; `check` is asked of the piece
@@ -68,9 +68,9 @@ class Form:
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where pieces of this form stand in a text."""
-        for found in self.pattern.finditer(text):
+        for match in self.pattern.finditer(text):
             named = "value" in self.pattern.groupindex
-            start, end = found.span("value") if named else found.span()
+            start, end = match.span("value") if named else match.span()
             value = text[start:end]
             lengths = _cuts(value) if self.cuts else [len(value)]
             fitting = (n for n in lengths if self.check(value[:n], text, start))
@@ -81,10 +81,10 @@ class Form:
 
 def find_personal(text: str, detectors: Iterable[Detector]) -> list[Span]:
     """Return the personal data in a text, in order and without overlaps; the surer detector first."""
-    taken: list[Span] = []
+    spans: list[Span] = []
     for detector in detectors:
-        taken += [s for s in detector.spans(text) if not any(_overlap(s, t) for t in taken)]
-    return sorted(taken, key=lambda span: span.start)
+        spans += [s for s in detector.spans(text) if not any(_overlap(s, t) for t in spans)]
+    return sorted(spans, key=lambda span: span.start)
 
 
 def mask(text: str, spans: list[Span]) -> str:
@@ -194,13 +194,15 @@ def is_no_phone(value: str) -> bool:
 
 
 def _is_phone(value: str, text: str, start: int) -> bool:
-    found = digits(value)
-    fits = PHONE_DIGITS[0] <= len(found) <= PHONE_DIGITS[1] and len(set(found)) > 2
+    phone_digits = digits(value)
+    fits = PHONE_DIGITS[0] <= len(phone_digits) <= PHONE_DIGITS[1] and len(set(phone_digits)) > 2
     return fits and not is_no_phone(value)
 
 
-def _secret(form: KeyForm) -> "Form":
-    return Form("secret", form.hint, form.pattern, lambda value, text, start: form.check(value))
+def _secret(form: KeyForm) -> "PatternDetector":
+    return PatternDetector(
+        "secret", form.hint, form.pattern, lambda value, text, start: form.check(value)
+    )
 
 
 # --- forms ----------------------------------------------------------------------------------------
@@ -210,9 +212,9 @@ NAMED = (
     r"|call|text|dial|ring"
 )
 BETWEEN = r"(?:(?:me|us|him|her|them|at|on|is|no|nr|number|now|today)\b[.: ]{0,2}){0,3}"
-FORMS: tuple[Form, ...] = (
+FORMS: tuple[PatternDetector, ...] = (
     *(_secret(form) for form in KEY_FORMS),
-    Form(
+    PatternDetector(
         "email",
         r"@[\w-]",
         regex.compile(
@@ -220,7 +222,7 @@ FORMS: tuple[Form, ...] = (
         ),
         _is_email,
     ),
-    Form(
+    PatternDetector(
         "iban",
         r"[A-Za-z]{2}\d{2}[ \x{a0}-]?[A-Za-z0-9]{4}",
         regex.compile(
@@ -231,32 +233,32 @@ FORMS: tuple[Form, ...] = (
         _is_iban,
         cuts=True,
     ),
-    Form(
+    PatternDetector(
         "credit_card",
         r"(?:\d[ -]?){12}\d",
         regex.compile(r"(?<![\w.,+-])\d(?:[ -]?\d){12,18}(?![\w-]|[.,]\d)"),
         _is_card,
         cuts=True,
     ),
-    Form(
+    PatternDetector(
         "ssn",
         r"\d{3}-\d{2}-\d{4}",
         regex.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
         _is_ssn,
     ),
-    Form(
+    PatternDetector(
         "ip_address",
         r"\d{1,3}(?:\.\d{1,3}){3}",
         regex.compile(r"(?<![\w.-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)"),
         _is_public,
     ),
-    Form(
+    PatternDetector(
         "ip_address",
         r"(?i)[23][0-9a-f]{3}:[0-9a-f:]+",
         regex.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}(?:::?[0-9a-fA-F]{1,4}){2,7}(?:::)?(?![\w:])"),
         _is_public,
     ),
-    Form(
+    PatternDetector(
         "phone",
         r"\+[1-9]",
         regex.compile(
@@ -265,7 +267,7 @@ FORMS: tuple[Form, ...] = (
         ),
         _is_phone,
     ),
-    Form(
+    PatternDetector(
         "phone",
         r"\d{3}[.-]\d{4}",
         regex.compile(
@@ -274,7 +276,7 @@ FORMS: tuple[Form, ...] = (
         ),
         _is_phone,
     ),
-    Form(
+    PatternDetector(
         "phone",
         r"(?:\d[ ().\-/]{0,6}){7}",
         regex.compile(

@@ -92,7 +92,7 @@ NO_CODE = "(?i)" + "|".join(
 )
 
 
-FOUND = in_ascii(
+ANY_PLACEHOLDER = in_ascii(
     "|".join(f"(?:{one})" for one in (FILLER, PLACEHOLDER, BRACKETED, NO_CODE, NOTHING))
 )
 NONE = in_ascii(f"(?:{NO_INPUT})|(?:{NOTHING})")
@@ -106,7 +106,9 @@ def find_placeholder(rows: pl.DataFrame) -> pl.Series:
     """
     prompt, response = pl.col("prompt"), pl.col("response")
     end = prompt.str.slice(-LAST_CHARS)
-    placeholder, blank, output = (piece(response, one) for one in (FOUND, BLANK, NO_OUTPUT))
+    placeholder, blank, output = (
+        piece(response, one) for one in (ANY_PLACEHOLDER, BLANK, NO_OUTPUT)
+    )
     held = prompt.str.to_lowercase().str.contains(placeholder.str.to_lowercase(), literal=True)
     both = pl.concat_str(prompt, response, separator=" ")
     parts = [
@@ -115,5 +117,7 @@ def find_placeholder(rows: pl.DataFrame) -> pl.Series:
         pl.when(~prompt.str.contains(OF_OUTPUT)).then(output),
         piece(end, NONE),
     ]
-    maybe = response.str.contains(f"{FOUND}|(?:{BLANK})|(?:{NO_OUTPUT})") | end.str.contains(NONE)
+    maybe = response.str.contains(
+        f"{ANY_PLACEHOLDER}|(?:{BLANK})|(?:{NO_OUTPUT})"
+    ) | end.str.contains(NONE)
     return find_on_some(rows, maybe, pl.coalesce(parts).str.strip_chars())

@@ -72,11 +72,11 @@ def _repeated(texts: pl.Series, unit: Unit, times: int) -> NDArray[np.float32]:
     long = lengths >= FEWEST_WORDS * times
     if not long.any():
         return shares
-    mine, counts = words[np.repeat(long, lengths)], lengths[long]
-    grams, owner, position = roll(mine, counts, width)
+    word_hashes, counts = words[np.repeat(long, lengths)], lengths[long]
+    grams, owner, position = roll(word_hashes, counts, width)
     starts = np.cumsum(counts) - counts
     again = ~pl.Series(own_keys(grams, owner)).is_first_distinct().to_numpy()
-    covered = cover(starts[owner[again]] + position[again], width, len(mine))
+    covered = cover(starts[owner[again]] + position[again], width, len(word_hashes))
     shares[long] = np.add.reduceat(covered, starts, dtype=np.int64) / counts
     return shares
 

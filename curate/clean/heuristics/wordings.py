@@ -288,17 +288,19 @@ CLAIM_SIGNS = _either_case(sign for wording in WORDINGS.values() for sign in wor
 TASKS = "(?i)" + "|".join(wording.tasks for wording in WORDINGS.values())
 SIGNS_BY_CODE = {code: _either_case(wording.signs) for code, wording in WORDINGS.items()}
 CLAIMED = {code: _claimed(code) for code in WORDINGS}
-INSTRUCTION, INPUT, OUTPUT, ASKED, ANSWERED, USER, ASSISTANT = map(_together, range(7))
+INSTRUCTION, INPUT, OUTPUT, QUESTION_LABEL, ANSWER_LABEL, USER, ASSISTANT = map(_together, range(7))
 MERGED = "|".join(
     [
         rf"(?im)^\W{{0,4}}(?:\d{{1,3}}\s*[.):、]\s*)?(?:{INSTRUCTION})\s*(?:#?\d{{1,3}})?{COLON}",
         rf"(?im)^#{{2,5}}\s*(?:{INSTRUCTION}|{INPUT}|{OUTPUT}|{USER}|{ASSISTANT})\s*\d*\s*(?:[:：]|$)",
         rf"(?im)^(?:{USER}){COLON}[^\n]*\n+(?:{ASSISTANT}|ki|ai|ia|ии|bot){COLON}",
         rf"(?im)^(?:{INPUT}){COLON}[^\n]*\n(?:[^\n]*\n){{0,20}}?(?:{OUTPUT}){COLON}",
-        rf"(?im)\n\s*(?:{ASKED})\s*\d*\s?[:：.][^\n]*\n+\s*(?:{ANSWERED})\s*\d*\s?[:：.]",
+        rf"(?im)\n\s*(?:{QUESTION_LABEL})\s*\d*\s?[:：.][^\n]*\n+\s*(?:{ANSWER_LABEL})\s*\d*\s?[:：.]",
     ]
 )
-MERGED_MARKS = _either_case(f"{INSTRUCTION}|{INPUT}|{ASKED}|{USER}|{OUTPUT}|{ASSISTANT}".split("|"))
+MERGED_MARKS = _either_case(
+    f"{INSTRUCTION}|{INPUT}|{QUESTION_LABEL}|{USER}|{OUTPUT}|{ASSISTANT}".split("|")
+)
 
 
 def missing_elsewhere(rows: pl.DataFrame, one_line: pl.Expr, prompt: pl.Expr) -> pl.Series:

@@ -17,10 +17,10 @@ def read_words(path: str) -> list[str]:
         UserError: there is no such file, or it holds no word.
     """
     lines = read_text(Path(path), "the word list").splitlines()
-    told = {
+    entries = {
         " ".join(line.split()).casefold() for line in lines if not line.lstrip().startswith("#")
     }
-    words = sorted(told - {""})
+    words = sorted(entries - {""})
     if not words:
         raise UserError(f"{path}: holds no word; write one word or phrase a line")
     return words
@@ -36,8 +36,8 @@ def find_word(text: pl.Expr, words: Sequence[str]) -> pl.Expr:
 
 def _pattern(words: Sequence[str], edge: str) -> str:
     """Return the pattern of any of the words, the longest first, so that a phrase is told as a whole."""
-    told = "|".join(_bounded(word, edge) for word in sorted(words, key=len, reverse=True))
-    return f"(?i)(?:{told})"
+    alternatives = "|".join(_bounded(word, edge) for word in sorted(words, key=len, reverse=True))
+    return f"(?i)(?:{alternatives})"
 
 
 def _bounded(word: str, edge: str) -> str:

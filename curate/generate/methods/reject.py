@@ -38,7 +38,7 @@ import regex
 from pydantic import Field, model_validator
 
 from curate.answers.checkers import (
-    Checked,
+    AnswerVerdict,
     CheckerName,
     check_answer,
     is_gold,
@@ -306,10 +306,10 @@ class Sampled:
             query.failed.append(told.drop(flaw, answer.reason))
             return
         checked = check_answer(self.params.checker, text, query.gold)
-        if checked is Checked.UNPARSABLE:
+        if checked is AnswerVerdict.UNPARSABLE:
             query.unparsable += 1
             query.failed.append(told.drop(Flaw.NO_ANSWER, "nothing to compare"))
-        elif checked is Checked.WRONG:
+        elif checked is AnswerVerdict.WRONG:
             query.failed.append(told.drop(Flaw.WRONG_ANSWER))
         else:
             query.correct += 1
