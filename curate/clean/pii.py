@@ -183,7 +183,7 @@ def write_spans(
 
 
 def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] | None = None) -> pl.DataFrame:
-    """Return where personal data stands in rows with row_id and messages (FOUND_SCHEMA).
+    """Return where personal data stands in rows with row_id and messages (SPAN_SCHEMA).
 
     Args:
         rows: row_id, messages.

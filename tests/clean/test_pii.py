@@ -129,7 +129,10 @@ def test_pieces_in_one_text_are_all_masked(pieces: list[Any], between: str) -> N
     assert all(one.end <= other.start for one, other in pairwise(spans))
     masked = mask(text, spans)
     assert find_personal(masked, ALL) == []
-    assert all("".join(one[2:3]) not in masked for one in pieces if not isinstance(one, str))
+    # A number that counts as none in one text may be the very one that is masked in another.
+    free = between.join(one for one in pieces if isinstance(one, str))
+    values = ["".join(one[2:3]) for one in pieces if not isinstance(one, str)]
+    assert all(masked.count(value) == free.count(value) for value in values)
 
 
 @given(st.text(max_size=300))
