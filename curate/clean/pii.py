@@ -103,7 +103,10 @@ def prepare_pii(
     if params.action != "mask":
         return {SPAN_TABLE: spans}
     read = {**inputs, SPAN_TABLE: spans}
-    return {SPAN_TABLE: spans, APPENDED: run.execute(Step("pii-masked", VERSION, write_masked, read))}
+    return {
+        SPAN_TABLE: spans,
+        APPENDED: run.execute(Step("pii-masked", VERSION, write_masked, read)),
+    }
 
 
 @stage(
