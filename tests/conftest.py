@@ -147,11 +147,11 @@ class StoreRun:
 
     store: Store
     seed: int = 0
-    made: list[str] = field(default_factory=list)
+    executed_steps: list[str] = field(default_factory=list)
 
     def execute(self, step: Step) -> Artifact:
         artifact = self.store.ensure(step)
-        self.made += [] if artifact.cached else [step.name]
+        self.executed_steps += [] if artifact.cached else [step.name]
         return artifact
 
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:

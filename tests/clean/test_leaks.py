@@ -766,18 +766,18 @@ def test_another_threshold_or_target_searches_no_text_anew(store: Store) -> None
     pool = {"a": (" ".join(PROMPT.split()[:13]), "x"), "b": ("clean", "x")}
     evals = {"e": (PROMPT, "x")}
     assert judge(run, pool, evals).counts["rows_out"] == 2
-    assert run.made == ["leaks-overlaps", "leaks"]
-    run.made.clear()
+    assert run.executed_steps == ["leaks-overlaps", "leaks"]
+    run.executed_steps.clear()
     assert judge(run, pool, evals, threshold=0.4).counts["rows_out"] == 1
     assert judge(run, pool, evals, any_ngram=13).counts["rows_out"] == 1
-    assert run.made == ["leaks", "leaks"]
-    run.made.clear()
+    assert run.executed_steps == ["leaks", "leaks"]
+    run.executed_steps.clear()
     judge(run, pool, evals, target={"t": ("fine", "x")})
-    assert run.made == ["leaks-target-overlaps", "leaks"]
-    run.made.clear()
+    assert run.executed_steps == ["leaks-target-overlaps", "leaks"]
+    run.executed_steps.clear()
     judge(run, pool, evals, ngram=7)
     judge(run, pool, {"e": (OTHER, "x")})
-    assert run.made == ["leaks-overlaps", "leaks"] * 2
+    assert run.executed_steps == ["leaks-overlaps", "leaks"] * 2
 
 
 def test_overlaps_are_listed_for_kept_rows_too(store: Store) -> None:
@@ -896,9 +896,9 @@ def test_rows_that_are_only_similar_are_listed_and_kept(store: Store) -> None:
     assert table(artifact, "sets").select("source", "rows", "warned").rows() == [
         ("eval", 1, 2), ("other", 0, 0),
     ]  # fmt: skip
-    run.made.clear()
+    run.executed_steps.clear()
     assert table(judge(run, pool, {"e": (question, "x")}, sets, warn=1.0), "warnings").height == 0
-    assert run.made == ["leaks"]
+    assert run.executed_steps == ["leaks"]
 
 
 def test_no_rows_means_no_hits(store: Store) -> None:

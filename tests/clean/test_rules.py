@@ -331,7 +331,7 @@ def test_constants_are_moved_without_a_text_read_again(store: Store) -> None:
     )
     first = run_stage(run, {"kind": "rules"}, rows, {})
     again = run_stage(run, {"kind": "rules", "length": {"response": [5, 99]}}, rows, {})
-    assert run.made == ["rules-measures", "rules", "rules"]
+    assert run.executed_steps == ["rules-measures", "rules", "rules"]
     assert (first.counts["rows_out"], again.counts["rows_out"]) == (2, 1)
     assert again.counts["dropped"] == {"too_short": 1}
 

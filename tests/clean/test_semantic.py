@@ -167,17 +167,17 @@ def test_rows_that_an_earlier_stage_dropped_take_no_part(run: StoreRun) -> None:
 def test_another_threshold_or_policy_does_no_embedding_or_search(run: StoreRun) -> None:
     texts = [EGG, ORDER, RIVER]
     judge(run, texts)
-    assert run.made == ["embed", "semantic-pairs", "semantic"]
+    assert run.executed_steps == ["embed", "semantic-pairs", "semantic"]
     for change in ({"threshold": 0.95}, {"keep": "longest"}, {"rows": 2}):
-        run.made.clear()
+        run.executed_steps.clear()
         judge(run, texts, **change)
-        assert run.made == ["semantic"]
-    run.made.clear()
+        assert run.executed_steps == ["semantic"]
+    run.executed_steps.clear()
     judge(run, texts, floor=0.5)
-    assert run.made == ["semantic-pairs", "semantic"]
-    run.made.clear()
+    assert run.executed_steps == ["semantic-pairs", "semantic"]
+    run.executed_steps.clear()
     judge(run, texts, compare="example")
-    assert run.made == ["embed", "semantic-pairs", "semantic"]
+    assert run.executed_steps == ["embed", "semantic-pairs", "semantic"]
 
 
 def test_copies_are_found_by_text_or_by_all_bits_of_the_vector() -> None:
@@ -219,7 +219,7 @@ def test_the_base_model_can_be_the_embedder(store: Store, tiny: Path) -> None:
     evidence = judge(run, texts, compare="example", embedder="lm", threshold=0.9999)
     assert evidence["twin_id"].to_list()[2] == "r0000"
     assert kept(evidence)[:2] == [0, 1]
-    assert run.made == ["index", "semantic-pairs", "semantic"]
+    assert run.executed_steps == ["index", "semantic-pairs", "semantic"]
 
 
 @pytest.mark.model

@@ -37,15 +37,15 @@ def test_rows_below_the_cut_go_and_blocks_are_the_selectors(
     assert evidence["threshold"].to_list() == pytest.approx([limit] * len(TEXTS), abs=1e-5)
 
     middle = {**stage, "drop": None, "threshold": sorted(expected)[3] - 1e-4}
-    made = list(run.made)
+    made = list(run.executed_steps)
     moved, again = judge_stage(run, rows, middle)
     assert moved.counts["dropped"] == {"low_grade": 3}
     assert again["ratings"].path == prepared["ratings"].path
-    assert run.made[len(made) :] == ["scorer"], "nothing is rated again"
+    assert run.executed_steps[len(made) :] == ["scorer"], "nothing is rated again"
 
     selecting = run_of(store, tiny)
     scored(selecting, "scorer", model=str(cappy))
-    assert "ratings" not in selecting.made
+    assert "ratings" not in selecting.executed_steps
 
 
 def test_a_checkpoint_at_fault_is_named_by_the_stage(store: Store, cappy: Path) -> None:

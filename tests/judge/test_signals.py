@@ -136,10 +136,16 @@ def test_a_response_behind_the_length_limit_has_no_losses(store: Store, tiny: Pa
 def test_other_neighbours_measure_no_row_anew(store: Store, tiny: Path) -> None:
     run = ModelRun(store, folder=tiny, texts=TEXTS)
     measured(run)
-    assert sorted(run.made) == ["confidence-signals", "embed", "embed", "losses", "losses"]
-    run.made.clear()
+    assert sorted(run.executed_steps) == [
+        "confidence-signals",
+        "embed",
+        "embed",
+        "losses",
+        "losses",
+    ]
+    run.executed_steps.clear()
     measured(run, floor=0.9)
-    assert run.made == ["confidence-signals"]
+    assert run.executed_steps == ["confidence-signals"]
 
 
 def signals(**columns: Sequence[float | None]) -> pl.DataFrame:

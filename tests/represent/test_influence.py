@@ -240,7 +240,7 @@ def test_features_serve_other_targets(fresh: ModelRun, store: Store, tiny: Path)
     datastore(fresh)
     other = ModelRun(store, folder=tiny, texts=POOL, targets=TARGET[::-1])
     datastore(other)
-    assert other.made == ["less-features"], "the target's alone"
+    assert other.executed_steps == ["less-features"], "the target's alone"
 
 
 def test_keys_follow_what_changes_a_result(run: ModelRun, store: Store, tiny: Path) -> None:

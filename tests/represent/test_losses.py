@@ -341,9 +341,9 @@ def test_blocks_hold_the_losses_of_kept_rows_in_pool_order(
     expected = pl.DataFrame([plain_row(model, tokenizer, TEXTS[i]) for i in kept])
     got = blocks_of_run(run, what)
     assert_same(got, expected.select(got.columns))
-    assert [name for name in run.made if name != "kept"] == ["losses"] * 3
+    assert [name for name in run.executed_steps if name != "kept"] == ["losses"] * 3
     blocks_of_run(run, what)
-    assert [name for name in run.made if name != "kept"] == ["losses"] * 3
+    assert [name for name in run.executed_steps if name != "kept"] == ["losses"] * 3
 
 
 def test_an_adapter_changes_losses_and_keys(store: Store, tiny: Path, adapter: Path) -> None:

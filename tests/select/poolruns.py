@@ -134,8 +134,8 @@ def check_contract(store: Store, method: str, folder: Path | None = None, **sett
     mixed = table.sample(fraction=1, shuffle=True, seed=1)
     assert ranked(mixed, method, **settings) == order
 
-    step_names = list(run.made)
+    step_names = list(run.executed_steps)
     scored(run, method, **settings, budget={"tokens": 7})
-    assert run.made == step_names, "a budget costs no step"
+    assert run.executed_steps == step_names, "a budget costs no step"
     other = make_run(store, rows[::-1], dropped, folder=folder)
     assert ranked(scored(other, method, **settings), method, **settings) == order, "pool order"

@@ -197,9 +197,9 @@ def test_the_order_of_the_pool_changes_no_rank(store: Store, combine: str) -> No
 def test_another_way_to_combine_scores_nothing_anew(store: Store) -> None:
     run = target_run(store, {"a": "owl", "b": "cat"}, ["owl"])
     ranked(run, "bm25")
-    step_names = list(run.made)
+    step_names = list(run.executed_steps)
     ranked(run, "bm25", combine="mean", budget={"tokens": 9})
-    assert run.made == step_names == ["score-bm25"]
+    assert run.executed_steps == step_names == ["score-bm25"]
 
 
 def test_it_needs_a_target(store: Store) -> None:

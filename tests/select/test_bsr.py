@@ -257,11 +257,11 @@ def test_nothing_is_encoded_twice(store: Store, encoder: str) -> None:
     pool = {f"r{i:02}": text for i, text in enumerate(sentences(10, 3))}
     run = run_of(store, pool)
     ranked(run, "bsr", encoder=encoder)
-    run.made.clear()
+    run.executed_steps.clear()
     ranked(run, "bsr", encoder=encoder, budget={"fraction": 0.5})
-    assert run.made == []
+    assert run.executed_steps == []
     ranked(run, "bsr", encoder=encoder, candidates=3)
-    assert run.made == ["bsr-candidates", "bsr-recall", "score-bsr"]
+    assert run.executed_steps == ["bsr-candidates", "bsr-recall", "score-bsr"]
 
 
 def test_an_encoder_without_tokens_is_refused(store: Store) -> None:

@@ -106,7 +106,7 @@ def test_within_costs_no_step(store: Store) -> None:
     run = make_run(store, sample_pool())
     for within in ("nearest", "random"):
         scored(run, "clusters", within=within)
-    assert run.made == ["embed", "score-clusters"]
+    assert run.executed_steps == ["embed", "score-clusters"]
 
 
 def test_what_all_selectors_keep_to(store: Store) -> None:

@@ -114,9 +114,9 @@ def test_a_step_embeds_what_other_methods_embed(store: Store) -> None:
     selector = find_selector("embed")
     selector.score(run, selector.params.model_validate({"method": "embed", "budget": {"rows": 1}}))
     table = pl.DataFrame({"row_id": list(pool), "selected": [True, False, False, True]})
-    before = list(run.made)
+    before = list(run.executed_steps)
     artifact = run.execute(coverage_step(run, {"own": stored(store, "own", {"ranking": table})}))
-    assert run.made == [*before, "coverage"]
+    assert run.executed_steps == [*before, "coverage"]
     coverage = pl.read_parquet(artifact.file("coverage.parquet"))
     assert coverage["row_id"].to_list() == ["r0", "r3"]
     assert coverage["kept_id"][1] == "r2"

@@ -231,7 +231,7 @@ def test_another_draw_scores_nothing_anew(store: Store) -> None:
     run = target_run(store, {"a": "one", "b": "two"}, ["one"])
     ranked(run, "dsir", normalise="none")
     ranked(run, "dsir", seed=1, budget={"tokens": 5}, **DRAW)
-    assert run.made == ["score-dsir"]
+    assert run.executed_steps == ["score-dsir"]
 
 
 def test_it_needs_a_target(store: Store) -> None:

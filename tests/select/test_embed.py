@@ -181,13 +181,13 @@ def test_a_row_without_a_vector_has_no_score(store: Store) -> None:
 def test_only_what_changed_is_embedded_anew(store: Store) -> None:
     run = target_run(store, POOL, ["Please book a table"])
     ranked(run, "embed")
-    assert sorted(run.made) == ["embed", "embed", "score-embed"]
-    run.made.clear()
+    assert sorted(run.executed_steps) == ["embed", "embed", "score-embed"]
+    run.executed_steps.clear()
     ranked(run, "embed", combine="mean", budget={"fraction": 0.5})
-    assert run.made == []
+    assert run.executed_steps == []
     changed = target_run(store, POOL, ["Please book a room"])
     ranked(changed, "embed")
-    assert sorted(changed.made) == ["embed", "score-embed"]
+    assert sorted(changed.executed_steps) == ["embed", "score-embed"]
 
 
 def test_it_needs_a_target(store: Store) -> None:

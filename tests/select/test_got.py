@@ -238,9 +238,9 @@ def test_what_did_not_converge_says_so(
 def test_the_embedding_is_shared_with_embed(store: Store) -> None:
     run = target_run(store, {"a": "book a table", "b": "prove it"}, ["book a room"])
     ranked(run, "embed")
-    run.made.clear()
+    run.executed_steps.clear()
     assert ranked(run, "got") == ["a", "b"]
-    assert run.made == ["score-got"]
+    assert run.executed_steps == ["score-got"]
 
 
 def test_the_bundled_family_is_found(store: Store) -> None:

@@ -141,9 +141,9 @@ def test_form_and_threshold_need_no_model_and_losses_are_shared(store: Store, ti
     run = ModelRun(store, folder=tiny, texts=TEXTS)
     scored(run, "ifd")
     scored(run, "ifd", form="perplexity", min_tokens=3, budget={"rows": 4})
-    assert run.made == ["losses", "losses", "score-ifd", "score-ifd"]
+    assert run.executed_steps == ["losses", "losses", "score-ifd", "score-ifd"]
     scored(run, "perplexity", of="response")
-    assert run.made[4:] == ["score-perplexity"]
+    assert run.executed_steps[4:] == ["score-perplexity"]
 
 
 def test_another_model_may_score(store: Store, tiny: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_tokens_are_counted_once_for_every_order_and_budget(store: Store, tiny: 
     scored(run, "length")
     scored(run, "length", order="shortest", budget={"rows": 3})
     scored(run, "length", which="row")
-    assert run.made == ["response-tokens", *["score-length"] * 3]
+    assert run.executed_steps == ["response-tokens", *["score-length"] * 3]
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=30), st.integers(0, 9))

@@ -201,17 +201,17 @@ def test_rank_sorts_by_score_then_id_with_unscored_rows_last(
 
 def test_a_budget_or_another_projection_costs_no_gradient(fresh: ModelRun) -> None:
     scored(fresh, "less", **SETTINGS)
-    step_names = list(fresh.made)
+    step_names = list(fresh.executed_steps)
     assert step_names == ["less-warmup", "less-target", "less-similarity", "score-less"]
     scored(fresh, "less", **SETTINGS, budget={"tokens": 9}, dim=64, precision="int8")
-    assert fresh.made == step_names
+    assert fresh.executed_steps == step_names
 
 
 def test_a_datastore_serves_another_target(fresh: ModelRun, tiny: Path) -> None:
     scored(fresh, "less", **SETTINGS, way="datastore", dim=256)
     other = ModelRun(fresh.store, folder=tiny, texts=fresh.texts, targets=TARGET[:2])
     table = scored(other, "less", **SETTINGS, way="datastore", dim=256)
-    assert other.made == ["less-features", "score-less"]
+    assert other.executed_steps == ["less-features", "score-less"]
     assert table["similarities"].dtype == pl.Array(pl.Float32, 2)
 
 
@@ -221,7 +221,7 @@ def test_blocks_are_independent_of_each_other(
     whole = scored(fresh, "less", **SETTINGS)
     monkeypatch.setattr(influence, "SMALLEST_BLOCK", 16)
     parts = scored(fresh, "less", **SETTINGS)
-    assert fresh.made.count("less-similarity") == 1 + 4
+    assert fresh.executed_steps.count("less-similarity") == 1 + 4
     np.testing.assert_allclose(
         whole["score"].drop_nulls().to_numpy(), parts["score"].drop_nulls().to_numpy(), atol=1e-5
     )

@@ -100,7 +100,7 @@ def test_weights_and_groups_cost_no_step(store: Store) -> None:
     run = make_run(store, sample_pool())
     for settings in ({}, {"by": "origin"}, {"weights": "proportional"}):
         assert len(ranked(scored(run, "mixture", **settings), "mixture", **settings)) == 60
-    assert run.made == ["score-mixture"]
+    assert run.executed_steps == ["score-mixture"]
 
 
 def test_a_weight_for_a_group_that_is_not_there_is_told() -> None:

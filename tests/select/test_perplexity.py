@@ -139,7 +139,7 @@ def test_another_preference_needs_no_model(store: Store, tiny: Path) -> None:
     run = ModelRun(store, folder=tiny, texts=TEXTS)
     table = scored(run, "perplexity")
     other = scored(run, "perplexity", prefer="high", budget={"fraction": 0.5})
-    assert run.made == ["losses", "score-perplexity", "score-perplexity"]
+    assert run.executed_steps == ["losses", "score-perplexity", "score-perplexity"]
     settings = {"of": "response", "prefer": "low"}
     expected = scored(run, "perplexity", **settings)
     assert ranked(table, "perplexity", **settings) == ranked(expected, "perplexity", **settings)

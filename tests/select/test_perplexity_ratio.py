@@ -90,10 +90,10 @@ def test_the_base_is_tuned_once_for_every_pool_and_budget(store: Store, tiny: Pa
     longer = ModelRun(store, folder=tiny, texts=POOL[:4], targets=TARGETS)
     scored(longer, "perplexity_ratio", epochs=2)
     name = "score-perplexity_ratio"
-    assert run.made == ["tune-target", "losses", "losses", name]
-    assert other.made == ["losses", "losses", name], "other rows, same tuning"
-    assert again.made == ["tune-target", "losses", name], "the base's losses are there"
-    assert longer.made == ["tune-target", "losses", name]
+    assert run.executed_steps == ["tune-target", "losses", "losses", name]
+    assert other.executed_steps == ["losses", "losses", name], "other rows, same tuning"
+    assert again.executed_steps == ["tune-target", "losses", name], "the base's losses are there"
+    assert longer.executed_steps == ["tune-target", "losses", name]
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path, tiny: Path) -> None:

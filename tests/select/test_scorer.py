@@ -200,14 +200,14 @@ def test_rows_are_rated_once_and_only_again_where_texts_or_model_change(
     run = run_of(store, tiny)
     scored(run, "scorer", model=str(cappy))
     scored(run, "scorer", model=str(cappy), budget={"rows": 5})
-    assert run.made == ["ratings", "ratings", "score-scorer"]
+    assert run.executed_steps == ["ratings", "ratings", "score-scorer"]
     fewer = run_of(store, tiny, [0, 1, 2, 3, 4])
     scored(fewer, "scorer", model=str(cappy))
-    assert fewer.made == ["ratings", "score-scorer"], "the first block is there"
+    assert fewer.executed_steps == ["ratings", "score-scorer"], "the first block is there"
     other = run_of(store, tiny)
     for label in ("good", "bad"):
         scored(other, "scorer", model=str(judge), label=label)
-    assert other.made.count("ratings") == 4
+    assert other.executed_steps.count("ratings") == 4
 
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=20), st.integers(0, 9))
@@ -235,7 +235,7 @@ def test_a_label_is_named_exactly_where_there_is_one(
         scored(run, "scorer", model=str(judge))
     with pytest.raises(UserError, match="bad, fair, good; 'best' is none of them"):
         scored(run, "scorer", model=str(judge), label="best")
-    assert run.made == []
+    assert run.executed_steps == []
 
 
 def test_a_language_model_is_no_scorer(store: Store, tiny: Path) -> None:

@@ -185,7 +185,7 @@ def test_alike_tasks_have_less_to_share_than_their_number(store: Store) -> None:
         return min(gains["a"], gains["b"]) / sum(gains.values())
 
     assert second_twin(0.5) < second_twin(0.0)
-    assert run.made.count("smart-orders") == 1, "a penalty costs no order within tasks"
+    assert run.executed_steps.count("smart-orders") == 1, "a penalty costs no order within tasks"
 
 
 def test_what_all_selectors_keep_to(store: Store) -> None:

@@ -74,7 +74,7 @@ def test_the_embedding_is_made_once(store: Store) -> None:
     params = VectorParams.model_validate({"budget": {"rows": 1}})
     for _ in range(2):
         embed_pool(run, params)
-    assert run.made == ["embed"]
+    assert run.executed_steps == ["embed"]
 
 
 @pytest.mark.system
