@@ -4,7 +4,7 @@ with Asker(engine, cache=Cache(path), limits=Limits(calls=500)) as asker:
     for request, answers in zip(requests, asker.ask(requests, stage="aide.topics")):
         ...                                       # request.sampling.n answers each, in order
     if asker.stopped: ...                         # a limit was reached: keep what there is
-manifest["generation"] = asker.bill.told()
+manifest["generation"] = asker.bill.to_dict()
 """
 
 import logging
@@ -214,8 +214,8 @@ class Asker:
         watch.expect(list(missing), sum(key in stored for key in keys))
         if missing:
             self.engine.complete(list(missing.values()), watch)
-        made = watch.made
-        return [(stored.get(key) or made.get(key, UNSENT), key in stored) for key in keys]
+        completions = watch.completions
+        return [(stored.get(key) or completions.get(key, UNSENT), key in stored) for key in keys]
 
     def _may_send(self, spent: Spent) -> bool:
         """Return whether another call may be sent, and count it if so."""
@@ -255,7 +255,7 @@ class _Watch:
 
     def __init__(self, asker: Asker, spent: Spent, progress: Progress, *, again: bool) -> None:
         self._asker, self._spent, self._progress, self._again = asker, spent, progress, again
-        self.made: dict[str, Completion] = {}
+        self.completions: dict[str, Completion] = {}
 
     def expect(self, keys: Sequence[str], stored: int) -> None:
         self._keys = keys
@@ -267,7 +267,7 @@ class _Watch:
 
     def arrived(self, position: int, completion: Completion) -> None:
         key = self._keys[position]
-        self.made[key] = self._asker._keep(key, completion)
+        self.completions[key] = self._asker._keep(key, completion)
         self._spent.add(completion)
         self._spent.retried += self._again
         self._progress.add(completion)
@@ -289,6 +289,6 @@ def manifest_of(asker: Asker) -> Mapping[str, Any]:
     return {
         "engine": asker.engine.identity(),
         "structured": getattr(asker.engine, "structured", None),
-        "bill": asker.bill.told(),
+        "bill": asker.bill.to_dict(),
         "stopped": asker.stopped,
     }

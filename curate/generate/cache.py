@@ -72,16 +72,16 @@ class Cache:
 
     def find(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Return what is stored under these keys."""
-        found: dict[str, Completion] = {}
+        completions: dict[str, Completion] = {}
         if self._refresh:
-            return found
+            return completions
         for start in range(0, len(keys), KEYS_A_QUERY):
             part = keys[start : start + KEYS_A_QUERY]
             marks = ",".join("?" * len(part))
             query = f"SELECT key, completion FROM completions WHERE key IN ({marks})"
             with self._locked() as database:
-                found |= {key: _read(body) for key, body in database.execute(query, part)}
-        return found
+                completions |= {key: _read(body) for key, body in database.execute(query, part)}
+        return completions
 
     def keep(self, key: str, completion: Completion, identity: Mapping[str, Any]) -> Completion:
         """Store a completion if it is of a kind to keep; return what is now stored under the key.
@@ -174,13 +174,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _read(body: bytes) -> Completion:
-    told = orjson.loads(body)
-    logprobs = told.pop("logprobs")
+    fields = orjson.loads(body)
+    logprobs = fields.pop("logprobs")
     if logprobs is None:
-        return Completion(**told)
+        return Completion(**fields)
     # JSON has no NaN.
     values = tuple(math.nan if value is None else value for value in logprobs)
-    return Completion(**told, logprobs=values)
+    return Completion(**fields, logprobs=values)
 
 
 def _model_of(identity: Mapping[str, Any]) -> str:

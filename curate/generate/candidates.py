@@ -100,8 +100,8 @@ class Candidate:
     @property
     def row_id(self) -> str:
         """Return an id made from parents, method, hop and text: the same whenever it is made again."""
-        told = [self.method, self.hop, sorted(self.parents), content_hash(self.messages)]
-        return f"{self.method}/{hashlib.blake2b(orjson.dumps(told), digest_size=8).hexdigest()}"
+        identity = [self.method, self.hop, sorted(self.parents), content_hash(self.messages)]
+        return f"{self.method}/{hashlib.blake2b(orjson.dumps(identity), digest_size=8).hexdigest()}"
 
     @property
     def prompt(self) -> str:

@@ -76,14 +76,16 @@ def with_options(
         rng: draws the order.
         system: the system turn, if there is to be one.
     """
-    told = [normalise(option) for option in (options["correct"], *options["wrong"])]
-    order = rng.permutation(len(told))
-    lines = [f"{LETTERS[k]}) {told[i]}" for k, i in enumerate(order)]
+    texts = [normalise(option) for option in (options["correct"], *options["wrong"])]
+    order = rng.permutation(len(texts))
+    lines = [f"{LETTERS[k]}) {texts[i]}" for k, i in enumerate(order)]
     right = lines[int(np.flatnonzero(order == 0)[0])]
     response = right[0] if form.letter_alone else right
-    made = replace(candidate, messages=pair("\n".join([question, *lines]), response, system))
-    fault = _fault_of(told, form)
-    return made.drop(Flaw.INCONSISTENT, fault) if fault else made
+    multiple_choice = replace(
+        candidate, messages=pair("\n".join([question, *lines]), response, system)
+    )
+    fault = _fault_of(texts, form)
+    return multiple_choice.drop(Flaw.INCONSISTENT, fault) if fault else multiple_choice
 
 
 def _fault_of(options: Sequence[str], form: Form) -> str | None:

@@ -30,19 +30,19 @@ def ask_each(
     All are asked in one batch. An answer that failed drops its candidate; what was not sent because a
     limit was reached is left out.
     """
-    standing = [c for c in candidates if c.flaw is None]
-    answers = iter(run.ask_one(stage, [ask(c) for c in standing]))
-    told = []
+    pending = [c for c in candidates if c.flaw is None]
+    answers = iter(run.ask_one(stage, [ask(c) for c in pending]))
+    results = []
     for candidate in candidates:
         if candidate.flaw is not None:
-            told.append(candidate)
+            results.append(candidate)
             continue
         answer = next(answers)
         if was_sent(answer):
             flaw = flaw_of(answer)
-            taken = candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer)
-            told.append(with_reasoning(taken, stage, answer))
-    return told
+            outcome = candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer)
+            results.append(with_reasoning(outcome, stage, answer))
+    return results
 
 
 def with_turns(request: Request, turns: Sequence[Message]) -> Request:
@@ -80,10 +80,10 @@ def tidy(words: str) -> str:
     return " ".join(words.split()).strip(" .\"'`*")
 
 
-def cut_off(value: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Flaw, str] | None:
+def find_truncation(value: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Flaw, str] | None:
     """Return the flaw of a record in which a text is as long as may be: there a schema cut it."""
-    for name, wanted in schema["properties"].items():
-        most = wanted.get("maxLength")
+    for name, property_schema in schema["properties"].items():
+        most = property_schema.get("maxLength")
         if most is not None and len(value[name]) >= most:
             return Flaw.TRUNCATED, f"{name} of {most} characters, the most"
     return None

@@ -89,7 +89,7 @@ class Generation:
     sieve: Sieve
     embed: Embed
     guard: YieldGuard
-    made: list[Candidate] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ class Generation:
     @property
     def kept(self) -> list[Candidate]:
         """Return the candidates that are kept so far."""
-        return [c for c in self.made if c.flaw is None]
+        return [c for c in self.candidates if c.flaw is None]
 
     def rng(self, *names: Name) -> np.random.Generator:
         """Return the source of randomness of a named part of the work."""
@@ -109,8 +109,8 @@ class Generation:
 
     def seed_of(self, *names: Name) -> int:
         """Return a seed from 0 to 2**31 - 1, made from the run's seed, the method and names."""
-        told = orjson.dumps([self.seed, self.method, *names])
-        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "big") % 2**31
+        identity = orjson.dumps([self.seed, self.method, *names])
+        return int.from_bytes(hashlib.blake2b(identity, digest_size=4).digest(), "big") % 2**31
 
     def request(
         self,
@@ -160,7 +160,7 @@ class Generation:
         Raises:
             LowYield: nearly all that was made so far is dropped.
         """
-        self.made.extend(candidates)
+        self.candidates.extend(candidates)
         for candidate in candidates:
             if candidate.flaw is None:
                 self.guard.keep()

@@ -57,7 +57,7 @@ class Spent:
         """Return tokens read and written."""
         return self.prompt_tokens + self.completion_tokens
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as a plain mapping."""
         rounded = {"cost": round(self.cost, 6), "seconds": round(self.seconds, 3)}
         return asdict(self) | rounded | {"useless": dict(sorted(self.useless.items()))}
@@ -85,10 +85,10 @@ class Bill:
                 total.useless[name] = total.useless.get(name, 0) + count
         return total
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it for a manifest: total, and stages by name."""
-        stages = {name: spent.told() for name, spent in self.stages.items()}
-        return {"total": self.total().told(), "stages": stages}
+        stages = {name: spent.to_dict() for name, spent in self.stages.items()}
+        return {"total": self.total().to_dict(), "stages": stages}
 
 
 def exceeded(limits: Limits, spent: Spent) -> str | None:
@@ -144,10 +144,10 @@ class YieldGuard:
         seen = self.kept + self.dropped
         if seen < self._after or self.kept >= self._least * seen:
             return
-        shown = [f"  {reason}: {_excerpt(text)}" for reason, text in self._diverse()]
+        samples = [f"  {reason}: {_excerpt(text)}" for reason, text in self._diverse()]
         raise LowYield(
             f"{self._name}: only {self.kept:,} of {seen:,} candidates were kept, below the least yield "
-            f"of {self._least:.1%}. {SAMPLES_FOLLOW}\n" + "\n".join(shown) + "\nUse a larger "
+            f"of {self._least:.1%}. {SAMPLES_FOLLOW}\n" + "\n".join(samples) + "\nUse a larger "
             "model, change the prompt, or lower least_yield."
         )
 

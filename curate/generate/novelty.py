@@ -28,8 +28,8 @@ def words_of(text: str) -> list[str]:
 
 def rouge_l(one: str, other: str) -> float:
     """Return the ROUGE-L F1 of two texts; 0 where one has no word."""
-    told = Seen([one]).nearest(other)
-    return told[0] if told else 0.0
+    nearest = Seen([one]).nearest(other)
+    return nearest[0] if nearest else 0.0
 
 
 class Seen:
@@ -49,15 +49,15 @@ class Seen:
 
     def nearest(self, text: str, above: float = 0.0) -> tuple[float, int] | None:
         """Return the largest ROUGE-L F1 and the number of its text, None if none is above a limit."""
-        wanted = self._encode(text)
-        if not wanted:
+        encoded = self._encode(text)
+        if not encoded:
             return None
-        found = extractOne(
-            wanted, self._texts, scorer=Indel.normalized_similarity, score_cutoff=above
+        match = extractOne(
+            encoded, self._texts, scorer=Indel.normalized_similarity, score_cutoff=above
         )
-        if found is None or found[1] <= above:
+        if match is None or match[1] <= above:
             return None
-        return float(found[1]), int(found[2])
+        return float(match[1]), int(match[2])
 
     def _encode(self, text: str) -> str:
         return "".join(self._code(word) for word in words_of(text))
@@ -78,10 +78,10 @@ def first_of_each(texts: Sequence[str], limit: float, seen: Seen) -> list[tuple[
         limit: an F1 above it is too near.
         seen: the texts that are there; new ones are added.
     """
-    told: list[tuple[float, int] | None] = []
+    nearest_texts: list[tuple[float, int] | None] = []
     for text in texts:
-        found = seen.nearest(text, above=limit)
-        told.append(found)
-        if found is None:
+        nearest = seen.nearest(text, above=limit)
+        nearest_texts.append(nearest)
+        if nearest is None:
             seen.add([text])
-    return told
+    return nearest_texts

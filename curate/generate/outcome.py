@@ -10,7 +10,7 @@ import orjson
 from curate.generate.limits import SAMPLES_FOLLOW
 
 BILL = "generated/bill.json"
-REASONS_TOLD = 2
+MOST_REASONS = 2
 NOT_STARTED = "a limit was reached before its turn"
 
 
@@ -23,7 +23,7 @@ class Outcome:
     """
 
     method: str
-    made: int
+    generated: int
     kept: int
     dropped: tuple[tuple[str, int], ...]
     calls: int
@@ -36,7 +36,7 @@ class Outcome:
     @property
     def share(self) -> float | None:
         """Return the share of the candidates that were kept, the yield."""
-        return self.kept / self.made if self.made else None
+        return self.kept / self.generated if self.generated else None
 
     @property
     def calls_a_row(self) -> float | None:
@@ -57,9 +57,9 @@ def read_bill(run: Path) -> dict[str, Any] | None:
     return dict(orjson.loads(path.read_bytes())) if path.is_file() else None
 
 
-def outcomes_of(bill: Mapping[str, Any], asked: Sequence[str]) -> list[Outcome]:
+def outcomes_of(bill: Mapping[str, Any], methods: Sequence[str]) -> list[Outcome]:
     """Return the outcome of each method that was asked for, in that order."""
-    return [_outcome(method, bill) for method in asked]
+    return [_outcome(method, bill) for method in methods]
 
 
 def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
@@ -70,7 +70,7 @@ def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
         stopped = NOT_STARTED
     return Outcome(
         method=method,
-        made=counted["made"],
+        generated=counted["made"],
         kept=counted["kept"],
         dropped=tuple(sorted(counted["dropped"].items(), key=lambda item: (-item[1], item[0]))),
         calls=sum(stage["calls"] for stage in stages),
@@ -94,19 +94,19 @@ def generated_lines(run: Path) -> list[str]:
     if bill is None:
         return []
     config = orjson.loads((run / "manifest.json").read_bytes())["config"]
-    asked = [params["method"] for params in config["generate"]["methods"]]
-    return [_line(outcome) for outcome in outcomes_of(bill, asked)]
+    methods = [params["method"] for params in config["generate"]["methods"]]
+    return [_line(outcome) for outcome in outcomes_of(bill, methods)]
 
 
-def _line(told: Outcome) -> str:
-    why = ", ".join(f"{count:,} {name}" for name, count in told.dropped[:REASONS_TOLD])
-    most = "most dropped: " if len(told.dropped) > REASONS_TOLD else "dropped: "
+def _line(outcome: Outcome) -> str:
+    why = ", ".join(f"{count:,} {name}" for name, count in outcome.dropped[:MOST_REASONS])
+    most = "most dropped: " if len(outcome.dropped) > MOST_REASONS else "dropped: "
     return (
-        f"{told.method}: {told.kept:,} of {told.made:,} candidates kept"
+        f"{outcome.method}: {outcome.kept:,} of {outcome.generated:,} candidates kept"
         + (f" ({most}{why})" if why else "")
-        + f"; {told.tokens:,} tokens in {told.calls:,} calls"
-        + (f", {told.cached:,} answers from the store" if told.cached else "")
-        + (f", cost {told.cost:.4g}" if told.cost else "")
-        + (f"; stopped: {told.stopped}" if told.stopped else "")
-        + (f"; failed: {told.failed}" if told.failed else "")
+        + f"; {outcome.tokens:,} tokens in {outcome.calls:,} calls"
+        + (f", {outcome.cached:,} answers from the store" if outcome.cached else "")
+        + (f", cost {outcome.cost:.4g}" if outcome.cost else "")
+        + (f"; stopped: {outcome.stopped}" if outcome.stopped else "")
+        + (f"; failed: {outcome.failed}" if outcome.failed else "")
     )

@@ -27,8 +27,8 @@ def read_personas(path: str | None, digest: str | None = None) -> list[str]:
     """
     file = Path(path) if path is not None else PERSONAS
     lines = read_text(file, "the persona file", digest=digest).splitlines()
-    told = list(dict.fromkeys(" ".join(line.split()) for line in lines))
-    personas = [line for line in told if line and not line.startswith("#")]
+    unique_lines = list(dict.fromkeys(" ".join(line.split()) for line in lines))
+    personas = [line for line in unique_lines if line and not line.startswith("#")]
     if not personas:
         raise UserError(f"persona_file: {file} has no line with a persona")
     return personas

@@ -14,8 +14,8 @@ from curate.rows import Message
 
 def system_of(target: Sequence[Example]) -> str | None:
     """Return the system turn that all examples share, None if they do not."""
-    told = {_system(example.messages) for example in target}
-    return told.pop() if len(told) == 1 else None
+    systems = {_system(example.messages) for example in target}
+    return systems.pop() if len(systems) == 1 else None
 
 
 def _system(messages: Sequence[Message]) -> str | None:

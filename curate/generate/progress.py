@@ -31,7 +31,7 @@ class Progress:
         self._bar: Bar | None = None
 
     def __enter__(self) -> "Progress":
-        self._started = self._told = time.monotonic()
+        self._started = self._logged_at = time.monotonic()
         return self
 
     def __exit__(
@@ -60,9 +60,9 @@ class Progress:
         self._tokens += completion.completion_tokens
         self._failures += completion.finish not in ("ok", "truncated")
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._calls, told=self._rates())
-        elif time.monotonic() - self._told >= self._every:
-            self._told = time.monotonic()
+            self._bar.update(self._task, completed=self._calls, rates=self._rates())
+        elif time.monotonic() - self._logged_at >= self._every:
+            self._logged_at = time.monotonic()
             LOG.info("%s: %s", self._stage, self.line())
 
     def line(self) -> str:
@@ -84,11 +84,11 @@ def _open_bar(stage: str) -> "tuple[Bar, TaskID]":
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[rates]}"),
         TimeRemainingColumn(),
         console=console(),
         transient=True,
     )
-    task = bar.add_task(escape(stage), total=0, told="")
+    task = bar.add_task(escape(stage), total=0, rates="")
     bar.start()
     return bar, task

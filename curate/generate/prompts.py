@@ -89,8 +89,8 @@ class Prompt:
                 for role, template in self.turns
             ]
         except jinja2.UndefinedError as error:
-            known = ", ".join(sorted(slots))
-            raise UserError(f"{self.path}: {error.message}; there are: {known}") from error
+            slot_names = ", ".join(sorted(slots))
+            raise UserError(f"{self.path}: {error.message}; there are: {slot_names}") from error
 
     @property
     def fixed_text(self) -> str:

@@ -57,9 +57,9 @@ def nearest(
     products = np.empty((len(queries), 0))
     start = 0
     for block in blocks:
-        found = np.round(cosines(queries, block), DECIMALS)
-        here = np.broadcast_to(np.arange(start, start + len(block)), found.shape)
-        products = np.concatenate([products, found], axis=1)
+        similarities = np.round(cosines(queries, block), DECIMALS)
+        here = np.broadcast_to(np.arange(start, start + len(block)), similarities.shape)
+        products = np.concatenate([products, similarities], axis=1)
         numbers = np.concatenate([numbers, here], axis=1)
         # Earlier rows stand before later ones, so a stable sort gives them the ties.
         order = np.argsort(-products, axis=1, kind="stable")[:, :most]
@@ -77,22 +77,22 @@ class Bm25:
 
         words = shingle(pl.Series(texts, dtype=pl.String), "word", 1)
         self._vocabulary = np.unique(words.hashes)
-        self._found = count_words(words, self._vocabulary)
-        self._idf = inverse_frequency(self._found)
-        saturate(self._found, np.diff(words.starts), K1, B)
+        self._counts = count_words(words, self._vocabulary)
+        self._idf = inverse_frequency(self._counts)
+        saturate(self._counts, np.diff(words.starts), K1, B)
 
     def find(self, queries: Sequence[str], most: int) -> list[list[tuple[int, float]]]:
         """Return for each query the texts that share a word with it and their scores, best first."""
         from curate.select.bm25 import count_words
 
-        asked = shingle(pl.Series(queries, dtype=pl.String), "word", 1)
-        weighted = count_words(asked, self._vocabulary).multiply(self._idf[None])
-        told = []
-        for row in (weighted.tocsr() @ self._found.T).toarray():
+        query_words = shingle(pl.Series(queries, dtype=pl.String), "word", 1)
+        weighted = count_words(query_words, self._vocabulary).multiply(self._idf[None])
+        hits = []
+        for row in (weighted.tocsr() @ self._counts.T).toarray():
             scores = np.round(row, DECIMALS)
             order = np.argsort(-scores, kind="stable")[:most]
-            told.append([(int(i), float(scores[i])) for i in order if scores[i] > 0])
-        return told
+            hits.append([(int(i), float(scores[i])) for i in order if scores[i] > 0])
+        return hits
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,16 @@ class Retriever:
         if not queries:
             return []
         depth = max(DEPTH, 10 * most)
-        asked = self._embed(queries)
-        near, _ = nearest(asked, self._blocks(), depth)
+        query_vectors = self._embed(queries)
+        near, _ = nearest(query_vectors, self._blocks(), depth)
         by_words = self._words.find(queries, depth)
-        told = []
-        for vector, numbers, hits in zip(asked, near, by_words, strict=True):
+        ranked_hits = []
+        for vector, numbers, hits in zip(query_vectors, near, by_words, strict=True):
             fused = fuse([numbers.tolist(), [number for number, _ in hits]])[:most]
             products = cosines(self._vectors[[n for n, _ in fused]], vector[None])[:, 0]
             scored = zip(fused, products.tolist(), strict=True)
-            told.append([Hit(n, cosine, score) for (n, score), cosine in scored])
-        return told
+            ranked_hits.append([Hit(n, cosine, score) for (n, score), cosine in scored])
+        return ranked_hits
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self._vectors), BLOCK_TEXTS):

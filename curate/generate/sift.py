@@ -108,8 +108,8 @@ def _find_reasoning(*texts: str) -> tuple[Flaw, str] | None:
 
 
 def _find_refusal(*texts: str) -> tuple[Flaw, str] | None:
-    found = next((refusal for text in texts if (refusal := REFUSAL.search(text))), None)
-    return (Flaw.REFUSED, found.group()) if found else None
+    match = next((refusal for text in texts if (refusal := REFUSAL.search(text))), None)
+    return (Flaw.REFUSED, match.group()) if match else None
 
 
 def _find_copy(prompt: str, response: str) -> tuple[Flaw, str] | None:
@@ -122,9 +122,9 @@ def find_loop(text: str, distinct: float) -> str | None:
 
     Either its end is one piece five times in a row, or too few of its word 3-grams are distinct.
     """
-    found = LOOP.search(text[-TAIL:], timeout=5)
-    if found and regex.search(r"\w", found.group(1)):
-        return found.group(1).strip()[:60]
+    match = LOOP.search(text[-TAIL:], timeout=5)
+    if match and regex.search(r"\w", match.group(1)):
+        return match.group(1).strip()[:60]
     words = words_of(text)
     grams = [tuple(words[i : i + GRAMS]) for i in range(len(words) - GRAMS + 1)]
     if len(grams) >= FEWEST and len(set(grams)) < distinct * len(grams):
@@ -143,8 +143,8 @@ class Leaks:
         markup = MARKUP.search(text)
         if markup:
             return markup.group()
-        found = next((run for run in _runs(text) if run in self._runs), None)
-        return " ".join(found) if found else None
+        copied_run = next((run for run in _runs(text) if run in self._runs), None)
+        return " ".join(copied_run) if copied_run else None
 
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:
@@ -155,8 +155,8 @@ def _runs(text: str) -> Iterator[tuple[str, ...]]:
 
 def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[Flaw, str] | None:
     words = set(words_of(prompt))
-    found = next((word for word in keywords if word.casefold() in words), None)
-    return (Flaw.KEYWORD, found) if found else None
+    keyword = next((word for word in keywords if word.casefold() in words), None)
+    return (Flaw.KEYWORD, keyword) if keyword else None
 
 
 def _find_language(text: str, languages: Sequence[str]) -> tuple[Flaw, str] | None:
@@ -165,11 +165,11 @@ def _find_language(text: str, languages: Sequence[str]) -> tuple[Flaw, str] | No
         return None
     from py3langid.langid import classify
 
-    found = str(classify(text)[0])
-    return None if found in languages else (Flaw.WRONG_LANGUAGE, found)
+    language = str(classify(text)[0])
+    return None if language in languages else (Flaw.WRONG_LANGUAGE, language)
 
 
-class Known:
+class NoveltyIndex:
     """Rows that are there: their prompts, their embeddings, and which numbers stand in them.
 
     Args:
@@ -208,8 +208,8 @@ class Known:
     def nearest_row(self, text: str, vector: NDArray[np.float32]) -> float:
         """Return the largest cosine to a row with the same numbers, -1 if there is none."""
         numbers, largest = _digest_numbers(text), -1.0
-        for vectors, told in zip(self._vectors, self._numbers, strict=True):
-            same = told == numbers
+        for vectors, row_numbers in zip(self._vectors, self._numbers, strict=True):
+            same = row_numbers == numbers
             if same.any():
                 largest = max(largest, float(cosines(vectors[same], vector[None]).max()))
         return largest
@@ -222,7 +222,7 @@ class Sieve:
         filters: what is asked of every row.
         embed: texts to unit vectors [N, d].
         leaks: pieces of the method's prompts.
-        known: rows that were there before; several sieves may share them.
+        existing: rows that were there before; several sieves may share them.
         by_template: what is wrong with turns for the base model's chat template, if that reads them.
     """
 
@@ -231,30 +231,30 @@ class Sieve:
         filters: Filters,
         embed: Embed,
         leaks: "Leaks | None" = None,
-        known: Known | None = None,
+        existing: NoveltyIndex | None = None,
         by_template: FindFlaw | None = None,
     ) -> None:
         self.filters, self.embed, self._by_template = filters, embed, by_template
         self.leaks = leaks or Leaks()
-        self._known = known or Known(embed)
-        self._made = Known(embed)
+        self._existing = existing or NoveltyIndex(embed)
+        self._generated = NoveltyIndex(embed)
 
     def know(self, prompts: Sequence[str], texts: Sequence[str]) -> None:
         """Take note of further rows that are there: their prompts and their whole texts."""
-        self._made.add(prompts, texts)
+        self._generated.add(prompts, texts)
 
     def sift(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, in their order, those that go with their flaw; the others are known.
 
         A candidate that has a flaw already keeps it.
         """
-        told = [self._judge(candidate) for candidate in candidates]
-        standing = [i for i, c in enumerate(told) if c.flaw is None]
-        if standing:
-            texts = [f"{told[i].prompt}\n{told[i].response}" for i in standing]
-            for i, vector in zip(standing, self.embed(texts), strict=True):
-                told[i] = self._compare(told[i], vector)
-        return told
+        results = [self._judge(candidate) for candidate in candidates]
+        present = [i for i, c in enumerate(results) if c.flaw is None]
+        if present:
+            texts = [f"{results[i].prompt}\n{results[i].response}" for i in present]
+            for i, vector in zip(present, self.embed(texts), strict=True):
+                results[i] = self._compare(results[i], vector)
+        return results
 
     def screen(self, candidates: Sequence[Candidate], seen: Seen | None = None) -> list[Candidate]:
         """Return the candidates, those that go for their prompts alone with their flaw.
@@ -271,38 +271,38 @@ class Sieve:
     def _screen(self, candidate: Candidate, fresh: Seen) -> Candidate:
         if candidate.flaw is not None:
             return candidate
-        found = find_prompt_flaw(candidate.prompt, self.filters, self.leaks)
-        if found:
-            return candidate.drop(*found)
+        rejection = find_prompt_flaw(candidate.prompt, self.filters, self.leaks)
+        if rejection:
+            return candidate.drop(*rejection)
         near = fresh.nearest(candidate.prompt, above=self.filters.rouge)
-        told = near[0] if near else self._nearest_prompt(candidate)
-        if told is not None:
-            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {told:.2f}")
+        similarity = near[0] if near else self._nearest_prompt(candidate)
+        if similarity is not None:
+            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {similarity:.2f}")
         fresh.add([candidate.prompt])
         return candidate
 
     def _nearest_prompt(self, candidate: Candidate) -> float | None:
         limit = self.filters.rouge
-        near = self._made.nearest_prompt(candidate.prompt, limit)
-        return self._known.nearest_prompt(candidate.prompt, limit) if near is None else near
+        near = self._generated.nearest_prompt(candidate.prompt, limit)
+        return self._existing.nearest_prompt(candidate.prompt, limit) if near is None else near
 
     def _judge(self, candidate: Candidate) -> Candidate:
         if candidate.flaw is not None:
             return candidate
-        found = find_flaw(candidate, self.filters, self.leaks)
-        if found is None and self._by_template is not None:
-            found = self._by_template(candidate.messages)
-        return candidate.drop(*found) if found else candidate
+        rejection = find_flaw(candidate, self.filters, self.leaks)
+        if rejection is None and self._by_template is not None:
+            rejection = self._by_template(candidate.messages)
+        return candidate.drop(*rejection) if rejection else candidate
 
     def _compare(self, candidate: Candidate, vector: NDArray[np.float32]) -> Candidate:
         near = self._nearest_prompt(candidate)
         if near is not None:
             return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near:.2f}")
         text = f"{candidate.prompt}\n{candidate.response}"
-        cosine = max(held.nearest_row(text, vector) for held in (self._made, self._known))
+        cosine = max(held.nearest_row(text, vector) for held in (self._generated, self._existing))
         if cosine > self.filters.cosine:
             return candidate.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f}")
-        self._made.add_one(candidate.prompt, text, vector)
+        self._generated.add_one(candidate.prompt, text, vector)
         return candidate
 
 
@@ -312,8 +312,8 @@ def numbers_of(text: str) -> tuple[str, ...]:
 
 
 def _digest_numbers(text: str) -> int:
-    told = "\0".join(numbers_of(text)).encode()
-    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
+    encoded = "\0".join(numbers_of(text)).encode()
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def count_flaws(candidates: Iterable[Candidate]) -> dict[str, Any]:

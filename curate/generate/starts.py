@@ -33,16 +33,16 @@ def choose_starts(run: Generation, params: StartParams) -> list[Example]:
         UserError: there is none.
     """
     if params.start == "pool":
-        found = _draw_of_pool(run, params.rows)
+        starts = _draw_of_pool(run, params.rows)
     else:
         single = [example for example in run.target if is_single(example.messages)]
-        found = [single[i] for i in _draw(run, len(single), params.rows)]
-    if not found:
+        starts = [single[i] for i in _draw(run, len(single), params.rows)]
+    if not starts:
         raise UserError(
             f"{run.method}: there is no row with one user turn and a response to start from; "
             + ("the pool has none" if params.start == "pool" else "add `target:`, or `start: pool`")
         )
-    return found
+    return starts
 
 
 def _draw_of_pool(run: Generation, count: int) -> list[Example]:

@@ -28,7 +28,7 @@ from curate.generate.generation import (
 )
 from curate.generate.limits import Limits, LowYield, YieldGuard
 from curate.generate.prompts import Prompts
-from curate.generate.sift import FindFlaw, Known, Leaks, Sieve, count_flaws
+from curate.generate.sift import FindFlaw, Leaks, NoveltyIndex, Sieve, count_flaws
 from curate.models import load_tokenizer, template_of
 from curate.pool.files import digest_url
 from curate.rows import Message, prompt_text, response_text
@@ -48,7 +48,7 @@ BATCH_ROWS = 2_000
 
 def generate_step(
     run: "ScoreRun",
-    wanted: "GenerationSettings",
+    generate: "GenerationSettings",
     inputs: Mapping[str, Artifact],
     system: str | None = None,
 ) -> Step:
@@ -56,7 +56,7 @@ def generate_step(
 
     Args:
         run: for its seed, embedder, engine and base model.
-        wanted: the recipe's `generate`.
+        generate: the recipe's `generate`.
         inputs: `pool`, and `target` where there is one.
         system: what becomes of system turns that the base model's chat template refuses (models.system);
             None if the base model reads no row.
@@ -65,29 +65,29 @@ def generate_step(
         UserError: a file that a method reads, or a model, is not there.
     """
     identity, embedding = run.embedder()
-    engine, hints = run.engine(wanted.engine)
-    methods = [params.model_dump(mode="json") for params in wanted.methods]
-    files = [_read_files(params, wanted.prompts) for params in methods]
+    engine, hints = run.engine(generate.engine)
+    methods = [params.model_dump(mode="json") for params in generate.methods]
+    files = [_read_files(params, generate.prompts) for params in methods]
     faults = [fault for *_, fault in files]
     if None not in faults:
         raise UserError("; ".join(dict.fromkeys(str(fault) for fault in faults)))
-    told = {
+    step_params = {
         "methods": [_without_paths(params) for params in methods],
         "reads": [reads for reads, *_ in files],
         "prompts": [prompts for _, prompts, _ in files],
         "versions": [find_generator(params["method"]).version for params in methods],
         "engine": engine,
         "embedder": identity,
-        "limits": wanted.limits.model_dump(mode="json"),
+        "limits": generate.limits.model_dump(mode="json"),
         "seed": run.seed,
     }
     if any(faults):
-        told["faults"] = faults
-    places = {**hints, "methods": methods, "prompts": wanted.prompts, "embedder": embedding}
+        step_params["faults"] = faults
+    places = {**hints, "methods": methods, "prompts": generate.prompts, "embedder": embedding}
     if system is not None:
-        told["template"] = {"system": system, "model": template_of(run.model_identity())}
+        step_params["template"] = {"system": system, "model": template_of(run.model_identity())}
         places["base"] = run.model_hints()
-    return Step("generate", VERSION, write_generated, dict(inputs), told, places)
+    return Step("generate", VERSION, write_generated, dict(inputs), step_params, places)
 
 
 def _read_files(
@@ -129,30 +129,32 @@ def write_generated(
     """
     engine = engine_of(hints)
     limits = Limits.model_validate(params["limits"])
-    known = know_rows(inputs, hints["embedder"])
+    novelty_index = index_existing_rows(inputs, hints["embedder"])
     ends = Ends()
-    made: list[Candidate] = []
+    candidates: list[Candidate] = []
     with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
-        for i, told in enumerate(hints["methods"]):
-            method, run = told["method"], None
+        for i, method_params in enumerate(hints["methods"]):
+            method, run = method_params["method"], None
             generator = find_generator(method)
             try:
-                run = _start(i, params, inputs, known, hints, asker)
-                generator.make(run, generator.params.model_validate(told))
+                run = _start(i, params, inputs, novelty_index, hints, asker)
+                generator.make(run, generator.params.model_validate(method_params))
             except LowYield as error:
                 ends.stopped[method] = str(error)
             except UserError as error:
                 ends.failed[method] = str(error)
-            made += _finish(out, run) if run else []
+            candidates += _finish(out, run) if run else []
             if not ends.note(method, asker):
                 break
-        if not any(candidate.flaw is None for candidate in made):
+        if not any(candidate.flaw is None for candidate in candidates):
             if not asker.stopped:
                 asker.forget_useless()
-            raise UserError(f"generate: {_why_nothing(asker, made, ends, len(hints['methods']))}")
+            raise UserError(
+                f"generate: {_why_nothing(asker, candidates, ends, len(hints['methods']))}"
+            )
         asker.warn_useless()
         bill, spent = manifest_of(asker), asker.counts()
-    return {**_write(out, made, bill, ends), "llm": spent}
+    return {**_write(out, candidates, bill, ends), "llm": spent}
 
 
 @dataclass
@@ -190,29 +192,33 @@ def _finish(out: Path, run: Generation) -> list[Candidate]:
     """Write a method's tables; return its candidates."""
     for name, table in run.tables.items():
         table.write_parquet(out / f"{run.method}-{name}.parquet")
-    LOG.info("generate: %s: %d of %d candidates kept", run.method, len(run.kept), len(run.made))
-    return run.made
+    LOG.info(
+        "generate: %s: %d of %d candidates kept", run.method, len(run.kept), len(run.candidates)
+    )
+    return run.candidates
 
 
-def know_rows(inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]) -> Known:
+def index_existing_rows(
+    inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]
+) -> NoveltyIndex:
     """Return what novelty is measured against: all rows of the inputs, read batch by batch."""
     from curate.represent.embed import embed_texts
 
-    known = Known(lambda texts: embed_texts(texts, embedder))
+    novelty_index = NoveltyIndex(lambda texts: embed_texts(texts, embedder))
     for artifact in inputs.values():
         for batch in read_batches(artifact.file("rows.parquet"), BATCH_ROWS, ["messages"]):
             rows = batch.column("messages").to_pylist()
             prompts = [prompt_text(messages) for messages in rows]
             texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]
-            known.add(prompts, texts)
-    return known
+            novelty_index.add(prompts, texts)
+    return novelty_index
 
 
 def _start(
     place: int,
     params: Mapping[str, Any],
     inputs: Mapping[str, Artifact],
-    known: Known,
+    novelty_index: NoveltyIndex,
     hints: Mapping[str, Any],
     asker: Asker,
 ) -> Generation:
@@ -228,9 +234,11 @@ def _start(
 
     if "faults" in params and params["faults"][place]:
         raise UserError(params["faults"][place])
-    told = hints["methods"][place]
-    prompts = _prompts(told["method"], hints["prompts"], params["prompts"][place])
-    method = GenerateParams.model_validate({n: told[n] for n in GenerateParams.model_fields})
+    method_params = hints["methods"][place]
+    prompts = _prompts(method_params["method"], hints["prompts"], params["prompts"][place])
+    method = GenerateParams.model_validate(
+        {n: method_params[n] for n in GenerateParams.model_fields}
+    )
     leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
     target = (
         read_examples(read_table(inputs["target"].file("rows.parquet")))
@@ -238,15 +246,15 @@ def _start(
         else []
     )
     return Generation(
-        method=told["method"],
+        method=method_params["method"],
         seed=params["seed"],
         target=target,
         pool=scan_table(inputs["pool"].file("rows.parquet")),
         asker=asker,
         prompts=prompts,
-        sieve=Sieve(method.filters, embed, leaks, known, _by_template(params, hints)),
+        sieve=Sieve(method.filters, embed, leaks, novelty_index, _by_template(params, hints)),
         embed=embed,
-        guard=YieldGuard(told["method"], least=method.least_yield, after=JUDGED_AFTER),
+        guard=YieldGuard(method_params["method"], least=method.least_yield, after=JUDGED_AFTER),
         digests={name: dict(files) for name, files in params["reads"][place].items()},
     )
 
@@ -267,18 +275,20 @@ def _by_template(params: Mapping[str, Any], hints: Mapping[str, Any]) -> FindFla
     return find
 
 
-def _write(out: Path, made: Sequence[Candidate], bill: Mapping[str, Any], ends: Ends) -> Counts:
-    rows = rows_of(made, SOURCE)
+def _write(
+    out: Path, candidates: Sequence[Candidate], bill: Mapping[str, Any], ends: Ends
+) -> Counts:
+    rows = rows_of(candidates, SOURCE)
     rows.write_parquet(out / "rows.parquet")
-    table_of(made).write_parquet(out / "candidates.parquet")
+    table_of(candidates).write_parquet(out / "candidates.parquet")
     methods = {
-        name: count_flaws(c for c in made if c.method == name)
-        for name in dict.fromkeys(c.method for c in made)
+        name: count_flaws(c for c in candidates if c.method == name)
+        for name in dict.fromkeys(c.method for c in candidates)
     }
     outcome = {"methods": methods, "stopped": ends.stopped}
     outcome |= {"failed": ends.failed} if ends.failed else {}
     write_json(out / "bill.json", {**bill, **outcome})
-    return {"rows_in": len(made), "rows_out": rows.height, **outcome}
+    return {"rows_in": len(candidates), "rows_out": rows.height, **outcome}
 
 
 def _why_nothing(asker: Asker, candidates: Sequence[Candidate], ends: Ends, methods: int) -> str:

@@ -189,7 +189,7 @@ def _with_reason(call: Call, answer: Answer) -> Call:
     if not request.messages or answer.failure not in ("invalid_json", "schema_violation"):
         return call
     # The conversation as first asked: the notes of an earlier try are replaced.
-    first = request.messages[: _length_asked(request.messages)]
+    first = request.messages[: _original_length(request.messages)]
     note = f"That does not fit the schema ({answer.reason}). {AGAIN}"
     turns: list[Message] = [
         {"role": "assistant", "content": answer.text},
@@ -201,6 +201,6 @@ def _with_reason(call: Call, answer: Answer) -> Call:
 AGAIN = "Answer once more, with valid JSON that fits the schema and nothing else."
 
 
-def _length_asked(messages: tuple[Message, ...]) -> int:
+def _original_length(messages: tuple[Message, ...]) -> int:
     noted = len(messages) > 2 and messages[-1]["content"].endswith(AGAIN)
     return len(messages) - 2 if noted else len(messages)

@@ -32,7 +32,7 @@ NOTED = tuple(name for name in TREE_SCHEMA if name in {
 })  # fmt: skip
 
 
-def tree_of(seeds: Sequence[Example], made: Sequence[Candidate]) -> pl.DataFrame:
+def tree_of(seeds: Sequence[Example], candidates: Sequence[Candidate]) -> pl.DataFrame:
     """Return one line for each seed (hop 0) and each candidate, in the order in which they were made.
 
     `similarity` is the cosine of a prompt to its seed's; what went before it had a prompt has none.
@@ -52,6 +52,6 @@ def tree_of(seeds: Sequence[Example], made: Sequence[Candidate]) -> pl.DataFrame
             "kept": c.flaw is None,
             "flaw": c.flaw.value if c.flaw else None,
         }
-        for c in made
+        for c in candidates
     ]
     return pl.DataFrame([*roots, *grown], schema=TREE_SCHEMA)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.drafts import REPEATS, ask_each, characters_for, cut_off, record, text
+from curate.generate.drafts import REPEATS, ask_each, characters_for, find_truncation, record, text
 from curate.generate.generation import Generation
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
@@ -47,11 +47,11 @@ class WriteParams(StartParams):
 def with_prompt(draft: Candidate, value: Mapping[str, Any], schema: Mapping[str, Any]) -> Candidate:
     """Return the draft with the prompt of an answer, dropped if it is cut off or blank."""
     prompt = value["prompt"].strip()
-    told = replace(draft, messages=[{"role": "user", "content": prompt}])
-    flaw = cut_off(value, schema)
+    rewrite = replace(draft, messages=[{"role": "user", "content": prompt}])
+    flaw = find_truncation(value, schema)
     if flaw is None and not prompt:
         flaw = Flaw.EMPTY, "prompt"
-    return told.drop(*flaw) if flaw else told
+    return rewrite.drop(*flaw) if flaw else rewrite
 
 
 def answer_each(

@@ -95,7 +95,7 @@ class GenerationView:
     @property
     def candidates(self) -> int:
         """Return how many candidates there were."""
-        return sum(method.outcome.made for method in self.methods)
+        return sum(method.outcome.generated for method in self.methods)
 
 
 def gather_generated(run: RunFolder) -> GenerationView | None:

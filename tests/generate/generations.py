@@ -101,7 +101,7 @@ def check_books(run: Generation) -> None:
     """Check what is true of every method: rows add up, parents exist, hops count from them."""
     hops = {example.row_id: 0 for example in run.target}
     hops |= dict.fromkeys(run.pool.select("row_id").collect()["row_id"], 0)
-    for candidate in run.made:
+    for candidate in run.candidates:
         assert candidate.method == run.method
         # Passages of a corpus are no rows.
         rows = [p for p in candidate.parents if not p.startswith("corpus/")]
@@ -109,7 +109,7 @@ def check_books(run: Generation) -> None:
         orjson.dumps(dict(candidate.notes))
         if candidate.flaw is None:
             hops[candidate.row_id] = candidate.hop
-    assert len(run.kept) + sum(c.flaw is not None for c in run.made) == len(run.made)
+    assert len(run.kept) + sum(c.flaw is not None for c in run.candidates) == len(run.candidates)
     assert len({c.row_id for c in run.kept}) == len(run.kept)
 
 

@@ -60,13 +60,13 @@ def check_same(
     assert len(engine.calls) <= most
     batched: Any = InBatches(script(), 2)
     parts = generate(method, batched, **settings)
-    assert told(whole.made) == told(parts.made)
+    assert told(whole.candidates) == told(parts.candidates)
     with closing(Cache(folder / "cache")) as cache:
         generate(method, script(), cache=cache, **settings)
         again = script()
         replayed = generate(method, again, cache=cache, **settings)
     assert again.calls == []
-    assert told(whole.made) == told(replayed.made)
+    assert told(whole.candidates) == told(replayed.candidates)
     for name, table in whole.tables.items():
         assert table.equals(replayed.tables[name])
     for most in range(0, len(engine.calls), max(len(engine.calls) // 6, 1)):
@@ -74,8 +74,8 @@ def check_same(
         run = generate(method, limited, limits=Limits(calls=most), **settings)
         assert len(limited.calls) == most
         assert run.stopped
-        assert {"unsent"}.isdisjoint(c.detail for c in run.made)
-        assert len(run.made) <= len(whole.made)
+        assert {"unsent"}.isdisjoint(c.detail for c in run.candidates)
+        assert len(run.candidates) <= len(whole.candidates)
     return whole
 
 
@@ -123,7 +123,7 @@ def static(texts: Sequence[str]) -> Any:
 def keeps_some(method: str, folder: Path, **settings: Any) -> Generation:
     """Check that the real model yields at least one kept row; show what went where it does not."""
     run = generate(method, real_engine(folder), embed=static, **settings)
-    for candidate in run.made:
+    for candidate in run.candidates:
         print(candidate.flaw, candidate.detail, candidate.messages, candidate.notes)
     if not run.kept:
         pytest.fail("nothing was kept")

@@ -16,11 +16,11 @@ def test_a_bill_adds_up() -> None:
     bill.stage("a").calls += 1
     bill.stage("b").add(failed("broken", sends=4))
     bill.stage("b").useless["failed"] = 1
-    told = bill.told()
+    told = bill.to_dict()
     assert json.loads(json.dumps(told)) == told
     assert told["stages"]["a"]["prompt_tokens"] == 3
     assert told["stages"]["b"] == {
-        **Spent().told(),
+        **Spent().to_dict(),
         "retried": 3,
         "failed": 1,
         "useless": {"failed": 1},

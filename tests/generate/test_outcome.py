@@ -32,7 +32,7 @@ def test_a_method_that_a_limit_kept_from_starting_says_so() -> None:
     stopped = {"aide": "the limit of 20 calls is reached (20); raise limits.calls"}
     aide, craft = outcomes_of(bill(stopped=stopped), ["aide", "craft"])
     assert aide.stopped == stopped["aide"]
-    assert (craft.stopped, craft.made, craft.calls) == (NOT_STARTED, 0, 0)
+    assert (craft.stopped, craft.generated, craft.calls) == (NOT_STARTED, 0, 0)
 
 
 def test_a_low_yield_is_told_without_its_samples() -> None:

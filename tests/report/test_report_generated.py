@@ -121,7 +121,7 @@ def test_the_books_are_those_of_candidates_and_ledger(generated_run: Path) -> No
     ledger = pl.read_parquet(generated_run / "ledger.parquet")
     for method in generated.methods:
         method_candidates = candidates.filter(method=method.outcome.method)
-        assert method.outcome.made == method_candidates.height
+        assert method.outcome.generated == method_candidates.height
         assert method.outcome.kept == method_candidates["flaw"].null_count() == method.fates.rows
         assert dict(method.outcome.dropped) == dict(
             method_candidates["flaw"].drop_nulls().value_counts().rows()
@@ -131,7 +131,7 @@ def test_the_books_are_those_of_candidates_and_ledger(generated_run: Path) -> No
     assert generated.read.rows == 4
     assert generated.generated_fates.selected + generated.read.selected == 8
     craft = generated.methods[1].outcome
-    assert (craft.made, craft.kept, craft.dropped) == (4, 3, (("refused", 1),))
+    assert (craft.generated, craft.kept, craft.dropped) == (4, 3, (("refused", 1),))
     assert craft.calls_a_row == pytest.approx(4 / 3)
 
 
@@ -188,7 +188,12 @@ def test_what_ended_a_method_early_is_told(tmp_path: Path, monkeypatch: pytest.M
     aide, craft = (method.outcome for method in generation_of(run).methods)
     assert aide.stopped == "the limit of 20 calls is reached (20); raise limits.calls"
     assert craft.stopped == "a limit was reached before its turn"
-    assert (craft.made, craft.share, craft.calls_a_row, craft.tokens_a_row) == (0, None, None, None)
+    assert (craft.generated, craft.share, craft.calls_a_row, craft.tokens_a_row) == (
+        0,
+        None,
+        None,
+        None,
+    )
     words = words_of(run)
     assert "aide ended early: the limit of 20 calls is reached (20)" in words
     assert "craft was not started: a limit was reached before its turn" in words

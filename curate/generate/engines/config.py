@@ -147,12 +147,12 @@ def identify_engine(
         UserError: no such model.
     """
     if isinstance(params, OpenAIParams):
-        told = {"model": params.model, "revision": params.revision, "extra": params.extra}
-        return {"engine": "openai", **told}
+        server_model = {"model": params.model, "revision": params.revision, "extra": params.extra}
+        return {"engine": "openai", **server_model}
     from curate.models import choose_dtype, find_model, identify
 
-    found = find_model(params.model or models.base)
-    identity = identify(found, choose_dtype(params.dtype or models.dtype))
+    model = find_model(params.model or models.base)
+    identity = identify(model, choose_dtype(params.dtype or models.dtype))
     adapter = {} if params.adapter is None else {"adapter": _digest_adapter(params)}
     return {"engine": params.kind, **identity, **adapter}
 

@@ -114,7 +114,7 @@ class Endpoint:
             trust_env=not _is_loopback(self.params.url),
         )
 
-    async def ready(self) -> None:
+    async def wait_until_available(self) -> None:
         """Wait while the server wants to be left alone."""
         while (wait := self._quiet_until - time.monotonic()) > 0:
             # Not all at once afterwards.

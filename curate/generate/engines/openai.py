@@ -263,9 +263,9 @@ class _Dispatch:
         async with endpoint.connect() as connection:
             line = Line(endpoint, connection)
             while True:
-                await endpoint.ready()
+                await endpoint.wait_until_available()
                 work = await self._queue.get()
-                await endpoint.ready()
+                await endpoint.wait_until_available()
                 await self._send(line, work)
 
     async def _send(self, line: Line, work: _Work) -> None:
@@ -273,7 +273,7 @@ class _Dispatch:
         expected = self._engine.count_prompt(request) + sampling.max_tokens
         entry = await line.endpoint.admit(expected)
         if not self._watch.may_send():
-            self._settle(work, failed_or_unsent(work), told=work.sends > 0)
+            self._settle(work, failed_or_unsent(work), notify=work.sends > 0)
             return
         work.sends += 1
         try:
@@ -306,9 +306,9 @@ class _Dispatch:
         LOG.debug("%s; sent again", fault)
         asyncio.get_running_loop().call_later(delay, self._queue.put_nowait, work)
 
-    def _settle(self, work: _Work, completion: Completion, *, told: bool = True) -> None:
+    def _settle(self, work: _Work, completion: Completion, *, notify: bool = True) -> None:
         self._completions[work.position] = completion
-        if told:
+        if notify:
             self._watch.arrived(work.position, completion)
         self._left -= 1
         if not self._left:

@@ -55,8 +55,8 @@ def body_of(call: Call, params: OpenAIParams, structured: Structured) -> tuple[s
     if request.prompt is not None:
         # The older protocol, whose limit has one name only and whose log-probabilities are a number.
         body["max_tokens"] = body.pop(params.max_tokens_field)
-        wanted = {"logprobs": 1} if sampling.logprobs else {}
-        return RAW, body | {"prompt": _raw_prompt(request, structured)} | wanted | params.extra
+        logprobs = {"logprobs": 1} if sampling.logprobs else {}
+        return RAW, body | {"prompt": _raw_prompt(request, structured)} | logprobs | params.extra
     if sampling.logprobs:
         body["logprobs"] = True
     return CHAT, body | _messages(request, params, structured) | params.extra

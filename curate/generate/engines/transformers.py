@@ -151,10 +151,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether torch says that memory is used up, on a GPU or here."""
     import torch
 
-    told = str(error).lower()
+    message = str(error).lower()
     return (
         isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        or "out of memory" in told
-        or "can't allocate memory" in told
-        or "not enough memory" in told
+        or "out of memory" in message
+        or "can't allocate memory" in message
+        or "not enough memory" in message
     )

@@ -56,7 +56,7 @@ class VllmEngine:
         self._chunk = params.chunk
         # Blanks without end satisfy every schema, and small models write them; only the engine as a
         # whole can forbid them, and only with a backend that is named.
-        given: dict[str, Any] = {
+        llm_options: dict[str, Any] = {
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
             "gpu_memory_utilization": params.memory,
             "seed": 0,
@@ -64,18 +64,18 @@ class VllmEngine:
         self._adapter = None
         if params.adapter is not None:
             self._adapter = Path(params.adapter).resolve()
-            given |= {
+            llm_options |= {
                 "enable_lora": True,
                 "max_loras": 1,
                 "max_lora_rank": _rank_for(self._adapter),
             }
         if params.context is not None:
-            given["max_model_len"] = params.context
+            llm_options["max_model_len"] = params.context
         if vllm.platforms.current_platform.is_cpu():
             # vLLM 0.32 dies on a CPU when a prompt with a seed is read in two pieces.
-            given["enable_chunked_prefill"] = False
+            llm_options["enable_chunked_prefill"] = False
         self._llm = vllm.LLM(
-            str(folder), dtype=dtype, trust_remote_code=trust, **(given | params.options)
+            str(folder), dtype=dtype, trust_remote_code=trust, **(llm_options | params.options)
         )
         self._context = int(self._llm.llm_engine.model_config.max_model_len)
 
@@ -150,10 +150,10 @@ class VllmEngine:
             )
             for i, ids in prompts.items()
         ]
-        given = [{"prompt_token_ids": ids} for ids in prompts.values()]
+        token_prompts = [{"prompt_token_ids": ids} for ids in prompts.values()]
         try:
             outputs = self._llm.generate(
-                given, sampling, use_tqdm=False, lora_request=_lora_request(self._adapter)
+                token_prompts, sampling, use_tqdm=False, lora_request=_lora_request(self._adapter)
             )
         except (ValueError, vllm.exceptions.VLLMValidationError) as error:
             raise UserError(f"vLLM refuses the requests: {error}") from error
@@ -234,8 +234,8 @@ def _completion_of(call: Call, output: Any) -> Completion:
     logprobs = None
     if call.sampling.logprobs and answer.logprobs is not None:
         logprobs = tuple(
-            float(told[token].logprob)
-            for token, told in zip(answer.token_ids, answer.logprobs, strict=True)
+            float(alternatives[token].logprob)
+            for token, alternatives in zip(answer.token_ids, answer.logprobs, strict=True)
         )
     return Completion(
         text=answer.text,

@@ -55,7 +55,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     record,
     text,
     tidy,
@@ -149,7 +149,7 @@ def make(run: Generation, params: AideParams) -> None:
                 break
             expansion.grow(nodes)
     finally:
-        run.tables["tree"] = tree_of(seeds, run.made)
+        run.tables["tree"] = tree_of(seeds, run.candidates)
 
 
 def choose_seeds(run: Generation, params: AideParams) -> list[Example]:
@@ -198,8 +198,8 @@ class Expansion:
         drafts = self._branch(nodes)
         places = {_name(draft): place for place, draft in enumerate(drafts)}
         drafts = ask_each(self.run, "rewrite", drafts, self._ask_prompt, self._take_prompt)
-        known = [node.prompt for node in self.nodes.values()]
-        drafts = self._reflect(self.run.sieve.screen(drafts, Seen(known)))
+        prompts = [node.prompt for node in self.nodes.values()]
+        drafts = self._reflect(self.run.sieve.screen(drafts, Seen(prompts)))
         drafts.sort(key=lambda draft: places[_name(draft)])
         for kept in self.run.sift(self._answer(self._measure(drafts))):
             prompt, seed = self._bare(kept.prompt), self._parent(kept).seed
@@ -227,8 +227,8 @@ class Expansion:
         return [draft for *_, draft in sorted(chosen, key=lambda item: item[1:3])]
 
     def _draft(self, node: Node, notes: Mapping[str, Any]) -> Candidate:
-        told = {"seed": node.seed.row_id, **notes}
-        return Candidate([], self.run.method, (node.row_id,), node.hop + 1, told)
+        seed_notes = {"seed": node.seed.row_id, **notes}
+        return Candidate([], self.run.method, (node.row_id,), node.hop + 1, seed_notes)
 
     def _guides(self, nodes: Sequence[Node]) -> list[tuple[Node, list[dict[str, str]]]]:
         """Return what guides the children of each node; one without a topic is put on record."""
@@ -252,9 +252,9 @@ class Expansion:
         def take(draft: Candidate, answer: Answer) -> Candidate:
             return replace(draft, notes={**draft.notes, **answer.value})
 
-        told = ask_each(self.run, TOPICS, drafts, ask, take)
-        self.run.sift([draft for draft in told if draft.flaw])
-        useful = [draft for draft in told if draft.flaw is None]
+        topic_candidates = ask_each(self.run, TOPICS, drafts, ask, take)
+        self.run.sift([draft for draft in topic_candidates if draft.flaw])
+        useful = [draft for draft in topic_candidates if draft.flaw is None]
         topics = [tidy(draft.notes["topic"]) for draft in useful]
         people = (
             self.people.nearest(topics, self.params.personas)
@@ -270,15 +270,15 @@ class Expansion:
         self, topic: str, knowledge: Sequence[Mapping[str, str]], people: Sequence[str]
     ) -> list[dict[str, str]]:
         """Return each attribute, once, with each operator, then each persona."""
-        known: dict[str, dict[str, str]] = {}
+        attributes: dict[str, dict[str, str]] = {}
         for item in knowledge:
-            told = {name: tidy(words) for name, words in item.items()}
-            if told["attribute"]:
-                known.setdefault(told["attribute"].casefold(), told)
+            attribute = {name: tidy(words) for name, words in item.items()}
+            if attribute["attribute"]:
+                attributes.setdefault(attribute["attribute"].casefold(), attribute)
         return [
             *(
-                {"operator": operator, "topic": topic, **told}
-                for told in known.values()
+                {"operator": operator, "topic": topic, **attribute}
+                for attribute in attributes.values()
                 for operator in dict.fromkeys(self.params.operators)
             ),
             *({"operator": PERSONA, "topic": topic, "persona": person} for person in people),
@@ -302,9 +302,9 @@ class Expansion:
 
     def _take_prompt(self, draft: Candidate, answer: Answer) -> Candidate:
         prompt = self._bare(answer.value["prompt"].strip())
-        told = replace(draft, messages=[{"role": "user", "content": prompt}])
-        flaw = cut_off(answer.value, self.prompt_schema)
-        return told.drop(*flaw) if flaw else told
+        rewrite = replace(draft, messages=[{"role": "user", "content": prompt}])
+        flaw = find_truncation(answer.value, self.prompt_schema)
+        return rewrite.drop(*flaw) if flaw else rewrite
 
     def _reflect(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their grades, those graded too low improved or dropped."""
@@ -348,8 +348,9 @@ class Expansion:
         )
 
     def _take_better(self, draft: Candidate, answer: Answer) -> Candidate:
-        told = self._take_prompt(draft, answer)
-        return replace(told, notes={**told.notes, "rewrites": told.notes.get("rewrites", 0) + 1})
+        rewrite = self._take_prompt(draft, answer)
+        rewrites = rewrite.notes.get("rewrites", 0) + 1
+        return replace(rewrite, notes={**rewrite.notes, "rewrites": rewrites})
 
     def _ask_about(
         self,
@@ -375,15 +376,15 @@ class Expansion:
     def _measure(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts; those with a prompt with its cosine to that of their seed."""
         written = [i for i, draft in enumerate(drafts) if draft.prompt]
-        told = list(drafts)
+        results = list(drafts)
         if written:
             vectors = self.run.embed([drafts[i].prompt for i in written])
             for i, vector in zip(written, vectors, strict=True):
                 origin = self.origins[drafts[i].notes["seed"]]
                 cosine = float(cosines(origin[None], vector[None]).item())
                 notes = {**drafts[i].notes, "similarity": round(cosine, 4)}
-                told[i] = replace(drafts[i], notes=notes)
-        return told
+                results[i] = replace(drafts[i], notes=notes)
+        return results
 
     def _answer(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their responses."""
@@ -400,8 +401,10 @@ class Expansion:
             system=_system_of(self._parent(draft).seed) or "",
             exercise=draft.prompt,
         )
-        shown = [turn for shot in self._shots(draft) for turn in pair(shot.prompt, shot.response)]
-        return with_turns(request, shown)
+        shot_turns = [
+            turn for shot in self._shots(draft) for turn in pair(shot.prompt, shot.response)
+        ]
+        return with_turns(request, shot_turns)
 
     def _take_answer(self, draft: Candidate, answer: Answer) -> Candidate:
         system = _system_of(self._parent(draft).seed)

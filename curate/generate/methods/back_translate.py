@@ -32,7 +32,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     mark_of,
     record,
     text,
@@ -113,8 +113,8 @@ def draw_rows(run: Generation, params: BackTranslateParams) -> dict[str, str]:
             f"{most:,} words (filters.response_words)"
         )
     drawn = [ids[i] for i in run.rng("rows").permutation(len(ids))[: params.rows]]
-    found = run.pool.filter(pl.col("row_id").is_in(drawn)).select("row_id", response=answer)
-    responses = dict(found.collect().iter_rows())
+    rows = run.pool.filter(pl.col("row_id").is_in(drawn)).select("row_id", response=answer)
+    responses = dict(rows.collect().iter_rows())
     return {row_id: responses[row_id] for row_id in drawn}
 
 
@@ -149,7 +149,7 @@ class BackTranslation:
                 repeats=REPEATS,
             ),
             schema=self.schema,
-            **_shown(self.responses[draft.parents[0]]),
+            **_response_slots(self.responses[draft.parents[0]]),
         )
         return with_turns(
             request, [turn for shot in draft.parents[1:] for turn in self._shot(shot)]
@@ -158,31 +158,31 @@ class BackTranslation:
     def _shot(self, row_id: str) -> list[Message]:
         """Return a target example as a response that was shown and a request that was guessed."""
         example = self.target[row_id]
-        asked = self.run.prompts[INSTRUCT].fill(**_shown(example.response))[-1]
+        request_turn = self.run.prompts[INSTRUCT].fill(**_response_slots(example.response))[-1]
         guessed = orjson.dumps({"request": example.prompt}).decode()
-        return [asked, {"role": "assistant", "content": guessed}]
+        return [request_turn, {"role": "assistant", "content": guessed}]
 
     def take_request(self, draft: Candidate, answer: Answer) -> Candidate:
         """Return the draft as a pair, dropped if the request gives the response away."""
         response = self.responses[draft.parents[0]]
         words = answer.value["request"].strip()
-        told = replace(draft, messages=pair(words, response))
-        flaw = cut_off(answer.value, self.schema)
+        translation = replace(draft, messages=pair(words, response))
+        flaw = find_truncation(answer.value, self.schema)
         share = quoted(words, response)
         if flaw is None and share > MOST_QUOTED:
             flaw = Flaw.COPIES_PROMPT, f"the prompt quotes {share:.0%} of the response"
-        return told.drop(*flaw) if flaw else told
+        return translation.drop(*flaw) if flaw else translation
 
     def grade(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their grades, those graded too low dropped."""
         if self.params.min_grade == 1:
             return list(drafts)
-        standing = [draft for draft in drafts if draft.flaw is None]
-        answers = self.run.ask("grade", [self._ask_grade(draft) for draft in standing])
-        told = {
-            d.parents[0]: self._take_grades(d, a) for d, a in zip(standing, answers, strict=True)
+        pending = [draft for draft in drafts if draft.flaw is None]
+        answers = self.run.ask("grade", [self._ask_grade(draft) for draft in pending])
+        graded_by_parent = {
+            d.parents[0]: self._take_grades(d, a) for d, a in zip(pending, answers, strict=True)
         }
-        graded = [draft if draft.flaw else told[draft.parents[0]] for draft in drafts]
+        graded = [draft if draft.flaw else graded_by_parent[draft.parents[0]] for draft in drafts]
         return [draft for draft in graded if draft is not None]
 
     def _ask_grade(self, draft: Candidate) -> Request:
@@ -212,23 +212,23 @@ class BackTranslation:
             return draft.drop(flaw, failed.reason)
         mean = fmean(answer.value["grade"] for answer in answers)
         notes = {"grade": round(mean, 3), "reason": answers[0].value["reason"]}
-        told = replace(draft, notes={**draft.notes, **notes})
+        translation = replace(draft, notes={**draft.notes, **notes})
         if mean < self.params.min_grade:
-            return told.drop(Flaw.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
-        return told
+            return translation.drop(Flaw.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
+        return translation
 
 
-def _shown(response: str) -> dict[str, str]:
+def _response_slots(response: str) -> dict[str, str]:
     return {"mark": f"--- {mark_of(response)} ---", "response": response}
 
 
 def quoted(prompt: str, response: str) -> float:
     """Return the share of a response's runs of eight words that a prompt holds."""
-    runs, wanted = (
+    prompt_runs, response_runs = (
         {tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1)}
         for words in (words_of(prompt), words_of(response))
     )
-    return len(runs & wanted) / len(wanted) if wanted else 0.0
+    return len(prompt_runs & response_runs) / len(response_runs) if response_runs else 0.0
 
 
 GRADE_SCHEMA = record(

@@ -46,7 +46,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     record,
     text,
     tidy,
@@ -188,9 +188,9 @@ class Chains:
         drafts = [
             Candidate([], self.run.method, (row_id,), 1, {"kind": "describe"}) for row_id in by_id
         ]
-        told = ask_each(self.run, "describe", drafts, ask, take)
-        self.run.sift([draft for draft in told if draft.flaw])
-        for draft in told:
+        descriptions = ask_each(self.run, "describe", drafts, ask, take)
+        self.run.sift([draft for draft in descriptions if draft.flaw])
+        for draft in descriptions:
             if draft.flaw is None:
                 (row_id,), notes = draft.parents, draft.notes
                 task = Task(by_id[row_id], tidy(notes["task"]), notes["takes"], notes["gives"])
@@ -213,14 +213,14 @@ class Chains:
         by_first: dict[str, list[Candidate]] = {}
         for pair in pairs:
             by_first.setdefault(pair.notes["rows"][0], []).append(pair)
-        joined = [
+        overlaps = [
             (one, two)
             for one in pairs
             for two in by_first.get(one.notes["rows"][1], [])
             if two.notes["rows"][1] not in one.notes["rows"]
         ]
-        drawn = self.run.rng("triples").permutation(len(joined))[: self.params.chains]
-        chosen = [joined[i] for i in sorted(drawn.tolist())]
+        drawn = self.run.rng("triples").permutation(len(overlaps))[: self.params.chains]
+        chosen = [overlaps[i] for i in sorted(drawn.tolist())]
         second = {(one.row_id, two.row_id): two for one, two in chosen}
         drafts = [
             replace(
@@ -231,13 +231,13 @@ class Chains:
         ]
         drafts = self._step("step3", drafts, lambda draft: draft.notes["steps"][-1]["output"])
         # What the last task makes of another material is known from the second chain.
-        told = [
+        triples = [
             draft
             if draft.flaw
             else drop_independent(draft, second[draft.parents].notes["steps"][-1]["output"])  # type: ignore[index]
             for draft in drafts
         ]
-        self.run.sift(ask_judge(self.run, self.params, told))
+        self.run.sift(ask_judge(self.run, self.params, triples))
 
     def _pairs(self) -> list[tuple[str, str]]:
         """Return pairs whose kinds fit; the first rows take turns, so that none goes without."""
@@ -284,15 +284,15 @@ class Chains:
         def take(draft: Candidate, answer: Answer) -> Candidate:
             output = answer.value["output"].strip()
             steps = [*draft.notes["steps"], {"task": last(draft), "output": output}]
-            told = self._render(replace(draft, notes={**draft.notes, "steps": steps}))
+            chain = self._render(replace(draft, notes={**draft.notes, "steps": steps}))
             if not answer.value["possible"]:
-                return told.drop(Flaw.NOT_COMPOSABLE, "the step is said to be impossible")
-            flaw = cut_off(answer.value, self.schema)
+                return chain.drop(Flaw.NOT_COMPOSABLE, "the step is said to be impossible")
+            flaw = find_truncation(answer.value, self.schema)
             if flaw is None and not output:
                 flaw = Flaw.EMPTY, "output of the step"
             if flaw is None and words_of(output) == words_of(material(draft)):
                 flaw = Flaw.NOT_COMPOSABLE, "the step repeats its material"
-            return told.drop(*flaw) if flaw else told
+            return chain.drop(*flaw) if flaw else chain
 
         return ask_each(self.run, stage, drafts, ask, take)
 
@@ -324,8 +324,8 @@ class Chains:
             return self._ask("depend", draft, task, others[draft.row_id])
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
-            told = answer.value
-            return drop_independent(draft, told["output"]) if told["possible"] else draft
+            reply = answer.value
+            return drop_independent(draft, reply["output"]) if reply["possible"] else draft
 
         return ask_each(self.run, "depend", drafts, ask, take)
 
@@ -377,8 +377,10 @@ class Sequences:
         drafts = answer_each(self.run, self.params, drafts, lambda draft: parent(draft).system)
         kept = self.run.sift(ask_judge(self.run, self.params, drafts))
         return {
-            told.row_id: Single(told.row_id, told.prompt, parent(told).system, told.hop)
-            for told in kept
+            candidate.row_id: Single(
+                candidate.row_id, candidate.prompt, parent(candidate).system, candidate.hop
+            )
+            for candidate in kept
         }
 
     def _choose(
@@ -403,8 +405,8 @@ class Sequences:
         def take(draft: Candidate, answer: Answer) -> Candidate:
             return replace(draft, notes={**draft.notes, "option": answer.value["option"]})
 
-        told = ask_each(self.run, "choose", drafts, ask, take)
-        return [draft for draft in told if draft.notes.get("option") != KEEP]
+        results = ask_each(self.run, "choose", drafts, ask, take)
+        return [draft for draft in results if draft.notes.get("option") != KEEP]
 
     def _extend(
         self, drafts: Sequence[Candidate], parent: Callable[[Candidate], Single]
@@ -421,15 +423,15 @@ class Sequences:
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
             added = tidy(answer.value["added"])
-            told = replace(draft, notes={**draft.notes, "added": added})
-            told = with_prompt(told, answer.value, self.schema)
-            if told.flaw:
-                return told
+            extension = replace(draft, notes={**draft.notes, "added": added})
+            extension = with_prompt(extension, answer.value, self.schema)
+            if extension.flaw:
+                return extension
             if SILENT.search(added):
-                return told.drop(Flaw.NOT_EVOLVED, f"the added step has no result: {added}")
-            if not Counter(words_of(told.prompt)) - Counter(words_of(parent(draft).prompt)):
-                return told.drop(Flaw.NOT_EVOLVED, "it has no word that its parent has not")
-            return told
+                return extension.drop(Flaw.NOT_EVOLVED, f"the added step has no result: {added}")
+            if not Counter(words_of(extension.prompt)) - Counter(words_of(parent(draft).prompt)):
+                return extension.drop(Flaw.NOT_EVOLVED, "it has no word that its parent has not")
+            return extension
 
         return ask_each(self.run, "extend", drafts, ask, take)
 

@@ -47,7 +47,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     mark_of,
     record,
     text,
@@ -91,7 +91,7 @@ class CraftParams(GenerateParams):
 
 
 @dataclass(frozen=True)
-class Found:
+class CorpusHit:
     """A passage, how near it is, and by which target example it was found (or by their mean)."""
 
     passage: Passage
@@ -102,41 +102,43 @@ class Found:
 def make(run: Generation, params: CraftParams) -> None:
     """Retrieve passages and write an example from each."""
     passages = read_passages(params.corpus, params.words, run.digests.get("corpus"))
-    found = {
+    hits_by_id = {
         f.passage.passage_id: f for f in retrieve(run.target, passages, run.embed, params.documents)
     }
     writing = Writing(run, params)
-    drafts = [writing.draft(one) for one in found.values()]
+    drafts = [writing.draft(one) for one in hits_by_id.values()]
 
     def ask(draft: Candidate) -> Request:
-        return writing.ask(draft, found[draft.notes["document"]].passage)
+        return writing.ask(draft, hits_by_id[draft.notes["document"]].passage)
 
-    told = ask_each(run, "write", drafts, ask, writing.take)
-    run.sift(drop_alike(told, [example.prompt for example in run.target], params.alike))
+    examples = ask_each(run, "write", drafts, ask, writing.take)
+    run.sift(drop_alike(examples, [example.prompt for example in run.target], params.alike))
 
 
 def retrieve(
     target: Sequence[Example], passages: Sequence[Passage], embed: Embed, count: int
-) -> list[Found]:
+) -> list[CorpusHit]:
     """Return passages, each once: half by each example in turn, the rest by the mean of cosines.
 
     Only where there are too few passages are there less than `count`.
     """
     queries = embed([f"{example.prompt}\n{example.response}" for example in target])
-    asked = np.concatenate([queries, queries.mean(axis=0, keepdims=True)])
+    query_vectors = np.concatenate([queries, queries.mean(axis=0, keepdims=True)])
     # So deep that each list goes on where the others have taken what is at its top.
-    numbers, cosines = nearest(asked, embed_blocks((p.text for p in passages), embed), count)
+    numbers, cosines = nearest(
+        query_vectors, embed_blocks((p.text for p in passages), embed), count
+    )
     names = [*(example.row_id for example in target), MEAN]
     count = min(count, len(passages))
     turns = [k % len(target) for k in range(count // 2)] + [len(target)] * (count - count // 2)
-    chosen: dict[int, Found] = {}
+    chosen: dict[int, CorpusHit] = {}
     at = [0] * len(names)
     for k in turns:
         while at[k] < numbers.shape[1] and int(numbers[k, at[k]]) in chosen:
             at[k] += 1
         if at[k] < numbers.shape[1]:
             number = int(numbers[k, at[k]])
-            chosen[number] = Found(passages[number], names[k], float(cosines[k, at[k]]))
+            chosen[number] = CorpusHit(passages[number], names[k], float(cosines[k, at[k]]))
     return list(chosen.values())
 
 
@@ -155,13 +157,13 @@ class Writing:
         self.form = _form_of(run.target)
         self.schema = self._schema()
 
-    def draft(self, found: Found) -> Candidate:
+    def draft(self, hit: CorpusHit) -> Candidate:
         """Return the example to write from a passage; its shots are drawn."""
-        document = found.passage.passage_id
+        document = hit.passage.passage_id
         count = min(self.params.shots, len(self.run.target))
         drawn = self.run.rng("shots", document).permutation(len(self.run.target))[:count]
         shots = [self.run.target[i].row_id for i in drawn]
-        notes = {"document": document, "by": found.by, "cosine": round(found.cosine, 4)}
+        notes = {"document": document, "by": hit.by, "cosine": round(hit.cosine, 4)}
         return Candidate([], self.run.method, (document, *shots), 1, notes)
 
     def ask(self, draft: Candidate, passage: Passage) -> Request:
@@ -192,13 +194,13 @@ class Writing:
         prompt = value["prompt"].strip()
         if self.params.answer == "choice":
             rng = self.run.rng("options", draft.notes["document"])
-            told = with_options(draft, prompt, value, self.form, rng)
+            example = with_options(draft, prompt, value, self.form, rng)
         else:
-            told = replace(draft, messages=pair(prompt, value["response"].strip()))
-        flaw = cut_off(value, self.schema)
+            example = replace(draft, messages=pair(prompt, value["response"].strip()))
+        flaw = find_truncation(value, self.schema)
         if flaw is None and len(prompt) <= SHORTEST:
             flaw = Flaw.TOO_SHORT, f"prompt of {len(prompt)} characters"
-        return told.drop(*flaw) if flaw else check_form(told, self.params.answer)
+        return example.drop(*flaw) if flaw else check_form(example, self.params.answer)
 
     def _schema(self) -> dict[str, Any]:
         letters = characters_for(self.params.max_tokens)
@@ -219,27 +221,29 @@ def drop_alike(
     candidates: Sequence[Candidate], prompts: Sequence[str], alike: float
 ) -> list[Candidate]:
     """Return the candidates, those dropped whose prompt has the words of another or earlier one."""
-    known = list(prompts)
-    told = []
+    earlier_prompts = list(prompts)
+    results = []
     for candidate in candidates:
         ratio = 0.0
         if candidate.flaw is None:
-            ratio = max((set_ratio(candidate.prompt, prompt) for prompt in known), default=0.0)
+            ratio = max(
+                (set_ratio(candidate.prompt, prompt) for prompt in earlier_prompts), default=0.0
+            )
         if candidate.flaw is None and ratio < alike:
-            known.append(candidate.prompt)
+            earlier_prompts.append(candidate.prompt)
         elif candidate.flaw is None:
             candidate = candidate.drop(Flaw.NOT_NEW, f"token set {ratio:.0f} of 100")
-        told.append(candidate)
-    return told
+        results.append(candidate)
+    return results
 
 
 def set_ratio(one: str, other: str) -> float:
     """Return the token-set ratio of two texts, 0 where one has less than half of the other's words."""
     words = [words_of(text) for text in (one, other)]
-    sizes = sorted(len(set(told)) for told in words)
+    sizes = sorted(len(set(text_words)) for text_words in words)
     if 2 * sizes[0] < sizes[1]:
         return 0.0
-    return float(token_set_ratio(*(" ".join(told) for told in words)))
+    return float(token_set_ratio(*(" ".join(text_words) for text_words in words)))
 
 
 def most_calls(params: CraftParams, targets: int, pool_rows: int) -> int:

@@ -111,7 +111,7 @@ def make(run: Generation, params: EvolveParams) -> None:
                 break
             evolution.grow(number)
     finally:
-        run.tables["rounds"] = rounds_of(run.made)
+        run.tables["rounds"] = rounds_of(run.candidates)
 
 
 class Evolution:
@@ -159,13 +159,15 @@ class Evolution:
         )
 
     def _take(self, draft: Candidate, answer: Answer) -> Candidate:
-        told = with_prompt(draft, answer.value, self.schema)
-        if told.flaw:
-            return told
+        evolution = with_prompt(draft, answer.value, self.schema)
+        if evolution.flaw:
+            return evolution
         parent = self._line(draft).prompt
-        found = find_fault(parent, told.prompt, self.params.growth)
-        told = replace(told, notes={**told.notes, "growth": grown(parent, told.prompt)})
-        return told.drop(*found) if found else told
+        rejection = find_fault(parent, evolution.prompt, self.params.growth)
+        evolution = replace(
+            evolution, notes={**evolution.notes, "growth": grown(parent, evolution.prompt)}
+        )
+        return evolution.drop(*rejection) if rejection else evolution
 
     def _ask_judge(self, draft: Candidate) -> Request:
         sampling = Sampling(
@@ -218,22 +220,22 @@ def drop_useless(draft: Candidate) -> Candidate:
     return draft
 
 
-def rounds_of(made: Sequence[Candidate]) -> pl.DataFrame:
+def rounds_of(candidates: Sequence[Candidate]) -> pl.DataFrame:
     """Return by round and operator what was tried and kept, with the kept prompts' mean length."""
     tried: dict[tuple[int, str], list[Candidate]] = {}
-    for candidate in made:
+    for candidate in candidates:
         key = candidate.notes["round"], candidate.notes["operator"]
         tried.setdefault(key, []).append(candidate)
     rows = []
-    for (number, operator), candidates in sorted(tried.items()):
-        kept = [c for c in candidates if c.flaw is None]
+    for (number, operator), group in sorted(tried.items()):
+        kept = [c for c in group if c.flaw is None]
         words = [len(c.prompt.split()) for c in kept]
         growth = [c.notes["growth"] for c in kept]
         rows.append(
             {
                 "round": number,
                 "operator": operator,
-                "tried": len(candidates),
+                "tried": len(group),
                 "kept": len(kept),
                 "words": sum(words) / len(words) if words else None,
                 "growth": sum(growth) / len(growth) if growth else None,

@@ -29,7 +29,7 @@ from curate.generate.candidates import Candidate, Flaw, pair
 from curate.generate.drafts import (
     REPEATS,
     characters_for,
-    cut_off,
+    find_truncation,
     record,
     text,
     tidy,
@@ -77,14 +77,14 @@ class Line:
     seed: Example
     shots: Sequence[Example]
     topics: list[str] = field(default_factory=list)
-    known: set[tuple[str, ...]] = field(default_factory=set)
+    topic_keys: set[tuple[str, ...]] = field(default_factory=set)
 
     def cover(self, topic: str) -> bool:
         """Note a topic; return whether it is new."""
         key = tuple(words_of(topic))
-        if not key or key in self.known:
+        if not key or key in self.topic_keys:
             return False
-        self.known.add(key)
+        self.topic_keys.add(key)
         self.topics.append(topic)
         return True
 
@@ -113,8 +113,8 @@ class Expansion:
                 f"expand: shots: {params.shots} rows are to be shown, but there are {len(starts)}; "
                 "lower shots or give more rows"
             )
-        shown = [self._shots(example, starts) for example in starts]
-        self.lines = [Line(e, shots) for e, shots in zip(starts, shown, strict=True)]
+        shot_lists = [self._shots(example, starts) for example in starts]
+        self.lines = [Line(e, shots) for e, shots in zip(starts, shot_lists, strict=True)]
         item = {"topic": text(TOPIC_LETTERS), "prompt": text(params.prompt_letters)}
         if self.pairs:
             self.item = record(**item, response=text(characters_for(params.max_tokens)))
@@ -171,32 +171,32 @@ class Expansion:
         """Return what an answer holds; of a topic twice the second is dropped."""
         if not was_sent(answer):
             return []
-        shown = line.shots if self.pairs else [line.seed]
+        examples = line.shots if self.pairs else [line.seed]
         # The row of the line first, as for the other methods.
-        parents = tuple(example.row_id for example in reversed(shown))
+        parents = tuple(example.row_id for example in reversed(examples))
         draft = Candidate([], self.run.method, parents, 1, {"round": number})
         draft = with_reasoning(draft, self.params.mode, answer)
         flaw = flaw_of(answer)
         if flaw:
             return [draft.drop(flaw, answer.reason)]
         items = [answer.value] if self.pairs else answer.value["tasks"]
-        return [self._made(line, draft, item) for item in items]
+        return [self._new_candidate(line, draft, item) for item in items]
 
-    def _made(self, line: Line, draft: Candidate, item: dict[str, str]) -> Candidate:
+    def _new_candidate(self, line: Line, draft: Candidate, item: dict[str, str]) -> Candidate:
         topic, prompt = tidy(item["topic"]), item["prompt"].strip()
-        told = replace(
+        new_task = replace(
             draft,
             messages=pair(prompt, item["response"].strip(), system_of(line.seed))
             if self.pairs
             else [{"role": "user", "content": prompt}],
             notes={**draft.notes, "topic": topic},
         )
-        flaw = cut_off(item, self.item)
+        flaw = find_truncation(item, self.item)
         if flaw is None and not prompt:
             flaw = Flaw.EMPTY, "prompt"
         if flaw is None and not line.cover(topic):
             flaw = Flaw.NOT_NEW, f"the topic {topic!r} is covered"
-        return told.drop(*flaw) if flaw else told
+        return new_task.drop(*flaw) if flaw else new_task
 
 
 def most_calls(params: ExpandParams, targets: int, pool_rows: int) -> int:

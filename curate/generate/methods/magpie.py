@@ -75,7 +75,7 @@ def make(run: Generation, params: MagpieParams) -> None:
     try:
         run.sift(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
     finally:
-        run.tables["prompts"] = prompts_table(run.made)
+        run.tables["prompts"] = prompts_table(run.candidates)
 
 
 def write_prompts(run: Generation, params: MagpieParams) -> list[Candidate]:
@@ -87,10 +87,10 @@ def write_prompts(run: Generation, params: MagpieParams) -> list[Candidate]:
     systems = list(dict.fromkeys(params.systems)) or [""]
     openings = [opening_of(run, system) for system in systems]
     counts = [len(range(i, params.prompts, len(systems))) for i in range(len(systems))]
-    told = zip(openings, systems, counts, strict=True)
+    prompt_batches = zip(openings, systems, counts, strict=True)
     requests = [
         raw(opening.before, sampling=_sampling(run, params, opening, system, count))
-        for opening, system, count in told
+        for opening, system, count in prompt_batches
         if count
     ]
     drafts = []
@@ -131,27 +131,27 @@ def _sampling(
 
 def _take(draft: Candidate, answer: Answer, end: str) -> Candidate:
     words = clean(answer.text, end)
-    told = replace(draft, messages=[{"role": "user", "content": words}])
+    user_prompt = replace(draft, messages=[{"role": "user", "content": words}])
     flaw = flaw_of(answer)
     if flaw:
-        return told.drop(flaw, answer.reason)
+        return user_prompt.drop(flaw, answer.reason)
     if words.endswith(":"):
-        return told.drop(Flaw.INCOMPLETE, "it ends with a colon")
-    return told
+        return user_prompt.drop(Flaw.INCOMPLETE, "it ends with a colon")
+    return user_prompt
 
 
 def clean(words: str, end: str) -> str:
     """Return a user's words up to where the turn ends, if the model went on beyond."""
     words = words.split(end)[0]
-    cuts = [found.start() for find in (MARKUP, ROLE) if (found := find.search(words))]
+    cuts = [match.start() for find in (MARKUP, ROLE) if (match := find.search(words))]
     return words[: min(cuts, default=len(words))].strip()
 
 
-def prompts_table(made: Sequence[Candidate]) -> pl.DataFrame:
+def prompts_table(candidates: Sequence[Candidate]) -> pl.DataFrame:
     """Return for each system turn how many prompts were written, differ, and were kept."""
     rows = []
-    for system in dict.fromkeys(c.notes["system"] for c in made):
-        own = [c for c in made if c.notes["system"] == system]
+    for system in dict.fromkeys(c.notes["system"] for c in candidates):
+        own = [c for c in candidates if c.notes["system"] == system]
         different = len({normalise(c.prompt) for c in own})
         rows.append((system, len(own), different, sum(c.flaw is None for c in own)))
     columns = {

@@ -95,16 +95,16 @@ def make(run: Generation, params: ParaphraseParams) -> None:
         )
 
     def take(draft: Candidate, answer: Answer) -> Candidate:
-        told = with_prompt(draft, answer.value, schema)
-        if told.flaw:
-            return told
-        found = find_change(bare[draft.parents[0]], told.prompt, params.length)
-        return told.drop(*found) if found else told
+        paraphrase = with_prompt(draft, answer.value, schema)
+        if paraphrase.flaw:
+            return paraphrase
+        rejection = find_change(bare[draft.parents[0]], paraphrase.prompt, params.length)
+        return paraphrase.drop(*rejection) if rejection else paraphrase
 
     drafts = [draft for example in starts.values() for draft in _drafts(run, params, example)]
     drafts = ask_each(run, "paraphrase", drafts, ask, take)
-    told = drop_far(run, params, bare, drop_copies(drafts, bare, params.rouge))
-    run.sift([_whole(draft, starts[draft.parents[0]]) for draft in told])
+    paraphrases = drop_far(run, params, bare, drop_copies(drafts, bare, params.rouge))
+    run.sift([_whole(draft, starts[draft.parents[0]]) for draft in paraphrases])
 
 
 def _drafts(run: Generation, params: ParaphraseParams, example: Example) -> list[Candidate]:
@@ -127,88 +127,91 @@ def _whole(draft: Candidate, source: Example) -> Candidate:
     return replace(draft, messages=turns)
 
 
-def find_change(source: str, told: str, length: tuple[float, float]) -> tuple[Flaw, str] | None:
+def find_change(
+    source: str, paraphrase: str, length: tuple[float, float]
+) -> tuple[Flaw, str] | None:
     """Return what of a source its paraphrase changes, None if the rules find nothing."""
-    code = Counter(CODE.findall(source)), Counter(CODE.findall(told))
+    code = Counter(CODE.findall(source)), Counter(CODE.findall(paraphrase))
     if code[0] != code[1]:
         return Flaw.MEANING_CHANGED, f"code or link: {_differing(*code)}"
-    numbers = Counter(numbers_of(source)), Counter(numbers_of(told))
+    numbers = Counter(numbers_of(source)), Counter(numbers_of(paraphrase))
     if numbers[0] != numbers[1]:
         return Flaw.MEANING_CHANGED, f"number: {_differing(*numbers)}"
-    names = count_names(source, told)
+    names = count_names(source, paraphrase)
     if names[0] != names[1]:
         return Flaw.MEANING_CHANGED, f"name: {_differing(*names)}"
-    denied = [len(NEGATION.findall(text)) for text in (source, told)]
+    denied = [len(NEGATION.findall(text)) for text in (source, paraphrase)]
     if sum(denied) % 2:
         return Flaw.MEANING_CHANGED, f"{denied[1]} negations of {denied[0]}"
-    ratio = len(told.split()) / max(len(source.split()), 1)
+    ratio = len(paraphrase.split()) / max(len(source.split()), 1)
     if not length[0] <= ratio <= length[1]:
         flaw = Flaw.TOO_SHORT if ratio < length[0] else Flaw.TOO_LONG
         return flaw, f"{ratio:.2f} times as long"
     return None
 
 
-def count_names(source: str, told: str) -> tuple[Counter[str], Counter[str]]:
+def count_names(source: str, paraphrase: str) -> tuple[Counter[str], Counter[str]]:
     """Return how often each name of either text is in both, wherever in a sentence it stands."""
-    names = find_names(source) | find_names(told)
+    names = find_names(source) | find_names(paraphrase)
     counted = [
-        Counter(word for word in WORD.findall(text) if word in names) for text in (source, told)
+        Counter(word for word in WORD.findall(text) if word in names)
+        for text in (source, paraphrase)
     ]
     return counted[0], counted[1]
 
 
 def find_names(text: str) -> set[str]:
     """Return the words with a capital that do not open a sentence, and those with one inside."""
-    found = set()
+    names = set()
     for match in WORD.finditer(text):
         word = match.group()
         inner = regex.search(r"\p{Lu}", word[1:]) is not None
         opens = OPENS.search(text, max(match.start() - 8, 0), match.start()) is not None
         within = word[0].isupper() and len(word) > 1 and not word.startswith(("I'", "I’"))
         if inner or (within and not opens):
-            found.add(word)
-    return found
+            names.add(word)
+    return names
 
 
-def _differing(source: Counter[str], told: Counter[str]) -> str:
-    word = min((source - told) + (told - source))
-    return f"{word[:60]!r} {told[word]} times, not {source[word]}"
+def _differing(source: Counter[str], paraphrase: Counter[str]) -> str:
+    word = min((source - paraphrase) + (paraphrase - source))
+    return f"{word[:60]!r} {paraphrase[word]} times, not {source[word]}"
 
 
 def drop_copies(drafts: Sequence[Candidate], bare: dict[str, str], rouge: float) -> list[Candidate]:
     """Return the drafts, those dropped that are near to their source or an earlier one of it."""
     seen = {row_id: Seen([prompt]) for row_id, prompt in bare.items()}
-    told = []
+    results = []
     for draft in drafts:
         if draft.flaw is None:
-            known = seen[draft.parents[0]]
-            near = known.nearest(draft.prompt, above=rouge)
+            earlier_prompts = seen[draft.parents[0]]
+            near = earlier_prompts.nearest(draft.prompt, above=rouge)
             if near or words_of(draft.prompt) == words_of(bare[draft.parents[0]]):
                 draft = draft.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0] if near else 1:.2f}")
             else:
-                known.add([draft.prompt])
-        told.append(draft)
-    return told
+                earlier_prompts.add([draft.prompt])
+        results.append(draft)
+    return results
 
 
 def drop_far(
     run: Generation, params: ParaphraseParams, bare: dict[str, str], drafts: Sequence[Candidate]
 ) -> list[Candidate]:
     """Return the drafts with their cosines to the source, those outside of the band dropped."""
-    standing = [i for i, draft in enumerate(drafts) if draft.flaw is None]
-    if not standing:
+    present = [i for i, draft in enumerate(drafts) if draft.flaw is None]
+    if not present:
         return list(drafts)
-    vectors = run.embed([drafts[i].prompt for i in standing])
-    sources = run.embed([bare[drafts[i].parents[0]] for i in standing])
-    told = list(drafts)
-    for i, cosine in zip(standing, paired_cosines(vectors, sources).round(4).tolist(), strict=True):
-        draft = replace(told[i], notes={**told[i].notes, "similarity": cosine})
+    vectors = run.embed([drafts[i].prompt for i in present])
+    sources = run.embed([bare[drafts[i].parents[0]] for i in present])
+    results = list(drafts)
+    for i, cosine in zip(present, paired_cosines(vectors, sources).round(4).tolist(), strict=True):
+        draft = replace(results[i], notes={**results[i].notes, "similarity": cosine})
         if cosine < params.cosine[0]:
             draft = draft.drop(Flaw.MEANING_CHANGED, f"cosine {cosine:.2f} to the source")
         elif cosine > params.cosine[1]:
             draft = draft.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f} to the source")
-        told[i] = draft
-    return told
+        results[i] = draft
+    return results
 
 
 def most_calls(params: ParaphraseParams, targets: int, pool_rows: int) -> int:

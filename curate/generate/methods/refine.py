@@ -50,17 +50,21 @@ def make(run: Generation, params: RefineParams) -> None:
         return run.request("refine", draft.parents, params.writing, schema=schema, parent=parent)
 
     def take(draft: Candidate, answer: Answer) -> Candidate:
-        told = with_prompt(draft, answer.value, schema)
-        same = words_of(told.prompt) == words_of(starts[draft.parents[0]].prompt)
-        return told.drop(Flaw.NOT_EVOLVED, "it is as it was") if same and not told.flaw else told
+        refinement = with_prompt(draft, answer.value, schema)
+        same = words_of(refinement.prompt) == words_of(starts[draft.parents[0]].prompt)
+        return (
+            refinement.drop(Flaw.NOT_EVOLVED, "it is as it was")
+            if same and not refinement.flaw
+            else refinement
+        )
 
     def place(draft: Candidate) -> int:
         """Return whether the new one is A (0) or B (1)."""
         return int(run.rng("order", *draft.parents).integers(2))
 
     def ask_judge(draft: Candidate) -> Request:
-        told = [draft.prompt, starts[draft.parents[0]].prompt]
-        a, b = told if place(draft) == 0 else told[::-1]
+        prompts = [draft.prompt, starts[draft.parents[0]].prompt]
+        a, b = prompts if place(draft) == 0 else prompts[::-1]
         sampling = Sampling(
             temperature=0, max_tokens=tokens_for(REASON_LETTERS + 60), repeats=REPEATS
         )

@@ -133,7 +133,7 @@ class RejectParams(StartParams):
 class Query:
     """A query and how it stands.
 
-    `wanted` is known after the pilot; `found` has the distinct correct trials in their order.
+    `quota` is set after the pilot; `solutions` has the distinct correct trials in their order.
     """
 
     example: Example
@@ -142,22 +142,22 @@ class Query:
     trials: int = 0
     correct: int = 0
     unparsable: int = 0
-    wanted: int = 0
+    quota: int = 0
     difficulty: float | None = None
-    found: dict[str, Candidate] = field(default_factory=dict)
+    solutions: dict[str, Candidate] = field(default_factory=dict)
     failed: list[Candidate] = field(default_factory=list)
 
     @property
     def missing(self) -> int:
         """Return how many solutions are still to be found."""
-        return max(self.wanted - len(self.found), 0)
+        return max(self.quota - len(self.solutions), 0)
 
     def next_trials(self, cap: int) -> int:
         """Return how many trials should give what is missing.
 
         Reckons with distinct solutions: a model that says the same again needs more trials.
         """
-        share = max((len(self.found) + 0.5) / (self.trials + 1), LEAST_SHARE)
+        share = max((len(self.solutions) + 0.5) / (self.trials + 1), LEAST_SHARE)
         return min(cap - self.trials, ceil(MORE * self.missing / share))
 
     def is_lucky(self) -> bool:
@@ -177,7 +177,7 @@ def make(run: Generation, params: RejectParams) -> None:
     try:
         sampling.try_each(0, {i: params.pilot for i in range(len(queries))})
         for query in queries:
-            set_wanted(query, params)
+            set_quota(query, params)
         for number in range(1, params.rounds + 1):
             planned = sampling.plan()
             if run.stopped or not planned:
@@ -217,7 +217,7 @@ def guess_rate(checker: CheckerName, example: Example) -> float:
 
 def luck(trials: int, correct: int, guess: float) -> float:
     """Return the chance of so many correct guesses or more."""
-    told = (
+    log_probabilities = (
         lgamma(trials + 1)
         - lgamma(k + 1)
         - lgamma(trials - k + 1)
@@ -225,16 +225,16 @@ def luck(trials: int, correct: int, guess: float) -> float:
         + (trials - k) * log(1 - guess)
         for k in range(correct, trials + 1)
     )
-    return min(sum(exp(share) for share in told), 1.0)
+    return min(sum(exp(share) for share in log_probabilities), 1.0)
 
 
-def set_wanted(query: Query, params: RejectParams) -> None:
+def set_quota(query: Query, params: RejectParams) -> None:
     """Note how hard the pilot found a query, and how many solutions that makes."""
     if not query.trials:
         return
     query.difficulty = 1 - (query.correct + 0.5) / (query.trials + 1)
     share = query.difficulty if params.plan == "difficulty" else 1
-    query.wanted = ceil(share * params.solutions)
+    query.quota = ceil(share * params.solutions)
 
 
 class Sampled:
@@ -249,20 +249,20 @@ class Sampled:
 
         Where those are more than are left, all get the same share of what they should.
         """
-        wanted = {
+        trials_by_query = {
             i: query.next_trials(self.params.trials)
             for i, query in enumerate(self.queries)
             if query.missing and query.trials
         }
-        return self._within_budget(wanted)
+        return self._within_budget(trials_by_query)
 
-    def _within_budget(self, wanted: dict[int, int]) -> dict[int, int]:
-        total = sum(wanted.values())
+    def _within_budget(self, trials_by_query: dict[int, int]) -> dict[int, int]:
+        total = sum(trials_by_query.values())
         if total > self.left:
-            shares = {i: count * self.left // total for i, count in wanted.items()}
+            shares = {i: count * self.left // total for i, count in trials_by_query.items()}
             over = self.left - sum(shares.values())
-            wanted = {i: count + (k < over) for k, (i, count) in enumerate(shares.items())}
-        return {i: count for i, count in wanted.items() if count > 0}
+            trials_by_query = {i: count + (k < over) for k, (i, count) in enumerate(shares.items())}
+        return {i: count for i, count in trials_by_query.items() if count > 0}
 
     def try_each(self, number: int, counts: dict[int, int]) -> None:
         """Sample solutions in one batch and check them."""
@@ -299,38 +299,38 @@ class Sampled:
         text = answer.text.strip()
         turns = pair(query.example.prompt, text, system_of(query.example))
         notes = {"round": number, "trial": query.trials}
-        told = Candidate(turns, self.run.method, (query.example.row_id,), 1, notes)
-        told = with_reasoning(told, "solve", answer)
+        trial = Candidate(turns, self.run.method, (query.example.row_id,), 1, notes)
+        trial = with_reasoning(trial, "solve", answer)
         flaw = flaw_of(answer)
         if flaw:
-            query.failed.append(told.drop(flaw, answer.reason))
+            query.failed.append(trial.drop(flaw, answer.reason))
             return
         checked = check_answer(self.params.checker, text, query.gold)
         if checked is AnswerVerdict.UNPARSABLE:
             query.unparsable += 1
-            query.failed.append(told.drop(Flaw.NO_ANSWER, "nothing to compare"))
+            query.failed.append(trial.drop(Flaw.NO_ANSWER, "nothing to compare"))
         elif checked is AnswerVerdict.WRONG:
-            query.failed.append(told.drop(Flaw.WRONG_ANSWER))
+            query.failed.append(trial.drop(Flaw.WRONG_ANSWER))
         else:
             query.correct += 1
             key = normalise(text).casefold()
-            if query.found.setdefault(key, told) is not told:
-                query.failed.append(told.drop(Flaw.NOT_NEW, "the same solution again"))
+            if query.solutions.setdefault(key, trial) is not trial:
+                query.failed.append(trial.drop(Flaw.NOT_NEW, "the same solution again"))
 
 
 def judge(query: Query) -> list[Candidate]:
     """Return all trials of a query in their order, those dropped that are not to be kept."""
-    told = list(query.failed)
+    trials = list(query.failed)
     lucky = query.is_lucky()
-    for place, candidate in enumerate(query.found.values()):
+    for place, candidate in enumerate(query.solutions.values()):
         if lucky:
             odds = f"where 1 of {1 / query.guess:.0f} guesses is"
             detail = f"{query.correct} of {query.trials} are correct, {odds}"
             candidate = candidate.drop(Flaw.INCONSISTENT, detail)
-        elif place >= query.wanted:
-            candidate = candidate.drop(Flaw.OVER_QUOTA, f"{query.wanted} solutions are wanted")
-        told.append(candidate)
-    return sorted(told, key=lambda candidate: candidate.notes["trial"])
+        elif place >= query.quota:
+            candidate = candidate.drop(Flaw.OVER_QUOTA, f"{query.quota} solutions are wanted")
+        trials.append(candidate)
+    return sorted(trials, key=lambda candidate: candidate.notes["trial"])
 
 
 def queries_of(queries: Sequence[Query], run: Generation) -> pl.DataFrame:
@@ -343,9 +343,9 @@ def queries_of(queries: Sequence[Query], run: Generation) -> pl.DataFrame:
             "row_id": query.example.row_id,
             "trials": query.trials,
             "correct": query.correct,
-            "distinct": len(query.found),
+            "distinct": len(query.solutions),
             "unparsable": query.unparsable,
-            "wanted": query.wanted,
+            "wanted": query.quota,
             "kept": kept.get(query.example.row_id, 0),
             "difficulty": query.difficulty,
             "guess": query.guess,

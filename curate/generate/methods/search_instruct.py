@@ -34,7 +34,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     mark_of,
     record,
     text,
@@ -173,21 +173,23 @@ class Search:
 
     def find(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with the ids of their passages, those dropped for which none is near."""
-        standing = [i for i, draft in enumerate(drafts) if draft.flaw is None]
-        queries = [drafts[i].notes["query"] for i in standing]
-        told = list(drafts)
+        pending = [i for i, draft in enumerate(drafts) if draft.flaw is None]
+        queries = [drafts[i].notes["query"] for i in pending]
+        results = list(drafts)
         hits = self.retriever.find(queries, self.params.passages)
-        for i, found in zip(standing, hits, strict=True):
-            told[i] = self._found(told[i], found)
-        return told
+        for i, passage_hits in zip(pending, hits, strict=True):
+            results[i] = self._with_evidence(results[i], passage_hits)
+        return results
 
-    def _found(self, draft: Candidate, hits: Sequence[Hit]) -> Candidate:
+    def _with_evidence(self, draft: Candidate, hits: Sequence[Hit]) -> Candidate:
         best = max((hit.cosine for hit in hits), default=-1.0)
         evidence = [self.ids[hit.number] for hit in hits]
-        told = replace(draft, notes={**draft.notes, "evidence": evidence, "cosine": round(best, 4)})
+        grounded = replace(
+            draft, notes={**draft.notes, "evidence": evidence, "cosine": round(best, 4)}
+        )
         if best < self.params.least:
-            return told.drop(Flaw.UNSUPPORTED, f"no passage is near: cosine {best:.2f} at best")
-        return told
+            return grounded.drop(Flaw.UNSUPPORTED, f"no passage is near: cosine {best:.2f} at best")
+        return grounded
 
     def ask_answer(self, draft: Candidate) -> Request:
         """Return the request for an answer; the passages come last."""
@@ -214,26 +216,26 @@ class Search:
         evidence = draft.notes["evidence"]
         numbers = list(dict.fromkeys(value["passages"]))
         cited = [evidence[n - 1] for n in numbers if n <= len(evidence)]
-        told = replace(
+        answered = replace(
             draft,
             messages=pair(draft.prompt, value["answer"].strip()),
             notes={**draft.notes, "cited": cited},
         )
         if not value["answerable"]:
-            return told.drop(Flaw.UNSUPPORTED, "the passages are said not to answer it")
-        flaw = cut_off(value, self.answer_schema)
+            return answered.drop(Flaw.UNSUPPORTED, "the passages are said not to answer it")
+        flaw = find_truncation(value, self.answer_schema)
         if flaw:
-            return told.drop(*flaw)
+            return answered.drop(*flaw)
         beyond = [n for n in numbers if n > len(evidence)]
         if beyond or not numbers:
             what = f"passage {beyond[0]} of {len(evidence)}" if beyond else "no passage"
-            return told.drop(Flaw.UNSUPPORTED, f"it names {what}")
+            return answered.drop(Flaw.UNSUPPORTED, f"it names {what}")
         fault = unsupported(
-            told.response,
+            answered.response,
             "\n".join([draft.prompt, *(self.texts[passage_id] for passage_id in cited)]),
             self.params.support,
         )
-        return told.drop(Flaw.UNSUPPORTED, fault) if fault else told
+        return answered.drop(Flaw.UNSUPPORTED, fault) if fault else answered
 
 
 def unsupported(answer: str, evidence: str, least: float) -> str | None:
@@ -241,8 +243,8 @@ def unsupported(answer: str, evidence: str, least: float) -> str | None:
 
     All numbers have to be in it, and of the answer's words of four letters or more at least a share.
     """
-    known_numbers = set(numbers_of(evidence))
-    strange = [number for number in numbers_of(answer) if number not in known_numbers]
+    source_numbers = set(numbers_of(evidence))
+    strange = [number for number in numbers_of(answer) if number not in source_numbers]
     if strange:
         return f"the number {strange[0]} is not in the passages"
     telling = {word for word in words_of(answer) if len(word) >= TELLING}

@@ -39,7 +39,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     record,
     text,
     with_turns,
@@ -115,8 +115,8 @@ class SelfGuideParams(GenerateParams):
     @field_validator("labels")
     @classmethod
     def _check_labels(cls, labels: list[str]) -> list[str]:
-        known = {tuple(words_of(label)) for label in labels}
-        if len(known) < len(labels) or () in known or len(labels) == 1:
+        label_words = {tuple(words_of(label)) for label in labels}
+        if len(label_words) < len(labels) or () in label_words or len(labels) == 1:
             raise ValueError("give two labels or more, of different words")
         return labels
 
@@ -129,8 +129,8 @@ def make(run: Generation, params: SelfGuideParams) -> None:
         if run.stopped:
             break
         drafts = guide.add_inputs(number, drafts)
-    told = run.sieve.sift(guide.ask_outputs(run.sieve.screen(drafts)))
-    run.record(balance(told, params.balance) if params.labels else told)
+    outputs = run.sieve.sift(guide.ask_outputs(run.sieve.screen(drafts)))
+    run.record(balance(outputs, params.balance) if params.labels else outputs)
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ class SelfGuide:
         self.inputs = band_of([e.prompt for e in run.target], params.sigmas)
         self.outputs = band_of([e.response for e in run.target], params.sigmas)
         # What an example says is a task's own way to speak.
-        told = "\n".join(f"{e.prompt}\n{e.response}" for e in run.target).casefold()
-        self.noise = [p for p in map(str.casefold, params.noise) if p not in told]
+        target_text = "\n".join(f"{e.prompt}\n{e.response}" for e in run.target).casefold()
+        self.noise = [p for p in map(str.casefold, params.noise) if p not in target_text]
         self.schema = record(input=text(characters_for(params.max_tokens)))
         default = 0.7 if params.labels else 0.9
         self.writing = Sampling(
@@ -181,7 +181,7 @@ class SelfGuide:
     def add_inputs(self, number: int, before: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts before and those of another round."""
         weak = [draft.prompt for draft in before if draft.flaw is None]
-        known = {normalise(words) for words in weak}
+        input_texts = {normalise(words) for words in weak}
         labels = self._labels(number)
         drafts = [self._draft(number, k, labels[k]) for k in range(self.params.batch)]
 
@@ -189,7 +189,7 @@ class SelfGuide:
             return self._ask_input(draft, weak)
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
-            return self._take_input(draft, answer, known)
+            return self._take_input(draft, answer, input_texts)
 
         return [*before, *ask_each(self.run, "input", drafts, ask, take)]
 
@@ -227,47 +227,49 @@ class SelfGuide:
             **self._slots(draft.notes.get("asked", "")),
             weak=[weak[i] for i in rng.permutation(len(weak))[:count]],
         )
-        return with_turns(request, [turn for shot in draft.parents for turn in self._shown(shot)])
+        return with_turns(
+            request, [turn for shot in draft.parents for turn in self._shot_turns(shot)]
+        )
 
     def _slots(self, label: str) -> dict[str, str]:
         return {"task": self.params.task, "label": label}
 
-    def _shown(self, row_id: str) -> list[Message]:
+    def _shot_turns(self, row_id: str) -> list[Message]:
         """Return a target example's prompt as an input that was asked for and given."""
         example = self.target[row_id]
         label = find_label(example.response, self.params.labels) if self.params.labels else None
-        asked = self.run.prompts["input"].fill(**self._slots(label or ""), weak=[])[-1]
-        given = orjson.dumps({"input": example.prompt}).decode()
-        return [asked, {"role": "assistant", "content": given}]
+        request_turn = self.run.prompts["input"].fill(**self._slots(label or ""), weak=[])[-1]
+        reply = orjson.dumps({"input": example.prompt}).decode()
+        return [request_turn, {"role": "assistant", "content": reply}]
 
-    def _take_input(self, draft: Candidate, answer: Answer, known: set[str]) -> Candidate:
-        """Return the draft with its input; `known` takes note of it."""
+    def _take_input(self, draft: Candidate, answer: Answer, input_texts: set[str]) -> Candidate:
+        """Return the draft with its input; `input_texts` takes note of it."""
         words = answer.value["input"].strip()
         head: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        told = replace(draft, messages=[*head, {"role": "user", "content": words}])
-        flaw = cut_off(answer.value, self.schema) or self._find_noise(words)
+        new_input = replace(draft, messages=[*head, {"role": "user", "content": words}])
+        flaw = find_truncation(answer.value, self.schema) or self._find_noise(words)
         # Inputs of a generation task may be of any length.
         if flaw is None and self.params.labels:
             flaw = self.inputs.find_flaw(words)
-        if flaw is None and normalise(words) in known:
+        if flaw is None and normalise(words) in input_texts:
             flaw = Flaw.NOT_NEW, "the same input was there before"
         if flaw is None:
-            known.add(normalise(words))
-        return told.drop(*flaw) if flaw else told
+            input_texts.add(normalise(words))
+        return new_input.drop(*flaw) if flaw else new_input
 
     def _find_noise(self, words: str) -> tuple[Flaw, str] | None:
         folded = words.casefold()
-        found = next((phrase for phrase in self.noise if phrase in folded), None)
-        return (Flaw.KEYWORD, found) if found else None
+        phrase = next((phrase for phrase in self.noise if phrase in folded), None)
+        return (Flaw.KEYWORD, phrase) if phrase else None
 
     def ask_outputs(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with the outputs that most samples agree on."""
-        standing = [draft for draft in drafts if draft.flaw is None]
-        answers = self.run.ask("output", [self._ask_output(draft) for draft in standing])
-        told = {_name(d): self._vote(d, a) for d, a in zip(standing, answers, strict=True)}
-        unread = sum(one.notes.get("not_comparable", 0) for one in told.values() if one)
+        pending = [draft for draft in drafts if draft.flaw is None]
+        answers = self.run.ask("output", [self._ask_output(draft) for draft in pending])
+        votes_by_name = {_name(d): self._vote(d, a) for d, a in zip(pending, answers, strict=True)}
+        unread = sum(one.notes.get("not_comparable", 0) for one in votes_by_name.values() if one)
         warn_not_comparable("self_guide", unread, sum(len(samples) for samples in answers))
-        voted = [draft if draft.flaw else told[_name(draft)] for draft in drafts]
+        voted = [draft if draft.flaw else votes_by_name[_name(draft)] for draft in drafts]
         return [draft for draft in voted if draft is not None]
 
     def _ask_output(self, draft: Candidate) -> Request:
@@ -282,8 +284,8 @@ class SelfGuide:
         turns = [m for e in shots for m in pair(e.prompt, e.response)]
         system = "\n\n".join(part for part in (self.system, self.params.task) if part)
         head: list[Message] = [{"role": "system", "content": system}] if system else []
-        asked: Message = {"role": "user", "content": draft.prompt}
-        return ask_plainly(self.run, "output", _name(draft), [*head, *turns, asked], sampling)
+        input_turn: Message = {"role": "user", "content": draft.prompt}
+        return ask_plainly(self.run, "output", _name(draft), [*head, *turns, input_turn], sampling)
 
     def _vote(self, draft: Candidate, answers: Sequence[Answer]) -> Candidate | None:
         """Return the draft with its output; None where a limit left samples out."""
@@ -299,12 +301,12 @@ class SelfGuide:
         notes = {**draft.notes, "agree": count, "samples": len(answers), "not_comparable": unread}
         if self.params.labels:
             notes["label"] = output
-        told = replace(draft, messages=[*draft.messages, _answer(output)], notes=notes)
+        vote = replace(draft, messages=[*draft.messages, _answer(output)], notes=notes)
         own = (answer for answer, (words, _) in zip(answers, read, strict=True) if words == output)
-        told = with_reasoning(told, "output", next(own))
+        vote = with_reasoning(vote, "output", next(own))
         if count < self.params.agreement * len(answers):
-            return told.drop(Flaw.INCONSISTENT, f"{count} of {len(answers)} samples agree")
-        return told
+            return vote.drop(Flaw.INCONSISTENT, f"{count} of {len(answers)} samples agree")
+        return vote
 
     def _read(self, answer: Answer) -> tuple[str, Flaw | None]:
         """Return a sample as an output, with why it is none if so."""
@@ -314,8 +316,8 @@ class SelfGuide:
             label = find_label(words, self.params.labels)
             return (label, None) if label else (words, Flaw.NO_ANSWER)
         if flaw is None:
-            found = self._find_noise(words) or self.outputs.find_flaw(words)
-            flaw = found[0] if found else None
+            rejection = self._find_noise(words) or self.outputs.find_flaw(words)
+            flaw = rejection[0] if rejection else None
         return words, flaw
 
 
@@ -346,21 +348,21 @@ def find_label(words: str, labels: Sequence[str]) -> str | None:
             return label
     longest = sorted(labels, key=len, reverse=True)
     either = "|".join(regex.escape(label) for label in longest)
-    found = regex.search(rf"(?<!\w)(?:{either})(?!\w)", words, regex.I)
-    if found is None:
+    match = regex.search(rf"(?<!\w)(?:{either})(?!\w)", words, regex.I)
+    if match is None:
         return None
-    return next(label for label in longest if label.casefold() == found.group().casefold())
+    return next(label for label in longest if label.casefold() == match.group().casefold())
 
 
-def balance(told: Sequence[Candidate], most: float | None) -> list[Candidate]:
+def balance(candidates: Sequence[Candidate], most: float | None) -> list[Candidate]:
     """Return the candidates, those dropped that a label has beyond `most` times the rarest one's."""
-    counts = Counter(c.notes["label"] for c in told if c.flaw is None)
+    counts = Counter(c.notes["label"] for c in candidates if c.flaw is None)
     if most is None or not counts:
-        return list(told)
+        return list(candidates)
     quota = int(most * min(counts.values()))
     taken: Counter[str] = Counter()
     balanced = []
-    for candidate in told:
+    for candidate in candidates:
         if candidate.flaw is None:
             taken[candidate.notes["label"]] += 1
             if taken[candidate.notes["label"]] > quota:

@@ -39,7 +39,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     record,
     text,
     tokens_for,
@@ -120,7 +120,7 @@ class SelfInstruct:
 
     def __init__(self, run: Generation, params: SelfInstructParams) -> None:
         self.run, self.params = run, params
-        self.made: dict[str, Candidate] = {}
+        self.generated: dict[str, Candidate] = {}
         self.target = {example.row_id: example for example in run.target}
         self.seen = Seen(example.prompt for example in run.target)
         letters = characters_for(params.max_tokens) // 2
@@ -129,37 +129,39 @@ class SelfInstruct:
 
     def add_round(self, number: int) -> None:
         """Put the rows of one round on record; the kept ones can be shown in the next."""
-        shown = [self._draw(number, k) for k in range(self.params.batch)]
+        demos_by_call = [self._draw(number, k) for k in range(self.params.batch)]
         whole = self.params.form == "whole"
         ask, take = (
             (self._ask_whole, self._take_whole) if whole else (self._ask_tasks, self._take_task)
         )
-        requests = [ask(number, k, demos) for k, demos in enumerate(shown)]
+        requests = [ask(number, k, demos) for k, demos in enumerate(demos_by_call)]
         drafts: list[Candidate] = []
         answers = self.run.ask_one("whole" if whole else "instructions", requests)
         for k, answer in enumerate(answers):
-            lost = self._draft(number, k, 0, shown[k])
+            lost = self._draft(number, k, 0, demos_by_call[k])
             drafts += _spread(lost, answer, "tasks", take)
         for kept in self.run.sift(drafts if whole else self._instantiate(self._screen(drafts))):
-            self.made[kept.row_id] = kept
+            self.generated[kept.row_id] = kept
 
     def _draw(self, number: int, call: int) -> list[str]:
         """Return the row ids of the tasks to show: some made here, the rest of the target."""
         rng = self.run.rng("demos", number, call)
-        made, target = list(self.made), self.run.target
-        machine = rng.permutation(len(made))[: self.params.machine_demos]
+        machine_ids, target = list(self.generated), self.run.target
+        machine = rng.permutation(len(machine_ids))[: self.params.machine_demos]
         human = rng.permutation(len(target))[: self.params.demos - len(machine)]
-        drawn = [*(made[i] for i in machine), *(target[i].row_id for i in human)]
+        drawn = [*(machine_ids[i] for i in machine), *(target[i].row_id for i in human)]
         return [drawn[i] for i in rng.permutation(len(drawn))]
 
-    def _draft(self, number: int, call: int, item: int, shown: Sequence[str]) -> Candidate:
-        hop = 1 + max((self.made[row_id].hop for row_id in shown if row_id in self.made), default=0)
+    def _draft(self, number: int, call: int, item: int, demos: Sequence[str]) -> Candidate:
+        hop = 1 + max(
+            (self.generated[row_id].hop for row_id in demos if row_id in self.generated), default=0
+        )
         notes = {"round": number, "call": call, "item": item}
-        return Candidate([], self.run.method, tuple(shown), hop, notes)
+        return Candidate([], self.run.method, tuple(demos), hop, notes)
 
     def _task(self, row_id: str) -> str:
-        if row_id in self.made:
-            return str(self.made[row_id].notes["task"])
+        if row_id in self.generated:
+            return str(self.generated[row_id].notes["task"])
         return self.target[row_id].prompt
 
     def _writing(self, letters: int) -> Sampling:
@@ -170,13 +172,13 @@ class SelfInstruct:
             repeats=REPEATS,
         )
 
-    def _ask_tasks(self, number: int, call: int, shown: Sequence[str]) -> Request:
+    def _ask_tasks(self, number: int, call: int, demos: Sequence[str]) -> Request:
         return self.run.request(
             "instructions",
             [number, call],
             self._writing(TASK_LETTERS + FRAME_LETTERS),
             schema=record(tasks=_many(text(TASK_LETTERS), self.params.tasks)),
-            **self._slots([_shorten(self._task(row_id)) for row_id in shown]),
+            **self._slots([_shorten(self._task(row_id)) for row_id in demos]),
         )
 
     def _slots(self, tasks: Sequence[Any]) -> dict[str, Any]:
@@ -191,22 +193,22 @@ class SelfInstruct:
     def _take_task(self, draft: Candidate, value: str) -> Candidate:
         return _with_task(draft, value, cut=len(value) >= TASK_LETTERS)
 
-    def _ask_whole(self, number: int, call: int, shown: Sequence[str]) -> Request:
+    def _ask_whole(self, number: int, call: int, demos: Sequence[str]) -> Request:
         letters = TASK_LETTERS + 2 * int(self.output["maxLength"]) + 2 * FRAME_LETTERS
         return self.run.request(
             "whole",
             [number, call],
             self._writing(letters),
             schema=record(tasks=_many(self._whole_schema(), self.params.tasks)),
-            **self._slots([self._triple(row_id) for row_id in shown]),
+            **self._slots([self._triple(row_id) for row_id in demos]),
         )
 
     def _triple(self, row_id: str) -> dict[str, str]:
-        if row_id in self.made:
-            made = self.made[row_id]
-            task = str(made.notes["task"])
-            given = made.prompt.removeprefix(task).strip()
-            return {"task": task, "input": given, "output": made.response}
+        if row_id in self.generated:
+            row = self.generated[row_id]
+            task = str(row.notes["task"])
+            task_input = row.prompt.removeprefix(task).strip()
+            return {"task": task, "input": task_input, "output": row.response}
         example = self.target[row_id]
         return {"task": example.prompt, "input": "", "output": example.response}
 
@@ -214,8 +216,8 @@ class SelfInstruct:
         return record(task=text(TASK_LETTERS), input=self.input, output=self.output)
 
     def _take_whole(self, draft: Candidate, value: Mapping[str, str]) -> Candidate:
-        told = _with_task(draft, value["task"], cut=False)
-        (screened,) = self._screen([told])
+        task_candidate = _with_task(draft, value["task"], cut=False)
+        (screened,) = self._screen([task_candidate])
         return _with_example(screened, value, self._whole_schema())
 
     def _screen(self, drafts: Sequence[Candidate]) -> list[Candidate]:
@@ -225,10 +227,16 @@ class SelfInstruct:
     def _instantiate(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the examples of each task, in the order of the tasks."""
         drafts = ask_each(self.run, "kind", drafts, self._ask_kind, _take_kind)
-        standing = [draft for draft in drafts if draft.flaw is None]
-        answers = self.run.ask_one("examples", [self._ask_examples(d) for d in standing])
-        told = {_name(d): self._take_examples(d, a) for d, a in zip(standing, answers, strict=True)}
-        return [row for draft in drafts for row in ([draft] if draft.flaw else told[_name(draft)])]
+        pending = [draft for draft in drafts if draft.flaw is None]
+        answers = self.run.ask_one("examples", [self._ask_examples(d) for d in pending])
+        examples_by_name = {
+            _name(d): self._take_examples(d, a) for d, a in zip(pending, answers, strict=True)
+        }
+        return [
+            row
+            for draft in drafts
+            for row in ([draft] if draft.flaw else examples_by_name[_name(draft)])
+        ]
 
     def _ask_kind(self, draft: Candidate) -> Request:
         sampling = Sampling(temperature=0, max_tokens=tokens_for(OPTIONS_LETTERS + FRAME_LETTERS))
@@ -260,8 +268,8 @@ class SelfInstruct:
     def _take_examples(self, draft: Candidate, answer: Answer) -> list[Candidate]:
         schema = self._example_schema(draft)
 
-        def take(told: Candidate, value: Mapping[str, str]) -> Candidate:
-            return _with_example(told, value, schema)
+        def take(example: Candidate, value: Mapping[str, str]) -> Candidate:
+            return _with_example(example, value, schema)
 
         return _drop_contradictions(_spread(draft, answer, "examples", take, note="example"))
 
@@ -303,12 +311,16 @@ def _shorten(task: str) -> str:
 
 def _with_task(draft: Candidate, task: str, *, cut: bool) -> Candidate:
     words = " ".join(task.split()).removesuffix(":")
-    told = replace(
+    task_candidate = replace(
         draft,
         messages=[{"role": "user", "content": words}],
         notes={**draft.notes, "task": words},
     )
-    return told.drop(Flaw.TRUNCATED, f"task of {TASK_LETTERS} characters") if cut else told
+    return (
+        task_candidate.drop(Flaw.TRUNCATED, f"task of {TASK_LETTERS} characters")
+        if cut
+        else task_candidate
+    )
 
 
 def _check_task(draft: Candidate) -> Candidate:
@@ -326,26 +338,28 @@ def _with_example(
 ) -> Candidate:
     """Return the draft with an example of its task, dropped if that is none."""
     task = draft.notes["task"]
-    given, output = value["input"].strip(), value["output"].strip()
-    told = replace(draft, messages=pair(f"{task}\n\n{given}" if given else task, output))
-    if told.flaw is not None:
-        return told
-    if cut := cut_off(value, schema):
-        return told.drop(*cut)
-    if normalise(given) == normalise(output):
-        return told.drop(Flaw.COPIES_PROMPT, "the output is the input")
-    if given.endswith(":") or output.endswith(":"):
-        return told.drop(Flaw.INCOMPLETE, "it ends with a colon")
-    return told
+    task_input, output = value["input"].strip(), value["output"].strip()
+    example = replace(
+        draft, messages=pair(f"{task}\n\n{task_input}" if task_input else task, output)
+    )
+    if example.flaw is not None:
+        return example
+    if cut := find_truncation(value, schema):
+        return example.drop(*cut)
+    if normalise(task_input) == normalise(output):
+        return example.drop(Flaw.COPIES_PROMPT, "the output is the input")
+    if task_input.endswith(":") or output.endswith(":"):
+        return example.drop(Flaw.INCOMPLETE, "it ends with a colon")
+    return example
 
 
 def _drop_contradictions(rows: Sequence[Candidate]) -> list[Candidate]:
     """Return a task's examples; all dropped if two of them answer the same input differently."""
-    standing = [row for row in rows if row.flaw is None and _has_input(row)]
+    present = [row for row in rows if row.flaw is None and _has_input(row)]
     outputs: dict[str, set[str]] = {}
-    for row in standing:
+    for row in present:
         outputs.setdefault(normalise(row.prompt), set()).add(normalise(row.response))
-    if all(len(told) == 1 for told in outputs.values()):
+    if all(len(answers) == 1 for answers in outputs.values()):
         return list(rows)
     fault = "one input has two outputs"
     return [row if row.flaw else row.drop(Flaw.INCONSISTENT, fault) for row in rows]
@@ -357,8 +371,8 @@ def _has_input(row: Candidate) -> bool:
 
 def most_calls(params: SelfInstructParams, targets: int, pool_rows: int) -> int:
     """Return how many calls are made at most, answers drawn anew aside."""
-    asked = params.rounds * params.batch
-    return asked if params.form == "whole" else asked * (1 + 2 * params.tasks)
+    requests = params.rounds * params.batch
+    return requests if params.form == "whole" else requests * (1 + 2 * params.tasks)
 
 
 def most_rows(params: SelfInstructParams, targets: int, pool_rows: int) -> int:

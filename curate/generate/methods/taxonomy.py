@@ -35,7 +35,7 @@ from curate.generate.drafts import (
     REPEATS,
     ask_each,
     characters_for,
-    cut_off,
+    find_truncation,
     record,
     text,
     tidy,
@@ -196,9 +196,9 @@ class Taxonomy:
         self, task: Task, number: int, place: int, drawn: Mapping[str, Sequence[str]]
     ) -> dict[str, Any]:
         axes = {name: values[place] for name, values in drawn.items()}
-        told = {"task": task.words, "list": task.list_number, "place": task.place}
+        task_notes = {"task": task.words, "list": task.list_number, "place": task.place}
         subject = {"subject": task.subject} if task.subject else {}
-        return {**told, **subject, "example": number, "axes": axes}
+        return {**task_notes, **subject, "example": number, "axes": axes}
 
     def ask_request(self, draft: Candidate) -> Request:
         """Return the request for what somebody may ask."""
@@ -215,9 +215,11 @@ class Taxonomy:
         """Return the draft with what is asked."""
         words = answer.value["request"].strip()
         notes = {**draft.notes, "words": len(words.split())}
-        told = replace(draft, messages=[{"role": "user", "content": words}], notes=notes)
-        flaw = cut_off(answer.value, self.schema)
-        return told.drop(*flaw) if flaw else told
+        request_candidate = replace(
+            draft, messages=[{"role": "user", "content": words}], notes=notes
+        )
+        flaw = find_truncation(answer.value, self.schema)
+        return request_candidate.drop(*flaw) if flaw else request_candidate
 
 
 def draw_evenly(run: Generation, axis: str, values: Sequence[str], count: int) -> list[str]:
@@ -230,7 +232,7 @@ def draw_evenly(run: Generation, axis: str, values: Sequence[str], count: int) -
 def drop_alike(tasks: Sequence[Task], alike: float) -> list[Task]:
     """Return the tasks, those with a flaw that are near to an earlier one."""
     seen = Seen()
-    told = []
+    results = []
     for task in tasks:
         if task.flaw is None:
             near = seen.nearest(task.words, above=alike)
@@ -238,8 +240,8 @@ def drop_alike(tasks: Sequence[Task], alike: float) -> list[Task]:
                 task = replace(task, flaw=f"{Flaw.NOT_NEW.value}: ROUGE-L {near[0]:.2f}")
             else:
                 seen.add([task.words])
-        told.append(task)
-    return told
+        results.append(task)
+    return results
 
 
 def _flaw_of_task(words: str) -> str | None:

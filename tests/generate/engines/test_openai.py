@@ -240,7 +240,7 @@ def test_the_key_is_nowhere(
         asker = Asker(told, cache=Cache(tmp_path / "c.sqlite"))
         answers = asker.ask(questions(40), stage="s")
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-        shown = [repr(told), repr(told._endpoints), repr(answers), json.dumps(asker.bill.told())]
+        shown = [repr(told), repr(told._endpoints), repr(answers), json.dumps(asker.bill.to_dict())]
         shown += [json.dumps(told.identity()), caplog.text, repr(vars(asker))]
         asker.close()
     for text in [*shown, *(p.read_bytes().decode("latin1") for p in tmp_path.iterdir())]:

@@ -111,7 +111,7 @@ def test_the_tree_has_its_full_size(n: int, attributes: int, personas: int, hops
     run = aide(engine, count=n, attributes=attributes, personas=personas, hops=hops)
     width = 3 * attributes + personas
     sizes = [n * width**hop for hop in range(1, hops + 1)]
-    assert flaws(run.made) == [None] * sum(sizes)
+    assert flaws(run.candidates) == [None] * sum(sizes)
     assert Counter(c.hop for c in run.kept) == dict(enumerate(sizes, start=1))
     expanded = n + sum(sizes[:-1])
     assert Counter(map(kind_of, engine.calls)) == {
@@ -156,8 +156,8 @@ def test_the_seed_is_shown_from_the_second_hop_on_with_every_operator() -> None:
         for residual in (False, True)
     }
     # And it is the seed of the own line, not another's.
-    by_id = {c.row_id: c for c in run.made}
-    for candidate in run.made:
+    by_id = {c.row_id: c for c in run.candidates}
+    for candidate in run.candidates:
         parent = by_id.get(candidate.parents[0])
         assert candidate.notes["seed"] == (parent.notes["seed"] if parent else candidate.parents[0])
 
@@ -189,7 +189,7 @@ def test_attributes_that_are_the_same_count_once() -> None:
     ]
     engine = script(topics=json.dumps({"topic": "rain", "knowledge": item}))
     run = aide(engine, count=1, personas=0, hops=1, operators=["concrete"])
-    assert [c.notes["attribute"] for c in run.made] == ["Water", "ice"]
+    assert [c.notes["attribute"] for c in run.candidates] == ["Water", "ice"]
 
 
 def test_improved_twice_and_kept() -> None:
@@ -210,8 +210,8 @@ def test_improved_twice_and_kept() -> None:
 def test_graded_too_low_to_the_end(grades: tuple[int, int], low: str) -> None:
     engine = script(grade=grade(*grades))
     run = aide(engine, count=1, attributes=1, personas=1, hops=2)
-    assert flaws(run.made) == ["low_grade"] * 4
-    assert {c.detail for c in run.made} == {low}
+    assert flaws(run.candidates) == ["low_grade"] * 4
+    assert {c.detail for c in run.candidates} == {low}
     assert len(asked(engine, "grade")) == 3 * 4
     # Nothing is paid for that cannot be kept, and the second hop has nothing to start from.
     assert not asked(engine, "answer")
@@ -234,7 +234,7 @@ def test_only_what_is_graded_low_is_improved() -> None:
     assert len(run.kept) == 14
     # In the order of the tree, whoever was improved.
     operators = ["constraint", "reasoning", "concrete"] * 2 + ["persona"]
-    assert [c.notes["operator"] for c in run.made] == operators * 2
+    assert [c.notes["operator"] for c in run.candidates] == operators * 2
 
 
 def test_grades_can_be_left_out() -> None:
@@ -269,7 +269,7 @@ def test_twins_are_pruned_before_anything_is_paid_for_them_and_one_is_expanded()
 
     engine = script(prompt=twins)
     run = aide(engine, count=1, attributes=1, personas=0, operators=["reasoning", "concrete"])
-    assert flaws(run.made)[:2] == [None, "not_new"]
+    assert flaws(run.candidates)[:2] == [None, "not_new"]
     assert len(asked(engine, "topics")) == 2
     assert len(asked(engine, "grade")) == 1 + 2
     assert Counter(c.hop for c in run.kept) == {1: 1, 2: 2}
@@ -279,10 +279,10 @@ def test_a_prompt_with_a_condition_more_is_new() -> None:
     longer = "Which river flows through Cologne, is longer than any other there, and has ferries?"
     engine = script(prompt=json.dumps({"prompt": longer}))
     run = aide(engine, count=1, attributes=1, personas=0, operators=["constraint"], hops=1)
-    assert flaws(run.made) == [None]
+    assert flaws(run.candidates) == [None]
     copy = script(prompt=json.dumps({"prompt": "Which river flows through Cologne ?"}))
     run = aide(copy, count=1, attributes=1, personas=0, operators=["constraint"], hops=1)
-    assert flaws(run.made) == ["not_new"]
+    assert flaws(run.candidates) == ["not_new"]
     assert not asked(copy, "grade")
 
 
@@ -298,7 +298,7 @@ def test_a_prompt_with_a_condition_more_is_new() -> None:
 def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(prompt: str, flaw: str) -> None:
     engine = script(prompt=json.dumps({"prompt": prompt}))
     run = aide(engine, count=1, attributes=1, personas=0, hops=1, operators=["concrete"])
-    assert flaws(run.made) == [flaw]
+    assert flaws(run.candidates) == [flaw]
     assert not asked(engine, "grade")
 
 
@@ -330,7 +330,7 @@ def test_one_child_goes_and_its_siblings_stay(kind: str, reply: Reply, flaw: Fla
         return plain(call) if callable(plain) else plain
 
     run = aide(script(**{kind: then}), count=1, attributes=1, personas=1, hops=1)
-    assert flaws(run.made) == [flaw.value, None, None, None]
+    assert flaws(run.candidates) == [flaw.value, None, None, None]
     tree = run.tables["tree"]
     assert tree["kept"].to_list() == [True, False, True, True, True]
     assert tree["flaw"].to_list() == [None, flaw.value, None, None, None]
@@ -342,9 +342,9 @@ def test_an_example_without_a_topic_is_on_record_and_goes_no_further() -> None:
 
     engine = script(topics=half)
     run = aide(engine, count=2, attributes=1, personas=1, hops=1)
-    assert flaws(run.made) == ["empty", None, None, None, None]
-    assert run.made[0].notes == {"seed": "target/1", "operator": "topics"}
-    assert {c.parents[0] for c in run.made[1:]} == {"target/2"}
+    assert flaws(run.candidates) == ["empty", None, None, None, None]
+    assert run.candidates[0].notes == {"seed": "target/1", "operator": "topics"}
+    assert {c.parents[0] for c in run.candidates[1:]} == {"target/2"}
 
 
 def test_personas_are_the_nearest_to_the_topic(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_personas_are_the_nearest_to_the_topic(tmp_path: Path) -> None:
     )
     engine = script(topics=json.dumps({"topic": "wide rivers"}))
     run = aide(engine, count=1, attributes=0, personas=2, hops=1, persona_file=str(people))
-    assert [c.notes["persona"] for c in run.made] == [
+    assert [c.notes["persona"] for c in run.candidates] == [
         "a guide on wide rivers",
         "a painter of rivers",
     ]
@@ -364,7 +364,7 @@ def test_personas_are_the_nearest_to_the_topic(tmp_path: Path) -> None:
 def test_no_personas_and_bad_persona_files(tmp_path: Path) -> None:
     engine = script()
     run = aide(engine, count=1, attributes=1, personas=0, hops=1)
-    assert {c.notes["operator"] for c in run.made} == {"constraint", "reasoning", "concrete"}
+    assert {c.notes["operator"] for c in run.candidates} == {"constraint", "reasoning", "concrete"}
     empty = tmp_path / "empty.txt"
     empty.write_text("# nobody\n\n")
     with pytest.raises(UserError, match="no line with a persona"):
@@ -398,7 +398,7 @@ def test_gaps_start_where_the_pool_is_thinnest() -> None:
         one = next(e for e in target if e.row_id == row_id)
         vectors = run.embed([f"{one.prompt}\n{one.response}", *texts])
         assert cosine == pytest.approx((vectors[1:] @ vectors[0]).max(), abs=1e-6)
-    assert {c.notes["seed"] for c in run.made} == {"target/1"}
+    assert {c.notes["seed"] for c in run.candidates} == {"target/1"}
     assert run.tables["tree"].filter(hop=0)["row_id"].to_list() == ["target/1"]
     # Others are still shown with answers.
     assert TARGET[1][1] in texts_of(asked(engine, "answer")[0])
@@ -411,9 +411,9 @@ def test_the_tree() -> None:
     tree = run.tables["tree"]
     assert tree.height == 1 + 4 + 16
     assert tree["hop"].to_list() == [0] + [1] * 4 + [2] * 16
-    assert tree["row_id"].to_list()[1:] == [c.row_id for c in run.made]
+    assert tree["row_id"].to_list()[1:] == [c.row_id for c in run.candidates]
     assert tree["similarity"][0] == 1.0
-    vectors = run.embed([TARGET[0][0], *(c.prompt for c in run.made)])
+    vectors = run.embed([TARGET[0][0], *(c.prompt for c in run.candidates)])
     assert tree["similarity"].to_list()[1:] == pytest.approx(
         (vectors[1:] @ vectors[0]).tolist(), abs=1e-4
     )
@@ -426,18 +426,18 @@ def test_the_tree() -> None:
 
 def test_few_children_are_drawn_and_the_same_again() -> None:
     first = aide(script(), attributes=2, personas=2, hops=1, children=3)
-    assert Counter(c.parents[0] for c in first.made) == {"target/1": 3, "target/2": 3}
+    assert Counter(c.parents[0] for c in first.candidates) == {"target/1": 3, "target/2": 3}
     again = aide(script(), attributes=2, personas=2, hops=1, children=3)
-    assert told(first.made) == told(again.made)
+    assert told(first.candidates) == told(again.candidates)
 
 
 def test_no_more_is_tried_than_may_be_and_nodes_take_turns() -> None:
     engine = script(grade=grade(1, 1))
     run = aide(engine, count=3, attributes=1, personas=1, most=8, max_rewrites=0)
-    assert len(run.made) == 8
-    assert sorted(Counter(c.parents[0] for c in run.made).values()) == [2, 3, 3]
+    assert len(run.candidates) == 8
+    assert sorted(Counter(c.parents[0] for c in run.candidates).values()) == [2, 3, 3]
     run = aide(script(), count=1, attributes=1, personas=0, most=5, hops=3)
-    assert Counter(c.hop for c in run.made) == {1: 3, 2: 2}
+    assert Counter(c.hop for c in run.candidates) == {1: 3, 2: 2}
 
 
 def test_answers_are_shown_examples_with_the_seed_last() -> None:
@@ -470,9 +470,9 @@ def test_numbers() -> None:
     engine = script(answer=lambda call: answers[call.sampling.seed % 2])
     run = aide(engine, count=3, attributes=1, personas=1, hops=1, answer="number")
     wanted = {"So it is 12 of them.": None, "Nobody knows it.": Flaw.NO_ANSWER}
-    assert {c.response for c in run.made} == set(wanted)
+    assert {c.response for c in run.candidates} == set(wanted)
     # The same answer to other prompts is no fault.
-    assert all(c.flaw == wanted[c.response] for c in run.made)
+    assert all(c.flaw == wanted[c.response] for c in run.candidates)
 
 
 CHOICE = "Which river flows through Cologne?\nA) Elbe\nB) Rhine\nC) Oder"
@@ -520,10 +520,10 @@ def test_two_options_that_are_the_same() -> None:
     engine = script(options=choose("The Loire", "the  loire.", "Rhone"))
     target = [example("target/1", CHOICE, "B")]
     run = aide(engine, target=target, attributes=1, personas=0, hops=1, answer="choice")
-    assert flaws(run.made) == ["inconsistent"] * 3
+    assert flaws(run.candidates) == ["inconsistent"] * 3
     wrong_count = script(options=choose("Loire", "Seine"))
     run = aide(wrong_count, target=target, attributes=1, personas=0, hops=1, answer="choice")
-    assert flaws(run.made) == ["invalid"] * 3
+    assert flaws(run.candidates) == ["invalid"] * 3
 
 
 def test_batches_change_nothing() -> None:
@@ -531,7 +531,7 @@ def test_batches_change_nothing() -> None:
     whole = aide(engine, attributes=2, personas=2)
     other = script(grade=lambda call: grade(3 if call.sampling.seed % 3 else 8, 8))
     parts = aide(InBatches(other, 3), attributes=2, personas=2)
-    assert told(whole.made) == told(parts.made)
+    assert told(whole.candidates) == told(parts.candidates)
     assert whole.tables["tree"].equals(parts.tables["tree"])
     assert len(whole.kept) > 10
 
@@ -542,7 +542,7 @@ def test_a_replay_asks_for_nothing(tmp_path: Path) -> None:
         before = aide(first, attributes=1, personas=1, cache=cache)
         second = script()
         after = aide(second, attributes=1, personas=1, cache=cache)
-    assert told(before.made) == told(after.made)
+    assert told(before.candidates) == told(after.candidates)
     assert second.calls == []
 
 
@@ -553,8 +553,8 @@ def test_a_limit_ends_it_with_what_there_is(calls: int) -> None:
     assert len(engine.calls) == calls
     assert run.stopped
     # 1 for topics, then 3 each for prompts, grades and answers; what was not answered is nothing.
-    assert len(run.kept) == len(run.made) == min(max(calls - 7, 0), 3)
-    assert run.tables["tree"].height == 1 + len(run.made)
+    assert len(run.kept) == len(run.candidates) == min(max(calls - 7, 0), 3)
+    assert run.tables["tree"].height == 1 + len(run.candidates)
 
 
 def test_a_users_prompt_is_used(tmp_path: Path) -> None:

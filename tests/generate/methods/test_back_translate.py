@@ -53,17 +53,17 @@ def test_responses_stay_as_they_are() -> None:
     assert find_generator("back_translate").most_calls(params, 3, 2) == 4
     responses = {f"pool/{k}": response for k, (_, response) in enumerate(POOL, start=1)}
     assert len(run.kept) == 4
-    for candidate in run.made:
+    for candidate in run.candidates:
         assert candidate.response == responses[candidate.parents[0]]
         assert candidate.notes == {"grade": 5, "reason": "so it is"}
         assert candidate.hop == 1
-    assert len({c.parents[0] for c in run.made}) == 4
+    assert len({c.parents[0] for c in run.candidates}) == 4
 
 
 def test_what_is_shown() -> None:
     engine = script()
     run = back(engine)
-    for call, candidate in zip(asked(engine, GUESS), run.made, strict=True):
+    for call, candidate in zip(asked(engine, GUESS), run.candidates, strict=True):
         by_id = {e.row_id: e for e in run.target}
         shown = [by_id[p] for p in candidate.parents[1:]]
         *earlier, last = texts_of(call)[3:]
@@ -79,7 +79,7 @@ def test_what_is_shown() -> None:
     bare = script()
     run = back(bare, target=[])
     assert len(texts_of(bare.calls[0])) == 4
-    assert all(len(c.parents) == 1 for c in run.made)
+    assert all(len(c.parents) == 1 for c in run.candidates)
 
 
 def test_rows_of_one_turn_and_a_fitting_length_are_drawn() -> None:
@@ -109,8 +109,8 @@ def test_rows_of_one_turn_and_a_fitting_length_are_drawn() -> None:
 )
 def test_grades(number: int, least: float, flaw: str | None) -> None:
     run = back(script(told=grade(number)), min_grade=least)
-    assert flaws(run.made) == [flaw] * 4
-    assert all(c.notes["grade"] == number for c in run.made)
+    assert flaws(run.candidates) == [flaw] * 4
+    assert all(c.notes["grade"] == number for c in run.candidates)
 
 
 def test_votes_are_averaged() -> None:
@@ -120,7 +120,7 @@ def test_votes_are_averaged() -> None:
     assert asked(engine, GRADER)[0].sampling.temperature > 0
     assert {c.notes["grade"] for c in run.kept} == {4.667}
     low = back(script(told=lambda call: grade([5, 4, 4][call.sample])), votes=3, min_grade=4.5)
-    assert {c.detail for c in low.made} == {"4.333 of 5"}
+    assert {c.detail for c in low.candidates} == {"4.333 of 5"}
 
 
 def test_without_grades() -> None:
@@ -138,7 +138,7 @@ def test_without_grades() -> None:
     ],
 )
 def test_a_grade_that_cannot_be_read_is_no_five(told: str) -> None:
-    assert flaws(back(script(told=told)).made) == ["invalid"] * 4
+    assert flaws(back(script(told=told)).candidates) == ["invalid"] * 4
 
 
 def test_the_reason_comes_before_the_grade() -> None:
@@ -160,10 +160,10 @@ def test_the_reason_comes_before_the_grade() -> None:
 def test_requests_of_no_use_are_not_graded(request_: str, flaw: Flaw) -> None:
     engine = script(request=json.dumps({"request": request_}))
     run = back(engine, max_tokens=64)
-    assert set(flaws(run.made)) == {flaw.value}
+    assert set(flaws(run.candidates)) == {flaw.value}
     assert not asked(engine, GRADER)
     lost = script(request=Reply(finish="failed", error="gone"))
-    assert flaws(back(lost).made) == ["failed"] * 4
+    assert flaws(back(lost).candidates) == ["failed"] * 4
 
 
 def test_a_request_that_quotes_the_response() -> None:
@@ -174,9 +174,9 @@ def test_a_request_that_quotes_the_response() -> None:
     assert quoted("of a few words", "of a few words") == 0
     told = json.dumps({"request": " ".join(["Say:", *long.split()[:11]])})
     run = back(script(request=told), pool=[("What?", long)])
-    assert flaws(run.made) == ["copies_prompt"]
+    assert flaws(run.candidates) == ["copies_prompt"]
     less = json.dumps({"request": " ".join(["Say:", *long.split()[:10]])})
-    assert flaws(back(script(request=less), pool=[("What?", long)]).made) == [None]
+    assert flaws(back(script(request=less), pool=[("What?", long)]).candidates) == [None]
 
 
 def test_same_result_in_batches_and_again(tmp_path: Path) -> None:
@@ -191,14 +191,14 @@ def test_hostile_text_is_data() -> None:
     for call in engine.calls:
         roles = [m["role"] for m in call.request.messages]
         assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]
-    assert flaws(run.made) == ["prompt_leak"]
+    assert flaws(run.candidates) == ["prompt_leak"]
 
 
 def test_a_limit_leaves_ungraded_ones_out() -> None:
     run = back(script(), limits=Limits(calls=6))
-    assert flaws(run.made) == [None] * 2
+    assert flaws(run.candidates) == [None] * 2
     run = back(script(), limits=Limits(calls=7), votes=2)
-    assert len(run.made) == 1
+    assert len(run.candidates) == 1
 
 
 @pytest.mark.model

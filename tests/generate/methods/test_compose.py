@@ -92,11 +92,11 @@ def compose(engine: Any, **params: Any) -> Generation:
 def test_every_pair_that_fits_is_a_chain_with_both_results() -> None:
     engine = script()
     run = compose(engine)
-    assert flaws(run.made) == [None] * 6
+    assert flaws(run.candidates) == [None] * 6
     # Descriptions, steps, the same with other material, judgements.
     assert engine.batches == [3, 6, 6, 6]
     by_id = {e.row_id: e for e in run.target}
-    assert len({c.parents for c in run.made}) == 6
+    assert len({c.parents for c in run.candidates}) == 6
     for candidate in run.kept:
         x, y = (by_id[row_id] for row_id in candidate.parents)
         (done,) = candidate.notes["steps"]
@@ -113,7 +113,7 @@ def test_the_first_solution_is_the_material_and_another_one_in_the_test() -> Non
     run = compose(engine)
     steps = asked(engine, STEP)
     by_id = {e.row_id: e for e in run.target}
-    for call, other, candidate in zip(steps[:6], steps[6:], run.made, strict=True):
+    for call, other, candidate in zip(steps[:6], steps[6:], run.candidates, strict=True):
         x, y = (by_id[row_id] for row_id in candidate.parents)
         assert quoted(call) == x.response
         assert quoted(other) not in (x.response, y.response)
@@ -125,7 +125,7 @@ def test_kinds_must_fit_and_a_label_comes_last() -> None:
     engine = script(describe=describing(kinds))
     run = compose(engine)
     # Nothing takes the label, the tides take nothing, and only the river takes a text.
-    assert [c.parents for c in run.made] == [("target/2", "target/1")]
+    assert [c.parents for c in run.candidates] == [("target/2", "target/1")]
     assert not any("label" in taken for taken in TAKES.values())
     assert set(TAKES) == set(KINDS)
 
@@ -137,7 +137,7 @@ def test_what_ignores_the_first_step_is_no_chain() -> None:
 
     engine = script(step=deaf)
     run = compose(engine)
-    dropped = [c for c in run.made if c.flaw]
+    dropped = [c for c in run.candidates if c.flaw]
     assert {c.parents[1] for c in dropped} == {"target/3"}
     assert {c.flaw for c in dropped} == {"not_composable"}
     assert len(dropped) == 2
@@ -164,14 +164,14 @@ def test_what_ignores_the_first_step_is_no_chain() -> None:
 )  # fmt: skip
 def test_flaws(changed: dict[str, Any], flaw: Flaw, detail: str) -> None:
     run = compose(script(**changed), max_tokens=128)
-    assert flaws(run.made) == [flaw.value] * 6
-    assert detail in run.made[0].detail
+    assert flaws(run.candidates) == [flaw.value] * 6
+    assert detail in run.candidates[0].detail
 
 
 def test_a_row_that_is_not_described_is_in_no_chain() -> None:
     engine = script(describe=[describing(ALL_TEXT), Reply(finish="refused"), describing(ALL_TEXT)])
     run = compose(engine)
-    assert [(c.flaw, c.parents) for c in run.made[:1]] == [("refused", ("target/2",))]
+    assert [(c.flaw, c.parents) for c in run.candidates[:1]] == [("refused", ("target/2",))]
     assert {c.parents for c in run.kept} == {("target/1", "target/3"), ("target/3", "target/1")}
 
 
@@ -200,16 +200,16 @@ def test_chains_of_three_are_made_of_two_that_are_valid_and_overlap() -> None:
         return json.dumps({**GOOD, "answerable": fine})
 
     run = compose(script(judge=no_river), length=3)
-    assert {c.notes["rows"][0] for c in run.made if c.hop == 2} == {"target/2", "target/3"}
-    assert all(c.notes["rows"][1] != "target/1" for c in run.made if c.hop == 2)
+    assert {c.notes["rows"][0] for c in run.candidates if c.hop == 2} == {"target/2", "target/3"}
+    assert all(c.notes["rows"][1] != "target/1" for c in run.candidates if c.hop == 2)
 
 
 def test_few_chains_are_spread_over_the_rows() -> None:
     many = examples([(f"What is {name}?", f"It is {name}{name}.") for name in "abcdefgh"])
     run = compose(script(), target=many, chains=8, judge=False)
-    assert {c.parents[0] for c in run.made} == {e.row_id for e in many}
+    assert {c.parents[0] for c in run.candidates} == {e.row_id for e in many}
     run = compose(script(), target=many, partners=2, judge=False)
-    assert set(Counter(c.parents[0] for c in run.made).values()) == {2}
+    assert set(Counter(c.parents[0] for c in run.candidates).values()) == {2}
 
 
 def test_the_system_turn_of_the_first_row_stays() -> None:
@@ -227,11 +227,11 @@ def sequential(engine: Any, **params: Any) -> Generation:
 def test_sequential_rounds() -> None:
     engine = script()
     run = sequential(engine, rounds=2)
-    assert flaws(run.made) == [None] * 6
-    assert Counter(c.hop for c in run.made) == {1: 3, 2: 3}
+    assert flaws(run.candidates) == [None] * 6
+    assert Counter(c.hop for c in run.candidates) == {1: 3, 2: 3}
     assert engine.batches == [3] * 8
-    assert [c.parents[0] for c in run.made[3:]] == [c.row_id for c in run.made[:3]]
-    for candidate in run.made:
+    assert [c.parents[0] for c in run.candidates[3:]] == [c.row_id for c in run.candidates[:3]]
+    for candidate in run.candidates:
         assert candidate.prompt.endswith(f"Then {candidate.notes['added']}.")
         assert candidate.notes["option"] == "suffix"
     params = ComposeParams(kind="sequential", rounds=2)
@@ -248,8 +248,12 @@ def test_what_is_kept_as_it_is_costs_no_further_call() -> None:
     engine = script(choose=some)
     run = sequential(engine, rounds=2)
     # The bees alone go on; what cannot be read is tried anew twice and then dropped.
-    assert flaws(run.made) == ["invalid", None, None]
-    assert [c.parents[0] for c in run.made] == ["target/2", "target/3", run.made[1].row_id]
+    assert flaws(run.candidates) == ["invalid", None, None]
+    assert [c.parents[0] for c in run.candidates] == [
+        "target/2",
+        "target/3",
+        run.candidates[1].row_id,
+    ]
     assert len(asked(engine, EXTEND)) == 2
     assert engine.batches == [3, 1, 1, 1, 1, 1, 1, 1, 1, 1]
 
@@ -288,7 +292,7 @@ def test_the_ways_are_named_in_an_order_that_is_drawn() -> None:
 )  # fmt: skip
 def test_sequential_flaws(changed: dict[str, Any], flaw: Flaw) -> None:
     run = sequential(script(**changed), rounds=2)
-    assert flaws(run.made) == [flaw.value] * 3
+    assert flaws(run.candidates) == [flaw.value] * 3
 
 
 def test_batches_replay_and_limits(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_what_is_asked(corpus: str) -> None:
     assert len(engine.batches) == 1
     assert len(engine.calls) == 6
     assert find_generator("craft").most_calls(run_params(corpus), 5, 0) == 6
-    for call, candidate in zip(engine.calls, run.made, strict=True):
+    for call, candidate in zip(engine.calls, run.candidates, strict=True):
         text = text_of(call)
         shots = candidate.parents[1:]
         assert len(set(shots)) == 3
@@ -136,7 +136,9 @@ def test_what_is_asked(corpus: str) -> None:
         number = DOCUMENTS.index(passage_of(call)) + 1
         assert candidate.notes["document"] == candidate.parents[0] == f"corpus/notes.jsonl:{number}"
         assert candidate.hop == 1
-    assert {candidate.parents[1:] for candidate in run.made} != {run.made[0].parents[1:]}
+    assert {candidate.parents[1:] for candidate in run.candidates} != {
+        run.candidates[0].parents[1:]
+    }
 
 
 LENIENT = {"rouge": 1.0, "cosine": 1.0}
@@ -182,7 +184,7 @@ def test_flaws(corpus: str, reply: Reply, flaw: Flaw) -> None:
 
     engine = script(then)
     run = craft(engine, corpus, documents=6, filters=LENIENT, max_tokens=512)
-    found = {c.notes["document"]: c.flaw for c in run.made}
+    found = {c.notes["document"]: c.flaw for c in run.candidates}
     assert found.pop("corpus/notes.jsonl:5") is flaw
     assert set(found.values()) == {None}
 
@@ -231,7 +233,7 @@ def test_choices(corpus: str) -> None:
     }  # fmt: skip
     two = script(lambda call: choice(call).replace("Alps", "rhine"))
     run = craft(two, corpus, target=target, documents=6, answer="choice", filters=LENIENT)
-    assert flaws(run.made) == ["inconsistent"] * 6
+    assert flaws(run.candidates) == ["inconsistent"] * 6
 
 
 def test_numbers(corpus: str) -> None:
@@ -240,7 +242,7 @@ def test_numbers(corpus: str) -> None:
         return json.dumps({"prompt": f"Tell of: {passage_of(call)}", "response": answer})
 
     run = craft(script(number), corpus, documents=6, answer="number", filters=LENIENT)
-    assert sorted(map(str, flaws(run.made))) == ["None"] + ["no_answer"] * 5
+    assert sorted(map(str, flaws(run.candidates))) == ["None"] + ["no_answer"] * 5
 
 
 def test_a_passage_that_gives_orders_is_data(tmp_path: Path) -> None:
@@ -266,16 +268,16 @@ def test_no_corpus(tmp_path: Path) -> None:
 def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
     whole = craft(script(), corpus, documents=6, filters=LENIENT)
     parts = craft(InBatches(script(), 2), corpus, documents=6, filters=LENIENT)
-    assert told(whole.made) == told(parts.made)
+    assert told(whole.candidates) == told(parts.candidates)
     with closing(Cache(tmp_path / "cache")) as cache:
         craft(script(), corpus, documents=6, filters=LENIENT, cache=cache)
         engine = script()
         again = craft(engine, corpus, documents=6, filters=LENIENT, cache=cache)
     assert engine.calls == []
-    assert told(whole.made) == told(again.made)
+    assert told(whole.candidates) == told(again.candidates)
     run = craft(script(), corpus, documents=6, filters=LENIENT, limits=Limits(calls=2))
     assert run.stopped
-    assert told(run.made) == told(whole.made)[:2]
+    assert told(run.candidates) == told(whole.candidates)[:2]
 
 
 @pytest.mark.model

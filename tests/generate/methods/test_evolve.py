@@ -61,7 +61,7 @@ def evolve(engine: Any, count: int = 3, **params: Any) -> Generation:
 def test_each_round_goes_on_from_what_was_kept_and_all_generations_are_rows() -> None:
     engine = script()
     run = evolve(engine, rounds=3)
-    assert flaws(run.made) == [None] * 9
+    assert flaws(run.candidates) == [None] * 9
     assert engine.batches == [3] * 9
     assert Counter(c.hop for c in run.kept) == {1: 3, 2: 3, 3: 3}
     by_id = {e.row_id: e.prompt for e in run.target} | {c.row_id: c.prompt for c in run.kept}
@@ -87,16 +87,16 @@ def test_the_ways_are_drawn_and_asked_for() -> None:
     }
     engine = script()
     run = evolve(engine, rounds=6)
-    told = [c.notes["operator"] for c in run.made]
+    told = [c.notes["operator"] for c in run.candidates]
     assert len(set(told)) >= 4
     for call, operator in zip(asked(engine, EVOLVE), told, strict=True):
         assert [name for name, piece in asks.items() if piece in text_of(call)] == [operator]
         assert ("10 to 20 words more" in text_of(call)) == (operator != "breadth")
     # The same seed draws the same ways, and a weight of 0 none of its kind.
-    assert [c.notes["operator"] for c in evolve(script(), rounds=6).made] == told
+    assert [c.notes["operator"] for c in evolve(script(), rounds=6).candidates] == told
     depth = {"constraint": 0, "breadth": 2.5}
     run = evolve(script(), rounds=3, weights=depth)
-    assert {c.notes["operator"] for c in run.made} == {"breadth"}
+    assert {c.notes["operator"] for c in run.candidates} == {"breadth"}
     with pytest.raises(ValidationError, match="at least one is above 0"):
         EvolveParams(weights={"breadth": 0})
 
@@ -112,7 +112,7 @@ def test_what_failed_tries_again_from_its_parent() -> None:
     first_round = {call.sampling.seed for call in asked(probe, EVOLVE)}
     engine = script(evolve=evolve_later)
     run = evolve(engine, rounds=3)
-    lines = [c for c in run.made if c.notes["seed"] == "target/1"]
+    lines = [c for c in run.candidates if c.notes["seed"] == "target/1"]
     assert flaws(lines) == ["not_evolved", None, None]
     assert [c.hop for c in lines] == [1, 1, 2]
     assert [c.parents for c in lines] == [("target/1",), ("target/1",), (lines[1].row_id,)]
@@ -140,9 +140,9 @@ def test_what_failed_tries_again_from_its_parent() -> None:
 )  # fmt: skip
 def test_flaws(changed: dict[str, Any], flaw: Flaw, detail: str) -> None:
     run = evolve(script(**changed), count=1, rounds=2, max_tokens=128)
-    assert flaws(run.made) == [flaw.value] * 2
-    assert detail in run.made[0].detail
-    assert {c.parents for c in run.made} == {("target/1",)}
+    assert flaws(run.candidates) == [flaw.value] * 2
+    assert detail in run.candidates[0].detail
+    assert {c.parents for c in run.candidates} == {("target/1",)}
     assert run.tables["rounds"]["kept"].sum() == 0
 
 

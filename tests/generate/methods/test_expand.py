@@ -57,11 +57,11 @@ def expand(engine: Any, targets: int = 3, **params: Any) -> Generation:
 def test_rounds_of_lists_then_answers() -> None:
     engine = script()
     run = expand(engine, rounds=3, count=4)
-    assert flaws(run.made) == [None] * 36
+    assert flaws(run.candidates) == [None] * 36
     assert engine.batches == [3, 12] * 3
-    assert {c.parents for c in run.made} == {(e.row_id,) for e in run.target}
-    assert {c.hop for c in run.made} == {1}
-    assert {c.notes["round"] for c in run.made} == {1, 2, 3}
+    assert {c.parents for c in run.candidates} == {(e.row_id,) for e in run.target}
+    assert {c.hop for c in run.candidates} == {1}
+    assert {c.notes["round"] for c in run.candidates} == {1, 2, 3}
     params = ExpandParams(rounds=3, count=4)
     assert find_generator("expand").most_calls(params, 3, 0) == len(engine.calls) == 45
 
@@ -74,10 +74,10 @@ def test_topics_that_are_covered_are_named_in_the_next_round() -> None:
     for call in calls[2:]:
         row = next(e for e in run.target if e.prompt in text_of(call))
         number = 2 if call in calls[2:4] else 3
-        mine = [c for c in run.made if c.parents == (row.row_id,)]
+        mine = [c for c in run.candidates if c.parents == (row.row_id,)]
         before = [c.notes["topic"] for c in mine if c.notes["round"] < number]
         assert f"These topics are taken: {'; '.join(before)}" in text_of(call)
-        others = [c.notes["topic"] for c in run.made if c.parents != (row.row_id,)]
+        others = [c.notes["topic"] for c in run.candidates if c.parents != (row.row_id,)]
         assert not any(topic in text_of(call) for topic in set(others) - set(before))
 
 
@@ -89,8 +89,8 @@ def test_a_topic_twice_goes_before_it_is_answered() -> None:
 
     engine = script(tasks=same)
     run = expand(engine, targets=1, rounds=2, count=2)
-    assert flaws(run.made) == [None, None, "not_new", None]
-    assert run.made[2].detail == "the topic 'The moon' is covered"
+    assert flaws(run.candidates) == [None, None, "not_new", None]
+    assert run.candidates[2].detail == "the topic 'The moon' is covered"
     assert engine.batches == [1, 2, 1, 1]
 
 
@@ -106,9 +106,9 @@ def test_topics_are_compared_by_their_words() -> None:
 def test_pairs_come_in_one_go_after_some_rows() -> None:
     engine = script()
     run = expand(engine, mode="pairs", rounds=2, shots=2)
-    assert flaws(run.made) == [None] * 6
+    assert flaws(run.candidates) == [None] * 6
     assert engine.batches == [3, 3]
-    for call, candidate in zip(engine.calls, run.made, strict=True):
+    for call, candidate in zip(engine.calls, run.candidates, strict=True):
         text = text_of(call)
         shown = [e.row_id for e in run.target if e.response in text]
         assert len(shown) == 2
@@ -145,7 +145,7 @@ def test_more_shots_than_rows_is_an_error_before_any_call() -> None:
 def test_flaws(mode: str, changed: dict[str, Any], flaw: Flaw) -> None:
     params = {"mode": mode, "rounds": 1, "count": 1, "prompt_letters": 40, "shots": 1}
     run = generate("expand", script(**changed), target=examples(TARGET[:1]), params=params)
-    assert flaws(run.made) == [flaw.value]
+    assert flaws(run.candidates) == [flaw.value]
 
 
 def test_the_system_turn_stays() -> None:

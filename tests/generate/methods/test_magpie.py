@@ -58,7 +58,7 @@ def test_the_template_alone_is_sent() -> None:
     assert (prompts[0].sampling.temperature, prompts[0].sampling.top_p) == (1.0, 1.0)
     assert [texts_of(call) for call in answers] == [[row.prompt] for row in run.kept]
     assert all(call.sampling.temperature == 0 for call in answers)
-    assert all(c.parents == () and c.hop == 1 for c in run.made)
+    assert all(c.parents == () and c.hop == 1 for c in run.candidates)
     params = find_generator("magpie").params.model_validate({"prompts": 5})
     assert find_generator("magpie").most_calls(params, 0, 0) == len(engine.calls)
 
@@ -81,8 +81,12 @@ def test_systems_share_the_prompts_and_are_no_part_of_rows() -> None:
         "<sys>You sew.</sys><user>",
     ]
     assert len({call.sampling.seed for call in engine.calls if wants_prompt(call)}) == 3
-    assert [c.notes["system"] for c in run.made][::2] == ["You tutor.", "You cook.", "You sew."]
-    assert {m["role"] for c in run.made for m in c.messages} == {"user", "assistant"}
+    assert [c.notes["system"] for c in run.candidates][::2] == [
+        "You tutor.",
+        "You cook.",
+        "You sew.",
+    ]
+    assert {m["role"] for c in run.candidates for m in c.messages} == {"user", "assistant"}
     one = script()
     magpie(one, prompts=1, systems=["You tutor.", "You cook."])
     assert len(one.calls) == 2
@@ -120,17 +124,17 @@ def test_where_the_users_words_end(told: str, words: str) -> None:
 def test_prompts_of_no_use_are_not_answered(reply: Any, flaw: Flaw) -> None:
     engine = script(prompt=reply)
     run = magpie(engine)
-    assert flaws(run.made) == [flaw.value] * 5
+    assert flaws(run.candidates) == [flaw.value] * 5
     assert len(engine.calls) == 5
     answers = script(answer=Reply("It is", finish="truncated"))
-    assert flaws(magpie(answers).made) == ["truncated"] * 5
+    assert flaws(magpie(answers).candidates) == ["truncated"] * 5
 
 
 def test_copies_collapse_and_the_share_that_differs_is_told() -> None:
     again = ["Tell of the sea and its ships.", "How do bees find a garden?"]
     engine = script(prompt=lambda call: again[call.sample % 2])
     run = magpie(engine, prompts=6)
-    assert flaws(run.made) == [None, None, *["not_new"] * 4]
+    assert flaws(run.candidates) == [None, None, *["not_new"] * 4]
     assert run.tables["prompts"].to_dicts() == [
         {"system": "", "written": 6, "different": 2, "kept": 2}
     ]
@@ -141,17 +145,17 @@ def test_same_result_in_batches_and_again(tmp_path: Path) -> None:
     magpie(engine)
     run = magpie(engine, prompts=8)
     # Asking for more goes on where it was.
-    assert [c.prompt for c in run.made[:5]] == [c.prompt for c in magpie(script()).made]
+    assert [c.prompt for c in run.candidates[:5]] == [c.prompt for c in magpie(script()).candidates]
     params = {"prompts": 6, "systems": ["You tutor.", "You cook."]}
     check_same("magpie", script, tmp_path, params=params)
 
 
 def test_a_limit_ends_it_with_what_there_is() -> None:
     run = magpie(script(), limits=Limits(calls=3))
-    assert run.made == []
+    assert run.candidates == []
     assert run.tables["prompts"].height == 0
     run = magpie(script(), limits=Limits(calls=7))
-    assert flaws(run.made) == [None, None]
+    assert flaws(run.candidates) == [None, None]
 
 
 def test_engines_without_a_template() -> None:
@@ -173,4 +177,4 @@ def test_with_the_real_model(smollm: Path) -> None:
     run = keeps_some(
         "magpie", smollm, params={"prompts": 10, "prompt_tokens": 24, "max_tokens": 48}
     )
-    assert run.tables["prompts"]["different"].to_list() == [len({c.prompt for c in run.made})]
+    assert run.tables["prompts"]["different"].to_list() == [len({c.prompt for c in run.candidates})]

@@ -45,7 +45,7 @@ def paraphrase(engine: Any, **params: Any) -> Generation:
 def test_each_row_along_several_axes_with_its_response() -> None:
     engine = script()
     run = paraphrase(engine, count=3)
-    assert flaws(run.made) == [None] * 9
+    assert flaws(run.candidates) == [None] * 9
     assert engine.batches == [9]
     for candidate in run.kept:
         (source,) = (e for e in run.target if e.row_id == candidate.parents[0])
@@ -69,12 +69,12 @@ def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
     }
     engine = script()
     run = paraphrase(engine, target=examples(TARGET[:1]), count=10)
-    told = [c.notes["axis"] for c in run.made]
+    told = [c.notes["axis"] for c in run.candidates]
     assert Counter(told) == dict.fromkeys(AXES, 2)
     for call, axis in zip(engine.calls, told, strict=True):
         assert [name for name, piece in pieces.items() if piece in text_of(call)] == [axis]
     run = paraphrase(script(), axes=["voice"], count=2)
-    assert {c.notes["axis"] for c in run.made} == {"voice"}
+    assert {c.notes["axis"] for c in run.candidates} == {"voice"}
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_names() -> None:
 def test_flaws(then: Any, flaw: Flaw, detail: str) -> None:
     params = {"cosine": (0.5, 0.99), "count": 1}
     run = paraphrase(script(then), target=examples(TARGET[:1]), **params)
-    assert flaws(run.made) == [flaw.value]
-    assert detail in run.made[0].detail
+    assert flaws(run.candidates) == [flaw.value]
+    assert detail in run.candidates[0].detail
 
 
 def test_the_second_of_two_alike_goes() -> None:
     same = json.dumps({"prompt": "Tell which river it is that flows through Cologne."})
     run = paraphrase(script(same), target=examples(TARGET[:1]), count=3)
-    assert flaws(run.made) == [None, "not_new", "not_new"]
+    assert flaws(run.candidates) == [None, "not_new", "not_new"]
 
 
 def test_options_come_back_as_they_were() -> None:

@@ -59,11 +59,11 @@ def refine(engine: Any, **params: Any) -> Generation:
 def test_one_for_each_row_with_its_parent() -> None:
     engine = script()
     run = refine(engine)
-    assert flaws(run.made) == [None] * 3
-    assert [c.parents for c in run.made] == [(e.row_id,) for e in run.target]
-    assert {c.hop for c in run.made} == {1}
+    assert flaws(run.candidates) == [None] * 3
+    assert [c.parents for c in run.candidates] == [(e.row_id,) for e in run.target]
+    assert {c.hop for c in run.candidates} == {1}
     assert engine.batches == [3, 3, 3]
-    for candidate, row in zip(run.made, run.target, strict=True):
+    for candidate, row in zip(run.candidates, run.target, strict=True):
         assert candidate.prompt.startswith(f"{row.prompt} Say ")
         assert candidate.response.startswith("It is ")
     assert find_generator("refine").most_calls(RefineParams(), 3, 0) == 9
@@ -77,7 +77,7 @@ def test_the_judge_is_blind() -> None:
     places = {quoted(call) in dict(many) for call in asked(engine, JUDGE)}
     assert places == {True, False}
     # One that always says A is right by chance alone.
-    assert {None, "low_grade"} == set(flaws(run.made))
+    assert {None, "low_grade"} == set(flaws(run.candidates))
     assert not asked(engine, "original") and not asked(engine, "refined")
 
 
@@ -96,7 +96,7 @@ def test_the_judge_is_blind() -> None:
 def test_flaws(changed: dict[str, Any], flaw: Flaw, calls: int) -> None:
     engine = script(**changed)
     run = generate("refine", engine, target=examples(TARGET[:1]))
-    assert flaws(run.made) == [flaw.value]
+    assert flaws(run.candidates) == [flaw.value]
     assert len(engine.calls) == calls
 
 

@@ -72,7 +72,7 @@ def test_uniform_as_many_of_each() -> None:
         expected = 40 / share
         spread = 3 * sqrt(40 * (1 - share)) / share
         assert 40 <= row["trials"] < 1.1 * expected + 16 + 1.5 * spread
-    assert len(engine.calls) == sum(row["trials"] for row in told.values()) == len(run.made)
+    assert len(engine.calls) == sum(row["trials"] for row in told.values()) == len(run.candidates)
     # All queries of a round are one batch.
     assert len(engine.batches) <= 9
     assert engine.batches[0] == 3 * 16
@@ -90,7 +90,7 @@ def test_difficulty_gives_hard_queries_more_and_none_nothing() -> None:
         assert row["kept"] == row["wanted"]
         assert row["wanted"] >= 1
     # What is over is on record.
-    over = [c for c in run.made if c.flaw == "over_quota"]
+    over = [c for c in run.candidates if c.flaw == "over_quota"]
     assert {c.parents[0] for c in over} >= {"target/sure"}
     assert len(over) == sum(row["distinct"] - row["kept"] for row in told.values())
 
@@ -124,16 +124,16 @@ def test_the_budget_over_all_is_shared() -> None:
 
 
 def test_plans() -> None:
-    query = Query(queries("a")[0], GOLD, 0.0, trials=16, wanted=40)
+    query = Query(queries("a")[0], GOLD, 0.0, trials=16, quota=40)
     assert query.next_trials(10_000) == round(1.1 * 40 / (0.5 / 17))
     assert query.next_trials(100) == 84
     query.trials = 10**6
     assert query.next_trials(10**9) == round(1.1 * 40 / LEAST_SHARE)
     # Distinct solutions count.
-    query.trials, query.found = 16, {str(i): None for i in range(8)}  # type: ignore[misc]
+    query.trials, query.solutions = 16, {str(i): None for i in range(8)}  # type: ignore[misc]
     assert query.missing == 32
     assert query.next_trials(1_000) == 71
-    query.wanted = 3
+    query.quota = 3
     assert query.missing == 0
 
 
@@ -152,7 +152,7 @@ def test_plans() -> None:
 def test_flaws(then: Any, flaw: str) -> None:
     run = reject(script(then), queries("a"), pilot=2, trials=2, solutions=1)
     # Identical solutions: only the first is judged by the common filters.
-    assert flaws(run.made) == [flaw, "not_new" if flaw == "refused" else flaw]
+    assert flaws(run.candidates) == [flaw, "not_new" if flaw == "refused" else flaw]
     row = table(run)["a"]
     assert row["kept"] == 0
     assert row["unparsable"] == (2 if flaw == "no_answer" else 0)
@@ -163,7 +163,7 @@ def test_the_math_checker_keeps_equal_expressions_and_counts_what_it_cannot_comp
     engine = script(lambda call: said[call.sample % 3])
     target = [example("target/a", "Expand it: how many are a?", r"\boxed{x^2-1}")]
     run = reject(engine, target, checker="math", pilot=3, trials=3, solutions=1)
-    assert flaws(run.made) == [None, "wrong_answer", "no_answer"]
+    assert flaws(run.candidates) == [None, "wrong_answer", "no_answer"]
     row = table(run)["a"]
     assert (row["correct"], row["unparsable"], row["state"]) == (1, 1, "done")
     assert r"\boxed{" in text_of(engine.calls[0])
@@ -173,8 +173,8 @@ def test_identical_solutions_count_once() -> None:
     two = ["It is 6 x 7. The answer is 42.", "it is 6 x 7.  The answer is 42. "]
     engine = script(lambda call: two[call.sample % 2])
     run = reject(engine, queries("a"), plan="uniform", pilot=4, trials=8, solutions=3)
-    assert flaws(run.made) == [None] + ["not_new"] * 7
-    assert run.made[1].detail == "the same solution again"
+    assert flaws(run.candidates) == [None] + ["not_new"] * 7
+    assert run.candidates[1].detail == "the same solution again"
     row = table(run)["a"]
     assert (row["correct"], row["distinct"], row["state"]) == (8, 1, "short")
 
@@ -188,7 +188,7 @@ def test_rows_keep_the_query_and_name_it() -> None:
         assert candidate.parents == ("target/a",)
         assert [m["role"] for m in candidate.messages] == ["system", "user", "assistant"]
         assert candidate.prompt == "How many are a?"
-    assert [c.notes["trial"] for c in run.made] == [1, 2, 3]
+    assert [c.notes["trial"] for c in run.candidates] == [1, 2, 3]
     (call, *_) = engine.calls
     assert call.request.messages[0]["content"] == "Be exact."
     assert text_of(call).startswith("How many are a?\n\nThink step by step.")
@@ -213,8 +213,8 @@ def test_guesses_are_no_solutions() -> None:
     assert row["guess"] == 0.25
     assert row["state"] == "guessable"
     assert run.kept == []
-    assert {c.flaw for c in run.made} == {"wrong_answer", "inconsistent"}
-    lucky = next(c for c in run.made if c.flaw == "inconsistent")
+    assert {c.flaw for c in run.candidates} == {"wrong_answer", "inconsistent"}
+    lucky = next(c for c in run.candidates if c.flaw == "inconsistent")
     assert lucky.detail == f"{row['correct']} of 200 are correct, where 1 of 4 guesses is"
 
     def know(call: Call) -> str:
@@ -272,12 +272,12 @@ def test_regex_and_json_golds() -> None:
     answers = ["2026-03-04", "2026-3-4", "on 2026-05-06"]
     engine = script(lambda call: answers[call.sample])
     run = reject(engine, target, checker="regex", pattern=r"2026-\d\d-\d\d", pilot=3, trials=3)
-    assert flaws(run.made) == [None, "wrong_answer", "wrong_answer"]
+    assert flaws(run.candidates) == [None, "wrong_answer", "wrong_answer"]
     target = [example("target/a", "The point 1, 2 as JSON?", '{"x": 1, "y": 2}')]
     answers = [json.dumps({"y": 2.0, "x": 1}), '{"x": 1}', "{"]
     engine = script(lambda call: answers[call.sample])
     run = reject(engine, target, checker="json", pilot=3, trials=3)
-    assert flaws(run.made) == [None, "wrong_answer", "no_answer"]
+    assert flaws(run.candidates) == [None, "wrong_answer", "no_answer"]
     for wrong in ({"checker": "regex"}, {"pattern": "a"}, {"checker": "regex", "pattern": "("}):
         with pytest.raises(ValidationError, match="pattern"):
             RejectParams(**wrong)
@@ -287,7 +287,7 @@ def test_regex_and_json_golds() -> None:
 def test_a_limit_in_the_middle_leaves_what_is_there(calls: int) -> None:
     engine = script(bernoulli(a=0.5, b=0.5))
     run = reject(engine, queries("a", "b"), solutions=20, limits=Limits(calls=calls))
-    assert len(engine.calls) == len(run.made) == calls
+    assert len(engine.calls) == len(run.candidates) == calls
     assert run.stopped
     assert sum(row["trials"] for row in table(run).values()) == calls
     assert all(row["kept"] <= max(row["wanted"], 0) for row in table(run).values())

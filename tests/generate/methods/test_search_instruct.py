@@ -117,7 +117,7 @@ def test_the_retriever_is_given_the_query_and_the_writer_of_it_the_question(corp
     engine = script(query=json.dumps({"query": QUERIES["glacier"]}), answer="{}")
     run = search(engine, corpus, passages=1)
     assert QUESTIONS["harbour"] in text_of(asked(engine, "query")[0])
-    assert {tuple(c.notes["evidence"]) for c in run.made} == {("corpus/glacier.txt",)}
+    assert {tuple(c.notes["evidence"]) for c in run.candidates} == {("corpus/glacier.txt",)}
     assert all(DOCUMENTS["glacier"] in "".join(texts_of(c)) for c in asked(engine, "answer"))
 
 
@@ -131,7 +131,7 @@ def test_the_seeds_are_drawn_and_shown(corpus: str) -> None:
         pairs.add(shown)
     assert len(pairs) > 1
     # The same questions come again and again, and are paid for once.
-    assert flaws(run.made) == [None, None] + ["not_new"] * 10
+    assert flaws(run.candidates) == [None, None] + ["not_new"] * 10
     assert len(asked(engine, "query")) == 2
 
 
@@ -140,15 +140,15 @@ def test_questions_that_are_the_targets_own_or_none(corpus: str) -> None:
     long = "Why " * 80
     engine = script(questions=json.dumps({"questions": [again, "?", long[:300]]}))
     run = search(engine, corpus, questions=3)
-    assert flaws(run.made) == ["not_new", "too_short", "truncated"]
+    assert flaws(run.candidates) == ["not_new", "too_short", "truncated"]
     assert not asked(engine, "query")
 
 
 def test_nothing_near_means_no_answer_is_asked_for(corpus: str) -> None:
     engine = script(query=json.dumps({"query": "quantum chromodynamics"}))
     run = search(engine, corpus)
-    assert flaws(run.made) == ["unsupported"] * 2
-    assert "no passage is near" in run.made[0].detail
+    assert flaws(run.candidates) == ["unsupported"] * 2
+    assert "no passage is near" in run.candidates[0].detail
     assert not asked(engine, "answer")
 
 
@@ -172,8 +172,8 @@ def test_answers_that_do_not_stand(
         return answer(call, **changed) if QUESTIONS["harbour"] in text_of(call) else answer(call)
 
     run = search(script(answer=then), corpus)
-    assert [c.flaw for c in run.made] == [flaw, None]
-    assert detail in run.made[0].detail
+    assert [c.flaw for c in run.candidates] == [flaw, None]
+    assert detail in run.candidates[0].detail
 
 
 def test_the_other_passage_does_not_bear_it_out(corpus: str) -> None:
@@ -182,7 +182,7 @@ def test_the_other_passage_does_not_bear_it_out(corpus: str) -> None:
         return json.dumps(told | {"passages": [3 - told["passages"][0]]})
 
     run = search(script(answer=then), corpus)
-    assert flaws(run.made) == ["unsupported"] * 2
+    assert flaws(run.candidates) == ["unsupported"] * 2
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_support(text: str, evidence: str, fault: str | None) -> None:
 @pytest.mark.parametrize(("kind", "made"), [("questions", 1), ("query", 2), ("answer", 2)])
 def test_failures(corpus: str, kind: str, made: int) -> None:
     run = search(script(**{kind: Reply(finish="refused")}), corpus)
-    assert flaws(run.made) == ["refused"] * made
+    assert flaws(run.candidates) == ["refused"] * made
 
 
 def test_passages_are_data_and_come_last(tmp_path: Path) -> None:
@@ -231,16 +231,16 @@ def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
     whole = search(script(questions=rows), corpus, rounds=4)
     assert len(whole.kept) > 2
     parts = search(InBatches(script(questions=rows), 2), corpus, rounds=4)
-    assert told(whole.made) == told(parts.made)
+    assert told(whole.candidates) == told(parts.candidates)
     with closing(Cache(tmp_path / "cache")) as cache:
         search(script(questions=rows), corpus, rounds=4, cache=cache)
         engine = script(questions=rows)
         again = search(engine, corpus, rounds=4, cache=cache)
     assert engine.calls == []
-    assert told(again.made) == told(whole.made)
+    assert told(again.candidates) == told(whole.candidates)
     for calls, made in ((0, 0), (1, 0), (3, 0), (4, 1), (5, 2)):
         run = search(script(), corpus, limits=Limits(calls=calls))
-        assert len(run.made) == made
+        assert len(run.candidates) == made
         assert bool(run.stopped) == (calls < 5)
 
 

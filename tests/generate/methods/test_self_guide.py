@@ -61,9 +61,9 @@ def test_counts_and_lineage() -> None:
     assert find_generator("self_guide").most_calls(params, 3, 0) == len(engine.calls) == 18
     default = find_generator("self_guide").params.model_validate({})
     assert find_generator("self_guide").most_calls(default, 3, 0) == 400 * 11
-    assert len(run.kept) == len(run.made) == 6
-    assert all(c.hop == 1 and len(c.parents) == 3 for c in run.made)
-    assert all((c.notes["agree"], c.notes["samples"]) == (2, 2) for c in run.made)
+    assert len(run.kept) == len(run.candidates) == 6
+    assert all(c.hop == 1 and len(c.parents) == 3 for c in run.candidates)
+    assert all((c.notes["agree"], c.notes["samples"]) == (2, 2) for c in run.candidates)
 
 
 def test_what_an_input_is_asked_with() -> None:
@@ -81,8 +81,10 @@ def test_what_an_input_is_asked_with() -> None:
     counts = set()
     for k, call in enumerate(later):
         weak = text_of(call).split("Weak inputs")[1]
-        shown = [c.prompt for c in run.made if c.prompt in weak]
-        assert all(run.made.index(c) < 3 + 3 * (k // 3) for c in run.made if c.prompt in shown)
+        shown = [c.prompt for c in run.candidates if c.prompt in weak]
+        assert all(
+            run.candidates.index(c) < 3 + 3 * (k // 3) for c in run.candidates if c.prompt in shown
+        )
         counts.add(len(shown))
     assert 0 not in counts
     assert len(counts) > 1
@@ -111,7 +113,7 @@ def votes(*samples: Any) -> Any:
 
 def one(samples: tuple[Any, ...], **params: Any) -> Candidate:
     given = {"rounds": 1, "batch": 1, "samples": len(samples)}
-    (made,) = guide(script(output=votes(*samples)), **(given | params)).made
+    (made,) = guide(script(output=votes(*samples)), **(given | params)).candidates
     return made
 
 
@@ -196,27 +198,27 @@ def test_inputs_of_no_use(told: str, flaw: Flaw | None, params: dict[str, Any]) 
     limit = 3 * (params.get("max_tokens", 500) - 32)
     engine = script(given=json.dumps({"input": told[:limit]}))
     run = guide(engine, rounds=1, batch=1, **params)
-    assert [c.flaw for c in run.made] == [flaw]
+    assert [c.flaw for c in run.candidates] == [flaw]
     assert len(outputs(engine)) == (0 if flaw else 2)
 
 
 def test_the_same_input_twice() -> None:
     engine = script(given=json.dumps({"input": "Tell me of ships and sails."}))
-    assert flaws(guide(engine, rounds=2, batch=2).made) == [None, *["not_new"] * 3]
+    assert flaws(guide(engine, rounds=2, batch=2).candidates) == [None, *["not_new"] * 3]
 
 
 def test_noise_of_one_task_is_none_of_the_next() -> None:
     before = list(NOISE)
     told = json.dumps({"input": "Tell of the big bad wolf?"})
     run = guide(script(given=told), rounds=1, batch=1, noise=["bad wolf"])
-    assert flaws(run.made) == ["keyword"]
+    assert flaws(run.candidates) == ["keyword"]
     run = guide(script(given=told), rounds=1, batch=1)
-    assert flaws(run.made) == [None]
+    assert flaws(run.candidates) == [None]
     assert before == NOISE
     # What the examples say themselves is no noise.
     wolf = [example("t/1", "Who is the bad wolf here?", "It is so and so."), *examples()]
     run = guide(script(given=told), rounds=1, batch=1, noise=["bad wolf"], target=wolf)
-    assert flaws(run.made) == [None]
+    assert flaws(run.candidates) == [None]
 
 
 def test_lengths_within_two_deviations() -> None:
@@ -255,22 +257,22 @@ def test_each_label_is_asked_for_as_often_as_any_other() -> None:
     engine = script(given=labelled, output="open")
     target = [*examples(), example("t/4", "Is it open?", "Open.")]
     run = guide(engine, rounds=2, batch=6, balance=None, target=target, **LABELS)
-    assert Counter(c.notes["asked"] for c in run.made) == dict.fromkeys(LABELS["labels"], 4)
-    for call, candidate in zip(inputs(engine), run.made, strict=True):
+    assert Counter(c.notes["asked"] for c in run.candidates) == dict.fromkeys(LABELS["labels"], 4)
+    for call, candidate in zip(inputs(engine), run.candidates, strict=True):
         assert f"The right answer to it is: {candidate.notes['asked']}" in text_of(call)
         # An example is asked for with the label that it has.
         asked, given = texts_of(call)[1], json.loads(texts_of(call)[2])["input"]
         assert ("is: open" in asked) == (given == "Is it open?")
         assert call.sampling.temperature == 0.7
     # The label asked for decides nothing.
-    assert all(c.notes["label"] == c.response == "open" for c in run.made)
+    assert all(c.notes["label"] == c.response == "open" for c in run.candidates)
     assert "right answer" not in text_of(outputs(engine)[0])
 
 
 def test_inputs_of_a_strange_length_go_where_there_are_labels() -> None:
     told = json.dumps({"input": "Tell of everything there is. " + "Also of this thing. " * 3})
     run = guide(script(given=told, output="open"), rounds=1, batch=1, **LABELS)
-    assert flaws(run.made) == ["too_long"]
+    assert flaws(run.candidates) == ["too_long"]
 
 
 def test_labels_are_balanced_after_all_filters() -> None:
@@ -286,8 +288,8 @@ def test_labels_are_balanced_after_all_filters() -> None:
 
     run = guide(script(given=count, output=by_number), rounds=1, batch=9, **LABELS)
     assert Counter(c.notes["label"] for c in run.kept) == dict.fromkeys(LABELS["labels"], 2)
-    assert Counter(flaws(run.made)) == {None: 6, "over_quota": 3}
-    assert [c.flaw for c in run.made[2:3]] == [Flaw.OVER_QUOTA]
+    assert Counter(flaws(run.candidates)) == {None: 6, "over_quota": 3}
+    assert [c.flaw for c in run.candidates[2:3]] == [Flaw.OVER_QUOTA]
 
 
 def test_balance() -> None:
@@ -317,8 +319,8 @@ def test_half_a_vote_is_none() -> None:
     engine = script()
     run = guide(engine, limits=Limits(calls=9), samples=4)
     assert run.stopped
-    assert run.made == []
-    assert len(guide(script(), limits=Limits(calls=10), samples=4).made) == 1
+    assert run.candidates == []
+    assert len(guide(script(), limits=Limits(calls=10), samples=4).candidates) == 1
 
 
 @pytest.mark.model

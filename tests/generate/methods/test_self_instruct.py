@@ -87,7 +87,7 @@ def asked(engine: ScriptedEngine, name: str) -> list[Call]:
 def test_counts_of_calls_and_rows() -> None:
     engine = script()
     run = instruct(engine)
-    assert len(run.kept) == len(run.made) == 2 * 3 * 2
+    assert len(run.kept) == len(run.candidates) == 2 * 3 * 2
     assert {name: len(asked(engine, name)) for name in ("instructions", "kind", "input_first")} == {
         "instructions": 6,
         "kind": 12,
@@ -110,15 +110,15 @@ def test_machine_made_demos_come_from_the_second_round_on_and_raise_the_hop() ->
     engine = script()
     run = instruct(engine, rounds=3)
     target = {e.row_id for e in run.target}
-    for candidate in run.made:
+    for candidate in run.candidates:
         machine = [p for p in candidate.parents if p not in target]
         assert len(candidate.parents) == 3 == len(set(candidate.parents))
         assert len(machine) == (1 if candidate.notes["round"] else 0)
-    assert Counter(c.hop for c in run.made if c.notes["round"] == 0) == {1: 6}
-    assert max(c.hop for c in run.made) > 1
-    by_id = {c.row_id: c for c in run.made}
+    assert Counter(c.hop for c in run.candidates if c.notes["round"] == 0) == {1: 6}
+    assert max(c.hop for c in run.candidates) > 1
+    by_id = {c.row_id: c for c in run.candidates}
     prompts = {e.row_id: e.prompt for e in run.target}
-    for call, draft in zip(asked(engine, "instructions"), run.made[::2], strict=True):
+    for call, draft in zip(asked(engine, "instructions"), run.candidates[::2], strict=True):
         shown = [prompts.get(p) or by_id[p].notes["task"] for p in draft.parents]
         # They are an answer that was given before.
         assert json.loads(texts_of(call)[2]) == {"tasks": shown}
@@ -141,11 +141,11 @@ def test_the_drop_table() -> None:
     }
     engine = script(instructions=json.dumps({"tasks": list(wrong)}))
     run = instruct(engine, rounds=1, batch=1, tasks=10)
-    assert flaws(run.made) == [flaw.value if flaw else None for flaw in wrong.values()]
+    assert flaws(run.candidates) == [flaw.value if flaw else None for flaw in wrong.values()]
     # Nothing was paid for what went, and nothing but a colon was changed.
     assert len(asked(engine, "kind")) == len(asked(engine, "input_first")) == 3
     assert run.kept[-1].prompt == "Tell why NASA sends so few people up"
-    assert run.made[2].detail == "task of 300 characters"
+    assert run.candidates[2].detail == "task of 300 characters"
 
 
 def test_tasks_too_long() -> None:
@@ -156,7 +156,7 @@ def test_tasks_too_long() -> None:
         batch=1,
         filters={"prompt_words": [4, 60]},
     )
-    assert flaws(run.made) == ["too_long"]
+    assert flaws(run.candidates) == ["too_long"]
 
 
 def test_rouge_of_exactly_the_limit_is_new() -> None:
@@ -173,7 +173,7 @@ def test_rouge_of_exactly_the_limit_is_new() -> None:
         machine_demos=0,
         target=[example("target/1", seed, "ten")],
     )
-    assert flaws(run.made) == ["not_new", None]
+    assert flaws(run.candidates) == ["not_new", None]
 
 
 def test_classification_asks_for_outputs_first() -> None:
@@ -207,13 +207,13 @@ def test_examples_of_no_use(rows: Sequence[tuple[str, str]], wanted: list[str | 
     one = json.dumps({"tasks": ["Answer yes or no to what comes below"]})
     engine = script(instructions=one, input_first=told)
     run = instruct(engine, rounds=1, batch=1, instances=5)
-    assert flaws(run.made) == wanted
+    assert flaws(run.candidates) == wanted
 
 
 def test_an_output_that_fills_its_room_was_cut() -> None:
     engine = script(input_first=one_example(output="ab " * 48))
     run = instruct(engine, rounds=1, batch=1, max_tokens=128)
-    assert set(flaws(run.made)) == {"truncated"}
+    assert set(flaws(run.candidates)) == {"truncated"}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_an_output_that_fills_its_room_was_cut() -> None:
 )
 def test_answers_of_no_use(name: str, reply: Any, flaw: str, count: int) -> None:
     run = instruct(script(**{name: reply}), rounds=1, batch=1)
-    assert flaws(run.made) == [flaw] * count
+    assert flaws(run.candidates) == [flaw] * count
 
 
 def test_a_model_that_repeats_itself_comes_to_an_end() -> None:
@@ -237,7 +237,7 @@ def test_a_model_that_repeats_itself_comes_to_an_end() -> None:
     run = instruct(engine, rounds=4, batch=5)
     assert len(asked(engine, "instructions")) == 20
     assert len(run.kept) == 1
-    assert Counter(flaws(run.made)) == {None: 1, "not_new": 39}
+    assert Counter(flaws(run.candidates)) == {None: 1, "not_new": 39}
     with pytest.raises(LowYield, match="only 1 of 50"):
         instruct(script(instructions=same), rounds=40, batch=5, least_yield=0.1)
 
@@ -266,7 +266,7 @@ def test_whole_form_makes_triples_in_one_call() -> None:
     assert engine.batches == [3, 3]
     assert len(run.kept) == 12
     target = {e.row_id for e in run.target}
-    assert all(c.hop == 1 and set(c.parents) <= target for c in run.made)
+    assert all(c.hop == 1 and set(c.parents) <= target for c in run.candidates)
     assert run.kept[1].prompt.endswith("\n\nGiven.")
     _, first, given, _ = texts_of(engine.calls[0])
     assert "from gardening" in first
@@ -277,7 +277,7 @@ def test_whole_form_makes_triples_in_one_call() -> None:
 def test_made_triples_are_shown_whole() -> None:
     engine = script(whole=whole)
     run = instruct(engine, form="whole", rounds=2, batch=1)
-    made = next(c for c in run.made if c.row_id in run.made[-1].parents)
+    made = next(c for c in run.candidates if c.row_id in run.candidates[-1].parents)
     shown = json.loads(texts_of(engine.calls[1])[2])["tasks"]
     task = made.notes["task"]
     given = made.prompt.removeprefix(task).strip()
@@ -306,14 +306,14 @@ def test_three_of_eighty_are_drawn_evenly() -> None:
         rounds=1,
         batch=60,
     )
-    drawn = Counter(p for c in run.made[::2] for p in c.parents)
+    drawn = Counter(p for c in run.candidates[::2] for p in c.parents)
     assert sum(drawn.values()) == 3 * 60
     assert len(drawn) > 60
 
 
 def test_same_result_in_batches_and_again(tmp_path: Path) -> None:
     whole_run = check_same("self_instruct", script, tmp_path, params=SMALL | {"rounds": 3})
-    assert told(instruct(script(), rounds=3, seed=1).made) != told(whole_run.made)
+    assert told(instruct(script(), rounds=3, seed=1).candidates) != told(whole_run.candidates)
 
 
 @pytest.mark.parametrize("most", [2, 5, 11, 20])
@@ -322,7 +322,7 @@ def test_a_limit_ends_it_with_what_there_is(most: int) -> None:
     run = instruct(engine, limits=Limits(calls=most))
     assert run.stopped
     assert len(engine.calls) == most
-    assert all(c.flaw is None for c in run.made)
+    assert all(c.flaw is None for c in run.candidates)
 
 
 def test_parameters() -> None:

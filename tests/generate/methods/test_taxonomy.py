@@ -70,10 +70,10 @@ def test_counts_of_calls() -> None:
     assert engine.batches == [2, 12, 12]
     params = find_generator("taxonomy").params.model_validate(SMALL)
     assert find_generator("taxonomy").most_calls(params, 3, 0) == len(engine.calls) == 26
-    assert len(run.kept) == len(run.made) == 12
+    assert len(run.kept) == len(run.candidates) == 12
     assert run.tables["tasks"]["kept"].to_list() == [2] * 6
     # Prompts are answered as they stand.
-    for call, row in zip(engine.calls[-12:], run.made, strict=True):
+    for call, row in zip(engine.calls[-12:], run.candidates, strict=True):
         assert [dict(m) for m in call.request.messages] == [{"role": "user", "content": row.prompt}]
         assert call.sampling.temperature == 0
 
@@ -86,7 +86,7 @@ def test_tasks_near_to_earlier_ones_are_not_used() -> None:
     told = [flaw and flaw.split(":")[0] for flaw in table["flaw"]]
     assert told == [None, "not_new", None, None, "empty", "truncated"]
     assert table["kept"].to_list() == [1, 0, 1, 1, 0, 0]
-    assert [c.notes["task"] for c in run.made] == [TASKS["list one"][k] for k in (0, 2, 3)]
+    assert [c.notes["task"] for c in run.candidates] == [TASKS["list one"][k] for k in (0, 2, 3)]
 
 
 def test_subjects_take_turns_and_examples_are_drawn() -> None:
@@ -95,14 +95,14 @@ def test_subjects_take_turns_and_examples_are_drawn() -> None:
     texts = [text_of(call) for call in asked(engine, LISTS)]
     subjects = ["beekeeping", "roofing", "beekeeping"]
     assert all(f"in {subject}" in text for text, subject in zip(texts, subjects, strict=True))
-    for candidate in run.made:
+    for candidate in run.candidates:
         assert candidate.notes["subject"] == subjects[candidate.notes["list"]]
         shown = [e.row_id for e in run.target if e.prompt in texts[candidate.notes["list"]]]
         assert sorted(candidate.parents) == sorted(shown)
         assert len(shown) == 2
     bare = script()
     run = taxonomy(bare, subjects=["beekeeping"], target=[], shots=3)
-    assert all(c.parents == () and c.hop == 1 for c in run.made)
+    assert all(c.parents == () and c.hop == 1 for c in run.candidates)
     assert "Somebody asked" not in text_of(bare.calls[0])
     field = script()
     taxonomy(field)
@@ -135,16 +135,16 @@ def test_every_axis_reaches_the_prompt() -> None:
     engine = script()
     axes = {"length": ["short", "long"], "mood": ["glad", "cross", "calm"]}
     run = taxonomy(engine, axes=axes)
-    for call, draft in zip(asked(engine, WRITERS), run.made, strict=True):
+    for call, draft in zip(asked(engine, WRITERS), run.candidates, strict=True):
         drawn = draft.notes["axes"]
         assert set(drawn) == set(axes)
         for name, value in drawn.items():
             assert f"- {name}: {value}\n" in text_of(call)
         assert f"Kind of work: {draft.notes['task']}" in text_of(call)
         assert draft.notes["words"] == 8
-    pairs = Counter((c.notes["axes"]["length"], c.notes["axes"]["mood"]) for c in run.made)
+    pairs = Counter((c.notes["axes"]["length"], c.notes["axes"]["mood"]) for c in run.candidates)
     assert len(pairs) > 3
-    first = [c.notes["axes"] for c in run.made[:4]]
+    first = [c.notes["axes"] for c in run.candidates[:4]]
     assert {a["length"] for a in first} == set(axes["length"])
     assert {a["mood"] for a in first} == set(axes["mood"])
     none = script()
@@ -154,8 +154,8 @@ def test_every_axis_reaches_the_prompt() -> None:
 
 def test_tasks_take_turns() -> None:
     run = taxonomy(script(), examples=3, brainstorms=1)
-    assert [c.notes["place"] for c in run.made] == [0, 1, 2] * 3
-    assert [c.notes["example"] for c in run.made] == [0] * 3 + [1] * 3 + [2] * 3
+    assert [c.notes["place"] for c in run.candidates] == [0, 1, 2] * 3
+    assert [c.notes["example"] for c in run.candidates] == [0] * 3 + [1] * 3 + [2] * 3
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_tasks_take_turns() -> None:
 )
 def test_answers_of_no_use(step: str, reply: Any, flaw: Flaw, count: int) -> None:
     run = taxonomy(script(**{step: reply}), max_tokens=64)
-    assert flaws(run.made) == [flaw.value] * count
+    assert flaws(run.candidates) == [flaw.value] * count
 
 
 def test_same_result_in_batches_and_again(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_limit_ends_it_with_what_there_is(most: int) -> None:
     run = taxonomy(engine, limits=Limits(calls=most))
     assert len(engine.calls) == most
     assert "tasks" in run.tables
-    assert all(c.flaw is None for c in run.made)
+    assert all(c.flaw is None for c in run.candidates)
 
 
 def test_axes_have_values() -> None:
