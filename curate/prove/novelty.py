@@ -44,7 +44,7 @@ TUNED_ADAPTER, NOVELTY_ADAPTER = "default", "shown"
 
 
 class NextTokenModel(Protocol):
-    """A model that reads one text token by token."""
+    """A language model that returns the distribution of the next token, one token at a time."""
 
     def begin(self, prompt: Sequence[int]) -> "torch.Tensor":
         """Return log-probabilities [V] of what follows a prompt; a new text begins."""
@@ -115,8 +115,8 @@ def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -
     """
     from curate.prove.finetune import read_messages
 
-    wanted = prove["novelty"]
-    if wanted["start"] == "target" and run.target is None:
+    settings = prove["novelty"]
+    if settings["start"] == "target" and run.target is None:
         raise UserError("prove.novelty.start: there are no target examples; set it to nothing")
     chosen = read_table(selection.file("selected.parquet"), columns=["row_id"])
     ids = chosen["row_id"].to_list()
@@ -124,12 +124,12 @@ def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -
     params = {
         "texts": digest_of(read_messages(rows, ids)),
         "ids": digest_of(ids),
-        "novelty": dict(wanted),
+        "novelty": dict(settings),
         "lora": prove["lora"],
         "seed": [run.seed, 0],
         "model": run.model_identity(),
     }
-    inputs = {"target": run.target} if run.target and wanted["start"] == "target" else {}
+    inputs = {"target": run.target} if run.target and settings["start"] == "target" else {}
     hints = {**run.model_hints(), "rows": str(rows), "row_ids": ids}
     return Step("novelty", VERSION, write_novelty, inputs, params, hints)
 
@@ -148,7 +148,7 @@ def write_novelty(
     from curate.prove.finetune import add_adapters, read_messages, tune_adapters
     from curate.represent.chat import build_example
 
-    folder, lora, wanted = Path(hints["folder"]), params["lora"], params["novelty"]
+    folder, lora, settings = Path(hints["folder"]), params["lora"], params["novelty"]
     tokenizer = load_tokenizer(folder, hints["trust"])
     messages = read_messages(Path(hints["rows"]), hints["row_ids"])
     rows = [build_example(tokenizer, row, lora["max_length"]) for row in messages]
@@ -156,8 +156,8 @@ def write_novelty(
     pair = add_adapters(model, lora, "all-linear", params["seed"])
     tune_adapters(pair, rows, lora, params["seed"])
     _write_rows(out / "rows.parquet", pair, hints["row_ids"], rows)
-    explorer = ContrastiveDecoder(pair, tokenizer, lora, params["seed"])
-    texts = explorer.explore(_prompts(tokenizer, inputs), wanted)
+    decoder = ContrastiveDecoder(pair, tokenizer, lora, params["seed"])
+    texts = decoder.explore(_prompts(tokenizer, inputs), settings)
     texts.write_parquet(out / "texts.parquet")
     return {"rows_in": len(rows), "rows_out": len(rows), "texts": texts.height}
 
@@ -189,13 +189,15 @@ def _write_rows(path: Path, pair: Any, ids: Sequence[str], rows: Sequence[Exampl
 
 
 class ContrastiveDecoder:
-    """The two models in one: the base's weights, with adapters that were tuned or have been shown texts.
+    """Contrastive decoding: one set of base weights, an adapter for the tuned model, one for the base.
+
+    The base's adapter learns each drawn text in the iterative form.
 
     Args:
         pair: a base model with tuned adapters.
         tokenizer: of the model.
         lora: settings of the adapters.
-        seed: of the shown adapters' A matrices and of the texts.
+        seed: of the A matrices of the base's adapter and of the texts.
     """
 
     def __init__(
@@ -213,24 +215,24 @@ class ContrastiveDecoder:
         self._ends = frozenset(_end_tokens(pair, tokenizer))
 
     def explore(
-        self, prompts: Sequence[tuple[str | None, list[int]]], wanted: Mapping[str, Any]
+        self, prompts: Sequence[tuple[str | None, list[int]]], settings: Mapping[str, Any]
     ) -> pl.DataFrame:
         """Return the drawn texts; prompts take turns."""
         lines = []
-        for number in range(wanted["texts"]):
+        for number in range(settings["texts"]):
             name, prompt = prompts[number % len(prompts)]
             drawn = draw_text(
                 IncrementalLM(self._pair, TUNED_ADAPTER),
                 IncrementalLM(self._pair, NOVELTY_ADAPTER),
                 prompt,
                 np.random.default_rng([*self._seed, number, 0xC6E]),
-                alpha=wanted["alpha"],
-                gamma=wanted["gamma"],
-                tokens=wanted["tokens"],
+                alpha=settings["alpha"],
+                gamma=settings["gamma"],
+                tokens=settings["tokens"],
                 ends=self._ends,
             )
-            lines.append((number, name, *self._told(drawn)))
-            if wanted["iterative"]:
+            lines.append((number, name, *self._text_columns(drawn)))
+            if settings["iterative"]:
                 self._show(prompt, drawn)
         columns = ["number", "target_id", "text", "gain", "tokens", "ended"]
         schema = dict(
@@ -242,7 +244,7 @@ class ContrastiveDecoder:
         )
         return pl.DataFrame(lines, schema=schema, orient="row")
 
-    def _told(self, drawn: ContrastiveSample) -> tuple[str, float | None, int, bool]:
+    def _text_columns(self, drawn: ContrastiveSample) -> tuple[str, float | None, int, bool]:
         text = str(self._tokenizer.decode(drawn.tokens, skip_special_tokens=True))
         gain = float(np.mean(drawn.gains)) if drawn.gains else None
         return text, gain, len(drawn.tokens), drawn.ended
@@ -263,7 +265,7 @@ class ContrastiveDecoder:
 
 
 class IncrementalLM:
-    """One of the two models, reading with a cache of its own."""
+    """One of the two models, decoding token by token with a key-value cache of its own."""
 
     def __init__(self, pair: Any, adapter: str) -> None:
         self._pair, self._adapter = pair, adapter
@@ -291,11 +293,11 @@ class IncrementalLM:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            found: torch.Tensor = out.logits[0, -1].float().log_softmax(dim=0).cpu()
-        return found
+            log_probs: torch.Tensor = out.logits[0, -1].float().log_softmax(dim=0).cpu()
+        return log_probs
 
 
 def _end_tokens(pair: Any, tokenizer: Any) -> list[int]:
-    told = pair.generation_config.eos_token_id if pair.generation_config else None
-    ends = told if isinstance(told, list) else [told]
+    eos_ids = pair.generation_config.eos_token_id if pair.generation_config else None
+    ends = eos_ids if isinstance(eos_ids, list) else [eos_ids]
     return [token for token in {*ends, tokenizer.eos_token_id} if token is not None]

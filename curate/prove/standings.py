@@ -29,7 +29,7 @@ Measure = Callable[[Sequence[str], int], Gains]
 
 @dataclass(frozen=True)
 class RoundResult:
-    """How a candidate stands at the end of a round; `behind` the leader, which is None for itself."""
+    """A candidate in a round of the race: its mean gain, and its gap to the best (None for the best)."""
 
     round: int
     name: str
@@ -65,7 +65,7 @@ def run_rounds(names: Sequence[str], rounds: int, measure: Measure) -> list[Roun
 
 def winner_of(standings: Sequence[RoundResult]) -> str:
     """Return the name of the candidate that the last round kept."""
-    return next(standing.name for standing in reversed(standings) if standing.kept)
+    return next(result.name for result in reversed(standings) if result.kept)
 
 
 def read_gains(
@@ -109,7 +109,7 @@ def write_race(
     standings = run_rounds(names, params["rounds"], measure)
     _as_table(standings, metric).write_parquet(out / STANDINGS)
     winner = winner_of(standings)
-    trainings = {standing.name: standing.trainings for standing in standings}
+    trainings = {result.name: result.trainings for result in standings}
     examples = measure([winner], 1)[winner].shape[1]
     summary = {
         "winner": winner,

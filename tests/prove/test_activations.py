@@ -60,10 +60,10 @@ def test_checkpointing_changes_no_bit_of_a_gradient(
     plain, expected = gradients(build())
     monkeypatch.setattr(activations, "LIMIT", 0)
     monkeypatch.setattr(activations, "THIN", thin)
-    loss, found = gradients(build())
+    loss, gradients_by_name = gradients(build())
     assert loss == plain
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(found[name], grad) for name, grad in expected.items())
+    assert expected.keys() == gradients_by_name.keys()
+    assert all(torch.equal(gradients_by_name[name], grad) for name, grad in expected.items())
 
 
 def test_only_a_part_that_keeps_too_much_is_checkpointed(

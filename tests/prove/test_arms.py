@@ -53,15 +53,15 @@ def test_controls_are_as_large_as_the_selection(
 ) -> None:
     table = ranking(tokens, data.draw(st.integers(1, len(tokens))))
     arms = draw_arms(table, [0, number])
-    known = dict(table.select("row_id", "tokens").iter_rows())
+    tokens_by_id = dict(table.select("row_id", "tokens").iter_rows())
     assert arms["arm"].unique(maintain_order=True).to_list() == list(ARMS)
     assert arms["seed"].unique().to_list() == [number]
     for arm in ARMS:
         assert len(set(ids(arms, arm))) == len(ids(arms, arm)), "drawn without replacement"
-    assert all(known[i] == t for i, t in arms.select("row_id", "tokens").iter_rows())
+    assert all(tokens_by_id[i] == t for i, t in arms.select("row_id", "tokens").iter_rows())
     assert ids(arms, "selected") == table.filter("selected")["row_id"].to_list()
     assert len(ids(arms, "random_rows")) == len(ids(arms, "selected"))
-    left = [t for i, t in known.items() if i not in set(ids(arms, "random_tokens"))]
+    left = [t for i, t in tokens_by_id.items() if i not in set(ids(arms, "random_tokens"))]
     total = min(round_tokens(spent(arms, "selected")), sum(tokens))
     assert spent(arms, "selected") <= total <= 1.02 * spent(arms, "selected") + 1
     missing = total - spent(arms, "random_tokens")
@@ -176,8 +176,8 @@ def test_the_step_draws_every_arm_as_often_as_it_is_trained(
     store: Store, runs: tuple[int, ...]
 ) -> None:
     table, counts = ranking(TOKENS, 20), dict(zip(ARMS, runs, strict=True))
-    made = store.ensure(arms_step(stored(store, "select", {"ranking": table}), counts, 5, 40))
-    arms = pl.read_parquet(made.file("arms.parquet"))
+    artifact = store.ensure(arms_step(stored(store, "select", {"ranking": table}), counts, 5, 40))
+    arms = pl.read_parquet(artifact.file("arms.parquet"))
     # Rows are trained on up to 40 tokens.
     trained = table.with_columns(pl.col("tokens").clip(upper_bound=40))
     for number in range(max(runs)):
@@ -186,7 +186,7 @@ def test_the_step_draws_every_arm_as_often_as_it_is_trained(
             expected = drawn.filter(arm=arm) if number < count else drawn.clear()
             assert arms.filter(arm=arm, seed=number).equals(expected)
     assert arms["tokens"].max() == 40
-    assert made.counts == {"rows_in": 80, "rows_out": arms.height}
+    assert artifact.counts == {"rows_in": 80, "rows_out": arms.height}
 
 
 def test_tokens_are_counted_as_the_fine_tune_reads_them(tiny: Path) -> None:

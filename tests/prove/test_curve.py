@@ -148,12 +148,12 @@ def test_a_smaller_budget_of_rows_chooses_a_prefix(seed: int, rows: int, smaller
         for one, other in rng.choice(ranked["row_id"].to_numpy(), (6, 2))
         if one != other
     ]
-    known = plan_context(ranked, seed, pl.DataFrame(pairs, schema=PAIR_SCHEMA))
-    given = {"filter": "fuzzy.score > 0.2", "diversity": {"most": 0.85}}
+    context = plan_context(ranked, seed, pl.DataFrame(pairs, schema=PAIR_SCHEMA))
+    limits = {"filter": "fuzzy.score > 0.2", "diversity": {"most": 0.85}}
 
     def chosen(count: int) -> list[str]:
-        plan = RandomParams.model_validate({"budget": {"rows": count}, **given})
-        return choose(ranked, plan, known).filter("selected")["row_id"].to_list()
+        plan = RandomParams.model_validate({"budget": {"rows": count}, **limits})
+        return choose(ranked, plan, context).filter("selected")["row_id"].to_list()
 
     assert chosen(min(rows, smaller)) == chosen(rows)[: min(rows, smaller)]
 
@@ -203,8 +203,8 @@ def test_the_gain_is_the_estimate_of_paired_trainings(store: Store) -> None:
         of = points.filter(ability=ability["ability"])
         whole, part = (gains_of(of, arm, LOSS) for arm in ("selected", "selected-4"))
         interval = estimate(whole, part)
-        found = ability["gain"], ability["low"], ability["high"]
-        assert found == (interval.difference, interval.low, interval.high)
+        bounds = ability["gain"], ability["low"], ability["high"]
+        assert bounds == (interval.difference, interval.low, interval.high)
     seeds = {len(ids): [] for ids in run.trained}
     for ids, seed in zip(run.trained, run.seeds, strict=True):
         seeds[len(ids)].append(seed)
@@ -224,8 +224,8 @@ def test_sizes_of_too_few_rows_are_left_out_and_it_is_said(
     curve = proof["curve"]
     assert curve["left_out"] == left_out
     parts = " and ".join(f"1/{divisor}" for divisor in left_out)
-    told = f"{parts} of {rows} rows, which are too few to train on" in curve["sentence"]
-    assert told == bool(left_out)
+    is_listed = f"{parts} of {rows} rows, which are too few to train on" in curve["sentence"]
+    assert is_listed == bool(left_out)
     if len(left_out) == 2:
         assert curve["sentence"].startswith("No curve: ")
 
@@ -268,8 +268,8 @@ def test_items_of_tasks_are_abilities_by_the_name_of_their_task(
     given |= {"arms": arms, "control": "random_rows", "metric": "lm_eval"}
     write_curve(tmp_path, inputs, given, {})
     curve = orjson.loads((tmp_path / "curve.json").read_bytes())
-    found = [(ability["ability"], ability["examples"]) for ability in curve["abilities"]]
-    assert found == [("names/of", 3), ("sums", 3)]
+    sizes_by_ability = [(ability["ability"], ability["examples"]) for ability in curve["abilities"]]
+    assert sizes_by_ability == [("names/of", 3), ("sums", 3)]
     assert curve["total"]["examples"] == 6
 
 

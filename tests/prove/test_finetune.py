@@ -328,17 +328,17 @@ def run_step(
 
 
 def test_a_fine_tune_keeps_its_adapter_and_counts_its_steps(store: Store, tiny: Path) -> None:
-    made = run_step(store, tiny, ["r0", "r3", "r5"])
-    assert set(made.files) == {"adapter.safetensors"}
-    assert made.counts["steps"] == LORA["epochs"] * 2
-    assert made.counts["rows_in"] == 3
-    assert made.counts["tokens"] == sum(len(examples(tiny)[i].ids) for i in (0, 3, 5))
+    artifact = run_step(store, tiny, ["r0", "r3", "r5"])
+    assert set(artifact.files) == {"adapter.safetensors"}
+    assert artifact.counts["steps"] == LORA["epochs"] * 2
+    assert artifact.counts["rows_in"] == 3
+    assert artifact.counts["tokens"] == sum(len(examples(tiny)[i].ids) for i in (0, 3, 5))
 
 
 def test_the_same_step_gives_the_same_bytes_in_another_store(tmp_path: Path, tiny: Path) -> None:
-    made = [run_step(Store(tmp_path / name), tiny, ["r1", "r4"]) for name in ("a", "b")]
-    assert made[0].digest == made[1].digest
-    assert made[0].counts == made[1].counts
+    artifacts = [run_step(Store(tmp_path / name), tiny, ["r1", "r4"]) for name in ("a", "b")]
+    assert artifacts[0].digest == artifacts[1].digest
+    assert artifacts[0].counts == artifacts[1].counts
 
 
 def test_the_key_follows_texts_and_their_order_not_ids(store: Store, tiny: Path) -> None:

@@ -28,10 +28,10 @@ def examples(prompts: list[str], start: int = 0) -> list[dict[str, Any]]:
 def halves_by_prompt(prompts: list[str], seed: int) -> dict[str, set[str]]:
     rows = frame(examples(prompts))
     split = rows.join(split_examples(rows, seed), on="row_id", how="left")
-    found: dict[str, set[str]] = {}
+    halves: dict[str, set[str]] = {}
     for messages, half in split.select("messages", "half").iter_rows():
-        found.setdefault(messages[0]["content"], set()).add(half)
-    return found
+        halves.setdefault(messages[0]["content"], set()).add(half)
+    return halves
 
 
 PROMPTS = st.lists(st.text("xyz", min_size=1, max_size=6), min_size=1, max_size=40)

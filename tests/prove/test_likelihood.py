@@ -39,17 +39,17 @@ def test_options_read_behind_a_shared_context_are_as_likely_as_by_themselves(
     model = model_of(tiny)
     split = SplitModel(model, None) if whole else split_model(model)
     for prompt in (PROMPT, PROMPT[:1]):
-        asked = rows(prompt, OPTIONS)
-        assert log_likelihoods(split, asked) == pytest.approx(
-            [alone(model, row) for row in asked], abs=1e-4
+        options = rows(prompt, OPTIONS)
+        assert log_likelihoods(split, options) == pytest.approx(
+            [alone(model, row) for row in options], abs=1e-4
         )
 
 
 def test_contexts_that_differ_are_not_shared(tiny: Path) -> None:
     model = model_of(tiny)
-    asked = [*rows([5, 6, 7], [[11, 12]]), *rows([5, 9, 7, 4], [[11, 12]])]
-    sums = log_likelihoods(split_model(model), asked)
-    assert sums == pytest.approx([alone(model, row) for row in asked], abs=1e-4)
+    options = [*rows([5, 6, 7], [[11, 12]]), *rows([5, 9, 7, 4], [[11, 12]])]
+    sums = log_likelihoods(split_model(model), options)
+    assert sums == pytest.approx([alone(model, row) for row in options], abs=1e-4)
 
 
 def test_the_context_is_read_once(tiny: Path) -> None:

@@ -153,12 +153,12 @@ def test_planted_options_are_scored_as_each_would_be_by_itself(store: Store, tin
 
 
 def test_options_change_no_loss(store: Store, tiny: Path) -> None:
-    plain, asked = (
+    plain, with_options = (
         results(measured(store, tiny, None, EVAL_EXAMPLES, with_options=flag))
         for flag in (False, True)
     )
     losses = ["eval_id", "loss", "exact", "response_tokens", "answer_loss", "rest_loss"]
-    assert plain.select(losses).equals(asked.select(losses))
+    assert plain.select(losses).equals(with_options.select(losses))
 
 
 def test_without_options_the_questions_measure_nothing_anew(store: Store, tiny: Path) -> None:

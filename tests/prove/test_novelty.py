@@ -64,13 +64,13 @@ def test_the_distribution_is_the_published_one(
     tuned = np.exp(one) / np.exp(one).sum()
     base = np.exp(other) / np.exp(other).sum()
     got = contrast(torch.tensor(tuned).log(), torch.tensor(base).log(), alpha=alpha, gamma=gamma)
-    wanted = np.array([t / b**gamma for t, b in zip(tuned, base, strict=True)])
+    expected = np.array([t / b**gamma for t, b in zip(tuned, base, strict=True)])
     # Rounding decides at the very edge.
     sure = np.abs(tuned - alpha * tuned.max()) > 1e-9
     inside = tuned >= alpha * tuned.max()
     if sure.all():
-        wanted[~inside] = 0
-        assert np.allclose(got.numpy(), wanted / wanted.sum(), atol=1e-6)
+        expected[~inside] = 0
+        assert np.allclose(got.numpy(), expected / expected.sum(), atol=1e-6)
     assert (got.numpy()[~inside & sure] == 0).all()
 
 
@@ -95,9 +95,9 @@ def test_what_was_planted_comes_up_more_often_than_by_plain_sampling() -> None:
 
 def test_a_base_that_has_seen_one_novelty_leaves_room_for_the_other() -> None:
     tuned = planted({(0, 4): 3.0, (0, 5): 1.0})
-    shown = planted({(0, 4): 3.0})
+    taught_base = planted({(0, 4): 3.0})
     before = [draw(tuned, even(), k, tokens=1).tokens[0] for k in range(200)]
-    after = [draw(tuned, shown, k, tokens=1).tokens[0] for k in range(200)]
+    after = [draw(tuned, taught_base, k, tokens=1).tokens[0] for k in range(200)]
     assert before.count(4) > before.count(5)
     assert after.count(5) > after.count(4)
 
@@ -136,8 +136,8 @@ def test_a_learned_phrase_is_found_and_then_others(smollm: Path) -> None:
         add_generation_prompt=True,
         return_dict=False,
     )
-    wanted = {"texts": 6, "tokens": 8, "alpha": 0.1, "gamma": 1.0, "iterative": True}
-    texts = ContrastiveDecoder(pair, tokenizer, LORA, [0]).explore([("t", prompt)], wanted)
+    settings = {"texts": 6, "tokens": 8, "alpha": 0.1, "gamma": 1.0, "iterative": True}
+    texts = ContrastiveDecoder(pair, tokenizer, LORA, [0]).explore([("t", prompt)], settings)
     said = " ".join(texts["text"])
     assert any(word in said for word in ("copper", "ravens", "Beneath", "seven"))
     assert texts["gain"][0] > 1

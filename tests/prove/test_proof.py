@@ -363,7 +363,7 @@ def test_a_selection_that_only_wins_by_longer_rows_is_not_called_better(store: S
 
 
 @pytest.mark.parametrize(
-    ("metric", "length", "told"),
+    ("metric", "length", "metrics"),
     [
         ("auto", 64, ["loss", "exact_match", "loss_per_token"]),
         ("auto", 65, ["loss", "loss_per_token"]),
@@ -373,11 +373,11 @@ def test_a_selection_that_only_wins_by_longer_rows_is_not_called_better(store: S
     ],
 )
 def test_the_metric_that_decides_comes_first(
-    store: Store, metric: str, length: int, told: list[str]
+    store: Store, metric: str, length: int, metrics: list[str]
 ) -> None:
     proof, _, _ = run_proof(store, metric=metric, length=length)
-    assert proof["metric"] == told[0]
-    assert list(dict.fromkeys(c["metric"] for c in proof["comparisons"])) == told
+    assert proof["metric"] == metrics[0]
+    assert list(dict.fromkeys(c["metric"] for c in proof["comparisons"])) == metrics
 
 
 def test_more_exact_matches_are_better_too(store: Store) -> None:
@@ -400,8 +400,8 @@ def test_no_eval_response_within_the_limit_is_an_error(store: Store) -> None:
 
 
 def test_the_same_proof_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    made = [run_proof(Store(tmp_path / name))[1] for name in "ab"]
-    assert made[0].digest == made[1].digest
+    artifacts = [run_proof(Store(tmp_path / name))[1] for name in "ab"]
+    assert artifacts[0].digest == artifacts[1].digest
 
 
 # --- leaks --------------------------------------------------------------------------------------

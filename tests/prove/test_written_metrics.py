@@ -139,8 +139,8 @@ def test_right_answers_decide_where_the_recipe_says_so(
         store, lambda ids: 1.0, metric={"generate": "exact", "examples": 8}
     )
     assert (proof["metric"], proof["verdict"]) == ("generated", "better")
-    told = {c["metric"]: c["verdict"] for c in proof["comparisons"]}
-    assert told["generated"] == "better" and told["unmatched"] is None
+    verdicts = {c["metric"]: c["verdict"] for c in proof["comparisons"]}
+    assert verdicts["generated"] == "better" and verdicts["unmatched"] is None
     arms = {arm["arm"]: arm["generated"] for arm in proof["arms"]}
     assert arms == {"base": 0.0, "selected": 1.0, "random_rows": 0.0, "random_tokens": 0.0}
     assert "answered 8 eval examples" in proof["generation"]
