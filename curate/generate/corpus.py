@@ -19,7 +19,7 @@ from curate.errors import UserError
 from curate.jsontext import JsonLimit
 from curate.localfiles import changed
 from curate.pool.containers.jsonvalue import parse_record
-from curate.pool.containers.magic import HEAD, Kind, check_known, find_kind
+from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
 from curate.pool.files import PoolFile, find_files, is_folder, is_read, open_checked, read_head
 from curate.pool.records import BOM, LONGEST, Record, read_records
 
@@ -86,7 +86,7 @@ def _documents(file: PoolFile) -> Iterator[tuple[str, str]]:
     """Yield the name and text of each document of a file."""
     head = read_head(file, PEEKED)
     opening = head.removeprefix(BOM).lstrip()[:1]
-    check_known(file.url, head[:HEAD])
+    check_supported(file.url, head[:HEAD])
     if find_kind(head) is Kind.TEXT and opening not in (b"{", b"["):
         yield f"{PREFIX}{file.name}", _read_text(file)
         return

@@ -26,7 +26,7 @@ REJECTED = "rejected", "non_preferred_output"
 ONE_WORD = re.compile(r"[!-~]*")
 # A field whose texts are longer than this on average may be a part of the conversation.
 LONG_TEXT = 20
-SHOWN_CHARS, SHOWN_FIELDS = 200, 12
+MAX_EXCERPT_CHARS, MAX_LISTED_FIELDS = 200, 12
 
 
 @dataclass
@@ -85,7 +85,8 @@ class FileSummary:
         lines += [f"    {turn['role']}: {_excerpt(turn['content'])}" for turn in self.example]
         if self.kept:
             shares = [
-                f"{name} {n / self.rows:.0%}" for name, n in self.kept.most_common(SHOWN_FIELDS)
+                f"{name} {n / self.rows:.0%}"
+                for name, n in self.kept.most_common(MAX_LISTED_FIELDS)
             ]
             more = len(self.kept) - len(shares)
             lines.append(
@@ -104,7 +105,7 @@ def _long_texts(value: Any) -> Iterator[str]:
 
 def _excerpt(content: str) -> str:
     text = " ".join(content.split())
-    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 4]} ..."
+    return text if len(text) <= MAX_EXCERPT_CHARS else f"{text[: MAX_EXCERPT_CHARS - 4]} ..."
 
 
 def summarise_files(steps: Mapping[str, Step]) -> Iterator[FileSummary]:

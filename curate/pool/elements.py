@@ -19,7 +19,7 @@ from curate.pool.containers.jsonvalue import parse_record
 CHUNK = 2**20
 SPLITS = ("train", "validation", "valid", "val", "dev", "eval", "test")
 LIST_KEYS = ("data", "rows", "examples", "instances", "records", "items", "samples", *SPLITS)
-SHOWN_KEYS, SHOWN_CHARS = 11, 80
+MAX_LISTED_KEYS, MAX_KEY_CHARS = 11, 80
 SPACE = re.compile(rb"[ \t\r\n]*")
 SCALAR = re.compile(rb"[^ \t\r\n,:\[\]{}\"]*")
 TEXT = rb'"(?:[^"\\]++|\\.)*+"'
@@ -214,7 +214,7 @@ def _elements_of_object(cutter: Cutter, split: str | None) -> Iterator[Element]:
         if cutter.peek() != b'"':
             raise cutter.broken(cutter.peek())
         key = cutter.value().raw[1:-1].decode(errors="replace")
-        keys = [*keys[:SHOWN_KEYS], key[:SHOWN_CHARS]]
+        keys = [*keys[:MAX_LISTED_KEYS], key[:MAX_KEY_CHARS]]
         cutter.take(b":")
         if key not in (*LIST_KEYS, split) or cutter.peek() != b"[":
             _check(cutter.value())

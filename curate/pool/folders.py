@@ -13,7 +13,7 @@ LOG = logging.getLogger("curate")
 HOUSEKEEPING = frozenset(
     ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "__MACOSX")
 )
-SHOWN_NAMES = 50
+MAX_LISTED_NAMES = 50
 
 
 def is_housekeeping(name: str) -> bool:
@@ -24,8 +24,10 @@ def is_housekeeping(name: str) -> bool:
 def log_left_out(place: str, names: Sequence[str], why: str) -> None:
     """Name the files of a folder that are not read."""
     if names:
-        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-        LOG.warning("%s: left out, %s: %s%s", place, why, ", ".join(names[:SHOWN_NAMES]), more)
+        more = (
+            f" and {len(names) - MAX_LISTED_NAMES:,} more" if len(names) > MAX_LISTED_NAMES else ""
+        )
+        LOG.warning("%s: left out, %s: %s%s", place, why, ", ".join(names[:MAX_LISTED_NAMES]), more)
 
 
 def walk(base: str, depth: int | None) -> Iterator[str]:

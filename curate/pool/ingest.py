@@ -37,7 +37,7 @@ DETECT_ROWS = 100
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
 RAW_CHARS = 2_000
-SHOWN_NAMES = 5
+MAX_LISTED_NAMES = 5
 REJECTS_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -474,8 +474,8 @@ def _no_record(records: Sequence[int], entries: Sequence[Mapping[str, Any]]) -> 
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
+    more = f" and {len(names) - MAX_LISTED_NAMES:,} more" if len(names) > MAX_LISTED_NAMES else ""
+    return ", ".join(names[:MAX_LISTED_NAMES]) + more
 
 
 def _too_many(rejected: Counter[str], total: int, limit: float, out: Path) -> str:

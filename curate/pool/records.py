@@ -18,7 +18,7 @@ from curate.pool.containers.arrow import read_arrow
 from curate.pool.containers.document import Form, find_form, read_columns, read_elements
 from curate.pool.containers.encoding import Utf8Reader
 from curate.pool.containers.lines import pieces, read_lines
-from curate.pool.containers.magic import HEAD, Kind, check_known, find_kind
+from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
 from curate.pool.containers.record import BEGINNING, Record
 from curate.pool.containers.table import find_delimiter, read_table
 from curate.pool.containers.unpack import unpacked
@@ -65,7 +65,7 @@ def read_records(file: PoolFile) -> Iterator[Record]:
 
 def _kind_of(place: str, stream: "io.BufferedReader[Any]") -> Kind:
     head = stream.peek(HEAD)[:HEAD]
-    check_known(place, head)
+    check_supported(place, head)
     return find_kind(head)
 
 

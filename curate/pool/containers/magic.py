@@ -69,7 +69,7 @@ def find_kind(head: bytes) -> Kind:
     return next((kind for kind, sign in SIGNATURES if re.match(sign, head)), Kind.TEXT)
 
 
-def check_known(place: str, head: bytes) -> None:
+def check_supported(place: str, head: bytes) -> None:
     """Refuse what opens with the bytes of a format that is not read.
 
     Raises:

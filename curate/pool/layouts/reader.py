@@ -17,7 +17,7 @@ from curate.pool.layouts.unread import check_fields
 from curate.reasons import Reason
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
-SHOWN_FIELDS = 12
+MAX_LISTED_FIELDS = 12
 
 
 @dataclass(frozen=True)
@@ -180,5 +180,5 @@ def _no_layout(values: Sequence[Any], where: str) -> str:
     return (
         f"{where}: no known layout (messages, alpaca, prompt/completion, question/answer ...; the "
         f"README lists them) in its first {len(values)} records; fields seen: "
-        f"{', '.join(seen[:SHOWN_FIELDS]) or 'none'}. {hint}"
+        f"{', '.join(seen[:MAX_LISTED_FIELDS]) or 'none'}. {hint}"
     )
