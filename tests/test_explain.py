@@ -150,8 +150,8 @@ def test_the_report_reads_the_run(leaky: RunFolder) -> None:
     report = gather(leaky.path)
     assert (leaky.path / "report" / "index.html").exists()
     assert [step.stage for step in report.funnel.steps] == ["pool", "leaks", "select"]
-    twins = [drop.twin for group in report.examples.drops for drop in group.drops]
-    assert {twin.row_id: (twin.place, twin.text is not None) for twin in twins if twin} == {
+    eval_rows = [drop.duplicate_of for group in report.examples.drops for drop in group.drops]
+    assert {row.row_id: (row.place, row.text is not None) for row in eval_rows if row} == {
         "eval/eval.jsonl:1": ("eval", True),
         "eval/eval.jsonl:2": ("eval", True),
         "eval/eval.jsonl:3": ("eval", True),

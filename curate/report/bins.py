@@ -10,7 +10,7 @@ BINS = 20
 
 @dataclass(frozen=True)
 class HistogramBin:
-    """Rows that score from `low` on to `high`: those that stayed, and those that went."""
+    """A histogram bin from `low` to `high`: how many of its rows were kept and how many dropped."""
 
     low: float
     high: float

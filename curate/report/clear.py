@@ -20,7 +20,7 @@ SAMPLES = 2
 
 @dataclass(frozen=True)
 class DoubtfulRow:
-    """A row of low confidence: O and S, and what the model answered itself."""
+    """A row of low confidence by CLEAR: observed (O), self-reflected (S), and the sampled answers."""
 
     row: RowView
     confidence: float
@@ -77,7 +77,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class ClearView:
-    """All stages of both kinds, in their order."""
+    """The stages `clear` (confidence filters) and `correct` (corrections), in their order."""
 
     filters: tuple[Filter, ...]
     corrections: tuple[Correction, ...]

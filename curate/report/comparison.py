@@ -22,7 +22,7 @@ SHADES = 9
 
 @dataclass(frozen=True)
 class ExclusiveRow:
-    """A row that one method alone chooses, and where another one ranks it highest."""
+    """A row in the selection of one method only, and the best rank that another one gives it."""
 
     rank: int
     row: RowView
@@ -42,7 +42,7 @@ class Nearness:
 
 @dataclass(frozen=True)
 class MethodView:
-    """A selection: `settings` are those that are no defaults, `plan` what its plan has of its own."""
+    """A compared method's selection: `settings` and `plan` hold what is no default or its own."""
 
     name: str
     method: str
@@ -72,7 +72,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class MixGroup:
-    """A source or origin: its share of the kept rows and of each selection."""
+    """A source or origin in the mix: its share of the kept rows and of each selection."""
 
     source: str
     origin: str | None
@@ -91,7 +91,7 @@ class Mixes:
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """All selections, the run's own first, and two matrices between them; None on the diagonal."""
+    """Compared selections, the run's own first, with overlap and rank correlation of each pair."""
 
     methods: tuple[MethodView, ...]
     jaccard: tuple[tuple[Cell | None, ...], ...]

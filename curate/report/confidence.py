@@ -19,7 +19,7 @@ LOWEST = 6
 
 @dataclass(frozen=True)
 class SignalHistogram:
-    """How a signal is spread: its bins, and how many rows lack it."""
+    """The histogram of a signal, and how many rows lack it."""
 
     name: str
     missing: int
@@ -28,7 +28,7 @@ class SignalHistogram:
 
 @dataclass(frozen=True)
 class SignalQuality:
-    """How well a score tells labelled rows that are right from wrong ones."""
+    """AUROC of a score on labelled rows: right against wrong ones."""
 
     name: str
     rows: int
@@ -40,7 +40,7 @@ class SignalQuality:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Rows of about the same confidence: their mean of it, and the share that is right."""
+    """A bin of a reliability diagram: mean confidence of its rows, and the share that is right."""
 
     rows: int
     confidence: float
@@ -49,7 +49,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class CalibrationView:
-    """What labels say of the scores; `worths` end with the mean rank and the confidence."""
+    """Calibration of the scores on labelled rows; `worths` end with the mean rank and the confidence."""
 
     rows: int
     wrong: int
@@ -61,7 +61,7 @@ class CalibrationView:
 
 @dataclass(frozen=True)
 class LowConfidenceRow:
-    """A row of low confidence."""
+    """A row of low confidence, and whether the stage kept it."""
 
     row: RowView
     score: float

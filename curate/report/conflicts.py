@@ -23,7 +23,7 @@ class ConflictAnswer:
 
 @dataclass(frozen=True)
 class ConflictView:
-    """A prompt and some of its `count` answers; `prompt` is None if the store no longer has it."""
+    """A prompt with contradictory answers, some of `count`; `prompt` is None if no longer stored."""
 
     prompt: TextView | None
     count: int

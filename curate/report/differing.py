@@ -23,12 +23,12 @@ class ContrastingPair:
     similarity: float
     differs: str
     row: Side
-    twin: Side
+    other: Side
 
 
 @dataclass(frozen=True)
 class ContrastingPairs:
-    """How many rows were kept although a kept row is that similar; how many pairs differ in what."""
+    """Near duplicates that were kept: their rows, and the number of pairs by what differs."""
 
     rows: int
     pairs: dict[str, int]
@@ -88,6 +88,6 @@ def gather_differing(
 
 def _pairs(examples: pl.DataFrame, rows: Rows) -> Iterable[ContrastingPair]:
     columns = "similarity", "differs", "row_id", "twin_id"
-    for similarity, differs, row_id, twin_id in examples.select(columns).iter_rows():
-        row, twin = show_sides(row_id, twin_id, rows, CHARS)
-        yield ContrastingPair(similarity, differs, row, twin)
+    for similarity, differs, row_id, other_id in examples.select(columns).iter_rows():
+        row, other = show_sides(row_id, other_id, rows, CHARS)
+        yield ContrastingPair(similarity, differs, row, other)

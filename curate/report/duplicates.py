@@ -25,7 +25,7 @@ from curate.rows import prompt_text
 
 KINDS = ("exact", "fuzzy", "semantic")
 BORDER = 3
-CLUSTERS, TWINS = 5, 3
+CLUSTERS, CLUSTER_ROWS = 5, 3
 CLUSTER_CHARS = 350
 TITLE_CHARS = 120
 # Similarities closer than this are one and the same, written and read.
@@ -63,7 +63,7 @@ class DuplicatePair:
     kept: bool
     similarity: float
     row: Side
-    twin: Side
+    nearest: Side
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Cluster:
     size: int
     title: str
     survivor: Side
-    twins: tuple[DuplicatePair, ...]
+    duplicates: tuple[DuplicatePair, ...]
 
 
 @dataclass(frozen=True)
 class Merger:
-    """What a stage of deduplication was asked and did; `limit` is the similarity that drops."""
+    """Settings and result of a stage of deduplication; `limit` is the similarity that drops."""
 
     stage: str
     params: Mapping[str, Any]
@@ -136,7 +136,7 @@ def gather_duplicates(run: RunFolder) -> tuple[DuplicateStage, ...]:
     """Return the run's stages of deduplication in their order."""
     stages = [_find(run, name, params) for name, params in stages_of(run, KINDS).items()]
     near = [example_pairs(run, merger.stage) for merger, _, _ in stages]
-    lines = [line for _, border, twins in stages for line in (*border, *twins)]
+    lines = [line for _, border, cluster_lines in stages for line in (*border, *cluster_lines)]
     lines += [line for pairs in near if pairs is not None for line in pairs.to_dicts()]
     rows = read_rows(run, {line[key] for line in lines for key in ("row_id", "twin_id")})
     return tuple(_level(run, *one, pairs, rows) for one, pairs in zip(stages, near, strict=True))
@@ -158,12 +158,12 @@ def _find(run: RunFolder, stage: str, params: Mapping[str, Any]) -> tuple[Merger
         border = [*low.sort("score", "at", descending=[True, False]).to_dicts(), *_kept(run, stage)]
     top = sizes.sort("size", "first", descending=[True, False]).head(CLUSTERS)
     nearest = pl.int_range(pl.len()).over("twin_id", order_by=["score", "at"])
-    twins = (
+    cluster_lines = (
         drops.join(top.lazy(), on="twin_id")
-        .filter(nearest < TWINS)
+        .filter(nearest < CLUSTER_ROWS)
         .sort("size", "first", "score", "at", descending=[True, False, False, False])
     )
-    return merger, border, twins.collect().to_dicts()
+    return merger, border, cluster_lines.collect().to_dicts()
 
 
 def _kept(run: RunFolder, stage: str) -> Lines:
@@ -172,12 +172,14 @@ def _kept(run: RunFolder, stage: str) -> Lines:
     kept = evidence.filter(pl.col("keep") & (pl.col("score") > 0))
     # A pair can stand for both of its rows, so twice as many rows give enough pairs.
     top = kept.sort("score", "at", descending=[True, False]).head(2 * BORDER).collect()
-    twins = _nearest_kept(run, stage, top)
+    nearest_by_id = _nearest_kept(run, stage, top)
     pairs: dict[frozenset[str], dict[str, Any]] = {}
     for line in top.to_dicts():
-        twin = twins.get(line["row_id"])
-        if twin is not None:
-            pairs.setdefault(frozenset((line["row_id"], twin)), {**line, "twin_id": twin})
+        nearest_id = nearest_by_id.get(line["row_id"])
+        if nearest_id is not None:
+            pairs.setdefault(
+                frozenset((line["row_id"], nearest_id)), {**line, "twin_id": nearest_id}
+            )
     return list(pairs.values())[:BORDER]
 
 
@@ -212,7 +214,7 @@ def _level(
     run: RunFolder,
     merger: Merger,
     border: Lines,
-    twins: Lines,
+    cluster_lines: Lines,
     differing: pl.DataFrame | None,
     rows: Rows,
 ) -> DuplicateStage:
@@ -222,7 +224,7 @@ def _level(
         floor=merger.params.get("floor") if has_pairs else None,
         curve=_curve(run, merger.stage) if has_pairs else None,
         border=tuple(_pair(line, rows) for line in border),
-        largest=tuple(_clusters(twins, rows)),
+        largest=tuple(_clusters(cluster_lines, rows)),
         conflicts=gather_conflicts(run, merger.stage),
         differing=gather_differing(run, merger.stage, differing, rows),
     )
@@ -235,11 +237,11 @@ def _pair(line: Mapping[str, Any], rows: Rows, chars: int = VIEW_CHARS) -> Dupli
 
 
 def _clusters(lines: Lines, rows: Rows) -> Iterator[Cluster]:
-    for twin_id, group in groupby(lines, key=itemgetter("twin_id")):
+    for survivor_id, group in groupby(lines, key=itemgetter("twin_id")):
         members = list(group)
         pairs = tuple(_pair(line, rows, CLUSTER_CHARS) for line in members)
-        survivor, _ = show_sides(twin_id, twin_id, rows)
-        _, row = rows.get(twin_id, ("", {}))
+        survivor, _ = show_sides(survivor_id, survivor_id, rows)
+        _, row = rows.get(survivor_id, ("", {}))
         text = prompt_text(row["messages"]) if row else ""
         title = " ".join(text[:TITLE_CHARS].split()) + ("…" if len(text) > TITLE_CHARS else "")
         yield Cluster(members[0]["size"], title, survivor, pairs)

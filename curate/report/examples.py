@@ -40,12 +40,12 @@ class RankedRow:
 
 @dataclass(frozen=True)
 class DroppedRow:
-    """A row that a stage dropped, with its twin; `shared` are the words that a leak gave away."""
+    """A row that a stage dropped, and what it duplicates or leaks; `shared` are words of a leak."""
 
     row: RowView
     score: float | None
     threshold: float | None
-    twin: RowView | None
+    duplicate_of: RowView | None
     shared: str | None
 
 
@@ -220,12 +220,12 @@ def _drop_groups(
 
 
 def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> DroppedRow:
-    twin = line["twin_id"]
+    duplicate_of = line["twin_id"]
     return DroppedRow(
         row=show_example(line["row_id"], rows, line, shared),
         score=line["score"],
         threshold=line["threshold"],
-        twin=show_example(twin, rows, {}, shared) if twin else None,
+        duplicate_of=show_example(duplicate_of, rows, {}, shared) if duplicate_of else None,
         shared=shared,
     )
 

@@ -21,7 +21,7 @@ REASONS, DROPPED = 4, 3
 
 @dataclass(frozen=True)
 class EngineView:
-    """Who wrote the rows; `facts` tell which one of that name."""
+    """The engine that wrote the rows; `facts` are revision, dtype and weights of its model."""
 
     name: str
     kind: str
@@ -32,7 +32,7 @@ class EngineView:
 
 @dataclass(frozen=True)
 class FateCounts:
-    """What became of some rows in the run."""
+    """Numbers of rows by their fate in the run."""
 
     rows: int
     dropped: int
@@ -42,7 +42,7 @@ class FateCounts:
 
 @dataclass(frozen=True)
 class GeneratedRow:
-    """A made row: what it was made from (`more` parents are not shown), and what became of it."""
+    """A generated row with its parents (`more` are not in the list) and its fate."""
 
     row: RowView
     hop: int
@@ -56,7 +56,7 @@ class GeneratedRow:
 
 @dataclass(frozen=True)
 class RejectedCandidate:
-    """A candidate that never became a row."""
+    """A generated candidate that a filter rejected."""
 
     row: RowView
     guides: tuple[str, ...]
@@ -65,7 +65,7 @@ class RejectedCandidate:
 
 @dataclass(frozen=True)
 class RejectGroup:
-    """Some of the `count` candidates of a method that went for one reason."""
+    """A reject reason of a method with its `count` of candidates, and some of them."""
 
     reason: str
     count: int
@@ -74,7 +74,7 @@ class RejectGroup:
 
 @dataclass(frozen=True)
 class GenerationMethod:
-    """One method: its books, what became of its rows, its hops and tree if it has any, and examples."""
+    """A generation method: counts and costs, fates of its rows, its hops and tree, and examples."""
 
     outcome: Outcome
     fates: FateCounts
@@ -85,7 +85,7 @@ class GenerationMethod:
 
 @dataclass(frozen=True)
 class GenerationView:
-    """All methods in their order; `read` is what became of the rows that were not made."""
+    """All generation methods in their order; `read` are the fates of the rows of the pool files."""
 
     engine: EngineView
     methods: tuple[GenerationMethod, ...]

@@ -32,7 +32,7 @@ class Hop:
 
 @dataclass
 class TreeNode:
-    """A seed or a candidate; of its `size` children the first are in `children`.
+    """A node of the generation tree: a seed or a candidate, and the first of its `size` children.
 
     `fate` is that of the ledger, or "flawed" with the `reason`; None for seeds.
     """

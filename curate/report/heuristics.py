@@ -15,7 +15,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class HeuristicCount:
-    """A rule and the rows that fail it, for how many of which it is the reason; or pieces of a kind.
+    """A rule with the rows that fail it, and those dropped for it; or a kind of personal data.
 
     `examples` are what gave rows away.
     """

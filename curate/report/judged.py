@@ -31,7 +31,7 @@ class CriterionGrade:
 
 @dataclass(frozen=True)
 class LowGradeRow:
-    """A row of low score, and what was said of it by criterion."""
+    """A row of low score with its grades by criterion and their reasons."""
 
     row: RowView
     score: float
@@ -40,7 +40,7 @@ class LowGradeRow:
 
 @dataclass(frozen=True)
 class GradeView:
-    """A stage of scores; `marks` and the scale are those of a rubric, none for a checkpoint."""
+    """Scores of a model judge or scoring model; `marks` and the scale are those of a rubric."""
 
     stage: str
     params: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Category:
 
 @dataclass(frozen=True)
 class UnknownRow:
-    """A row that the model does not know, and what it answered instead."""
+    """A row whose answer the base model does not know, and what it answered instead."""
 
     row: RowView
     answers: tuple[TextView, ...]
@@ -74,7 +74,7 @@ class UnknownRow:
 
 @dataclass(frozen=True)
 class KnowledgeReplacement:
-    """A row and the one that was made of it, by its route."""
+    """A row and its replacement by what the model knows, with the route of the replacement."""
 
     route: str
     old: Side
@@ -83,7 +83,7 @@ class KnowledgeReplacement:
 
 @dataclass(frozen=True)
 class KnowledgeView:
-    """A stage of knowledge: categories, what became of rows, the bound that no hit leaves to PT."""
+    """Knowledge of the base model: categories, fates of rows, upper bound where no sample is right."""
 
     stage: str
     params: Mapping[str, Any]
@@ -100,7 +100,7 @@ class KnowledgeView:
 
 @dataclass(frozen=True)
 class JudgementView:
-    """All stages of both kinds, in their order."""
+    """The stages of grades and scores, and those of knowledge, in their order."""
 
     graded: tuple[GradeView, ...]
     knowledge: tuple[KnowledgeView, ...]

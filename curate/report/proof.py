@@ -105,7 +105,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class MethodVerdict:
-    """One of several methods that are judged together: against each control, difference and half.
+    """The verdict on one of several methods judged together; by control, difference and half.
 
     watched: its own verdicts on watch sets.
     """

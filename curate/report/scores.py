@@ -26,7 +26,7 @@ class ScoreBin:
 
 @dataclass(frozen=True)
 class ScoreHistogram:
-    """How the scores are spread. `cut` is the lowest score that was selected."""
+    """The distribution of the scores. `cut` is the lowest score that was selected."""
 
     bins: tuple[ScoreBin, ...]
     cut: float

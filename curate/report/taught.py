@@ -15,7 +15,7 @@ MOST_ROWS = 5
 
 @dataclass(frozen=True)
 class NoveltyText:
-    """A drawn text with the prompt before it, if there was one; gain is in nats a token."""
+    """A text of contrastive generation and the prompt it follows, if any; gain in nats a token."""
 
     target_id: str | None
     text: RowText
@@ -25,7 +25,7 @@ class NoveltyText:
 
 @dataclass(frozen=True)
 class RowGain:
-    """A selected row: the loss of its response before and after tuning, in nats a token."""
+    """A selected row's gain: the loss of its response before and after tuning, in nats a token."""
 
     row: RowView
     base: float
@@ -34,7 +34,7 @@ class RowGain:
 
 @dataclass(frozen=True)
 class NoveltyView:
-    """All texts in the order of drawing, and the rows that gained most and least, of `count`."""
+    """Novelty of tuning: texts as they were drawn, and rows of most and least gain, of `count`."""
 
     texts: tuple[NoveltyText, ...]
     most: tuple[RowGain, ...]

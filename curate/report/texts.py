@@ -23,7 +23,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class TextView:
-    """A text or a part of it; `whole` says whether nothing was cut off, `chars` is all it has."""
+    """A text or an excerpt of it: `whole` if nothing was cut off, `chars` is its full length."""
 
     segments: tuple[Segment, ...]
     whole: bool

@@ -47,7 +47,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class GroupGains:
-    """Eval examples of one origin or source; few of them have no estimate."""
+    """Gains on the eval examples of one origin or source; None where these are too few."""
 
     name: str
     examples: int

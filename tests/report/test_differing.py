@@ -42,7 +42,7 @@ def test_the_report_lists_pairs_of_kept_rows_by_what_differs(run: RunFolder) -> 
     differing = fuzzy.differing
     assert differing is not None
     assert (differing.rows, differing.pairs) == (3, {"numbers": 2, "responses": 1})
-    differences = {(p.row.row_id[-1], p.twin.row_id[-1]): p.differs for p in differing.examples}
+    differences = {(p.row.row_id[-1], p.other.row_id[-1]): p.differs for p in differing.examples}
     assert differences == {("1", "2"): "responses", ("1", "4"): "numbers", ("2", "4"): "numbers"}
     page = write_report(run.path).read_text(encoding="utf-8")
     assert "Near prompts with different answers" in page

@@ -137,15 +137,17 @@ def test_dropped_rows_are_spread_over_reasons_and_bring_their_twin(make_run: Mak
         ("exact", "exact_duplicate", 40, 18),
         ("leaks", "leak_ngram", 2, 2),
     ]
-    assert all(drop.twin and drop.twin.place == "pool" for drop in groups[0].drops)
-    assert all(drop.twin and drop.twin.place == "eval" for drop in groups[1].drops)
+    assert all(drop.duplicate_of and drop.duplicate_of.place == "pool" for drop in groups[0].drops)
+    assert all(drop.duplicate_of and drop.duplicate_of.place == "eval" for drop in groups[1].drops)
 
 
 def test_words_shared_with_an_eval_prompt_are_marked_on_both_sides(make_run: MakeRun) -> None:
     leak = gather(make_run()).examples.drops[1].drops[0]
-    assert leak.twin is not None
+    assert leak.duplicate_of is not None
     assert marked(text_of(leak.row)) == ["How many ducks does Janet have -- on her farm, today"]
-    assert marked(text_of(leak.twin)) == ["How many ducks does Janet have on her farm today"]
+    assert marked(text_of(leak.duplicate_of)) == [
+        "How many ducks does Janet have on her farm today"
+    ]
 
 
 def test_rejects_show_every_reason(make_run: MakeRun) -> None:

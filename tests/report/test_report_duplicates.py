@@ -70,7 +70,7 @@ def test_exact_duplicates_are_those_with_equal_words(real: Path, report: Report)
     assert merger.dropped == len(texts) - len(groups) == 5
     assert merger.clusters == sum(n > 1 for n in groups.values()) == 2
     assert [c.size for c in level(report, "exact").largest] == [5, 2]
-    assert [len(c.twins) for c in level(report, "exact").largest] == [3, 1]
+    assert [len(c.duplicates) for c in level(report, "exact").largest] == [3, 1]
     assert level(report, "exact").floor is None
 
 
@@ -85,8 +85,10 @@ def test_near_duplicates_agree_with_going_through_all_pairs(real: Path, report: 
     largest = sorted((n + 1 for n in sizes.values()), reverse=True)
     assert [cluster.size for cluster in fuzzy.largest] == largest[:5]
     for cluster in fuzzy.largest:
-        assert all(dropped[pair.row.row_id][0] == cluster.survivor.row_id for pair in cluster.twins)
-        assert len(cluster.twins) == min(3, cluster.size - 1)
+        assert all(
+            dropped[pair.row.row_id][0] == cluster.survivor.row_id for pair in cluster.duplicates
+        )
+        assert len(cluster.duplicates) == min(3, cluster.size - 1)
 
 
 def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> None:
@@ -101,7 +103,7 @@ def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> N
     assert highest[0] > 0.3
     for pair in border:
         expected = (dropped if not pair.kept else nearest)[pair.row.row_id]
-        assert (pair.twin.row_id, pair.similarity) == (expected[0], pytest.approx(expected[1]))
+        assert (pair.nearest.row_id, pair.similarity) == (expected[0], pytest.approx(expected[1]))
 
 
 def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report) -> None:
@@ -174,10 +176,10 @@ def test_warnings_show_the_most_similar_rows_once(real: Path, report: Report) ->
 
 def test_shared_words_are_marked_in_rows_and_in_examples_of_protected_sets(report: Report) -> None:
     groups = [g for g in report.examples.drops if g.stage == "leaks"]
-    drops = {d.twin.row_id: d for g in groups for d in g.drops if d.twin}
+    drops = {d.duplicate_of.row_id: d for g in groups for d in g.drops if d.duplicate_of}
     leak = drops["guarded/protected.jsonl:1"]
-    assert leak.twin is not None
-    for row in (leak.row, leak.twin):
+    assert leak.duplicate_of is not None
+    for row in (leak.row, leak.duplicate_of):
         assert row.text is not None
         marked = [s.text for s in row.text.prompt.segments if s.marked]
         assert len(marked[0].split()) == 20
@@ -346,7 +348,7 @@ def test_a_copy_stands_for_the_kept_row_on_both_sides(
     below = [pair for pair in border if pair.kept]
     row_numbers = {"earliest": {"3", "1"}, "longest": {"4", "2"}}[keep]
     assert len(below) == 1
-    assert {side.row_id.split(":")[1] for side in (below[0].row, below[0].twin)} == row_numbers
+    assert {side.row_id.split(":")[1] for side in (below[0].row, below[0].nearest)} == row_numbers
 
 
 def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Path) -> None:
@@ -357,7 +359,7 @@ def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Pat
     lines = [json.dumps({"prompt": text, "completion": "A."}) for text in texts]
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
     run = finish(recipe(tmp_path, tiny, [{**FUZZY, "threshold": 0.95}]), tmp_path / "run")
-    pairs = {p.row.row_id[-1]: p.twin.row_id[-1] for p in gather(run).duplicates[0].border}
+    pairs = {p.row.row_id[-1]: p.nearest.row_id[-1] for p in gather(run).duplicates[0].border}
     assert pairs == {"2": "1", "3": "2"}
 
 
@@ -373,4 +375,8 @@ def test_a_pair_of_kept_rows_is_shown_once(real: Path, tmp_path: Path) -> None:
     schema = pl.read_parquet(evidence / "fuzzy-pairs.parquet").schema
     pl.DataFrame(pairs, schema=schema, orient="row").write_parquet(evidence / "fuzzy-pairs.parquet")
     border = gather_duplicates(open_run(run))[1].border
-    assert [(p.row.row_id, p.twin.row_id) for p in border] == [("a", "b"), ("c", "d"), ("e", "f")]
+    assert [(p.row.row_id, p.nearest.row_id) for p in border] == [
+        ("a", "b"),
+        ("c", "d"),
+        ("e", "f"),
+    ]
