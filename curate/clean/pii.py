@@ -39,7 +39,7 @@ from curate.clean.heuristics.personal import (
     mask,
 )
 from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, unknown_regions
-from curate.judge.made import made_id, remade
+from curate.judge.derived_rows import derive_rows, derived_id
 from curate.ledger import survivor_batches, survivors
 from curate.reasons import Reason
 from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
@@ -157,7 +157,7 @@ def _details(spans: pl.DataFrame) -> pl.DataFrame:
 
 def _twin_ids(row_hits: pl.DataFrame, is_dropped: pl.Expr) -> pl.Series:
     ids = row_hits.select(pl.when(is_dropped).then("row_id")).to_series()
-    return pl.Series([i and made_id(i, "pii") for i in ids], dtype=pl.String)
+    return pl.Series([i and derived_id(i, "pii") for i in ids], dtype=pl.String)
 
 
 def _count(spans: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
@@ -233,7 +233,7 @@ def write_masked(
     spans = read_table(inputs[SPAN_TABLE].file(f"{SPAN_TABLE}.parquet"))
     ids = spans.select("row_id").unique().lazy()
     rows = survivors(inputs).join(ids, on="row_id", how="semi", maintain_order="left").collect()
-    masked_rows = remade(rows, list(_masked(rows, spans)), "pii")
+    masked_rows = derive_rows(rows, list(_masked(rows, spans)), "pii")
     pq.write_table(masked_rows.to_arrow().cast(SCHEMA), out / f"{APPENDED}.parquet")
     return {"rows_in": rows.height, "rows_out": masked_rows.height}
 

@@ -40,7 +40,7 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Near:
+class NeighbourPairs:
     """Pairs of row numbers, `row` in order, with the cosine of their prompts."""
 
     row: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Near:
     cosine: Floats
 
 
-def find_near(prompts: Vectors, k: int, floor: float) -> Near:
+def find_neighbours(prompts: Vectors, k: int, floor: float) -> NeighbourPairs:
     """Return each row's k nearest other rows from the floor on; the first rows where cosines are equal.
 
     Args:
@@ -61,26 +61,26 @@ def find_near(prompts: Vectors, k: int, floor: float) -> Near:
     count = len(prompts)
     if count < 2:
         nothing = np.empty(0, dtype=np.int64)
-        return Near(nothing, nothing, np.empty(0))
+        return NeighbourPairs(nothing, nothing, np.empty(0))
     # Twice as many, so that of equal ones the search does not choose; and the row itself.
     others, cosines = nearest_rows(prompts, min(2 * k + 1, count))
     row = np.repeat(np.arange(count), others.shape[1])
-    found = pl.DataFrame(
+    candidates = pl.DataFrame(
         {"row": row, "other": others.ravel(), "cosine": cosines.ravel().astype(np.float64)}
     )
     rounded = pl.col("cosine").round(DECIMALS).clip(upper_bound=1.0)
     near = (
-        found.with_columns(rounded)
+        candidates.with_columns(rounded)
         .filter(pl.col("other") >= 0, pl.col("other") != pl.col("row"), pl.col("cosine") >= floor)
         .sort("row", "cosine", "other", descending=[False, True, False])
         .group_by("row", maintain_order=True)
         .head(k)
     )
-    return Near(*(near[name].to_numpy() for name in ("row", "other", "cosine")))
+    return NeighbourPairs(*(near[name].to_numpy() for name in ("row", "other", "cosine")))
 
 
 def agree(
-    near: Near,
+    near: NeighbourPairs,
     prompts: Sequence[str],
     responses: Sequence[str],
     vectors: Vectors,
@@ -100,7 +100,7 @@ def agree(
     from curate.judge.values import find_form, same_value
 
     unread = 0
-    told = cosines_of_pairs(vectors, near.row, vectors, near.other).round(DECIMALS)
+    similarities = cosines_of_pairs(vectors, near.row, vectors, near.other).round(DECIMALS)
     for at in np.flatnonzero(near.cosine >= SAME):
         row, other = near.row[at], near.other[at]
         form = find_form(responses[row], check)
@@ -108,17 +108,17 @@ def agree(
             continue
         same = same_value(form, responses[row], responses[other])
         unread += same is None
-        told[at] = told[at] if same is None else float(same)
-    sums = np.bincount(near.row, weights=told, minlength=len(vectors))
+        similarities[at] = similarities[at] if same is None else float(same)
+    sums = np.bincount(near.row, weights=similarities, minlength=len(vectors))
     counts = np.bincount(near.row, minlength=len(vectors))
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), unread
 
 
 def paired_cosines(one: Vectors, other: Vectors) -> Floats:
     """Return the cosines [N] of unit vectors, row by row; NaN where one of the two is zero."""
-    told = exact_cosines(one, other).round(DECIMALS)
+    cosines = exact_cosines(one, other).round(DECIMALS)
     silent = ~(one.any(axis=1) & other.any(axis=1))
-    return np.where(silent, np.nan, told)
+    return np.where(silent, np.nan, cosines)
 
 
 def _numbers(text: str) -> list[str]:

@@ -14,39 +14,39 @@ from curate.generate.requests import Request
 from curate.generate.structured import Answer
 from curate.rows import Message
 
-SHOWN_LETTERS = 6_000
+MAX_TEXT_LETTERS = 6_000
 CUT = "\n[...]\n"
 
 
 @contextmanager
-def asking(hints: Mapping[str, Any]) -> Iterator[Asker]:
-    """Yield an asker of the engine that the hints of a step name (StepRun.engine).
+def open_client(hints: Mapping[str, Any]) -> Iterator[Asker]:
+    """Yield a client of the engine that the hints of a step name (StepRun.engine).
 
     Raises:
         UserError: at the end, if no answer to anything was of use.
     """
-    with Asker(engine_of(hints), cache=Cache(Path(hints["cache"]))) as asker:
-        yield asker
-        asker.check_answered()
+    with Asker(engine_of(hints), cache=Cache(Path(hints["cache"]))) as client:
+        yield client
+        client.check_answered()
 
 
-def ask_all(asker: Asker, requests: Sequence[Request], stage: str) -> list[list[Answer]]:
+def ask_all(client: Asker, requests: Sequence[Request], stage: str) -> list[list[Answer]]:
     """Return sampling.n answers to each request.
 
     Raises:
         UserError: the engine no longer answers; what has come is kept for the next run.
     """
-    answers = asker.ask(requests, stage=stage) if requests else []
-    if asker.stopped:
+    answers = client.ask(requests, stage=stage) if requests else []
+    if client.stopped:
         raise UserError(
-            f"{stage}: {asker.stopped}\nThe answers so far are kept: run again when the engine works."
+            f"{stage}: {client.stopped}\nThe answers so far are kept: run again when the engine works."
         )
     return answers
 
 
-def llm_counts(asker: Asker) -> dict[str, Any]:
+def llm_counts(client: Asker) -> dict[str, Any]:
     """Return what was spent, as the counts of a step tell it."""
-    return asker.counts()
+    return client.counts()
 
 
 def seed_of(seed: int, *texts: str) -> int:
@@ -59,14 +59,14 @@ def seed_of(seed: int, *texts: str) -> int:
 
 def question_text(messages: Sequence[Message]) -> str:
     """Return all that stands before the response; roles are named where there is more than one turn."""
-    asked = messages[:-1]
-    if len(asked) == 1:
-        return shorten_middle(asked[0]["content"])
-    told = "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in asked)
-    return shorten_middle(told)
+    turns = messages[:-1]
+    if len(turns) == 1:
+        return shorten_middle(turns[0]["content"])
+    transcript = "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in turns)
+    return shorten_middle(transcript)
 
 
-def shorten_middle(text: str, letters: int = SHOWN_LETTERS) -> str:
+def shorten_middle(text: str, letters: int = MAX_TEXT_LETTERS) -> str:
     """Return a long text without its middle: what is asked stands at the start or at the end."""
     half = letters // 2
     return text if len(text) <= letters else f"{text[:half]}{CUT}{text[-half:]}"

@@ -42,15 +42,15 @@ def standardise(signals: Floats) -> Floats:
     """
     columns = []
     for values in signals.T:
-        known = np.isfinite(values)
-        told = np.zeros(len(values))
-        spread = values[known].std() if known.any() else 0.0
-        if spread > CLOSE * max(np.abs(values[known]).max(initial=0.0), 1.0):
-            scaled = (values[known] - values[known].mean()) / spread
-            told[known] = scaled.clip(-FARTHEST, FARTHEST)
-        columns.append(told)
-        if known.any() and not known.all():
-            columns.append((~known).astype(np.float64))
+        present = np.isfinite(values)
+        column = np.zeros(len(values))
+        spread = values[present].std() if present.any() else 0.0
+        if spread > CLOSE * max(np.abs(values[present]).max(initial=0.0), 1.0):
+            scaled = (values[present] - values[present].mean()) / spread
+            column[present] = scaled.clip(-FARTHEST, FARTHEST)
+        columns.append(column)
+        if present.any() and not present.all():
+            columns.append((~present).astype(np.float64))
     return np.stack(columns, axis=1) if columns else np.zeros((len(signals), 0))
 
 
@@ -66,30 +66,30 @@ def fit_logistic(features: Floats, right: Flags, penalty: float = PENALTY) -> Fl
     if right.all() or not right.any():
         return weights
     design = np.column_stack([features, np.ones(count)])
-    held = np.append(np.full(features.shape[1], penalty), 0.0)
-    loss = _loss(design, right, held, weights)
+    penalties = np.append(np.full(features.shape[1], penalty), 0.0)
+    loss = _loss(design, right, penalties, weights)
     for _ in range(ITERATIONS):
         chances = sigmoid(design @ weights)
-        gradient = design.T @ (chances - right) + held * weights
-        curvature = (design.T * (chances * (1 - chances))) @ design + np.diag(held)
+        gradient = design.T @ (chances - right) + penalties * weights
+        curvature = (design.T * (chances * (1 - chances))) @ design + np.diag(penalties)
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
         for _ in range(HALVINGS):
-            tried = _loss(design, right, held, weights - step)
-            if tried <= loss:
+            step_loss = _loss(design, right, penalties, weights - step)
+            if step_loss <= loss:
                 break
             step = step / 2
         else:
             break
-        weights, gained, loss = weights - step, loss - tried, tried
+        weights, gained, loss = weights - step, loss - step_loss, step_loss
         if gained <= CLOSE * max(abs(loss), 1.0) and np.abs(step).max() < np.sqrt(CLOSE):
             break
     return weights
 
 
-def _loss(design: Floats, right: Flags, held: Floats, weights: Floats) -> float:
+def _loss(design: Floats, right: Flags, penalties: Floats, weights: Floats) -> float:
     signs = np.where(right, -1.0, 1.0)
     losses = np.logaddexp(0.0, signs * (design @ weights))
-    return float(losses.sum() + (held * weights**2).sum() / 2)
+    return float(losses.sum() + (penalties * weights**2).sum() / 2)
 
 
 def sigmoid(values: Floats) -> Floats:
@@ -99,7 +99,7 @@ def sigmoid(values: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Isotonic:
+class IsotonicFunction:
     """A non-decreasing function: straight between points, flat beyond the first and the last."""
 
     at: Floats
@@ -110,14 +110,14 @@ class Isotonic:
         return np.interp(scores, self.at, self.value)
 
 
-def fit_isotonic(scores: Floats, right: Flags) -> Isotonic:
+def fit_isotonic(scores: Floats, right: Flags) -> IsotonicFunction:
     """Return the function of the pools, each told at the mean of its scores."""
     at, start, size = np.unique(scores, return_inverse=True, return_counts=True)
     sums = np.bincount(start, weights=right.astype(np.float64), minlength=len(at))
     pools = pool_neighbours(sums / size, size.astype(np.float64))
     weight = np.bincount(pools, weights=size)
     centre = np.bincount(pools, weights=at * size) / weight
-    return Isotonic(centre, np.bincount(pools, weights=sums) / weight)
+    return IsotonicFunction(centre, np.bincount(pools, weights=sums) / weight)
 
 
 def pool_neighbours(values: Floats, weights: Floats) -> NDArray[np.int64]:
@@ -147,27 +147,27 @@ def deal_folds(ids: Sequence[str], folds: int = FOLDS) -> NDArray[np.int64]:
 
 
 def cross_fit(
-    features: Floats, known: Flags, right: Flags, folds: NDArray[np.int64], *, isotonic: bool
+    features: Floats, labelled: Flags, right: Flags, folds: NDArray[np.int64], *, isotonic: bool
 ) -> Floats:
     """Return each row's probability [N] of being right, from models that have not seen its label.
 
     Args:
         features: of all rows [N, D].
-        known: which rows have a label [N].
+        labelled: which rows have a label [N].
         right: their labels [N]; of the other rows it is not read.
         folds: of the rows [N].
         isotonic: calibrate what the regression says.
     """
-    chances, total = np.zeros(len(known)), np.zeros(len(known))
-    names = np.unique(folds[known])
+    chances, total = np.zeros(len(labelled)), np.zeros(len(labelled))
+    names = np.unique(folds[labelled])
     for fold in names:
-        seen = known & (folds != fold)
-        predict = _fit(features[seen], right[seen], folds[seen], isotonic=isotonic)
-        told = predict(features)
-        total += told
-        own = known & (folds == fold)
-        chances[own] = told[own]
-    chances[~known] = total[~known] / len(names)
+        training = labelled & (folds != fold)
+        predict = _fit(features[training], right[training], folds[training], isotonic=isotonic)
+        predictions = predict(features)
+        total += predictions
+        held_out = labelled & (folds == fold)
+        chances[held_out] = predictions[held_out]
+    chances[~labelled] = total[~labelled] / len(names)
     return chances
 
 

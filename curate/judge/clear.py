@@ -39,16 +39,16 @@ from pydantic import Field, model_validator
 from curate.generate.engines.config import EngineParams, TransformersParams
 from curate.judge.asking import (
     ask_all,
-    asking,
     llm_counts,
+    open_client,
     question_text,
     seed_of,
     shorten_middle,
 )
 from curate.judge.confidence import Labels
 from curate.judge.contradiction import (
+    AnswerPair,
     Kind,
-    Pair,
     agree_by_embedding,
     agree_by_model,
     agree_by_nli,
@@ -145,7 +145,7 @@ def prepare_clear(
     engine, hints = run.engine(params.engine)
     prompts = prompts_of(params.prompts)
     hints = {**hints, "prompts": params.prompts}
-    told = {
+    step_params = {
         "engine": engine,
         "prompts": {name: prompts[name].digest for name in ("sample", *REFLECTIONS)},
         "seed": run.seed,
@@ -153,18 +153,18 @@ def prepare_clear(
     }
     # First, since the labels may be at fault.
     labels = _read_labels(run, inputs, params)
-    asked = run.execute(Step("clear-samples", VERSION, write_asked, inputs, told, hints))
-    identity, where = identify_agreement(
+    answers = run.execute(Step("clear-samples", VERSION, write_samples, inputs, step_params, hints))
+    identity, runtime = identify_agreement(
         run, params.comparison, nli=params.nli, embedder=params.embedder
     )
     if params.comparison == "model":
         identity |= {"engine": engine, "prompt": prompts["agree"].digest}
     identity |= {"checker": params.checker}
     step = Step(
-        "clear-confidence", VERSION, write_confidence, {**inputs, "asked": asked}, identity,
-        {**hints, **where},
+        "clear-confidence", VERSION, write_confidence, {**inputs, "asked": answers}, identity,
+        {**hints, **runtime},
     )  # fmt: skip
-    return {"confidence": run.execute(step), "samples": asked, "reflections": asked, **labels}
+    return {"confidence": run.execute(step), "samples": answers, "reflections": answers, **labels}
 
 
 def _read_labels(
@@ -184,7 +184,7 @@ def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> 
     return Prompts("clear", Path(folder) if folder else None, digests)
 
 
-def write_asked(
+def write_samples(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write samples.parquet (row_id, sample, text, failure) and reflections.parquet.
@@ -197,10 +197,10 @@ def write_asked(
     answerable = [i for i, turns in enumerate(messages) if _is_answer(turns)]
     drawn = [_sample_request(messages[i], prompts, params) for i in answerable]
     doubted = [r for turns in messages for r in _reflection_requests(turns, prompts)]
-    with asking(hints) as asker:
-        sampled = dict(zip(answerable, ask_all(asker, drawn, "clear.samples"), strict=True))
-        reflected = ask_all(asker, doubted, "clear.reflections")
-        counts = llm_counts(asker)
+    with open_client(hints) as client:
+        sampled = dict(zip(answerable, ask_all(client, drawn, "clear.samples"), strict=True))
+        reflected = ask_all(client, doubted, "clear.reflections")
+        counts = llm_counts(client)
     samples = [
         (ids[i], k, answer.text, answer.failure)
         for i in range(len(ids))
@@ -229,18 +229,18 @@ def _sample_request(
     """Return the row's own conversation; where its response is short, the model is told to be."""
     from curate.generate.requests import Sampling, chat
 
-    asked: list[Message] = [
+    turns: list[Message] = [
         {"role": message["role"], "content": message["content"]} for message in messages[:-1]
     ]
     form = find_form(response_text(messages))
     if form not in (None, "final"):
-        asked[-1] |= {"content": _hinted(prompts, asked[-1]["content"], form)}
-    seed = seed_of(params["seed"], *(f"{m['role']}:{m['content']}" for m in asked))
+        turns[-1] |= {"content": _hinted(prompts, turns[-1]["content"], form)}
+    seed = seed_of(params["seed"], *(f"{m['role']}:{m['content']}" for m in turns))
     # At temperature 1, and from all tokens: an answer's share of the samples is its probability.
     sampling = Sampling(
         temperature=1.0, max_tokens=params["max_tokens"], n=params["samples"], seed=seed
     )
-    return chat(asked, sampling=sampling)
+    return chat(turns, sampling=sampling)
 
 
 def _hinted(prompts: "Prompts", question: str, form: str | None) -> str:
@@ -268,18 +268,18 @@ def reflection(messages: Sequence[Message]) -> "Request":
 
 def certainty(answers: "Sequence[Answer]") -> float | None:
     """Return the mean of usable self-reflections; None if there is none."""
-    known = [CERTAINTY[answer.value["answer"]] for answer in answers if answer.ok]
-    return float(np.mean(known)) if known else None
+    certainties = [CERTAINTY[answer.value["answer"]] for answer in answers if answer.ok]
+    return float(np.mean(certainties)) if certainties else None
 
 
 def write_confidence(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write confidence.parquet: row_id, o, s, c, samples, usable, not_comparable, form, reason."""
-    asked = inputs["asked"]
+    answers = inputs["asked"]
     rows = survivors(inputs).select("row_id", "messages").collect()
-    samples = read_table(asked.file("samples.parquet"))
-    reflections = read_table(asked.file("reflections.parquet"))
+    samples = read_table(answers.file("samples.parquet"))
+    reflections = read_table(answers.file("reflections.parquet"))
     compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, hints)
     mean = pl.col("consistency").mean().round(DECIMALS)
     observed = compared.group_by("row_id").agg(
@@ -320,8 +320,8 @@ def _forms(messages: Sequence[Sequence[Message]], check: Check) -> pl.Series:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What is known of a sample by its value alone, before any text is compared."""
+class ValueComparison:
+    """Comparison of a response and a sampled answer by value alone, before any text is compared."""
 
     form: Form | None
     equal: bool
@@ -347,11 +347,11 @@ class Compared:
         return ALPHA * agreement + (1 - ALPHA) * self.same
 
 
-def compare_values(response: str, sample: str, check: Check = "auto") -> Compared:
+def compare_values(response: str, sample: str, check: Check = "auto") -> ValueComparison:
     """Return what values say of a response and a sampled answer."""
     form = find_form(response, check)
     same = None if form is None else same_value(form, response, sample)
-    return Compared(form, alike(response, sample), same)
+    return ValueComparison(form, alike(response, sample), same)
 
 
 def _compare(
@@ -364,20 +364,27 @@ def _compare(
     turns = dict(rows.iter_rows())
     lines = samples.select("row_id", "text").rows()
     check = params["checker"]
-    compared = [compare_values(response_text(turns[row_id]), text, check) for row_id, text in lines]
-    open_ = [i for i, told in enumerate(compared) if told.needs_text]
+    comparisons = [
+        compare_values(response_text(turns[row_id]), text, check) for row_id, text in lines
+    ]
+    open_ = [i for i, comparison in enumerate(comparisons) if comparison.needs_text]
     pairs = [
-        Pair(question_text(turns[lines[i][0]]), response_text(turns[lines[i][0]]), lines[i][1])
+        AnswerPair(
+            question_text(turns[lines[i][0]]), response_text(turns[lines[i][0]]), lines[i][1]
+        )
         for i in open_
     ]
     agreements = np.ones(len(lines))
     agreements[open_], counts = _agree(pairs, params, hints)
-    values = [told.consistency(float(a)) for told, a in zip(compared, agreements, strict=True)]
+    values = [
+        comparison.consistency(float(a))
+        for comparison, a in zip(comparisons, agreements, strict=True)
+    ]
     table = pl.DataFrame(
         {
             "row_id": [row_id for row_id, _ in lines],
             "consistency": values,
-            "not_comparable": [told.not_comparable for told in compared],
+            "not_comparable": [comparison.not_comparable for comparison in comparisons],
         },
         schema={"row_id": pl.String, "consistency": pl.Float64, "not_comparable": pl.Boolean},
     )
@@ -385,7 +392,7 @@ def _compare(
 
 
 def _agree(
-    pairs: Sequence[Pair], params: Mapping[str, Any], hints: Mapping[str, Any]
+    pairs: Sequence[AnswerPair], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     if not pairs:
         return np.empty(0), {}
@@ -394,10 +401,10 @@ def _agree(
     if params["agreement"] == "nli":
         identity = {"model": params["model"], "output": params["output"]}
         return agree_by_nli(pairs, Path(hints["nli"]), identity), {}
-    with asking(hints) as asker:
+    with open_client(hints) as client:
         prompt = prompts_of(hints["prompts"], {"agree": params["prompt"]})["agree"]
-        told = agree_by_model(pairs, asker, prompt, "clear.agree")
-        return told, {"llm": llm_counts(asker)}
+        agreements = agree_by_model(pairs, client, prompt, "clear.agree")
+        return agreements, {"llm": llm_counts(client)}
 
 
 @stage(
@@ -439,8 +446,8 @@ def _limit(scores: pl.DataFrame, data: StageData, params: ClearParams) -> float 
     # A threshold that is a number comes first, since a sweep of thresholds changes it alone.
     if params.precision is not None and params.threshold == "median":
         labels = read_table(data.prepared["labels"])
-        known = scores.drop_nulls("score").join(labels, on="row_id")
-        lowest, below = lowest_kept(known, params.precision)
+        labelled = scores.drop_nulls("score").join(labels, on="row_id")
+        lowest, below = lowest_kept(labelled, params.precision)
         # Rows stay if they score more than the threshold.
         return math.nextafter(lowest, -1) if below is None else below
     return median_or(params.threshold, scores["score"])

@@ -22,7 +22,7 @@ import numpy as np
 
 from curate.judge.asking import ask_all, seed_of, shorten_middle
 from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
-from curate.judge.contradiction import Pair, alike
+from curate.judge.contradiction import AnswerPair, alike
 
 if TYPE_CHECKING:
     from curate.generate.ask import Asker
@@ -46,7 +46,7 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Preference:
+class PreferenceScore:
     """How sure the model is that the second of two responses is better.
 
     `observed` and `reflected` are O and S, means of both orders; all are None where the model gave
@@ -68,19 +68,19 @@ def compare_prompts(folder: str | None, digests: Mapping[str, str] | None = None
 
 
 def compare_pairs(
-    asker: "Asker",
-    pairs: Sequence[Pair],
+    client: "Asker",
+    pairs: Sequence[AnswerPair],
     prompts: "Prompts",
     *,
     samples: int,
     seed: int,
     criteria: str = CRITERIA,
     stage: str = "compare",
-) -> list[Preference]:
+) -> list[PreferenceScore]:
     """Return for each pair how sure the model is that `other` is a better response than `one`.
 
     Args:
-        asker: of the engine that judges.
+        client: of the engine that judges.
         pairs: questions with two responses.
         prompts: choose, reflect and doubt.
         samples: judgements drawn in each order.
@@ -92,19 +92,19 @@ def compare_pairs(
         UserError: the engine no longer answers.
     """
     orders = [
-        (pair.question, *shown)
+        (pair.question, *responses)
         for pair in pairs
         if not alike(pair.one, pair.other)
-        for shown in ((pair.one, pair.other), (pair.other, pair.one))
+        for responses in ((pair.one, pair.other), (pair.other, pair.one))
     ]
     requests = [r for order in orders for r in _requests(order, prompts, samples, seed, criteria)]
-    answers = ask_all(asker, requests, stage)
+    answers = ask_all(client, requests, stage)
     size = 1 + len(REFLECTIONS)
-    told = iter([answers[i : i + size] for i in range(0, len(answers), size)])
+    answers_by_order = iter([answers[i : i + size] for i in range(0, len(answers), size)])
     return [
-        Preference(0.5, 0.5, 0.5)
+        PreferenceScore(0.5, 0.5, 0.5)
         if alike(pair.one, pair.other)
-        else _prefer(next(told), next(told))
+        else _prefer(next(answers_by_order), next(answers_by_order))
         for pair in pairs
     ]
 
@@ -130,16 +130,16 @@ def _requests(
 Answers = Sequence[Sequence["Answer"]]
 
 
-def _prefer(ahead: Answers, behind: Answers) -> Preference:
+def _prefer(ahead: Answers, behind: Answers) -> PreferenceScore:
     """Return the preference for the second response: shown as B in `ahead`, as A in `behind`."""
     votes = _votes(ahead[0]), _votes(behind[0])
     doubts = [certainty([answer for (answer,) in order[1:]]) for order in (ahead, behind)]
     if not votes[0] or not votes[1] or doubts[0] is None or doubts[1] is None:
-        return Preference(None, None, None)
+        return PreferenceScore(None, None, None)
     observed = float(np.mean(votes[0]) + 1 - np.mean(votes[1])) / 2
     reflected = (doubts[0] + 1 - doubts[1]) / 2
     reason = next((str(a.value["reason"]) for a in ahead[0] if a.ok), None)
-    return Preference(BETA * observed + (1 - BETA) * reflected, observed, reflected, reason)
+    return PreferenceScore(BETA * observed + (1 - BETA) * reflected, observed, reflected, reason)
 
 
 def _votes(answers: "Sequence[Answer]") -> list[float]:

@@ -84,9 +84,9 @@ def prepare_confidence(
     from curate.judge.labels import labels_step
     from curate.judge.signals import signals_step
 
-    ready = {}
+    artifacts = {}
     if params.labels is not None:
-        ready["labels"] = run.execute(labels_step(inputs, Path(params.labels.path)))
+        artifacts["labels"] = run.execute(labels_step(inputs, Path(params.labels.path)))
     step = signals_step(
         run,
         inputs,
@@ -96,7 +96,7 @@ def prepare_confidence(
         floor=params.floor,
         checker=params.checker,
     )
-    return {**ready, "signals": run.execute(step)}
+    return {**artifacts, "signals": run.execute(step)}
 
 
 @stage(
@@ -123,9 +123,9 @@ def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
     if "labels" not in data.prepared:
         return StageResult(judged(ranks, None))
     labels = read_table(data.prepared["labels"])
-    told = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
-    chances = _probabilities(signals, told, params)
-    return StageResult(judged(chances, told), _tables(signals, ranks, chances, told))
+    correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
+    chances = _probabilities(signals, correct, params)
+    return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))
 
 
 def _probabilities(
@@ -136,12 +136,12 @@ def _probabilities(
     from curate.judge.signals import oriented
 
     values = oriented(signals).to_numpy().astype(np.float64)
-    known = correct.is_not_null().to_numpy()
-    folds = np.zeros(len(known), dtype=np.int64)
-    folds[known] = deal_folds(signals["row_id"].filter(known).to_list())
+    labelled = correct.is_not_null().to_numpy()
+    folds = np.zeros(len(labelled), dtype=np.int64)
+    folds[labelled] = deal_folds(signals["row_id"].filter(labelled).to_list())
     right = correct.fill_null(value=False).to_numpy()
     chances = cross_fit(
-        standardise(values), known, right, folds, isotonic=params.calibration == "isotonic"
+        standardise(values), labelled, right, folds, isotonic=params.calibration == "isotonic"
     )
     blank = ~np.isfinite(values).any(axis=1)
     return pl.Series("score", np.where(blank, np.nan, chances.round(DECIMALS))).fill_nan(None)
@@ -156,8 +156,8 @@ def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidencePar
     # A threshold comes first, since a sweep of thresholds changes it alone.
     if params.precision is None or params.threshold is not None or correct is None:
         return params
-    known = pl.DataFrame({"score": scores, "correct": correct}).drop_nulls()
-    return CutParams(threshold=lowest_kept(known, params.precision)[0])
+    labelled = pl.DataFrame({"score": scores, "correct": correct}).drop_nulls()
+    return CutParams(threshold=lowest_kept(labelled, params.precision)[0])
 
 
 def _tables(
@@ -168,10 +168,10 @@ def _tables(
     from curate.judge.signals import oriented
 
     scored = oriented(signals).with_columns(mean_rank=ranks, confidence=chances, correct=correct)
-    judged = scored.drop_nulls("correct")
-    told = judged.drop_nulls("confidence")
-    chance, right = told["confidence"].to_numpy(), told["correct"].to_numpy()
-    lines = [_quality(judged, name) for name in scored.columns if name != "correct"]
+    labelled = scored.drop_nulls("correct")
+    with_confidence = labelled.drop_nulls("confidence")
+    chance, right = with_confidence["confidence"].to_numpy(), with_confidence["correct"].to_numpy()
+    lines = [_quality(labelled, name) for name in scored.columns if name != "correct"]
     return {
         "quality": pl.DataFrame(lines, schema=QUALITY),
         "reliability": reliability(chance, right),
@@ -190,12 +190,12 @@ QUALITY = {
 }
 
 
-def _quality(judged: pl.DataFrame, name: str) -> dict[str, Any]:
+def _quality(labelled: pl.DataFrame, name: str) -> dict[str, Any]:
     """Return the line of one score: only the confidence is a probability."""
     from curate.judge.measures import auroc, brier, calibration_error, reliability
 
-    told = judged.select(name, "correct").drop_nulls()
-    values, right = told[name].to_numpy(), told["correct"].to_numpy()
+    scored = labelled.select(name, "correct").drop_nulls()
+    values, right = scored[name].to_numpy(), scored["correct"].to_numpy()
     area = auroc(values, right) if len(right) else None
     line: dict[str, Any] = {"signal": name, "rows": len(right), "wrong": int((~right).sum())}
     if area is not None:

@@ -50,7 +50,7 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class AnswerPair:
     """Two answers to a question."""
 
     question: str
@@ -75,10 +75,10 @@ def identify_agreement(
 
     if nli is None:
         raise ValueError("agreement by nli needs a model")
-    found = find_model(nli)
-    folder = prepare(found)
-    told = {"agreement": kind, "model": identify(found, "float32")}
-    return told | {"output": find_contradiction(folder)}, {"nli": str(folder)}
+    location = find_model(nli)
+    folder = prepare(location)
+    nli_identity = {"agreement": kind, "model": identify(location, "float32")}
+    return nli_identity | {"output": find_contradiction(folder)}, {"nli": str(folder)}
 
 
 def find_contradiction(folder: Path) -> int:
@@ -96,19 +96,19 @@ def find_contradiction(folder: Path) -> int:
             f"nli: {folder} does not load without code of its own; take another model"
         ) from error
     labels = {int(number): str(label) for number, label in config.id2label.items()}
-    found = [number for number, label in labels.items() if "contradict" in label.lower()]
+    outputs = [number for number, label in labels.items() if "contradict" in label.lower()]
     if not any(a.endswith("ForSequenceClassification") for a in config.architectures or []):
         raise UserError(f"nli: {folder} is no sequence classifier; take an NLI cross-encoder")
-    if len(found) != 1 or len(labels) < 2:
+    if len(outputs) != 1 or len(labels) < 2:
         raise UserError(
             f"nli: none or several of the labels of {folder} ({', '.join(labels.values())}) are "
             "contradiction; take an NLI model, or write its labels into id2label of its config.json"
         )
-    return found[0]
+    return outputs[0]
 
 
 def agree_by_nli(
-    pairs: Sequence[Pair], folder: Path, identity: Mapping[str, Any]
+    pairs: Sequence[AnswerPair], folder: Path, identity: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by a cross-encoder."""
     from curate.represent.control import text_ids
@@ -119,7 +119,7 @@ def agree_by_nli(
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
     texts = {text for pair in pairs for text in (pair.one, pair.other)}
     sizes = {t: len(text_ids(tokenizer, [t])[0]) for t in texts}
-    read: list[tuple[str, str]] = []
+    text_pairs: list[tuple[str, str]] = []
     tables: list[list[tuple[int, int, int]]] = []
     for pair in pairs:
         fits = sizes[pair.one] + sizes[pair.other] <= room
@@ -128,30 +128,32 @@ def agree_by_nli(
         tables.append([])
         # The first of the two is the premise, the second what may contradict it.
         for first, second in (parts, parts[::-1]):
-            tables[-1].append((len(read), len(first), len(second)))
-            read += [(premise, said) for said in second for premise in first]
+            tables[-1].append((len(text_pairs), len(first), len(second)))
+            text_pairs += [(premise, hypothesis) for hypothesis in second for premise in first]
     typed = "token_type_ids" in tokenizer.model_input_names
-    joined = encode_pairs(tokenizer, read, limit)
+    joined = encode_pairs(tokenizer, text_pairs, limit)
     chances = rate(model, joined, int(identity["output"]), typed=typed).astype(np.float64)
     if not np.isfinite(chances).all():
         raise FloatingPointError("the NLI model gave a probability that is not finite")
     return np.array([1 - np.mean([_directed(chances, *t) for t in both]) for both in tables])
 
 
-def _directed(chances: NDArray[np.float64], start: int, premises: int, said: int) -> float:
+def _directed(chances: NDArray[np.float64], start: int, premises: int, hypotheses: int) -> float:
     """Return the mean over what is said of the least contradiction to a premise."""
-    table = chances[start : start + premises * said].reshape(said, premises)
+    table = chances[start : start + premises * hypotheses].reshape(hypotheses, premises)
     return float(table.min(axis=1).mean())
 
 
 def sentences(text: str) -> list[str]:
     """Return the first and last sentences of a text, NLI_SENTENCES at most, in their order."""
-    found = [part.strip() for part in SENTENCE_END.split(text) if part.strip()] or [text]
+    parts = [part.strip() for part in SENTENCE_END.split(text) if part.strip()] or [text]
     half = NLI_SENTENCES // 2
-    return found if len(found) <= NLI_SENTENCES else found[:half] + found[-half:]
+    return parts if len(parts) <= NLI_SENTENCES else parts[:half] + parts[-half:]
 
 
-def agree_by_embedding(pairs: Sequence[Pair], hints: Mapping[str, Any]) -> NDArray[np.float64]:
+def agree_by_embedding(
+    pairs: Sequence[AnswerPair], hints: Mapping[str, Any]
+) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs: the cosine of their embeddings, 0 if it is below."""
     from curate.represent.embed import embed_texts
 
@@ -164,7 +166,7 @@ def agree_by_embedding(pairs: Sequence[Pair], hints: Mapping[str, Any]) -> NDArr
 
 
 def agree_by_model(
-    pairs: Sequence[Pair], asker: "Asker", prompt: "Prompt", stage: str
+    pairs: Sequence[AnswerPair], client: "Asker", prompt: "Prompt", stage: str
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by asking in both orders; NaN where no answer is of use."""
     from curate.generate.requests import Sampling, chat
@@ -180,14 +182,14 @@ def agree_by_model(
         for pair in pairs
         for one, other in ((pair.one, pair.other), (pair.other, pair.one))
     ]
-    said = [
+    agreements = [
         float(answer.value["contradicts"] == "no") if answer.ok else np.nan
-        for (answer,) in ask_all(asker, requests, stage)
+        for (answer,) in ask_all(client, requests, stage)
     ]
-    table = np.array(said, dtype=np.float64).reshape(-1, 2)
-    known = np.isfinite(table)
-    sums: NDArray[np.float64] = np.where(known, table, 0.0).sum(axis=1)
-    counts = known.sum(axis=1)
+    table = np.array(agreements, dtype=np.float64).reshape(-1, 2)
+    usable = np.isfinite(table)
+    sums: NDArray[np.float64] = np.where(usable, table, 0.0).sum(axis=1)
+    counts = usable.sum(axis=1)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 

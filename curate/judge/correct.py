@@ -30,11 +30,11 @@ from pydantic import Field
 
 from curate.errors import UserError
 from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import ask_all, asking, llm_counts, question_text
+from curate.judge.asking import ask_all, llm_counts, open_client, question_text
 from curate.judge.clear import REFLECTIONS
 from curate.judge.compare import compare_identity, compare_pairs, compare_prompts
-from curate.judge.contradiction import Pair
-from curate.judge.made import made_id, remade
+from curate.judge.contradiction import AnswerPair
+from curate.judge.derived_rows import derive_rows, derived_id
 from curate.judge.threshold import median_or
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
 from curate.judge.values import CHECKED_HOW, Check, same_answer, warn_not_comparable
@@ -82,11 +82,13 @@ def prepare_correct(
     scores = _scores_artifact(inputs, params)
     limit = _limit(read_table(scores.file("evidence.parquet")), params)
     read = {**inputs, "scores": scores}
-    answering, where = _answerer(run, read, params, limit)
-    told = {"engine": answering, "limit": limit, "max_tokens": params.max_tokens}
-    answers = run.execute(Step("correct-answers", VERSION, write_answers, read, told, where))
+    answerer, runtime = _answerer(run, read, params, limit)
+    step_params = {"engine": answerer, "limit": limit, "max_tokens": params.max_tokens}
+    answers = run.execute(
+        Step("correct-answers", VERSION, write_answers, read, step_params, runtime)
+    )
     judge, hints = run.engine(params.engine)
-    compared = {
+    compare_params = {
         "engine": judge,
         "samples": params.samples,
         "seed": run.seed,
@@ -95,22 +97,22 @@ def prepare_correct(
     }
     step = Step(
         "correct-comparisons", VERSION, write_comparisons,
-        {"rows": inputs["rows"], "answers": answers}, compared,
+        {"rows": inputs["rows"], "answers": answers}, compare_params,
         {**hints, "prompts": params.prompts},
     )  # fmt: skip
     parts = {"rows": inputs["rows"], "comparisons": run.execute(step)}
-    told = {"confidence": params.confidence}
-    made = run.execute(Step("correct-made", VERSION, write_made, parts, told))
-    return {"corrections": made, APPENDED: made}
+    step_params = {"confidence": params.confidence}
+    corrections = run.execute(Step("correct-made", VERSION, write_corrections, parts, step_params))
+    return {"corrections": corrections, APPENDED: corrections}
 
 
 def _scores_artifact(inputs: Mapping[str, Artifact], params: CorrectParams) -> Artifact:
-    found = [
+    artifacts = [
         a for name, a in inputs.items() if name.startswith("evidence-") and a.name == params.by
     ]
-    if not found:
+    if not artifacts:
         raise UserError(f"correct.by: no earlier stage is named {params.by!r}")
-    return found[0]
+    return artifacts[0]
 
 
 def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
@@ -136,9 +138,9 @@ def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
 
 def _doubted(inputs: Mapping[str, Artifact], limit: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that are still in: those at or below the limit, and those above it."""
-    told = scan_table(inputs["scores"].file("evidence.parquet")).select("row_id", "score")
+    scores = scan_table(inputs["scores"].file("evidence.parquet")).select("row_id", "score")
     rows = survivors(inputs).select("row_id", "messages")
-    scored = rows.join(told, on="row_id", how="left", maintain_order="left").collect()
+    scored = rows.join(scores, on="row_id", how="left", maintain_order="left").collect()
     return scored.filter(pl.col("score") <= limit), scored.filter(pl.col("score") > limit)
 
 
@@ -188,25 +190,25 @@ def write_answers(
 
     rows, _ = _doubted(inputs, params["limit"])
     messages = rows["messages"].to_list()
-    asked = [i for i, m in enumerate(messages) if len(m) > 1 and m[-2]["role"] != "assistant"]
+    answerable = [i for i, m in enumerate(messages) if len(m) > 1 and m[-2]["role"] != "assistant"]
     sampling = Sampling(temperature=0, max_tokens=params["max_tokens"])
-    requests = [chat(messages[i][:-1], sampling=sampling) for i in asked]
+    requests = [chat(messages[i][:-1], sampling=sampling) for i in answerable]
     new: list[str | None] = [None] * len(messages)
-    thought: list[str | None] = [None] * len(messages)
+    reasonings: list[str | None] = [None] * len(messages)
     counts: dict[str, Any] = {}
     if requests:
-        with asking(hints) as asker:
-            answers = ask_all(asker, requests, "correct.answers")
-            counts = {"llm": llm_counts(asker)}
-        for i, (answer,) in zip(asked, answers, strict=True):
+        with open_client(hints) as client:
+            answers = ask_all(client, requests, "correct.answers")
+            counts = {"llm": llm_counts(client)}
+        for i, (answer,) in zip(answerable, answers, strict=True):
             usable = answer.ok and not holds_marks(answer.text)
             new[i] = answer.text.strip() or None if usable else None
-            thought[i] = answer.reasoning or None
+            reasonings[i] = answer.reasoning or None
     table = rows.select(
         "row_id",
         old=pl.Series([response_text(turns) for turns in messages], dtype=pl.String),
         new=pl.Series(new, dtype=pl.String),
-        reasoning=pl.Series(thought, dtype=pl.String),
+        reasoning=pl.Series(reasonings, dtype=pl.String),
         confidence_old="score",
     )
     table.write_parquet(out / "answers.parquet")
@@ -229,30 +231,30 @@ def write_comparisons(
     same = [new is not None and same_answer(check, old, new) for _, old, new in lines]
     warn_not_comparable("correct", same.count(None), len(lines))
     open_ = [i for i, (*_, new) in enumerate(lines) if new is not None and not same[i]]
-    pairs = [Pair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in open_]
-    told: dict[str, list[float | None]] = {
+    pairs = [AnswerPair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in open_]
+    values_by_name: dict[str, list[float | None]] = {
         name: [None] * len(lines) for name in ("confidence", "observed", "reflected")
     }
     counts: dict[str, Any] = {}
     if pairs:
-        with asking(hints) as asker:
-            found = compare_pairs(
-                asker, pairs, compare_prompts(hints["prompts"], params["prompts"]),
+        with open_client(hints) as client:
+            preferences = compare_pairs(
+                client, pairs, compare_prompts(hints["prompts"], params["prompts"]),
                 samples=params["samples"], seed=params["seed"], criteria=params["criteria"],
                 stage="correct.compare",
             )  # fmt: skip
-            counts = {"llm": llm_counts(asker)}
-        for i, preference in zip(open_, found, strict=True):
-            for name, values in told.items():
+            counts = {"llm": llm_counts(client)}
+        for i, preference in zip(open_, preferences, strict=True):
+            for name, values in values_by_name.items():
                 values[i] = getattr(preference, name)
-    columns = [pl.Series(name, values, dtype=pl.Float64) for name, values in told.items()]
+    columns = [pl.Series(name, values, dtype=pl.Float64) for name, values in values_by_name.items()]
     columns.append(pl.Series("same", same, dtype=pl.Boolean))
     answers.with_columns(columns).write_parquet(out / "comparisons.parquet")
     size = {"rows_in": len(lines), "rows_out": len(pairs)}
     return {**size, "not_comparable": same.count(None), **counts}
 
 
-def write_made(
+def write_corrections(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
@@ -266,8 +268,8 @@ def write_made(
     )  # fmt: skip
     table = compared.with_columns(decision=decision)
     ids = [
-        made_id(row_id, "correct") if told == REPLACED else None
-        for row_id, told in table.select("row_id", "decision").rows()
+        derived_id(row_id, "correct") if verdict == REPLACED else None
+        for row_id, verdict in table.select("row_id", "decision").rows()
     ]
     table = table.with_columns(made_id=pl.Series(ids, dtype=pl.String))
     table.write_parquet(out / "corrections.parquet")
@@ -278,7 +280,7 @@ def write_made(
         [*turns[:-1], {"role": "assistant", "content": replaced[row_id]}]
         for row_id, turns in parents.select("row_id", "messages").rows()
     ]
-    remade(parents, messages, "correct").write_parquet(out / f"{APPENDED}.parquet")
+    derive_rows(parents, messages, "correct").write_parquet(out / f"{APPENDED}.parquet")
     return {"rows_in": table.height, "rows_out": len(replaced)}
 
 
@@ -300,12 +302,12 @@ def correct(data: StageData, params: CorrectParams) -> StageResult:
 
     Score and threshold are those of the earlier stage; `confidence` is that of the comparison.
     """
-    told = data.evidence[params.by]
-    limit = _limit(told.collect(), params)
+    earlier_evidence = data.evidence[params.by]
+    limit = _limit(earlier_evidence.collect(), params)
     decided = scan_table(data.prepared["corrections"])
     evidence = (
         data.rows.select("row_id")
-        .join(told.select("row_id", "score"), on="row_id", how="left", maintain_order="left")
+        .join(earlier_evidence.select("row_id", "score"), on="row_id", how="left", maintain_order="left")
         .join(
             decided.select("row_id", "decision", "confidence", twin_id="made_id"),
             on="row_id", how="left", maintain_order="left",

@@ -93,9 +93,9 @@ def read_rubric(name: str) -> Rubric:
     own = RUBRICS / f"{name}.yaml"
     path = own if own.is_file() and own.parent == RUBRICS else Path(name)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in RUBRICS.glob("*.yaml")))
+        names = ", ".join(sorted(p.stem for p in RUBRICS.glob("*.yaml")))
         raise UserError(
-            f"rubric: there is no file {name}; give a YAML file, or one of ours: {known}"
+            f"rubric: there is no file {name}; give a YAML file, or one of ours: {names}"
         )
     try:
         return Rubric.model_validate(load_yaml(read_text(path, "the rubric", most=MIB))[0])
@@ -104,14 +104,14 @@ def read_rubric(name: str) -> Rubric:
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
-        told = fault["msg"].removeprefix("Value error, ")
+        message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            told = suggest_key(str(fault["loc"][-1]), keys_at(Rubric, fault["loc"][:-1]))
-        raise UserError(f"{path}: {place}: {told}" if place else f"{path}: {told}") from error
+            message = suggest_key(str(fault["loc"][-1]), keys_at(Rubric, fault["loc"][:-1]))
+        raise UserError(f"{path}: {place}: {message}" if place else f"{path}: {message}") from error
 
 
 def grade_rows(
-    asker: "Asker",
+    client: "Asker",
     batches: Iterable[pl.DataFrame],
     rubric: Rubric,
     *,
@@ -122,7 +122,7 @@ def grade_rows(
     """Return the grades of rows, in their order.
 
     Args:
-        asker: the judge.
+        client: the judge.
         batches: row_id and messages.
         rubric: what is judged.
         votes: answers to a row.
@@ -139,10 +139,10 @@ def grade_rows(
     """
     parts = [SCHEMA.to_frame()]
     for batch in batches:
-        asked = [_request(m, rubric, votes, seed, prompts) for m in batch["messages"].to_list()]
-        answers = ask_all(asker, asked, METHOD)
-        told = zip(batch["row_id"], answers, strict=True)
-        lines = [{"row_id": row_id, **_grade(row, rubric)} for row_id, row in told]
+        requests = [_request(m, rubric, votes, seed, prompts) for m in batch["messages"].to_list()]
+        answers = ask_all(client, requests, METHOD)
+        pairs = zip(batch["row_id"], answers, strict=True)
+        lines = [{"row_id": row_id, **_grade(row, rubric)} for row_id, row in pairs]
         parts.append(pl.DataFrame(lines, schema=SCHEMA))
     return pl.concat(parts)
 
@@ -160,13 +160,13 @@ def _request(
         "prompt": prompt_text(messages)[:PROMPT_LETTERS],
         "response": response_text(messages)[:PROMPT_LETTERS],
     }
-    told = (
+    turns = (
         prompts["rate_each"].fill(criteria=rubric.criteria, **slots)
         if several
         else prompts["rate"].fill(rubric=rubric.criteria[0].description, **slots)
     )
     sampling = Sampling(**SAMPLING, max_tokens=max(tokens, VOTE_TOKENS), n=votes, seed=own)
-    return chat(told, sampling=sampling, schema=schema_of(rubric))
+    return chat(turns, sampling=sampling, schema=schema_of(rubric))
 
 
 def schema_of(rubric: Rubric) -> dict[str, Any]:
@@ -184,19 +184,21 @@ def _grade(answers: Sequence[Answer], rubric: Rubric) -> dict[str, Any]:
     """Return what the votes on a row come to."""
     names = [criterion.name for criterion in rubric.criteria]
     weights = np.array([criterion.weight for criterion in rubric.criteria])
-    told = [a.value if len(names) > 1 else {names[0]: a.value} for a in answers if a.ok]
-    if not told:
+    votes = [a.value if len(names) > 1 else {names[0]: a.value} for a in answers if a.ok]
+    if not votes:
         return {"grade": None, "spread": None, "votes": 0, "why": answers[0].reason, "criteria": []}
-    numbers = np.array([[vote[name]["score"] for name in names] for vote in told], dtype=np.float64)
+    numbers = np.array(
+        [[vote[name]["score"] for name in names] for vote in votes], dtype=np.float64
+    )
     grades = numbers @ weights / weights.sum()
     means = numbers.mean(axis=0)
     return {
         "grade": float(grades.mean()),
         "spread": float(grades.std()),
-        "votes": len(told),
+        "votes": len(votes),
         "why": None,
         "criteria": [
-            {"criterion": name, "grade": float(mean), "reason": told[0][name]["reason"]}
+            {"criterion": name, "grade": float(mean), "reason": votes[0][name]["reason"]}
             for name, mean in zip(names, means, strict=True)
         ],
     }

@@ -46,9 +46,9 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import asking, llm_counts
-from curate.judge.probes import Exemplars, Probed, ask_probes, probes_of
-from curate.judge.rehearsal import made_step
+from curate.judge.asking import llm_counts, open_client
+from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
+from curate.judge.rehearsal import appended_step
 from curate.judge.uncertainty import SAMPLES
 from curate.judge.values import CHECKED_HOW, Check, warn_not_comparable
 from curate.ledger import survivor_batches
@@ -63,7 +63,7 @@ COLUMNS = ["row_id", "messages", "content_hash", "source", "origin", "meta", "me
 # Rows that are asked about at a time.
 BATCH_ROWS = 2_000
 NOT_CHECKED = "its response is no short answer that could be compared"
-KNOWN_SCHEMA = pl.Schema(
+KNOWLEDGE_SCHEMA = pl.Schema(
     {
         "row_id": pl.String(),
         "content_hash": pl.String(),
@@ -132,19 +132,21 @@ def prepare_knowledge(
 ) -> Mapping[str, Artifact]:
     """Return what the model answered and the categories; with a use that makes rows also these."""
     identity, hints = run.engine(params.engine)
-    asked = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
-    told = {"engine": identity, "seed": run.seed, **asked}
-    step = Step("knowledge-answers", VERSION, write_known, dict(inputs), told, hints)
+    answer_params = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
+    step_params = {"engine": identity, "seed": run.seed, **answer_params}
+    step = Step("knowledge-answers", VERSION, write_knowledge, dict(inputs), step_params, hints)
     answers = run.execute(step)
     parts = {"answers": answers, "known": answers}
     use = "rehearse" if params.rehearse else params.refusal
     if use is not None:
-        made = run.execute(made_step({**inputs, **parts}, told, hints, use, params.prompts))
-        parts |= {APPENDED: made, "routes": made}
+        appended = run.execute(
+            appended_step({**inputs, **parts}, step_params, hints, use, params.prompts)
+        )
+        parts |= {APPENDED: appended, "routes": appended}
     return parts
 
 
-def write_known(
+def write_knowledge(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write known.parquet, a line a row, and answers.parquet, a line an answer."""
@@ -153,22 +155,22 @@ def write_known(
     for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
         for probe in probes_of(batch.to_dicts(), check):
             exemplars.add(probe)
-    known, answers = [KNOWN_SCHEMA.to_frame()], [ANSWER_SCHEMA.to_frame()]
-    with asking(hints) as asker:
+    tables, answers = [KNOWLEDGE_SCHEMA.to_frame()], [ANSWER_SCHEMA.to_frame()]
+    with open_client(hints) as client:
         for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
-            told = ask_probes(
-                asker,
+            probe_answers = ask_probes(
+                client,
                 probes_of(batch.to_dicts(), check),
                 exemplars,
                 samples=params["samples"],
                 max_tokens=params["max_tokens"],
                 seed=seed,
             )
-            known.append(known_table(batch, told))
-            lines = [line for one in told for line in one.lines()]
+            tables.append(knowledge_table(batch, probe_answers))
+            lines = [line for one in probe_answers for line in one.lines()]
             answers.append(pl.DataFrame(lines, schema=ANSWER_SCHEMA))
-        spent = llm_counts(asker)
-    table = pl.concat(known)
+        spent = llm_counts(client)
+    table = pl.concat(tables)
     table.write_parquet(out / "known.parquet")
     pl.concat(answers).write_parquet(out / "answers.parquet")
     unread = int(table["not_comparable"].sum())
@@ -184,22 +186,22 @@ def write_known(
     }
 
 
-def known_table(rows: pl.DataFrame, told: Sequence[Probed]) -> pl.DataFrame:
-    """Return a line for each row (KNOWN_SCHEMA); those that were not asked about have no category."""
-    found = {one.probe.row_id: _known(one) for one in told}
+def knowledge_table(rows: pl.DataFrame, probe_answers: Sequence[ProbeAnswers]) -> pl.DataFrame:
+    """Return a line for each row (KNOWLEDGE_SCHEMA); rows that were not asked about have no category."""
+    lines_by_row = {one.probe.row_id: _category_line(one) for one in probe_answers}
     lines = [
         {
             "row_id": row_id,
             "content_hash": digest,
-            **found.get(row_id, {"greedy": 0, "greedy_right": 0, "sampled": 0, "sampled_right": 0,
+            **lines_by_row.get(row_id, {"greedy": 0, "greedy_right": 0, "sampled": 0, "sampled_right": 0,
                                  "not_comparable": 0, "why": NOT_CHECKED}),
         }
         for row_id, digest in rows.select("row_id", "content_hash").iter_rows()
     ]  # fmt: skip
-    return pl.DataFrame(lines, schema=KNOWN_SCHEMA)
+    return pl.DataFrame(lines, schema=KNOWLEDGE_SCHEMA)
 
 
-def _known(one: Probed) -> dict[str, Any]:
+def _category_line(one: ProbeAnswers) -> dict[str, Any]:
     greedy, unread = _comparable(one, one.greedy)
     sampled, more = _comparable(one, [text for texts in one.sampled for text in texts])
     category = category_of(greedy, sampled)
@@ -220,10 +222,10 @@ def _known(one: Probed) -> dict[str, Any]:
     }
 
 
-def _comparable(one: Probed, texts: Sequence[str | None]) -> tuple[list[bool], int]:
+def _comparable(one: ProbeAnswers, texts: Sequence[str | None]) -> tuple[list[bool], int]:
     """Return whether each answer is right of those that can be compared, and how many cannot."""
-    said = one.compared(texts)
-    return [right for right in said if right is not None], said.count(None)
+    verdicts = one.compared(texts)
+    return [right for right in verdicts if right is not None], verdicts.count(None)
 
 
 def category_of(greedy: Sequence[bool], sampled: Sequence[bool]) -> str | None:
@@ -280,15 +282,15 @@ def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
     )
 
 
-def beyond_caps(known: pl.DataFrame, caps: Mapping[Any, float]) -> pl.Series:
+def beyond_caps(table: pl.DataFrame, caps: Mapping[Any, float]) -> pl.Series:
     """Return the ids of the rows that exceed the share which their category may have.
 
     Shares are of the rows that stay and have a category; rows without one count neither way.
     """
-    sizes = dict(known.group_by("category").len().drop_nulls().iter_rows())
+    sizes = dict(table.group_by("category").len().drop_nulls().iter_rows())
     places = room_of(sizes, caps)
     order = [pl.col("sampled_right") / pl.col("sampled"), pl.col("content_hash"), pl.col("row_id")]
-    ranked = known.filter(pl.col("category").is_in(list(places))).sort(
+    ranked = table.filter(pl.col("category").is_in(list(places))).sort(
         order, descending=[True, False, False], maintain_order=True
     )
     place = pl.int_range(pl.len()).over("category")

@@ -37,8 +37,8 @@ def labels_step(inputs: Mapping[str, Artifact], path: Path) -> Step:
     Raises:
         UserError: the file cannot be read.
     """
-    told = {"labels": digest_bytes(_read_bytes(path))}
-    return Step("labels", VERSION, write_labels, dict(inputs), told, {"path": str(path)})
+    step_params = {"labels": digest_bytes(_read_bytes(path))}
+    return Step("labels", VERSION, write_labels, dict(inputs), step_params, {"path": str(path)})
 
 
 def write_labels(
@@ -50,10 +50,10 @@ def write_labels(
         UserError: the file is at fault, or too few rows of a kind are labelled.
     """
     path = hints["path"]
-    given = read_labels(Path(path), params["labels"])
+    label_lines = read_labels(Path(path), params["labels"])
     ids = survivors(inputs).select("row_id").collect()
-    found = _name_rows(given, ids["row_id"], path)
-    labels = found.unique(["row_id", "correct"])
+    named = _name_rows(label_lines, ids["row_id"], path)
+    labels = named.unique(["row_id", "correct"])
     twice = labels.filter(pl.col("row_id").is_duplicated())["row_id"].sort()
     if len(twice):
         raise UserError(f"{path}: {twice[0]} is labelled both right and wrong")
@@ -66,8 +66,15 @@ def write_labels(
             f"at least {FEWEST} of each are needed. Label more rows, or leave `labels` out"
         )
     table.select("row_id", "correct").write_parquet(out / "labels.parquet")
-    unknown = given.height - found.filter(pl.col("row_id").is_in(ids["row_id"].implode())).height
-    return {"rows_in": given.height, "rows_out": table.height, "wrong": wrong, "unknown": unknown}
+    unknown = (
+        label_lines.height - named.filter(pl.col("row_id").is_in(ids["row_id"].implode())).height
+    )
+    return {
+        "rows_in": label_lines.height,
+        "rows_out": table.height,
+        "wrong": wrong,
+        "unknown": unknown,
+    }
 
 
 def read_labels(path: Path, digest: str | None = None) -> pl.DataFrame:
@@ -111,10 +118,10 @@ def _is_position(value: Any) -> bool:
     return type(value) is int and 0 < value < 2**63
 
 
-def _name_rows(given: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataFrame:
+def _name_rows(label_lines: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataFrame:
     """Return row_id and correct, ids filled in where a row is named by its place."""
-    named = given.filter(pl.col("row_id").is_not_null()).select("row_id", "correct")
-    placed = given.filter(pl.col("row_id").is_null()).drop("row_id")
+    named = label_lines.filter(pl.col("row_id").is_not_null()).select("row_id", "correct")
+    placed = label_lines.filter(pl.col("row_id").is_null()).drop("row_id")
     if not placed.height:
         return named
     id_ = pl.col("row_id").str
@@ -124,13 +131,13 @@ def _name_rows(given: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataFrame:
         own=id_.extract(ID, 2),
         position=id_.extract(ID, 3).cast(pl.Int64),
     )
-    met = placed.join(places, on=["source", "position"], how="inner").filter(
+    matches = placed.join(places, on=["source", "position"], how="inner").filter(
         pl.col("file").is_null() | (pl.col("file") == pl.col("own"))
     )
-    unclear = met.filter(pl.col("line").is_duplicated())["line"].sort()
+    unclear = matches.filter(pl.col("line").is_duplicated())["line"].sort()
     if len(unclear):
         raise UserError(
             f"{path}:{unclear[0]}: the source has several files with such a position; give `file` or "
             "row_id as well"
         )
-    return pl.concat([named, met.select("row_id", "correct")])
+    return pl.concat([named, matches.select("row_id", "correct")])

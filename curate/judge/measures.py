@@ -66,11 +66,11 @@ def reliability(chances: Floats, right: Flags, bins: int = BINS) -> pl.DataFrame
     Equal chances lie in the same bin, so that the order of rows plays no part; empty bins are left out.
     """
     place = (pl.col("chance").rank("average") - 0.5) / pl.len() * bins
-    told = pl.DataFrame({"chance": chances, "right": right}).with_columns(
+    binned = pl.DataFrame({"chance": chances, "right": right}).with_columns(
         bin=place.floor().cast(pl.Int64)
     )
     return (
-        told.group_by("bin")
+        binned.group_by("bin")
         .agg(
             low=pl.col("chance").min(),
             high=pl.col("chance").max(),

@@ -60,8 +60,8 @@ class Probe:
 
         No answer at all is wrong.
         """
-        said = [same_value(self.form, gold, text) for gold in self.golds] if text else [False]
-        return True if True in said else None if False not in said else False
+        matches = [same_value(self.form, gold, text) for gold in self.golds] if text else [False]
+        return True if True in matches else None if False not in matches else False
 
     def is_right(self, text: str) -> bool:
         """Return whether an answer is a gold one for sure."""
@@ -102,8 +102,8 @@ def probes_of(rows: Iterable[Mapping[str, Any]], check: Check) -> list[Probe]:
 
 def _aliases(meta: str) -> list[str]:
     """Return what the row's meta lists under `aliases`."""
-    told = orjson.loads(meta).get("aliases", [])
-    return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+    aliases = orjson.loads(meta).get("aliases", [])
+    return [one for one in aliases if isinstance(one, str)] if isinstance(aliases, list) else []
 
 
 class Exemplars:
@@ -121,35 +121,40 @@ class Exemplars:
         if len(turns) != 2 or sum(len(m["content"]) for m in turns) > EXEMPLAR_LETTERS:
             return
         for number in range(self.sets):
-            told = f"{self._seed}\x1f{number}\x1f{probe.content_hash}".encode()
-            entry = (hashlib.blake2b(told, digest_size=8).hexdigest(), probe.row_id, probe)
+            digest_input = f"{self._seed}\x1f{number}\x1f{probe.content_hash}".encode()
+            entry = (hashlib.blake2b(digest_input, digest_size=8).hexdigest(), probe.row_id, probe)
             for key in (probe.group, probe.form):
                 self._insert(self._drawn.setdefault((key, number), []), entry)
 
     def _insert(self, drawn: list[tuple[str, str, Probe]], entry: tuple[str, str, Probe]) -> None:
         if len(drawn) == self._most and entry[:2] > drawn[-1][:2]:
             return
-        twin = next((e for e in drawn if e[2].prompt == entry[2].prompt), None)
-        if twin is not None and twin[:2] <= entry[:2]:
+        duplicate = next((e for e in drawn if e[2].prompt == entry[2].prompt), None)
+        if duplicate is not None and duplicate[:2] <= entry[:2]:
             return
-        if twin is not None:
-            drawn.remove(twin)
+        if duplicate is not None:
+            drawn.remove(duplicate)
         insort(drawn, entry, key=lambda e: e[:2])
         del drawn[self._most :]
 
     def turns(self, probe: Probe, number: int) -> list[Message]:
         """Return the turns of a probe's examples in a set."""
-        taken: dict[str, Probe] = {}
+        examples_by_prompt: dict[str, Probe] = {}
         for key in (probe.group, probe.form):
             for *_, other in self._drawn.get((key, number), []):
-                if len(taken) < self.shots and other.prompt != probe.prompt:
-                    taken.setdefault(other.prompt, other)
-        return [m for other in taken.values() for m in other.messages if m["role"] != "system"]
+                if len(examples_by_prompt) < self.shots and other.prompt != probe.prompt:
+                    examples_by_prompt.setdefault(other.prompt, other)
+        return [
+            m
+            for other in examples_by_prompt.values()
+            for m in other.messages
+            if m["role"] != "system"
+        ]
 
 
 @dataclass
-class Probed:
-    """What came of a probe: greedy answers and samples by set; None for a call that failed."""
+class ProbeAnswers:
+    """Answers to a probe: greedy ones and samples by set; None for a call that failed."""
 
     probe: Probe
     greedy: list[str | None] = field(default_factory=list)
@@ -162,54 +167,54 @@ class Probed:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield every answer: set, sample (null: the greedy one), text, right (null: not comparable)."""
-        told = [(number, None, text) for number, text in enumerate(self.greedy)]
+        answers = [(number, None, text) for number, text in enumerate(self.greedy)]
         for number, texts in enumerate(self.sampled):
-            told += [(number, k, text) for k, text in enumerate(texts)]  # type: ignore[misc]
-        for number, sample, text in told:
+            answers += [(number, k, text) for k, text in enumerate(texts)]  # type: ignore[misc]
+        for number, sample, text in answers:
             right = None if text is None else self.probe.compare(text)
             yield {"row_id": self.probe.row_id, "set": number, "sample": sample,
                    "text": text, "right": right}  # fmt: skip
 
 
 def ask_probes(
-    asker: "Asker",
+    client: "Asker",
     probes: Sequence[Probe],
     exemplars: Exemplars,
     *,
     samples: int,
     max_tokens: int,
     seed: int,
-) -> list[Probed]:
+) -> list[ProbeAnswers]:
     """Return the answers to all probes: greedy ones in one batch, then samples in another.
 
     Raises:
         UserError: the engine no longer answers.
     """
     sets = range(exemplars.sets)
-    found = [Probed(probe) for probe in probes]
+    probe_answers = [ProbeAnswers(probe) for probe in probes]
     examples = [[exemplars.turns(probe, number) for number in sets] for probe in probes]
 
-    def ask(places: Sequence[int], sampled: Mapping[str, Any]) -> "list[list[Answer]]":
+    def ask(positions: Sequence[int], sampled: Mapping[str, Any]) -> "list[list[Answer]]":
         requests = []
-        for i in places:
+        for i in positions:
             probe = probes[i]
             settings = {**sampled, "max_tokens": probe.most_tokens(max_tokens), "repeats": REPEATS}
             for k in sets:
                 own = seed_of(seed, probe.content_hash, str(k)) if sampled["temperature"] else 0
                 sampling = Sampling(**settings, seed=own)
                 requests.append(probe_request(probe, examples[i][k], sampling))
-        return ask_all(asker, requests, METHOD)
+        return ask_all(client, requests, METHOD)
 
     answers = iter(ask(range(len(probes)), {"temperature": 0, "n": 1}))
-    for one in found:
-        told = [next(answers)[0] for _ in sets]
-        one.greedy = [text_of(answer) for answer in told]
-        one.fault = next((a.reason for a in told if text_of(a) is None), "")
-    unsure = [i for i, one in enumerate(found) if not any(one.compared(one.greedy))]
+    for one in probe_answers:
+        greedy = [next(answers)[0] for _ in sets]
+        one.greedy = [text_of(answer) for answer in greedy]
+        one.fault = next((a.reason for a in greedy if text_of(a) is None), "")
+    unsure = [i for i, one in enumerate(probe_answers) if not any(one.compared(one.greedy))]
     answers = iter(ask(unsure, {"temperature": TEMPERATURE, "n": samples}))
     for i in unsure:
-        found[i].sampled = [[text_of(answer) for answer in next(answers)] for _ in sets]
-    return found
+        probe_answers[i].sampled = [[text_of(answer) for answer in next(answers)] for _ in sets]
+    return probe_answers
 
 
 def probe_request(probe: Probe, examples: Sequence[Message], sampling: Sampling) -> Request:

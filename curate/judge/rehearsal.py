@@ -29,8 +29,8 @@ from curate.generate.drafts import REPEATS
 from curate.generate.prompts import Prompts
 from curate.generate.reasoning import holds_marks
 from curate.generate.requests import Request, Sampling, chat
-from curate.judge.asking import ask_all, asking, llm_counts, question_text, seed_of
-from curate.judge.made import remade
+from curate.judge.asking import ask_all, llm_counts, open_client, question_text, seed_of
+from curate.judge.derived_rows import derive_rows
 from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.ledger import survivors
@@ -58,39 +58,39 @@ class Route:
     messages: Sequence[Message]
 
 
-def made_step(
+def appended_step(
     inputs: Mapping[str, Artifact],
-    told: Mapping[str, Any],
+    answer_params: Mapping[str, Any],
     hints: Mapping[str, Any],
     use: str,
     prompts: str | None,
 ) -> Step:
-    """Return the step that makes new rows.
+    """Return the step that appends new rows.
 
     Args:
         inputs: of the stage, with `answers` and `known`.
-        told: what the answers hang on.
+        answer_params: what the answers hang on.
         hints: of the engine.
         use: rehearse, unsure, uncertain or unknown.
         prompts: folder whose prompts come before ours.
     """
     digests = {name: _prompts(prompts)[name].digest for name in PROMPTS}
-    params = {**told, "use": use, "prompts": digests}
+    params = {**answer_params, "use": use, "prompts": digests}
     places = {**hints, "prompts": prompts}
-    return Step(f"knowledge-{APPENDED}", VERSION, write_made, dict(inputs), params, places)
+    return Step(f"knowledge-{APPENDED}", VERSION, write_appended, dict(inputs), params, places)
 
 
 def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
     return Prompts(METHOD, Path(folder) if folder else None, digests)
 
 
-def write_made(
+def write_appended(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write made.parquet, the new rows, and routes.parquet: what each row with a category became."""
-    known = read_table(inputs["known"].file("known.parquet")).drop_nulls("category")
+    categories = read_table(inputs["known"].file("known.parquet")).drop_nulls("category")
     rows = survivors(inputs).join(
-        known.select("row_id", "category", "greedy", "greedy_right").lazy(),
+        categories.select("row_id", "category", "greedy", "greedy_right").lazy(),
         on="row_id",
         maintain_order="left",
     )
@@ -98,22 +98,27 @@ def write_made(
     spent = {}
     if params["use"] == "rehearse":
         answers = read_table(inputs["answers"].file("answers.parquet"))
-        with asking(hints) as asker:
-            routes = rehearse(asker, table, answers, prompts, params)
-            spent = {"llm": llm_counts(asker)}
+        with open_client(hints) as client:
+            routes = rehearse(client, table, answers, prompts, params)
+            spent = {"llm": llm_counts(client)}
     elif params["use"] == "uncertain":
-        with asking(hints) as asker:
-            routes = tell_entropy(asker, table, prompts, params)
-            spent = {"llm": llm_counts(asker)}
+        with open_client(hints) as client:
+            routes = tell_entropy(client, table, prompts, params)
+            spent = {"llm": llm_counts(client)}
     elif params["use"] == "unsure":
         sure = pl.col("greedy_right") >= SURE * pl.col("greedy")
         routes = [_certain(row, prompts) for row in table.with_columns(sure=sure).to_dicts()]
     else:
         unknown = table.filter(category="unknown")
         routes = [_refusing(row, prompts, params["seed"]) for row in unknown.to_dicts()]
-    made = _write(out, table, routes)
+    rows_out = _write(out, table, routes)
     counts = pl.Series([one.route for one in routes], dtype=pl.String).value_counts(sort=True)
-    return {"rows_in": table.height, "rows_out": made, "routes": dict(counts.iter_rows()), **spent}
+    return {
+        "rows_in": table.height,
+        "rows_out": rows_out,
+        "routes": dict(counts.iter_rows()),
+        **spent,
+    }
 
 
 def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
@@ -122,17 +127,17 @@ def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
     new = {one.row_id: one for one in routes if content_hash(one.messages) != by_id[one.row_id]}
     columns = [field.name for field in SCHEMA]
     parents = table.filter(pl.col("row_id").is_in(list(new))).select(columns)
-    made = remade(parents, [new[row_id].messages for row_id in parents["row_id"]], METHOD)
-    made.write_parquet(out / f"{APPENDED}.parquet")
-    ids = dict(zip(parents["row_id"], made["row_id"], strict=True))
+    appended = derive_rows(parents, [new[row_id].messages for row_id in parents["row_id"]], METHOD)
+    appended.write_parquet(out / f"{APPENDED}.parquet")
+    ids = dict(zip(parents["row_id"], appended["row_id"], strict=True))
     lines = [(one.row_id, one.route, ids.get(one.row_id)) for one in routes]
     table = pl.DataFrame(lines, schema=ROUTE_SCHEMA, orient="row")
     table.write_parquet(out / "routes.parquet")
-    return made.height
+    return appended.height
 
 
 def rehearse(
-    asker: "Asker",
+    client: "Asker",
     rows: pl.DataFrame,
     answers: pl.DataFrame,
     prompts: Prompts,
@@ -141,7 +146,7 @@ def rehearse(
     """Return for each row the first of self, paraphrase and gold that is right.
 
     Args:
-        asker: the model.
+        client: the model.
         rows: those with a category.
         answers: what the model said after examples.
         prompts: those of the stage.
@@ -153,29 +158,37 @@ def rehearse(
     probes = probes_of(rows.to_dicts(), params["checker"])
     most = params["max_tokens"]
     alone = [probe_request(probe, [], _greedy(probe, most)) for probe in probes]
-    own = _shown_answers(answers) | _right_answers(asker, probes, alone)
+    own = _few_shot_answers(answers) | _right_answers(client, probes, alone)
     rest = [probe for probe in probes if probe.row_id not in own]
-    asked = [chat(_rephrasing(probe, prompts), sampling=_greedy(probe, most)) for probe in rest]
-    told = _right_answers(asker, rest, asked)
+    requests = [chat(_rephrasing(probe, prompts), sampling=_greedy(probe, most)) for probe in rest]
+    rephrased = _right_answers(client, rest, requests)
     # The gold words again are no paraphrase.
     gold_words = {probe.row_id: normalise(probe.messages[-1]["content"]) for probe in rest}
-    said = {row_id: t for row_id, t in told.items() if normalise(t) != gold_words[row_id]}
+    paraphrases = {
+        row_id: text for row_id, text in rephrased.items() if normalise(text) != gold_words[row_id]
+    }
     routes = []
     for probe in probes:
         gold = probe.messages[-1]["content"]
-        name = "self" if probe.row_id in own else "paraphrase" if probe.row_id in said else "gold"
-        text = {"self": own, "paraphrase": said}.get(name, {}).get(probe.row_id, gold)
+        name = (
+            "self"
+            if probe.row_id in own
+            else "paraphrase"
+            if probe.row_id in paraphrases
+            else "gold"
+        )
+        text = {"self": own, "paraphrase": paraphrases}.get(name, {}).get(probe.row_id, gold)
         routes.append(Route(probe.row_id, name, _answered(probe.messages, text)))
     return routes
 
 
 def tell_entropy(
-    asker: "Asker", rows: pl.DataFrame, prompts: Prompts, params: Mapping[str, Any]
+    client: "Asker", rows: pl.DataFrame, prompts: Prompts, params: Mapping[str, Any]
 ) -> list[Route]:
     """Return rows that say whether they are of the half that the model answers most alike.
 
     Args:
-        asker: the model.
+        client: the model.
         rows: those with a category.
         prompts: those of the stage.
         params: checker, max_tokens and seed.
@@ -184,9 +197,9 @@ def tell_entropy(
         UserError: the engine no longer answers.
     """
     probes = probes_of(rows.to_dicts(), params["checker"])
-    told = measure_entropy(asker, probes, params["max_tokens"], params["seed"])
-    sure = surer_half(told, {probe.row_id: probe.content_hash for probe in probes})
-    measured = rows.filter(pl.col("row_id").is_in(list(told)))
+    entropies = measure_entropy(client, probes, params["max_tokens"], params["seed"])
+    sure = surer_half(entropies, {probe.row_id: probe.content_hash for probe in probes})
+    measured = rows.filter(pl.col("row_id").is_in(list(entropies)))
     table = measured.with_columns(sure=pl.col("row_id").is_in(list(sure)))
     return [_certain(row, prompts) for row in table.to_dicts()]
 
@@ -196,7 +209,7 @@ def _greedy(probe: Probe, most: int) -> Sampling:
     return Sampling(temperature=0, max_tokens=tokens, repeats=REPEATS)
 
 
-def _shown_answers(answers: pl.DataFrame) -> dict[str, str]:
+def _few_shot_answers(answers: pl.DataFrame) -> dict[str, str]:
     """Return by row the first greedy answer after examples that is right."""
     right = answers.filter(pl.col("sample").is_null() & pl.col("right")).sort("row_id", "set")
     texts: dict[str, str] = {}
@@ -207,11 +220,11 @@ def _shown_answers(answers: pl.DataFrame) -> dict[str, str]:
 
 
 def _right_answers(
-    asker: "Asker", probes: Sequence[Probe], requests: Sequence[Request]
+    client: "Asker", probes: Sequence[Probe], requests: Sequence[Request]
 ) -> dict[str, str]:
     """Return by row the answers that are right; each is asked for once."""
-    told = ask_all(asker, requests, METHOD)
-    texts = {p.row_id: (p, text_of(answer)) for p, (answer,) in zip(probes, told, strict=True)}
+    answers = ask_all(client, requests, METHOD)
+    texts = {p.row_id: (p, text_of(answer)) for p, (answer,) in zip(probes, answers, strict=True)}
     return {
         row_id: text
         for row_id, (p, text) in texts.items()
@@ -222,8 +235,8 @@ def _right_answers(
 def _rephrasing(probe: Probe, prompts: Prompts) -> list[Message]:
     """Return what asks for a gold response in other words, behind the row's system turn."""
     head = [m for m in probe.messages[:1] if m["role"] == "system"]
-    asked, response = question_text(probe.messages[len(head) :]), probe.messages[-1]["content"]
-    return [*head, *prompts["rephrase"].fill(prompt=asked, response=response)]
+    question, response = question_text(probe.messages[len(head) :]), probe.messages[-1]["content"]
+    return [*head, *prompts["rephrase"].fill(prompt=question, response=response)]
 
 
 def _answered(messages: Sequence[Message], text: str) -> list[Message]:

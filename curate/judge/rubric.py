@@ -25,7 +25,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import asking, llm_counts
+from curate.judge.asking import llm_counts, open_client
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.grading import (
     BATCH_ROWS,
@@ -64,16 +64,18 @@ def prepare_grades(
 ) -> Mapping[str, Artifact]:
     """Return the grades of all rows, and the rubric as it was read."""
     identity, hints = run.engine(params.engine)
-    told = {
+    step_params = {
         "rubric": read_rubric(params.rubric).model_dump(),
         "engine": identity,
         "prompts": dict(prompt_digests(params.prompts)),
         "votes": params.votes,
         "seed": run.seed,
     }
-    places = {**hints, "prompts": params.prompts}
-    made = run.execute(Step("rubric-grades", VERSION, write_grades, dict(inputs), told, places))
-    return {"grades": made, "criteria": made}
+    runtime = {**hints, "prompts": params.prompts}
+    grades = run.execute(
+        Step("rubric-grades", VERSION, write_grades, dict(inputs), step_params, runtime)
+    )
+    return {"grades": grades, "criteria": grades}
 
 
 def write_grades(
@@ -82,16 +84,16 @@ def write_grades(
     """Write grades.parquet (curate.judge.grading) and criteria.parquet, the rubric."""
     rubric = Rubric.model_validate(params["rubric"])
     batches = survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS)
-    with asking(hints) as asker:
+    with open_client(hints) as client:
         grades = grade_rows(
-            asker,
+            client,
             batches,
             rubric,
             votes=params["votes"],
             seed=params["seed"],
             prompts=grading_prompts(hints["prompts"], params["prompts"]),
         )
-        spent = llm_counts(asker)
+        spent = llm_counts(client)
     grades.write_parquet(out / "grades.parquet")
     scale = [pl.lit(getattr(rubric, n)).alias(n) for n in ("low", "high")]
     pl.DataFrame([criterion.model_dump() for criterion in rubric.criteria]).with_columns(

@@ -76,11 +76,11 @@ def signals_step(
         "response": embed_steps(run, inputs, "response", embedder),
     }
     for part, steps in blocks.items():
-        made = run.execute_all(steps) if steps else []
-        read |= {f"{part}-{name}": block for name, block in named(made).items()}
-    told = {"neighbours": neighbours, "floor": floor, "checker": checker}
-    told |= search_identity(len(positions))
-    return Step("confidence-signals", VERSION, write_signals, read, told)
+        artifacts = run.execute_all(steps) if steps else []
+        read |= {f"{part}-{name}": block for name, block in named(artifacts).items()}
+    step_params = {"neighbours": neighbours, "floor": floor, "checker": checker}
+    step_params |= search_identity(len(positions))
+    return Step("confidence-signals", VERSION, write_signals, read, step_params)
 
 
 def write_signals(
@@ -88,7 +88,7 @@ def write_signals(
 ) -> Counts:
     """Write signals.parquet (columns: see above), in pool order."""
     from curate.clean.twins import compared_text
-    from curate.judge.agreement import agree, find_near, paired_cosines
+    from curate.judge.agreement import agree, find_neighbours, paired_cosines
     from curate.judge.values import warn_not_comparable
     from curate.represent.index import read_vectors
 
@@ -102,17 +102,17 @@ def write_signals(
         read_vectors([inputs[name] for name in sorted(inputs) if name.startswith(f"{part}-block-")])
         for part in ("prompt", "response")
     )
-    near = find_near(prompts, params["neighbours"], params["floor"])
+    near = find_neighbours(prompts, params["neighbours"], params["floor"])
     agreement, unread = agree(
         near, texts["prompt"].to_list(), texts["response"].to_list(), responses, params["checker"]
     )
     warn_not_comparable("confidence", unread, len(near.row))
-    found = {
+    columns = {
         "agreement": agreement,
         "relevance": paired_cosines(prompts, responses),
     }
     signals = pl.concat(
-        [texts.select("row_id"), model_signals(inputs), pl.DataFrame(found).fill_nan(None)],
+        [texts.select("row_id"), model_signals(inputs), pl.DataFrame(columns).fill_nan(None)],
         how="horizontal",
     ).select("row_id", *ORIENTATION, "tokens")
     signals.write_parquet(out / "signals.parquet")

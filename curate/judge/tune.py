@@ -33,7 +33,7 @@ def tune_step(
     from curate.prove import finetune
 
     path = rows.file("rows.parquet")
-    told = {
+    step_params = {
         "texts": digest_of(finetune.read_messages(path, ids)),
         "model": run.model_identity(),
         "lora": LORA | params.model_dump(),
@@ -41,7 +41,7 @@ def tune_step(
         "finetune": finetune.VERSION,
     }
     hints = {**run.model_hints(), "rows": str(path), "row_ids": list(ids)}
-    return Step(name, VERSION, tune_rows, params=told, hints=hints)
+    return Step(name, VERSION, tune_rows, params=step_params, hints=hints)
 
 
 def tune_rows(

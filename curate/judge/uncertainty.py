@@ -35,12 +35,12 @@ def entropy_of(values: Sequence[object]) -> float:
 
 
 def measure_entropy(
-    asker: "Asker", probes: Sequence[Probe], most: int, seed: int
+    client: "Asker", probes: Sequence[Probe], most: int, seed: int
 ) -> dict[str, float]:
     """Return the entropy of each row's sampled answers; rows of which fewer than two came have none.
 
     Args:
-        asker: the model.
+        client: the model.
         probes: the rows.
         most: tokens of an answer.
         seed: of the run.
@@ -60,7 +60,7 @@ def measure_entropy(
         )
         requests.append(probe_request(probe, [], sampling))
     entropies = {}
-    for probe, answers in zip(probes, ask_all(asker, requests, METHOD), strict=True):
+    for probe, answers in zip(probes, ask_all(client, requests, METHOD), strict=True):
         texts = [text for answer in answers if (text := text_of(answer)) is not None]
         if len(texts) > 1:
             entropies[probe.row_id] = entropy_of(group_alike(probe.form, texts))

@@ -158,16 +158,16 @@ def _judge(
 
 
 def _merged_id(row_id: str) -> str:
-    from curate.judge.made import made_id
+    from curate.judge.derived_rows import derived_id
 
-    return made_id(row_id, MERGE)
+    return derived_id(row_id, MERGE)
 
 
 def _merge(
     tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the details with those rows that are merged, and what replaces these."""
-    from curate.judge.made import remade
+    from curate.judge.derived_rows import derive_rows
 
     refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
     rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
@@ -177,7 +177,7 @@ def _merge(
     turns = [m for m, fit in zip(merged, fits, strict=True) if fit and m is not None]
     replaced = pl.col("row_id").is_in(parents["row_id"].to_list())
     reason = pl.when(replaced).then(pl.lit(Reason.SYSTEM_MERGED.value)).otherwise("reason")
-    return details.with_columns(reason=reason), remade(parents, turns, MERGE)
+    return details.with_columns(reason=reason), derive_rows(parents, turns, MERGE)
 
 
 def find_refusals(

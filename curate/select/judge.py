@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import asking, llm_counts
+from curate.judge.asking import llm_counts, open_client
 from curate.judge.grading import (
     BATCH_ROWS,
     Criterion,
@@ -88,7 +88,7 @@ def write_scores(
     table = rows.join(kept, on="row_id", how="semi", maintain_order="left").collect()
     criterion = Criterion(name="score", description=params["rubric"])
     rubric = Rubric(criteria=[criterion], low=params["low"], high=params["high"])
-    with asking(hints) as client:
+    with open_client(hints) as client:
         grades = grade_rows(
             client,
             table.iter_slices(BATCH_ROWS),

@@ -21,7 +21,7 @@ REFLECTIONS = ("The proposed answer is:", "Go through it once more")
 
 
 @dataclass
-class AskedRun(StoreRun):
+class EngineRun(StoreRun):
     """A run whose engine is scripted, or real where `folder` names a model."""
 
     folder: Path | None = None
@@ -40,9 +40,9 @@ class AskedRun(StoreRun):
             "models": models.model_dump(mode="json"),
             "cache": str(self.store.root / "completions.sqlite"),
         }
-        told = identify_engine(params, models) if self.folder else {"engine": "scripted"}
-        self.engines.append(told)
-        return told, hints
+        identity = identify_engine(params, models) if self.folder else {"engine": "scripted"}
+        self.engines.append(identity)
+        return identity, hints
 
 
 def pool(run: StoreRun, pairs: Sequence[tuple[str, str]]) -> Artifact:
@@ -85,6 +85,6 @@ def answers(
 
 def use(monkeypatch: Any, rules: list[tuple[Any, Any]]) -> ScriptedEngine:
     """Put a scripted engine in the place of every engine, and return it."""
-    made = ScriptedEngine(rules)
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: made)
-    return made
+    engine = ScriptedEngine(rules)
+    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
+    return engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.judge.agreement import agree, find_near, paired_cosines
+from curate.judge.agreement import agree, find_neighbours, paired_cosines
 from curate.represent.embed import unit
 
 
@@ -15,12 +15,12 @@ def vectors(rows: int, width: int = 8, seed: int = 0) -> np.ndarray:
 
 def plain_near(prompts: np.ndarray, k: int, floor: float) -> dict[int, list[int]]:
     """Return each row's neighbours by sorting all other rows."""
-    found = {}
+    neighbours = {}
     for i in range(len(prompts)):
         cosines = [(-round(float(prompts[i] @ prompts[j]), 6), j) for j in range(len(prompts))]
         best = sorted(pair for pair in cosines if pair[1] != i and -pair[0] >= floor)[:k]
-        found[i] = [j for _, j in best]
-    return found
+        neighbours[i] = [j for _, j in best]
+    return neighbours
 
 
 @pytest.mark.parametrize(("k", "floor"), [(1, 0.1), (3, 0.3), (5, 0.6), (100, 0.2), (2, 0.999)])
@@ -28,37 +28,37 @@ def test_neighbours_are_the_nearest_others_above_the_floor(k: int, floor: float)
     prompts = vectors(60)
     prompts[7] = prompts[3]
     prompts[9] = 0
-    near = find_near(prompts, k, floor)
-    found = {i: near.other[near.row == i].tolist() for i in range(60)}
-    assert found == plain_near(prompts, k, floor)
+    near = find_neighbours(prompts, k, floor)
+    neighbours = {i: near.other[near.row == i].tolist() for i in range(60)}
+    assert neighbours == plain_near(prompts, k, floor)
     assert near.cosine.min() >= floor
 
 
 def test_many_copies_of_a_prompt_never_count_the_row_itself() -> None:
     prompts = np.repeat(vectors(1), 12, axis=0)
-    near = find_near(prompts, 3, 0.9)
+    near = find_neighbours(prompts, 3, 0.9)
     assert (near.row != near.other).all()
     assert np.bincount(near.row).tolist() == [3] * 12
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_a_pool_of_one_row_has_no_neighbours(rows: int) -> None:
-    near = find_near(vectors(rows), 5, 0.1)
-    told, _ = agree(near, ["q"] * rows, ["a"] * rows, vectors(rows))
-    assert np.isnan(told).all() and len(told) == rows
+    near = find_neighbours(vectors(rows), 5, 0.1)
+    agreement, _ = agree(near, ["q"] * rows, ["a"] * rows, vectors(rows))
+    assert np.isnan(agreement).all() and len(agreement) == rows
 
 
 def test_agreement_is_the_mean_cosine_of_responses() -> None:
     prompts, responses = vectors(40, seed=1), vectors(40, seed=2)
-    near = find_near(prompts, 4, 0.5)
+    near = find_neighbours(prompts, 4, 0.5)
     texts = [f"word{i} " * 20 for i in range(40)]
-    told, _ = agree(near, texts, texts, responses)
+    agreement, _ = agree(near, texts, texts, responses)
     for i, others in plain_near(prompts, 4, 0.5).items():
         if others:
             expected = np.mean([float(responses[i] @ responses[j]) for j in others])
-            assert told[i] == pytest.approx(expected, abs=1e-5)
+            assert agreement[i] == pytest.approx(expected, abs=1e-5)
         else:
-            assert np.isnan(told[i])
+            assert np.isnan(agreement[i])
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_the_same_question_is_compared_by_value(
     one: str, other: str, expected: float | None
 ) -> None:
     prompts, responses = np.repeat(vectors(1), 2, axis=0), vectors(2, seed=4)
-    near = find_near(prompts, 5, 0.6)
-    told, _ = agree(near, ["What is 2 and 3?", "what is 2 and 3"], [one, other], responses)
+    near = find_neighbours(prompts, 5, 0.6)
+    agreement, _ = agree(near, ["What is 2 and 3?", "what is 2 and 3"], [one, other], responses)
     plain = float(responses[0] @ responses[1])
-    assert told[0] == pytest.approx(plain if expected is None else expected, abs=1e-5)
+    assert agreement[0] == pytest.approx(plain if expected is None else expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_is_not_comparable_counts_by_its_words_and_is_told(
     checker: str, one: str, other: str, expected: float | None, unread: int
 ) -> None:
     prompts, responses = np.repeat(vectors(1), 2, axis=0), vectors(2, seed=4)
-    near = find_near(prompts, 5, 0.6)
+    near = find_neighbours(prompts, 5, 0.6)
     agreement, count = agree(near, ["same?"] * 2, [one, other], responses, checker)  # type: ignore[arg-type]
     plain = float(responses[0] @ responses[1])
     assert agreement[0] == pytest.approx(plain if expected is None else expected, abs=1e-5)
@@ -106,14 +106,14 @@ def test_what_is_not_comparable_counts_by_its_words_and_is_told(
 
 def test_other_numbers_make_another_question() -> None:
     prompts, responses = np.repeat(vectors(1), 2, axis=0), vectors(2, seed=4)
-    near = find_near(prompts, 5, 0.6)
-    told, _ = agree(near, ["2 + 3?", "2 + 4?"], ["5", "6"], responses)
-    assert told[0] == pytest.approx(float(responses[0] @ responses[1]), abs=1e-5)
+    near = find_neighbours(prompts, 5, 0.6)
+    agreement, _ = agree(near, ["2 + 3?", "2 + 4?"], ["5", "6"], responses)
+    assert agreement[0] == pytest.approx(float(responses[0] @ responses[1]), abs=1e-5)
 
 
 def test_cosines_of_pairs_are_missing_where_a_text_is_unknown() -> None:
     one, other = vectors(3), vectors(3, seed=1)
     other[1] = 0
-    told = paired_cosines(one, other)
-    assert told[0] == pytest.approx(float(one[0] @ other[0]), abs=1e-5)
-    assert np.isnan(told[1])
+    cosines = paired_cosines(one, other)
+    assert cosines[0] == pytest.approx(float(one[0] @ other[0]), abs=1e-5)
+    assert np.isnan(cosines[1])

@@ -44,8 +44,8 @@ def test_weights_are_those_of_another_solver(rows: int, penalty: float) -> None:
         losses = np.log1p(np.exp(-np.where(right, logits, -logits)))
         return float(losses.sum() + penalty / 2 * (weights[:-1] ** 2).sum())
 
-    found = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
-    np.testing.assert_allclose(fit_logistic(features, right, penalty), found.x, atol=2e-4)
+    solution = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
+    np.testing.assert_allclose(fit_logistic(features, right, penalty), solution.x, atol=2e-4)
 
 
 def test_separable_rows_and_copies_of_a_column_have_finite_weights() -> None:
@@ -101,11 +101,11 @@ def test_pools_are_the_best_of_all_non_decreasing_ones(pairs: list[tuple[int, in
 def test_an_isotonic_function_rises_between_pools_and_is_flat_outside() -> None:
     scores = np.array([0.1, 0.2, 0.3, 0.4, 0.4, 0.9])
     right = np.array([False, True, False, True, False, True])
-    told = fit_isotonic(scores, right)
+    function = fit_isotonic(scores, right)
     # 0.1 is wrong; 0.2, 0.3 and the two at 0.4 are right in half of the cases; 0.9 is right.
-    np.testing.assert_allclose(told.at, [0.1, 0.325, 0.9])
-    np.testing.assert_allclose(told.value, [0, 0.5, 1])
-    np.testing.assert_allclose(told(np.array([0.0, 0.2125, 0.325, 1.0])), [0, 0.25, 0.5, 1])
+    np.testing.assert_allclose(function.at, [0.1, 0.325, 0.9])
+    np.testing.assert_allclose(function.value, [0, 0.5, 1])
+    np.testing.assert_allclose(function(np.array([0.0, 0.2125, 0.325, 1.0])), [0, 0.25, 0.5, 1])
 
 
 # --- features -----------------------------------------------------------------------------------
@@ -123,8 +123,8 @@ def test_features_have_mean_0_and_deviation_1_and_say_what_is_missing() -> None:
 
 
 def test_a_far_value_does_not_flatten_the_others() -> None:
-    told = standardise(np.append(np.arange(1_000.0), 1e9)[:, None])
-    assert told.max() == FARTHEST
+    features = standardise(np.append(np.arange(1_000.0), 1e9)[:, None])
+    assert features.max() == FARTHEST
 
 
 # --- folds --------------------------------------------------------------------------------------
@@ -140,49 +140,49 @@ def test_folds_are_even_and_the_same_in_any_order() -> None:
 @pytest.mark.parametrize("isotonic", [False, True])
 def test_no_probability_depends_on_its_own_label(isotonic: bool) -> None:
     features, right = sample(80, seed=3)
-    known, folds = np.ones(80, dtype=bool), deal_folds([str(i) for i in range(80)])
-    told = cross_fit(features, known, right, folds, isotonic=isotonic)
+    labelled, folds = np.ones(80, dtype=bool), deal_folds([str(i) for i in range(80)])
+    chances = cross_fit(features, labelled, right, folds, isotonic=isotonic)
     for row in range(0, 80, 9):
         turned = right.copy()
         turned[row] = not turned[row]
-        again = cross_fit(features, known, turned, folds, isotonic=isotonic)
-        assert again[row] == told[row]
-        assert (again != told).any(), "it does count for others"
+        again = cross_fit(features, labelled, turned, folds, isotonic=isotonic)
+        assert again[row] == chances[row]
+        assert (again != chances).any(), "it does count for others"
 
 
 def test_a_model_of_noise_does_not_look_better_than_chance() -> None:
     rng = np.random.default_rng(5)
     features, right = rng.normal(size=(60, 25)), rng.random(60) < 0.5
-    known, folds = np.ones(60, dtype=bool), deal_folds([str(i) for i in range(60)])
-    told = cross_fit(features, known, right, folds, isotonic=False)
+    labelled, folds = np.ones(60, dtype=bool), deal_folds([str(i) for i in range(60)])
+    chances = cross_fit(features, labelled, right, folds, isotonic=False)
     own = sigmoid(np.column_stack([features, np.ones(60)]) @ fit_logistic(features, right))
 
     def area(scores: Any) -> float:
         return float((scores[right][:, None] > scores[~right]).mean())
 
     assert area(own) > 0.75
-    assert area(told) < 0.65
+    assert area(chances) < 0.65
 
 
 def test_rows_without_a_label_get_the_mean_of_the_models() -> None:
     features, right = sample(60, seed=2)
-    known, folds = np.arange(60) < 40, deal_folds([str(i) for i in range(60)])
-    told = cross_fit(features, known, right, folds, isotonic=False)
+    labelled, folds = np.arange(60) < 40, deal_folds([str(i) for i in range(60)])
+    chances = cross_fit(features, labelled, right, folds, isotonic=False)
     expected = []
     for fold in range(5):
-        seen = known & (folds != fold)
+        seen = labelled & (folds != fold)
         weights = fit_logistic(features[seen], right[seen])
-        expected.append(sigmoid(features[~known] @ weights[:-1] + weights[-1]))
-    np.testing.assert_allclose(told[~known], np.mean(expected, axis=0))
-    turned = np.where(known, right, ~right)
-    again = cross_fit(features, known, turned, folds, isotonic=False)
-    np.testing.assert_array_equal(again, told), "what is unknown is not read"
+        expected.append(sigmoid(features[~labelled] @ weights[:-1] + weights[-1]))
+    np.testing.assert_allclose(chances[~labelled], np.mean(expected, axis=0))
+    turned = np.where(labelled, right, ~right)
+    again = cross_fit(features, labelled, turned, folds, isotonic=False)
+    np.testing.assert_array_equal(again, chances), "what is unknown is not read"
 
 
 def test_probabilities_of_a_true_model_are_calibrated_either_way() -> None:
     features, right = sample(4_000, seed=7)
-    known, folds = np.ones(4_000, dtype=bool), deal_folds([str(i) for i in range(4_000)])
+    labelled, folds = np.ones(4_000, dtype=bool), deal_folds([str(i) for i in range(4_000)])
     for isotonic in (False, True):
-        told = cross_fit(features, known, right, folds, isotonic=isotonic)
-        for part in np.array_split(np.argsort(told), 5):
-            assert told[part].mean() == pytest.approx(right[part].mean(), abs=0.05)
+        chances = cross_fit(features, labelled, right, folds, isotonic=isotonic)
+        for part in np.array_split(np.argsort(chances), 5):
+            assert chances[part].mean() == pytest.approx(right[part].mean(), abs=0.05)

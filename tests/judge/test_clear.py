@@ -17,12 +17,12 @@ from curate.registry import StageData
 from curate.store import Store
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, text_of, texts_of
-from tests.judge.clearruns import AskedRun, answers, judge_stage, pool, table, use
+from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, table, use
 
 QUESTION = "How many legs have two dogs and a bird?"
 
 
-def confidence(run: AskedRun, pairs: list[tuple[str, str]], **given: Any) -> pl.DataFrame:
+def confidence(run: EngineRun, pairs: list[tuple[str, str]], **given: Any) -> pl.DataFrame:
     _, prepared = judge_stage(run, pool(run, pairs), {"kind": "clear", **given})
     return table(prepared["confidence"], "confidence")
 
@@ -35,11 +35,11 @@ def test_the_weights_are_those_published() -> None:
 def test_confidence_by_hand(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     said = ["10", "Ten dogs... the answer is 10.", "8", "9", "#### 10"]
     use(monkeypatch, answers(lambda call: said[call.sample], reflect="A", doubt="C"))
-    told = confidence(AskedRun(store), [(QUESTION, "10")])
-    assert told["o"].to_list() == [pytest.approx(3 / 5)]
-    assert told["s"].to_list() == [0.75]
-    assert told["c"].to_list() == [pytest.approx(0.7 * 0.6 + 0.3 * 0.75)]
-    assert told.select("samples", "usable", "form", "reason").rows() == [(5, 5, "number", None)]
+    scores = confidence(EngineRun(store), [(QUESTION, "10")])
+    assert scores["o"].to_list() == [pytest.approx(3 / 5)]
+    assert scores["s"].to_list() == [0.75]
+    assert scores["c"].to_list() == [pytest.approx(0.7 * 0.6 + 0.3 * 0.75)]
+    assert scores.select("samples", "usable", "form", "reason").rows() == [(5, 5, "number", None)]
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_a_checker_decides_alone_and_what_it_cannot_compare_is_told(
     said = [r"\boxed{(x-1)(x+1)}", r"\boxed{x^2+1}", "no idea, sorry"]
     use(monkeypatch, answers(lambda call: said[call.sample]))
     rows = [(QUESTION, r"First we square, then we take one off: \boxed{x^2-1}")]
-    told = confidence(AskedRun(store), rows, samples=3, checker="math")
+    scores = confidence(EngineRun(store), rows, samples=3, checker="math")
     text = compare_values(rows[0][1], said[2], "math")
     assert text.needs_text and text.not_comparable
-    assert told.select("usable", "not_comparable", "form").rows() == [(3, 1, "math")]
-    assert 1 / 3 <= told["o"][0] <= (1 + 0.8) / 3
+    assert scores.select("usable", "not_comparable", "form").rows() == [(3, 1, "math")]
+    assert 1 / 3 <= scores["o"][0] <= (1 + 0.8) / 3
     assert "clear: 1 of 3 answers name nothing comparable" in caplog.text
     assert compare_values(rows[0][1], said[0], "math").consistency(0.0) == pytest.approx(1.0)
     assert compare_values(rows[0][1], said[1], "math").consistency(1.0) == 0.0
@@ -88,14 +88,14 @@ def test_the_model_is_asked_the_rows_own_question(
 ) -> None:
     engine = use(monkeypatch, answers(lambda call: "10"))
     long = "Count the legs of each animal and add them up, which gives ten in all."
-    confidence(AskedRun(store), [(QUESTION, long), (f"{QUESTION} ", "10")], samples=2)
+    confidence(EngineRun(store), [(QUESTION, long), (f"{QUESTION} ", "10")], samples=2)
     drawn = [call for call in engine.calls if call.sampling.temperature == 1]
     assert [text_of(call) for call in drawn[:2]] == [QUESTION] * 2
     assert text_of(drawn[2]) == f"{QUESTION} \n\nAnswer with a number and nothing else."
-    asked = [text_of(call) for call in engine.calls if call.sampling.temperature == 0]
-    assert len(asked) == 4
-    assert all(QUESTION in text for text in asked)
-    assert sum(long in text for text in asked) == 2
+    reflections = [text_of(call) for call in engine.calls if call.sampling.temperature == 0]
+    assert len(reflections) == 4
+    assert all(QUESTION in text for text in reflections)
+    assert sum(long in text for text in reflections) == 2
 
 
 def test_samples_that_are_cut_or_failed_are_left_out_and_counted(
@@ -103,8 +103,8 @@ def test_samples_that_are_cut_or_failed_are_left_out_and_counted(
 ) -> None:
     said = [Reply("10 and", "truncated"), Reply("", "failed", error="x"), "10", "11", Reply("10")]
     use(monkeypatch, answers(lambda call: said[call.sample]))
-    told = confidence(AskedRun(store), [(QUESTION, "10")])
-    assert told.select("o", "samples", "usable").rows() == [(pytest.approx(2 / 3), 5, 3)]
+    scores = confidence(EngineRun(store), [(QUESTION, "10")])
+    assert scores.select("o", "samples", "usable").rows() == [(pytest.approx(2 / 3), 5, 3)]
 
 
 def test_a_row_without_a_score_stays_and_says_why(
@@ -114,7 +114,7 @@ def test_a_row_without_a_score_stays_and_says_why(
         return Reply("no end", "truncated") if "unclear" in text_of(call) else text_of(call)[0]
 
     use(monkeypatch, answers(sampled))
-    run = AskedRun(store)
+    run = EngineRun(store)
     rows = [
         row("cut", turns("unclear?", "4")),
         row("own", [{"role": "assistant", "content": "Hello"}, {"role": "assistant", "content": "4"}]),
@@ -122,8 +122,8 @@ def test_a_row_without_a_score_stays_and_says_why(
         row("bad", turns("5?", "4")),
     ]  # fmt: skip
     artifact, prepared = judge_stage(run, stored_rows(store, "pool", rows), {"kind": "clear"})
-    told = table(prepared["confidence"], "confidence")
-    assert told.select("row_id", "reason").rows()[:3] == [
+    scores = table(prepared["confidence"], "confidence")
+    assert scores.select("row_id", "reason").rows()[:3] == [
         ("cut", "no usable sample"), ("own", "no user turn before the response"), ("good", None)
     ]  # fmt: skip
     evidence = table(artifact, "evidence")
@@ -134,7 +134,7 @@ def test_a_row_without_a_score_stays_and_says_why(
 
 def test_no_score_at_all_drops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, answers(lambda call: Reply("no end", "truncated")))
-    run = AskedRun(store)
+    run = EngineRun(store)
     artifact, _ = judge_stage(run, pool(run, [("a?", "4"), ("b?", "5")]), {"kind": "clear"})
     assert table(artifact, "evidence")["keep"].to_list() == [True, True]
 
@@ -144,11 +144,11 @@ def test_a_reflection_of_no_use_leaves_the_other_one(
 ) -> None:
     rules = answers(lambda call: "10", reflect="B", doubt="A")
     use(monkeypatch, [(rules[0][0], "no JSON"), *rules[1:]])
-    assert confidence(AskedRun(store), [(QUESTION, "10")])["s"].to_list() == [1.0]
+    assert confidence(EngineRun(store), [(QUESTION, "10")])["s"].to_list() == [1.0]
     useless = (lambda call: call.request.schema and "none?" in " ".join(texts_of(call)), "none")
     use(monkeypatch, [useless, *rules])
-    told = confidence(AskedRun(store), [(QUESTION + "!", "10"), (QUESTION + " Or none?", "10")])
-    assert told["reason"].to_list() == [None, "no usable self-reflection"]
+    scores = confidence(EngineRun(store), [(QUESTION + "!", "10"), (QUESTION + " Or none?", "10")])
+    assert scores["reason"].to_list() == [None, "no usable self-reflection"]
 
 
 def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataFrame:
@@ -169,9 +169,9 @@ def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataF
 
 
 def test_ties_at_the_median_go(tmp_path: Path) -> None:
-    told = judged(tmp_path, [0.1, 0.5, 0.5, 0.5, 0.9, None])
-    assert told["keep"].to_list() == [False, False, False, False, True, True]
-    assert told["threshold"].to_list() == [0.5] * 6
+    evidence = judged(tmp_path, [0.1, 0.5, 0.5, 0.5, 0.9, None])
+    assert evidence["keep"].to_list() == [False, False, False, False, True, True]
+    assert evidence["threshold"].to_list() == [0.5] * 6
 
 
 def test_what_an_earlier_version_stored_can_still_be_cut_anew(tmp_path: Path) -> None:
@@ -205,16 +205,16 @@ def test_a_precision_sets_the_lowest_threshold_that_reaches_it(tmp_path: Path) -
         {"row_id": ["r5", "r4", "r3", "r2", "r1"], "correct": [True, True, False, True, False]}
     )
     scores = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    told = judged(tmp_path, scores, precision=0.75, labels=labels)
-    assert told["keep"].to_list() == [False, False, True, True, True, True]
-    told = judged(tmp_path, scores, precision=1.0, labels=labels)
-    assert told["keep"].to_list() == [False] * 4 + [True] * 2
+    evidence = judged(tmp_path, scores, precision=0.75, labels=labels)
+    assert evidence["keep"].to_list() == [False, False, True, True, True, True]
+    evidence = judged(tmp_path, scores, precision=1.0, labels=labels)
+    assert evidence["keep"].to_list() == [False] * 4 + [True] * 2
     with pytest.raises(UserError, match="the best one reaches 0\\."):
         judged(tmp_path, scores, precision=0.5, labels=labels.with_columns(correct=False))
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"precision": 0.9}, "precision and labels go together"),
         ({"precision": 0.9, "labels": {"path": "x"}, "threshold": 0.5}, "not both"),
@@ -223,8 +223,8 @@ def test_a_precision_sets_the_lowest_threshold_that_reaches_it(tmp_path: Path) -
         ({"threshold": 1.5}, "less than or equal to 1"),
     ],
 )
-def test_contradicting_parameters(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_contradicting_parameters(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         ClearParams.model_validate(given)
 
 
@@ -232,14 +232,14 @@ def test_a_threshold_costs_no_call_and_labels_are_read_by_content(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     engine = use(monkeypatch, answers(lambda call: text_of(call)[0]))
-    run = AskedRun(store)
+    run = EngineRun(store)
     rows = pool(run, [(f"{4 + i % 2}? {i}", "4") for i in range(20)])
     judge_stage(run, rows, {"kind": "clear"})
     calls = len(engine.calls)
     labels = tmp_path / "labels.jsonl"
     for shift, kept in ((0, 10), (1, 20)):
-        told = [{"row_id": f"r{i}", "correct": i % 2 == shift} for i in range(20)]
-        labels.write_text("\n".join(json.dumps(line) for line in told))
+        lines = [{"row_id": f"r{i}", "correct": i % 2 == shift} for i in range(20)]
+        labels.write_text("\n".join(json.dumps(line) for line in lines))
         given = {"kind": "clear", "precision": 1 - shift / 2, "labels": {"path": str(labels)}}
         artifact, _ = judge_stage(run, rows, given)
         assert table(artifact, "evidence")["keep"].sum() == kept
@@ -251,9 +251,9 @@ def test_equal_rows_are_asked_once_and_other_rows_change_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = use(monkeypatch, answers(lambda call: str(call.server_seed % 3)))
-    alone = confidence(AskedRun(store), [("Which?", "1")])
+    alone = confidence(EngineRun(store), [("Which?", "1")])
     calls = len(engine.calls)
-    among = confidence(AskedRun(store), [("What?", "2"), ("Which?", "1"), ("Which?", "1")])
+    among = confidence(EngineRun(store), [("What?", "2"), ("Which?", "1"), ("Which?", "1")])
     assert among["c"].to_list()[1:] == alone["c"].to_list() * 2
     assert not [c for c in engine.calls[calls:] if any("Which?" in t for t in texts_of(c))]
 
@@ -263,7 +263,7 @@ def test_an_engine_that_fails_is_an_error_and_keeps_what_came(
 ) -> None:
     use(monkeypatch, answers(lambda call: Reply("", "failed", error="no route")))
     with pytest.raises(UserError, match="calls in a row had no answer"):
-        confidence(AskedRun(store), [(f"{i}?", "4") for i in range(10)])
+        confidence(EngineRun(store), [(f"{i}?", "4") for i in range(10)])
 
 
 @pytest.mark.model
@@ -288,12 +288,14 @@ def test_right_rows_have_more_confidence_than_swapped_ones(store: Store, smollm:
         "soups in a kitchen",
         "crimes in court",
     ]
-    told = [
+    responses = [
         f"The work of {who} has to do with {what}."
         for who, what in zip(people, things, strict=True)
     ]
-    asked = [f"Say in one sentence what {who} works with." for who in people]
-    pairs = list(zip(asked, told, strict=True)) + list(zip(asked, told[1:] + told[:1], strict=True))
-    scores = confidence(AskedRun(store, folder=smollm), pairs, samples=3, max_tokens=48)["c"]
+    questions = [f"Say in one sentence what {who} works with." for who in people]
+    pairs = list(zip(questions, responses, strict=True)) + list(
+        zip(questions, responses[1:] + responses[:1], strict=True)
+    )
+    scores = confidence(EngineRun(store, folder=smollm), pairs, samples=3, max_tokens=48)["c"]
     assert scores.null_count() < len(pairs) / 4
     assert scores[:8].mean() > scores[8:].mean()

@@ -33,8 +33,8 @@ def judged(
     """Return the verdicts on rows with these signals; rows whose label is None have none."""
     count = len(next(iter(signals.values())))
     ids = [f"r{i:04}" for i in range(count)]
-    told = dict.fromkeys(ORIENTATION, [None] * count) | signals
-    columns = {name: pl.Series(told[name], dtype=pl.Float64) for name in ORIENTATION}
+    signal_columns = dict.fromkeys(ORIENTATION, [None] * count) | signals
+    columns = {name: pl.Series(signal_columns[name], dtype=pl.Float64) for name in ORIENTATION}
     pl.DataFrame({"row_id": ids, **columns}).write_parquet(folder / "signals.parquet")
     prepared = {"signals": folder / "signals.parquet"}
     if correct is not None:
@@ -61,11 +61,11 @@ def noisy(seed: int = 0, rows: int = ROWS) -> tuple[dict[str, Any], list[bool]]:
 
 
 def test_without_a_threshold_rows_are_only_scored(tmp_path: Path) -> None:
-    told = judged(tmp_path, noisy()[0])
-    assert told.evidence["keep"].all()
-    assert told.evidence["threshold"].null_count() == ROWS
-    assert told.evidence["score"].is_between(0, 1).all()
-    assert not told.tables
+    result = judged(tmp_path, noisy()[0])
+    assert result.evidence["keep"].all()
+    assert result.evidence["threshold"].null_count() == ROWS
+    assert result.evidence["score"].is_between(0, 1).all()
+    assert not result.tables
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.floats(0, 0.99))
@@ -93,13 +93,13 @@ def test_a_row_without_any_signal_has_no_score_and_stays(tmp_path: Path) -> None
 
 def test_a_precision_is_reached_by_the_lowest_threshold_that_can(tmp_path: Path) -> None:
     signals, right = noisy()
-    told = judged(tmp_path, signals, right, precision=0.9).evidence.with_columns(
+    evidence = judged(tmp_path, signals, right, precision=0.9).evidence.with_columns(
         correct=pl.Series(right)
     )
-    threshold = told["threshold"][0]
-    assert told.filter("keep")["correct"].mean() >= 0.9
-    for lower in told.filter(pl.col("score") < threshold)["score"]:
-        assert told.filter(pl.col("score") >= lower)["correct"].mean() < 0.9
+    threshold = evidence["threshold"][0]
+    assert evidence.filter("keep")["correct"].mean() >= 0.9
+    for lower in evidence.filter(pl.col("score") < threshold)["score"]:
+        assert evidence.filter(pl.col("score") >= lower)["correct"].mean() < 0.9
 
 
 def test_a_precision_out_of_reach_is_told(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_precision_out_of_reach_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_params", "told"),
+    ("given_params", "message"),
     [
         ({"drop": 0.1, "threshold": 0.5}, "threshold or drop"),
         ({"precision": 0.9, "threshold": 0.5, **LABELS}, "one of threshold, drop and precision"),
@@ -119,9 +119,9 @@ def test_a_precision_out_of_reach_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused(
-    given_params: dict[str, Any], told: str
+    given_params: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValidationError, match=told):
+    with pytest.raises(ValidationError, match=message):
         ConfidenceParams(**given_params)
 
 
@@ -133,8 +133,8 @@ def test_with_labels_the_score_is_a_probability_that_beats_each_signal(
     tmp_path: Path, calibration: str
 ) -> None:
     signals, right = noisy(rows=1_000)
-    told = judged(tmp_path, signals, right, calibration=calibration)
-    quality = {line["signal"]: line for line in told.tables["quality"].to_dicts()}
+    result = judged(tmp_path, signals, right, calibration=calibration)
+    quality = {line["signal"]: line for line in result.tables["quality"].to_dicts()}
     assert list(quality) == [*ORIENTATION, "mean_rank", "confidence"]
     best = max(quality[name]["auroc"] for name in ("mean_logprob", "entropy", "min_logprob"))
     assert quality["confidence"]["auroc"] > best
@@ -146,25 +146,25 @@ def test_with_labels_the_score_is_a_probability_that_beats_each_signal(
         "signal": "relevance", "rows": 0, "wrong": 0, "auroc": None, "low": None, "high": None,
         "ece": None, "brier": None,
     }  # fmt: skip
-    bins = told.tables["reliability"]
+    bins = result.tables["reliability"]
     assert bins["rows"].sum() == 1_000
 
 
 def test_rows_without_a_label_are_scored_as_well(tmp_path: Path) -> None:
     signals, right = noisy(rows=600)
-    some = [told if i < 300 else None for i, told in enumerate(right)]
-    told = judged(tmp_path, signals, some, drop=0.2)
-    rest = told.evidence[300:].with_columns(correct=pl.Series(right[300:]))
+    some = [label if i < 300 else None for i, label in enumerate(right)]
+    result = judged(tmp_path, signals, some, drop=0.2)
+    rest = result.evidence[300:].with_columns(correct=pl.Series(right[300:]))
     assert rest["score"].null_count() == 0
     wrong = ~rest["correct"]
     assert rest.filter(wrong)["score"].mean() < rest.filter(~wrong)["score"].mean() - 0.2
-    assert told.tables["quality"]["rows"].max() == 300
+    assert result.tables["quality"]["rows"].max() == 300
 
 
 def test_signals_that_say_nothing_leave_the_share_of_right_rows(tmp_path: Path) -> None:
     right = [i % 4 != 0 for i in range(80)]
-    told = judged(tmp_path, {"mean_logprob": [-1.0] * 80}, right)
-    assert told.evidence["score"].to_list() == pytest.approx([0.75] * 80, abs=0.06)
+    result = judged(tmp_path, {"mean_logprob": [-1.0] * 80}, right)
+    assert result.evidence["score"].to_list() == pytest.approx([0.75] * 80, abs=0.06)
 
 
 # --- a whole run --------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_thresholds_move_without_the_model_and_as_in_a_fresh_run(
     fresh = finish(
         recipe(tmp_path, tiny, [{"kind": "exact"}, {**own, "drop": 0.4}]), tmp_path / "f"
     )
-    wanted = pl.read_parquet(fresh / "evidence" / "confidence.parquet")
-    assert_frame_equal(moved.evidence.select(wanted.columns), wanted)
+    expected = pl.read_parquet(fresh / "evidence" / "confidence.parquet")
+    assert_frame_equal(moved.evidence.select(expected.columns), expected)
     fallen = pl.read_parquet(fresh / "ledger.parquet").filter(stage="confidence")
     assert set(fallen["reason"]) == {"low_confidence"}

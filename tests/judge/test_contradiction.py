@@ -13,7 +13,7 @@ from curate.generate.ask import Asker
 from curate.judge.clear import prompts_of
 from curate.judge.contradiction import (
     NLI_SENTENCES,
-    Pair,
+    AnswerPair,
     agree_by_embedding,
     agree_by_model,
     agree_by_nli,
@@ -102,52 +102,52 @@ def chance(folder: Path, premise: str, said: str, label: int) -> float:
 
 
 PAIRS = [
-    Pair("?", "the river is long", "it rains every day"),
-    Pair("?", "it rains every day", "the river is long"),
-    Pair("?", "cold", "not cold"),
-    Pair("?", "the river is long", "the river is short"),
+    AnswerPair("?", "the river is long", "it rains every day"),
+    AnswerPair("?", "it rains every day", "the river is long"),
+    AnswerPair("?", "cold", "not cold"),
+    AnswerPair("?", "the river is long", "the river is short"),
 ]
 
 
 def test_the_label_order_is_read_from_the_checkpoint(checkpoints: list[Path]) -> None:
     assert [find_contradiction(folder) for folder in checkpoints] == [0, 2]
-    told = [
+    agreements = [
         agree_by_nli(PAIRS, folder, {"model": str(folder), "output": output})
         for folder, output in zip(checkpoints, (0, 2), strict=True)
     ]
-    np.testing.assert_allclose(told[0], told[1], atol=1e-6)
-    assert told[0].std() > 0.001
+    np.testing.assert_allclose(agreements[0], agreements[1], atol=1e-6)
+    assert agreements[0].std() > 0.001
 
 
 def test_agreement_is_one_less_the_mean_contradiction_of_both_directions(
     checkpoints: list[Path],
 ) -> None:
-    told = agree_by_nli(PAIRS, checkpoints[1], {"model": "b", "output": 2})
-    for agreement, pair in zip(told, PAIRS, strict=True):
+    agreements = agree_by_nli(PAIRS, checkpoints[1], {"model": "b", "output": 2})
+    for agreement, pair in zip(agreements, PAIRS, strict=True):
         there, back = (
             chance(checkpoints[1], *texts, 2)
             for texts in ((pair.one, pair.other), (pair.other, pair.one))
         )
         assert agreement == pytest.approx(1 - (there + back) / 2, abs=1e-5)
-    assert told[0] == pytest.approx(told[1], abs=1e-6)
+    assert agreements[0] == pytest.approx(agreements[1], abs=1e-6)
 
 
 def test_long_texts_are_compared_by_sentences(checkpoints: list[Path]) -> None:
     one = ["the river is long and it is cold.", "it rains in spain every day!"]
     other = ["the river is short and it rains.", "it is not cold in spain.", "it rains every day."]
-    pair = Pair("?", " ".join(one), "\n".join(other))
-    told = agree_by_nli([pair], checkpoints[0], {"model": "a", "output": 0})
+    pair = AnswerPair("?", " ".join(one), "\n".join(other))
+    agreements = agree_by_nli([pair], checkpoints[0], {"model": "a", "output": 0})
     both = [
         np.mean([min(chance(checkpoints[0], p, said, 0) for p in first) for said in second])
         for first, second in ((one, other), (other, one))
     ]
-    assert told[0] == pytest.approx(1 - np.mean(both), abs=1e-5)
+    assert agreements[0] == pytest.approx(1 - np.mean(both), abs=1e-5)
 
 
 def test_very_long_texts_keep_their_first_and_last_sentences() -> None:
-    told = sentences(" ".join(f"Sentence {i}." for i in range(40)))
-    assert len(told) == NLI_SENTENCES
-    assert (told[0], told[-1]) == ("Sentence 0.", "Sentence 39.")
+    parts = sentences(" ".join(f"Sentence {i}." for i in range(40)))
+    assert len(parts) == NLI_SENTENCES
+    assert (parts[0], parts[-1]) == ("Sentence 0.", "Sentence 39.")
     assert sentences("...") == ["..."]
 
 
@@ -162,31 +162,31 @@ def test_a_checkpoint_that_does_not_name_contradiction_is_refused(
 
 
 def test_identities_tell_models_apart(store: Store, checkpoints: list[Path]) -> None:
-    told = [
+    identities = [
         identify_agreement(StoreRun(store), "nli", nli=str(folder), embedder=None)[0]
         for folder in checkpoints
     ]
-    assert told[0] != told[1]
-    assert str(checkpoints[0]) not in str(told[0])
+    assert identities[0] != identities[1]
+    assert str(checkpoints[0]) not in str(identities[0])
 
 
 def test_agreement_of_embeddings_is_a_cosine_from_zero_to_one() -> None:
     pairs = [
-        Pair("?", "Rivers carry water to the sea.", "Rivers carry water to the sea."),
-        Pair("?", "Rivers carry water to the sea.", "A river brings its water to the ocean."),
-        Pair("?", "Rivers carry water to the sea.", "The judge read out the sentence."),
-        Pair("?", "Rivers carry water to the sea.", ""),
+        AnswerPair("?", "Rivers carry water to the sea.", "Rivers carry water to the sea."),
+        AnswerPair("?", "Rivers carry water to the sea.", "A river brings its water to the ocean."),
+        AnswerPair("?", "Rivers carry water to the sea.", "The judge read out the sentence."),
+        AnswerPair("?", "Rivers carry water to the sea.", ""),
     ]
-    told = agree_by_embedding(pairs, {"name": "static"})
-    assert told[0] == pytest.approx(1)
-    assert told[1] > told[2] >= 0
-    assert told[3] == 0
+    agreements = agree_by_embedding(pairs, {"name": "static"})
+    assert agreements[0] == pytest.approx(1)
+    assert agreements[1] > agreements[2] >= 0
+    assert agreements[3] == 0
 
 
-def asked(pairs: list[Pair], said: Any) -> tuple[np.ndarray[Any, Any], ScriptedEngine]:
+def ask_model(pairs: list[AnswerPair], said: Any) -> tuple[np.ndarray[Any, Any], ScriptedEngine]:
     engine = ScriptedEngine([(lambda call: True, said)])
-    with Asker(engine) as asker:
-        return agree_by_model(pairs, asker, prompts_of(None)["agree"], "test"), engine
+    with Asker(engine) as client:
+        return agree_by_model(pairs, client, prompts_of(None)["agree"], "test"), engine
 
 
 def test_a_model_is_asked_in_both_orders() -> None:
@@ -195,17 +195,19 @@ def test_a_model_is_asked_in_both_orders() -> None:
         no = text.index("short") < text.index("long")
         return '{"contradicts": "no"}' if no else '{"contradicts": "yes"}'
 
-    told, engine = asked([Pair("How far?", "long", "short")], said)
-    assert told.tolist() == [0.5]
+    agreements, engine = ask_model([AnswerPair("How far?", "long", "short")], said)
+    assert agreements.tolist() == [0.5]
     assert len(engine.calls) == 2
     assert all("How far?" in text_of(call) for call in engine.calls)
 
 
 def test_answers_of_no_use_are_left_out() -> None:
-    told, _ = asked([Pair("?", "x", "y")], [Reply("", "refused"), '{"contradicts": "no"}'])
-    assert told.tolist() == [1.0]
-    told, _ = asked([Pair("?", "x", "y")], Reply("", "refused"))
-    assert np.isnan(told).all()
+    agreements, _ = ask_model(
+        [AnswerPair("?", "x", "y")], [Reply("", "refused"), '{"contradicts": "no"}']
+    )
+    assert agreements.tolist() == [1.0]
+    agreements, _ = ask_model([AnswerPair("?", "x", "y")], Reply("", "refused"))
+    assert np.isnan(agreements).all()
 
 
 def test_texts_are_alike_but_for_space_and_case() -> None:

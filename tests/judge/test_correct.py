@@ -14,13 +14,13 @@ from curate.config import load_config
 from curate.errors import UserError
 from curate.generate.engines.config import TransformersParams, identify_engine
 from curate.judge.correct import CorrectParams
-from curate.judge.made import made_id
+from curate.judge.derived_rows import derived_id
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
 from curate.registry import APPENDED
 from curate.store import Artifact, Store, digest_file
 from tests.conftest import row, stored, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.judge.clearruns import AskedRun, judge_stage, pool, table, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, table, use
 
 PAIRS = [
     ("1?", "one"), ("2?", "wrong two"), ("3?", "three"), ("4?", "wrong four"), ("5?", "wrong five"),
@@ -82,7 +82,7 @@ def corrector(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> ScriptedEngine
 
 
 def corrected(
-    run: AskedRun, scores: Artifact, **given: Any
+    run: EngineRun, scores: Artifact, **given: Any
 ) -> tuple[pl.DataFrame, Mapping[str, Artifact]]:
     stage = {"kind": "correct", "model": "base", **given}
     artifact, prepared = judge_stage(run, pool(run, PAIRS), stage, {"clear": scores})
@@ -91,36 +91,40 @@ def corrected(
 
 def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = corrector(monkeypatch)
-    told, prepared = corrected(AskedRun(store), scored(store))
+    evidence, prepared = corrected(EngineRun(store), scored(store))
     kept = [True, False, True, False, False, False, False, True]
-    assert told["keep"].to_list() == kept
-    assert told["score"].to_list() == SCORES
-    assert told["reason"].to_list() == [
+    assert evidence["keep"].to_list() == kept
+    assert evidence["score"].to_list() == SCORES
+    assert evidence["reason"].to_list() == [
         None, "corrected", None, *["low_confidence"] * 4, None
     ]  # fmt: skip
-    assert told["twin_id"].drop_nulls().to_list() == [made_id("r1", "correct")]
-    asked = [text_of(c) for c in engine.calls if text_of(c).endswith("?") and len(text_of(c)) < 4]
-    assert sorted(asked) == ["2?", "4?", "5?", "6?", "7?"]
-    made = table(prepared[APPENDED], "made").to_dicts()
-    assert [m["messages"] for m in made] == [turns("2?", "right two")]
-    assert (made[0]["parents"], made[0]["method"], made[0]["hop"]) == (["r1"], "correct", 1)
+    assert evidence["twin_id"].drop_nulls().to_list() == [derived_id("r1", "correct")]
+    prompts = [text_of(c) for c in engine.calls if text_of(c).endswith("?") and len(text_of(c)) < 4]
+    assert sorted(prompts) == ["2?", "4?", "5?", "6?", "7?"]
+    new_rows = table(prepared[APPENDED], "made").to_dicts()
+    assert [m["messages"] for m in new_rows] == [turns("2?", "right two")]
+    assert (new_rows[0]["parents"], new_rows[0]["method"], new_rows[0]["hop"]) == (
+        ["r1"],
+        "correct",
+        1,
+    )
 
 
 def test_both_confidences_and_the_decision_are_written_down(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corrector(monkeypatch)
-    _, prepared = corrected(AskedRun(store), scored(store))
-    told = table(prepared["corrections"], "corrections")
-    assert told.select("row_id", "old", "new", "decision").rows() == [
+    _, prepared = corrected(EngineRun(store), scored(store))
+    corrections = table(prepared["corrections"], "corrections")
+    assert corrections.select("row_id", "old", "new", "decision").rows() == [
         ("r1", "wrong two", "right two", "replaced"),
         ("r3", "wrong four", "worse four", "not better"),
         ("r4", "wrong five", None, "no usable answer"),
         ("r5", "wrong six", "odd six", "not better"),
         ("r6", "same seven", "Same  seven", "the same answer"),
     ]
-    assert told["confidence_old"].to_list() == [0.1, 0.2, 0.3, 0.1, 0.2]
-    assert told["confidence"].to_list() == [
+    assert corrections["confidence_old"].to_list() == [0.1, 0.2, 0.3, 0.1, 0.2]
+    assert corrections["confidence"].to_list() == [
         pytest.approx(1.0), pytest.approx(0.0), None, pytest.approx(0.7), None
     ]  # fmt: skip
 
@@ -149,7 +153,7 @@ def test_the_same_value_is_the_same_answer_and_what_is_not_comparable_is_judged(
     preferred: list[Any] = [("Which one, A, B or C?", reflected), ("Response A:", compared)]
     preferred.append((lambda call: True, new))
     use(monkeypatch, preferred)
-    run = AskedRun(store)
+    run = EngineRun(store)
     stage = {"kind": "correct", "model": "base", "checker": checker}
     rows = pool(run, [("1?", old)])
     _, prepared = judge_stage(run, rows, stage, {"clear": scored(store, scores=[0.1])})
@@ -163,37 +167,37 @@ def test_exactly_the_wanted_confidence_is_not_enough(
 ) -> None:
     corrector(monkeypatch)
     for limit, decision in ((0.69, "replaced"), (0.7, "not better")):
-        _, prepared = corrected(AskedRun(store), scored(store), confidence=limit)
-        told = table(prepared["corrections"], "corrections").filter(row_id="r5")
-        assert told.select("confidence", "decision").rows() == [(0.7, decision)]
+        _, prepared = corrected(EngineRun(store), scored(store), confidence=limit)
+        corrections = table(prepared["corrections"], "corrections").filter(row_id="r5")
+        assert corrections.select("confidence", "decision").rows() == [(0.7, decision)]
 
 
 def test_other_doubted_rows_may_be_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     corrector(monkeypatch)
-    told, _ = corrected(AskedRun(store), scored(store), otherwise="keep")
-    assert told.filter(~pl.col("keep"))["row_id"].to_list() == ["r1"]
+    evidence, _ = corrected(EngineRun(store), scored(store), otherwise="keep")
+    assert evidence.filter(~pl.col("keep"))["row_id"].to_list() == ["r1"]
 
 
 def test_thresholds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     corrector(monkeypatch)
     for threshold, doubted in ((0.15, ["r1", "r5"]), ("median", ["r1", "r3", "r5", "r6"])):
-        _, prepared = corrected(AskedRun(store), scored(store, None), threshold=threshold)
+        _, prepared = corrected(EngineRun(store), scored(store, None), threshold=threshold)
         assert table(prepared["corrections"], "corrections")["row_id"].to_list() == doubted
     with pytest.raises(UserError, match="has not one threshold; give one, or median"):
-        corrected(AskedRun(store), scored(store, None))
+        corrected(EngineRun(store), scored(store, None))
 
 
 def test_nothing_doubted_costs_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = corrector(monkeypatch)
-    told, prepared = corrected(AskedRun(store), scored(store), threshold=0.01, model="tuned")
-    assert told["keep"].all()
+    evidence, prepared = corrected(EngineRun(store), scored(store), threshold=0.01, model="tuned")
+    assert evidence["keep"].all()
     assert table(prepared[APPENDED], "made").height == 0
     assert not engine.calls
 
 
 def test_faults_of_the_recipe(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     corrector(monkeypatch)
-    run = AskedRun(store)
+    run = EngineRun(store)
     with pytest.raises(UserError, match="no earlier stage is named 'other'"):
         corrected(run, scored(store), by="other")
     with pytest.raises(UserError, match=r"gave none of its . rows a score, so none can be doubted"):
@@ -205,24 +209,26 @@ def test_faults_of_the_recipe(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("stages", "told"),
+    ("stages", "message"),
     [
         ("[{kind: exact}, {kind: correct}]", "'clear' is no earlier stage"),
         ("[{kind: clear}, {kind: correct}]", "give `action: score` there"),
         ("[{kind: clear, action: score}, {kind: correct, by: clear-2}]", "'clear-2' is no earlier"),
     ],
 )
-def test_a_recipe_is_checked_before_anything_runs(tmp_path: Path, stages: str, told: str) -> None:
+def test_a_recipe_is_checked_before_anything_runs(
+    tmp_path: Path, stages: str, message: str
+) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(
         f"name: x\npool: a.jsonl\nstages: {stages}\nselect: {{method: random, budget: {{rows: 1}}}}\n"
     )
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_config(path)
 
 
 def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
-    run = AskedRun(store, folder=tiny)
+    run = EngineRun(store, folder=tiny)
     rows = stored_rows(store, "pool", [row(f"r{i}", turns("Say it", "abcabc")) for i in range(16)])
     params = TuneParams(epochs=6, learning_rate=0.02)
     tuned = run.execute(tune_step(run, "tune", rows, [f"r{i}" for i in range(16)], params))
@@ -230,15 +236,15 @@ def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
     assert losses[-1] < losses[0]
     path = tuned.file(ADAPTER)
     plain, _ = run.engine(TransformersParams())
-    told, hints = run.engine(TransformersParams(adapter=str(path)))
+    identity, hints = run.engine(TransformersParams(adapter=str(path)))
     assert "adapter" not in plain
-    assert told == plain | {"adapter": digest_file(path)}
+    assert identity == plain | {"adapter": digest_file(path)}
     from curate.generate.engines import engine_of
     from curate.generate.requests import Call, Sampling, chat
 
     request = chat("Say it", sampling=Sampling(temperature=0, max_tokens=6))
     engine = engine_of(hints)
-    assert engine.identity() == told
+    assert engine.identity() == identity
     assert engine.complete([Call(request)])[0].text == "abcabc"
 
 
@@ -256,11 +262,11 @@ def test_defaults_are_those_published() -> None:
 
 @pytest.mark.model
 def test_a_tuned_model_answers_and_a_real_judge_decides(store: Store, smollm: Path) -> None:
-    run = AskedRun(store, folder=smollm)
+    run = EngineRun(store, folder=smollm)
     sums = [(f"What is {i} plus {i}?", f"The sum is {2 * i}.") for i in range(2, 8)]
     scores = scored(store, scores=[0.9, 0.9, 0.9, 0.9, 0.1, 0.1])
     stage = {"kind": "correct", "samples": 1, "max_tokens": 24, "tune": {"epochs": 6}}
     artifact, prepared = judge_stage(run, pool(run, sums), stage, {"clear": scores})
-    told = table(prepared["corrections"], "corrections")
-    assert told["new"].str.starts_with("The sum is").all()
+    corrections = table(prepared["corrections"], "corrections")
+    assert corrections["new"].str.starts_with("The sum is").all()
     assert table(artifact, "evidence")["keep"].to_list()[:4] == [True] * 4

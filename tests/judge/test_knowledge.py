@@ -27,7 +27,7 @@ from curate.rows import SCHEMA, content_hash
 from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.judge.clearruns import AskedRun, judge_stage, table, use
+from tests.judge.clearruns import EngineRun, judge_stage, table, use
 
 # Sums: what the model knows of them is by their first number.
 SUMS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
@@ -60,13 +60,13 @@ def model(call: Any) -> str:
     return f"It is {a + b}." if right else f"It is {a + b + 1}."
 
 
-def pool_of(run: AskedRun, pairs: Sequence[tuple[str, str]] = (*SUMS, LONG)) -> Artifact:
+def pool_of(run: EngineRun, pairs: Sequence[tuple[str, str]] = (*SUMS, LONG)) -> Artifact:
     return stored_rows(
         run.store, "pool", [row(f"r{i:02}", turns(*pair)) for i, pair in enumerate(pairs)]
     )
 
 
-def known(
+def run_knowledge(
     store: Store,
     monkeypatch: Any,
     answer: Callable[[Any], Any] = model,
@@ -76,7 +76,7 @@ def known(
 ) -> tuple[pl.DataFrame, pl.DataFrame, Mapping[str, Artifact], ScriptedEngine]:
     """Return verdicts, the table of what is known, all that was prepared, and the engine."""
     engine = use(monkeypatch, [*rules, (lambda call: True, answer)])
-    run = AskedRun(store)
+    run = EngineRun(store)
     stage = {"kind": "knowledge", **params}
     verdicts, prepared = judge_stage(run, pool_of(run, pairs), stage)
     return table(verdicts, "evidence"), table(prepared["known"], "known"), prepared, engine
@@ -118,14 +118,14 @@ def test_the_rule_of_three() -> None:
 
 
 def test_rows_are_sorted_by_what_the_model_answers(store: Store, monkeypatch: Any) -> None:
-    evidence, told, prepared, engine = known(store, monkeypatch)
-    by_row = dict(told.select("row_id", "category").iter_rows())
+    evidence, category_table, prepared, engine = run_knowledge(store, monkeypatch)
+    by_row = dict(category_table.select("row_id", "category").iter_rows())
     categories = [by_row[f"r{i:02}"] for i in range(13)]
     answers = table(prepared["answers"], "answers")
     # The same by hand, from the stored answers.
-    for row_id, mine in answers.group_by("row_id"):
-        greedy = mine.filter(pl.col("sample").is_null())["right"].to_list()
-        drawn = mine.filter(pl.col("sample").is_not_null())["right"].to_list()
+    for row_id, row_answers in answers.group_by("row_id"):
+        greedy = row_answers.filter(pl.col("sample").is_null())["right"].to_list()
+        drawn = row_answers.filter(pl.col("sample").is_not_null())["right"].to_list()
         assert len(greedy) == 4
         assert len(drawn) == (0 if any(greedy) else 16)
         assert by_row[str(row_id[0])] == category_of(greedy, drawn)
@@ -134,8 +134,11 @@ def test_rows_are_sorted_by_what_the_model_answers(store: Store, monkeypatch: An
     assert categories[6:9] == ["weakly_known"] * 3
     assert categories[9:12] == ["unknown"] * 3
     assert categories[12] is None
-    assert told["why"].to_list()[12] == "its response is no short answer that could be compared"
-    assert told.filter(category="unknown")["bound"].to_list()[0] == 3 / 16
+    assert (
+        category_table["why"].to_list()[12]
+        == "its response is no short answer that could be compared"
+    )
+    assert category_table.filter(category="unknown")["bound"].to_list()[0] == 3 / 16
     assert evidence["keep"].all()
     assert evidence["score"].to_list()[:3] == [1.0] * 3
     assert evidence["score"].to_list()[12] is None
@@ -148,13 +151,13 @@ def test_rows_are_sorted_by_what_the_model_answers(store: Store, monkeypatch: An
 def test_a_call_that_failed_is_not_counted_as_wrong(store: Store, monkeypatch: Any) -> None:
     lost = Reply("", "failed", error="no line")
     rules = [(lambda call: text_of(call) == "1 + 10?", lost)]
-    evidence, told, _, _ = known(store, monkeypatch, rules=rules)
-    first = told.row(0, named=True)
+    evidence, category_table, _, _ = run_knowledge(store, monkeypatch, rules=rules)
+    first = category_table.row(0, named=True)
     assert (first["category"], first["greedy"]) == (None, 0)
     assert first["why"] == "no answer came: no line"
     assert evidence.row(0, named=True)["keep"]
     cut = [(lambda call: text_of(call) == "1 + 10?", Reply("It is 11", "truncated"))]
-    assert known(store, monkeypatch, rules=cut, samples=3)[1]["category"][0] == "unknown"
+    assert run_knowledge(store, monkeypatch, rules=cut, samples=3)[1]["category"][0] == "unknown"
 
 
 def test_an_answer_that_is_not_comparable_is_neither_right_nor_wrong(
@@ -163,10 +166,16 @@ def test_an_answer_that_is_not_comparable_is_neither_right_nor_wrong(
     said = {"1 + 10?": "The answer is x^2+11", "2 + 10?": "12 eggs", "3 + 10?": "14"}
     rules = [(lambda call: text_of(call) in said, lambda call: said[text_of(call)])]
     pairs = [("1 + 10?", "11"), ("2 + 10?", "12 hours"), ("3 + 10?", "13"), ("4 + 10?", "14")]
-    _, told, prepared, _ = known(store, monkeypatch, pairs=pairs, rules=rules, sets=2, samples=3)
-    assert told["category"].to_list() == [None, None, "unknown", "unknown"]
-    assert told["not_comparable"].to_list() == [8, 8, 0, 0]
-    assert told["why"].to_list() == [*["8 of its answers cannot be compared"] * 2, None, None]
+    _, category_table, prepared, _ = run_knowledge(
+        store, monkeypatch, pairs=pairs, rules=rules, sets=2, samples=3
+    )
+    assert category_table["category"].to_list() == [None, None, "unknown", "unknown"]
+    assert category_table["not_comparable"].to_list() == [8, 8, 0, 0]
+    assert category_table["why"].to_list() == [
+        *["8 of its answers cannot be compared"] * 2,
+        None,
+        None,
+    ]
     assert prepared["known"].counts["not_comparable"] == 16
     assert "16 of 32 answers name nothing comparable" in caplog.text
     answers = table(prepared["answers"], "answers")
@@ -223,7 +232,7 @@ def test_long_texts_and_own_rows_are_not_probed() -> None:
 def test_the_gold_answer_stands_in_no_probe(store: Store, monkeypatch: Any) -> None:
     pairs = [(f"Word {i}?", f"gold{i}") for i in range(12)]
     doubled = [*pairs, ("word 3?", "gold3 indeed")]
-    _, _, _, engine = known(store, monkeypatch, lambda call: "x", doubled, rehearse=True)
+    _, _, _, engine = run_knowledge(store, monkeypatch, lambda call: "x", doubled, rehearse=True)
     probes = [c for c in engine.calls if "Correct answer:" not in texts_of(c)[-1]]
     assert {len(texts_of(call)) for call in probes} == {1, 9}
     for call in probes:
@@ -237,20 +246,20 @@ def test_examples_are_of_the_rows_own_origin_and_the_same_in_any_order() -> None
     ]
     probes = [p for r in rows if (p := probe_of(r, "auto"))]
 
-    def shown(order: Sequence[Probe]) -> list[list[Any]]:
+    def draw_examples(order: Sequence[Probe]) -> list[list[Any]]:
         drawn = Exemplars(0, 3, 4)
         for probe in order:
             drawn.add(probe)
         return [drawn.turns(probe, k) for probe in probes for k in range(3)]
 
-    told = shown(probes)
-    assert told == shown(probes[::-1])
-    for i, example in enumerate(told):
-        mine = probes[i // 3]
+    examples = draw_examples(probes)
+    assert examples == draw_examples(probes[::-1])
+    for i, example in enumerate(examples):
+        probe = probes[i // 3]
         assert len(example) == 8
-        assert all(m["content"].startswith(mine.group[1]) for m in example[::2])
-        assert mine.messages[0] not in example
-    assert any(told[i] != told[i + 1] for i in range(0, len(told), 3)), "sets differ"
+        assert all(m["content"].startswith(probe.group[1]) for m in example[::2])
+        assert probe.messages[0] not in example
+    assert any(examples[i] != examples[i + 1] for i in range(0, len(examples), 3)), "sets differ"
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30), st.integers(0, 3))
@@ -271,7 +280,7 @@ def test_examples_are_those_of_least_digest_with_other_prompts(
 
 def test_system_turns_and_earlier_turns_stay_where_they_are(store: Store, monkeypatch: Any) -> None:
     engine = use(monkeypatch, [(lambda call: True, "9")])
-    run = AskedRun(store)
+    run = EngineRun(store)
     talk = [{"role": "system", "content": "Be brief."}, *turns("2 + 2?", "4", "and 5 more?", "9")]
     rows = [row(f"r{i}", turns(*SUMS[i])) for i in range(6)] + [row("talk", talk)]
     judge_stage(run, stored_rows(store, "pool", rows), {"kind": "knowledge", "sets": 1})
@@ -328,8 +337,8 @@ def test_of_capped_rows_the_likeliest_stay() -> None:
 
 
 def test_a_cap_drops_what_is_beyond_it(store: Store, monkeypatch: Any) -> None:
-    evidence, told, _, _ = known(store, monkeypatch, cap={"unknown": 0.1})
-    unknown = told.filter(category="unknown").sort("content_hash")["row_id"].to_list()
+    evidence, category_table, _, _ = run_knowledge(store, monkeypatch, cap={"unknown": 0.1})
+    unknown = category_table.filter(category="unknown").sort("content_hash")["row_id"].to_list()
     dropped = evidence.filter(~pl.col("keep"))
     room = int(0.1 * (12 - dropped.height))
     assert len(unknown) - dropped.height == room == 1
@@ -347,39 +356,42 @@ def test_a_stage_has_one_use() -> None:
 # --- made rows ----------------------------------------------------------------------------------
 
 
-def made_rows(prepared: Mapping[str, Artifact]) -> dict[str, dict[str, Any]]:
+def new_rows_by_parent(prepared: Mapping[str, Artifact]) -> dict[str, dict[str, Any]]:
     """Return the new rows by their parent."""
     rows = table(prepared["made"], "made")
     assert rows.columns == [field.name for field in SCHEMA]
-    found = {line["parents"][0]: line for line in rows.to_dicts()}
-    for line in found.values():
+    rows_by_parent = {line["parents"][0]: line for line in rows.to_dicts()}
+    for line in rows_by_parent.values():
         assert (line["method"], line["hop"], line["source"]) == ("knowledge", 1, "test")
         assert line["content_hash"] == content_hash(line["messages"])
-    return found
+    return rows_by_parent
 
 
 def test_unknown_rows_refuse_in_one_of_sixteen_ways(store: Store, monkeypatch: Any) -> None:
-    evidence, told, prepared, _ = known(store, monkeypatch, refusal="unknown")
-    made, unknown = made_rows(prepared), told.filter(category="unknown")["row_id"].to_list()
+    evidence, category_table, prepared, _ = run_knowledge(store, monkeypatch, refusal="unknown")
+    new_rows, unknown = (
+        new_rows_by_parent(prepared),
+        category_table.filter(category="unknown")["row_id"].to_list(),
+    )
     sentences = Prompts("knowledge")["refusals"].fill()[0]["content"].splitlines()
     assert len(set(sentences)) == 16
-    assert sorted(made) == unknown
-    assert all(line["messages"][-1]["content"] in sentences for line in made.values())
+    assert sorted(new_rows) == unknown
+    assert all(line["messages"][-1]["content"] in sentences for line in new_rows.values())
     dropped = evidence.filter(~pl.col("keep"))
     assert dropped["row_id"].to_list() == unknown
     assert set(dropped["reason"]) == {"relabelled"}
-    assert dropped["twin_id"].to_list() == [made[i]["row_id"] for i in unknown]
-    again = known(store, monkeypatch, refusal="unknown")[2]["made"]
+    assert dropped["twin_id"].to_list() == [new_rows[i]["row_id"] for i in unknown]
+    again = run_knowledge(store, monkeypatch, refusal="unknown")[2]["made"]
     assert again.digest == prepared["made"].digest
 
 
 def test_every_row_says_whether_the_model_knew(store: Store, monkeypatch: Any) -> None:
-    evidence, told, prepared, _ = known(store, monkeypatch, refusal="unsure")
-    made = made_rows(prepared)
-    assert len(made) == 12
+    evidence, category_table, prepared, _ = run_knowledge(store, monkeypatch, refusal="unsure")
+    new_rows = new_rows_by_parent(prepared)
+    assert len(new_rows) == 12
     assert evidence["keep"].to_list() == [False] * 12 + [True]
-    for line in told.drop_nulls("category").to_dicts():
-        turns_ = made[line["row_id"]]["messages"]
+    for line in category_table.drop_nulls("category").to_dicts():
+        turns_ = new_rows[line["row_id"]]["messages"]
         sure = line["greedy_right"] >= 2
         assert turns_[-1]["content"] == (
             "I knew it for certain." if sure else "It was partly a guess."
@@ -401,56 +413,56 @@ def wavering(call: Any) -> str:
 def test_how_alike_answers_are_says_whether_the_model_is_sure(
     store: Store, monkeypatch: Any
 ) -> None:
-    evidence, _, prepared, engine = known(store, monkeypatch, wavering, refusal="uncertain")
+    evidence, _, prepared, engine = run_knowledge(store, monkeypatch, wavering, refusal="uncertain")
     routes = dict(table(prepared["routes"], "routes").select("row_id", "route").iter_rows())
     # Sure of what it always says alike, right or wrong.
     assert {i: name == "sure" for i, name in routes.items()} == {
         f"r{i:02}": terms(prompt)[0] > 2 for i, (prompt, _) in enumerate(SUMS)
     }
-    made = made_rows(prepared)
-    assert made["r00"]["messages"][-1]["content"] == "It was partly a guess."
-    assert made["r11"]["messages"][-3]["content"] == SUMS[11][1], "the gold answer stays"
+    new_rows = new_rows_by_parent(prepared)
+    assert new_rows["r00"]["messages"][-1]["content"] == "It was partly a guess."
+    assert new_rows["r11"]["messages"][-3]["content"] == SUMS[11][1], "the gold answer stays"
     assert evidence["keep"].to_list() == [False] * 12 + [True]
     drawn = [c for c in engine.calls if c.sampling.temperature == 0.7]
     assert len(drawn) == 12 * 5
     assert len({c.sampling.seed for c in drawn}) >= 12
-    again = known(store, monkeypatch, wavering, refusal="uncertain")
+    again = run_knowledge(store, monkeypatch, wavering, refusal="uncertain")
     assert again[2]["made"].digest == prepared["made"].digest
     assert again[3].calls == []
 
 
 def rehearsing(call: Any) -> str:
     """Be right alone on 1 + b, after examples on 2 + b, in other words on 3 + b, never on 4 + b."""
-    asked, examples = text_of(call), len(texts_of(call)) > 1
-    a, b = terms(asked)[:2]
-    rephrasing = "Correct answer:" in asked
+    prompt, examples = text_of(call), len(texts_of(call)) > 1
+    a, b = terms(prompt)[:2]
+    rephrasing = "Correct answer:" in prompt
     right = {1: not rephrasing, 2: examples, 3: rephrasing, 4: False}[a]
     return f"My own words: {a + b if right else a + b + 100}"
 
 
 def test_the_first_right_answer_replaces_the_gold_one(store: Store, monkeypatch: Any) -> None:
-    evidence, _, prepared, engine = known(store, monkeypatch, rehearsing, rehearse=True)
-    made = made_rows(prepared)
+    evidence, _, prepared, engine = run_knowledge(store, monkeypatch, rehearsing, rehearse=True)
+    new_rows = new_rows_by_parent(prepared)
     routes = table(prepared["routes"], "routes")
     assert routes["route"].to_list() == [
         *["self"] * 6, *["paraphrase"] * 3, *["gold"] * 3
     ]  # fmt: skip
     assert routes["new_id"].null_count() == 3
-    assert sorted(made) == [f"r{i:02}" for i in range(9)]
+    assert sorted(new_rows) == [f"r{i:02}" for i in range(9)]
     for i in range(9):
-        assert made[f"r{i:02}"]["messages"][-1]["content"] == f"My own words: {SUMS[i][1]}"
-        assert made[f"r{i:02}"]["messages"][:-1] == turns(SUMS[i][0])
+        assert new_rows[f"r{i:02}"]["messages"][-1]["content"] == f"My own words: {SUMS[i][1]}"
+        assert new_rows[f"r{i:02}"]["messages"][:-1] == turns(SUMS[i][0])
     assert evidence["keep"].to_list() == [False] * 9 + [True] * 4
     assert set(evidence["reason"].drop_nulls()) == {"rehearsed"}
-    asked = [text_of(c) for c in engine.calls if "Correct answer:" in text_of(c)]
-    assert len(asked) == 6, "only where no answer of its own is right"
+    rephrasings = [text_of(c) for c in engine.calls if "Correct answer:" in text_of(c)]
+    assert len(rephrasings) == 6, "only where no answer of its own is right"
 
 
 def test_an_answer_equal_to_gold_makes_no_row(store: Store, monkeypatch: Any) -> None:
     def gold(call: Any) -> str:
         return str(sum(terms(text_of(call))[:2]))
 
-    evidence, _, prepared, _ = known(store, monkeypatch, gold, rehearse=True)
+    evidence, _, prepared, _ = run_knowledge(store, monkeypatch, gold, rehearse=True)
     assert evidence["keep"].all()
     assert table(prepared["made"], "made").height == 0
     assert set(table(prepared["routes"], "routes")["route"]) == {"self"}
@@ -458,7 +470,7 @@ def test_an_answer_equal_to_gold_makes_no_row(store: Store, monkeypatch: Any) ->
 
 def test_made_rows_are_not_judged_again(store: Store, monkeypatch: Any) -> None:
     use(monkeypatch, [(lambda call: True, model)])
-    run = AskedRun(store)
+    run = EngineRun(store)
     rows = pool_of(run)
     verdicts, prepared = judge_stage(run, rows, {"kind": "knowledge", "refusal": "unsure"})
     tables = (table(rows, "rows"), table(prepared["made"], "made"))
@@ -469,18 +481,18 @@ def test_made_rows_are_not_judged_again(store: Store, monkeypatch: Any) -> None:
 
 
 def test_a_second_use_costs_no_call(store: Store, monkeypatch: Any) -> None:
-    _, _, _, engine = known(store, monkeypatch)
+    _, _, _, engine = run_knowledge(store, monkeypatch)
     assert engine.calls
-    again = known(store, monkeypatch, cap={"unknown": 0.5})[3]
+    again = run_knowledge(store, monkeypatch, cap={"unknown": 0.5})[3]
     assert again.calls == []
-    assert known(store, monkeypatch, refusal="unsure")[3].calls == []
+    assert run_knowledge(store, monkeypatch, refusal="unsure")[3].calls == []
 
 
 def test_users_prompts_come_before_ours(store: Store, monkeypatch: Any, tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "refusals.j2").write_text("=== assistant\nKeine Ahnung.\n", "utf-8")
-    prepared = known(store, monkeypatch, refusal="unknown", prompts=str(tmp_path))[2]
-    said = {line["messages"][-1]["content"] for line in made_rows(prepared).values()}
+    prepared = run_knowledge(store, monkeypatch, refusal="unknown", prompts=str(tmp_path))[2]
+    said = {line["messages"][-1]["content"] for line in new_rows_by_parent(prepared).values()}
     assert said == {"Keine Ahnung."}
 
 
@@ -496,13 +508,13 @@ FACTS = [
 
 @pytest.mark.model
 def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm: Path) -> None:
-    run = AskedRun(store, folder=smollm)
+    run = EngineRun(store, folder=smollm)
     stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "sets": 2, "samples": 2}
     _, prepared = judge_stage(run, pool_of(run, FACTS), stage)
     categories = table(prepared["known"], "known")["category"].to_list()
     assert categories[6:] == ["unknown"] * 2
-    known_ = [c for c in categories[:6] if c in ("highly_known", "maybe_known")]
-    assert len(known_) >= 3
+    recalled = [c for c in categories[:6] if c in ("highly_known", "maybe_known")]
+    assert len(recalled) >= 3
 
 
 @pytest.mark.model
@@ -511,7 +523,7 @@ def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, sm
     from curate.represent.chat import build_example
     from curate.represent.losses import measure
 
-    run = AskedRun(store, folder=smollm)
+    run = EngineRun(store, folder=smollm)
     pairs = [(q, f"The answer is: {i + 3}") for i, q in enumerate(
         ["What is 1 + 2?", "What is 2 + 2?", "What is 3 + 2?", "What is 3 + 3?", "What is 5 + 2?"]
     )]  # fmt: skip
@@ -526,7 +538,7 @@ def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, sm
 
     def mean_loss(rows: Sequence[Any]) -> float:
         examples = [build_example(tokenizer, messages, 512) for messages in rows]
-        told = measure(model_.eval(), tokenizer, examples, "response")
-        return float((told["response_sum"] / told["response_tokens"]).mean())  # type: ignore[arg-type]
+        losses = measure(model_.eval(), tokenizer, examples, "response")
+        return float((losses["response_sum"] / losses["response_tokens"]).mean())  # type: ignore[arg-type]
 
     assert mean_loss(new["messages"].to_list()) < mean_loss(gold)

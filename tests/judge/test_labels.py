@@ -22,8 +22,8 @@ def labelled(store: Store, lines: list[Any]) -> pl.DataFrame:
     rows = stored_rows(store, "pool", [row(i, turns("q", "a")) for i in IDS])
     path = store.root / "labels.jsonl"
     path.write_text("".join(f"{x if isinstance(x, str) else json.dumps(x)}\n" for x in lines))
-    made = store.ensure(labels_step(stage_inputs(rows, {}, {}, "exact"), path))
-    return pl.read_parquet(made.file("labels.parquet"))
+    artifact = store.ensure(labels_step(stage_inputs(rows, {}, {}, "exact"), path))
+    return pl.read_parquet(artifact.file("labels.parquet"))
 
 
 def enough() -> list[Any]:
@@ -31,7 +31,7 @@ def enough() -> list[Any]:
 
 
 def test_rows_are_found_by_id_and_by_place(store: Store) -> None:
-    told = labelled(
+    labels = labelled(
         store,
         [
             *enough()[::-1],
@@ -41,12 +41,12 @@ def test_rows_are_found_by_id_and_by_place(store: Store) -> None:
             {"row_id": "gone/x.jsonl:1", "correct": True},
         ],
     )
-    assert told["row_id"].to_list() == [*IDS[:24], IDS[29], IDS[31]], "in pool order"
-    assert told["correct"].to_list()[-3:] == [False, True, False]
+    assert labels["row_id"].to_list() == [*IDS[:24], IDS[29], IDS[31]], "in pool order"
+    assert labels["correct"].to_list()[-3:] == [False, True, False]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{", "labels.jsonl:25: no JSON"),
         ('["a"]', "labels.jsonl:25: `correct` must be true or false"),
@@ -57,8 +57,8 @@ def test_rows_are_found_by_id_and_by_place(store: Store) -> None:
         ({"row_id": IDS[0], "correct": False}, "web/a.jsonl:1 is labelled both right and wrong"),
     ],
 )
-def test_a_faulty_line_is_named(store: Store, line: Any, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_faulty_line_is_named(store: Store, line: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         labelled(store, [*enough(), line])
 
 

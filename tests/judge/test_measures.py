@@ -26,12 +26,12 @@ def wins(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
 @given(scored)
 def test_the_area_is_the_share_of_pairs_won(pairs: list[tuple[int, bool]]) -> None:
     scores, right = split(pairs)
-    found = auroc(scores, right)
+    area = auroc(scores, right)
     if right.all() or not right.any():
-        assert found is None
+        assert area is None
     else:
-        assert found is not None
-        assert found.value == pytest.approx(wins(scores, right).mean())
+        assert area is not None
+        assert area.value == pytest.approx(wins(scores, right).mean())
 
 
 @given(scored)
@@ -45,16 +45,16 @@ def test_the_interval_is_delongs_by_the_plain_matrix_of_pairs(
     error = 1.96 * np.sqrt(
         won.mean(axis=1).var(ddof=1) / right.sum() + won.mean(axis=0).var(ddof=1) / (~right).sum()
     )
-    found = auroc(scores, right)
-    assert found is not None
-    assert found.low == pytest.approx(max(won.mean() - error, 0), abs=1e-4)
-    assert found.high == pytest.approx(min(won.mean() + error, 1), abs=1e-4)
+    area = auroc(scores, right)
+    assert area is not None
+    assert area.low == pytest.approx(max(won.mean() - error, 0), abs=1e-4)
+    assert area.high == pytest.approx(min(won.mean() + error, 1), abs=1e-4)
 
 
 def test_one_row_of_a_kind_has_no_interval() -> None:
-    found = auroc(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
-    assert found is not None
-    assert (found.value, found.low, found.high) == (1.0, None, None)
+    area = auroc(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
+    assert area is not None
+    assert (area.value, area.low, area.high) == (1.0, None, None)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -63,9 +63,9 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     right = np.arange(120) < 90
     hits = 0
     for _ in range(400):
-        found = auroc(rng.normal(size=120) + right, right)
-        assert found is not None and found.low is not None and found.high is not None
-        hits += found.low <= 0.7602 <= found.high
+        area = auroc(rng.normal(size=120) + right, right)
+        assert area is not None and area.low is not None and area.high is not None
+        hits += area.low <= 0.7602 <= area.high
     assert 0.91 <= hits / 400 <= 0.985
 
 

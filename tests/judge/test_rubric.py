@@ -19,7 +19,7 @@ from curate.reasons import Reason
 from curate.registry import StageData, find_stage
 from curate.store import Artifact, Store
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.judge.clearruns import AskedRun, judge_stage, pool, table, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, table, use
 
 ROWS = [("What is 2 + 2?", "4"), ("And 3 + 3?", "7"), ("Name a river.", "Potato.")]
 # Of correct (weight 3), complete and clear (1 each).
@@ -30,8 +30,8 @@ GRADES = [(15 + 5 + 4) / 5, (3 + 4 + 5) / 5, (3 + 1 + 2) / 5]
 def vote(
     numbers: tuple[int, ...], names: tuple[str, ...] = ("correct", "complete", "clear")
 ) -> str:
-    told = {n: {"reason": f"{n} is {v}", "score": v} for n, v in zip(names, numbers, strict=True)}
-    return json.dumps(told)
+    scores = {n: {"reason": f"{n} is {v}", "score": v} for n, v in zip(names, numbers, strict=True)}
+    return json.dumps(scores)
 
 
 def grader(call: Any) -> str:
@@ -42,7 +42,7 @@ def judged(
     store: Store, monkeypatch: Any, rules: list[tuple[Any, Any]] | None = None, **params: Any
 ) -> tuple[Artifact, Artifact, ScriptedEngine]:
     engine = use(monkeypatch, rules or [(lambda call: True, grader)])
-    run = AskedRun(store)
+    run = EngineRun(store)
     verdicts, prepared = judge_stage(run, pool(run, ROWS), {"kind": "rubric", **params})
     return verdicts, prepared["grades"], engine
 
@@ -69,18 +69,18 @@ def test_prompts_name_criteria_and_scale_and_the_reason_comes_first(
     store: Store, monkeypatch: Any
 ) -> None:
     _, _, engine = judged(store, monkeypatch)
-    system, asked = texts_of(engine.calls[0])
+    system, prompt = texts_of(engine.calls[0])
     rubric = read_rubric("response")
     assert all(f"- {c.name}: {c.description}" in system for c in rubric.criteria)
     assert "from 1 (worst) to 5 (best)" in system
-    assert asked == "Prompt:\nWhat is 2 + 2?\n\nResponse:\n4"
+    assert prompt == "Prompt:\nWhat is 2 + 2?\n\nResponse:\n4"
     for form in engine.calls[0].request.schema["properties"].values():  # type: ignore[index]
         assert list(form["properties"]) == ["reason", "score"]
 
 
 def test_votes_are_averaged_and_useless_ones_left_out(store: Store, monkeypatch: Any) -> None:
-    told = [vote((5, 5, 5)), Reply("", "refused"), vote((1, 1, 1))]
-    rules = [("Potato.", told), (lambda call: True, grader)]
+    replies = [vote((5, 5, 5)), Reply("", "refused"), vote((1, 1, 1))]
+    rules = [("Potato.", replies), (lambda call: True, grader)]
     _, grades, _ = judged(store, monkeypatch, rules)
     last = table(grades, "grades").row(2, named=True)
     assert (last["grade"], last["spread"], last["votes"]) == (3.0, 2.0, 2)
@@ -118,8 +118,8 @@ def test_a_rubric_of_ones_own(store: Store, monkeypatch: Any, tmp_path: Path) ->
     assert table(verdicts, "evidence")["score"].to_list() == [2.0] * 3
     assert verdicts.counts["rows_out"] == 3, "it names no threshold"
     assert "It is polite." in texts_of(engine.calls[0])[0]
-    told = table(grades, "criteria").row(0, named=True)
-    assert (told["name"], told["high"], told["threshold"]) == ("polite", 3, None)
+    criterion = table(grades, "criteria").row(0, named=True)
+    assert (criterion["name"], criterion["high"], criterion["threshold"]) == ("polite", 3, None)
 
 
 @pytest.mark.parametrize(
@@ -173,12 +173,12 @@ def test_a_share_is_never_exceeded_and_equal_scores_share_their_fate(
          "score": pl.Series(scores, dtype=pl.Float64)},
         schema={"row_id": pl.String, "score": pl.Float64},
     )  # fmt: skip
-    told = cut_rows(StageData(frame.lazy()), frame, CutParams(drop=share), Reason.LOW_GRADE)
+    verdicts = cut_rows(StageData(frame.lazy()), frame, CutParams(drop=share), Reason.LOW_GRADE)
     given_ = [s for s in scores if s is not None]
-    dropped = told.filter(~pl.col("keep"))["score"].to_list()
+    dropped = verdicts.filter(~pl.col("keep"))["score"].to_list()
     assert len(dropped) <= share * len(given_) + 1e-9
-    assert told.height == len(scores)
-    kept = told.filter("keep")["score"].drop_nulls().to_list()
+    assert verdicts.height == len(scores)
+    kept = verdicts.filter("keep")["score"].drop_nulls().to_list()
     assert not set(kept) & set(dropped)
     assert max(dropped, default=-1.0) < min(kept, default=9.0)
     # No larger cut would do: the next score up would drop too many.
@@ -191,9 +191,9 @@ def test_a_share_is_never_exceeded_and_equal_scores_share_their_fate(
 def test_the_real_model_fills_a_rubric(store: Store, smollm: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     names = {"correct": "The response is true.", "polite": "The response is polite."}
-    told = ", ".join(f"{{name: {n}, description: {d}}}" for n, d in names.items())
-    path.write_text(f"criteria: [{told}]\nhigh: 3\n", "utf-8")
-    run = AskedRun(store, folder=smollm)
+    criteria = ", ".join(f"{{name: {n}, description: {d}}}" for n, d in names.items())
+    path.write_text(f"criteria: [{criteria}]\nhigh: 3\n", "utf-8")
+    run = EngineRun(store, folder=smollm)
     stage = {"kind": "rubric", "rubric": str(path), "votes": 1, "engine": {"kind": "transformers"}}
     verdicts, prepared = judge_stage(run, pool(run, ROWS[:2]), stage)
     grades = table(prepared["grades"], "grades").drop_nulls("grade")

@@ -10,7 +10,7 @@ from curate.errors import UserError
 from curate.judge.scorer import ScorerStageParams
 from curate.store import Store
 from tests.conftest import row, stored_rows
-from tests.judge.clearruns import AskedRun, judge_stage, table
+from tests.judge.clearruns import EngineRun, judge_stage, table
 from tests.select.test_scorer import TEXTS, plain_logits, run_of, scored, write_classifier
 
 
@@ -23,7 +23,7 @@ def cappy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_below_the_cut_go_and_blocks_are_the_selectors(
     store: Store, tiny: Path, cappy: Path
 ) -> None:
-    run = AskedRun(store)
+    run = EngineRun(store)
     rows = stored_rows(store, "pool", [row(f"r{i:03}", m) for i, m in enumerate(TEXTS)])
     expected = plain_logits(cappy)[:, 0].tolist()
     stage = {"kind": "scorer", "model": str(cappy), "drop": 0.3}
@@ -37,11 +37,11 @@ def test_rows_below_the_cut_go_and_blocks_are_the_selectors(
     assert evidence["threshold"].to_list() == pytest.approx([limit] * len(TEXTS), abs=1e-5)
 
     middle = {**stage, "drop": None, "threshold": sorted(expected)[3] - 1e-4}
-    made = list(run.executed_steps)
+    earlier_steps = list(run.executed_steps)
     moved, again = judge_stage(run, rows, middle)
     assert moved.counts["dropped"] == {"low_grade": 3}
     assert again["ratings"].path == prepared["ratings"].path
-    assert run.executed_steps[len(made) :] == ["scorer"], "nothing is rated again"
+    assert run.executed_steps[len(earlier_steps) :] == ["scorer"], "nothing is rated again"
 
     selecting = run_of(store, tiny)
     scored(selecting, "scorer", model=str(cappy))
@@ -52,7 +52,7 @@ def test_a_checkpoint_at_fault_is_named_by_the_stage(store: Store, cappy: Path) 
     rows = stored_rows(store, "pool", [row("r", TEXTS[0])])
     stage = {"kind": "scorer", "model": str(cappy), "label": "good", "drop": 0.1}
     with pytest.raises(UserError, match=r"scorer\.label: .* leave it out"):
-        judge_stage(AskedRun(store), rows, stage)
+        judge_stage(EngineRun(store), rows, stage)
 
 
 def test_there_is_no_common_threshold() -> None:

@@ -30,13 +30,13 @@ TEXTS: list[Any] = [
     turns("Hi", "Hello.", "And now?", "Now 42."),
     [{"role": "system", "content": "Be brief."}, *turns("Why?", "So.")],
 ]
-ASKED = {"max_length": 2_048, "embedder": None, "neighbours": 5, "floor": 0.6, "checker": "auto"}
+SETTINGS = {"max_length": 2_048, "embedder": None, "neighbours": 5, "floor": 0.6, "checker": "auto"}
 
 
 def measured(run: ModelRun, **changed: Any) -> pl.DataFrame:
     inputs = stage_inputs(run.rows, {}, {}, "exact")
-    made = run.execute(signals_step(run, inputs, **(ASKED | changed)))
-    return pl.read_parquet(made.file("signals.parquet"))
+    artifact = run.execute(signals_step(run, inputs, **(SETTINGS | changed)))
+    return pl.read_parquet(artifact.file("signals.parquet"))
 
 
 def log_chances(model: Any, ids: Sequence[int]) -> torch.Tensor:
@@ -48,16 +48,18 @@ def log_chances(model: Any, ids: Sequence[int]) -> torch.Tensor:
 
 def plain_signals(model: Any, tokenizer: Any, messages: Any) -> dict[str, float]:
     ids, said = plain_tokens(tokenizer, chat_parts(messages))
-    told = log_chances(model, ids)
+    log_probabilities = log_chances(model, ids)
     own = [t for t in range(len(ids) - 1) if said[t + 1]]
-    given = [told[t, ids[t + 1]].item() for t in own]
-    entropies = [-(told[t].exp() * told[t]).sum().item() for t in own]
+    given = [log_probabilities[t, ids[t + 1]].item() for t in own]
+    entropies = [-(log_probabilities[t].exp() * log_probabilities[t]).sum().item() for t in own]
     alone: list[float] = []
     for message in messages:
         if message["role"] == "assistant":
             ids, said = plain_tokens(tokenizer, chat_parts([message])[:2])
-            told = log_chances(model, ids)
-            alone += [told[t, ids[t + 1]].item() for t in range(len(ids) - 1) if said[t + 1]]
+            log_probabilities = log_chances(model, ids)
+            alone += [
+                log_probabilities[t, ids[t + 1]].item() for t in range(len(ids) - 1) if said[t + 1]
+            ]
     assert len(alone) == len(given)
     mean = sum(given) / len(given)
     return {
@@ -89,11 +91,11 @@ def test_batches_and_the_cut_of_the_head_change_nothing(
     expected = measured(ModelRun(Store(tmp_path / "a"), folder=tiny, texts=TEXTS))
     monkeypatch.setattr(losses, "BATCH_TOKENS", batch)
     monkeypatch.setattr(losses, "HEAD_TOKENS", head)
-    told = measured(ModelRun(Store(tmp_path / "b"), folder=tiny, texts=TEXTS))
-    assert told["row_id"].to_list() == expected["row_id"].to_list()
+    table = measured(ModelRun(Store(tmp_path / "b"), folder=tiny, texts=TEXTS))
+    assert table["row_id"].to_list() == expected["row_id"].to_list()
     for name in ORIENTATION:
         np.testing.assert_allclose(
-            told[name].to_numpy(), expected[name].to_numpy(), atol=1e-4, err_msg=name
+            table[name].to_numpy(), expected[name].to_numpy(), atol=1e-4, err_msg=name
         )
 
 
@@ -150,9 +152,11 @@ def test_other_neighbours_measure_no_row_anew(store: Store, tiny: Path) -> None:
 
 def signals(**columns: Sequence[float | None]) -> pl.DataFrame:
     rows = len(next(iter(columns.values())))
-    told: Mapping[str, Sequence[float | None]] = dict.fromkeys(ORIENTATION, [None] * rows) | columns
+    columns_by_signal: Mapping[str, Sequence[float | None]] = (
+        dict.fromkeys(ORIENTATION, [None] * rows) | columns
+    )
     return pl.DataFrame(
-        {name: pl.Series(values, dtype=pl.Float64) for name, values in told.items()}
+        {name: pl.Series(values, dtype=pl.Float64) for name, values in columns_by_signal.items()}
     )
 
 
@@ -162,10 +166,10 @@ def test_ranks_point_the_way_of_their_signal_and_leave_out_what_is_missing() -> 
         entropy=[0.1, 0.9, None, None],
         relevance=[None, None, None, 0.3],
     )
-    told = mean_rank(table).to_list()
+    ranks = mean_rank(table).to_list()
     # Ranks of four: 0.125, 0.375, 0.625, 0.875; of two 0.25 and 0.75; of one 0.5.
     expected = [(0.875 + 0.75) / 2, (0.625 + 0.25) / 2, 0.25, (0.25 + 0.5) / 2]
-    assert told == pytest.approx(expected)
+    assert ranks == pytest.approx(expected)
 
 
 def test_a_constant_signal_says_nothing_and_a_row_without_any_has_no_rank() -> None:

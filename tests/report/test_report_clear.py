@@ -12,7 +12,7 @@ import pytest
 from curate.config import Config
 from curate.explain import explain_row
 from curate.folder import open_run
-from curate.judge.made import made_id
+from curate.judge.derived_rows import derived_id
 from curate.report.clear import gather_clear
 from curate.rethreshold import rethreshold
 from curate.run import run_curation
@@ -87,7 +87,7 @@ def test_the_ledger_tells_of_each_row(finished: Path) -> None:
     reasons = ledger.filter(fate="dropped").group_by("reason").len().sort("reason").rows()
     assert reasons == [("corrected", 6), ("low_confidence", 6)]
     old = ledger.filter(reason="corrected")
-    assert old["twin_id"].to_list() == [made_id(i, "correct") for i in old["row_id"]]
+    assert old["twin_id"].to_list() == [derived_id(i, "correct") for i in old["row_id"]]
     assert set(old["twin_id"]) <= set(ledger.filter(pl.col("fate") != "dropped")["row_id"])
     explanation = "\n".join(explain_row(run, old["row_id"][0]))
     assert old["twin_id"][0] in explanation

@@ -9,7 +9,9 @@ import polars as pl
 from curate.rows import SCHEMA, Message, content_hash, text_hash
 
 
-def remade(rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: str) -> pl.DataFrame:
+def derive_rows(
+    rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: str
+) -> pl.DataFrame:
     """Return one new row for each row: other messages, the same source, origin and meta.
 
     Args:
@@ -18,7 +20,7 @@ def remade(rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: st
         method: what made them; ids are derived from it and the parent.
     """
     columns = {
-        "row_id": [made_id(parent, method) for parent in rows["row_id"]],
+        "row_id": [derived_id(parent, method) for parent in rows["row_id"]],
         "messages": [list(turns) for turns in messages],
         "content_hash": [content_hash(turns) for turns in messages],
         "text_hash": [text_hash(turns) for turns in messages],
@@ -32,7 +34,7 @@ def remade(rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: st
     return pl.DataFrame(columns, schema=pl.DataFrame(pl.from_arrow(SCHEMA.empty_table())).schema)
 
 
-def made_id(parent: str, method: str) -> str:
+def derived_id(parent: str, method: str) -> str:
     """Return the id of the row that a method makes of its parent."""
     digest = hashlib.blake2b(orjson.dumps([parent, method]), digest_size=8).hexdigest()
     return f"{method}/{digest}"
