@@ -56,7 +56,7 @@ from curate.registry import (
     find_stage,
 )
 from curate.represent.refusals import refused_rows, template_steps
-from curate.represent.unread import Reader, unread_sentences
+from curate.represent.unread import MethodTokenizers, unread_sentences
 from curate.select.parts import response_limits
 from curate.select.race import RaceParams, most_finetunes, trainings_in
 from curate.select.vectors import VectorParams
@@ -261,7 +261,9 @@ class BaseModel:
             for limit in limits
             for sentence in unread_sentences(
                 path,
-                Reader(self._tokenizer(models.base), models.system, self._tokenizer(limit.model)),
+                MethodTokenizers(
+                    self._tokenizer(models.base), models.system, self._tokenizer(limit.model)
+                ),
                 limit,
             )
         ]
@@ -277,7 +279,7 @@ class BaseModel:
 
 
 def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
-    from curate.represent.acceptance import as_taken
+    from curate.represent.acceptance import accepted_messages
     from curate.represent.chat import tokenise
 
     tokenizer = load_tokenizer(
@@ -285,7 +287,7 @@ def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
     )
     frame = read_table(rows.file("rows.parquet"), columns=["messages"])
     sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
-    read = [as_taken(tokenizer, messages, config.models.system) for messages in sample]
+    read = [accepted_messages(tokenizer, messages, config.models.system) for messages in sample]
     taken = [messages for messages in read if messages is not None]
     return [len(ids) for ids in tokenise(tokenizer, taken, None)] or [0]
 

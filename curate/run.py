@@ -48,7 +48,7 @@ from curate.registry import (
     find_selector,
 )
 from curate.represent.refusals import NAME as TEMPLATE
-from curate.represent.refusals import made_rows_step, refused_rows, template_steps
+from curate.represent.refusals import generated_rows_step, refused_rows, template_steps
 from curate.runlock import FolderLock
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
@@ -393,7 +393,7 @@ def _judge_appended_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Arti
     if not run.config.reads_base or not new_rows.counts["rows_out"]:
         return
     number = 2 + sum(name.startswith(f"{TEMPLATE}-") for name in run.evidence)
-    step = made_rows_step(
+    step = generated_rows_step(
         f"{TEMPLATE}-{number}", new_rows, inputs, run.model_identity(), run.model_hints()
     )
     verdicts = run.execute(step)

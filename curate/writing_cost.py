@@ -44,7 +44,7 @@ def writing_cost(
         trust: run code that comes with the model.
         system: "merge" if a system turn that its template refuses is merged.
     """
-    from curate.represent.acceptance import as_taken
+    from curate.represent.acceptance import accepted_messages
     from curate.represent.chat import tokenise
     from curate.represent.control import text_ids
 
@@ -52,7 +52,7 @@ def writing_cost(
     tokenizer = load_tokenizer(folder, trust)
     limit = longest_answer(tokenizer, drawn)
     references = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in drawn])]
-    taken = (as_taken(tokenizer, row, system) for row in drawn)
+    taken = (accepted_messages(tokenizer, row, system) for row in drawn)
     prompts = tokenise(tokenizer, [row for row in taken if row is not None], None)
     longest = max(map(len, prompts), default=1)
     together = min(max(BATCH_TOKENS // (longest + limit), 1), len(drawn))

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from curate.prove.activations import checkpointed
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 from curate.represent.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.represent.lm import batches_by_length
 from curate.store import Artifact, Counts, Step
@@ -89,7 +89,7 @@ def read_messages(rows: Path | Sequence[Path], row_ids: Sequence[str]) -> list[l
 
 def train_lora(
     model: "PreTrainedModel",
-    examples: Sequence[Example],
+    examples: Sequence[TokenizedExample],
     lora: Mapping[str, Any],
     seed: Sequence[int],
     start: Path | None = None,
@@ -107,7 +107,7 @@ def train_lora(
 
 
 def tune_adapters(
-    tuned: Any, examples: Sequence[Example], lora: Mapping[str, Any], seed: Sequence[int]
+    tuned: Any, examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: Sequence[int]
 ) -> list[float]:
     """Tune a model's adapters; return the loss of every step.
 
@@ -162,7 +162,7 @@ class TrainingStep:
 
 
 def training_steps(
-    tuned: Any, batches: Sequence[Sequence[Example]], learning_rate: float, warmup: int
+    tuned: Any, batches: Sequence[Sequence[TokenizedExample]], learning_rate: float, warmup: int
 ) -> Iterator[TrainingStep]:
     """Train what is trainable with AdamW, a step a batch; batches without labels are passed over.
 
@@ -198,7 +198,7 @@ def linear_rate(step: int, steps: int, warmup: int) -> float:
     return min((step + 1) / warmup, (steps - step) / max(steps - warmup, 1))
 
 
-def accumulate_gradients(model: SplitModel, batch: Sequence[Example]) -> float | None:
+def accumulate_gradients(model: SplitModel, batch: Sequence[TokenizedExample]) -> float | None:
     """Add the gradient of the batch's mean token loss; return that loss, None without labels.
 
     The batch goes through the model in parts of similar length, so that one long row does not pad
@@ -215,7 +215,7 @@ def accumulate_gradients(model: SplitModel, batch: Sequence[Example]) -> float |
     return total
 
 
-def _backward(model: SplitModel, rows: Sequence[Example], labels: int) -> float:
+def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) -> float:
     """Add the gradient of the sum of the rows' token losses over `labels`; return that share.
 
     The gradient of the states is made in slices, each with its logits; it flows back all at once.
@@ -253,8 +253,8 @@ def initialise_adapters(model: Any, seed: Sequence[int], adapter: str = "default
 
 
 def training_batches(
-    examples: Sequence[Example], lora: Mapping[str, Any], seed: Sequence[int]
-) -> Iterator[list[Example]]:
+    examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: Sequence[int]
+) -> Iterator[list[TokenizedExample]]:
     """Yield batches of `batch_rows` rows for `epochs` epochs, each in an order of its own."""
     rng = np.random.default_rng([*seed, 0x0EDE2])
     for _ in range(lora["epochs"]):
@@ -263,7 +263,7 @@ def training_batches(
             yield [examples[i] for i in order[start : start + lora["batch_rows"]]]
 
 
-def pad_batch(batch: Sequence[Example]) -> tuple["torch.Tensor", "torch.Tensor"]:
+def pad_batch(batch: Sequence[TokenizedExample]) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Return token ids [B, T], padded on the right, and what follows each position [B, T - 1].
 
     What follows is IGNORED where it is no response token.
@@ -280,7 +280,7 @@ def pad_batch(batch: Sequence[Example]) -> tuple["torch.Tensor", "torch.Tensor"]
 
 
 def response_losses(
-    model: SplitModel, batch: Sequence[Example]
+    model: SplitModel, batch: Sequence[TokenizedExample]
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
     """Return loss, whether it is the most likely token, and row number of every response token."""
     import torch
@@ -295,7 +295,7 @@ def response_losses(
 
 
 def response_states(
-    model: SplitModel, batch: Sequence[Example]
+    model: SplitModel, batch: Sequence[TokenizedExample]
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
     """Return the state before every response token [M, ...], the token, and its row's number."""
     ids, following = (part.to(model.model.device) for part in pad_batch(batch))
@@ -304,7 +304,7 @@ def response_states(
 
 
 def evaluate(
-    model: Any, examples: Sequence[Example], answers: Sequence[Sequence[int]] | None = None
+    model: Any, examples: Sequence[TokenizedExample], answers: Sequence[Sequence[int]] | None = None
 ) -> pl.DataFrame:
     """Return loss, exact and response_tokens of every example, in order.
 
@@ -338,7 +338,7 @@ def evaluate(
 
 
 def _answer_losses(
-    losses: "torch.Tensor", example: Example, answer: Sequence[int]
+    losses: "torch.Tensor", example: TokenizedExample, answer: Sequence[int]
 ) -> dict[str, float | int | None]:
     import torch
 

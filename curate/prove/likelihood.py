@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.prove.finetune import pad_batch
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 from curate.represent.head import HEAD_TOKENS, SplitModel
 
 # Of context and continuations that are read side by side, whose keys are held at a time.
@@ -56,7 +56,7 @@ def _is_highest(values: Sequence[float] | NDArray[np.float64], gold: int) -> boo
     return all(values[gold] > value for i, value in enumerate(values) if i != gold)
 
 
-def log_likelihoods(model: SplitModel, rows: Sequence[Example]) -> list[float]:
+def log_likelihoods(model: SplitModel, rows: Sequence[TokenizedExample]) -> list[float]:
     """Return the sum of the log-probabilities, in nats, of the labelled tokens of each row.
 
     Args:
@@ -77,21 +77,24 @@ def log_likelihoods(model: SplitModel, rows: Sequence[Example]) -> list[float]:
             prefix = torch.tensor([rows[0].ids[:shared]], device=model.model.device)
             model.model.base_model(input_ids=prefix, past_key_values=cache, use_cache=True)
         for start in range(0, len(rows), size):
-            part = [Example(r.ids[shared:], r.labels[shared:]) for r in rows[start : start + size]]
+            part = [
+                TokenizedExample(r.ids[shared:], r.labels[shared:])
+                for r in rows[start : start + size]
+            ]
             own = copy.deepcopy(cache)
             own.batch_repeat_interleave(len(part))
             sums += _sums(model, part, own)
     return sums
 
 
-def _shared_tokens(rows: Sequence[Example]) -> int:
+def _shared_tokens(rows: Sequence[TokenizedExample]) -> int:
     """Return how many tokens all rows begin with; the one that the first label follows is left out."""
     first = min(next(i for i, x in enumerate(row.labels) if x != IGNORED) for row in rows) - 1
     columns = zip(*(row.ids[:first] for row in rows), strict=True)
     return next((i for i, tokens in enumerate(columns) if len(set(tokens)) > 1), first)
 
 
-def _sums(model: SplitModel, rows: Sequence[Example], cache: Any) -> list[float]:
+def _sums(model: SplitModel, rows: Sequence[TokenizedExample], cache: Any) -> list[float]:
     import torch
 
     ids, following = (part.to(model.model.device) for part in pad_batch(rows))

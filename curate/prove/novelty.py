@@ -32,7 +32,7 @@ import polars as pl
 
 from curate.errors import UserError
 from curate.registry import ScoreRun
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 from curate.store import Artifact, Counts, Step, digest_of
 from curate.tables import read_table
 
@@ -176,7 +176,9 @@ def _prompts(tokenizer: Any, inputs: Mapping[str, Artifact]) -> list[tuple[str |
     ]
 
 
-def _write_rows(path: Path, pair: Any, ids: Sequence[str], rows: Sequence[Example]) -> None:
+def _write_rows(
+    path: Path, pair: Any, ids: Sequence[str], rows: Sequence[TokenizedExample]
+) -> None:
     """Write how likely tuning made each row's response, and how likely it was before."""
     from curate.prove.finetune import evaluate
 
@@ -259,7 +261,7 @@ class ContrastiveDecoder:
         ids = [*prompt, *drawn.tokens]
         labels = [*[IGNORED] * len(prompt), *drawn.tokens]
         self._pair.set_adapter(NOVELTY_ADAPTER)
-        accumulate_gradients(split_model(self._pair), [Example(ids, labels)])
+        accumulate_gradients(split_model(self._pair), [TokenizedExample(ids, labels)])
         self._optimizer.step()
         self._optimizer.zero_grad()
 

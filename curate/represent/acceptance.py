@@ -40,7 +40,7 @@ def find_fault(
     return None
 
 
-def as_taken(
+def accepted_messages(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], system: str
 ) -> Sequence[Message] | None:
     """Return a conversation as a chat template takes it, its system turn merged if need be.
@@ -62,4 +62,4 @@ def find_lasting_fault(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], system: str
 ) -> tuple[Reason, str] | None:
     """Return why a row cannot be learned from, its system turn merged if need be; None if it can."""
-    return find_fault(tokenizer, as_taken(tokenizer, messages, system) or messages)
+    return find_fault(tokenizer, accepted_messages(tokenizer, messages, system) or messages)

@@ -22,7 +22,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Example:
+class TokenizedExample:
     """Token ids of a rendered row, and labels that are IGNORED outside the assistant's turns.
 
     cut says that the row was longer than the limit.
@@ -33,7 +33,7 @@ class Example:
     cut: bool = False
 
 
-UNLABELLED = Example([0], [IGNORED])
+UNLABELLED = TokenizedExample([0], [IGNORED])
 
 
 def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
@@ -51,8 +51,8 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
     """
     from jinja2 import TemplateSyntaxError
 
-    disguise = control_tokens(tokenizer).disguise(_contents(messages))
-    messages = messages if disguise is None else disguise.messages(messages)
+    escaper = control_tokens(tokenizer).escaper(_contents(messages))
+    messages = messages if escaper is None else escaper.messages(messages)
     try:
         render(tokenizer, messages)
     except TemplateSyntaxError as error:
@@ -67,8 +67,8 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
 
 def has_label(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> bool:
     """Return whether a rendered conversation holds any of its responses, so that it can be labelled."""
-    disguise = control_tokens(tokenizer).disguise(_contents(messages))
-    messages = messages if disguise is None else disguise.messages(messages)
+    escaper = control_tokens(tokenizer).escaper(_contents(messages))
+    messages = messages if escaper is None else escaper.messages(messages)
     return any(locate_responses(tokenizer, messages, render(tokenizer, messages)))
 
 
@@ -87,18 +87,18 @@ def tokenise(
     Special tokens are part of the template, so none are added, and what a row holds of them is text.
     """
     control = control_tokens(tokenizer)
-    disguises = [control.disguise(_contents(messages)) for messages in rows]
+    escapers = [control.escaper(_contents(messages)) for messages in rows]
     texts = [
         render(tokenizer, messages)
-        for messages, disguise in zip(rows, disguises, strict=True)
-        if disguise is None
+        for messages, escaper in zip(rows, escapers, strict=True)
+        if escaper is None
     ]
     plain = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
     ids = [
         next(plain)
-        if disguise is None
-        else disguise.ids(render(tokenizer, disguise.messages(messages)))
-        for messages, disguise in zip(rows, disguises, strict=True)
+        if escaper is None
+        else escaper.ids(render(tokenizer, escaper.messages(messages)))
+        for messages, escaper in zip(rows, escapers, strict=True)
     ]
     return [row[:max_length] for row in ids]
 
@@ -107,13 +107,13 @@ def prompt_tokens(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], prefix: str = ""
 ) -> list[int]:
     """Return the token ids of a conversation and of how the assistant's next turn opens."""
-    disguise = control_tokens(tokenizer).disguise([*_contents(messages), prefix])
-    if disguise is None:
+    escaper = control_tokens(tokenizer).escaper([*_contents(messages), prefix])
+    if escaper is None:
         text = render_prompt(tokenizer, messages) + prefix
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
-    text = render_prompt(tokenizer, disguise.messages(messages)) + disguise.cover(prefix)
-    return disguise.ids(text)
+    text = render_prompt(tokenizer, escaper.messages(messages)) + escaper.escape(prefix)
+    return escaper.ids(text)
 
 
 def _contents(messages: Sequence[Message]) -> list[str]:
@@ -132,10 +132,10 @@ class Rendering:
 
 def render_tokens(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> Rendering:
     """Return a conversation as text and tokens, with where in the text each token stands."""
-    disguise = control_tokens(tokenizer).disguise(_contents(messages))
-    messages = messages if disguise is None else disguise.messages(messages)
+    escaper = control_tokens(tokenizer).escaper(_contents(messages))
+    messages = messages if escaper is None else escaper.messages(messages)
     text = render(tokenizer, messages)
-    encoding = None if disguise is None else disguise.encoding(text)
+    encoding = None if escaper is None else escaper.encoding(text)
     if encoding is not None:
         return Rendering(messages, text, encoding.ids, encoding.offsets)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -144,7 +144,7 @@ def render_tokens(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Messa
 
 def build_example(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], max_length: int
-) -> Example:
+) -> TokenizedExample:
     """Return a row as ids and labels: the assistant's text and its end marker are labelled.
 
     What the chat template leaves out of a turn (earlier reasoning, say) has no label.
@@ -156,7 +156,7 @@ def build_example(
         token if any(start < stop <= end for start, end in spans) else IGNORED
         for token, (_, stop) in zip(row.ids, row.offsets, strict=True)
     ]
-    return Example(row.ids[:max_length], labels[:max_length], len(row.ids) > max_length)
+    return TokenizedExample(row.ids[:max_length], labels[:max_length], len(row.ids) > max_length)
 
 
 def build_examples(
@@ -165,7 +165,7 @@ def build_examples(
     max_length: int,
     *,
     judges: bool = False,
-) -> list[Example]:
+) -> list[TokenizedExample]:
     """Return rows as ids and labels, in their order.
 
     Args:

@@ -27,7 +27,7 @@ LETTERS = range(0x10FFFD, 0x3FFFF, -1)
 SENTINEL = "QZX7WORDS7XZQ"
 
 
-class Kinds(NamedTuple):
+class ControlMatches(NamedTuple):
     """What a text holds of a model's control tokens, and of the plain words that open its turns."""
 
     control: list[str]
@@ -53,7 +53,7 @@ class ControlTokens:
         self.openings = _openings(tokenizer, pieces)
         self._copy: tuple[str, Tokenizer] | None = None
 
-    def find(self, texts: Iterable[str]) -> Kinds:
+    def find(self, texts: Iterable[str]) -> ControlMatches:
         """Return the control tokens and openings that texts hold."""
         texts = list(texts)
         control = dict.fromkeys(name for text in texts for name in self._pattern.findall(text))
@@ -61,7 +61,7 @@ class ControlTokens:
             if any(form in self._normalise(text) for text in texts):
                 control[name] = None
         openings = [o for o in self.openings if any(o in text for text in texts)]
-        return Kinds(list(control), openings)
+        return ControlMatches(list(control), openings)
 
     @cached_property
     def _normal_forms(self) -> list[tuple[str, str]]:
@@ -77,9 +77,9 @@ class ControlTokens:
         assert self._backend is not None
         return str(self._backend.normalizer.normalize_str(text))
 
-    def disguise(self, texts: Sequence[str]) -> "Disguise | None":
+    def escaper(self, texts: Sequence[str]) -> "ControlTokenEscaper | None":
         """Return how texts that hold control tokens are read as text; None if they hold none."""
-        return Disguise(self, texts) if self.find(texts).control else None
+        return ControlTokenEscaper(self, texts) if self.find(texts).control else None
 
     def replace(self, text: str, aliases: Mapping[str, str]) -> str:
         """Return a text with other names for its control tokens."""
@@ -113,39 +113,39 @@ class ControlTokens:
         return ids
 
 
-class Disguise:
-    """Texts whose control tokens are covered while the chat template puts its own around them."""
+class ControlTokenEscaper:
+    """Escapes control tokens in texts while the chat template puts its own around them."""
 
     def __init__(self, control: ControlTokens, texts: Sequence[str]) -> None:
         letters = control.unused_letters(texts)
         self._control, self._letters = control, letters[::2]
-        self._covers = control.aliases(letters[1::2])
-        self._names = {cover: name for name, cover in self._covers.items()}
+        self._escapes = control.aliases(letters[1::2])
+        self._names = {escape: name for name, escape in self._escapes.items()}
 
-    def cover(self, text: str) -> str:
+    def escape(self, text: str) -> str:
         """Return a content as the template is to see it, of the same length."""
-        return self._control.replace(text, self._covers)
+        return self._control.replace(text, self._escapes)
 
     def messages(self, messages: Sequence[Message]) -> list[Message]:
-        """Return messages with covered contents."""
-        return [{"role": m["role"], "content": self.cover(m["content"])} for m in messages]
+        """Return messages with escaped contents."""
+        return [{"role": m["role"], "content": self.escape(m["content"])} for m in messages]
 
     def ids(self, rendering: str) -> list[int]:
-        """Return the ids of rendered covered contents; what was covered is read as text."""
+        """Return the ids of rendered escaped contents; what was escaped is read as text."""
         encoding = self.encoding(rendering)
         if encoding is None:
-            return self._control.spell(self._uncover(rendering), self._letters)
+            return self._control.spell(self._unescape(rendering), self._letters)
         ids: list[int] = encoding.ids
         return ids
 
     def encoding(self, rendering: str) -> "Encoding | None":
-        """Return ids and offsets of rendered covered contents; None if the tokenizer is a slow one."""
+        """Return ids and offsets of rendered escaped contents; None if the tokenizer is a slow one."""
         renamed = self._control.renamed(self._letters)
-        text = self._uncover(rendering)
+        text = self._unescape(rendering)
         return None if renamed is None else renamed.encode(text, add_special_tokens=False)
 
-    def _uncover(self, rendering: str) -> str:
-        """Return the rendering with its own control tokens renamed, and the covered ones in clear."""
+    def _unescape(self, rendering: str) -> str:
+        """Return the rendering with its own control tokens renamed, and the escaped ones in clear."""
         text = self._control.replace(rendering, self._control.aliases(self._letters))
         return _any_of(self._names).sub(lambda match: self._names[match.group()], text)
 
@@ -165,12 +165,12 @@ def _control_tokens(
 def text_ids(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of texts without a chat template, none of them a control token."""
     control = control_tokens(tokenizer)
-    disguises = [control.disguise([text]) for text in texts]
-    plain = [text for text, disguise in zip(texts, disguises, strict=True) if disguise is None]
+    escapers = [control.escaper([text]) for text in texts]
+    plain = [text for text, escaper in zip(texts, escapers, strict=True) if escaper is None]
     ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else [])
     return [
-        next(ids) if disguise is None else disguise.ids(disguise.cover(text))
-        for text, disguise in zip(texts, disguises, strict=True)
+        next(ids) if escaper is None else escaper.ids(escaper.escape(text))
+        for text, escaper in zip(texts, escapers, strict=True)
     ]
 
 

@@ -106,14 +106,14 @@ def _load(name: str, digest: str) -> "StaticModel | SentenceTransformer":
     from curate.models import find_model, load_embedder, load_static
     from curate.represent.static import static_model
 
-    found = find_model(name)
-    if found.path.is_file():
-        return static_model(*load_static(found.path))
-    loaded = load_embedder(found)
-    kinds = [type(module).__name__ for module in loaded]
+    location = find_model(name)
+    if location.path.is_file():
+        return static_model(*load_static(location.path))
+    embedder = load_embedder(location)
+    kinds = [type(module).__name__ for module in embedder]
     if kinds in (["StaticEmbedding"], ["StaticEmbedding", "Normalize"]):
-        return static_model(loaded[0].tokenizer, loaded[0].embedding.weight)
-    return loaded
+        return static_model(embedder[0].tokenizer, embedder[0].embedding.weight)
+    return embedder
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

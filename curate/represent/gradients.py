@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import UserError
 from curate.prove.finetune import pad_batch
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 
 if TYPE_CHECKING:
     import torch
 
 # Called with the name of an adapter matrix and its gradients, float32 [examples, *shape].
-Take = Callable[[str, "torch.Tensor"], None]
+GradientCallback = Callable[[str, "torch.Tensor"], None]
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
@@ -66,9 +66,9 @@ def lora_layers(model: Any) -> list[LoraLayer]:
         adapter = active[0]
         names = [f"{name}.lora_{side}.{adapter}.weight" for side in "AB"]
         layers.append(LoraLayer(module, module.lora_A[adapter], module.lora_B[adapter], *names))
-    known = {name for layer in layers for name in (layer.down_name, layer.up_name)}
+    adapter_names = {name for layer in layers for name in (layer.down_name, layer.up_name)}
     for name, weight in model.named_parameters():
-        if name not in known and (weight.requires_grad or "lora_" in name):
+        if name not in adapter_names and (weight.requires_grad or "lora_" in name):
             raise _unsupported(name)
     head = model.get_output_embeddings()
     if not layers or head is None:
@@ -85,12 +85,14 @@ def _unsupported(name: str) -> UserError:
     )
 
 
-def has_response(example: Example) -> bool:
+def has_response(example: TokenizedExample) -> bool:
     """Return whether the example has a response token to take a loss of."""
     return any(token != IGNORED for token in example.labels[1:])
 
 
-def example_gradients(model: Any, batch: Sequence[Example], take: Take) -> None:
+def example_gradients(
+    model: Any, batch: Sequence[TokenizedExample], take: GradientCallback
+) -> None:
     """Hand over the gradients of every example of a batch, one adapter matrix at a time.
 
     The order of the matrices is that of the backward pass: the last layer first.
@@ -104,10 +106,10 @@ def example_gradients(model: Any, batch: Sequence[Example], take: Take) -> None:
 
     layers = lora_layers(model)
     ids, following = pad_batch(batch)
-    wanted = following != IGNORED
-    shares = (1 / wanted.sum(dim=1, keepdim=True)).expand_as(wanted)[wanted]
-    gold = following[wanted].to(model.device)
-    with torch.enable_grad(), _frozen(model), _hooks(model, layers, wanted, take):
+    response_mask = following != IGNORED
+    shares = (1 / response_mask.sum(dim=1, keepdim=True)).expand_as(response_mask)[response_mask]
+    gold = following[response_mask].to(model.device)
+    with torch.enable_grad(), _frozen(model), _hooks(model, layers, response_mask, take):
         logits = model(input_ids=ids.to(model.device), use_cache=False).logits
         pull = _loss_gradient(logits.detach()[0], gold, shares.to(model.device))
         torch.autograd.backward([logits], [pull.unsqueeze(0)])
@@ -146,20 +148,22 @@ def _frozen(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _hooks(
-    model: Any, layers: Sequence[LoraLayer], wanted: "torch.Tensor", take: Take
+    model: Any, layers: Sequence[LoraLayer], response_mask: "torch.Tensor", take: GradientCallback
 ) -> Iterator[None]:
     """Hook the adapters for `take`; the head, to run where a response token follows; embeddings."""
 
     def start_of_gradients(_: Any, __: Any, output: "torch.Tensor") -> None:
         output.requires_grad_(True)
 
-    def only_wanted(_: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Tensor]":
-        where = wanted.to(args[0].device)
+    def select_response_positions(
+        _: Any, args: "tuple[torch.Tensor, ...]"
+    ) -> "tuple[torch.Tensor]":
+        where = response_mask.to(args[0].device)
         return (args[0][:, :-1][where].unsqueeze(0),)
 
     handles = [
         model.get_input_embeddings().register_forward_hook(start_of_gradients),
-        model.get_output_embeddings().register_forward_pre_hook(only_wanted),
+        model.get_output_embeddings().register_forward_pre_hook(select_response_positions),
     ]
     for layer in layers:
         handles += _hook_layer(layer, take)
@@ -170,7 +174,7 @@ def _hooks(
             handle.remove()
 
 
-def _hook_layer(layer: LoraLayer, take: Take) -> list[Any]:
+def _hook_layer(layer: LoraLayer, take: GradientCallback) -> list[Any]:
     """Hook one layer; what its forward pass saw is kept until its backward pass.
 
     The input is kept as it enters the layer: q, k and v share it, and peft's float32 copies of a

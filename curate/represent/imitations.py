@@ -33,9 +33,9 @@ def find_imitations(
     control = control_tokens(tokenizer)
     imitations = []
     for row_id, messages in zip(row_ids, rows, strict=True):
-        kinds = control.find(message["content"] for message in messages)
-        if kinds.control or kinds.openings:
-            imitations.append((row_id, kinds.control, kinds.openings))
+        matches = control.find(message["content"] for message in messages)
+        if matches.control or matches.openings:
+            imitations.append((row_id, matches.control, matches.openings))
     return pl.DataFrame(imitations, schema=SCHEMA, orient="row")
 
 

@@ -124,8 +124,8 @@ def named(blocks: Sequence[Artifact]) -> Mapping[str, Artifact]:
 
 def read_blocks(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
     """Yield the vectors [n, d] of the kept rows of each block that a step was given, in pool order."""
-    wanted, start = kept_among(inputs), 0
+    kept_mask, start = kept_among(inputs), 0
     for name in sorted(name for name in inputs if name.startswith(BLOCK)):
         block = np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)
-        yield block[wanted[start : start + len(block)]]
+        yield block[kept_mask[start : start + len(block)]]
         start += len(block)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from curate.errors import UserError
 from curate.registry import ScoreRun, StepRun
-from curate.represent.chat import Example
+from curate.represent.chat import TokenizedExample
 from curate.represent.gradients import AdamDirection, example_gradients, has_response
 from curate.represent.index import SMALLEST_BLOCK, blocks_of
 from curate.represent.lm import batches_by_length, read_block
@@ -60,21 +60,23 @@ Feature = Callable[[str, "torch.Tensor"], "torch.Tensor"]
 # --- steps ----------------------------------------------------------------------------------------
 
 
-def wanted_step(run: ScoreRun, warmup: Artifact, subtasks: Sequence[int], max_length: int) -> Step:
+def target_gradients_step(
+    run: ScoreRun, warmup: Artifact, subtasks: Sequence[int], max_length: int
+) -> Step:
     """Return the step that keeps the target examples' unit gradients whole, for the exact way."""
     assert run.target is not None
     count = run.target.counts["rows_out"]
     params = {"subtasks": list(subtasks)}
     rows = run.target.file("rows.parquet")
-    return _step("less-target", write_wanted, run, rows, range(count), {"warmup": warmup},
+    return _step("less-target", write_target_gradients, run, rows, range(count), {"warmup": warmup},
                  max_length, params)  # fmt: skip
 
 
 def similarity_steps(
-    run: ScoreRun, warmup: Artifact, wanted: Artifact, eps_mode: str, max_length: int
+    run: ScoreRun, warmup: Artifact, target_gradients: Artifact, eps_mode: str, max_length: int
 ) -> list[Step]:
     """Return a step for each block of kept rows: their similarities, the exact way."""
-    inputs = {"warmup": warmup, "wanted": wanted}
+    inputs = {"warmup": warmup, "wanted": target_gradients}
     return [
         _step("less-similarity", write_similarities, run, run.rows.file("rows.parquet"), block, inputs,
               max_length, {"eps_mode": eps_mode})
@@ -134,7 +136,7 @@ def _step(
 # --- exact ----------------------------------------------------------------------------------------
 
 
-def write_wanted(
+def write_target_gradients(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write the unit gradients of the target examples, or their means by subtask if these are many."""
@@ -148,8 +150,8 @@ def write_wanted(
         size = sum(weight.numel() for weight in checkpoint.weight.values())
         by_example = len(examples) * size * 4 <= COLUMN_BYTES
         mixture = np.eye(len(examples)) if by_example else _means(subtasks)
-        wanted = unit_gradients(model, examples, mixture.astype(np.float32), size)
-        save_file(wanted, out / f"wanted-{number}.safetensors")
+        gradients = unit_gradients(model, examples, mixture.astype(np.float32), size)
+        save_file(gradients, out / f"wanted-{number}.safetensors")
     counts = {"columns": len(mixture), "by_example": by_example}
     return {"rows_in": len(examples), "rows_out": len(examples), **counts}
 
@@ -162,19 +164,19 @@ def _means(subtasks: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _no_response(
-    params: Mapping[str, Any], hints: Mapping[str, Any], examples: Sequence[Example]
+    params: Mapping[str, Any], hints: Mapping[str, Any], examples: Sequence[TokenizedExample]
 ) -> UserError:
     ids = read_table(hints["rows"], columns=["row_id"])["row_id"].to_list()
     bad = [ids[p] for p, e in zip(hints["positions"], examples, strict=True) if not has_response(e)]
-    shown = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+    first_ids = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
     return UserError(
         f"less: {len(bad)} of {len(examples)} target examples have no response token within "
-        f"{params['max_length']} tokens ({shown}); shorten them or raise select.max_length"
+        f"{params['max_length']} tokens ({first_ids}); shorten them or raise select.max_length"
     )
 
 
 def unit_gradients(
-    model: Any, examples: Sequence[Example], mixture: NDArray[np.float32], size: int
+    model: Any, examples: Sequence[TokenizedExample], mixture: NDArray[np.float32], size: int
 ) -> "dict[str, torch.Tensor]":
     """Return mixture [columns, examples] times the examples' unit gradients, matrix by matrix.
 
@@ -205,34 +207,39 @@ def write_similarities(
     scored = np.array([has_response(example) for example in examples])
     columns = inputs["wanted"].counts["columns"]
     count = len(read_warmup(inputs["warmup"])["checkpoints"])
-    found = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
+    checkpoint_similarities = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
     adaptive = seen = 0
     for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, hints):
         path = inputs["wanted"].file(f"wanted-{number}.safetensors")
-        wanted = load_file(path, device=str(model.device))
+        target_gradients = load_file(path, device=str(model.device))
         direction = adam_direction(checkpoint, params["eps_mode"])
         for batch in example_batches(examples, np.flatnonzero(scored)):
             some = [examples[i] for i in batch]
-            found[number, batch] = similarities(model, some, direction, wanted)
+            checkpoint_similarities[number, batch] = similarities(
+                model, some, direction, target_gradients
+            )
         adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
-    np.save(out / "similarities.npy", found, allow_pickle=False)
+    np.save(out / "similarities.npy", checkpoint_similarities, allow_pickle=False)
     return _counts(examples, scored) | {"adaptive": adaptive, "coordinates": seen}
 
 
 def similarities(
-    model: Any, batch: Sequence[Example], feature: Feature, wanted: "Mapping[str, torch.Tensor]"
+    model: Any,
+    batch: Sequence[TokenizedExample],
+    feature: Feature,
+    target_gradients: "Mapping[str, torch.Tensor]",
 ) -> NDArray[np.float32]:
-    """Return [B, columns]: the examples' unit features times the wanted gradients."""
+    """Return [B, columns]: the examples' unit features times the target gradients."""
     import torch
 
-    columns = len(next(iter(wanted.values())))
+    columns = len(next(iter(target_gradients.values())))
     # Long sums: in float32 the number of threads would show in them.
     products = torch.zeros((len(batch), columns), device=model.device, dtype=torch.float64)
     squares = torch.zeros(len(batch), device=model.device, dtype=torch.float64)
 
     def take(name: str, gradient: torch.Tensor) -> None:
         features = feature(name, gradient).flatten(1).double()
-        products.addmm_(features, wanted[name].flatten(1).T.double())
+        products.addmm_(features, target_gradients[name].flatten(1).T.double())
         squares.add_(features.square().sum(dim=1))
 
     example_gradients(model, batch, take)
@@ -270,7 +277,7 @@ def write_features(
 
 
 def projected_features(
-    model: Any, batch: Sequence[Example], feature: Feature, projection: Projection
+    model: Any, batch: Sequence[TokenizedExample], feature: Feature, projection: Projection
 ) -> NDArray[np.float32]:
     """Return the examples' projected features [B, dim], divided by their length before projection."""
     import torch
@@ -319,26 +326,28 @@ def _read_features(artifact: Artifact, number: int) -> NDArray[np.float64]:
 
 
 def read_similarities(
-    blocks: Sequence[Artifact], wanted: Artifact, shares: Sequence[float]
+    blocks: Sequence[Artifact], target: Artifact, shares: Sequence[float]
 ) -> NDArray[np.float32]:
     """Return [rows, columns]: each block's similarities, weighted over the checkpoints."""
-    found = []
+    block_similarities = []
     for block in blocks:
         if "similarities.npy" in block.files:
-            told = np.load(block.file("similarities.npy"), allow_pickle=False)
+            checkpoint_similarities = np.load(block.file("similarities.npy"), allow_pickle=False)
         else:
-            told = _feature_similarities(block, wanted, len(shares))
-        found.append(sum(share * part for share, part in zip(shares, told, strict=True)))
-    return np.concatenate(found).astype(np.float32)
+            checkpoint_similarities = _feature_similarities(block, target, len(shares))
+        block_similarities.append(
+            sum(share * part for share, part in zip(shares, checkpoint_similarities, strict=True))
+        )
+    return np.concatenate(block_similarities).astype(np.float32)
 
 
-def read_columns(wanted: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.int64], bool]:
+def read_columns(target: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.int64], bool]:
     """Return each column's subtask, and whether columns are the target examples themselves."""
-    by_example = bool(wanted.counts["by_example"])
+    by_example = bool(target.counts["by_example"])
     return (np.array(subtasks) if by_example else np.unique(subtasks)), by_example
 
 
-def read_examples(params: Mapping[str, Any], hints: Mapping[str, Any]) -> list[Example]:
+def read_examples(params: Mapping[str, Any], hints: Mapping[str, Any]) -> list[TokenizedExample]:
     """Return a block's rows as token ids and labels."""
     from curate.models import load_tokenizer
     from curate.represent.chat import build_example
@@ -365,7 +374,9 @@ def adam_direction(checkpoint: Checkpoint, eps_mode: str) -> AdamDirection:
 
 
 def example_batches(
-    examples: Sequence[Example], numbers: Sequence[int] | NDArray[np.int64], most: int | None = None
+    examples: Sequence[TokenizedExample],
+    numbers: Sequence[int] | NDArray[np.int64],
+    most: int | None = None,
 ) -> Iterator[list[int]]:
     """Yield those examples' numbers in batches of similar length, at most `most` each."""
     lengths = [len(examples[i].ids) for i in numbers]
@@ -382,13 +393,13 @@ def _length(squares: Any) -> "torch.Tensor":
 
 
 def _finite(values: "torch.Tensor") -> NDArray[np.float32]:
-    found: NDArray[np.float32] = values.float().cpu().numpy()
-    if not np.isfinite(found).all():
+    array: NDArray[np.float32] = values.float().cpu().numpy()
+    if not np.isfinite(array).all():
         raise FloatingPointError("a gradient is not finite; try models.dtype: float32")
-    return found
+    return array
 
 
-def _counts(examples: Sequence[Example], scored: NDArray[np.bool_]) -> Counts:
+def _counts(examples: Sequence[TokenizedExample], scored: NDArray[np.bool_]) -> Counts:
     return {
         "rows_in": len(examples),
         "rows_out": int(scored.sum()),

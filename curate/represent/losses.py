@@ -32,7 +32,14 @@ from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import ScoreRun, StepRun
 from curate.represent.acceptance import find_fault
-from curate.represent.chat import IGNORED, Example, build_example, refusal, render, render_prompt
+from curate.represent.chat import (
+    IGNORED,
+    TokenizedExample,
+    build_example,
+    refusal,
+    render,
+    render_prompt,
+)
 from curate.represent.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.represent.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.represent.lm import batches_by_length, read_block
@@ -54,7 +61,7 @@ BATCH_TOKENS = 2_048
 # exp of it is 0 in float32.
 NO_CHANCE = -200.0
 
-What = Literal["response", "all", "alone", "certainty"]
+LossKind = Literal["response", "all", "alone", "certainty"]
 
 
 @dataclass(frozen=True)
@@ -82,14 +89,14 @@ def named_model(run: StepRun, name: str) -> LanguageModel:
     """
     from curate.models import find_model, identify, prepare
 
-    found = find_model(name)
-    identity = identify(found, run.model_identity()["dtype"])
+    location = find_model(name)
+    identity = identify(location, run.model_identity()["dtype"])
     # The rows are those that the base model's template takes; this one's may refuse some.
-    hints = {**run.model_hints(), "folder": str(prepare(found)), "judges": True}
+    hints = {**run.model_hints(), "folder": str(prepare(location)), "judges": True}
     return LanguageModel(identity, hints)
 
 
-def loss_steps(run: ScoreRun, model: LanguageModel, what: What, max_length: int) -> list[Step]:
+def loss_steps(run: ScoreRun, model: LanguageModel, what: LossKind, max_length: int) -> list[Step]:
     """Return one step for each block of measured rows, in pool order; each writes losses.parquet."""
     return loss_steps_at(run.rows, measured_positions(run), model, what, max_length)
 
@@ -98,7 +105,7 @@ def loss_steps_at(
     rows: Artifact,
     positions: NDArray[np.int64],
     model: LanguageModel,
-    what: What,
+    what: LossKind,
     max_length: int,
 ) -> list[Step]:
     """Return one step for each block of the rows at ascending positions of an artifact of rows."""
@@ -161,7 +168,7 @@ def check_finite(table: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
-def mean_loss(table: pl.DataFrame, what: What) -> pl.Series:
+def mean_loss(table: pl.DataFrame, what: LossKind) -> pl.Series:
     """Return nats per token; null where a row has no such token within the length limit."""
     counted = pl.col(f"{what}_tokens")
     mean = pl.when(counted > 0).then(pl.col(f"{what}_sum") / counted)
@@ -184,7 +191,9 @@ def loss_block(
     messages = read_block(Path(hints["rows"]), hints["positions"])
     unread = _unread(tokenizer, messages) if hints.get("judges") else {}
     rows = [
-        Example([], []) if number in unread else build_example(tokenizer, row, params["max_length"])
+        TokenizedExample([], [])
+        if number in unread
+        else build_example(tokenizer, row, params["max_length"])
         for number, row in enumerate(messages)
     ]
     if unread:
@@ -253,17 +262,17 @@ def attach_adapter(model: Any, path: Path) -> Any:
 def measure(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    rows: Sequence[Example],
-    what: What,
+    rows: Sequence[TokenizedExample],
+    what: LossKind,
 ) -> pl.DataFrame:
     """Return sums and counts of the token losses of rows, in their order (columns: see above)."""
     if what == "alone":
         pieces = alone_pieces(tokenizer, rows)
-        found = sum_losses(model, [piece for _, piece in pieces], everything=False)
+        piece_losses = sum_losses(model, [piece for _, piece in pieces], everything=False)
         owners = np.array([row for row, _ in pieces], dtype=np.int64)
         sums, counts = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
-        np.add.at(sums, owners, found["response_sum"].to_numpy())
-        np.add.at(counts, owners, found["response_tokens"].to_numpy())
+        np.add.at(sums, owners, piece_losses["response_sum"].to_numpy())
+        np.add.at(counts, owners, piece_losses["response_tokens"].to_numpy())
         return pl.DataFrame({"alone_sum": sums, "alone_tokens": counts})
     if what == "certainty":
         return sum_certainty(model, rows)
@@ -271,8 +280,8 @@ def measure(
 
 
 def alone_pieces(
-    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Example]
-) -> list[tuple[int, Example]]:
+    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[TokenizedExample]
+) -> list[tuple[int, TokenizedExample]]:
     """Return row number and example of every response on its own, behind the header of its turn.
 
     Tokens are taken from the rendered row as they are, by their labels: the text is neither searched
@@ -290,7 +299,7 @@ def alone_pieces(
             before = _before_response(tokenizer, header, row.ids[:start]) or row.ids[:1]
             response = row.ids[max(start, 1) : stop]
             labels = [*[IGNORED] * len(before), *response]
-            pieces.append((number, Example([*before, *response], labels)))
+            pieces.append((number, TokenizedExample([*before, *response], labels)))
     return pieces
 
 
@@ -342,7 +351,7 @@ def _labelled_runs(labels: Sequence[int]) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.DataFrame:
+def sum_losses(model: Any, rows: Sequence[TokenizedExample], *, everything: bool) -> pl.DataFrame:
     """Return response_sum and response_tokens of rows, and all_sum and all_tokens of everything.
 
     Rows go through the model in batches of similar length, padded on the right, where a causal
@@ -358,10 +367,10 @@ def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.D
     with torch.inference_mode():
         for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
             ids, masks = _pad([rows[i] for i in batch])
-            wanted = masks["all" if everything else "response"]
-            losses = torch.zeros(wanted.shape, dtype=torch.float64)
-            if wanted.any():
-                losses[wanted] = _measure_tokens(split, ids, wanted, _loss)
+            predicted = masks["all" if everything else "response"]
+            losses = torch.zeros(predicted.shape, dtype=torch.float64)
+            if predicted.any():
+                losses[predicted] = _measure_tokens(split, ids, predicted, _loss)
             for kind in kinds:
                 sums[kind][batch] = (losses * masks[kind]).sum(dim=1).numpy()
                 counts[kind][batch] = masks[kind].sum(dim=1).numpy()
@@ -374,31 +383,33 @@ def sum_losses(model: Any, rows: Sequence[Example], *, everything: bool) -> pl.D
     )
 
 
-def sum_certainty(model: Any, rows: Sequence[Example]) -> pl.DataFrame:
+def sum_certainty(model: Any, rows: Sequence[TokenizedExample]) -> pl.DataFrame:
     """Return response_sum, _tokens, _worst (0 without tokens) and _entropy, as in `sum_losses`."""
     import torch
 
-    found = {name: np.zeros(len(rows)) for name in ("sum", "worst", "entropy")}
+    totals = {name: np.zeros(len(rows)) for name in ("sum", "worst", "entropy")}
     counts = np.zeros(len(rows), dtype=np.int64)
     split = split_model(model)
     with torch.inference_mode():
         for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
             ids, masks = _pad([rows[i] for i in batch])
-            wanted = masks["response"]
-            told = torch.zeros((*wanted.shape, 2), dtype=torch.float64)
-            if wanted.any():
-                told[wanted] = _measure_tokens(split, ids, wanted, _loss_and_entropy)
-            losses, entropies = told.unbind(dim=2)
-            found["sum"][batch] = losses.sum(dim=1).numpy()
-            found["entropy"][batch] = entropies.sum(dim=1).numpy()
-            counts[batch] = wanted.sum(dim=1).numpy()
-            if wanted.shape[1]:
-                found["worst"][batch] = losses.amax(dim=1).numpy()
-    columns = {"sum": found["sum"], "tokens": counts, **found}
+            predicted = masks["response"]
+            token_measures = torch.zeros((*predicted.shape, 2), dtype=torch.float64)
+            if predicted.any():
+                token_measures[predicted] = _measure_tokens(
+                    split, ids, predicted, _loss_and_entropy
+                )
+            losses, entropies = token_measures.unbind(dim=2)
+            totals["sum"][batch] = losses.sum(dim=1).numpy()
+            totals["entropy"][batch] = entropies.sum(dim=1).numpy()
+            counts[batch] = predicted.sum(dim=1).numpy()
+            if predicted.shape[1]:
+                totals["worst"][batch] = losses.amax(dim=1).numpy()
+    columns = {"sum": totals["sum"], "tokens": counts, **totals}
     return pl.DataFrame({f"response_{name}": values for name, values in columns.items()})
 
 
-def _pad(rows: Sequence[Example]) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
+def _pad(rows: Sequence[TokenizedExample]) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
     """Return token ids [B, T], and which of the tokens 1 to T-1 of each row are predicted."""
     import torch
 

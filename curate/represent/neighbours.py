@@ -75,34 +75,34 @@ def find_pairs(
         most: pairs with later rows that each row may keep.
         limit: pairs that may be kept in all; twice as many are held for a while.
     """
-    found = _Found(len(vectors), most, limit)
+    collector = _PairCollector(len(vectors), most, limit)
     # Cosines are rounded to six decimals, and those that become the floor count.
     floor -= 5e-7
     order = np.argsort(groups, kind="stable")
-    spoken: NDArray[np.bool_] = np.einsum("ij,ij->i", vectors, vectors) > 0
-    order = order[(groups[order] >= 0) & spoken[order]]
+    nonzero: NDArray[np.bool_] = np.einsum("ij,ij->i", vectors, vectors) > 0
+    order = order[(groups[order] >= 0) & nonzero[order]]
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         if len(rows) > BRUTE_ROWS:
-            _search_cells(vectors, rows, floor, found)
+            _search_cells(vectors, rows, floor, collector)
         elif len(rows) > 1:
-            _search_within(vectors[rows], rows, floor, found)
-    return found.close()
+            _search_within(vectors[rows], rows, floor, collector)
+    return collector.close()
 
 
 def _search_within(
-    vectors: NDArray[np.float32], rows: NDArray[np.int64], floor: float, found: "_Found"
+    vectors: NDArray[np.float32], rows: NDArray[np.int64], floor: float, collector: "_PairCollector"
 ) -> None:
     """Add the pairs among rows in pool order: each block with itself and what comes after it."""
     for part in _slices(len(vectors), len(vectors)):
         row, column, cosine = _near(vectors[part], vectors[part.start :], floor, later=True)
-        for crowded in np.flatnonzero(np.bincount(row, minlength=1) > found.most):
+        for crowded in np.flatnonzero(np.bincount(row, minlength=1) > collector.most):
             own = np.flatnonzero(row == crowded)
-            worse = own[np.argsort(-cosine[own], kind="stable")[found.most :]]
+            worse = own[np.argsort(-cosine[own], kind="stable")[collector.most :]]
             near = np.ones(len(row), dtype=np.bool_)
             near[worse] = False
             row, column, cosine = row[near], column[near], cosine[near]
-            found.capped[rows[part.start + crowded]] = True
-        found.add(rows[part][row], rows[part.start :][column], cosine)
+            collector.capped[rows[part.start + crowded]] = True
+        collector.add(rows[part][row], rows[part.start :][column], cosine)
 
 
 def _near(
@@ -129,26 +129,26 @@ def _near(
 
 
 def _search_cells(
-    vectors: NDArray[np.float32], rows: NDArray[np.int64], floor: float, found: "_Found"
+    vectors: NDArray[np.float32], rows: NDArray[np.int64], floor: float, collector: "_PairCollector"
 ) -> None:
     """Add the pairs among many rows, cell by cell, or all with all where cells are no help."""
     vectors = vectors[rows]
     centres = find_centres(vectors)
     own = _nearest_centre(vectors, centres)
-    visits = _Visits(vectors, own, centres, floor)
-    if visits.share() > BRUTE_SHARE:
-        _search_within(vectors, rows, floor, found)
+    probes = _CellProbes(vectors, own, centres, floor)
+    if probes.share() > BRUTE_SHARE:
+        _search_within(vectors, rows, floor, collector)
         return
     order = np.argsort(own, kind="stable")
     inside = np.split(order, np.searchsorted(own[order], np.arange(1, len(centres))))
-    for cell, guests in visits.guests():
+    for cell, outside_rows in probes.outside_rows():
         if not len(inside[cell]):
             continue
         members, names = vectors[inside[cell]], rows[inside[cell]]
-        _search_within(members, names, floor, found)
-        for part in _slices(len(guests), len(names)):
-            row, column, cosine = _near(vectors[guests[part]], members, floor)
-            found.add(rows[guests[part]][row], names[column], cosine)
+        _search_within(members, names, floor, collector)
+        for part in _slices(len(outside_rows), len(names)):
+            row, column, cosine = _near(vectors[outside_rows[part]], members, floor)
+            collector.add(rows[outside_rows[part]][row], names[column], cosine)
 
 
 def _slices(count: int, width: int) -> Iterator[slice]:
@@ -169,8 +169,8 @@ def find_centres(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         starts = np.flatnonzero(np.diff(own[order], prepend=-1))
         sums = np.add.reduceat(sample[order], starts, axis=0)
         lengths = np.linalg.norm(sums, axis=1)
-        known = lengths > ROUNDING
-        centres = (sums[known] / lengths[known, None]).astype(np.float32)
+        nonzero = lengths > ROUNDING
+        centres = (sums[nonzero] / lengths[nonzero, None]).astype(np.float32)
     return centres
 
 
@@ -183,7 +183,7 @@ def _nearest_centre(
     return nearest
 
 
-class _Visits:
+class _CellProbes:
     """Which rows have to be compared with which cells other than their own."""
 
     def __init__(
@@ -201,14 +201,14 @@ class _Visits:
             self.nearest[part] = np.einsum("ij,ij->i", vectors[part], centres[own[part]])
 
     def of(self, cells: slice, rows: slice) -> NDArray[np.bool_]:
-        """Return [cells, rows]: whether the row is a guest of the cell, in which it is not itself."""
+        """Return [cells, rows]: whether a row of another cell is compared with the cell."""
         behind = self.nearest[rows] - self.centres[cells] @ self.vectors[rows].T
         near: NDArray[np.bool_] = behind <= self.reach[cells][:, self.own[rows]]
         near &= np.arange(len(self.centres))[cells, None] != self.own[rows]
         return near
 
-    def guests(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Yield each cell and its guests."""
+    def outside_rows(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield each cell and the rows of other cells that are compared with it."""
         for start in range(0, len(self.centres), CELLS_AT_A_TIME):
             cells = slice(start, min(start + CELLS_AT_A_TIME, len(self.centres)))
             parts = [
@@ -219,21 +219,21 @@ class _Visits:
                 yield cell, np.concatenate([part[i] for part in parts])
 
     def share(self) -> float:
-        """Return the share of all comparisons that the visits need, from some of the rows."""
+        """Return the share of all comparisons that the probes need, from some of the rows."""
         sizes = np.bincount(self.own, minlength=len(self.centres))
         some = slice(0, None, max(len(self.vectors) // SHARE_ROWS, 1))
         near = self.of(slice(0, len(self.centres)), some)
         return float((sizes @ near).mean() / len(self.vectors))
 
 
-class _Found:
-    """Pairs found so far, some of them twice, never many more than twice the limit."""
+class _PairCollector:
+    """Collects pairs of rows: some of them twice, never many more than twice the limit."""
 
     def __init__(self, rows: int, most: int, limit: int) -> None:
         self.rows, self.most, self.limit = rows, most, limit
         self.capped = np.zeros(rows, dtype=np.bool_)
-        self.waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-        self.held = 0
+        self.parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self.pair_count = 0
 
     def add(
         self,
@@ -245,18 +245,18 @@ class _Found:
         if not len(cosine):
             return
         pairs = np.minimum(one, other) * self.rows + np.maximum(one, other)
-        self.waiting.append((pairs, cosine))
-        self.held += len(pairs)
-        if self.held > 2 * self.limit:
-            self._settle()
-            while self.held > self.limit:
+        self.parts.append((pairs, cosine))
+        self.pair_count += len(pairs)
+        if self.pair_count > 2 * self.limit:
+            self._compact()
+            while self.pair_count > self.limit:
                 self.most //= 2
-                self._settle()
+                self._compact()
 
-    def _settle(self) -> None:
-        """Sort what is held, drop what was found twice, and of each row what is beyond its best."""
+    def _compact(self) -> None:
+        """Sort the pairs, drop what was added twice, and of each row what is beyond its best."""
         none = (np.empty(0, dtype=np.int64), np.empty(0))
-        pairs, cosine = (np.concatenate(p) for p in zip(none, *self.waiting, strict=True))
+        pairs, cosine = (np.concatenate(p) for p in zip(none, *self.parts, strict=True))
         order = np.argsort(pairs, kind="stable")
         pairs, cosine = pairs[order], cosine[order]
         new = np.diff(pairs, prepend=-1) > 0
@@ -271,14 +271,14 @@ class _Found:
             starts = np.repeat(np.cumsum(counts[over]) - counts[over], counts[over])
             worse = ranked[np.arange(len(ranked)) - starts >= self.most]
             pairs, cosine = np.delete(pairs, worse), np.delete(cosine, worse)
-        self.waiting, self.held = [(pairs, cosine)], len(pairs)
+        self.parts, self.pair_count = [(pairs, cosine)], len(pairs)
 
     def close(self) -> Neighbours:
-        self._settle()
-        while self.held > self.limit:
+        self._compact()
+        while self.pair_count > self.limit:
             self.most //= 2
-            self._settle()
-        pairs, cosine = self.waiting[0]
+            self._compact()
+        pairs, cosine = self.parts[0]
         first, second = np.divmod(pairs, max(self.rows, 1))
         rounded = np.minimum(np.round(cosine, 6), 1.0)
         return Neighbours(first, second, rounded, self.most, int(self.capped.sum()))

@@ -63,7 +63,7 @@ def template_steps(
     ]
 
 
-def made_rows_step(
+def generated_rows_step(
     name: str,
     new_rows: Artifact,
     inputs: Mapping[str, Artifact],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from curate.answers.location import answer_range
-from curate.represent.chat import IGNORED, Example, Rendering, render_tokens
+from curate.represent.chat import IGNORED, Rendering, TokenizedExample, render_tokens
 from curate.represent.spans import Span, locate_responses
 from curate.rows import Message
 
@@ -32,7 +32,7 @@ def answer_tokens(
 
 def content_example(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], max_length: int
-) -> Example | None:
+) -> TokenizedExample | None:
     """Return a conversation up to its last content, which alone is labelled; None if it is too long."""
     row = render_tokens(tokenizer, messages)
     content = locate_responses(tokenizer, row.messages, row.text)[-1]
@@ -40,7 +40,7 @@ def content_example(
     if not positions or positions[0] == 0 or positions[-1] >= max_length:
         return None
     start, stop = positions[0], positions[-1] + 1
-    return Example(row.ids[:stop], [IGNORED] * start + row.ids[start:stop])
+    return TokenizedExample(row.ids[:stop], [IGNORED] * start + row.ids[start:stop])
 
 
 def _tokens_in(row: Rendering, span: Span) -> list[int]:

@@ -34,7 +34,7 @@ GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedConversation:
     """A conversation whose texts are letters: `texts` by letter, `letters` of each turn in order."""
 
     messages: list[Message]
@@ -71,7 +71,9 @@ class Marked:
         return self.split(rendering[at + len(letter) :])[0] if at >= 0 else ""
 
 
-def mark(messages: Sequence[Message], template: str, roles: Sequence[str] | None = None) -> Marked:
+def mark(
+    messages: Sequence[Message], template: str, roles: Sequence[str] | None = None
+) -> MarkedConversation:
     """Return a conversation with a letter for each text of turns of these roles; of all if None."""
     used = set(template).union(*(message["content"] for message in messages))
     unused = (letter for letter in map(chr, LETTERS) if letter not in used)
@@ -95,7 +97,7 @@ def mark(messages: Sequence[Message], template: str, roles: Sequence[str] | None
             content = "".join(pieces)
         letters.append(own)
         marked.append({"role": message["role"], "content": content})
-    return Marked(marked, texts, letters)
+    return MarkedConversation(marked, texts, letters)
 
 
 def response_spans(
@@ -109,17 +111,18 @@ def response_spans(
         text: its rendering.
     """
     contents = locate_responses(tokenizer, messages, text)
-    given = _generation_spans(tokenizer, messages, text)
+    generation_spans = _generation_spans(tokenizer, messages, text)
     marked = mark(messages, _template(tokenizer))
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    frames = _Frames(tokenizer, marked)
+    frames = _TurnFrames(tokenizer, marked)
     starts = [span and span[0] - frames.opening(i) for i, span in zip(turns, contents, strict=True)]
-    if len(given) == len(contents) and all(
-        c is None or (g[0] <= c[0] and c[1] <= g[1]) for g, c in zip(given, contents, strict=True)
+    if len(generation_spans) == len(contents) and all(
+        c is None or (g[0] <= c[0] and c[1] <= g[1])
+        for g, c in zip(generation_spans, contents, strict=True)
     ):
         return [
             None if start is None else (max(g[0], start), g[1])
-            for g, start in zip(given, starts, strict=True)
+            for g, start in zip(generation_spans, starts, strict=True)
         ]
     return [
         None if span is None or start is None else (start, span[1] + frames.closing(i))
@@ -174,10 +177,10 @@ def _extent(letters: Sequence[str], places: Mapping[str, Span]) -> Span | None:
     return (held[0][0], held[-1][1]) if letters and letters[-1] in places else None
 
 
-class _Frames:
+class _TurnFrames:
     """What the template writes before and after the texts of turns."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", marked: Marked) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", marked: MarkedConversation) -> None:
         self._tokenizer, self._marked = tokenizer, marked
         self._whole = _render(tokenizer, marked.messages) or ""
         self._units = re.compile(f"{control_tokens(tokenizer).pattern}|<[^<>\\s]+>|\\s|[^\\s<]+|<")

@@ -49,12 +49,12 @@ def count_tokens(
     tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet"))
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    wanted = rows.select("row_id", "messages").join(
+    kept_rows = rows.select("row_id", "messages").join(
         kept, on="row_id", how="semi", maintain_order="left"
     )
     ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
     size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
-    for batch in wanted.collect_batches(chunk_size=size, maintain_order=True):
+    for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         ids.append(batch["row_id"])
         messages = batch["messages"].to_list()
         counts += [len(row) for row in tokenise(tokenizer, messages, None)]

@@ -16,7 +16,7 @@ import polars as pl
 
 from curate.reasons import Reason
 from curate.registry import ResponseLimit
-from curate.represent.acceptance import as_taken, find_fault
+from curate.represent.acceptance import accepted_messages, find_fault
 from curate.represent.chat import IGNORED, build_example, render
 from curate.rows import Message
 from curate.tables import scan_table
@@ -36,7 +36,7 @@ PROBE: list[Message] = [{"role": "user", "content": "a"}, {"role": "assistant", 
 
 
 @dataclass(frozen=True)
-class Reader:
+class MethodTokenizers:
     """Who reads the rows: the base model, or the method's own model, which may refuse some of them.
 
     base: the base model's tokenizer; system: as models.system says; own: that of the other model.
@@ -47,16 +47,16 @@ class Reader:
     own: "PreTrainedTokenizerBase | None" = None
 
 
-def unread_sentences(path: Path, reader: Reader, limit: ResponseLimit) -> list[str]:
+def unread_sentences(path: Path, tokenizers: MethodTokenizers, limit: ResponseLimit) -> list[str]:
     """Return what is to be told of the rows of a file that a method cannot score, by reason."""
     rows = scan_table(path)
-    if reader.own is None:
-        rows = rows.filter(_may_be_unread(reader, limit))
+    if tokenizers.own is None:
+        rows = rows.filter(_may_be_unread(tokenizers, limit))
     ids = rows.select("row_id").collect()["row_id"]
     drawn = ids if len(ids) <= SAMPLE_ROWS else ids.sample(SAMPLE_ROWS, seed=0)
     read = rows.filter(pl.col("row_id").is_in(drawn.implode())).select("messages").collect()
     counts = Counter(
-        _why_unread(reader, messages, limit) for messages in read["messages"].to_list()
+        _why_unread(tokenizers, messages, limit) for messages in read["messages"].to_list()
     )
     about = "about " if len(drawn) < len(ids) else ""
     return [
@@ -66,9 +66,9 @@ def unread_sentences(path: Path, reader: Reader, limit: ResponseLimit) -> list[s
     ]
 
 
-def _may_be_unread(reader: Reader, limit: ResponseLimit) -> pl.Expr:
+def _may_be_unread(tokenizers: MethodTokenizers, limit: ResponseLimit) -> pl.Expr:
     sizes = pl.col("messages").list.eval(pl.element().struct.field("content").str.len_bytes())
-    template = len(render(reader.base, PROBE).encode())
+    template = len(render(tokenizers.base, PROBE).encode())
     before = sizes.list.sum() - sizes.list.last()
     # A turn's share of the template, for each turn.
     rest = template * sizes.list.len()
@@ -76,14 +76,16 @@ def _may_be_unread(reader: Reader, limit: ResponseLimit) -> pl.Expr:
     return long | (sizes.list.last() < TOKEN_BYTES * (limit.tokens - 1))
 
 
-def _why_unread(reader: Reader, messages: Sequence[Message], limit: ResponseLimit) -> str | None:
+def _why_unread(
+    tokenizers: MethodTokenizers, messages: Sequence[Message], limit: ResponseLimit
+) -> str | None:
     """Return why a row has no score; None if it has one, or is dropped before it could."""
-    taken = as_taken(reader.base, messages, reader.system)
-    if taken is None or find_fault(reader.base, taken) is not None:
+    accepted = accepted_messages(tokenizers.base, messages, tokenizers.system)
+    if accepted is None or find_fault(tokenizers.base, accepted) is not None:
         return None
-    if reader.own is not None and (fault := find_fault(reader.own, taken)):
+    if tokenizers.own is not None and (fault := find_fault(tokenizers.own, accepted)):
         return WORDS[fault[0]]
-    labels = build_example(reader.own or reader.base, taken, limit.max_length).labels
+    labels = build_example(tokenizers.own or tokenizers.base, accepted, limit.max_length).labels
     # Nothing predicts the first token of a row.
     tokens = sum(label != IGNORED for label in labels[1:])
     if not tokens:

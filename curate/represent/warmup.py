@@ -36,7 +36,7 @@ from curate.prove.finetune import (
     training_steps,
 )
 from curate.registry import ScoreRun
-from curate.represent.chat import Example, build_example
+from curate.represent.chat import TokenizedExample, build_example
 from curate.store import Artifact, Counts, Step, digest_of, write_json
 from curate.tables import read_table
 
@@ -112,14 +112,14 @@ def write_checkpoints(
     lora = fill_in(params["lora"], model.config.get_text_config().hidden_size, len(examples))
     tuned = adapt(model, lora, [params["seed"], 0x1E55])
     lora_layers(tuned)
-    told = _train(out, tuned, examples, lora, params["seed"])
-    write_json(out / "warmup.json", {"lora": lora, "checkpoints": told})
+    checkpoints = _train(out, tuned, examples, lora, params["seed"])
+    write_json(out / "warmup.json", {"lora": lora, "checkpoints": checkpoints})
     return {
         "rows_in": len(messages),
         "rows_out": len(examples),
         "tokens": lora["epochs"] * sum(len(example.ids) for example in examples),
         "lora": lora,
-        "checkpoints": told,
+        "checkpoints": checkpoints,
     }
 
 
@@ -161,25 +161,27 @@ def adapt(model: Any, lora: Mapping[str, Any], seed: Sequence[int]) -> "PeftMode
 
 
 def _train(
-    out: Path, tuned: Any, examples: Sequence[Example], lora: Mapping[str, Any], seed: int
+    out: Path, tuned: Any, examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: int
 ) -> list[dict[str, Any]]:
     """Tune, write a checkpoint after every epoch, and return the steps and mean rate of each."""
     batches = list(training_batches(examples, lora, [seed, 0x1E55]))
     epoch = len(batches) // lora["epochs"]
     warmup = math.ceil(RATE_WARMUP * len(batches))
-    told: list[dict[str, Any]] = []
+    checkpoints: list[dict[str, Any]] = []
     rates: list[float] = []
-    for made, step in enumerate(training_steps(tuned, batches, lora["learning_rate"], warmup), 1):
+    for step_number, step in enumerate(
+        training_steps(tuned, batches, lora["learning_rate"], warmup), 1
+    ):
         if not math.isfinite(step.loss):
             raise FloatingPointError(
-                f"the loss of step {made} of less's warm-up is not finite; lower "
+                f"the loss of step {step_number} of less's warm-up is not finite; lower "
                 "select.warmup.learning_rate"
             )
         rates.append(step.rate)
-        if made % epoch == 0:
-            _save(out / f"checkpoint-{len(told)}.safetensors", tuned, step)
-            told.append({"steps": made, "rate": float(np.mean(rates[-epoch:]))})
-    return told
+        if step_number % epoch == 0:
+            _save(out / f"checkpoint-{len(checkpoints)}.safetensors", tuned, step)
+            checkpoints.append({"steps": step_number, "rate": float(np.mean(rates[-epoch:]))})
+    return checkpoints
 
 
 def _save(path: Path, tuned: Any, step: TrainingStep) -> None:
@@ -207,13 +209,13 @@ class Checkpoint:
 
 def read_warmup(warmup: Artifact) -> dict[str, Any]:
     """Return warmup.json."""
-    told: dict[str, Any] = orjson.loads(warmup.file("warmup.json").read_bytes())
-    return told
+    summary: dict[str, Any] = orjson.loads(warmup.file("warmup.json").read_bytes())
+    return summary
 
 
 def checkpoint_shares(warmup: Artifact) -> list[float]:
     """Return the weight of each checkpoint: its epoch's mean learning rate, all summing to 1."""
-    rates = [told["rate"] for told in read_warmup(warmup)["checkpoints"]]
+    rates = [checkpoint["rate"] for checkpoint in read_warmup(warmup)["checkpoints"]]
     return [rate / sum(rates) for rate in rates]
 
 

@@ -89,7 +89,7 @@ def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
     subtasks = task_numbers(read_table(run.target.file("rows.parquet"))["origin"])
     if params.way == "exact":
         target_gradients = run.execute(
-            influence.wanted_step(run, tuned, subtasks, params.max_length)
+            influence.target_gradients_step(run, tuned, subtasks, params.max_length)
         )
         steps = influence.similarity_steps(
             run, tuned, target_gradients, params.eps_mode, params.max_length

@@ -233,8 +233,8 @@ def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> "list
     )
     control = control_tokens(tokenizer)
     for i, text in enumerate(texts):
-        disguise = control.disguise([text])
-        as_text = disguise.encoding(disguise.cover(text)) if disguise else None
+        escaper = control.escaper([text])
+        as_text = escaper.encoding(escaper.escape(text)) if escaper else None
         encodings[i] = as_text or encodings[i]
     return encodings
 

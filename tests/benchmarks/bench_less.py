@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 from curate.config import RowFile
 from curate.models import choose_dtype, find_model, identify, load_tokenizer, prepare
 from curate.pool.ingest import ingest_step
-from curate.represent.chat import Example, build_example
+from curate.represent.chat import TokenizedExample, build_example
 from curate.represent.gradients import has_response
 from curate.represent.influence import (
     adam_direction,
@@ -72,7 +72,11 @@ def warm_up(
 
 
 def ours_exact(
-    model: Any, state: Checkpoint, pool: list[Example], target: list[Example], dim: int
+    model: Any,
+    state: Checkpoint,
+    pool: list[TokenizedExample],
+    target: list[TokenizedExample],
+    dim: int,
 ) -> Matrix:
     size = sum(weight.numel() for weight in state.weight.values())
     mean = np.full((1, len(target)), 1 / len(target), dtype=np.float32)
@@ -85,7 +89,11 @@ def ours_exact(
 
 
 def ours_projected(
-    model: Any, state: Checkpoint, pool: list[Example], target: list[Example], dim: int
+    model: Any,
+    state: Checkpoint,
+    pool: list[TokenizedExample],
+    target: list[TokenizedExample],
+    dim: int,
 ) -> Matrix:
     projection = Projection(dim, [0])
     told = []
@@ -101,7 +109,7 @@ def ours_projected(
 # --- the loop -------------------------------------------------------------------------------------
 
 
-def flat_gradient(model: Any, example: Example) -> torch.Tensor:
+def flat_gradient(model: Any, example: TokenizedExample) -> torch.Tensor:
     model.zero_grad()
     ids, labels = torch.tensor([example.ids]), torch.tensor([example.labels])
     model(input_ids=ids, labels=labels).loss.backward()
@@ -135,7 +143,12 @@ class Loop:
         self.exact: Matrix = np.zeros(0)
 
     def __call__(
-        self, model: Any, state: Checkpoint, pool: list[Example], target: list[Example], dim: int
+        self,
+        model: Any,
+        state: Checkpoint,
+        pool: list[TokenizedExample],
+        target: list[TokenizedExample],
+        dim: int,
     ) -> Matrix:
         m, v = flat_state(model, state.exp_avg), flat_state(model, state.exp_avg_sq)
         wanted = torch.zeros_like(m)
@@ -194,7 +207,12 @@ def main() -> None:
 
 
 def compare(
-    model: Any, state: Checkpoint, pool: list[Example], target: list[Example], dim: int, dtype: str
+    model: Any,
+    state: Checkpoint,
+    pool: list[TokenizedExample],
+    target: list[TokenizedExample],
+    dim: int,
+    dtype: str,
 ) -> None:
     size = sum(weight.numel() for weight in state.weight.values())
     tokens = sum(len(example.ids) for example in [*pool, *target])

@@ -13,11 +13,11 @@ from curate.models import load_causal
 from curate.prove import activations
 from curate.prove.activations import checkpointed
 from curate.prove.finetune import accumulate_gradients, add_adapters
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 from curate.represent.head import split_model
 
 LORA = {"rank": 4, "alpha": 8}
-ROWS = [Example(list(range(n)), [*[IGNORED] * 3, *range(3, n)]) for n in (40, 25)]
+ROWS = [TokenizedExample(list(range(n)), [*[IGNORED] * 3, *range(3, n)]) for n in (40, 25)]
 
 
 def falcon() -> Any:

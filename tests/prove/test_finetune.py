@@ -21,7 +21,7 @@ from curate.prove.finetune import (
     response_losses,
     train_lora,
 )
-from curate.represent.chat import IGNORED, Example, build_example
+from curate.represent.chat import IGNORED, TokenizedExample, build_example
 from curate.represent.head import split_model
 from curate.store import Artifact, Store, digest_of
 from tests.conftest import row, stored_rows, turns
@@ -39,20 +39,20 @@ TEXTS = [
 ]
 
 
-def examples(folder: Path, texts: Sequence[tuple[str, ...]] = TEXTS) -> list[Example]:
+def examples(folder: Path, texts: Sequence[tuple[str, ...]] = TEXTS) -> list[TokenizedExample]:
     tokenizer = load_tokenizer(folder)
     return [build_example(tokenizer, turns(*t), LORA["max_length"]) for t in texts]  # type: ignore[arg-type]
 
 
-def unlabelled(length: int = 20) -> Example:
-    return Example(list(range(length)), [IGNORED] * length)
+def unlabelled(length: int = 20) -> TokenizedExample:
+    return TokenizedExample(list(range(length)), [IGNORED] * length)
 
 
 def model_of(folder: Path) -> Any:
     return load_causal(folder, "float32").eval()
 
 
-def huggingface_loss(model: Any, example: Example) -> float:
+def huggingface_loss(model: Any, example: TokenizedExample) -> float:
     """Return the loss that transformers itself computes from labels."""
     with torch.inference_mode():
         output = model(input_ids=torch.tensor([example.ids]), labels=torch.tensor([example.labels]))
@@ -110,16 +110,16 @@ def generate(model: Any, prompt: list[int], count: int, end: int | None = None) 
     return written[0, len(prompt) :].tolist()
 
 
-def answered(prompt: list[int], response: list[int]) -> Example:
-    return Example([*prompt, *response], [*[IGNORED] * len(prompt), *response])
+def answered(prompt: list[int], response: list[int]) -> TokenizedExample:
+    return TokenizedExample([*prompt, *response], [*[IGNORED] * len(prompt), *response])
 
 
-def altered(example: Example, place: int) -> Example:
+def altered(example: TokenizedExample, place: int) -> TokenizedExample:
     """Return the example with one token of its response changed."""
     ids, labels = list(example.ids), list(example.labels)
     at = [i for i, label in enumerate(labels) if label != IGNORED][place]
     ids[at] = labels[at] = (ids[at] + 1) % 200
-    return Example(ids, labels)
+    return TokenizedExample(ids, labels)
 
 
 def test_exact_means_that_greedy_decoding_writes_the_response(tiny: Path) -> None:
@@ -170,7 +170,7 @@ def adapters(model: Any) -> dict[str, torch.Tensor]:
 
 
 def tune(
-    folder: Path, several: Sequence[Example], seed: Sequence[int] = (0, 0), **lora: Any
+    folder: Path, several: Sequence[TokenizedExample], seed: Sequence[int] = (0, 0), **lora: Any
 ) -> tuple[Any, list[float]]:
     model = load_causal(folder, "float32")
     return model, train_lora(model, several, LORA | lora, seed)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.prove.likelihood import log_likelihoods, score_options
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 from curate.represent.head import SplitModel, split_model
 from tests.prove.test_finetune import model_of
 
@@ -20,11 +20,11 @@ PROMPT = [5, 6, 7, 8, 9, 10]
 OPTIONS = [[11], [11, 12, 13], [14, 15], [11, 12]]
 
 
-def rows(prompt: list[int], options: list[list[int]]) -> list[Example]:
-    return [Example(prompt + o, [IGNORED] * len(prompt) + o) for o in options]
+def rows(prompt: list[int], options: list[list[int]]) -> list[TokenizedExample]:
+    return [TokenizedExample(prompt + o, [IGNORED] * len(prompt) + o) for o in options]
 
 
-def alone(model: Any, row: Example) -> float:
+def alone(model: Any, row: TokenizedExample) -> float:
     with torch.inference_mode():
         logs = model(input_ids=torch.tensor([row.ids])).logits[0].double().log_softmax(dim=-1)
     return sum(float(logs[i - 1, label]) for i, label in enumerate(row.labels) if label != IGNORED)

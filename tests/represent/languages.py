@@ -52,12 +52,12 @@ def _fill(language: Language, sentence: str, rng: random.Random) -> str:
 
 def near_copy(name: str, row: Pair, rng: random.Random) -> Pair:
     """Return a row with another word for one of its things or persons, or other punctuation."""
-    language, (ask, told) = LANGUAGES[name], row
+    language, (ask, answer) = LANGUAGES[name], row
     if rng.random() < 0.5:
-        return ask, told.removesuffix(language.period) + "!"
+        return ask, answer.removesuffix(language.period) + "!"
     for words in rng.sample([language.things, language.persons, language.places], 3):
-        present = [word for word in words if word in told]
+        present = [word for word in words if word in answer]
         if present:
             word = rng.choice(present)
-            return ask, told.replace(word, rng.choice([w for w in words if w != word]), 1)
-    return f"{ask}{language.period}", told
+            return ask, answer.replace(word, rng.choice([w for w in words if w != word]), 1)
+    return f"{ask}{language.period}", answer

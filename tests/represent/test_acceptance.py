@@ -9,7 +9,7 @@ import pytest
 
 from curate.models import load_tokenizer
 from curate.reasons import Reason
-from curate.represent.acceptance import as_taken, find_lasting_fault, merge_system
+from curate.represent.acceptance import accepted_messages, find_lasting_fault, merge_system
 from curate.rows import Message
 from tests.conftest import turns
 from tests.represent.test_refusals import STRICT
@@ -46,10 +46,10 @@ def test_what_a_template_refuses_is_merged_only_where_that_is_allowed_and_helps(
     tokenizer = load_tokenizer(folder)
     system = said("system: S", "user: a", "assistant: b")
     twice = said("system: S", "user: a", "user: b", "assistant: c")
-    assert as_taken(tokenizer, turns("a", "b"), "drop_row") == turns("a", "b")  # type: ignore[arg-type]
-    assert as_taken(tokenizer, system, "drop_row") is None
-    assert as_taken(tokenizer, system, "merge") == turns("S\n\na", "b")
-    assert as_taken(tokenizer, twice, "merge") is None
+    assert accepted_messages(tokenizer, turns("a", "b"), "drop_row") == turns("a", "b")  # type: ignore[arg-type]
+    assert accepted_messages(tokenizer, system, "drop_row") is None
+    assert accepted_messages(tokenizer, system, "merge") == turns("S\n\na", "b")
+    assert accepted_messages(tokenizer, twice, "merge") is None
     assert find_lasting_fault(tokenizer, system, "merge") is None
     fault = find_lasting_fault(tokenizer, system, "drop_row")
     assert fault is not None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.models import FALLBACK_TEMPLATE, load_tokenizer
-from curate.represent.chat import IGNORED, Example, build_example, render, tokenise
+from curate.represent.chat import IGNORED, TokenizedExample, build_example, render, tokenise
 from tests.conftest import turns
 
 LONG = 10_000
@@ -26,7 +26,7 @@ TOOLS = [
 ]
 
 
-def labelled(tokenizer: Any, example: Example) -> list[str]:
+def labelled(tokenizer: Any, example: TokenizedExample) -> list[str]:
     """Return the text of every run of labelled tokens, and check that labels repeat the ids."""
     runs: list[list[int]] = []
     last = False
@@ -121,7 +121,7 @@ def test_truncation_cuts_ids_and_labels_at_the_end(tiny: Path) -> None:
     whole = build_example(tokenizer, messages, LONG)
     for length in range(1, len(whole.ids) + 3):
         cut = build_example(tokenizer, messages, length)
-        assert cut == Example(
+        assert cut == TokenizedExample(
             whole.ids[:length], whole.labels[:length], cut=length < len(whole.ids)
         )
     assert set(build_example(tokenizer, messages, 5).labels) == {IGNORED}

@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model
 
 from curate.errors import UserError
 from curate.models import load_causal
-from curate.represent.chat import IGNORED, Example
+from curate.represent.chat import IGNORED, TokenizedExample
 from curate.represent.gradients import (
     AdamDirection,
     example_gradients,
@@ -38,24 +38,26 @@ def adapted(model: Any, rank: int = 4, **more: Any) -> Any:
     return tuned
 
 
-def sample(prompt: int, response: int, seed: int) -> Example:
+def sample(prompt: int, response: int, seed: int) -> TokenizedExample:
     rng = random.Random(seed)
     ids = [rng.randrange(256) for _ in range(prompt + response)]
-    return Example(ids, [IGNORED] * prompt + ids[prompt:])
+    return TokenizedExample(ids, [IGNORED] * prompt + ids[prompt:])
 
 
 BATCH = [sample(p, r, i) for i, (p, r) in enumerate([(3, 9), (20, 2), (2, 1), (7, 30), (12, 12)])]
 # Two turns: labels with a gap.
-GAPPED = Example(list(range(30)), [*[IGNORED] * 5, *range(5, 10), *[IGNORED] * 12, *range(22, 30)])
+GAPPED = TokenizedExample(
+    list(range(30)), [*[IGNORED] * 5, *range(5, 10), *[IGNORED] * 12, *range(22, 30)]
+)
 
 
-def hooked(model: Any, batch: Sequence[Example]) -> Gradients:
-    found: Gradients = {}
-    example_gradients(model, batch, found.__setitem__)
-    return found
+def hooked(model: Any, batch: Sequence[TokenizedExample]) -> Gradients:
+    gradients: Gradients = {}
+    example_gradients(model, batch, gradients.__setitem__)
+    return gradients
 
 
-def plain(model: Any, example: Example) -> Gradients:
+def plain(model: Any, example: TokenizedExample) -> Gradients:
     """Return the gradients of the loss that transformers itself computes, one row at a time."""
     model.zero_grad()
     output = model(input_ids=torch.tensor([example.ids]), labels=torch.tensor([example.labels]))
@@ -77,13 +79,13 @@ def model(tiny: Path) -> Any:
 
 def test_gradients_of_a_batch_are_those_of_single_backward_passes(model: Any) -> None:
     batch = [*BATCH, GAPPED]
-    found = hooked(model, batch)
+    gradients = hooked(model, batch)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    assert found.keys() == trained.keys()
+    assert gradients.keys() == trained.keys()
     for number, example in enumerate(batch):
         for name, expected in plain(model, example).items():
-            assert found[name].shape == (len(batch), *trained[name].shape)
-            assert distance(found[name][number], expected) < 1e-4, name
+            assert gradients[name].shape == (len(batch), *trained[name].shape)
+            assert distance(gradients[name][number], expected) < 1e-4, name
 
 
 def test_company_and_padding_change_no_gradient(model: Any) -> None:
@@ -97,12 +99,12 @@ def test_company_and_padding_change_no_gradient(model: Any) -> None:
 
 
 def test_the_sum_over_a_batch_is_the_gradient_of_the_summed_losses(model: Any) -> None:
-    found = hooked(model, BATCH)
+    gradients = hooked(model, BATCH)
     total: Gradients = {}
     for example in BATCH:
         for name, gradient in plain(model, example).items():
             total[name] = total.get(name, 0) + gradient  # type: ignore[operator]
-    for name, gradient in found.items():
+    for name, gradient in gradients.items():
         assert distance(gradient.sum(dim=0), total[name]) < 1e-5, name
 
 
@@ -110,7 +112,7 @@ def test_a_gradient_is_the_slope_of_the_loss(tiny: Path) -> None:
     """Differences at a few coordinates of each kind of matrix, with the cross entropy by hand."""
     tuned = adapted(load_causal(tiny, "float32")).double()
     example, step = BATCH[0], 1e-2
-    found = hooked(tuned, [example])
+    gradients = hooked(tuned, [example])
 
     def loss() -> float:
         with torch.inference_mode():
@@ -127,14 +129,16 @@ def test_a_gradient_is_the_slope_of_the_loss(tiny: Path) -> None:
                 weight.data[at] = start - step
                 slope = (above - loss()) / (2 * step)
                 weight.data[at] = start
-                assert found[name][0][at].item() == pytest.approx(slope, rel=0.02, abs=1e-4), name
+                assert gradients[name][0][at].item() == pytest.approx(slope, rel=0.02, abs=1e-4), (
+                    name
+                )
 
 
 def test_rank_stabilised_scaling_is_part_of_the_gradient(tiny: Path) -> None:
     tuned = adapted(load_causal(tiny, "float32"), rank=16, use_rslora=True)
-    found = hooked(tuned, BATCH[:2])
+    gradients = hooked(tuned, BATCH[:2])
     for name, expected in plain(tuned, BATCH[1]).items():
-        assert distance(found[name][1], expected) < 1e-4
+        assert distance(gradients[name][1], expected) < 1e-4
 
 
 def test_dropout_is_off_and_every_call_gives_the_same(tiny: Path) -> None:
@@ -216,11 +220,11 @@ def test_in_bfloat16_gradients_are_float32_and_point_the_same_way(tiny: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "expected"),
     [([IGNORED, IGNORED], False), ([1, IGNORED], False), ([IGNORED, 2], True), ([], False)],
 )
-def test_a_first_token_is_nothing_to_predict(labels: list[int], told: bool) -> None:
-    assert has_response(Example([1, 2][: len(labels)], labels)) is told
+def test_a_first_token_is_nothing_to_predict(labels: list[int], expected: bool) -> None:
+    assert has_response(TokenizedExample([1, 2][: len(labels)], labels)) is expected
 
 
 # --- adapters that are refused --------------------------------------------------------------------
@@ -242,9 +246,9 @@ def test_adapters_that_hooks_cannot_follow_are_refused(
     tiny: Path, settings: dict[str, Any], named: str
 ) -> None:
     tuned = adapted(load_causal(tiny, "float32"), **settings)
-    with pytest.raises(UserError, match="only one plain LoRA adapter on linear layers") as told:
+    with pytest.raises(UserError, match="only one plain LoRA adapter on linear layers") as error:
         lora_layers(tuned)
-    assert named in str(told.value)
+    assert named in str(error.value)
 
 
 def test_two_adapters_at_once_and_none_are_refused(tiny: Path) -> None:
@@ -294,8 +298,8 @@ def test_the_direction_is_that_of_the_formula(mode: str, size: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip((g, m, v), kept, strict=True))
     for i in range(3):
         for j in range(5):
-            told = scalar_direction(g[i, j].item(), m[0, j].item(), v[0, j].item(), 7, mode)
-            assert got[i, 0, j].item() == pytest.approx(told, rel=1e-4)
+            expected = scalar_direction(g[i, j].item(), m[0, j].item(), v[0, j].item(), 7, mode)
+            assert got[i, 0, j].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_adamw_mode_is_the_step_that_torch_would_take() -> None:

@@ -124,13 +124,13 @@ def test_other_settings_are_another_index(
     store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = PoolRun(store, TEXTS, tiny)
-    found = {tuple(keys(run)), tuple(keys(run, 65))}
-    found.add(tuple(keys(PoolRun(store, TEXTS, tiny, dtype="bfloat16"))))
+    index_keys = {tuple(keys(run)), tuple(keys(run, 65))}
+    index_keys.add(tuple(keys(PoolRun(store, TEXTS, tiny, dtype="bfloat16"))))
     monkeypatch.setattr(lm, "BATCH_TOKENS", 1_024)
-    found.add(tuple(keys(run)))
+    index_keys.add(tuple(keys(run)))
     monkeypatch.setattr(lm, "VERSION", 2)
-    found.add(tuple(keys(run)))
-    assert len(found) == 5
+    index_keys.add(tuple(keys(run)))
+    assert len(index_keys) == 5
 
 
 def test_the_same_texts_elsewhere_in_a_pool_are_the_same_block(store: Store, tiny: Path) -> None:
@@ -181,8 +181,10 @@ def test_another_eval_set_needs_no_other_index(store: Store, tiny: Path) -> None
     for run, kept in zip(runs, ([], [4, 5], [2, 8]), strict=True):
         blocks = run.execute_all(index_steps(run, 64))
         inputs = {"kept": run.kept, "measured": measured(run), **named(blocks)}
-        wanted = [i for i in range(len(TEXTS)) if i != 1 and i not in kept]
-        np.testing.assert_allclose(np.concatenate([*read_blocks(inputs)]), every[wanted], atol=1e-5)
+        kept_positions = [i for i in range(len(TEXTS)) if i != 1 and i not in kept]
+        np.testing.assert_allclose(
+            np.concatenate([*read_blocks(inputs)]), every[kept_positions], atol=1e-5
+        )
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -222,10 +224,10 @@ def test_vectors_of_all_blocks_are_those_of_the_kept_rows_in_order(
     kept = [0, 2, 5, 6, 9]
     blocks = PoolRun(store, TEXTS, tiny, kept_positions=kept)
     whole = PoolRun(store, TEXTS, tiny).execute(target_step(PoolRun(store, TEXTS, tiny), 64))
-    made = blocks.execute_all(index_steps(blocks, 64))
+    artifacts = blocks.execute_all(index_steps(blocks, 64))
     every = np.load(whole.file("vectors.npy"))
-    np.testing.assert_allclose(read_vectors(made), every[kept], atol=1e-5)
-    assert [named(made)[name] for name in sorted(named(made))] == made
+    np.testing.assert_allclose(read_vectors(artifacts), every[kept], atol=1e-5)
+    assert [named(artifacts)[name] for name in sorted(named(artifacts))] == artifacts
 
 
 def test_an_index_of_the_target_needs_one(store: Store, tiny: Path) -> None:

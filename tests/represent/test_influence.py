@@ -19,7 +19,7 @@ from curate.config import RowFile
 from curate.errors import UserError
 from curate.pool.ingest import ingest_step
 from curate.represent import influence
-from curate.represent.chat import Example
+from curate.represent.chat import TokenizedExample
 from curate.represent.influence import (
     adam_direction,
     each_checkpoint,
@@ -29,8 +29,8 @@ from curate.represent.influence import (
     read_similarities,
     similarities,
     similarity_steps,
+    target_gradients_step,
     unit_gradients,
-    wanted_step,
 )
 from curate.represent.project import Projection
 from curate.represent.warmup import checkpoint_shares, warmup_step
@@ -75,9 +75,9 @@ def tuned(run: ModelRun) -> Artifact:
 
 
 def exact(run: ModelRun, eps_mode: str = "less_code") -> tuple[list[Artifact], Artifact]:
-    wanted = run.execute(wanted_step(run, tuned(run), SUBTASKS, LENGTH))
-    steps = similarity_steps(run, tuned(run), wanted, eps_mode, LENGTH)
-    return run.execute_all(steps), wanted
+    target_gradients = run.execute(target_gradients_step(run, tuned(run), SUBTASKS, LENGTH))
+    steps = similarity_steps(run, tuned(run), target_gradients, eps_mode, LENGTH)
+    return run.execute_all(steps), target_gradients
 
 
 def datastore(
@@ -88,7 +88,7 @@ def datastore(
     return blocks, target
 
 
-def whole_gradients(model: Any, examples: Sequence[Example]) -> Matrix:
+def whole_gradients(model: Any, examples: Sequence[TokenizedExample]) -> Matrix:
     """Return plain flat gradients [N, n] by single backward passes."""
     rows = []
     for example in examples:
@@ -118,7 +118,7 @@ def plain_similarities(run: ModelRun, eps_mode: str) -> Matrix:
     scored = [e for e in block[0] if any(t >= 0 for t in e.labels[1:])]
     total = np.zeros((len(scored), len(block[1])))
     for number, model, checkpoint in each_checkpoint(warmup, place, hints):
-        g, wanted = whole_gradients(model, scored), whole_gradients(model, block[1])
+        g, target_gradients = whole_gradients(model, scored), whole_gradients(model, block[1])
         m = 0.9 * flat(checkpoint.exp_avg) + 0.1 * g
         v = 0.999 * flat(checkpoint.exp_avg_sq) + 0.001 * g**2
         t = checkpoint.steps + 1
@@ -127,13 +127,15 @@ def plain_similarities(run: ModelRun, eps_mode: str) -> Matrix:
         else:
             moved = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
         moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-        total += checkpoint_shares(warmup)[number] * moved @ wanted.T
+        target_gradients /= np.linalg.norm(target_gradients, axis=1, keepdims=True)
+        total += checkpoint_shares(warmup)[number] * moved @ target_gradients.T
     return total
 
 
-def told(run: ModelRun, made: tuple[list[Artifact], Artifact]) -> NDArray[np.float32]:
-    return read_similarities(made[0], made[1], checkpoint_shares(tuned(run)))
+def weighted_similarities(
+    run: ModelRun, artifacts: tuple[list[Artifact], Artifact]
+) -> NDArray[np.float32]:
+    return read_similarities(artifacts[0], artifacts[1], checkpoint_shares(tuned(run)))
 
 
 @pytest.mark.parametrize("eps_mode", ["less_code", "adamw"])
@@ -142,44 +144,46 @@ def test_the_exact_way_is_the_formula_on_whole_vectors(
     fresh: ModelRun, monkeypatch: pytest.MonkeyPatch, eps_mode: str, batch_tokens: int
 ) -> None:
     monkeypatch.setattr(influence, "BATCH_TOKENS", batch_tokens)
-    found = told(fresh, exact(fresh, eps_mode))
-    assert np.isnan(found[9]).all(), "a response beyond the limit has no gradient"
+    matrix = weighted_similarities(fresh, exact(fresh, eps_mode))
+    assert np.isnan(matrix[9]).all(), "a response beyond the limit has no gradient"
     np.testing.assert_allclose(
-        np.delete(found, 9, axis=0), plain_similarities(fresh, eps_mode), atol=1e-4
+        np.delete(matrix, 9, axis=0), plain_similarities(fresh, eps_mode), atol=1e-4
     )
 
 
 def test_means_by_subtask_are_the_means_of_columns_by_example(
     fresh: ModelRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = exact(fresh)
-    assert read_columns(made[1], SUBTASKS) == (pytest.approx(SUBTASKS), True)
-    columns = told(fresh, made)
+    artifacts = exact(fresh)
+    assert read_columns(artifacts[1], SUBTASKS) == (pytest.approx(SUBTASKS), True)
+    columns = weighted_similarities(fresh, artifacts)
     monkeypatch.setattr(influence, "COLUMN_BYTES", 0)
     monkeypatch.setattr(influence, "BATCH_GRADIENT_BYTES", 1)
     monkeypatch.setattr(influence, "VERSION", 99)
-    made = exact(fresh)
-    assert read_columns(made[1], SUBTASKS) == (pytest.approx([0, 1]), False)
-    means = told(fresh, made)
+    artifacts = exact(fresh)
+    assert read_columns(artifacts[1], SUBTASKS) == (pytest.approx([0, 1]), False)
+    means = weighted_similarities(fresh, artifacts)
     np.testing.assert_allclose(means[:, 0], columns[:, 0], atol=1e-5)
     np.testing.assert_allclose(means[:, 1], columns[:, 1:].mean(axis=1), atol=1e-5)
 
 
 def test_the_datastore_estimates_the_exact_way(run: ModelRun) -> None:
-    right = np.delete(told(run, exact(run)), 9, axis=0)
+    right = np.delete(weighted_similarities(run, exact(run)), 9, axis=0)
     for dim, bound in ((8192, 0.03), (1024, 0.08)):
-        found = told(run, datastore(run, dim))
-        assert np.isnan(found[9]).all()
-        assert np.abs(np.delete(found, 9, axis=0) - right).max() < bound
+        estimates = weighted_similarities(run, datastore(run, dim))
+        assert np.isnan(estimates[9]).all()
+        assert np.abs(np.delete(estimates, 9, axis=0) - right).max() < bound
     size = 2 * (4 * 64 * 8 + 4 * 32 * 2)
     assert size < 8192, "wider than the vector, yet the errors of meeting rows stay"
 
 
 def test_int8_features_differ_little_and_take_half(run: ModelRun) -> None:
     half, eighth = datastore(run, 1024), datastore(run, 1024, "int8")
-    np.testing.assert_allclose(told(run, eighth), told(run, half), atol=3e-3)
-    stored = [made[0][0].files["features-0.npy"]["bytes"] for made in (half, eighth)]
-    assert stored[1] < 0.52 * stored[0]
+    np.testing.assert_allclose(
+        weighted_similarities(run, eighth), weighted_similarities(run, half), atol=3e-3
+    )
+    sizes = [artifacts[0][0].files["features-0.npy"]["bytes"] for artifacts in (half, eighth)]
+    assert sizes[1] < 0.52 * sizes[0]
     assert np.load(eighth[0][0].file("features-0.npy")).dtype == np.int8
 
 
@@ -213,10 +217,10 @@ def test_a_gradient_that_is_not_finite_stops_the_run(run: ModelRun) -> None:
     _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_hints())))
     broken = adam_direction(checkpoint, "adamw")
     broken.exp_avg = {n: t * np.nan for n, t in checkpoint.exp_avg.items()}
-    wanted = {n: w.unsqueeze(0) for n, w in checkpoint.weight.items()}
-    example = Example([1, 2, 3], [-100, 2, 3])
+    target_gradients = {n: w.unsqueeze(0) for n, w in checkpoint.weight.items()}
+    example = TokenizedExample([1, 2, 3], [-100, 2, 3])
     with pytest.raises(FloatingPointError, match=r"not finite; try models\.dtype: float32"):
-        similarities(model, [example], broken, wanted)
+        similarities(model, [example], broken, target_gradients)
 
 
 def test_a_target_example_in_the_pool_is_most_similar_to_itself_by_plain_gradients(
@@ -227,10 +231,10 @@ def test_a_target_example_in_the_pool_is_most_similar_to_itself_by_plain_gradien
     examples = read_examples(place, where)
     _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_hints())))
     size = sum(w.numel() for w in checkpoint.weight.values())
-    wanted = unit_gradients(model, examples, np.eye(4, dtype=np.float32), size)
-    found = similarities(model, examples, lambda _, gradient: gradient, wanted)
-    assert found.argmax(axis=1).tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(np.diag(found), 1, atol=1e-4)
+    target_gradients = unit_gradients(model, examples, np.eye(4, dtype=np.float32), size)
+    matrix = similarities(model, examples, lambda _, gradient: gradient, target_gradients)
+    assert matrix.argmax(axis=1).tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-4)
 
 
 # --- keys -----------------------------------------------------------------------------------------
@@ -245,17 +249,17 @@ def test_features_serve_other_targets(fresh: ModelRun, store: Store, tiny: Path)
 
 def test_keys_follow_what_changes_a_result(run: ModelRun, store: Store, tiny: Path) -> None:
     warmup = tuned(run)
-    _, wanted = exact(run)
+    _, target_gradients = exact(run)
     keys = [
-        similarity_steps(run, warmup, wanted, "less_code", LENGTH)[0].key,
-        similarity_steps(run, warmup, wanted, "adamw", LENGTH)[0].key,
-        similarity_steps(run, warmup, wanted, "less_code", LENGTH + 1)[0].key,
+        similarity_steps(run, warmup, target_gradients, "less_code", LENGTH)[0].key,
+        similarity_steps(run, warmup, target_gradients, "adamw", LENGTH)[0].key,
+        similarity_steps(run, warmup, target_gradients, "less_code", LENGTH + 1)[0].key,
         feature_steps(run, warmup, "less_code", LENGTH, 64, "float16")[0].key,
         feature_steps(run, warmup, "less_code", LENGTH, 65, "float16")[0].key,
         feature_steps(run, warmup, "less_code", LENGTH, 64, "int8")[0].key,
         feature_steps(run, warmup, "adamw", LENGTH, 64, "float16")[0].key,
-        wanted_step(run, warmup, SUBTASKS, LENGTH).key,
-        wanted_step(run, warmup, [0, 0, 0], LENGTH).key,
+        target_gradients_step(run, warmup, SUBTASKS, LENGTH).key,
+        target_gradients_step(run, warmup, [0, 0, 0], LENGTH).key,
     ]
     assert len(set(keys)) == len(keys)
 
@@ -266,8 +270,8 @@ def test_keys_follow_what_changes_a_result(run: ModelRun, store: Store, tiny: Pa
 def short_bundled_rows(store: Store, count: int) -> list[Any]:
     """Return rows of the bundled pool, the shortest first."""
     files = [RowFile(path=str(REPO / "data" / "pool"), source="bundled")]
-    made = store.ensure(ingest_step("pool", files, seed=0, max_rejected=1.0))
-    texts = pl.read_parquet(made.file("rows.parquet"))["messages"].to_list()
+    artifact = store.ensure(ingest_step("pool", files, seed=0, max_rejected=1.0))
+    texts = pl.read_parquet(artifact.file("rows.parquet"))["messages"].to_list()
     texts = [t for t in texts if t[-1]["content"].strip()]
     return sorted(texts, key=lambda turns: (sum(len(t["content"]) for t in turns), str(turns)))[
         :count
@@ -289,18 +293,20 @@ def test_ranks_of_projected_features_are_those_of_whole_gradients(
     settings = {"epochs": 1, "rank": None, "alpha": None, "learning_rate": None}
     warmup = run.execute(warmup_step(run, {**LORA, **settings}, LENGTH))
     place = {"max_length": LENGTH, "model": {"dtype": "bfloat16"}}
-    rows, wanted_rows = (
+    rows, target_rows = (
         read_examples(place, {**run.model_hints(), "rows": path, "positions": list(range(count))})
         for path, count in ((run.rows.file("rows.parquet"), 200), (target_path(run), 8))
     )
     _, model, checkpoint = next(iter(each_checkpoint(warmup, place, run.model_hints())))
     size = sum(weight.numel() for weight in checkpoint.weight.values())
-    wanted = unit_gradients(model, wanted_rows, np.full((1, 8), 1 / 8, dtype=np.float32), size)
+    target_gradients = unit_gradients(
+        model, target_rows, np.full((1, 8), 1 / 8, dtype=np.float32), size
+    )
     direction = adam_direction(checkpoint, "less_code")
     scores: dict[int, list[float]] = {0: [], 1024: [], 8192: []}
     projections = {dim: Projection(dim, [0]) for dim in (1024, 8192)}
     images = {dim: torch.zeros(1, dim) for dim in projections}
-    for name, part in wanted.items():
+    for name, part in target_gradients.items():
         for dim, projection in projections.items():
             projection.add_to(images[dim], name, part.flatten(1))
     for start in range(0, 200, 20):
@@ -317,7 +323,7 @@ def test_ranks_of_projected_features_are_those_of_whole_gradients(
                 projection.add_to(totals[dim], name, features)
             return features
 
-        scores[0] += similarities(model, some, both, wanted)[:, 0].tolist()
+        scores[0] += similarities(model, some, both, target_gradients)[:, 0].tolist()
         for dim, total in totals.items():
             scores[dim] += ((total @ images[dim].T)[:, 0] / squares.sqrt()).tolist()
     # A projected cosine errs by 1 / sqrt(dim). These rows' cosines spread by 0.03 only, so ranks at one

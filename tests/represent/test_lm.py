@@ -145,7 +145,7 @@ def test_the_vocabulary_head_is_not_computed(tiny: Path) -> None:
 
 def test_a_block_encodes_its_rows_cut_to_the_limit(tiny: Path, store: Store) -> None:
     rows = [row(f"r{i}", turns(q, a)) for i, (q, a) in enumerate(TEXTS)]
-    made = stored_rows(store, "pool", rows)
+    pool = stored_rows(store, "pool", rows)
     positions = [1, 2, 5, 7]
     step = Step(
         "index",
@@ -155,7 +155,7 @@ def test_a_block_encodes_its_rows_cut_to_the_limit(tiny: Path, store: Store) -> 
         hints={
             "folder": str(tiny),
             "trust": False,
-            "rows": str(made.file("rows.parquet")),
+            "rows": str(pool.file("rows.parquet")),
             "positions": positions,
         },
     )
@@ -179,8 +179,8 @@ def test_a_block_reads_the_rows_at_its_positions(
     store = Store(tmp_path_factory.getbasetemp() / "read-block")
     rows = [row(f"r{i}", turns(f"q{i}", f"a{i}")) for i in range(30)]
     path = stored_rows(store, "pool", rows).file("rows.parquet")
-    wanted = sorted(positions)
-    assert read_block(path, wanted) == [turns(f"q{i}", f"a{i}") for i in wanted]
+    ordered = sorted(positions)
+    assert read_block(path, ordered) == [turns(f"q{i}", f"a{i}") for i in ordered]
 
 
 @pytest.mark.model

@@ -17,7 +17,7 @@ from curate.errors import UserError
 from curate.models import load_causal, load_tokenizer
 from curate.prove.finetune import train_lora
 from curate.represent import losses
-from curate.represent.chat import IGNORED, Example, build_example
+from curate.represent.chat import IGNORED, TokenizedExample, build_example
 from curate.represent.head import split_model
 from curate.represent.index import named
 from curate.represent.losses import (
@@ -48,19 +48,19 @@ TEXTS: list[Any] = [
     [{"role": "system", "content": "Be brief."}, *turns("Why?", "So.")],
     turns("yes", "yes"),
 ]
-WHATS: list[losses.What] = ["response", "all", "alone"]
+WHATS: list[losses.LossKind] = ["response", "all", "alone"]
 
 
 def model_of(folder: Path, dtype: str = "float32") -> Any:
     return load_causal(folder, dtype).eval()
 
 
-def examples(folder: Path, max_length: int = LONG) -> list[Example]:
+def examples(folder: Path, max_length: int = LONG) -> list[TokenizedExample]:
     tokenizer = load_tokenizer(folder)
     return [build_example(tokenizer, messages, max_length) for messages in TEXTS]
 
 
-def measured(folder: Path, model: Any, rows: list[Example]) -> pl.DataFrame:
+def measured(folder: Path, model: Any, rows: list[TokenizedExample]) -> pl.DataFrame:
     """Return all columns of rows, the two ways of getting response losses compared."""
     tokenizer = load_tokenizer(folder)
     several = measure(model, tokenizer, rows, "all")
@@ -117,8 +117,10 @@ def test_cut_rows_count_the_response_tokens_that_are_left_in_both_passes(
     assert [mean is None for mean in means] == [count == 0 for count in left]
     for row, mean, count in zip(whole, means, left, strict=True):
         if mean is not None:
-            found = plain_losses(model, row.ids[:length])
-            own = [x for x, y in zip(found, row.labels[1:length], strict=True) if y != IGNORED]
+            token_losses = plain_losses(model, row.ids[:length])
+            own = [
+                x for x, y in zip(token_losses, row.labels[1:length], strict=True) if y != IGNORED
+            ]
             assert mean == pytest.approx(sum(own) / count, rel=1e-4)
 
 
@@ -129,7 +131,7 @@ def test_losses_of_a_bfloat16_model_are_float32(tiny: Path) -> None:
     table = sum_losses(model, [row], everything=True)
     expected = plain_losses(model, row.ids)
     assert table["all_sum"][0] == pytest.approx(sum(expected), rel=1e-3)
-    one = Example(row.ids[:2], [IGNORED, row.ids[1]])
+    one = TokenizedExample(row.ids[:2], [IGNORED, row.ids[1]])
     assert (sum_losses(model, [one], everything=False)["response_sum"][0] * 32) % 1 != 0
 
 
@@ -181,12 +183,12 @@ def alone_texts(folder: Path, messages: Any) -> list[tuple[str, str]]:
     """Return what stands before each response on its own, and the response."""
     tokenizer = load_tokenizer(folder)
     row = build_example(tokenizer, messages, LONG)
-    told = []
+    texts = []
     for _, piece in alone_pieces(tokenizer, [row]):
         start = next(i for i, label in enumerate(piece.labels) if label != IGNORED)
         assert piece.labels[start:] == piece.ids[start:]
-        told.append((tokenizer.decode(piece.ids[:start]), tokenizer.decode(piece.ids[start:])))
-    return told
+        texts.append((tokenizer.decode(piece.ids[:start]), tokenizer.decode(piece.ids[start:])))
+    return texts
 
 
 def test_alone_each_response_stands_behind_the_header_of_its_turn(tiny: Path) -> None:
@@ -262,11 +264,11 @@ def test_the_real_tokenizer_may_join_the_header_and_the_response(smollm: Path) -
 def test_the_real_models_losses_do_not_depend_on_batches_or_padding(smollm: Path) -> None:
     model, rows = model_of(smollm), examples(smollm, 60)
     table = measured(smollm, model, rows)
-    for row, told in zip(rows, table.iter_rows(named=True), strict=True):
-        found = plain_losses(model, row.ids)
-        assert told["all_sum"] == pytest.approx(sum(found), rel=1e-4)
-        own = [x for x, label in zip(found, row.labels[1:], strict=True) if label != IGNORED]
-        assert told["response_sum"] == pytest.approx(sum(own), rel=1e-4)
+    for row, measures in zip(rows, table.iter_rows(named=True), strict=True):
+        token_losses = plain_losses(model, row.ids)
+        assert measures["all_sum"] == pytest.approx(sum(token_losses), rel=1e-4)
+        own = [x for x, label in zip(token_losses, row.labels[1:], strict=True) if label != IGNORED]
+        assert measures["response_sum"] == pytest.approx(sum(own), rel=1e-4)
     assert table["alone_tokens"].to_list() == table["response_tokens"].to_list()
 
 
@@ -320,11 +322,11 @@ def test_the_adapter_of_another_model_is_refused(tiny: Path, tmp_path: Path, ada
 
 
 def keys(run: ModelRun, model: LanguageModel, **other: Any) -> list[str]:
-    wanted = {"what": "response", "max_length": 64, **other}
-    return [step.key for step in loss_steps(run, model, **wanted)]  # type: ignore[arg-type]
+    settings = {"what": "response", "max_length": 64, **other}
+    return [step.key for step in loss_steps(run, model, **settings)]  # type: ignore[arg-type]
 
 
-def blocks_of_run(run: ModelRun, what: losses.What, adapter: Artifact | None = None) -> Any:
+def blocks_of_run(run: ModelRun, what: losses.LossKind, adapter: Artifact | None = None) -> Any:
     model = replace(base_model(run), adapter=adapter)
     blocks = run.execute_all(loss_steps(run, model, what, LONG))
     return read_losses({"kept": run.kept, **named(blocks)})
@@ -332,7 +334,7 @@ def blocks_of_run(run: ModelRun, what: losses.What, adapter: Artifact | None = N
 
 @pytest.mark.parametrize("what", WHATS)
 def test_blocks_hold_the_losses_of_kept_rows_in_pool_order(
-    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, what: losses.What
+    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, what: losses.LossKind
 ) -> None:
     monkeypatch.setattr(losses, "SMALLEST_BLOCK", 3)
     kept = [0, 1, 4, 5, 6]
@@ -352,8 +354,10 @@ def test_an_adapter_changes_losses_and_keys(store: Store, tiny: Path, adapter: P
         return {}
 
     run = ModelRun(store, folder=tiny, texts=TEXTS)
-    made = store.ensure(Step("tuned", 1, write))
-    before, after = (blocks_of_run(run, "response", given) for given in (None, made))
+    artifact = store.ensure(Step("tuned", 1, write))
+    before, after = (
+        blocks_of_run(run, "response", adapter_artifact) for adapter_artifact in (None, artifact)
+    )
     assert (before["response_sum"] > after["response_sum"]).all()
     assert blocks_of_run(run, "response").equals(before)
 
@@ -371,16 +375,16 @@ def test_keys_follow_texts_model_and_settings(
     assert other.hints["folder"] == str(tmp_path / "other")
     edited = ModelRun(store, folder=tiny, texts=[*TEXTS[:-1], turns("yes", "no")])
     half = ModelRun(store, folder=tiny, texts=TEXTS, dtype="bfloat16")
-    found = [
+    block_keys = [
         keys(run, model), keys(run, other), keys(edited, model), keys(half, base_model(half)),
         keys(run, model, what="all"), keys(run, model, what="alone"),
         keys(run, model, max_length=65),
     ]  # fmt: skip
     monkeypatch.setattr(losses, "BATCH_TOKENS", 1_024)
-    found.append(keys(run, model))
+    block_keys.append(keys(run, model))
     monkeypatch.setattr(losses, "VERSION", 99)
-    found.append(keys(run, model))
-    assert len({key for [key] in found}) == 9
+    block_keys.append(keys(run, model))
+    assert len({key for [key] in block_keys}) == 9
 
 
 def test_an_edited_row_changes_its_own_block_only(

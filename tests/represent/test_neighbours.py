@@ -37,8 +37,8 @@ def one_group(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.zeros(len(vectors), dtype=np.int64)
 
 
-def told(found: Neighbours) -> set[tuple[int, int]]:
-    return set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+def pair_set(pairs: Neighbours) -> set[tuple[int, int]]:
+    return set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
 @pytest.fixture(params=["all with all", "cells"])
@@ -54,33 +54,33 @@ def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("seed", range(3))
 def test_every_pair_of_the_full_matrix_is_found_once(floor: float, seed: int) -> None:
     vectors = clustered(900, 16, seed)
-    found = find_pairs(vectors, one_group(vectors), floor)
-    assert told(found) == all_pairs(vectors, floor)
-    assert len(told(found)) == len(found.first) > 100
-    exact = np.einsum("ij,ij->i", vectors[found.first], vectors[found.second])
-    np.testing.assert_allclose(found.cosine, exact, atol=2e-6)
-    assert (np.diff(found.first * len(vectors) + found.second) > 0).all()
+    pairs = find_pairs(vectors, one_group(vectors), floor)
+    assert pair_set(pairs) == all_pairs(vectors, floor)
+    assert len(pair_set(pairs)) == len(pairs.first) > 100
+    exact = np.einsum("ij,ij->i", vectors[pairs.first], vectors[pairs.second])
+    np.testing.assert_allclose(pairs.cosine, exact, atol=2e-6)
+    assert (np.diff(pairs.first * len(vectors) + pairs.second) > 0).all()
 
 
 def test_no_pair_across_cells_is_lost_among_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "BRUTE_ROWS", 1_000)
     monkeypatch.setattr(neighbours, "BRUTE_SHARE", 1.0)
     vectors = clustered(6_000, 24, 1, spread=0.15)
-    found = find_pairs(vectors, one_group(vectors), 0.93)
-    assert told(found) == all_pairs(vectors, 0.93)
+    pairs = find_pairs(vectors, one_group(vectors), 0.93)
+    assert pair_set(pairs) == all_pairs(vectors, 0.93)
     centres = find_centres(vectors)
     own = (vectors @ centres.T).argmax(axis=1)
     # SemDeDup itself, which looks inside cells only, would lose these.
-    assert (own[found.first] != own[found.second]).mean() > 0.02
+    assert (own[pairs.first] != own[pairs.second]).mean() > 0.02
 
 
 @pytest.mark.usefixtures("cells")
 def test_rows_of_other_groups_are_no_pair() -> None:
     vectors = clustered(600, 16, 4)
     groups = np.random.default_rng(0).integers(-1, 3, len(vectors))
-    found = find_pairs(vectors, groups, 0.8)
+    pairs = find_pairs(vectors, groups, 0.8)
     expected = {(a, b) for a, b in all_pairs(vectors, 0.8, groups) if groups[a] >= 0}
-    assert told(found) == expected
+    assert pair_set(pairs) == expected
 
 
 @pytest.mark.usefixtures("cells")
@@ -89,8 +89,8 @@ def test_the_order_of_rows_does_not_matter() -> None:
     order = np.random.default_rng(1).permutation(len(vectors))
     straight = find_pairs(vectors, one_group(vectors), 0.8)
     mixed = find_pairs(vectors[order], one_group(vectors), 0.8)
-    back = {tuple(sorted((int(order[a]), int(order[b])))) for a, b in told(mixed)}
-    assert back == told(straight)
+    back = {tuple(sorted((int(order[a]), int(order[b])))) for a, b in pair_set(mixed)}
+    assert back == pair_set(straight)
 
 
 @pytest.mark.usefixtures("cells")
@@ -106,29 +106,29 @@ def test_small_sets_with_copies_and_zeros_agree(
     rng = np.random.default_rng(seed)
     # Few different vectors, all whole numbers: many copies, opposite directions and zeros.
     vectors = unit(rng.integers(-2, 3, (rows, width)).astype(np.float32))
-    found = find_pairs(vectors, one_group(vectors), floor)
+    pairs = find_pairs(vectors, one_group(vectors), floor)
     cosines = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     sure, possible = np.triu(cosines > floor + 1e-6, 1), np.triu(cosines > floor - 1e-6, 1)
-    assert {tuple(pair) for pair in np.argwhere(sure).tolist()} <= told(found)
-    assert told(found) <= {tuple(pair) for pair in np.argwhere(possible).tolist()}
+    assert {tuple(pair) for pair in np.argwhere(sure).tolist()} <= pair_set(pairs)
+    assert pair_set(pairs) <= {tuple(pair) for pair in np.argwhere(possible).tolist()}
 
 
 @pytest.mark.usefixtures("cells")
 def test_a_dense_cloud_keeps_the_best_later_rows_of_each() -> None:
     vectors = clustered(300, 16, 6, spread=0.01)[:1] + clustered(300, 16, 7) * 0.02
     vectors = unit(vectors.astype(np.float32))
-    found = find_pairs(vectors, one_group(vectors), 0.5, most=10)
+    pairs = find_pairs(vectors, one_group(vectors), 0.5, most=10)
     cosines = vectors @ vectors.T
     for row in (0, 150, 289, 295):
         later = np.arange(row + 1, len(vectors))
         best = later[np.argsort(-cosines[row, later])][:10]
-        assert set(found.second[found.first == row].tolist()) == set(best.tolist())
-    assert (found.most, found.capped) == (10, 289)
+        assert set(pairs.second[pairs.first == row].tolist()) == set(best.tolist())
+    assert (pairs.most, pairs.capped) == (10, 289)
 
 
 def test_no_more_pairs_than_the_limit_are_kept() -> None:
     vectors = unit(np.ones((400, 4), dtype=np.float32) + clustered(400, 4, 8) * 0.05)
-    found = find_pairs(vectors, one_group(vectors), 0.5, most=100, limit=5_000)
-    assert 2_000 < len(found.first) <= 5_000
-    assert found.most == 12
-    assert np.bincount(found.first).max() <= 12
+    pairs = find_pairs(vectors, one_group(vectors), 0.5, most=100, limit=5_000)
+    assert 2_000 < len(pairs.first) <= 5_000
+    assert pairs.most == 12
+    assert np.bincount(pairs.first).max() <= 12

@@ -69,27 +69,27 @@ def test_the_projection_is_linear_and_its_parts_add_up_in_any_order(
 
 def test_seeds_and_names_draw_independently_and_always_the_same() -> None:
     part = torch.ones(1, 4000)
-    told = [
+    images = [
         project({name: part}, 64, seed)
         for name, seed in (("a", (0, 0)), ("a", (0, 0)), ("b", (0, 0)), ("a", (0, 1)))
     ]
-    assert torch.equal(told[0], told[1])
-    assert not torch.equal(told[0], told[2])
-    assert not torch.equal(told[0], told[3])
-    cosine = torch.cosine_similarity(told[0], told[2]).item()
+    assert torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], images[2])
+    assert not torch.equal(images[0], images[3])
+    cosine = torch.cosine_similarity(images[0], images[2]).item()
     assert abs(cosine) < 4 / 64**0.5
 
 
 def cosines(left: torch.Tensor, right: torch.Tensor, dim: int, trials: int) -> NDArray[np.float64]:
     """Return the products of projected unit vectors for many seeds."""
     cut = left.shape[1] // 3
-    found = []
+    products = []
     for seed in range(trials):
         parts = {"a": slice(0, cut), "b": slice(cut, None)}
         one, two = (project({n: v[:, s] for n, s in parts.items()}, dim, [seed])
                     for v in (left, right))  # fmt: skip
-        found.append(float((one * two).sum() / (left.norm() * right.norm())))
-    return np.array(found)
+        products.append(float((one * two).sum() / (left.norm() * right.norm())))
+    return np.array(products)
 
 
 @pytest.mark.parametrize("kind", ["even", "heavy", "one huge coordinate", "outlier columns"])
@@ -108,16 +108,16 @@ def test_products_are_unbiased_with_the_variance_of_a_count_sketch(kind: str) ->
         scale[::64] = 30
     left, right = left * scale, right * scale
     true = float(torch.cosine_similarity(left, right))
-    found = cosines(left, right, dim, trials)
+    products = cosines(left, right, dim, trials)
     bound = ((1 + true**2) / dim) ** 0.5
-    assert abs(found.mean() - true) < 4 * bound / trials**0.5 + 1e-6
-    assert found.std() < 1.2 * bound
+    assert abs(products.mean() - true) < 4 * bound / trials**0.5 + 1e-6
+    assert products.std() < 1.2 * bound
 
 
 def test_lengths_survive_on_average() -> None:
     vector = torch.randn(1, 5_000, generator=torch.Generator().manual_seed(1))
-    found = cosines(vector, vector, 512, 100)
-    assert found.mean() == pytest.approx(1, abs=0.02)
+    lengths = cosines(vector, vector, 512, 100)
+    assert lengths.mean() == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 17])

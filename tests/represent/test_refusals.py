@@ -260,15 +260,15 @@ def test_examples_are_merged_by_the_rule_of_rows_and_keep_their_ids(
         stages=["leaks"],
         prove=SMALL_PROOF,
     )
-    told = [
+    sentences = [
         "rows whose system text was put into their first user turn: 1",
         "target examples whose system text was put into their first user turn: 1",
         "eval examples whose system text was put into their first user turn: 1",
     ]
-    said = estimate(config)[0].does
+    estimate_line = estimate(config)[0].does
     result = run_curation(config, tmp_path / "run")
-    for sentence in told:
-        assert sentence in said
+    for sentence in sentences:
+        assert sentence in estimate_line
         assert any(sentence in message for message in caplog.messages)
     assert result.proof is not None
     assert result.proof["verdict"] != "not measured"
@@ -280,9 +280,9 @@ def test_examples_are_merged_by_the_rule_of_rows_and_keep_their_ids(
         "target/target.jsonl:1", "target/target.jsonl:2",
     ]  # fmt: skip
     # Leaks are looked for in what was given, where the system turn is a text of its own.
-    given = run.messages("eval", "eval/eval.jsonl:1")
-    assert given is not None
-    assert given[0] == short
+    messages = run.messages("eval", "eval/eval.jsonl:1")
+    assert messages is not None
+    assert messages[0] == short
     merged = {e["stage"]: e["merged"] for e in result.manifest["stages"] if "merged" in e}
     assert merged == {"template-target": 1, "template-eval": 1}
 

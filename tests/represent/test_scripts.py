@@ -142,8 +142,8 @@ def test_clean_rows_stay_and_near_copies_go(store: Store, name: str, kind: str) 
     pairs = clean_rows(name, ROWS)
     pairs += [near_copy(name, pair, rng) for pair in pairs[:COPIES]]
     rows = [row(f"r{i}", turns(*pair)) for i, pair in enumerate(pairs)]
-    made = run_stage(StoreRun(store), {"kind": kind}, stored_rows(store, "p", rows), {})
-    gone = pl.read_parquet(made.file("evidence.parquet")).filter(~pl.col("keep"))
+    evidence = run_stage(StoreRun(store), {"kind": kind}, stored_rows(store, "p", rows), {})
+    gone = pl.read_parquet(evidence.file("evidence.parquet")).filter(~pl.col("keep"))
     twins = dict(gone.select("row_id", "twin_id").iter_rows())
     planted = {f"r{ROWS + i}": f"r{i}" for i in range(COPIES)}
     assert twins.items() <= planted.items()

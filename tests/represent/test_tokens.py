@@ -37,15 +37,15 @@ def test_every_kept_row_is_counted_uncut_and_in_pool_order(
     store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr("curate.represent.tokens.BATCH_ROWS", batch)
-    made = count(store, tiny, [5, 0, 2, 4, 1])
-    table = pl.read_parquet(made.file("tokens.parquet"))
+    artifact = count(store, tiny, [5, 0, 2, 4, 1])
+    table = pl.read_parquet(artifact.file("tokens.parquet"))
     tokenizer = load_tokenizer(tiny)
     expected = [
         (f"r{i}", len(tokenizer.apply_chat_template(turns(plain(i), "ok"))["input_ids"]))
         for i in (0, 1, 2, 4, 5)
     ]
     assert list(table.iter_rows()) == expected
-    assert made.counts["tokens"] == sum(tokens for _, tokens in expected)
+    assert artifact.counts["tokens"] == sum(tokens for _, tokens in expected)
 
 
 def test_no_kept_row_gives_an_empty_table(store: Store, tiny: Path) -> None:
@@ -55,8 +55,8 @@ def test_no_kept_row_gives_an_empty_table(store: Store, tiny: Path) -> None:
 
 
 def test_rows_that_imitate_the_template_are_named(store: Store, tiny: Path) -> None:
-    made = count(store, tiny, [0, 4, 5])
-    table = pl.read_parquet(made.file("imitations.parquet"))
+    artifact = count(store, tiny, [0, 4, 5])
+    table = pl.read_parquet(artifact.file("imitations.parquet"))
     assert table.rows() == [("r4", ["<|im_end|>"], [])]
     [sentence] = imitation_sentences(table)
     assert sentence.startswith("1 row holds control tokens of the model, which are read as text")

@@ -15,7 +15,7 @@ from curate.models import load_tokenizer
 from curate.registry import ResponseLimit
 from curate.represent import unread
 from curate.represent.chat import IGNORED, build_example
-from curate.represent.unread import Reader, unread_sentences
+from curate.represent.unread import MethodTokenizers, unread_sentences
 from curate.select.parts import response_limits
 from tests.conftest import frame, row, turns
 
@@ -31,8 +31,10 @@ def write(path: Path, rows: Sequence[Sequence[Any]]) -> Path:
     return path
 
 
-def reader(folder: Path, own: Path | None = None) -> Reader:
-    return Reader(load_tokenizer(folder), "drop_row", load_tokenizer(own) if own else None)
+def method_tokenizers(folder: Path, own: Path | None = None) -> MethodTokenizers:
+    return MethodTokenizers(
+        load_tokenizer(folder), "drop_row", load_tokenizer(own) if own else None
+    )
 
 
 def test_only_rows_whose_response_is_behind_the_limit_have_no_score(
@@ -44,7 +46,7 @@ def test_only_rows_whose_response_is_behind_the_limit_have_no_score(
     lost = sum(not any(label != IGNORED for label in one.labels[1:]) for one in examples)
     assert 0 < lost < len(rows)
     [sentence] = unread_sentences(
-        write(tmp_path / "rows.parquet", rows), reader(tiny), ResponseLimit(64)
+        write(tmp_path / "rows.parquet", rows), method_tokenizers(tiny), ResponseLimit(64)
     )
     assert sentence == (
         f"rows without a score: {lost}, since no response token lies within its max_length of 64 "
@@ -56,8 +58,8 @@ def test_rows_with_a_shorter_response_than_a_method_asks_for_have_no_score(
     tiny: Path, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "rows.parquet", [turns("a", "b"), turns("a", "b c d e f " * 40)])
-    assert unread_sentences(path, reader(tiny), ResponseLimit(500)) == []
-    [sentence] = unread_sentences(path, reader(tiny), ResponseLimit(500, tokens=10))
+    assert unread_sentences(path, method_tokenizers(tiny), ResponseLimit(500)) == []
+    [sentence] = unread_sentences(path, method_tokenizers(tiny), ResponseLimit(500, tokens=10))
     assert sentence.startswith("rows without a score: 1, since fewer than 10 response tokens")
 
 
@@ -66,12 +68,12 @@ def test_rows_that_the_methods_own_model_refuses_have_no_score(tiny: Path, tmp_p
     (own / "chat_template.jinja").write_text(STRICT)
     twice = [{"role": "user", "content": "a"}, *turns("b", "c")]
     path = write(tmp_path / "rows.parquet", [turns("a", "b"), twice])
-    assert unread_sentences(path, reader(tiny), ResponseLimit(500)) == []
-    assert unread_sentences(path, reader(tiny, own), ResponseLimit(500)) == [
+    assert unread_sentences(path, method_tokenizers(tiny), ResponseLimit(500)) == []
+    assert unread_sentences(path, method_tokenizers(tiny, own), ResponseLimit(500)) == [
         "rows without a score: 1, since the chat template of the method's model refuses them"
     ]
     # What the base model refuses is dropped before any method, and told apart.
-    assert unread_sentences(path, reader(own), ResponseLimit(500)) == []
+    assert unread_sentences(path, method_tokenizers(own), ResponseLimit(500)) == []
 
 
 def test_of_many_rows_the_number_is_estimated(
@@ -79,7 +81,7 @@ def test_of_many_rows_the_number_is_estimated(
 ) -> None:
     monkeypatch.setattr(unread, "SAMPLE_ROWS", 5)
     path = write(tmp_path / "rows.parquet", [turns("word " * 200, "Fine.")] * 20)
-    [sentence] = unread_sentences(path, reader(tiny), ResponseLimit(64))
+    [sentence] = unread_sentences(path, method_tokenizers(tiny), ResponseLimit(64))
     assert sentence.startswith("rows without a score: about 20, since")
 
 

@@ -70,23 +70,23 @@ def test_mean_rates_of_the_epochs_are_the_published_weights() -> None:
     """Weights in the authors' README, for checkpoints 105, 211, 317 and 420 of a linear schedule."""
     published = [1.6877e-05, 1.2859e-05, 7.7030e-06, 2.5616e-06]
     rates = [2e-5 * linear_rate(step, 420, 13) for step in range(420)]
-    for start, stop, told in zip([0, 105, 211, 317], [105, 211, 317, 420], published, strict=True):
-        assert np.mean(rates[start:stop]) == pytest.approx(told, rel=0.01)
+    for start, stop, rate in zip([0, 105, 211, 317], [105, 211, 317, 420], published, strict=True):
+        assert np.mean(rates[start:stop]) == pytest.approx(rate, rel=0.01)
 
 
 def test_at_the_published_size_the_defaults_are_the_published_ones() -> None:
-    told = fill_in(DEFAULTS, 4096, 13_534)
-    assert (told["rank"], told["alpha"], told["batch_rows"]) == (128, 512, 128)
-    assert told["learning_rate"] == 2e-5
+    settings = fill_in(DEFAULTS, 4096, 13_534)
+    assert (settings["rank"], settings["alpha"], settings["batch_rows"]) == (128, 512, 128)
+    assert settings["learning_rate"] == 2e-5
 
 
 @pytest.mark.parametrize(
     ("width", "rank"), [(64, 8), (256, 8), (576, 16), (960, 32), (2048, 64), (8192, 128)]
 )
 def test_smaller_models_get_smaller_ranks_and_larger_rates(width: int, rank: int) -> None:
-    told = fill_in(DEFAULTS, width, 1000)
-    assert (told["rank"], told["alpha"]) == (rank, 4 * rank)
-    assert told["learning_rate"] == pytest.approx(2e-5 * 4096 / width)
+    settings = fill_in(DEFAULTS, width, 1000)
+    assert (settings["rank"], settings["alpha"]) == (rank, 4 * rank)
+    assert settings["learning_rate"] == pytest.approx(2e-5 * 4096 / width)
 
 
 @given(st.integers(1, 5000))
@@ -129,13 +129,13 @@ def clipped_gradients(model: Any, folder: Path) -> Mapping[str, torch.Tensor]:
     for messages in TEXTS:
         example = build_example(tokenizer, messages, 96)  # type: ignore[arg-type]
         own = sum(token >= 0 for token in example.labels[1:])
-        ids, wanted = torch.tensor([example.ids]), torch.tensor([example.labels])
-        total = total + model(input_ids=ids, labels=wanted).loss * own
+        ids, targets = torch.tensor([example.ids]), torch.tensor([example.labels])
+        total = total + model(input_ids=ids, labels=targets).loss * own
         labels += own
     (total / labels).backward()
-    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
-    norm = float(torch.cat([g.flatten() for g in found.values()]).norm())
-    return {name: gradient / max(norm, 1.0) for name, gradient in found.items()}
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    norm = float(torch.cat([g.flatten() for g in gradients.values()]).norm())
+    return {name: gradient / max(norm, 1.0) for name, gradient in gradients.items()}
 
 
 def test_adams_state_belongs_to_the_parameter_of_its_name(store: Store, tiny: Path) -> None:
@@ -165,10 +165,10 @@ def test_adams_state_belongs_to_the_parameter_of_its_name(store: Store, tiny: Pa
 def test_each_epoch_leaves_its_steps_and_mean_rate(store: Store, tiny: Path) -> None:
     warmup = warm_up(store, tiny, epochs=3, batch_rows=2)
     rates = [1e-2 * linear_rate(step, 12, 1) for step in range(12)]
-    told = read_warmup(warmup)["checkpoints"]
-    assert [t["steps"] for t in told] == [4, 8, 12]
+    checkpoints = read_warmup(warmup)["checkpoints"]
+    assert [t["steps"] for t in checkpoints] == [4, 8, 12]
     means = [np.mean(rates[i : i + 4]) for i in (0, 4, 8)]
-    assert [t["rate"] for t in told] == pytest.approx(means)
+    assert [t["rate"] for t in checkpoints] == pytest.approx(means)
     assert checkpoint_shares(warmup) == pytest.approx(means / np.sum(means))
     assert warmup.counts["rows_out"] == 7
     assert warmup.counts["lora"]["rank"] == 4
