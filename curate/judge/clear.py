@@ -367,15 +367,15 @@ def _compare(
     comparisons = [
         compare_values(response_text(turns[row_id]), text, check) for row_id, text in lines
     ]
-    open_ = [i for i, comparison in enumerate(comparisons) if comparison.needs_text]
+    uncompared = [i for i, comparison in enumerate(comparisons) if comparison.needs_text]
     pairs = [
         AnswerPair(
             question_text(turns[lines[i][0]]), response_text(turns[lines[i][0]]), lines[i][1]
         )
-        for i in open_
+        for i in uncompared
     ]
     agreements = np.ones(len(lines))
-    agreements[open_], counts = _agree(pairs, params, hints)
+    agreements[uncompared], counts = _agree(pairs, params, hints)
     values = [
         comparison.consistency(float(a))
         for comparison, a in zip(comparisons, agreements, strict=True)

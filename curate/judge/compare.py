@@ -47,7 +47,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class PreferenceScore:
-    """How sure the model is that the second of two responses is better.
+    """Confidence of a pairwise preference: how sure the model is that the second response is better.
 
     `observed` and `reflected` are O and S, means of both orders; all are None where the model gave
     nothing usable in one of the orders, since its favourite place would decide then. `reason` is one

@@ -158,10 +158,10 @@ def agree_by_embedding(
     from curate.represent.embed import embed_texts
 
     texts = list(dict.fromkeys(t for pair in pairs for t in (pair.one, pair.other)))
-    places = {text: i for i, text in enumerate(texts)}
+    positions = {text: i for i, text in enumerate(texts)}
     vectors = embed_texts(texts, hints)
-    one = vectors[[places[pair.one] for pair in pairs]]
-    other = vectors[[places[pair.other] for pair in pairs]]
+    one = vectors[[positions[pair.one] for pair in pairs]]
+    other = vectors[[positions[pair.other] for pair in pairs]]
     return paired_cosines(one, other).clip(0, 1)
 
 

@@ -149,10 +149,10 @@ def _check_there(
 ) -> None:
     """Fail where the earlier stage has itself dropped all the rows that it doubts."""
     evidence = read_table(scores.file("evidence.parquet"))
-    gone = evidence.filter(~pl.col("keep"), pl.col("score") <= limit).height
-    if gone and not doubted.height:
+    dropped = evidence.filter(~pl.col("keep"), pl.col("score") <= limit).height
+    if dropped and not doubted.height:
         raise UserError(
-            f"correct.by: the stage {params.by!r} has dropped the {gone:,} rows that it doubts, so none "
+            f"correct.by: the stage {params.by!r} has dropped the {dropped:,} rows that it doubts, so none "
             "is left to correct; let it only score (clear: set `action: score`)"
         )
 
@@ -230,8 +230,8 @@ def write_comparisons(
     check = params["checker"]
     same = [new is not None and same_answer(check, old, new) for _, old, new in lines]
     warn_not_comparable("correct", same.count(None), len(lines))
-    open_ = [i for i, (*_, new) in enumerate(lines) if new is not None and not same[i]]
-    pairs = [AnswerPair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in open_]
+    uncompared = [i for i, (*_, new) in enumerate(lines) if new is not None and not same[i]]
+    pairs = [AnswerPair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in uncompared]
     values_by_name: dict[str, list[float | None]] = {
         name: [None] * len(lines) for name in ("confidence", "observed", "reflected")
     }
@@ -244,7 +244,7 @@ def write_comparisons(
                 stage="correct.compare",
             )  # fmt: skip
             counts = {"llm": llm_counts(client)}
-        for i, preference in zip(open_, preferences, strict=True):
+        for i, preference in zip(uncompared, preferences, strict=True):
             for name, values in values_by_name.items():
                 values[i] = getattr(preference, name)
     columns = [pl.Series(name, values, dtype=pl.Float64) for name, values in values_by_name.items()]

@@ -260,18 +260,18 @@ def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
     if "routes" in data.prepared:
         routes = read_table(data.prepared["routes"]).select("row_id", twin_id="new_id")
         table = table.join(routes, on="row_id", how="left", maintain_order="left")
-        gone = pl.col("twin_id").is_not_null()
+        is_dropped = pl.col("twin_id").is_not_null()
         reason = Reason.REHEARSED if params.rehearse else Reason.RELABELLED
     else:
         dropped = beyond_caps(table, params.cap)
         table = table.with_columns(twin_id=pl.lit(None, dtype=pl.String))
-        gone = pl.col("row_id").is_in(dropped.implode())
+        is_dropped = pl.col("row_id").is_in(dropped.implode())
         reason = Reason.UNKNOWN_TO_MODEL
     return StageResult(
         table.select(
             "row_id",
-            keep=~gone,
-            reason=pl.when(gone).then(pl.lit(reason.value)),
+            keep=~is_dropped,
+            reason=pl.when(is_dropped).then(pl.lit(reason.value)),
             score=pl.when(pl.col("category").is_not_null()).then(
                 pl.col("greedy_right") / pl.col("greedy")
             ),
@@ -288,13 +288,13 @@ def beyond_caps(table: pl.DataFrame, caps: Mapping[Any, float]) -> pl.Series:
     Shares are of the rows that stay and have a category; rows without one count neither way.
     """
     sizes = dict(table.group_by("category").len().drop_nulls().iter_rows())
-    places = room_of(sizes, caps)
+    room_by_category = room_of(sizes, caps)
     order = [pl.col("sampled_right") / pl.col("sampled"), pl.col("content_hash"), pl.col("row_id")]
-    ranked = table.filter(pl.col("category").is_in(list(places))).sort(
+    ranked = table.filter(pl.col("category").is_in(list(room_by_category))).sort(
         order, descending=[True, False, False], maintain_order=True
     )
     place = pl.int_range(pl.len()).over("category")
-    room = pl.col("category").replace_strict(places, return_dtype=pl.Int64, default=None)
+    room = pl.col("category").replace_strict(room_by_category, return_dtype=pl.Int64, default=None)
     return ranked.filter(place >= room)["row_id"]
 
 

@@ -125,13 +125,13 @@ def _name_rows(label_lines: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataF
     if not placed.height:
         return named
     id_ = pl.col("row_id").str
-    places = ids.to_frame().select(
+    ids_by_place = ids.to_frame().select(
         "row_id",
         source=id_.extract(ID, 1),
         own=id_.extract(ID, 2),
         position=id_.extract(ID, 3).cast(pl.Int64),
     )
-    matches = placed.join(places, on=["source", "position"], how="inner").filter(
+    matches = placed.join(ids_by_place, on=["source", "position"], how="inner").filter(
         pl.col("file").is_null() | (pl.col("file") == pl.col("own"))
     )
     unclear = matches.filter(pl.col("line").is_duplicated())["line"].sort()

@@ -51,7 +51,7 @@ ROUTE_SCHEMA = pl.Schema({"row_id": pl.String(), "route": pl.String(), "new_id":
 
 @dataclass(frozen=True)
 class Route:
-    """What a row becomes: the turns that replace its own, and where they come from."""
+    """Replacement of a row: its new turns, and the route by which they were found."""
 
     row_id: str
     route: str
@@ -76,8 +76,8 @@ def appended_step(
     """
     digests = {name: _prompts(prompts)[name].digest for name in PROMPTS}
     params = {**answer_params, "use": use, "prompts": digests}
-    places = {**hints, "prompts": prompts}
-    return Step(f"knowledge-{APPENDED}", VERSION, write_appended, dict(inputs), params, places)
+    runtime = {**hints, "prompts": prompts}
+    return Step(f"knowledge-{APPENDED}", VERSION, write_appended, dict(inputs), params, runtime)
 
 
 def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
