@@ -152,8 +152,8 @@ def _check_there(
     dropped = evidence.filter(~pl.col("keep"), pl.col("score") <= limit).height
     if dropped and not doubted.height:
         raise UserError(
-            f"correct.by: the stage {params.by!r} has dropped the {dropped:,} rows that it doubts, so none "
-            "is left to correct; let it only score (clear: set `action: score`)"
+            f"correct.by: the stage {params.by!r} has dropped the {dropped:,} rows that it doubts, so "
+            "none is left to correct; let it only score (clear: set `action: score`)"
         )
 
 
