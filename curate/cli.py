@@ -403,9 +403,11 @@ def _rethreshold_lines(run: "RunFolder", result: "RethresholdResult") -> list[st
     border = result.evidence.filter(keep=False).sort(order, nulls_last=True).head(BORDER)
     if border.height:
         lines += ["", "Dropped by the smallest margin"]
-    for row_id, twin_id, score in border.select("row_id", "twin_id", "score").iter_rows():
-        lines.append(f"  {score:.4f}  {row_id}" + (f"  for  {twin_id}" if twin_id else ""))
-        lines += [f"    {_excerpt(run, one)}" for one in (row_id, twin_id) if one]
+    for row_id, duplicate_of, score in border.select("row_id", "duplicate_of", "score").iter_rows():
+        lines.append(
+            f"  {score:.4f}  {row_id}" + (f"  for  {duplicate_of}" if duplicate_of else "")
+        )
+        lines += [f"    {_excerpt(run, one)}" for one in (row_id, duplicate_of) if one]
     return lines
 
 

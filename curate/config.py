@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from curate.clean.twins import HighestScore
+from curate.clean.duplicates import HighestScore
 from curate.compared import (
     OWN_KEYS,
     fill_compared,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.clean.duplicates import Compared
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
-from curate.clean.twins import Compared
 from curate.compared import candidate_names, judged_count, proved_names, scoring, selection_names
 from curate.config import Config, GenerationSettings, Lora, ablated_stages
 from curate.generate.generation import GenerateParams, find_generator

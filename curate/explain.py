@@ -56,7 +56,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     row = ledger_rows.row(0, named=True)
     lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(run, row)]
     if row["fate"] == "dropped":
-        lines += _twin(run, row) if row["twin_id"] else []
+        lines += _twin(run, row) if row["duplicate_of"] else []
     else:
         lines += _nearest(run, row_id)
         lines += _elsewhere(run, row_id)
@@ -139,7 +139,7 @@ def _scored(row: dict[str, object]) -> str:
 
 
 def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
-    twin = str(row["twin_id"])
+    twin = str(row["duplicate_of"])
     lines = ["", f"{'Replaced by' if row['reason'] in REPLACED else 'Its twin is'} {twin}"]
     if row["reason"] == Reason.CORRECTED:
         lines += _comparison(run, row)
@@ -166,7 +166,7 @@ def _span(run: RunFolder, row: dict[str, object]) -> str | None:
     hits = f"evidence/{row['stage']}-hits"
     if not run.has(hits):
         return None
-    same_pair = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["twin_id"])
+    same_pair = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["duplicate_of"])
     spans = run.table(hits).filter(same_pair).select("span").collect()["span"]
     return str(spans[0]) if len(spans) else None
 
@@ -261,8 +261,8 @@ def _differing(run: RunFolder, stage: str, row_id: str) -> list[str]:
     pairs = differing_pairs(run, stage)
     if pairs is None:
         return []
-    own = (pl.col("row_id") == row_id) | (pl.col("twin_id") == row_id)
-    other = pl.when(pl.col("row_id") == row_id).then("twin_id").otherwise("row_id")
+    own = (pl.col("row_id") == row_id) | (pl.col("other_id") == row_id)
+    other = pl.when(pl.col("row_id") == row_id).then("other_id").otherwise("row_id")
     near = pairs.filter(own).select(other.alias("other"), "similarity", "differs").head(NEAREST)
     return [
         f"    similar to {name} ({similarity(value)}), but the {guard_label(differs)} differ"
@@ -277,7 +277,7 @@ def _explain_example(run: RunFolder, row_id: str) -> list[str]:
     if role is None:
         return []
     lines = [row_id, "", f"{EXAMPLES[role]}; such rows are never selected."]
-    leaks = run.table("ledger").filter(fate="dropped", twin_id=row_id).head(NEAREST).collect()
+    leaks = run.table("ledger").filter(fate="dropped", duplicate_of=row_id).head(NEAREST).collect()
     if leaks.height:
         lines += ["", "Rows dropped because they hold it", *(f"  {i}" for i in leaks["row_id"])]
     nearest = run.table("evidence/select").filter(nearest_id=row_id).sort("rank")

@@ -17,7 +17,7 @@ from curate.errors import UserError
 from curate.registry import SelectParams
 from curate.rows import Message
 from curate.select.parts import read_select
-from curate.tables import scan_table
+from curate.tables import scan_table, with_current_names
 
 MANIFEST = "manifest.json"
 # Stands for the manifest while a run folder is brought up to date file by file.
@@ -81,7 +81,7 @@ class RunFolder:
         path = inside(self.path, f"{name}.parquet")
         if not path.is_file():
             raise UserError(f"{path} is missing; run `curate run` again to rebuild the run folder")
-        return scan_table(path)
+        return with_current_names(scan_table(path))
 
     def is_current(self) -> bool:
         """Return whether the folder still holds the run that was opened."""

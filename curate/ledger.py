@@ -1,6 +1,6 @@
 """The ledger: one line for every row that ever entered the run, with its fate and the reason.
 
-    row_id | source | origin | fate | stage | reason | score | threshold | twin_id | rank
+    row_id | source | origin | fate | stage | reason | score | threshold | duplicate_of | rank
 
 Stages leave verdicts, the selection leaves ranks; the ledger is their join and nothing else.
 """
@@ -20,8 +20,9 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, rows_at_once, scan_table
 
 VERSION = 1
+LEDGER_VERSION = 2
 PREPARED = "prepared-"
-EVIDENCE_COLUMNS = ["row_id", "keep", "reason", "score", "threshold", "twin_id"]
+EVIDENCE_COLUMNS = ["row_id", "keep", "reason", "score", "threshold", "duplicate_of"]
 
 
 def stage_inputs(
@@ -227,7 +228,7 @@ def write_kept(
 def ledger_step(rows: Artifact, evidence: Mapping[str, Artifact], selection: Artifact) -> Step:
     """Return the step that joins all evidence."""
     inputs = {"rows": rows, "selection": selection, **_named(list(evidence.values()))}
-    return Step("ledger", VERSION, write_ledger, inputs, {"stages": list(evidence)})
+    return Step("ledger", LEDGER_VERSION, write_ledger, inputs, {"stages": list(evidence)})
 
 
 def write_ledger(
@@ -257,7 +258,7 @@ def _dropped(evidence: pl.LazyFrame, stage: str) -> pl.LazyFrame:
         reason="reason",
         score=pl.col("score").cast(pl.Float64),
         threshold=pl.col("threshold").cast(pl.Float64),
-        twin_id="twin_id",
+        duplicate_of="duplicate_of",
         rank=pl.lit(None, dtype=pl.Int64),
     )
 
@@ -271,7 +272,7 @@ def _ranked(ranking: pl.LazyFrame) -> pl.LazyFrame:
         reason="reason",
         score=pl.col("score").cast(pl.Float64),
         threshold=pl.lit(None, dtype=pl.Float64),
-        twin_id=pl.lit(None, dtype=pl.String),
+        duplicate_of=pl.lit(None, dtype=pl.String),
         rank="rank",
     )
 

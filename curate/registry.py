@@ -186,7 +186,7 @@ class StageData:
 class StageResult:
     """What a stage writes: a verdict for every row that it read, and tables beside it.
 
-    evidence has the columns row_id, keep, reason, score, threshold, twin_id, and others that the
+    evidence has the columns row_id, keep, reason, score, threshold, duplicate_of, and others that the
     conditions of a selection can speak of as STAGE.COLUMN.
     """
 

@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from curate.clean.twins import DedupParams, count_drops
+from curate.clean.duplicates import DedupParams, count_drops, read_pairs
 from curate.config import stage_names
 from curate.errors import UserError
 from curate.folder import RunFolder
 from curate.judge.cut import CutParams
 from curate.registry import Params, Stage, StageData, find_stage, suggest_key
-from curate.tables import read_table
 from curate.yamltext import load_setting
 
 SWEPT = 9
@@ -145,17 +144,19 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
         low, high = min(scores), max(scores)
     thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
     if isinstance(params, DedupParams):
-        dropped = _count_twins(data, params, thresholds)
+        dropped = _count_duplicates(data, params, thresholds)
     else:
         variants = [params.model_copy(update={"threshold": t}) for t in thresholds]
         dropped = [_count_drops(stage.decide(data, one).evidence) for one in variants]
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 
-def _count_twins(data: StageData, params: DedupParams, thresholds: Sequence[float]) -> list[int]:
+def _count_duplicates(
+    data: StageData, params: DedupParams, thresholds: Sequence[float]
+) -> list[int]:
     """Return the numbers of drops; of the rows, only those with a pair are looked at."""
-    pairs = read_table(data.prepared["pairs"])
-    paired = pl.concat([pairs["row_id"], pairs["twin_id"].rename("row_id")]).unique().to_frame()
+    pairs = read_pairs(data.prepared["pairs"])
+    paired = pl.concat([pairs["row_id"], pairs["other_id"].rename("row_id")]).unique().to_frame()
     rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
     return count_drops(replace(data, rows=rows), pairs, params.keep, thresholds)
 

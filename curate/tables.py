@@ -21,6 +21,17 @@ def scan_table(path: str | Path) -> pl.LazyFrame:
     return pl.scan_parquet(Path(path).absolute(), glob=False)
 
 
+def with_current_names(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a table of a run with the names that its columns have now.
+
+    Older runs have `twin_id` for `duplicate_of` in tables that give reasons (evidence, ledger, scores)
+    and for `other_id` in tables of pairs.
+    """
+    columns = table.collect_schema()
+    name = "duplicate_of" if "reason" in columns else "other_id"
+    return table.rename({"twin_id": name}) if "twin_id" in columns else table
+
+
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Return a Parquet file, or some of its columns, as a frame."""
     names = None if columns is None else list(columns)

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.twins import FirstSource, HighestScore
+from curate.clean.duplicates import FirstSource, HighestScore
 from curate.config import Config, RowFile, load_config, stage_names
 from curate.errors import UserError
 from curate.registry import SELECTORS, STAGES, Budget

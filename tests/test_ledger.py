@@ -136,7 +136,7 @@ def test_every_row_has_one_fate_and_counts_add_up(
 def test_each_fate_says_which_stage_why_and_beside_whom(store: Store) -> None:
     _, _, made = run(store, ["copy", "copy", "leak", "new"], 1)
     ledger = pl.read_parquet(made.file("ledger.parquet")).to_dicts()
-    named = ("fate", "stage", "reason", "score", "threshold", "twin_id", "rank")
+    named = ("fate", "stage", "reason", "score", "threshold", "duplicate_of", "rank")
     assert [ledger[1][n] for n in named] == [
         "dropped", "exact", "exact_duplicate", 1.0, 1.0, "r0", None,
     ]  # fmt: skip
@@ -208,7 +208,7 @@ def bend(store: Store) -> Iterator[Callable[[Bend], Artifact]]:
                 reason=pl.lit(None, dtype=pl.String),
                 score=pl.lit(0.0),
                 threshold=pl.lit(0.5),
-                twin_id=pl.lit(None, dtype=pl.String),
+                duplicate_of=pl.lit(None, dtype=pl.String),
             ).collect()
             return StageResult(change(evidence))
 
@@ -473,7 +473,7 @@ def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Stor
                     reason=pl.lit(None, dtype=pl.String),
                     score=pl.lit(0.0),
                     threshold=pl.lit(0.5),
-                    twin_id=pl.lit(None, dtype=pl.String),
+                    duplicate_of=pl.lit(None, dtype=pl.String),
                 ).collect()
             )
 

@@ -42,7 +42,7 @@ def test_masked_rows_take_the_place_of_theirs_and_of_each_other(run: RunFolder) 
     ledger = run.table("ledger").collect()
     assert ledger.height == ROWS + 2
     masked = ledger.filter(reason="masked")
-    made = ledger.filter(pl.col("row_id").is_in(masked["twin_id"].to_list()))
+    made = ledger.filter(pl.col("row_id").is_in(masked["duplicate_of"].to_list()))
     assert masked.height == made.height == 2
     # Without the addresses the two rows are one, which the stage behind sees.
     assert made["fate"].to_list().count("dropped") == 1
@@ -69,7 +69,7 @@ def test_the_report_counts_rows_that_went_and_came(run: RunFolder) -> None:
     assert (funnel.dropped, funnel.replaced, funnel.kept) == (3, 2, ROWS - 1)
     (found,) = gather(run.path).heuristics
     assert (found.kind, found.rows, found.hits) == ("pii", ROWS, 2)
-    assert [(line.name, line.rows, line.other) for line in found.found if line.rows] == [
+    assert [(line.name, line.rows, line.other) for line in found.counts if line.rows] == [
         ("email", 2, 2)
     ]
     page = (run.path / "report" / "index.html").read_text()
@@ -78,7 +78,7 @@ def test_the_report_counts_rows_that_went_and_came(run: RunFolder) -> None:
 
 def test_a_made_row_is_explained_by_the_one_it_was_made_of(run: RunFolder) -> None:
     masked = run.table("ledger").filter(reason="masked").collect().sort("row_id")
-    old, new = masked.row(0, named=True)["row_id"], masked.row(0, named=True)["twin_id"]
+    old, new = masked.row(0, named=True)["row_id"], masked.row(0, named=True)["duplicate_of"]
     assert f"Replaced by {new}" in explain_row(run, old)
     lines = explain_row(run, new)
     at = lines.index("Lineage")

@@ -5,7 +5,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean.twins import PAIR_SCHEMA, Compared, DedupParams, Survivor, judge_twins
+from curate.clean.duplicates import PAIR_SCHEMA, Compared, DedupParams, Survivor, judge_duplicates
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult, stage
 
@@ -43,16 +43,16 @@ class ExactParams(Params):
         return self
 
 
-@stage(ExactParams, version=4)
+@stage(ExactParams, version=5)
 def exact(data: StageData, params: ExactParams) -> StageResult:
-    """Keep one row of every text; the others name it as their twin."""
+    """Keep one row of every text; the others name it in duplicate_of."""
     compare: Compared = "example" if params.conflicts else params.compare
     keys = _keys(data.rows, compare, params.fold)
     first = pl.col("row_id").first().over("key")
     pairs = keys.select(
-        first.alias("row_id"), twin_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
-    ).filter(pl.col("row_id") != pl.col("twin_id"))
-    judged = judge_twins(
+        first.alias("row_id"), other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
+    ).filter(pl.col("row_id") != pl.col("other_id"))
+    judged = judge_duplicates(
         data,
         pairs.select(*PAIR_SCHEMA),
         DedupParams(threshold=1.0, keep=params.keep),
@@ -69,7 +69,7 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
     """Return the rows that share their prompt with a row whose response differs.
 
     Returns:
-        row_id, twin_id (the first row with the prompt; null for that row itself) and answers, the
+        row_id, other_id (the first row with the prompt; null for that row itself) and answers, the
         number of different responses to the prompt, in pool order.
     """
     prompts = _keys(rows, "prompt", fold).rename({"key": "prompt"})
@@ -79,7 +79,7 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
         pl.concat([prompts, answers], how="horizontal")
         .select(
             "row_id",
-            twin_id=pl.when(pl.col("row_id") != first).then(first),
+            other_id=pl.when(pl.col("row_id") != first).then(first),
             answers=pl.col("answer").n_unique().over("prompt").cast(pl.Int64),
         )
         .filter(pl.col("answers") > 1)

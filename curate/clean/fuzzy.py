@@ -21,6 +21,14 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from curate.clean import minhash
+from curate.clean.duplicates import (
+    RETHRESHOLDABLE,
+    Pairs,
+    compared_text,
+    judge_duplicates,
+    pair_table,
+    read_pairs,
+)
 from curate.clean.guards import (
     GuardedDedupParams,
     answer_text,
@@ -29,7 +37,6 @@ from curate.clean.guards import (
     split_pairs,
 )
 from curate.clean.shingles import Shingles, Unit, shingle
-from curate.clean.twins import RETHRESHOLDABLE, Pairs, compared_text, judge_twins, pair_table
 from curate.ledger import survivor_batches
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
@@ -37,6 +44,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table, scan_table
 
 VERSION = 3
+PAIRS_VERSION = 4
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
@@ -81,16 +89,16 @@ def prepare_pairs(
     shards = {f"shard-{i:05d}": shard for i, shard in enumerate(run.execute_all(steps))}
     step_params = {**compared, "bands": bands, "floor": params.floor, "guards": params.guards}
     pairs = run.execute(
-        Step("fuzzy-pairs", VERSION, write_pairs, {**inputs, **shards}, step_params)
+        Step("fuzzy-pairs", PAIRS_VERSION, write_pairs, {**inputs, **shards}, step_params)
     )
     return {"pairs": pairs, "differing": pairs}
 
 
-@stage(FuzzyParams, version=1, prepare=prepare_pairs, rethresholdable=RETHRESHOLDABLE)
+@stage(FuzzyParams, version=2, prepare=prepare_pairs, rethresholdable=RETHRESHOLDABLE)
 def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
     """Drop rows for a kept twin; score is the similarity to the nearest kept row that outranks it."""
-    pairs = read_table(data.prepared["pairs"])
-    return judge_twins(data, pairs, params, Reason.FUZZY_DUPLICATE)
+    pairs = read_pairs(data.prepared["pairs"])
+    return judge_duplicates(data, pairs, params, Reason.FUZZY_DUPLICATE)
 
 
 def write_keys(

@@ -17,8 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.clean.duplicates import Compared, DedupParams, Pairs, compared_text
 from curate.clean.stance import stances
-from curate.clean.twins import Compared, DedupParams, Pairs, compared_text
 
 Guard = Literal["system", "numbers", "responses"]
 Rows = NDArray[np.int64]
@@ -41,7 +41,7 @@ ENDS = " .,;:!?…。！？、，；：\"'“”‘’«»「」"
 STANCE = "stance"
 DIFFERING_SCHEMA = {
     "row_id": pl.String,
-    "twin_id": pl.String,
+    "other_id": pl.String,
     "similarity": pl.Float64,
     "response": pl.Float64,
     "differs": pl.String,
@@ -162,6 +162,6 @@ def differing_table(ids: pl.Series, differing: pl.DataFrame) -> pl.DataFrame:
     is_compared = pl.col("differs") == "responses"
     return differing.with_columns(
         row_id=ids.gather(differing["first"]),
-        twin_id=ids.gather(differing["second"]),
+        other_id=ids.gather(differing["second"]),
         response=pl.when(is_compared).then("response"),
     ).select(pl.col(name).cast(dtype) for name, dtype in DIFFERING_SCHEMA.items())

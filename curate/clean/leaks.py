@@ -111,7 +111,7 @@ def _warn_of_target(artifact: Artifact, params: LeaksParams) -> None:
 
 @stage(
     LeaksParams,
-    version=5,
+    version=6,
     uses=(*EVAL_SETS, "target"),
     needs=EVAL_SETS,
     prepare=prepare_leaks,
@@ -119,7 +119,7 @@ def _warn_of_target(artifact: Artifact, params: LeaksParams) -> None:
     guards="eval prompts",
 )
 def leaks(data: StageData, params: LeaksParams) -> StageResult:
-    """Drop every row with a hit; score is its largest coverage, twin_id the eval row behind it.
+    """Drop every row with a hit; score is its largest coverage, duplicate_of the eval row behind it.
 
     Tables: hits and those of the target, rows that are only similar (warnings), figures of each set.
     """
@@ -262,7 +262,7 @@ def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksParam
         score=pl.col("coverage").fill_null(0.0),
         # Of a prompt in a template more is asked for.
         threshold=pl.when(~by_run).then(pl.max_horizontal(pl.lit(params.threshold), "limit")),
-        twin_id=pl.when(leaking).then("eval_id"),
+        duplicate_of=pl.when(leaking).then("eval_id"),
     )
 
 

@@ -2,7 +2,7 @@
 
 Found by their form and, where the form has one, by its checksum (curate.clean.heuristics.personal). All
 turns are searched. `mask` puts the name of its kind in the place of each ("write to [EMAIL]") in a new
-row whose parent is the old one; the old one is dropped, with the new one as its twin.
+row whose parent is the old one; the old one is dropped, and names it in duplicate_of.
 
 What has no form is not found: street addresses, dates of birth, words about someone's health. Names of
 people are with `names: en_core_web_sm`, a pipeline of spaCy's that you install together with
@@ -111,13 +111,13 @@ def prepare_pii(
 
 @stage(
     PiiParams,
-    version=2,
+    version=3,
     prepare=prepare_pii,
     check=lambda params: params.names and check_names(params.names),
     guards="personal data",
 )
 def pii(data: StageData, params: PiiParams) -> StageResult:
-    """Judge rows by what was found; score is the number of pieces, twin_id the masked row.
+    """Judge rows by what was found; score is the number of pieces, duplicate_of the masked row.
 
     The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
     (pieces) and rows. Table details: how many of which kind a row holds.
@@ -142,7 +142,7 @@ def pii(data: StageData, params: PiiParams) -> StageResult:
         ),
         score=pl.col("score").fill_null(0.0),
         threshold=pl.lit(None, dtype=pl.Float64),
-        twin_id=_twin_ids(row_hits, is_dropped) if masked else pl.lit(None, dtype=pl.String),
+        duplicate_of=_masked_ids(row_hits, is_dropped) if masked else pl.lit(None, dtype=pl.String),
         **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
     )
     return StageResult(evidence, {"counts": _count(spans, kinds), "details": _details(spans)})
@@ -155,7 +155,7 @@ def _details(spans: pl.DataFrame) -> pl.DataFrame:
     return counted.group_by("row_id", maintain_order=True).agg(detail=each.str.join(", "))
 
 
-def _twin_ids(row_hits: pl.DataFrame, is_dropped: pl.Expr) -> pl.Series:
+def _masked_ids(row_hits: pl.DataFrame, is_dropped: pl.Expr) -> pl.Series:
     ids = row_hits.select(pl.when(is_dropped).then("row_id")).to_series()
     return pl.Series([i and derived_id(i, "pii") for i in ids], dtype=pl.String)
 

@@ -210,7 +210,7 @@ def _check_languages(codes: list[str]) -> None:
 
 @stage(
     RulesParams,
-    version=2,
+    version=3,
     prepare=prepare_rules,
     rethresholdable=tuple(
         name for name in RulesParams.model_fields if name not in ("kind", "words")
@@ -241,7 +241,7 @@ def rules(data: StageData, params: RulesParams) -> StageResult:
         reason=pl.when(dropped).then(reason),
         score=score.cast(pl.Float64),
         threshold=pl.lit(None, dtype=pl.Float64),
-        twin_id=pl.lit(None, dtype=pl.String),
+        duplicate_of=pl.lit(None, dtype=pl.String),
         **{name: pl.col(name) for name in languages},
         **dict(zip(names, failed, strict=True)),
     )

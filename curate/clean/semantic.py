@@ -23,6 +23,14 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.clean.duplicates import (
+    RETHRESHOLDABLE,
+    Pairs,
+    compared_text,
+    judge_duplicates,
+    pair_table,
+    read_pairs,
+)
 from curate.clean.guards import (
     GuardedDedupParams,
     answer_text,
@@ -30,16 +38,14 @@ from curate.clean.guards import (
     guard_keys,
     split_pairs,
 )
-from curate.clean.twins import RETHRESHOLDABLE, Pairs, compared_text, judge_twins, pair_table
 from curate.fixedpoint import cosines_of_pairs
 from curate.ledger import survivor_mask, survivors
 from curate.reasons import Reason
 from curate.registry import StageData, StageResult, StepRun, stage
 from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
-VERSION = 4
+VERSION = 5
 MODEL = "lm"
 MODEL_LENGTH = 2_048
 # Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.
@@ -122,15 +128,15 @@ def _vector_steps(
 
 @stage(
     SemanticParams,
-    version=1,
+    version=2,
     prepare=prepare_pairs,
     rethresholdable=RETHRESHOLDABLE,
     reads_base=lambda params: params.embedder == MODEL,
 )
 def semantic(data: StageData, params: SemanticParams) -> StageResult:
     """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
-    pairs = read_table(data.prepared["pairs"])
-    return judge_twins(data, pairs, params, Reason.SEMANTIC_DUPLICATE)
+    pairs = read_pairs(data.prepared["pairs"])
+    return judge_duplicates(data, pairs, params, Reason.SEMANTIC_DUPLICATE)
 
 
 def write_pairs(

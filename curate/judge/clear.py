@@ -409,7 +409,7 @@ def _agree(
 
 @stage(
     ClearParams,
-    version=1,
+    version=2,
     prepare=prepare_clear,
     rethresholdable=("threshold", "precision", "action"),
     calls=lambda params, rows: rows * (params.samples + len(REFLECTIONS)),
@@ -432,7 +432,7 @@ def clear(data: StageData, params: ClearParams) -> StageResult:
         .with_columns(
             keep=~low if params.action == "drop" else pl.lit(value=True),
             threshold=pl.lit(limit, dtype=pl.Float64),
-            twin_id=pl.lit(None, dtype=pl.String),
+            duplicate_of=pl.lit(None, dtype=pl.String),
         )
         .with_columns(reason=pl.when(~pl.col("keep")).then(pl.lit(Reason.LOW_CONFIDENCE.value)))
     )

@@ -101,7 +101,7 @@ def prepare_confidence(
 
 @stage(
     ConfidenceParams,
-    version=2,
+    version=3,
     prepare=prepare_confidence,
     rethresholdable=(*RETHRESHOLDABLE, "precision", "calibration"),
     reads_base=lambda params: True,

@@ -291,7 +291,7 @@ def most_calls(params: CorrectParams, rows: int) -> int:
 
 @stage(
     CorrectParams,
-    version=2,
+    version=3,
     prepare=prepare_correct,
     rethresholdable=(),
     calls=most_calls,
@@ -309,7 +309,7 @@ def correct(data: StageData, params: CorrectParams) -> StageResult:
         data.rows.select("row_id")
         .join(earlier_evidence.select("row_id", "score"), on="row_id", how="left", maintain_order="left")
         .join(
-            decided.select("row_id", "decision", "confidence", twin_id="made_id"),
+            decided.select("row_id", "decision", "confidence", duplicate_of="made_id"),
             on="row_id", how="left", maintain_order="left",
         )
         .with_columns(threshold=pl.lit(limit), reason=_reason(params))

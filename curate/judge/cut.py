@@ -56,7 +56,7 @@ def cut_rows(
         reason=pl.when(low).then(pl.lit(reason.value)),
         score="score",
         threshold=pl.lit(threshold, dtype=pl.Float64),
-        twin_id=pl.lit(None, dtype=pl.String),
+        duplicate_of=pl.lit(None, dtype=pl.String),
     )
 
 

@@ -253,18 +253,18 @@ def most_calls(params: KnowledgeParams, rows: int) -> int:
     return rows * (params.sets * (1 + params.samples) + more)
 
 
-@stage(KnowledgeParams, version=1, prepare=prepare_knowledge, calls=most_calls)
+@stage(KnowledgeParams, version=2, prepare=prepare_knowledge, calls=most_calls)
 def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
     """Drop what is beyond a cap, or what a new row replaces; score is P0, null without a category."""
     table = read_table(data.prepared["known"])
     if "routes" in data.prepared:
-        routes = read_table(data.prepared["routes"]).select("row_id", twin_id="new_id")
+        routes = read_table(data.prepared["routes"]).select("row_id", duplicate_of="new_id")
         table = table.join(routes, on="row_id", how="left", maintain_order="left")
-        is_dropped = pl.col("twin_id").is_not_null()
+        is_dropped = pl.col("duplicate_of").is_not_null()
         reason = Reason.REHEARSED if params.rehearse else Reason.RELABELLED
     else:
         dropped = beyond_caps(table, params.cap)
-        table = table.with_columns(twin_id=pl.lit(None, dtype=pl.String))
+        table = table.with_columns(duplicate_of=pl.lit(None, dtype=pl.String))
         is_dropped = pl.col("row_id").is_in(dropped.implode())
         reason = Reason.UNKNOWN_TO_MODEL
     return StageResult(
@@ -276,7 +276,7 @@ def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
                 pl.col("greedy_right") / pl.col("greedy")
             ),
             threshold=pl.lit(None, dtype=pl.Float64),
-            twin_id="twin_id",
+            duplicate_of="duplicate_of",
             category="category",
         )
     )

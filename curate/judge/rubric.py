@@ -109,7 +109,7 @@ def write_grades(
 
 @stage(
     RubricParams,
-    version=1,
+    version=2,
     prepare=prepare_grades,
     rethresholdable=RETHRESHOLDABLE,
     calls=lambda params, rows: rows * params.votes,

@@ -78,7 +78,7 @@ def write_ratings(
 
 @stage(
     ScorerStageParams,
-    version=1,
+    version=2,
     prepare=prepare_ratings,
     rethresholdable=RETHRESHOLDABLE,
     rates=True,

@@ -87,7 +87,7 @@ def write_signals(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
     """Write signals.parquet (columns: see above), in pool order."""
-    from curate.clean.twins import compared_text
+    from curate.clean.duplicates import compared_text
     from curate.judge.agreement import agree, find_neighbours, paired_cosines
     from curate.judge.values import warn_not_comparable
     from curate.represent.index import read_vectors

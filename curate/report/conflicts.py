@@ -44,7 +44,7 @@ def gather_conflicts(run: RunFolder, stage: str) -> Conflicts | None:
     name = f"evidence/{stage}-conflicts"
     if not run.has(name):
         return None
-    prompt = pl.coalesce("twin_id", "row_id").alias("prompt")
+    prompt = pl.coalesce("other_id", "row_id").alias("prompt")
     conflicts = (
         run.table(name)
         .with_row_index("at")

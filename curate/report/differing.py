@@ -50,8 +50,8 @@ def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
         .join(limit, how="cross")
         .filter(pl.col("similarity") >= pl.col("limit"))
         .join(kept, on="row_id", how="semi")
-        .join(kept.rename({"row_id": "twin_id"}), on="twin_id", how="semi")
-        .sort("similarity", "row_id", "twin_id", descending=[True, False, False])
+        .join(kept.rename({"row_id": "other_id"}), on="other_id", how="semi")
+        .sort("similarity", "row_id", "other_id", descending=[True, False, False])
     )
 
 
@@ -78,7 +78,7 @@ def gather_differing(
     if pairs is None or examples is None or not examples.height:
         return None
     counts = pairs.group_by("differs").len().sort("len", "differs", descending=[True, False])
-    ids = pl.concat([pairs.select("row_id"), pairs.select(row_id="twin_id")])
+    ids = pl.concat([pairs.select("row_id"), pairs.select(row_id="other_id")])
     return ContrastingPairs(
         rows=ids.select(pl.col("row_id").n_unique()).collect().item(),
         pairs=dict(counts.collect().iter_rows()),
@@ -87,7 +87,7 @@ def gather_differing(
 
 
 def _pairs(examples: pl.DataFrame, rows: Rows) -> Iterable[ContrastingPair]:
-    columns = "similarity", "differs", "row_id", "twin_id"
+    columns = "similarity", "differs", "row_id", "other_id"
     for similarity, differs, row_id, other_id in examples.select(columns).iter_rows():
         row, other = show_sides(row_id, other_id, rows, CHARS)
         yield ContrastingPair(similarity, differs, row, other)

@@ -138,7 +138,8 @@ def gather_duplicates(run: RunFolder) -> tuple[DuplicateStage, ...]:
     near = [example_pairs(run, merger.stage) for merger, _, _ in stages]
     lines = [line for _, border, cluster_lines in stages for line in (*border, *cluster_lines)]
     lines += [line for pairs in near if pairs is not None for line in pairs.to_dicts()]
-    rows = read_rows(run, {line[key] for line in lines for key in ("row_id", "twin_id")})
+    keys = ("row_id", "duplicate_of", "other_id")
+    rows = read_rows(run, {line[key] for line in lines for key in keys if key in line})
     return tuple(_level(run, *one, pairs, rows) for one, pairs in zip(stages, near, strict=True))
 
 
@@ -150,16 +151,18 @@ def _find(run: RunFolder, stage: str, params: Mapping[str, Any]) -> tuple[Merger
         limit=pl.col("threshold").max(), read=pl.len(), dropped=(~pl.col("keep")).sum()
     )
     limit, read, dropped = facts.collect().row(0)
-    sizes = drops.group_by("twin_id").agg(size=pl.len() + 1, first=pl.col("at").min()).collect()
+    sizes = (
+        drops.group_by("duplicate_of").agg(size=pl.len() + 1, first=pl.col("at").min()).collect()
+    )
     merger = Merger(stage, params, limit or 1.0, read, dropped, sizes.height)
     border: Lines = []
     if run.has(f"evidence/{stage}-pairs"):
         low = drops.bottom_k(BORDER, by=["score", "at"]).collect()
         border = [*low.sort("score", "at", descending=[True, False]).to_dicts(), *_kept(run, stage)]
     top = sizes.sort("size", "first", descending=[True, False]).head(CLUSTERS)
-    nearest = pl.int_range(pl.len()).over("twin_id", order_by=["score", "at"])
+    nearest = pl.int_range(pl.len()).over("duplicate_of", order_by=["score", "at"])
     cluster_lines = (
-        drops.join(top.lazy(), on="twin_id")
+        drops.join(top.lazy(), on="duplicate_of")
         .filter(nearest < CLUSTER_ROWS)
         .sort("size", "first", "score", "at", descending=[True, False, False, False])
     )
@@ -178,7 +181,7 @@ def _kept(run: RunFolder, stage: str) -> Lines:
         nearest_id = nearest_by_id.get(line["row_id"])
         if nearest_id is not None:
             pairs.setdefault(
-                frozenset((line["row_id"], nearest_id)), {**line, "twin_id": nearest_id}
+                frozenset((line["row_id"], nearest_id)), {**line, "duplicate_of": nearest_id}
             )
     return list(pairs.values())[:BORDER]
 
@@ -189,15 +192,15 @@ def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, s
     Pairs are stored for the first of rows that are the same, which need not be the one that is kept:
     on both sides, a copy stands for the row that it was dropped for.
     """
-    evidence = run.table(f"evidence/{stage}").select("row_id", "keep", "score", "twin_id")
+    evidence = run.table(f"evidence/{stage}").select("row_id", "keep", "score", "duplicate_of")
     copies = evidence.filter(~pl.col("keep") & (pl.col("score") >= 1))
     scores = rows.lazy().select(kept="row_id", value="score")
-    own = copies.select(kept="twin_id", member="row_id").join(scores, on="kept")
+    own = copies.select(kept="duplicate_of", member="row_id").join(scores, on="kept")
     members = pl.concat([scores.with_columns(member="kept").select("kept", "member", "value"), own])
-    pairs = run.table(f"evidence/{stage}-pairs").select("row_id", "twin_id", "similarity")
+    pairs = run.table(f"evidence/{stage}-pairs").select("row_id", "other_id", "similarity")
     ends = [
         pairs.select("similarity", member=one, other=other)
-        for one, other in (("row_id", "twin_id"), ("twin_id", "row_id"))
+        for one, other in (("row_id", "other_id"), ("other_id", "row_id"))
     ]
     near = (
         pl.concat(ends)
@@ -205,7 +208,7 @@ def _nearest_kept(run: RunFolder, stage: str, rows: pl.DataFrame) -> dict[str, s
         .filter((pl.col("similarity") - pl.col("value")).abs() < SAME)
         .join(evidence, left_on="other", right_on="row_id")
     )
-    stands_for = pl.when("keep").then("other").when(pl.col("score") >= 1).then("twin_id")
+    stands_for = pl.when("keep").then("other").when(pl.col("score") >= 1).then("duplicate_of")
     nearest = near.select("kept", twin=stands_for).filter(pl.col("twin") != pl.col("kept"))
     return dict(nearest.sort("kept", "twin", descending=True).collect().iter_rows())
 
@@ -232,12 +235,12 @@ def _level(
 
 def _pair(line: Mapping[str, Any], rows: Rows, chars: int = VIEW_CHARS) -> DuplicatePair:
     return DuplicatePair(
-        line["keep"], line["score"], *show_sides(line["row_id"], line["twin_id"], rows, chars)
+        line["keep"], line["score"], *show_sides(line["row_id"], line["duplicate_of"], rows, chars)
     )
 
 
 def _clusters(lines: Lines, rows: Rows) -> Iterator[Cluster]:
-    for survivor_id, group in groupby(lines, key=itemgetter("twin_id")):
+    for survivor_id, group in groupby(lines, key=itemgetter("duplicate_of")):
         members = list(group)
         pairs = tuple(_pair(line, rows, CLUSTER_CHARS) for line in members)
         survivor, _ = show_sides(survivor_id, survivor_id, rows)

@@ -92,7 +92,7 @@ def gather_examples(run: RunFolder) -> Examples:
     rejects = _spread(run.table("rejects"), ["reason"])
     lines = [*ranked[True], *ranked[False], *drops]
     row_ids = {
-        line[k] for line in lines for k in ("row_id", "nearest_id", "twin_id") if line.get(k)
+        line[k] for line in lines for k in ("row_id", "nearest_id", "duplicate_of") if line.get(k)
     }
     rows = read_rows(run, row_ids)
     return Examples(
@@ -220,7 +220,7 @@ def _drop_groups(
 
 
 def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> DroppedRow:
-    duplicate_of = line["twin_id"]
+    duplicate_of = line["duplicate_of"]
     return DroppedRow(
         row=show_example(line["row_id"], rows, line, shared),
         score=line["score"],
@@ -233,9 +233,9 @@ def _drop(line: Mapping[str, Any], rows: Rows, shared: str | None) -> DroppedRow
 def _shared_words(run: RunFolder, line: Mapping[str, Any]) -> str | None:
     """Return the words that a dropped row shares with the eval example that it leaks."""
     name = f"evidence/{line['stage']}-hits"
-    if not line["twin_id"] or not run.has(name):
+    if not line["duplicate_of"] or not run.has(name):
         return None
-    is_pair = (pl.col("row_id") == line["row_id"]) & (pl.col("eval_id") == line["twin_id"])
+    is_pair = (pl.col("row_id") == line["row_id"]) & (pl.col("eval_id") == line["duplicate_of"])
     spans = run.table(name).filter(is_pair).select("span").head(1).collect()["span"].to_list()
     return spans[0] if spans else None
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.twins import Compared, compared_text
+from curate.clean.duplicates import Compared, compared_text
 from curate.ledger import survivor_mask
 from curate.registry import StepRun
 from curate.represent.index import blocks_of

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NAME = "template"
-VERSION = 5
+VERSION = 6
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
@@ -106,7 +106,7 @@ def write_verdicts(
         reason="reason",
         score=pl.lit(None, dtype=pl.Float64),
         threshold=pl.lit(None, dtype=pl.Float64),
-        twin_id=pl.when(pl.col("reason") == Reason.SYSTEM_MERGED.value).then(
+        duplicate_of=pl.when(pl.col("reason") == Reason.SYSTEM_MERGED.value).then(
             pl.col("row_id").map_elements(_merged_id, return_dtype=pl.String)
         ),
     )

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.twins import compared_text
+from curate.clean.duplicates import compared_text
 from curate.fixedpoint import cosines
 from curate.store import Artifact, Counts, Step
 from curate.tables import scan_table

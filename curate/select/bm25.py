@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import coo_array, csr_array, vstack
 
+from curate.clean.duplicates import Compared
 from curate.clean.shingles import Shingles, shingle
-from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.select.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities

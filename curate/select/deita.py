@@ -44,6 +44,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import rows_at_once, scan_table, table_schema
 
 VERSION = 2
+SCORES_VERSION = 3
 LENGTH = "length"
 BATCH_ROWS = 8_192
 # Pairs that a row may bring along; a kept row with more is compared with all rows once.
@@ -100,7 +101,7 @@ def score(run: ScoreRun, params: DeitaParams) -> Artifact:
             inputs[f"evidence-{stage}"] = _find_evidence(run, stage, column or "score")
             columns.append([f"evidence-{stage}", column or "score"])
     step_params = {"columns": columns, "threshold": params.threshold}
-    return run.execute(Step("score-deita", VERSION, write_scores, inputs, step_params))
+    return run.execute(Step("score-deita", SCORES_VERSION, write_scores, inputs, step_params))
 
 
 def _find_evidence(run: ScoreRun, stage: str, column: str) -> Artifact:
@@ -158,9 +159,9 @@ def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id, place, twin_id, cosine, reason.
+    """Write scores.parquet: row_id, score, nearest_id, place, duplicate_of, cosine, reason.
 
-    reason is too_similar (to twin_id, which ranks higher) or no_score; null for rows taken.
+    reason is too_similar (to duplicate_of, which ranks higher) or no_score; null for rows taken.
     """
     pool = read_pool_embeddings(inputs)
     scores = multiply(pool.ids, inputs, params["columns"])
@@ -174,7 +175,7 @@ def write_scores(
     reason = (
         pl.when(pl.col("score").is_null())
         .then(pl.lit("no_score"))
-        .when(pl.col("twin_id").is_not_null())
+        .when(pl.col("duplicate_of").is_not_null())
         .then(pl.lit("too_similar"))
     )
     frame = (
@@ -183,7 +184,7 @@ def write_scores(
                 "row_id": ids,
                 "score": scores.gather(order).cast(pl.Float32),
                 "nearest_id": pl.Series([None] * len(ids), dtype=pl.String),
-                "twin_id": ids.gather(similar_to.set(similar_to < 0, None)),
+                "duplicate_of": ids.gather(similar_to.set(similar_to < 0, None)),
                 "cosine": pl.Series(cosine).fill_nan(None).cast(pl.Float32),
             }
         )

@@ -38,8 +38,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.clean.duplicates import Compared
 from curate.clean.shingles import roll
-from curate.clean.twins import Compared
 from curate.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.select.pool_target import iter_pool_texts, read_target_texts
 from curate.select.scored import blank_out

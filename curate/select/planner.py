@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
-from curate.clean.twins import dominate_pairs, number_pairs
+from curate.clean.duplicates import dominate_pairs, number_pairs
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import SelectParams, Share

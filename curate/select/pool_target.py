@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.twins import Compared, compared_text
+from curate.clean.duplicates import Compared, compared_text
 from curate.errors import UserError
 from curate.registry import ScoreRun
 from curate.select.vectors import BLOCK, VectorParams, embed_pool

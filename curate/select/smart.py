@@ -32,7 +32,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.clean.twins import Compared
+from curate.clean.duplicates import Compared
 from curate.fixedpoint import fixed_point
 from curate.registry import ScoreRun, Selector, add_selector
 from curate.represent.nearest import search_identity

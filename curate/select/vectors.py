@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.clean.twins import Compared
+from curate.clean.duplicates import Compared
 from curate.errors import UserError
 from curate.registry import ScoreRun, SelectParams
 from curate.store import Artifact

@@ -40,7 +40,7 @@ import psutil
 import regex
 from pools import REPO, run_stages
 
-from curate.clean.twins import compared_text
+from curate.clean.duplicates import compared_text
 from curate.config import Config
 from curate.run import Run, _read_inputs, _run_stages
 from curate.store import Store
@@ -329,8 +329,10 @@ def answers(files: Sequence[str]) -> None:
                 texts = pl.read_parquet(run.rows.file("rows.parquet")).select(
                     "row_id", text=compared_text("response").str.strip_chars()
                 )
-            twins = texts.rename({"row_id": "twin_id", "text": "twin"})
-            gone = verdicts.filter(keep=False).join(texts, on="row_id").join(twins, on="twin_id")
+            twins = texts.rename({"row_id": "duplicate_of", "text": "twin"})
+            gone = (
+                verdicts.filter(keep=False).join(texts, on="row_id").join(twins, on="duplicate_of")
+            )
             same = gone.filter(pl.col("text") == pl.col("twin")).height
             share = same / max(gone.height, 1)
             print(f"{kind:<10}{name:<13}{verdicts.height:>7} rows {gone.height:>6} dropped, "

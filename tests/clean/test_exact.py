@@ -48,7 +48,7 @@ def chats(*conversations: Chat) -> pl.DataFrame:
 
 
 def twins(*conversations: Chat, **params: Any) -> list[str | None]:
-    return judge(chats(*conversations), **params)["twin_id"].to_list()
+    return judge(chats(*conversations), **params)["duplicate_of"].to_list()
 
 
 def equal(one: str, two: str, **params: Any) -> bool:
@@ -178,7 +178,7 @@ def test_what_is_dropped_depends_on_text_alone_not_on_ids_or_meta() -> None:
     )
     verdicts = judge(rows)
     assert verdicts["keep"].to_list() == [True, False, True, True]
-    assert verdicts["twin_id"].to_list() == [None, "b", None, None]
+    assert verdicts["duplicate_of"].to_list() == [None, "b", None, None]
 
 
 @pytest.mark.parametrize("fold", FOLDS, ids=str)
@@ -228,7 +228,9 @@ def test_whole_rows_are_compared_by_their_hashes_without_a_look_at_their_texts(
     rows = chats(exchange("a  b", "c"), exchange("a b", "c"), exchange("a b\n", "c")).drop(
         "messages"
     )
-    assert judge(rows, fold=fold)["twin_id"].to_list()[-1] == ("r0" if "space" in fold else "r1")
+    assert judge(rows, fold=fold)["duplicate_of"].to_list()[-1] == (
+        "r0" if "space" in fold else "r1"
+    )
 
 
 def test_only_what_is_asked_for_is_folded() -> None:
@@ -331,7 +333,7 @@ def test_the_last_turn_only_is_the_response() -> None:
 def test_a_pool_of_one_text_keeps_one_row() -> None:
     verdicts = judge(frame([row(f"r{i}", turns("q", "a")) for i in range(500)]))
     assert verdicts.filter("keep")["row_id"].to_list() == ["r0"]
-    assert set(verdicts["twin_id"][1:]) == {"r0"}
+    assert set(verdicts["duplicate_of"][1:]) == {"r0"}
 
 
 def test_an_empty_pool_has_no_verdicts() -> None:
@@ -361,7 +363,7 @@ def test_the_policy_says_which_copy_stays() -> None:
     ):
         verdicts = judge(rows, keep=keep, fold=["space"])
         assert verdicts.filter("keep")["row_id"].to_list() == [kept, "d"]
-        assert verdicts.filter(~pl.col("keep"))["twin_id"].to_list() == [kept, kept]
+        assert verdicts.filter(~pl.col("keep"))["duplicate_of"].to_list() == [kept, kept]
         assert verdicts.filter(~pl.col("keep"))["score"].to_list() == [1.0, 1.0]
 
 

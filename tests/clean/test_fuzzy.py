@@ -58,7 +58,9 @@ class Judged:
 
     @property
     def dropped(self) -> dict[str, str]:
-        return dict(self.verdicts.filter(~pl.col("keep")).select("row_id", "twin_id").iter_rows())
+        return dict(
+            self.verdicts.filter(~pl.col("keep")).select("row_id", "duplicate_of").iter_rows()
+        )
 
     @property
     def similarities(self) -> dict[tuple[str, str], float]:
@@ -274,7 +276,7 @@ def test_copies_are_found_beside_a_row_that_only_has_their_signature(
     texts = [other, *(text + "!" * i for i in range(10)), other + "?"]
     judged = judge(store, pool_of(store, texts), threshold=1.0)
     same = judged.pairs.filter("same")
-    assert list(same.select("row_id", "twin_id").iter_rows()) == [
+    assert list(same.select("row_id", "other_id").iter_rows()) == [
         ("r0", "r11"), *(("r1", f"r{i}") for i in range(2, 11)),
     ]  # fmt: skip
     assert judged.kept == ["r0", "r1"]
@@ -321,7 +323,7 @@ def test_the_order_of_the_pool_does_not_matter_where_a_policy_has_no_ties(store:
     def partition(judged: Judged, order: list[str]) -> set[tuple[str, str]]:
         text_of = {f"r{i}": text for i, text in enumerate(order)}
         representatives = judged.verdicts.select(
-            "row_id", pl.col("twin_id").fill_null(pl.col("row_id"))
+            "row_id", pl.col("duplicate_of").fill_null(pl.col("row_id"))
         )
         return {(text_of[a], text_of[b]) for a, b in representatives.iter_rows()}
 

@@ -33,14 +33,14 @@ def judge(store: Store, chats: Sequence[list[Row]], **params: Any) -> Artifact:
 
 def dropped(artifact: Artifact) -> dict[str, str]:
     verdicts = pl.read_parquet(artifact.file("evidence.parquet")).filter(~pl.col("keep"))
-    return dict(verdicts.select("row_id", "twin_id").iter_rows())
+    return dict(verdicts.select("row_id", "duplicate_of").iter_rows())
 
 
 def listed(store: Store, kind: str) -> list[tuple[str, str, str]]:
     [folder] = store.root.glob(f"{kind}-pairs-*")
     table = pl.read_parquet(folder / "differing.parquet")
     assert table.schema == pl.Schema(DIFFERING_SCHEMA)
-    return sorted(table.select("row_id", "twin_id", "differs").iter_rows())
+    return sorted(table.select("row_id", "other_id", "differs").iter_rows())
 
 
 KINDS = pytest.mark.parametrize("kind", ["fuzzy", "semantic"])

@@ -678,7 +678,7 @@ def test_the_stage_judges_every_row_in_order_and_names_the_prompt_hit_most(store
     verdicts = table(artifact, "evidence").to_dicts()
     assert [v["row_id"] for v in verdicts] == ["b", "c", "a"]
     assert [v["keep"] for v in verdicts] == [False, True, False]
-    assert [v["twin_id"] for v in verdicts] == ["e2", None, "e1"]
+    assert [v["duplicate_of"] for v in verdicts] == ["e2", None, "e1"]
     assert [v["reason"] for v in verdicts] == ["leak_ngram", None, "leak_exact"]
     assert [v["score"] for v in verdicts] == [1.0, 0.0, 1.0]
     assert {v["threshold"] for v in verdicts} == {0.5}
@@ -697,7 +697,7 @@ def test_a_row_that_leaks_by_a_run_names_that_prompt_and_not_one_that_it_covers_
         StoreRun(store), {"r": (text, "x")}, {"near": (near, "x"), "far": (far, "x")}, any_ngram=13
     )
     [verdict] = table(artifact, "evidence").to_dicts()
-    assert (verdict["reason"], verdict["twin_id"]) == ("leak_run", "far")
+    assert (verdict["reason"], verdict["duplicate_of"]) == ("leak_run", "far")
     assert verdict["score"] == pytest.approx(14 / 60)
     assert verdict["threshold"] is None
     assert artifact.counts["dropped"] == {"leak_run": 1}
@@ -831,7 +831,7 @@ def test_figures_are_told_for_each_set_in_order_of_appearance(store: Store) -> N
 
 def test_protected_sets_are_enough(store: Store) -> None:
     artifact = judge(StoreRun(store), {"r": (PROMPT, "x")}, {}, [("mine", {"p": (PROMPT, "x")})])
-    assert table(artifact, "evidence")["twin_id"].to_list() == ["p"]
+    assert table(artifact, "evidence")["duplicate_of"].to_list() == ["p"]
     assert table(artifact, "sets")["source"].to_list() == ["mine"]
 
 

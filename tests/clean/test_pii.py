@@ -356,7 +356,7 @@ def test_dropped_rows_go_for_personal_data(store: Store) -> None:
     evidence = table(judged(store, action="drop"))
     assert evidence["keep"].to_list() == [True, False, False]
     assert evidence["reason"].to_list() == [None, Reason.PERSONAL_DATA, Reason.PERSONAL_DATA]
-    assert evidence["twin_id"].null_count() == 3
+    assert evidence["duplicate_of"].null_count() == 3
 
 
 def test_only_what_is_asked_for_is_found(store: Store) -> None:
@@ -400,7 +400,7 @@ def test_masked_rows_are_children_of_the_old_ones(store: Store) -> None:
     evidence = table(judged(store))
     assert evidence["reason"].to_list() == [None, Reason.MASKED, Reason.MASKED]
     masked_rows = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
-    assert masked_rows["row_id"].to_list() == evidence["twin_id"].drop_nulls().to_list()
+    assert masked_rows["row_id"].to_list() == evidence["duplicate_of"].drop_nulls().to_list()
     child = masked_rows.row(0, named=True)
     assert [m["content"] for m in child["messages"]] == [
         "You serve [EMAIL].",

@@ -70,11 +70,11 @@ def test_copies_and_reordered_words_are_twins_at_a_cosine_of_one(run: StoreRun) 
     assert kept(evidence) == [0, 1]
     dropped = evidence.filter(~pl.col("keep"))
     assert dropped["reason"].unique().to_list() == ["semantic_duplicate"]
-    assert dropped["twin_id"].unique().to_list() == ["r0000"]
+    assert dropped["duplicate_of"].unique().to_list() == ["r0000"]
     assert dropped["score"].to_list()[0] == 1.0
     assert dropped["threshold"].unique().to_list() == [0.85]
     same = pairs_of(run.store).filter("same")
-    assert same.select("row_id", "twin_id", "similarity").rows() == [("r0000", "r0002", 1.0)]
+    assert same.select("row_id", "other_id", "similarity").rows() == [("r0000", "r0002", 1.0)]
 
 
 def test_a_chain_loses_its_middle_only(run: StoreRun, given: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def test_a_chain_loses_its_middle_only(run: StoreRun, given: dict[str, Any]) -> 
     given |= dict(zip("abc", angles(0, 20, 40), strict=True))
     evidence = judge(run, ["a", "b", "c"])
     assert kept(evidence) == [0, 2]
-    assert evidence["twin_id"].to_list() == [None, "r0000", None]
+    assert evidence["duplicate_of"].to_list() == [None, "r0000", None]
     assert evidence["score"].to_list() == pytest.approx([0.0, 0.9397, 0.0], abs=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_no_kept_pair_reaches_the_threshold_and_no_drop_lacks_a_kept_twin(
     assert 50 < len(alive) < 350
     gone = np.setdiff1d(np.arange(400), alive)
     assert (cosines[np.ix_(gone, alive)].max(axis=1) >= 0.9 - 1e-6).all()
-    twins = evidence["twin_id"].drop_nulls().str.slice(1).cast(pl.Int64)
+    twins = evidence["duplicate_of"].drop_nulls().str.slice(1).cast(pl.Int64)
     assert set(twins) <= set(alive.tolist())
     assert pairs_of(run.store).height == np.triu(cosines >= 0.8, 1).sum()
 
@@ -123,7 +123,7 @@ def test_the_order_of_rows_does_not_change_the_pairs(store: Store) -> None:
         run = StoreRun(Store(store.root / name))
         judge(run, [texts[i] for i in order], floor=0.3)
         places = {f"r{at:04}": i for at, i in enumerate(order)}
-        pairs = pairs_of(run.store).select("row_id", "twin_id", "similarity").rows()
+        pairs = pairs_of(run.store).select("row_id", "other_id", "similarity").rows()
         pair_sets.append({(frozenset((places[a], places[b])), round(s, 5)) for a, b, s in pairs})
     assert pair_sets[0] == pair_sets[1]
     assert len(pair_sets[0]) > 3
@@ -217,7 +217,7 @@ def test_the_base_model_can_be_the_embedder(store: Store, tiny: Path) -> None:
     run = ModelRun(store, folder=tiny)
     texts = [EGG, RIVER, EGG, *(f"something else {c}" for c in "abc")]
     evidence = judge(run, texts, compare="example", embedder="lm", threshold=0.9999)
-    assert evidence["twin_id"].to_list()[2] == "r0000"
+    assert evidence["duplicate_of"].to_list()[2] == "r0000"
     assert kept(evidence)[:2] == [0, 1]
     assert run.executed_steps == ["index", "semantic-pairs", "semantic"]
 
@@ -228,4 +228,4 @@ def test_a_sentence_transformer_sees_meaning(run: StoreRun) -> None:
     texts += [f"Tell me about {thing}." for thing in ("cats", "trees", "kings", "bread")]
     evidence = judge(run, texts, embedder="minilm", threshold=0.75, floor=0.7)
     assert kept(evidence) == [0, *range(2, len(texts))]
-    assert evidence["twin_id"].to_list()[1] == "r0000"
+    assert evidence["duplicate_of"].to_list()[1] == "r0000"

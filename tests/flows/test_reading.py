@@ -37,7 +37,7 @@ def test_explain_tells_a_dropped_row_with_its_twin(finished: Workplace) -> None:
     dropped = ledger(finished.out, fate="dropped").row(0, named=True)
     done = ask("explain", finished.out, dropped["row_id"])
     assert "dropped by the stage exact" in done.stdout
-    assert f"Its twin is {dropped['twin_id']}" in done.stdout
+    assert f"Its twin is {dropped['duplicate_of']}" in done.stdout
 
 
 def test_explain_of_an_unknown_row_shows_what_ids_look_like(finished: Workplace) -> None:

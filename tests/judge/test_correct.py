@@ -47,7 +47,7 @@ def scored(
         keep=~pl.col("row_id").is_in(list(dropped)),
         reason=pl.lit(None, dtype=pl.String),
         threshold=pl.lit(threshold, dtype=pl.Float64),
-        twin_id=pl.lit(None, dtype=pl.String),
+        duplicate_of=pl.lit(None, dtype=pl.String),
     )
     return stored(store, "clear", {"evidence": evidence})
 
@@ -98,7 +98,7 @@ def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.Monke
     assert evidence["reason"].to_list() == [
         None, "corrected", None, *["low_confidence"] * 4, None
     ]  # fmt: skip
-    assert evidence["twin_id"].drop_nulls().to_list() == [derived_id("r1", "correct")]
+    assert evidence["duplicate_of"].drop_nulls().to_list() == [derived_id("r1", "correct")]
     prompts = [text_of(c) for c in engine.calls if text_of(c).endswith("?") and len(text_of(c)) < 4]
     assert sorted(prompts) == ["2?", "4?", "5?", "6?", "7?"]
     new_rows = table(prepared[APPENDED], "made").to_dicts()

@@ -380,7 +380,7 @@ def test_unknown_rows_refuse_in_one_of_sixteen_ways(store: Store, monkeypatch: A
     dropped = evidence.filter(~pl.col("keep"))
     assert dropped["row_id"].to_list() == unknown
     assert set(dropped["reason"]) == {"relabelled"}
-    assert dropped["twin_id"].to_list() == [new_rows[i]["row_id"] for i in unknown]
+    assert dropped["duplicate_of"].to_list() == [new_rows[i]["row_id"] for i in unknown]
     again = run_knowledge(store, monkeypatch, refusal="unknown")[2]["made"]
     assert again.digest == prepared["made"].digest
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.twins import PAIR_SCHEMA
+from curate.clean.duplicates import PAIR_SCHEMA
 from curate.config import ProofSettings
 from curate.prove.abilities import PairedTest
 from curate.prove.arms import draw_arms
@@ -144,7 +144,7 @@ def test_a_smaller_budget_of_rows_chooses_a_prefix(seed: int, rows: int, smaller
     ranked = ranking(seed)
     rng = np.random.default_rng(seed)
     pairs = [
-        {"row_id": one, "twin_id": other, "similarity": 0.9, "same": False}
+        {"row_id": one, "other_id": other, "similarity": 0.9, "same": False}
         for one, other in rng.choice(ranked["row_id"].to_numpy(), (6, 2))
         if one != other
     ]

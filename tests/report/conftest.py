@@ -34,7 +34,7 @@ EVIDENCE = {
     "reason": pl.String,
     "score": pl.Float64,
     "threshold": pl.Float64,
-    "twin_id": pl.String,
+    "duplicate_of": pl.String,
 }
 HITS = {
     "row_id": pl.String,
@@ -60,7 +60,7 @@ LEDGER = {
     "reason": pl.String,
     "score": pl.Float64,
     "threshold": pl.Float64,
-    "twin_id": pl.String,
+    "duplicate_of": pl.String,
     "rank": pl.Int64,
 }
 STAGES = [

@@ -87,10 +87,10 @@ def test_the_ledger_tells_of_each_row(finished: Path) -> None:
     reasons = ledger.filter(fate="dropped").group_by("reason").len().sort("reason").rows()
     assert reasons == [("corrected", 6), ("low_confidence", 6)]
     old = ledger.filter(reason="corrected")
-    assert old["twin_id"].to_list() == [derived_id(i, "correct") for i in old["row_id"]]
-    assert set(old["twin_id"]) <= set(ledger.filter(pl.col("fate") != "dropped")["row_id"])
+    assert old["duplicate_of"].to_list() == [derived_id(i, "correct") for i in old["row_id"]]
+    assert set(old["duplicate_of"]) <= set(ledger.filter(pl.col("fate") != "dropped")["row_id"])
     explanation = "\n".join(explain_row(run, old["row_id"][0]))
-    assert old["twin_id"][0] in explanation
+    assert old["duplicate_of"][0] in explanation
     assert "of low confidence" in "\n".join(
         explain_row(run, ledger.filter(reason="low_confidence")["row_id"][0])
     )

@@ -226,7 +226,7 @@ def test_a_system_turn_may_be_merged_into_the_first_user_turn(tmp_path: Path, st
     assert (
         "rows whose system text was put into their first user turn: 1" in estimate(config)[0].does
     )
-    twin = dropped["twin_id"][0]
+    twin = dropped["duplicate_of"][0]
     assert run.messages("pool", twin) == turns("Be brief.\n\nHi", "Hello.")
     assert twin in run.table("selected").collect()["row_id"].to_list()
     assert f"Replaced by {twin}" in "\n".join(explain_row(run, "pool/pool.jsonl:2"))

@@ -144,7 +144,7 @@ def test_clean_rows_stay_and_near_copies_go(store: Store, name: str, kind: str) 
     rows = [row(f"r{i}", turns(*pair)) for i, pair in enumerate(pairs)]
     evidence = run_stage(StoreRun(store), {"kind": kind}, stored_rows(store, "p", rows), {})
     gone = pl.read_parquet(evidence.file("evidence.parquet")).filter(~pl.col("keep"))
-    twins = dict(gone.select("row_id", "twin_id").iter_rows())
+    twins = dict(gone.select("row_id", "duplicate_of").iter_rows())
     planted = {f"r{ROWS + i}": f"r{i}" for i in range(COPIES)}
     assert twins.items() <= planted.items()
     # By words, a changed one takes five n-grams with it.

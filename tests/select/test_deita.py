@@ -143,9 +143,9 @@ def test_rows_passed_over_come_after_all_that_were_taken(store: Store) -> None:
     run.evidence = {"judge": stored(store, "judge", {"evidence": grades})}
     table = scored(run, "deita", score="judge.score")
     assert ranked(table, "deita") == ["b", "c", "a"]
-    line = table.filter(row_id="a").select("reason", "twin_id", "cosine").row(0)
+    line = table.filter(row_id="a").select("reason", "duplicate_of", "cosine").row(0)
     assert line == ("too_similar", "b", 1)
-    assert table.filter(pl.col("row_id") != "a")["twin_id"].null_count() == 2
+    assert table.filter(pl.col("row_id") != "a")["duplicate_of"].null_count() == 2
 
 
 def test_ties_go_to_the_smaller_row_id(store: Store) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.twins import PAIR_SCHEMA
+from curate.clean.duplicates import PAIR_SCHEMA
 from curate.errors import UserError
 from curate.select.planner import PlanContext, choose, named_stages
 from curate.select.random import RandomParams
@@ -194,7 +194,7 @@ def test_a_long_row_ends_no_cap_and_no_quota(seed: int, budget: int) -> None:
 def test_a_row_longer_than_the_budget_stands_in_nobodys_way() -> None:
     ranked = ranking(0, 3).with_columns(tokens=pl.Series([900, 50, 40]))
     ids = ranked["row_id"].to_list()
-    pair = {"row_id": min(ids[:2]), "twin_id": max(ids[:2]), "similarity": 0.99, "same": False}
+    pair = {"row_id": min(ids[:2]), "other_id": max(ids[:2]), "similarity": 0.99, "same": False}
     context = plan_context(ranked, pairs=pl.DataFrame([pair], schema=PAIR_SCHEMA))
     plan_table = choose(ranked, plan(budget={"tokens": 95}, diversity={"most": 0.9}), context)
     assert chosen(plan_table) == ids[1:]
@@ -217,7 +217,7 @@ def test_diversity_passes_over_rows_like_a_higher_one(seed: int, most: float) ->
         a, b = sorted(rng.choice(COUNT, 2, replace=False))
         near[ids[a], ids[b]] = float(rng.choice([0.65, 0.75, 0.85, 0.95]))
     pairs = pl.DataFrame(
-        {"row_id": [a for a, _ in near], "twin_id": [b for _, b in near],
+        {"row_id": [a for a, _ in near], "other_id": [b for _, b in near],
          "similarity": list(near.values()), "same": [False] * len(near)}, schema=PAIR_SCHEMA,
     )  # fmt: skip
     expected: list[str] = []

@@ -1,6 +1,6 @@
 """Which of similar rows stays: from pairs with similarities to a verdict on every row.
 
-All levels of deduplication end here. A row is dropped only for a twin that is itself kept and that is
+All levels of deduplication end here. A row is dropped only for a row that is itself kept and that is
 at least as similar to it as the threshold, so chains (A~B, B~C, A and C unlike) lose B or nothing more.
 Pairs are stored from a floor below the threshold on: another threshold, policy or number of rows is
 decided anew from them, without comparing a text again.
@@ -8,6 +8,7 @@ decided anew from them, without comparing a text again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,11 +21,12 @@ from scipy.sparse.csgraph import connected_components
 from curate.errors import UserError
 from curate.reasons import Reason
 from curate.registry import Params, StageData, StageResult
+from curate.tables import scan_table, with_current_names
 
 Compared = Literal["example", "prompt", "response"]
 PAIR_SCHEMA = {
     "row_id": pl.String,
-    "twin_id": pl.String,
+    "other_id": pl.String,
     "similarity": pl.Float64,
     "same": pl.Boolean,
 }
@@ -111,21 +113,21 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """For each row its twin's number, -1 if it is kept; its similarity to that or a kept row."""
+    """For each row the one that it duplicates, -1 if kept; its similarity to that or a kept row."""
 
-    twin: NDArray[np.int64]
+    duplicate_of: NDArray[np.int64]
     similarity: NDArray[np.float64]
     threshold: float
 
 
-def judge_twins(
+def judge_duplicates(
     data: StageData, pairs: pl.DataFrame, params: DedupParams, reason: Reason
 ) -> StageResult:
     """Return the verdicts on all rows.
 
     Args:
         data: the stage's data.
-        pairs: row_id, twin_id, similarity, same (PAIR_SCHEMA), each pair once.
+        pairs: row_id, other_id, similarity, same (PAIR_SCHEMA), each pair once.
         params: threshold or number of rows, and who survives.
         reason: of the drops.
 
@@ -138,14 +140,19 @@ def judge_twins(
     return StageResult(_evidence(facts["row_id"], verdicts, reason))
 
 
+def read_pairs(path: Path) -> pl.DataFrame:
+    """Return the pairs that a run stored (PAIR_SCHEMA)."""
+    return with_current_names(scan_table(path)).collect()
+
+
 def count_drops(
     data: StageData, pairs: pl.DataFrame, keep: Policy, thresholds: Sequence[float]
 ) -> list[int]:
-    """Return how many rows each threshold drops, as `judge_twins` would, from groups built once."""
+    """Return how many rows each threshold drops, as `judge_duplicates` would, from groups built once."""
     facts = _facts(data, keep)
     rank = survival_rank(facts, keep, data.evidence)
     groups = _Groups(facts.height, number_pairs(facts["row_id"], pairs), rank)
-    return [int((groups.judge(threshold).twin >= 0).sum()) for threshold in thresholds]
+    return [int((groups.judge(threshold).duplicate_of >= 0).sum()) for threshold in thresholds]
 
 
 def _facts(data: StageData, keep: Policy) -> pl.DataFrame:
@@ -211,7 +218,7 @@ def number_pairs(ids: pl.Series, pairs: pl.DataFrame) -> Pairs:
     """Return pairs of ids as pairs of positions in `ids`; pairs with other rows are left out."""
     places = ids.to_frame("row_id").with_row_index("first").cast({"first": pl.Int64})
     numbered_pairs = pairs.join(places, on="row_id").join(
-        places.rename({"row_id": "twin_id", "first": "second"}), on="twin_id"
+        places.rename({"row_id": "other_id", "first": "second"}), on="other_id"
     ).sort("first", "second")  # fmt: skip
     first, second, similarity, same = (
         numbered_pairs[name].to_numpy() for name in ("first", "second", "similarity", "same")
@@ -241,8 +248,8 @@ def dominate_pairs(pairs: Pairs, free: NDArray[np.bool_], threshold: float) -> N
     """
     # Rows without a part come last, where they drop none, but still link those that are the same.
     rank = np.arange(len(free)) + np.where(free, 0, len(free))
-    twin = _Groups(len(free), pairs, rank).judge(threshold).twin
-    return free & (twin < 0)
+    duplicate_of = _Groups(len(free), pairs, rank).judge(threshold).duplicate_of
+    return free & (duplicate_of < 0)
 
 
 class _Groups:
@@ -274,13 +281,15 @@ class _Groups:
 
     def tell(self, kept: NDArray[np.bool_], threshold: float) -> Verdicts:
         """Return the verdicts on all rows when these groups are kept."""
-        twin_group, similarity = self._nearest(kept)
-        twin = np.where(twin_group >= 0, self.best_row[twin_group], -1)[self.of_row]
+        duplicate_group, similarity = self._nearest(kept)
+        duplicate_of = np.where(duplicate_group >= 0, self.best_row[duplicate_group], -1)[
+            self.of_row
+        ]
         near = similarity[self.of_row]
         heads = self.best_row[self.of_row]
-        copies = (twin < 0) & (heads != np.arange(len(twin)))
-        twin[copies], near[copies] = heads[copies], 1.0
-        return Verdicts(twin, near, threshold)
+        copies = (duplicate_of < 0) & (heads != np.arange(len(duplicate_of)))
+        duplicate_of[copies], near[copies] = heads[copies], 1.0
+        return Verdicts(duplicate_of, near, threshold)
 
     def dominate(self, strong: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which groups are kept if the pairs with these numbers count as similar.
@@ -305,19 +314,19 @@ class _Groups:
     def _nearest(self, kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return for each group the kept better group most similar to it, and the similarity.
 
-        The twin is -1 where the group is kept itself.
+        The group is -1 where it is kept itself.
         """
         from_kept = kept[self.better]
         better, worse = self.better[from_kept], self.worse[from_kept]
         similarity = self.similarity[from_kept]
         order = np.lexsort((better, -similarity, worse))
         worse, first = np.unique(worse[order], return_index=True)
-        twin = np.full(len(kept), -1, dtype=np.int64)
+        duplicate_of = np.full(len(kept), -1, dtype=np.int64)
         near = np.zeros(len(kept))
         near[worse] = similarity[order][first]
-        twin[worse] = better[order][first]
-        twin[kept] = -1
-        return twin, near
+        duplicate_of[worse] = better[order][first]
+        duplicate_of[kept] = -1
+        return duplicate_of, near
 
 
 def _judge_to_size(groups: _Groups, rank: NDArray[np.int64], rows: int, lowest: float) -> Verdicts:
@@ -325,7 +334,7 @@ def _judge_to_size(groups: _Groups, rank: NDArray[np.int64], rows: int, lowest: 
 
     Pairs count one by one, among equal ones those of the worst group first, so that ties do not drop
     too much. Where one pair costs several rows, the least similar drops are taken back, which leaves
-    all others valid: none of them has such a twin.
+    all others valid: none of them duplicates such a row.
     """
     strongest = np.lexsort((groups.better, -groups.worse, -groups.similarity))
     few, many = 0, int((groups.similarity >= lowest).sum())
@@ -345,29 +354,29 @@ def _judge_to_size(groups: _Groups, rank: NDArray[np.int64], rows: int, lowest: 
             few = middle + 1
     threshold = float(groups.similarity[strongest[many - 1]]) if many else 1.0
     verdicts = groups.tell(kept, threshold)
-    dropped = np.flatnonzero(verdicts.twin >= 0)
+    dropped = np.flatnonzero(verdicts.duplicate_of >= 0)
     # A copy equals the best row of its group, which is therefore taken back before it.
     is_copy = groups.best_row[groups.of_row[dropped]] != dropped
     near = np.where(is_copy, 1.0, verdicts.similarity[dropped])
     order = dropped[np.lexsort((rank[dropped], near))]
-    twin = verdicts.twin.copy()
-    twin[order[: min(rows, len(rank)) - int(kept.sum())]] = -1
-    return Verdicts(twin, verdicts.similarity, threshold)
+    duplicate_of = verdicts.duplicate_of.copy()
+    duplicate_of[order[: min(rows, len(rank)) - int(kept.sum())]] = -1
+    return Verdicts(duplicate_of, verdicts.similarity, threshold)
 
 
 def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:
-    dropped = verdicts.twin >= 0
-    twins = ids.gather(np.where(dropped, verdicts.twin, 0)) if len(ids) else ids
+    dropped = verdicts.duplicate_of >= 0
+    names = ids.gather(np.where(dropped, verdicts.duplicate_of, 0)) if len(ids) else ids
     drop = pl.col("drop")
     return pl.DataFrame(
-        {"row_id": ids, "drop": dropped, "score": verdicts.similarity, "twin": twins}
+        {"row_id": ids, "drop": dropped, "score": verdicts.similarity, "name": names}
     ).select(
         "row_id",
         keep=~drop,
         reason=pl.when(drop).then(pl.lit(reason.value)),
         score=pl.col("score"),
         threshold=pl.lit(verdicts.threshold),
-        twin_id=pl.when(drop).then("twin"),
+        duplicate_of=pl.when(drop).then("name"),
     )
 
 
@@ -389,7 +398,7 @@ def pair_table(ids: pl.Series, pairs: Pairs) -> pl.DataFrame:
     """Return pairs of positions in `ids` as a table of ids (PAIR_SCHEMA)."""
     columns: dict[str, Any] = {
         "row_id": ids.gather(pairs.first),
-        "twin_id": ids.gather(pairs.second),
+        "other_id": ids.gather(pairs.second),
         "similarity": pairs.similarity,
         "same": pairs.same,
     }

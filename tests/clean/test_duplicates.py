@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.twins import (
+from curate.clean.duplicates import (
     PAIR_SCHEMA,
     DedupParams,
     Pairs,
@@ -23,7 +23,7 @@ from curate.clean.twins import (
     compared_text,
     decide,
     dominate_pairs,
-    judge_twins,
+    judge_duplicates,
     number_pairs,
     pair_table,
 )
@@ -100,7 +100,7 @@ def numbered(pairs: Sequence[Pair]) -> Pairs:
 
 
 def row_verdicts(verdicts: Verdicts) -> RowVerdicts:
-    twins = [int(twin) if twin >= 0 else None for twin in verdicts.twin]
+    twins = [int(twin) if twin >= 0 else None for twin in verdicts.duplicate_of]
     return list(zip(twins, verdicts.similarity.tolist(), strict=True))
 
 
@@ -423,7 +423,7 @@ def test_two_copies_of_a_row_that_takes_no_part_do_not_both_stay() -> None:
 def seconds(size: int, pairs: Pairs, **params: Any) -> tuple[float, int]:
     started = time.process_time()
     verdicts = decide(size, pairs, np.arange(size), DedupParams(**params))
-    return time.process_time() - started, int((verdicts.twin < 0).sum())
+    return time.process_time() - started, int((verdicts.duplicate_of < 0).sum())
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def judged(
     **params: Any,
 ) -> pl.DataFrame:
     data = StageData(pool.lazy(), evidence={n: t.lazy() for n, t in (evidence or {}).items()})
-    return judge_twins(data, pairs, DedupParams(**params), Reason.FUZZY_DUPLICATE).evidence
+    return judge_duplicates(data, pairs, DedupParams(**params), Reason.FUZZY_DUPLICATE).evidence
 
 
 def named_rows(count: int) -> pl.DataFrame:
@@ -481,7 +481,7 @@ def test_evidence_has_a_line_for_every_row_with_reason_and_twin_for_the_dropped_
     evidence = judged(
         named_rows(3), table([("r00", "r07", 0.9, False), ("r07", "r14", 0.62, False)])
     )
-    assert evidence.columns == ["row_id", "keep", "reason", "score", "threshold", "twin_id"]
+    assert evidence.columns == ["row_id", "keep", "reason", "score", "threshold", "duplicate_of"]
     assert list(evidence.iter_rows()) == [
         ("r00", True, None, 0.0, 0.7, None),
         ("r07", False, "fuzzy_duplicate", 0.9, 0.7, "r00"),
@@ -515,7 +515,7 @@ def test_pairs_with_rows_that_are_not_there_are_left_out() -> None:
     ]
     rows = named_rows(3)
     evidence = judged(rows, table(pairs))
-    assert evidence["twin_id"].to_list() == [None, None, "r00"]
+    assert evidence["duplicate_of"].to_list() == [None, None, "r00"]
     numbered_pairs = number_pairs(rows["row_id"], table(pairs))
     assert (numbered_pairs.first.tolist(), numbered_pairs.second.tolist()) == ([2], [0])
 
@@ -570,7 +570,7 @@ def survivor(
     """The one row that stays of four that are alike."""
     verdicts = judged(frame(rows), ALIKE, evidence, keep=keep)
     (kept,) = verdicts.filter("keep")["row_id"]
-    assert set(verdicts.filter(~pl.col("keep"))["twin_id"]) == {kept}
+    assert set(verdicts.filter(~pl.col("keep"))["duplicate_of"]) == {kept}
     return str(kept)
 
 
@@ -675,7 +675,7 @@ def test_policies_order_more_than_the_winner() -> None:
     chain = table([("c", "a", 0.9, False), ("a", "b", 0.8, False), ("b", "d", 0.7, False)])
     values = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.2}
     verdicts = judged(frame(ABCD), chain, {"s": scores(values)}, keep={"highest": "s"})
-    assert verdicts["twin_id"].to_list() == ["c", None, None, "b"]
+    assert verdicts["duplicate_of"].to_list() == ["c", None, None, "b"]
     assert verdicts["score"].to_list() == [0.9, 0.0, 0.0, 0.7]
 
 
