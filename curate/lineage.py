@@ -7,7 +7,7 @@ import orjson
 import polars as pl
 
 from curate.folder import RunFolder
-from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
+from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 
 CANDIDATES = "generated/candidates"
 ROLES = ("target", "pool")
@@ -48,10 +48,11 @@ def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
     if candidate is None or candidate["flaw"] is None:
         return None
     detail = f" ({candidate['detail']})" if candidate["detail"] else ""
+    explanation = REJECT_REASONS_EXPLAINED[RejectReason(candidate["flaw"])]
     return [
         f"{row_id}  (generated, {candidate['method']})",
         "",
-        f"dropped as it was made: it {FLAWS_EXPLAINED[Flaw(candidate['flaw'])]}{detail}.",
+        f"dropped as it was made: it {explanation}{detail}.",
         *lineage_lines(run, row_id),
         "",
         "Text",

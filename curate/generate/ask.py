@@ -1,10 +1,10 @@
 """The one way in which methods ask a model: cached, validated, limited and billed.
 
-with Asker(engine, cache=Cache(path), limits=Limits(calls=500)) as asker:
-    for request, answers in zip(requests, asker.ask(requests, stage="aide.topics")):
+with Asker(engine, cache=Cache(path), limits=Limits(calls=500)) as client:
+    for request, answers in zip(requests, client.ask(requests, stage="aide.topics")):
         ...                                       # request.sampling.n answers each, in order
-    if asker.stopped: ...                         # a limit was reached: keep what there is
-manifest["generation"] = asker.bill.to_dict()
+    if client.stopped: ...                         # a limit was reached: keep what there is
+manifest["generation"] = client.bill.to_dict()
 """
 
 import logging
@@ -20,7 +20,7 @@ from curate.errors import UserError
 from curate.generate.cache import Cache, key_of
 from curate.generate.engines.engine import Engine
 from curate.generate.faults import Faults
-from curate.generate.limits import Bill, Limits, Spent, exceeded
+from curate.generate.limits import Bill, Limits, Usage, exceeded
 from curate.generate.progress import Progress
 from curate.generate.requests import UNSENT, Call, Completion, Request
 from curate.generate.structured import Answer, Retries, check_schema, judge, next_try
@@ -29,7 +29,7 @@ LOG = logging.getLogger("curate")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RequestEstimate:
     """What a list of requests would take: exact counts of the prompts, the most that can be written.
 
     calls are those to be sent; `cached` ones are stored. `exact` is false where prompts are estimated.
@@ -43,13 +43,13 @@ class Estimate:
     exact: bool
 
 
-class Asker:
+class EngineClient:
     """An engine with its cache, retries, limits and bill.
 
     Args:
         engine: completes the calls.
         cache: None to keep no answers.
-        limits: hard ones, over all that is asked of this asker.
+        limits: hard ones, over all that is asked of this client.
         retries: for answers under a schema.
     """
 
@@ -73,7 +73,7 @@ class Asker:
         self.faults = Faults()
         self._useless: set[str] = set()
 
-    def __enter__(self) -> "Asker":
+    def __enter__(self) -> "EngineClient":
         return self
 
     def __exit__(
@@ -163,7 +163,7 @@ class Asker:
         if self._cache is not None:
             self._cache.remove(self._useless)
 
-    def estimate(self, requests: Sequence[Request]) -> Estimate:
+    def estimate(self, requests: Sequence[Request]) -> RequestEstimate:
         """Return what `ask` would send, before anything is spent; answers drawn anew come on top."""
         calls = {key_of(self._identity, call): call for call in _calls_of(requests)}
         stored = self._cache.find(list(calls)) if self._cache else {}
@@ -177,16 +177,16 @@ class Asker:
         read = sum(prompts[id(call.request)] for call in missing)
         written = sum(call.sampling.max_tokens for call in missing)
         cost = self.engine.cost(read, written)
-        return Estimate(len(missing), len(stored), read, written, cost, self.engine.exact)
+        return RequestEstimate(len(missing), len(stored), read, written, cost, self.engine.exact)
 
-    def _answer(self, calls: Sequence[Call], spent: Spent, progress: Progress) -> list[Answer]:
+    def _answer(self, calls: Sequence[Call], spent: Usage, progress: Progress) -> list[Answer]:
         """Return one answer a call; useless ones are asked for again, all at once."""
         answers: dict[int, Answer] = {}
         longer: set[int] = set()
         pending = dict(enumerate(calls))
         while pending:
-            watch = _Watch(self, spent, progress, again=bool(answers))
-            completed = self._complete(list(pending.values()), watch)
+            callbacks = _CallbackRecorder(self, spent, progress, again=bool(answers))
+            completed = self._complete(list(pending.values()), callbacks)
             again: dict[int, Call] = {}
             for (slot, call), (completion, cached) in zip(pending.items(), completed, strict=True):
                 draws = answers[slot].draws + 1 if slot in answers else 1
@@ -206,18 +206,20 @@ class Asker:
                 spent.useless[answer.failure] = spent.useless.get(answer.failure, 0) + 1
         return [answers[slot] for slot in range(len(calls))]
 
-    def _complete(self, calls: Sequence[Call], watch: "_Watch") -> list[tuple[Completion, bool]]:
+    def _complete(
+        self, calls: Sequence[Call], callbacks: "_CallbackRecorder"
+    ) -> list[tuple[Completion, bool]]:
         """Return a completion for each call and whether it was stored before."""
         keys = [key_of(self._identity, call) for call in calls]
         stored = self._cache.find(list(dict.fromkeys(keys))) if self._cache else {}
         missing = {k: call for k, call in zip(keys, calls, strict=True) if k not in stored}
-        watch.expect(list(missing), sum(key in stored for key in keys))
+        callbacks.expect(list(missing), sum(key in stored for key in keys))
         if missing:
-            self.engine.complete(list(missing.values()), watch)
-        completions = watch.completions
+            self.engine.complete(list(missing.values()), callbacks)
+        completions = callbacks.completions
         return [(stored.get(key) or completions.get(key, UNSENT), key in stored) for key in keys]
 
-    def _may_send(self, spent: Spent) -> bool:
+    def _reserve_call(self, spent: Usage) -> bool:
         """Return whether another call may be sent, and count it if so."""
         if self.stopped is None:
             self.stopped = exceeded(self._limits, self.bill.total())
@@ -247,14 +249,16 @@ class Asker:
         return self._cache.keep(key, completion, self._identity)
 
 
-class _Watch:
+class _CallbackRecorder:
     """Stores and counts each completion as soon as the engine has it.
 
     again: the calls are for answers that were of no use.
     """
 
-    def __init__(self, asker: Asker, spent: Spent, progress: Progress, *, again: bool) -> None:
-        self._asker, self._spent, self._progress, self._again = asker, spent, progress, again
+    def __init__(
+        self, client: EngineClient, spent: Usage, progress: Progress, *, again: bool
+    ) -> None:
+        self._client, self._spent, self._progress, self._again = client, spent, progress, again
         self.completions: dict[str, Completion] = {}
 
     def expect(self, keys: Sequence[str], stored: int) -> None:
@@ -262,18 +266,18 @@ class _Watch:
         self._spent.cached += stored
         self._progress.expect(len(keys), stored)
 
-    def may_send(self) -> bool:
-        return self._asker._may_send(self._spent)
+    def reserve_call(self) -> bool:
+        return self._client._reserve_call(self._spent)
 
-    def arrived(self, position: int, completion: Completion) -> None:
+    def on_completion(self, position: int, completion: Completion) -> None:
         key = self._keys[position]
-        self.completions[key] = self._asker._keep(key, completion)
+        self.completions[key] = self._client._keep(key, completion)
         self._spent.add(completion)
         self._spent.retried += self._again
         self._progress.add(completion)
-        self._asker._note(completion)
+        self._client._note(completion)
 
-    def paid(self, completion: Completion) -> None:
+    def on_probe(self, completion: Completion) -> None:
         self._spent.add(completion)
 
 
@@ -281,14 +285,14 @@ def _calls_of(requests: Sequence[Request]) -> list[Call]:
     return [Call(request, k) for request in requests for k in range(request.sampling.n)]
 
 
-def manifest_of(asker: Asker) -> Mapping[str, Any]:
+def manifest_of(client: EngineClient) -> Mapping[str, Any]:
     """Return what a manifest says of a run's generation: the model, the bill, why it ended early.
 
     `structured` says how a server was asked for JSON, if it was.
     """
     return {
-        "engine": asker.engine.identity(),
-        "structured": getattr(asker.engine, "structured", None),
-        "bill": asker.bill.to_dict(),
-        "stopped": asker.stopped,
+        "engine": client.engine.identity(),
+        "structured": getattr(client.engine, "structured", None),
+        "bill": client.bill.to_dict(),
+        "stopped": client.stopped,
     }

@@ -12,7 +12,7 @@ import polars as pl
 from curate.rows import SCHEMA, Message, content_hash, prompt_text, response_text, text_hash
 
 
-class Flaw(StrEnum):
+class RejectReason(StrEnum):
     """Why a candidate is dropped. Nothing else may be written down."""
 
     TRUNCATED = "truncated"
@@ -48,36 +48,38 @@ class Flaw(StrEnum):
     OVER_QUOTA = "over_quota"
 
 
-FLAWS_EXPLAINED: dict[Flaw, str] = {
-    Flaw.TRUNCATED: "was cut at the limit of tokens",
-    Flaw.EMPTY: "lacks its prompt or its response",
-    Flaw.REFUSED: "is a refusal",
-    Flaw.FILTERED: "was withheld by the server",
-    Flaw.INVALID: "does not have the form that was asked for",
-    Flaw.FAILED: "never came: the call failed",
-    Flaw.TOO_SHORT: "is too short",
-    Flaw.TOO_LONG: "is too long",
-    Flaw.WRONG_LANGUAGE: "is in a language that is not wanted",
-    Flaw.REPEATS_ITSELF: "says the same over and over",
-    Flaw.PROMPT_LEAK: "repeats the words that asked for it",
-    Flaw.ONLY_REASONING: "is nothing but a model's reasoning",
-    Flaw.HOLDS_REASONING: "holds marks of a model's reasoning",
-    Flaw.COPIES_PROMPT: "answers with its own prompt",
-    Flaw.TEMPLATE_REFUSED: "is refused by the base model's chat template",
-    Flaw.TEMPLATE_REWRITTEN: "has responses that the base model's chat template rewrites or leaves out",
-    Flaw.KEYWORD: "holds a word that is kept out",
-    Flaw.NOT_NEW: "has nearly the prompt of a row that is there",
-    Flaw.TOO_NEAR: "means nearly the same as a row that is there",
-    Flaw.WRONG_ANSWER: "has a wrong answer",
-    Flaw.NO_ANSWER: "has no answer that could be checked",
-    Flaw.LOW_GRADE: "was graded too low",
-    Flaw.NOT_EVOLVED: "asks for nothing that its parent does not",
-    Flaw.MEANING_CHANGED: "does not mean what its parent means",
-    Flaw.UNSUPPORTED: "is not supported by its evidence",
-    Flaw.NOT_COMPOSABLE: "is no sound composition of its parents",
-    Flaw.INCONSISTENT: "has answers that do not agree",
-    Flaw.INCOMPLETE: "speaks of something that it does not hold",
-    Flaw.OVER_QUOTA: "is one more than its group may have",
+REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
+    RejectReason.TRUNCATED: "was cut at the limit of tokens",
+    RejectReason.EMPTY: "lacks its prompt or its response",
+    RejectReason.REFUSED: "is a refusal",
+    RejectReason.FILTERED: "was withheld by the server",
+    RejectReason.INVALID: "does not have the form that was asked for",
+    RejectReason.FAILED: "never came: the call failed",
+    RejectReason.TOO_SHORT: "is too short",
+    RejectReason.TOO_LONG: "is too long",
+    RejectReason.WRONG_LANGUAGE: "is in a language that is not wanted",
+    RejectReason.REPEATS_ITSELF: "says the same over and over",
+    RejectReason.PROMPT_LEAK: "repeats the words that asked for it",
+    RejectReason.ONLY_REASONING: "is nothing but a model's reasoning",
+    RejectReason.HOLDS_REASONING: "holds marks of a model's reasoning",
+    RejectReason.COPIES_PROMPT: "answers with its own prompt",
+    RejectReason.TEMPLATE_REFUSED: "is refused by the base model's chat template",
+    RejectReason.TEMPLATE_REWRITTEN: (
+        "has responses that the base model's chat template rewrites or leaves out"
+    ),
+    RejectReason.KEYWORD: "holds a word that is kept out",
+    RejectReason.NOT_NEW: "has nearly the prompt of a row that is there",
+    RejectReason.TOO_NEAR: "means nearly the same as a row that is there",
+    RejectReason.WRONG_ANSWER: "has a wrong answer",
+    RejectReason.NO_ANSWER: "has no answer that could be checked",
+    RejectReason.LOW_GRADE: "was graded too low",
+    RejectReason.NOT_EVOLVED: "asks for nothing that its parent does not",
+    RejectReason.MEANING_CHANGED: "does not mean what its parent means",
+    RejectReason.UNSUPPORTED: "is not supported by its evidence",
+    RejectReason.NOT_COMPOSABLE: "is no sound composition of its parents",
+    RejectReason.INCONSISTENT: "has answers that do not agree",
+    RejectReason.INCOMPLETE: "speaks of something that it does not hold",
+    RejectReason.OVER_QUOTA: "is one more than its group may have",
 }
 
 
@@ -94,7 +96,7 @@ class Candidate:
     parents: tuple[str, ...] = ()
     hop: int = 1
     notes: Mapping[str, Any] = field(default_factory=dict)
-    flaw: Flaw | None = None
+    reject_reason: RejectReason | None = None
     detail: str = ""
 
     @property
@@ -115,9 +117,9 @@ class Candidate:
             return ""
         return response_text(self.messages)
 
-    def drop(self, flaw: Flaw, detail: str = "") -> "Candidate":
+    def drop(self, reason: RejectReason, detail: str = "") -> "Candidate":
         """Return the candidate with the reason why it goes."""
-        return replace(self, flaw=flaw, detail=detail)
+        return replace(self, reject_reason=reason, detail=detail)
 
 
 def pair(prompt: str, response: str, system: str | None = None) -> list[Message]:
@@ -132,7 +134,7 @@ def pair(prompt: str, response: str, system: str | None = None) -> list[Message]
 
 def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
     """Return the kept candidates as rows (curate.rows.SCHEMA), each once."""
-    kept = {c.row_id: c for c in candidates if c.flaw is None}
+    kept = {c.row_id: c for c in candidates if c.reject_reason is None}
     return pl.DataFrame(
         {
             "row_id": list(kept),
@@ -177,7 +179,7 @@ def table_of(candidates: Sequence[Candidate]) -> pl.DataFrame:
                 "prompt": c.prompt,
                 "response": c.response,
                 "notes": orjson.dumps(dict(c.notes)).decode(),
-                "flaw": c.flaw.value if c.flaw else None,
+                "flaw": c.reject_reason.value if c.reject_reason else None,
                 "detail": c.detail,
             }
             for c in candidates

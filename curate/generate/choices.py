@@ -14,7 +14,7 @@ import regex
 from curate.answers.checkers import find_choice
 from curate.answers.options import FEWEST, LETTERS, split_options
 from curate.answers.quantities import find_number
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import text
 from curate.generate.novelty import words_of
 from curate.rows import normalise
@@ -26,17 +26,17 @@ LONGEST = 120
 
 
 @dataclass(frozen=True)
-class Form:
+class ChoiceForm:
     """How the examples of a choice task look: how many options, and the answer a letter or with text."""
 
     options: int = OPTIONS
     letter_alone: bool = False
 
 
-def form_of(prompt: str, response: str) -> Form:
+def form_of(prompt: str, response: str) -> ChoiceForm:
     """Return the form of an example; four options where its own are not to be seen."""
     count = len(split_options(prompt)[1])
-    return Form(count if count >= FEWEST else OPTIONS, bool(LETTER_ALONE.match(response)))
+    return ChoiceForm(count if count >= FEWEST else OPTIONS, bool(LETTER_ALONE.match(response)))
 
 
 def options_of(prompt: str, response: str) -> dict[str, Any] | None:
@@ -49,7 +49,7 @@ def options_of(prompt: str, response: str) -> dict[str, Any] | None:
     return {"prompt": question, "correct": correct, "wrong": options}
 
 
-def options_schema(form: Form) -> dict[str, Any]:
+def options_schema(form: ChoiceForm) -> dict[str, Any]:
     """Return the properties that ask for the options of a question."""
     wrong = form.options - 1
     return {
@@ -62,7 +62,7 @@ def with_options(
     candidate: Candidate,
     question: str,
     options: Mapping[str, Any],
-    form: Form,
+    form: ChoiceForm,
     rng: np.random.Generator,
     system: str | None = None,
 ) -> Candidate:
@@ -85,10 +85,10 @@ def with_options(
         candidate, messages=pair("\n".join([question, *lines]), response, system)
     )
     fault = _fault_of(texts, form)
-    return multiple_choice.drop(Flaw.INCONSISTENT, fault) if fault else multiple_choice
+    return multiple_choice.drop(RejectReason.INCONSISTENT, fault) if fault else multiple_choice
 
 
-def _fault_of(options: Sequence[str], form: Form) -> str | None:
+def _fault_of(options: Sequence[str], form: ChoiceForm) -> str | None:
     if len(options) != form.options:
         return f"{len(options)} options where {form.options} are wanted"
     plain = [tuple(words_of(option)) or option for option in options]
@@ -97,6 +97,10 @@ def _fault_of(options: Sequence[str], form: Form) -> str | None:
 
 def check_form(candidate: Candidate, mode: AnswerMode) -> Candidate:
     """Return the candidate, dropped if its answer is to be a number and holds none."""
-    if candidate.flaw is None and mode == "number" and find_number(candidate.response) is None:
-        return candidate.drop(Flaw.NO_ANSWER, "the response holds no number")
+    if (
+        candidate.reject_reason is None
+        and mode == "number"
+        and find_number(candidate.response) is None
+    ):
+        return candidate.drop(RejectReason.NO_ANSWER, "the response holds no number")
     return candidate

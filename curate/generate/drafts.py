@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from curate.generate.candidates import Candidate, Flaw
-from curate.generate.generation import Generation, flaw_of, was_sent, with_reasoning
+from curate.generate.candidates import Candidate, RejectReason
+from curate.generate.generation import Generation, reject_reason_of, was_sent, with_reasoning
 from curate.generate.requests import Request
 from curate.generate.structured import Answer
 from curate.rows import Message
@@ -25,22 +25,22 @@ def ask_each(
     ask: Callable[[Candidate], Request],
     take: Callable[[Candidate, Answer], Candidate],
 ) -> list[Candidate]:
-    """Return the candidates, each that has no flaw yet as `take` makes it of the answer to `ask`.
+    """Return the candidates, each not rejected yet as `take` makes it of the answer to `ask`.
 
     All are asked in one batch. An answer that failed drops its candidate; what was not sent because a
     limit was reached is left out.
     """
-    pending = [c for c in candidates if c.flaw is None]
+    pending = [c for c in candidates if c.reject_reason is None]
     answers = iter(run.ask_one(stage, [ask(c) for c in pending]))
     results = []
     for candidate in candidates:
-        if candidate.flaw is not None:
+        if candidate.reject_reason is not None:
             results.append(candidate)
             continue
         answer = next(answers)
         if was_sent(answer):
-            flaw = flaw_of(answer)
-            outcome = candidate.drop(flaw, answer.reason) if flaw else take(candidate, answer)
+            reason = reject_reason_of(answer)
+            outcome = candidate.drop(reason, answer.reason) if reason else take(candidate, answer)
             results.append(with_reasoning(outcome, stage, answer))
     return results
 
@@ -80,12 +80,14 @@ def tidy(words: str) -> str:
     return " ".join(words.split()).strip(" .\"'`*")
 
 
-def find_truncation(value: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Flaw, str] | None:
-    """Return the flaw of a record in which a text is as long as may be: there a schema cut it."""
+def find_truncation(
+    value: Mapping[str, Any], schema: Mapping[str, Any]
+) -> tuple[RejectReason, str] | None:
+    """Return the rejection of a record in which a text is as long as may be: there a schema cut it."""
     for name, property_schema in schema["properties"].items():
         most = property_schema.get("maxLength")
         if most is not None and len(value[name]) >= most:
-            return Flaw.TRUNCATED, f"{name} of {most} characters, the most"
+            return RejectReason.TRUNCATED, f"{name} of {most} characters, the most"
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from curate.errors import UserError
-from curate.generate.generation import Example
+from curate.generate.generation import SeedExample
 from curate.generate.retrieve import embed_blocks, nearest
 from curate.generate.sift import Embed
 from curate.rows import prompt_text, response_text
@@ -13,7 +13,9 @@ from curate.rows import prompt_text, response_text
 BLOCK_ROWS = 4_096
 
 
-def measure_coverage(target: Sequence[Example], pool: pl.LazyFrame, embed: Embed) -> pl.DataFrame:
+def measure_coverage(
+    target: Sequence[SeedExample], pool: pl.LazyFrame, embed: Embed
+) -> pl.DataFrame:
     """Return row_id, nearest_id and cosine of each target example's nearest pool row, thinnest first.
 
     Prompts and responses are compared together. The pool is read twice, block by block.

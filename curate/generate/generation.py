@@ -3,7 +3,7 @@
 def make(run: Generation, params: RefineParams) -> None:
     requests = [run.request("refine", row["row_id"], SAMPLING, prompt=...) for row in run.target...]
     for answers in run.ask("refine", requests): ...
-    run.sift(candidates)        # the common filters; what was made is on record either way
+    run.filter(candidates)        # the common filters; what was made is on record either way
 
 Whatever a method draws comes from `run.rng(names)`, and every request has a seed of its own made from
 its name: neither batches nor the order of work change what is made.
@@ -19,28 +19,28 @@ import orjson
 import polars as pl
 from pydantic import Field
 
-from curate.generate.ask import Asker
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.ask import EngineClient
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.limits import YieldGuard
-from curate.generate.prompts import Prompts
+from curate.generate.prompts import MethodPrompts
 from curate.generate.requests import Request, Sampling, chat
-from curate.generate.sift import Embed, Filters, Sieve
+from curate.generate.sift import CandidateFilter, Embed, Filters
 from curate.generate.structured import Answer
 from curate.registry import Params, load_methods
 from curate.rows import Message, prompt_text, response_text
 
 Name = str | int
-FLAWS: Mapping[str, Flaw] = {
-    "truncated": Flaw.TRUNCATED,
-    "repetition": Flaw.REPEATS_ITSELF,
-    "refused": Flaw.REFUSED,
-    "filtered": Flaw.FILTERED,
-    "empty": Flaw.EMPTY,
-    "only_reasoning": Flaw.ONLY_REASONING,
-    "unknown": Flaw.FAILED,
-    "failed": Flaw.FAILED,
-    "invalid_json": Flaw.INVALID,
-    "schema_violation": Flaw.INVALID,
+FLAWS: Mapping[str, RejectReason] = {
+    "truncated": RejectReason.TRUNCATED,
+    "repetition": RejectReason.REPEATS_ITSELF,
+    "refused": RejectReason.REFUSED,
+    "filtered": RejectReason.FILTERED,
+    "empty": RejectReason.EMPTY,
+    "only_reasoning": RejectReason.ONLY_REASONING,
+    "unknown": RejectReason.FAILED,
+    "failed": RejectReason.FAILED,
+    "invalid_json": RejectReason.INVALID,
+    "schema_violation": RejectReason.INVALID,
 }
 
 
@@ -54,7 +54,7 @@ class GenerateParams(Params):
 
 
 @dataclass(frozen=True)
-class Example:
+class SeedExample:
     """A row that a method starts from."""
 
     row_id: str
@@ -82,11 +82,11 @@ class Generation:
 
     method: str
     seed: int
-    target: Sequence[Example]
+    target: Sequence[SeedExample]
     pool: pl.LazyFrame
-    asker: Asker
-    prompts: Prompts
-    sieve: Sieve
+    client: EngineClient
+    prompts: MethodPrompts
+    candidate_filter: CandidateFilter
     embed: Embed
     guard: YieldGuard
     candidates: list[Candidate] = field(default_factory=list)
@@ -96,12 +96,12 @@ class Generation:
     @property
     def stopped(self) -> bool:
         """Return whether a limit was reached: keep what there is and ask no more."""
-        return self.asker.stopped is not None
+        return self.client.stopped is not None
 
     @property
     def kept(self) -> list[Candidate]:
         """Return the candidates that are kept so far."""
-        return [c for c in self.candidates if c.flaw is None]
+        return [c for c in self.candidates if c.reject_reason is None]
 
     def rng(self, *names: Name) -> np.random.Generator:
         """Return the source of randomness of a named part of the work."""
@@ -140,19 +140,19 @@ class Generation:
         """Return the answers to each request, in their order; nothing is sent for an empty list."""
         if not requests:
             return []
-        return self.asker.ask(requests, stage=f"{self.method}.{stage}")
+        return self.client.ask(requests, stage=f"{self.method}.{stage}")
 
     def ask_one(self, stage: str, requests: Sequence[Request]) -> list[Answer]:
         """Return the first answer to each request."""
         return [answers[0] for answers in self.ask(stage, requests)]
 
-    def sift(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def filter(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Put candidates through the common filters and on record; return those that are kept.
 
         Raises:
             LowYield: nearly all that was made so far is dropped.
         """
-        return self.record(self.sieve.sift(candidates))
+        return self.record(self.candidate_filter.filter(candidates))
 
     def record(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Put candidates on record that the common filters have seen; return those that are kept.
@@ -162,15 +162,15 @@ class Generation:
         """
         self.candidates.extend(candidates)
         for candidate in candidates:
-            if candidate.flaw is None:
+            if candidate.reject_reason is None:
                 self.guard.keep()
             else:
                 sample = f"{candidate.prompt} => {candidate.response} {candidate.detail}"
-                self.guard.drop(candidate.flaw.value, sample)
-        return [candidate for candidate in candidates if candidate.flaw is None]
+                self.guard.drop(candidate.reject_reason.value, sample)
+        return [candidate for candidate in candidates if candidate.reject_reason is None]
 
 
-def flaw_of(answer: Answer) -> Flaw | None:
+def reject_reason_of(answer: Answer) -> RejectReason | None:
     """Return why an answer makes no candidate, None if it may.
 
     Raises:
@@ -192,9 +192,9 @@ def was_sent(answer: Answer) -> bool:
     return answer.failure != "unsent"
 
 
-def read_examples(rows: pl.DataFrame) -> list[Example]:
+def read_examples(rows: pl.DataFrame) -> list[SeedExample]:
     """Return rows as examples, in their order."""
-    return [Example(*row) for row in rows.select("row_id", "messages", "origin").iter_rows()]
+    return [SeedExample(*row) for row in rows.select("row_id", "messages", "origin").iter_rows()]
 
 
 Make = Callable[[Generation, Any], None]

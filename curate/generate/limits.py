@@ -25,7 +25,7 @@ class Limits(Params):
 
 
 @dataclass
-class Spent:
+class Usage:
     """What a stage's calls came to.
 
     calls were sent, `retried` of them once more after a failure or a useless answer; `failed` ended
@@ -67,17 +67,17 @@ class Bill:
     """What a run spent, stage by stage."""
 
     def __init__(self) -> None:
-        self.stages: dict[str, Spent] = {}
+        self.stages: dict[str, Usage] = {}
 
-    def stage(self, name: str) -> Spent:
+    def stage(self, name: str) -> Usage:
         """Return a stage's line, to count on."""
-        return self.stages.setdefault(name, Spent())
+        return self.stages.setdefault(name, Usage())
 
-    def total(self) -> Spent:
+    def total(self) -> Usage:
         """Return the sum of all stages."""
-        total = Spent()
+        total = Usage()
         for spent in self.stages.values():
-            for number in fields(Spent):
+            for number in fields(Usage):
                 if number.name != "useless":
                     both = getattr(total, number.name) + getattr(spent, number.name)
                     setattr(total, number.name, both)
@@ -91,7 +91,7 @@ class Bill:
         return {"total": self.total().to_dict(), "stages": stages}
 
 
-def exceeded(limits: Limits, spent: Spent) -> str | None:
+def exceeded(limits: Limits, spent: Usage) -> str | None:
     """Return which limit leaves no room for another call, as a sentence; None if none does."""
     reached: Mapping[str, tuple[float | None, float]] = {
         "calls": (limits.calls, spent.calls),

@@ -28,11 +28,11 @@ def words_of(text: str) -> list[str]:
 
 def rouge_l(one: str, other: str) -> float:
     """Return the ROUGE-L F1 of two texts; 0 where one has no word."""
-    nearest = Seen([one]).nearest(other)
+    nearest = RougeIndex([one]).nearest(other)
     return nearest[0] if nearest else 0.0
 
 
-class Seen:
+class RougeIndex:
     """Texts that are there already; grows as candidates are kept."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -70,7 +70,9 @@ class Seen:
         return chr(number)
 
 
-def first_of_each(texts: Sequence[str], limit: float, seen: Seen) -> list[tuple[float, int] | None]:
+def first_of_each(
+    texts: Sequence[str], limit: float, seen: RougeIndex
+) -> list[tuple[float, int] | None]:
     """Return for each text what it is too near to, None if it is new; a new text counts from then on.
 
     Args:

@@ -15,7 +15,7 @@ NOT_STARTED = "a limit was reached before its turn"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodOutcome:
     """A method's candidates and calls; `dropped` has the reasons, frequent ones first.
 
     `calls` were paid for, `cached` answers came from the store. `stopped` says why it ended early, at a
@@ -57,18 +57,18 @@ def read_bill(run: Path) -> dict[str, Any] | None:
     return dict(orjson.loads(path.read_bytes())) if path.is_file() else None
 
 
-def outcomes_of(bill: Mapping[str, Any], methods: Sequence[str]) -> list[Outcome]:
+def outcomes_of(bill: Mapping[str, Any], methods: Sequence[str]) -> list[MethodOutcome]:
     """Return the outcome of each method that was asked for, in that order."""
     return [_outcome(method, bill) for method in methods]
 
 
-def _outcome(method: str, bill: Mapping[str, Any]) -> Outcome:
+def _outcome(method: str, bill: Mapping[str, Any]) -> MethodOutcome:
     stages = [s for name, s in bill["bill"]["stages"].items() if name.split(".")[0] == method]
     counted = bill["methods"].get(method, {"made": 0, "kept": 0, "dropped": {}})
     stopped, failed = bill["stopped"].get(method), bill.get("failed", {}).get(method)
     if not (stopped or failed) and bill["stopped"] and not stages and not counted["made"]:
         stopped = NOT_STARTED
-    return Outcome(
+    return MethodOutcome(
         method=method,
         generated=counted["made"],
         kept=counted["kept"],
@@ -98,7 +98,7 @@ def generated_lines(run: Path) -> list[str]:
     return [_line(outcome) for outcome in outcomes_of(bill, methods)]
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: MethodOutcome) -> str:
     why = ", ".join(f"{count:,} {name}" for name, count in outcome.dropped[:MOST_REASONS])
     most = "most dropped: " if len(outcome.dropped) > MOST_REASONS else "dropped: "
     return (

@@ -6,13 +6,13 @@ from typing import Any
 
 from curate.generate.candidates import Candidate, pair
 from curate.generate.drafts import REPEATS, ask_each
-from curate.generate.generation import Example, Generation, Name
+from curate.generate.generation import Generation, Name, SeedExample
 from curate.generate.requests import Request, Sampling, chat
 from curate.generate.structured import Answer
 from curate.rows import Message
 
 
-def system_of(target: Sequence[Example]) -> str | None:
+def system_of(target: Sequence[SeedExample]) -> str | None:
     """Return the system turn that all examples share, None if they do not."""
     systems = {_system(example.messages) for example in target}
     return systems.pop() if len(systems) == 1 else None

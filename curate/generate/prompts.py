@@ -98,7 +98,7 @@ class Prompt:
         return str(SLOT.sub("\n", HEAD.sub("\n", self.text)))
 
 
-class Prompts:
+class MethodPrompts:
     """The prompts of a method: those of a user's folder before the built-in ones.
 
     Of those that have a digest in `digests`, the files must still have it.

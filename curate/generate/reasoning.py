@@ -82,25 +82,25 @@ LEFT = regex.compile(
 
 
 @dataclass(frozen=True)
-class Parted:
+class ReasoningSplit:
     """An answer and the reasoning that stood beside it, both without marks."""
 
     answer: str
     reasoning: str = ""
 
 
-def part_reasoning(text: str) -> Parted:
+def part_reasoning(text: str) -> ReasoningSplit:
     """Return a text as answer and reasoning; a text without marks is all answer."""
     for block in BLOCKS:
         text = block.sub(r"<think>\g<reasoning></think>", text)
     parted = _part_channels(text) or _part_marks(text)
     if parted is None:
-        return Parted(text)
+        return ReasoningSplit(text)
     answer = parted.answer.strip()
     for around in AROUND:
         inner = around.fullmatch(answer)
         answer = inner[inner.re.groups].strip() if inner else answer
-    return Parted(answer, parted.reasoning.strip())
+    return ReasoningSplit(answer, parted.reasoning.strip())
 
 
 def part_values(value: Any) -> tuple[Any, list[str]]:
@@ -125,20 +125,20 @@ def holds_marks(text: str) -> str | None:
     return mark.group() if mark else None
 
 
-def _part_channels(text: str) -> Parted | None:
+def _part_channels(text: str) -> ReasoningSplit | None:
     channels = list(CHANNEL.finditer(text))
     if channels:
         final = [c["text"] for c in channels if c["name"] == FINAL]
         other = [c["text"] for c in channels if c["name"] != FINAL]
-        return Parted("\n".join(final), "\n".join(other))
+        return ReasoningSplit("\n".join(final), "\n".join(other))
     bare = BARE_CHANNEL.fullmatch(text)
     if bare:
-        return Parted(bare["answer"], bare["reasoning"])
+        return ReasoningSplit(bare["answer"], bare["reasoning"])
     analysis = BARE_ANALYSIS.fullmatch(text)
-    return Parted("", analysis["reasoning"]) if analysis else None
+    return ReasoningSplit("", analysis["reasoning"]) if analysis else None
 
 
-def _part_marks(text: str) -> Parted | None:
+def _part_marks(text: str) -> ReasoningSplit | None:
     """Return the parts of a text with marks, None if it has none outside of code."""
     answer: list[str] = []
     reasoning: list[str] = []
@@ -155,7 +155,9 @@ def _part_marks(text: str) -> Parted | None:
         reasoning.append(piece)
         depth = max(depth - 1, 0)
     (reasoning if depth else answer).append(text[start:])
-    return Parted("".join(answer), "\n".join(t.strip() for t in reasoning)) if marked else None
+    return (
+        ReasoningSplit("".join(answer), "\n".join(t.strip() for t in reasoning)) if marked else None
+    )
 
 
 def _marks_outside_code(text: str) -> Iterator["regex.Match[str]"]:

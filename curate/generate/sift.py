@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.fixedpoint import cosines
-from curate.generate.candidates import Candidate, Flaw
-from curate.generate.novelty import Seen, words_of
+from curate.generate.candidates import Candidate, RejectReason
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.reasoning import holds_marks
 from curate.registry import Params
 from curate.rows import Message
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-FindFlaw = Callable[[Sequence[Message]], tuple[Flaw, str] | None]
+FindRejection = Callable[[Sequence[Message]], tuple[RejectReason, str] | None]
 
 REFUSAL = regex.compile(
     r"^\W*(?:i(?:['’]m| am) (?:sorry|unable|not able|afraid)|sorry\b"
@@ -58,15 +58,17 @@ class Filters(Params):
     distinct: float = Field(0.4, ge=0, le=1, description="least share of distinct word 3-grams")
 
 
-def find_flaw(candidate: Candidate, filters: Filters, leaks: "Leaks") -> tuple[Flaw, str] | None:
+def find_rejection(
+    candidate: Candidate, filters: Filters, leaks: "PromptFragments"
+) -> tuple[RejectReason, str] | None:
     """Return why a candidate goes by itself, without a look at the others; None if it stays."""
     prompt, response = candidate.prompt, candidate.response
     if not prompt.strip() or not response.strip():
-        return Flaw.EMPTY, "prompt" if not prompt.strip() else "response"
+        return RejectReason.EMPTY, "prompt" if not prompt.strip() else "response"
     return (
         _find_reasoning(*(message["content"] for message in candidate.messages))
-        or _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
-        or _find_text_flaw("response", response, filters.response_words, filters, leaks)
+        or _find_text_rejection("prompt", prompt, filters.prompt_words, filters, leaks)
+        or _find_text_rejection("response", response, filters.response_words, filters, leaks)
         or _find_refusal(response, prompt)
         or _find_copy(prompt, response)
         or _find_keyword(prompt, filters.keywords)
@@ -74,47 +76,49 @@ def find_flaw(candidate: Candidate, filters: Filters, leaks: "Leaks") -> tuple[F
     )
 
 
-def find_prompt_flaw(prompt: str, filters: Filters, leaks: "Leaks") -> tuple[Flaw, str] | None:
+def find_prompt_rejection(
+    prompt: str, filters: Filters, leaks: "PromptFragments"
+) -> tuple[RejectReason, str] | None:
     """Return why a prompt goes, whatever its response would be; None if it stays."""
     if not prompt.strip():
-        return Flaw.EMPTY, "prompt"
+        return RejectReason.EMPTY, "prompt"
     return (
         _find_reasoning(prompt)
-        or _find_text_flaw("prompt", prompt, filters.prompt_words, filters, leaks)
+        or _find_text_rejection("prompt", prompt, filters.prompt_words, filters, leaks)
         or _find_refusal(prompt)
         or _find_keyword(prompt, filters.keywords)
         or _find_language(prompt, filters.languages)
     )
 
 
-def _find_text_flaw(
-    name: str, text: str, bounds: tuple[int, int], filters: Filters, leaks: "Leaks"
-) -> tuple[Flaw, str] | None:
+def _find_text_rejection(
+    name: str, text: str, bounds: tuple[int, int], filters: Filters, leaks: "PromptFragments"
+) -> tuple[RejectReason, str] | None:
     count = len(text.split())
     if count < bounds[0]:
-        return Flaw.TOO_SHORT, f"{name} of {count} words"
+        return RejectReason.TOO_SHORT, f"{name} of {count} words"
     if count > bounds[1]:
-        return Flaw.TOO_LONG, f"{name} of {count} words"
+        return RejectReason.TOO_LONG, f"{name} of {count} words"
     loop = find_loop(text, filters.distinct)
     if loop:
-        return Flaw.REPEATS_ITSELF, f"{name}: {loop}"
+        return RejectReason.REPEATS_ITSELF, f"{name}: {loop}"
     leak = leaks.find(text)
-    return (Flaw.PROMPT_LEAK, f"{name}: {leak}") if leak else None
+    return (RejectReason.PROMPT_LEAK, f"{name}: {leak}") if leak else None
 
 
-def _find_reasoning(*texts: str) -> tuple[Flaw, str] | None:
+def _find_reasoning(*texts: str) -> tuple[RejectReason, str] | None:
     mark = next((mark for text in texts if (mark := holds_marks(text))), None)
-    return (Flaw.HOLDS_REASONING, mark) if mark else None
+    return (RejectReason.HOLDS_REASONING, mark) if mark else None
 
 
-def _find_refusal(*texts: str) -> tuple[Flaw, str] | None:
+def _find_refusal(*texts: str) -> tuple[RejectReason, str] | None:
     match = next((refusal for text in texts if (refusal := REFUSAL.search(text))), None)
-    return (Flaw.REFUSED, match.group()) if match else None
+    return (RejectReason.REFUSED, match.group()) if match else None
 
 
-def _find_copy(prompt: str, response: str) -> tuple[Flaw, str] | None:
+def _find_copy(prompt: str, response: str) -> tuple[RejectReason, str] | None:
     same = words_of(prompt) == words_of(response)
-    return (Flaw.COPIES_PROMPT, "the response is the prompt") if same else None
+    return (RejectReason.COPIES_PROMPT, "the response is the prompt") if same else None
 
 
 def find_loop(text: str, distinct: float) -> str | None:
@@ -132,7 +136,7 @@ def find_loop(text: str, distinct: float) -> str | None:
     return None
 
 
-class Leaks:
+class PromptFragments:
     """Pieces of the prompts that ask for candidates, which no candidate should hold."""
 
     def __init__(self, fixed_texts: Iterable[str] = ()) -> None:
@@ -153,20 +157,20 @@ def _runs(text: str) -> Iterator[tuple[str, ...]]:
         yield tuple(words[i : i + COPIED_RUN])
 
 
-def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[Flaw, str] | None:
+def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[RejectReason, str] | None:
     words = set(words_of(prompt))
     keyword = next((word for word in keywords if word.casefold() in words), None)
-    return (Flaw.KEYWORD, keyword) if keyword else None
+    return (RejectReason.KEYWORD, keyword) if keyword else None
 
 
-def _find_language(text: str, languages: Sequence[str]) -> tuple[Flaw, str] | None:
+def _find_language(text: str, languages: Sequence[str]) -> tuple[RejectReason, str] | None:
     """Return the language of a text of some length that is none of those let in."""
     if not languages or len(text.split()) < LANGUAGE_WORDS:
         return None
     from py3langid.langid import classify
 
     language = str(classify(text)[0])
-    return None if language in languages else (Flaw.WRONG_LANGUAGE, language)
+    return None if language in languages else (RejectReason.WRONG_LANGUAGE, language)
 
 
 class NoveltyIndex:
@@ -178,7 +182,7 @@ class NoveltyIndex:
 
     def __init__(self, embed: Embed) -> None:
         self._embed = embed
-        self._seen = Seen()
+        self._seen = RougeIndex()
         self._vectors: list[NDArray[np.float32]] = []
         self._numbers: list[NDArray[np.uint64]] = []
 
@@ -215,7 +219,7 @@ class NoveltyIndex:
         return largest
 
 
-class Sieve:
+class CandidateFilter:
     """The common filters over the whole of a method's making; remembers what is there and what stays.
 
     Args:
@@ -230,12 +234,12 @@ class Sieve:
         self,
         filters: Filters,
         embed: Embed,
-        leaks: "Leaks | None" = None,
+        leaks: "PromptFragments | None" = None,
         existing: NoveltyIndex | None = None,
-        by_template: FindFlaw | None = None,
+        by_template: FindRejection | None = None,
     ) -> None:
         self.filters, self.embed, self._by_template = filters, embed, by_template
-        self.leaks = leaks or Leaks()
+        self.leaks = leaks or PromptFragments()
         self._existing = existing or NoveltyIndex(embed)
         self._generated = NoveltyIndex(embed)
 
@@ -243,41 +247,43 @@ class Sieve:
         """Take note of further rows that are there: their prompts and their whole texts."""
         self._generated.add(prompts, texts)
 
-    def sift(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates, in their order, those that go with their flaw; the others are known.
+    def filter(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, in their order, those that go with their reason; the others are noted.
 
-        A candidate that has a flaw already keeps it.
+        A candidate that has a reject reason already keeps it.
         """
         results = [self._judge(candidate) for candidate in candidates]
-        present = [i for i, c in enumerate(results) if c.flaw is None]
+        present = [i for i, c in enumerate(results) if c.reject_reason is None]
         if present:
             texts = [f"{results[i].prompt}\n{results[i].response}" for i in present]
             for i, vector in zip(present, self.embed(texts), strict=True):
                 results[i] = self._compare(results[i], vector)
         return results
 
-    def screen(self, candidates: Sequence[Candidate], seen: Seen | None = None) -> list[Candidate]:
-        """Return the candidates, those that go for their prompts alone with their flaw.
+    def screen(
+        self, candidates: Sequence[Candidate], seen: RougeIndex | None = None
+    ) -> list[Candidate]:
+        """Return the candidates, those that go for their prompts alone with their reason.
 
-        This is for prompts without responses, before more is paid for them; `sift` comes later.
+        This is for prompts without responses, before more is paid for them; `filter` comes later.
 
         Args:
             candidates: earlier ones stand in the way of later ones.
             seen: further prompts that are there; the new ones are added.
         """
-        fresh = Seen() if seen is None else seen
+        fresh = RougeIndex() if seen is None else seen
         return [self._screen(candidate, fresh) for candidate in candidates]
 
-    def _screen(self, candidate: Candidate, fresh: Seen) -> Candidate:
-        if candidate.flaw is not None:
+    def _screen(self, candidate: Candidate, fresh: RougeIndex) -> Candidate:
+        if candidate.reject_reason is not None:
             return candidate
-        rejection = find_prompt_flaw(candidate.prompt, self.filters, self.leaks)
+        rejection = find_prompt_rejection(candidate.prompt, self.filters, self.leaks)
         if rejection:
             return candidate.drop(*rejection)
         near = fresh.nearest(candidate.prompt, above=self.filters.rouge)
         similarity = near[0] if near else self._nearest_prompt(candidate)
         if similarity is not None:
-            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {similarity:.2f}")
+            return candidate.drop(RejectReason.NOT_NEW, f"ROUGE-L {similarity:.2f}")
         fresh.add([candidate.prompt])
         return candidate
 
@@ -287,9 +293,9 @@ class Sieve:
         return self._existing.nearest_prompt(candidate.prompt, limit) if near is None else near
 
     def _judge(self, candidate: Candidate) -> Candidate:
-        if candidate.flaw is not None:
+        if candidate.reject_reason is not None:
             return candidate
-        rejection = find_flaw(candidate, self.filters, self.leaks)
+        rejection = find_rejection(candidate, self.filters, self.leaks)
         if rejection is None and self._by_template is not None:
             rejection = self._by_template(candidate.messages)
         return candidate.drop(*rejection) if rejection else candidate
@@ -297,11 +303,11 @@ class Sieve:
     def _compare(self, candidate: Candidate, vector: NDArray[np.float32]) -> Candidate:
         near = self._nearest_prompt(candidate)
         if near is not None:
-            return candidate.drop(Flaw.NOT_NEW, f"ROUGE-L {near:.2f}")
+            return candidate.drop(RejectReason.NOT_NEW, f"ROUGE-L {near:.2f}")
         text = f"{candidate.prompt}\n{candidate.response}"
         cosine = max(held.nearest_row(text, vector) for held in (self._generated, self._existing))
         if cosine > self.filters.cosine:
-            return candidate.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f}")
+            return candidate.drop(RejectReason.TOO_NEAR, f"cosine {cosine:.3f}")
         self._generated.add_one(candidate.prompt, text, vector)
         return candidate
 
@@ -316,9 +322,9 @@ def _digest_numbers(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
-def count_flaws(candidates: Iterable[Candidate]) -> dict[str, Any]:
+def count_reject_reasons(candidates: Iterable[Candidate]) -> dict[str, Any]:
     """Return how many candidates were made and kept, and how many went for each reason."""
-    counted = Counter(c.flaw.value if c.flaw else "kept" for c in candidates)
+    counted = Counter(c.reject_reason.value if c.reject_reason else "kept" for c in candidates)
     return {
         "made": counted.total(),
         "kept": counted.pop("kept", 0),

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.generate.generation import Example, GenerateParams, Generation, read_examples
+from curate.generate.generation import GenerateParams, Generation, SeedExample, read_examples
 from curate.rows import Message
 
 
@@ -26,7 +26,7 @@ def start_needs(params: StartParams) -> tuple[str, ...]:
     return (params.start,)
 
 
-def choose_starts(run: Generation, params: StartParams) -> list[Example]:
+def choose_starts(run: Generation, params: StartParams) -> list[SeedExample]:
     """Return the rows to start from, in their order.
 
     Raises:
@@ -45,7 +45,7 @@ def choose_starts(run: Generation, params: StartParams) -> list[Example]:
     return starts
 
 
-def _draw_of_pool(run: Generation, count: int) -> list[Example]:
+def _draw_of_pool(run: Generation, count: int) -> list[SeedExample]:
     roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
     single = (roles.list.count_matches("user") == 1) & (roles.list.last() == "assistant")
     ids = run.pool.filter(single).select("row_id").collect()["row_id"].sort()
@@ -69,6 +69,6 @@ def count_starts(params: StartParams, targets: int, pool_rows: int) -> int:
     return min(params.rows, pool_rows if params.start == "pool" else targets)
 
 
-def system_of(example: Example) -> str | None:
+def system_of(example: SeedExample) -> str | None:
     """Return the text of an example's system turn, if it has one."""
     return next((m["content"] for m in example.messages if m["role"] == "system"), None)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from curate.errors import UserError
-from curate.generate.ask import Asker, manifest_of
+from curate.generate.ask import EngineClient, manifest_of
 from curate.generate.cache import Cache
-from curate.generate.candidates import Candidate, Flaw, rows_of, table_of
+from curate.generate.candidates import Candidate, RejectReason, rows_of, table_of
 from curate.generate.corpus import find_corpus
 from curate.generate.engines import engine_of
 from curate.generate.generation import (
@@ -27,8 +27,14 @@ from curate.generate.generation import (
     read_examples,
 )
 from curate.generate.limits import Limits, LowYield, YieldGuard
-from curate.generate.prompts import Prompts
-from curate.generate.sift import FindFlaw, Leaks, NoveltyIndex, Sieve, count_flaws
+from curate.generate.prompts import MethodPrompts
+from curate.generate.sift import (
+    CandidateFilter,
+    FindRejection,
+    NoveltyIndex,
+    PromptFragments,
+    count_reject_reasons,
+)
 from curate.models import load_tokenizer, template_of
 from curate.pool.files import digest_url
 from curate.rows import Message, prompt_text, response_text
@@ -100,8 +106,10 @@ def _read_files(
         return {}, {}, str(error)
 
 
-def _prompts(method: str, folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
-    return Prompts(method, Path(folder) if folder else None, digests)
+def _prompts(
+    method: str, folder: str | None, digests: Mapping[str, str] | None = None
+) -> MethodPrompts:
+    return MethodPrompts(method, Path(folder) if folder else None, digests)
 
 
 def _without_paths(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,51 +138,51 @@ def write_generated(
     engine = engine_of(hints)
     limits = Limits.model_validate(params["limits"])
     novelty_index = index_existing_rows(inputs, hints["embedder"])
-    ends = Ends()
+    ends = MethodEndings()
     candidates: list[Candidate] = []
-    with Asker(engine, cache=Cache(Path(hints["cache"])), limits=limits) as asker:
+    with EngineClient(engine, cache=Cache(Path(hints["cache"])), limits=limits) as client:
         for i, method_params in enumerate(hints["methods"]):
             method, run = method_params["method"], None
             generator = find_generator(method)
             try:
-                run = _start(i, params, inputs, novelty_index, hints, asker)
+                run = _start(i, params, inputs, novelty_index, hints, client)
                 generator.make(run, generator.params.model_validate(method_params))
             except LowYield as error:
                 ends.stopped[method] = str(error)
             except UserError as error:
                 ends.failed[method] = str(error)
             candidates += _finish(out, run) if run else []
-            if not ends.note(method, asker):
+            if not ends.note(method, client):
                 break
-        if not any(candidate.flaw is None for candidate in candidates):
-            if not asker.stopped:
-                asker.forget_useless()
+        if not any(candidate.reject_reason is None for candidate in candidates):
+            if not client.stopped:
+                client.forget_useless()
             raise UserError(
-                f"generate: {_why_nothing(asker, candidates, ends, len(hints['methods']))}"
+                f"generate: {_explain_no_rows(client, candidates, ends, len(hints['methods']))}"
             )
-        asker.warn_useless()
-        bill, spent = manifest_of(asker), asker.counts()
+        client.warn_useless()
+        bill, spent = manifest_of(client), client.counts()
     return {**_write(out, candidates, bill, ends), "llm": spent}
 
 
 @dataclass
-class Ends:
+class MethodEndings:
     """How methods ended that did not end by themselves: at a limit, or by a fault of their own."""
 
     stopped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def note(self, method: str, asker: Asker) -> bool:
+    def note(self, method: str, client: EngineClient) -> bool:
         """Take note of how a method ended; return whether there is a next one's turn.
 
         A fault of one method or of its calls ends that method; a limit ends all.
         """
-        sentence = asker.stopped
-        if sentence is not None and not asker.resume():
+        sentence = client.stopped
+        if sentence is not None and not client.resume():
             self.stopped[method] = sentence
             self.failed.pop(method, None)
             return False
-        fault = sentence or self.failed.get(method) or asker.unheard(method)
+        fault = sentence or self.failed.get(method) or client.unheard(method)
         if fault and method not in self.stopped:
             self.failed[method] = fault.removeprefix(f"{method}: ")
             LOG.warning("generate: %s failed: %s", method, self.failed[method])
@@ -220,7 +228,7 @@ def _start(
     inputs: Mapping[str, Artifact],
     novelty_index: NoveltyIndex,
     hints: Mapping[str, Any],
-    asker: Asker,
+    client: EngineClient,
 ) -> Generation:
     """Return the run of the method at a place; its filters know the target rows and the pool.
 
@@ -239,7 +247,7 @@ def _start(
     method = GenerateParams.model_validate(
         {n: method_params[n] for n in GenerateParams.model_fields}
     )
-    leaks = Leaks(prompts[name].fixed_text for name in prompts.names())
+    leaks = PromptFragments(prompts[name].fixed_text for name in prompts.names())
     target = (
         read_examples(read_table(inputs["target"].file("rows.parquet")))
         if "target" in inputs
@@ -250,16 +258,18 @@ def _start(
         seed=params["seed"],
         target=target,
         pool=scan_table(inputs["pool"].file("rows.parquet")),
-        asker=asker,
+        client=client,
         prompts=prompts,
-        sieve=Sieve(method.filters, embed, leaks, novelty_index, _by_template(params, hints)),
+        candidate_filter=CandidateFilter(
+            method.filters, embed, leaks, novelty_index, _by_template(params, hints)
+        ),
         embed=embed,
         guard=YieldGuard(method_params["method"], least=method.least_yield, after=JUDGED_AFTER),
         digests={name: dict(files) for name, files in params["reads"][place].items()},
     )
 
 
-def _by_template(params: Mapping[str, Any], hints: Mapping[str, Any]) -> FindFlaw | None:
+def _by_template(params: Mapping[str, Any], hints: Mapping[str, Any]) -> FindRejection | None:
     """Return what finds turns that the base model's template does not take, None if it reads none."""
     if "template" not in params:
         return None
@@ -268,21 +278,21 @@ def _by_template(params: Mapping[str, Any], hints: Mapping[str, Any]) -> FindFla
     tokenizer = load_tokenizer(Path(hints["base"]["folder"]), hints["base"]["trust"])
     system = params["template"]["system"]
 
-    def find(messages: Sequence[Message]) -> tuple[Flaw, str] | None:
+    def find(messages: Sequence[Message]) -> tuple[RejectReason, str] | None:
         fault = find_lasting_fault(tokenizer, messages, system)
-        return None if fault is None else (Flaw(fault[0].value), fault[1])
+        return None if fault is None else (RejectReason(fault[0].value), fault[1])
 
     return find
 
 
 def _write(
-    out: Path, candidates: Sequence[Candidate], bill: Mapping[str, Any], ends: Ends
+    out: Path, candidates: Sequence[Candidate], bill: Mapping[str, Any], ends: MethodEndings
 ) -> Counts:
     rows = rows_of(candidates, SOURCE)
     rows.write_parquet(out / "rows.parquet")
     table_of(candidates).write_parquet(out / "candidates.parquet")
     methods = {
-        name: count_flaws(c for c in candidates if c.method == name)
+        name: count_reject_reasons(c for c in candidates if c.method == name)
         for name in dict.fromkeys(c.method for c in candidates)
     }
     outcome = {"methods": methods, "stopped": ends.stopped}
@@ -291,16 +301,18 @@ def _write(
     return {"rows_in": len(candidates), "rows_out": rows.height, **outcome}
 
 
-def _why_nothing(asker: Asker, candidates: Sequence[Candidate], ends: Ends, methods: int) -> str:
+def _explain_no_rows(
+    client: EngineClient, candidates: Sequence[Candidate], ends: MethodEndings, methods: int
+) -> str:
     """Return why there is no row: a limit, methods that failed, or what candidates lack."""
     if ends.stopped:
         return f"nothing was kept before the end: {next(iter(ends.stopped.values()))}"
     if len(ends.failed) == methods:
         return ends.faults
-    together = asker.faults.together
+    together = client.faults.together
     if together.sentence is not None and not together.heard:
         return together.sentence
-    dropped = count_flaws(candidates)["dropped"]
+    dropped = count_reject_reasons(candidates)["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "no answer came"
     advice = f"no candidate was kept ({why}); use a larger model or other prompts"
     return ". ".join(part for part in (advice, ends.faults, together.sample()) if part)

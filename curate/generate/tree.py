@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from curate.generate.candidates import Candidate
-from curate.generate.generation import Example
+from curate.generate.generation import SeedExample
 
 TREE_SCHEMA = pl.Schema(
     {
@@ -32,7 +32,7 @@ NOTED = tuple(name for name in TREE_SCHEMA if name in {
 })  # fmt: skip
 
 
-def tree_of(seeds: Sequence[Example], candidates: Sequence[Candidate]) -> pl.DataFrame:
+def tree_of(seeds: Sequence[SeedExample], candidates: Sequence[Candidate]) -> pl.DataFrame:
     """Return one line for each seed (hop 0) and each candidate, in the order in which they were made.
 
     `similarity` is the cosine of a prompt to its seed's; what went before it had a prompt has none.
@@ -49,8 +49,8 @@ def tree_of(seeds: Sequence[Example], candidates: Sequence[Candidate]) -> pl.Dat
             "seed": c.notes["seed"],
             "hop": c.hop,
             **{name: c.notes.get(name) for name in NOTED},
-            "kept": c.flaw is None,
-            "flaw": c.flaw.value if c.flaw else None,
+            "kept": c.reject_reason is None,
+            "flaw": c.reject_reason.value if c.reject_reason else None,
         }
         for c in candidates
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import REPEATS, ask_each, characters_for, find_truncation, record, text
 from curate.generate.generation import Generation
 from curate.generate.requests import Request, Sampling
@@ -48,10 +48,10 @@ def with_prompt(draft: Candidate, value: Mapping[str, Any], schema: Mapping[str,
     """Return the draft with the prompt of an answer, dropped if it is cut off or blank."""
     prompt = value["prompt"].strip()
     rewrite = replace(draft, messages=[{"role": "user", "content": prompt}])
-    flaw = find_truncation(value, schema)
-    if flaw is None and not prompt:
-        flaw = Flaw.EMPTY, "prompt"
-    return rewrite.drop(*flaw) if flaw else rewrite
+    rejection = find_truncation(value, schema)
+    if rejection is None and not prompt:
+        rejection = RejectReason.EMPTY, "prompt"
+    return rewrite.drop(*rejection) if rejection else rewrite
 
 
 def answer_each(

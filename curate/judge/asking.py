@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UserError
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.cache import Cache
 from curate.generate.engines import engine_of
 from curate.generate.requests import Request
@@ -19,18 +19,18 @@ CUT = "\n[...]\n"
 
 
 @contextmanager
-def open_client(hints: Mapping[str, Any]) -> Iterator[Asker]:
+def open_client(hints: Mapping[str, Any]) -> Iterator[EngineClient]:
     """Yield a client of the engine that the hints of a step name (StepRun.engine).
 
     Raises:
         UserError: at the end, if no answer to anything was of use.
     """
-    with Asker(engine_of(hints), cache=Cache(Path(hints["cache"]))) as client:
+    with EngineClient(engine_of(hints), cache=Cache(Path(hints["cache"]))) as client:
         yield client
         client.check_answered()
 
 
-def ask_all(client: Asker, requests: Sequence[Request], stage: str) -> list[list[Answer]]:
+def ask_all(client: EngineClient, requests: Sequence[Request], stage: str) -> list[list[Answer]]:
     """Return sampling.n answers to each request.
 
     Raises:
@@ -44,7 +44,7 @@ def ask_all(client: Asker, requests: Sequence[Request], stage: str) -> list[list
     return answers
 
 
-def llm_counts(client: Asker) -> dict[str, Any]:
+def llm_counts(client: EngineClient) -> dict[str, Any]:
     """Return what was spent, as the counts of a step tell it."""
     return client.counts()
 

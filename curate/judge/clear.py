@@ -73,7 +73,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
 if TYPE_CHECKING:
-    from curate.generate.prompts import Prompts
+    from curate.generate.prompts import MethodPrompts
     from curate.generate.requests import Request
     from curate.generate.structured import Answer
 
@@ -177,11 +177,11 @@ def _read_labels(
     return {"labels": run.execute(labels_step(inputs, Path(params.labels.path)))}
 
 
-def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> "Prompts":
+def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> "MethodPrompts":
     """Return the prompts of this stage; the files must have the digests that are given."""
-    from curate.generate.prompts import Prompts
+    from curate.generate.prompts import MethodPrompts
 
-    return Prompts("clear", Path(folder) if folder else None, digests)
+    return MethodPrompts("clear", Path(folder) if folder else None, digests)
 
 
 def write_samples(
@@ -224,7 +224,7 @@ def _is_answer(messages: Sequence[Message]) -> bool:
 
 
 def _sample_request(
-    messages: Sequence[Message], prompts: "Prompts", params: Mapping[str, Any]
+    messages: Sequence[Message], prompts: "MethodPrompts", params: Mapping[str, Any]
 ) -> "Request":
     """Return the row's own conversation; where its response is short, the model is told to be."""
     from curate.generate.requests import Sampling, chat
@@ -243,11 +243,11 @@ def _sample_request(
     return chat(turns, sampling=sampling)
 
 
-def _hinted(prompts: "Prompts", question: str, form: str | None) -> str:
+def _hinted(prompts: "MethodPrompts", question: str, form: str | None) -> str:
     return prompts["sample"].fill(question=question, form=form)[-1]["content"]
 
 
-def _reflection_requests(messages: Sequence[Message], prompts: "Prompts") -> "list[Request]":
+def _reflection_requests(messages: Sequence[Message], prompts: "MethodPrompts") -> "list[Request]":
     return [
         reflection(
             prompts[name].fill(

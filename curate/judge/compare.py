@@ -25,8 +25,8 @@ from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
 from curate.judge.contradiction import AnswerPair, alike
 
 if TYPE_CHECKING:
-    from curate.generate.ask import Asker
-    from curate.generate.prompts import Prompts
+    from curate.generate.ask import EngineClient
+    from curate.generate.prompts import MethodPrompts
     from curate.generate.requests import Request
     from curate.generate.structured import Answer
 
@@ -60,17 +60,19 @@ class PreferenceScore:
     reason: str | None = None
 
 
-def compare_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> "Prompts":
+def compare_prompts(
+    folder: str | None, digests: Mapping[str, str] | None = None
+) -> "MethodPrompts":
     """Return the prompts of comparisons; the files must have the digests that are given."""
-    from curate.generate.prompts import Prompts
+    from curate.generate.prompts import MethodPrompts
 
-    return Prompts("compare", Path(folder) if folder else None, digests)
+    return MethodPrompts("compare", Path(folder) if folder else None, digests)
 
 
 def compare_pairs(
-    client: "Asker",
+    client: "EngineClient",
     pairs: Sequence[AnswerPair],
-    prompts: "Prompts",
+    prompts: "MethodPrompts",
     *,
     samples: int,
     seed: int,
@@ -110,7 +112,7 @@ def compare_pairs(
 
 
 def _requests(
-    order: tuple[str, str, str], prompts: "Prompts", samples: int, seed: int, criteria: str
+    order: tuple[str, str, str], prompts: "MethodPrompts", samples: int, seed: int, criteria: str
 ) -> "list[Request]":
     """Return the judgements on one order of a pair, and the self-reflections on "B is better"."""
     from curate.generate.requests import Sampling, chat
@@ -146,7 +148,7 @@ def _votes(answers: "Sequence[Answer]") -> list[float]:
     return [VOTES[answer.value["better"]] for answer in answers if answer.ok]
 
 
-def compare_identity(prompts: "Prompts", criteria: str = CRITERIA) -> Mapping[str, Any]:
+def compare_identity(prompts: "MethodPrompts", criteria: str = CRITERIA) -> Mapping[str, Any]:
     """Return what belongs into the key of a step that compares, beside engine, samples and seed."""
     digests = {name: prompts[name].digest for name in ("choose", *REFLECTIONS)}
     return {"prompts": digests, "criteria": criteria}

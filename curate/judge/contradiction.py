@@ -33,7 +33,7 @@ from curate.rows import normalise
 from curate.store import digest_of
 
 if TYPE_CHECKING:
-    from curate.generate.ask import Asker
+    from curate.generate.ask import EngineClient
     from curate.generate.prompts import Prompt
 
 Kind = Literal["nli", "embedding", "model"]
@@ -166,7 +166,7 @@ def agree_by_embedding(
 
 
 def agree_by_model(
-    pairs: Sequence[AnswerPair], client: "Asker", prompt: "Prompt", stage: str
+    pairs: Sequence[AnswerPair], client: "EngineClient", prompt: "Prompt", stage: str
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by asking in both orders; NaN where no answer is of use."""
     from curate.generate.requests import Sampling, chat

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import UserError
 from curate.generate.drafts import record
-from curate.generate.prompts import Prompts
+from curate.generate.prompts import MethodPrompts
 from curate.generate.requests import Request, Sampling, chat
 from curate.generate.structured import Answer
 from curate.judge.asking import ask_all
@@ -29,7 +29,7 @@ from curate.rows import Message, content_hash, prompt_text, response_text
 from curate.yamltext import YamlFault, load_yaml
 
 if TYPE_CHECKING:
-    from curate.generate.ask import Asker
+    from curate.generate.ask import EngineClient
 
 RUBRICS = Path(__file__).parent / "rubrics"
 METHOD = "judge"
@@ -111,13 +111,13 @@ def read_rubric(name: str) -> Rubric:
 
 
 def grade_rows(
-    client: "Asker",
+    client: "EngineClient",
     batches: Iterable[pl.DataFrame],
     rubric: Rubric,
     *,
     votes: int,
     seed: int,
-    prompts: Prompts,
+    prompts: MethodPrompts,
 ) -> pl.DataFrame:
     """Return the grades of rows, in their order.
 
@@ -148,7 +148,7 @@ def grade_rows(
 
 
 def _request(
-    messages: Sequence[Message], rubric: Rubric, votes: int, seed: int, prompts: Prompts
+    messages: Sequence[Message], rubric: Rubric, votes: int, seed: int, prompts: MethodPrompts
 ) -> Request:
     """Return a row's request; its seed is made of the run's seed and the row's text alone."""
     own = (int(content_hash(messages)[:7], 16) + seed) % 2**31
@@ -204,9 +204,9 @@ def _grade(answers: Sequence[Answer], rubric: Rubric) -> dict[str, Any]:
     }
 
 
-def grading_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
+def grading_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
     """Return the prompts that ask for grades; the files must have the digests that are given."""
-    return Prompts(METHOD, Path(folder) if folder else None, digests)
+    return MethodPrompts(METHOD, Path(folder) if folder else None, digests)
 
 
 def prompt_digests(folder: str | None) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ from curate.judge.values import Check, Form, find_form, same_value
 from curate.rows import Message, normalise, response_text
 
 if TYPE_CHECKING:
-    from curate.generate.ask import Asker
+    from curate.generate.ask import EngineClient
     from curate.generate.structured import Answer
 
 METHOD = "knowledge"
@@ -177,7 +177,7 @@ class ProbeAnswers:
 
 
 def ask_probes(
-    client: "Asker",
+    client: "EngineClient",
     probes: Sequence[Probe],
     exemplars: Exemplars,
     *,

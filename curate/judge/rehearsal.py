@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.generate.drafts import REPEATS
-from curate.generate.prompts import Prompts
+from curate.generate.prompts import MethodPrompts
 from curate.generate.reasoning import holds_marks
 from curate.generate.requests import Request, Sampling, chat
 from curate.judge.asking import ask_all, llm_counts, open_client, question_text, seed_of
@@ -40,7 +40,7 @@ from curate.store import Artifact, Counts, Step
 from curate.tables import read_table
 
 if TYPE_CHECKING:
-    from curate.generate.ask import Asker
+    from curate.generate.ask import EngineClient
 
 VERSION = 2
 PROMPTS = ("certain", "refusals", "rephrase")
@@ -80,8 +80,8 @@ def appended_step(
     return Step(f"knowledge-{APPENDED}", VERSION, write_appended, dict(inputs), params, runtime)
 
 
-def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Prompts:
-    return Prompts(METHOD, Path(folder) if folder else None, digests)
+def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
+    return MethodPrompts(METHOD, Path(folder) if folder else None, digests)
 
 
 def write_appended(
@@ -137,10 +137,10 @@ def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
 
 
 def rehearse(
-    client: "Asker",
+    client: "EngineClient",
     rows: pl.DataFrame,
     answers: pl.DataFrame,
-    prompts: Prompts,
+    prompts: MethodPrompts,
     params: Mapping[str, Any],
 ) -> list[Route]:
     """Return for each row the first of self, paraphrase and gold that is right.
@@ -183,7 +183,7 @@ def rehearse(
 
 
 def tell_entropy(
-    client: "Asker", rows: pl.DataFrame, prompts: Prompts, params: Mapping[str, Any]
+    client: "EngineClient", rows: pl.DataFrame, prompts: MethodPrompts, params: Mapping[str, Any]
 ) -> list[Route]:
     """Return rows that say whether they are of the half that the model answers most alike.
 
@@ -220,7 +220,7 @@ def _few_shot_answers(answers: pl.DataFrame) -> dict[str, str]:
 
 
 def _right_answers(
-    client: "Asker", probes: Sequence[Probe], requests: Sequence[Request]
+    client: "EngineClient", probes: Sequence[Probe], requests: Sequence[Request]
 ) -> dict[str, str]:
     """Return by row the answers that are right; each is asked for once."""
     answers = ask_all(client, requests, METHOD)
@@ -232,7 +232,7 @@ def _right_answers(
     }
 
 
-def _rephrasing(probe: Probe, prompts: Prompts) -> list[Message]:
+def _rephrasing(probe: Probe, prompts: MethodPrompts) -> list[Message]:
     """Return what asks for a gold response in other words, behind the row's system turn."""
     head = [m for m in probe.messages[:1] if m["role"] == "system"]
     question, response = question_text(probe.messages[len(head) :]), probe.messages[-1]["content"]
@@ -243,7 +243,7 @@ def _answered(messages: Sequence[Message], text: str) -> list[Message]:
     return [*messages[:-1], {"role": "assistant", "content": text}]
 
 
-def _refusing(row: Mapping[str, Any], prompts: Prompts, seed: int) -> Route:
+def _refusing(row: Mapping[str, Any], prompts: MethodPrompts, seed: int) -> Route:
     """Return a row with one of the refusals as its response, drawn by its text."""
     (turn,) = prompts["refusals"].fill()
     sentences = [line.strip() for line in turn["content"].splitlines() if line.strip()]
@@ -251,7 +251,7 @@ def _refusing(row: Mapping[str, Any], prompts: Prompts, seed: int) -> Route:
     return Route(row["row_id"], "refusal", _answered(row["messages"], drawn))
 
 
-def _certain(row: Mapping[str, Any], prompts: Prompts) -> Route:
+def _certain(row: Mapping[str, Any], prompts: MethodPrompts) -> Route:
     """Return a row with a further question and answer: did the model know?"""
     turns = prompts["certain"].fill(sure=row["sure"])
     return Route(row["row_id"], "sure" if row["sure"] else "unsure", [*row["messages"], *turns])

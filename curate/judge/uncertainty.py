@@ -23,7 +23,7 @@ from curate.judge.probes import METHOD, Probe, probe_request, text_of
 from curate.judge.values import group_alike
 
 if TYPE_CHECKING:
-    from curate.generate.ask import Asker
+    from curate.generate.ask import EngineClient
 
 SAMPLES, TEMPERATURE = 5, 0.7
 
@@ -35,7 +35,7 @@ def entropy_of(values: Sequence[object]) -> float:
 
 
 def measure_entropy(
-    client: "Asker", probes: Sequence[Probe], most: int, seed: int
+    client: "EngineClient", probes: Sequence[Probe], most: int, seed: int
 ) -> dict[str, float]:
     """Return the entropy of each row's sampled answers; rows of which fewer than two came have none.
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.folder import RunFolder
 from curate.generate.candidates import pair
-from curate.generate.outcome import Outcome, outcomes_of, read_bill
+from curate.generate.outcome import MethodOutcome, outcomes_of, read_bill
 from curate.lineage import CANDIDATES
 from curate.report.examples import RowView, read_rows, show_example
 from curate.report.growth import Growth, gather_growth, guides_of
@@ -76,7 +76,7 @@ class RejectGroup:
 class GenerationMethod:
     """A generation method: counts and costs, fates of its rows, its hops and tree, and examples."""
 
-    outcome: Outcome
+    outcome: MethodOutcome
     fates: FateCounts
     growth: Growth | None
     kept: tuple[GeneratedRow, ...]
@@ -203,7 +203,7 @@ def _kept(run: RunFolder, candidates: pl.LazyFrame) -> Iterator[GeneratedRow]:
         )
 
 
-def _reject_groups(candidates: pl.LazyFrame, outcome: Outcome) -> Iterator[RejectGroup]:
+def _reject_groups(candidates: pl.LazyFrame, outcome: MethodOutcome) -> Iterator[RejectGroup]:
     """Yield the most frequent reasons of a method with some of what went for each."""
     for reason, count in outcome.dropped[:REASONS]:
         examples = _spread(candidates.filter(flaw=reason), DROPPED)

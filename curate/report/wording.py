@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.escape import visible
-from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
+from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 from curate.prove.contamination import REFUSED
 from curate.prove.outcome import HEADS
 from curate.prove.verdict import NOT_MEASURED
@@ -236,7 +236,7 @@ def explain(reason: str) -> str:
 def reject_reason(code: str) -> str:
     """Return what a flaw says about a candidate, as the end of a sentence that starts with "it"."""
     try:
-        return FLAWS_EXPLAINED[Flaw(code)]
+        return REJECT_REASONS_EXPLAINED[RejectReason(code)]
     except (KeyError, ValueError):
         return code.replace("_", " ")
 

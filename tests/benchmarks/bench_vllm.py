@@ -4,7 +4,7 @@
 
 CALLS (64) chats of several lengths, sampled with a seed, 64 tokens each. "direct" hands vLLM the
 conversations themselves, as its users do (LLM.chat); "engine" is curate's, which renders and tokenises
-them. "asker" adds what a run adds: limits, bill and a cache on disk, empty at first. Prefix caching is
+them. "client" adds what a run adds: limits, bill and a cache on disk, empty at first. Prefix caching is
 off, so that no round profits from the one before. Prints tokens a second of each round, the ratios of
 the medians, and the peak memory.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.cache import Cache
 from curate.generate.engines.config import VllmParams, load_engine
 from curate.generate.requests import Call, Request, Sampling, chat
@@ -59,9 +59,9 @@ def through_engine(engine: Any, requests: list[Request]) -> int:
 
 def through_asker(engine: Any, requests: list[Request]) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        asker = Asker(engine, cache=Cache(Path(folder) / "completions.sqlite"))
-        asker.ask(requests, stage="bench")
-        return asker.bill.total().completion_tokens
+        client = EngineClient(engine, cache=Cache(Path(folder) / "completions.sqlite"))
+        client.ask(requests, stage="bench")
+        return client.bill.total().completion_tokens
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
     models: Any = SimpleNamespace(base="smollm2-135m", dtype="bfloat16", trust_remote_code=False)
     options = {"enforce_eager": True, "enable_prefix_caching": False}
     engine: Any = load_engine(VllmParams(context=2_048, options=options), models)
-    ways = {"direct": direct, "engine": through_engine, "asker": through_asker}
+    ways = {"direct": direct, "engine": through_engine, "client": through_asker}
     for way in ways.values():
         way(engine, requests_of(8, 99))
     speeds: dict[str, list[float]] = {name: [] for name in ways}

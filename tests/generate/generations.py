@@ -11,15 +11,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.cache import Cache
 from curate.generate.candidates import Candidate, table_of
 from curate.generate.engines.engine import Engine
-from curate.generate.generation import Example, Generation, find_generator
+from curate.generate.generation import Generation, SeedExample, find_generator
 from curate.generate.limits import Limits, YieldGuard
 from curate.generate.novelty import words_of
-from curate.generate.prompts import Prompts
-from curate.generate.sift import Embed, Leaks, Sieve
+from curate.generate.prompts import MethodPrompts
+from curate.generate.sift import CandidateFilter, Embed, PromptFragments
 from tests.conftest import frame, row, turns
 
 WIDTH = 2_048
@@ -45,12 +45,12 @@ def by_words(texts: Sequence[str]) -> NDArray[np.float32]:
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def example(row_id: str, prompt: str, response: str, system: str | None = None) -> Example:
+def example(row_id: str, prompt: str, response: str, system: str | None = None) -> SeedExample:
     head = [{"role": "system", "content": system}] if system else []
-    return Example(row_id, [*head, *turns(prompt, response)])  # type: ignore[list-item]
+    return SeedExample(row_id, [*head, *turns(prompt, response)])  # type: ignore[list-item]
 
 
-def examples(pairs: Sequence[tuple[str, str]] = TARGET) -> list[Example]:
+def examples(pairs: Sequence[tuple[str, str]] = TARGET) -> list[SeedExample]:
     return [example(f"target/{i}", *pair) for i, pair in enumerate(pairs, start=1)]
 
 
@@ -58,7 +58,7 @@ def generation(
     method: str,
     engine: Engine,
     *,
-    target: Sequence[Example] | None = None,
+    target: Sequence[SeedExample] | None = None,
     pool: Sequence[tuple[str, str]] = POOL,
     params: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
@@ -70,19 +70,21 @@ def generation(
     """Return a method's run, set up as the generation step does it, and its parameters."""
     given = find_generator(method).params.model_validate(params or {})
     rows = frame([row(f"pool/{i}", turns(*pair)) for i, pair in enumerate(pool, start=1)])
-    files = Prompts(method, prompts)
-    sieve = Sieve(given.filters, embed, Leaks(files[name].fixed_text for name in files.names()))
+    files = MethodPrompts(method, prompts)
+    candidate_filter = CandidateFilter(
+        given.filters, embed, PromptFragments(files[name].fixed_text for name in files.names())
+    )
     known = examples() if target is None else list(target)
     told = [*known, *(example(f"pool/{i}", *pair) for i, pair in enumerate(pool, start=1))]
-    sieve.know([e.prompt for e in told], [f"{e.prompt}\n{e.response}" for e in told])
+    candidate_filter.know([e.prompt for e in told], [f"{e.prompt}\n{e.response}" for e in told])
     run = Generation(
         method=method,
         seed=seed,
         target=known,
         pool=rows.lazy(),
-        asker=Asker(engine, cache=cache, limits=limits),
+        client=EngineClient(engine, cache=cache, limits=limits),
         prompts=files,
-        sieve=sieve,
+        candidate_filter=candidate_filter,
         embed=embed,
         guard=YieldGuard(method, least=given.least_yield, after=50),
     )
@@ -107,9 +109,11 @@ def check_books(run: Generation) -> None:
         rows = [p for p in candidate.parents if not p.startswith("corpus/")]
         assert candidate.hop == 1 + max((hops[parent] for parent in rows), default=0)
         orjson.dumps(dict(candidate.notes))
-        if candidate.flaw is None:
+        if candidate.reject_reason is None:
             hops[candidate.row_id] = candidate.hop
-    assert len(run.kept) + sum(c.flaw is not None for c in run.candidates) == len(run.candidates)
+    assert len(run.kept) + sum(c.reject_reason is not None for c in run.candidates) == len(
+        run.candidates
+    )
     assert len({c.row_id for c in run.kept}) == len(run.kept)
 
 
@@ -119,7 +123,7 @@ def told(made: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 
 def flaws(made: Sequence[Candidate]) -> list[str | None]:
-    return [c.flaw.value if c.flaw else None for c in made]
+    return [c.reject_reason.value if c.reject_reason else None for c in made]
 
 
 class InBatches:
@@ -131,24 +135,24 @@ class InBatches:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def complete(self, calls: Sequence[Any], watch: Any) -> list[Any]:
+    def complete(self, calls: Sequence[Any], callbacks: Any) -> list[Any]:
         done: dict[int, Any] = {}
         for start in reversed(range(0, len(calls), self._size)):
             part = calls[start : start + self._size]
-            completions = self._engine.complete(part, _Shifted(watch, start))
+            completions = self._engine.complete(part, _Shifted(callbacks, start))
             done |= {start + k: told for k, told in enumerate(completions)}
         return [done[k] for k in range(len(calls))]
 
 
 class _Shifted:
-    def __init__(self, watch: Any, start: int) -> None:
-        self._watch, self._start = watch, start
+    def __init__(self, callbacks: Any, start: int) -> None:
+        self._callbacks, self._start = callbacks, start
 
-    def may_send(self) -> bool:
-        return bool(self._watch.may_send())
+    def reserve_call(self) -> bool:
+        return bool(self._callbacks.reserve_call())
 
-    def arrived(self, position: int, completion: Any) -> None:
-        self._watch.arrived(self._start + position, completion)
+    def on_completion(self, position: int, completion: Any) -> None:
+        self._callbacks.on_completion(self._start + position, completion)
 
-    def paid(self, completion: Any) -> None:
-        self._watch.paid(completion)
+    def on_probe(self, completion: Any) -> None:
+        self._callbacks.on_probe(completion)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.generate.engines.engine import UNWATCHED, Watch
+from curate.generate.engines.engine import NO_CALLBACKS, EngineCallbacks
 from curate.generate.requests import UNSENT, Call, Completion, Finish, Request
 
 
@@ -75,13 +75,15 @@ class ScriptedEngine:
     def close(self) -> None:
         pass
 
-    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+    def complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
+    ) -> list[Completion]:
         completions = [UNSENT] * len(calls)
         self.batches.append(len(calls))
         for position, call in enumerate(calls):
-            if watch.may_send():
+            if callbacks.reserve_call():
                 completions[position] = self._answer(call)
-                watch.arrived(position, completions[position])
+                callbacks.on_completion(position, completions[position])
         return completions
 
     def _answer(self, call: Call) -> Completion:

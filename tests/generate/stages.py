@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curate.generate.cache import Cache
-from curate.generate.generation import Example, Generation, find_generator
+from curate.generate.generation import Generation, SeedExample, find_generator
 from curate.generate.limits import Limits
 from curate.generate.requests import Call
 from tests.generate.generations import (
@@ -90,7 +90,7 @@ def check_hostile(method: str, script: Callable[[], ScriptedEngine], **settings:
         assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]
 
 
-def short_tasks() -> list[Example]:
+def short_tasks() -> list[SeedExample]:
     """Return rows whose answers are short also when a small model writes them."""
     told = [
         ("Name a river in Germany.", "The Rhine is one."),
@@ -124,7 +124,7 @@ def keeps_some(method: str, folder: Path, **settings: Any) -> Generation:
     """Check that the real model yields at least one kept row; show what went where it does not."""
     run = generate(method, real_engine(folder), embed=static, **settings)
     for candidate in run.candidates:
-        print(candidate.flaw, candidate.detail, candidate.messages, candidate.notes)
+        print(candidate.reject_reason, candidate.detail, candidate.messages, candidate.notes)
     if not run.kept:
         pytest.fail("nothing was kept")
     return run

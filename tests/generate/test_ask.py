@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import UserError
-from curate.generate.ask import Asker, manifest_of
+from curate.generate.ask import EngineClient, manifest_of
 from curate.generate.cache import Cache
 from curate.generate.limits import Limits
 from curate.generate.progress import Progress
@@ -26,11 +26,11 @@ from tests.generate.test_structured import SCHEMA
 ECHO = [("", lambda call: f"{text_of(call)} {call.sample}")]
 
 
-def asker(
+def client(
     rules: Any = ECHO, path: Path | None = None, **given: Any
-) -> tuple[Asker, ScriptedEngine]:
+) -> tuple[EngineClient, ScriptedEngine]:
     engine = ScriptedEngine(rules)
-    return Asker(engine, cache=Cache(path) if path else None, **given), engine
+    return EngineClient(engine, cache=Cache(path) if path else None, **given), engine
 
 
 def draws(text: str, n: int = 1, seed: int = 0) -> Any:
@@ -39,7 +39,7 @@ def draws(text: str, n: int = 1, seed: int = 0) -> Any:
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 4)), max_size=8))
 def test_answers_come_in_the_order_of_requests_and_samples(asked: list[tuple[str, int]]) -> None:
-    told, engine = asker()
+    told, engine = client()
     answers = told.ask([draws(text, n) for text, n in asked], stage="s")
     assert [[a.text for a in row] for row in answers] == [
         [f"{text} {k}" for k in range(n)] for text, n in asked
@@ -53,10 +53,10 @@ def test_asking_for_more_extends(
     tmp_path_factory: pytest.TempPathFactory, first: int, more: int
 ) -> None:
     path = tmp_path_factory.mktemp("cache") / "c.sqlite"
-    told, engine = asker(path=path)
+    told, engine = client(path=path)
     before = told.ask([draws("a", first)], stage="s")[0]
     told.close()
-    again, engine = asker(path=path)
+    again, engine = client(path=path)
     after = again.ask([draws("a", first + more)], stage="s")[0]
     again.close()
     assert [a.text for a in after[:first]] == [a.text for a in before]
@@ -68,10 +68,10 @@ def test_asking_for_more_extends(
 def test_a_second_run_pays_nothing_and_is_the_same(tmp_path: Path) -> None:
     requests = [chat(f"Q{i}", schema=SCHEMA, sampling=Sampling(n=2)) for i in range(5)]
     rules = [("Q3", Reply("", "refused")), ("", ["no", '{"n": 1}'])]
-    first, engine = asker(rules, tmp_path / "c.sqlite")
+    first, engine = client(rules, tmp_path / "c.sqlite")
     one = first.ask(requests, stage="s")
     first.close()
-    second, engine = asker([], tmp_path / "c.sqlite")
+    second, engine = client([], tmp_path / "c.sqlite")
     two = second.ask(requests, stage="s")
     second.close()
     assert [[replace(a, cached=True) for a in row] for row in one] == two
@@ -90,7 +90,7 @@ def test_every_class_of_failure_comes_back_in_its_slot() -> None:
         ("blank", Reply(" ", "empty")),
         ("broken", Reply("", "failed", error="the connection broke", sends=6)),
     ]
-    told, engine = asker(rules)
+    told, engine = client(rules)
     names = ["good", "words", "wrong", "cut", "loop", "declined", "hidden", "blank", "broken"]
     answers = [a for (a,) in told.ask([chat(n, schema=SCHEMA) for n in names], stage="s")]
     failures = [None, "invalid_json", "schema_violation", "truncated", "repetition", "refused",
@@ -107,7 +107,7 @@ def test_every_class_of_failure_comes_back_in_its_slot() -> None:
 
 
 def test_an_answer_that_mends_itself_is_used() -> None:
-    told, _ = asker([("Q", ["no", '{"n": "x"}', '{"n": 7}'])])
+    told, _ = client([("Q", ["no", '{"n": "x"}', '{"n": 7}'])])
     answer = told.ask([chat("Q", schema=SCHEMA)], stage="s")[0][0]
     assert answer.ok and answer.value == {"n": 7} and answer.draws == 3
 
@@ -117,7 +117,7 @@ def test_a_cut_answer_is_given_room_once() -> None:
         room = call.sampling.max_tokens
         return Reply('{"n": 1}') if room >= 20 else Reply('{"n": 1}', "truncated")
 
-    told, engine = asker([("", cut)])
+    told, engine = client([("", cut)])
     short = chat("a", schema=SCHEMA, sampling=Sampling(max_tokens=10))
     shorter = chat("b", schema=SCHEMA, sampling=Sampling(max_tokens=5))
     (one,), (two,) = told.ask([short, shorter], stage="s")
@@ -136,7 +136,7 @@ def test_a_cut_answer_is_given_room_once() -> None:
     ],
 )
 def test_a_limit_ends_a_run_with_what_there_is(limits: Limits, sent: int, name: str) -> None:
-    told, engine = asker([("", Reply("x", prompt_tokens=1, cost=0.5))], limits=limits)
+    told, engine = client([("", Reply("x", prompt_tokens=1, cost=0.5))], limits=limits)
     answers = told.ask([draws(f"q{i}") for i in range(6)], stage="s")
     assert [a[0].failure for a in answers] == [None] * sent + ["unsent"] * (6 - sent)
     assert told.stopped is not None and name in told.stopped
@@ -146,7 +146,7 @@ def test_a_limit_ends_a_run_with_what_there_is(limits: Limits, sent: int, name: 
 
 
 def test_stored_answers_come_after_a_limit_too(tmp_path: Path) -> None:
-    told, _ = asker(path=tmp_path / "c.sqlite", limits=Limits(calls=2))
+    told, _ = client(path=tmp_path / "c.sqlite", limits=Limits(calls=2))
     first = told.ask([draws(f"q{i}") for i in range(3)], stage="s")
     again = told.ask([draws(f"q{i}") for i in range(3)], stage="s")
     told.close()
@@ -154,14 +154,14 @@ def test_stored_answers_come_after_a_limit_too(tmp_path: Path) -> None:
 
 
 def test_a_limit_during_retries_keeps_the_first_failure() -> None:
-    told, _ = asker([("", "no")], limits=Limits(calls=1))
+    told, _ = client([("", "no")], limits=Limits(calls=1))
     answer = told.ask([chat("a", schema=SCHEMA)], stage="s")[0][0]
     assert answer.failure == "invalid_json" and answer.draws == 1
 
 
 def test_calls_in_a_row_without_an_answer_stop_the_run() -> None:
     broken = Reply("", "failed", error="no connection", sends=6)
-    told, _ = asker([("bad", broken), ("", "x")], limits=Limits(failures=3))
+    told, _ = client([("bad", broken), ("", "x")], limits=Limits(failures=3))
     texts = ["bad 1", "bad 2", "good", "bad 3", "bad 4", "bad 5", "bad 6"]
     answers = told.ask([draws(text) for text in texts], stage="s")
     assert [a[0].failure for a in answers] == ["failed"] * 2 + [None] + ["failed"] * 3 + ["unsent"]
@@ -172,31 +172,31 @@ def test_rejected_calls_do_not_stop_a_run_in_which_one_was_answered() -> None:
     def rejected(call: Call) -> Reply:
         return Reply("", "failed", error="HTTP 400", rejected=True)
 
-    one, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
+    one, _ = client([("bad", rejected), ("", "x")], limits=Limits(failures=3))
     answers = one.ask(
         [draws(f"{text} {i}") for i, text in enumerate(["good", *["bad"] * 5, "fine"])], stage="s"
     )
     assert answers[-1][0].ok and one.stopped is None
-    one, _ = asker([("bad", rejected), ("", "x")], limits=Limits(failures=3))
+    one, _ = client([("bad", rejected), ("", "x")], limits=Limits(failures=3))
     one.ask([draws(f"bad {i}") for i in range(6)], stage="s")
     assert one.stopped == "3 calls in a row had no answer; the last one: HTTP 400"
 
 
 def test_useless_answers_are_forgotten_if_none_was_of_use(tmp_path: Path) -> None:
     requests = [chat("Q", schema=SCHEMA)]
-    first, _ = asker([("", "no")], tmp_path / "c.sqlite")
+    first, _ = client([("", "no")], tmp_path / "c.sqlite")
     first.ask(requests, stage="s")
     with pytest.raises(UserError, match=r"s: none of 1 answers was of use \(1 invalid_json\)"):
         first.check_answered()
     first.close()
-    second, engine = asker([("", '{"n": 1}')], tmp_path / "c.sqlite")
+    second, engine = client([("", '{"n": 1}')], tmp_path / "c.sqlite")
     assert second.ask(requests, stage="s")[0][0].ok and len(engine.calls) == 1
     second.check_answered()
     second.close()
 
 
 def test_an_estimate_counts_what_would_be_sent(tmp_path: Path) -> None:
-    told, engine = asker(path=tmp_path / "c.sqlite")
+    told, engine = client(path=tmp_path / "c.sqlite")
     requests = [raw("one two three", sampling=Sampling(n=2, max_tokens=10)), draws("four")]
     estimate = told.estimate(requests)
     assert (estimate.calls, estimate.cached, estimate.prompt_tokens) == (3, 0, 7)
@@ -210,25 +210,25 @@ def test_an_estimate_counts_what_would_be_sent(tmp_path: Path) -> None:
 
 def test_what_a_killed_engine_had_told_is_kept(tmp_path: Path) -> None:
     rules = [("q3", RuntimeError("killed")), *ECHO]
-    told, engine = asker(rules, tmp_path / "c.sqlite")
+    told, engine = client(rules, tmp_path / "c.sqlite")
     with pytest.raises(RuntimeError):
         told.ask([draws(f"q{i}") for i in range(6)], stage="s")
     told.close()
-    again, engine = asker(path=tmp_path / "c.sqlite")
+    again, engine = client(path=tmp_path / "c.sqlite")
     again.ask([draws(f"q{i}") for i in range(6)], stage="s")
     again.close()
     assert [text_of(call) for call in engine.calls] == ["q3", "q4", "q5"]
 
 
 def test_a_bad_schema_is_refused_before_anything_is_sent() -> None:
-    told, engine = asker()
+    told, engine = client()
     with pytest.raises(UserError, match="not a JSON schema"):
         told.ask([draws("a"), chat("b", schema={"type": 7})], stage="s")
     assert engine.calls == []
 
 
 def test_the_manifest_is_plain() -> None:
-    told, _ = asker(limits=Limits(calls=1), retries=Retries(invalid=0))
+    told, _ = client(limits=Limits(calls=1), retries=Retries(invalid=0))
     told.ask([draws("a"), draws("b")], stage="aide.topics")
     manifest = manifest_of(told)
     assert manifest["engine"] == {"engine": "scripted", "model": "scripted"}

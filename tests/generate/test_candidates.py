@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pyarrow as pa
 
-from curate.generate.candidates import Candidate, Flaw, pair, rows_of, table_of
+from curate.generate.candidates import Candidate, RejectReason, pair, rows_of, table_of
 from curate.rows import SCHEMA
 
 
@@ -23,7 +23,7 @@ def test_an_id_says_what_it_was_made_from() -> None:
 
 def test_kept_candidates_become_rows_once() -> None:
     kept = made(hop=2, notes={"topic": "sums", "n": 1})
-    frame = rows_of([kept, made(), made("x?").drop(Flaw.NOT_NEW), kept], "made")
+    frame = rows_of([kept, made(), made("x?").drop(RejectReason.NOT_NEW), kept], "made")
     assert frame["row_id"].to_list() == [kept.row_id, made().row_id]
     first = frame.row(0, named=True)
     assert first["messages"] == pair("2 + 2?", "4")
@@ -37,8 +37,10 @@ def test_kept_candidates_become_rows_once() -> None:
 
 
 def test_every_candidate_is_in_the_table_with_its_flaw() -> None:
-    alone = Candidate([{"role": "user", "content": "Only asked"}], "evolve", flaw=Flaw.TRUNCATED)
-    table = table_of([made(), made("y?").drop(Flaw.LOW_GRADE, "3 of 10"), alone])
+    alone = Candidate(
+        [{"role": "user", "content": "Only asked"}], "evolve", reject_reason=RejectReason.TRUNCATED
+    )
+    table = table_of([made(), made("y?").drop(RejectReason.LOW_GRADE, "3 of 10"), alone])
     assert table["flaw"].to_list() == [None, "low_grade", "truncated"]
     assert table["detail"].to_list() == ["", "3 of 10", ""]
     assert table["response"].to_list() == ["4", "4", ""]

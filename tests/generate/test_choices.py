@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 
 from curate.answers.checkers import find_choice
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
-    Form,
+    ChoiceForm,
     check_form,
     form_of,
     options_schema,
@@ -20,10 +20,10 @@ QUESTION = "Which is a river?\nA) Rhine\nB) Alps\nC) Rome"
 
 
 def test_form() -> None:
-    assert form_of(QUESTION, "A) Rhine") == Form(3, False)
-    assert form_of(QUESTION, " (A). ") == Form(3, True)
-    assert form_of("Which?", "The Rhine") == Form(4, False)
-    wrong = options_schema(Form(3))["wrong"]
+    assert form_of(QUESTION, "A) Rhine") == ChoiceForm(3, False)
+    assert form_of(QUESTION, " (A). ") == ChoiceForm(3, True)
+    assert form_of("Which?", "The Rhine") == ChoiceForm(4, False)
+    wrong = options_schema(ChoiceForm(3))["wrong"]
     assert (wrong["minItems"], wrong["maxItems"]) == (2, 2)
 
 
@@ -32,8 +32,8 @@ def test_the_right_option_is_anywhere_and_the_answer_names_it() -> None:
     letters: Counter[str | None] = Counter()
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        told = with_options(Candidate([], "craft"), "Which?", options, Form(), rng)
-        assert told.flaw is None
+        told = with_options(Candidate([], "craft"), "Which?", options, ChoiceForm(), rng)
+        assert told.reject_reason is None
         assert told.response in told.prompt.split("\n")[1:]
         assert told.response.endswith(") Rhine")
         letters[find_choice(told.response)] += 1
@@ -43,17 +43,26 @@ def test_the_right_option_is_anywhere_and_the_answer_names_it() -> None:
 def test_faults() -> None:
     rng = np.random.default_rng(0)
     same = {"correct": "The Rhine", "wrong": ["Alps", "the rhine.", "Bonn"]}
-    told = with_options(Candidate([], "craft"), "Which?", same, Form(), rng)
-    assert (told.flaw, told.detail) == (Flaw.INCONSISTENT, "two options are the same")
+    told = with_options(Candidate([], "craft"), "Which?", same, ChoiceForm(), rng)
+    assert (told.reject_reason, told.detail) == (
+        RejectReason.INCONSISTENT,
+        "two options are the same",
+    )
     few = {"correct": "Rhine", "wrong": ["Alps"]}
-    told = with_options(Candidate([], "craft"), "Which?", few, Form(), rng)
+    told = with_options(Candidate([], "craft"), "Which?", few, ChoiceForm(), rng)
     assert told.detail == "2 options where 4 are wanted"
     # Signs are options as well.
     signs = {"correct": "+", "wrong": ["-", "*", "/"]}
-    assert with_options(Candidate([], "craft"), "Which?", signs, Form(), rng).flaw is None
+    assert (
+        with_options(Candidate([], "craft"), "Which?", signs, ChoiceForm(), rng).reject_reason
+        is None
+    )
 
 
 def test_numbers() -> None:
-    assert check_form(Candidate(pair("2 + 2?", "It is 4."), "aide"), "number").flaw is None
-    assert check_form(Candidate(pair("2 + 2?", "Four."), "aide"), "number").flaw is Flaw.NO_ANSWER
-    assert check_form(Candidate(pair("2 + 2?", "Four."), "aide"), "free").flaw is None
+    assert check_form(Candidate(pair("2 + 2?", "It is 4."), "aide"), "number").reject_reason is None
+    assert (
+        check_form(Candidate(pair("2 + 2?", "Four."), "aide"), "number").reject_reason
+        is RejectReason.NO_ANSWER
+    )
+    assert check_form(Candidate(pair("2 + 2?", "Four."), "aide"), "free").reject_reason is None

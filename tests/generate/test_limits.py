@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from curate.generate.limits import Bill, Limits, LowYield, Spent, YieldGuard, exceeded
+from curate.generate.limits import Bill, Limits, LowYield, Usage, YieldGuard, exceeded
 from curate.generate.requests import Completion, failed
 
 
@@ -20,7 +20,7 @@ def test_a_bill_adds_up() -> None:
     assert json.loads(json.dumps(told)) == told
     assert told["stages"]["a"]["prompt_tokens"] == 3
     assert told["stages"]["b"] == {
-        **Spent().to_dict(),
+        **Usage().to_dict(),
         "retried": 3,
         "failed": 1,
         "useless": {"failed": 1},
@@ -35,9 +35,9 @@ def test_a_bill_adds_up() -> None:
     [(Limits(calls=5), "calls"), (Limits(tokens=30), "tokens"), (Limits(cost=0.25), "cost")],
 )
 def test_a_limit_is_reached_by_what_was_spent(limits: Limits, name: str) -> None:
-    spent = Spent(calls=5, prompt_tokens=20, completion_tokens=10, cost=0.25)
+    spent = Usage(calls=5, prompt_tokens=20, completion_tokens=10, cost=0.25)
     assert f"{name} is reached" in str(exceeded(limits, spent))
-    assert exceeded(limits, Spent(calls=4, prompt_tokens=29, cost=0.2)) is None
+    assert exceeded(limits, Usage(calls=4, prompt_tokens=29, cost=0.2)) is None
     assert exceeded(Limits(), spent) is None
 
 

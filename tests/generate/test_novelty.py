@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.generate import novelty
-from curate.generate.novelty import Seen, first_of_each, rouge_l, words_of
+from curate.generate.novelty import RougeIndex, first_of_each, rouge_l, words_of
 
 TEXTS = st.lists(st.sampled_from(["one", "two", "three", "four", "Ünite", "5"]), max_size=12).map(
     " ".join
@@ -38,7 +38,7 @@ def test_rouge_l_is_the_formula(one: str, other: str) -> None:
 def test_the_nearest_is_the_largest_above_the_limit(
     text: str, others: list[str], above: float
 ) -> None:
-    found = Seen(others).nearest(text, above=above)
+    found = RougeIndex(others).nearest(text, above=above)
     best = max((plain(text, other) for other in others), default=0.0)
     if best > above + 1e-9:
         assert found is not None
@@ -53,14 +53,14 @@ def test_what_is_exactly_at_the_limit_is_new() -> None:
     one = "a b c d e f g h i j"
     at, above = "a b c d e f g x y z", "a b c d e f g h y z"
     assert rouge_l(one, at) == pytest.approx(0.7)
-    told = first_of_each([at, above], 0.7, Seen([one]))
+    told = first_of_each([at, above], 0.7, RougeIndex([one]))
     assert told[0] is None
     assert told[1] is not None
 
 
 @given(st.lists(TEXTS, max_size=10))
 def test_kept_texts_are_all_apart(texts: list[str]) -> None:
-    told = first_of_each(texts, 0.7, Seen())
+    told = first_of_each(texts, 0.7, RougeIndex())
     kept = [t for t, found in zip(texts, told, strict=True) if found is None]
     for i, one in enumerate(kept):
         for other in kept[:i]:
@@ -75,6 +75,6 @@ def test_words_of_any_script_count_and_case_does_not() -> None:
 
 def test_more_words_than_characters_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(novelty, "CODES", 3)
-    assert Seen(["a b c d e"]).nearest("a b c d e") == (1.0, 0)
-    surrogates = Seen([" ".join(f"w{i}" for i in range(0xD7F0, 0xD810))])
+    assert RougeIndex(["a b c d e"]).nearest("a b c d e") == (1.0, 0)
+    surrogates = RougeIndex([" ".join(f"w{i}" for i in range(0xD7F0, 0xD810))])
     assert len(surrogates) == 1

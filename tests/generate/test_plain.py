@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.plain import answer_prompts, system_of
 from tests.generate.generations import example, generation
 from tests.generate.scripted import Reply, ScriptedEngine, texts_of
@@ -24,7 +24,7 @@ def test_prompts_are_answered_as_they_stand() -> None:
     drafts = [
         Candidate([system, *turns], "magpie", notes={"k": 0}),  # type: ignore[list-item]
         Candidate([{"role": "user", "content": "lost"}], "magpie", notes={"k": 1}),
-        Candidate([], "magpie", notes={"k": 2}).drop(Flaw.EMPTY),
+        Candidate([], "magpie", notes={"k": 2}).drop(RejectReason.EMPTY),
     ]
     told = answer_prompts(run, drafts, lambda draft: [draft.notes["k"]], max_tokens=99)
     assert [texts_of(call) for call in engine.calls] == [
@@ -37,4 +37,4 @@ def test_prompts_are_answered_as_they_stand() -> None:
         "What is {{ it }}?",
         "So it is.",
     ]
-    assert [c.flaw for c in told] == [None, Flaw.FAILED, Flaw.EMPTY]
+    assert [c.reject_reason for c in told] == [None, RejectReason.FAILED, RejectReason.EMPTY]

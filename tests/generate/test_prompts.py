@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.generate import prompts
-from curate.generate.prompts import Prompt, Prompts
+from curate.generate.prompts import MethodPrompts, Prompt
 
 TEXT = """=== system
 You write {{ what }}.
@@ -66,14 +66,14 @@ def test_a_users_file_comes_before_ours(tmp_path: Path, monkeypatch: pytest.Monk
     write(ours / "aide" / "hop.j2", "=== user\nours")
     write(ours / "aide" / "topic.j2", "=== user\nours too")
     write(theirs / "aide" / "hop.j2", "=== user\ntheirs")
-    plain, mine = Prompts("aide"), Prompts("aide", theirs)
+    plain, mine = MethodPrompts("aide"), MethodPrompts("aide", theirs)
     assert mine["hop"].fill()[0]["content"] == "theirs"
     assert mine["topic"].fill()[0]["content"] == "ours too"
     assert mine.names() == plain.names() == ["hop", "topic"]
     changed = {n for n in plain.names() if plain.digests()[n] != mine.digests()[n]}
     assert changed == {"hop"}
     with pytest.raises(UserError, match=r"generate\.prompts: .* is no folder"):
-        Prompts("aide", tmp_path / "none")
+        MethodPrompts("aide", tmp_path / "none")
 
 
 def test_the_fixed_text_is_what_is_not_filled_in(tmp_path: Path) -> None:

@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.novelty import Seen, rouge_l
-from curate.generate.sift import Filters, Leaks, Sieve, count_flaws, find_loop
+from curate.generate.candidates import Candidate, RejectReason, pair
+from curate.generate.novelty import RougeIndex, rouge_l
+from curate.generate.sift import (
+    CandidateFilter,
+    Filters,
+    PromptFragments,
+    count_reject_reasons,
+    find_loop,
+)
 
 
 def by_letters(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -27,25 +33,26 @@ def made(prompt: str, response: str = "Four, since two and two make four.") -> C
     return Candidate(pair(prompt, response), "test")
 
 
-def sieve(**settings: Any) -> Sieve:
+def candidate_filter(**settings: Any) -> CandidateFilter:
     asked = ["Write one new exercise that is a little harder than the one below: {}"]
-    return Sieve(Filters.model_validate(settings), by_letters, Leaks(asked))
+    return CandidateFilter(Filters.model_validate(settings), by_letters, PromptFragments(asked))
 
 
 GOOD = "How many are two and two?"
-CASES: list[tuple[Flaw, Candidate, dict[str, Any]]] = [
-    (Flaw.EMPTY, made(GOOD, " \n"), {}),
-    (Flaw.TOO_SHORT, made("Why?"), {}),
-    (Flaw.TOO_LONG, made(GOOD, " ".join(map(str, range(31)))), {"response_words": (1, 30)}),
-    (Flaw.REPEATS_ITSELF, made(GOOD, "It is four. " * 9), {}),
-    (Flaw.PROMPT_LEAK, made("Sure! Write one new exercise that is a little harder than mine"), {}),
-    (Flaw.PROMPT_LEAK, made(GOOD, "Four<|im_end|>"), {}),
-    (Flaw.REFUSED, made(GOOD, "I'm sorry, but I cannot help with that."), {}),
-    (Flaw.REFUSED, made(GOOD, "Well, as an AI language model I have no hands."), {}),
-    (Flaw.COPIES_PROMPT, made(GOOD, "how many ARE two and two"), {}),
-    (Flaw.KEYWORD, made("Draw a Graph of it, please"), {"keywords": ["graph"]}),
+CASES: list[tuple[RejectReason, Candidate, dict[str, Any]]] = [
+    (RejectReason.EMPTY, made(GOOD, " \n"), {}),
+    (RejectReason.TOO_SHORT, made("Why?"), {}),
+    (RejectReason.TOO_LONG, made(GOOD, " ".join(map(str, range(31)))), {"response_words": (1, 30)}),
+    (RejectReason.REPEATS_ITSELF, made(GOOD, "It is four. " * 9), {}),
+    (RejectReason.PROMPT_LEAK,
+     made("Sure! Write one new exercise that is a little harder than mine"), {}),
+    (RejectReason.PROMPT_LEAK, made(GOOD, "Four<|im_end|>"), {}),
+    (RejectReason.REFUSED, made(GOOD, "I'm sorry, but I cannot help with that."), {}),
+    (RejectReason.REFUSED, made(GOOD, "Well, as an AI language model I have no hands."), {}),
+    (RejectReason.COPIES_PROMPT, made(GOOD, "how many ARE two and two"), {}),
+    (RejectReason.KEYWORD, made("Draw a Graph of it, please"), {"keywords": ["graph"]}),
     (
-        Flaw.WRONG_LANGUAGE,
+        RejectReason.WRONG_LANGUAGE,
         made("Wie viele Äpfel hat Anna noch, wenn sie drei isst?", "Sie hat noch vier Äpfel."),
         {"languages": ["en"]},
     ),
@@ -53,9 +60,9 @@ CASES: list[tuple[Flaw, Candidate, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("flaw", "candidate", "settings"), CASES)
-def test_each_reason(flaw: Flaw, candidate: Candidate, settings: dict[str, Any]) -> None:
-    (told,) = sieve(**settings).sift([candidate])
-    assert told.flaw is flaw
+def test_each_reason(flaw: RejectReason, candidate: Candidate, settings: dict[str, Any]) -> None:
+    (told,) = candidate_filter(**settings).filter([candidate])
+    assert told.reject_reason is flaw
     assert told.messages == candidate.messages
 
 
@@ -70,17 +77,17 @@ KEPT = [
 
 
 def test_ordinary_rows_stay() -> None:
-    told = sieve(languages=["en"], keywords=["graph"]).sift(KEPT)
-    assert [(c.flaw, c.detail) for c in told] == [(None, "")] * len(KEPT)
+    told = candidate_filter(languages=["en"], keywords=["graph"]).filter(KEPT)
+    assert [(c.reject_reason, c.detail) for c in told] == [(None, "")] * len(KEPT)
 
 
 def test_candidates_are_held_against_the_pool_and_each_other() -> None:
-    sieved = sieve()
+    sieved = candidate_filter()
     sieved.know(
         ["Name the capital of France in one word."],
         ["Name the capital of France in one word. Paris"],
     )
-    told = sieved.sift(
+    told = sieved.filter(
         [
             made("Name the capital of France in a word."),
             made("Count the legs of seven spiders, please.", "56"),
@@ -89,20 +96,23 @@ def test_candidates_are_held_against_the_pool_and_each_other() -> None:
             made("spiders eight of legs the count; please!", "64"),
         ]
     )
-    flaws = [c.flaw for c in told]
-    assert flaws == [Flaw.NOT_NEW, None, Flaw.NOT_NEW, Flaw.TOO_NEAR, None]
+    flaws = [c.reject_reason for c in told]
+    assert flaws == [RejectReason.NOT_NEW, None, RejectReason.NOT_NEW, RejectReason.TOO_NEAR, None]
 
 
 def test_dropped_candidates_stand_in_nobodys_way() -> None:
-    sieved = sieve()
+    sieved = candidate_filter()
     refused = made("Count the legs of seven spiders, please.", "I cannot count.")
-    assert sieved.sift([refused])[0].flaw is Flaw.REFUSED
-    assert sieved.sift([made("Count the legs of seven spiders, please.", "56")])[0].flaw is None
+    assert sieved.filter([refused])[0].reject_reason is RejectReason.REFUSED
+    assert (
+        sieved.filter([made("Count the legs of seven spiders, please.", "56")])[0].reject_reason
+        is None
+    )
 
 
 def test_a_flaw_that_is_there_stays() -> None:
-    told = sieve().sift([made(GOOD).drop(Flaw.LOW_GRADE, "2 of 10")])
-    assert (told[0].flaw, told[0].detail) == (Flaw.LOW_GRADE, "2 of 10")
+    told = candidate_filter().filter([made(GOOD).drop(RejectReason.LOW_GRADE, "2 of 10")])
+    assert (told[0].reject_reason, told[0].detail) == (RejectReason.LOW_GRADE, "2 of 10")
 
 
 WORDS = st.lists(
@@ -113,12 +123,12 @@ WORDS = st.lists(
 @given(st.lists(st.tuples(WORDS.map(" ".join), WORDS.map(" ".join)), max_size=8), st.integers(1, 8))
 def test_counts_add_up_and_batches_change_nothing(texts: list[tuple[str, str]], cut: int) -> None:
     candidates = [made(*told) for told in texts]
-    whole, parts = sieve(), sieve()
-    at_once = whole.sift(candidates)
-    assert parts.sift(candidates[:cut]) + parts.sift(candidates[cut:]) == at_once
-    counted = count_flaws(at_once)
+    whole, parts = candidate_filter(), candidate_filter()
+    at_once = whole.filter(candidates)
+    assert parts.filter(candidates[:cut]) + parts.filter(candidates[cut:]) == at_once
+    counted = count_reject_reasons(at_once)
     assert counted["made"] == len(texts) == counted["kept"] + sum(counted["dropped"].values())
-    kept = [c.prompt for c in at_once if c.flaw is None]
+    kept = [c.prompt for c in at_once if c.reject_reason is None]
     assert all(rouge_l(a, b) <= 0.7 for i, a in enumerate(kept) for b in kept[:i])
 
 
@@ -148,7 +158,7 @@ def test_prompts_are_screened_alone() -> None:
     def prompt(text: str) -> Candidate:
         return Candidate([{"role": "user", "content": text}], "test")
 
-    known = sieve(keywords=["graph"])
+    known = candidate_filter(keywords=["graph"])
     known.know(["Which river flows through Cologne?"], ["Which river flows through Cologne?"])
     texts = [
         "Who paints the mill?",
@@ -160,15 +170,21 @@ def test_prompts_are_screened_alone() -> None:
         "As an AI language model I ask",
     ]
     told = known.screen([prompt(text) for text in texts])
-    flaws = [candidate.flaw for candidate in told]
-    wanted = [None, Flaw.NOT_NEW, Flaw.NOT_NEW, Flaw.TOO_SHORT, Flaw.EMPTY]
-    assert flaws == [*wanted, Flaw.KEYWORD, Flaw.REFUSED]
+    flaws = [candidate.reject_reason for candidate in told]
+    wanted = [
+        None,
+        RejectReason.NOT_NEW,
+        RejectReason.NOT_NEW,
+        RejectReason.TOO_SHORT,
+        RejectReason.EMPTY,
+    ]
+    assert flaws == [*wanted, RejectReason.KEYWORD, RejectReason.REFUSED]
     # Nothing is remembered, but by the caller's own list.
-    assert known.screen([prompt(texts[0])])[0].flaw is None
-    seen = Seen()
-    assert known.screen([prompt(texts[0])], seen)[0].flaw is None
-    assert known.screen([prompt(texts[0])], seen)[0].flaw is Flaw.NOT_NEW
-    (kept,) = known.sift([made(texts[0])])
-    assert kept.flaw is None
-    dropped = prompt(texts[0]).drop(Flaw.FAILED)
+    assert known.screen([prompt(texts[0])])[0].reject_reason is None
+    seen = RougeIndex()
+    assert known.screen([prompt(texts[0])], seen)[0].reject_reason is None
+    assert known.screen([prompt(texts[0])], seen)[0].reject_reason is RejectReason.NOT_NEW
+    (kept,) = known.filter([made(texts[0])])
+    assert kept.reject_reason is None
+    dropped = prompt(texts[0]).drop(RejectReason.FAILED)
     assert known.screen([dropped]) == [dropped]

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from curate.errors import UserError
-from curate.generate.generation import Example
+from curate.generate.generation import SeedExample
 from curate.generate.starts import choose_starts, count_starts, is_single, system_of
 from tests.conftest import turns
 from tests.generate.generations import POOL, example, generation
 from tests.generate.scripted import ScriptedEngine
 
 
-def start(target: list[Example] | None = None, **params: object) -> list[str]:
+def start(target: list[SeedExample] | None = None, **params: object) -> list[str]:
     pool = [*POOL, *((f"Question {i}?", f"Answer {i}.") for i in range(20))]
     run, given = generation("refine", ScriptedEngine([]), target=target, pool=pool, params=params)
     return [example.row_id for example in choose_starts(run, given)]
 
 
 def test_target_rows_in_their_order_those_with_several_turns_left_out() -> None:
-    chat = Example("target/0", turns("Hi.", "Hello.", "Why?", "So."))  # type: ignore[arg-type]
-    lone = Example("target/9", turns("Hi."))  # type: ignore[arg-type]
+    chat = SeedExample("target/0", turns("Hi.", "Hello.", "Why?", "So."))  # type: ignore[arg-type]
+    lone = SeedExample("target/9", turns("Hi."))  # type: ignore[arg-type]
     rows = [chat, example("target/2", "a", "b"), example("target/1", "c", "d", "Be brief."), lone]
     assert start(rows) == ["target/2", "target/1"]
     assert [is_single(e.messages) for e in rows] == [False, True, True, False]

@@ -15,7 +15,7 @@ from curate.config import Config, load_config
 from curate.errors import UserError
 from curate.explain import explain_row
 from curate.folder import open_run
-from curate.generate.candidates import FLAWS_EXPLAINED, Flaw
+from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 from curate.run import RunResult, run_curation
 from tests.conftest import CHATML
 from tests.generate.scripted import ScriptedEngine, text_of
@@ -227,7 +227,7 @@ def test_a_row_is_explained_by_its_lineage_and_a_candidate_by_its_flaw(
 
 
 def test_every_flaw_is_explained() -> None:
-    assert set(FLAWS_EXPLAINED) == set(Flaw)
+    assert set(REJECT_REASONS_EXPLAINED) == set(RejectReason)
 
 
 def test_rows_that_the_base_models_template_refuses_are_dropped_in_the_generators_books(

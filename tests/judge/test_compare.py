@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.judge.compare import PreferenceScore, compare_pairs, compare_prompts
 from curate.judge.contradiction import AnswerPair
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
@@ -38,7 +38,7 @@ def prefer(
 
     rules: list[Any] = [("Which one, A, B or C?", doubt), ("Response A:", judge)]
     engine = ScriptedEngine(rules)
-    with Asker(engine) as client:
+    with EngineClient(engine) as client:
         preferences = compare_pairs(client, [pair], compare_prompts(None), samples=samples, seed=3)
     return preferences[0], engine
 

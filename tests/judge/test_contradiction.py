@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from curate.errors import UserError
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.judge.clear import prompts_of
 from curate.judge.contradiction import (
     NLI_SENTENCES,
@@ -185,7 +185,7 @@ def test_agreement_of_embeddings_is_a_cosine_from_zero_to_one() -> None:
 
 def ask_model(pairs: list[AnswerPair], said: Any) -> tuple[np.ndarray[Any, Any], ScriptedEngine]:
     engine = ScriptedEngine([(lambda call: True, said)])
-    with Asker(engine) as client:
+    with EngineClient(engine) as client:
         return agree_by_model(pairs, client, prompts_of(None)["agree"], "test"), engine
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.prompts import Prompts
+from curate.generate.prompts import MethodPrompts
 from curate.judge.knowledge import (
     CATEGORIES,
     KnowledgeParams,
@@ -373,7 +373,7 @@ def test_unknown_rows_refuse_in_one_of_sixteen_ways(store: Store, monkeypatch: A
         new_rows_by_parent(prepared),
         category_table.filter(category="unknown")["row_id"].to_list(),
     )
-    sentences = Prompts("knowledge")["refusals"].fill()[0]["content"].splitlines()
+    sentences = MethodPrompts("knowledge")["refusals"].fill()[0]["content"].splitlines()
     assert len(set(sentences)) == 16
     assert sorted(new_rows) == unknown
     assert all(line["messages"][-1]["content"] in sentences for line in new_rows.values())

@@ -14,8 +14,8 @@ import pytest
 from curate.config import Config
 from curate.errors import UserError
 from curate.folder import open_run
-from curate.generate.candidates import Candidate, Flaw, pair
-from curate.generate.generation import Example
+from curate.generate.candidates import Candidate, RejectReason, pair
+from curate.generate.generation import SeedExample
 from curate.generate.tree import tree_of
 from curate.report.build import write_report
 from curate.report.data import gather
@@ -223,13 +223,13 @@ def test_hostile_texts_stay_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def grown(run: Path, seeds: int, width: int) -> Path:
     """Put a large tree in the place of a run's own."""
-    roots = [Example(f"target/{i}", pair(f"Seed {i}?", "Yes.")) for i in range(seeds)]
+    roots = [SeedExample(f"target/{i}", pair(f"Seed {i}?", "Yes.")) for i in range(seeds)]
     descendants: list[Candidate] = []
     for root in roots:
         for k in range(width):
             notes = {"seed": root.row_id, "operator": "concrete", "similarity": k / width}
             child = Candidate(pair(f"{root.row_id} {k}", "a"), "aide", (root.row_id,), 1, notes)
-            descendants.append(child if k % 2 else child.drop(Flaw.REFUSED))
+            descendants.append(child if k % 2 else child.drop(RejectReason.REFUSED))
     tree_of(roots, descendants).write_parquet(run / "generated" / "aide-tree.parquet")
     return run
 
@@ -251,11 +251,11 @@ def test_large_trees_are_cut_with_a_note(own_run: Path) -> None:
 
 
 def test_a_candidate_made_twice_has_its_children_once(own_run: Path) -> None:
-    root = Example("target/0", pair("Seed?", "Yes."))
+    root = SeedExample("target/0", pair("Seed?", "Yes."))
     notes = {"seed": "target/0", "operator": "concrete"}
     child = Candidate(pair("A child", "a"), "aide", ("target/0",), 1, notes)
     below = Candidate(pair("A grandchild", "b"), "aide", (child.row_id,), 2, notes)
-    tree = tree_of([root], [child, child.drop(Flaw.NOT_NEW), below])
+    tree = tree_of([root], [child, child.drop(RejectReason.NOT_NEW), below])
     tree.write_parquet(own_run / "generated" / "aide-tree.parquet")
     growth = gather_growth(open_run(own_run), "aide")
     assert growth is not None

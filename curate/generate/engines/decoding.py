@@ -25,7 +25,7 @@ HEAD = 512
 
 
 @dataclass(frozen=True)
-class Writer:
+class DecodingModel:
     """A model and what is needed to write with it; ends are the tokens that end an answer."""
 
     model: Any
@@ -35,7 +35,7 @@ class Writer:
 
 
 @dataclass
-class Row:
+class DecodingRow:
     """One call under way: its prompt, how many tokens it may draw, and those it has drawn.
 
     `ends` are tokens that end this answer beside those that end all.
@@ -55,7 +55,7 @@ class Row:
     def __post_init__(self) -> None:
         self.random = self.call.generator()
 
-    def completion(self, writer: Writer) -> Completion:
+    def completion(self, writer: DecodingModel) -> Completion:
         """Return the finished row as a completion."""
         if self.finish == "failed":
             return failed(self.error)
@@ -69,7 +69,7 @@ class Row:
         )
 
 
-def decode(writer: Writer, rows: Sequence[Row]) -> None:
+def decode(writer: DecodingModel, rows: Sequence[DecodingRow]) -> None:
     """Write all rows to their ends, in place.
 
     Rows with the same prompt share its first pass; finished rows leave the batch.
@@ -88,7 +88,7 @@ def decode(writer: Writer, rows: Sequence[Row]) -> None:
                 batch.advance(unfinished, [row.drawn[-1] for row in running])
 
 
-def _write_token(writer: Writer, row: Row, logits: "torch.Tensor") -> None:
+def _write_token(writer: DecodingModel, row: DecodingRow, logits: "torch.Tensor") -> None:
     """Draw the row's next token from logits [V] and see whether the row ends with it."""
     allowed = logits
     if row.matcher is not None and writer.grammars is not None:
@@ -105,7 +105,7 @@ def _write_token(writer: Writer, row: Row, logits: "torch.Tensor") -> None:
     _finish(writer, row, token)
 
 
-def _draw(logits: "torch.Tensor", row: Row) -> int:
+def _draw(logits: "torch.Tensor", row: DecodingRow) -> int:
     sampling = row.call.sampling
     if sampling.temperature == 0:
         return int(logits.argmax())
@@ -144,7 +144,7 @@ def _rank(weights: "torch.Tensor", top_k: int, top_p: float) -> "tuple[torch.Ten
     return ranked, order
 
 
-def _finish(writer: Writer, row: Row, token: int) -> None:
+def _finish(writer: DecodingModel, row: DecodingRow, token: int) -> None:
     sampling = row.call.sampling
     if token in writer.ends or token in row.ends:
         row.finish = "ok"
@@ -164,7 +164,7 @@ def _finish(writer: Writer, row: Row, token: int) -> None:
         row.finish = "truncated"
 
 
-def _cut_at_stop(writer: Writer, row: Row) -> str | None:
+def _cut_at_stop(writer: DecodingModel, row: DecodingRow) -> str | None:
     """Return the text before the first stop string, None if there is none yet."""
     stops = row.call.sampling.stop
     if not stops:
@@ -187,6 +187,6 @@ def is_loop(tokens: Sequence[int], repeats: int) -> bool:
     return False
 
 
-def decode_text(writer: Writer, tokens: Sequence[int]) -> str:
+def decode_text(writer: DecodingModel, tokens: Sequence[int]) -> str:
     """Return the text of drawn tokens without special ones."""
     return text_of(writer.tokenizer, tokens, writer.ends)

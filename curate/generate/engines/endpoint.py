@@ -41,7 +41,7 @@ QUOTA = "insufficient_quota"
 POLICIES = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
 
 
-class Fault(Exception):
+class EndpointError(Exception):
     """A call that got no answer.
 
     Attributes:
@@ -146,18 +146,22 @@ class Endpoint:
                     connection, f"{self.params.url}{path}", orjson.dumps(body), limit
                 )
         except (TimeoutError, httpx.TimeoutException):
-            raise Fault(f"{self.place}: no answer within {self._whole.timeout:g} s") from None
+            raise EndpointError(
+                f"{self.place}: no answer within {self._whole.timeout:g} s"
+            ) from None
         except httpx.ConnectError as error:
             self._knock_later()
             said = self.redactor.excerpt(str(error))
-            raise Fault(f"{self.place}: no connection ({said})") from None
+            raise EndpointError(f"{self.place}: no connection ({said})") from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, ValueError) as error:
             # A ValueError is one of httpx's own, over headers that are none.
-            raise Fault(f"{self.place}: the connection broke ({type(error).__name__})") from None
+            raise EndpointError(
+                f"{self.place}: the connection broke ({type(error).__name__})"
+            ) from None
         except OversizedBody as error:
-            raise Fault(f"{self.place}: {error}", kind="call") from None
+            raise EndpointError(f"{self.place}: {error}", kind="call") from None
         except UnknownEncoding as error:
-            raise Fault(f"{self.place}: {error}") from None
+            raise EndpointError(f"{self.place}: {error}") from None
         if not 200 <= status < 300:
             raise self._fault(status, headers, content)
         self._refusals = 0
@@ -170,32 +174,32 @@ class Endpoint:
                 self.answered += 1
                 return reply
         said = self.redactor.excerpt(body.decode(errors="replace"), letters=80)
-        raise Fault(f"{self.place}: the answer is no JSON object: {said!r}")
+        raise EndpointError(f"{self.place}: the answer is no JSON object: {said!r}")
 
-    def _fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+    def _fault(self, status: int, headers: Mapping[str, str], body: bytes) -> EndpointError:
         """Return what a status that is no success means for the call."""
         text = _error_text(body)
         sentence = f"{self.place}: HTTP {status} {self.redactor.excerpt(text)}".rstrip()
         if 400 <= status < 500 and _is_against_policy(body):
             self._refusals = 0
-            return Fault(sentence, kind="filtered")
+            return EndpointError(sentence, kind="filtered")
         if status in REFUSALS or QUOTA in text:
             return self._refusal(status, sentence)
         self._refusals = 0
         if 300 <= status < 400:
             more = "it redirects, and keys go to no other server: write its own address as url"
-            return Fault(f"{sentence}; {more}", kind="call")
+            return EndpointError(f"{sentence}; {more}", kind="call")
         if status not in PASSING and status < 500:
-            return Fault(sentence, kind="call")
+            return EndpointError(sentence, kind="call")
         wait = retry_after(headers)
         if wait is not None and wait > self._whole.patience:
             more = f"it asks to wait {wait:,.6g} s, longer than engine.patience"
-            return Fault(f"{sentence}; {more}", again=False, wait=wait)
+            return EndpointError(f"{sentence}; {more}", again=False, wait=wait)
         if wait is not None:
             self._rest(wait)
-        return Fault(sentence, wait=wait)
+        return EndpointError(sentence, wait=wait)
 
-    def _refusal(self, status: int, sentence: str) -> Fault:
+    def _refusal(self, status: int, sentence: str) -> EndpointError:
         """Return the fault of a call that another key, model or account is needed for.
 
         Where there are other servers they may take it, and this one is left alone for a while.
@@ -207,7 +211,7 @@ class Endpoint:
             sentence = f"{sentence}: it refuses the key; {self._advice()}"
         else:
             sentence = f"{sentence}: check the server's url, engine.model and the account"
-        return Fault(sentence, kind="refused", again=others)
+        return EndpointError(sentence, kind="refused", again=others)
 
     @property
     def away(self) -> bool:

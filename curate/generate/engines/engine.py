@@ -7,51 +7,51 @@ from typing import Any, Protocol
 from curate.generate.requests import Call, Completion, Request
 
 
-class Watch(Protocol):
+class EngineCallbacks(Protocol):
     """Whom an engine asks before it sends, and tells as soon as something has come."""
 
-    def may_send(self) -> bool:
+    def reserve_call(self) -> bool:
         """Return whether one more call may be sent, and count it if so."""
         ...
 
-    def arrived(self, position: int, completion: Completion) -> None:
+    def on_completion(self, position: int, completion: Completion) -> None:
         """Take the completion of the call at this position; each that was sent is told once."""
         ...
 
-    def paid(self, completion: Completion) -> None:
+    def on_probe(self, completion: Completion) -> None:
         """Take what was spent beside the calls, on finding out what a server can do."""
         ...
 
 
-class Unwatched:
-    """A watch that lets everything pass."""
+class NoCallbacks:
+    """A callbacks that lets everything pass."""
 
-    def may_send(self) -> bool:
+    def reserve_call(self) -> bool:
         """Let it pass."""
         return True
 
-    def arrived(self, position: int, completion: Completion) -> None:
+    def on_completion(self, position: int, completion: Completion) -> None:
         """Do nothing."""
 
-    def paid(self, completion: Completion) -> None:
+    def on_probe(self, completion: Completion) -> None:
         """Do nothing."""
 
 
-UNWATCHED = Unwatched()
+NO_CALLBACKS = NoCallbacks()
 
 
 @dataclass(frozen=True)
-class Opening:
+class ChatPrefix:
     """What a chat template writes before and after the words of the first user turn."""
 
     before: str
     after: str
 
 
-class Templated(Protocol):
+class ChatPrefixProvider(Protocol):
     """An engine that knows its model's chat template."""
 
-    def opening(self, system: str | None) -> Opening:
+    def chat_prefix(self, system: str | None) -> ChatPrefix:
         """Return how a conversation opens; `before` can be sent as a raw prompt.
 
         Raises:
@@ -67,7 +67,9 @@ class Engine(Protocol):
         """Return what can change an answer: kind, model, template. No address and no secret."""
         ...
 
-    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+    def complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
+    ) -> list[Completion]:
         """Return one completion a call, in their order.
 
         What fails for one call alone comes back as a completion with finish "failed".

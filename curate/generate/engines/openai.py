@@ -17,9 +17,9 @@ import orjson
 
 from curate.errors import UserError
 from curate.generate.engines.config import OpenAIParams, Structured
-from curate.generate.engines.endpoint import Endpoint, Fault
-from curate.generate.engines.engine import UNWATCHED, Opening, Watch
-from curate.generate.engines.prompts import opening_of
+from curate.generate.engines.endpoint import Endpoint, EndpointError
+from curate.generate.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
+from curate.generate.engines.prompts import chat_prefix_of
 from curate.generate.engines.replies import body_of, read_reply
 from curate.generate.requests import (
     UNSENT,
@@ -48,7 +48,7 @@ PROBE_SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ServerConnection:
     """A connection to a server, for one call at a time."""
 
     endpoint: Endpoint
@@ -56,7 +56,7 @@ class Line:
 
 
 @dataclass
-class _Work:
+class _QueuedCall:
     """A call and how often it has been sent."""
 
     position: int
@@ -115,7 +115,7 @@ class OpenAIEngine:
         prices = self._params.prices
         return (prompt_tokens * prices.prompt + completion_tokens * prices.completion) / 1e6
 
-    def opening(self, system: str | None) -> Opening:
+    def chat_prefix(self, system: str | None) -> ChatPrefix:
         """Return what the model's chat template writes around the words of the first user turn.
 
         Without the token that opens every text: servers put it before raw prompts themselves.
@@ -125,34 +125,40 @@ class OpenAIEngine:
         """
         if self._tokenizer is None:
             raise UserError("the model's chat template is not known here: name engine.tokenizer")
-        opening = opening_of(self._tokenizer, system)
+        prefix = chat_prefix_of(self._tokenizer, system)
         first = self._tokenizer("")["input_ids"][:1]
         if first and first[0] == self._tokenizer.bos_token_id:
-            before = opening.before.removeprefix(str(self._tokenizer.bos_token))
-            return replace(opening, before=before)
-        return opening
+            before = prefix.before.removeprefix(str(self._tokenizer.bos_token))
+            return replace(prefix, before=before)
+        return prefix
 
     def close(self) -> None:
         """Do nothing: connections live as long as a list of calls."""
 
-    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+    def complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
+    ) -> list[Completion]:
         """Return one completion a call, in their order; see curate.generate.engines.engine."""
-        return _run(self._complete(calls, watch))
+        return _run(self._complete(calls, callbacks))
 
-    async def _complete(self, calls: Sequence[Call], watch: Watch) -> list[Completion]:
+    async def _complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks
+    ) -> list[Completion]:
         if self._structured is None and any(call.request.schema is not None for call in calls):
-            self._structured = await self._probe(watch)
-        dispatch = self._dispatch(calls, watch, self._structured or "none")
+            self._structured = await self._probe(callbacks)
+        dispatch = self._dispatch(calls, callbacks, self._structured or "none")
         completions = await dispatch.run()
         # A server that refuses one row and answers others means that row; else it means the recipe.
         if dispatch.refusal and not any(endpoint.answered for endpoint in self._endpoints):
             raise UserError(dispatch.refusal)
         return completions
 
-    def _dispatch(self, calls: Sequence[Call], watch: Watch, structured: Structured) -> "_Dispatch":
-        return _Dispatch(self, self._endpoints, calls, watch, structured)
+    def _dispatch(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks, structured: Structured
+    ) -> "_Dispatcher":
+        return _Dispatcher(self, self._endpoints, calls, callbacks, structured)
 
-    async def _probe(self, watch: Watch) -> Structured | None:
+    async def _probe(self, callbacks: EngineCallbacks) -> Structured | None:
         """Return how the servers can be asked for JSON, found by asking; None if nobody answers.
 
         An answer alone proves nothing: servers pass over what they do not know. It must also fit.
@@ -161,7 +167,7 @@ class OpenAIEngine:
         call = Call(chat("Say hello in JSON.", sampling=sampling, schema=PROBE_SCHEMA))
         ways: list[Structured] = ["json_schema", "json_object"]
         for way in ways:
-            (completion,) = await self._dispatch([call], _Probing(watch), way).run()
+            (completion,) = await self._dispatch([call], _ProbeCallbacks(callbacks), way).run()
             unreached = completion.finish == "failed" and completion.sends >= self.attempts
             if unreached or completion.finish == "unsent":
                 return None
@@ -171,15 +177,17 @@ class OpenAIEngine:
                 return way
         return "none"
 
-    async def attempt(self, line: "Line", call: Call, structured: Structured) -> Completion:
+    async def attempt(
+        self, line: "ServerConnection", call: Call, structured: Structured
+    ) -> Completion:
         """Return what one server makes of a call, sent once; Fault if it makes nothing."""
         path, body = body_of(call, self._params, structured)
         reply = await line.endpoint.send(line.connection, path, body, call.sampling.max_tokens)
         prompt_tokens, redactor = self.count_prompt(call.request), line.endpoint.redactor
         try:
             completion = read_reply(reply, call, self.count_tokens, prompt_tokens, redactor)
-        except Fault as fault:
-            raise Fault(f"{line.endpoint.place}: {fault}") from None
+        except EndpointError as fault:
+            raise EndpointError(f"{line.endpoint.place}: {fault}") from None
         cost = self.cost(completion.prompt_tokens, completion.completion_tokens)
         return replace(completion, cost=cost)
 
@@ -189,23 +197,23 @@ class OpenAIEngine:
         return self._params.attempts
 
 
-class _Probing:
+class _ProbeCallbacks:
     """Counts a probe as spent beside the calls."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, callbacks: EngineCallbacks) -> None:
+        self._callbacks = callbacks
 
-    def may_send(self) -> bool:
-        return self._watch.may_send()
+    def reserve_call(self) -> bool:
+        return self._callbacks.reserve_call()
 
-    def arrived(self, position: int, completion: Completion) -> None:
-        self._watch.paid(completion)
+    def on_completion(self, position: int, completion: Completion) -> None:
+        self._callbacks.on_probe(completion)
 
-    def paid(self, completion: Completion) -> None:
-        self._watch.paid(completion)
+    def on_probe(self, completion: Completion) -> None:
+        self._callbacks.on_probe(completion)
 
 
-class _Dispatch:
+class _Dispatcher:
     """A list of calls on its way through the servers."""
 
     def __init__(
@@ -213,15 +221,15 @@ class _Dispatch:
         engine: OpenAIEngine,
         endpoints: Sequence[Endpoint],
         calls: Sequence[Call],
-        watch: Watch,
+        callbacks: EngineCallbacks,
         structured: Structured,
     ) -> None:
-        self._engine, self._endpoints, self._watch = engine, endpoints, watch
+        self._engine, self._endpoints, self._callbacks = engine, endpoints, callbacks
         self._structured: Structured = structured
         self._completions = [UNSENT] * len(calls)
-        self._queue: asyncio.Queue[_Work] = asyncio.Queue()
+        self._queue: asyncio.Queue[_QueuedCall] = asyncio.Queue()
         for position, call in enumerate(calls):
-            self._queue.put_nowait(_Work(position, call))
+            self._queue.put_nowait(_QueuedCall(position, call))
         self._left = len(calls)
         self._refused: list[str] = []
         self._done = asyncio.Event()
@@ -261,31 +269,31 @@ class _Dispatch:
     async def _work(self, endpoint: Endpoint) -> None:
         """Take calls until cancelled."""
         async with endpoint.connect() as connection:
-            line = Line(endpoint, connection)
+            line = ServerConnection(endpoint, connection)
             while True:
                 await endpoint.wait_until_available()
                 work = await self._queue.get()
                 await endpoint.wait_until_available()
                 await self._send(line, work)
 
-    async def _send(self, line: Line, work: _Work) -> None:
+    async def _send(self, line: ServerConnection, work: _QueuedCall) -> None:
         request, sampling = work.call.request, work.call.sampling
         expected = self._engine.count_prompt(request) + sampling.max_tokens
         entry = await line.endpoint.admit(expected)
-        if not self._watch.may_send():
+        if not self._callbacks.reserve_call():
             self._settle(work, failed_or_unsent(work), notify=work.sends > 0)
             return
         work.sends += 1
         try:
             completion = await self._engine.attempt(line, work.call, self._structured)
-        except Fault as fault:
+        except EndpointError as fault:
             self._again(line.endpoint, work, fault)
             return
         # What was reserved for a longer answer is free for others.
         entry[1] = completion.prompt_tokens + completion.completion_tokens
         self._settle(work, replace(completion, sends=work.sends))
 
-    def _again(self, endpoint: Endpoint, work: _Work, fault: Fault) -> None:
+    def _again(self, endpoint: Endpoint, work: _QueuedCall, fault: EndpointError) -> None:
         """Put a call that got no answer back into the queue, or give it up."""
         if all(server.away for server in self._endpoints):
             raise UserError(
@@ -306,16 +314,16 @@ class _Dispatch:
         LOG.debug("%s; sent again", fault)
         asyncio.get_running_loop().call_later(delay, self._queue.put_nowait, work)
 
-    def _settle(self, work: _Work, completion: Completion, *, notify: bool = True) -> None:
+    def _settle(self, work: _QueuedCall, completion: Completion, *, notify: bool = True) -> None:
         self._completions[work.position] = completion
         if notify:
-            self._watch.arrived(work.position, completion)
+            self._callbacks.on_completion(work.position, completion)
         self._left -= 1
         if not self._left:
             self._done.set()
 
 
-def failed_or_unsent(work: _Work) -> Completion:
+def failed_or_unsent(work: _QueuedCall) -> Completion:
     """Return the completion of a call that may not be sent, or not once more."""
     if not work.sends:
         return UNSENT

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from curate.errors import UserError
-from curate.generate.engines.engine import Opening
+from curate.generate.engines.engine import ChatPrefix
 from curate.generate.requests import Request
 from curate.models import FALLBACK_TEMPLATE
 from curate.represent.chat import prompt_tokens
@@ -52,7 +52,7 @@ def stop_ids(tokenizer: "PreTrainedTokenizerBase", stops: Sequence[str]) -> list
     return [token for token in ids if token in special]
 
 
-def opening_of(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> Opening:
+def chat_prefix_of(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> ChatPrefix:
     """Return what the chat template writes before and after the words of the first user turn.
 
     Raises:
@@ -69,4 +69,4 @@ def opening_of(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> Open
     before, *after = text.split(SENTINEL)
     if len(after) != 1 or not after[0].strip():
         raise UserError("the model's chat template does not mark where a user's turn ends")
-    return Opening(before, after[0].strip())
+    return ChatPrefix(before, after[0].strip())

@@ -8,7 +8,7 @@ import orjson
 
 from curate.errors import UserError
 from curate.generate.engines.config import OpenAIParams, Structured
-from curate.generate.engines.endpoint import Fault
+from curate.generate.engines.endpoint import EndpointError
 from curate.generate.engines.redact import Redactor
 from curate.generate.requests import Call, Completion, Finish, Request
 
@@ -156,7 +156,7 @@ def _choice_of(
         said = redactor.excerpt(orjson.dumps(reply).decode(), letters=200)
     except TypeError:
         said = "JSON nested too deep to be shown"
-    raise Fault(f"the answer has no choice in it: {said}")
+    raise EndpointError(f"the answer has no choice in it: {said}")
 
 
 def _answer_of(
@@ -199,7 +199,7 @@ def _text_of(content: Any) -> str:
         return "".join(part for part in parts if isinstance(part, str))
     if content is None or isinstance(content, str):
         return content or ""
-    raise Fault("the answer's text is no text")
+    raise EndpointError("the answer's text is no text")
 
 
 def _usage(usage: Any, call: Call, text: str, estimate: int) -> tuple[int, int] | None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.generate.engines.decoding import Row, Writer, decode
-from curate.generate.engines.engine import UNWATCHED, Opening, Watch
+from curate.generate.engines.decoding import DecodingModel, DecodingRow, decode
+from curate.generate.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
 from curate.generate.engines.grammar import Grammars
-from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
+from curate.generate.engines.prompts import chat_prefix_of, prompt_ids, stop_ids
 from curate.generate.requests import UNSENT, Call, Completion, Request, failed
 from curate.models import load_causal, load_tokenizer
 from curate.represent.control import text_ids
@@ -67,34 +67,36 @@ class TransformersEngine:
         """Return 0: it runs here."""
         return 0.0
 
-    def opening(self, system: str | None) -> Opening:
+    def chat_prefix(self, system: str | None) -> ChatPrefix:
         """Return what the model's chat template writes around the words of the first user turn."""
-        return opening_of(self._tokenizer, system)
+        return chat_prefix_of(self._tokenizer, system)
 
     def close(self) -> None:
         """Let go of the model."""
         self._model = self._grammars = None
 
-    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+    def complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
+    ) -> list[Completion]:
         """Return one completion a call, in their order; see curate.generate.engines.engine."""
         completions = [UNSENT] * len(calls)
-        rows: list[tuple[int, Row]] = []
+        rows: list[tuple[int, DecodingRow]] = []
         for position, call in enumerate(calls):
             row = self._start(call)
-            if isinstance(row, Row):
+            if isinstance(row, DecodingRow):
                 rows.append((position, row))
             else:
                 completions[position] = row
-                watch.arrived(position, row)
+                callbacks.on_completion(position, row)
         sizes = [len(row.prompt) + row.limit for _, row in rows]
         for batch in batches_by_length(sizes, self._batch_tokens):
-            sent = [rows[k] for k in batch if watch.may_send()]
+            sent = [rows[k] for k in batch if callbacks.reserve_call()]
             for (position, _), done in zip(sent, self._write([r for _, r in sent]), strict=True):
                 completions[position] = done
-                watch.arrived(position, done)
+                callbacks.on_completion(position, done)
         return completions
 
-    def _start(self, call: Call) -> Row | Completion:
+    def _start(self, call: Call) -> DecodingRow | Completion:
         """Return the call as a row to write, or why it cannot be written."""
         try:
             prompt = prompt_ids(self._tokenizer, call.request)
@@ -107,9 +109,9 @@ class TransformersEngine:
                 sends=0,
             )
         ends = frozenset(stop_ids(self._tokenizer, call.sampling.stop))
-        return Row(call, prompt, min(call.sampling.max_tokens, room), ends=ends)
+        return DecodingRow(call, prompt, min(call.sampling.max_tokens, room), ends=ends)
 
-    def _write(self, rows: Sequence[Row]) -> list[Completion]:
+    def _write(self, rows: Sequence[DecodingRow]) -> list[Completion]:
         """Return the rows' completions; a batch that does not fit into memory is halved."""
         if not rows:
             return []
@@ -123,7 +125,7 @@ class TransformersEngine:
         half = len(rows) // 2
         return [*self._write(rows[:half]), *self._write(rows[half:])]
 
-    def _fits(self, writer: Writer, rows: Sequence[Row]) -> bool:
+    def _fits(self, writer: DecodingModel, rows: Sequence[DecodingRow]) -> bool:
         """Write the rows; return whether memory was enough."""
         try:
             decode(writer, rows)
@@ -133,18 +135,18 @@ class TransformersEngine:
             return False
         return True
 
-    def _copy(self, row: Row, writer: Writer) -> Row:
+    def _copy(self, row: DecodingRow, writer: DecodingModel) -> DecodingRow:
         schema = row.call.request.schema
         matcher = (
             writer.grammars.matcher(schema) if schema is not None and writer.grammars else None
         )
-        return Row(row.call, row.prompt, row.limit, matcher, row.ends)
+        return DecodingRow(row.call, row.prompt, row.limit, matcher, row.ends)
 
-    def _writer(self, by_schema: bool) -> Writer:
+    def _writer(self, by_schema: bool) -> DecodingModel:
         if by_schema and self._grammars is None:
             size = self._model.get_output_embeddings().weight.shape[0]
             self._grammars = Grammars(self._tokenizer, size, sorted(self._ends))
-        return Writer(self._model, self._tokenizer, self._ends, self._grammars)
+        return DecodingModel(self._model, self._tokenizer, self._ends, self._grammars)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,8 +8,8 @@ import orjson
 
 from curate.errors import UserError
 from curate.generate.engines.config import VllmParams
-from curate.generate.engines.engine import UNWATCHED, Opening, Watch
-from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
+from curate.generate.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
+from curate.generate.engines.prompts import chat_prefix_of, prompt_ids, stop_ids
 from curate.generate.requests import LOOP_TOKENS, UNSENT, Call, Completion, Finish, Request, failed
 from curate.models import load_tokenizer
 from curate.represent.control import text_ids
@@ -95,9 +95,9 @@ class VllmEngine:
         """Return 0: it runs here."""
         return 0.0
 
-    def opening(self, system: str | None) -> Opening:
+    def chat_prefix(self, system: str | None) -> ChatPrefix:
         """Return what the model's chat template writes around the words of the first user turn."""
-        return opening_of(self._tokenizer, system)
+        return chat_prefix_of(self._tokenizer, system)
 
     def close(self) -> None:
         """End vLLM's own processes and let go of the model."""
@@ -105,7 +105,9 @@ class VllmEngine:
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
 
-    def complete(self, calls: Sequence[Call], watch: Watch = UNWATCHED) -> list[Completion]:
+    def complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
+    ) -> list[Completion]:
         """Return one completion a call, in their order; see curate.generate.engines.engine.
 
         They go in chunks, after each of which what has come can be stored.
@@ -117,12 +119,12 @@ class VllmEngine:
                 prompt = self._prompt(calls[position])
                 if isinstance(prompt, Completion):
                     completions[position] = prompt
-                    watch.arrived(position, prompt)
-                elif watch.may_send():
+                    callbacks.on_completion(position, prompt)
+                elif callbacks.reserve_call():
                     prompts[position] = prompt
             for position, done in self._write(calls, prompts).items():
                 completions[position] = done
-                watch.arrived(position, done)
+                callbacks.on_completion(position, done)
         return completions
 
     def _prompt(self, call: Call) -> list[int] | Completion:

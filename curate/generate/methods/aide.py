@@ -42,7 +42,7 @@ from pydantic import Field, model_validator
 
 from curate.answers.options import split_options
 from curate.fixedpoint import cosines
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
     AnswerMode,
@@ -64,13 +64,13 @@ from curate.generate.drafts import (
 )
 from curate.generate.gaps import measure_coverage
 from curate.generate.generation import (
-    Example,
     GenerateParams,
     Generation,
     Generator,
+    SeedExample,
     add_generator,
 )
-from curate.generate.novelty import Seen
+from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
@@ -128,20 +128,20 @@ class AideParams(GenerateParams):
 
 
 @dataclass(frozen=True)
-class Node:
+class TreeNode:
     """An example to expand: a seed, or a kept candidate. `prompt` is without options to choose from."""
 
     row_id: str
     prompt: str
     response: str
-    seed: Example
+    seed: SeedExample
     hop: int = 0
 
 
 def make(run: Generation, params: AideParams) -> None:
     """Grow the tree hop by hop until the last hop, a limit, or nothing is left to expand."""
     seeds = choose_seeds(run, params)
-    expansion = Expansion(run, params, seeds)
+    expansion = ExpansionTree(run, params, seeds)
     try:
         for hop in range(1, params.hops + 1):
             nodes = [node for node in expansion.nodes.values() if node.hop == hop - 1]
@@ -152,7 +152,7 @@ def make(run: Generation, params: AideParams) -> None:
         run.tables["tree"] = tree_of(seeds, run.candidates)
 
 
-def choose_seeds(run: Generation, params: AideParams) -> list[Example]:
+def choose_seeds(run: Generation, params: AideParams) -> list[SeedExample]:
     """Return the target examples to start from; how well the pool covers each goes on record."""
     if params.start == "all":
         return list(run.target)
@@ -164,18 +164,18 @@ def choose_seeds(run: Generation, params: AideParams) -> list[Example]:
 
 
 @dataclass
-class Expansion:
+class ExpansionTree:
     """The tree so far; `left` is how many prompts may still be tried."""
 
     run: Generation
     params: AideParams
-    seeds: Sequence[Example]
-    nodes: dict[str, Node] = field(default_factory=dict)
+    seeds: Sequence[SeedExample]
+    nodes: dict[str, TreeNode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.left = self.params.most
         for seed in self.seeds:
-            self.nodes[seed.row_id] = Node(
+            self.nodes[seed.row_id] = TreeNode(
                 seed.row_id, self._bare(seed.prompt), seed.response, seed
             )
         vectors = self.run.embed([seed.prompt for seed in self.seeds])
@@ -193,25 +193,25 @@ class Expansion:
             repeats=REPEATS,
         )
 
-    def grow(self, nodes: Sequence[Node]) -> None:
+    def grow(self, nodes: Sequence[TreeNode]) -> None:
         """Make, judge and put on record the children of these nodes; the kept ones become nodes."""
         drafts = self._branch(nodes)
         places = {_name(draft): place for place, draft in enumerate(drafts)}
         drafts = ask_each(self.run, "rewrite", drafts, self._ask_prompt, self._take_prompt)
         prompts = [node.prompt for node in self.nodes.values()]
-        drafts = self._reflect(self.run.sieve.screen(drafts, Seen(prompts)))
+        drafts = self._reflect(self.run.candidate_filter.screen(drafts, RougeIndex(prompts)))
         drafts.sort(key=lambda draft: places[_name(draft)])
-        for kept in self.run.sift(self._answer(self._measure(drafts))):
+        for kept in self.run.filter(self._answer(self._measure(drafts))):
             prompt, seed = self._bare(kept.prompt), self._parent(kept).seed
-            self.nodes[kept.row_id] = Node(kept.row_id, prompt, kept.response, seed, kept.hop)
+            self.nodes[kept.row_id] = TreeNode(kept.row_id, prompt, kept.response, seed, kept.hop)
 
-    def _parent(self, draft: Candidate) -> Node:
+    def _parent(self, draft: Candidate) -> TreeNode:
         return self.nodes[draft.parents[0]]
 
     def _bare(self, prompt: str) -> str:
         return split_options(prompt)[0] if self.params.answer == "choice" else prompt
 
-    def _branch(self, nodes: Sequence[Node]) -> list[Candidate]:
+    def _branch(self, nodes: Sequence[TreeNode]) -> list[Candidate]:
         """Return the children to write, yet without a prompt, as many as may be tried.
 
         Where that is not all of them, the nodes take turns, so that none goes without.
@@ -226,11 +226,11 @@ class Expansion:
         self.left -= len(chosen)
         return [draft for *_, draft in sorted(chosen, key=lambda item: item[1:3])]
 
-    def _draft(self, node: Node, notes: Mapping[str, Any]) -> Candidate:
+    def _draft(self, node: TreeNode, notes: Mapping[str, Any]) -> Candidate:
         seed_notes = {"seed": node.seed.row_id, **notes}
         return Candidate([], self.run.method, (node.row_id,), node.hop + 1, seed_notes)
 
-    def _guides(self, nodes: Sequence[Node]) -> list[tuple[Node, list[dict[str, str]]]]:
+    def _guides(self, nodes: Sequence[TreeNode]) -> list[tuple[TreeNode, list[dict[str, str]]]]:
         """Return what guides the children of each node; one without a topic is put on record."""
         most = self.params.attributes
         sampling = Sampling(
@@ -253,8 +253,8 @@ class Expansion:
             return replace(draft, notes={**draft.notes, **answer.value})
 
         topic_candidates = ask_each(self.run, TOPICS, drafts, ask, take)
-        self.run.sift([draft for draft in topic_candidates if draft.flaw])
-        useful = [draft for draft in topic_candidates if draft.flaw is None]
+        self.run.filter([draft for draft in topic_candidates if draft.reject_reason])
+        useful = [draft for draft in topic_candidates if draft.reject_reason is None]
         topics = [tidy(draft.notes["topic"]) for draft in useful]
         people = (
             self.people.nearest(topics, self.params.personas)
@@ -303,24 +303,24 @@ class Expansion:
     def _take_prompt(self, draft: Candidate, answer: Answer) -> Candidate:
         prompt = self._bare(answer.value["prompt"].strip())
         rewrite = replace(draft, messages=[{"role": "user", "content": prompt}])
-        flaw = find_truncation(answer.value, self.prompt_schema)
-        return rewrite.drop(*flaw) if flaw else rewrite
+        rejection = find_truncation(answer.value, self.prompt_schema)
+        return rewrite.drop(*rejection) if rejection else rewrite
 
     def _reflect(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their grades, those graded too low improved or dropped."""
         if self.params.min_grade == 1:
             return list(drafts)
-        done = [draft for draft in drafts if draft.flaw]
-        pending = [draft for draft in drafts if not draft.flaw]
+        done = [draft for draft in drafts if draft.reject_reason]
+        pending = [draft for draft in drafts if not draft.reject_reason]
         for rewrites in range(self.params.max_rewrites + 1):
             graded = ask_each(self.run, "grade", pending, self._ask_grade, _take_grade)
-            low = [draft for draft in graded if not draft.flaw and self._low(draft)]
-            done += [draft for draft in graded if draft.flaw or not self._low(draft)]
+            low = [draft for draft in graded if not draft.reject_reason and self._low(draft)]
+            done += [draft for draft in graded if draft.reject_reason or not self._low(draft)]
             if rewrites == self.params.max_rewrites:
-                return done + [d.drop(Flaw.LOW_GRADE, self._low_words(d)) for d in low]
+                return done + [d.drop(RejectReason.LOW_GRADE, self._low_words(d)) for d in low]
             improved = ask_each(self.run, "improve", low, self._ask_better, self._take_better)
-            done += [draft for draft in improved if draft.flaw]
-            pending = [draft for draft in improved if not draft.flaw]
+            done += [draft for draft in improved if draft.reject_reason]
+            pending = [draft for draft in improved if not draft.reject_reason]
         return done
 
     def _low(self, draft: Candidate) -> list[str]:
@@ -434,7 +434,7 @@ class Expansion:
         rng = self.run.rng("options", *_name(draft))
         return with_options(draft, draft.prompt, answer.value, form, rng, _system_of(seed))
 
-    def _shots(self, draft: Candidate) -> list[Example]:
+    def _shots(self, draft: Candidate) -> list[SeedExample]:
         """Return the target examples that are shown with an answer: others, and last the seed."""
         seed = self._parent(draft).seed
         others = [example for example in self.run.target if example.row_id != seed.row_id]
@@ -449,7 +449,7 @@ def _name(draft: Candidate) -> tuple[str, ...]:
     return (*draft.parents, notes["operator"], notes.get("attribute", notes.get("persona", "")))
 
 
-def _system_of(seed: Example) -> str | None:
+def _system_of(seed: SeedExample) -> str | None:
     return next((m["content"] for m in seed.messages if m["role"] == "system"), None)
 
 

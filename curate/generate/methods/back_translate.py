@@ -27,7 +27,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import (
     REPEATS,
     ask_each,
@@ -44,7 +44,7 @@ from curate.generate.generation import (
     Generation,
     Generator,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
 )
 from curate.generate.novelty import words_of
@@ -87,7 +87,7 @@ def make(run: Generation, params: BackTranslateParams) -> None:
     """Draw responses, have a request written for each, and grade the pairs."""
     back = BackTranslation(run, params, draw_rows(run, params))
     drafts = ask_each(run, "instruct", back.drafts(), back.ask_request, back.take_request)
-    run.sift(back.grade(run.sieve.screen(drafts)))
+    run.filter(back.grade(run.candidate_filter.screen(drafts)))
 
 
 def draw_rows(run: Generation, params: BackTranslateParams) -> dict[str, str]:
@@ -167,22 +167,24 @@ class BackTranslation:
         response = self.responses[draft.parents[0]]
         words = answer.value["request"].strip()
         translation = replace(draft, messages=pair(words, response))
-        flaw = find_truncation(answer.value, self.schema)
+        rejection = find_truncation(answer.value, self.schema)
         share = quoted(words, response)
-        if flaw is None and share > MOST_QUOTED:
-            flaw = Flaw.COPIES_PROMPT, f"the prompt quotes {share:.0%} of the response"
-        return translation.drop(*flaw) if flaw else translation
+        if rejection is None and share > MOST_QUOTED:
+            rejection = RejectReason.COPIES_PROMPT, f"the prompt quotes {share:.0%} of the response"
+        return translation.drop(*rejection) if rejection else translation
 
     def grade(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their grades, those graded too low dropped."""
         if self.params.min_grade == 1:
             return list(drafts)
-        pending = [draft for draft in drafts if draft.flaw is None]
+        pending = [draft for draft in drafts if draft.reject_reason is None]
         answers = self.run.ask("grade", [self._ask_grade(draft) for draft in pending])
         graded_by_parent = {
             d.parents[0]: self._take_grades(d, a) for d, a in zip(pending, answers, strict=True)
         }
-        graded = [draft if draft.flaw else graded_by_parent[draft.parents[0]] for draft in drafts]
+        graded = [
+            draft if draft.reject_reason else graded_by_parent[draft.parents[0]] for draft in drafts
+        ]
         return [draft for draft in graded if draft is not None]
 
     def _ask_grade(self, draft: Candidate) -> Request:
@@ -208,13 +210,13 @@ class BackTranslation:
         if not all(was_sent(answer) for answer in answers):
             return None
         failed = next((answer for answer in answers if not answer.ok), None)
-        if failed is not None and (flaw := flaw_of(failed)):
-            return draft.drop(flaw, failed.reason)
+        if failed is not None and (reason := reject_reason_of(failed)):
+            return draft.drop(reason, failed.reason)
         mean = fmean(answer.value["grade"] for answer in answers)
         notes = {"grade": round(mean, 3), "reason": answers[0].value["reason"]}
         translation = replace(draft, notes={**draft.notes, **notes})
         if mean < self.params.min_grade:
-            return translation.drop(Flaw.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
+            return translation.drop(RejectReason.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
         return translation
 
 

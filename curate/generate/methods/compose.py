@@ -41,7 +41,7 @@ from typing import Literal
 import regex
 from pydantic import Field
 
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import (
     REPEATS,
     ask_each,
@@ -52,7 +52,7 @@ from curate.generate.drafts import (
     tidy,
     tokens_for,
 )
-from curate.generate.generation import Example, Generation, Generator, add_generator
+from curate.generate.generation import Generation, Generator, SeedExample, add_generator
 from curate.generate.novelty import words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
@@ -97,10 +97,10 @@ class ComposeParams(WriteParams):
 
 
 @dataclass(frozen=True)
-class Task:
+class DescribedTask:
     """A row, what it asks for without its material, and of what kinds material and solution are."""
 
-    example: Example
+    example: SeedExample
     task: str
     takes: str
     gives: str
@@ -145,8 +145,8 @@ def ask_judge(
         fault = next((name for name in names if not answer.value[name]), None)
         if fault is None:
             return draft
-        flaw = Flaw.WRONG_ANSWER if fault == "correct" else Flaw.NOT_COMPOSABLE
-        return draft.drop(flaw, f"not {fault}: {answer.value['finding']}")
+        reason = RejectReason.WRONG_ANSWER if fault == "correct" else RejectReason.NOT_COMPOSABLE
+        return draft.drop(reason, f"not {fault}: {answer.value['finding']}")
 
     return ask_each(run, "judge", drafts, ask, take)
 
@@ -156,14 +156,14 @@ class Chains:
 
     def __init__(self, run: Generation, params: ComposeParams) -> None:
         self.run, self.params = run, params
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, DescribedTask] = {}
         self.schema = record(
             output={"type": "string", "maxLength": characters_for(params.max_tokens)},
             possible={"type": "boolean"},
         )
         self.solving = Sampling(temperature=0, max_tokens=params.max_tokens + 16, repeats=REPEATS)
 
-    def describe(self, starts: Sequence[Example]) -> None:
+    def describe(self, starts: Sequence[SeedExample]) -> None:
         """Learn of each row what it asks for; one that could not be read is put on record."""
         by_id = {example.row_id: example for example in starts}
         sampling = Sampling(
@@ -189,11 +189,13 @@ class Chains:
             Candidate([], self.run.method, (row_id,), 1, {"kind": "describe"}) for row_id in by_id
         ]
         descriptions = ask_each(self.run, "describe", drafts, ask, take)
-        self.run.sift([draft for draft in descriptions if draft.flaw])
+        self.run.filter([draft for draft in descriptions if draft.reject_reason])
         for draft in descriptions:
-            if draft.flaw is None:
+            if draft.reject_reason is None:
                 (row_id,), notes = draft.parents, draft.notes
-                task = Task(by_id[row_id], tidy(notes["task"]), notes["takes"], notes["gives"])
+                task = DescribedTask(
+                    by_id[row_id], tidy(notes["task"]), notes["takes"], notes["gives"]
+                )
                 self.tasks[row_id] = task
 
     def make_pairs(self) -> list[Candidate]:
@@ -204,9 +206,11 @@ class Chains:
             return self.tasks[draft.parents[0]].example.response
 
         drafts = self._step("step", drafts, material)
-        others = {draft.row_id: self._other(draft) for draft in drafts if draft.flaw is None}
+        others = {
+            draft.row_id: self._other(draft) for draft in drafts if draft.reject_reason is None
+        }
         drafts = self._depend(drafts, others)
-        return self.run.sift(ask_judge(self.run, self.params, drafts))
+        return self.run.filter(ask_judge(self.run, self.params, drafts))
 
     def make_triples(self, pairs: Sequence[Candidate]) -> None:
         """Put chains of three on record, each of two kept chains that overlap."""
@@ -233,11 +237,11 @@ class Chains:
         # What the last task makes of another material is known from the second chain.
         triples = [
             draft
-            if draft.flaw
+            if draft.reject_reason
             else drop_independent(draft, second[draft.parents].notes["steps"][-1]["output"])  # type: ignore[index]
             for draft in drafts
         ]
-        self.run.sift(ask_judge(self.run, self.params, triples))
+        self.run.filter(ask_judge(self.run, self.params, triples))
 
     def _pairs(self) -> list[tuple[str, str]]:
         """Return pairs whose kinds fit; the first rows take turns, so that none goes without."""
@@ -286,13 +290,13 @@ class Chains:
             steps = [*draft.notes["steps"], {"task": last(draft), "output": output}]
             chain = self._render(replace(draft, notes={**draft.notes, "steps": steps}))
             if not answer.value["possible"]:
-                return chain.drop(Flaw.NOT_COMPOSABLE, "the step is said to be impossible")
-            flaw = find_truncation(answer.value, self.schema)
-            if flaw is None and not output:
-                flaw = Flaw.EMPTY, "output of the step"
-            if flaw is None and words_of(output) == words_of(material(draft)):
-                flaw = Flaw.NOT_COMPOSABLE, "the step repeats its material"
-            return chain.drop(*flaw) if flaw else chain
+                return chain.drop(RejectReason.NOT_COMPOSABLE, "the step is said to be impossible")
+            rejection = find_truncation(answer.value, self.schema)
+            if rejection is None and not output:
+                rejection = RejectReason.EMPTY, "output of the step"
+            if rejection is None and words_of(output) == words_of(material(draft)):
+                rejection = RejectReason.NOT_COMPOSABLE, "the step repeats its material"
+            return chain.drop(*rejection) if rejection else chain
 
         return ask_each(self.run, stage, drafts, ask, take)
 
@@ -333,12 +337,14 @@ class Chains:
 def drop_independent(draft: Candidate, output: str) -> Candidate:
     """Return the draft, dropped if its last step gave the same with another material."""
     if words_of(draft.notes["steps"][-1]["output"]) == words_of(output):
-        return draft.drop(Flaw.NOT_COMPOSABLE, "the step gives the same with other material")
+        return draft.drop(
+            RejectReason.NOT_COMPOSABLE, "the step gives the same with other material"
+        )
     return draft
 
 
 @dataclass(frozen=True)
-class Single:
+class SequenceStart:
     """What takes one step more: a row to start from, or a kept candidate."""
 
     row_id: str
@@ -355,16 +361,16 @@ class Sequences:
         letters = characters_for(params.max_tokens)
         self.schema = record(added=text(TASK_LETTERS), prompt=text(letters - TASK_LETTERS))
 
-    def make(self, starts: Sequence[Example]) -> None:
+    def make(self, starts: Sequence[SeedExample]) -> None:
         """Add steps round by round; only what got one goes on."""
-        singles = {e.row_id: Single(e.row_id, e.prompt, system_of(e)) for e in starts}
+        singles = {e.row_id: SequenceStart(e.row_id, e.prompt, system_of(e)) for e in starts}
         for number in range(1, self.params.rounds + 1):
             if self.run.stopped or not singles:
                 break
             singles = self._grow(singles, number)
 
-    def _grow(self, singles: Mapping[str, Single], number: int) -> dict[str, Single]:
-        def parent(draft: Candidate) -> Single:
+    def _grow(self, singles: Mapping[str, SequenceStart], number: int) -> dict[str, SequenceStart]:
+        def parent(draft: Candidate) -> SequenceStart:
             return singles[draft.parents[0]]
 
         notes = {"kind": "sequential", "round": number}
@@ -373,18 +379,18 @@ class Sequences:
             for single in singles.values()
         ]
         drafts = self._choose(drafts, parent)
-        drafts = self.run.sieve.screen(self._extend(drafts, parent))
+        drafts = self.run.candidate_filter.screen(self._extend(drafts, parent))
         drafts = answer_each(self.run, self.params, drafts, lambda draft: parent(draft).system)
-        kept = self.run.sift(ask_judge(self.run, self.params, drafts))
+        kept = self.run.filter(ask_judge(self.run, self.params, drafts))
         return {
-            candidate.row_id: Single(
+            candidate.row_id: SequenceStart(
                 candidate.row_id, candidate.prompt, parent(candidate).system, candidate.hop
             )
             for candidate in kept
         }
 
     def _choose(
-        self, drafts: Sequence[Candidate], parent: Callable[[Candidate], Single]
+        self, drafts: Sequence[Candidate], parent: Callable[[Candidate], SequenceStart]
     ) -> list[Candidate]:
         """Return the drafts with the way in which they get a step; those that stay as they are go."""
         sampling = Sampling(
@@ -409,7 +415,7 @@ class Sequences:
         return [draft for draft in results if draft.notes.get("option") != KEEP]
 
     def _extend(
-        self, drafts: Sequence[Candidate], parent: Callable[[Candidate], Single]
+        self, drafts: Sequence[Candidate], parent: Callable[[Candidate], SequenceStart]
     ) -> list[Candidate]:
         def ask(draft: Candidate) -> Request:
             return self.run.request(
@@ -425,12 +431,16 @@ class Sequences:
             added = tidy(answer.value["added"])
             extension = replace(draft, notes={**draft.notes, "added": added})
             extension = with_prompt(extension, answer.value, self.schema)
-            if extension.flaw:
+            if extension.reject_reason:
                 return extension
             if SILENT.search(added):
-                return extension.drop(Flaw.NOT_EVOLVED, f"the added step has no result: {added}")
+                return extension.drop(
+                    RejectReason.NOT_EVOLVED, f"the added step has no result: {added}"
+                )
             if not Counter(words_of(extension.prompt)) - Counter(words_of(parent(draft).prompt)):
-                return extension.drop(Flaw.NOT_EVOLVED, "it has no word that its parent has not")
+                return extension.drop(
+                    RejectReason.NOT_EVOLVED, "it has no word that its parent has not"
+                )
             return extension
 
         return ask_each(self.run, "extend", drafts, ask, take)

@@ -31,11 +31,11 @@ import orjson
 from pydantic import Field
 from rapidfuzz.fuzz import token_set_ratio
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
     AnswerMode,
-    Form,
+    ChoiceForm,
     check_form,
     form_of,
     options_of,
@@ -54,10 +54,10 @@ from curate.generate.drafts import (
     with_turns,
 )
 from curate.generate.generation import (
-    Example,
     GenerateParams,
     Generation,
     Generator,
+    SeedExample,
     add_generator,
 )
 from curate.generate.novelty import words_of
@@ -105,18 +105,18 @@ def make(run: Generation, params: CraftParams) -> None:
     hits_by_id = {
         f.passage.passage_id: f for f in retrieve(run.target, passages, run.embed, params.documents)
     }
-    writing = Writing(run, params)
+    writing = ExampleWriter(run, params)
     drafts = [writing.draft(one) for one in hits_by_id.values()]
 
     def ask(draft: Candidate) -> Request:
         return writing.ask(draft, hits_by_id[draft.notes["document"]].passage)
 
     examples = ask_each(run, "write", drafts, ask, writing.take)
-    run.sift(drop_alike(examples, [example.prompt for example in run.target], params.alike))
+    run.filter(drop_alike(examples, [example.prompt for example in run.target], params.alike))
 
 
 def retrieve(
-    target: Sequence[Example], passages: Sequence[Passage], embed: Embed, count: int
+    target: Sequence[SeedExample], passages: Sequence[Passage], embed: Embed, count: int
 ) -> list[CorpusHit]:
     """Return passages, each once: half by each example in turn, the rest by the mean of cosines.
 
@@ -142,7 +142,7 @@ def retrieve(
     return list(chosen.values())
 
 
-class Writing:
+class ExampleWriter:
     """Asks for an example from a passage and takes the answer."""
 
     def __init__(self, run: Generation, params: CraftParams) -> None:
@@ -180,7 +180,7 @@ class Writing:
         shots = [self._show(by_id[row_id]) for row_id in draft.parents[1:]]
         return with_turns(request, [turn for turns in shots for turn in turns])
 
-    def _show(self, shot: Example) -> list[Message]:
+    def _show(self, shot: SeedExample) -> list[Message]:
         """Return the turns in which an example would have been asked for and written."""
         value: dict[str, Any] | None = None
         if self.params.answer == "choice":
@@ -197,10 +197,10 @@ class Writing:
             example = with_options(draft, prompt, value, self.form, rng)
         else:
             example = replace(draft, messages=pair(prompt, value["response"].strip()))
-        flaw = find_truncation(value, self.schema)
-        if flaw is None and len(prompt) <= SHORTEST:
-            flaw = Flaw.TOO_SHORT, f"prompt of {len(prompt)} characters"
-        return example.drop(*flaw) if flaw else check_form(example, self.params.answer)
+        rejection = find_truncation(value, self.schema)
+        if rejection is None and len(prompt) <= SHORTEST:
+            rejection = RejectReason.TOO_SHORT, f"prompt of {len(prompt)} characters"
+        return example.drop(*rejection) if rejection else check_form(example, self.params.answer)
 
     def _schema(self) -> dict[str, Any]:
         letters = characters_for(self.params.max_tokens)
@@ -211,7 +211,7 @@ class Writing:
         return record(prompt=text(letters // 2), response=text(letters // 2))
 
 
-def _form_of(target: Sequence[Example]) -> Form:
+def _form_of(target: Sequence[SeedExample]) -> ChoiceForm:
     """Return the form of most target examples."""
     forms = [form_of(example.prompt, example.response) for example in target]
     return max(forms, key=forms.count)
@@ -225,14 +225,14 @@ def drop_alike(
     results = []
     for candidate in candidates:
         ratio = 0.0
-        if candidate.flaw is None:
+        if candidate.reject_reason is None:
             ratio = max(
                 (set_ratio(candidate.prompt, prompt) for prompt in earlier_prompts), default=0.0
             )
-        if candidate.flaw is None and ratio < alike:
+        if candidate.reject_reason is None and ratio < alike:
             earlier_prompts.append(candidate.prompt)
-        elif candidate.flaw is None:
-            candidate = candidate.drop(Flaw.NOT_NEW, f"token set {ratio:.0f} of 100")
+        elif candidate.reject_reason is None:
+            candidate = candidate.drop(RejectReason.NOT_NEW, f"token set {ratio:.0f} of 100")
         results.append(candidate)
     return results
 

@@ -30,10 +30,10 @@ import polars as pl
 import regex
 from pydantic import Field, field_validator
 
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
-from curate.generate.generation import Example, Generation, Generator, add_generator
-from curate.generate.novelty import Seen, words_of
+from curate.generate.generation import Generation, Generator, SeedExample, add_generator
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
@@ -93,10 +93,10 @@ class EvolveParams(WriteParams):
 
 
 @dataclass
-class Line:
+class Lineage:
     """A row to start from and what became of it."""
 
-    seed: Example
+    seed: SeedExample
     row_id: str
     prompt: str
     hop: int = 0
@@ -119,27 +119,29 @@ class Evolution:
 
     def __init__(self, run: Generation, params: EvolveParams) -> None:
         self.run, self.params = run, params
-        self.lines = {e.row_id: Line(e, e.row_id, e.prompt) for e in choose_starts(run, params)}
+        self.lines = {e.row_id: Lineage(e, e.row_id, e.prompt) for e in choose_starts(run, params)}
         self.schema = params.prompt_schema
 
     def grow(self, number: int) -> None:
         """Try one evolution of each line; the kept ones are the next parents."""
         drafts = [self._draft(line, number) for line in self.lines.values()]
         drafts = ask_each(self.run, "evolve", drafts, self._ask, self._take)
-        drafts = self.run.sieve.screen(drafts, Seen([line.prompt for line in self.lines.values()]))
+        drafts = self.run.candidate_filter.screen(
+            drafts, RougeIndex([line.prompt for line in self.lines.values()])
+        )
         if self.params.judge:
             drafts = ask_each(self.run, "judge", drafts, self._ask_judge, take_judgement)
         drafts = answer_each(
             self.run, self.params, drafts, lambda draft: system_of(self._line(draft).seed)
         )
-        for kept in self.run.sift([drop_useless(draft) for draft in drafts]):
+        for kept in self.run.filter([drop_useless(draft) for draft in drafts]):
             line = self._line(kept)
             line.row_id, line.prompt, line.hop = kept.row_id, kept.prompt, kept.hop
 
-    def _line(self, draft: Candidate) -> Line:
+    def _line(self, draft: Candidate) -> Lineage:
         return self.lines[draft.notes["seed"]]
 
-    def _draft(self, line: Line, number: int) -> Candidate:
+    def _draft(self, line: Lineage, number: int) -> Candidate:
         operators = list(self.params.weights)
         weights = [self.params.weights[operator] for operator in operators]
         rng = self.run.rng("operator", line.seed.row_id, number)
@@ -160,7 +162,7 @@ class Evolution:
 
     def _take(self, draft: Candidate, answer: Answer) -> Candidate:
         evolution = with_prompt(draft, answer.value, self.schema)
-        if evolution.flaw:
+        if evolution.reject_reason:
             return evolution
         parent = self._line(draft).prompt
         rejection = find_fault(parent, evolution.prompt, self.params.growth)
@@ -183,16 +185,16 @@ class Evolution:
         )
 
 
-def find_fault(parent: str, prompt: str, growth: int) -> tuple[Flaw, str] | None:
+def find_fault(parent: str, prompt: str, growth: int) -> tuple[RejectReason, str] | None:
     """Return why an evolution goes that need not be judged, None if it may stay."""
     if not Counter(words_of(prompt)) - Counter(words_of(parent)):
-        return Flaw.NOT_EVOLVED, "it has no word that its parent has not"
+        return RejectReason.NOT_EVOLVED, "it has no word that its parent has not"
     marker = MARKER.search(prompt)
     if marker and marker.group().casefold() not in parent.casefold():
-        return Flaw.PROMPT_LEAK, f"prompt: {marker.group()}"
+        return RejectReason.PROMPT_LEAK, f"prompt: {marker.group()}"
     more = grown(parent, prompt)
     if more > 2 * growth:
-        return Flaw.TOO_LONG, f"{more} words more than its parent"
+        return RejectReason.TOO_LONG, f"{more} words more than its parent"
     return None
 
 
@@ -204,19 +206,19 @@ def grown(parent: str, prompt: str) -> int:
 def take_judgement(draft: Candidate, answer: Answer) -> Candidate:
     """Return the draft, dropped if it is said to be equal to its parent."""
     if answer.value["equal"]:
-        return draft.drop(Flaw.NOT_EVOLVED, f"judged equal: {answer.value['difference']}")
+        return draft.drop(RejectReason.NOT_EVOLVED, f"judged equal: {answer.value['difference']}")
     return draft
 
 
 def drop_useless(draft: Candidate) -> Candidate:
     """Return the draft, dropped if its response is a short apology, or says nothing."""
-    if draft.flaw is not None or not draft.response:
+    if draft.reject_reason is not None or not draft.response:
         return draft
     words = words_of(draft.response)
     if "sorry" in words and len(draft.response.split()) < APOLOGY_WORDS:
-        return draft.drop(Flaw.REFUSED, f"sorry, in {len(draft.response.split())} words")
+        return draft.drop(RejectReason.REFUSED, f"sorry, in {len(draft.response.split())} words")
     if not set(words) - STOP_WORDS:
-        return draft.drop(Flaw.NO_ANSWER, "only stop words")
+        return draft.drop(RejectReason.NO_ANSWER, "only stop words")
     return draft
 
 
@@ -228,7 +230,7 @@ def rounds_of(candidates: Sequence[Candidate]) -> pl.DataFrame:
         tried.setdefault(key, []).append(candidate)
     rows = []
     for (number, operator), group in sorted(tried.items()):
-        kept = [c for c in group if c.flaw is None]
+        kept = [c for c in group if c.reject_reason is None]
         words = [len(c.prompt.split()) for c in kept]
         growth = [c.notes["growth"] for c in kept]
         rows.append(

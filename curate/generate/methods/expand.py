@@ -25,7 +25,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import (
     REPEATS,
     characters_for,
@@ -36,15 +36,15 @@ from curate.generate.drafts import (
     tokens_for,
 )
 from curate.generate.generation import (
-    Example,
     Generation,
     Generator,
+    SeedExample,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
     with_reasoning,
 )
-from curate.generate.novelty import Seen, words_of
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
@@ -71,11 +71,11 @@ class ExpandParams(WriteParams):
 
 
 @dataclass
-class Line:
+class SeedTopics:
     """A row with the topics that it has covered, as they are told and as they are compared."""
 
-    seed: Example
-    shots: Sequence[Example]
+    seed: SeedExample
+    shots: Sequence[SeedExample]
     topics: list[str] = field(default_factory=list)
     topic_keys: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -91,21 +91,23 @@ class Line:
 
 def make(run: Generation, params: ExpandParams) -> None:
     """Expand all rows, round by round."""
-    expansion = Expansion(run, params, choose_starts(run, params))
+    expansion = TopicExpansion(run, params, choose_starts(run, params))
     for number in range(1, params.rounds + 1):
         if run.stopped:
             break
         expansion.grow(number)
 
 
-class Expansion:
+class TopicExpansion:
     """All lines as they stand.
 
     Raises:
         UserError: fewer rows than are to be shown.
     """
 
-    def __init__(self, run: Generation, params: ExpandParams, starts: Sequence[Example]) -> None:
+    def __init__(
+        self, run: Generation, params: ExpandParams, starts: Sequence[SeedExample]
+    ) -> None:
         self.run, self.params = run, params
         self.pairs = params.mode == "pairs"
         if self.pairs and params.shots > len(starts):
@@ -114,7 +116,7 @@ class Expansion:
                 "lower shots or give more rows"
             )
         shot_lists = [self._shots(example, starts) for example in starts]
-        self.lines = [Line(e, shots) for e, shots in zip(starts, shot_lists, strict=True)]
+        self.lines = [SeedTopics(e, shots) for e, shots in zip(starts, shot_lists, strict=True)]
         item = {"topic": text(TOPIC_LETTERS), "prompt": text(params.prompt_letters)}
         if self.pairs:
             self.item = record(**item, response=text(characters_for(params.max_tokens)))
@@ -134,19 +136,21 @@ class Expansion:
             drafts += self._take(line, number, answer)
         if not self.pairs:
             systems = {line.seed.row_id: system_of(line.seed) for line in self.lines}
-            drafts = self.run.sieve.screen(drafts, Seen([line.seed.prompt for line in self.lines]))
+            drafts = self.run.candidate_filter.screen(
+                drafts, RougeIndex([line.seed.prompt for line in self.lines])
+            )
             drafts = answer_each(
                 self.run, self.params, drafts, lambda draft: systems[draft.parents[0]]
             )
-        self.run.sift(drafts)
+        self.run.filter(drafts)
 
-    def _shots(self, seed: Example, starts: Sequence[Example]) -> list[Example]:
+    def _shots(self, seed: SeedExample, starts: Sequence[SeedExample]) -> list[SeedExample]:
         others = [example for example in starts if example.row_id != seed.row_id]
         count = min(self.params.shots - 1, len(others))
         drawn = self.run.rng("shots", seed.row_id).permutation(len(others))[:count]
         return [*(others[i] for i in drawn), seed]
 
-    def _ask(self, line: Line, number: int) -> Request:
+    def _ask(self, line: SeedTopics, number: int) -> Request:
         letters = TOPIC_LETTERS + self.params.prompt_letters + AROUND
         response = self.params.max_tokens if self.pairs else 0
         sampling = Sampling(
@@ -167,7 +171,7 @@ class Expansion:
             **slots,
         )
 
-    def _take(self, line: Line, number: int, answer: Answer) -> list[Candidate]:
+    def _take(self, line: SeedTopics, number: int, answer: Answer) -> list[Candidate]:
         """Return what an answer holds; of a topic twice the second is dropped."""
         if not was_sent(answer):
             return []
@@ -176,13 +180,13 @@ class Expansion:
         parents = tuple(example.row_id for example in reversed(examples))
         draft = Candidate([], self.run.method, parents, 1, {"round": number})
         draft = with_reasoning(draft, self.params.mode, answer)
-        flaw = flaw_of(answer)
-        if flaw:
-            return [draft.drop(flaw, answer.reason)]
+        reason = reject_reason_of(answer)
+        if reason:
+            return [draft.drop(reason, answer.reason)]
         items = [answer.value] if self.pairs else answer.value["tasks"]
         return [self._new_candidate(line, draft, item) for item in items]
 
-    def _new_candidate(self, line: Line, draft: Candidate, item: dict[str, str]) -> Candidate:
+    def _new_candidate(self, line: SeedTopics, draft: Candidate, item: dict[str, str]) -> Candidate:
         topic, prompt = tidy(item["topic"]), item["prompt"].strip()
         new_task = replace(
             draft,
@@ -191,12 +195,12 @@ class Expansion:
             else [{"role": "user", "content": prompt}],
             notes={**draft.notes, "topic": topic},
         )
-        flaw = find_truncation(item, self.item)
-        if flaw is None and not prompt:
-            flaw = Flaw.EMPTY, "prompt"
-        if flaw is None and not line.cover(topic):
-            flaw = Flaw.NOT_NEW, f"the topic {topic!r} is covered"
-        return new_task.drop(*flaw) if flaw else new_task
+        rejection = find_truncation(item, self.item)
+        if rejection is None and not prompt:
+            rejection = RejectReason.EMPTY, "prompt"
+        if rejection is None and not line.cover(topic):
+            rejection = RejectReason.NOT_NEW, f"the topic {topic!r} is covered"
+        return new_task.drop(*rejection) if rejection else new_task
 
 
 def most_calls(params: ExpandParams, targets: int, pool_rows: int) -> int:

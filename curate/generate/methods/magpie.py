@@ -31,15 +31,15 @@ import regex
 from pydantic import Field
 
 from curate.errors import UserError
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import REPEATS
-from curate.generate.engines.engine import Opening
+from curate.generate.engines.engine import ChatPrefix
 from curate.generate.generation import (
     GenerateParams,
     Generation,
     Generator,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
 )
 from curate.generate.plain import answer_prompts
@@ -71,9 +71,9 @@ class MagpieParams(GenerateParams):
 
 def make(run: Generation, params: MagpieParams) -> None:
     """Have all prompts written, drop those of no use, and have the rest answered."""
-    drafts = run.sieve.screen(write_prompts(run, params))
+    drafts = run.candidate_filter.screen(write_prompts(run, params))
     try:
-        run.sift(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
+        run.filter(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
     finally:
         run.tables["prompts"] = prompts_table(run.candidates)
 
@@ -85,12 +85,12 @@ def write_prompts(run: Generation, params: MagpieParams) -> list[Candidate]:
         UserError: the engine does not know the model's chat template, or there is none.
     """
     systems = list(dict.fromkeys(params.systems)) or [""]
-    openings = [opening_of(run, system) for system in systems]
+    prefixes = [chat_prefix_of(run, system) for system in systems]
     counts = [len(range(i, params.prompts, len(systems))) for i in range(len(systems))]
-    prompt_batches = zip(openings, systems, counts, strict=True)
+    prompt_batches = zip(prefixes, systems, counts, strict=True)
     requests = [
-        raw(opening.before, sampling=_sampling(run, params, opening, system, count))
-        for opening, system, count in prompt_batches
+        raw(prefix.before, sampling=_sampling(run, params, prefix, system, count))
+        for prefix, system, count in prompt_batches
         if count
     ]
     drafts = []
@@ -99,30 +99,30 @@ def write_prompts(run: Generation, params: MagpieParams) -> list[Candidate]:
             notes = {"system": systems[number], "number": number, "sample": place}
             draft = Candidate([], run.method, notes=notes)
             if was_sent(answer):
-                drafts.append(_take(draft, answer, openings[number].after))
+                drafts.append(_take(draft, answer, prefixes[number].after))
     return drafts
 
 
-def opening_of(run: Generation, system: str) -> Opening:
+def chat_prefix_of(run: Generation, system: str) -> ChatPrefix:
     """Return how a conversation with this system turn opens."""
-    find = getattr(run.asker.engine, "opening", None)
+    find = getattr(run.client.engine, "chat_prefix", None)
     if find is None:
         raise UserError("magpie needs an engine that knows its model's chat template")
     try:
-        opening: Opening = find(system or None)
+        prefix: ChatPrefix = find(system or None)
     except UserError as error:
         raise UserError(f"magpie: {error}") from error
-    return opening
+    return prefix
 
 
 def _sampling(
-    run: Generation, params: MagpieParams, opening: Opening, system: str, count: int
+    run: Generation, params: MagpieParams, prefix: ChatPrefix, system: str, count: int
 ) -> Sampling:
     return Sampling(
         temperature=params.temperature,
         top_p=params.top_p,
         max_tokens=params.prompt_tokens,
-        stop=(opening.after, "\n") if params.one_line else (opening.after,),
+        stop=(prefix.after, "\n") if params.one_line else (prefix.after,),
         repeats=REPEATS,
         seed=run.seed_of("prompts", system),
         n=count,
@@ -132,11 +132,11 @@ def _sampling(
 def _take(draft: Candidate, answer: Answer, end: str) -> Candidate:
     words = clean(answer.text, end)
     user_prompt = replace(draft, messages=[{"role": "user", "content": words}])
-    flaw = flaw_of(answer)
-    if flaw:
-        return user_prompt.drop(flaw, answer.reason)
+    reason = reject_reason_of(answer)
+    if reason:
+        return user_prompt.drop(reason, answer.reason)
     if words.endswith(":"):
-        return user_prompt.drop(Flaw.INCOMPLETE, "it ends with a colon")
+        return user_prompt.drop(RejectReason.INCOMPLETE, "it ends with a colon")
     return user_prompt
 
 
@@ -153,7 +153,7 @@ def prompts_table(candidates: Sequence[Candidate]) -> pl.DataFrame:
     for system in dict.fromkeys(c.notes["system"] for c in candidates):
         own = [c for c in candidates if c.notes["system"] == system]
         different = len({normalise(c.prompt) for c in own})
-        rows.append((system, len(own), different, sum(c.flaw is None for c in own)))
+        rows.append((system, len(own), different, sum(c.reject_reason is None for c in own)))
     columns = {
         "system": pl.String,
         "written": pl.Int64,

@@ -27,10 +27,10 @@ from pydantic import Field, model_validator
 
 from curate.answers.options import OPTION, split_options
 from curate.fixedpoint import paired_cosines
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each
-from curate.generate.generation import Example, Generation, Generator, add_generator
-from curate.generate.novelty import Seen, words_of
+from curate.generate.generation import Generation, Generator, SeedExample, add_generator
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.requests import Request
 from curate.generate.sift import Filters, numbers_of
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
@@ -96,7 +96,7 @@ def make(run: Generation, params: ParaphraseParams) -> None:
 
     def take(draft: Candidate, answer: Answer) -> Candidate:
         paraphrase = with_prompt(draft, answer.value, schema)
-        if paraphrase.flaw:
+        if paraphrase.reject_reason:
             return paraphrase
         rejection = find_change(bare[draft.parents[0]], paraphrase.prompt, params.length)
         return paraphrase.drop(*rejection) if rejection else paraphrase
@@ -104,10 +104,10 @@ def make(run: Generation, params: ParaphraseParams) -> None:
     drafts = [draft for example in starts.values() for draft in _drafts(run, params, example)]
     drafts = ask_each(run, "paraphrase", drafts, ask, take)
     paraphrases = drop_far(run, params, bare, drop_copies(drafts, bare, params.rouge))
-    run.sift([_whole(draft, starts[draft.parents[0]]) for draft in paraphrases])
+    run.filter([_whole(draft, starts[draft.parents[0]]) for draft in paraphrases])
 
 
-def _drafts(run: Generation, params: ParaphraseParams, example: Example) -> list[Candidate]:
+def _drafts(run: Generation, params: ParaphraseParams, example: SeedExample) -> list[Candidate]:
     drawn = run.rng("axes", example.row_id).permutation(len(params.axes))
     axes = [params.axes[drawn[k % len(drawn)]] for k in range(params.count)]
     return [
@@ -116,7 +116,7 @@ def _drafts(run: Generation, params: ParaphraseParams, example: Example) -> list
     ]
 
 
-def _whole(draft: Candidate, source: Example) -> Candidate:
+def _whole(draft: Candidate, source: SeedExample) -> Candidate:
     """Return the draft with the options and the response of its source."""
     if not draft.prompt:
         return draft
@@ -129,24 +129,24 @@ def _whole(draft: Candidate, source: Example) -> Candidate:
 
 def find_change(
     source: str, paraphrase: str, length: tuple[float, float]
-) -> tuple[Flaw, str] | None:
+) -> tuple[RejectReason, str] | None:
     """Return what of a source its paraphrase changes, None if the rules find nothing."""
     code = Counter(CODE.findall(source)), Counter(CODE.findall(paraphrase))
     if code[0] != code[1]:
-        return Flaw.MEANING_CHANGED, f"code or link: {_differing(*code)}"
+        return RejectReason.MEANING_CHANGED, f"code or link: {_differing(*code)}"
     numbers = Counter(numbers_of(source)), Counter(numbers_of(paraphrase))
     if numbers[0] != numbers[1]:
-        return Flaw.MEANING_CHANGED, f"number: {_differing(*numbers)}"
+        return RejectReason.MEANING_CHANGED, f"number: {_differing(*numbers)}"
     names = count_names(source, paraphrase)
     if names[0] != names[1]:
-        return Flaw.MEANING_CHANGED, f"name: {_differing(*names)}"
+        return RejectReason.MEANING_CHANGED, f"name: {_differing(*names)}"
     denied = [len(NEGATION.findall(text)) for text in (source, paraphrase)]
     if sum(denied) % 2:
-        return Flaw.MEANING_CHANGED, f"{denied[1]} negations of {denied[0]}"
+        return RejectReason.MEANING_CHANGED, f"{denied[1]} negations of {denied[0]}"
     ratio = len(paraphrase.split()) / max(len(source.split()), 1)
     if not length[0] <= ratio <= length[1]:
-        flaw = Flaw.TOO_SHORT if ratio < length[0] else Flaw.TOO_LONG
-        return flaw, f"{ratio:.2f} times as long"
+        reason = RejectReason.TOO_SHORT if ratio < length[0] else RejectReason.TOO_LONG
+        return reason, f"{ratio:.2f} times as long"
     return None
 
 
@@ -180,14 +180,14 @@ def _differing(source: Counter[str], paraphrase: Counter[str]) -> str:
 
 def drop_copies(drafts: Sequence[Candidate], bare: dict[str, str], rouge: float) -> list[Candidate]:
     """Return the drafts, those dropped that are near to their source or an earlier one of it."""
-    seen = {row_id: Seen([prompt]) for row_id, prompt in bare.items()}
+    seen = {row_id: RougeIndex([prompt]) for row_id, prompt in bare.items()}
     results = []
     for draft in drafts:
-        if draft.flaw is None:
+        if draft.reject_reason is None:
             earlier_prompts = seen[draft.parents[0]]
             near = earlier_prompts.nearest(draft.prompt, above=rouge)
             if near or words_of(draft.prompt) == words_of(bare[draft.parents[0]]):
-                draft = draft.drop(Flaw.NOT_NEW, f"ROUGE-L {near[0] if near else 1:.2f}")
+                draft = draft.drop(RejectReason.NOT_NEW, f"ROUGE-L {near[0] if near else 1:.2f}")
             else:
                 earlier_prompts.add([draft.prompt])
         results.append(draft)
@@ -198,7 +198,7 @@ def drop_far(
     run: Generation, params: ParaphraseParams, bare: dict[str, str], drafts: Sequence[Candidate]
 ) -> list[Candidate]:
     """Return the drafts with their cosines to the source, those outside of the band dropped."""
-    present = [i for i, draft in enumerate(drafts) if draft.flaw is None]
+    present = [i for i, draft in enumerate(drafts) if draft.reject_reason is None]
     if not present:
         return list(drafts)
     vectors = run.embed([drafts[i].prompt for i in present])
@@ -207,9 +207,9 @@ def drop_far(
     for i, cosine in zip(present, paired_cosines(vectors, sources).round(4).tolist(), strict=True):
         draft = replace(results[i], notes={**results[i].notes, "similarity": cosine})
         if cosine < params.cosine[0]:
-            draft = draft.drop(Flaw.MEANING_CHANGED, f"cosine {cosine:.2f} to the source")
+            draft = draft.drop(RejectReason.MEANING_CHANGED, f"cosine {cosine:.2f} to the source")
         elif cosine > params.cosine[1]:
-            draft = draft.drop(Flaw.TOO_NEAR, f"cosine {cosine:.3f} to the source")
+            draft = draft.drop(RejectReason.TOO_NEAR, f"cosine {cosine:.3f} to the source")
         results[i] = draft
     return results
 

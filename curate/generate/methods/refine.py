@@ -18,10 +18,10 @@ so the judge's "the old one" costs nothing but the calls.
 
 from typing import Literal
 
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
 from curate.generate.generation import Generation, Generator, add_generator
-from curate.generate.novelty import Seen, words_of
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
 from curate.generate.structured import Answer
@@ -53,8 +53,8 @@ def make(run: Generation, params: RefineParams) -> None:
         refinement = with_prompt(draft, answer.value, schema)
         same = words_of(refinement.prompt) == words_of(starts[draft.parents[0]].prompt)
         return (
-            refinement.drop(Flaw.NOT_EVOLVED, "it is as it was")
-            if same and not refinement.flaw
+            refinement.drop(RejectReason.NOT_EVOLVED, "it is as it was")
+            if same and not refinement.reject_reason
             else refinement
         )
 
@@ -72,17 +72,21 @@ def make(run: Generation, params: RefineParams) -> None:
 
     def take_judgement(draft: Candidate, answer: Answer) -> Candidate:
         if not answer.value["same"]:
-            return draft.drop(Flaw.MEANING_CHANGED, answer.value["reason"])
+            return draft.drop(RejectReason.MEANING_CHANGED, answer.value["reason"])
         if answer.value["better"] != LETTERS[place(draft)]:
-            return draft.drop(Flaw.LOW_GRADE, f"the old one is better: {answer.value['reason']}")
+            return draft.drop(
+                RejectReason.LOW_GRADE, f"the old one is better: {answer.value['reason']}"
+            )
         return draft
 
     drafts = [Candidate([], run.method, (row_id,)) for row_id in starts]
     drafts = ask_each(run, "refine", drafts, ask, take)
-    drafts = run.sieve.screen(drafts, Seen([example.prompt for example in starts.values()]))
+    drafts = run.candidate_filter.screen(
+        drafts, RougeIndex([example.prompt for example in starts.values()])
+    )
     if params.judge:
         drafts = ask_each(run, "judge", drafts, ask_judge, take_judgement)
-    run.sift(answer_each(run, params, drafts, lambda draft: system_of(starts[draft.parents[0]])))
+    run.filter(answer_each(run, params, drafts, lambda draft: system_of(starts[draft.parents[0]])))
 
 
 JUDGE_SCHEMA = record(

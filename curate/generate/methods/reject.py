@@ -46,15 +46,15 @@ from curate.answers.checkers import (
 from curate.answers.options import split_options
 from curate.answers.quantities import find_number
 from curate.errors import UserError
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import OPTIONS
 from curate.generate.drafts import REPEATS
 from curate.generate.generation import (
-    Example,
     Generation,
     Generator,
+    SeedExample,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
     with_reasoning,
 )
@@ -136,7 +136,7 @@ class Query:
     `quota` is set after the pilot; `solutions` has the distinct correct trials in their order.
     """
 
-    example: Example
+    example: SeedExample
     gold: str
     guess: float
     trials: int = 0
@@ -173,7 +173,7 @@ def make(run: Generation, params: RejectParams) -> None:
             f"reject: of {unusable.height:,} rows none has an answer that the {params.checker} checker "
             "can read; choose another checker or other rows"
         )
-    sampling = Sampled(run, params, queries)
+    sampling = RejectionSampler(run, params, queries)
     try:
         sampling.try_each(0, {i: params.pilot for i in range(len(queries))})
         for query in queries:
@@ -184,13 +184,13 @@ def make(run: Generation, params: RejectParams) -> None:
                 break
             sampling.try_each(number, planned)
         for query in queries:
-            run.sift(judge(query))
+            run.filter(judge(query))
     finally:
         run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
 
 
 def read_queries(
-    starts: Sequence[Example], params: RejectParams
+    starts: Sequence[SeedExample], params: RejectParams
 ) -> tuple[list[Query], pl.DataFrame]:
     """Return the queries with a gold answer, and a table of the rows that have none."""
     queries, unusable = [], []
@@ -203,7 +203,7 @@ def read_queries(
     return queries, pl.DataFrame(unusable, schema=QUERY_SCHEMA)
 
 
-def guess_rate(checker: CheckerName, example: Example) -> float:
+def guess_rate(checker: CheckerName, example: SeedExample) -> float:
     """Return the chance to hit the gold answer of a row without a thought; 0 where there is none."""
     if checker == "choice":
         return 1 / max(len(split_options(example.prompt)[1]) or OPTIONS, 2)
@@ -237,7 +237,7 @@ def set_quota(query: Query, params: RejectParams) -> None:
     query.quota = ceil(share * params.solutions)
 
 
-class Sampled:
+class RejectionSampler:
     """Asks for trials and takes note of what they come to."""
 
     def __init__(self, run: Generation, params: RejectParams, queries: Sequence[Query]) -> None:
@@ -301,21 +301,21 @@ class Sampled:
         notes = {"round": number, "trial": query.trials}
         trial = Candidate(turns, self.run.method, (query.example.row_id,), 1, notes)
         trial = with_reasoning(trial, "solve", answer)
-        flaw = flaw_of(answer)
-        if flaw:
-            query.failed.append(trial.drop(flaw, answer.reason))
+        reason = reject_reason_of(answer)
+        if reason:
+            query.failed.append(trial.drop(reason, answer.reason))
             return
         checked = check_answer(self.params.checker, text, query.gold)
         if checked is AnswerVerdict.UNPARSABLE:
             query.unparsable += 1
-            query.failed.append(trial.drop(Flaw.NO_ANSWER, "nothing to compare"))
+            query.failed.append(trial.drop(RejectReason.NO_ANSWER, "nothing to compare"))
         elif checked is AnswerVerdict.WRONG:
-            query.failed.append(trial.drop(Flaw.WRONG_ANSWER))
+            query.failed.append(trial.drop(RejectReason.WRONG_ANSWER))
         else:
             query.correct += 1
             key = normalise(text).casefold()
             if query.solutions.setdefault(key, trial) is not trial:
-                query.failed.append(trial.drop(Flaw.NOT_NEW, "the same solution again"))
+                query.failed.append(trial.drop(RejectReason.NOT_NEW, "the same solution again"))
 
 
 def judge(query: Query) -> list[Candidate]:
@@ -326,9 +326,11 @@ def judge(query: Query) -> list[Candidate]:
         if lucky:
             odds = f"where 1 of {1 / query.guess:.0f} guesses is"
             detail = f"{query.correct} of {query.trials} are correct, {odds}"
-            candidate = candidate.drop(Flaw.INCONSISTENT, detail)
+            candidate = candidate.drop(RejectReason.INCONSISTENT, detail)
         elif place >= query.quota:
-            candidate = candidate.drop(Flaw.OVER_QUOTA, f"{query.quota} solutions are wanted")
+            candidate = candidate.drop(
+                RejectReason.OVER_QUOTA, f"{query.quota} solutions are wanted"
+            )
         trials.append(candidate)
     return sorted(trials, key=lambda candidate: candidate.notes["trial"])
 

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage, read_passages
 from curate.generate.drafts import (
     REPEATS,
@@ -45,10 +45,10 @@ from curate.generate.generation import (
     Generation,
     Generator,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
 )
-from curate.generate.novelty import Seen, words_of
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.requests import Request, Sampling
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
@@ -85,13 +85,13 @@ class SearchInstructParams(GenerateParams):
 def make(run: Generation, params: SearchInstructParams) -> None:
     """Ask for questions, find passages for each, and have them answered."""
     passages = read_passages(params.corpus, params.words, run.digests.get("corpus"))
-    search = Search(run, params, passages)
+    search = PassageSearch(run, params, passages)
     drafts = ask_each(run, "query", search.ask_questions(), search.ask_query, take_query)
     drafts = search.find(drafts)
-    run.sift(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
+    run.filter(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
 
 
-class Search:
+class PassageSearch:
     """The stages of the method over one corpus."""
 
     def __init__(
@@ -137,7 +137,9 @@ class Search:
         for k, answer in enumerate(run.ask_one("questions", requests)):
             parents = tuple(run.target[i].row_id for i in drawn[k])
             drafts += self._take_questions(k, parents, answer)
-        return run.sieve.screen(drafts, Seen([example.prompt for example in run.target]))
+        return run.candidate_filter.screen(
+            drafts, RougeIndex([example.prompt for example in run.target])
+        )
 
     def _draw(self, number: int) -> list[int]:
         size = len(self.run.target)
@@ -150,17 +152,19 @@ class Search:
         if not was_sent(answer):
             return []
         method = self.run.method
-        flaw = flaw_of(answer)
-        if flaw:
+        reason = reject_reason_of(answer)
+        if reason:
             lost = Candidate([], method, parents, 1, {"round": number})
-            return [lost.drop(flaw, answer.reason)]
+            return [lost.drop(reason, answer.reason)]
         drafts = []
         for place, question in enumerate(answer.value["questions"]):
             notes = {"round": number, "place": place}
             turns: list[Message] = [{"role": "user", "content": question.strip()}]
             draft = Candidate(turns, method, parents, 1, notes)
             if len(question) >= QUESTION_LETTERS:
-                draft = draft.drop(Flaw.TRUNCATED, f"question of {len(question)} characters")
+                draft = draft.drop(
+                    RejectReason.TRUNCATED, f"question of {len(question)} characters"
+                )
             drafts.append(draft)
         return drafts
 
@@ -173,7 +177,7 @@ class Search:
 
     def find(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with the ids of their passages, those dropped for which none is near."""
-        pending = [i for i, draft in enumerate(drafts) if draft.flaw is None]
+        pending = [i for i, draft in enumerate(drafts) if draft.reject_reason is None]
         queries = [drafts[i].notes["query"] for i in pending]
         results = list(drafts)
         hits = self.retriever.find(queries, self.params.passages)
@@ -188,7 +192,9 @@ class Search:
             draft, notes={**draft.notes, "evidence": evidence, "cosine": round(best, 4)}
         )
         if best < self.params.least:
-            return grounded.drop(Flaw.UNSUPPORTED, f"no passage is near: cosine {best:.2f} at best")
+            return grounded.drop(
+                RejectReason.UNSUPPORTED, f"no passage is near: cosine {best:.2f} at best"
+            )
         return grounded
 
     def ask_answer(self, draft: Candidate) -> Request:
@@ -222,20 +228,20 @@ class Search:
             notes={**draft.notes, "cited": cited},
         )
         if not value["answerable"]:
-            return answered.drop(Flaw.UNSUPPORTED, "the passages are said not to answer it")
-        flaw = find_truncation(value, self.answer_schema)
-        if flaw:
-            return answered.drop(*flaw)
+            return answered.drop(RejectReason.UNSUPPORTED, "the passages are said not to answer it")
+        rejection = find_truncation(value, self.answer_schema)
+        if rejection:
+            return answered.drop(*rejection)
         beyond = [n for n in numbers if n > len(evidence)]
         if beyond or not numbers:
             what = f"passage {beyond[0]} of {len(evidence)}" if beyond else "no passage"
-            return answered.drop(Flaw.UNSUPPORTED, f"it names {what}")
+            return answered.drop(RejectReason.UNSUPPORTED, f"it names {what}")
         fault = unsupported(
             answered.response,
             "\n".join([draft.prompt, *(self.texts[passage_id] for passage_id in cited)]),
             self.params.support,
         )
-        return answered.drop(Flaw.UNSUPPORTED, fault) if fault else answered
+        return answered.drop(RejectReason.UNSUPPORTED, fault) if fault else answered
 
 
 def unsupported(answer: str, evidence: str, least: float) -> str | None:

@@ -34,7 +34,7 @@ import orjson
 import regex
 from pydantic import Field, field_validator
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import (
     REPEATS,
     ask_each,
@@ -45,12 +45,12 @@ from curate.generate.drafts import (
     with_turns,
 )
 from curate.generate.generation import (
-    Example,
     GenerateParams,
     Generation,
     Generator,
+    SeedExample,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
     with_reasoning,
 )
@@ -129,7 +129,7 @@ def make(run: Generation, params: SelfGuideParams) -> None:
         if run.stopped:
             break
         drafts = guide.add_inputs(number, drafts)
-    outputs = run.sieve.sift(guide.ask_outputs(run.sieve.screen(drafts)))
+    outputs = run.candidate_filter.filter(guide.ask_outputs(run.candidate_filter.screen(drafts)))
     run.record(balance(outputs, params.balance) if params.labels else outputs)
 
 
@@ -140,12 +140,12 @@ class Band:
     least: float
     most: float
 
-    def find_flaw(self, words: str) -> tuple[Flaw, str] | None:
+    def find_rejection(self, words: str) -> tuple[RejectReason, str] | None:
         """Return why a text goes for its length."""
         if len(words) < self.least:
-            return Flaw.TOO_SHORT, f"{len(words)} characters, least {self.least:.0f}"
+            return RejectReason.TOO_SHORT, f"{len(words)} characters, least {self.least:.0f}"
         if len(words) > self.most:
-            return Flaw.TOO_LONG, f"{len(words)} characters, most {self.most:.0f}"
+            return RejectReason.TOO_LONG, f"{len(words)} characters, most {self.most:.0f}"
         return None
 
 
@@ -180,7 +180,7 @@ class SelfGuide:
 
     def add_inputs(self, number: int, before: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts before and those of another round."""
-        weak = [draft.prompt for draft in before if draft.flaw is None]
+        weak = [draft.prompt for draft in before if draft.reject_reason is None]
         input_texts = {normalise(words) for words in weak}
         labels = self._labels(number)
         drafts = [self._draft(number, k, labels[k]) for k in range(self.params.batch)]
@@ -210,7 +210,7 @@ class SelfGuide:
         notes = {"round": number, "call": call} | ({"asked": label} if label else {})
         return Candidate([], self.run.method, tuple(e.row_id for e in drawn), 1, notes)
 
-    def _shots(self, *names: str | int) -> list[Example]:
+    def _shots(self, *names: str | int) -> list[SeedExample]:
         target = self.run.target
         drawn = self.run.rng(*names).permutation(len(target))[: self.params.demos]
         return [target[i] for i in drawn]
@@ -247,29 +247,29 @@ class SelfGuide:
         words = answer.value["input"].strip()
         head: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         new_input = replace(draft, messages=[*head, {"role": "user", "content": words}])
-        flaw = find_truncation(answer.value, self.schema) or self._find_noise(words)
+        rejection = find_truncation(answer.value, self.schema) or self._find_noise(words)
         # Inputs of a generation task may be of any length.
-        if flaw is None and self.params.labels:
-            flaw = self.inputs.find_flaw(words)
-        if flaw is None and normalise(words) in input_texts:
-            flaw = Flaw.NOT_NEW, "the same input was there before"
-        if flaw is None:
+        if rejection is None and self.params.labels:
+            rejection = self.inputs.find_rejection(words)
+        if rejection is None and normalise(words) in input_texts:
+            rejection = RejectReason.NOT_NEW, "the same input was there before"
+        if rejection is None:
             input_texts.add(normalise(words))
-        return new_input.drop(*flaw) if flaw else new_input
+        return new_input.drop(*rejection) if rejection else new_input
 
-    def _find_noise(self, words: str) -> tuple[Flaw, str] | None:
+    def _find_noise(self, words: str) -> tuple[RejectReason, str] | None:
         folded = words.casefold()
         phrase = next((phrase for phrase in self.noise if phrase in folded), None)
-        return (Flaw.KEYWORD, phrase) if phrase else None
+        return (RejectReason.KEYWORD, phrase) if phrase else None
 
     def ask_outputs(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with the outputs that most samples agree on."""
-        pending = [draft for draft in drafts if draft.flaw is None]
+        pending = [draft for draft in drafts if draft.reject_reason is None]
         answers = self.run.ask("output", [self._ask_output(draft) for draft in pending])
         votes_by_name = {_name(d): self._vote(d, a) for d, a in zip(pending, answers, strict=True)}
         unread = sum(one.notes.get("not_comparable", 0) for one in votes_by_name.values() if one)
         warn_not_comparable("self_guide", unread, sum(len(samples) for samples in answers))
-        voted = [draft if draft.flaw else votes_by_name[_name(draft)] for draft in drafts]
+        voted = [draft if draft.reject_reason else votes_by_name[_name(draft)] for draft in drafts]
         return [draft for draft in voted if draft is not None]
 
     def _ask_output(self, draft: Candidate) -> Request:
@@ -292,11 +292,11 @@ class SelfGuide:
         if not all(was_sent(answer) for answer in answers):
             return None
         read = [self._read(answer) for answer in answers]
-        outputs = [output for output, flaw in read if flaw is None]
+        outputs = [output for output, reason in read if reason is None]
         if not outputs:
-            lost = Counter(flaw.value for _, flaw in read if flaw is not None)
+            lost = Counter(reason.value for _, reason in read if reason is not None)
             why = ", ".join(f"{count} {name}" for name, count in lost.most_common())
-            return draft.drop(Flaw.NO_ANSWER, f"no sample can be used: {why}")
+            return draft.drop(RejectReason.NO_ANSWER, f"no sample can be used: {why}")
         output, count, unread = most_frequent(outputs, self.params.checker)
         notes = {**draft.notes, "agree": count, "samples": len(answers), "not_comparable": unread}
         if self.params.labels:
@@ -305,20 +305,20 @@ class SelfGuide:
         own = (answer for answer, (words, _) in zip(answers, read, strict=True) if words == output)
         vote = with_reasoning(vote, "output", next(own))
         if count < self.params.agreement * len(answers):
-            return vote.drop(Flaw.INCONSISTENT, f"{count} of {len(answers)} samples agree")
+            return vote.drop(RejectReason.INCONSISTENT, f"{count} of {len(answers)} samples agree")
         return vote
 
-    def _read(self, answer: Answer) -> tuple[str, Flaw | None]:
+    def _read(self, answer: Answer) -> tuple[str, RejectReason | None]:
         """Return a sample as an output, with why it is none if so."""
         words = answer.text.strip()
-        flaw = flaw_of(answer) or (None if words else Flaw.EMPTY)
-        if flaw is None and self.params.labels:
+        reason = reject_reason_of(answer) or (None if words else RejectReason.EMPTY)
+        if reason is None and self.params.labels:
             label = find_label(words, self.params.labels)
-            return (label, None) if label else (words, Flaw.NO_ANSWER)
-        if flaw is None:
-            rejection = self._find_noise(words) or self.outputs.find_flaw(words)
-            flaw = rejection[0] if rejection else None
-        return words, flaw
+            return (label, None) if label else (words, RejectReason.NO_ANSWER)
+        if reason is None:
+            rejection = self._find_noise(words) or self.outputs.find_rejection(words)
+            reason = rejection[0] if rejection else None
+        return words, reason
 
 
 def most_frequent(outputs: Sequence[str], check: Check) -> tuple[str, int, int]:
@@ -356,17 +356,17 @@ def find_label(words: str, labels: Sequence[str]) -> str | None:
 
 def balance(candidates: Sequence[Candidate], most: float | None) -> list[Candidate]:
     """Return the candidates, those dropped that a label has beyond `most` times the rarest one's."""
-    counts = Counter(c.notes["label"] for c in candidates if c.flaw is None)
+    counts = Counter(c.notes["label"] for c in candidates if c.reject_reason is None)
     if most is None or not counts:
         return list(candidates)
     quota = int(most * min(counts.values()))
     taken: Counter[str] = Counter()
     balanced = []
     for candidate in candidates:
-        if candidate.flaw is None:
+        if candidate.reject_reason is None:
             taken[candidate.notes["label"]] += 1
             if taken[candidate.notes["label"]] > quota:
-                candidate = candidate.drop(Flaw.OVER_QUOTA, f"{quota} of each label")
+                candidate = candidate.drop(RejectReason.OVER_QUOTA, f"{quota} of each label")
         balanced.append(candidate)
     return balanced
 

@@ -34,7 +34,7 @@ import orjson
 import regex
 from pydantic import Field, model_validator
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import (
     REPEATS,
     ask_each,
@@ -49,11 +49,11 @@ from curate.generate.generation import (
     Generation,
     Generator,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
     with_reasoning,
 )
-from curate.generate.novelty import Seen
+from curate.generate.novelty import RougeIndex
 from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.structured import Answer
@@ -122,7 +122,7 @@ class SelfInstruct:
         self.run, self.params = run, params
         self.generated: dict[str, Candidate] = {}
         self.target = {example.row_id: example for example in run.target}
-        self.seen = Seen(example.prompt for example in run.target)
+        self.seen = RougeIndex(example.prompt for example in run.target)
         letters = characters_for(params.max_tokens) // 2
         self.output = text(letters)
         self.input = {"type": "string", "maxLength": letters}
@@ -140,7 +140,7 @@ class SelfInstruct:
         for k, answer in enumerate(answers):
             lost = self._draft(number, k, 0, demos_by_call[k])
             drafts += _spread(lost, answer, "tasks", take)
-        for kept in self.run.sift(drafts if whole else self._instantiate(self._screen(drafts))):
+        for kept in self.run.filter(drafts if whole else self._instantiate(self._screen(drafts))):
             self.generated[kept.row_id] = kept
 
     def _draw(self, number: int, call: int) -> list[str]:
@@ -222,12 +222,12 @@ class SelfInstruct:
 
     def _screen(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts, those dropped whose task alone is no good or there already."""
-        return self.run.sieve.screen([_check_task(draft) for draft in drafts], self.seen)
+        return self.run.candidate_filter.screen([_check_task(draft) for draft in drafts], self.seen)
 
     def _instantiate(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the examples of each task, in the order of the tasks."""
         drafts = ask_each(self.run, "kind", drafts, self._ask_kind, _take_kind)
-        pending = [draft for draft in drafts if draft.flaw is None]
+        pending = [draft for draft in drafts if draft.reject_reason is None]
         answers = self.run.ask_one("examples", [self._ask_examples(d) for d in pending])
         examples_by_name = {
             _name(d): self._take_examples(d, a) for d, a in zip(pending, answers, strict=True)
@@ -235,7 +235,7 @@ class SelfInstruct:
         return [
             row
             for draft in drafts
-            for row in ([draft] if draft.flaw else examples_by_name[_name(draft)])
+            for row in ([draft] if draft.reject_reason else examples_by_name[_name(draft)])
         ]
 
     def _ask_kind(self, draft: Candidate) -> Request:
@@ -295,10 +295,10 @@ def _spread(
     """Return a candidate for each item of an answer's list; one, dropped, if the answer failed."""
     if not was_sent(answer):
         return []
-    flaw = flaw_of(answer)
+    reason = reject_reason_of(answer)
     draft = with_reasoning(draft, key, answer)
-    if flaw:
-        return [draft.drop(flaw, answer.reason)]
+    if reason:
+        return [draft.drop(reason, answer.reason)]
     return [
         take(replace(draft, notes={**draft.notes, note: place}), value)
         for place, value in enumerate(answer.value[key])
@@ -317,15 +317,15 @@ def _with_task(draft: Candidate, task: str, *, cut: bool) -> Candidate:
         notes={**draft.notes, "task": words},
     )
     return (
-        task_candidate.drop(Flaw.TRUNCATED, f"task of {TASK_LETTERS} characters")
+        task_candidate.drop(RejectReason.TRUNCATED, f"task of {TASK_LETTERS} characters")
         if cut
         else task_candidate
     )
 
 
 def _check_task(draft: Candidate) -> Candidate:
-    if draft.flaw is None and PROGRAM.match(draft.prompt):
-        return draft.drop(Flaw.KEYWORD, "write a program")
+    if draft.reject_reason is None and PROGRAM.match(draft.prompt):
+        return draft.drop(RejectReason.KEYWORD, "write a program")
     return draft
 
 
@@ -342,27 +342,29 @@ def _with_example(
     example = replace(
         draft, messages=pair(f"{task}\n\n{task_input}" if task_input else task, output)
     )
-    if example.flaw is not None:
+    if example.reject_reason is not None:
         return example
     if cut := find_truncation(value, schema):
         return example.drop(*cut)
     if normalise(task_input) == normalise(output):
-        return example.drop(Flaw.COPIES_PROMPT, "the output is the input")
+        return example.drop(RejectReason.COPIES_PROMPT, "the output is the input")
     if task_input.endswith(":") or output.endswith(":"):
-        return example.drop(Flaw.INCOMPLETE, "it ends with a colon")
+        return example.drop(RejectReason.INCOMPLETE, "it ends with a colon")
     return example
 
 
 def _drop_contradictions(rows: Sequence[Candidate]) -> list[Candidate]:
     """Return a task's examples; all dropped if two of them answer the same input differently."""
-    present = [row for row in rows if row.flaw is None and _has_input(row)]
+    present = [row for row in rows if row.reject_reason is None and _has_input(row)]
     outputs: dict[str, set[str]] = {}
     for row in present:
         outputs.setdefault(normalise(row.prompt), set()).add(normalise(row.response))
     if all(len(answers) == 1 for answers in outputs.values()):
         return list(rows)
     fault = "one input has two outputs"
-    return [row if row.flaw else row.drop(Flaw.INCONSISTENT, fault) for row in rows]
+    return [
+        row if row.reject_reason else row.drop(RejectReason.INCONSISTENT, fault) for row in rows
+    ]
 
 
 def _has_input(row: Candidate) -> bool:

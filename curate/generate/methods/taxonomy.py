@@ -30,7 +30,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from curate.errors import UserError
-from curate.generate.candidates import Candidate, Flaw
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import (
     REPEATS,
     ask_each,
@@ -46,10 +46,10 @@ from curate.generate.generation import (
     Generation,
     Generator,
     add_generator,
-    flaw_of,
+    reject_reason_of,
     was_sent,
 )
-from curate.generate.novelty import Seen, words_of
+from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.plain import answer_prompts
 from curate.generate.requests import Request, Sampling
 from curate.generate.structured import Answer
@@ -91,7 +91,7 @@ class TaxonomyParams(GenerateParams):
 
 
 @dataclass(frozen=True)
-class Task:
+class TaxonomyTask:
     """A kind of work, whose examples brought it up, and why it goes unused if it does."""
 
     words: str
@@ -99,7 +99,7 @@ class Task:
     parents: tuple[str, ...]
     list_number: int
     place: int
-    flaw: str | None = None
+    reject_reason: str | None = None
 
 
 def make(run: Generation, params: TaxonomyParams) -> None:
@@ -110,13 +110,13 @@ def make(run: Generation, params: TaxonomyParams) -> None:
         )
     taxonomy = Taxonomy(run, params)
     tasks = taxonomy.brainstorm()
-    used = [task for task in tasks if task.flaw is None]
+    used = [task for task in tasks if task.reject_reason is None]
     try:
         drafts = ask_each(
             run, "write", taxonomy.plan(used), taxonomy.ask_request, taxonomy.take_request
         )
-        drafts = run.sieve.screen(drafts)
-        run.sift(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
+        drafts = run.candidate_filter.screen(drafts)
+        run.filter(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
     finally:
         run.tables["tasks"] = tasks_table(tasks, run.kept)
 
@@ -136,7 +136,7 @@ class Taxonomy:
             repeats=REPEATS,
         )
 
-    def brainstorm(self) -> list[Task]:
+    def brainstorm(self) -> list[TaxonomyTask]:
         """Return the tasks of all lists; lists that failed go on record."""
         run, count = self.run, self.params.tasks
         schema = tasks_schema(count)
@@ -154,11 +154,11 @@ class Taxonomy:
             )
             for k, (subject, parents) in enumerate(lists)
         ]
-        tasks: list[Task] = []
+        tasks: list[TaxonomyTask] = []
         for k, answer in enumerate(run.ask_one("tasks", requests)):
             subject, parents = lists[k]
             if was_sent(answer):
-                tasks += self._take_tasks(Task("", subject, parents, k, 0), answer)
+                tasks += self._take_tasks(TaxonomyTask("", subject, parents, k, 0), answer)
         return drop_alike(tasks, self.params.alike)
 
     def _list(self, number: int) -> tuple[str, tuple[str, ...]]:
@@ -168,19 +168,21 @@ class Taxonomy:
         subject = subjects[number % len(subjects)] if subjects else ""
         return subject, tuple(target[i].row_id for i in drawn)
 
-    def _take_tasks(self, empty: Task, answer: Answer) -> list[Task]:
-        flaw = flaw_of(answer)
-        if flaw:
+    def _take_tasks(self, empty: TaxonomyTask, answer: Answer) -> list[TaxonomyTask]:
+        reason = reject_reason_of(answer)
+        if reason:
             notes = {"list": empty.list_number, "subject": empty.subject}
             lost = Candidate([], self.run.method, empty.parents, 1, notes)
-            self.run.sift([lost.drop(flaw, answer.reason)])
+            self.run.filter([lost.drop(reason, answer.reason)])
             return []
         return [
-            replace(empty, words=tidy(words), place=place, flaw=_flaw_of_task(words))
+            replace(
+                empty, words=tidy(words), place=place, reject_reason=_reject_reason_of_task(words)
+            )
             for place, words in enumerate(answer.value["tasks"])
         ]
 
-    def plan(self, tasks: Sequence[Task]) -> list[Candidate]:
+    def plan(self, tasks: Sequence[TaxonomyTask]) -> list[Candidate]:
         """Return the requests to write; tasks take turns, so that a run cut short has all of them."""
         rounds = [(task, k) for k in range(self.params.examples) for task in tasks]
         drawn = {
@@ -193,7 +195,7 @@ class Taxonomy:
         ]
 
     def _notes(
-        self, task: Task, number: int, place: int, drawn: Mapping[str, Sequence[str]]
+        self, task: TaxonomyTask, number: int, place: int, drawn: Mapping[str, Sequence[str]]
     ) -> dict[str, Any]:
         axes = {name: values[place] for name, values in drawn.items()}
         task_notes = {"task": task.words, "list": task.list_number, "place": task.place}
@@ -218,8 +220,8 @@ class Taxonomy:
         request_candidate = replace(
             draft, messages=[{"role": "user", "content": words}], notes=notes
         )
-        flaw = find_truncation(answer.value, self.schema)
-        return request_candidate.drop(*flaw) if flaw else request_candidate
+        rejection = find_truncation(answer.value, self.schema)
+        return request_candidate.drop(*rejection) if rejection else request_candidate
 
 
 def draw_evenly(run: Generation, axis: str, values: Sequence[str], count: int) -> list[str]:
@@ -229,25 +231,27 @@ def draw_evenly(run: Generation, axis: str, values: Sequence[str], count: int) -
     return [values[i] for order in orders for i in order][:count]
 
 
-def drop_alike(tasks: Sequence[Task], alike: float) -> list[Task]:
-    """Return the tasks, those with a flaw that are near to an earlier one."""
-    seen = Seen()
+def drop_alike(tasks: Sequence[TaxonomyTask], alike: float) -> list[TaxonomyTask]:
+    """Return the tasks, those rejected that are near to an earlier one."""
+    seen = RougeIndex()
     results = []
     for task in tasks:
-        if task.flaw is None:
+        if task.reject_reason is None:
             near = seen.nearest(task.words, above=alike)
             if near:
-                task = replace(task, flaw=f"{Flaw.NOT_NEW.value}: ROUGE-L {near[0]:.2f}")
+                task = replace(
+                    task, reject_reason=f"{RejectReason.NOT_NEW.value}: ROUGE-L {near[0]:.2f}"
+                )
             else:
                 seen.add([task.words])
         results.append(task)
     return results
 
 
-def _flaw_of_task(words: str) -> str | None:
+def _reject_reason_of_task(words: str) -> str | None:
     if not words_of(words):
-        return Flaw.EMPTY.value
-    return Flaw.TRUNCATED.value if len(words) >= TASK_LETTERS else None
+        return RejectReason.EMPTY.value
+    return RejectReason.TRUNCATED.value if len(words) >= TASK_LETTERS else None
 
 
 def tasks_schema(count: int) -> dict[str, Any]:
@@ -256,12 +260,17 @@ def tasks_schema(count: int) -> dict[str, Any]:
     return record(tasks={"type": "array", "items": items, "minItems": 1, "maxItems": count})
 
 
-def tasks_table(tasks: Sequence[Task], kept: Sequence[Candidate]) -> pl.DataFrame:
+def tasks_table(tasks: Sequence[TaxonomyTask], kept: Sequence[Candidate]) -> pl.DataFrame:
     """Return subject, task, why it was not used, and how many rows of it were kept."""
     rows = [(c.notes["list"], c.notes["place"]) for c in kept]
     return pl.DataFrame(
         [
-            (task.subject, task.words, task.flaw, rows.count((task.list_number, task.place)))
+            (
+                task.subject,
+                task.words,
+                task.reject_reason,
+                rows.count((task.list_number, task.place)),
+            )
             for task in tasks
         ],
         schema={"subject": pl.String, "task": pl.String, "flaw": pl.String, "kept": pl.Int64},

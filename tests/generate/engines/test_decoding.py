@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.engines.decoding import Row, _draw, is_loop, keep_likely
+from curate.generate.engines.decoding import DecodingRow, _draw, is_loop, keep_likely
 from curate.generate.requests import Call, Sampling, raw
 
 weights = st.lists(st.integers(1, 1_000), min_size=2, max_size=30)
 
 
-def row(seed: int = 0, **given: float) -> Row:
+def row(seed: int = 0, **given: float) -> DecodingRow:
     sampling = Sampling(seed=seed, **given)  # type: ignore[arg-type]
-    return Row(Call(raw("x", sampling=sampling)), [1], 10)
+    return DecodingRow(Call(raw("x", sampling=sampling)), [1], 10)
 
 
 def test_draws_follow_the_distribution() -> None:

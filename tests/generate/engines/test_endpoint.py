@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.generate.engines.config import EndpointParams, OpenAIParams
-from curate.generate.engines.endpoint import Endpoint, Fault, retry_after
+from curate.generate.engines.endpoint import Endpoint, EndpointError, retry_after
 from tests.generate.engines.fakeserver import Act, FakeServer
 
 KEY = "sk-very-secret-0123456789"
@@ -63,7 +63,10 @@ def test_a_good_answer_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_failure_says_whether_to_try_again(act: Act, again: bool, said: str) -> None:
-    with FakeServer(lambda body, number: act) as server, pytest.raises(Fault, match=said) as caught:
+    with (
+        FakeServer(lambda body, number: act) as server,
+        pytest.raises(EndpointError, match=said) as caught,
+    ):
         send(server, timeout=0.2 if act.kind == "slow" else 60)
     assert caught.value.again is again
 
@@ -81,7 +84,10 @@ def test_a_refusal_says_what_to_mend_and_is_not_sent_again(
     act: Act, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_KEY", KEY)
-    with FakeServer(lambda body, number: act) as server, pytest.raises(Fault, match=said) as caught:
+    with (
+        FakeServer(lambda body, number: act) as server,
+        pytest.raises(EndpointError, match=said) as caught,
+    ):
         send(server, endpoint={"api_key_env": "SOME_KEY"})
     assert caught.value.kind == "refused" and not caught.value.again
     assert KEY not in str(caught.value)
@@ -90,7 +96,7 @@ def test_a_refusal_says_what_to_mend_and_is_not_sent_again(
 def test_a_server_that_repeats_the_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", KEY)
     act = Act(status=400, body=f"key {KEY} may not do this")
-    with FakeServer(lambda body, number: act) as server, pytest.raises(Fault) as caught:
+    with FakeServer(lambda body, number: act) as server, pytest.raises(EndpointError) as caught:
         send(server, endpoint={"api_key_env": "SOME_KEY"})
     assert "key [key] may not do this" in str(caught.value)
 
@@ -105,7 +111,7 @@ def test_no_server_at_all() -> None:
         async with endpoint.connect() as connection:
             await endpoint.send(connection, "/x", {})
 
-    with pytest.raises(Fault, match="no connection"):
+    with pytest.raises(EndpointError, match="no connection"):
         asyncio.run(once())
 
 

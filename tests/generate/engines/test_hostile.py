@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.config import ModelNames
 from curate.errors import UserError
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.cache import Cache
 from curate.generate.engines.config import EndpointParams, OpenAIParams, identify_engine
 from curate.generate.engines.openai import OpenAIEngine
@@ -63,8 +63,8 @@ def test_one_hostile_answer_is_told_and_costs_no_other_row(name: str) -> None:
     timeout = 2.0 if name == "slow drip" else 60.0
     with FakeServer(only("q1.", HOSTILE[name])) as server:
         prices = {"prompt": 1.0, "completion": 1.0}
-        asker = Asker(engine(server.url, timeout=timeout, prices=prices))
-        (first,), (second,), (third,) = asker.ask(rows(3), stage="s")
+        client = EngineClient(engine(server.url, timeout=timeout, prices=prices))
+        (first,), (second,), (third,) = client.ask(rows(3), stage="s")
     assert [first.text, third.text] == ["answer to q0.", "answer to q2."]
     check(second.completion)
     assert (second.failure in ("failed",)) == (name in FAILING)
@@ -72,7 +72,7 @@ def test_one_hostile_answer_is_told_and_costs_no_other_row(name: str) -> None:
     if second.ok:
         assert second.text == "fine"
     else:
-        assert second.reason and asker.bill.total().useless == {second.failure: 1}
+        assert second.reason and client.bill.total().useless == {second.failure: 1}
 
 
 @pytest.mark.parametrize("name", FAILING)
@@ -82,15 +82,18 @@ def test_if_all_fail_the_fault_is_named_and_nothing_of_it_is_kept(
     timeout = 0.3 if name == "slow drip" else 60.0
     with (
         FakeServer(lambda body, number: FAILING[name]) as server,
-        Asker(engine(server.url, timeout=timeout), cache=Cache(tmp_path / "c")) as asker,
+        EngineClient(engine(server.url, timeout=timeout), cache=Cache(tmp_path / "c")) as client,
         pytest.raises(UserError) as caught,
     ):
-        asker.ask(rows(2), stage="s")
-        asker.check_answered()
+        client.ask(rows(2), stage="s")
+        client.check_answered()
     sentence = str(caught.value)
     assert server.url in sentence and len(sentence) < 1_000 and sentence.isprintable()
-    with FakeServer() as server, Asker(engine(server.url), cache=Cache(tmp_path / "c")) as asker:
-        assert [a.ok for (a,) in asker.ask(rows(2), stage="s")] == [True, True]
+    with (
+        FakeServer() as server,
+        EngineClient(engine(server.url), cache=Cache(tmp_path / "c")) as client,
+    ):
+        assert [a.ok for (a,) in client.ask(rows(2), stage="s")] == [True, True]
 
 
 @pytest.mark.parametrize("name", USELESS)
@@ -98,27 +101,27 @@ def test_answers_without_use_are_asked_for_again_by_the_next_run(name: str, tmp_
     requests = [chat("q", sampling=SAMPLING, schema=SCHEMA)]
     good, acts = Act(body=content('{"n": 1}')), [USELESS[name]]
     with FakeServer(lambda body, number: acts[-1]) as server:
-        asker = Asker(engine(server.url, structured="none"), cache=Cache(tmp_path / "c"))
-        asker.ask(requests, stage="s")
+        client = EngineClient(engine(server.url, structured="none"), cache=Cache(tmp_path / "c"))
+        client.ask(requests, stage="s")
         with pytest.raises(UserError, match=r"s: none of 1 answers was of use \(1 \w+\)\. One"):
-            asker.check_answered()
-        asker.close()
+            client.check_answered()
+        client.close()
         acts.append(good)
-        again = Asker(engine(server.url, structured="none"), cache=Cache(tmp_path / "c"))
+        again = EngineClient(engine(server.url, structured="none"), cache=Cache(tmp_path / "c"))
         assert again.ask(requests, stage="s")[0][0].value == {"n": 1}
         again.close()
 
 
 def test_a_usage_that_cannot_be_makes_neither_room_nor_debt() -> None:
     with FakeServer(lambda body, n: Act(body=usage(-(10**9), -(10**9)))) as server:
-        asker = Asker(engine(server.url), limits=Limits(tokens=100))
-        asker.ask(rows(50), stage="s")
-        assert asker.stopped is not None and "tokens" in asker.stopped
-        assert asker.bill.total().tokens >= 100 and len(server.bodies) < 50
+        client = EngineClient(engine(server.url), limits=Limits(tokens=100))
+        client.ask(rows(50), stage="s")
+        assert client.stopped is not None and "tokens" in client.stopped
+        assert client.bill.total().tokens >= 100 and len(server.bodies) < 50
     with FakeServer(lambda body, n: Act(body=usage(10**18, 10**18))) as server:
-        asker = Asker(engine(server.url), limits=Limits(tokens=10**6))
-        assert all(a.ok for (a,) in asker.ask(rows(5), stage="s"))
-        assert asker.bill.total().tokens < 1_000 and asker.bill.total().estimated == 5
+        client = EngineClient(engine(server.url), limits=Limits(tokens=10**6))
+        assert all(a.ok for (a,) in client.ask(rows(5), stage="s"))
+        assert client.bill.total().tokens < 1_000 and client.bill.total().estimated == 5
 
 
 def test_a_usage_that_can_be_is_taken_as_it_is() -> None:
@@ -133,18 +136,18 @@ def test_many_rows_that_the_server_never_takes_do_not_stop_the_others() -> None:
         return Act() if answered else status(400, "the prompt is too long")
 
     with FakeServer(plan) as server:
-        asker = Asker(engine(server.url, attempts=3))
-        answers = asker.ask(rows(50), stage="s")
+        client = EngineClient(engine(server.url, attempts=3))
+        answers = client.ask(rows(50), stage="s")
         assert len(server.bodies) == 50
-    assert asker.stopped is None and [a.ok for (a,) in answers].count(True) == 2
-    assert asker.faults.unanswered == 48
+    assert client.stopped is None and [a.ok for (a,) in answers].count(True) == 2
+    assert client.faults.unanswered == 48
 
 
 def test_a_server_that_refuses_everything_is_asked_no_more_than_the_limit_of_failures() -> None:
     with FakeServer(lambda body, n: status(401, "no {key}")) as server:
-        asker = Asker(engine(server.url), limits=Limits(failures=5))
+        client = EngineClient(engine(server.url), limits=Limits(failures=5))
         with pytest.raises(UserError, match="it refuses the key; name the key's variable"):
-            asker.ask(rows(100), stage="s")
+            client.ask(rows(100), stage="s")
         assert len(server.bodies) < 5 + 4
 
 

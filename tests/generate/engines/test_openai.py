@@ -20,7 +20,7 @@ import pytest
 
 from curate.config import ModelNames
 from curate.errors import UserError
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.cache import Cache
 from curate.generate.engines.config import EndpointParams, OpenAIParams, identify_engine
 from curate.generate.engines.openai import OpenAIEngine
@@ -133,18 +133,18 @@ def test_prices_make_costs() -> None:
         told = engine(server.url, prices={"prompt": 2.0, "completion": 10.0})
         (done,) = told.complete(calls(questions(1)))
         assert done.cost == pytest.approx((10 * 2 + 5 * 10) / 1e6)
-        asker = Asker(told, limits=Limits(cost=3.5 * done.cost))
-        asker.ask(questions(50), stage="s")
+        client = EngineClient(told, limits=Limits(cost=3.5 * done.cost))
+        client.ask(questions(50), stage="s")
     # What is under way when the limit is reached is finished: at most one call a worker.
-    assert 4 <= asker.bill.total().calls <= 4 + 8
-    assert "cost is reached" in str(asker.stopped)
+    assert 4 <= client.bill.total().calls <= 4 + 8
+    assert "cost is reached" in str(client.stopped)
 
 
 def test_a_limit_on_calls_counts_those_sent_again() -> None:
     with FakeServer(failing(0.3, faults=FAULTS[1:2])) as server:
-        asker = Asker(engine(server.url), limits=Limits(calls=40))
-        answers = asker.ask(questions(100), stage="s")
-        assert len(server.bodies) == asker.bill.total().calls == 40
+        client = EngineClient(engine(server.url), limits=Limits(calls=40))
+        answers = client.ask(questions(100), stage="s")
+        assert len(server.bodies) == client.bill.total().calls == 40
     kinds = Counter(a[0].failure for a in answers)
     assert kinds[None] == sum(server.answered.values())
     assert set(kinds) <= {None, "unsent", "failed"} and kinds["unsent"] > 0
@@ -200,13 +200,13 @@ def schema_plan(can: str) -> Plan:
 def test_what_a_server_can_do_is_found_by_asking(can: str, found: str, probes: int) -> None:
     with FakeServer(schema_plan(can)) as server:
         told = engine(server.url, concurrency=1)
-        asker = Asker(told)
-        answers = asker.ask([chat(f"q{i}", schema=SCHEMA) for i in range(3)], stage="s")
+        client = EngineClient(told)
+        answers = client.ask([chat(f"q{i}", schema=SCHEMA) for i in range(3)], stage="s")
         # "nothing" answers {"n": 1} only because the prompt then tells the schema.
         assert [a[0].value for a in answers] == [{"n": 1}] * 3
-        asker.ask([chat("more", schema=SCHEMA)], stage="s")
+        client.ask([chat("more", schema=SCHEMA)], stage="s")
     assert told.structured == found
-    assert len(server.bodies) == probes + 4 == asker.bill.total().calls
+    assert len(server.bodies) == probes + 4 == client.bill.total().calls
 
 
 def test_a_server_that_does_not_answer_the_probe_is_asked_again_later() -> None:
@@ -215,18 +215,18 @@ def test_a_server_that_does_not_answer_the_probe_is_asked_again_later() -> None:
     act = Act(status=500, body="")
     with FakeServer(lambda body, n: act if down[0] else plan(body, n)) as server:
         told = engine(server.url, attempts=2)
-        asker = Asker(told)
-        assert asker.ask([chat("q", schema=SCHEMA)], stage="s")[0][0].failure == "failed"
+        client = EngineClient(told)
+        assert client.ask([chat("q", schema=SCHEMA)], stage="s")[0][0].failure == "failed"
         assert told.structured is None
         down[0] = False
-        assert asker.ask([chat("q", schema=SCHEMA)], stage="s")[0][0].ok
+        assert client.ask([chat("q", schema=SCHEMA)], stage="s")[0][0].ok
         assert told.structured == "json_schema"
 
 
 def test_two_hundred_with_prose_is_no_structured_answer() -> None:
     with FakeServer() as server:
-        asker = Asker(engine(server.url, structured="json_schema"))
-        answer = asker.ask([chat("q", schema=SCHEMA)], stage="s")[0][0]
+        client = EngineClient(engine(server.url, structured="json_schema"))
+        answer = client.ask([chat("q", schema=SCHEMA)], stage="s")[0][0]
     assert answer.failure == "invalid_json" and answer.draws == 3
 
 
@@ -237,12 +237,17 @@ def test_the_key_is_nowhere(
     faults = [Act(status=400, body=f"the key {KEY} is odd"), *FAULTS[:4]]
     with FakeServer(failing(0.4, faults=faults)) as server, caplog.at_level(logging.DEBUG):
         told = engine(server.url, endpoint={"api_key_env": "SOME_KEY"})
-        asker = Asker(told, cache=Cache(tmp_path / "c.sqlite"))
-        answers = asker.ask(questions(40), stage="s")
+        client = EngineClient(told, cache=Cache(tmp_path / "c.sqlite"))
+        answers = client.ask(questions(40), stage="s")
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-        shown = [repr(told), repr(told._endpoints), repr(answers), json.dumps(asker.bill.to_dict())]
-        shown += [json.dumps(told.identity()), caplog.text, repr(vars(asker))]
-        asker.close()
+        shown = [
+            repr(told),
+            repr(told._endpoints),
+            repr(answers),
+            json.dumps(client.bill.to_dict()),
+        ]
+        shown += [json.dumps(told.identity()), caplog.text, repr(vars(client))]
+        client.close()
     for text in [*shown, *(p.read_bytes().decode("latin1") for p in tmp_path.iterdir())]:
         assert KEY not in text
     act = Act(status=401, body=KEY)
@@ -268,15 +273,15 @@ def test_two_thousand_calls_on_a_failing_server_lose_nothing(
         caplog.at_level(logging.DEBUG, "curate"),
     ):
         told = engine(server.url, concurrency=32, timeout=4)
-        asker = Asker(told, cache=Cache(tmp_path / "c.sqlite"))
-        answers = asker.ask(questions(2_000), stage="s")
-        asker.close()
+        client = EngineClient(told, cache=Cache(tmp_path / "c.sqlite"))
+        answers = client.ask(questions(2_000), stage="s")
+        client.close()
     assert [a[0].text for a in answers] == [f"answer to q{i}" for i in range(2_000)]
     # On a busy machine a good answer can come after the time-out too; no other is paid for twice.
     late = sum("no answer within" in line for line in caplog.messages) - server.acts[slow]
     assert len(server.answered) == 2_000 and sum(server.answered.values()) <= 2_000 + late
     assert server.most_under_way <= 32 and all(server.acts[fault] > 10 for fault in faults)
-    spent = asker.bill.total()
+    spent = client.bill.total()
     assert spent.calls == len(server.bodies) == 2_000 + spent.retried
     assert 300 < spent.retried < 800 and spent.failed == 0
 
@@ -292,8 +297,8 @@ from curate.generate.requests import chat
 params = OpenAIParams(
     model="m", endpoints=[{"url": sys.argv[1]}], timeout=600, backoff=0.01, attempts=8
 )
-asker = Asker(OpenAIEngine(params, {"engine": "openai"}), cache=Cache(Path(sys.argv[2])))
-answers = asker.ask([chat(f"q{i}") for i in range(int(sys.argv[3]))], stage="s")
+client = Asker(OpenAIEngine(params, {"engine": "openai"}), cache=Cache(Path(sys.argv[2])))
+answers = client.ask([chat(f"q{i}") for i in range(int(sys.argv[3]))], stage="s")
 print(sum(row[0].text == f"answer to q{i}" for i, row in enumerate(answers)))
 """
 

@@ -11,7 +11,7 @@ from curate.errors import UserError
 from curate.generate.engines import transformers
 from curate.generate.engines.config import OpenAIParams
 from curate.generate.engines.openai import OpenAIEngine
-from curate.generate.engines.prompts import opening_of, prompt_ids, stop_ids
+from curate.generate.engines.prompts import chat_prefix_of, prompt_ids, stop_ids
 from curate.generate.engines.transformers import TransformersEngine
 from curate.generate.requests import Call, Sampling, raw
 from curate.models import FALLBACK_TEMPLATE, load_tokenizer
@@ -50,11 +50,11 @@ def tokenizer(tiny: Path) -> Any:
         (GEMMA, None, "<|im_start|><start_of_turn>user\n", "<end_of_turn>"),
     ],
 )  # fmt: skip
-def test_openings(
+def test_prefixes(
     tokenizer: Any, template: str, system: str | None, before: str, after: str
 ) -> None:
     tokenizer.chat_template = template
-    opening = opening_of(tokenizer, system)
+    opening = chat_prefix_of(tokenizer, system)
     assert (opening.before, opening.after) == (before, after)
 
 
@@ -72,12 +72,12 @@ def test_templates_that_cannot_be_used(
 ) -> None:
     tokenizer.chat_template = template
     with pytest.raises(UserError, match=told):
-        opening_of(tokenizer, system)
+        chat_prefix_of(tokenizer, system)
 
 
 def test_an_opening_is_read_as_the_template_is(tokenizer: Any) -> None:
     tokenizer.chat_template = CHATML
-    before = opening_of(tokenizer, None).before
+    before = chat_prefix_of(tokenizer, None).before
     ids = prompt_ids(tokenizer, raw(before))
     whole = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
     assert tokenizer(whole, add_special_tokens=False)["input_ids"][: len(ids)] == ids
@@ -104,12 +104,12 @@ def test_a_special_token_ends_an_answer(tiny: Path, monkeypatch: pytest.MonkeyPa
 
 def test_engines_know_their_template(tiny: Path) -> None:
     engine = TransformersEngine(tiny, {}, dtype="float32")
-    assert engine.opening("Be brief.").after == "<|im_end|>"
+    assert engine.chat_prefix("Be brief.").after == "<|im_end|>"
     given = {"model": "m", "endpoints": [{"url": "http://localhost/v1"}]}
     with pytest.raises(UserError, match=r"name engine\.tokenizer"):
-        OpenAIEngine(OpenAIParams.model_validate(given), {}).opening(None)
+        OpenAIEngine(OpenAIParams.model_validate(given), {}).chat_prefix(None)
     named = OpenAIParams.model_validate(given | {"tokenizer": str(tiny)})
-    assert OpenAIEngine(named, {}).opening(None).before == "<|im_start|>user\n"
+    assert OpenAIEngine(named, {}).chat_prefix(None).before == "<|im_start|>user\n"
 
 
 def test_a_token_that_servers_put_first_is_left_out(
@@ -131,4 +131,4 @@ def test_a_token_that_servers_put_first_is_left_out(
             return {"input_ids": [self._inner.bos_token_id]}
 
     monkeypatch.setattr(engine, "_tokenizer", Adding(engine._tokenizer))
-    assert engine.opening(None).before == "user\n"
+    assert engine.chat_prefix(None).before == "user\n"

@@ -9,7 +9,7 @@ import pytest
 
 from curate.errors import UserError
 from curate.generate.engines.config import EndpointParams, OpenAIParams
-from curate.generate.engines.endpoint import Fault
+from curate.generate.engines.endpoint import EndpointError
 from curate.generate.engines.replies import body_of, read_reply
 from curate.generate.requests import Call, Completion, Sampling, chat, raw
 from tests.generate.engines.fakeserver import reply
@@ -142,7 +142,7 @@ def test_log_probabilities_are_read_where_they_are_told() -> None:
     ],
 )
 def test_what_is_no_reply_counts_as_a_failed_try(body: Any) -> None:
-    with pytest.raises(Fault):
+    with pytest.raises(EndpointError):
         read(body)
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from curate.config import ModelNames
 from curate.errors import UserError
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.engines import decoding
 from curate.generate.engines.config import TransformersParams, load_engine
 from curate.generate.engines.prompts import prompt_ids
@@ -108,15 +108,15 @@ def test_log_probabilities_are_those_of_a_forward_pass(
 def check_logprobs(folder: Path, engine: TransformersEngine, calls: list[Call]) -> None:
     """Compare with a plain pass over prompt and answer."""
     model, tokenizer = load_causal(folder, "float32").eval(), load_tokenizer(folder)
-    rows: list[decoding.Row] = []
-    original = decoding.Row.completion
+    rows: list[decoding.DecodingRow] = []
+    original = decoding.DecodingRow.completion
 
-    def completion(row: decoding.Row, writer: decoding.Writer) -> Completion:
+    def completion(row: decoding.DecodingRow, writer: decoding.DecodingModel) -> Completion:
         rows.append(row)
         return original(row, writer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding.Row, "completion", completion)
+        patch.setattr(decoding.DecodingRow, "completion", completion)
         engine.complete(calls)
     assert len(rows) == len(calls)
     for row in rows:
@@ -318,8 +318,8 @@ def test_the_real_model_writes_json_by_a_schema(real: TransformersEngine) -> Non
         schema=SCHEMA,
         sampling=Sampling(temperature=0.7, max_tokens=48, n=4),
     )
-    asker = Asker(real)
-    (answers,) = asker.ask([request], stage="test")
+    client = EngineClient(real)
+    (answers,) = client.ask([request], stage="test")
     assert any(a.ok for a in answers)
     for answer in answers:
         if answer.completion.finish == "ok":

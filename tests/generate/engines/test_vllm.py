@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from curate.errors import UserError
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.engines.config import VllmParams, identify_engine, load_engine
 from curate.generate.engines.vllm import VllmEngine, _completion_of
 from curate.generate.limits import Limits
@@ -127,7 +127,7 @@ def test_the_real_engine_answers_in_order_and_says_how_it_ended(engine: VllmEngi
 def test_the_real_engine_writes_json_by_a_schema(engine: VllmEngine) -> None:
     sampling = Sampling(temperature=0.7, max_tokens=48, n=3)
     request = chat("Write a quiz topic as JSON.", schema=SCHEMA, sampling=sampling)
-    (answers,) = Asker(engine).ask([request], stage="s")
+    (answers,) = EngineClient(engine).ask([request], stage="s")
     assert any(answer.ok for answer in answers)
     assert all(answer.ok for answer in answers if answer.completion.finish == "ok")
     for answer in answers:
@@ -139,11 +139,11 @@ def test_the_real_engine_writes_json_by_a_schema(engine: VllmEngine) -> None:
 @pytest.mark.vllm
 def test_the_real_engine_draws_by_seed_and_stops_at_limits(engine: VllmEngine) -> None:
     request = chat("Tell me a story.", sampling=Sampling(max_tokens=12, n=4, seed=3))
-    asker = Asker(engine, limits=Limits(calls=5))
-    first = asker.ask([request], stage="s")[0]
+    client = EngineClient(engine, limits=Limits(calls=5))
+    first = client.ask([request], stage="s")[0]
     assert len({answer.text for answer in first}) == 4
-    assert asker.ask([request], stage="s")[0][0].text == first[0].text
-    assert asker.stopped is not None
+    assert client.ask([request], stage="s")[0][0].text == first[0].text
+    assert client.stopped is not None
 
 
 @without

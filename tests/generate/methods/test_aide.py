@@ -15,7 +15,7 @@ import pytest
 from curate.answers.checkers import find_choice
 from curate.errors import UserError
 from curate.generate.cache import Cache
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import GENERATORS, Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.requests import Call
@@ -305,19 +305,19 @@ def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(prompt: str, flaw:
 @pytest.mark.parametrize(
     ("kind", "reply", "flaw"),
     [
-        ("prompt", Reply(finish="failed", error="gone"), Flaw.FAILED),
-        ("prompt", Reply("no tags at all"), Flaw.INVALID),
-        ("prompt", Reply('{"prompt": "Which', "truncated"), Flaw.TRUNCATED),
-        ("prompt", Reply(json.dumps({"prompt": "so " * 480})), Flaw.TRUNCATED),
-        ("prompt", Reply(json.dumps({"prompt": " "})), Flaw.EMPTY),
-        ("grade", Reply(finish="refused"), Flaw.REFUSED),
-        ("grade", Reply(grade(11, 2)), Flaw.INVALID),
-        ("answer", Reply("The Rhine, which", "truncated"), Flaw.TRUNCATED),
-        ("answer", Reply(finish="filtered"), Flaw.FILTERED),
-        ("answer", Reply("I'm sorry, but I cannot help with that."), Flaw.REFUSED),
+        ("prompt", Reply(finish="failed", error="gone"), RejectReason.FAILED),
+        ("prompt", Reply("no tags at all"), RejectReason.INVALID),
+        ("prompt", Reply('{"prompt": "Which', "truncated"), RejectReason.TRUNCATED),
+        ("prompt", Reply(json.dumps({"prompt": "so " * 480})), RejectReason.TRUNCATED),
+        ("prompt", Reply(json.dumps({"prompt": " "})), RejectReason.EMPTY),
+        ("grade", Reply(finish="refused"), RejectReason.REFUSED),
+        ("grade", Reply(grade(11, 2)), RejectReason.INVALID),
+        ("answer", Reply("The Rhine, which", "truncated"), RejectReason.TRUNCATED),
+        ("answer", Reply(finish="filtered"), RejectReason.FILTERED),
+        ("answer", Reply("I'm sorry, but I cannot help with that."), RejectReason.REFUSED),
     ],
 )
-def test_one_child_goes_and_its_siblings_stay(kind: str, reply: Reply, flaw: Flaw) -> None:
+def test_one_child_goes_and_its_siblings_stay(kind: str, reply: Reply, flaw: RejectReason) -> None:
     plain = {"prompt": write, "grade": grade(8, 8), "answer": answer}[kind]
     hit: list[str] = []
 
@@ -469,10 +469,10 @@ def test_numbers() -> None:
     answers = ["So it is 12 of them.", "Nobody knows it."]
     engine = script(answer=lambda call: answers[call.sampling.seed % 2])
     run = aide(engine, count=3, attributes=1, personas=1, hops=1, answer="number")
-    wanted = {"So it is 12 of them.": None, "Nobody knows it.": Flaw.NO_ANSWER}
+    wanted = {"So it is 12 of them.": None, "Nobody knows it.": RejectReason.NO_ANSWER}
     assert {c.response for c in run.candidates} == set(wanted)
     # The same answer to other prompts is no fault.
-    assert all(c.flaw == wanted[c.response] for c in run.candidates)
+    assert all(c.reject_reason == wanted[c.response] for c in run.candidates)
 
 
 CHOICE = "Which river flows through Cologne?\nA) Elbe\nB) Rhine\nC) Oder"

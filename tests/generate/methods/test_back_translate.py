@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate.errors import UserError
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.back_translate import draw_rows, quoted
@@ -151,13 +151,13 @@ def test_the_reason_comes_before_the_grade() -> None:
 @pytest.mark.parametrize(
     ("request_", "flaw"),
     [
-        ("Why?", Flaw.TOO_SHORT),
-        (" ", Flaw.EMPTY),
-        ("What of number 2?", Flaw.NOT_NEW),
-        ("ab " * 32, Flaw.TRUNCATED),
+        ("Why?", RejectReason.TOO_SHORT),
+        (" ", RejectReason.EMPTY),
+        ("What of number 2?", RejectReason.NOT_NEW),
+        ("ab " * 32, RejectReason.TRUNCATED),
     ],
 )
-def test_requests_of_no_use_are_not_graded(request_: str, flaw: Flaw) -> None:
+def test_requests_of_no_use_are_not_graded(request_: str, flaw: RejectReason) -> None:
     engine = script(request=json.dumps({"request": request_}))
     run = back(engine, max_tokens=64)
     assert set(flaws(run.candidates)) == {flaw.value}

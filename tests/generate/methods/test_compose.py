@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeParams
 from curate.generate.requests import Call
@@ -137,9 +137,9 @@ def test_what_ignores_the_first_step_is_no_chain() -> None:
 
     engine = script(step=deaf)
     run = compose(engine)
-    dropped = [c for c in run.candidates if c.flaw]
+    dropped = [c for c in run.candidates if c.reject_reason]
     assert {c.parents[1] for c in dropped} == {"target/3"}
-    assert {c.flaw for c in dropped} == {"not_composable"}
+    assert {c.reject_reason for c in dropped} == {"not_composable"}
     assert len(dropped) == 2
     # What is no chain is not judged.
     assert len(asked(engine, JUDGE)) == 4
@@ -151,18 +151,19 @@ def test_what_ignores_the_first_step_is_no_chain() -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw", "detail"),
     [
-        ({"step": '{"possible": false, "output": "No."}'}, Flaw.NOT_COMPOSABLE, "impossible"),
-        ({"step": '{"possible": true, "output": " "}'}, Flaw.EMPTY, "output"),
-        ({"step": shouted}, Flaw.NOT_COMPOSABLE, "repeats"),
-        ({"step": json.dumps({"possible": True, "output": "x" * 288})}, Flaw.TRUNCATED, "the most"),
-        ({"step": Reply(finish="failed", error="gone")}, Flaw.FAILED, "gone"),
-        ({"judge": judgement(answerable=False)}, Flaw.NOT_COMPOSABLE, "not answerable: All"),
-        ({"judge": judgement(builds=False)}, Flaw.NOT_COMPOSABLE, "not builds"),
-        ({"judge": judgement(correct=False)}, Flaw.WRONG_ANSWER, "not correct"),
-        ({"judge": "true"}, Flaw.INVALID, "is not of type"),
+        ({"step": '{"possible": false, "output": "No."}'}, RejectReason.NOT_COMPOSABLE, "impossible"),
+        ({"step": '{"possible": true, "output": " "}'}, RejectReason.EMPTY, "output"),
+        ({"step": shouted}, RejectReason.NOT_COMPOSABLE, "repeats"),
+        ({"step": json.dumps({"possible": True, "output": "x" * 288})},
+     RejectReason.TRUNCATED, "the most"),
+        ({"step": Reply(finish="failed", error="gone")}, RejectReason.FAILED, "gone"),
+        ({"judge": judgement(answerable=False)}, RejectReason.NOT_COMPOSABLE, "not answerable: All"),
+        ({"judge": judgement(builds=False)}, RejectReason.NOT_COMPOSABLE, "not builds"),
+        ({"judge": judgement(correct=False)}, RejectReason.WRONG_ANSWER, "not correct"),
+        ({"judge": "true"}, RejectReason.INVALID, "is not of type"),
     ],
 )  # fmt: skip
-def test_flaws(changed: dict[str, Any], flaw: Flaw, detail: str) -> None:
+def test_flaws(changed: dict[str, Any], flaw: RejectReason, detail: str) -> None:
     run = compose(script(**changed), max_tokens=128)
     assert flaws(run.candidates) == [flaw.value] * 6
     assert detail in run.candidates[0].detail
@@ -171,7 +172,9 @@ def test_flaws(changed: dict[str, Any], flaw: Flaw, detail: str) -> None:
 def test_a_row_that_is_not_described_is_in_no_chain() -> None:
     engine = script(describe=[describing(ALL_TEXT), Reply(finish="refused"), describing(ALL_TEXT)])
     run = compose(engine)
-    assert [(c.flaw, c.parents) for c in run.candidates[:1]] == [("refused", ("target/2",))]
+    assert [(c.reject_reason, c.parents) for c in run.candidates[:1]] == [
+        ("refused", ("target/2",))
+    ]
     assert {c.parents for c in run.kept} == {("target/1", "target/3"), ("target/3", "target/1")}
 
 
@@ -281,16 +284,17 @@ def test_the_ways_are_named_in_an_order_that_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw"),
     [
-        ({"extend": json.dumps({"added": "Carefully read", "prompt": "Go."})}, Flaw.NOT_EVOLVED),
-        ({"extend": lambda c: json.dumps({"added": "list it", "prompt": quoted(c)})}, Flaw.NOT_EVOLVED),
-        ({"extend": json.dumps({"added": "list it", "prompt": " "})}, Flaw.EMPTY),
-        ({"extend": Reply(finish="repetition")}, Flaw.REPEATS_ITSELF),
-        ({"answer": Reply("It", "truncated")}, Flaw.TRUNCATED),
-        ({"judge": judgement(correct=False)}, Flaw.WRONG_ANSWER),
-        ({"judge": judgement(answerable=False)}, Flaw.NOT_COMPOSABLE),
+        ({"extend": json.dumps({"added": "Carefully read", "prompt": "Go."})}, RejectReason.NOT_EVOLVED),
+        ({"extend": lambda c: json.dumps({"added": "list it", "prompt": quoted(c)})},
+     RejectReason.NOT_EVOLVED),
+        ({"extend": json.dumps({"added": "list it", "prompt": " "})}, RejectReason.EMPTY),
+        ({"extend": Reply(finish="repetition")}, RejectReason.REPEATS_ITSELF),
+        ({"answer": Reply("It", "truncated")}, RejectReason.TRUNCATED),
+        ({"judge": judgement(correct=False)}, RejectReason.WRONG_ANSWER),
+        ({"judge": judgement(answerable=False)}, RejectReason.NOT_COMPOSABLE),
     ],
 )  # fmt: skip
-def test_sequential_flaws(changed: dict[str, Any], flaw: Flaw) -> None:
+def test_sequential_flaws(changed: dict[str, Any], flaw: RejectReason) -> None:
     run = sequential(script(**changed), rounds=2)
     assert flaws(run.candidates) == [flaw.value] * 3
 

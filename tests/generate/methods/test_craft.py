@@ -13,7 +13,7 @@ import pytest
 
 from curate.errors import UserError
 from curate.generate.cache import Cache
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
@@ -166,25 +166,27 @@ MOST_LETTERS = " ".join(map(str, range(900)))[:720]
 @pytest.mark.parametrize(
     ("reply", "flaw"),
     [
-        (Reply(finish="failed", error="gone"), Flaw.FAILED),
-        (Reply('Sure: {"prompt": "x"}'), Flaw.INVALID),
-        (Reply('{"prompt": "How many', "truncated"), Flaw.TRUNCATED),
-        (Reply(json.dumps({"prompt": "Why is it so?", "response": "No one knows."})), Flaw.TOO_SHORT),
-        (Reply(json.dumps({"prompt": MOST_LETTERS, "response": "x"})), Flaw.TRUNCATED),
-        (Reply(json.dumps({"prompt": "Why is it like that today?", "response": " "})), Flaw.EMPTY),
+        (Reply(finish="failed", error="gone"), RejectReason.FAILED),
+        (Reply('Sure: {"prompt": "x"}'), RejectReason.INVALID),
+        (Reply('{"prompt": "How many', "truncated"), RejectReason.TRUNCATED),
+        (Reply(json.dumps({"prompt": "Why is it so?", "response": "No one knows."})),
+     RejectReason.TOO_SHORT),
+        (Reply(json.dumps({"prompt": MOST_LETTERS, "response": "x"})), RejectReason.TRUNCATED),
+        (Reply(json.dumps({"prompt": "Why is it like that today?", "response": " "})),
+     RejectReason.EMPTY),
         (
             Reply(json.dumps({"prompt": "Which river flows through Cologne, now?", "response": "It."})),
-            Flaw.NOT_NEW,
+            RejectReason.NOT_NEW,
         ),
     ],
 )  # fmt: skip
-def test_flaws(corpus: str, reply: Reply, flaw: Flaw) -> None:
+def test_flaws(corpus: str, reply: Reply, flaw: RejectReason) -> None:
     def then(call: Call) -> Any:
         return reply if any(DOCUMENTS[4] in text for text in texts_of(call)) else write(call)
 
     engine = script(then)
     run = craft(engine, corpus, documents=6, filters=LENIENT, max_tokens=512)
-    found = {c.notes["document"]: c.flaw for c in run.candidates}
+    found = {c.notes["document"]: c.reject_reason for c in run.candidates}
     assert found.pop("corpus/notes.jsonl:5") is flaw
     assert set(found.values()) == {None}
 
@@ -202,7 +204,7 @@ def test_prompts_with_the_same_words_go_from_85_on() -> None:
     assert flaws(drop_alike(candidates, [one], ratio)) == [None, "not_new"]
     assert flaws(drop_alike(candidates, [one], ratio + 0.01)) == [None, None]
     # The first of two alike stays, and one with a flaw counts for nothing.
-    twins = [candidates[0].drop(Flaw.INVALID), candidates[0], candidates[0]]
+    twins = [candidates[0].drop(RejectReason.INVALID), candidates[0], candidates[0]]
     assert flaws(drop_alike(twins, [], 85)) == ["invalid", None, "not_new"]
 
 

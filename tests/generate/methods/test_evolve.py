@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.evolve import (
     STOP_WORDS,
@@ -123,22 +123,24 @@ def test_what_failed_tries_again_from_its_parent() -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw", "detail"),
     [
-        ({"evolve": shouted}, Flaw.NOT_EVOLVED, "no word"),
-        ({"judge": EQUAL}, Flaw.NOT_EVOLVED, "judged equal: none"),
-        ({"evolve": json.dumps({"prompt": "The rewritten prompt."})}, Flaw.PROMPT_LEAK, "rewritten"),
-        ({"evolve": lambda call: json.dumps({"prompt": words(call, 50)})}, Flaw.TOO_LONG, "words more"),
-        ({"evolve": json.dumps({"prompt": "  "})}, Flaw.EMPTY, "prompt"),
-        ({"evolve": json.dumps({"prompt": "y" * 288})}, Flaw.TRUNCATED, "the most"),
-        ({"evolve": Reply(finish="failed", error="gone")}, Flaw.FAILED, "gone"),
-        ({"judge": Reply("no JSON")}, Flaw.INVALID, "JSON"),
-        ({"answer": Reply("It is", "truncated")}, Flaw.TRUNCATED, "cut"),
-        ({"answer": "So sad, and sorry for that."}, Flaw.REFUSED, "sorry"),
-        ({"answer": "It is, and so he was of this!"}, Flaw.NO_ANSWER, "stop words"),
-        ({"answer": "I cannot help."}, Flaw.REFUSED, "I cannot"),
-        ({"answer": "... !"}, Flaw.NO_ANSWER, "stop words"),
+        ({"evolve": shouted}, RejectReason.NOT_EVOLVED, "no word"),
+        ({"judge": EQUAL}, RejectReason.NOT_EVOLVED, "judged equal: none"),
+        ({"evolve": json.dumps({"prompt": "The rewritten prompt."})},
+     RejectReason.PROMPT_LEAK, "rewritten"),
+        ({"evolve": lambda call: json.dumps({"prompt": words(call, 50)})},
+     RejectReason.TOO_LONG, "words more"),
+        ({"evolve": json.dumps({"prompt": "  "})}, RejectReason.EMPTY, "prompt"),
+        ({"evolve": json.dumps({"prompt": "y" * 288})}, RejectReason.TRUNCATED, "the most"),
+        ({"evolve": Reply(finish="failed", error="gone")}, RejectReason.FAILED, "gone"),
+        ({"judge": Reply("no JSON")}, RejectReason.INVALID, "JSON"),
+        ({"answer": Reply("It is", "truncated")}, RejectReason.TRUNCATED, "cut"),
+        ({"answer": "So sad, and sorry for that."}, RejectReason.REFUSED, "sorry"),
+        ({"answer": "It is, and so he was of this!"}, RejectReason.NO_ANSWER, "stop words"),
+        ({"answer": "I cannot help."}, RejectReason.REFUSED, "I cannot"),
+        ({"answer": "... !"}, RejectReason.NO_ANSWER, "stop words"),
     ],
 )  # fmt: skip
-def test_flaws(changed: dict[str, Any], flaw: Flaw, detail: str) -> None:
+def test_flaws(changed: dict[str, Any], flaw: RejectReason, detail: str) -> None:
     run = evolve(script(**changed), count=1, rounds=2, max_tokens=128)
     assert flaws(run.candidates) == [flaw.value] * 2
     assert detail in run.candidates[0].detail
@@ -151,22 +153,25 @@ def response(text: str) -> Candidate:
 
 
 def test_an_apology_goes_below_80_words() -> None:
-    for count, flaw in ((79, Flaw.REFUSED), (80, None), (81, None)):
+    for count, flaw in ((79, RejectReason.REFUSED), (80, None), (81, None)):
         text = " ".join(["Now", "sorry", *(f"w{i}" for i in range(count - 2))])
-        assert response(text).flaw is flaw
-    assert response("A sorryful river.").flaw is None
+        assert response(text).reject_reason is flaw
+    assert response("A sorryful river.").reject_reason is None
     assert "you" in STOP_WORDS
 
 
 def test_a_mark_that_the_parent_has_is_its_subject() -> None:
     told = "Write a harder task list of ten lines."
-    assert find_fault("Write a list.", told, 20) == (Flaw.PROMPT_LEAK, "prompt: harder task")
+    assert find_fault("Write a list.", told, 20) == (
+        RejectReason.PROMPT_LEAK,
+        "prompt: harder task",
+    )
     assert find_fault("Write a harder task list.", told, 20) is None
 
 
 def test_growth_is_measured_in_words() -> None:
     long = " ".join(f"w{i}" for i in range(41))
-    assert find_fault("", long, 20) == (Flaw.TOO_LONG, "41 words more than its parent")
+    assert find_fault("", long, 20) == (RejectReason.TOO_LONG, "41 words more than its parent")
     assert find_fault("w", long, 20) is None
     # Nothing but words of the parent: shorter, or in another order.
     assert find_fault("a b c", "C b", 20)

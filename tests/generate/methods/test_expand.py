@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from curate.errors import UserError
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.expand import NAMED, ExpandParams, Line
+from curate.generate.methods.expand import NAMED, ExpandParams, SeedTopics
 from curate.generate.requests import Call
 from tests.generate.generations import TARGET, example, examples, flaws, generate
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
@@ -95,7 +95,7 @@ def test_a_topic_twice_goes_before_it_is_answered() -> None:
 
 
 def test_topics_are_compared_by_their_words() -> None:
-    line = Line(example("target/1", "a", "b"), [])
+    line = SeedTopics(example("target/1", "a", "b"), [])
     assert [line.cover(t) for t in ("Deep sea", "deep  SEA!", "sea", "!", "")] == [
         True, False, True, False, False,
     ]  # fmt: skip
@@ -133,16 +133,17 @@ def test_more_shots_than_rows_is_an_error_before_any_call() -> None:
 @pytest.mark.parametrize(
     ("mode", "changed", "flaw"),
     [
-        ("instructions", {"tasks": "Tell of the moon."}, Flaw.INVALID),
-        ("instructions", {"tasks": Reply('{"tasks": [', "truncated")}, Flaw.TRUNCATED),
-        ("instructions", {"tasks": tasks_of("x " * 20)}, Flaw.TRUNCATED),
-        ("instructions", {"tasks": tasks_of(" ")}, Flaw.EMPTY),
-        ("instructions", {"answer": Reply(finish="empty")}, Flaw.EMPTY),
-        ("pairs", {"pair": Reply(finish="failed", error="gone")}, Flaw.FAILED),
-        ("pairs", {"pair": '{"topic": "moon", "prompt": "Why so?", "response": " "}'}, Flaw.EMPTY),
+        ("instructions", {"tasks": "Tell of the moon."}, RejectReason.INVALID),
+        ("instructions", {"tasks": Reply('{"tasks": [', "truncated")}, RejectReason.TRUNCATED),
+        ("instructions", {"tasks": tasks_of("x " * 20)}, RejectReason.TRUNCATED),
+        ("instructions", {"tasks": tasks_of(" ")}, RejectReason.EMPTY),
+        ("instructions", {"answer": Reply(finish="empty")}, RejectReason.EMPTY),
+        ("pairs", {"pair": Reply(finish="failed", error="gone")}, RejectReason.FAILED),
+        ("pairs", {"pair": '{"topic": "moon", "prompt": "Why so?", "response": " "}'},
+     RejectReason.EMPTY),
     ],
 )  # fmt: skip
-def test_flaws(mode: str, changed: dict[str, Any], flaw: Flaw) -> None:
+def test_flaws(mode: str, changed: dict[str, Any], flaw: RejectReason) -> None:
     params = {"mode": mode, "rounds": 1, "count": 1, "prompt_letters": 40, "shots": 1}
     run = generate("expand", script(**changed), target=examples(TARGET[:1]), params=params)
     assert flaws(run.candidates) == [flaw.value]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from curate.errors import UserError
-from curate.generate.candidates import Flaw
-from curate.generate.engines.engine import Opening
+from curate.generate.candidates import RejectReason
+from curate.generate.engines.engine import ChatPrefix
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.magpie import clean
@@ -24,8 +24,8 @@ from tests.generate.stages import check_same, keeps_some, words
 class Templated(ScriptedEngine):
     """A scripted engine that knows a chat template."""
 
-    def opening(self, system: str | None) -> Opening:
-        return Opening(f"<sys>{system or 'standard'}</sys><user>", "</user>")
+    def chat_prefix(self, system: str | None) -> ChatPrefix:
+        return ChatPrefix(f"<sys>{system or 'standard'}</sys><user>", "</user>")
 
 
 def wants_prompt(call: Call) -> bool:
@@ -112,16 +112,16 @@ def test_where_the_users_words_end(told: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "flaw"),
     [
-        ("</user>So it is.", Flaw.EMPTY),
-        (Reply(finish="empty"), Flaw.EMPTY),
-        (Reply("Tell me of ships and", finish="truncated"), Flaw.TRUNCATED),
-        (Reply("no no no", finish="repetition"), Flaw.REPEATS_ITSELF),
-        ("Sort these words by length:", Flaw.INCOMPLETE),
-        ("Why?", Flaw.TOO_SHORT),
-        ("Name a river in France.", Flaw.NOT_NEW),
+        ("</user>So it is.", RejectReason.EMPTY),
+        (Reply(finish="empty"), RejectReason.EMPTY),
+        (Reply("Tell me of ships and", finish="truncated"), RejectReason.TRUNCATED),
+        (Reply("no no no", finish="repetition"), RejectReason.REPEATS_ITSELF),
+        ("Sort these words by length:", RejectReason.INCOMPLETE),
+        ("Why?", RejectReason.TOO_SHORT),
+        ("Name a river in France.", RejectReason.NOT_NEW),
     ],
 )
-def test_prompts_of_no_use_are_not_answered(reply: Any, flaw: Flaw) -> None:
+def test_prompts_of_no_use_are_not_answered(reply: Any, flaw: RejectReason) -> None:
     engine = script(prompt=reply)
     run = magpie(engine)
     assert flaws(run.candidates) == [flaw.value] * 5
@@ -164,7 +164,7 @@ def test_engines_without_a_template() -> None:
         magpie(bare)
 
     class Base(Templated):
-        def opening(self, system: str | None) -> Opening:
+        def chat_prefix(self, system: str | None) -> ChatPrefix:
             raise UserError("no chat template")
 
     with pytest.raises(UserError, match="magpie: no chat template"):

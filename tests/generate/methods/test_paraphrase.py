@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.paraphrase import (
     AXES,
@@ -81,27 +81,30 @@ def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
     ("source", "told", "flaw", "detail"),
     [
         ("Add 12 and 7.5 now.", "Now add 12 and 7.5.", None, ""),
-        ("Add 12 and 7.5 now.", "Now add 13 and 7.5.", Flaw.MEANING_CHANGED, "number: '12' 0 times"),
-        ("Add 12 and 7.5 now.", "Now add 12, 12 and 7.5.", Flaw.MEANING_CHANGED, "'12' 2 times, not 1"),
+        ("Add 12 and 7.5 now.", "Now add 13 and 7.5.",
+     RejectReason.MEANING_CHANGED, "number: '12' 0 times"),
+        ("Add 12 and 7.5 now.", "Now add 12, 12 and 7.5.",
+     RejectReason.MEANING_CHANGED, "'12' 2 times, not 1"),
         ("Is the Rhine in Bonn?", "Does Bonn have the Rhine?", None, ""),
         ("Is the Rhine in Bonn?", "Bonn: is the Rhine there?", None, ""),
-        ("Is the Rhine in Bonn?", "Is the Rhine in Ulm?", Flaw.MEANING_CHANGED, "name: 'Bonn' 0 times"),
-        ("Is the Rhine in Bonn?", "Is it in Bonn?", Flaw.MEANING_CHANGED, "name: 'Rhine'"),
+        ("Is the Rhine in Bonn?", "Is the Rhine in Ulm?",
+     RejectReason.MEANING_CHANGED, "name: 'Bonn' 0 times"),
+        ("Is the Rhine in Bonn?", "Is it in Bonn?", RejectReason.MEANING_CHANGED, "name: 'Rhine'"),
         ("Why can NASA fly?", "How come NASA flies?", None, ""),
-        ("Why can NASA fly?", "How come Nasa flies?", Flaw.MEANING_CHANGED, "name: 'NASA'"),
-        ("It does not rain.", "It does rain now.", Flaw.MEANING_CHANGED, "0 negations of 1"),
+        ("Why can NASA fly?", "How come Nasa flies?", RejectReason.MEANING_CHANGED, "name: 'NASA'"),
+        ("It does not rain.", "It does rain now.", RejectReason.MEANING_CHANGED, "0 negations of 1"),
         ("It does not rain.", "It never rains.", None, ""),
-        ("It does not rain.", "No, it doesn’t rain.", Flaw.MEANING_CHANGED, "2 negations of 1"),
+        ("It does not rain.", "No, it doesn’t rain.", RejectReason.MEANING_CHANGED, "2 negations of 1"),
         ("It does rain a lot.", "It is not so that it does not.", None, ""),
-        ("Run `ls -l` now.", "Now run `ls -a`.", Flaw.MEANING_CHANGED, "code or link: '`ls"),
+        ("Run `ls -l` now.", "Now run `ls -a`.", RejectReason.MEANING_CHANGED, "code or link: '`ls"),
         ("Run `ls -l` now.", "`ls -l` is to be run.", None, ""),
-        ("See https://a.org/x here.", "See here.", Flaw.MEANING_CHANGED, "code or link"),
-        ("What is it that we see?", "Seen?", Flaw.TOO_SHORT, "0.17 times"),
-        ("What is it?", "Tell what it is that is to be told.", Flaw.TOO_LONG, "times as long"),
+        ("See https://a.org/x here.", "See here.", RejectReason.MEANING_CHANGED, "code or link"),
+        ("What is it that we see?", "Seen?", RejectReason.TOO_SHORT, "0.17 times"),
+        ("What is it?", "Tell what it is that is to be told.", RejectReason.TOO_LONG, "times as long"),
         ("What do I see?", "Tell what I see.", None, ""),
     ],
 )  # fmt: skip
-def test_what_stays(source: str, told: str, flaw: Flaw | None, detail: str) -> None:
+def test_what_stays(source: str, told: str, flaw: RejectReason | None, detail: str) -> None:
     found = find_change(source, told, BAND)
     assert (found[0] if found else None) is flaw
     assert detail in (found[1] if found else "")
@@ -119,17 +122,21 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     ("then", "flaw", "detail"),
     [
-        (lambda call: json.dumps({"prompt": quoted(call)}), Flaw.NOT_NEW, "ROUGE-L 1.00"),
-        (lambda call: json.dumps({"prompt": quoted(call).lower()}), Flaw.MEANING_CHANGED, "name"),
-        (lambda c: json.dumps({"prompt": f"{quoted(c)} Of 3."}), Flaw.MEANING_CHANGED, "'3' 1 times"),
-        (json.dumps({"prompt": "Say where Cologne has water."}), Flaw.MEANING_CHANGED, "cosine 0."),
-        (json.dumps({"prompt": "Cologne through flows river which?"}), Flaw.TOO_NEAR, "cosine 1.000"),
-        (json.dumps({"prompt": " "}), Flaw.EMPTY, "prompt"),
-        ("Which one?", Flaw.INVALID, "JSON"),
-        (Reply(finish="refused"), Flaw.REFUSED, "refused"),
+        (lambda call: json.dumps({"prompt": quoted(call)}), RejectReason.NOT_NEW, "ROUGE-L 1.00"),
+        (lambda call: json.dumps({"prompt": quoted(call).lower()}),
+     RejectReason.MEANING_CHANGED, "name"),
+        (lambda c: json.dumps({"prompt": f"{quoted(c)} Of 3."}),
+     RejectReason.MEANING_CHANGED, "'3' 1 times"),
+        (json.dumps({"prompt": "Say where Cologne has water."}),
+     RejectReason.MEANING_CHANGED, "cosine 0."),
+        (json.dumps({"prompt": "Cologne through flows river which?"}),
+     RejectReason.TOO_NEAR, "cosine 1.000"),
+        (json.dumps({"prompt": " "}), RejectReason.EMPTY, "prompt"),
+        ("Which one?", RejectReason.INVALID, "JSON"),
+        (Reply(finish="refused"), RejectReason.REFUSED, "refused"),
     ],
 )  # fmt: skip
-def test_flaws(then: Any, flaw: Flaw, detail: str) -> None:
+def test_flaws(then: Any, flaw: RejectReason, detail: str) -> None:
     params = {"cosine": (0.5, 0.99), "count": 1}
     run = paraphrase(script(then), target=examples(TARGET[:1]), **params)
     assert flaws(run.candidates) == [flaw.value]

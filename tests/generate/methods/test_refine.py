@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.refine import RefineParams
 from curate.generate.requests import Call
@@ -84,16 +84,20 @@ def test_the_judge_is_blind() -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw", "calls"),
     [
-        ({"refine": lambda call: json.dumps({"prompt": quoted(call)})}, Flaw.NOT_EVOLVED, 1),
-        ({"refine": "Which river, of all in Europe, is it?"}, Flaw.INVALID, 3),
-        ({"refine": Reply('{"prompt": "Which', "truncated")}, Flaw.TRUNCATED, 2),
-        ({"refine": json.dumps({"prompt": " "})}, Flaw.EMPTY, 1),
-        ({"judge": prefer(new=False)}, Flaw.LOW_GRADE, 2),
-        ({"judge": prefer(new=True, same=False)}, Flaw.MEANING_CHANGED, 2),
-        ({"answer": "Sorry, no."}, Flaw.REFUSED, 3),
+        (
+            {"refine": lambda call: json.dumps({"prompt": quoted(call)})},
+            RejectReason.NOT_EVOLVED,
+            1,
+        ),
+        ({"refine": "Which river, of all in Europe, is it?"}, RejectReason.INVALID, 3),
+        ({"refine": Reply('{"prompt": "Which', "truncated")}, RejectReason.TRUNCATED, 2),
+        ({"refine": json.dumps({"prompt": " "})}, RejectReason.EMPTY, 1),
+        ({"judge": prefer(new=False)}, RejectReason.LOW_GRADE, 2),
+        ({"judge": prefer(new=True, same=False)}, RejectReason.MEANING_CHANGED, 2),
+        ({"answer": "Sorry, no."}, RejectReason.REFUSED, 3),
     ],
 )
-def test_flaws(changed: dict[str, Any], flaw: Flaw, calls: int) -> None:
+def test_flaws(changed: dict[str, Any], flaw: RejectReason, calls: int) -> None:
     engine = script(**changed)
     run = generate("refine", engine, target=examples(TARGET[:1]))
     assert flaws(run.candidates) == [flaw.value]

@@ -90,7 +90,7 @@ def test_difficulty_gives_hard_queries_more_and_none_nothing() -> None:
         assert row["kept"] == row["wanted"]
         assert row["wanted"] >= 1
     # What is over is on record.
-    over = [c for c in run.candidates if c.flaw == "over_quota"]
+    over = [c for c in run.candidates if c.reject_reason == "over_quota"]
     assert {c.parents[0] for c in over} >= {"target/sure"}
     assert len(over) == sum(row["distinct"] - row["kept"] for row in told.values())
 
@@ -213,8 +213,8 @@ def test_guesses_are_no_solutions() -> None:
     assert row["guess"] == 0.25
     assert row["state"] == "guessable"
     assert run.kept == []
-    assert {c.flaw for c in run.candidates} == {"wrong_answer", "inconsistent"}
-    lucky = next(c for c in run.candidates if c.flaw == "inconsistent")
+    assert {c.reject_reason for c in run.candidates} == {"wrong_answer", "inconsistent"}
+    lucky = next(c for c in run.candidates if c.reject_reason == "inconsistent")
     assert lucky.detail == f"{row['correct']} of 200 are correct, where 1 of 4 guesses is"
 
     def know(call: Call) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from curate.generate.cache import Cache
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.search_instruct import unsupported
@@ -155,24 +155,32 @@ def test_nothing_near_means_no_answer_is_asked_for(corpus: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw", "detail"),
     [
-        ({"passages": [7]}, Flaw.UNSUPPORTED, "it names passage 7 of 2"),
-        ({"passages": []}, Flaw.UNSUPPORTED, "it names no passage"),
-        ({"answerable": False}, Flaw.UNSUPPORTED, "said not to answer"),
-        ({"answerable": False, "answer": ""}, Flaw.UNSUPPORTED, "said not to answer"),
-        ({"answer": "Trains bring sausages to Bavaria."}, Flaw.UNSUPPORTED, "0% of its words"),
-        ({"answer": "The harbour of Hamburg handles 130 million."}, Flaw.UNSUPPORTED, "number 130"),
-        ({"answer": " "}, Flaw.EMPTY, "response"),
-        ({"answer": "w" * 1440}, Flaw.TRUNCATED, "1440 characters"),
+        ({"passages": [7]}, RejectReason.UNSUPPORTED, "it names passage 7 of 2"),
+        ({"passages": []}, RejectReason.UNSUPPORTED, "it names no passage"),
+        ({"answerable": False}, RejectReason.UNSUPPORTED, "said not to answer"),
+        ({"answerable": False, "answer": ""}, RejectReason.UNSUPPORTED, "said not to answer"),
+        (
+            {"answer": "Trains bring sausages to Bavaria."},
+            RejectReason.UNSUPPORTED,
+            "0% of its words",
+        ),
+        (
+            {"answer": "The harbour of Hamburg handles 130 million."},
+            RejectReason.UNSUPPORTED,
+            "number 130",
+        ),
+        ({"answer": " "}, RejectReason.EMPTY, "response"),
+        ({"answer": "w" * 1440}, RejectReason.TRUNCATED, "1440 characters"),
     ],
 )
 def test_answers_that_do_not_stand(
-    corpus: str, changed: dict[str, Any], flaw: Flaw, detail: str
+    corpus: str, changed: dict[str, Any], flaw: RejectReason, detail: str
 ) -> None:
     def then(call: Call) -> str:
         return answer(call, **changed) if QUESTIONS["harbour"] in text_of(call) else answer(call)
 
     run = search(script(answer=then), corpus)
-    assert [c.flaw for c in run.candidates] == [flaw, None]
+    assert [c.reject_reason for c in run.candidates] == [flaw, None]
     assert detail in run.candidates[0].detail
 
 

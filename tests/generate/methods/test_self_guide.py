@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from curate.generate.candidates import Candidate, Flaw, pair
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label, most_frequent
@@ -127,7 +127,7 @@ OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
         (
             ("It is the same as ever.",) * 2 + OTHERS[:8],
             "It is the same as ever.",
-            Flaw.INCONSISTENT,
+            RejectReason.INCONSISTENT,
         ),
         (
             ("It is a longer one than that.",) * 4 + ("It is it, and no more.",) * 4 + OTHERS[:2],
@@ -138,9 +138,9 @@ OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
         (
             ("It is the same as ever.",) * 2 + ("",) * 8,
             "It is the same as ever.",
-            Flaw.INCONSISTENT,
+            RejectReason.INCONSISTENT,
         ),
-        (("",) * 10, "", Flaw.NO_ANSWER),
+        (("",) * 10, "", RejectReason.NO_ANSWER),
         (("It is the same as ever.",) * 5 + ("x" * 400,) * 5, "It is the same as ever.", None),
         (
             ("Output: it is this one.",) * 6 + ("It is the same as ever.",) * 4,
@@ -154,9 +154,9 @@ OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
         ),
     ],
 )
-def test_votes(samples: tuple[Any, ...], output: str, flaw: Flaw | None) -> None:
+def test_votes(samples: tuple[Any, ...], output: str, flaw: RejectReason | None) -> None:
     made = one(samples)
-    assert (made.flaw, made.response) == (flaw, output)
+    assert (made.reject_reason, made.response) == (flaw, output)
 
 
 @pytest.mark.parametrize(
@@ -185,20 +185,20 @@ def test_a_draft_without_a_usable_sample_says_why() -> None:
 @pytest.mark.parametrize(
     ("told", "flaw", "params"),
     [
-        ("Here is a new question: what is it?", Flaw.KEYWORD, {}),
-        ("Tell of the big bad wolf?", Flaw.KEYWORD, {"noise": ["Bad Wolf"]}),
+        ("Here is a new question: what is it?", RejectReason.KEYWORD, {}),
+        ("Tell of the big bad wolf?", RejectReason.KEYWORD, {"noise": ["Bad Wolf"]}),
         ("Tell of everything there is. " + "Also of this thing. " * 3, None, {}),
-        ("Which river flows through  Cologne?", Flaw.NOT_NEW, {}),
-        ("Why?", Flaw.TOO_SHORT, {}),
-        (" " * 3, Flaw.EMPTY, {}),
-        ("ab " * 600, Flaw.TRUNCATED, {"max_tokens": 128}),
+        ("Which river flows through  Cologne?", RejectReason.NOT_NEW, {}),
+        ("Why?", RejectReason.TOO_SHORT, {}),
+        (" " * 3, RejectReason.EMPTY, {}),
+        ("ab " * 600, RejectReason.TRUNCATED, {"max_tokens": 128}),
     ],
 )
-def test_inputs_of_no_use(told: str, flaw: Flaw | None, params: dict[str, Any]) -> None:
+def test_inputs_of_no_use(told: str, flaw: RejectReason | None, params: dict[str, Any]) -> None:
     limit = 3 * (params.get("max_tokens", 500) - 32)
     engine = script(given=json.dumps({"input": told[:limit]}))
     run = guide(engine, rounds=1, batch=1, **params)
-    assert [c.flaw for c in run.candidates] == [flaw]
+    assert [c.reject_reason for c in run.candidates] == [flaw]
     assert len(outputs(engine)) == (0 if flaw else 2)
 
 
@@ -227,8 +227,8 @@ def test_lengths_within_two_deviations() -> None:
     # Examples of one length let others through, too.
     same = band_of(["x" * 20] * 3, 2.0)
     assert (same.least, same.most) == (10, 30)
-    assert same.find_flaw("x" * 10) is same.find_flaw("x" * 30) is None
-    assert band_of(["x"], 2.0).find_flaw("x") is None
+    assert same.find_rejection("x" * 10) is same.find_rejection("x" * 30) is None
+    assert band_of(["x"], 2.0).find_rejection("x") is None
 
 
 LABELS = {"labels": ["entailed", "not entailed", "open"]}
@@ -289,7 +289,7 @@ def test_labels_are_balanced_after_all_filters() -> None:
     run = guide(script(given=count, output=by_number), rounds=1, batch=9, **LABELS)
     assert Counter(c.notes["label"] for c in run.kept) == dict.fromkeys(LABELS["labels"], 2)
     assert Counter(flaws(run.candidates)) == {None: 6, "over_quota": 3}
-    assert [c.flaw for c in run.candidates[2:3]] == [Flaw.OVER_QUOTA]
+    assert [c.reject_reason for c in run.candidates[2:3]] == [RejectReason.OVER_QUOTA]
 
 
 def test_balance() -> None:
@@ -300,7 +300,7 @@ def test_balance() -> None:
     assert flaws(balance(told, 1.5)) == [None] * 3 + ["over_quota"] + [None] * 2
     assert flaws(balance(told, None)) == [None] * 6
     # What other filters dropped counts for no label.
-    less = [told[0].drop(Flaw.NOT_NEW), *told[1:5]]
+    less = [told[0].drop(RejectReason.NOT_NEW), *told[1:5]]
     assert flaws(balance(less, 1.0)) == ["not_new", None, *["over_quota"] * 2, None]
     assert balance([], 1.0) == []
 

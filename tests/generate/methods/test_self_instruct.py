@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits, LowYield
 from curate.generate.novelty import rouge_l
@@ -128,15 +128,15 @@ def test_machine_made_demos_come_from_the_second_round_on_and_raise_the_hop() ->
 
 def test_the_drop_table() -> None:
     wrong = {
-        "Why so?": Flaw.TOO_SHORT,
+        "Why so?": RejectReason.TOO_SHORT,
         "Say this and three": None,
-        " ".join(f"w{i}" for i in range(151))[:300]: Flaw.TRUNCATED,
-        "Describe the images that hang in a hall": Flaw.KEYWORD,
-        "Write a program that adds up two rows": Flaw.KEYWORD,
+        " ".join(f"w{i}" for i in range(151))[:300]: RejectReason.TRUNCATED,
+        "Describe the images that hang in a hall": RejectReason.KEYWORD,
+        "Write a program that adds up two rows": RejectReason.KEYWORD,
         "Imagery of the sea in old songs of sailors": None,
-        "Which river flows through Cologne today?": Flaw.NOT_NEW,
-        "Name a river of France": Flaw.NOT_NEW,
-        "say THIS, and three!": Flaw.NOT_NEW,
+        "Which river flows through Cologne today?": RejectReason.NOT_NEW,
+        "Name a river of France": RejectReason.NOT_NEW,
+        "say THIS, and three!": RejectReason.NOT_NEW,
         "Tell why NASA sends so few people up:": None,
     }
     engine = script(instructions=json.dumps({"tasks": list(wrong)}))
@@ -322,7 +322,7 @@ def test_a_limit_ends_it_with_what_there_is(most: int) -> None:
     run = instruct(engine, limits=Limits(calls=most))
     assert run.stopped
     assert len(engine.calls) == most
-    assert all(c.flaw is None for c in run.candidates)
+    assert all(c.reject_reason is None for c in run.candidates)
 
 
 def test_parameters() -> None:

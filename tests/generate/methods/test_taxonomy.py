@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from curate.errors import UserError
-from curate.generate.candidates import Flaw
+from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.taxonomy import AXES, draw_evenly
@@ -161,17 +161,17 @@ def test_tasks_take_turns() -> None:
 @pytest.mark.parametrize(
     ("step", "reply", "flaw", "count"),
     [
-        ("tasks", Reply("{", finish="truncated"), Flaw.TRUNCATED, 2),
-        ("request", Reply(finish="failed", error="gone"), Flaw.FAILED, 12),
-        ("request", json.dumps({"request": "Why?"}), Flaw.TOO_SHORT, 12),
-        ("request", json.dumps({"request": " "}), Flaw.EMPTY, 12),
-        ("request", json.dumps({"request": "Name a river in France."}), Flaw.NOT_NEW, 12),
-        ("request", json.dumps({"request": "ab " * 32}), Flaw.TRUNCATED, 12),
-        ("answer", Reply("It is", finish="truncated"), Flaw.TRUNCATED, 12),
-        ("answer", "I'm sorry, but I cannot do that.", Flaw.REFUSED, 12),
+        ("tasks", Reply("{", finish="truncated"), RejectReason.TRUNCATED, 2),
+        ("request", Reply(finish="failed", error="gone"), RejectReason.FAILED, 12),
+        ("request", json.dumps({"request": "Why?"}), RejectReason.TOO_SHORT, 12),
+        ("request", json.dumps({"request": " "}), RejectReason.EMPTY, 12),
+        ("request", json.dumps({"request": "Name a river in France."}), RejectReason.NOT_NEW, 12),
+        ("request", json.dumps({"request": "ab " * 32}), RejectReason.TRUNCATED, 12),
+        ("answer", Reply("It is", finish="truncated"), RejectReason.TRUNCATED, 12),
+        ("answer", "I'm sorry, but I cannot do that.", RejectReason.REFUSED, 12),
     ],
 )
-def test_answers_of_no_use(step: str, reply: Any, flaw: Flaw, count: int) -> None:
+def test_answers_of_no_use(step: str, reply: Any, flaw: RejectReason, count: int) -> None:
     run = taxonomy(script(**{step: reply}), max_tokens=64)
     assert flaws(run.candidates) == [flaw.value] * count
 
@@ -198,7 +198,7 @@ def test_a_limit_ends_it_with_what_there_is(most: int) -> None:
     run = taxonomy(engine, limits=Limits(calls=most))
     assert len(engine.calls) == most
     assert "tasks" in run.tables
-    assert all(c.flaw is None for c in run.candidates)
+    assert all(c.reject_reason is None for c in run.candidates)
 
 
 def test_axes_have_values() -> None:
