@@ -1,6 +1,6 @@
 """The one way in which methods ask a model: cached, validated, limited and billed.
 
-with Asker(engine, cache=Cache(path), limits=Limits(calls=500)) as client:
+with EngineClient(engine, cache=Cache(path), limits=Limits(calls=500)) as client:
     for request, answers in zip(requests, client.ask(requests, stage="aide.topics")):
         ...                                       # request.sampling.n answers each, in order
     if client.stopped: ...                         # a limit was reached: keep what there is

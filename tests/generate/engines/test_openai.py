@@ -289,7 +289,7 @@ def test_two_thousand_calls_on_a_failing_server_lose_nothing(
 RUN = """
 import sys
 from pathlib import Path
-from curate.generate.ask import Asker
+from curate.generate.ask import EngineClient
 from curate.generate.cache import Cache
 from curate.generate.engines.config import OpenAIParams
 from curate.generate.engines.openai import OpenAIEngine
@@ -297,7 +297,7 @@ from curate.generate.requests import chat
 params = OpenAIParams(
     model="m", endpoints=[{"url": sys.argv[1]}], timeout=600, backoff=0.01, attempts=8
 )
-client = Asker(OpenAIEngine(params, {"engine": "openai"}), cache=Cache(Path(sys.argv[2])))
+client = EngineClient(OpenAIEngine(params, {"engine": "openai"}), cache=Cache(Path(sys.argv[2])))
 answers = client.ask([chat(f"q{i}") for i in range(int(sys.argv[3]))], stage="s")
 print(sum(row[0].text == f"answer to q{i}" for i, row in enumerate(answers)))
 """
