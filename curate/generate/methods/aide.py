@@ -128,7 +128,7 @@ class AideParams(GenerateParams):
 
 
 @dataclass(frozen=True)
-class TreeNode:
+class ExpansionNode:
     """An example to expand: a seed, or a kept candidate. `prompt` is without options to choose from."""
 
     row_id: str
@@ -170,12 +170,12 @@ class ExpansionTree:
     run: Generation
     params: AideParams
     seeds: Sequence[SeedExample]
-    nodes: dict[str, TreeNode] = field(default_factory=dict)
+    nodes: dict[str, ExpansionNode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.left = self.params.most
         for seed in self.seeds:
-            self.nodes[seed.row_id] = TreeNode(
+            self.nodes[seed.row_id] = ExpansionNode(
                 seed.row_id, self._bare(seed.prompt), seed.response, seed
             )
         vectors = self.run.embed([seed.prompt for seed in self.seeds])
@@ -193,7 +193,7 @@ class ExpansionTree:
             repeats=REPEATS,
         )
 
-    def grow(self, nodes: Sequence[TreeNode]) -> None:
+    def grow(self, nodes: Sequence[ExpansionNode]) -> None:
         """Make, judge and put on record the children of these nodes; the kept ones become nodes."""
         drafts = self._branch(nodes)
         places = {_name(draft): place for place, draft in enumerate(drafts)}
@@ -203,15 +203,17 @@ class ExpansionTree:
         drafts.sort(key=lambda draft: places[_name(draft)])
         for kept in self.run.filter(self._answer(self._measure(drafts))):
             prompt, seed = self._bare(kept.prompt), self._parent(kept).seed
-            self.nodes[kept.row_id] = TreeNode(kept.row_id, prompt, kept.response, seed, kept.hop)
+            self.nodes[kept.row_id] = ExpansionNode(
+                kept.row_id, prompt, kept.response, seed, kept.hop
+            )
 
-    def _parent(self, draft: Candidate) -> TreeNode:
+    def _parent(self, draft: Candidate) -> ExpansionNode:
         return self.nodes[draft.parents[0]]
 
     def _bare(self, prompt: str) -> str:
         return split_options(prompt)[0] if self.params.answer == "choice" else prompt
 
-    def _branch(self, nodes: Sequence[TreeNode]) -> list[Candidate]:
+    def _branch(self, nodes: Sequence[ExpansionNode]) -> list[Candidate]:
         """Return the children to write, yet without a prompt, as many as may be tried.
 
         Where that is not all of them, the nodes take turns, so that none goes without.
@@ -226,11 +228,13 @@ class ExpansionTree:
         self.left -= len(chosen)
         return [draft for *_, draft in sorted(chosen, key=lambda item: item[1:3])]
 
-    def _draft(self, node: TreeNode, notes: Mapping[str, Any]) -> Candidate:
+    def _draft(self, node: ExpansionNode, notes: Mapping[str, Any]) -> Candidate:
         seed_notes = {"seed": node.seed.row_id, **notes}
         return Candidate([], self.run.method, (node.row_id,), node.hop + 1, seed_notes)
 
-    def _guides(self, nodes: Sequence[TreeNode]) -> list[tuple[TreeNode, list[dict[str, str]]]]:
+    def _guides(
+        self, nodes: Sequence[ExpansionNode]
+    ) -> list[tuple[ExpansionNode, list[dict[str, str]]]]:
         """Return what guides the children of each node; one without a topic is put on record."""
         most = self.params.attributes
         sampling = Sampling(
