@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from curate.pool.files import PoolFile
-from curate.pool.ingest import Batch, read_entry
+from curate.pool.ingest import RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
 from curate.pool.records import describe_container
 from curate.store import Step
@@ -49,7 +49,7 @@ class FileSummary:
     kept: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: RecordBatch) -> None:
         """Count rows and rejects of the file."""
         self.layouts += batch.layouts
         for reject in batch.rejects:

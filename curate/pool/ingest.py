@@ -24,7 +24,7 @@ from curate.errors import UserError, named_key
 from curate.jsontext import JsonLimit, dump_json
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.files import PoolFile, digest_url, find_files
-from curate.pool.layouts import Fault, Part, Reader, Reading, file_reader
+from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader, file_reader
 from curate.pool.records import BEGINNING, LONGEST, Record, read_records
 from curate.reasons import EXPLAINED, Reason
 from curate.rows import SCHEMA, content_hash, find_fault, text_hash
@@ -243,7 +243,7 @@ def _log_remarks(
 
 
 @dataclass
-class Batch:
+class RecordBatch:
     """Rows and rejects of a file, at most so many at a time.
 
     layouts: how many records are in which layout, with the fields that tell it.
@@ -265,7 +265,7 @@ class Batch:
         return self.bytes >= BATCH_BYTES or len(self.rows) + len(self.rejects) >= BATCH_ROWS
 
 
-def read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[Batch]:
+def read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[RecordBatch]:
     """Yield the rows and rejects of an entry's files, in their order; of each file at least one batch.
 
     Args:
@@ -284,13 +284,13 @@ def read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iter
 
 def _read_file(
     file: PoolFile, entry: Mapping[str, Any], chosen: frozenset[str] | None
-) -> Iterator[Batch]:
+) -> Iterator[RecordBatch]:
     records = read_records(file)
     head = list(_head(records))
     reader = _reader_of(entry, head, file)
     if reader is None and head and not any(record.too_long or record.fault for record in head):
         raise UserError(f"{file.url}: holds no record that is valid JSON")
-    batch = Batch(file.name, empty=not head)
+    batch = RecordBatch(file.name, empty=not head)
     for record in chain(head, records):
         row_id = _row_id(entry["source"], file, record)
         if chosen is not None and row_id not in chosen:
@@ -299,7 +299,7 @@ def _read_file(
         _read_record(record, row_id, reader, entry, batch)
         if batch.full:
             yield batch
-            batch = Batch(file.name)
+            batch = RecordBatch(file.name)
     yield batch
 
 
@@ -333,13 +333,13 @@ def _row_id(source: str, file: PoolFile, record: Record) -> str:
 
 def _reader_of(
     entry: Mapping[str, Any], records: Sequence[Record], file: PoolFile
-) -> Reader | None:
+) -> RecordReader | None:
     """Return what reads such records; None if not one of them is valid JSON."""
     values = []
     for record in records:
         try:
             values.append(_parse(record))
-        except Fault:
+        except RecordFault:
             continue
     if not values and not entry["fields"]:
         return None
@@ -349,25 +349,29 @@ def _reader_of(
 
 def _parse(record: Record) -> Any:
     if record.fault:
-        raise Fault(*record.fault)
+        raise RecordFault(*record.fault)
     if record.parsed:
         return record.value
     if record.too_long:
-        raise Fault(Reason.RECORD_TOO_LONG, f"more than {LONGEST:,} bytes")
+        raise RecordFault(Reason.RECORD_TOO_LONG, f"more than {LONGEST:,} bytes")
     try:
         return parse_record(record.raw)
     except JsonLimit as error:
-        raise Fault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
+        raise RecordFault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
     except orjson.JSONDecodeError as error:
         try:
             record.raw.decode()
         except UnicodeDecodeError as bad:
-            raise Fault(Reason.BAD_UTF8, f"byte {bad.start}") from error
-        raise Fault(Reason.BAD_JSON, f"column {error.colno}") from error
+            raise RecordFault(Reason.BAD_UTF8, f"byte {bad.start}") from error
+        raise RecordFault(Reason.BAD_JSON, f"column {error.colno}") from error
 
 
 def _read_record(
-    record: Record, row_id: str, reader: Reader | None, entry: Mapping[str, Any], batch: Batch
+    record: Record,
+    row_id: str,
+    reader: RecordReader | None,
+    entry: Mapping[str, Any],
+    batch: RecordBatch,
 ) -> None:
     batch.bytes += record.size or len(record.raw)
     file = record.file_name(batch.file)
@@ -376,25 +380,29 @@ def _read_record(
         assert reader is not None, "a record with a value has a reader"
         if record.raw and isinstance(value, dict) and (key := repeated_key(record.raw, value)):
             batch.repeated.append(f"{file}:{record.position} ({key!r:.80})")
-        reading = reader.read(value)
-    except Fault as fault:
+        parsed_record = reader.read(value)
+    except RecordFault as fault:
         batch.rejects.append(_reject(fault, record, entry, file))
         return
-    batch.layouts[reading.layout, reading.fields] += 1
-    for name, part in _named_parts(row_id, reading):
+    batch.layouts[parsed_record.layout, parsed_record.fields] += 1
+    for name, conversation in _named_conversations(row_id, parsed_record):
         try:
-            batch.rows.append(_row_of(part, name, entry, file))
-        except Fault as fault:
+            batch.rows.append(_row_of(conversation, name, entry, file))
+        except RecordFault as fault:
             batch.rejects.append(_reject(fault, record, entry, file))
 
 
-def _named_parts(row_id: str, reading: Reading) -> Iterator[tuple[str, Part]]:
+def _named_conversations(
+    row_id: str, parsed_record: ParsedRecord
+) -> Iterator[tuple[str, Conversation]]:
     """Yield the conversations of a record with their ids: from the second on with #2, #3 ..."""
-    for i, part in enumerate(reading.parts, start=1):
-        yield (row_id if i == 1 else f"{row_id}#{i}"), part
+    for i, conversation in enumerate(parsed_record.conversations, start=1):
+        yield (row_id if i == 1 else f"{row_id}#{i}"), conversation
 
 
-def _reject(fault: Fault, record: Record, entry: Mapping[str, Any], file: str) -> dict[str, Any]:
+def _reject(
+    fault: RecordFault, record: Record, entry: Mapping[str, Any], file: str
+) -> dict[str, Any]:
     return {
         "source": entry["source"],
         "file": file,
@@ -405,7 +413,7 @@ def _reject(fault: Fault, record: Record, entry: Mapping[str, Any], file: str) -
     }
 
 
-def _explain(fault: Fault, record: Record) -> str:
+def _explain(fault: RecordFault, record: Record) -> str:
     """Return the field at fault, and that it is missing for being NaN."""
     if fault.reason is Reason.MISSING_FIELD and is_not_finite(
         record.raw, record.value, fault.field
@@ -426,32 +434,34 @@ def _meta(value: Any) -> str:
     """Return upstream fields as JSON.
 
     Raises:
-        Fault: they are nested too deeply.
+        RecordFault: they are nested too deeply.
     """
     try:
         return dump_json(value)
     except JsonLimit as error:
-        raise Fault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
+        raise RecordFault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
 
 
-def _row_of(part: Part, row_id: str, entry: Mapping[str, Any], file: str) -> dict[str, Any]:
-    if part.fault or part.example is None:
-        raise part.fault or Fault(Reason.MISSING_FIELD, "messages")
-    messages = part.example.turns
+def _row_of(
+    conversation: Conversation, row_id: str, entry: Mapping[str, Any], file: str
+) -> dict[str, Any]:
+    if conversation.fault or conversation.example is None:
+        raise conversation.fault or RecordFault(Reason.MISSING_FIELD, "messages")
+    messages = conversation.example.turns
     if entry["strip_end"]:
         last = messages[-1]
         last["content"] = last["content"].removesuffix(entry["strip_end"])
     fault = find_fault(messages)
     if fault and not (entry.get("prompts") and fault[0] is Reason.LAST_TURN_NOT_ASSISTANT):
-        raise Fault(*fault)
+        raise RecordFault(*fault)
     return {
         "row_id": row_id,
         "messages": messages,
         "content_hash": content_hash(messages),
         "text_hash": text_hash(messages),
         "source": entry["source"],
-        "origin": part.origin or file.split(".")[0],
-        "meta": _meta(part.meta),
+        "origin": conversation.origin or file.split(".")[0],
+        "meta": _meta(conversation.meta),
         "parents": [],
         "method": None,
         "hop": None,

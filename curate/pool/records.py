@@ -15,7 +15,7 @@ import orjson
 from curate.errors import UserError
 from curate.pool.containers.archive import read_archive
 from curate.pool.containers.arrow import read_arrow
-from curate.pool.containers.document import Form, find_form, read_columns, read_elements
+from curate.pool.containers.document import DocumentForm, find_form, read_columns, read_elements
 from curate.pool.containers.encoding import Utf8Reader
 from curate.pool.containers.lines import pieces, read_lines
 from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
@@ -33,10 +33,10 @@ PEEKED_LINES = 2
 LONGEST = 64 * 2**20
 PACKED = (Kind.GZIP, Kind.ZSTD, Kind.BZ2, Kind.XZ)
 TEXT_NAMES = {
-    Form.LINES: "JSON Lines",
-    Form.ELEMENTS: "a JSON document",
-    Form.COLUMNS: "JSON by columns",
-    Form.RECORD: "a JSON object",
+    DocumentForm.LINES: "JSON Lines",
+    DocumentForm.ELEMENTS: "a JSON document",
+    DocumentForm.COLUMNS: "JSON by columns",
+    DocumentForm.RECORD: "a JSON object",
 }
 ARROW = (Kind.PARQUET, Kind.ARROW_FILE, Kind.ARROW_STREAM)
 
@@ -89,15 +89,15 @@ def _read(
 
 def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Record]:
     form, delimiter, text = _text_form(place, stream, split)
-    if form is Form.ELEMENTS:
+    if form is DocumentForm.ELEMENTS:
         yield from read_elements(place, text, LONGEST, split)
         return
     _refuse_split(place, split)
-    if form is Form.COLUMNS:
+    if form is DocumentForm.COLUMNS:
         rows = read_columns(text.read()) or []
         for position, row in enumerate(rows, start=1):
             yield Record(position, value=row, parsed=True)
-    elif form is Form.RECORD:
+    elif form is DocumentForm.RECORD:
         yield Record(1, text.read().strip())
     elif delimiter:
         yield from read_table(place, text, LONGEST, delimiter)
@@ -107,7 +107,7 @@ def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Rec
 
 def _text_form(
     place: str, stream: IO[bytes], split: str | None
-) -> tuple[Form, str | None, "io.BufferedReader[Any]"]:
+) -> tuple[DocumentForm, str | None, "io.BufferedReader[Any]"]:
     """Return how a text holds its records, what separates the cells of a table, and the text."""
     head = _read_head(place, stream)
     lines = [piece.strip() for piece in head if piece.strip()]
@@ -115,7 +115,7 @@ def _text_form(
     if lines and not _is_object(lines[-1]) and len(head[-1]) <= LONGEST:
         delimiter = find_delimiter(lines[0])
     form = find_form(place, head, stream, LONGEST, split)
-    return form, delimiter, io.BufferedReader(Rejoined(b"".join(head), stream), BLOCK)
+    return form, delimiter, io.BufferedReader(JoinedStream(b"".join(head), stream), BLOCK)
 
 
 def describe_container(file: PoolFile) -> str:
@@ -138,7 +138,7 @@ def _describe(file: PoolFile, stream: "io.BufferedReader[Any]") -> str:
     text = Utf8Reader(file.url, stream) if kind is Kind.UTF_16 else stream
     form, delimiter, _ = _text_form(file.url, io.BufferedReader(text, BLOCK), file.split)
     name = TEXT_NAMES[form]
-    if form is Form.LINES and delimiter:
+    if form is DocumentForm.LINES and delimiter:
         name = "TSV" if delimiter == "\t" else "CSV"
     return f"{name} in UTF-16" if kind is Kind.UTF_16 else name
 
@@ -148,7 +148,7 @@ def _refuse_split(place: str, split: str | None) -> None:
         raise UserError(f"{place}: the file has no splits; leave out `split: {split}`")
 
 
-class Rejoined(io.RawIOBase):
+class JoinedStream(io.RawIOBase):
     """A stream with what was read from it put back in front."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:

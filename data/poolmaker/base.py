@@ -34,9 +34,9 @@ class Family:
 
 def expand(rng: random.Random, template: str) -> str:
     """Resolve every ``[a|b|c]`` to one of its options, innermost first."""
-    while found := CHOICE.search(template):
-        option = rng.choice(found[1].split("|"))
-        template = template[: found.start()] + option + template[found.end() :]
+    while choice := CHOICE.search(template):
+        option = rng.choice(choice[1].split("|"))
+        template = template[: choice.start()] + option + template[choice.end() :]
     # An empty option leaves two neighbouring spaces behind.
     return SPACES.sub(" ", template).strip(" ")
 

@@ -46,9 +46,9 @@ FILLERS = (
 def make_document(rng: random.Random) -> str:
     dated = rng.random() < DATED
     kind = rng.choice(("notice", "diary")) if dated else "passage"
-    told = (*PRAISE, *BLAME)
+    opinions = (*PRAISE, *BLAME)
     lines = [
-        dated_line(rng) if dated else passage_line(rng, told) for _ in range(rng.randint(2, 4))
+        dated_line(rng) if dated else passage_line(rng, opinions) for _ in range(rng.randint(2, 4))
     ]
     lines += [passage_line(rng, FILLERS) for _ in range(rng.randint(1, 3))]
     rng.shuffle(lines)

@@ -193,8 +193,8 @@ def make_log(rng: random.Random) -> Draft:
     time = f"{rng.randrange(24):02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}"
     level, service = rng.choice(LEVELS), rng.choice(SERVICES)
     fields = {"time": time, "level": level, "service": service}
-    asked = ask(rng, LOG_ASKS, **draw(rng), m=log_line(rng, time, level, service))
-    prompt = with_asides(rng, asked, 2)
+    request = ask(rng, LOG_ASKS, **draw(rng), m=log_line(rng, time, level, service))
+    prompt = with_asides(rng, request, 2)
     name = rng.choice(("level", "service"))
     options = LEVELS if name == "level" else SERVICES
     spoiled = fields | {name: other_than(rng, options, fields[name])}

@@ -198,11 +198,11 @@ def make_shell(rng: random.Random) -> Draft:
     slots = shell_slots(rng)
     task = fill(rng, task, **slots)
     regex = task.startswith("a regex")
-    asked = ask(rng, REGEX_ASKS if regex else SHELL_ASKS, **draw(rng), t=task)
+    request = ask(rng, REGEX_ASKS if regex else SHELL_ASKS, **draw(rng), t=task)
     # Not through fill: the answers hold brackets of their own.
     right, wrong = answer.format(**slots), other.format(**slots)
     reason = f"this is for another task: {other_task.format(**slots)}"
-    return Draft(with_asides(rng, asked, 2), right, wrong, reason)
+    return Draft(with_asides(rng, request, 2), right, wrong, reason)
 
 
 FAMILIES = (

@@ -144,8 +144,8 @@ def make_spelling(rng: random.Random) -> Draft:
     if not mark:
         head, mark, rest = sentence.partition(capital(right))
     typo = capital(wrong) if mark[0].isupper() else wrong
-    asked = ask(rng, SPELL_ASKS, **draw(rng), m=head + typo + rest)
-    prompt = f"{asked} {fill(rng, rng.choice(SPELL_PLEAS), **draw(rng))}".strip()
+    request = ask(rng, SPELL_ASKS, **draw(rng), m=head + typo + rest)
+    prompt = f"{request} {fill(rng, rng.choice(SPELL_PLEAS), **draw(rng))}".strip()
     return Draft(prompt, sentence, head + typo + rest, "the misspelling is still there")
 
 
@@ -367,8 +367,8 @@ def make_polite(rng: random.Random) -> Draft:
     demand = ask(rng, DEMANDS, **slots)
     day = slots["day"]
     blunt = rng.choice(BLUNT)
-    wanted = capital(demand) if blunt.startswith("{do}") or "? {do}" in blunt else demand
-    rude = fill(rng, blunt, do=wanted, day=day)
+    demanded = capital(demand) if blunt.startswith("{do}") or "? {do}" in blunt else demand
+    rude = fill(rng, blunt, do=demanded, day=day)
     kind = rng.choice(KIND)
     prompt = with_asides(rng, ask(rng, POLITE_ASKS, **draw(rng), m=rude), 1)
     late = other_than(rng, SLOTS["day"], day)

@@ -35,7 +35,7 @@ def any_file(rng: random.Random) -> str:
 
 def respaced(rng: random.Random, text: str) -> str:
     """The same words with other white space between and around them."""
-    spaces = [found.start() for found in re.finditer(" ", text)]
+    spaces = [space.start() for space in re.finditer(" ", text)]
     for at in sorted(rng.sample(spaces, min(3, len(spaces))), reverse=True):
         text = text[:at] + rng.choice(("  ", "   ", " \t")) + text[at + 1 :]
     return rng.choice(("", " ", "  ")) + text + rng.choice((" ", "\n", "  "))
@@ -89,10 +89,10 @@ SWAPS = {
 
 def swapped(rng: random.Random, text: str) -> str:
     """Exchange one harmless word, if the text has any."""
-    found = [word for word in SWAPS if re.search(rf"\b{word}\b", text, re.IGNORECASE)]
-    if not found:
+    swappable = [word for word in SWAPS if re.search(rf"\b{word}\b", text, re.IGNORECASE)]
+    if not swappable:
         return text
-    word = rng.choice(found)
+    word = rng.choice(swappable)
 
     def cased(match: re.Match[str]) -> str:
         return capital(SWAPS[word]) if match[0][0].isupper() else SWAPS[word]

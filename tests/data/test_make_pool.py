@@ -87,8 +87,8 @@ def chat_turns(messages: Any) -> Turns | None:
     if not isinstance(messages, list) or not messages:
         return None
     turns = [(message["role"], message["content"]) for message in messages]
-    known = all(role in ROLES for role, _ in turns)
-    return turns if known and turns[-1][0] == "assistant" else None
+    roles_fit = all(role in ROLES for role, _ in turns)
+    return turns if roles_fit and turns[-1][0] == "assistant" else None
 
 
 def jsonl(name: str) -> list[dict[str, Any]]:
@@ -136,7 +136,7 @@ def truth() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def usable(pool: dict[str, Any]) -> dict[str, Turns]:
     turns = {row_id: turns_of(value) for row_id, value in pool.items()}
-    return {row_id: found for row_id, found in turns.items() if found}
+    return {row_id: row_turns for row_id, row_turns in turns.items() if row_turns}
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +149,8 @@ def with_defect(truth: list[dict[str, Any]], defect: str | None) -> list[dict[st
 
 
 def leaked(prompts: dict[str, list[str]], text: str) -> dict[str, float]:
-    found = runs(words_of(text), 8)
-    shares = {name: coverage(prompt, found) for name, prompt in prompts.items()}
+    text_runs = runs(words_of(text), 8)
+    shares = {name: coverage(prompt, text_runs) for name, prompt in prompts.items()}
     return {name: share for name, share in shares.items() if share > 0.5}
 
 
@@ -245,8 +245,8 @@ def test_clean_rows_are_apart(usable: dict[str, Turns], truth: list[dict[str, An
     assert len({collapsed(text) for text in texts}) == len(texts)
     shingles = [runs(words_of(text), 5) for text in texts]
     holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, found in enumerate(shingles):
-        for shingle in found:
+    for number, row_shingles in enumerate(shingles):
+        for shingle in row_shingles:
             holders[shingle].append(number)
     # Rows that share no shingle have a similarity of zero.
     pairs = {pair for numbers in holders.values() for pair in combinations(numbers, 2)}

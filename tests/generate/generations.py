@@ -74,13 +74,18 @@ def generation(
     candidate_filter = CandidateFilter(
         given.filters, embed, PromptFragments(files[name].fixed_text for name in files.names())
     )
-    known = examples() if target is None else list(target)
-    told = [*known, *(example(f"pool/{i}", *pair) for i, pair in enumerate(pool, start=1))]
-    candidate_filter.know([e.prompt for e in told], [f"{e.prompt}\n{e.response}" for e in told])
+    targets = examples() if target is None else list(target)
+    pool_and_target = [
+        *targets,
+        *(example(f"pool/{i}", *pair) for i, pair in enumerate(pool, start=1)),
+    ]
+    candidate_filter.know(
+        [e.prompt for e in pool_and_target], [f"{e.prompt}\n{e.response}" for e in pool_and_target]
+    )
     run = Generation(
         method=method,
         seed=seed,
-        target=known,
+        target=targets,
         pool=rows.lazy(),
         client=EngineClient(engine, cache=cache, limits=limits),
         prompts=files,
@@ -117,16 +122,16 @@ def check_books(run: Generation) -> None:
     assert len({c.row_id for c in run.kept}) == len(run.kept)
 
 
-def told(made: Sequence[Candidate]) -> list[dict[str, Any]]:
+def candidate_records(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
     """Return candidates as plain values, to compare two runs."""
-    return table_of(made).to_dicts()
+    return table_of(candidates).to_dicts()
 
 
-def flaws(made: Sequence[Candidate]) -> list[str | None]:
-    return [c.reject_reason.value if c.reject_reason else None for c in made]
+def reject_reasons(candidates: Sequence[Candidate]) -> list[str | None]:
+    return [c.reject_reason.value if c.reject_reason else None for c in candidates]
 
 
-class InBatches:
+class BatchingEngine:
     """An engine that is handed the calls of another in small batches, the last ones first."""
 
     def __init__(self, engine: Any, size: int) -> None:
@@ -139,12 +144,12 @@ class InBatches:
         done: dict[int, Any] = {}
         for start in reversed(range(0, len(calls), self._size)):
             part = calls[start : start + self._size]
-            completions = self._engine.complete(part, _Shifted(callbacks, start))
-            done |= {start + k: told for k, told in enumerate(completions)}
+            completions = self._engine.complete(part, _OffsetCallbacks(callbacks, start))
+            done |= {start + k: completion for k, completion in enumerate(completions)}
         return [done[k] for k in range(len(calls))]
 
 
-class _Shifted:
+class _OffsetCallbacks:
     def __init__(self, callbacks: Any, start: int) -> None:
         self._callbacks, self._start = callbacks, start
 

@@ -26,8 +26,8 @@ class Reply:
 
 
 When = str | Callable[[Call], bool]
-Told = str | Reply | Exception
-Then = Told | Callable[[Call], Told] | list[Any]
+ScriptedReply = str | Reply | Exception
+Then = ScriptedReply | Callable[[Call], ScriptedReply] | list[Any]
 
 
 def text_of(call: Call) -> str:
@@ -88,10 +88,10 @@ class ScriptedEngine:
 
     def _answer(self, call: Call) -> Completion:
         self.calls.append(call)
-        told = self._told(call)
-        if isinstance(told, Exception):
-            raise told
-        reply = Reply(told) if isinstance(told, str) else told
+        response = self._scripted_reply(call)
+        if isinstance(response, Exception):
+            raise response
+        reply = Reply(response) if isinstance(response, str) else response
         read, written = reply.prompt_tokens, reply.completion_tokens
         return Completion(
             text=reply.text,
@@ -105,7 +105,7 @@ class ScriptedEngine:
             rejected=reply.rejected,
         )
 
-    def _told(self, call: Call) -> Told:
+    def _scripted_reply(self, call: Call) -> ScriptedReply:
         for number, (when, then) in enumerate(self.rules):
             if when(call) if callable(when) else any(when in text for text in texts_of(call)):
                 if isinstance(then, list):

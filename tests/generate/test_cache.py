@@ -132,13 +132,15 @@ def test_many_keys_are_found_at_once(cache: Cache) -> None:
     keys = [f"k{i}" for i in range(1_203)]
     for key in keys:
         cache.keep(key, Completion(key, "ok"), IDENTITY)
-    assert {key: found.text for key, found in cache.find(keys).items()} == {k: k for k in keys}
+    assert {key: completion.text for key, completion in cache.find(keys).items()} == {
+        k: k for k in keys
+    }
 
 
 def test_stats_and_prune(cache: Cache) -> None:
-    told = Completion("a", "ok", prompt_tokens=7, completion_tokens=3, cost=0.5)
-    cache.keep("a", told, IDENTITY)
-    cache.keep("b", replace(told, finish="truncated"), {"engine": "vllm", "weights": "w"})
+    completion = Completion("a", "ok", prompt_tokens=7, completion_tokens=3, cost=0.5)
+    cache.keep("a", completion, IDENTITY)
+    cache.keep("b", replace(completion, finish="truncated"), {"engine": "vllm", "weights": "w"})
     stats = cache.stats()
     assert stats.pop("bytes") > 0
     assert stats == {
@@ -186,13 +188,13 @@ def start_writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 def test_processes_write_the_same_keys_and_agree(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     writers = [start_writer(path, name, 200) for name in ("one", "two", "three")]
-    told = [writer.communicate(timeout=600)[0].splitlines() for writer in writers]
+    outputs = [writer.communicate(timeout=600)[0].splitlines() for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0]
-    assert told[0] == told[1] == told[2]
+    assert outputs[0] == outputs[1] == outputs[2]
     cache = Cache(path)
-    found = cache.find([f"k{i}" for i in range(200)])
+    completions = cache.find([f"k{i}" for i in range(200)])
     cache.close()
-    assert [f"k{i} {found[f'k{i}'].text}" for i in range(200)] == told[0]
+    assert [f"k{i} {completions[f'k{i}'].text}" for i in range(200)] == outputs[0]
 
 
 def test_a_killed_process_leaves_all_that_it_was_told_is_kept(tmp_path: Path) -> None:
@@ -203,9 +205,9 @@ def test_a_killed_process_leaves_all_that_it_was_told_is_kept(tmp_path: Path) ->
     os.kill(writer.pid, signal.SIGKILL)
     lines += writer.stdout.read().splitlines(keepends=True)
     writer.wait()
-    told = [line.split()[0] for line in lines if line.endswith("\n")]
+    keys = [line.split()[0] for line in lines if line.endswith("\n")]
     cache = Cache(path)
-    assert set(told) <= set(cache.find(told))
+    assert set(keys) <= set(cache.find(keys))
     cache.keep("after", Completion("x", "ok"), IDENTITY)
     cache.close()
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -9,22 +9,27 @@ from curate.generate.candidates import Candidate, RejectReason, pair, rows_of, t
 from curate.rows import SCHEMA
 
 
-def made(prompt: str = "2 + 2?", response: str = "4", **more: object) -> Candidate:
+def candidate(prompt: str = "2 + 2?", response: str = "4", **more: object) -> Candidate:
     return Candidate(pair(prompt, response), "aide", **{"parents": ("t/1",), **more})  # type: ignore[arg-type]
 
 
 def test_an_id_says_what_it_was_made_from() -> None:
-    assert made().row_id == made(notes={"grade": 7}).row_id
-    others = [made("2 + 3?"), made(parents=("t/2",)), made(hop=2), Candidate(made().messages, "x")]
-    assert len({made().row_id, *(o.row_id for o in others)}) == 5
-    assert made(parents=("a", "b")).row_id == made(parents=("b", "a")).row_id
-    assert made().row_id.startswith("aide/")
+    assert candidate().row_id == candidate(notes={"grade": 7}).row_id
+    others = [
+        candidate("2 + 3?"),
+        candidate(parents=("t/2",)),
+        candidate(hop=2),
+        Candidate(candidate().messages, "x"),
+    ]
+    assert len({candidate().row_id, *(o.row_id for o in others)}) == 5
+    assert candidate(parents=("a", "b")).row_id == candidate(parents=("b", "a")).row_id
+    assert candidate().row_id.startswith("aide/")
 
 
 def test_kept_candidates_become_rows_once() -> None:
-    kept = made(hop=2, notes={"topic": "sums", "n": 1})
-    frame = rows_of([kept, made(), made("x?").drop(RejectReason.NOT_NEW), kept], "made")
-    assert frame["row_id"].to_list() == [kept.row_id, made().row_id]
+    kept = candidate(hop=2, notes={"topic": "sums", "n": 1})
+    frame = rows_of([kept, candidate(), candidate("x?").drop(RejectReason.NOT_NEW), kept], "made")
+    assert frame["row_id"].to_list() == [kept.row_id, candidate().row_id]
     first = frame.row(0, named=True)
     assert first["messages"] == pair("2 + 2?", "4")
     assert (first["parents"], first["method"], first["hop"]) == (["t/1"], "aide", 2)
@@ -40,7 +45,7 @@ def test_every_candidate_is_in_the_table_with_its_flaw() -> None:
     alone = Candidate(
         [{"role": "user", "content": "Only asked"}], "evolve", reject_reason=RejectReason.TRUNCATED
     )
-    table = table_of([made(), made("y?").drop(RejectReason.LOW_GRADE, "3 of 10"), alone])
+    table = table_of([candidate(), candidate("y?").drop(RejectReason.LOW_GRADE, "3 of 10"), alone])
     assert table["flaw"].to_list() == [None, "low_grade", "truncated"]
     assert table["detail"].to_list() == ["", "3 of 10", ""]
     assert table["response"].to_list() == ["4", "4", ""]

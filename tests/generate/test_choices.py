@@ -32,25 +32,25 @@ def test_the_right_option_is_anywhere_and_the_answer_names_it() -> None:
     letters: Counter[str | None] = Counter()
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        told = with_options(Candidate([], "craft"), "Which?", options, ChoiceForm(), rng)
-        assert told.reject_reason is None
-        assert told.response in told.prompt.split("\n")[1:]
-        assert told.response.endswith(") Rhine")
-        letters[find_choice(told.response)] += 1
+        candidate = with_options(Candidate([], "craft"), "Which?", options, ChoiceForm(), rng)
+        assert candidate.reject_reason is None
+        assert candidate.response in candidate.prompt.split("\n")[1:]
+        assert candidate.response.endswith(") Rhine")
+        letters[find_choice(candidate.response)] += 1
     assert all(60 < letters[letter] < 140 for letter in "ABCD")
 
 
 def test_faults() -> None:
     rng = np.random.default_rng(0)
     same = {"correct": "The Rhine", "wrong": ["Alps", "the rhine.", "Bonn"]}
-    told = with_options(Candidate([], "craft"), "Which?", same, ChoiceForm(), rng)
-    assert (told.reject_reason, told.detail) == (
+    candidate = with_options(Candidate([], "craft"), "Which?", same, ChoiceForm(), rng)
+    assert (candidate.reject_reason, candidate.detail) == (
         RejectReason.INCONSISTENT,
         "two options are the same",
     )
     few = {"correct": "Rhine", "wrong": ["Alps"]}
-    told = with_options(Candidate([], "craft"), "Which?", few, ChoiceForm(), rng)
-    assert told.detail == "2 options where 4 are wanted"
+    candidate = with_options(Candidate([], "craft"), "Which?", few, ChoiceForm(), rng)
+    assert candidate.detail == "2 options where 4 are wanted"
     # Signs are options as well.
     signs = {"correct": "+", "wrong": ["-", "*", "/"]}
     assert (

@@ -22,8 +22,8 @@ def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps([{"content": "Fourth."}]))
     (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"text": "Fifth."}'))
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    told = read_passages(str(tmp_path), 50)
-    assert [(p.passage_id, p.text) for p in told] == [
+    passages = read_passages(str(tmp_path), 50)
+    assert [(p.passage_id, p.text) for p in passages] == [
         ("corpus/a/notes.txt", "First line.\nSecond line."),
         ("corpus/b.jsonl:1", "One."),
         ("corpus/b.jsonl:3", "Two\n\nSecond."),
@@ -46,8 +46,8 @@ def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
 def test_long_documents_are_cut_at_sentences(tmp_path: Path) -> None:
     text = "One two three. Four five six seven. Eight nine\nten eleven twelve thirteen."
     (tmp_path / "t.txt").write_text(text)
-    told = read_passages(str(tmp_path / "t.txt"), 8)
-    assert [(p.passage_id, p.text) for p in told] == [
+    passages = read_passages(str(tmp_path / "t.txt"), 8)
+    assert [(p.passage_id, p.text) for p in passages] == [
         ("corpus/t.txt", "One two three. Four five six seven."),
         ("corpus/t.txt#2", "Eight nine\nten eleven twelve thirteen."),
     ]
@@ -58,10 +58,10 @@ def test_long_documents_are_cut_at_sentences(tmp_path: Path) -> None:
 
 @given(st.text(alphabet="ab. \n", max_size=120), st.integers(1, 12))
 def test_nothing_is_lost(text: str, words: int) -> None:
-    told = cut(text, words)
-    assert " ".join(told).split() == text.split()
-    assert all(0 < len(passage.split()) <= words for passage in told)
-    assert len(told) <= 1 + 2 * len(text.split()) // words + 1
+    passages = cut(text, words)
+    assert " ".join(passages).split() == text.split()
+    assert all(0 < len(passage.split()) <= words for passage in passages)
+    assert len(passages) <= 1 + 2 * len(text.split()) // words + 1
 
 
 @pytest.mark.parametrize(

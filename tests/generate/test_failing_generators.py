@@ -82,7 +82,7 @@ def test_a_fault_of_what_one_generator_reads_ends_no_other(
         bill = orjson.loads((result.folder / "generated/bill.json").read_bytes())
         assert bill["failed"] == entry["failed"]
         assert f"generate: {name} failed: " in caplog.text
-        (line,) = (told for told in result.generated if told.startswith(f"{name}: "))
+        (line,) = (sentence for sentence in result.generated if sentence.startswith(f"{name}: "))
         assert "0 of 0 candidates kept" in line and "; failed: " in line and why in line
         page = result.report.read_text()
         assert " failed: <bdi>" in page and why in page

@@ -16,10 +16,10 @@ def test_a_bill_adds_up() -> None:
     bill.stage("a").calls += 1
     bill.stage("b").add(failed("broken", sends=4))
     bill.stage("b").useless["failed"] = 1
-    told = bill.to_dict()
-    assert json.loads(json.dumps(told)) == told
-    assert told["stages"]["a"]["prompt_tokens"] == 3
-    assert told["stages"]["b"] == {
+    record = bill.to_dict()
+    assert json.loads(json.dumps(record)) == record
+    assert record["stages"]["a"]["prompt_tokens"] == 3
+    assert record["stages"]["b"] == {
         **Usage().to_dict(),
         "retried": 3,
         "failed": 1,
@@ -49,10 +49,10 @@ def test_no_yield_stops_with_three_different_samples() -> None:
         guard.drop("no JSON", f"text {number}")
     with pytest.raises(LowYield) as caught:
         guard.drop("novelty", "the same again")
-    told = str(caught.value)
-    assert "refine: only 0 of 10" in told and told.count("\n  ") == 3
-    assert "too short: 'short 0'" in told and "no JSON: 'text 0'" in told
-    assert "novelty: 'the same again'" in told
+    message = str(caught.value)
+    assert "refine: only 0 of 10" in message and message.count("\n  ") == 3
+    assert "too short: 'short 0'" in message and "no JSON: 'text 0'" in message
+    assert "novelty: 'the same again'" in message
 
 
 def test_one_reason_shows_several_samples() -> None:

@@ -38,14 +38,14 @@ def test_rouge_l_is_the_formula(one: str, other: str) -> None:
 def test_the_nearest_is_the_largest_above_the_limit(
     text: str, others: list[str], above: float
 ) -> None:
-    found = RougeIndex(others).nearest(text, above=above)
+    match = RougeIndex(others).nearest(text, above=above)
     best = max((plain(text, other) for other in others), default=0.0)
     if best > above + 1e-9:
-        assert found is not None
-        assert found[0] == pytest.approx(best)
-        assert plain(text, others[found[1]]) == pytest.approx(best)
+        assert match is not None
+        assert match[0] == pytest.approx(best)
+        assert plain(text, others[match[1]]) == pytest.approx(best)
     else:
-        assert found is None
+        assert match is None
 
 
 def test_what_is_exactly_at_the_limit_is_new() -> None:
@@ -53,15 +53,15 @@ def test_what_is_exactly_at_the_limit_is_new() -> None:
     one = "a b c d e f g h i j"
     at, above = "a b c d e f g x y z", "a b c d e f g h y z"
     assert rouge_l(one, at) == pytest.approx(0.7)
-    told = first_of_each([at, above], 0.7, RougeIndex([one]))
-    assert told[0] is None
-    assert told[1] is not None
+    matches = first_of_each([at, above], 0.7, RougeIndex([one]))
+    assert matches[0] is None
+    assert matches[1] is not None
 
 
 @given(st.lists(TEXTS, max_size=10))
 def test_kept_texts_are_all_apart(texts: list[str]) -> None:
-    told = first_of_each(texts, 0.7, RougeIndex())
-    kept = [t for t, found in zip(texts, told, strict=True) if found is None]
+    matches = first_of_each(texts, 0.7, RougeIndex())
+    kept = [t for t, match in zip(texts, matches, strict=True) if match is None]
     for i, one in enumerate(kept):
         for other in kept[:i]:
             assert plain(one, other) <= 0.7 + 1e-9

@@ -21,11 +21,11 @@ def bill(**more: Any) -> dict[str, Any]:
 
 
 def test_stages_are_added_up_by_method() -> None:
-    (told,) = outcomes_of(bill(), ["aide"])
-    assert (told.calls, told.cached, told.tokens, told.cost) == (20, 20, 2_000, 1.0)
-    assert (told.share, told.calls_a_row, told.tokens_a_row) == (0.1, 10, 1_000)
-    assert told.dropped == (("refused", 30), ("empty", 3), ("too_long", 3))
-    assert told.stopped is None
+    (outcome,) = outcomes_of(bill(), ["aide"])
+    assert (outcome.calls, outcome.cached, outcome.tokens, outcome.cost) == (20, 20, 2_000, 1.0)
+    assert (outcome.share, outcome.calls_a_row, outcome.tokens_a_row) == (0.1, 10, 1_000)
+    assert outcome.dropped == (("refused", 30), ("empty", 3), ("too_long", 3))
+    assert outcome.stopped is None
 
 
 def test_a_method_that_a_limit_kept_from_starting_says_so() -> None:
@@ -40,8 +40,8 @@ def test_a_low_yield_is_told_without_its_samples() -> None:
     guard.drop("refused", "No. => I cannot.")
     with pytest.raises(LowYield) as error:
         guard.drop("refused", "No.")
-    (told,) = outcomes_of(bill(stopped={"aide": str(error.value)}), ["aide"])
-    assert told.stopped == "only 0 of 2 candidates were kept, below the least yield of 50.0%"
+    (outcome,) = outcomes_of(bill(stopped={"aide": str(error.value)}), ["aide"])
+    assert outcome.stopped == "only 0 of 2 candidates were kept, below the least yield of 50.0%"
 
 
 def test_a_line_for_each_method(tmp_path: Path) -> None:

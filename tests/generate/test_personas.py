@@ -21,8 +21,8 @@ def test_the_built_in_list_is_short_and_names_nobody() -> None:
 
 def test_the_nearest_come_first_and_ties_in_their_order(tmp_path: Path) -> None:
     people = ["a cook of soups", "a pilot", "a cook", "a cook"]
-    told = Personas(people, by_words).nearest(["cook", "a pilot"], 3)
-    assert told[0] == ["a cook", "a cook", "a cook of soups"]
-    assert told[1][0] == "a pilot"
+    personas = Personas(people, by_words).nearest(["cook", "a pilot"], 3)
+    assert personas[0] == ["a cook", "a cook", "a cook of soups"]
+    assert personas[1][0] == "a pilot"
     assert Personas(people, by_words).nearest([], 3) == []
     assert Personas(people, by_words).nearest(["cook"], 9)[0][-1] == "a pilot"

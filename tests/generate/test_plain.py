@@ -26,15 +26,15 @@ def test_prompts_are_answered_as_they_stand() -> None:
         Candidate([{"role": "user", "content": "lost"}], "magpie", notes={"k": 1}),
         Candidate([], "magpie", notes={"k": 2}).drop(RejectReason.EMPTY),
     ]
-    told = answer_prompts(run, drafts, lambda draft: [draft.notes["k"]], max_tokens=99)
+    candidates = answer_prompts(run, drafts, lambda draft: [draft.notes["k"]], max_tokens=99)
     assert [texts_of(call) for call in engine.calls] == [
         ["Be brief.", "What is {{ it }}?"],
         ["lost"],
     ]
     assert engine.calls[0].sampling.max_tokens == 99
-    assert [m["content"] for m in told[0].messages] == [
+    assert [m["content"] for m in candidates[0].messages] == [
         "Be brief.",
         "What is {{ it }}?",
         "So it is.",
     ]
-    assert [c.reject_reason for c in told] == [None, RejectReason.FAILED, RejectReason.EMPTY]
+    assert [c.reject_reason for c in candidates] == [None, RejectReason.FAILED, RejectReason.EMPTY]

@@ -30,8 +30,8 @@ def write(path: Path, text: str) -> Prompt:
 
 
 def test_turns_are_filled(tmp_path: Path) -> None:
-    told = write(tmp_path / "a.j2", TEXT).fill(what="sums", examples=["1 + 1", "2 + 2"])
-    assert told == [
+    turns = write(tmp_path / "a.j2", TEXT).fill(what="sums", examples=["1 + 1", "2 + 2"])
+    assert turns == [
         {"role": "system", "content": "You write sums."},
         {"role": "user", "content": "Like these:\n- 1 + 1\n- 2 + 2"},
     ]
@@ -45,7 +45,7 @@ def test_what_is_filled_in_is_text_and_nothing_else(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("Hello {{ what }}", "a prompt starts with a line such as '=== user'"),
         ("=== boss\nHello", "unknown role 'boss'; known: system, user, assistant, tool"),
@@ -53,24 +53,24 @@ def test_what_is_filled_in_is_text_and_nothing_else(text: str) -> None:
         ("=== user\n{{ whta }}", "'whta' is undefined; there are: examples, what"),
     ],
 )
-def test_faults_are_sentences_that_name_the_file(tmp_path: Path, text: str, told: str) -> None:
+def test_faults_are_sentences_that_name_the_file(tmp_path: Path, text: str, message: str) -> None:
     prompt = write(tmp_path / "mine.j2", text)
     with pytest.raises(UserError, match=r"mine\.j2") as error:
         prompt.fill(what="x", examples=[])
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_users_file_comes_before_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    monkeypatch.setattr(prompts, "BUILT_IN", ours)
-    write(ours / "aide" / "hop.j2", "=== user\nours")
-    write(ours / "aide" / "topic.j2", "=== user\nours too")
+    built_in, theirs = tmp_path / "ours", tmp_path / "theirs"
+    monkeypatch.setattr(prompts, "BUILT_IN", built_in)
+    write(built_in / "aide" / "hop.j2", "=== user\nours")
+    write(built_in / "aide" / "topic.j2", "=== user\nours too")
     write(theirs / "aide" / "hop.j2", "=== user\ntheirs")
-    plain, mine = MethodPrompts("aide"), MethodPrompts("aide", theirs)
-    assert mine["hop"].fill()[0]["content"] == "theirs"
-    assert mine["topic"].fill()[0]["content"] == "ours too"
-    assert mine.names() == plain.names() == ["hop", "topic"]
-    changed = {n for n in plain.names() if plain.digests()[n] != mine.digests()[n]}
+    plain, overridden = MethodPrompts("aide"), MethodPrompts("aide", theirs)
+    assert overridden["hop"].fill()[0]["content"] == "theirs"
+    assert overridden["topic"].fill()[0]["content"] == "ours too"
+    assert overridden.names() == plain.names() == ["hop", "topic"]
+    changed = {n for n in plain.names() if plain.digests()[n] != overridden.digests()[n]}
     assert changed == {"hop"}
     with pytest.raises(UserError, match=r"generate\.prompts: .* is no folder"):
         MethodPrompts("aide", tmp_path / "none")

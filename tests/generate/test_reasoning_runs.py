@@ -68,13 +68,15 @@ def test_made_rows_hold_no_reasoning_and_keep_it_apart(
         result = run(recipe_of("generate", tmp_path, tiny, server.url))
     rows = open_run(result.folder).rows("pool")
     assert rows is not None
-    made = rows.filter(source="generated").collect().to_dicts()
-    assert len(made) == 4
-    for row in made:
+    generated = rows.filter(source="generated").collect().to_dicts()
+    assert len(generated) == 4
+    for row in generated:
         assert not [
             m for m in row["messages"] if holds_marks(m["content"]) or THOUGHT in m["content"]
         ]
-    thoughts = [orjson.loads(row["meta"]).get("reasoning", {}).get("write", "") for row in made]
+    thoughts = [
+        orjson.loads(row["meta"]).get("reasoning", {}).get("write", "") for row in generated
+    ]
     assert all((THOUGHT in thought) == (way not in UNMARKED) for thought in thoughts)
     assert server.bodies and len(server.bodies) <= 5, "nothing was asked twice"
 
@@ -101,8 +103,11 @@ def test_answers_that_are_compared_are_read_without_reasoning(
         result = run(recipe_of("knowledge", tmp_path, tiny, server.url))
     answers = pl.read_parquet(result.folder / "evidence/knowledge-answers.parquet")
     assert set(answers["text"]) == {"4"}
-    known = pl.read_parquet(result.folder / "evidence/knowledge-known.parquet")
-    assert known["category"].value_counts(sort=True).rows() == [("unknown", 5), ("highly_known", 1)]
+    knowledge = pl.read_parquet(result.folder / "evidence/knowledge-known.parquet")
+    assert knowledge["category"].value_counts(sort=True).rows() == [
+        ("unknown", 5),
+        ("highly_known", 1),
+    ]
 
 
 def test_an_answer_of_nothing_but_reasoning_makes_no_row_and_says_so(

@@ -22,13 +22,13 @@ def vectors(seed: int, rows: int, width: int = 8) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [1, 7, 64, 200, 1_000])
 def test_blocks_give_what_brute_force_gives(size: int) -> None:
-    pool, asked = vectors(0, 200), vectors(1, 5)
+    pool, queries = vectors(0, 200), vectors(1, 5)
     blocks = (pool[i : i + size] for i in range(0, len(pool), size))
-    numbers, products = nearest(asked, blocks, 10)
-    whole = np.round((asked @ pool.T).astype(np.float64), 6)
-    wanted = np.lexsort((np.tile(np.arange(200), (5, 1)), -whole))[:, :10]
-    assert numbers.tolist() == wanted.tolist()
-    assert products.tolist() == np.take_along_axis(whole, wanted, axis=1).tolist()
+    numbers, products = nearest(queries, blocks, 10)
+    whole = np.round((queries @ pool.T).astype(np.float64), 6)
+    expected = np.lexsort((np.tile(np.arange(200), (5, 1)), -whole))[:, :10]
+    assert numbers.tolist() == expected.tolist()
+    assert products.tolist() == np.take_along_axis(whole, expected, axis=1).tolist()
 
 
 def test_ties_go_to_the_earlier_row_and_few_rows_are_all_there() -> None:
@@ -78,9 +78,9 @@ TEXTS = st.lists(
 
 @given(TEXTS, st.lists(st.sampled_from(["sea", "moon", "tide", "kite"]), min_size=1, max_size=5))
 def test_bm25_is_the_formula(texts: list[list[str]], query: list[str]) -> None:
-    (found,) = Bm25([" ".join(words) for words in texts]).find([" ".join(query)], 100)
+    (hits,) = Bm25([" ".join(words) for words in texts]).find([" ".join(query)], 100)
     mean = sum(map(len, texts)) / len(texts)
-    wanted = []
+    expected = []
     for words in texts:
         score = 0.0
         for word, times in Counter(query).items():
@@ -89,11 +89,11 @@ def test_bm25_is_the_formula(texts: list[list[str]], query: list[str]) -> None:
             if count:
                 idf = math.log(1 + (len(texts) - holders + 0.5) / (holders + 0.5))
                 score += times * idf * count / (count + 1.2 * (0.25 + 0.75 * len(words) / mean))
-        wanted.append(round(score, 6))
-    assert [score for _, score in found] == pytest.approx(
-        sorted((s for s in wanted if s > 0), reverse=True), abs=2e-6
+        expected.append(round(score, 6))
+    assert [score for _, score in hits] == pytest.approx(
+        sorted((s for s in expected if s > 0), reverse=True), abs=2e-6
     )
-    assert all(score == pytest.approx(wanted[i], abs=2e-6) for i, score in found)
+    assert all(score == pytest.approx(expected[i], abs=2e-6) for i, score in hits)
 
 
 def test_bm25_of_no_shared_word() -> None:
@@ -102,8 +102,8 @@ def test_bm25_of_no_shared_word() -> None:
 
 
 def test_reciprocal_ranks() -> None:
-    told = dict(fuse([[3, 1, 2], [1, 4]]))
-    assert told == {
+    scores = dict(fuse([[3, 1, 2], [1, 4]]))
+    assert scores == {
         1: pytest.approx(1 / 62 + 1 / 61),
         3: pytest.approx(1 / 61),
         4: pytest.approx(1 / 62),
@@ -122,10 +122,14 @@ def test_a_retriever_finds_the_passage_that_holds_the_answer() -> None:
     ]
     retriever = Retriever(texts, by_words)
     hits = retriever.find(["tide and moon", "why do bees dance", "bread"], 2)
-    assert [found[0].number for found in hits] == [0, 1, 2]
-    assert all(len(found) == 2 for found in hits)
-    for query, found in zip(["tide and moon", "why do bees dance", "bread"], hits, strict=True):
+    assert [query_hits[0].number for query_hits in hits] == [0, 1, 2]
+    assert all(len(query_hits) == 2 for query_hits in hits)
+    for query, query_hits in zip(
+        ["tide and moon", "why do bees dance", "bread"], hits, strict=True
+    ):
         cosines = by_words(texts) @ by_words([query])[0]
-        assert [h.cosine for h in found] == pytest.approx([cosines[h.number] for h in found])
+        assert [h.cosine for h in query_hits] == pytest.approx(
+            [cosines[h.number] for h in query_hits]
+        )
     assert retriever.find([], 2) == []
     assert words_of(texts[0])

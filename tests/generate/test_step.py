@@ -40,9 +40,9 @@ def reply(call: Any) -> str:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
-    made = ScriptedEngine([(lambda call: True, reply)])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: made)
-    return made
+    scripted = ScriptedEngine([(lambda call: True, reply)])
+    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: scripted)
+    return scripted
 
 
 def lines(pairs: list[tuple[str, str]]) -> str:
@@ -78,13 +78,14 @@ def test_made_rows_join_the_pool_with_their_lineage(
 ) -> None:
     result = run(recipe, tmp_path)
     ledger = pl.read_parquet(result.folder / "ledger.parquet")
-    made = ledger.filter(source="generated")
+    generated = ledger.filter(source="generated")
     assert ledger.height == len(POOL) + 3
-    assert made["origin"].to_list() == ["craft"] * 3
+    assert generated["origin"].to_list() == ["craft"] * 3
     candidates = pl.read_parquet(result.folder / "generated/candidates.parquet")
     assert candidates.height == 4
     assert (
-        candidates.filter(pl.col("flaw").is_null())["row_id"].to_list() == made["row_id"].to_list()
+        candidates.filter(pl.col("flaw").is_null())["row_id"].to_list()
+        == generated["row_id"].to_list()
     )
     assert candidates["flaw"].drop_nulls().to_list() == ["refused"]
     rows = open_run(result.folder).rows("pool")
@@ -99,10 +100,10 @@ def test_the_bill_is_in_the_manifest(
     engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     result = run(recipe, tmp_path)
-    told = stage(result, "generate")
-    assert told["llm"]["calls"] == len(engine.calls) == 4
-    assert told["llm"]["tokens"] > 0
-    assert told["methods"] == {"craft": {"made": 4, "kept": 3, "dropped": {"refused": 1}}}
+    summary = stage(result, "generate")
+    assert summary["llm"]["calls"] == len(engine.calls) == 4
+    assert summary["llm"]["tokens"] > 0
+    assert summary["methods"] == {"craft": {"made": 4, "kept": 3, "dropped": {"refused": 1}}}
     bill = orjson.loads((result.folder / "generated/bill.json").read_bytes())
     assert bill["bill"]["total"]["calls"] == 4
 
@@ -146,10 +147,10 @@ def test_a_limit_ends_it_with_what_is_kept(
     engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     recipe["generate"]["limits"] = {"calls": 2}
-    told = stage(run(recipe, tmp_path), "generate")
+    summary = stage(run(recipe, tmp_path), "generate")
     assert len(engine.calls) == 2
-    assert "limit of 2 calls is reached" in told["stopped"]["craft"]
-    assert told["methods"]["craft"]["kept"] >= 1
+    assert "limit of 2 calls is reached" in summary["stopped"]["craft"]
+    assert summary["methods"]["craft"]["kept"] >= 1
 
 
 def test_nothing_kept_is_a_sentence(
@@ -161,7 +162,7 @@ def test_nothing_kept_is_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"methods": [{"method": "crft"}]}, "generate.methods.0"),
         ({"methods": []}, "generate.methods"),
@@ -171,13 +172,13 @@ def test_nothing_kept_is_a_sentence(
     ],
 )
 def test_faults_in_the_recipe_name_their_place(
-    recipe: dict[str, Any], tmp_path: Path, change: dict[str, Any], told: str
+    recipe: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps({**recipe, "generate": change}))
     with pytest.raises(UserError) as error:
         load_config(path)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +195,8 @@ def test_a_method_that_needs_a_target_says_so(
     path = tmp_path / "recipe.yaml"
     without = {k: v for k, v in recipe.items() if k != "target"}
     path.write_text(json.dumps({**without, "generate": {"methods": [method]}}))
-    told = f"'{method['method']}' needs target examples: give `target`{instead}"
-    with pytest.raises(UserError, match=told):
+    message = f"'{method['method']}' needs target examples: give `target`{instead}"
+    with pytest.raises(UserError, match=message):
         load_config(path)
 
 

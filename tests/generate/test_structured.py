@@ -25,8 +25,8 @@ def answer(text: str, finish: Any = "ok", call: Call = CALL) -> Answer:
 
 
 def test_a_valid_answer_is_parsed() -> None:
-    told = answer('{"n": 3}')
-    assert told.ok and told.value == {"n": 3} and told.reason == ""
+    parsed = answer('{"n": 3}')
+    assert parsed.ok and parsed.value == {"n": 3} and parsed.reason == ""
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_a_valid_answer_is_parsed() -> None:
     ],
 )
 def test_an_invalid_answer_is_told_with_its_fault(text: str, failure: str, reason: str) -> None:
-    told = answer(text)
-    assert told.failure == failure and told.value is None
+    parsed = answer(text)
+    assert parsed.failure == failure and parsed.value is None
     with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(told.reason)
+        raise AssertionError(parsed.reason)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_an_invalid_answer_is_told_with_its_fault(text: str, failure: str, reaso
 )
 def test_the_finish_is_looked_at_before_the_text(finish: Any) -> None:
     # A cut can fall where the text still parses.
-    told = answer('{"n": 3}', finish)
-    assert told.failure == finish and told.value is None
+    parsed = answer('{"n": 3}', finish)
+    assert parsed.failure == finish and parsed.value is None
     assert judge(Call(raw("x")), Completion("text", finish)).failure == finish
 
 

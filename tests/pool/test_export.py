@@ -52,8 +52,8 @@ def test_an_unknown_export_format_names_those_there_are(tmp_path: Path) -> None:
 def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     selection = stored(store, "select", {"selected": ROWS})
-    made = store.ensure(export_step(selection, config()))
-    read = datasets.load_dataset(str(made.path), cache_dir=str(tmp_path / "cache"))
+    exported = store.ensure(export_step(selection, config()))
+    read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "cache"))
     assert list(read) == ["train"]
     assert read["train"].to_list() == ROWS.select(COLUMNS).to_dicts()
 
@@ -139,9 +139,9 @@ def test_the_card_counts_origins_and_escapes_upstream_text(store: Store) -> None
 
 def test_the_card_names_the_budget_that_was_given(store: Store) -> None:
     selection = stored(store, "select", {"selected": ROWS})
-    for budget, told in (({"fraction": 0.5}, "0.5 fraction"), ({"tokens": 9}, "9 tokens")):
+    for budget, phrase in (({"fraction": 0.5}, "0.5 fraction"), ({"tokens": 9}, "9 tokens")):
         changed = config(select={"method": "random", "budget": budget})
-        assert told in write_card(ROWS, export_step(selection, changed).params, DIGEST)
+        assert phrase in write_card(ROWS, export_step(selection, changed).params, DIGEST)
 
 
 def test_the_export_changes_with_the_selection_and_what_the_card_says(store: Store) -> None:

@@ -264,9 +264,9 @@ def test_a_linked_folder_is_followed_once(folder: Path, tmp_path: Path) -> None:
     (folder / "two").symlink_to(tmp_path / "other")
     (folder / "sub" / "loop").symlink_to(folder)
     (tmp_path / "other" / "back").symlink_to(tmp_path)
-    found = names(find_files(str(folder)))
+    names_in_folder = names(find_files(str(folder)))
     expected = ["a.json", "b.jsonl", "e.csv", "one/deep/y.jsonl", "one/x.jsonl"]
-    assert found == [*expected, "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
+    assert names_in_folder == [*expected, "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
 
 
 def test_a_name_of_the_hub_is_told_from_a_path(

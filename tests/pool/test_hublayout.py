@@ -121,8 +121,8 @@ def test_an_export_is_read_back_with_equal_content_hashes(store: Store, tmp_path
 
     def ingest(path: Path) -> pl.DataFrame:
         entry = RowFile(path=str(path), source="s")
-        made = store.ensure(ingest_step("pool", [entry], seed=0, max_rejected=0.0))
-        return pl.read_parquet(made.file("rows.parquet"))
+        ingested = store.ensure(ingest_step("pool", [entry], seed=0, max_rejected=0.0))
+        return pl.read_parquet(ingested.file("rows.parquet"))
 
     before = ingest(tmp_path / "pool")
     select = {"method": "random", "budget": {"rows": 9, "tokens": None, "fraction": None}}

@@ -60,8 +60,8 @@ def ids(artifact: Artifact) -> list[str]:
 
 def test_a_record_becomes_a_whole_row(store: Store, tmp_path: Path) -> None:
     record = GOOD | {"task": "sums", "id": 3}
-    made = ingest(store, put(tmp_path / "pool", **{"x": line(record)}))
-    assert rows(made).to_dicts() == [
+    ingested = ingest(store, put(tmp_path / "pool", **{"x": line(record)}))
+    assert rows(ingested).to_dicts() == [
         {
             "row_id": "s/x.jsonl:1",
             "messages": turns("a", "b"),
@@ -75,22 +75,22 @@ def test_a_record_becomes_a_whole_row(store: Store, tmp_path: Path) -> None:
             "hop": None,
         }
     ]
-    assert pq.read_schema(made.file("rows.parquet")).equals(SCHEMA)
-    assert made.counts == {"rows_in": 1, "rows_out": 1, "rejected": {}}
+    assert pq.read_schema(ingested.file("rows.parquet")).equals(SCHEMA)
+    assert ingested.counts == {"rows_in": 1, "rows_out": 1, "rejected": {}}
 
 
 def test_without_an_upstream_name_the_origin_is_the_file(store: Store, tmp_path: Path) -> None:
-    made = ingest(store, put(tmp_path / "pool", **{"alpaca.v2": line(GOOD)}))
-    assert rows(made)["origin"].to_list() == ["alpaca"]
+    ingested = ingest(store, put(tmp_path / "pool", **{"alpaca.v2": line(GOOD)}))
+    assert rows(ingested)["origin"].to_list() == ["alpaca"]
 
 
 def test_row_ids_are_source_file_and_1_based_position(store: Store, tmp_path: Path) -> None:
     one = put(tmp_path / "one", a=line(GOOD) + b"\n" + line(GOOD), b=line(GOOD))
     (one / "c.json").write_text(json.dumps([GOOD, 7, GOOD]))
     two = put(tmp_path / "two", a=line(GOOD))
-    made = ingest(store, one, RowFile(path=str(two), source="t"))
+    ingested = ingest(store, one, RowFile(path=str(two), source="t"))
     expected = ["s/a.jsonl:1", "s/a.jsonl:3", "s/b.jsonl:1", "s/c.json:1", "s/c.json:3"]
-    assert ids(made) == [*expected, "t/a.jsonl:1"]
+    assert ids(ingested) == [*expected, "t/a.jsonl:1"]
 
 
 def test_two_entries_with_one_source_name_are_a_user_error(store: Store, tmp_path: Path) -> None:
@@ -137,14 +137,14 @@ BAD: list[tuple[bytes, Reason, str]] = [
 def test_each_bad_line_is_one_reject_with_line_reason_and_field(
     store: Store, tmp_path: Path, raw: bytes, reason: Reason, field: str
 ) -> None:
-    made = ingest(store, put(tmp_path / "pool", x=line(GOOD) * 2 + raw + b"\n" + line(GOOD)))
-    [reject] = rejects(made).to_dicts()
+    ingested = ingest(store, put(tmp_path / "pool", x=line(GOOD) * 2 + raw + b"\n" + line(GOOD)))
+    [reject] = rejects(ingested).to_dicts()
     assert (reject["source"], reject["file"], reject["position"]) == ("s", "x.jsonl", 3)
     assert reject["reason"] == reason
     assert reject["field"].startswith(field)
     assert reject["raw"] == raw.decode(errors="replace")[:RAW_CHARS]
-    assert ids(made) == ["s/x.jsonl:1", "s/x.jsonl:2", "s/x.jsonl:4"]
-    assert made.counts == {"rows_in": 4, "rows_out": 3, "rejected": {reason.value: 1}}
+    assert ids(ingested) == ["s/x.jsonl:1", "s/x.jsonl:2", "s/x.jsonl:4"]
+    assert ingested.counts == {"rows_in": 4, "rows_out": 3, "rejected": {reason.value: 1}}
 
 
 @examples(0.8)
@@ -158,15 +158,15 @@ def test_every_record_is_a_row_or_a_reject_and_none_is_both(
     folder = tmp_path_factory.getbasetemp() / f"mix-{next(COUNTER)}"
     data = line(GOOD) + b"".join(lines)
     put(folder / "pool", x=gzip.compress(data) if packed else data)
-    made = ingest(Store(folder / "store"), folder / "pool")
-    kept = {int(row_id.rpartition(":")[2]) for row_id in ids(made)}
-    refused = set(rejects(made)["position"])
+    ingested = ingest(Store(folder / "store"), folder / "pool")
+    kept = {int(row_id.rpartition(":")[2]) for row_id in ids(ingested)}
+    refused = set(rejects(ingested)["position"])
     records = {i for i, text in enumerate(data.split(b"\n"), start=1) if text.strip()}
     assert kept | refused == records
     assert not kept & refused
-    assert made.counts["rows_in"] == len(records)
-    assert made.counts["rows_out"] == len(kept)
-    assert sum(made.counts["rejected"].values()) == rejects(made).height == len(refused)
+    assert ingested.counts["rows_in"] == len(records)
+    assert ingested.counts["rows_out"] == len(kept)
+    assert sum(ingested.counts["rejected"].values()) == rejects(ingested).height == len(refused)
     assert kept == {
         i for i, text in enumerate(data.split(b"\n"), start=1) if text == line(GOOD).strip()
     }
@@ -176,11 +176,11 @@ def test_too_many_rejects_stop_the_run_and_name_file_and_line(store: Store, tmp_
     pool = put(tmp_path / "pool", x=line(GOOD) * 8 + b"{bad\n" + line({"instruction": "a"}))
     with pytest.raises(UserError) as caught:
         ingest(store, pool, max_rejected=0.19)
-    told = str(caught.value).splitlines()
-    assert told[0].startswith("2 of 10 records make no row; at most 19% may (ingest.max_rejected")
-    assert "  1 x bad_json: the record is not valid JSON" in told
-    assert "  x.jsonl:9: bad_json (column 2)" in told
-    assert "  x.jsonl:10: missing_field (output)" in told
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("2 of 10 records make no row; at most 19% may (ingest.max_rejected")
+    assert "  1 x bad_json: the record is not valid JSON" in lines
+    assert "  x.jsonl:9: bad_json (column 2)" in lines
+    assert "  x.jsonl:10: missing_field (output)" in lines
     assert ingest(store, pool, max_rejected=0.2).counts["rows_out"] == 8
 
 
@@ -221,27 +221,27 @@ def test_deeply_nested_fields_are_kept_or_rejected_never_a_crash(
     store: Store, tmp_path: Path, depth: int
 ) -> None:
     deep = b'{"instruction": "a", "output": "b", "x": ' + b"[" * depth + b"]" * depth + b"}"
-    made = ingest(store, put(tmp_path / "pool", x=line(GOOD) + deep + b"\n"))
-    assert made.counts["rows_in"] == 2
-    assert rows(made).height + rejects(made).height == 2
+    ingested = ingest(store, put(tmp_path / "pool", x=line(GOOD) + deep + b"\n"))
+    assert ingested.counts["rows_in"] == 2
+    assert rows(ingested).height + rejects(ingested).height == 2
 
 
 def test_deeply_nested_elements_of_an_array_never_crash(store: Store, tmp_path: Path) -> None:
     deep = '{"instruction": "a", "output": "b", "x": ' + "[" * 300 + "]" * 300 + "}"
-    made = ingest(store, put(tmp_path / "pool", x=f"[{json.dumps(GOOD)}, {deep}]".encode()))
-    assert made.counts["rows_in"] == 2
+    ingested = ingest(store, put(tmp_path / "pool", x=f"[{json.dumps(GOOD)}, {deep}]".encode()))
+    assert ingested.counts["rows_in"] == 2
 
 
 def test_a_line_of_a_megabyte_is_a_row(store: Store, tmp_path: Path) -> None:
     text = "word " * 200_000 + "end"
-    made = ingest(store, put(tmp_path / "pool", x=line({"instruction": text, "output": "b"})))
-    assert rows(made)["messages"][0][0]["content"] == text
+    ingested = ingest(store, put(tmp_path / "pool", x=line({"instruction": text, "output": "b"})))
+    assert rows(ingested)["messages"][0][0]["content"] == text
 
 
 def test_text_survives_as_it_is(store: Store, tmp_path: Path) -> None:
     text = "NFD e\u0301, null \x00, emoji 😀, rtl \u202e, <script>, \r\n\ttab, \u2028 sep"
-    made = ingest(store, put(tmp_path / "pool", x=line({"instruction": text, "output": text})))
-    assert rows(made)["messages"].to_list() == [turns(text, text)]
+    ingested = ingest(store, put(tmp_path / "pool", x=line({"instruction": text, "output": text})))
+    assert rows(ingested)["messages"].to_list() == [turns(text, text)]
 
 
 # --- fields, strip_end --------------------------------------------------------------------------
@@ -270,9 +270,9 @@ def test_strip_end_cuts_the_marker_off_the_end_only(store: Store, tmp_path: Path
         + line({"prompt": "a", "completion": "b"})
         + line({"prompt": "a", "completion": "</s>"}),
     )
-    made = ingest(store, RowFile(path=str(pool), source="s", strip_end="</s>"))
-    assert rows(made)["messages"].to_list() == [turns("a</s>", "b</s> c"), turns("a", "b")]
-    assert rejects(made)["reason"].to_list() == [Reason.EMPTY_RESPONSE]
+    ingested = ingest(store, RowFile(path=str(pool), source="s", strip_end="</s>"))
+    assert rows(ingested)["messages"].to_list() == [turns("a</s>", "b</s> c"), turns("a", "b")]
+    assert rejects(ingested)["reason"].to_list() == [Reason.EMPTY_RESPONSE]
 
 
 # --- meta ---------------------------------------------------------------------------------------
@@ -304,17 +304,17 @@ def test_meta_round_trips_every_field_that_has_no_column(
     ]
     folder = tmp_path_factory.getbasetemp() / f"meta-{next(COUNTER)}"
     put(folder / "pool", x=b"".join(line(GOOD | extra) for extra in extras))
-    made = ingest(Store(folder / "store"), folder / "pool")
-    assert [json.loads(meta) for meta in rows(made)["meta"]] == extras
+    ingested = ingest(Store(folder / "store"), folder / "pool")
+    assert [json.loads(meta) for meta in rows(ingested)["meta"]] == extras
 
 
 def test_meta_keeps_integers_of_any_size_exact(store: Store, tmp_path: Path) -> None:
     """An upstream id beyond 64 bits must not be rounded to a float."""
     record = GOOD | {"id": 2**64 + 1, "hash": 2**127 - 1}
     pool = put(tmp_path / "pool", x=line(GOOD) + line(record))
-    made = ingest(store, pool)
-    kept = {row["row_id"]: json.loads(row["meta"]) for row in rows(made).to_dicts()}
-    assert rows(made).height + rejects(made).height == 2
+    ingested = ingest(store, pool)
+    kept = {row["row_id"]: json.loads(row["meta"]) for row in rows(ingested).to_dicts()}
+    assert rows(ingested).height + rejects(ingested).height == 2
     assert kept.get("s/x.jsonl:2", {"id": 2**64 + 1, "hash": 2**127 - 1}) == {
         "id": 2**64 + 1,
         "hash": 2**127 - 1,
@@ -327,8 +327,8 @@ def test_meta_keeps_what_turns_hold_beside_role_and_content(store: Store, tmp_pa
         {"role": "user", "content": "a", "posted": "in May"},
         {"role": "assistant", "content": "b", "weight": 1},
     ]
-    made = ingest(store, put(tmp_path / "pool", x=line({"messages": messages})))
-    meta = rows(made)["meta"][0]
+    ingested = ingest(store, put(tmp_path / "pool", x=line({"messages": messages})))
+    meta = rows(ingested)["meta"][0]
     assert "in May" in meta
     assert "weight" in meta
 
@@ -463,8 +463,8 @@ def test_every_record_is_read_by_its_own_layout(store: Store, tmp_path: Path) ->
     rng = random.Random(0)
     other = line({"question": "a", "answer": "b"})
     blocks = [line(GOOD)] * 100 + rng.sample([line(GOOD)] * 5 + [other] * 3, 8)
-    made = ingest(store, put(tmp_path / "pool", x=b"".join(blocks)))
-    assert made.counts == {"rows_in": 108, "rows_out": 108, "rejected": {}}
+    ingested = ingest(store, put(tmp_path / "pool", x=b"".join(blocks)))
+    assert ingested.counts == {"rows_in": 108, "rows_out": 108, "rejected": {}}
 
 
 # --- odd files and limits -----------------------------------------------------------------------
@@ -484,8 +484,8 @@ def test_a_file_without_any_record_contributes_nothing_and_is_counted(
 ) -> None:
     data = gzip.compress(b"") if kind == "gzip" else EMPTY[kind]
     pool = put(tmp_path / "pool", a=data, x=line(GOOD))
-    made = ingest(store, pool, max_rejected=0.0)
-    assert made.counts == {"rows_in": 1, "rows_out": 1, "rejected": {}, "empty_files": 1}
+    ingested = ingest(store, pool, max_rejected=0.0)
+    assert ingested.counts == {"rows_in": 1, "rows_out": 1, "rejected": {}, "empty_files": 1}
     assert "files without any record: 1 (a.jsonl)" in caplog.text
     (pool / "x.jsonl").unlink()
     with pytest.raises(UserError, match=r"no record at all in .*a.jsonl; every file is empty or"):
@@ -503,18 +503,18 @@ def test_a_record_that_is_too_long_is_a_reject_and_costs_no_other_file(
     monkeypatch.setattr("curate.pool.records.LONGEST", 500)
     bomb = line({"instruction": "x" * 100_000, "output": "b"})
     data = bomb if form == "lines" else b"[" + bomb + b"]"
-    made = ingest(store, put(tmp_path / "pool", a=data, x=line(GOOD)))
-    assert made.counts["rejected"] == {"record_too_long": 1}
+    ingested = ingest(store, put(tmp_path / "pool", a=data, x=line(GOOD)))
+    assert ingested.counts["rejected"] == {"record_too_long": 1}
     assert "bytes, rejected: 1" in caplog.text
-    [reject] = rejects(made).to_dicts()
+    [reject] = rejects(ingested).to_dicts()
     assert (reject["file"], reject["position"]) == ("a.jsonl", 1)
     assert reject["raw"] == bomb[: len(reject["raw"])].decode()
     assert 500 <= len(reject["raw"]) <= RAW_CHARS
-    assert ids(made) == ["s/x.jsonl:1"]
+    assert ids(ingested) == ["s/x.jsonl:1"]
 
 
 @pytest.mark.parametrize(
-    ("field", "reason", "told"),
+    ("field", "reason", "place"),
     [
         (b"[" * 1_015 + b"1" * 30 + b"]" * 1_015, Reason.UNSUPPORTED_CONTENT, "nested too deeply"),
         (b"1" * 5_000, Reason.BAD_JSON, "column"),
@@ -529,7 +529,7 @@ def test_a_record_that_is_too_long_is_a_reject_and_costs_no_other_file(
 )
 @pytest.mark.parametrize("form", ["lines", "array"])
 def test_what_a_parser_cannot_hold_is_a_reject(
-    store: Store, tmp_path: Path, field: bytes, reason: Reason | None, told: str, form: str
+    store: Store, tmp_path: Path, field: bytes, reason: Reason | None, place: str, form: str
 ) -> None:
     odd = b'{"instruction": "a", "output": "b", "x": ' + field + b"}"
     good = line(GOOD).strip()
@@ -539,10 +539,10 @@ def test_what_a_parser_cannot_hold_is_a_reject(
         with pytest.raises(UserError, match=r"x.jsonl:1: the JSON document is broken"):
             ingest(store, pool)
         return
-    made = ingest(store, pool)
-    assert made.counts["rejected"] == ({reason.value: 1} if reason else {})
+    ingested = ingest(store, pool)
+    assert ingested.counts["rejected"] == ({reason.value: 1} if reason else {})
     if reason:
-        assert rejects(made)["field"][0].startswith(told)
+        assert rejects(ingested)["field"][0].startswith(place)
 
 
 def test_batches_are_bounded_by_bytes_and_not_only_by_rows(
@@ -550,10 +550,10 @@ def test_batches_are_bounded_by_bytes_and_not_only_by_rows(
 ) -> None:
     monkeypatch.setattr("curate.pool.ingest.BATCH_BYTES", 10_000)
     long = line({"instruction": "x" * 3_000, "output": "b"})
-    made = ingest(store, put(tmp_path / "pool", x=long * 20 + b"{bad\n"))
-    groups = pq.ParquetFile(made.file("rows.parquet")).metadata
+    ingested = ingest(store, put(tmp_path / "pool", x=long * 20 + b"{bad\n"))
+    groups = pq.ParquetFile(ingested.file("rows.parquet")).metadata
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [4] * 5
-    assert made.counts["rows_in"] == 21
+    assert ingested.counts["rows_in"] == 21
 
 
 def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
@@ -604,14 +604,14 @@ def test_any_bytes_are_rows_and_rejects_that_add_up_or_one_sentence(
     folder = tmp_path_factory.getbasetemp() / f"any-{next(COUNTER)}"
     put(folder / "pool", a=line(GOOD), x=gzip.compress(data) if packed else data)
     try:
-        made = ingest(Store(folder / "store"), folder / "pool")
+        ingested = ingest(Store(folder / "store"), folder / "pool")
     except UserError as error:
         assert "x.jsonl" in str(error)
         return
-    assert made.counts["rows_in"] == rows(made).height + rejects(made).height
-    assert made.counts["rows_out"] == rows(made).height
-    assert made.counts["rejected"] == dict(
-        sorted(rejects(made)["reason"].value_counts().iter_rows())
+    assert ingested.counts["rows_in"] == rows(ingested).height + rejects(ingested).height
+    assert ingested.counts["rows_out"] == rows(ingested).height
+    assert ingested.counts["rejected"] == dict(
+        sorted(rejects(ingested)["reason"].value_counts().iter_rows())
     )
 
 

@@ -337,8 +337,8 @@ def test_a_file_that_changed_since_it_was_found_is_told(
         file.write_bytes(gzip.compress(content) if packed else content)
 
     write(many)
-    [found] = find_files(str(file))
-    checked = replace(found, digest=digest_url(found))
+    [pool_file] = find_files(str(file))
+    checked = replace(pool_file, digest=digest_url(pool_file))
     assert sum(1 for _ in read_records(checked)) == 40_000
     records = read_records(checked)
     next(records)

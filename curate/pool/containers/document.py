@@ -27,7 +27,7 @@ PART_KEYS = ("instances", "Instances", "examples", "paragraphs", "qas")
 COMMON_KEYS = ("instruction", "Definition", "definition", "context", "input", "prompt", "question")
 
 
-class Form(Enum):
+class DocumentForm(Enum):
     """How a JSON text holds its records."""
 
     LINES = auto()
@@ -38,7 +38,7 @@ class Form(Enum):
 
 def find_form(
     place: str, head: list[bytes], stream: IO[bytes], longest: int, split: str | None
-) -> Form:
+) -> DocumentForm:
     """Return how a text holds its records; what was read to find out is added to the head.
 
     JSON Lines files, which may be huge, are told by a first or second line that is a whole object.
@@ -55,42 +55,42 @@ def find_form(
     """
     lines = [piece.strip() for piece in head if piece.strip()]
     if not lines or not lines[0].startswith((b"[", b"{")):
-        return Form.LINES
+        return DocumentForm.LINES
     if len(lines) > 1 and (
         isinstance(_parse_or_none(lines[1]), dict) or _parse_or_none(lines[0]) is not None
     ):
-        return Form.LINES
+        return DocumentForm.LINES
     if lines[0].startswith(b"["):
-        return Form.ELEMENTS
+        return DocumentForm.ELEMENTS
     head.append(stream.read(max(longest - sum(map(len, head)), 0)))
     return _object_form(place, b"".join(head), lines, longest, split)
 
 
 def _object_form(
     place: str, start: bytes, lines: list[bytes], longest: int, split: str | None
-) -> Form:
+) -> DocumentForm:
     """Return what the object is that a text starts with, of which so much has been read."""
     goes_on, alone = len(start) >= longest, len(lines) == 1
     rows = 0
     if not goes_on and not split and _is_record(start):
-        return Form.RECORD
+        return DocumentForm.RECORD
     try:
         for _ in cut_document(io.BytesIO(start), longest, split):
             rows += 1
     except NoRows as error:
         if not error.lists and not split and not goes_on:
             if read_columns(start) is not None:
-                return Form.COLUMNS
+                return DocumentForm.COLUMNS
             if alone:
-                return Form.LINES
+                return DocumentForm.LINES
         raise without_rows(place, error, split) from error
     except BrokenDocument as error:
         if goes_on:
-            return Form.ELEMENTS if rows else Form.LINES
+            return DocumentForm.ELEMENTS if rows else DocumentForm.LINES
         if alone or lines[0] != b"{":
-            return Form.LINES
+            return DocumentForm.LINES
         raise _broken(place, error.line, error.problem) from error
-    return Form.ELEMENTS
+    return DocumentForm.ELEMENTS
 
 
 def _is_record(document: bytes) -> bool:

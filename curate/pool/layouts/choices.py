@@ -8,9 +8,9 @@
 import re
 from typing import Any
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import unpacked
-from curate.pool.layouts.pairs import Pair, read_prompt
+from curate.pool.layouts.pairs import PairLayout, read_prompt
 from curate.pool.layouts.texts import is_pointer
 from curate.pool.layouts.unread import CONTEXT_FIELDS, OPTION_FIELDS
 from curate.reasons import Reason
@@ -39,7 +39,7 @@ COLUMN = re.compile(r"((?:option|choice|op|opt)?_?)([a-z]|[A-Z]|\d)")
 RUNS = ("abcdefghij", "ABCDEFGHIJ", "123456789", "0123456789")
 
 
-class Choices:
+class ChoicesLayout:
     """A question, its options, and the index, letter or text of the right one."""
 
     name = "choices"
@@ -53,15 +53,15 @@ class Choices:
         options = _option_fields(record, question)
         return (question, *options, answer) if options else ()
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the question with its options, and the letter and text of the right one.
 
         Raises:
-            Fault: the answer is none of the options, or it cannot be said which.
+            RecordFault: the answer is none of the options, or it cannot be said which.
         """
         question, *fields, answer = self.matched_fields(record)
         stem, labels, options = _stem_and_options(record, question, fields)
-        pair = Pair(self.name, question, answer, ("input", *CONTEXT_FIELDS))
+        pair = PairLayout(self.name, question, answer, ("input", *CONTEXT_FIELDS))
         example = read_prompt({**record, question: stem}, pair, roles)
         listed = [f"{LETTERS[i]}) {option}" for i, option in enumerate(options)]
         prompt = example.turns[-1]
@@ -72,7 +72,9 @@ class Choices:
         elif isinstance(record[answer], str) and not is_pointer(record[answer]):
             response = record[answer]
         else:
-            raise Fault(Reason.UNREAD_FIELD, f"{answer} = {record[answer]!r:.60}: of which option?")
+            raise RecordFault(
+                Reason.UNREAD_FIELD, f"{answer} = {record[answer]!r:.60}: of which option?"
+            )
         example.turns.append({"role": "assistant", "content": response})
         example.used |= {*fields, answer}
         # What points at the same option in another way says nothing new.
@@ -136,7 +138,7 @@ def _options(value: Any, field: str) -> tuple[list[str], list[str]]:
         texts = value
     options = [str(text) if isinstance(text, int | float) else text for text in texts]
     if not options or len(options) > len(LETTERS) or not all(isinstance(o, str) for o in options):
-        raise Fault(Reason.WRONG_TYPE, field)
+        raise RecordFault(Reason.WRONG_TYPE, field)
     if len(labels) != len(options) or not all(isinstance(label, str) for label in labels):
         labels = list(LETTERS[: len(options)])
     return labels, [_without_letter(i, option) for i, option in enumerate(options)]

@@ -11,7 +11,7 @@ Record = Mapping[str, Any]
 Roles = Mapping[str, str]
 
 
-class Fault(Exception):
+class RecordFault(Exception):
     """A record that makes no row: the reason and the field at fault."""
 
     def __init__(self, reason: Reason, field: str) -> None:
@@ -21,7 +21,7 @@ class Fault(Exception):
 
 
 @dataclass
-class Example:
+class ConversationTurns:
     """The turns of one conversation.
 
     used: fields of the record that stand in the turns with all that they hold.

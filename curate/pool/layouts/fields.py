@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import content_text, read_listed
-from curate.pool.layouts.pairs import Pair, add_response, field_text, read_prompt
+from curate.pool.layouts.pairs import PairLayout, add_response, field_text, read_prompt
 from curate.reasons import Reason
 
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -19,7 +19,7 @@ ABSENT = object()
 
 
 @dataclass(frozen=True)
-class NamedFields:
+class FieldsLayout:
     """Paths of the fields that hold the turns; what a recipe does not name goes to meta."""
 
     name = "fields"
@@ -34,17 +34,17 @@ class NamedFields:
         """Return the names that a recipe gives; they hold for every record."""
         return tuple(path for path in (self.messages, self.prompt, self.response) if path)
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns.
 
         Raises:
-            Fault: a named field is missing, or holds no text.
+            RecordFault: a named field is missing, or holds no text.
         """
         paths = (self.messages, self.prompt, self.response, self.context, self.system)
         values = {path: find_value(record, path) for path in paths if path}
         for path in self.matched_fields(record):
             if values[path] in (ABSENT, None):
-                raise Fault(Reason.MISSING_FIELD, path)
+                raise RecordFault(Reason.MISSING_FIELD, path)
         given = {path: value for path, value in values.items() if value is not ABSENT}
         if self.messages:
             example = read_listed(given[self.messages], self.messages, roles)
@@ -56,14 +56,16 @@ class NamedFields:
         example.used |= example.beside.keys() & record.keys()
         return example
 
-    def _pair(self, given: Mapping[str, Any], roles: Roles) -> Example:
+    def _pair(self, given: Mapping[str, Any], roles: Roles) -> ConversationTurns:
         assert self.prompt and self.response, "the recipe has been checked"
         contexts = (self.context,) if self.context else ()
-        example = read_prompt(given, Pair(self.name, self.prompt, self.response, contexts), roles)
+        example = read_prompt(
+            given, PairLayout(self.name, self.prompt, self.response, contexts), roles
+        )
         add_response(example, given, self.response, roles)
         return example
 
-    def _add_system(self, example: Example, given: Mapping[str, Any]) -> None:
+    def _add_system(self, example: ConversationTurns, given: Mapping[str, Any]) -> None:
         if self.system and given.get(self.system):
             value = given[self.system]
             listed = isinstance(value, list)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from curate.jsontext import JsonLimit, parse_json
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import CALLS, ROLE_MAP, map_role
 from curate.pool.layouts.texts import is_repeated
 from curate.pool.layouts.unread import (
@@ -37,7 +37,7 @@ NO_TEXT = ("functionCall", "functionResponse", "inlineData", *MEDIA_FIELDS, *REA
 
 
 @dataclass(frozen=True)
-class Messages:
+class MessagesLayout:
     """Lists of turns of one form under a usual name."""
 
     name: str
@@ -55,68 +55,70 @@ class Messages:
                 return (field,)
         return ()
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns.
 
         Raises:
-            Fault: the list or a turn is not as it must be.
+            RecordFault: the list or a turn is not as it must be.
         """
         (field,) = self.matched_fields(record)
         return read_listed(record[field], field, roles)
 
 
-LISTED = tuple(Messages(name) for name in ("messages", "sharegpt", "pairs", "strings"))
+LISTED = tuple(MessagesLayout(name) for name in ("messages", "sharegpt", "pairs", "strings"))
 
 
-def read_listed(value: Any, field: str, roles: Roles) -> Example:
+def read_listed(value: Any, field: str, roles: Roles) -> ConversationTurns:
     """Return the turns of a list; what they have beside role and text is kept apart.
 
     Raises:
-        Fault: it is no list of turns.
+        RecordFault: it is no list of turns.
     """
     if value is None:
-        raise Fault(Reason.MISSING_FIELD, field)
+        raise RecordFault(Reason.MISSING_FIELD, field)
     turns = unpacked(value)
     if not isinstance(turns, list):
-        raise Fault(Reason.WRONG_TYPE, field)
+        raise RecordFault(Reason.WRONG_TYPE, field)
     if not turns:
-        raise Fault(Reason.NO_USER_TURN, field)
+        raise RecordFault(Reason.NO_USER_TURN, field)
     if _are_strings(turns) and len(turns) > 1:
         texts = enumerate(turns)
-        return Example([_turn(("user", "assistant")[i % 2], text) for i, text in texts], {field})
+        return ConversationTurns(
+            [_turn(("user", "assistant")[i % 2], text) for i, text in texts], {field}
+        )
     messages: list[Message] = []
     extras = []
     for i, turn in enumerate(turns):
         extras.append(_read_turn(turn, f"{field}[{i}]", roles, messages))
-    return Example(messages, {field}, {field: extras} if any(extras) else {})
+    return ConversationTurns(messages, {field}, {field: extras} if any(extras) else {})
 
 
 def _read_turn(turn: Any, where: str, roles: Roles, messages: list[Message]) -> dict[str, Any]:
     """Add what a turn says to the messages; return what else it has."""
     if not isinstance(turn, dict):
-        raise Fault(Reason.WRONG_TYPE, where)
+        raise RecordFault(Reason.WRONG_TYPE, where)
     check_turn(turn, where)
     role_key = next((key for key in TURN_KEYS if turn.get(key) is not None), None)
     if role_key is None:
         if pair := _spoken_by_key(turn, roles):
             messages += [_turn(role, text) for role, text in pair]
             return {}
-        raise Fault(Reason.MISSING_FIELD, f"{where}.role")
+        raise RecordFault(Reason.MISSING_FIELD, f"{where}.role")
     keys = (TURN_KEYS[role_key], *sorted(TURN_TEXTS))
     text_key = next((key for key in keys if turn.get(key) is not None), None)
     if text_key is None:
-        raise Fault(Reason.MISSING_FIELD, f"{where}.{TURN_KEYS[role_key]}")
+        raise RecordFault(Reason.MISSING_FIELD, f"{where}.{TURN_KEYS[role_key]}")
     name = turn[role_key]
     if not isinstance(name, str):
-        raise Fault(Reason.WRONG_TYPE, f"{where}.{role_key}")
+        raise RecordFault(Reason.WRONG_TYPE, f"{where}.{role_key}")
     if name in CALLS and name not in roles:
-        raise Fault(Reason.UNSUPPORTED_CONTENT, f"{where}.{role_key} = {name!r}")
+        raise RecordFault(Reason.UNSUPPORTED_CONTENT, f"{where}.{role_key} = {name!r}")
     message = _turn(map_role(name, roles), content_text(turn[text_key], f"{where}.{text_key}"))
     messages.append(message)
     extras = {k: v for k, v in turn.items() if k not in (role_key, text_key)}
     for key in TURN_TEXTS & extras.keys():
         if not is_repeated(extras[key], [message]):
-            raise Fault(Reason.UNREAD_FIELD, f"{where}.{key}")
+            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key}")
     return extras
 
 
@@ -135,17 +137,17 @@ def content_text(content: Any, where: str, between: str = "") -> str:
     """Return the text of a turn: a text, or parts that are all text, with this between them.
 
     Raises:
-        Fault: it holds anything else.
+        RecordFault: it holds anything else.
     """
     if isinstance(content, str):
         return content
     if isinstance(content, dict) and isinstance(content.get("parts"), list):
         content = content["parts"]
     if not isinstance(content, list):
-        raise Fault(Reason.WRONG_TYPE, where)
+        raise RecordFault(Reason.WRONG_TYPE, where)
     texts = [part["text"] for part in content if _is_text_part(part)]
     if len(texts) < len(content):
-        raise Fault(Reason.UNSUPPORTED_CONTENT, where)
+        raise RecordFault(Reason.UNSUPPORTED_CONTENT, where)
     return between.join(texts)
 
 

@@ -6,13 +6,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import map_role
 from curate.reasons import Reason
 
 
-class Tree:
-    """A prompt with replies, and theirs."""
+class TreeLayout:
+    """A message tree of OpenAssistant: a prompt with replies, and the replies to these."""
 
     name = "oasst"
 
@@ -21,18 +21,18 @@ class Tree:
         prompt = record.get("prompt")
         return ("prompt",) if isinstance(prompt, dict) and "replies" in prompt else ()
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns of the best-ranked path down to its last answer.
 
         Raises:
-            Fault: a message of it is none.
+            RecordFault: a message of it is none.
         """
-        example = Example([], {"prompt"})
+        example = ConversationTurns([], {"prompt"})
         node, where = record["prompt"], "prompt"
         while node is not None:
             for key in ("role", "text"):
                 if not isinstance(node.get(key), str):
-                    raise Fault(Reason.MISSING_FIELD, f"{where}.{key}")
+                    raise RecordFault(Reason.MISSING_FIELD, f"{where}.{key}")
             role = map_role(node["role"], roles)
             example.turns.append({"role": role, "content": node["text"]})
             node, where = _best_reply(node, where)
@@ -45,7 +45,7 @@ def _best_reply(node: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any] 
     """Return the reply of the lowest rank, the first of those without one last; None at the end."""
     replies = node.get("replies") or []
     if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
-        raise Fault(Reason.WRONG_TYPE, f"{where}.replies")
+        raise RecordFault(Reason.WRONG_TYPE, f"{where}.replies")
     kept = [(i, reply) for i, reply in enumerate(replies) if not reply.get("deleted")]
     if not kept:
         return None, where

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
 from curate.pool.layouts.transcript import opens_answer, read_transcript
 from curate.pool.layouts.unread import CONTEXT_FIELDS
@@ -27,8 +27,8 @@ ANSWER_KEYS = ("text", "value", "spans", "answer")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The names of a prompt, of its response, of what may be its context, and of what must be there."""
+class PairLayout:
+    """A prompt and its response in fields of these names, with context fields and required ones."""
 
     name: str
     prompt: str
@@ -43,15 +43,15 @@ class Pair:
         fields = (self.prompt, self.response, *self.needs)
         return fields if record.keys() >= {*fields} else ()
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns.
 
         Raises:
-            Fault: a field holds no text.
+            RecordFault: a field holds no text.
         """
         for field in (self.prompt, self.response):
             if record[field] is None:
-                raise Fault(Reason.MISSING_FIELD, field)
+                raise RecordFault(Reason.MISSING_FIELD, field)
         example = read_prompt(record, self, roles)
         add_response(example, record, self.response, roles)
         return example
@@ -70,39 +70,39 @@ RESPONSES = (
     ("input_output", "human", ("assistant", "gpt", "bot"), CONTEXT_FIELDS),
 )
 PAIRS = (
-    Pair("dolly", "instruction", "response", ("context",), ("context",)),
+    PairLayout("dolly", "instruction", "response", ("context",), ("context",)),
     *(
-        Pair(name, prompt, response, contexts)
+        PairLayout(name, prompt, response, contexts)
         for name, prompt, responses, contexts in RESPONSES
         for response in responses
     ),
 )
 
 
-def read_prompt(record: Record, pair: Pair, roles: Roles) -> Example:
+def read_prompt(record: Record, pair: PairLayout, roles: Roles) -> ConversationTurns:
     """Return the turns of a prompt: history, then the prompt with its context below.
 
     Raises:
-        Fault: a field holds no text.
+        RecordFault: a field holds no text.
     """
     value = unpacked_turns(record[pair.prompt])
     if isinstance(value, list) and value and isinstance(value[0], dict):
         example = read_listed(value, pair.prompt, roles)
     elif opens_answer(value):
-        example = Example(read_transcript(value, pair.prompt, roles), {pair.prompt})
+        example = ConversationTurns(read_transcript(value, pair.prompt, roles), {pair.prompt})
     else:
         prompt = field_text(record, pair.prompt)
-        example = Example([{"role": "user", "content": prompt}], {pair.prompt})
+        example = ConversationTurns([{"role": "user", "content": prompt}], {pair.prompt})
         add_context(example, record, pair.contexts)
     example.turns[:0] = _history(record, roles, example)
     return example
 
 
-def add_context(example: Example, record: Record, fields: tuple[str, ...]) -> None:
+def add_context(example: ConversationTurns, record: Record, fields: tuple[str, ...]) -> None:
     """Put the first field with a context below the prompt.
 
     Raises:
-        Fault: it holds no text.
+        RecordFault: it holds no text.
     """
     context = next((field for field in fields if record.get(field)), None)
     if context is not None:
@@ -113,18 +113,18 @@ def add_context(example: Example, record: Record, fields: tuple[str, ...]) -> No
         example.used.add("input")
 
 
-def add_response(example: Example, record: Record, field: str, roles: Roles) -> None:
+def add_response(example: ConversationTurns, record: Record, field: str, roles: Roles) -> None:
     """Put a response behind the turns of its prompt: a text, a number, or a list of turns.
 
     Raises:
-        Fault: it is none of them.
+        RecordFault: it is none of them.
     """
     value = unpacked_turns(record[field])
     if field == "answers" and isinstance(value, str):
         value = unpacked(value)
         if isinstance(value, str) and value.startswith(("{", "[")):
             # A Python object printed into a table is no answer.
-            raise Fault(Reason.WRONG_TYPE, field)
+            raise RecordFault(Reason.WRONG_TYPE, field)
     if isinstance(value, dict) and ("role" in value or "from" in value):
         value = [value]
     if isinstance(value, list) and value and isinstance(value[0], dict) and "text" not in value[0]:
@@ -150,17 +150,17 @@ def first_answer(value: Any, field: str) -> tuple[str, bool]:
     {"text": ["Lima", "Lima, Peru"], "answer_start": [3, 3]}
 
     Raises:
-        Fault: there is none, or it is no text.
+        RecordFault: there is none, or it is no text.
     """
     where, alone = field, True
     while isinstance(value, list | dict):
         if isinstance(value, dict):
             key = next((key for key in ANSWER_KEYS if key in value), None)
             if key is None:
-                raise Fault(Reason.WRONG_TYPE, where)
+                raise RecordFault(Reason.WRONG_TYPE, where)
             value, where, alone = value[key], f"{where}.{key}", False
         elif not value:
-            raise Fault(Reason.MISSING_FIELD, f"{where}[0]")
+            raise RecordFault(Reason.MISSING_FIELD, f"{where}[0]")
         else:
             alone = alone and len(value) == 1
             value, where = value[0], f"{where}[0]"
@@ -171,17 +171,17 @@ def field_text(record: Mapping[str, Any], field: str, *, numbers: bool = False) 
     """Return a field's text.
 
     Raises:
-        Fault: it is none.
+        RecordFault: it is none.
     """
     text = record[field]
     if isinstance(text, str):
         return text
     if numbers and isinstance(text, int | float) and not isinstance(text, bool):
         return str(text)
-    raise Fault(Reason.WRONG_TYPE, field)
+    raise RecordFault(Reason.WRONG_TYPE, field)
 
 
-def _history(record: Record, roles: Roles, example: Example) -> list[Message]:
+def _history(record: Record, roles: Roles, example: ConversationTurns) -> list[Message]:
     """Return the earlier rounds of a record: pairs of texts, or turns."""
     rounds = unpacked(record.get("history"))
     if not rounds:

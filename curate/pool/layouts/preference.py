@@ -7,7 +7,7 @@ r"""Preference pairs: the chosen answer makes the row, the rejected one stays in
 {"messages": [...], "preferred_output": [...], "non_preferred_output": [...]}   OpenAI
 """
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
 from curate.pool.layouts.transcript import find_marks, read_transcript
@@ -16,7 +16,7 @@ from curate.reasons import Reason
 CHOSEN = {"chosen": "rejected", "preferred_output": "non_preferred_output"}
 
 
-class Preference:
+class PreferenceLayout:
     """A prompt with a chosen and a rejected answer."""
 
     name = "preference"
@@ -26,25 +26,25 @@ class Preference:
         fields = next((pair for pair in CHOSEN.items() if pair[0] in record), ())
         return tuple(field for field in fields if field in record)
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns that lead to the chosen answer.
 
         Raises:
-            Fault: a field holds no text and no turns, or there is no prompt.
+            RecordFault: a field holds no text and no turns, or there is no prompt.
         """
         chosen, *rejected = self.matched_fields(record)
         if record[chosen] is None:
-            raise Fault(Reason.MISSING_FIELD, chosen)
+            raise RecordFault(Reason.MISSING_FIELD, chosen)
         example = _whole(record, chosen, roles) or _answered(record, chosen, roles)
         example.aside |= {*rejected}
         return example
 
 
-def _whole(record: Record, chosen: str, roles: Roles) -> Example | None:
+def _whole(record: Record, chosen: str, roles: Roles) -> ConversationTurns | None:
     """Return the turns of a chosen text that holds its prompt as well; None if it does not."""
     value = unpacked_turns(record[chosen])
     if find_marks(value) is not None:
-        example = Example(read_transcript(value, chosen, roles), {chosen})
+        example = ConversationTurns(read_transcript(value, chosen, roles), {chosen})
     elif isinstance(value, list):
         example = read_listed(value, chosen, roles)
     else:
@@ -52,7 +52,7 @@ def _whole(record: Record, chosen: str, roles: Roles) -> Example | None:
     return example if any(turn["role"] == "user" for turn in example.turns) else None
 
 
-def _answered(record: Record, chosen: str, roles: Roles) -> Example:
+def _answered(record: Record, chosen: str, roles: Roles) -> ConversationTurns:
     """Return the turns of the prompt that stands in a field of its own, and the chosen answer."""
     listed = next((layout for layout in LISTED if layout.matched_fields(record)), None)
     pair = next((pair for pair in PAIRS if record.get(pair.prompt)), None)
@@ -61,6 +61,6 @@ def _answered(record: Record, chosen: str, roles: Roles) -> Example:
     elif pair is not None:
         example = read_prompt(record, pair, roles)
     else:
-        raise Fault(Reason.MISSING_FIELD, "prompt")
+        raise RecordFault(Reason.MISSING_FIELD, "prompt")
     add_response(example, record, chosen, roles)
     return example

@@ -4,14 +4,14 @@
 {"question_id": 81, "turns": ["Write ...", "Now ..."]}     MT-Bench
 """
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.pairs import PAIRS, read_prompt
 from curate.reasons import Reason
 
 TURNS = "turns"
 
 
-class Prompts:
+class PromptLayout:
     """A prompt in a usual field, or several user turns."""
 
     name = "prompts"
@@ -21,16 +21,16 @@ class Prompts:
         names = (TURNS, *(pair.prompt for pair in PAIRS))
         return tuple(name for name in names if record.get(name))[:1]
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the user turns.
 
         Raises:
-            Fault: a field holds no text.
+            RecordFault: a field holds no text.
         """
         (field,) = self.matched_fields(record)
         if field != TURNS:
             return read_prompt(record, next(p for p in PAIRS if p.prompt == field), roles)
         texts = record[TURNS]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise Fault(Reason.WRONG_TYPE, TURNS)
-        return Example([{"role": "user", "content": text} for text in texts], {TURNS})
+            raise RecordFault(Reason.WRONG_TYPE, TURNS)
+        return ConversationTurns([{"role": "user", "content": text} for text in texts], {TURNS})

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.errors import UserError
-from curate.pool.layouts.example import Example, Fault, Record, Roles
-from curate.pool.layouts.fields import NamedFields, find_value
-from curate.pool.layouts.prompts import Prompts
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
+from curate.pool.layouts.fields import FieldsLayout, find_value
+from curate.pool.layouts.prompts import PromptLayout
 from curate.pool.layouts.registry import LAYOUTS, Layout
 from curate.pool.layouts.system import add_system
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
@@ -21,26 +21,26 @@ MAX_LISTED_FIELDS = 12
 
 
 @dataclass(frozen=True)
-class Part:
+class Conversation:
     """One conversation of a record, or why there is none: its turns, origin and upstream fields."""
 
-    example: Example | None
-    fault: Fault | None = None
+    example: ConversationTurns | None
+    fault: RecordFault | None = None
     origin: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a record is: its layout, the fields that tell it, and its conversations."""
+class ParsedRecord:
+    """A record as read: its layout, the fields that identify it, and its conversations."""
 
     layout: str
     fields: tuple[str, ...]
-    parts: Sequence[Part]
+    conversations: Sequence[Conversation]
 
 
 @dataclass(frozen=True)
-class Reader:
+class RecordReader:
     """Reads the records of a file.
 
     layouts: what a record may be in.
@@ -56,39 +56,41 @@ class Reader:
     usual: tuple[str, ...] = ()
     by_name: bool = False
 
-    def read(self, value: Any) -> Reading:
+    def read(self, value: Any) -> ParsedRecord:
         """Return the conversations of a parsed record.
 
         Raises:
-            Fault: it makes none at all.
+            RecordFault: it makes none at all.
         """
         if _is_listed_turns(value):
             value = {"messages": value}
         if not isinstance(value, dict):
-            raise Fault(Reason.NOT_OBJECT, type(value).__name__)
+            raise RecordFault(Reason.NOT_OBJECT, type(value).__name__)
         inner = None if self.by_name else unfolded(value)
         if inner is None:
-            name, fields, part = self._read_plain(value)
-            return Reading(name, fields, [part])
+            name, fields, conversation = self._read_plain(value)
+            return ParsedRecord(name, fields, [conversation])
         name, fields = inner[0], (inner[1],)
-        parts = [self._read_part(record, name) for record in inner[2]]
-        return Reading(name, fields, parts)
+        conversations = [self._read_conversation(record, name) for record in inner[2]]
+        return ParsedRecord(name, fields, conversations)
 
-    def _read_part(self, record: Record, layout: str) -> Part:
+    def _read_conversation(self, record: Record, layout: str) -> Conversation:
         try:
-            _, _, part = self._read_plain(record, ("name",) if layout == "instances" else ())
-        except Fault as fault:
-            return Part(None, fault)
-        return part
+            _, _, conversation = self._read_plain(
+                record, ("name",) if layout == "instances" else ()
+            )
+        except RecordFault as fault:
+            return Conversation(None, fault)
+        return conversation
 
     def _read_plain(
         self, record: Record, origins: Sequence[str] = ()
-    ) -> tuple[str, tuple[str, ...], Part]:
+    ) -> tuple[str, tuple[str, ...], Conversation]:
         """Return the layout of a record, the fields that tell it, and the conversation.
 
         Of the faults that the layouts find, that of the file's usual one is raised, or else the first.
         """
-        faults: list[tuple[tuple[str, ...], Fault]] = []
+        faults: list[tuple[tuple[str, ...], RecordFault]] = []
         for layout in self.layouts:
             fields = layout.matched_fields(record)
             if not fields:
@@ -98,29 +100,31 @@ class Reader:
                 if not self.by_name:
                     add_system(example, record)
                     check_fields(example, record)
-            except Fault as fault:
+            except RecordFault as fault:
                 faults.append((fields, fault))
                 continue
             return layout.name, fields, self._part(example, record, origins)
         if not faults:
             missing = (f for f in self.usual if record.get(f) is None)
-            raise Fault(Reason.MISSING_FIELD, next(missing, "of any known layout"))
+            raise RecordFault(Reason.MISSING_FIELD, next(missing, "of any known layout"))
         raise next((fault for fields, fault in faults if fields == self.usual), faults[0][1])
 
-    def _part(self, example: Example, record: Record, origins: Sequence[str]) -> Part:
+    def _part(
+        self, example: ConversationTurns, record: Record, origins: Sequence[str]
+    ) -> Conversation:
         meta = example.left(record)
         values = {self.origin: find_value(record, self.origin)} if self.origin else meta
         for name in (self.origin,) if self.origin else (*origins, *ORIGIN_FIELDS):
             value = values.get(name)
             if isinstance(value, str) and value and name not in example.used:
                 meta.pop(name, None)
-                return Part(example, None, value, meta)
-        return Part(example, None, None, meta)
+                return Conversation(example, None, value, meta)
+        return Conversation(example, None, None, meta)
 
 
 def file_reader(
     values: Iterable[Any], fields: Mapping[str, Any] | None, where: str, *, prompts: bool = False
-) -> Reader:
+) -> RecordReader:
     """Return the reader of a file, given its first records and the fields that a recipe names.
 
     Args:
@@ -136,17 +140,17 @@ def file_reader(
     roles = named.pop("roles", None) or {}
     origin = named.get("origin")
     if any(named.get(name) for name in ("messages", "prompt")):
-        return Reader((NamedFields(**named),), roles, origin, by_name=True)
-    layouts = (*LAYOUTS, Prompts()) if prompts else LAYOUTS
-    reader = Reader(layouts, roles, origin)
+        return RecordReader((FieldsLayout(**named),), roles, origin, by_name=True)
+    layouts = (*LAYOUTS, PromptLayout()) if prompts else LAYOUTS
+    reader = RecordReader(layouts, roles, origin)
     values = list(values)
     usual = Counter(names for value in values if (names := _matched(reader, value)))
     if not usual:
         raise UserError(_no_layout(values, where))
-    return Reader(layouts, roles, origin, usual.most_common(1)[0][0])
+    return RecordReader(layouts, roles, origin, usual.most_common(1)[0][0])
 
 
-def _matched(reader: Reader, value: Any) -> tuple[str, ...]:
+def _matched(reader: RecordReader, value: Any) -> tuple[str, ...]:
     """Return the fields by which a record is told; none if it is in no layout."""
     if _is_listed_turns(value):
         return ("messages",)
@@ -154,7 +158,7 @@ def _matched(reader: Reader, value: Any) -> tuple[str, ...]:
         return ()
     try:
         inner = unfolded(value)
-    except Fault:
+    except RecordFault:
         return ()
     if inner is not None:
         return (inner[1],)

@@ -2,13 +2,13 @@
 
 from typing import Protocol
 
-from curate.pool.layouts.choices import Choices
-from curate.pool.layouts.example import Example, Record, Roles
+from curate.pool.layouts.choices import ChoicesLayout
+from curate.pool.layouts.example import ConversationTurns, Record, Roles
 from curate.pool.layouts.messages import LISTED
-from curate.pool.layouts.oasst import Tree
+from curate.pool.layouts.oasst import TreeLayout
 from curate.pool.layouts.pairs import PAIRS
-from curate.pool.layouts.preference import Preference
-from curate.pool.layouts.transcript import Transcript
+from curate.pool.layouts.preference import PreferenceLayout
+from curate.pool.layouts.transcript import TranscriptLayout
 
 
 class Layout(Protocol):
@@ -21,19 +21,19 @@ class Layout(Protocol):
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields that the layout is told by; none if the record is in another one."""
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the conversation.
 
         Raises:
-            Fault: the record is not as the layout has it.
+            RecordFault: the record is not as the layout has it.
         """
 
 
 LAYOUTS: tuple[Layout, ...] = (
-    Preference(),
+    PreferenceLayout(),
     *LISTED,
-    Tree(),
-    Choices(),
+    TreeLayout(),
+    ChoicesLayout(),
     *PAIRS,
-    Transcript(),
+    TranscriptLayout(),
 )

@@ -7,17 +7,17 @@
 
 from typing import Any
 
-from curate.pool.layouts.example import Example, Fault, Record
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
 from curate.pool.layouts.messages import content_text
 from curate.pool.layouts.unread import MESSAGE_FIELDS, SYSTEM_FIELDS
 from curate.reasons import Reason
 
 
-def add_system(example: Example, record: Record) -> None:
+def add_system(example: ConversationTurns, record: Record) -> None:
     """Put the system prompt of a record before the turns, unless they open with one.
 
     Raises:
-        Fault: it is no text.
+        RecordFault: it is no text.
     """
     for field in SYSTEM_FIELDS:
         value = record.get(field)
@@ -38,5 +38,5 @@ def _text(value: Any, field: str) -> str:
         value = value.get("content") or value.get("parts") or [value]
     try:
         return content_text(value, field, "\n\n")
-    except Fault as fault:
-        raise Fault(Reason.WRONG_TYPE, field) from fault
+    except RecordFault as fault:
+        raise RecordFault(Reason.WRONG_TYPE, field) from fault

@@ -8,7 +8,7 @@ r"""Conversations written out as one text, with marks that open each turn.
 import re
 from dataclasses import dataclass
 
-from curate.pool.layouts.example import Example, Fault, Record, Roles
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import map_role
 from curate.reasons import Reason
 from curate.rows import Message
@@ -17,7 +17,7 @@ TEXT_FIELDS = ("text", "transcript", "conversation", "content")
 
 
 @dataclass(frozen=True)
-class Marks:
+class TurnMarks:
     """The marks of one way to write turns: what opens one (its first group the role) and ends it."""
 
     name: str
@@ -26,19 +26,21 @@ class Marks:
 
 
 MARKS = (
-    Marks("chatml", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n"), "<|im_end|>"),
-    Marks(
+    TurnMarks("chatml", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n"), "<|im_end|>"),
+    TurnMarks(
         "llama3",
         re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>(?:\n\n|\n)?"),
         "<|eot_id|>",
     ),
-    Marks("transcript", re.compile(r"(?:^|\n\n)[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
-    Marks("transcript", re.compile(r"(?:^|\n*)###[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
+    TurnMarks("transcript", re.compile(r"(?:^|\n\n)[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
+    TurnMarks(
+        "transcript", re.compile(r"(?:^|\n*)###[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")
+    ),
 )
 BEGIN = ("<|begin_of_text|>", "<s>", "<|endoftext|>")
 
 
-class Transcript:
+class TranscriptLayout:
     """A text with the marks of turns."""
 
     name = "transcript"
@@ -48,17 +50,17 @@ class Transcript:
         fields = (f for f in TEXT_FIELDS if find_marks(record.get(f)) is not None)
         return tuple(fields)[:1]
 
-    def read(self, record: Record, roles: Roles) -> Example:
+    def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns.
 
         Raises:
-            Fault: text stands outside of turns.
+            RecordFault: text stands outside of turns.
         """
         (field,) = self.matched_fields(record)
-        return Example(read_transcript(record[field], field, roles), {field})
+        return ConversationTurns(read_transcript(record[field], field, roles), {field})
 
 
-def find_marks(text: object) -> Marks | None:
+def find_marks(text: object) -> TurnMarks | None:
     """Return the marks that a text opens with; None if it is no transcript."""
     if not isinstance(text, str):
         return None
@@ -80,7 +82,7 @@ def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
     A last turn that is opened for an answer and empty is none.
 
     Raises:
-        Fault: text stands behind the end of a turn, where no other is opened.
+        RecordFault: text stands behind the end of a turn, where no other is opened.
     """
     marks = find_marks(text)
     assert marks is not None, "whoever calls has seen the marks"
@@ -92,7 +94,9 @@ def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
         body = start[opening.end() : None if last else openings[i + 1].start()]
         said, _, rest = body.partition(marks.end) if marks.end else (body, "", "")
         if rest.strip() and rest.strip() not in ("</s>", "<|endoftext|>", "<|end_of_text|>"):
-            raise Fault(Reason.UNREAD_FIELD, f"{field}: text between turns ({rest.strip()!r:.60})")
+            raise RecordFault(
+                Reason.UNREAD_FIELD, f"{field}: text between turns ({rest.strip()!r:.60})"
+            )
         if last and not said.strip() and len(turns) > 0:
             break
         turns.append({"role": map_role(opening[1], roles), "content": said.strip()})

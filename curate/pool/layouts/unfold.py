@@ -10,7 +10,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.pool.layouts.example import Fault, Record
+from curate.pool.layouts.example import Record, RecordFault
 from curate.reasons import Reason
 
 WRAPPERS = ("body", "params", "request", "input")
@@ -29,7 +29,7 @@ def unfolded(record: Record) -> tuple[str, str, list[Record]] | None:
     """Return what a record that holds others is, the field that holds them, and them; else None.
 
     Raises:
-        Fault: it holds none, or something else.
+        RecordFault: it holds none, or something else.
     """
     for field in WRAPPERS:
         inner = record.get(field)
@@ -68,7 +68,7 @@ def _renamed(record: Record) -> Record:
     definition = record["Definition"]
     texts = definition if isinstance(definition, list) else [definition]
     if not all(isinstance(text, str) for text in texts):
-        raise Fault(Reason.WRONG_TYPE, "Definition")
+        raise RecordFault(Reason.WRONG_TYPE, "Definition")
     others = {k: v for k, v in record.items() if k != "Definition"}
     return {"instruction": "\n".join(texts), **others}
 

@@ -7,7 +7,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.pool.layouts.example import Example, Fault, Record
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
 from curate.pool.layouts.texts import is_pointer, is_repeated
 from curate.reasons import Reason
 from curate.rows import Message
@@ -46,40 +46,40 @@ TURN_TEXTS = frozenset({"content", "value", "text", "parts", "message"})
 INNER_CHANNELS = ("analysis", "commentary")
 
 
-def check_fields(example: Example, record: Record) -> None:
+def check_fields(example: ConversationTurns, record: Record) -> None:
     """Fail if a field of the conversation reaches no turn and says what no turn says.
 
     Raises:
-        Fault: one does; it is named.
+        RecordFault: one does; it is named.
     """
     label = record.get("label")
     if (label is False or label in ("False", "false")) and "label" not in example.used:
-        raise Fault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
+        raise RecordFault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
     for field, value in record.items():
         if field in example.used or field in example.aside or _is_empty(value):
             continue
         if field in HELD_BY_NO_TURN:
-            raise Fault(_reason(field), field)
+            raise RecordFault(_reason(field), field)
         if (field in SPOKEN_FIELDS or field.lower() in SPOKEN_FIELDS) and not _is_said(
             field, value, example.turns
         ):
-            raise Fault(Reason.UNREAD_FIELD, field)
+            raise RecordFault(Reason.UNREAD_FIELD, field)
 
 
 def check_turn(turn: Mapping[str, Any], where: str) -> None:
     """Fail if a turn has, beside its text, what a turn of a row cannot hold.
 
     Raises:
-        Fault: it does; the field is named.
+        RecordFault: it does; the field is named.
     """
     for field, value in turn.items():
         if field in TURN_FIELDS and not _is_empty(value):
-            raise Fault(_reason(field), f"{where}.{field}")
+            raise RecordFault(_reason(field), f"{where}.{field}")
         if field == "channel" and value in INNER_CHANNELS:
-            raise Fault(Reason.UNREAD_FIELD, f"{where}.channel = {value!r}")
+            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.channel = {value!r}")
         # Both say whether a turn is trained on; 1 and true are what every turn has.
         if field in ("weight", "train") and value not in (None, 1):
-            raise Fault(Reason.UNREAD_FIELD, f"{where}.{field}")
+            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{field}")
 
 
 def _is_said(field: str, value: Any, turns: Sequence[Message]) -> bool:

@@ -44,12 +44,12 @@ def reply(
     refusal: str | None = None,
 ) -> str:
     """Return the body of a good answer."""
-    told = f"answer to {question(body)}" if text is None else text
+    answer = f"answer to {question(body)}" if text is None else text
     if "prompt" in body:
-        choice: dict[str, Any] = {"text": told, "logprobs": {"token_logprobs": [-0.5, -1.5]}}
+        choice: dict[str, Any] = {"text": answer, "logprobs": {"token_logprobs": [-0.5, -1.5]}}
     else:
         logprobs = {"content": [{"token": "a", "logprob": -0.25}]} if body.get("logprobs") else None
-        message = {"role": "assistant", "content": told, "refusal": refusal}
+        message = {"role": "assistant", "content": answer, "refusal": refusal}
         choice = {"message": message, "logprobs": logprobs}
     counts = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     choices = [choice | {"index": 0, "finish_reason": finish}]
@@ -137,19 +137,21 @@ class FakeServer:
         wait = act.seconds if act.kind == "slow" else self.delay
         if wait and not await _patient(reader, wait):
             return False
-        told = act.body if act.body is not None else reply(body)
-        told = told.encode(errors="surrogatepass") if isinstance(told, str) else told
+        reply_body = act.body if act.body is not None else reply(body)
+        reply_body = (
+            reply_body.encode(errors="surrogatepass") if isinstance(reply_body, str) else reply_body
+        )
         if act.kind in ("raw", "drip", "endless"):
-            await _misbehave(act, told, writer)
+            await _misbehave(act, reply_body, writer)
             return False
-        lines = [f"HTTP/1.1 {act.status} X", f"Content-Length: {len(told)}",
+        lines = [f"HTTP/1.1 {act.status} X", f"Content-Length: {len(reply_body)}",
                  *(f"{name}: {value}" for name, value in act.headers.items()), "", ""]  # fmt: skip
         if act.kind == "cut":
-            told = told[: len(told) // 2]
+            reply_body = reply_body[: len(reply_body) // 2]
         if act.kind == "answer" and act.status == 200 and act.body is None:
             # From here on it is paid for.
             self.answered[key(body)] += 1
-        writer.write("\r\n".join(lines).encode() + told)
+        writer.write("\r\n".join(lines).encode() + reply_body)
         await writer.drain()
         return act.kind == "answer"
 

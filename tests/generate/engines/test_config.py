@@ -21,11 +21,11 @@ ADAPTER: TypeAdapter[Any] = TypeAdapter(EngineParams)
 def test_the_kind_chooses_the_engine() -> None:
     assert ADAPTER.validate_python({"kind": "transformers"}) == TransformersParams()
     assert ADAPTER.validate_python({"kind": "vllm", "context": 9}) == VllmParams(context=9)
-    told = ADAPTER.validate_python(
+    params = ADAPTER.validate_python(
         {"kind": "openai", "model": "m", "endpoints": [{"url": "http://h/v1/"}]}
     )
-    assert isinstance(told, OpenAIParams) and told.endpoints[0].url == "http://h/v1"
-    assert ADAPTER.validate_python(told.model_dump()) == told
+    assert isinstance(params, OpenAIParams) and params.endpoints[0].url == "http://h/v1"
+    assert ADAPTER.validate_python(params.model_dump()) == params
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def row(seed: int = 0, **given: float) -> DecodingRow:
 
 def test_draws_follow_the_distribution() -> None:
     likely = torch.tensor([0.5, 0.0, 0.3, 0.2], dtype=torch.float64)
-    mine = row()
-    drawn = [_draw(likely.log(), mine) for _ in range(4_000)]
+    decoding_row = row()
+    drawn = [_draw(likely.log(), decoding_row) for _ in range(4_000)]
     shares = np.bincount(drawn, minlength=4) / len(drawn)
     assert np.abs(shares - likely.numpy()).max() < 0.03 and shares[1] == 0
 
@@ -65,7 +65,7 @@ def test_a_flat_head_is_not_taken_for_the_whole(top_p: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "repeats", "found"),
+    ("tokens", "repeats", "loops"),
     [
         ([1, 1, 1], 3, True),
         ([1, 1, 1], 4, False),
@@ -78,6 +78,6 @@ def test_a_flat_head_is_not_taken_for_the_whole(top_p: float) -> None:
     ],
 )
 def test_a_loop_is_a_pattern_that_comes_again_and_again(
-    tokens: list[int], repeats: int, found: bool
+    tokens: list[int], repeats: int, loops: bool
 ) -> None:
-    assert is_loop(tokens, repeats) is found
+    assert is_loop(tokens, repeats) is loops

@@ -40,8 +40,8 @@ def send(server: FakeServer, **given: Any) -> Any:
 def test_a_good_answer_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", KEY)
     with FakeServer() as server:
-        told = send(server, endpoint={"api_key_env": "SOME_KEY"})
-        assert told["choices"][0]["message"]["content"] == "answer to q"
+        response = send(server, endpoint={"api_key_env": "SOME_KEY"})
+        assert response["choices"][0]["message"]["content"] == "answer to q"
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
         send(server)
         assert "authorization" not in server.headers[1]

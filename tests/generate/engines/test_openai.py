@@ -130,10 +130,10 @@ def test_samples_differ_by_their_seeds_alone() -> None:
 
 def test_prices_make_costs() -> None:
     with FakeServer() as server:
-        told = engine(server.url, prices={"prompt": 2.0, "completion": 10.0})
-        (done,) = told.complete(calls(questions(1)))
+        priced_engine = engine(server.url, prices={"prompt": 2.0, "completion": 10.0})
+        (done,) = priced_engine.complete(calls(questions(1)))
         assert done.cost == pytest.approx((10 * 2 + 5 * 10) / 1e6)
-        client = EngineClient(told, limits=Limits(cost=3.5 * done.cost))
+        client = EngineClient(priced_engine, limits=Limits(cost=3.5 * done.cost))
         client.ask(questions(50), stage="s")
     # What is under way when the limit is reached is finished: at most one call a worker.
     assert 4 <= client.bill.total().calls <= 4 + 8
@@ -162,8 +162,8 @@ def test_rates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tokens_are_counted_by_a_named_tokenizer(tiny: Path) -> None:
-    told = engine("http://h/v1", tokenizer=str(tiny))
-    assert told.exact and told.count_tokens("abc") == 3
+    counting_engine = engine("http://h/v1", tokenizer=str(tiny))
+    assert counting_engine.exact and counting_engine.count_tokens("abc") == 3
     guess = engine("http://h/v1")
     assert not guess.exact and guess.count_tokens("x" * 35) == 10
     assert guess.count_prompt(chat("x" * 35)) == 18 and guess.count_prompt(raw("x" * 35)) == 10
@@ -173,23 +173,23 @@ def schema_plan(can: str) -> Plan:
     """Return a server that follows schemas, JSON objects alone, or nothing; the rest it passes over."""
 
     def plan(body: dict[str, Any], number: int) -> Act:
-        wanted = body.get("response_format", {}).get("type")
-        if can == "refuses" and wanted == "json_schema":
+        response_format = body.get("response_format", {}).get("type")
+        if can == "refuses" and response_format == "json_schema":
             return Act(status=400, body="response_format is not supported")
-        if wanted == "json_schema" and can == "json_schema":
+        if response_format == "json_schema" and can == "json_schema":
             named = body["response_format"]["json_schema"]["schema"]["properties"]
             value: Any = {"probe_k7": "yes"} if "probe_k7" in named else {"n": 1}
             return Act(body=reply(body, json.dumps(value)))
-        if wanted == "json_object" and can in ("json_object", "refuses"):
+        if response_format == "json_object" and can in ("json_object", "refuses"):
             return Act(body=reply(body, '{"n": 1}'))
-        told = "schema" in question(body) and "probe" not in question(body)
-        return Act(body=reply(body, '{"n": 1}' if told else "Hello!"))
+        schema_in_prompt = "schema" in question(body) and "probe" not in question(body)
+        return Act(body=reply(body, '{"n": 1}' if schema_in_prompt else "Hello!"))
 
     return plan
 
 
 @pytest.mark.parametrize(
-    ("can", "found", "probes"),
+    ("can", "support", "probes"),
     [
         ("json_schema", "json_schema", 1),
         ("json_object", "json_object", 2),
@@ -197,15 +197,15 @@ def schema_plan(can: str) -> Plan:
         ("nothing", "none", 2),
     ],
 )
-def test_what_a_server_can_do_is_found_by_asking(can: str, found: str, probes: int) -> None:
+def test_what_a_server_can_do_is_found_by_asking(can: str, support: str, probes: int) -> None:
     with FakeServer(schema_plan(can)) as server:
-        told = engine(server.url, concurrency=1)
-        client = EngineClient(told)
+        openai_engine = engine(server.url, concurrency=1)
+        client = EngineClient(openai_engine)
         answers = client.ask([chat(f"q{i}", schema=SCHEMA) for i in range(3)], stage="s")
         # "nothing" answers {"n": 1} only because the prompt then tells the schema.
         assert [a[0].value for a in answers] == [{"n": 1}] * 3
         client.ask([chat("more", schema=SCHEMA)], stage="s")
-    assert told.structured == found
+    assert openai_engine.structured == support
     assert len(server.bodies) == probes + 4 == client.bill.total().calls
 
 
@@ -214,13 +214,13 @@ def test_a_server_that_does_not_answer_the_probe_is_asked_again_later() -> None:
     plan = schema_plan("json_schema")
     act = Act(status=500, body="")
     with FakeServer(lambda body, n: act if down[0] else plan(body, n)) as server:
-        told = engine(server.url, attempts=2)
-        client = EngineClient(told)
+        openai_engine = engine(server.url, attempts=2)
+        client = EngineClient(openai_engine)
         assert client.ask([chat("q", schema=SCHEMA)], stage="s")[0][0].failure == "failed"
-        assert told.structured is None
+        assert openai_engine.structured is None
         down[0] = False
         assert client.ask([chat("q", schema=SCHEMA)], stage="s")[0][0].ok
-        assert told.structured == "json_schema"
+        assert openai_engine.structured == "json_schema"
 
 
 def test_two_hundred_with_prose_is_no_structured_answer() -> None:
@@ -236,19 +236,19 @@ def test_the_key_is_nowhere(
     monkeypatch.setenv("SOME_KEY", KEY)
     faults = [Act(status=400, body=f"the key {KEY} is odd"), *FAULTS[:4]]
     with FakeServer(failing(0.4, faults=faults)) as server, caplog.at_level(logging.DEBUG):
-        told = engine(server.url, endpoint={"api_key_env": "SOME_KEY"})
-        client = EngineClient(told, cache=Cache(tmp_path / "c.sqlite"))
+        openai_engine = engine(server.url, endpoint={"api_key_env": "SOME_KEY"})
+        client = EngineClient(openai_engine, cache=Cache(tmp_path / "c.sqlite"))
         answers = client.ask(questions(40), stage="s")
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-        shown = [
-            repr(told),
-            repr(told._endpoints),
+        texts = [
+            repr(openai_engine),
+            repr(openai_engine._endpoints),
             repr(answers),
             json.dumps(client.bill.to_dict()),
         ]
-        shown += [json.dumps(told.identity()), caplog.text, repr(vars(client))]
+        texts += [json.dumps(openai_engine.identity()), caplog.text, repr(vars(client))]
         client.close()
-    for text in [*shown, *(p.read_bytes().decode("latin1") for p in tmp_path.iterdir())]:
+    for text in [*texts, *(p.read_bytes().decode("latin1") for p in tmp_path.iterdir())]:
         assert KEY not in text
     act = Act(status=401, body=KEY)
     with FakeServer(lambda body, n: act) as server, pytest.raises(UserError) as caught:
@@ -272,8 +272,8 @@ def test_two_thousand_calls_on_a_failing_server_lose_nothing(
         FakeServer(failing(0.2, faults=faults), delay=0.001) as server,
         caplog.at_level(logging.DEBUG, "curate"),
     ):
-        told = engine(server.url, concurrency=32, timeout=4)
-        client = EngineClient(told, cache=Cache(tmp_path / "c.sqlite"))
+        openai_engine = engine(server.url, concurrency=32, timeout=4)
+        client = EngineClient(openai_engine, cache=Cache(tmp_path / "c.sqlite"))
         answers = client.ask(questions(2_000), stage="s")
         client.close()
     assert [a[0].text for a in answers] == [f"answer to q{i}" for i in range(2_000)]

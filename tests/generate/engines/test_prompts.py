@@ -59,7 +59,7 @@ def test_prefixes(
 
 
 @pytest.mark.parametrize(
-    ("template", "system", "told"),
+    ("template", "system", "message"),
     [
         (FALLBACK_TEMPLATE, None, "no chat template of its own"),
         (GEMMA, "Be brief.", "refuses the conversation: no system turns"),
@@ -68,10 +68,10 @@ def test_prefixes(
     ],
 )
 def test_templates_that_cannot_be_used(
-    tokenizer: Any, template: str, system: str | None, told: str
+    tokenizer: Any, template: str, system: str | None, message: str
 ) -> None:
     tokenizer.chat_template = template
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         chat_prefix_of(tokenizer, system)
 
 
@@ -118,7 +118,7 @@ def test_a_token_that_servers_put_first_is_left_out(
     given = {"model": "m", "endpoints": [{"url": "http://localhost/v1"}], "tokenizer": str(tiny)}
     engine = OpenAIEngine(OpenAIParams.model_validate(given), {})
 
-    class Adding:
+    class BeginTokenTokenizer:
         """A tokenizer that opens every text with its begin token."""
 
         def __init__(self, inner: Any) -> None:
@@ -130,5 +130,5 @@ def test_a_token_that_servers_put_first_is_left_out(
         def __call__(self, text: str, **settings: Any) -> dict[str, list[int]]:
             return {"input_ids": [self._inner.bos_token_id]}
 
-    monkeypatch.setattr(engine, "_tokenizer", Adding(engine._tokenizer))
+    monkeypatch.setattr(engine, "_tokenizer", BeginTokenTokenizer(engine._tokenizer))
     assert engine.chat_prefix(None).before == "user\n"

@@ -21,8 +21,8 @@ def params(**given: Any) -> OpenAIParams:
 
 
 def read(body: Any, call: Call | None = None) -> Completion:
-    told = json.loads(body) if isinstance(body, str) else body
-    return read_reply(told, call or Call(chat("q")), lambda text: len(text), 99)
+    parsed = json.loads(body) if isinstance(body, str) else body
+    return read_reply(parsed, call or Call(chat("q")), lambda text: len(text), 99)
 
 
 def test_a_chat_call_says_all_of_its_sampling() -> None:
@@ -55,15 +55,15 @@ def test_a_raw_prompt_goes_to_the_older_protocol() -> None:
     path, body = body_of(call, settings, "none")
     assert path == "/completions" and body["prompt"] == "Once" and body["max_tokens"] == 256
     assert body["logprobs"] == 1 and "max_completion_tokens" not in body and "seed" not in body
-    told = read(reply({"prompt": "Once"}), call)
-    assert told.text == "answer to Once" and told.logprobs == (-0.5, -1.5)
+    completion = read(reply({"prompt": "Once"}), call)
+    assert completion.text == "answer to Once" and completion.logprobs == (-0.5, -1.5)
 
 
 def test_a_schema_is_asked_for_as_the_server_can() -> None:
     call = Call(chat("q", schema=SCHEMA))
     _, body = body_of(call, params(), "json_schema")
-    told = body["response_format"]["json_schema"]
-    assert told["schema"] == SCHEMA and told["strict"] is True
+    json_schema = body["response_format"]["json_schema"]
+    assert json_schema["schema"] == SCHEMA and json_schema["strict"] is True
     assert body["messages"][-1]["content"] == "q"
     _, body = body_of(call, params(), "json_object")
     assert body["response_format"] == {"type": "json_object"}
@@ -86,7 +86,7 @@ def test_an_opening_is_sent_as_the_server_wants_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "finish", "expected"),
+    ("reason", "finish", "expected"),
     [
         ("text", "stop", "ok"),
         ("text", "length", "truncated"),
@@ -96,9 +96,9 @@ def test_an_opening_is_sent_as_the_server_wants_it() -> None:
         ("", "length", "truncated"),
     ],
 )
-def test_every_finish_has_its_name(told: str, finish: str, expected: str) -> None:
+def test_every_finish_has_its_name(reason: str, finish: str, expected: str) -> None:
     body = {"messages": [{"content": "q"}]}
-    completion = read(reply(body, told, finish))
+    completion = read(reply(body, reason, finish))
     assert completion.finish == expected
     assert (completion.prompt_tokens, completion.completion_tokens) == (10, 5)
 

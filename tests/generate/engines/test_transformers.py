@@ -269,10 +269,10 @@ def test_a_template_that_refuses_fails_alone(engine: TransformersEngine, tiny: P
 
 
 def test_the_identity_is_known_before_loading(tiny: Path, engine: TransformersEngine) -> None:
-    told = engine.identity()
-    assert told["engine"] == "transformers" and told["dtype"] == "float32"
-    assert {"weights", "tokenizer", "chat_template"} <= set(told)
-    assert str(tiny) not in json.dumps(told)
+    identity = engine.identity()
+    assert identity["engine"] == "transformers" and identity["dtype"] == "float32"
+    assert {"weights", "tokenizer", "chat_template"} <= set(identity)
+    assert str(tiny) not in json.dumps(identity)
 
 
 @pytest.fixture(scope="module")
@@ -282,21 +282,21 @@ def real(smollm: Path) -> Iterator[TransformersEngine]:
     engine.close()
 
 
-def greedy(*asked: Request, **given: Any) -> list[Call]:
+def greedy(*requests: Request, **given: Any) -> list[Call]:
     sampling = Sampling(temperature=0, **given)
-    return [Call(replace(request, sampling=sampling)) for request in asked]
+    return [Call(replace(request, sampling=sampling)) for request in requests]
 
 
 @pytest.mark.model
 def test_the_real_model_answers_alike_in_batches_and_alone(
     smollm: Path, real: TransformersEngine
 ) -> None:
-    asked = [
+    requests = [
         chat("Name three rivers."),
         chat("What is 2 + 2? Be brief."),
         raw("The capital of France is"),
     ]
-    calls = greedy(*asked, max_tokens=16, logprobs=True)
+    calls = greedy(*requests, max_tokens=16, logprobs=True)
     calls.append(Call(chat("Say hello.", sampling=Sampling(max_tokens=16, logprobs=True, seed=7))))
     together = real.complete(calls)
     assert all(same(real.complete([c])[0], t) for c, t in zip(calls, together, strict=True))

@@ -50,8 +50,8 @@ def test_without_vllm_it_says_what_to_install(tiny: Path) -> None:
 
 
 def test_its_answers_are_not_those_of_another_engine(tiny: Path) -> None:
-    told = identify_engine(VllmParams(model=str(tiny)), MODELS)
-    assert told["engine"] == "vllm" and told["dtype"] == "float32"
+    identity = identify_engine(VllmParams(model=str(tiny)), MODELS)
+    assert identity["engine"] == "vllm" and identity["dtype"] == "float32"
 
 
 def test_another_adapter_is_another_engine_and_a_missing_one_is_told(
@@ -75,7 +75,7 @@ def output(finish: str | None, text: str = "a b") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("told", "text", "finish"),
+    ("reason", "text", "finish"),
     [
         ("stop", "a", "ok"),
         ("stop", " ", "empty"),
@@ -85,8 +85,8 @@ def output(finish: str | None, text: str = "a b") -> Any:
         (None, "a", "failed"),
     ],
 )
-def test_every_finish_has_its_name(told: str | None, text: str, finish: str) -> None:
-    assert _completion_of(Call(chat("q")), output(told, text)).finish == finish
+def test_every_finish_has_its_name(reason: str | None, text: str, finish: str) -> None:
+    assert _completion_of(Call(chat("q")), output(reason, text)).finish == finish
 
 
 def test_counts_and_log_probabilities_are_those_of_the_tokens() -> None:
@@ -109,8 +109,12 @@ def engine() -> Iterator[VllmEngine]:
 @pytest.mark.vllm
 def test_the_real_engine_answers_in_order_and_says_how_it_ended(engine: VllmEngine) -> None:
     sampling = Sampling(temperature=0, max_tokens=12, logprobs=True, stop=(" 9",))
-    asked = [chat("What is 2 + 2? Be brief."), raw("The capital of France is"), raw("5, 6, 7, 8,")]
-    calls = [Call(replace(request, sampling=sampling)) for request in asked]
+    requests = [
+        chat("What is 2 + 2? Be brief."),
+        raw("The capital of France is"),
+        raw("5, 6, 7, 8,"),
+    ]
+    calls = [Call(replace(request, sampling=sampling)) for request in requests]
     done = engine.complete([*calls, Call(raw("x" * 5_000))])
     assert "4" in done[0].text and "Paris" in done[1].text
     assert done[2].text.strip() == "" and done[2].finish == "empty"
@@ -152,8 +156,8 @@ def test_the_real_engine_reads_more_seeded_prompts_than_fit_into_one_step(
     engine: VllmEngine,
 ) -> None:
     # 3 of them go together, and 2 fill the 512 tokens that are read at a time.
-    asked = [raw("word " * 200, sampling=Sampling(max_tokens=4, seed=k)) for k in range(6)]
-    done = engine.complete([Call(request) for request in asked])
+    requests = [raw("word " * 200, sampling=Sampling(max_tokens=4, seed=k)) for k in range(6)]
+    done = engine.complete([Call(request) for request in requests])
     assert all(completion.completion_tokens for completion in done)
 
 

@@ -21,14 +21,14 @@ from curate.generate.limits import Limits
 from curate.generate.requests import Call
 from tests.generate.generations import (
     TARGET,
-    InBatches,
+    BatchingEngine,
+    candidate_records,
     example,
     examples,
-    flaws,
     generate,
-    told,
+    reject_reasons,
 )
-from tests.generate.scripted import Reply, ScriptedEngine, Told, text_of, texts_of
+from tests.generate.scripted import Reply, ScriptedEngine, ScriptedReply, text_of, texts_of
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklm" for b in "aeiou" for c in ("nt", "rk", "st", "ld", "mp")]
 
@@ -88,7 +88,7 @@ def script(**changed: Any) -> ScriptedEngine:
     return ScriptedEngine([(a(kind), then) for kind, then in rules.items()])
 
 
-def asked(engine: ScriptedEngine, kind: str) -> list[Call]:
+def stage_calls(engine: ScriptedEngine, kind: str) -> list[Call]:
     return [call for call in engine.calls if kind_of(call) == kind]
 
 
@@ -111,7 +111,7 @@ def test_the_tree_has_its_full_size(n: int, attributes: int, personas: int, hops
     run = aide(engine, count=n, attributes=attributes, personas=personas, hops=hops)
     width = 3 * attributes + personas
     sizes = [n * width**hop for hop in range(1, hops + 1)]
-    assert flaws(run.candidates) == [None] * sum(sizes)
+    assert reject_reasons(run.candidates) == [None] * sum(sizes)
     assert Counter(c.hop for c in run.kept) == dict(enumerate(sizes, start=1))
     expanded = n + sum(sizes[:-1])
     assert Counter(map(kind_of, engine.calls)) == {
@@ -137,8 +137,8 @@ def test_the_seed_is_shown_from_the_second_hop_on_with_every_operator() -> None:
     engine = script()
     run = aide(engine, count=2, attributes=1, personas=1, hops=3)
     seeds = {e.row_id: e.prompt for e in run.target}
-    found = Counter()
-    for call in asked(engine, "prompt"):
+    counts = Counter()
+    for call in stage_calls(engine, "prompt"):
         text = text_of(call)
         hop_one = any(f'Exercise:\n"""\n{seed}\n"""' in text for seed in seeds.values())
         residual = any(f'Where it all began:\n"""\n{seed}\n"""' in text for seed in seeds.values())
@@ -149,8 +149,8 @@ def test_the_seed_is_shown_from_the_second_hop_on_with_every_operator() -> None:
             else "concrete" if "something particular" in text
             else "persona"
         )  # fmt: skip
-        found[operator, residual] += 1
-    assert found == {
+        counts[operator, residual] += 1
+    assert counts == {
         (operator, residual): 2 * (4 + 16 if residual else 1)
         for operator in ("constraint", "reasoning", "concrete", "persona")
         for residual in (False, True)
@@ -165,22 +165,22 @@ def test_the_seed_is_shown_from_the_second_hop_on_with_every_operator() -> None:
 def test_the_residual_can_start_later() -> None:
     engine = script()
     aide(engine, count=1, attributes=1, personas=0, hops=3, residual_from_hop=3)
-    shown = ["Where it all began" in text_of(call) for call in asked(engine, "prompt")]
-    assert shown == [False] * (3 + 9) + [True] * 27
+    has_seed = ["Where it all began" in text_of(call) for call in stage_calls(engine, "prompt")]
+    assert has_seed == [False] * (3 + 9) + [True] * 27
 
 
 def test_what_guides_a_rewrite() -> None:
     engine = script()
     aide(engine, count=1, attributes=1, personas=1, hops=1)
-    first, *_, last = (text_of(call) for call in asked(engine, "prompt"))
+    first, *_, last = (text_of(call) for call in stage_calls(engine, "prompt"))
     # Attributes come without the full stop that the model wrote.
     assert "It brings in: wide rivers needs 0 part 0.\n" in first
     assert TARGET[0][0] in first
     assert TARGET[0][1] in first
     assert "of the same kind about wide rivers. It comes from the life of a" in last
-    (told,) = (text_of(call) for call in asked(engine, "topics"))
-    assert TARGET[0][0] in told
-    assert TARGET[0][1] not in told
+    (text,) = (text_of(call) for call in stage_calls(engine, "topics"))
+    assert TARGET[0][0] in text
+    assert TARGET[0][1] not in text
 
 
 def test_attributes_that_are_the_same_count_once() -> None:
@@ -195,7 +195,9 @@ def test_attributes_that_are_the_same_count_once() -> None:
 def test_improved_twice_and_kept() -> None:
     engine = script(grade=[grade(4, 9), grade(4, 9), grade(7, 9)])
     run = aide(engine, count=1, attributes=1, personas=0, operators=["reasoning"], hops=1)
-    improve = [call for call in asked(engine, "prompt") if "Advice: Be clear." in text_of(call)]
+    improve = [
+        call for call in stage_calls(engine, "prompt") if "Advice: Be clear." in text_of(call)
+    ]
     assert len(improve) == 2
     assert all("the same kind of work as the first, clear" in text_of(call) for call in improve)
     assert not any("the same in other words" in text_of(call) for call in improve)
@@ -203,19 +205,19 @@ def test_improved_twice_and_kept() -> None:
     assert (kept.notes["relevance"], kept.notes["rewrites"]) == (7, 2)
     # What was improved is what is graded next and answered.
     assert json.loads(write(improve[-1]))["prompt"] == kept.prompt
-    assert kept.prompt in text_of(asked(engine, "answer")[0])
+    assert kept.prompt in text_of(stage_calls(engine, "answer")[0])
 
 
 @pytest.mark.parametrize(("grades", "low"), [((4, 9), "relevance 4"), ((9, 4), "diversity 4")])
 def test_graded_too_low_to_the_end(grades: tuple[int, int], low: str) -> None:
     engine = script(grade=grade(*grades))
     run = aide(engine, count=1, attributes=1, personas=1, hops=2)
-    assert flaws(run.candidates) == ["low_grade"] * 4
+    assert reject_reasons(run.candidates) == ["low_grade"] * 4
     assert {c.detail for c in run.candidates} == {low}
-    assert len(asked(engine, "grade")) == 3 * 4
+    assert len(stage_calls(engine, "grade")) == 3 * 4
     # Nothing is paid for that cannot be kept, and the second hop has nothing to start from.
-    assert not asked(engine, "answer")
-    assert len(asked(engine, "topics")) == 1
+    assert not stage_calls(engine, "answer")
+    assert len(stage_calls(engine, "topics")) == 1
 
 
 def test_only_what_is_graded_low_is_improved() -> None:
@@ -228,9 +230,9 @@ def test_only_what_is_graded_low_is_improved() -> None:
 
     engine = script(grade=judge, prompt=rewrite)
     run = aide(engine, count=2, attributes=2, personas=1, hops=1)
-    low = [call for call in asked(engine, "grade") if judge(call) == grade(3, 8)]
+    low = [call for call in stage_calls(engine, "grade") if judge(call) == grade(3, 8)]
     assert 0 < len(low) < 14
-    assert sum("Advice" in text_of(call) for call in asked(engine, "prompt")) == len(low)
+    assert sum("Advice" in text_of(call) for call in stage_calls(engine, "prompt")) == len(low)
     assert len(run.kept) == 14
     # In the order of the tree, whoever was improved.
     operators = ["constraint", "reasoning", "concrete"] * 2 + ["persona"]
@@ -240,7 +242,7 @@ def test_only_what_is_graded_low_is_improved() -> None:
 def test_grades_can_be_left_out() -> None:
     engine = script()
     run = aide(engine, count=1, attributes=1, personas=0, hops=1, min_grade=1)
-    assert not asked(engine, "grade")
+    assert not stage_calls(engine, "grade")
     assert len(run.kept) == 3
     generator = GENERATORS["aide"]
     assert (
@@ -252,26 +254,26 @@ def test_grades_can_be_left_out() -> None:
 def test_the_grade_sees_seed_and_parent() -> None:
     engine = script()
     aide(engine, count=1, attributes=1, personas=0, operators=["concrete"], hops=2)
-    first, second = (text_of(call) for call in asked(engine, "grade"))
+    first, second = (text_of(call) for call in stage_calls(engine, "grade"))
     assert f'First exercise:\n"""\n{TARGET[0][0]}\n"""' in first
     assert "Exercise before" not in first
-    parent = json.loads(write(asked(engine, "prompt")[0]))["prompt"]
+    parent = json.loads(write(stage_calls(engine, "prompt")[0]))["prompt"]
     assert f'First exercise:\n"""\n{TARGET[0][0]}\n"""' in second
     assert f'Exercise before:\n"""\n{parent}\n"""' in second
 
 
 def test_twins_are_pruned_before_anything_is_paid_for_them_and_one_is_expanded() -> None:
-    def twins(call: Call) -> str:
+    def write_duplicates(call: Call) -> str:
         text = text_of(call)
         if "Where it all began" in text:
             return write(call)
         return json.dumps({"prompt": "Which rivers are wider than the Rhine in autumn?"})
 
-    engine = script(prompt=twins)
+    engine = script(prompt=write_duplicates)
     run = aide(engine, count=1, attributes=1, personas=0, operators=["reasoning", "concrete"])
-    assert flaws(run.candidates)[:2] == [None, "not_new"]
-    assert len(asked(engine, "topics")) == 2
-    assert len(asked(engine, "grade")) == 1 + 2
+    assert reject_reasons(run.candidates)[:2] == [None, "not_new"]
+    assert len(stage_calls(engine, "topics")) == 2
+    assert len(stage_calls(engine, "grade")) == 1 + 2
     assert Counter(c.hop for c in run.kept) == {1: 1, 2: 2}
 
 
@@ -279,15 +281,15 @@ def test_a_prompt_with_a_condition_more_is_new() -> None:
     longer = "Which river flows through Cologne, is longer than any other there, and has ferries?"
     engine = script(prompt=json.dumps({"prompt": longer}))
     run = aide(engine, count=1, attributes=1, personas=0, operators=["constraint"], hops=1)
-    assert flaws(run.candidates) == [None]
+    assert reject_reasons(run.candidates) == [None]
     copy = script(prompt=json.dumps({"prompt": "Which river flows through Cologne ?"}))
     run = aide(copy, count=1, attributes=1, personas=0, operators=["constraint"], hops=1)
-    assert flaws(run.candidates) == ["not_new"]
-    assert not asked(copy, "grade")
+    assert reject_reasons(run.candidates) == ["not_new"]
+    assert not stage_calls(copy, "grade")
 
 
 @pytest.mark.parametrize(
-    ("prompt", "flaw"),
+    ("prompt", "reject_reason"),
     [
         ("Why?", "too_short"),
         ("Say it. " * 12, "repeats_itself"),
@@ -295,15 +297,17 @@ def test_a_prompt_with_a_condition_more_is_new() -> None:
         ("Put something particular in the place of something general.", "prompt_leak"),
     ],
 )
-def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(prompt: str, flaw: str) -> None:
+def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(
+    prompt: str, reject_reason: str
+) -> None:
     engine = script(prompt=json.dumps({"prompt": prompt}))
     run = aide(engine, count=1, attributes=1, personas=0, hops=1, operators=["concrete"])
-    assert flaws(run.candidates) == [flaw]
-    assert not asked(engine, "grade")
+    assert reject_reasons(run.candidates) == [reject_reason]
+    assert not stage_calls(engine, "grade")
 
 
 @pytest.mark.parametrize(
-    ("kind", "reply", "flaw"),
+    ("kind", "reply", "reject_reason"),
     [
         ("prompt", Reply(finish="failed", error="gone"), RejectReason.FAILED),
         ("prompt", Reply("no tags at all"), RejectReason.INVALID),
@@ -317,11 +321,13 @@ def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(prompt: str, flaw:
         ("answer", Reply("I'm sorry, but I cannot help with that."), RejectReason.REFUSED),
     ],
 )
-def test_one_child_goes_and_its_siblings_stay(kind: str, reply: Reply, flaw: RejectReason) -> None:
+def test_one_child_goes_and_its_siblings_stay(
+    kind: str, reply: Reply, reject_reason: RejectReason
+) -> None:
     plain = {"prompt": write, "grade": grade(8, 8), "answer": answer}[kind]
     hit: list[str] = []
 
-    def then(call: Call) -> Told:
+    def then(call: Call) -> ScriptedReply:
         # The first that is asked, and the same again where it is drawn anew.
         if not hit:
             hit.append(text_of(call))
@@ -330,19 +336,19 @@ def test_one_child_goes_and_its_siblings_stay(kind: str, reply: Reply, flaw: Rej
         return plain(call) if callable(plain) else plain
 
     run = aide(script(**{kind: then}), count=1, attributes=1, personas=1, hops=1)
-    assert flaws(run.candidates) == [flaw.value, None, None, None]
+    assert reject_reasons(run.candidates) == [reject_reason.value, None, None, None]
     tree = run.tables["tree"]
     assert tree["kept"].to_list() == [True, False, True, True, True]
-    assert tree["flaw"].to_list() == [None, flaw.value, None, None, None]
+    assert tree["flaw"].to_list() == [None, reject_reason.value, None, None, None]
 
 
 def test_an_example_without_a_topic_is_on_record_and_goes_no_further() -> None:
-    def half(call: Call) -> Told:
+    def half(call: Call) -> ScriptedReply:
         return Reply(finish="empty") if TARGET[0][0] in text_of(call) else topics(call)
 
     engine = script(topics=half)
     run = aide(engine, count=2, attributes=1, personas=1, hops=1)
-    assert flaws(run.candidates) == ["empty", None, None, None, None]
+    assert reject_reasons(run.candidates) == ["empty", None, None, None, None]
     assert run.candidates[0].notes == {"seed": "target/1", "operator": "topics"}
     assert {c.parents[0] for c in run.candidates[1:]} == {"target/2"}
 
@@ -401,7 +407,7 @@ def test_gaps_start_where_the_pool_is_thinnest() -> None:
     assert {c.notes["seed"] for c in run.candidates} == {"target/1"}
     assert run.tables["tree"].filter(hop=0)["row_id"].to_list() == ["target/1"]
     # Others are still shown with answers.
-    assert TARGET[1][1] in texts_of(asked(engine, "answer")[0])
+    assert TARGET[1][1] in texts_of(stage_calls(engine, "answer")[0])
     with pytest.raises(UserError, match="no row"):
         aide(script(), start="gaps", pool=[])
 
@@ -417,8 +423,8 @@ def test_the_tree() -> None:
     assert tree["similarity"].to_list()[1:] == pytest.approx(
         (vectors[1:] @ vectors[0]).tolist(), abs=1e-4
     )
-    known = set(tree["row_id"])
-    assert all(parent in known for parent in tree["parent"].to_list()[1:])
+    row_ids = set(tree["row_id"])
+    assert all(parent in row_ids for parent in tree["parent"].to_list()[1:])
     assert tree["topic"].to_list()[1:] == ["wide rivers"] * 20
     assert tree["persona"].drop_nulls().len() == 5
     assert tree["attribute"].drop_nulls().len() == 15
@@ -428,7 +434,7 @@ def test_few_children_are_drawn_and_the_same_again() -> None:
     first = aide(script(), attributes=2, personas=2, hops=1, children=3)
     assert Counter(c.parents[0] for c in first.candidates) == {"target/1": 3, "target/2": 3}
     again = aide(script(), attributes=2, personas=2, hops=1, children=3)
-    assert told(first.candidates) == told(again.candidates)
+    assert candidate_records(first.candidates) == candidate_records(again.candidates)
 
 
 def test_no_more_is_tried_than_may_be_and_nodes_take_turns() -> None:
@@ -443,23 +449,23 @@ def test_no_more_is_tried_than_may_be_and_nodes_take_turns() -> None:
 def test_answers_are_shown_examples_with_the_seed_last() -> None:
     engine = script()
     aide(engine, target=examples(), attributes=1, personas=0, hops=1, shots=2)
-    for call, seed in zip(asked(engine, "answer"), [0, 0, 0, 1, 1, 1, 2, 2, 2], strict=True):
-        other, shown, new = (tuple(texts_of(call)[i : i + 2]) for i in (1, 3, 5))
+    for call, seed in zip(stage_calls(engine, "answer"), [0, 0, 0, 1, 1, 1, 2, 2, 2], strict=True):
+        other, last_shot, new = (tuple(texts_of(call)[i : i + 2]) for i in (1, 3, 5))
         roles = [m["role"] for m in call.request.messages]
         assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
-        assert shown == TARGET[seed]
-        assert other in set(TARGET) - {shown}
+        assert last_shot == TARGET[seed]
+        assert other in set(TARGET) - {last_shot}
         assert new[0].startswith("Say ")
     engine = script()
     aide(engine, attributes=1, personas=0, hops=1, shots=0)
-    assert all(len(call.request.messages) == 2 for call in asked(engine, "answer"))
+    assert all(len(call.request.messages) == 2 for call in stage_calls(engine, "answer"))
 
 
 def test_the_system_turn_of_a_seed_is_kept() -> None:
     engine = script()
-    told = [example("target/1", *TARGET[0], system="You are terse.")]
-    run = aide(engine, target=told, attributes=1, personas=0, hops=1)
-    assert {texts_of(call)[0] for call in asked(engine, "answer")} == {"You are terse."}
+    seeds = [example("target/1", *TARGET[0], system="You are terse.")]
+    run = aide(engine, target=seeds, attributes=1, personas=0, hops=1)
+    assert {texts_of(call)[0] for call in stage_calls(engine, "answer")} == {"You are terse."}
     assert [c.messages[0] for c in run.kept] == [
         {"role": "system", "content": "You are terse."}
     ] * 3
@@ -469,10 +475,10 @@ def test_numbers() -> None:
     answers = ["So it is 12 of them.", "Nobody knows it."]
     engine = script(answer=lambda call: answers[call.sampling.seed % 2])
     run = aide(engine, count=3, attributes=1, personas=1, hops=1, answer="number")
-    wanted = {"So it is 12 of them.": None, "Nobody knows it.": RejectReason.NO_ANSWER}
-    assert {c.response for c in run.candidates} == set(wanted)
+    reason_by_response = {"So it is 12 of them.": None, "Nobody knows it.": RejectReason.NO_ANSWER}
+    assert {c.response for c in run.candidates} == set(reason_by_response)
     # The same answer to other prompts is no fault.
-    assert all(c.reject_reason == wanted[c.response] for c in run.candidates)
+    assert all(c.reject_reason == reason_by_response[c.response] for c in run.candidates)
 
 
 CHOICE = "Which river flows through Cologne?\nA) Elbe\nB) Rhine\nC) Oder"
@@ -489,7 +495,7 @@ def test_choices() -> None:
         target=[example("target/1", CHOICE, "B) Rhine")],
         attributes=2, personas=2, hops=2, answer="choice",
     )  # fmt: skip
-    assert not asked(engine, "answer")
+    assert not stage_calls(engine, "answer")
     letters = Counter()
     for candidate in run.kept:
         question, *options = candidate.prompt.split("\n")
@@ -502,9 +508,9 @@ def test_choices() -> None:
     assert set(letters) == {"A", "B", "C"}
     assert all(count > len(run.kept) / 6 for count in letters.values())
     # Options are no part of what is rewritten; its solution is.
-    assert not any("A) Elbe" in text_of(c) for c in asked(engine, "prompt"))
-    assert all("Leave out all options" in text_of(c) for c in asked(engine, "prompt"))
-    assert not any("Elbe" in text_of(c) for c in asked(engine, "topics"))
+    assert not any("A) Elbe" in text_of(c) for c in stage_calls(engine, "prompt"))
+    assert all("Leave out all options" in text_of(c) for c in stage_calls(engine, "prompt"))
+    assert not any("Elbe" in text_of(c) for c in stage_calls(engine, "topics"))
 
 
 def test_choices_answered_by_a_letter_alone() -> None:
@@ -520,18 +526,18 @@ def test_two_options_that_are_the_same() -> None:
     engine = script(options=choose("The Loire", "the  loire.", "Rhone"))
     target = [example("target/1", CHOICE, "B")]
     run = aide(engine, target=target, attributes=1, personas=0, hops=1, answer="choice")
-    assert flaws(run.candidates) == ["inconsistent"] * 3
+    assert reject_reasons(run.candidates) == ["inconsistent"] * 3
     wrong_count = script(options=choose("Loire", "Seine"))
     run = aide(wrong_count, target=target, attributes=1, personas=0, hops=1, answer="choice")
-    assert flaws(run.candidates) == ["invalid"] * 3
+    assert reject_reasons(run.candidates) == ["invalid"] * 3
 
 
 def test_batches_change_nothing() -> None:
     engine = script(grade=lambda call: grade(3 if call.sampling.seed % 3 else 8, 8))
     whole = aide(engine, attributes=2, personas=2)
     other = script(grade=lambda call: grade(3 if call.sampling.seed % 3 else 8, 8))
-    parts = aide(InBatches(other, 3), attributes=2, personas=2)
-    assert told(whole.candidates) == told(parts.candidates)
+    parts = aide(BatchingEngine(other, 3), attributes=2, personas=2)
+    assert candidate_records(whole.candidates) == candidate_records(parts.candidates)
     assert whole.tables["tree"].equals(parts.tables["tree"])
     assert len(whole.kept) > 10
 
@@ -542,7 +548,7 @@ def test_a_replay_asks_for_nothing(tmp_path: Path) -> None:
         before = aide(first, attributes=1, personas=1, cache=cache)
         second = script()
         after = aide(second, attributes=1, personas=1, cache=cache)
-    assert told(before.candidates) == told(after.candidates)
+    assert candidate_records(before.candidates) == candidate_records(after.candidates)
     assert second.calls == []
 
 
@@ -563,7 +569,7 @@ def test_a_users_prompt_is_used(tmp_path: Path) -> None:
     (folder / "grade.j2").write_text("=== user\nJudge {{ exercise }} by {{ seed }}\n")
     engine = script()
     aide(engine, count=1, attributes=1, personas=0, hops=1, prompts=tmp_path)
-    assert all(text_of(call).startswith("Judge Say") for call in asked(engine, "grade"))
+    assert all(text_of(call).startswith("Judge Say") for call in stage_calls(engine, "grade"))
 
 
 def test_hostile_texts_stay_data() -> None:

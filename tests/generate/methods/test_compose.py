@@ -14,15 +14,15 @@ from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeParams
 from curate.generate.requests import Call
-from tests.generate.generations import TARGET, example, examples, flaws, generate
+from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import (
-    asked,
     check_hostile,
     check_same,
     keeps_some,
     quoted,
     short_tasks,
+    stage_calls,
     words,
 )
 
@@ -35,12 +35,12 @@ ALL_TEXT = dict.fromkeys((RIVER, TIDES, BEES), ("text", "text"))
 
 
 def describing(kinds: Mapping[str, tuple[str, str]]) -> Any:
-    def told(call: Call) -> str:
+    def reply(call: Call) -> str:
         prompt = next((p for p in kinds if p in text_of(call)), "")
         takes, gives = kinds.get(prompt, ("text", "text"))
         return json.dumps({"task": f"do {prompt[:9]}.", "takes": takes, "gives": gives})
 
-    return told
+    return reply
 
 
 def step(call: Call) -> str:
@@ -54,12 +54,12 @@ def shouted(call: Call) -> str:
 
 
 def judgement(**changed: bool) -> Any:
-    def told(call: Call) -> str:
+    def reply(call: Call) -> str:
         assert call.request.schema is not None
-        wanted = call.request.schema["properties"]
-        return json.dumps({name: ({**GOOD, **changed})[name] for name in wanted})
+        properties = call.request.schema["properties"]
+        return json.dumps({name: ({**GOOD, **changed})[name] for name in properties})
 
-    return told
+    return reply
 
 
 def choosing(option: str) -> str:
@@ -92,7 +92,7 @@ def compose(engine: Any, **params: Any) -> Generation:
 def test_every_pair_that_fits_is_a_chain_with_both_results() -> None:
     engine = script()
     run = compose(engine)
-    assert flaws(run.candidates) == [None] * 6
+    assert reject_reasons(run.candidates) == [None] * 6
     # Descriptions, steps, the same with other material, judgements.
     assert engine.batches == [3, 6, 6, 6]
     by_id = {e.row_id: e for e in run.target}
@@ -111,7 +111,7 @@ def test_every_pair_that_fits_is_a_chain_with_both_results() -> None:
 def test_the_first_solution_is_the_material_and_another_one_in_the_test() -> None:
     engine = script()
     run = compose(engine)
-    steps = asked(engine, STEP)
+    steps = stage_calls(engine, STEP)
     by_id = {e.row_id: e for e in run.target}
     for call, other, candidate in zip(steps[:6], steps[6:], run.candidates, strict=True):
         x, y = (by_id[row_id] for row_id in candidate.parents)
@@ -142,14 +142,14 @@ def test_what_ignores_the_first_step_is_no_chain() -> None:
     assert {c.reject_reason for c in dropped} == {"not_composable"}
     assert len(dropped) == 2
     # What is no chain is not judged.
-    assert len(asked(engine, JUDGE)) == 4
+    assert len(stage_calls(engine, JUDGE)) == 4
     # A step that cannot be done with other material hangs on its material.
     run = compose(script(step=[*[step] * 6, '{"possible": false, "output": ""}']))
     assert len(run.kept) == 6
 
 
 @pytest.mark.parametrize(
-    ("changed", "flaw", "detail"),
+    ("changed", "reject_reason", "detail"),
     [
         ({"step": '{"possible": false, "output": "No."}'}, RejectReason.NOT_COMPOSABLE, "impossible"),
         ({"step": '{"possible": true, "output": " "}'}, RejectReason.EMPTY, "output"),
@@ -163,9 +163,9 @@ def test_what_ignores_the_first_step_is_no_chain() -> None:
         ({"judge": "true"}, RejectReason.INVALID, "is not of type"),
     ],
 )  # fmt: skip
-def test_flaws(changed: dict[str, Any], flaw: RejectReason, detail: str) -> None:
+def test_flaws(changed: dict[str, Any], reject_reason: RejectReason, detail: str) -> None:
     run = compose(script(**changed), max_tokens=128)
-    assert flaws(run.candidates) == [flaw.value] * 6
+    assert reject_reasons(run.candidates) == [reject_reason.value] * 6
     assert detail in run.candidates[0].detail
 
 
@@ -193,7 +193,7 @@ def test_chains_of_three_are_made_of_two_that_are_valid_and_overlap() -> None:
         assert candidate.response.count("\n") == 2
         assert "\n3. " in candidate.response
     # What the last step worked on is what the one before it gave.
-    for call, candidate in zip(asked(engine, STEP)[12:], run.kept[6:], strict=True):
+    for call, candidate in zip(stage_calls(engine, STEP)[12:], run.kept[6:], strict=True):
         assert quoted(call) == candidate.notes["steps"][0]["output"]
     assert engine.batches == [3, 6, 6, 6, 6, 6]
     assert find_generator("compose").most_calls(ComposeParams(length=3), 3, 0) >= 33
@@ -230,7 +230,7 @@ def sequential(engine: Any, **params: Any) -> Generation:
 def test_sequential_rounds() -> None:
     engine = script()
     run = sequential(engine, rounds=2)
-    assert flaws(run.candidates) == [None] * 6
+    assert reject_reasons(run.candidates) == [None] * 6
     assert Counter(c.hop for c in run.candidates) == {1: 3, 2: 3}
     assert engine.batches == [3] * 8
     assert [c.parents[0] for c in run.candidates[3:]] == [c.row_id for c in run.candidates[:3]]
@@ -251,13 +251,13 @@ def test_what_is_kept_as_it_is_costs_no_further_call() -> None:
     engine = script(choose=some)
     run = sequential(engine, rounds=2)
     # The bees alone go on; what cannot be read is tried anew twice and then dropped.
-    assert flaws(run.candidates) == ["invalid", None, None]
+    assert reject_reasons(run.candidates) == ["invalid", None, None]
     assert [c.parents[0] for c in run.candidates] == [
         "target/2",
         "target/3",
         run.candidates[1].row_id,
     ]
-    assert len(asked(engine, EXTEND)) == 2
+    assert len(stage_calls(engine, EXTEND)) == 2
     assert engine.batches == [3, 1, 1, 1, 1, 1, 1, 1, 1, 1]
 
 
@@ -266,7 +266,7 @@ def test_each_way_is_asked_for(option: str) -> None:
     engine = script(choose=choosing(option))
     sequential(engine, rounds=1)
     pieces = {"decompose": "Split it", "prefix": "Put a step before", "suffix": "Put a step after"}
-    for call in asked(engine, EXTEND):
+    for call in stage_calls(engine, EXTEND):
         assert [name for name, piece in pieces.items() if piece in text_of(call)] == [option]
 
 
@@ -274,7 +274,7 @@ def test_the_ways_are_named_in_an_order_that_is_drawn() -> None:
     engine = script()
     many = examples([(f"What is {name}?", f"It is {name}.") for name in "abcdefgh"])
     sequential(engine, target=many, rounds=1)
-    orders = {text_of(call).rsplit("one of ", 1)[1] for call in asked(engine, CHOOSE)}
+    orders = {text_of(call).rsplit("one of ", 1)[1] for call in stage_calls(engine, CHOOSE)}
     assert len(orders) > 3
     assert {tuple(sorted(order.rstrip("}").split(", "))) for order in orders} == {
         tuple(sorted(OPTIONS))
@@ -282,7 +282,7 @@ def test_the_ways_are_named_in_an_order_that_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "flaw"),
+    ("changed", "reject_reason"),
     [
         ({"extend": json.dumps({"added": "Carefully read", "prompt": "Go."})}, RejectReason.NOT_EVOLVED),
         ({"extend": lambda c: json.dumps({"added": "list it", "prompt": quoted(c)})},
@@ -294,9 +294,9 @@ def test_the_ways_are_named_in_an_order_that_is_drawn() -> None:
         ({"judge": judgement(answerable=False)}, RejectReason.NOT_COMPOSABLE),
     ],
 )  # fmt: skip
-def test_sequential_flaws(changed: dict[str, Any], flaw: RejectReason) -> None:
+def test_sequential_flaws(changed: dict[str, Any], reject_reason: RejectReason) -> None:
     run = sequential(script(**changed), rounds=2)
-    assert flaws(run.candidates) == [flaw.value] * 3
+    assert reject_reasons(run.candidates) == [reject_reason.value] * 3
 
 
 def test_batches_replay_and_limits(tmp_path: Path) -> None:

@@ -20,7 +20,14 @@ from curate.generate.limits import Limits
 from curate.generate.methods.craft import MEAN, drop_alike, retrieve, set_ratio
 from curate.generate.requests import Call
 from curate.represent.embed import unit
-from tests.generate.generations import InBatches, example, examples, flaws, generate, told
+from tests.generate.generations import (
+    BatchingEngine,
+    candidate_records,
+    example,
+    examples,
+    generate,
+    reject_reasons,
+)
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 
 DOCUMENTS = [
@@ -76,15 +83,15 @@ def retrieval(
             return shots
         return documents[[int(text) for text in texts]]
 
-    found = retrieve(targets, passages(len(documents)), embed, count)
-    return [(int(f.passage.text), f.by) for f in found], [f.cosine for f in found]
+    hits = retrieve(targets, passages(len(documents)), embed, count)
+    return [(int(f.passage.text), f.by) for f in hits], [f.cosine for f in hits]
 
 
 def test_half_by_each_shot_and_half_by_the_mean_against_brute_force() -> None:
     rng = np.random.default_rng(0)
     documents = unit(rng.normal(size=(200, 8)).astype(np.float32))
     shots = unit(rng.normal(size=(3, 8)).astype(np.float32))
-    found, cosines = retrieval(shots, documents, 20)
+    hits, cosines = retrieval(shots, documents, 20)
     cosine = np.round((shots @ documents.T).astype(np.float64), 6)
     mean = (shots @ documents.T).mean(axis=0)
     taken: list[int] = []
@@ -93,8 +100,8 @@ def test_half_by_each_shot_and_half_by_the_mean_against_brute_force() -> None:
         taken.append(next(int(i) for i in order if i not in taken))
     for _ in range(10):
         taken.append(next(int(i) for i in np.argsort(-mean, kind="stable") if i not in taken))
-    assert [number for number, _ in found] == taken
-    assert [by for _, by in found] == [f"target/{k % 3}" for k in range(10)] + [MEAN] * 10
+    assert [number for number, _ in hits] == taken
+    assert [by for _, by in hits] == [f"target/{k % 3}" for k in range(10)] + [MEAN] * 10
     assert cosines[:2] == [cosine[0, taken[0]], cosine[1, taken[1]]]
     assert cosines[10] == pytest.approx(mean[taken[10]], abs=1e-5)
 
@@ -103,12 +110,12 @@ def test_what_both_arms_choose_comes_once_and_the_number_is_kept() -> None:
     shots = np.eye(2, dtype=np.float32)
     # The first lies between the shots: best by the mean, and by one shot once its own is taken.
     documents = unit(np.array([[1, 1], [1, 0.9], [0.2, 1], [-1, 0], [0, -1]], dtype=np.float32))
-    found, _ = retrieval(shots, documents, 4)
-    assert len({number for number, _ in found}) == 4
-    assert [by for _, by in found] == ["target/0", "target/1", MEAN, MEAN]
+    hits, _ = retrieval(shots, documents, 4)
+    assert len({number for number, _ in hits}) == 4
+    assert [by for _, by in hits] == ["target/0", "target/1", MEAN, MEAN]
     # All of a small corpus, and no more.
-    found, _ = retrieval(shots, documents, 99)
-    assert sorted(number for number, _ in found) == [0, 1, 2, 3, 4]
+    hits, _ = retrieval(shots, documents, 99)
+    assert sorted(number for number, _ in hits) == [0, 1, 2, 3, 4]
 
 
 def test_what_is_asked(corpus: str) -> None:
@@ -124,8 +131,8 @@ def test_what_is_asked(corpus: str) -> None:
         by_id = {e.row_id: e for e in run.target}
         roles = [m["role"] for m in call.request.messages]
         assert roles == ["system", *["user", "assistant"] * 3, "user"]
-        shown = [json.loads(told) for told in texts_of(call)[2:-1:2]]
-        assert shown == [
+        shot_records = [json.loads(text) for text in texts_of(call)[2:-1:2]]
+        assert shot_records == [
             {"prompt": by_id[shot].prompt, "response": by_id[shot].response} for shot in shots
         ]
         # The passage is last, between two marks that it cannot know.
@@ -145,8 +152,8 @@ LENIENT = {"rouge": 1.0, "cosine": 1.0}
 
 
 def more() -> list[Any]:
-    told = [("Who paints a wall?", "A painter does it."), ("Is snow warm?", "No, it is cold.")]
-    return [example(f"target/{i}", *two) for i, two in enumerate(told, start=4)]
+    pairs = [("Who paints a wall?", "A painter does it."), ("Is snow warm?", "No, it is cold.")]
+    return [example(f"target/{i}", *two) for i, two in enumerate(pairs, start=4)]
 
 
 def run_params(corpus: str) -> Any:
@@ -164,7 +171,7 @@ MOST_LETTERS = " ".join(map(str, range(900)))[:720]
 
 
 @pytest.mark.parametrize(
-    ("reply", "flaw"),
+    ("reply", "reject_reason"),
     [
         (Reply(finish="failed", error="gone"), RejectReason.FAILED),
         (Reply('Sure: {"prompt": "x"}'), RejectReason.INVALID),
@@ -180,15 +187,15 @@ MOST_LETTERS = " ".join(map(str, range(900)))[:720]
         ),
     ],
 )  # fmt: skip
-def test_flaws(corpus: str, reply: Reply, flaw: RejectReason) -> None:
+def test_flaws(corpus: str, reply: Reply, reject_reason: RejectReason) -> None:
     def then(call: Call) -> Any:
         return reply if any(DOCUMENTS[4] in text for text in texts_of(call)) else write(call)
 
     engine = script(then)
     run = craft(engine, corpus, documents=6, filters=LENIENT, max_tokens=512)
-    found = {c.notes["document"]: c.reject_reason for c in run.candidates}
-    assert found.pop("corpus/notes.jsonl:5") is flaw
-    assert set(found.values()) == {None}
+    reason_by_document = {c.notes["document"]: c.reject_reason for c in run.candidates}
+    assert reason_by_document.pop("corpus/notes.jsonl:5") is reject_reason
+    assert set(reason_by_document.values()) == {None}
 
 
 def test_prompts_with_the_same_words_go_from_85_on() -> None:
@@ -201,11 +208,11 @@ def test_prompts_with_the_same_words_go_from_85_on() -> None:
         Candidate(pair(" ".join(["new", *(f"a{i}" for i in range(9))]), "x"), "craft"),
         Candidate(pair(" ".join([*ten[:14], *(f"x{i}" for i in range(6))]), "x"), "craft"),
     ]
-    assert flaws(drop_alike(candidates, [one], ratio)) == [None, "not_new"]
-    assert flaws(drop_alike(candidates, [one], ratio + 0.01)) == [None, None]
+    assert reject_reasons(drop_alike(candidates, [one], ratio)) == [None, "not_new"]
+    assert reject_reasons(drop_alike(candidates, [one], ratio + 0.01)) == [None, None]
     # The first of two alike stays, and one with a flaw counts for nothing.
-    twins = [candidates[0].drop(RejectReason.INVALID), candidates[0], candidates[0]]
-    assert flaws(drop_alike(twins, [], 85)) == ["invalid", None, "not_new"]
+    duplicates = [candidates[0].drop(RejectReason.INVALID), candidates[0], candidates[0]]
+    assert reject_reasons(drop_alike(duplicates, [], 85)) == ["invalid", None, "not_new"]
 
 
 def test_a_short_text_within_a_long_one_is_another_text() -> None:
@@ -235,7 +242,7 @@ def test_choices(corpus: str) -> None:
     }  # fmt: skip
     two = script(lambda call: choice(call).replace("Alps", "rhine"))
     run = craft(two, corpus, target=target, documents=6, answer="choice", filters=LENIENT)
-    assert flaws(run.candidates) == ["inconsistent"] * 6
+    assert reject_reasons(run.candidates) == ["inconsistent"] * 6
 
 
 def test_numbers(corpus: str) -> None:
@@ -244,7 +251,7 @@ def test_numbers(corpus: str) -> None:
         return json.dumps({"prompt": f"Tell of: {passage_of(call)}", "response": answer})
 
     run = craft(script(number), corpus, documents=6, answer="number", filters=LENIENT)
-    assert sorted(map(str, flaws(run.candidates))) == ["None"] + ["no_answer"] * 5
+    assert sorted(map(str, reject_reasons(run.candidates))) == ["None"] + ["no_answer"] * 5
 
 
 def test_a_passage_that_gives_orders_is_data(tmp_path: Path) -> None:
@@ -269,17 +276,17 @@ def test_no_corpus(tmp_path: Path) -> None:
 
 def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
     whole = craft(script(), corpus, documents=6, filters=LENIENT)
-    parts = craft(InBatches(script(), 2), corpus, documents=6, filters=LENIENT)
-    assert told(whole.candidates) == told(parts.candidates)
+    parts = craft(BatchingEngine(script(), 2), corpus, documents=6, filters=LENIENT)
+    assert candidate_records(whole.candidates) == candidate_records(parts.candidates)
     with closing(Cache(tmp_path / "cache")) as cache:
         craft(script(), corpus, documents=6, filters=LENIENT, cache=cache)
         engine = script()
         again = craft(engine, corpus, documents=6, filters=LENIENT, cache=cache)
     assert engine.calls == []
-    assert told(whole.candidates) == told(again.candidates)
+    assert candidate_records(whole.candidates) == candidate_records(again.candidates)
     run = craft(script(), corpus, documents=6, filters=LENIENT, limits=Limits(calls=2))
     assert run.stopped
-    assert told(run.candidates) == told(whole.candidates)[:2]
+    assert candidate_records(run.candidates) == candidate_records(whole.candidates)[:2]
 
 
 @pytest.mark.model

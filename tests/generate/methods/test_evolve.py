@@ -20,15 +20,15 @@ from curate.generate.methods.evolve import (
     rounds_of,
 )
 from curate.generate.requests import Call
-from tests.generate.generations import TARGET, example, examples, flaws, generate
+from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import (
-    asked,
     check_hostile,
     check_same,
     keeps_some,
     quoted,
     short_tasks,
+    stage_calls,
     words,
 )
 
@@ -61,7 +61,7 @@ def evolve(engine: Any, count: int = 3, **params: Any) -> Generation:
 def test_each_round_goes_on_from_what_was_kept_and_all_generations_are_rows() -> None:
     engine = script()
     run = evolve(engine, rounds=3)
-    assert flaws(run.candidates) == [None] * 9
+    assert reject_reasons(run.candidates) == [None] * 9
     assert engine.batches == [3] * 9
     assert Counter(c.hop for c in run.kept) == {1: 3, 2: 3, 3: 3}
     by_id = {e.row_id: e.prompt for e in run.target} | {c.row_id: c.prompt for c in run.kept}
@@ -87,13 +87,13 @@ def test_the_ways_are_drawn_and_asked_for() -> None:
     }
     engine = script()
     run = evolve(engine, rounds=6)
-    told = [c.notes["operator"] for c in run.candidates]
-    assert len(set(told)) >= 4
-    for call, operator in zip(asked(engine, EVOLVE), told, strict=True):
+    operators = [c.notes["operator"] for c in run.candidates]
+    assert len(set(operators)) >= 4
+    for call, operator in zip(stage_calls(engine, EVOLVE), operators, strict=True):
         assert [name for name, piece in asks.items() if piece in text_of(call)] == [operator]
         assert ("10 to 20 words more" in text_of(call)) == (operator != "breadth")
     # The same seed draws the same ways, and a weight of 0 none of its kind.
-    assert [c.notes["operator"] for c in evolve(script(), rounds=6).candidates] == told
+    assert [c.notes["operator"] for c in evolve(script(), rounds=6).candidates] == operators
     depth = {"constraint": 0, "breadth": 2.5}
     run = evolve(script(), rounds=3, weights=depth)
     assert {c.notes["operator"] for c in run.candidates} == {"breadth"}
@@ -109,11 +109,11 @@ def test_what_failed_tries_again_from_its_parent() -> None:
 
     probe = script()
     evolve(probe, rounds=1)
-    first_round = {call.sampling.seed for call in asked(probe, EVOLVE)}
+    first_round = {call.sampling.seed for call in stage_calls(probe, EVOLVE)}
     engine = script(evolve=evolve_later)
     run = evolve(engine, rounds=3)
     lines = [c for c in run.candidates if c.notes["seed"] == "target/1"]
-    assert flaws(lines) == ["not_evolved", None, None]
+    assert reject_reasons(lines) == ["not_evolved", None, None]
     assert [c.hop for c in lines] == [1, 1, 2]
     assert [c.parents for c in lines] == [("target/1",), ("target/1",), (lines[1].row_id,)]
     # An echo is neither judged nor answered.
@@ -121,7 +121,7 @@ def test_what_failed_tries_again_from_its_parent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "flaw", "detail"),
+    ("changed", "reject_reason", "detail"),
     [
         ({"evolve": shouted}, RejectReason.NOT_EVOLVED, "no word"),
         ({"judge": EQUAL}, RejectReason.NOT_EVOLVED, "judged equal: none"),
@@ -140,9 +140,9 @@ def test_what_failed_tries_again_from_its_parent() -> None:
         ({"answer": "... !"}, RejectReason.NO_ANSWER, "stop words"),
     ],
 )  # fmt: skip
-def test_flaws(changed: dict[str, Any], flaw: RejectReason, detail: str) -> None:
+def test_flaws(changed: dict[str, Any], reject_reason: RejectReason, detail: str) -> None:
     run = evolve(script(**changed), count=1, rounds=2, max_tokens=128)
-    assert flaws(run.candidates) == [flaw.value] * 2
+    assert reject_reasons(run.candidates) == [reject_reason.value] * 2
     assert detail in run.candidates[0].detail
     assert {c.parents for c in run.candidates} == {("target/1",)}
     assert run.tables["rounds"]["kept"].sum() == 0
@@ -153,20 +153,20 @@ def response(text: str) -> Candidate:
 
 
 def test_an_apology_goes_below_80_words() -> None:
-    for count, flaw in ((79, RejectReason.REFUSED), (80, None), (81, None)):
+    for count, reject_reason in ((79, RejectReason.REFUSED), (80, None), (81, None)):
         text = " ".join(["Now", "sorry", *(f"w{i}" for i in range(count - 2))])
-        assert response(text).reject_reason is flaw
+        assert response(text).reject_reason is reject_reason
     assert response("A sorryful river.").reject_reason is None
     assert "you" in STOP_WORDS
 
 
 def test_a_mark_that_the_parent_has_is_its_subject() -> None:
-    told = "Write a harder task list of ten lines."
-    assert find_fault("Write a list.", told, 20) == (
+    evolved = "Write a harder task list of ten lines."
+    assert find_fault("Write a list.", evolved, 20) == (
         RejectReason.PROMPT_LEAK,
         "prompt: harder task",
     )
-    assert find_fault("Write a harder task list.", told, 20) is None
+    assert find_fault("Write a harder task list.", evolved, 20) is None
 
 
 def test_growth_is_measured_in_words() -> None:
@@ -182,7 +182,7 @@ def test_growth_is_measured_in_words() -> None:
 def test_no_judge_no_judgement() -> None:
     engine = script()
     assert len(evolve(engine, rounds=2, judge=False).kept) == 6
-    assert not asked(engine, JUDGE)
+    assert not stage_calls(engine, JUDGE)
     assert len(engine.calls) == 12
 
 
@@ -191,8 +191,8 @@ def test_the_system_turn_stays() -> None:
     target = [example("target/1", "Which river is long?", "The Nile.", "Be brief.")]
     run = generate("evolve", engine, target=target, params={"rounds": 2})
     assert {c.messages[0]["content"] for c in run.kept} == {"Be brief."}
-    assert len(asked(engine, "Be brief.")) == 2
-    assert not asked(engine, ANSWER)
+    assert len(stage_calls(engine, "Be brief.")) == 2
+    assert not stage_calls(engine, ANSWER)
 
 
 def test_the_table_of_rounds_of_nothing() -> None:

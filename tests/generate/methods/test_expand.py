@@ -13,9 +13,9 @@ from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.expand import NAMED, ExpandParams, SeedTopics
 from curate.generate.requests import Call
-from tests.generate.generations import TARGET, example, examples, flaws, generate
+from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.generate.stages import asked, check_hostile, check_same, keeps_some, words
+from tests.generate.stages import check_hostile, check_same, keeps_some, stage_calls, words
 
 WRITE, PAIR = "You write tasks. You", "You write tasks with their"
 
@@ -24,8 +24,8 @@ def tasks(call: Call) -> str:
     """Give as many tasks as are asked for, on topics of their own."""
     assert call.request.schema is not None
     count = call.request.schema["properties"]["tasks"]["maxItems"]
-    told = words(call, 6 * count).split()
-    items = [told[6 * i : 6 * i + 6] for i in range(count)]
+    terms = words(call, 6 * count).split()
+    items = [terms[6 * i : 6 * i + 6] for i in range(count)]
     return json.dumps(
         {"tasks": [{"topic": f"{w[0]} {w[1]}", "prompt": f"Tell: {' '.join(w)}"} for w in items]}
     )
@@ -36,8 +36,8 @@ def tasks_of(prompt: str) -> str:
 
 
 def one(call: Call) -> str:
-    told = words(call, 9)
-    return json.dumps({"topic": told[:12], "prompt": f"Why {told}?", "response": f"So {told}."})
+    topic = words(call, 9)
+    return json.dumps({"topic": topic[:12], "prompt": f"Why {topic}?", "response": f"So {topic}."})
 
 
 def script(**changed: Any) -> ScriptedEngine:
@@ -57,7 +57,7 @@ def expand(engine: Any, targets: int = 3, **params: Any) -> Generation:
 def test_rounds_of_lists_then_answers() -> None:
     engine = script()
     run = expand(engine, rounds=3, count=4)
-    assert flaws(run.candidates) == [None] * 36
+    assert reject_reasons(run.candidates) == [None] * 36
     assert engine.batches == [3, 12] * 3
     assert {c.parents for c in run.candidates} == {(e.row_id,) for e in run.target}
     assert {c.hop for c in run.candidates} == {1}
@@ -69,13 +69,13 @@ def test_rounds_of_lists_then_answers() -> None:
 def test_topics_that_are_covered_are_named_in_the_next_round() -> None:
     engine = script()
     run = expand(engine, targets=2, rounds=3, count=2)
-    calls = asked(engine, WRITE)
+    calls = stage_calls(engine, WRITE)
     assert all("taken" not in text_of(call) for call in calls[:2])
     for call in calls[2:]:
         row = next(e for e in run.target if e.prompt in text_of(call))
         number = 2 if call in calls[2:4] else 3
-        mine = [c for c in run.candidates if c.parents == (row.row_id,)]
-        before = [c.notes["topic"] for c in mine if c.notes["round"] < number]
+        children = [c for c in run.candidates if c.parents == (row.row_id,)]
+        before = [c.notes["topic"] for c in children if c.notes["round"] < number]
         assert f"These topics are taken: {'; '.join(before)}" in text_of(call)
         others = [c.notes["topic"] for c in run.candidates if c.parents != (row.row_id,)]
         assert not any(topic in text_of(call) for topic in set(others) - set(before))
@@ -83,13 +83,13 @@ def test_topics_that_are_covered_are_named_in_the_next_round() -> None:
 
 def test_a_topic_twice_goes_before_it_is_answered() -> None:
     def same(call: Call) -> str:
-        told = json.loads(tasks(call))
-        told["tasks"][0]["topic"] = "The  moon."
-        return json.dumps(told)
+        answer = json.loads(tasks(call))
+        answer["tasks"][0]["topic"] = "The  moon."
+        return json.dumps(answer)
 
     engine = script(tasks=same)
     run = expand(engine, targets=1, rounds=2, count=2)
-    assert flaws(run.candidates) == [None, None, "not_new", None]
+    assert reject_reasons(run.candidates) == [None, None, "not_new", None]
     assert run.candidates[2].detail == "the topic 'The moon' is covered"
     assert engine.batches == [1, 2, 1, 1]
 
@@ -106,14 +106,14 @@ def test_topics_are_compared_by_their_words() -> None:
 def test_pairs_come_in_one_go_after_some_rows() -> None:
     engine = script()
     run = expand(engine, mode="pairs", rounds=2, shots=2)
-    assert flaws(run.candidates) == [None] * 6
+    assert reject_reasons(run.candidates) == [None] * 6
     assert engine.batches == [3, 3]
     for call, candidate in zip(engine.calls, run.candidates, strict=True):
         text = text_of(call)
-        shown = [e.row_id for e in run.target if e.response in text]
-        assert len(shown) == 2
+        shot_ids = [e.row_id for e in run.target if e.response in text]
+        assert len(shot_ids) == 2
         # The line's own row is the last shot and the first parent.
-        assert sorted(candidate.parents) == shown
+        assert sorted(candidate.parents) == shot_ids
         own = next(e for e in run.target if e.row_id == candidate.parents[0])
         assert text.index(own.prompt) == max(
             text.index(e.prompt) for e in run.target if e.prompt in text
@@ -131,7 +131,7 @@ def test_more_shots_than_rows_is_an_error_before_any_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "changed", "flaw"),
+    ("mode", "changed", "reject_reason"),
     [
         ("instructions", {"tasks": "Tell of the moon."}, RejectReason.INVALID),
         ("instructions", {"tasks": Reply('{"tasks": [', "truncated")}, RejectReason.TRUNCATED),
@@ -143,10 +143,10 @@ def test_more_shots_than_rows_is_an_error_before_any_call() -> None:
      RejectReason.EMPTY),
     ],
 )  # fmt: skip
-def test_flaws(mode: str, changed: dict[str, Any], flaw: RejectReason) -> None:
+def test_flaws(mode: str, changed: dict[str, Any], reject_reason: RejectReason) -> None:
     params = {"mode": mode, "rounds": 1, "count": 1, "prompt_letters": 40, "shots": 1}
     run = generate("expand", script(**changed), target=examples(TARGET[:1]), params=params)
-    assert flaws(run.candidates) == [flaw.value]
+    assert reject_reasons(run.candidates) == [reject_reason.value]
 
 
 def test_the_system_turn_stays() -> None:

@@ -15,13 +15,13 @@ from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.magpie import clean
 from curate.generate.requests import Call
-from tests.generate.generations import flaws, generate
+from tests.generate.generations import generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some, words
 
 
 @dataclass
-class Templated(ScriptedEngine):
+class TemplateEngine(ScriptedEngine):
     """A scripted engine that knows a chat template."""
 
     def chat_prefix(self, system: str | None) -> ChatPrefix:
@@ -36,9 +36,9 @@ def write(call: Call) -> str:
     return f"Tell of {words(call, 6)}?"
 
 
-def script(prompt: Any = write, answer: Any = "") -> Templated:
+def script(prompt: Any = write, answer: Any = "") -> TemplateEngine:
     reply = answer or (lambda call: f"So it was: {words(call, 4)}.")
-    return Templated([(wants_prompt, prompt), (lambda call: True, reply)])
+    return TemplateEngine([(wants_prompt, prompt), (lambda call: True, reply)])
 
 
 def magpie(engine: Any, **params: Any) -> Generation:
@@ -74,8 +74,8 @@ def test_several_lines() -> None:
 def test_systems_share_the_prompts_and_are_no_part_of_rows() -> None:
     engine = script()
     run = magpie(engine, systems=["You tutor.", "You cook.", "You tutor.", "You sew."])
-    asked = [text_of(call) for call in engine.calls if wants_prompt(call)]
-    assert asked == [
+    prompts = [text_of(call) for call in engine.calls if wants_prompt(call)]
+    assert prompts == [
         *["<sys>You tutor.</sys><user>"] * 2,
         *["<sys>You cook.</sys><user>"] * 2,
         "<sys>You sew.</sys><user>",
@@ -93,7 +93,7 @@ def test_systems_share_the_prompts_and_are_no_part_of_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("completion", "words"),
     [
         ("Who was Cleopatra?</user>She was a queen", "Who was Cleopatra?"),
         ("Who was Cleopatra?<|eot_id|><|start_header_id|>", "Who was Cleopatra?"),
@@ -105,12 +105,12 @@ def test_systems_share_the_prompts_and_are_no_part_of_rows() -> None:
         ("</user>", ""),
     ],
 )
-def test_where_the_users_words_end(told: str, words: str) -> None:
-    assert clean(told, "</user>") == words
+def test_where_the_users_words_end(completion: str, words: str) -> None:
+    assert clean(completion, "</user>") == words
 
 
 @pytest.mark.parametrize(
-    ("reply", "flaw"),
+    ("reply", "reject_reason"),
     [
         ("</user>So it is.", RejectReason.EMPTY),
         (Reply(finish="empty"), RejectReason.EMPTY),
@@ -121,20 +121,20 @@ def test_where_the_users_words_end(told: str, words: str) -> None:
         ("Name a river in France.", RejectReason.NOT_NEW),
     ],
 )
-def test_prompts_of_no_use_are_not_answered(reply: Any, flaw: RejectReason) -> None:
+def test_prompts_of_no_use_are_not_answered(reply: Any, reject_reason: RejectReason) -> None:
     engine = script(prompt=reply)
     run = magpie(engine)
-    assert flaws(run.candidates) == [flaw.value] * 5
+    assert reject_reasons(run.candidates) == [reject_reason.value] * 5
     assert len(engine.calls) == 5
     answers = script(answer=Reply("It is", finish="truncated"))
-    assert flaws(magpie(answers).candidates) == ["truncated"] * 5
+    assert reject_reasons(magpie(answers).candidates) == ["truncated"] * 5
 
 
 def test_copies_collapse_and_the_share_that_differs_is_told() -> None:
     again = ["Tell of the sea and its ships.", "How do bees find a garden?"]
     engine = script(prompt=lambda call: again[call.sample % 2])
     run = magpie(engine, prompts=6)
-    assert flaws(run.candidates) == [None, None, *["not_new"] * 4]
+    assert reject_reasons(run.candidates) == [None, None, *["not_new"] * 4]
     assert run.tables["prompts"].to_dicts() == [
         {"system": "", "written": 6, "different": 2, "kept": 2}
     ]
@@ -155,7 +155,7 @@ def test_a_limit_ends_it_with_what_there_is() -> None:
     assert run.candidates == []
     assert run.tables["prompts"].height == 0
     run = magpie(script(), limits=Limits(calls=7))
-    assert flaws(run.candidates) == [None, None]
+    assert reject_reasons(run.candidates) == [None, None]
 
 
 def test_engines_without_a_template() -> None:
@@ -163,7 +163,7 @@ def test_engines_without_a_template() -> None:
     with pytest.raises(UserError, match="an engine that knows its model's chat template"):
         magpie(bare)
 
-    class Base(Templated):
+    class Base(TemplateEngine):
         def chat_prefix(self, system: str | None) -> ChatPrefix:
             raise UserError("no chat template")
 

@@ -20,7 +20,7 @@ from curate.generate.methods.paraphrase import (
     find_names,
 )
 from curate.generate.requests import Call
-from tests.generate.generations import TARGET, example, examples, flaws, generate
+from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_hostile, check_same, keeps_some, quoted, words
 
@@ -45,7 +45,7 @@ def paraphrase(engine: Any, **params: Any) -> Generation:
 def test_each_row_along_several_axes_with_its_response() -> None:
     engine = script()
     run = paraphrase(engine, count=3)
-    assert flaws(run.candidates) == [None] * 9
+    assert reject_reasons(run.candidates) == [None] * 9
     assert engine.batches == [9]
     for candidate in run.kept:
         (source,) = (e for e in run.target if e.row_id == candidate.parents[0])
@@ -69,16 +69,16 @@ def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
     }
     engine = script()
     run = paraphrase(engine, target=examples(TARGET[:1]), count=10)
-    told = [c.notes["axis"] for c in run.candidates]
-    assert Counter(told) == dict.fromkeys(AXES, 2)
-    for call, axis in zip(engine.calls, told, strict=True):
+    axes = [c.notes["axis"] for c in run.candidates]
+    assert Counter(axes) == dict.fromkeys(AXES, 2)
+    for call, axis in zip(engine.calls, axes, strict=True):
         assert [name for name, piece in pieces.items() if piece in text_of(call)] == [axis]
     run = paraphrase(script(), axes=["voice"], count=2)
     assert {c.notes["axis"] for c in run.candidates} == {"voice"}
 
 
 @pytest.mark.parametrize(
-    ("source", "told", "flaw", "detail"),
+    ("source", "paraphrase", "reject_reason", "detail"),
     [
         ("Add 12 and 7.5 now.", "Now add 12 and 7.5.", None, ""),
         ("Add 12 and 7.5 now.", "Now add 13 and 7.5.",
@@ -104,23 +104,29 @@ def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
         ("What do I see?", "Tell what I see.", None, ""),
     ],
 )  # fmt: skip
-def test_what_stays(source: str, told: str, flaw: RejectReason | None, detail: str) -> None:
-    found = find_change(source, told, BAND)
-    assert (found[0] if found else None) is flaw
-    assert detail in (found[1] if found else "")
+def test_what_stays(
+    source: str, paraphrase: str, reject_reason: RejectReason | None, detail: str
+) -> None:
+    change = find_change(source, paraphrase, BAND)
+    assert (change[0] if change else None) is reject_reason
+    assert detail in (change[1] if change else "")
 
 
 def test_names() -> None:
     text = 'Who is it? "Then Mr. Bonn" said: Look.\n- See McCoy and iPhones in the USA. I\'m I.'
     assert find_names(text) == {"Mr", "McCoy", "iPhones", "USA"}
     # Bonn opens a sentence for all that can be seen; another text shows that it is a name.
-    source, told = count_names(text, "They said that Bonn is iPhones McCoy Mr USA.")
-    assert source == told == Counter({"Mr": 1, "Bonn": 1, "McCoy": 1, "iPhones": 1, "USA": 1})
+    source, paraphrase_names = count_names(text, "They said that Bonn is iPhones McCoy Mr USA.")
+    assert (
+        source
+        == paraphrase_names
+        == Counter({"Mr": 1, "Bonn": 1, "McCoy": 1, "iPhones": 1, "USA": 1})
+    )
     assert find_names("河はどこですか。") == set()
 
 
 @pytest.mark.parametrize(
-    ("then", "flaw", "detail"),
+    ("then", "reject_reason", "detail"),
     [
         (lambda call: json.dumps({"prompt": quoted(call)}), RejectReason.NOT_NEW, "ROUGE-L 1.00"),
         (lambda call: json.dumps({"prompt": quoted(call).lower()}),
@@ -136,17 +142,17 @@ def test_names() -> None:
         (Reply(finish="refused"), RejectReason.REFUSED, "refused"),
     ],
 )  # fmt: skip
-def test_flaws(then: Any, flaw: RejectReason, detail: str) -> None:
+def test_flaws(then: Any, reject_reason: RejectReason, detail: str) -> None:
     params = {"cosine": (0.5, 0.99), "count": 1}
     run = paraphrase(script(then), target=examples(TARGET[:1]), **params)
-    assert flaws(run.candidates) == [flaw.value]
+    assert reject_reasons(run.candidates) == [reject_reason.value]
     assert detail in run.candidates[0].detail
 
 
 def test_the_second_of_two_alike_goes() -> None:
     same = json.dumps({"prompt": "Tell which river it is that flows through Cologne."})
     run = paraphrase(script(same), target=examples(TARGET[:1]), count=3)
-    assert flaws(run.candidates) == [None, "not_new", "not_new"]
+    assert reject_reasons(run.candidates) == [None, "not_new", "not_new"]
 
 
 def test_options_come_back_as_they_were() -> None:

@@ -12,15 +12,15 @@ from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.refine import RefineParams
 from curate.generate.requests import Call
-from tests.generate.generations import TARGET, examples, flaws, generate
+from tests.generate.generations import TARGET, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine
 from tests.generate.stages import (
-    asked,
     check_hostile,
     check_same,
     keeps_some,
     quoted,
     short_tasks,
+    stage_calls,
     words,
 )
 
@@ -33,13 +33,13 @@ def refined(call: Call) -> str:
 
 
 def prefer(new: bool, same: bool = True) -> Any:
-    def told(call: Call) -> str:
+    def reply(call: Call) -> str:
         new_one = "B" if quoted(call) in OLD else "A"
         old_one = "A" if new_one == "B" else "B"
         better = new_one if new else old_one
         return json.dumps({"reason": "It is clear.", "same": same, "better": better})
 
-    return told
+    return reply
 
 
 def script(**changed: Any) -> ScriptedEngine:
@@ -59,7 +59,7 @@ def refine(engine: Any, **params: Any) -> Generation:
 def test_one_for_each_row_with_its_parent() -> None:
     engine = script()
     run = refine(engine)
-    assert flaws(run.candidates) == [None] * 3
+    assert reject_reasons(run.candidates) == [None] * 3
     assert [c.parents for c in run.candidates] == [(e.row_id,) for e in run.target]
     assert {c.hop for c in run.candidates} == {1}
     assert engine.batches == [3, 3, 3]
@@ -74,15 +74,15 @@ def test_the_judge_is_blind() -> None:
     many = [(f"What is {name}?", "It is that.") for name in "abcdefghijkl"]
     engine = script(judge=json.dumps({"reason": "I like A.", "same": True, "better": "A"}))
     run = generate("refine", engine, target=examples(many))
-    places = {quoted(call) in dict(many) for call in asked(engine, JUDGE)}
+    places = {quoted(call) in dict(many) for call in stage_calls(engine, JUDGE)}
     assert places == {True, False}
     # One that always says A is right by chance alone.
-    assert {None, "low_grade"} == set(flaws(run.candidates))
-    assert not asked(engine, "original") and not asked(engine, "refined")
+    assert {None, "low_grade"} == set(reject_reasons(run.candidates))
+    assert not stage_calls(engine, "original") and not stage_calls(engine, "refined")
 
 
 @pytest.mark.parametrize(
-    ("changed", "flaw", "calls"),
+    ("changed", "reject_reason", "calls"),
     [
         (
             {"refine": lambda call: json.dumps({"prompt": quoted(call)})},
@@ -97,17 +97,17 @@ def test_the_judge_is_blind() -> None:
         ({"answer": "Sorry, no."}, RejectReason.REFUSED, 3),
     ],
 )
-def test_flaws(changed: dict[str, Any], flaw: RejectReason, calls: int) -> None:
+def test_flaws(changed: dict[str, Any], reject_reason: RejectReason, calls: int) -> None:
     engine = script(**changed)
     run = generate("refine", engine, target=examples(TARGET[:1]))
-    assert flaws(run.candidates) == [flaw.value]
+    assert reject_reasons(run.candidates) == [reject_reason.value]
     assert len(engine.calls) == calls
 
 
 def test_without_a_judge() -> None:
     engine = script()
     assert len(refine(engine, judge=False).kept) == 3
-    assert not asked(engine, JUDGE)
+    assert not stage_calls(engine, JUDGE)
 
 
 def test_batches_replay_and_limits(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from curate.generate.methods.reject import (
     luck,
 )
 from curate.generate.requests import Call
-from tests.generate.generations import example, flaws, generate
+from tests.generate.generations import example, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.generate.stages import asked, check_hostile, check_same, keeps_some
+from tests.generate.stages import check_hostile, check_same, keeps_some, stage_calls
 
 GOLD = "The answer is 42."
 
@@ -63,16 +63,20 @@ def test_uniform_as_many_of_each() -> None:
     shares = {"easy": 0.9, "half": 0.5, "hard": 0.1}
     engine = script(bernoulli(**shares))
     run = reject(engine, queries(*shares), plan="uniform", solutions=40, trials=2_000)
-    told = table(run)
+    rows_by_query = table(run)
     for name, share in shares.items():
-        row = told[name]
+        row = rows_by_query[name]
         assert row["kept"] == row["wanted"] == 40
         assert row["state"] == "done"
         # k / p trials, and what plans and luck add: a tenth, the pilot, three deviations.
         expected = 40 / share
         spread = 3 * sqrt(40 * (1 - share)) / share
         assert 40 <= row["trials"] < 1.1 * expected + 16 + 1.5 * spread
-    assert len(engine.calls) == sum(row["trials"] for row in told.values()) == len(run.candidates)
+    assert (
+        len(engine.calls)
+        == sum(row["trials"] for row in rows_by_query.values())
+        == len(run.candidates)
+    )
     # All queries of a round are one batch.
     assert len(engine.batches) <= 9
     assert engine.batches[0] == 3 * 16
@@ -81,29 +85,34 @@ def test_uniform_as_many_of_each() -> None:
 def test_difficulty_gives_hard_queries_more_and_none_nothing() -> None:
     engine = script(bernoulli(sure=1.0, half=0.5, hard=0.1))
     run = reject(engine, queries("sure", "half", "hard"), solutions=20, trials=2_000)
-    told = table(run)
-    assert told["sure"]["wanted"] == 1
-    assert told["sure"]["difficulty"] == pytest.approx(0.5 / 17)
-    assert told["sure"]["kept"] == 1
-    assert told["sure"]["wanted"] < told["half"]["wanted"] < told["hard"]["wanted"] <= 20
-    for row in told.values():
+    rows_by_query = table(run)
+    assert rows_by_query["sure"]["wanted"] == 1
+    assert rows_by_query["sure"]["difficulty"] == pytest.approx(0.5 / 17)
+    assert rows_by_query["sure"]["kept"] == 1
+    assert (
+        rows_by_query["sure"]["wanted"]
+        < rows_by_query["half"]["wanted"]
+        < rows_by_query["hard"]["wanted"]
+        <= 20
+    )
+    for row in rows_by_query.values():
         assert row["kept"] == row["wanted"]
         assert row["wanted"] >= 1
     # What is over is on record.
     over = [c for c in run.candidates if c.reject_reason == "over_quota"]
     assert {c.parents[0] for c in over} >= {"target/sure"}
-    assert len(over) == sum(row["distinct"] - row["kept"] for row in told.values())
+    assert len(over) == sum(row["distinct"] - row["kept"] for row in rows_by_query.values())
 
 
 def test_what_is_never_solved_stops_at_the_cap() -> None:
     engine = script(bernoulli(never=0.0, sure=1.0))
     run = reject(engine, queries("never", "sure"), solutions=5, trials=60)
-    told = table(run)
-    assert told["never"] | {"guess": 0} == {
+    rows_by_query = table(run)
+    assert rows_by_query["never"] | {"guess": 0} == {
         "row_id": "target/never", "trials": 60, "correct": 0, "distinct": 0, "unparsable": 0,
         "wanted": 5, "kept": 0, "difficulty": 1 - 0.5 / 17, "guess": 0, "state": "unsolved",
     }  # fmt: skip
-    assert told["sure"]["trials"] == 16
+    assert rows_by_query["sure"]["trials"] == 16
     params = RejectParams(trials=60)
     assert find_generator("reject").most_calls(params, 2, 0) == 120
     assert find_generator("reject").most_calls(RejectParams(trials=60, most=70), 2, 0) == 70
@@ -138,7 +147,7 @@ def test_plans() -> None:
 
 
 @pytest.mark.parametrize(
-    ("then", "flaw"),
+    ("then", "reject_reason"),
     [
         (Reply("So it is 42. The answer is 42", "truncated"), "truncated"),
         ("The answer is 43.", "wrong_answer"),
@@ -149,13 +158,16 @@ def test_plans() -> None:
         ("I cannot, but the answer is 42.", "refused"),
     ],
 )
-def test_flaws(then: Any, flaw: str) -> None:
+def test_flaws(then: Any, reject_reason: str) -> None:
     run = reject(script(then), queries("a"), pilot=2, trials=2, solutions=1)
     # Identical solutions: only the first is judged by the common filters.
-    assert flaws(run.candidates) == [flaw, "not_new" if flaw == "refused" else flaw]
+    assert reject_reasons(run.candidates) == [
+        reject_reason,
+        "not_new" if reject_reason == "refused" else reject_reason,
+    ]
     row = table(run)["a"]
     assert row["kept"] == 0
-    assert row["unparsable"] == (2 if flaw == "no_answer" else 0)
+    assert row["unparsable"] == (2 if reject_reason == "no_answer" else 0)
 
 
 def test_the_math_checker_keeps_equal_expressions_and_counts_what_it_cannot_compare_apart() -> None:
@@ -163,7 +175,7 @@ def test_the_math_checker_keeps_equal_expressions_and_counts_what_it_cannot_comp
     engine = script(lambda call: said[call.sample % 3])
     target = [example("target/a", "Expand it: how many are a?", r"\boxed{x^2-1}")]
     run = reject(engine, target, checker="math", pilot=3, trials=3, solutions=1)
-    assert flaws(run.candidates) == [None, "wrong_answer", "no_answer"]
+    assert reject_reasons(run.candidates) == [None, "wrong_answer", "no_answer"]
     row = table(run)["a"]
     assert (row["correct"], row["unparsable"], row["state"]) == (1, 1, "done")
     assert r"\boxed{" in text_of(engine.calls[0])
@@ -173,7 +185,7 @@ def test_identical_solutions_count_once() -> None:
     two = ["It is 6 x 7. The answer is 42.", "it is 6 x 7.  The answer is 42. "]
     engine = script(lambda call: two[call.sample % 2])
     run = reject(engine, queries("a"), plan="uniform", pilot=4, trials=8, solutions=3)
-    assert flaws(run.candidates) == [None] + ["not_new"] * 7
+    assert reject_reasons(run.candidates) == [None] + ["not_new"] * 7
     assert run.candidates[1].detail == "the same solution again"
     row = table(run)["a"]
     assert (row["correct"], row["distinct"], row["state"]) == (8, 1, "short")
@@ -257,7 +269,7 @@ def test_rows_without_a_gold_answer_are_told_and_cost_nothing() -> None:
     engine = script(bernoulli(a=1.0))
     run = reject(engine, target, pilot=2, solutions=1)
     assert table(run)["b"]["state"] == "no_gold"
-    assert not asked(engine, "Who is it?")
+    assert not stage_calls(engine, "Who is it?")
     engine = script(bernoulli(a=1.0))
     with pytest.raises(UserError, match="of 1 rows none has an answer that the numeric checker"):
         reject(engine, target[1:])
@@ -272,12 +284,12 @@ def test_regex_and_json_golds() -> None:
     answers = ["2026-03-04", "2026-3-4", "on 2026-05-06"]
     engine = script(lambda call: answers[call.sample])
     run = reject(engine, target, checker="regex", pattern=r"2026-\d\d-\d\d", pilot=3, trials=3)
-    assert flaws(run.candidates) == [None, "wrong_answer", "wrong_answer"]
+    assert reject_reasons(run.candidates) == [None, "wrong_answer", "wrong_answer"]
     target = [example("target/a", "The point 1, 2 as JSON?", '{"x": 1, "y": 2}')]
     answers = [json.dumps({"y": 2.0, "x": 1}), '{"x": 1}', "{"]
     engine = script(lambda call: answers[call.sample])
     run = reject(engine, target, checker="json", pilot=3, trials=3)
-    assert flaws(run.candidates) == [None, "wrong_answer", "no_answer"]
+    assert reject_reasons(run.candidates) == [None, "wrong_answer", "no_answer"]
     for wrong in ({"checker": "regex"}, {"pattern": "a"}, {"checker": "regex", "pattern": "("}):
         with pytest.raises(ValidationError, match="pattern"):
             RejectParams(**wrong)

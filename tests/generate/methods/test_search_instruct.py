@@ -17,8 +17,14 @@ from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.search_instruct import unsupported
 from curate.generate.requests import Call
-from tests.generate.generations import InBatches, examples, flaws, generate, told
-from tests.generate.scripted import Reply, ScriptedEngine, Told, text_of, texts_of
+from tests.generate.generations import (
+    BatchingEngine,
+    candidate_records,
+    examples,
+    generate,
+    reject_reasons,
+)
+from tests.generate.scripted import Reply, ScriptedEngine, ScriptedReply, text_of, texts_of
 
 DOCUMENTS = {
     "harbour": "The harbour of Hamburg handles 120 million tonnes of freight a year.",
@@ -68,8 +74,8 @@ def query(call: Call) -> str:
 def answer(call: Call, **changed: Any) -> str:
     topic = topic_of(text_of(call))
     number = next(i for i in range(1, 9) if f"[{i}] {DOCUMENTS[topic]}" in text_of(call))
-    told = {"passages": [number], "answerable": True, "answer": DOCUMENTS[topic]}
-    return json.dumps(told | changed)
+    record = {"passages": [number], "answerable": True, "answer": DOCUMENTS[topic]}
+    return json.dumps(record | changed)
 
 
 def script(**changed: Any) -> ScriptedEngine:
@@ -79,7 +85,7 @@ def script(**changed: Any) -> ScriptedEngine:
     )
 
 
-def asked(engine: ScriptedEngine, kind: str) -> list[Call]:
+def stage_calls(engine: ScriptedEngine, kind: str) -> list[Call]:
     return [call for call in engine.calls if kind_of(call) == kind]
 
 
@@ -87,8 +93,15 @@ def search(engine: Any, corpus: str, **params: Any) -> Generation:
     settings = {
         name: params.pop(name) for name in ("target", "limits", "cache", "embed") if name in params
     }
-    told = {"corpus": corpus, "rounds": 1, "questions": 2, "passages": 2, "seeds": 2, **params}
-    return generate("search_instruct", engine, params=told, **settings)
+    all_params = {
+        "corpus": corpus,
+        "rounds": 1,
+        "questions": 2,
+        "passages": 2,
+        "seeds": 2,
+        **params,
+    }
+    return generate("search_instruct", engine, params=all_params, **settings)
 
 
 def test_the_row_is_question_and_answer_with_its_passages_named(corpus: str) -> None:
@@ -116,23 +129,23 @@ def test_the_retriever_is_given_the_query_and_the_writer_of_it_the_question(corp
     # The query leads elsewhere than the question: what is found hangs on the query.
     engine = script(query=json.dumps({"query": QUERIES["glacier"]}), answer="{}")
     run = search(engine, corpus, passages=1)
-    assert QUESTIONS["harbour"] in text_of(asked(engine, "query")[0])
+    assert QUESTIONS["harbour"] in text_of(stage_calls(engine, "query")[0])
     assert {tuple(c.notes["evidence"]) for c in run.candidates} == {("corpus/glacier.txt",)}
-    assert all(DOCUMENTS["glacier"] in "".join(texts_of(c)) for c in asked(engine, "answer"))
+    assert all(DOCUMENTS["glacier"] in "".join(texts_of(c)) for c in stage_calls(engine, "answer"))
 
 
 def test_the_seeds_are_drawn_and_shown(corpus: str) -> None:
     engine = script()
     run = search(engine, corpus, rounds=6)
     pairs = set()
-    for call in asked(engine, "questions"):
-        shown = tuple(e.row_id for e in run.target if e.prompt in text_of(call))
-        assert len(shown) == 2
-        pairs.add(shown)
+    for call in stage_calls(engine, "questions"):
+        shot_ids = tuple(e.row_id for e in run.target if e.prompt in text_of(call))
+        assert len(shot_ids) == 2
+        pairs.add(shot_ids)
     assert len(pairs) > 1
     # The same questions come again and again, and are paid for once.
-    assert flaws(run.candidates) == [None, None] + ["not_new"] * 10
-    assert len(asked(engine, "query")) == 2
+    assert reject_reasons(run.candidates) == [None, None] + ["not_new"] * 10
+    assert len(stage_calls(engine, "query")) == 2
 
 
 def test_questions_that_are_the_targets_own_or_none(corpus: str) -> None:
@@ -140,20 +153,20 @@ def test_questions_that_are_the_targets_own_or_none(corpus: str) -> None:
     long = "Why " * 80
     engine = script(questions=json.dumps({"questions": [again, "?", long[:300]]}))
     run = search(engine, corpus, questions=3)
-    assert flaws(run.candidates) == ["not_new", "too_short", "truncated"]
-    assert not asked(engine, "query")
+    assert reject_reasons(run.candidates) == ["not_new", "too_short", "truncated"]
+    assert not stage_calls(engine, "query")
 
 
 def test_nothing_near_means_no_answer_is_asked_for(corpus: str) -> None:
     engine = script(query=json.dumps({"query": "quantum chromodynamics"}))
     run = search(engine, corpus)
-    assert flaws(run.candidates) == ["unsupported"] * 2
+    assert reject_reasons(run.candidates) == ["unsupported"] * 2
     assert "no passage is near" in run.candidates[0].detail
-    assert not asked(engine, "answer")
+    assert not stage_calls(engine, "answer")
 
 
 @pytest.mark.parametrize(
-    ("changed", "flaw", "detail"),
+    ("changed", "reject_reason", "detail"),
     [
         ({"passages": [7]}, RejectReason.UNSUPPORTED, "it names passage 7 of 2"),
         ({"passages": []}, RejectReason.UNSUPPORTED, "it names no passage"),
@@ -174,23 +187,23 @@ def test_nothing_near_means_no_answer_is_asked_for(corpus: str) -> None:
     ],
 )
 def test_answers_that_do_not_stand(
-    corpus: str, changed: dict[str, Any], flaw: RejectReason, detail: str
+    corpus: str, changed: dict[str, Any], reject_reason: RejectReason, detail: str
 ) -> None:
     def then(call: Call) -> str:
         return answer(call, **changed) if QUESTIONS["harbour"] in text_of(call) else answer(call)
 
     run = search(script(answer=then), corpus)
-    assert [c.reject_reason for c in run.candidates] == [flaw, None]
+    assert [c.reject_reason for c in run.candidates] == [reject_reason, None]
     assert detail in run.candidates[0].detail
 
 
 def test_the_other_passage_does_not_bear_it_out(corpus: str) -> None:
     def then(call: Call) -> str:
-        told = json.loads(answer(call))
-        return json.dumps(told | {"passages": [3 - told["passages"][0]]})
+        record = json.loads(answer(call))
+        return json.dumps(record | {"passages": [3 - record["passages"][0]]})
 
     run = search(script(answer=then), corpus)
-    assert flaws(run.candidates) == ["unsupported"] * 2
+    assert reject_reasons(run.candidates) == ["unsupported"] * 2
 
 
 @pytest.mark.parametrize(
@@ -207,10 +220,10 @@ def test_support(text: str, evidence: str, fault: str | None) -> None:
     assert unsupported(text, evidence, 0.5) == fault
 
 
-@pytest.mark.parametrize(("kind", "made"), [("questions", 1), ("query", 2), ("answer", 2)])
-def test_failures(corpus: str, kind: str, made: int) -> None:
+@pytest.mark.parametrize(("kind", "count"), [("questions", 1), ("query", 2), ("answer", 2)])
+def test_failures(corpus: str, kind: str, count: int) -> None:
     run = search(script(**{kind: Reply(finish="refused")}), corpus)
-    assert flaws(run.candidates) == ["refused"] * made
+    assert reject_reasons(run.candidates) == ["refused"] * count
 
 
 def test_passages_are_data_and_come_last(tmp_path: Path) -> None:
@@ -218,7 +231,7 @@ def test_passages_are_data_and_come_last(tmp_path: Path) -> None:
     (tmp_path / "evil.txt").write_text(text)
     engine = script(answer="{}")
     search(engine, str(tmp_path), least=0)
-    call = asked(engine, "answer")[0]
+    call = stage_calls(engine, "answer")[0]
     roles = [m["role"] for m in call.request.messages]
     assert roles == ["system", *["user", "assistant"] * 2, "user"]
     assert text in text_of(call)
@@ -228,7 +241,7 @@ def test_passages_are_data_and_come_last(tmp_path: Path) -> None:
     assert text_of(call).index(QUESTIONS["harbour"]) < text_of(call).index(text)
 
 
-def rows(call: Call) -> Told:
+def rows(call: Call) -> ScriptedReply:
     """Ask other questions each time."""
     names = list(QUESTIONS)
     k = call.sampling.seed % 4
@@ -238,17 +251,17 @@ def rows(call: Call) -> Told:
 def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
     whole = search(script(questions=rows), corpus, rounds=4)
     assert len(whole.kept) > 2
-    parts = search(InBatches(script(questions=rows), 2), corpus, rounds=4)
-    assert told(whole.candidates) == told(parts.candidates)
+    parts = search(BatchingEngine(script(questions=rows), 2), corpus, rounds=4)
+    assert candidate_records(whole.candidates) == candidate_records(parts.candidates)
     with closing(Cache(tmp_path / "cache")) as cache:
         search(script(questions=rows), corpus, rounds=4, cache=cache)
         engine = script(questions=rows)
         again = search(engine, corpus, rounds=4, cache=cache)
     assert engine.calls == []
-    assert told(again.candidates) == told(whole.candidates)
-    for calls, made in ((0, 0), (1, 0), (3, 0), (4, 1), (5, 2)):
+    assert candidate_records(again.candidates) == candidate_records(whole.candidates)
+    for calls, count in ((0, 0), (1, 0), (3, 0), (4, 1), (5, 2)):
         run = search(script(), corpus, limits=Limits(calls=calls))
-        assert len(run.candidates) == made
+        assert len(run.candidates) == count
         assert bool(run.stopped) == (calls < 5)
 
 

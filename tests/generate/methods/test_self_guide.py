@@ -15,7 +15,7 @@ from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits
 from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label, most_frequent
 from curate.generate.requests import Call
-from tests.generate.generations import example, examples, flaws, generate
+from tests.generate.generations import example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some, words
 
@@ -81,11 +81,11 @@ def test_what_an_input_is_asked_with() -> None:
     counts = set()
     for k, call in enumerate(later):
         weak = text_of(call).split("Weak inputs")[1]
-        shown = [c.prompt for c in run.candidates if c.prompt in weak]
+        shots = [c.prompt for c in run.candidates if c.prompt in weak]
         assert all(
-            run.candidates.index(c) < 3 + 3 * (k // 3) for c in run.candidates if c.prompt in shown
+            run.candidates.index(c) < 3 + 3 * (k // 3) for c in run.candidates if c.prompt in shots
         )
-        counts.add(len(shown))
+        counts.add(len(shots))
     assert 0 not in counts
     assert len(counts) > 1
 
@@ -100,8 +100,8 @@ def test_outputs_follow_the_examples_as_turns() -> None:
     roles = [m["role"] for m in call.request.messages]
     assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
     assert texts_of(call)[0] == "Be brief.\n\nAnswer questions"
-    shown = dict(zip(texts_of(call)[1:-1:2], texts_of(call)[2:-1:2], strict=True))
-    assert shown.items() <= {e.prompt: e.response for e in target}.items()
+    shots = dict(zip(texts_of(call)[1:-1:2], texts_of(call)[2:-1:2], strict=True))
+    assert shots.items() <= {e.prompt: e.response for e in target}.items()
     assert (call.sampling.temperature, call.sampling.top_k, call.sampling.n) == (0.2, 10, 2)
     # The target's own system turn is part of the row; what the task is said to be is not.
     assert run.kept[0].messages[0] == {"role": "system", "content": "Be brief."}
@@ -113,15 +113,15 @@ def votes(*samples: Any) -> Any:
 
 def one(samples: tuple[Any, ...], **params: Any) -> Candidate:
     given = {"rounds": 1, "batch": 1, "samples": len(samples)}
-    (made,) = guide(script(output=votes(*samples)), **(given | params)).candidates
-    return made
+    (candidate,) = guide(script(output=votes(*samples)), **(given | params)).candidates
+    return candidate
 
 
 OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
 
 
 @pytest.mark.parametrize(
-    ("samples", "output", "flaw"),
+    ("samples", "output", "reject_reason"),
     [
         (("It is the same as ever.",) * 3 + OTHERS[:7], "It is the same as ever.", None),
         (
@@ -154,9 +154,9 @@ OTHERS = tuple(f"Yet another one of {letter}" for letter in "abcdefghij")
         ),
     ],
 )
-def test_votes(samples: tuple[Any, ...], output: str, flaw: RejectReason | None) -> None:
-    made = one(samples)
-    assert (made.reject_reason, made.response) == (flaw, output)
+def test_votes(samples: tuple[Any, ...], output: str, reject_reason: RejectReason | None) -> None:
+    candidate = one(samples)
+    assert (candidate.reject_reason, candidate.response) == (reject_reason, output)
 
 
 @pytest.mark.parametrize(
@@ -178,12 +178,12 @@ def test_outputs_agree_by_value_and_what_cannot_be_compared_is_told(
 
 
 def test_a_draft_without_a_usable_sample_says_why() -> None:
-    made = one(("x" * 400, "x" * 400, "Output: this", ""))
-    assert made.detail == "no sample can be used: 2 too_long, 1 keyword, 1 empty"
+    candidate = one(("x" * 400, "x" * 400, "Output: this", ""))
+    assert candidate.detail == "no sample can be used: 2 too_long, 1 keyword, 1 empty"
 
 
 @pytest.mark.parametrize(
-    ("told", "flaw", "params"),
+    ("text", "reject_reason", "params"),
     [
         ("Here is a new question: what is it?", RejectReason.KEYWORD, {}),
         ("Tell of the big bad wolf?", RejectReason.KEYWORD, {"noise": ["Bad Wolf"]}),
@@ -194,31 +194,33 @@ def test_a_draft_without_a_usable_sample_says_why() -> None:
         ("ab " * 600, RejectReason.TRUNCATED, {"max_tokens": 128}),
     ],
 )
-def test_inputs_of_no_use(told: str, flaw: RejectReason | None, params: dict[str, Any]) -> None:
+def test_inputs_of_no_use(
+    text: str, reject_reason: RejectReason | None, params: dict[str, Any]
+) -> None:
     limit = 3 * (params.get("max_tokens", 500) - 32)
-    engine = script(given=json.dumps({"input": told[:limit]}))
+    engine = script(given=json.dumps({"input": text[:limit]}))
     run = guide(engine, rounds=1, batch=1, **params)
-    assert [c.reject_reason for c in run.candidates] == [flaw]
-    assert len(outputs(engine)) == (0 if flaw else 2)
+    assert [c.reject_reason for c in run.candidates] == [reject_reason]
+    assert len(outputs(engine)) == (0 if reject_reason else 2)
 
 
 def test_the_same_input_twice() -> None:
     engine = script(given=json.dumps({"input": "Tell me of ships and sails."}))
-    assert flaws(guide(engine, rounds=2, batch=2).candidates) == [None, *["not_new"] * 3]
+    assert reject_reasons(guide(engine, rounds=2, batch=2).candidates) == [None, *["not_new"] * 3]
 
 
 def test_noise_of_one_task_is_none_of_the_next() -> None:
     before = list(NOISE)
-    told = json.dumps({"input": "Tell of the big bad wolf?"})
-    run = guide(script(given=told), rounds=1, batch=1, noise=["bad wolf"])
-    assert flaws(run.candidates) == ["keyword"]
-    run = guide(script(given=told), rounds=1, batch=1)
-    assert flaws(run.candidates) == [None]
+    input_json = json.dumps({"input": "Tell of the big bad wolf?"})
+    run = guide(script(given=input_json), rounds=1, batch=1, noise=["bad wolf"])
+    assert reject_reasons(run.candidates) == ["keyword"]
+    run = guide(script(given=input_json), rounds=1, batch=1)
+    assert reject_reasons(run.candidates) == [None]
     assert before == NOISE
     # What the examples say themselves is no noise.
     wolf = [example("t/1", "Who is the bad wolf here?", "It is so and so."), *examples()]
-    run = guide(script(given=told), rounds=1, batch=1, noise=["bad wolf"], target=wolf)
-    assert flaws(run.candidates) == [None]
+    run = guide(script(given=input_json), rounds=1, batch=1, noise=["bad wolf"], target=wolf)
+    assert reject_reasons(run.candidates) == [None]
 
 
 def test_lengths_within_two_deviations() -> None:
@@ -261,8 +263,8 @@ def test_each_label_is_asked_for_as_often_as_any_other() -> None:
     for call, candidate in zip(inputs(engine), run.candidates, strict=True):
         assert f"The right answer to it is: {candidate.notes['asked']}" in text_of(call)
         # An example is asked for with the label that it has.
-        asked, given = texts_of(call)[1], json.loads(texts_of(call)[2])["input"]
-        assert ("is: open" in asked) == (given == "Is it open?")
+        instruction, given = texts_of(call)[1], json.loads(texts_of(call)[2])["input"]
+        assert ("is: open" in instruction) == (given == "Is it open?")
         assert call.sampling.temperature == 0.7
     # The label asked for decides nothing.
     assert all(c.notes["label"] == c.response == "open" for c in run.candidates)
@@ -270,9 +272,9 @@ def test_each_label_is_asked_for_as_often_as_any_other() -> None:
 
 
 def test_inputs_of_a_strange_length_go_where_there_are_labels() -> None:
-    told = json.dumps({"input": "Tell of everything there is. " + "Also of this thing. " * 3})
-    run = guide(script(given=told, output="open"), rounds=1, batch=1, **LABELS)
-    assert flaws(run.candidates) == ["too_long"]
+    input_json = json.dumps({"input": "Tell of everything there is. " + "Also of this thing. " * 3})
+    run = guide(script(given=input_json, output="open"), rounds=1, batch=1, **LABELS)
+    assert reject_reasons(run.candidates) == ["too_long"]
 
 
 def test_labels_are_balanced_after_all_filters() -> None:
@@ -282,26 +284,26 @@ def test_labels_are_balanced_after_all_filters() -> None:
     number: dict[str, int] = {}
 
     def count(call: Call) -> str:
-        told = json.loads(labelled(call))["input"]
-        number[told] = len(number)
-        return json.dumps({"input": told})
+        text = json.loads(labelled(call))["input"]
+        number[text] = len(number)
+        return json.dumps({"input": text})
 
     run = guide(script(given=count, output=by_number), rounds=1, batch=9, **LABELS)
     assert Counter(c.notes["label"] for c in run.kept) == dict.fromkeys(LABELS["labels"], 2)
-    assert Counter(flaws(run.candidates)) == {None: 6, "over_quota": 3}
+    assert Counter(reject_reasons(run.candidates)) == {None: 6, "over_quota": 3}
     assert [c.reject_reason for c in run.candidates[2:3]] == [RejectReason.OVER_QUOTA]
 
 
 def test_balance() -> None:
-    told = [
+    candidates = [
         Candidate(pair(f"p{i}", label), "self_guide", notes={"label": label})
         for i, label in enumerate("aaaabb")
     ]
-    assert flaws(balance(told, 1.5)) == [None] * 3 + ["over_quota"] + [None] * 2
-    assert flaws(balance(told, None)) == [None] * 6
+    assert reject_reasons(balance(candidates, 1.5)) == [None] * 3 + ["over_quota"] + [None] * 2
+    assert reject_reasons(balance(candidates, None)) == [None] * 6
     # What other filters dropped counts for no label.
-    less = [told[0].drop(RejectReason.NOT_NEW), *told[1:5]]
-    assert flaws(balance(less, 1.0)) == ["not_new", None, *["over_quota"] * 2, None]
+    less = [candidates[0].drop(RejectReason.NOT_NEW), *candidates[1:5]]
+    assert reject_reasons(balance(less, 1.0)) == ["not_new", None, *["over_quota"] * 2, None]
     assert balance([], 1.0) == []
 
 

@@ -16,7 +16,13 @@ from curate.generate.generation import Generation, find_generator
 from curate.generate.limits import Limits, LowYield
 from curate.generate.novelty import rouge_l
 from curate.generate.requests import Call
-from tests.generate.generations import example, examples, flaws, generate, told
+from tests.generate.generations import (
+    candidate_records,
+    example,
+    examples,
+    generate,
+    reject_reasons,
+)
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some
 
@@ -71,7 +77,9 @@ def script(**then: Any) -> ScriptedEngine:
             {"examples": [{"output": "warm", "input": "Come in, friends!"}]}
         ),
     }
-    return ScriptedEngine([(asks(name), then.get(name, told)) for name, told in rules.items()])
+    return ScriptedEngine(
+        [(asks(name), then.get(name, default)) for name, default in rules.items()]
+    )
 
 
 def instruct(engine: Any, **params: Any) -> Generation:
@@ -80,7 +88,7 @@ def instruct(engine: Any, **params: Any) -> Generation:
     return generate("self_instruct", engine, params=SMALL | params, **settings)
 
 
-def asked(engine: ScriptedEngine, name: str) -> list[Call]:
+def stage_calls(engine: ScriptedEngine, name: str) -> list[Call]:
     return [call for call in engine.calls if asks(name)(call)]
 
 
@@ -88,7 +96,9 @@ def test_counts_of_calls_and_rows() -> None:
     engine = script()
     run = instruct(engine)
     assert len(run.kept) == len(run.candidates) == 2 * 3 * 2
-    assert {name: len(asked(engine, name)) for name in ("instructions", "kind", "input_first")} == {
+    assert {
+        name: len(stage_calls(engine, name)) for name in ("instructions", "kind", "input_first")
+    } == {
         "instructions": 6,
         "kind": 12,
         "input_first": 12,
@@ -118,10 +128,10 @@ def test_machine_made_demos_come_from_the_second_round_on_and_raise_the_hop() ->
     assert max(c.hop for c in run.candidates) > 1
     by_id = {c.row_id: c for c in run.candidates}
     prompts = {e.row_id: e.prompt for e in run.target}
-    for call, draft in zip(asked(engine, "instructions"), run.candidates[::2], strict=True):
-        shown = [prompts.get(p) or by_id[p].notes["task"] for p in draft.parents]
+    for call, draft in zip(stage_calls(engine, "instructions"), run.candidates[::2], strict=True):
+        demos = [prompts.get(p) or by_id[p].notes["task"] for p in draft.parents]
         # They are an answer that was given before.
-        assert json.loads(texts_of(call)[2]) == {"tasks": shown}
+        assert json.loads(texts_of(call)[2]) == {"tasks": demos}
         assert "Think up 3 tasks" in texts_of(call)[1]
         assert "Think up 2 more" in text_of(call)
 
@@ -141,9 +151,11 @@ def test_the_drop_table() -> None:
     }
     engine = script(instructions=json.dumps({"tasks": list(wrong)}))
     run = instruct(engine, rounds=1, batch=1, tasks=10)
-    assert flaws(run.candidates) == [flaw.value if flaw else None for flaw in wrong.values()]
+    assert reject_reasons(run.candidates) == [
+        reject_reason.value if reject_reason else None for reject_reason in wrong.values()
+    ]
     # Nothing was paid for what went, and nothing but a colon was changed.
-    assert len(asked(engine, "kind")) == len(asked(engine, "input_first")) == 3
+    assert len(stage_calls(engine, "kind")) == len(stage_calls(engine, "input_first")) == 3
     assert run.kept[-1].prompt == "Tell why NASA sends so few people up"
     assert run.candidates[2].detail == "task of 300 characters"
 
@@ -156,7 +168,7 @@ def test_tasks_too_long() -> None:
         batch=1,
         filters={"prompt_words": [4, 60]},
     )
-    assert flaws(run.candidates) == ["too_long"]
+    assert reject_reasons(run.candidates) == ["too_long"]
 
 
 def test_rouge_of_exactly_the_limit_is_new() -> None:
@@ -173,24 +185,24 @@ def test_rouge_of_exactly_the_limit_is_new() -> None:
         machine_demos=0,
         target=[example("target/1", seed, "ten")],
     )
-    assert flaws(run.candidates) == ["not_new", None]
+    assert reject_reasons(run.candidates) == ["not_new", None]
 
 
 def test_classification_asks_for_outputs_first() -> None:
     engine = script(kind=[kind(True), kind(False), kind(True)])
     run = instruct(engine, rounds=1, batch=1)
-    assert len(asked(engine, "output_first")) == len(asked(engine, "input_first")) == 1
+    assert len(stage_calls(engine, "output_first")) == len(stage_calls(engine, "input_first")) == 1
     assert [c.notes["classification"] for c in run.kept] == [True, False]
     assert run.kept[0].prompt.endswith("?\n\nCome in, friends!")
     assert run.kept[0].response == "warm"
-    schema = asked(engine, "output_first")[0].request.schema
+    schema = stage_calls(engine, "output_first")[0].request.schema
     assert (
         schema and "minLength" in schema["properties"]["examples"]["items"]["properties"]["input"]
     )
 
 
 @pytest.mark.parametrize(
-    ("rows", "wanted"),
+    ("rows", "expected_reasons"),
     [
         # One input, two outputs: all examples of the task go.
         ([("one", "yes"), ("two two", "no"), ("one", "no")], ["inconsistent"] * 3),
@@ -202,22 +214,24 @@ def test_classification_asks_for_outputs_first() -> None:
         ([("", "first"), ("", "second")], [None, "not_new"]),
     ],
 )
-def test_examples_of_no_use(rows: Sequence[tuple[str, str]], wanted: list[str | None]) -> None:
-    told = json.dumps({"examples": [{"input": i, "output": o} for i, o in rows]})
+def test_examples_of_no_use(
+    rows: Sequence[tuple[str, str]], expected_reasons: list[str | None]
+) -> None:
+    examples_json = json.dumps({"examples": [{"input": i, "output": o} for i, o in rows]})
     one = json.dumps({"tasks": ["Answer yes or no to what comes below"]})
-    engine = script(instructions=one, input_first=told)
+    engine = script(instructions=one, input_first=examples_json)
     run = instruct(engine, rounds=1, batch=1, instances=5)
-    assert flaws(run.candidates) == wanted
+    assert reject_reasons(run.candidates) == expected_reasons
 
 
 def test_an_output_that_fills_its_room_was_cut() -> None:
     engine = script(input_first=one_example(output="ab " * 48))
     run = instruct(engine, rounds=1, batch=1, max_tokens=128)
-    assert set(flaws(run.candidates)) == {"truncated"}
+    assert set(reject_reasons(run.candidates)) == {"truncated"}
 
 
 @pytest.mark.parametrize(
-    ("name", "reply", "flaw", "count"),
+    ("name", "reply", "reject_reason", "count"),
     [
         ("instructions", Reply("{", finish="truncated"), "truncated", 1),
         ("instructions", Reply(finish="failed", error="gone"), "failed", 1),
@@ -226,18 +240,18 @@ def test_an_output_that_fills_its_room_was_cut() -> None:
         ("input_first", Reply("[", finish="truncated"), "truncated", 2),
     ],
 )
-def test_answers_of_no_use(name: str, reply: Any, flaw: str, count: int) -> None:
+def test_answers_of_no_use(name: str, reply: Any, reject_reason: str, count: int) -> None:
     run = instruct(script(**{name: reply}), rounds=1, batch=1)
-    assert flaws(run.candidates) == [flaw] * count
+    assert reject_reasons(run.candidates) == [reject_reason] * count
 
 
 def test_a_model_that_repeats_itself_comes_to_an_end() -> None:
     same = json.dumps({"tasks": ["Tell the story of a lost key", "Tell the story of a lost key"]})
     engine = script(instructions=same)
     run = instruct(engine, rounds=4, batch=5)
-    assert len(asked(engine, "instructions")) == 20
+    assert len(stage_calls(engine, "instructions")) == 20
     assert len(run.kept) == 1
-    assert Counter(flaws(run.candidates)) == {None: 1, "not_new": 39}
+    assert Counter(reject_reasons(run.candidates)) == {None: 1, "not_new": 39}
     with pytest.raises(LowYield, match="only 1 of 50"):
         instruct(script(instructions=same), rounds=40, batch=5, least_yield=0.1)
 
@@ -246,7 +260,7 @@ def test_enough_is_enough() -> None:
     engine = script()
     run = instruct(engine, rounds=9, rows=7)
     assert len(run.kept) == 12
-    assert len(asked(engine, "instructions")) == 6
+    assert len(stage_calls(engine, "instructions")) == 6
 
 
 def whole(call: Call) -> str:
@@ -277,19 +291,19 @@ def test_whole_form_makes_triples_in_one_call() -> None:
 def test_made_triples_are_shown_whole() -> None:
     engine = script(whole=whole)
     run = instruct(engine, form="whole", rounds=2, batch=1)
-    made = next(c for c in run.candidates if c.row_id in run.candidates[-1].parents)
-    shown = json.loads(texts_of(engine.calls[1])[2])["tasks"]
-    task = made.notes["task"]
-    given = made.prompt.removeprefix(task).strip()
-    assert {"task": task, "input": given, "output": made.response} in shown
+    triple = next(c for c in run.candidates if c.row_id in run.candidates[-1].parents)
+    demos = json.loads(texts_of(engine.calls[1])[2])["tasks"]
+    task = triple.notes["task"]
+    given = triple.prompt.removeprefix(task).strip()
+    assert {"task": task, "input": given, "output": triple.response} in demos
 
 
 def test_long_tasks_are_shown_in_part() -> None:
     long = "Tell of it. " * 60
     engine = script()
     instruct(engine, target=[example("t/1", long, "so")], rounds=1, batch=1, machine_demos=0)
-    (shown,) = json.loads(texts_of(engine.calls[0])[2])["tasks"]
-    assert shown == f"{long[:295]} ..."
+    (demo,) = json.loads(texts_of(engine.calls[0])[2])["tasks"]
+    assert demo == f"{long[:295]} ..."
 
 
 def test_most_calls_of_the_whole_form() -> None:
@@ -313,7 +327,9 @@ def test_three_of_eighty_are_drawn_evenly() -> None:
 
 def test_same_result_in_batches_and_again(tmp_path: Path) -> None:
     whole_run = check_same("self_instruct", script, tmp_path, params=SMALL | {"rounds": 3})
-    assert told(instruct(script(), rounds=3, seed=1).candidates) != told(whole_run.candidates)
+    assert candidate_records(instruct(script(), rounds=3, seed=1).candidates) != candidate_records(
+        whole_run.candidates
+    )
 
 
 @pytest.mark.parametrize("most", [2, 5, 11, 20])

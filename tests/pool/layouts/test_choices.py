@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curate.pool.layouts import Fault, file_reader
+from curate.pool.layouts import RecordFault, file_reader
 from tests.conftest import turns
 
 ASKED = turns("q\n\nA) red\nB) blue", "B) blue")
@@ -14,9 +14,9 @@ TWO = ["red", "blue"]
 
 
 def read(record: dict[str, Any]) -> Any:
-    [part] = file_reader([record], None, "f").read(record).parts
-    assert part.example is not None
-    return part.example.turns
+    [conversation] = file_reader([record], None, "f").read(record).conversations
+    assert conversation.example is not None
+    return conversation.example.turns
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,6 @@ def test_an_answer_that_names_no_option_or_might_name_two_is_refused(
     options: Any, answer: Any
 ) -> None:
     record = {"question": "q", "choices": options, "answer": answer}
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RecordFault) as caught:
         file_reader([record], None, "f").read(record)
     assert caught.value.field.startswith(("answer", "choices"))

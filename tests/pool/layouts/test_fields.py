@@ -8,16 +8,16 @@ import pytest
 
 from curate.config import RowFile
 from curate.errors import UserError
-from curate.pool.layouts import Fault, Part, file_reader
+from curate.pool.layouts import Conversation, RecordFault, file_reader
 from tests.conftest import turns
 
 AB = turns("a", "b")
 
 
-def read(record: dict[str, Any], **fields: Any) -> Part:
-    [part] = file_reader([record], fields, "f").read(record).parts
-    assert part.example is not None
-    return part
+def read(record: dict[str, Any], **fields: Any) -> Conversation:
+    [conversation] = file_reader([record], fields, "f").read(record).conversations
+    assert conversation.example is not None
+    return conversation
 
 
 def turns_of(record: dict[str, Any], **fields: Any) -> Any:
@@ -27,18 +27,21 @@ def turns_of(record: dict[str, Any], **fields: Any) -> Any:
 
 def test_named_fields_are_used_and_what_is_not_named_goes_to_meta() -> None:
     record = {"q": "a", "c": "x", "r": "b", "s": "be kind", "o": "arithmetic", "instruction": "no"}
-    part = read(record, prompt="q", context="c", response="r", system="s", origin="o")
-    assert part.example is not None
-    assert part.example.turns == [{"role": "system", "content": "be kind"}, *turns("a\n\nx", "b")]
-    assert (part.origin, part.meta) == ("arithmetic", {"instruction": "no"})
+    conversation = read(record, prompt="q", context="c", response="r", system="s", origin="o")
+    assert conversation.example is not None
+    assert conversation.example.turns == [
+        {"role": "system", "content": "be kind"},
+        *turns("a\n\nx", "b"),
+    ]
+    assert (conversation.origin, conversation.meta) == ("arithmetic", {"instruction": "no"})
 
 
 def test_paths_lead_into_objects_and_lists() -> None:
     record = {"body": {"messages": AB, "model": "m", "system": "s"}, "id": 1}
-    part = read(record, messages="body.messages", system="body.system")
-    assert part.example is not None
-    assert part.example.turns == [{"role": "system", "content": "s"}, *AB]
-    assert part.meta == {"id": 1, "body": {"model": "m"}}
+    conversation = read(record, messages="body.messages", system="body.system")
+    assert conversation.example is not None
+    assert conversation.example.turns == [{"role": "system", "content": "s"}, *AB]
+    assert conversation.meta == {"id": 1, "body": {"model": "m"}}
     record = {"q": {"text": "a"}, "answers": {"text": ["x", "b"]}}
     assert turns_of(record, prompt="q.text", response="answers.text[1]") == AB
     assert read(record, prompt="q.text", response="answers.text[1]").meta == {
@@ -54,7 +57,7 @@ def test_a_field_whose_own_name_has_a_dot_comes_first() -> None:
 
 @pytest.mark.parametrize("path", ["body.replies[3]", "body.none", "none.text", "body[0]", "q.x"])
 def test_a_path_that_leads_nowhere_refuses_the_record_by_its_name(path: str) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RecordFault) as caught:
         read({"q": "a", "body": {"replies": ["b"]}}, prompt="q", response=path)
     assert caught.value.field == path
 
@@ -66,7 +69,7 @@ def test_a_role_map_names_roles_with_and_without_fields() -> None:
 
 
 def test_turns_under_a_named_field_are_held_to_the_same_rule() -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RecordFault) as caught:
         read({"m": [AB[0], AB[1] | {"weight": 0}]}, messages="m")
     assert caught.value.field == "m[1].weight"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import UserError
-from curate.pool.layouts import Fault, Reading, file_reader
+from curate.pool.layouts import ParsedRecord, RecordFault, file_reader
 from curate.pool.layouts.unread import HELD_BY_NO_TURN, SPOKEN_FIELDS
 from curate.reasons import Reason
 from curate.rows import normalise
@@ -35,18 +35,21 @@ TREE = {
 }
 
 
-def read(record: Any, fields: dict[str, Any] | None = None) -> Reading:
+def read(record: Any, fields: dict[str, Any] | None = None) -> ParsedRecord:
     return file_reader([record], fields, "f").read(record)
 
 
 def turns_of(record: Any, fields: dict[str, Any] | None = None) -> list[Any]:
     """Return the turns of every conversation of a record; of those that are none the fault."""
-    parts = read(record, fields).parts
-    return [part.example.turns if part.example else part.fault for part in parts]
+    conversations = read(record, fields).conversations
+    return [
+        conversation.example.turns if conversation.example else conversation.fault
+        for conversation in conversations
+    ]
 
 
 def fault_of(record: Any, fields: dict[str, Any] | None = None) -> tuple[Reason, str]:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RecordFault) as caught:
         file_reader([{"messages": AB}, record], fields, "f").read(record)
     return caught.value.reason, caught.value.field
 
@@ -239,7 +242,7 @@ def test_each_bad_record_has_its_reason_and_field(record: Any, reason: Reason, f
 
 def test_a_record_in_no_layout_lacks_the_field_that_most_of_its_file_have() -> None:
     reader = file_reader([{"instruction": "a", "output": "b"}, {"instruction": "c"}], None, "f")
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RecordFault) as caught:
         reader.read({"instruction": "c"})
     assert (caught.value.reason, caught.value.field) == (Reason.MISSING_FIELD, "output")
 
@@ -265,17 +268,22 @@ def test_a_file_in_no_layout_is_refused_with_a_hint(record: dict[str, Any], hint
 
 def test_records_that_hold_others_give_a_row_for_each() -> None:
     task = {"name": "add", "instruction": "a", "id": 7}
-    reading = read(
+    parsed_record = read(
         task | {"instances": [{"input": "", "output": "b"}, {"input": "x", "output": 5}]}
     )
-    assert [part.example and part.example.turns for part in reading.parts] == [
+    assert [
+        conversation.example and conversation.example.turns
+        for conversation in parsed_record.conversations
+    ] == [
         AB,
         turns("a\n\nx", "5"),
     ]
-    assert [(part.origin, part.meta) for part in reading.parts] == [("add", {"id": 7})] * 2
+    assert [
+        (conversation.origin, conversation.meta) for conversation in parsed_record.conversations
+    ] == [("add", {"id": 7})] * 2
     super_ni = {"Definition": ["a"], "Instances": [{"id": "1", "input": "x", "output": ["b", "B"]}]}
     assert turns_of(super_ni) == [turns("a\n\nx", "b")]
-    assert read(super_ni).parts[0].meta == {"id": "1", "other_outputs": ["B"]}
+    assert read(super_ni).conversations[0].meta == {"id": "1", "other_outputs": ["B"]}
     assert turns_of({"examples": [{"input": "a", "target": "b"}] * 2}) == [AB, AB]
 
 
@@ -291,8 +299,8 @@ def test_nested_squad_has_a_row_for_each_question_and_refuses_those_without_an_a
 
 
 def test_the_rejected_answer_of_a_pair_stays_in_meta() -> None:
-    [part] = read({"prompt": "a", "chosen": "b", "rejected": "c", "score": 1}).parts
-    assert part.meta == {"rejected": "c", "score": 1}
+    [conversation] = read({"prompt": "a", "chosen": "b", "rejected": "c", "score": 1}).conversations
+    assert conversation.meta == {"rejected": "c", "score": 1}
 
 
 def test_the_origin_is_the_first_upstream_name_that_is_text_and_no_turn() -> None:
@@ -302,10 +310,13 @@ def test_the_origin_is_the_first_upstream_name_that_is_text_and_no_turn() -> Non
         ({"task": 4, "dataset": "d"}, "d", {"task": 4}),
         ({"task": ""}, None, {"task": ""}),
     ):
-        [part] = read(pair | record).parts
-        assert (part.origin, part.meta) == (origin, meta)
+        [conversation] = read(pair | record).conversations
+        assert (conversation.origin, conversation.meta) == (origin, meta)
     fields = {"prompt": "source", "response": "target"}
-    assert read({"source": "Good morning.", "target": "Bonjour."}, fields).parts[0].origin is None
+    assert (
+        read({"source": "Good morning.", "target": "Bonjour."}, fields).conversations[0].origin
+        is None
+    )
 
 
 def test_what_has_no_column_is_left_over_untouched() -> None:
@@ -318,10 +329,10 @@ def test_what_has_no_column_is_left_over_untouched() -> None:
         "nested": {"deep": [1, None, "é"]},
         "flag": False,
     }
-    [part] = read(record).parts
-    assert part.meta == {k: record[k] for k in ("input", "source", "nested", "flag")}
+    [conversation] = read(record).conversations
+    assert conversation.meta == {k: record[k] for k in ("input", "source", "nested", "flag")}
     listed = {"messages": [AB[0] | {"id": 1}, AB[1]], "id": 2}
-    assert read(listed).parts[0].meta == {"id": 2, "messages": [{"id": 1}, {}]}
+    assert read(listed).conversations[0].meta == {"id": 2, "messages": [{"id": 1}, {}]}
 
 
 # --- no text of a conversation is lost ------------------------------------------------------------
@@ -378,13 +389,13 @@ def test_every_text_of_a_conversation_stands_in_a_turn_or_the_record_is_refused(
 ) -> None:
     record = record | {pair[0]: prompt, pair[1]: response}
     try:
-        reading = read(record)
-    except Fault as fault:
+        parsed_record = read(record)
+    except RecordFault as fault:
         assert fault.field
         return
-    for part in reading.parts:
-        assert part.example is not None
-        spoken = "\n".join(normalise(turn["content"]) for turn in part.example.turns)
+    for conversation in parsed_record.conversations:
+        assert conversation.example is not None
+        spoken = "\n".join(normalise(turn["content"]) for turn in conversation.example.turns)
         assert [
             text for text in texts(list(record.values())) if normalise(text) not in spoken
         ] == []
@@ -409,10 +420,10 @@ def test_no_record_is_more_than_a_reader_can_say_no_to(
     record: dict[str, Any], prompts: bool
 ) -> None:
     try:
-        reading = file_reader([record], None, "f", prompts=prompts).read(record)
-    except (Fault, UserError):
+        parsed_record = file_reader([record], None, "f", prompts=prompts).read(record)
+    except (RecordFault, UserError):
         return
-    for part in reading.parts:
-        assert part.fault or (part.example and part.example.turns)
-        for message in part.example.turns if part.example else []:
+    for conversation in parsed_record.conversations:
+        assert conversation.fault or (conversation.example and conversation.example.turns)
+        for message in conversation.example.turns if conversation.example else []:
             assert isinstance(message["content"], str)
