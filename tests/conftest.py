@@ -164,8 +164,8 @@ class StoreRun:
         raise NotImplementedError
 
     def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = find_model(name or "static")
-        return identify_embedder(found), {"name": found.name}
+        location = find_model(name or "static")
+        return identify_embedder(location), {"name": location.name}
 
 
 def run_stage(

@@ -28,13 +28,13 @@ select: {method: rds, budget: {rows: 10}}
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     returncode: int
     stdout: str
     stderr: str
 
 
-def curate(*arguments: str) -> Done:
+def curate(*arguments: str) -> CommandResult:
     """Run the command line in this process, which has imported what it needs."""
     out, err, code = StringIO(), StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -44,19 +44,21 @@ def curate(*arguments: str) -> Done:
             main()
         except SystemExit as end:
             code = int(end.code or 0)
-    return Done(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())
 
 
-def process(*arguments: str) -> Done:
+def process(*arguments: str) -> CommandResult:
     """Run the command line as a user does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "curate.cli", *arguments],
         cwd=REPO, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def refused(tmp_path: Path, text: str, *arguments: str, run: Callable[..., Done] = curate) -> str:
+def check_error(
+    tmp_path: Path, text: str, *arguments: str, run: Callable[..., CommandResult] = curate
+) -> str:
     """Return what `check` says of a bad recipe, after checking how it says it."""
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(text)
@@ -91,34 +93,36 @@ def test_every_command_shows_an_example(command: str) -> None:
 
 @pytest.mark.system
 def test_an_unknown_key_is_named_with_file_line_and_suggestion(tmp_path: Path) -> None:
-    told = refused(tmp_path, GOOD.replace("budget: {rows", "budgt: {rows"), run=process)
-    assert "recipe.yaml:6: select.budgt: unknown key; did you mean 'budget'?" in told
+    stderr = check_error(tmp_path, GOOD.replace("budget: {rows", "budgt: {rows"), run=process)
+    assert "recipe.yaml:6: select.budgt: unknown key; did you mean 'budget'?" in stderr
 
 
 def test_an_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:
-    told = refused(tmp_path, GOOD.replace("kind: exact", "kind: exakt"))
-    assert "recipe.yaml:5:" in told
-    assert "exact" in told
-    assert "leaks" in told
+    stderr = check_error(tmp_path, GOOD.replace("kind: exact", "kind: exakt"))
+    assert "recipe.yaml:5:" in stderr
+    assert "exact" in stderr
+    assert "leaks" in stderr
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    told = refused(tmp_path, GOOD.replace("rows: 10", "rows: 0").replace("name: good", "nme: good"))
-    assert "did you mean 'name'" in told
-    assert "rows must be above 0" in told
+    stderr = check_error(
+        tmp_path, GOOD.replace("rows: 10", "rows: 0").replace("name: good", "nme: good")
+    )
+    assert "did you mean 'name'" in stderr
+    assert "rows must be above 0" in stderr
 
 
 def test_broken_yaml_is_named_with_its_line(tmp_path: Path) -> None:
-    assert "recipe.yaml:3: broken YAML" in refused(tmp_path, "name: x\npool: [\n")
+    assert "recipe.yaml:3: broken YAML" in check_error(tmp_path, "name: x\npool: [\n")
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    told = refused(tmp_path, GOOD, "--set", "pool.0.path=data/nowhere/*.jsonl")
-    assert "no file matches 'data/nowhere/*.jsonl'" in told
+    stderr = check_error(tmp_path, GOOD, "--set", "pool.0.path=data/nowhere/*.jsonl")
+    assert "no file matches 'data/nowhere/*.jsonl'" in stderr
 
 
 def test_an_override_of_nothing_says_how_to_write_one(tmp_path: Path) -> None:
-    assert "write it as dotted.key=value" in refused(tmp_path, GOOD, "--set", "seed")
+    assert "write it as dotted.key=value" in check_error(tmp_path, GOOD, "--set", "seed")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -157,14 +161,14 @@ def test_rethreshold_tells_what_would_change(tmp_path: Path, tiny: Path) -> None
 def test_rethreshold_refuses_in_a_sentence(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, rows=8)
     run = finish(recipe(tmp_path, tiny, [FUZZY]), tmp_path / "run")
-    for arguments, told in (
+    for arguments, message in (
         (["exact"], "the stage 'exact' did not run; stages that have: fuzzy"),
         (["fuzzy", "--set", "threshold=0.1"], "fuzzy: the floor 0.3 is above the threshold 0.1"),
     ):
         done = curate("rethreshold", str(run), *arguments)
         assert done.returncode == 2
         assert done.stderr.startswith("Error: ")
-        assert told in done.stderr
+        assert message in done.stderr
         assert done.stdout == ""
 
 

@@ -186,9 +186,11 @@ def test_a_row_is_told_where_other_methods_rank_it(run: RunFolder) -> None:
     lines = explain_row(run, own)
     at = lines.index("By the compared methods")
     for line, name in zip(lines[at + 1 : at + 4], ("bm25", "embed-2", "random"), strict=True):
-        found = run.table(f"evidence/compare/{name}").filter(pl.col("row_id") == own).collect()
-        word = "selected" if found["selected"][0] else "not selected"
-        assert line.startswith(f"  {name}: {word}, rank {found['rank'][0]} ranks ")
+        ranking_row = (
+            run.table(f"evidence/compare/{name}").filter(pl.col("row_id") == own).collect()
+        )
+        word = "selected" if ranking_row["selected"][0] else "not selected"
+        assert line.startswith(f"  {name}: {word}, rank {ranking_row['rank'][0]} ranks ")
 
 
 def test_a_fault_of_a_compared_method_says_whose_it_is(tmp_path: Path, tiny: Path) -> None:

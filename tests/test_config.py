@@ -124,9 +124,9 @@ def test_an_unknown_key_is_named_with_its_line_and_what_was_meant(
 ) -> None:
     old, new = wrong.split(">", 1)
     assert old in RECIPE
-    told = complain(tmp_path, RECIPE.replace(old, new))
-    assert len(told) == 1
-    assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
+    lines = complain(tmp_path, RECIPE.replace(old, new))
+    assert len(lines) == 1
+    assert lines[0].startswith(f"recipe.yaml:{line}: {said}"), lines
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,15 @@ def test_a_number_that_no_key_could_hold_is_named(
 
 
 def test_an_unknown_kind_lists_the_stages_there_are(tmp_path: Path) -> None:
-    told = complain(tmp_path, RECIPE.replace("kind: exact", "kind: exct"))
-    assert re.match(r"recipe.yaml:11: stages\.0: unknown 'kind' 'exct'; known: ", told[0])
-    assert set(STAGES) <= set(re.findall(r"\w+", told[0].split("known:")[1]))
+    lines = complain(tmp_path, RECIPE.replace("kind: exact", "kind: exct"))
+    assert re.match(r"recipe.yaml:11: stages\.0: unknown 'kind' 'exct'; known: ", lines[0])
+    assert set(STAGES) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
 
 
 def test_an_unknown_method_lists_the_selectors_there_are(tmp_path: Path) -> None:
-    told = complain(tmp_path, RECIPE.replace("method: rds", "method: rsd"))
-    assert re.match(r"recipe.yaml:1[34]: select: unknown 'method' 'rsd'; known: ", told[0])
-    assert set(SELECTORS) <= set(re.findall(r"\w+", told[0].split("known:")[1]))
+    lines = complain(tmp_path, RECIPE.replace("method: rds", "method: rsd"))
+    assert re.match(r"recipe.yaml:1[34]: select: unknown 'method' 'rsd'; known: ", lines[0])
+    assert set(SELECTORS) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
 
 
 # --- which of similar rows survives ----------------------------------------------------------------
@@ -210,8 +210,8 @@ def test_a_policy_reads_back_as_itself(tmp_path: Path, keep: str, read: Any) -> 
     ],
 )
 def test_a_policy_that_is_none_is_told_what_there_is(tmp_path: Path, keep: str, got: str) -> None:
-    told = complain(tmp_path, STAGED + f"    keep: {keep}\n")
-    assert told == [f"recipe.yaml:7: stages.1.keep: {POLICIES}{got}"]
+    lines = complain(tmp_path, STAGED + f"    keep: {keep}\n")
+    assert lines == [f"recipe.yaml:7: stages.1.keep: {POLICIES}{got}"]
 
 
 @pytest.mark.parametrize(
@@ -281,9 +281,9 @@ def test_the_second_stage_of_a_kind_has_a_name_of_its_own(tmp_path: Path) -> Non
 def test_a_near_duplicate_rule_that_means_nothing_is_one_sentence(
     tmp_path: Path, given: str, line: int, said: str
 ) -> None:
-    told = complain(tmp_path, STAGED + f"    {given}\n")
-    assert len(told) == 1
-    assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
+    lines = complain(tmp_path, STAGED + f"    {given}\n")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"recipe.yaml:{line}: {said}"), lines
 
 
 @pytest.mark.parametrize(
@@ -315,17 +315,17 @@ def test_a_near_duplicate_rule_that_means_nothing_is_one_sentence(
 def test_an_exact_rule_that_means_nothing_is_one_sentence(
     tmp_path: Path, given: str, line: int, said: str
 ) -> None:
-    told = complain(tmp_path, SHORT + f"stages:\n  - kind: exact\n    {given}\n")
-    assert len(told) == 1
-    assert told[0].startswith(f"recipe.yaml:{line}: {said}"), told
+    lines = complain(tmp_path, SHORT + f"stages:\n  - kind: exact\n    {given}\n")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"recipe.yaml:{line}: {said}"), lines
 
 
 def test_overrides_of_a_stage_are_checked_with_it(tmp_path: Path) -> None:
-    told = complain(tmp_path, STAGED, "stages.1.threshold=0.4")
-    assert told[0].startswith("recipe.yaml:6: stages.1: the floor 0.6 is above the threshold 0.4")
-    told = complain(tmp_path, STAGED, "stages.1.keep={highest: leaks}")
-    assert told[0].startswith("recipe.yaml:6: stages.1.")
-    assert told[0].endswith("highest: 'leaks' is no earlier stage (those are: exact)")
+    lines = complain(tmp_path, STAGED, "stages.1.threshold=0.4")
+    assert lines[0].startswith("recipe.yaml:6: stages.1: the floor 0.6 is above the threshold 0.4")
+    lines = complain(tmp_path, STAGED, "stages.1.keep={highest: leaks}")
+    assert lines[0].startswith("recipe.yaml:6: stages.1.")
+    assert lines[0].endswith("highest: 'leaks' is no earlier stage (those are: exact)")
     config = load(tmp_path, STAGED, "stages.1.threshold=0.4", "stages.1.floor=0.4")
     assert config.stages[1].model_dump()["floor"] == 0.4
 
@@ -362,14 +362,14 @@ def test_protected_sets_may_be_a_path_a_mapping_or_a_list(
     ],
 )
 def test_protected_sets_that_are_no_files_are_named(tmp_path: Path, given: str, said: str) -> None:
-    told = complain(tmp_path, SHORT + f"protected: {given}\n")
-    assert len(told) == 1
-    assert told[0].startswith(f"recipe.yaml:4: {said}"), told
+    lines = complain(tmp_path, SHORT + f"protected: {given}\n")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"recipe.yaml:4: {said}"), lines
 
 
 def test_a_stage_without_a_kind_is_told_so(tmp_path: Path) -> None:
-    told = complain(tmp_path, RECIPE.replace("kind: exact", "threshold: 1"))
-    assert re.match(r"recipe.yaml:11: stages\.0: .*'kind'", told[0])
+    lines = complain(tmp_path, RECIPE.replace("kind: exact", "threshold: 1"))
+    assert re.match(r"recipe.yaml:11: stages\.0: .*'kind'", lines[0])
 
 
 def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
@@ -380,23 +380,23 @@ def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
         .replace("rows: 10", "rows: 0")
         .replace("seeds: 2", "seeds: 0")
     )
-    told = complain(tmp_path, text)
-    assert [line.split(": ")[:2] for line in told] == [
+    lines = complain(tmp_path, text)
+    assert [line.split(": ")[:2] for line in lines] == [
         ["recipe.yaml:2", "seed"],
         ["recipe.yaml:9", "models.dtype"],
         ["recipe.yaml:11", "stages.0"],
         ["recipe.yaml:15", "select.budget"],
         ["recipe.yaml:17", "prove.seeds"],
     ]
-    assert told[0].endswith("(got 'x')")
+    assert lines[0].endswith("(got 'x')")
 
 
 def test_an_unknown_key_does_not_hide_other_faults(tmp_path: Path) -> None:
     text = RECIPE.replace("seed: 3", "sed: 3").replace("dtype: float32", "dtype: float8")
-    told = "\n".join(complain(tmp_path, text + "shoe: 1\n"))
-    assert "recipe.yaml:2: sed: unknown key" in told
-    assert "recipe.yaml:9: models.dtype: " in told
-    assert "recipe.yaml:18: shoe: unknown key" in told
+    message = "\n".join(complain(tmp_path, text + "shoe: 1\n"))
+    assert "recipe.yaml:2: sed: unknown key" in message
+    assert "recipe.yaml:9: models.dtype: " in message
+    assert "recipe.yaml:18: shoe: unknown key" in message
 
 
 @pytest.mark.parametrize(
@@ -476,9 +476,9 @@ def test_a_bad_override_is_a_user_error(tmp_path: Path, override: str, said: str
     ],
 )
 def test_a_budget_is_exactly_one_positive_amount(tmp_path: Path, budget: str, said: str) -> None:
-    told = complain(tmp_path, RECIPE.replace("{rows: 10}", budget))
-    assert "recipe.yaml:15: select.budget" in told[0]
-    assert said in told[0]
+    lines = complain(tmp_path, RECIPE.replace("{rows: 10}", budget))
+    assert "recipe.yaml:15: select.budget" in lines[0]
+    assert said in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -544,8 +544,8 @@ def test_broken_yaml_is_a_user_error_with_its_line(tmp_path: Path, text: str, sa
 
 def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
     """YAML forbids it; taking the last one would silently undo what stands above it."""
-    told = complain(tmp_path, SHORT + "name: b\n")
-    assert re.match(r"recipe.yaml:4: .*name", told[0])
+    lines = complain(tmp_path, SHORT + "name: b\n")
+    assert re.match(r"recipe.yaml:4: .*name", lines[0])
 
 
 def test_a_config_that_cannot_be_read_is_a_user_error(tmp_path: Path) -> None:
@@ -591,9 +591,9 @@ def test_protected_sets_stand_in_for_an_eval_set(tmp_path: Path) -> None:
 def test_a_protected_set_with_the_name_of_other_rows_is_refused(
     tmp_path: Path, protected: str, key: str, of: str
 ) -> None:
-    [told] = complain(tmp_path, RECIPE + f"protected: {protected}\n")
-    assert re.match(rf"recipe.yaml:18: {key}(\.source)?: the name '", told)
-    assert f"is that of {of} as well, and row ids are made of it" in told
+    [sentence] = complain(tmp_path, RECIPE + f"protected: {protected}\n")
+    assert re.match(rf"recipe.yaml:18: {key}(\.source)?: the name '", sentence)
+    assert f"is that of {of} as well, and row ids are made of it" in sentence
 
 
 EVAL = "eval: data/eval.jsonl"
@@ -837,7 +837,7 @@ LAUGHS = "".join(f"b{i}: &a{i} [{f'*a{i - 1}, ' * 9}]\n" for i in range(1, 10))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("name: a\npool: &p [*p]\n", r"odd.yaml:2: broken YAML: an anchor holds itself"),
         ("a: &a0 [x]\n" + LAUGHS, r"odd.yaml:\d: broken YAML: more than 20,000 values"),
@@ -850,9 +850,11 @@ LAUGHS = "".join(f"b{i}: &a{i} [{f'*a{i - 1}, ' * 9}]\n" for i in range(1, 10))
     ],
     ids=range(5),
 )
-def test_a_recipe_beyond_the_limits_is_one_sentence(tmp_path: Path, text: str, told: str) -> None:
+def test_a_recipe_beyond_the_limits_is_one_sentence(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "odd.yaml").write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_config(tmp_path / "odd.yaml")
 
 

@@ -22,8 +22,8 @@ CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_toke
 
 
 def lines(*methods: dict[str, Any], **limits: Any) -> list[Any]:
-    wanted = GenerationSettings.model_validate({"methods": list(methods), "limits": limits})
-    return generation_lines(wanted, 10, 1_000)
+    settings = GenerationSettings.model_validate({"methods": list(methods), "limits": limits})
+    return generation_lines(settings, 10, 1_000)
 
 
 def test_rows_calls_and_tokens_are_bounds() -> None:
@@ -73,9 +73,9 @@ def test_bounds_are_whole_numbers(method: str) -> None:
     ],
 )
 def test_stages_say_what_a_hundred_rows_take_at_most(stage: dict[str, Any], calls: int) -> None:
-    found = find_stage(stage["kind"])
-    assert found.calls is not None
-    assert found.calls(found.params.model_validate(stage), 100) == calls
+    stage_kind = find_stage(stage["kind"])
+    assert stage_kind.calls is not None
+    assert stage_kind.calls(stage_kind.params.model_validate(stage), 100) == calls
 
 
 @pytest.mark.parametrize("command", [estimate, run_curation])
@@ -112,14 +112,14 @@ def test_a_curve_costs_a_third_of_the_trainings_more(
 ) -> None:
     given = proof_recipe(tmp_path, tiny, curve=curve)
     given = given | {"select": {"method": "bm25", "budget": rows}}
-    told = {line.stage: line for line in estimate(Config.model_validate(given))}
-    line = told["proof: curve"]
+    lines_by_stage = {line.stage: line for line in estimate(Config.model_validate(given))}
+    line = lines_by_stage["proof: curve"]
     assert line.does == words
     # 4 draws and 2 trainings of the selection.
     assert (line.tokens > 0) == (line.seconds.high > 0) == (cost > 0)
-    tuned = told["proof: tune"]
+    tuned = lines_by_stage["proof: tune"]
     each = tuned.tokens / (rows * 9)
-    measured = told["proof: measure"].tokens / 10
+    measured = lines_by_stage["proof: measure"].tokens / 10
     runs = int(words.split()[0]) if cost else 0
     assert line.tokens == pytest.approx(each * cost + measured * runs, rel=0.01)
 

@@ -60,14 +60,14 @@ def leaky(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> RunFolder:
     return open_run(root / "run")
 
 
-def told(run: RunFolder, number: int) -> list[str]:
+def fate_lines(run: RunFolder, number: int) -> list[str]:
     lines = "\n".join(explain_row(run, f"pool/pool.jsonl:{number}"))
     return lines[: lines.index("\n\nStages")].splitlines()
 
 
 def test_a_leak_shows_the_shared_run_in_both_texts(leaky: RunFolder) -> None:
     around = f"{BEFORE}Well: "[-AROUND_CHARS:]
-    assert told(leaky, 1) == [
+    assert fate_lines(leaky, 1) == [
         "pool/pool.jsonl:1  (pool, pool)",
         "",
         "dropped by the stage leaks: it shares runs of words that cover more of an eval prompt than "
@@ -87,32 +87,32 @@ def test_a_leak_shows_the_shared_run_in_both_texts(leaky: RunFolder) -> None:
 
 
 def test_a_leak_in_a_response_of_a_protected_set_is_shown_in_that_turn(leaky: RunFolder) -> None:
-    lines = told(leaky, 2)
+    lines = fate_lines(leaky, 2)
     assert "Its twin is rivers/protected.jsonl:1" in lines
     assert f"  [assistant] Sure! [[{RIVERS[:-1].upper()}]]. Was that all right?" in lines
     assert f"  [user] [[{RIVERS[:-1]}]]." in lines
 
 
 def test_a_short_prompt_is_shown_too(leaky: RunFolder) -> None:
-    lines = told(leaky, 3)
+    lines = fate_lines(leaky, 3)
     assert lines[2].startswith("dropped by the stage leaks: it has a turn that is an eval prompt")
     assert lines.count("  [user] [[12 * 3]] = ?") == 2
 
 
 def test_a_run_that_goes_over_turns_is_shown_over_turns(leaky: RunFolder) -> None:
-    lines = told(leaky, 5)
+    lines = fate_lines(leaky, 5)
     assert "  [user] [[What is a comet? And a star]]?" in lines
     assert lines[-2:] == ["  [user] [[What is a comet?", "      And a star]]?"]
 
 
 def test_the_middle_of_a_very_long_run_is_left_out(leaky: RunFolder) -> None:
-    lines = told(leaky, 6)
+    lines = fate_lines(leaky, 6)
     assert lines.count(f"  [user] [[{LONG[0][:500]} [...] {LONG[0][-500:]}]]") == 2
     assert max(map(len, lines)) < 1_100
 
 
 def test_a_prompt_without_words_is_shown_as_a_whole(leaky: RunFolder) -> None:
-    assert told(leaky, 4)[4:] == [
+    assert fate_lines(leaky, 4)[4:] == [
         "Its twin is eval/eval.jsonl:3",
         "  [user] 😀 + 😀 = ?",
         "  [assistant] 2",

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.terminal import TerminalProcess
-from tests.test_cli import Done, curate
+from tests.test_cli import CommandResult, curate
 
 COMMAND = "\x1b]0;owned\x07\x1b[8m\u202e\x9b31m\u2066"
 FILE = f"ev{COMMAND}\nverdict  fine.jsonl"
@@ -44,7 +44,7 @@ def inputs(root: Path, model: Path) -> Path:
     return root / "recipe.yaml"
 
 
-def harmless(done: Done, status: int = 0) -> str:
+def harmless(done: CommandResult, status: int = 0) -> str:
     text = done.stdout + done.stderr
     assert done.returncode == status, text
     strange = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t"]

@@ -104,8 +104,8 @@ def test_every_row_has_one_fate_and_counts_add_up(
 ) -> None:
     kinds = ["new", *kinds]
     store = Store(tmp_path_factory.getbasetemp() / "ledger")
-    evidence, selection, made = run(store, kinds, budget)
-    ledger = pl.read_parquet(made.file("ledger.parquet"))
+    evidence, selection, ledger_artifact = run(store, kinds, budget)
+    ledger = pl.read_parquet(ledger_artifact.file("ledger.parquet"))
     assert ledger["row_id"].to_list() == [f"r{i}" for i in range(len(kinds))]
     seen: set[str] = set()
     expected = []
@@ -114,14 +114,14 @@ def test_every_row_has_one_fate_and_counts_add_up(
         seen.add(kind)
         fate = "exact_duplicate" if copied else "leak_exact" if kind == "leak" else None
         expected.append(fate)
-    told = ledger.filter(fate="dropped").select("row_id", "reason")
-    assert dict(told.iter_rows()) == {f"r{i}": f for i, f in enumerate(expected) if f}
+    drops = ledger.filter(fate="dropped").select("row_id", "reason")
+    assert dict(drops.iter_rows()) == {f"r{i}": f for i, f in enumerate(expected) if f}
     free = expected.count(None)
     fates = Counter(ledger["fate"])
-    assert fates == made.counts["fates"]
+    assert fates == ledger_artifact.counts["fates"]
     assert fates["selected"] == min(budget, free)
     assert fates["not_selected"] == free - min(budget, free)
-    assert sum(fates.values()) == len(kinds) == made.counts["rows_in"]
+    assert sum(fates.values()) == len(kinds) == ledger_artifact.counts["rows_in"]
     chosen = pl.read_parquet(selection.file("selected.parquet"))["row_id"].to_list()
     assert ledger.filter(fate="selected").sort("rank")["row_id"].to_list() == chosen
     passed = len(kinds)
@@ -134,8 +134,8 @@ def test_every_row_has_one_fate_and_counts_add_up(
 
 
 def test_each_fate_says_which_stage_why_and_beside_whom(store: Store) -> None:
-    _, _, made = run(store, ["copy", "copy", "leak", "new"], 1)
-    ledger = pl.read_parquet(made.file("ledger.parquet")).to_dicts()
+    _, _, ledger_artifact = run(store, ["copy", "copy", "leak", "new"], 1)
+    ledger = pl.read_parquet(ledger_artifact.file("ledger.parquet")).to_dicts()
     named = ("fate", "stage", "reason", "score", "threshold", "duplicate_of", "rank")
     assert [ledger[1][n] for n in named] == [
         "dropped", "exact", "exact_duplicate", 1.0, 1.0, "r0", None,
@@ -159,8 +159,8 @@ def test_a_stage_sees_only_what_earlier_stages_kept(store: Store) -> None:
 
 
 def test_without_stages_every_row_is_ranked(store: Store) -> None:
-    _, _, made = run(store, ["copy", "copy", "leak"], 2, stages=())
-    assert made.counts["fates"] == {"selected": 2, "not_selected": 1}
+    _, _, ledger_artifact = run(store, ["copy", "copy", "leak"], 2, stages=())
+    assert ledger_artifact.counts["fates"] == {"selected": 2, "not_selected": 1}
 
 
 def test_kept_rows_carry_their_position_in_the_pool(store: Store) -> None:
@@ -306,8 +306,10 @@ def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
             "reason": ["within_budget"] * 2,
         }
     )
-    made = store.ensure(ledger_step(rows, evidence, stored(store, "select", {"ranking": ranking})))
-    ledger = pl.read_parquet(made.file("ledger.parquet"))
+    ledger_artifact = store.ensure(
+        ledger_step(rows, evidence, stored(store, "select", {"ranking": ranking}))
+    )
+    ledger = pl.read_parquet(ledger_artifact.file("ledger.parquet"))
     assert ledger["stage"].to_list() == ["select", "exact-0", "leaks-11", "select"]
 
 
@@ -423,13 +425,13 @@ def test_batches_are_the_survivors_cut_to_the_range(
 def test_shards_that_meet_hold_every_survivor_once(store: Store) -> None:
     inputs = after(store, grouped_rows(store, 30, 7), [[i % 3 > 0 for i in range(30)]])
     for width in (1, 4, 7, 10, 30, 50):
-        found = [
+        positions = [
             place
             for start in range(0, 30, width)
             for batch in survivor_batches(inputs, ["row_id"], 5, start, start + width)
             for place in batch["position"]
         ]
-        assert found == [i for i in range(30) if i % 3]
+        assert positions == [i for i in range(30) if i % 3]
 
 
 def test_batches_of_an_empty_range_and_of_an_empty_pool_are_none(store: Store) -> None:
@@ -455,13 +457,13 @@ def test_only_the_columns_asked_for_are_read(store: Store) -> None:
 def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Store) -> None:
     seen: list[Any] = []
 
-    class ReadyParams(Params):
+    class RecorderParams(Params):
         kind: Literal["ready"] = "ready"
 
     try:
 
-        @stage(ReadyParams, version=1)
-        def ready(data: StageData, params: ReadyParams) -> StageResult:
+        @stage(RecorderParams, version=1)
+        def record(data: StageData, params: RecorderParams) -> StageResult:
             seen.append(
                 {name: pl.read_parquet(path).rows() for name, path in data.prepared.items()}
             )
@@ -482,8 +484,8 @@ def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Stor
         inputs = stage_inputs(rows, before, {}, "ready")
         one, two = (stored(store, "pairs", {"pairs": pl.DataFrame({"x": [n]})}) for n in (1, 2))
         steps = [
-            stage_step("ready", {"kind": "ready"}, inputs, ["exact"], {"pairs": made})
-            for made in (one, two)
+            stage_step("ready", {"kind": "ready"}, inputs, ["exact"], {"pairs": pairs})
+            for pairs in (one, two)
         ]
         assert steps[0].key != steps[1].key
         store.ensure(steps[0])

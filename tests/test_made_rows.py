@@ -42,12 +42,12 @@ def test_masked_rows_take_the_place_of_theirs_and_of_each_other(run: RunFolder) 
     ledger = run.table("ledger").collect()
     assert ledger.height == ROWS + 2
     masked = ledger.filter(reason="masked")
-    made = ledger.filter(pl.col("row_id").is_in(masked["duplicate_of"].to_list()))
-    assert masked.height == made.height == 2
+    replacements = ledger.filter(pl.col("row_id").is_in(masked["duplicate_of"].to_list()))
+    assert masked.height == replacements.height == 2
     # Without the addresses the two rows are one, which the stage behind sees.
-    assert made["fate"].to_list().count("dropped") == 1
-    assert made.filter(fate="dropped")["stage"].to_list() == ["exact-2"]
-    assert set(made["source"]) == {"web"}
+    assert replacements["fate"].to_list().count("dropped") == 1
+    assert replacements.filter(fate="dropped")["stage"].to_list() == ["exact-2"]
+    assert set(replacements["source"]) == {"web"}
     assert ledger.filter(fate="selected").height == 8
 
 
@@ -67,9 +67,9 @@ def test_the_report_counts_rows_that_went_and_came(run: RunFolder) -> None:
     assert steps["pii"] == (2, 2, ROWS)
     assert steps["exact-2"] == (1, 0, ROWS - 1)
     assert (funnel.dropped, funnel.replaced, funnel.kept) == (3, 2, ROWS - 1)
-    (found,) = gather(run.path).heuristics
-    assert (found.kind, found.rows, found.hits) == ("pii", ROWS, 2)
-    assert [(line.name, line.rows, line.other) for line in found.counts if line.rows] == [
+    (heuristic,) = gather(run.path).heuristics
+    assert (heuristic.kind, heuristic.rows, heuristic.hits) == ("pii", ROWS, 2)
+    assert [(line.name, line.rows, line.other) for line in heuristic.counts if line.rows] == [
         ("email", 2, 2)
     ]
     page = (run.path / "report" / "index.html").read_text()

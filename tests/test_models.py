@@ -33,7 +33,7 @@ from curate.store import digest_file
 from tests.conftest import turns
 
 
-def found(folder: Path) -> ModelLocation:
+def location_of(folder: Path) -> ModelLocation:
     return ModelLocation("m", "folder", folder)
 
 
@@ -47,9 +47,9 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_an_embedded_model_is_found_inside_its_package(name: str) -> None:
-    told = find_model(name)
-    assert told.origin == f"package {EMBEDDED[name].distribution}"
-    assert told.path.exists()
+    location = find_model(name)
+    assert location.origin == f"package {EMBEDDED[name].distribution}"
+    assert location.path.exists()
 
 
 def test_a_local_folder_comes_before_an_embedded_model_of_the_same_name(
@@ -113,7 +113,7 @@ def test_a_hub_model_without_a_network_is_a_user_error(tmp_path: Path) -> None:
 
 
 def test_the_identity_does_not_depend_on_the_place(tiny: Path, copy: Path) -> None:
-    assert identify(found(copy), "float32") == identify(found(tiny), "float32")
+    assert identify(location_of(copy), "float32") == identify(location_of(tiny), "float32")
 
 
 def changed_parts(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -124,39 +124,39 @@ def test_the_chat_template_is_part_of_the_identity(tiny: Path, copy: Path) -> No
     template = copy / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|im_end|>\n", "<|im_end|>"))
     assert template.read_bytes() != (tiny / "chat_template.jinja").read_bytes()
-    after = identify(found(copy), "float32")
-    assert "chat_template" in changed_parts(identify(found(tiny), "float32"), after)
+    after = identify(location_of(copy), "float32")
+    assert "chat_template" in changed_parts(identify(location_of(tiny), "float32"), after)
 
 
 def test_a_chat_template_changed_in_place_is_seen_by_the_same_process(copy: Path) -> None:
     """Else a notebook would store vectors of the old template under the identity of the new."""
-    before = identify(found(copy), "float32")
+    before = identify(location_of(copy), "float32")
     template = copy / "chat_template.jinja"
     template.write_text(template.read_text() + "{# changed #}!")
-    after = identify(found(copy), "float32")
+    after = identify(location_of(copy), "float32")
     assert "chat_template" in changed_parts(before, after)
     assert load_tokenizer(copy).chat_template.endswith("!")
 
 
 def test_weights_tokenizer_and_dtype_are_parts_of_the_identity(tiny: Path, copy: Path) -> None:
-    before = identify(found(tiny), "float32")
-    assert changed_parts(before, identify(found(tiny), "bfloat16")) == {"dtype"}
+    before = identify(location_of(tiny), "float32")
+    assert changed_parts(before, identify(location_of(tiny), "bfloat16")) == {"dtype"}
     weights = copy / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
-    assert changed_parts(before, identify(found(copy), "float32")) == {"weights"}
+    assert changed_parts(before, identify(location_of(copy), "float32")) == {"weights"}
     shutil.copy(tiny / "model.safetensors", weights)
     config = json.loads((copy / "tokenizer_config.json").read_text())
     (copy / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 77}))
-    assert changed_parts(before, identify(found(copy), "float32")) == {"tokenizer"}
+    assert changed_parts(before, identify(location_of(copy), "float32")) == {"tokenizer"}
 
 
 def test_weights_in_another_file_format_are_seen_or_refused(tiny: Path, tmp_path: Path) -> None:
     """A folder of pytorch_model.bin loads, so its identity must hold those weights."""
     import torch
 
-    told = []
+    outcomes = []
     for seed in (0, 1):
         folder = Path(shutil.copytree(tiny, tmp_path / str(seed)))
         (folder / "model.safetensors").unlink()
@@ -164,11 +164,11 @@ def test_weights_in_another_file_format_are_seen_or_refused(tiny: Path, tmp_path
         state["model.norm.weight"] += seed
         torch.save(state, folder / "pytorch_model.bin")
         try:
-            told.append(identify(found(folder), "float32")["weights"])
+            outcomes.append(identify(location_of(folder), "float32")["weights"])
         except UserError as error:
             assert "safetensors" in str(error)
-            told.append(f"refused {seed}")
-    assert told[0] != told[1]
+            outcomes.append(f"refused {seed}")
+    assert outcomes[0] != outcomes[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -239,10 +239,10 @@ def test_the_converted_weights_are_those_of_the_gguf_file(converted: Path) -> No
         "blk.5.attn_norm.weight": "model.layers.5.input_layernorm.weight",
         "output_norm.weight": "model.norm.weight",
     }
-    for theirs, ours in pairs.items():
-        plain = dequantize(packed[theirs].data, packed[theirs].tensor_type)
-        assert weights[ours].dtype == np.float32
-        np.testing.assert_allclose(weights[ours], plain.reshape(weights[ours].shape), atol=1e-6)
+    for gguf_name, name in pairs.items():
+        plain = dequantize(packed[gguf_name].data, packed[gguf_name].tensor_type)
+        assert weights[name].dtype == np.float32
+        np.testing.assert_allclose(weights[name], plain.reshape(weights[name].shape), atol=1e-6)
 
 
 @pytest.mark.model
@@ -266,41 +266,41 @@ def test_a_conversion_is_done_once_and_done_again_when_its_weights_are_gone(
 
 @pytest.mark.model
 def test_a_conversion_in_the_users_cache_equals_a_fresh_one(converted: Path, smollm: Path) -> None:
-    assert identify(found(converted), "float32") == identify(found(smollm), "float32")
+    assert identify(location_of(converted), "float32") == identify(location_of(smollm), "float32")
 
 
 def test_pickled_weights_are_a_part_of_the_identity(copy: Path) -> None:
-    found = find_model(str(copy))
+    location = find_model(str(copy))
     (copy / "pytorch_model.bin").write_bytes(b"one")
-    one = identify(found, "float32")
+    one = identify(location, "float32")
     (copy / "pytorch_model.bin").write_bytes(b"two")
-    assert identify(found, "float32") != one
+    assert identify(location, "float32") != one
 
 
 def test_an_embedder_whose_weights_are_swapped_has_another_identity(tmp_path: Path) -> None:
     folder = tmp_path / "embedder"
     shutil.copytree(find_model("minilm").path, folder)
-    found = find_model(str(folder))
-    one = identify_embedder(found)
+    location = find_model(str(folder))
+    one = identify_embedder(location)
     for name in ("pytorch_model.bin", "2_Dense/pytorch_model.bin"):
         (folder / name).parent.mkdir(exist_ok=True)
         for weights in (b"one", b"two"):
             (folder / name).write_bytes(weights)
-            other = identify_embedder(found)
+            other = identify_embedder(location)
             assert other != one
             one = other
     with pytest.raises(UserError, match=r"2_Dense/pytorch_model\.bin holds no safetensors"):
-        load_embedder(found)
+        load_embedder(location)
 
 
 def test_weights_swapped_at_the_same_time_and_size_are_seen(copy: Path) -> None:
-    found, weights = find_model(str(copy)), copy / "model.safetensors"
-    one, status = identify(found, "float32"), weights.stat()
+    location, weights = find_model(str(copy)), copy / "model.safetensors"
+    one, status = identify(location, "float32"), weights.stat()
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert identify(found, "float32") != one
+    assert identify(location, "float32") != one
 
 
 def test_the_device_is_a_part_of_the_identity(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

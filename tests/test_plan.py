@@ -29,9 +29,9 @@ SELECT: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("planned")
-    write_inputs(found)
-    return found
+    path = tmp_path_factory.mktemp("planned")
+    write_inputs(path)
+    return path
 
 
 def selecting(
@@ -79,10 +79,10 @@ def test_a_plan_selects_what_a_run_would(
     planned = plan_selection(run, budget, overrides)
     fresh = selecting(folder, tiny, {**SELECT, **select})
     again = open_run(finish(fresh, folder / "again")).table("evidence/select").collect()
-    wanted = again.filter("selected")["row_id"].to_list()
-    assert planned.ranking.filter("selected")["row_id"].to_list() == wanted
+    selected_ids = again.filter("selected")["row_id"].to_list()
+    assert planned.ranking.filter("selected")["row_id"].to_list() == selected_ids
     assert planned.ranking["reason"].to_list() == again["reason"].to_list()
-    assert planned.rows == len(wanted) > 0
+    assert planned.rows == len(selected_ids) > 0
 
 
 @pytest.mark.parametrize(

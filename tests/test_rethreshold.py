@@ -29,9 +29,9 @@ NAMES = ["exact", "fuzzy", "fuzzy-2", "semantic", "leaks"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("moved")
-    write_inputs(found)
-    return found
+    path = tmp_path_factory.mktemp("moved")
+    write_inputs(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +62,16 @@ def test_verdicts_are_those_of_a_fresh_run(
     folder: Path, tiny: Path, run: RunFolder, name: str, overrides: list[str]
 ) -> None:
     changed = dict(one.split("=", 1) for one in overrides)
-    told = {key: yaml.safe_load(value) for key, value in changed.items()}
+    changes = {key: yaml.safe_load(value) for key, value in changed.items()}
     at = NAMES.index(name)
-    stages = [*STAGES[:at], {**STAGES[at], **told}]
+    stages = [*STAGES[:at], {**STAGES[at], **changes}]
     fresh = finish(recipe(folder, tiny, stages), folder / "fresh")
-    wanted = pl.read_parquet(fresh / "evidence" / f"{name}.parquet")
-    moved = rethreshold(run, name, overrides)
-    assert_frame_equal(moved.evidence.select(wanted.columns), wanted)
+    verdicts = pl.read_parquet(fresh / "evidence" / f"{name}.parquet")
+    result = rethreshold(run, name, overrides)
+    assert_frame_equal(result.evidence.select(verdicts.columns), verdicts)
     before = pl.read_parquet(run.path / "evidence" / f"{name}.parquet")
-    assert_frame_equal(moved.before, before)
-    assert wanted.equals(before) == (not overrides)
+    assert_frame_equal(result.before, before)
+    assert verdicts.equals(before) == (not overrides)
 
 
 def test_what_comes_back_and_what_goes_is_counted(run: RunFolder) -> None:
@@ -121,7 +121,7 @@ def test_a_run_without_pairs_drops_nothing_at_any_threshold(tmp_path: Path, tiny
 
 
 @pytest.mark.parametrize(
-    ("name", "override", "told"),
+    ("name", "override", "message"),
     [
         ("fuzzy", "threshold=0.2", "the floor 0.3 is above the threshold 0.2: pairs are stored"),
         ("fuzzy", "threshold=high", "fuzzy.threshold: Input should be a valid number"),
@@ -142,10 +142,12 @@ def test_a_run_without_pairs_drops_nothing_at_any_threshold(tmp_path: Path, tiny
         ("fuzzy-3", "threshold=1", "the stage 'fuzzy-3' did not run; stages that have: fuzzy, "),
     ],
 )
-def test_faults_are_told_in_a_sentence(run: RunFolder, name: str, override: str, told: str) -> None:
+def test_faults_are_told_in_a_sentence(
+    run: RunFolder, name: str, override: str, message: str
+) -> None:
     with pytest.raises(UserError) as error:
         rethreshold(run, name, [override])
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_number_of_rows_decides_over_a_threshold(folder: Path, tiny: Path) -> None:

@@ -82,30 +82,30 @@ def test_a_step_runs_once_whoever_asks(store: Store, calls: Path) -> None:
 @pytest.mark.parametrize("name", ["numbers.txt", "deep/sum.txt", "manifest.json"])
 @pytest.mark.parametrize("damage", [Path.unlink, truncate, lambda p: p.write_bytes(b"")])
 def test_a_damaged_artifact_is_rebuilt(store: Store, calls: Path, damage: Edit, name: str) -> None:
-    made = store.ensure(numbers_step())
-    whole = content(made.path)
-    damage(made.path / name)
+    artifact = store.ensure(numbers_step())
+    whole = content(artifact.path)
+    damage(artifact.path / name)
     assert store.find(numbers_step()) is None
     rebuilt = store.ensure(numbers_step(calls=str(calls)))
     assert not rebuilt.cached
-    assert rebuilt.digest == made.digest
+    assert rebuilt.digest == artifact.digest
     assert content(rebuilt.path) == whole
     assert calls.read_text() == "x"
 
 
 @pytest.mark.parametrize("name", ["numbers.txt", "deep/sum.txt"])
 def test_a_flipped_bit_of_the_same_size_is_found(store: Store, name: str) -> None:
-    made = store.ensure(numbers_step())
-    whole = content(made.path)
-    flip_byte(made.path / name)
-    assert content(made.path) != whole
+    artifact = store.ensure(numbers_step())
+    whole = content(artifact.path)
+    flip_byte(artifact.path / name)
+    assert content(artifact.path) != whole
     assert content(store.ensure(numbers_step()).path) == whole
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "{}", '{"files": 3}', "\ufffd"])
 def test_a_broken_manifest_is_as_good_as_none(store: Store, text: str) -> None:
-    made = store.ensure(numbers_step())
-    (made.path / "manifest.json").write_text(text)
+    artifact = store.ensure(numbers_step())
+    (artifact.path / "manifest.json").write_text(text)
     assert not store.ensure(numbers_step()).cached
     assert store.ensure(numbers_step()).cached
 
@@ -127,12 +127,16 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_whatever_a_manifest_tells_is_as_it_was_written(store: Store, name: str) -> None:
     """Also figures that no later step takes its key from: reports and estimates read them."""
-    made = store.ensure(numbers_step())
-    path = made.path / "manifest.json"
+    artifact = store.ensure(numbers_step())
+    path = artifact.path / "manifest.json"
     write_json(path, orjson.loads(path.read_bytes()) | {name: CHANGES[name]})
     assert store.find(numbers_step()) is None
     again = store.ensure(numbers_step())
-    assert (again.digest, again.counts, again.files) == (made.digest, made.counts, made.files)
+    assert (again.digest, again.counts, again.files) == (
+        artifact.digest,
+        artifact.counts,
+        artifact.files,
+    )
     assert store.ensure(numbers_step()).cached
 
 
@@ -204,10 +208,10 @@ def test_the_key_follows_the_content_of_inputs_not_how_they_came_about(store: St
 
 
 def test_the_key_does_not_depend_on_where_the_store_lies(tmp_path: Path) -> None:
-    made = [Store(tmp_path / name).ensure(numbers_step()) for name in ("a", "b/c")]
-    assert made[0].key == made[1].key
-    assert made[0].digest == made[1].digest
-    assert content(made[0].path) == content(made[1].path)
+    artifacts = [Store(tmp_path / name).ensure(numbers_step()) for name in ("a", "b/c")]
+    assert artifacts[0].key == artifacts[1].key
+    assert artifacts[0].digest == artifacts[1].digest
+    assert content(artifacts[0].path) == content(artifacts[1].path)
 
 
 def test_a_failing_step_leaves_nothing_behind_and_is_tried_again(store: Store, calls: Path) -> None:
@@ -330,11 +334,11 @@ def test_write_json_replaces_and_leaves_no_temporary_file(tmp_path: Path) -> Non
 
 def test_the_manifest_tells_time_memory_and_the_keys_of_inputs(store: Store) -> None:
     below = store.ensure(numbers_step())
-    made: Artifact = store.ensure(
+    artifact: Artifact = store.ensure(
         Step("next", 3, write_numbers, {"rows": below}, {"seed": 1}, {"sleep": 0.2})
     )
-    manifest = orjson.loads((made.path / "manifest.json").read_bytes())
+    manifest = orjson.loads((artifact.path / "manifest.json").read_bytes())
     assert manifest["inputs"] == {"rows": below.key}
     assert manifest["version"] == 3
-    assert 0.2 <= made.seconds < 30
-    assert 1 < made.peak_memory_mb < 100_000
+    assert 0.2 <= artifact.seconds < 30
+    assert 1 < artifact.peak_memory_mb < 100_000

@@ -123,9 +123,9 @@ def test_a_run_in_a_folder_of_any_name_reads_and_writes_its_own_rows(tmp_path: P
     ledger = pl.read_parquet((folder / name / "ledger.parquet").open("rb"))
     assert ledger.height == 26
     assert set(ledger.filter(source="literal")["row_id"].str.extract("/(.*):")) == {"data[1].jsonl"}
-    told = curate(folder, "explain", name, "literal/data[1].jsonl:13")
-    assert "own data[1] 0 of kind 0" in told
-    assert "foreign" not in told
+    stdout = curate(folder, "explain", name, "literal/data[1].jsonl:13")
+    assert "own data[1] 0 of kind 0" in stdout
+    assert "foreign" not in stdout
     assert "3 rows" in curate(folder, "plan", name, "--budget", "rows=3")
     assert "fuzzy" in curate(folder, "rethreshold", name, "fuzzy", "--set", "threshold=0.9")
     curate(folder, "report", name)

@@ -45,10 +45,10 @@ FAULTS = {
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_goes_beyond_the_limits_is_told_with_its_line(name: str) -> None:
-    text, line, told = FAULTS[name]
+    text, line, problem = FAULTS[name]
     with pytest.raises(YamlFault) as caught:
         load_yaml(text)
-    assert told in caught.value.problem
+    assert problem in caught.value.problem
     assert caught.value.line == line
     with pytest.raises(UserError, match=r"^--set x=1: the value is not valid YAML"):
         load_setting("x=1", text)

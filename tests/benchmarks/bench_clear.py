@@ -51,21 +51,23 @@ def measure(name: str, rows: list[Row], args: argparse.Namespace) -> None:
     run_curation(recipe(name, str(pool), args.out, stages, args.embedder), folder / "run")
     evidence = folder / "run" / "evidence"
     confidence = pl.read_parquet(evidence / "clear-confidence.parquet")
-    told = with_truth(confidence, pool, name, rows)
-    print(f"\n{name}: {len(rows)} rows, {told['c'].null_count()} without a score")
-    report_scores(told)
+    scored_rows = with_truth(confidence, pool, name, rows)
+    print(f"\n{name}: {len(rows)} rows, {scored_rows['c'].null_count()} without a score")
+    report_scores(scored_rows)
     if not args.filter_only:
-        report_corrections(name, told, pl.read_parquet(evidence / "correct-corrections.parquet"))
+        report_corrections(
+            name, scored_rows, pl.read_parquet(evidence / "correct-corrections.parquet")
+        )
     report_cost(folder / "run", len(rows))
 
 
-def report_scores(told: pl.DataFrame) -> None:
+def report_scores(scored_rows: pl.DataFrame) -> None:
     print(
         f"{'score':<6} {'AUROC':>6}  95 % interval   wrong in the lowest 20 %  in the lower half"
         f"  in the upper half  right - wrong"
     )
     for name in ("o", "s", "c"):
-        scored = told.drop_nulls("c").sort(name, "row_id")
+        scored = scored_rows.drop_nulls("c").sort(name, "row_id")
         values, right = scored[name].to_numpy(), scored["right"].to_numpy()
         area, low, high = bootstrap(values, right)
         fifth = 1 - right[: max(round(DROPPED * len(right)), 1)].mean()
@@ -76,7 +78,7 @@ def report_scores(told: pl.DataFrame) -> None:
             f"{name:<6} {area:6.3f}  {low:.3f} to {high:.3f}  {fifth:24.3f}"
             f"  {1 - right[below].mean():17.3f}  {upper:>17}  {gap:+13.3f}"
         )
-    by_form = told.drop_nulls("c").group_by(pl.col("form").fill_null("text")).agg(
+    by_form = scored_rows.drop_nulls("c").group_by(pl.col("form").fill_null("text")).agg(
         pl.len(), right=pl.col("right").sum(),
         c_right=pl.col("c").filter("right").mean(), c_wrong=pl.col("c").filter(~pl.col("right")).mean(),
         usable=pl.col("usable").mean(),
@@ -103,9 +105,9 @@ def bootstrap(values: NDArray[np.float64], right: Flags) -> tuple[float, float, 
     return auroc(values, right), float(low), float(high)
 
 
-def report_corrections(name: str, told: pl.DataFrame, corrections: pl.DataFrame) -> None:
+def report_corrections(name: str, scored_rows: pl.DataFrame, corrections: pl.DataFrame) -> None:
     check = check_numeric if name == "gsm8k" else check_exact
-    joined = told.join(corrections.drop("confidence_old"), on="row_id", how="left")
+    joined = scored_rows.join(corrections.drop("confidence_old"), on="row_id", how="left")
     new_right = [
         new is not None and check(new, gold) == AnswerVerdict.CORRECT
         for new, gold in joined.select("new", "gold").rows()
@@ -132,11 +134,11 @@ def report_corrections(name: str, told: pl.DataFrame, corrections: pl.DataFrame)
 
 def report_cost(run: Path, rows: int) -> None:
     manifest = orjson.loads((run / "manifest.json").read_bytes())
-    told = {entry["stage"]: entry for entry in manifest["stages"]}
+    stage_costs = {entry["stage"]: entry for entry in manifest["stages"]}
     print("cost for 1,000 rows of the pool")
     for name in STEPS:
-        if name in told:
-            entry = told[name]
+        if name in stage_costs:
+            entry = stage_costs[name]
             each = {n: v / rows * 1000 for n, v in entry["llm"].items()}
             print(
                 f"  {name:<20} {entry['seconds'] / rows * 1000:8.0f} s {each['calls']:8.0f} calls "

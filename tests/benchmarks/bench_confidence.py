@@ -45,8 +45,8 @@ STEPS = ("losses", "embed", "confidence-signals", "labels", "confidence")
 
 def planted_rows(folder: Path, count: int) -> list[Row]:
     """Return clean rows of the bundled pool and those with a fault, in the pool's shares."""
-    told = bundled_truth(folder)
-    fit = told.filter(pl.col("defect").is_null() | pl.col("defect").is_in(FAULTS))
+    labelled_rows = bundled_truth(folder)
+    fit = labelled_rows.filter(pl.col("defect").is_null() | pl.col("defect").is_in(FAULTS))
     drawn = fit.sample(min(count, fit.height), seed=0, shuffle=True)
     return [{"messages": r["messages"], "fault": r["defect"]} for r in drawn.to_dicts()]
 
@@ -61,11 +61,11 @@ def measure(name: str, rows: list[Row], out: Path, embedder: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pool, labels = folder / "pool.jsonl", folder / "labels.jsonl"
     write_rows(pool, rows, [field for field in rows[0] if field != "fault"])
-    told = [
+    label_rows = [
         {"source": name, "position": i, "correct": r["fault"] is None}
         for i, r in enumerate(rows, 1)
     ]
-    labels.write_text("".join(json.dumps(line) + "\n" for line in told))
+    labels.write_text("".join(json.dumps(line) + "\n" for line in label_rows))
     stage = {"kind": "confidence", "labels": {"path": str(labels)}}
     config = recipe(name, str(pool), out, [stage], embedder)
     run_curation(config, folder / "run")
@@ -85,8 +85,8 @@ def report_scores(run: Path, faults: "np.ndarray") -> None:
     heads = [f"AUROC against {kind}" for kind in kinds]
     print(f"{'score':<14} {'rows':>6} {'AUROC':>6}  95 % interval   precision  pool  {heads}")
     for name in (*ORIENTATION, "mean_rank", "confidence"):
-        told = scores.select(name, "fault").drop_nulls()
-        values, own = told[name].to_numpy(), told["fault"].to_numpy()
+        score_faults = scores.select(name, "fault").drop_nulls()
+        values, own = score_faults[name].to_numpy(), score_faults["fault"].to_numpy()
         areas = [auroc(values[m], own[m] == "") for k in kinds for m in [(own == "") | (own == k)]]
         whole = auroc(values, own == "")
         if whole is None or whole.low is None:
@@ -104,12 +104,12 @@ def report_cost(run: Path, rows: int) -> None:
     quality = pl.read_parquet(run / "evidence" / "confidence-quality.parquet").row(-1, named=True)
     print(f"confidence: ECE {quality['ece']:.3f}, Brier score {quality['brier']:.3f}")
     stages = orjson.loads((run / "manifest.json").read_bytes())["stages"]
-    told = [stage for stage in stages if stage["stage"] in STEPS]
-    for stage in told:
+    step_costs = [stage for stage in stages if stage["stage"] in STEPS]
+    for stage in step_costs:
         each = 1_000 * stage["seconds"] / rows
         print(f"{stage['stage']:<20} {each:8.2f} s per 1,000 rows")
-    total = 1_000 * sum(stage["seconds"] for stage in told) / rows
-    peak = max(stage["peak_memory_mb"] for stage in told)
+    total = 1_000 * sum(stage["seconds"] for stage in step_costs) / rows
+    peak = max(stage["peak_memory_mb"] for stage in step_costs)
     print(f"{'together':<20} {total:8.2f} s per 1,000 rows, peak {peak:.0f} MiB", flush=True)
 
 

@@ -59,9 +59,12 @@ def peak_mb() -> float:
 
 
 def tell_steps(run: Run) -> None:
-    for made in run.artifacts:
-        facts = {k: v for k, v in made.counts.items() if k not in ("rejected",)}
-        print(f"  {made.name:<18}{made.seconds:>9.2f} s {made.peak_memory_mb:>8.0f} MiB  {facts}")
+    for artifact in run.artifacts:
+        facts = {k: v for k, v in artifact.counts.items() if k not in ("rejected",)}
+        print(
+            f"  {artifact.name:<18}{artifact.seconds:>9.2f} s "
+            f"{artifact.peak_memory_mb:>8.0f} MiB  {facts}"
+        )
 
 
 # --- bundled ------------------------------------------------------------------------------------
@@ -162,7 +165,7 @@ def real(files: Sequence[str], peers: str | None, text_dedup: str | None) -> Non
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mine = own_process(pool, [{"kind": "fuzzy", **TEXTS_ALONE}], folder)
+        curate_result = own_process(pool, [{"kind": "fuzzy", **TEXTS_ALONE}], folder)
         texts = [
             json.loads(line)["text"]
             for line in (folder / "texts.jsonl").read_text().strip("\n").split("\n")
@@ -179,14 +182,14 @@ def real(files: Sequence[str], peers: str | None, text_dedup: str | None) -> Non
         )
         print(f"{'tool':<14}{'seconds':>9}{'rows/s':>9}{'MiB':>7}{'dropped':>9}"
               f"{'precision':>11}{'recall':>8}{'F1':>7}")  # fmt: skip
-        for tool, told in [("curate", mine), *peer_results(folder, peers, text_dedup)]:
-            if "error" in told:
-                print(f"{tool:<14}{told['error']}")
+        for tool, result in [("curate", curate_result), *peer_results(folder, peers, text_dedup)]:
+            if "error" in result:
+                print(f"{tool:<14}{result['error']}")
                 continue
-            scores = judge(told["kept"], near, len(texts))
+            scores = judge(result["kept"], near, len(texts))
             print(
-                f"{tool:<14}{told['seconds']:>9.1f}{len(texts) / told['seconds']:>9,.0f}"
-                f"{told['peak_mb']:>7,.0f}{scores['dropped']:>9,.0f}"
+                f"{tool:<14}{result['seconds']:>9.1f}{len(texts) / result['seconds']:>9,.0f}"
+                f"{result['peak_mb']:>7,.0f}{scores['dropped']:>9,.0f}"
                 f"{scores['precision']:>11.4f}{scores['recall']:>8.4f}{scores['f1']:>7.4f}",
                 flush=True,
             )
@@ -199,8 +202,8 @@ def own_process(
     """Run curate's stages in a process of their own, which writes the texts compared as well."""
     job = {"pool": pool, "stages": stages, "folder": str(folder)}
     output, peak = run_watched([sys.executable, __file__, "_stages", json.dumps(job)], folder)
-    told: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return {**told, "peak_mb": peak}
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return {**result, "peak_mb": peak}
 
 
 def run_watched(command: list[str], folder: Path) -> tuple[str, float]:
@@ -247,22 +250,22 @@ def stages_job(job: dict[str, Any]) -> None:
 def peer_results(
     folder: Path, peers: str | None, text_dedup: str | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    wanted = [(tool, peers) for tool in PEERS] + [("text-dedup", text_dedup)]
-    for tool, python in wanted:
+    interpreters = [(tool, peers) for tool in PEERS] + [("text-dedup", text_dedup)]
+    for tool, python in interpreters:
         if python:
             yield tool, peer_result(folder, tool, python)
 
 
 def peer_result(folder: Path, tool: str, python: str) -> dict[str, Any]:
-    result = folder / f"{tool}.json"
+    path = folder / f"{tool}.json"
     script = Path(__file__).with_name("peers.py")
-    command = [python, str(script), tool, str(folder / "texts.jsonl"), str(result)]
+    command = [python, str(script), tool, str(folder / "texts.jsonl"), str(path)]
     try:
         _, peak = run_watched(command, folder)
     except RuntimeError as error:
         return {"error": str(error)}
-    told: dict[str, Any] = json.loads(result.read_text())
-    return {**told, "peak_mb": peak}
+    result: dict[str, Any] = json.loads(path.read_text())
+    return {**result, "peak_mb": peak}
 
 
 def semantic(
@@ -276,22 +279,22 @@ def semantic(
     embedding = time.perf_counter() - started
     np.save(folder / "texts.npy", vectors)
     near = cosine_pairs(vectors)
-    mine = own_process(pool, [{"kind": "semantic", **TEXTS_ALONE}], folder)
-    searching = sum(s for n, s in mine["by_step"].items() if "embed" not in n)
+    curate_result = own_process(pool, [{"kind": "semantic", **TEXTS_ALONE}], folder)
+    searching = sum(s for n, s in curate_result["by_step"].items() if "embed" not in n)
     print(f"\nsemantic at {COSINE}, static embedder: {embedding:.1f} s to embed for either tool")
     print(
         f"{'tool':<14}{'seconds':>9}{'MiB':>7}{'dropped':>9}{'precision':>11}{'recall':>8}{'F1':>7}"
     )
-    results = [("curate", {**mine, "seconds": searching})]
+    results = [("curate", {**curate_result, "seconds": searching})]
     if peers:
         results.append(("semhash", peer_result(folder, "semhash", peers)))
-    for tool, told in results:
-        if "error" in told:
-            print(f"{tool:<14}{told['error']}")
+    for tool, result in results:
+        if "error" in result:
+            print(f"{tool:<14}{result['error']}")
             continue
-        scores = judge(told["kept"], near, len(texts))
+        scores = judge(result["kept"], near, len(texts))
         print(
-            f"{tool:<14}{told['seconds']:>9.1f}{told['peak_mb']:>7,.0f}{scores['dropped']:>9,.0f}"
+            f"{tool:<14}{result['seconds']:>9.1f}{result['peak_mb']:>7,.0f}{scores['dropped']:>9,.0f}"
             f"{scores['precision']:>11.4f}{scores['recall']:>8.4f}{scores['f1']:>7.4f}"
         )
     pairs = pl.read_parquet(next((folder / "store").glob("semantic-pairs-*/pairs.parquet")))

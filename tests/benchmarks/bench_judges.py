@@ -35,30 +35,31 @@ def measure(name: str, rows: list[Row], stage: dict[str, Any], out: Path) -> Non
     run = out / f"{name}-{stage['kind']}"
     run_curation(recipe(name, str(pool), out, [stage]), run)
     evidence = pl.read_parquet(run / "evidence" / f"{stage['kind']}.parquet")
-    told = with_truth(evidence, pool, name, rows)
-    print(f"{name:<9}{stage['kind']:<11}{quality(told)}{cost(run, len(rows))}", flush=True)
+    judged_rows = with_truth(evidence, pool, name, rows)
+    print(f"{name:<9}{stage['kind']:<11}{quality(judged_rows)}{cost(run, len(rows))}", flush=True)
 
 
-def quality(told: pl.DataFrame) -> str:
-    known = told.drop_nulls("score").sort("score", "row_id")
-    right = known["right"].to_numpy()
-    area = auroc(known["score"].to_numpy(), right)
+def quality(judged_rows: pl.DataFrame) -> str:
+    scored_rows = judged_rows.drop_nulls("score").sort("score", "row_id")
+    right = scored_rows["right"].to_numpy()
+    area = auroc(scored_rows["score"].to_numpy(), right)
+    unscored = f"{judged_rows.height - scored_rows.height} of {judged_rows.height} without a score"
     if area is None or area.low is None:
-        return f"{told.height - known.height} of {told.height} without a score; too few of a kind  "
+        return f"{unscored}; too few of a kind  "
     lowest = right[: math.floor(DROPPED * len(right))]
     return (
         f"AUROC {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]  wrong in the lowest fifth "
         f"{1 - np.mean(lowest):.3f}, in the pool {1 - right.mean():.3f}  "
-        f"{told.height - known.height} of {told.height} without a score  "
+        f"{unscored}  "
     )
 
 
 def cost(run: Path, rows: int) -> str:
     entries = orjson.loads((run / "manifest.json").read_bytes())["stages"]
-    asked = [entry for entry in entries if entry["llm"].get("calls")]
-    sums = [sum(e["llm"][n] for e in asked) / rows * 1000 for n in ("calls", "tokens")]
-    seconds = sum(e["seconds"] for e in asked) / rows * 1000
-    peak = max((e["peak_memory_mb"] for e in asked), default=0)
+    model_stages = [entry for entry in entries if entry["llm"].get("calls")]
+    sums = [sum(e["llm"][n] for e in model_stages) / rows * 1000 for n in ("calls", "tokens")]
+    seconds = sum(e["seconds"] for e in model_stages) / rows * 1000
+    peak = max((e["peak_memory_mb"] for e in model_stages), default=0)
     return (
         f"{seconds:.0f} s, {sums[0]:.0f} calls, {sums[1]:.0f} tokens per 1,000 rows, {peak:.0f} MiB"
     )

@@ -59,10 +59,10 @@ def read_rows(store: Store, path: str) -> Artifact:
 def warm_up(
     store: Store, rows: Artifact, ids: list[str], dtype: str
 ) -> tuple[Artifact, dict[str, Any]]:
-    found = find_model("smollm2-135m")
+    location = find_model("smollm2-135m")
     lora = Warmup(epochs=1, batch_rows=4).model_dump(mode="json")
-    params = {"lora": lora, "max_length": MAX_LENGTH, "seed": 0, "model": identify(found, dtype)}
-    hints = {"folder": str(prepare(found)), "trust": False}
+    params = {"lora": lora, "max_length": MAX_LENGTH, "seed": 0, "model": identify(location, dtype)}
+    hints = {"folder": str(prepare(location)), "trust": False}
     where = {**hints, "rows": str(rows.file("rows.parquet")), "row_ids": ids}
     step = Step("warmup", 1, write_checkpoints, {"rows": rows}, {**params, "ids": ids}, where)
     return store.ensure(step), {"params": params, "hints": hints}
@@ -71,7 +71,7 @@ def warm_up(
 # --- ours -----------------------------------------------------------------------------------------
 
 
-def ours_exact(
+def curate_exact(
     model: Any,
     state: Checkpoint,
     pool: list[TokenizedExample],
@@ -80,15 +80,17 @@ def ours_exact(
 ) -> Matrix:
     size = sum(weight.numel() for weight in state.weight.values())
     mean = np.full((1, len(target)), 1 / len(target), dtype=np.float32)
-    wanted = unit_gradients(model, target, mean, size)
+    target_gradient = unit_gradients(model, target, mean, size)
     direction = adam_direction(state, "less_code")
     scores = np.zeros(len(pool))
     for batch in example_batches(pool, range(len(pool))):
-        scores[batch] = similarities(model, [pool[i] for i in batch], direction, wanted)[:, 0]
+        scores[batch] = similarities(model, [pool[i] for i in batch], direction, target_gradient)[
+            :, 0
+        ]
     return scores
 
 
-def ours_projected(
+def curate_projected(
     model: Any,
     state: Checkpoint,
     pool: list[TokenizedExample],
@@ -96,14 +98,14 @@ def ours_projected(
     dim: int,
 ) -> Matrix:
     projection = Projection(dim, [0])
-    told = []
+    all_features = []
     for examples, feature in ((pool, adam_direction(state, "less_code")), (target, plain_gradient)):
         features = np.zeros((len(examples), dim), dtype=np.float32)
         for batch in example_batches(examples, range(len(examples))):
             some = [examples[i] for i in batch]
             features[batch] = projected_features(model, some, feature, projection)
-        told.append(features)
-    return told[0] @ told[1].mean(axis=0)
+        all_features.append(features)
+    return all_features[0] @ all_features[1].mean(axis=0)
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -151,24 +153,24 @@ class Loop:
         dim: int,
     ) -> Matrix:
         m, v = flat_state(model, state.exp_avg), flat_state(model, state.exp_avg_sq)
-        wanted = torch.zeros_like(m)
+        target_gradient = torch.zeros_like(m)
         features: dict[str, list[torch.Tensor]] = {"pool": [], "target": []}
         dots: list[float] = []
         for kind, examples in (("target", target), ("pool", pool)):
             for start in range(0, len(examples), BUFFER):
                 begun = time.perf_counter()
-                held = []
+                gradients = []
                 for example in examples[start : start + BUFFER]:
                     g = flat_gradient(model, example)
                     if kind == "pool":
                         g = (0.9 * m + 0.1 * g) / torch.sqrt(0.999 * v + 0.001 * g**2 + 1e-8)
-                        dots.append(float(g @ wanted / g.norm()))
+                        dots.append(float(g @ target_gradient / g.norm()))
                     else:
-                        wanted += g / g.norm() / len(target)
-                    held.append(g)
+                        target_gradient += g / g.norm() / len(target)
+                    gradients.append(g)
                 self.gradients += time.perf_counter() - begun
                 begun = time.perf_counter()
-                features[kind].append(project_dense(torch.stack(held), dim))
+                features[kind].append(project_dense(torch.stack(gradients), dim))
                 self.projection += time.perf_counter() - begun
         self.exact = np.array(dots)
         one, two = (torch.nn.functional.normalize(torch.cat(features[k])) for k in features)
@@ -183,8 +185,8 @@ def timed(name: str, work: Callable[[], Matrix]) -> tuple[Matrix, float]:
         started, cpu = time.perf_counter(), time.process_time()
         scores = work()
         seconds, spent = time.perf_counter() - started, time.process_time() - cpu
-    told = f"{seconds:8.1f} s  {spent:8.1f} s of processor  peak {peak[0]:6.0f} MiB"
-    print(f"{name:<22}{told}", flush=True)
+    timing = f"{seconds:8.1f} s  {spent:8.1f} s of processor  peak {peak[0]:6.0f} MiB"
+    print(f"{name:<22}{timing}", flush=True)
     return scores, seconds
 
 
@@ -193,13 +195,13 @@ def main() -> None:
     dtype = choose_dtype(sys.argv[3] if len(sys.argv) > 3 else "auto")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        rows, wanted = read_rows(store, "pool"), read_rows(store, "target.jsonl")
+        rows, target_rows = read_rows(store, "pool"), read_rows(store, "target.jsonl")
         table = pl.read_parquet(rows.file("rows.parquet")).sample(count + WARMUP_ROWS, seed=0)
         warmup, place = warm_up(store, rows, table["row_id"][count:].to_list(), dtype)
         tokenizer = load_tokenizer(Path(place["hints"]["folder"]))
         pool, target = (
             [build_example(tokenizer, m, MAX_LENGTH) for m in some["messages"].to_list()]
-            for some in (table[:count], pl.read_parquet(wanted.file("rows.parquet"))[:TARGETS])
+            for some in (table[:count], pl.read_parquet(target_rows.file("rows.parquet"))[:TARGETS])
         )
         assert all(has_response(example) for example in [*pool, *target])
         _, model, state = next(iter(each_checkpoint(warmup, place["params"], place["hints"])))
@@ -223,9 +225,9 @@ def compare(
     flat_gradient(model, pool[0])
     model.zero_grad()
     loop = Loop()
-    exact, exact_time = timed("ours, exact", lambda: ours_exact(model, state, pool, target, dim))
+    exact, exact_time = timed("ours, exact", lambda: curate_exact(model, state, pool, target, dim))
     sketch, sketch_time = timed(
-        "ours, datastore", lambda: ours_projected(model, state, pool, target, dim)
+        "ours, datastore", lambda: curate_projected(model, state, pool, target, dim)
     )
     dense, loop_time = timed("loop, dense", lambda: loop(model, state, pool, target, dim))
     print(f"  of it gradients {loop.gradients:.1f} s, projection {loop.projection:.1f} s")

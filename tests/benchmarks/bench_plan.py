@@ -38,8 +38,8 @@ def write_rows(path: Path, count: int, seed: int) -> None:
             words = vocabulary[rng.zipf(1.3, size=(min(10_000, count - start), WORDS)) % 30_000]
             origins = rng.integers(0, SOURCES, len(words))
             for line, origin in zip(words, origins, strict=True):
-                told = [("user", line[:8]), ("assistant", line[8:])]
-                messages = [{"role": role, "content": " ".join(part)} for role, part in told]
+                turns = [("user", line[:8]), ("assistant", line[8:])]
+                messages = [{"role": role, "content": " ".join(part)} for role, part in turns]
                 file.write(json.dumps({"messages": messages, "origin": f"o{origin}"}) + "\n")
 
 
@@ -70,11 +70,11 @@ def main() -> None:
         # In a process of its own: a child's peak starts from that of the process that forks it.
         subprocess.run([sys.executable, __file__, "_run", name, str(count)], check=True)
         curate = [str(Path(sys.executable).with_name("curate")), "plan", f"{name}/run"]
-        for told, question in {"help": ["--help"], **QUESTIONS}.items():
+        for label, question in {"help": ["--help"], **QUESTIONS}.items():
             started = time.perf_counter()
             done = subprocess.run([*curate, *question], capture_output=True, text=True)
             seconds = time.perf_counter() - started
-            print(f"{told:<20}{seconds:6.2f} s", flush=True)
+            print(f"{label:<20}{seconds:6.2f} s", flush=True)
             if done.returncode:
                 print(done.stderr)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -33,8 +33,8 @@ def read_rows(count: int, paths: list[str]) -> list[list[dict[str, str]]]:
     files = paths or [str(REPO / "data" / "pool")]
     entries = [RowFile(path=p, source=f"s{i}") for i, p in enumerate(files)]
     store = Store(REPO / ".curate" / "bench")
-    made = store.ensure(ingest_step("bench", entries, seed=0, max_rejected=1.0))
-    rows = pl.read_parquet(made.file("rows.parquet"), columns=["messages"])
+    artifact = store.ensure(ingest_step("bench", entries, seed=0, max_rejected=1.0))
+    rows = pl.read_parquet(artifact.file("rows.parquet"), columns=["messages"])
     return rows.sample(min(count, rows.height), seed=0)["messages"].to_list()
 
 

@@ -28,7 +28,7 @@ from curate.clean.pii import find_pii
 from curate.clean.rules import RULES
 from curate.store import peak_memory
 
-SHOWN = 3
+EXAMPLE_ROWS = 3
 
 
 def bundled() -> None:
@@ -36,9 +36,9 @@ def bundled() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pool = [{"path": str(REPO / "data" / "pool" / "*"), "source": "bundled"}]
         run = run_stages(pool, [{"kind": "rules"}], Path(folder))
-        told = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
-    names = [name for name in RULES if name in told.columns]
-    table = told.join(truth, on="row_id", how="left").with_columns(
+        verdicts = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
+    names = [name for name in RULES if name in verdicts.columns]
+    table = verdicts.join(truth, on="row_id", how="left").with_columns(
         pl.col("defect").fill_null("none")
     )
     sums = [pl.col(name).sum() for name in names]
@@ -56,27 +56,27 @@ def real(files: Sequence[str]) -> None:
             run = run_stages(
                 [pool_entry(file)], [{"kind": "rules", "action": "flag"}], Path(folder)
             )
-            told = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
-            found = pl.read_parquet(run.prepared["rules"]["measures"].file("measures.parquet"))
+            verdicts = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
+            measures = pl.read_parquet(run.prepared["rules"]["measures"].file("measures.parquet"))
             rows = pl.read_parquet(run.rows.file("rows.parquet"))
-        print(f"\n{file}: {told.height} rows, {(told['score'] > 0).sum()} fail a rule")
+        print(f"\n{file}: {verdicts.height} rows, {(verdicts['score'] > 0).sum()} fail a rule")
         for name in RULES:
-            if name in told.columns and told[name].any():
-                show(name, told.filter(pl.col(name)), found, rows)
+            if name in verdicts.columns and verdicts[name].any():
+                show(name, verdicts.filter(pl.col(name)), measures, rows)
         kinds = (
             find_pii(rows).group_by("kind").agg(pieces=pl.len(), rows=pl.col("row_id").n_unique())
         )
         print("  personal data:", kinds.sort("kind").rows())
 
 
-def show(rule: str, failing: pl.DataFrame, found: pl.DataFrame, rows: pl.DataFrame) -> None:
+def show(rule: str, failing: pl.DataFrame, all_measures: pl.DataFrame, rows: pl.DataFrame) -> None:
     print(f"  {rule}: {failing.height}")
-    some = failing.select("row_id").sample(min(SHOWN, failing.height), seed=0)
-    measures = found.join(some, on="row_id", how="semi")
-    for line in measures.join(rows.select("row_id", "messages"), on="row_id").to_dicts():
-        told = {k: v for k, v in line.items() if v and k not in ("row_id", "messages")}
+    some = failing.select("row_id").sample(min(EXAMPLE_ROWS, failing.height), seed=0)
+    row_measures = all_measures.join(some, on="row_id", how="semi")
+    for line in row_measures.join(rows.select("row_id", "messages"), on="row_id").to_dicts():
+        nonzero = {k: v for k, v in line.items() if v and k not in ("row_id", "messages")}
         print(
-            f"    {line['row_id']} {told}\n      {json.dumps(line['messages'][-1]['content'][-160:])}"
+            f"    {line['row_id']} {nonzero}\n      {json.dumps(line['messages'][-1]['content'][-160:])}"
         )
 
 
@@ -97,11 +97,12 @@ def speed(files: Sequence[str], count: int, *, language: bool) -> None:
         run = run_stages(
             [{"path": str(pool)}], [rules, {"kind": "pii", "action": "flag"}], store / "store"
         )
-        for made in run.artifacts:
-            rate = made.counts["rows_in"] / max(made.seconds, 1e-9)
-            above = made.peak_memory_mb - held[0]
+        for artifact in run.artifacts:
+            rate = artifact.counts["rows_in"] / max(artifact.seconds, 1e-9)
+            above = artifact.peak_memory_mb - held[0]
             print(
-                f"{made.name:<18}{made.seconds:>9.2f} s{rate:>12,.0f} rows/s{above:>9.0f} MiB more"
+                f"{artifact.name:<18}{artifact.seconds:>9.2f} s{rate:>12,.0f} rows/s"
+                f"{above:>9.0f} MiB more"
             )
 
 

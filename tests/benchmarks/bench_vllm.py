@@ -31,14 +31,14 @@ WORDS = ["river", "stone", "winter", "market", "letter", "garden", "engine", "ha
 
 def requests_of(count: int, salt: int) -> list[Request]:
     """Return chats of 10 to 120 words; the salt makes other ones of the same lengths."""
-    made = []
+    requests = []
     for k in range(count):
         words = [WORDS[(k * 7 + salt + i) % len(WORDS)] for i in range(10 + k * 37 % 110)]
         sampling = Sampling(temperature=0.8, top_p=0.95, max_tokens=TOKENS, seed=1_000 * salt + k)
-        made.append(
+        requests.append(
             chat(f"Number {k}. Write a story with these: {' '.join(words)}", sampling=sampling)
         )
-    return made
+    return requests
 
 
 def direct(engine: Any, requests: list[Request]) -> int:
@@ -86,8 +86,8 @@ def main() -> None:
             )
     engine.close()
     base = statistics.median(speeds["direct"])
-    for name, found in speeds.items():
-        median = statistics.median(found)
+    for name, rates in speeds.items():
+        median = statistics.median(rates)
         print(f"{name:<8} median {median:.1f} tokens/s, ratio {median / base:.3f}")
     peak = sum(
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

@@ -108,12 +108,12 @@ def datatrove(texts: list[str], file: Path) -> list[int]:
         ]  # fmt: skip
         for pipeline, tasks in stages:
             LocalPipelineExecutor(pipeline, tasks=tasks, workers=2).run()
-        found = [
+        documents = [
             json.loads(line)["id"]
             for path in sorted(Path(out).glob("*.jsonl"))
             for line in path.read_text().strip("\n").split("\n")
         ]
-        return sorted(int(i) for i in found)
+        return sorted(int(i) for i in documents)
 
 
 def semhash(texts: list[str], file: Path) -> list[int]:
@@ -121,15 +121,15 @@ def semhash(texts: list[str], file: Path) -> list[int]:
     import numpy as np
     from semhash import SemHash
 
-    class Given:
+    class StoredEmbeddings:
         """Hands out embeddings that were made before, by position."""
 
         def encode(self, inputs: list[str], **kwargs: object) -> "np.ndarray":
             raise AssertionError("embeddings are given")
 
     vectors = np.load(file.with_suffix(".npy"))
-    found = SemHash.from_embeddings(vectors, texts, model=Given())
-    result = found.self_deduplicate(threshold=SEMANTIC_THRESHOLD)
+    index = SemHash.from_embeddings(vectors, texts, model=StoredEmbeddings())
+    result = index.self_deduplicate(threshold=SEMANTIC_THRESHOLD)
     first = {}
     for i, text in enumerate(texts):
         first.setdefault(text, i)
@@ -153,8 +153,8 @@ def main() -> None:
     started = time.perf_counter()
     kept = TOOLS[tool](texts, file)
     seconds = time.perf_counter() - started
-    told = {"seconds": seconds, "kept": [int(i) for i in kept]}
-    result.write_text(json.dumps(told))
+    report = {"seconds": seconds, "kept": [int(i) for i in kept]}
+    result.write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ def swapped_gsm8k(data: Path, count: int, held_out: int = 0) -> tuple[list[Row],
     rng = np.random.default_rng(0)
     drawn = [lines[i] for i in rng.permutation(len(lines))[: count + held_out]]
     rows, rest = drawn[:count], drawn[count:]
-    told = swap([r["answer"] for r in rows], rng)
+    answers = swap([r["answer"] for r in rows], rng)
     return (
-        [answered(r["question"], a, r["answer"]) for r, a in zip(rows, told, strict=True)],
+        [answered(r["question"], a, r["answer"]) for r, a in zip(rows, answers, strict=True)],
         [answered(r["question"], r["answer"], r["answer"]) for r in rest],
     )
 
@@ -76,10 +76,10 @@ def swapped_roleplay(data: Path, count: int) -> list[Row]:
         lines = [r for r in json.load(file) if r["instruction"].strip() and r["output"].strip()]
     rng = np.random.default_rng(0)
     drawn = [lines[i] for i in rng.permutation(len(lines))[:count]]
-    told = swap([r["output"] for r in drawn], rng)
+    answers = swap([r["output"] for r in drawn], rng)
     return [
         answered(f"{r['instruction']}\n\n{r['input']}".strip(), answer, r["output"])
-        for r, answer in zip(drawn, told, strict=True)
+        for r, answer in zip(drawn, answers, strict=True)
     ]
 
 
@@ -104,11 +104,13 @@ def write_planted(path: Path, rows: Sequence[Row]) -> None:
     write_rows(path, rows, [field for field in rows[0] if field not in ("gold", "right")])
 
 
-def with_truth(told: pl.DataFrame, pool: Path, source: str, rows: Sequence[Row]) -> pl.DataFrame:
+def with_truth(
+    evidence: pl.DataFrame, pool: Path, source: str, rows: Sequence[Row]
+) -> pl.DataFrame:
     """Return what a stage tells of the rows of a file beside gold and right."""
     ids = [f"{source}/{pool.name}:{i}" for i in range(1, len(rows) + 1)]
-    known = {name: [row[name] for row in rows] for name in ("right", "gold")}
-    joined = told.join(pl.DataFrame({"row_id": ids, **known}), on="row_id")
+    truth = {name: [row[name] for row in rows] for name in ("right", "gold")}
+    joined = evidence.join(pl.DataFrame({"row_id": ids, **truth}), on="row_id")
     assert joined.height == len(rows), "rows and truth do not meet"
     return joined
 
@@ -120,10 +122,10 @@ def tuned_losses(
     store = Store(Path(config.store))
     inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
     rows = inputs["pool"].file("rows.parquet")
-    found = find_model(config.models.base)
+    location = find_model(config.models.base)
     model = {
-        "identity": identify(found, choose_dtype(config.models.dtype)),
-        "hints": {"folder": str(prepare(found)), "trust": False},
+        "identity": identify(location, choose_dtype(config.models.dtype)),
+        "hints": {"folder": str(prepare(location)), "trust": False},
     }
     tuned = store.ensure(
         finetune_step(
@@ -152,9 +154,9 @@ def bundled_truth(folder: Path) -> pl.DataFrame:
 
 def planted_answers(folder: Path, count: int) -> list[Row]:
     """Return rows of the bundled pool with a wrong answer, and four times as many clean ones."""
-    told = bundled_truth(folder)
-    wrong = told.filter(defect="wrong_answer")
-    clean = told.filter(pl.col("defect").is_null())
+    labelled_rows = bundled_truth(folder)
+    wrong = labelled_rows.filter(defect="wrong_answer")
+    clean = labelled_rows.filter(pl.col("defect").is_null())
     size = min(wrong.height, round(WRONG * count))
     drawn = pl.concat([wrong.sample(size, seed=0), clean.sample(4 * size, seed=0)])
     return [

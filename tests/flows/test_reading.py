@@ -20,8 +20,8 @@ def ask(command: str, run: Path, *arguments: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-def ledger(run: Path, **wanted: str) -> pl.DataFrame:
-    return pl.read_parquet(run / "ledger.parquet").filter(**wanted).sort("rank")
+def ledger(run: Path, **conditions: str) -> pl.DataFrame:
+    return pl.read_parquet(run / "ledger.parquet").filter(**conditions).sort("rank")
 
 
 def test_explain_tells_a_selected_row_with_its_nearest_targets(finished: Workplace) -> None:
@@ -65,7 +65,7 @@ def test_a_token_budget_is_met_within_one_row(finished: Workplace, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--budget", "rowz=3"], "select.budget.rowz: unknown key; did you mean 'rows'?"),
         (["--budget", "rows=many"], "write it as rows=200"),
@@ -74,11 +74,11 @@ def test_a_token_budget_is_met_within_one_row(finished: Workplace, tmp_path: Pat
     ],
 )
 def test_a_bad_plan_is_told_in_one_sentence(
-    finished: Workplace, arguments: list[str], told: str
+    finished: Workplace, arguments: list[str], message: str
 ) -> None:
     done = ask("plan", finished.out, *arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

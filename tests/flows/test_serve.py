@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.system, pytest.mark.model]
 PREFECT = [sys.executable, "-m", "prefect"]
 
 
-def wait_for(ready: object, seconds: int = 120) -> None:
+def wait_for(condition: object, seconds: int = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not ready():  # type: ignore[operator]
+    while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.5)
 

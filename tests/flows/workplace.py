@@ -92,9 +92,9 @@ def pool_lines() -> list[bytes]:
         except orjson.JSONDecodeError:
             continue
         good.append(line)
-    wanted = [line for line in good if b'"appointment_line"' in line][:12]
+    target_lines = [line for line in good if b'"appointment_line"' in line][:12]
     others = [line for line in good if b'"appointment_line"' not in line][:26]
-    return [*others, *wanted, wanted[0], others[0]]
+    return [*others, *target_lines, target_lines[0], others[0]]
 
 
 def artifact_bytes(store: Path) -> dict[str, bytes]:
