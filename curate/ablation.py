@@ -138,7 +138,7 @@ def _spared_step(run: "Run", name: str) -> Step:
 
 
 def write_spared(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet: a stage's, with all of its rows kept, and what it made as dropped."""
     parts = []
@@ -208,8 +208,8 @@ def _rankings(
     stored = _scores(run, own, more)
     counted = [run.tokens]
     if more.counts["rows_out"]:
-        identity, hints = run.model_identity(), run.model_hints()
-        counted.append(run.execute(tokens_step(run.rows, more, identity, hints)))
+        identity, runtime = run.model_identity(), run.model_runtime()
+        counted.append(run.execute(tokens_step(run.rows, more, identity, runtime)))
     for name, other in changed.items():
         other.tokens = run.execute(_chosen_step(other, counted, TOKENS))
         if stored is None:
@@ -233,7 +233,7 @@ def _back_step(run: "Run", changed: Mapping[str, "Run"]) -> Step:
 
 
 def write_back(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write kept.parquet: the rows that come back with any stage left out, in pool order."""
     tables = [read_table(a.file(KEPT)) for name, a in sorted(inputs.items()) if name != "own"]
@@ -252,7 +252,7 @@ def _chosen_step(other: "Run", parts: Sequence[Artifact], file: str) -> Step:
 
 
 def write_chosen(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write what several tables say of the kept rows, in pool order, under the name of their file."""
     file = params["file"]

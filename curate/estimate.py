@@ -168,10 +168,10 @@ def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> st
         UserError: it refuses every row, or an example that the base model would read.
     """
     models = config.models
-    hints = {"folder": str(prepare(find_model(models.base))), "trust": models.trust_remote_code}
+    runtime = {"folder": str(prepare(find_model(models.base))), "trust": models.trust_remote_code}
     examples = {name: inputs[name] for name in config.judged_examples if name in inputs}
     # The store is thrown away, so nothing but this model can be behind a key.
-    steps = template_steps(inputs["pool"], examples, {}, hints, models.system)
+    steps = template_steps(inputs["pool"], examples, {}, runtime, models.system)
     return refused_rows([store.ensure(step) for step in steps], config.rendered_examples)
 
 

@@ -74,7 +74,7 @@ def judge_rows(
 
 
 def run_stage(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
     stage = find_stage(params["stage"]["kind"])
@@ -210,7 +210,7 @@ def kept_step(rows: Artifact, evidence: Sequence[Artifact]) -> Step:
 
 
 def write_kept(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write kept.parquet: row_id and position in the pool, in pool order."""
     rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id")
@@ -232,7 +232,7 @@ def ledger_step(rows: Artifact, evidence: Mapping[str, Artifact], selection: Art
 
 
 def write_ledger(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ledger.parquet in pool order; check that fates add up to the pool."""
     rows = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id", "source", "origin"])

@@ -44,7 +44,7 @@ def nearest_step(rows: Artifact, target: Artifact) -> Step:
 
 
 def write_nearest(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write nearest.parquet (SCHEMA): the nearest rows of all target examples, nearest first."""
     target = read_table(inputs["target"].file("rows.parquet"), ["row_id", "messages"])

@@ -214,16 +214,16 @@ class StepRun(Protocol):
         """Return what identifies the base model: weights, tokenizer, chat template, dtype."""
         ...
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         """Return where the base model lies and how to run it."""
         ...
 
     def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies a sentence embedder (the run's own if None), and its hints."""
+        """Return what identifies a sentence embedder (the run's own if None), and its runtime."""
         ...
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies the engine that a recipe names, and its hints."""
+        """Return what identifies the engine that a recipe names, and its runtime."""
         ...
 
 

@@ -164,27 +164,27 @@ class Run:
         location, dtype = self._find_base()
         return identify(location, dtype)
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         """Return where the base model lies."""
         location, _ = self._find_base()
         return {"folder": str(prepare(location)), "trust": self.config.models.trust_remote_code}
 
     def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies a sentence embedder (the run's own if None), and its hints."""
+        """Return what identifies a sentence embedder (the run's own if None), and its runtime."""
         location = find_model(name or self.config.models.embedder)
         return identify_embedder(location), {"name": location.name}
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies the engine that a recipe names, and its hints."""
+        """Return what identifies the engine that a recipe names, and its runtime."""
         from curate.generate.engines import identify_engine
 
         models = self.config.models
-        hints = {
+        runtime = {
             "engine": params.model_dump(mode="json"),
             "models": models.model_dump(mode="json"),
             "cache": str(self.store.root / "completions.sqlite"),
         }
-        return identify_engine(params, models), hints
+        return identify_engine(params, models), runtime
 
     @property
     def own_select(self) -> SelectParams:
@@ -364,7 +364,7 @@ def _judge_by_template(run: Run) -> None:
             run.rows,
             examples,
             run.model_identity(),
-            run.model_hints(),
+            run.model_runtime(),
             run.config.models.system,
         )
     )
@@ -394,7 +394,7 @@ def _judge_appended_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Arti
         return
     number = 2 + sum(name.startswith(f"{TEMPLATE}-") for name in run.evidence)
     step = generated_rows_step(
-        f"{TEMPLATE}-{number}", new_rows, inputs, run.model_identity(), run.model_hints()
+        f"{TEMPLATE}-{number}", new_rows, inputs, run.model_identity(), run.model_runtime()
     )
     verdicts = run.execute(step)
     if "dropped" in verdicts.counts:
@@ -427,8 +427,8 @@ def _select(run: Run) -> Artifact:
     from curate.represent.tokens import tokens_step, uncounted_step
 
     if run.config.counts_tokens:
-        identity, hints = run.model_identity(), run.model_hints()
-        run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, hints))
+        identity, runtime = run.model_identity(), run.model_runtime()
+        run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, runtime))
     else:
         run.tokens = run.execute(uncounted_step(run.kept))
     _tell_imitations(run.tokens)

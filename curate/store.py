@@ -75,8 +75,8 @@ StepFunction = Callable[
 class Step:
     """A piece of work whose result is stored.
 
-    `function(out, inputs, params, hints)` writes files to the folder `out` and returns counts. It may
-    use nothing else: `inputs` and `params` make the key, `hints` (paths, thread counts) do not and
+    `function(out, inputs, params, runtime)` writes files to the folder `out` and returns counts. It may
+    use nothing else: `inputs` and `params` make the key, `runtime` (paths, thread counts) does not and
     so must not change a byte of the result.
     """
 
@@ -85,7 +85,7 @@ class Step:
     function: StepFunction
     inputs: Mapping[str, Artifact] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
-    hints: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -190,7 +190,7 @@ class Store:
         with workspace(self.root / "tmp") as temporary:
             started = time.perf_counter()
             with released_memory(), peak_memory() as peak:
-                counts = step.function(temporary, step.inputs, step.params, step.hints)
+                counts = step.function(temporary, step.inputs, step.params, step.runtime)
             seconds = time.perf_counter() - started
             manifest = _describe(step, temporary, counts, seconds, peak[0])
             _write_durably(temporary / MANIFEST, _dump_manifest(manifest))

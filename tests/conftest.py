@@ -160,7 +160,7 @@ class StoreRun:
     def model_identity(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         raise NotImplementedError
 
     def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,7 +23,7 @@ class Knot:
         self.weights = np.ones(MANY // 8)
 
 
-def tie(out: Path, inputs: Mapping[str, Any], params: Any, hints: Any) -> dict[str, Any]:
+def tie(out: Path, inputs: Mapping[str, Any], params: Any, runtime: Any) -> dict[str, Any]:
     Knot()
     return {}
 

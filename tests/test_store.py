@@ -25,21 +25,21 @@ from curate.store import Artifact, Step, Store, digest_file, digest_of, write_js
 Edit = Callable[[Path], object]
 
 
-def write_numbers(out: Path, inputs: Any, params: Any, hints: Any) -> dict[str, Any]:
-    """Write two files, one below a folder; note the call where the hints say."""
+def write_numbers(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
+    """Write two files, one below a folder; note the call where the runtime says."""
     numbers = random.Random(params["seed"]).choices(range(100), k=200)
     (out / "deep").mkdir()
     (out / "numbers.txt").write_text(" ".join(map(str, numbers)))
     (out / "deep" / "sum.txt").write_text(str(sum(numbers)))
-    if "calls" in hints:
-        with Path(hints["calls"]).open("a") as log:
+    if "calls" in runtime:
+        with Path(runtime["calls"]).open("a") as log:
             log.write("x")
-    time.sleep(hints.get("sleep", 0))
+    time.sleep(runtime.get("sleep", 0))
     return {"rows_out": len(numbers)}
 
 
-def numbers_step(seed: int = 1, **hints: Any) -> Step:
-    return Step("numbers", 1, write_numbers, {}, {"seed": seed}, hints)
+def numbers_step(seed: int = 1, **runtime: Any) -> Step:
+    return Step("numbers", 1, write_numbers, {}, {"seed": seed}, runtime)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -191,7 +191,7 @@ def test_the_key_changes_with_all_that_can_change_bytes_and_nothing_else(store: 
     ]
     assert len({step.key, *(s.key for s in changed)}) == len(changed) + 1
     same = [
-        replace(step, hints={"folder": "/elsewhere", "threads": 8}),
+        replace(step, runtime={"folder": "/elsewhere", "threads": 8}),
         replace(step, params={"deep": {"a": [1, 2]}, "seed": 1}),
         replace(step, function=content),  # type: ignore[arg-type]
     ]
@@ -215,7 +215,7 @@ def test_the_key_does_not_depend_on_where_the_store_lies(tmp_path: Path) -> None
 
 
 def test_a_failing_step_leaves_nothing_behind_and_is_tried_again(store: Store, calls: Path) -> None:
-    def fail(out: Path, inputs: Any, params: Any, hints: Any) -> dict[str, Any]:
+    def fail(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
         (out / "half.txt").write_text("half")
         raise ValueError("the disk is on fire")
 
@@ -233,9 +233,9 @@ def test_asking_for_a_file_that_is_not_there_names_those_that_are(store: Store) 
 
 
 def _ensure_in_child(root: str, barrier: Any, results: Any) -> None:
-    def write_together(out: Path, inputs: Any, params: Any, hints: Any) -> dict[str, Any]:
+    def write_together(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
         barrier.wait(600)
-        return write_numbers(out, inputs, params, hints)
+        return write_numbers(out, inputs, params, runtime)
 
     artifact = Store(Path(root)).ensure(replace(numbers_step(), function=write_together))
     results.put((artifact.cached, artifact.digest, sorted(content(artifact.path).items())))
@@ -271,7 +271,7 @@ sys.path[:0] = [{root!r}]
 from curate.store import Step, Store
 from tests.test_store import write_numbers
 
-def slowly(out, inputs, params, hints):
+def slowly(out, inputs, params, runtime):
     (out / "numbers.txt").write_text("1 2 3")
     print("started", flush=True)
     time.sleep(600)

@@ -109,7 +109,7 @@ def prepare_pairs(
         step_params["model"], runtime = run.embedder(name)
     read = {**inputs, **named(blocks)}
     pairs = run.execute(
-        Step("semantic-pairs", VERSION, write_pairs, read, step_params, hints=runtime)
+        Step("semantic-pairs", VERSION, write_pairs, read, step_params, runtime=runtime)
     )
     return {"pairs": pairs, "differing": pairs}
 

@@ -71,7 +71,7 @@ def generate_step(
         UserError: a file that a method reads, or a model, is not there.
     """
     identity, embedding = run.embedder()
-    engine, hints = run.engine(generate.engine)
+    engine, runtime = run.engine(generate.engine)
     methods = [params.model_dump(mode="json") for params in generate.methods]
     files = [_read_files(params, generate.prompts) for params in methods]
     faults = [fault for *_, fault in files]
@@ -89,10 +89,10 @@ def generate_step(
     }
     if any(faults):
         step_params["faults"] = faults
-    places = {**hints, "methods": methods, "prompts": generate.prompts, "embedder": embedding}
+    places = {**runtime, "methods": methods, "prompts": generate.prompts, "embedder": embedding}
     if system is not None:
         step_params["template"] = {"system": system, "model": template_of(run.model_identity())}
-        places["base"] = run.model_hints()
+        places["base"] = run.model_runtime()
     return Step("generate", VERSION, write_generated, dict(inputs), step_params, places)
 
 
@@ -128,24 +128,24 @@ def _read_digests(params: Mapping[str, Any]) -> dict[str, list[list[str]]]:
 
 
 def write_generated(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write what the methods make of `target` and `pool`.
 
     Raises:
         UserError: nothing at all was kept, or the engine does not answer.
     """
-    engine = engine_of(hints)
+    engine = engine_of(runtime)
     limits = Limits.model_validate(params["limits"])
-    novelty_index = index_existing_rows(inputs, hints["embedder"])
+    novelty_index = index_existing_rows(inputs, runtime["embedder"])
     ends = MethodEndings()
     candidates: list[Candidate] = []
-    with EngineClient(engine, cache=Cache(Path(hints["cache"])), limits=limits) as client:
-        for i, method_params in enumerate(hints["methods"]):
+    with EngineClient(engine, cache=Cache(Path(runtime["cache"])), limits=limits) as client:
+        for i, method_params in enumerate(runtime["methods"]):
             method, run = method_params["method"], None
             generator = find_generator(method)
             try:
-                run = _start(i, params, inputs, novelty_index, hints, client)
+                run = _start(i, params, inputs, novelty_index, runtime, client)
                 generator.make(run, generator.params.model_validate(method_params))
             except LowYield as error:
                 ends.stopped[method] = str(error)
@@ -158,7 +158,7 @@ def write_generated(
             if not client.stopped:
                 client.forget_useless()
             raise UserError(
-                f"generate: {_explain_no_rows(client, candidates, ends, len(hints['methods']))}"
+                f"generate: {_explain_no_rows(client, candidates, ends, len(runtime['methods']))}"
             )
         client.warn_useless()
         bill, spent = manifest_of(client), client.counts()
@@ -227,7 +227,7 @@ def _start(
     params: Mapping[str, Any],
     inputs: Mapping[str, Artifact],
     novelty_index: NoveltyIndex,
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     client: EngineClient,
 ) -> Generation:
     """Return the run of the method at a place; its filters know the target rows and the pool.
@@ -238,12 +238,12 @@ def _start(
     from curate.represent.embed import embed_texts
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
-        return embed_texts(texts, hints["embedder"])
+        return embed_texts(texts, runtime["embedder"])
 
     if "faults" in params and params["faults"][place]:
         raise UserError(params["faults"][place])
-    method_params = hints["methods"][place]
-    prompts = _prompts(method_params["method"], hints["prompts"], params["prompts"][place])
+    method_params = runtime["methods"][place]
+    prompts = _prompts(method_params["method"], runtime["prompts"], params["prompts"][place])
     method = GenerateParams.model_validate(
         {n: method_params[n] for n in GenerateParams.model_fields}
     )
@@ -261,7 +261,7 @@ def _start(
         client=client,
         prompts=prompts,
         candidate_filter=CandidateFilter(
-            method.filters, embed, leaks, novelty_index, _by_template(params, hints)
+            method.filters, embed, leaks, novelty_index, _by_template(params, runtime)
         ),
         embed=embed,
         guard=YieldGuard(method_params["method"], least=method.least_yield, after=JUDGED_AFTER),
@@ -269,13 +269,13 @@ def _start(
     )
 
 
-def _by_template(params: Mapping[str, Any], hints: Mapping[str, Any]) -> FindRejection | None:
+def _by_template(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> FindRejection | None:
     """Return what finds turns that the base model's template does not take, None if it reads none."""
     if "template" not in params:
         return None
     from curate.represent.acceptance import find_lasting_fault
 
-    tokenizer = load_tokenizer(Path(hints["base"]["folder"]), hints["base"]["trust"])
+    tokenizer = load_tokenizer(Path(runtime["base"]["folder"]), runtime["base"]["trust"])
     system = params["template"]["system"]
 
     def find(messages: Sequence[Message]) -> tuple[RejectReason, str] | None:

@@ -19,13 +19,13 @@ CUT = "\n[...]\n"
 
 
 @contextmanager
-def open_client(hints: Mapping[str, Any]) -> Iterator[EngineClient]:
-    """Yield a client of the engine that the hints of a step name (StepRun.engine).
+def open_client(runtime: Mapping[str, Any]) -> Iterator[EngineClient]:
+    """Yield a client of the engine that the runtime of a step names (StepRun.engine).
 
     Raises:
         UserError: at the end, if no answer to anything was of use.
     """
-    with EngineClient(engine_of(hints), cache=Cache(Path(hints["cache"]))) as client:
+    with EngineClient(engine_of(runtime), cache=Cache(Path(runtime["cache"]))) as client:
         yield client
         client.check_answered()
 

@@ -142,9 +142,9 @@ def prepare_clear(
     run: StepRun, inputs: Mapping[str, Artifact], params: ClearParams
 ) -> Mapping[str, Artifact]:
     """Ask the model about all rows, then compare; labels are read where there are some."""
-    engine, hints = run.engine(params.engine)
+    engine, runtime = run.engine(params.engine)
     prompts = prompts_of(params.prompts)
-    hints = {**hints, "prompts": params.prompts}
+    runtime = {**runtime, "prompts": params.prompts}
     step_params = {
         "engine": engine,
         "prompts": {name: prompts[name].digest for name in ("sample", *REFLECTIONS)},
@@ -153,8 +153,10 @@ def prepare_clear(
     }
     # First, since the labels may be at fault.
     labels = _read_labels(run, inputs, params)
-    answers = run.execute(Step("clear-samples", VERSION, write_samples, inputs, step_params, hints))
-    identity, runtime = identify_agreement(
+    answers = run.execute(
+        Step("clear-samples", VERSION, write_samples, inputs, step_params, runtime)
+    )
+    identity, agreement_runtime = identify_agreement(
         run, params.comparison, nli=params.nli, embedder=params.embedder
     )
     if params.comparison == "model":
@@ -162,7 +164,7 @@ def prepare_clear(
     identity |= {"checker": params.checker}
     step = Step(
         "clear-confidence", VERSION, write_confidence, {**inputs, "asked": answers}, identity,
-        {**hints, **runtime},
+        {**runtime, **agreement_runtime},
     )  # fmt: skip
     return {"confidence": run.execute(step), "samples": answers, "reflections": answers, **labels}
 
@@ -185,7 +187,7 @@ def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> 
 
 
 def write_samples(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write samples.parquet (row_id, sample, text, failure) and reflections.parquet.
 
@@ -193,11 +195,11 @@ def write_samples(
     """
     rows = survivors(inputs).select("row_id", "messages").collect()
     ids, messages = rows["row_id"].to_list(), rows["messages"].to_list()
-    prompts = prompts_of(hints["prompts"], params["prompts"])
+    prompts = prompts_of(runtime["prompts"], params["prompts"])
     answerable = [i for i, turns in enumerate(messages) if _is_answer(turns)]
     drawn = [_sample_request(messages[i], prompts, params) for i in answerable]
     doubted = [r for turns in messages for r in _reflection_requests(turns, prompts)]
-    with open_client(hints) as client:
+    with open_client(runtime) as client:
         sampled = dict(zip(answerable, ask_all(client, drawn, "clear.samples"), strict=True))
         reflected = ask_all(client, doubted, "clear.reflections")
         counts = llm_counts(client)
@@ -273,14 +275,14 @@ def certainty(answers: "Sequence[Answer]") -> float | None:
 
 
 def write_confidence(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write confidence.parquet: row_id, o, s, c, samples, usable, not_comparable, form, reason."""
     answers = inputs["asked"]
     rows = survivors(inputs).select("row_id", "messages").collect()
     samples = read_table(answers.file("samples.parquet"))
     reflections = read_table(answers.file("reflections.parquet"))
-    compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, hints)
+    compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, runtime)
     mean = pl.col("consistency").mean().round(DECIMALS)
     observed = compared.group_by("row_id").agg(
         o=mean, usable=pl.len(), not_comparable=pl.col("not_comparable").sum()
@@ -355,7 +357,7 @@ def compare_values(response: str, sample: str, check: Check = "auto") -> ValueCo
 
 
 def _compare(
-    rows: pl.DataFrame, samples: pl.DataFrame, params: Mapping[str, Any], hints: Mapping[str, Any]
+    rows: pl.DataFrame, samples: pl.DataFrame, params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return row_id, consistency and not_comparable of every usable sample.
 
@@ -375,7 +377,7 @@ def _compare(
         for i in uncompared
     ]
     agreements = np.ones(len(lines))
-    agreements[uncompared], counts = _agree(pairs, params, hints)
+    agreements[uncompared], counts = _agree(pairs, params, runtime)
     values = [
         comparison.consistency(float(a))
         for comparison, a in zip(comparisons, agreements, strict=True)
@@ -392,17 +394,17 @@ def _compare(
 
 
 def _agree(
-    pairs: Sequence[AnswerPair], params: Mapping[str, Any], hints: Mapping[str, Any]
+    pairs: Sequence[AnswerPair], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     if not pairs:
         return np.empty(0), {}
     if params["agreement"] == "embedding":
-        return agree_by_embedding(pairs, hints["embedder"]), {}
+        return agree_by_embedding(pairs, runtime["embedder"]), {}
     if params["agreement"] == "nli":
         identity = {"model": params["model"], "output": params["output"]}
-        return agree_by_nli(pairs, Path(hints["nli"]), identity), {}
-    with open_client(hints) as client:
-        prompt = prompts_of(hints["prompts"], {"agree": params["prompt"]})["agree"]
+        return agree_by_nli(pairs, Path(runtime["nli"]), identity), {}
+    with open_client(runtime) as client:
+        prompt = prompts_of(runtime["prompts"], {"agree": params["prompt"]})["agree"]
         agreements = agree_by_model(pairs, client, prompt, "clear.agree")
         return agreements, {"llm": llm_counts(client)}
 

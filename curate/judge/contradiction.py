@@ -61,14 +61,14 @@ class AnswerPair:
 def identify_agreement(
     run: StepRun, kind: Kind, *, nli: str | None, embedder: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what identifies the way to compare, and its hints; a language model tells its own.
+    """Return what identifies the way to compare, and its runtime; a language model tells its own.
 
     Raises:
         UserError: no such model, or one that does not say which of its outputs is contradiction.
     """
     if kind == "embedding":
-        identity, hints = run.embedder(embedder)
-        return {"agreement": kind, **identity}, {"embedder": hints}
+        identity, runtime = run.embedder(embedder)
+        return {"agreement": kind, **identity}, {"embedder": runtime}
     if kind == "model":
         return {"agreement": kind}, {}
     from curate.models import find_model, identify, prepare
@@ -152,14 +152,14 @@ def sentences(text: str) -> list[str]:
 
 
 def agree_by_embedding(
-    pairs: Sequence[AnswerPair], hints: Mapping[str, Any]
+    pairs: Sequence[AnswerPair], runtime: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs: the cosine of their embeddings, 0 if it is below."""
     from curate.represent.embed import embed_texts
 
     texts = list(dict.fromkeys(t for pair in pairs for t in (pair.one, pair.other)))
     positions = {text: i for i, text in enumerate(texts)}
-    vectors = embed_texts(texts, hints)
+    vectors = embed_texts(texts, runtime)
     one = vectors[[positions[pair.one] for pair in pairs]]
     other = vectors[[positions[pair.other] for pair in pairs]]
     return paired_cosines(one, other).clip(0, 1)

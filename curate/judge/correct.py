@@ -87,7 +87,7 @@ def prepare_correct(
     answers = run.execute(
         Step("correct-answers", VERSION, write_answers, read, step_params, runtime)
     )
-    judge, hints = run.engine(params.engine)
+    judge, judge_runtime = run.engine(params.engine)
     compare_params = {
         "engine": judge,
         "samples": params.samples,
@@ -98,7 +98,7 @@ def prepare_correct(
     step = Step(
         "correct-comparisons", VERSION, write_comparisons,
         {"rows": inputs["rows"], "answers": answers}, compare_params,
-        {**hints, "prompts": params.prompts},
+        {**judge_runtime, "prompts": params.prompts},
     )  # fmt: skip
     parts = {"rows": inputs["rows"], "comparisons": run.execute(step)}
     step_params = {"confidence": params.confidence}
@@ -160,7 +160,7 @@ def _check_there(
 def _answerer(
     run: StepRun, inputs: Mapping[str, Artifact], params: CorrectParams, limit: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return identity and hints of the engine that answers; it is tuned here where that is wanted.
+    """Return identity and runtime of the engine that answers; it is tuned here where that is wanted.
 
     Raises:
         UserError: no row is good enough to tune on.
@@ -182,7 +182,7 @@ def _answerer(
 
 
 def write_answers(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write answers.parquet: row_id, old, new (null without a usable one), reasoning, confidence_old."""
     from curate.generate.reasoning import holds_marks
@@ -197,7 +197,7 @@ def write_answers(
     reasonings: list[str | None] = [None] * len(messages)
     counts: dict[str, Any] = {}
     if requests:
-        with open_client(hints) as client:
+        with open_client(runtime) as client:
             answers = ask_all(client, requests, "correct.answers")
             counts = {"llm": llm_counts(client)}
         for i, (answer,) in zip(answerable, answers, strict=True):
@@ -216,7 +216,7 @@ def write_answers(
 
 
 def write_comparisons(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write comparisons.parquet: the answers, and how sure the judge is that the new one is better.
 
@@ -237,9 +237,9 @@ def write_comparisons(
     }
     counts: dict[str, Any] = {}
     if pairs:
-        with open_client(hints) as client:
+        with open_client(runtime) as client:
             preferences = compare_pairs(
-                client, pairs, compare_prompts(hints["prompts"], params["prompts"]),
+                client, pairs, compare_prompts(runtime["prompts"], params["prompts"]),
                 samples=params["samples"], seed=params["seed"], criteria=params["criteria"],
                 stage="correct.compare",
             )  # fmt: skip
@@ -255,7 +255,7 @@ def write_comparisons(
 
 
 def write_corrections(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
     compared = read_table(inputs["comparisons"].file("comparisons.parquet"))

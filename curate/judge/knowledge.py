@@ -131,23 +131,23 @@ def prepare_knowledge(
     run: StepRun, inputs: Mapping[str, Artifact], params: KnowledgeParams
 ) -> Mapping[str, Artifact]:
     """Return what the model answered and the categories; with a use that makes rows also these."""
-    identity, hints = run.engine(params.engine)
+    identity, runtime = run.engine(params.engine)
     answer_params = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
     step_params = {"engine": identity, "seed": run.seed, **answer_params}
-    step = Step("knowledge-answers", VERSION, write_knowledge, dict(inputs), step_params, hints)
+    step = Step("knowledge-answers", VERSION, write_knowledge, dict(inputs), step_params, runtime)
     answers = run.execute(step)
     parts = {"answers": answers, "known": answers}
     use = "rehearse" if params.rehearse else params.refusal
     if use is not None:
         appended = run.execute(
-            appended_step({**inputs, **parts}, step_params, hints, use, params.prompts)
+            appended_step({**inputs, **parts}, step_params, runtime, use, params.prompts)
         )
         parts |= {APPENDED: appended, "routes": appended}
     return parts
 
 
 def write_knowledge(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write known.parquet, a line a row, and answers.parquet, a line an answer."""
     check, seed = params["checker"], params["seed"]
@@ -156,7 +156,7 @@ def write_knowledge(
         for probe in probes_of(batch.to_dicts(), check):
             exemplars.add(probe)
     tables, answers = [KNOWLEDGE_SCHEMA.to_frame()], [ANSWER_SCHEMA.to_frame()]
-    with open_client(hints) as client:
+    with open_client(runtime) as client:
         for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
             probe_answers = ask_probes(
                 client,

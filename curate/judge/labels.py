@@ -42,14 +42,14 @@ def labels_step(inputs: Mapping[str, Artifact], path: Path) -> Step:
 
 
 def write_labels(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write labels.parquet: row_id and correct, in pool order.
 
     Raises:
         UserError: the file is at fault, or too few rows of a kind are labelled.
     """
-    path = hints["path"]
+    path = runtime["path"]
     label_lines = read_labels(Path(path), params["labels"])
     ids = survivors(inputs).select("row_id").collect()
     named = _name_rows(label_lines, ids["row_id"], path)

@@ -61,7 +61,7 @@ class Route:
 def appended_step(
     inputs: Mapping[str, Artifact],
     answer_params: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     use: str,
     prompts: str | None,
 ) -> Step:
@@ -70,13 +70,13 @@ def appended_step(
     Args:
         inputs: of the stage, with `answers` and `known`.
         answer_params: what the answers hang on.
-        hints: of the engine.
+        runtime: of the engine.
         use: rehearse, unsure, uncertain or unknown.
         prompts: folder whose prompts come before ours.
     """
     digests = {name: _prompts(prompts)[name].digest for name in PROMPTS}
     params = {**answer_params, "use": use, "prompts": digests}
-    runtime = {**hints, "prompts": prompts}
+    runtime = {**runtime, "prompts": prompts}
     return Step(f"knowledge-{APPENDED}", VERSION, write_appended, dict(inputs), params, runtime)
 
 
@@ -85,7 +85,7 @@ def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> Me
 
 
 def write_appended(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write made.parquet, the new rows, and routes.parquet: what each row with a category became."""
     categories = read_table(inputs["known"].file("known.parquet")).drop_nulls("category")
@@ -94,15 +94,15 @@ def write_appended(
         on="row_id",
         maintain_order="left",
     )
-    table, prompts = rows.collect(), _prompts(hints["prompts"], params["prompts"])
+    table, prompts = rows.collect(), _prompts(runtime["prompts"], params["prompts"])
     spent = {}
     if params["use"] == "rehearse":
         answers = read_table(inputs["answers"].file("answers.parquet"))
-        with open_client(hints) as client:
+        with open_client(runtime) as client:
             routes = rehearse(client, table, answers, prompts, params)
             spent = {"llm": llm_counts(client)}
     elif params["use"] == "uncertain":
-        with open_client(hints) as client:
+        with open_client(runtime) as client:
             routes = tell_entropy(client, table, prompts, params)
             spent = {"llm": llm_counts(client)}
     elif params["use"] == "unsure":

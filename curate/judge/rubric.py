@@ -63,7 +63,7 @@ def prepare_grades(
     run: StepRun, inputs: Mapping[str, Artifact], params: RubricParams
 ) -> Mapping[str, Artifact]:
     """Return the grades of all rows, and the rubric as it was read."""
-    identity, hints = run.engine(params.engine)
+    identity, runtime = run.engine(params.engine)
     step_params = {
         "rubric": read_rubric(params.rubric).model_dump(),
         "engine": identity,
@@ -71,7 +71,7 @@ def prepare_grades(
         "votes": params.votes,
         "seed": run.seed,
     }
-    runtime = {**hints, "prompts": params.prompts}
+    runtime = {**runtime, "prompts": params.prompts}
     grades = run.execute(
         Step("rubric-grades", VERSION, write_grades, dict(inputs), step_params, runtime)
     )
@@ -79,19 +79,19 @@ def prepare_grades(
 
 
 def write_grades(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write grades.parquet (curate.judge.grading) and criteria.parquet, the rubric."""
     rubric = Rubric.model_validate(params["rubric"])
     batches = survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS)
-    with open_client(hints) as client:
+    with open_client(runtime) as client:
         grades = grade_rows(
             client,
             batches,
             rubric,
             votes=params["votes"],
             seed=params["seed"],
-            prompts=grading_prompts(hints["prompts"], params["prompts"]),
+            prompts=grading_prompts(runtime["prompts"], params["prompts"]),
         )
         spent = llm_counts(client)
     grades.write_parquet(out / "grades.parquet")

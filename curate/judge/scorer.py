@@ -63,7 +63,7 @@ def prepare_ratings(
 
 
 def write_ratings(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ratings.parquet: row_id, score."""
     ids = survivors(inputs).select("row_id").collect()

@@ -84,7 +84,7 @@ def signals_step(
 
 
 def write_signals(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write signals.parquet (columns: see above), in pool order."""
     from curate.clean.duplicates import compared_text

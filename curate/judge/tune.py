@@ -40,12 +40,12 @@ def tune_step(
         "seed": run.seed,
         "finetune": finetune.VERSION,
     }
-    hints = {**run.model_hints(), "rows": str(path), "row_ids": list(ids)}
-    return Step(name, VERSION, tune_rows, params=step_params, hints=hints)
+    runtime = {**run.model_runtime(), "rows": str(path), "row_ids": list(ids)}
+    return Step(name, VERSION, tune_rows, params=step_params, runtime=runtime)
 
 
 def tune_rows(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write adapter.safetensors.
 
@@ -56,7 +56,7 @@ def tune_rows(
 
     lora = params["lora"]
     try:
-        counts = learn_adapter(out / ADAPTER, params, hints, [params["seed"]])
+        counts = learn_adapter(out / ADAPTER, params, runtime, [params["seed"]])
     except FloatingPointError as error:
         raise UserError(
             f"the fine-tune diverged; lower tune.learning_rate (now {lora['learning_rate']:g})"

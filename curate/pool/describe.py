@@ -115,7 +115,7 @@ def summarise_files(steps: Mapping[str, Step]) -> Iterator[FileSummary]:
         UserError: as the steps.
     """
     for role, step in steps.items():
-        for entry, hint in zip(step.params["entries"], step.hints["entries"], strict=True):
+        for entry, hint in zip(step.params["entries"], step.runtime["entries"], strict=True):
             yield from _summarise_entry(role, entry, hint["urls"], step.params["seed"])
 
 

@@ -50,7 +50,7 @@ def card_params(config: "Config") -> dict[str, Any]:
 
 
 def write_export(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write every format and README.md."""
     rows = read_table(inputs["selection"].file("selected.parquet"))

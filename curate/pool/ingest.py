@@ -148,7 +148,7 @@ def ingest_step(
                 f"{name}: {times} entries have the source name {source!r}; row ids are made of it, "
                 "so give each entry its own `source:`"
             )
-    params, hints = [], []
+    params, entry_runtimes = [], []
     for entry, key in zip(entries, keys or [name] * len(entries), strict=True):
         with named_key(key):
             files = find_files(entry.path, entry.split)
@@ -164,13 +164,13 @@ def ingest_step(
             }
         )
         urls = [file.url for file in files]
-        hints.append({"source": entry.source_name, "urls": urls, "key": key})
+        entry_runtimes.append({"source": entry.source_name, "urls": urls, "key": key})
     return Step(
         name,
         VERSION,
         ingest,
         params={"entries": params, "seed": seed, "max_rejected": max_rejected},
-        hints={"entries": hints},
+        runtime={"entries": entry_runtimes},
     )
 
 
@@ -178,7 +178,7 @@ def ingest(
     out: Path,
     inputs: Mapping[str, Artifact],
     params: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
 ) -> Counts:
     """Write rows.parquet and rejects.parquet; return rows_in, rows_out and rejected by reason.
 
@@ -198,7 +198,7 @@ def ingest(
         pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as rows,
         pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
     ):
-        for entry, hint in zip(params["entries"], hints["entries"], strict=True):
+        for entry, hint in zip(params["entries"], runtime["entries"], strict=True):
             for batch in read_entry(entry, hint["urls"], params["seed"]):
                 if batch.rows:
                     rows.write_table(pa.Table.from_pylist(batch.rows, schema=SCHEMA))
@@ -212,7 +212,7 @@ def ingest(
                 repeated += batch.repeated
             records.append(rows_out + rejected.total() - sum(records))
     total = rows_out + rejected.total()
-    if fault := _no_record(records, hints["entries"]):
+    if fault := _no_record(records, runtime["entries"]):
         raise UserError(fault)
     if rejected.total() > params["max_rejected"] * total or not rows_out:
         raise UserError(_too_many(rejected, total, params["max_rejected"], out))

@@ -29,7 +29,7 @@ def joined_step(pool: Artifact, added: Artifact, table: str = "rows", name: str 
 
 
 def write_joined(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write rows.parquet and the pool's rejects.parquet."""
     parts = [

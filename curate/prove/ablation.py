@@ -99,7 +99,7 @@ def arms_step(selection: Artifact, rankings: Mapping[str, Artifact]) -> Step:
 
 
 def write_arms(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write arms.parquet: arm (a stage), seed, row_id in rank order; count the rows that changed."""
     own = _selected(inputs[OWN])
@@ -174,7 +174,7 @@ def _models(arms: Mapping[str, int]) -> list[tuple[str, int, str]]:
 
 
 def write_ablation(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ablation.parquet (arm, seed, eval_id, metrics), ablation-rows.parquet and ablation.json."""
     shutil.copyfile(inputs["arms"].file("arms.parquet"), out / ROWS)

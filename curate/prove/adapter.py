@@ -12,7 +12,7 @@ ADAPTER = "adapter.safetensors"
 def learn_adapter(
     path: Path,
     params: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     seed: Sequence[int],
     start: Path | None = None,
 ) -> Counts:
@@ -21,7 +21,7 @@ def learn_adapter(
     Args:
         path: of the safetensors file.
         params: `lora` and `model`, as curate.prove.finetune takes them.
-        hints: `folder` and `trust` of the model, `rows` (a table or several) and `row_ids` to learn.
+        runtime: `folder` and `trust` of the model, `rows` (a table or several) and `row_ids` to learn.
         seed: of adapters and order.
         start: the adapter of an earlier fine-tune to go on from.
 
@@ -36,13 +36,13 @@ def learn_adapter(
     from curate.represent.chat import build_examples
     from curate.represent.losses import save_adapter
 
-    folder, lora = Path(hints["folder"]), params["lora"]
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    tables = [hints["rows"]] if isinstance(hints["rows"], str) else hints["rows"]
-    messages = read_messages([Path(table) for table in tables], hints["row_ids"])
-    judges = bool(hints.get("judges"))
+    folder, lora = Path(runtime["folder"]), params["lora"]
+    tokenizer = load_tokenizer(folder, runtime["trust"])
+    tables = [runtime["rows"]] if isinstance(runtime["rows"], str) else runtime["rows"]
+    messages = read_messages([Path(table) for table in tables], runtime["row_ids"])
+    judges = bool(runtime.get("judges"))
     examples = build_examples(tokenizer, messages, lora["max_length"], judges=judges)
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    model = load_causal(folder, params["model"]["dtype"], runtime["trust"])
     losses = train_lora(model, examples, lora, seed, start)
     if losses:
         save_adapter(model, path, rank=lora["rank"], alpha=lora["alpha"])
@@ -56,19 +56,19 @@ def learn_adapter(
 
 
 def load_measured(
-    tuned: Artifact | None, params: Mapping[str, Any], hints: Mapping[str, Any]
+    tuned: Artifact | None, params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Any:
     """Return the base model with a fine-tune's adapter on it, for reading and writing.
 
     Args:
         tuned: the fine-tune; None, or one that learned nothing, leaves the base model as it is.
         params: `model` and its dtype.
-        hints: `folder` and `trust` of the model.
+        runtime: `folder` and `trust` of the model.
     """
     from curate.models import load_causal
     from curate.represent.losses import attach_adapter
 
-    model = load_causal(Path(hints["folder"]), params["model"]["dtype"], hints["trust"])
+    model = load_causal(Path(runtime["folder"]), params["model"]["dtype"], runtime["trust"])
     if tuned is not None and ADAPTER in tuned.files:
         attach_adapter(model, tuned.file(ADAPTER))
     return model.eval()

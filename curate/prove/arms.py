@@ -108,7 +108,7 @@ def arms_step(
 
 
 def write_arms(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write arms.parquet: arm, seed, row_id, tokens (those that are trained on)."""
     ranking = read_table(inputs["selection"].file("ranking.parquet")).with_columns(

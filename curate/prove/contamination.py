@@ -17,7 +17,7 @@ HELD_OUT = ("eval", "watch")
 
 
 def write_leaks(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write hits.parquet: leaks of the eval and the watch sets into the target examples and the arms."""
     arms = scan_table(inputs["arms"].file("arms.parquet")).select("row_id").unique()
@@ -68,7 +68,7 @@ def _leaking_sets(hits: pl.DataFrame) -> str:
 
 
 def write_refusal(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write a proof.json that says why nothing was measured."""
     leaks = describe_leaks(inputs["leaks"], params["prove"]["allow_leaks"])

@@ -152,7 +152,7 @@ def _models(arms: Mapping[str, int], divisors: Sequence[int]) -> list[tuple[str,
 
 
 def write_curve(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write curve.parquet (arm, divisor, seed, eval_id, ability, metrics) and curve.json."""
     results = gather_results(inputs, _models(params["arms"], params["divisors"]))

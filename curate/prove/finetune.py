@@ -45,7 +45,7 @@ def finetune_step(
     lora: Mapping[str, Any],
     seed: Sequence[int],
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     start: Artifact | None = None,
 ) -> Step:
     """Return the step that tunes on these rows; its key knows neither target nor eval set.
@@ -58,19 +58,19 @@ def finetune_step(
         finetune,
         {"start": start} if start else {},
         {"texts": texts, "lora": dict(lora), "seed": list(seed), "model": dict(identity)},
-        {**hints, "row_ids": list(row_ids)},
+        {**runtime, "row_ids": list(row_ids)},
     )
 
 
 def finetune(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write adapter.safetensors: the LoRA weights; none without a response to learn from."""
     from curate.prove.adapter import ADAPTER, learn_adapter
 
     first = inputs.get("start")
     start = first.file(ADAPTER) if first and ADAPTER in first.files else None
-    return learn_adapter(out / ADAPTER, params, hints, params["seed"], start)
+    return learn_adapter(out / ADAPTER, params, runtime, params["seed"], start)
 
 
 def read_messages(rows: Path | Sequence[Path], row_ids: Sequence[str]) -> list[list[Any]]:

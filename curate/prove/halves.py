@@ -37,7 +37,7 @@ def half_step(eval_rows: Artifact, rows: Artifact, half: str, seed: int) -> Step
 
 
 def write_half(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write rows.parquet: the examples of one half, in the order of the eval set."""
     halves = split_examples(read_table(inputs["eval"].file("rows.parquet")), params["seed"])

@@ -76,7 +76,7 @@ def harness_step(
     tasks: Sequence[Task],
     *,
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
 ) -> Step:
     """Return the step that lets a fine-tune, or the untuned base model, take tasks.
 
@@ -85,16 +85,16 @@ def harness_step(
         tuned: the fine-tune, None for the base model.
         tasks: as read_tasks returns them.
         identity: of the model.
-        hints: `folder` and `trust` of the model.
+        runtime: `folder` and `trust` of the model.
     """
     inputs = {"results": measured} | ({"tuned": tuned} if tuned else {})
     files = {file: digest_file(Path(file)) for task in tasks for file in _data_files(task)}
     params = {"tasks": list(tasks), "files": files, "model": dict(identity)}
-    return Step(NAME, VERSION, write_items, inputs, params, hints)
+    return Step(NAME, VERSION, write_items, inputs, params, runtime)
 
 
 def write_items(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write results.parquet: the model's results, and a line for each item of the tasks.
 
@@ -105,8 +105,8 @@ def write_items(
     from curate.prove.adapter import load_measured
 
     results = read_table(inputs["results"].file(FILE))
-    model = load_measured(inputs.get("tuned"), params, hints)
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    model = load_measured(inputs.get("tuned"), params, runtime)
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     items = pl.DataFrame(
         take_tasks(model, tokenizer, params["tasks"]),
         schema={"eval_id": pl.String, LM_EVAL.column: pl.Float64},

@@ -25,7 +25,7 @@ def measure_step(
     *,
     max_length: int,
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     questions: Artifact | None = None,
 ) -> Step:
     """Return the step that measures a fine-tune, or the untuned base model, on the eval set.
@@ -35,18 +35,18 @@ def measure_step(
         tuned: the fine-tune; None for the base model.
         max_length: tokens of an example that are read.
         identity: of the base model.
-        hints: where it lies.
+        runtime: where it lies.
         questions: the options of the eval set, where it has any (curate.prove.questions).
     """
     inputs = {"eval": eval_rows} | ({"tuned": tuned} if tuned else {})
     if questions is not None and questions.counts["options"]:
         inputs["questions"] = questions
     params = {"max_length": max_length, "model": dict(identity)}
-    return Step("measure" if tuned else "base", VERSION, measure, inputs, params, hints)
+    return Step("measure" if tuned else "base", VERSION, measure, inputs, params, runtime)
 
 
 def measure(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write results.parquet: what the model reaches on each eval example, null where it has none.
 
@@ -58,16 +58,16 @@ def measure(
     from curate.represent.chat import UNLABELLED, build_examples
     from curate.represent.responses import answer_tokens
 
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = read_table(inputs["eval"].file("rows.parquet"))
     messages, limit = rows["messages"].to_list(), params["max_length"]
-    judges = bool(hints.get("judges"))
+    judges = bool(runtime.get("judges"))
     examples = build_examples(tokenizer, messages, limit, judges=judges)
     answers = [
         [] if example == UNLABELLED else answer_tokens(tokenizer, row, limit)
         for row, example in zip(messages, examples, strict=True)
     ]
-    model = load_measured(inputs.get("tuned"), params, hints)
+    model = load_measured(inputs.get("tuned"), params, runtime)
     results = evaluate(model, examples, answers).select(rows["row_id"].alias("eval_id"), "*")
     scores: list[dict[str, Any] | None] = [None] * rows.height
     if "questions" in inputs:

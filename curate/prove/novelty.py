@@ -130,12 +130,12 @@ def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -
         "model": run.model_identity(),
     }
     inputs = {"target": run.target} if run.target and settings["start"] == "target" else {}
-    hints = {**run.model_hints(), "rows": str(rows), "row_ids": ids}
-    return Step("novelty", VERSION, write_novelty, inputs, params, hints)
+    runtime = {**run.model_runtime(), "rows": str(rows), "row_ids": ids}
+    return Step("novelty", VERSION, write_novelty, inputs, params, runtime)
 
 
 def write_novelty(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write texts.parquet and rows.parquet.
 
@@ -148,14 +148,14 @@ def write_novelty(
     from curate.prove.finetune import add_adapters, read_messages, tune_adapters
     from curate.represent.chat import build_example
 
-    folder, lora, settings = Path(hints["folder"]), params["lora"], params["novelty"]
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    messages = read_messages(Path(hints["rows"]), hints["row_ids"])
+    folder, lora, settings = Path(runtime["folder"]), params["lora"], params["novelty"]
+    tokenizer = load_tokenizer(folder, runtime["trust"])
+    messages = read_messages(Path(runtime["rows"]), runtime["row_ids"])
     rows = [build_example(tokenizer, row, lora["max_length"]) for row in messages]
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    model = load_causal(folder, params["model"]["dtype"], runtime["trust"])
     pair = add_adapters(model, lora, "all-linear", params["seed"])
     tune_adapters(pair, rows, lora, params["seed"])
-    _write_rows(out / "rows.parquet", pair, hints["row_ids"], rows)
+    _write_rows(out / "rows.parquet", pair, runtime["row_ids"], rows)
     decoder = ContrastiveDecoder(pair, tokenizer, lora, params["seed"])
     texts = decoder.explore(_prompts(tokenizer, inputs), settings)
     texts.write_parquet(out / "texts.parquet")

@@ -47,7 +47,7 @@ def others_step(names: Sequence[str], inputs: Mapping[str, Artifact], runs: int,
 
 
 def write_others(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write others.parquet: arm, seed, place (pool, target or an arm's name), row_id."""
     parts = [

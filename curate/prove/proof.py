@@ -124,7 +124,7 @@ def _prove_once(
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
     labels = run.execute(
-        trainable_step(run.rows, arms, material.scored, limit, model.identity, model.hints)
+        trainable_step(run.rows, arms, material.scored, limit, model.identity, model.runtime)
     )
     table = read_table(labels.file("labels.parquet"))
     for sentence, many in label_sentences(table, limit):

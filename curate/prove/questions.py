@@ -46,7 +46,7 @@ def questions_step(eval_rows: Artifact, target: Artifact | None) -> Step:
 
 
 def write_questions(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write questions.parquet: eval_id, answer (whether it has a span), options, gold, origin."""
     target = read_table(inputs["target"].file("rows.parquet")) if "target" in inputs else None

@@ -75,7 +75,7 @@ def race(
     limit = settings["lora"]["max_length"]
     _check_labels(
         run.execute(
-            trainable_step(run.rows, arms, material.scored, limit, model.identity, model.hints)
+            trainable_step(run.rows, arms, material.scored, limit, model.identity, model.runtime)
         ),
         limit,
     )
@@ -129,7 +129,7 @@ def _selected(ranking: Artifact) -> list[str]:
 
 
 def write_arms(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write arms.parquet: arm (a candidate), seed, row_id."""
     parts = [

@@ -50,7 +50,7 @@ def setting_of(
 
 
 def write_spread(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write spread.json: the spread of the draws, and the difference that can be shown."""
     metric = METRICS[params["metric"]]

@@ -97,7 +97,7 @@ def race_step(
 
 
 def write_race(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write race.parquet (a line for each candidate of each round) and summary.json."""
     metric = deciding_metric(params["metric"])

@@ -57,7 +57,7 @@ def prove_together(
 
 
 def write_together(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write the first selection's files, and in its proof.json `methods`: the verdicts of all."""
     artifacts = {name: inputs[f"{OWN}-{name}"] for name in params["names"]}

@@ -33,7 +33,7 @@ def trainable_step(
     eval_rows: Artifact,
     max_length: int,
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
 ) -> Step:
     """Return the step that counts rows and eval examples without a label."""
     return Step(
@@ -42,18 +42,18 @@ def trainable_step(
         write_labels,
         {"rows": rows, "arms": arms, "eval": eval_rows},
         {"model": template_of(identity), "max_length": max_length},
-        hints,
+        runtime,
     )
 
 
 def write_labels(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write labels.parquet: name (an arm, or "eval"), seed, rows, unlabelled."""
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
 
     def labelled(rows: Sequence[Any]) -> list[bool]:
-        judges = bool(hints.get("judges"))
+        judges = bool(runtime.get("judges"))
         examples = build_examples(tokenizer, rows, params["max_length"], judges=judges)
         # Nothing predicts the first token of a row.
         return [any(label != IGNORED for label in e.labels[1:]) for e in examples]

@@ -101,7 +101,7 @@ class Training:
                 model,
                 max_length=int(self.lora["max_length"]),
                 identity=self.model.identity,
-                hints=self.model.hints,
+                runtime=self.model.runtime,
                 questions=self.questions,
             )
             for model in models.values()
@@ -116,7 +116,7 @@ class Training:
                     model,
                     self.tasks,
                     identity=self.model.identity,
-                    hints=self.model.hints,
+                    runtime=self.model.runtime,
                 )
                 for model, measured in zip(models.values(), results, strict=True)
             ]
@@ -148,7 +148,7 @@ class Training:
                 examples=examples,
                 seed=self.run.seed,
                 identity=self.model.identity,
-                hints=self.model.hints,
+                runtime=self.model.runtime,
             )
             for model in models.values()
         ]
@@ -161,6 +161,6 @@ class Training:
             lora=self.lora,
             seed=seed,
             identity=self.model.identity,
-            hints={**self.model.hints, "rows": [str(table) for table in rows.tables]},
+            runtime={**self.model.runtime, "rows": [str(table) for table in rows.tables]},
             start=start,
         )

@@ -46,7 +46,7 @@ NOT_MEASURED = "not measured"
 
 
 def write_unmeasured(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write a proof.json that says why nothing could be trained or scored."""
     prove, labels = params["prove"], read_table(inputs["labels"].file("labels.parquet"))
@@ -66,7 +66,7 @@ def write_unmeasured(
 
 
 def write_proof(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write proof.json, effects.parquet (one line per arm, seed and eval example), a kept adapter."""
     prove, runs = params["prove"], params["runs"]

@@ -112,7 +112,7 @@ def part_name(number: int, name: str) -> str:
 
 
 def write_watch(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write watch.json and watch.parquet."""
     parts = [

@@ -124,7 +124,7 @@ def _part(run: ScoreRun, rows: Artifact, sources: Sequence[str]) -> Artifact:
 
 
 def write_part(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write rows.parquet: the rows of some sources."""
     rows = read_table(inputs["watch"].file("rows.parquet"))

@@ -42,7 +42,7 @@ def written_step(
     examples: int,
     seed: int,
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
 ) -> Step:
     """Return the step that lets a fine-tune, or the untuned base model, answer eval prompts.
 
@@ -52,11 +52,11 @@ def written_step(
         examples: how many of the eval set are drawn; all where it has fewer.
         seed: of the draw.
         identity: of the model.
-        hints: `folder` and `trust` of the model.
+        runtime: `folder` and `trust` of the model.
     """
     inputs = {"eval": eval_rows} | ({"tuned": tuned} if tuned else {})
     params = {"examples": examples, "seed": seed, "model": dict(identity)}
-    return Step(NAME, VERSION, write_answers, inputs, params, hints)
+    return Step(NAME, VERSION, write_answers, inputs, params, runtime)
 
 
 def draw_examples(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
@@ -66,14 +66,14 @@ def draw_examples(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
 
 
 def write_answers(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write written.parquet: the greedy answer of the model to each drawn example."""
     from curate.models import load_tokenizer
     from curate.prove.adapter import load_measured
 
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
-    model = load_measured(inputs.get("tuned"), params, hints)
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+    model = load_measured(inputs.get("tuned"), params, runtime)
     rows = read_table(inputs["eval"].file("rows.parquet"), columns=["row_id", "messages"])
     drawn = draw_examples(rows, params["examples"], params["seed"])
     answers = answer_prompts(model, tokenizer, drawn["messages"].to_list())

@@ -102,16 +102,16 @@ def scored_step(
         UserError: the function of the recipe cannot be loaded.
     """
     params: dict[str, Any] = {"metric": dict(setting)}
-    hints: dict[str, Any] = {"key": key}
+    runtime: dict[str, Any] = {"key": key}
     if "function" in setting:
         params["source"] = load_function(setting["function"], key=key).digest
-        hints["folder"] = str(Path.cwd())
+        runtime["folder"] = str(Path.cwd())
     inputs = {"results": measured, "written": written, "eval": eval_rows}
-    return Step(NAME, VERSION, write_scores, inputs, params, hints)
+    return Step(NAME, VERSION, write_scores, inputs, params, runtime)
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write results.parquet: the model's results with the metric's columns.
 
@@ -126,15 +126,15 @@ def write_scores(
     )
     setting = params["metric"]
     kind = next(key for key in WRITTEN if key in setting)
-    scores = SCORES[kind](answers.rename({"eval_id": "row_id"}), setting, hints)
+    scores = SCORES[kind](answers.rename({"eval_id": "row_id"}), setting, runtime)
     results.join(scores, on="eval_id", how="left", maintain_order="left").write_parquet(out / FILE)
     return {"rows_in": written.height, "rows_out": scores.height}
 
 
 def _by_function(
-    answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
+    answers: pl.DataFrame, setting: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> pl.DataFrame:
-    function = load_function(setting["function"], Path(hints["folder"]), hints["key"])
+    function = load_function(setting["function"], Path(runtime["folder"]), runtime["key"])
     lines = []
     for row in answers.to_dicts():
         text = row.pop("text")
@@ -144,7 +144,7 @@ def _by_function(
 
 
 def _by_extraction(
-    answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
+    answers: pl.DataFrame, setting: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> pl.DataFrame:
     extraction = Extraction(setting["generate"], setting["pattern"])
     metrics = [
@@ -166,13 +166,13 @@ def _by_extraction(
         }
         lines.append({"eval_id": row["row_id"], **{m.column: values[m.column] for m in metrics}})
     if not lines:
-        raise _without_gold(extraction.kind, answers.height, hints["key"])
+        raise _without_gold(extraction.kind, answers.height, runtime["key"])
     columns = {m.column: pl.Boolean for m in metrics}
     return pl.DataFrame(lines, schema={"eval_id": pl.String, **columns})
 
 
 def _by_refusal(
-    answers: pl.DataFrame, setting: Mapping[str, Any], hints: Mapping[str, Any]
+    answers: pl.DataFrame, setting: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> pl.DataFrame:
     prompts = [prompt_text(messages) for messages in answers["messages"]]
     texts = pl.DataFrame(

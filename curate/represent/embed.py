@@ -32,7 +32,7 @@ SMALLEST_BLOCK = 4_096
 BATCH_TEXTS = 32
 
 
-def embed_texts(texts: Sequence[str], hints: Mapping[str, Any]) -> NDArray[np.float32]:
+def embed_texts(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return unit vectors [N, d] of texts; zeros for a text without a token that is known.
 
     Of a text in a script that the embedder does not cover, it is the vector of its character n-grams.
@@ -41,12 +41,12 @@ def embed_texts(texts: Sequence[str], hints: Mapping[str, Any]) -> NDArray[np.fl
 
     Args:
         texts: of any length; a transformer reads the start of long ones (256 tokens for minilm).
-        hints: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
+        runtime: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
     """
     from curate.represent.ngrams import embed_ngrams
 
-    model = load_model(hints["name"])
-    uncovered = uncovered_texts(texts, hints["name"]).to_numpy()
+    model = load_model(runtime["name"])
+    uncovered = uncovered_texts(texts, runtime["name"]).to_numpy()
     if not uncovered.any():
         return _encode(model, texts)
     column = np.array(texts, dtype=object)
@@ -144,7 +144,7 @@ def embed_steps_at(
     name: str | None = None,
 ) -> list[Step]:
     """Return one step for each block of the rows at ascending positions of an artifact of rows."""
-    identity, hints = run.embedder(name)
+    identity, runtime = run.embedder(name)
     path = rows.file("rows.parquet")
     steps = []
     for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
@@ -153,19 +153,21 @@ def embed_steps_at(
         params: dict[str, Any] = {"texts": digest_of(texts), "model": identity}
         if is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any():
             params["ngrams"] = NGRAM_VERSION
-        steps.append(Step("embed", VERSION, embed_block, params=params, hints={**hints, **where}))
+        steps.append(
+            Step("embed", VERSION, embed_block, params=params, runtime={**runtime, **where})
+        )
     return steps
 
 
 def embed_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write vectors.npy (float32 [n, d], unit length): one block of rows, in their order."""
-    texts = read_texts(Path(hints["rows"]), hints["positions"], hints["compare"])
-    np.save(out / "vectors.npy", embed_texts(texts, hints), allow_pickle=False)
+    texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])
+    np.save(out / "vectors.npy", embed_texts(texts, runtime), allow_pickle=False)
     counts: Counts = {"rows_in": len(texts), "rows_out": len(texts)}
-    if "ngrams" in params and uncovered_texts(texts, hints["name"]).any():
-        counts["covered"] = list(covered_by(hints["name"]))
+    if "ngrams" in params and uncovered_texts(texts, runtime["name"]).any():
+        counts["covered"] = list(covered_by(runtime["name"]))
     return counts
 
 

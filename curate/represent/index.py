@@ -107,7 +107,7 @@ def _block_step(run: StepRun, rows: Path, positions: list[int], max_length: int)
             "max_length": max_length,
             "batch_tokens": lm.BATCH_TOKENS,
         },
-        hints={**run.model_hints(), "rows": str(rows), "positions": positions},
+        runtime={**run.model_runtime(), "rows": str(rows), "positions": positions},
     )
 
 

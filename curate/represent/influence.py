@@ -129,7 +129,7 @@ def _step(
             "max_length": max_length,
             "batch_tokens": BATCH_TOKENS,
         },
-        {**run.model_hints(), "rows": str(rows), "positions": list(positions)},
+        {**run.model_runtime(), "rows": str(rows), "positions": list(positions)},
     )
 
 
@@ -137,16 +137,16 @@ def _step(
 
 
 def write_target_gradients(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write the unit gradients of the target examples, or their means by subtask if these are many."""
     from safetensors.torch import save_file
 
-    examples = read_examples(params, hints)
+    examples = read_examples(params, runtime)
     if not all(has_response(example) for example in examples):
-        raise _no_response(params, hints, examples)
+        raise _no_response(params, runtime, examples)
     subtasks = np.array(params["subtasks"])
-    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, hints):
+    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
         size = sum(weight.numel() for weight in checkpoint.weight.values())
         by_example = len(examples) * size * 4 <= COLUMN_BYTES
         mixture = np.eye(len(examples)) if by_example else _means(subtasks)
@@ -164,10 +164,12 @@ def _means(subtasks: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _no_response(
-    params: Mapping[str, Any], hints: Mapping[str, Any], examples: Sequence[TokenizedExample]
+    params: Mapping[str, Any], runtime: Mapping[str, Any], examples: Sequence[TokenizedExample]
 ) -> UserError:
-    ids = read_table(hints["rows"], columns=["row_id"])["row_id"].to_list()
-    bad = [ids[p] for p, e in zip(hints["positions"], examples, strict=True) if not has_response(e)]
+    ids = read_table(runtime["rows"], columns=["row_id"])["row_id"].to_list()
+    bad = [
+        ids[p] for p, e in zip(runtime["positions"], examples, strict=True) if not has_response(e)
+    ]
     first_ids = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
     return UserError(
         f"less: {len(bad)} of {len(examples)} target examples have no response token within "
@@ -198,18 +200,18 @@ def unit_gradients(
 
 
 def write_similarities(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write similarities.npy: one block of rows, in their order; NaN for rows without a response."""
     from safetensors.torch import load_file
 
-    examples = read_examples(params, hints)
+    examples = read_examples(params, runtime)
     scored = np.array([has_response(example) for example in examples])
     columns = inputs["wanted"].counts["columns"]
     count = len(read_warmup(inputs["warmup"])["checkpoints"])
     checkpoint_similarities = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
     adaptive = seen = 0
-    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, hints):
+    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
         path = inputs["wanted"].file(f"wanted-{number}.safetensors")
         target_gradients = load_file(path, device=str(model.device))
         direction = adam_direction(checkpoint, params["eps_mode"])
@@ -250,18 +252,18 @@ def similarities(
 
 
 def write_features(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write features-C.npy for each checkpoint and scored.npy: one block of rows, in their order.
 
     Without an eps_mode they are a target's: of plain gradients, and every row must have one.
     """
-    examples = read_examples(params, hints)
+    examples = read_examples(params, runtime)
     scored = np.array([has_response(example) for example in examples])
     if params["eps_mode"] is None and not scored.all():
-        raise _no_response(params, hints, examples)
+        raise _no_response(params, runtime, examples)
     adaptive = seen = 0
-    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, hints):
+    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
         projection = Projection(params["dim"], [params["seed"], number])
         direction = adam_direction(checkpoint, params["eps_mode"] or "")
         feature = direction if params["eps_mode"] else plain_gradient
@@ -347,21 +349,21 @@ def read_columns(target: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.
     return (np.array(subtasks) if by_example else np.unique(subtasks)), by_example
 
 
-def read_examples(params: Mapping[str, Any], hints: Mapping[str, Any]) -> list[TokenizedExample]:
+def read_examples(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[TokenizedExample]:
     """Return a block's rows as token ids and labels."""
     from curate.models import load_tokenizer
     from curate.represent.chat import build_example
 
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
-    block = read_block(Path(hints["rows"]), hints["positions"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+    block = read_block(Path(runtime["rows"]), runtime["positions"])
     return [build_example(tokenizer, messages, params["max_length"]) for messages in block]
 
 
 def each_checkpoint(
-    warmup: Artifact, params: Mapping[str, Any], hints: Mapping[str, Any]
+    warmup: Artifact, params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Iterator[tuple[int, Any, Checkpoint]]:
     """Yield number, model and state of every checkpoint; the model is one and changes its adapters."""
-    model = load_adapted(warmup, params["model"]["dtype"], hints)
+    model = load_adapted(warmup, params["model"]["dtype"], runtime)
     for number in range(len(read_warmup(warmup)["checkpoints"])):
         checkpoint = read_checkpoint(warmup, number, model.device)
         set_adapters(model, checkpoint.weight)

@@ -78,7 +78,7 @@ def encode(
 
 
 def encode_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write vectors.npy (float32 [N, d]): one block of rows, in their order.
 
@@ -87,10 +87,10 @@ def encode_block(
     from curate.models import load_tokenizer, load_trunk
     from curate.represent.chat import tokenise
 
-    folder = Path(hints["folder"])
-    messages = read_block(Path(hints["rows"]), hints["positions"])
-    rows = tokenise(load_tokenizer(folder, hints["trust"]), messages, params["max_length"])
-    model = load_trunk(folder, params["model"]["dtype"], hints["trust"])
+    folder = Path(runtime["folder"])
+    messages = read_block(Path(runtime["rows"]), runtime["positions"])
+    rows = tokenise(load_tokenizer(folder, runtime["trust"]), messages, params["max_length"])
+    model = load_trunk(folder, params["model"]["dtype"], runtime["trust"])
     np.save(out / "vectors.npy", encode(model, rows), allow_pickle=False)
     return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(map(len, rows))}
 

@@ -72,13 +72,13 @@ class LanguageModel:
     """
 
     identity: Mapping[str, Any]
-    hints: Mapping[str, Any]
+    runtime: Mapping[str, Any]
     adapter: Artifact | None = None
 
 
 def base_model(run: StepRun) -> LanguageModel:
     """Return the run's base model."""
-    return LanguageModel(run.model_identity(), run.model_hints())
+    return LanguageModel(run.model_identity(), run.model_runtime())
 
 
 def named_model(run: StepRun, name: str) -> LanguageModel:
@@ -92,8 +92,8 @@ def named_model(run: StepRun, name: str) -> LanguageModel:
     location = find_model(name)
     identity = identify(location, run.model_identity()["dtype"])
     # The rows are those that the base model's template takes; this one's may refuse some.
-    hints = {**run.model_hints(), "folder": str(prepare(location)), "judges": True}
-    return LanguageModel(identity, hints)
+    runtime = {**run.model_runtime(), "folder": str(prepare(location)), "judges": True}
+    return LanguageModel(identity, runtime)
 
 
 def loss_steps(run: ScoreRun, model: LanguageModel, what: LossKind, max_length: int) -> list[Step]:
@@ -120,8 +120,8 @@ def loss_steps_at(
             "max_length": max_length,
             "batch_tokens": BATCH_TOKENS,
         }
-        hints = {**model.hints, "rows": str(path), "positions": block}
-        steps.append(Step("losses", VERSION, loss_block, inputs, params, hints))
+        runtime = {**model.runtime, "rows": str(path), "positions": block}
+        steps.append(Step("losses", VERSION, loss_block, inputs, params, runtime))
     return steps
 
 
@@ -176,7 +176,7 @@ def mean_loss(table: pl.DataFrame, what: LossKind) -> pl.Series:
 
 
 def loss_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write losses.parquet: one block of rows, in their order; and unread.parquet if it must be.
 
@@ -184,12 +184,12 @@ def loss_block(
     """
     from curate.models import load_tokenizer
 
-    folder, identity = Path(hints["folder"]), params["model"]
+    folder, identity = Path(runtime["folder"]), params["model"]
     adapter = inputs["adapter"].file("adapter.safetensors") if "adapter" in inputs else None
     digest = digest_of([identity, inputs["adapter"].digest if adapter else None])
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    messages = read_block(Path(hints["rows"]), hints["positions"])
-    unread = _unread(tokenizer, messages) if hints.get("judges") else {}
+    tokenizer = load_tokenizer(folder, runtime["trust"])
+    messages = read_block(Path(runtime["rows"]), runtime["positions"])
+    unread = _unread(tokenizer, messages) if runtime.get("judges") else {}
     rows = [
         TokenizedExample([], [])
         if number in unread
@@ -200,7 +200,7 @@ def loss_block(
         pl.DataFrame({"number": list(unread), "reason": list(unread.values())}).write_parquet(
             out / UNREAD
         )
-    model = _load(folder, identity["dtype"], hints["trust"], adapter, digest)
+    model = _load(folder, identity["dtype"], runtime["trust"], adapter, digest)
     table = measure(model, tokenizer, rows, params["what"])
     table.write_parquet(out / "losses.parquet")
     return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(len(r.ids) for r in rows)}

@@ -40,7 +40,7 @@ def template_steps(
     rows: Artifact,
     examples: Mapping[str, Artifact],
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     system: str,
 ) -> list[Step]:
     """Return the steps that judge rows, and then examples, by a model's chat template.
@@ -49,15 +49,15 @@ def template_steps(
         rows: the pool.
         examples: those example sets that the model reads, by name.
         identity: of the model.
-        hints: where it lies.
+        runtime: where it lies.
         system: "merge" if rows and examples may be replaced by such without a system turn.
     """
     params = {"model": template_of(identity), "merge": system == MERGE}
     sets = {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
     return [
-        Step(NAME, VERSION, write_verdicts, {"rows": rows}, params, hints),
+        Step(NAME, VERSION, write_verdicts, {"rows": rows}, params, runtime),
         *(
-            Step(name, VERSION, write_examples, {"rows": artifact}, params, hints)
+            Step(name, VERSION, write_examples, {"rows": artifact}, params, runtime)
             for name, artifact in sets.items()
         ),
     ]
@@ -68,7 +68,7 @@ def generated_rows_step(
     new_rows: Artifact,
     inputs: Mapping[str, Artifact],
     identity: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    runtime: Mapping[str, Any],
 ) -> Step:
     """Return the step that judges rows that a stage has made, which were no part of the pool before.
 
@@ -77,14 +77,14 @@ def generated_rows_step(
         new_rows: the artifact with these rows.
         inputs: rows, these among them, and the evidence of earlier stages, as a stage takes them.
         identity: of the model.
-        hints: where it lies.
+        runtime: where it lies.
     """
     params = {"model": template_of(identity), "merge": False}
-    return Step(name, VERSION, write_verdicts, {**inputs, APPENDED: new_rows}, params, hints)
+    return Step(name, VERSION, write_verdicts, {**inputs, APPENDED: new_rows}, params, runtime)
 
 
 def write_verdicts(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped.
 
@@ -93,7 +93,7 @@ def write_verdicts(
     """
     path = inputs["rows"].file("rows.parquet")
     judged = inputs[APPENDED].file(f"{APPENDED}.parquet") if APPENDED in inputs else path
-    details, replacing = _judge(judged, params, hints)
+    details, replacing = _judge(judged, params, runtime)
     if params["merge"]:
         replacing.write_parquet(out / f"{APPENDED}.parquet")
     ids = survivors(inputs).select("row_id").collect()
@@ -118,14 +118,14 @@ def write_verdicts(
 
 
 def write_examples(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write details.parquet (DETAILS), and rows.parquet if system turns are merged: all the examples.
 
     A merged one has the id of the example, by which its line in the file is found.
     """
     path = inputs["rows"].file("rows.parquet")
-    details, replacing = _judge(path, params, hints)
+    details, replacing = _judge(path, params, runtime)
     details.write_parquet(out / "details.parquet")
     rows = read_table(path)
     counts = {"rows_in": rows.height, "rows_out": rows.height}
@@ -141,10 +141,10 @@ def write_examples(
 
 
 def _judge(
-    path: Path, params: Mapping[str, Any], hints: Mapping[str, Any]
+    path: Path, params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = scan_table(path).select("row_id", "messages")
     parts = [pl.DataFrame(schema=DETAILS)]
     for batch in rows.collect_batches(

@@ -189,7 +189,7 @@ def scripts_step(rows: Artifact, covered: Sequence[str]) -> Step:
 
 
 def write_scripts(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scripts.parquet: row_id and script of the rows whose script is not covered."""
     table = uncovered_rows(inputs["rows"].file("rows.parquet"), params["covered"])

@@ -15,11 +15,11 @@ BATCH_ROWS = 2_000
 
 
 def tokens_step(
-    rows: Artifact, kept: Artifact, identity: Mapping[str, Any], hints: Mapping[str, Any]
+    rows: Artifact, kept: Artifact, identity: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Step:
     """Return the step that counts the kept rows in tokens of a model with this identity."""
     inputs = {"rows": rows, "kept": kept}
-    return Step("tokens", VERSION, count_tokens, inputs, {"model": template_of(identity)}, hints)
+    return Step("tokens", VERSION, count_tokens, inputs, {"model": template_of(identity)}, runtime)
 
 
 def uncounted_step(kept: Artifact) -> Step:
@@ -28,7 +28,7 @@ def uncounted_step(kept: Artifact) -> Step:
 
 
 def write_uncounted(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write tokens.parquet (row_id, tokens), all tokens null."""
     kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
@@ -37,7 +37,7 @@ def write_uncounted(
 
 
 def count_tokens(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write tokens.parquet (row_id, tokens): lengths of the rendered kept rows, uncut.
 
@@ -46,7 +46,7 @@ def count_tokens(
     from curate.represent.chat import tokenise
     from curate.represent.imitations import FILE, SCHEMA, find_imitations
 
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet"))
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     kept_rows = rows.select("row_id", "messages").join(

@@ -79,7 +79,7 @@ def warmup_step(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Step
             "model": run.model_identity(),
             "seed": run.seed,
         },
-        hints={**run.model_hints(), "rows": str(rows), "row_ids": ids},
+        runtime={**run.model_runtime(), "rows": str(rows), "row_ids": ids},
     )
 
 
@@ -92,15 +92,15 @@ def draw_rows(ids: Sequence[str], fraction: float, seed: int) -> list[str]:
 
 
 def write_checkpoints(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write the adapters and Adam's state after each epoch, and warmup.json."""
     from curate.models import load_causal, load_tokenizer
     from curate.represent.gradients import has_response, lora_layers
 
-    folder = Path(hints["folder"])
-    tokenizer = load_tokenizer(folder, hints["trust"])
-    messages = read_messages(Path(hints["rows"]), hints["row_ids"])
+    folder = Path(runtime["folder"])
+    tokenizer = load_tokenizer(folder, runtime["trust"])
+    messages = read_messages(Path(runtime["rows"]), runtime["row_ids"])
     examples = [build_example(tokenizer, m, params["max_length"]) for m in messages]
     examples = [example for example in examples if has_response(example)]
     if not examples:
@@ -108,7 +108,7 @@ def write_checkpoints(
             f"less: none of the {len(messages)} rows of the warm-up has a response within "
             f"{params['max_length']} tokens; raise select.max_length"
         )
-    model = load_causal(folder, params["model"]["dtype"], hints["trust"])
+    model = load_causal(folder, params["model"]["dtype"], runtime["trust"])
     lora = fill_in(params["lora"], model.config.get_text_config().hidden_size, len(examples))
     tuned = adapt(model, lora, [params["seed"], 0x1E55])
     lora_layers(tuned)
@@ -231,11 +231,11 @@ def read_checkpoint(warmup: Artifact, number: int, device: Any = "cpu") -> Check
     return Checkpoint(read_warmup(warmup)["checkpoints"][number]["steps"], **parts)
 
 
-def load_adapted(warmup: Artifact, dtype: str, hints: Mapping[str, Any]) -> "PeftModel":
+def load_adapted(warmup: Artifact, dtype: str, runtime: Mapping[str, Any]) -> "PeftModel":
     """Return the base model with adapters as in the warm-up, in evaluation mode."""
     from curate.models import load_causal
 
-    model = load_causal(Path(hints["folder"]), dtype, hints["trust"])
+    model = load_causal(Path(runtime["folder"]), dtype, runtime["trust"])
     return adapt(model, read_warmup(warmup)["lora"], [0]).eval()
 
 

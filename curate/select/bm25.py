@@ -61,7 +61,7 @@ def score(run: ScoreRun, params: Bm25Params) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest relevance), nearest_id, reason, similarities [Q]."""
     query_words = shingle(read_target_texts(inputs, params["compare"]), "word", 1)

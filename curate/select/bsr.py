@@ -80,10 +80,10 @@ def score(run: ScoreRun, params: BsrParams) -> Artifact:
     embedding_inputs = embed_pool_and_target(run, params)
     most = {"candidates": params.candidates}
     near = run.execute(Step("bsr-candidates", VERSION, write_candidates, embedding_inputs, most))
-    model, hints = run.embedder(params.encoder)
+    model, runtime = run.embedder(params.encoder)
     encoder_params = {"model": model, "compare": params.compare}
     target = {"target": embedding_inputs["target"]}
-    tokens = run.execute(Step("bsr-target", VERSION, write_tokens, target, encoder_params, hints))
+    tokens = run.execute(Step("bsr-target", VERSION, write_tokens, target, encoder_params, runtime))
     blocks = run.execute_all(_recall_steps(run, params, near, tokens))
     inputs = {"kept": run.kept, **target, "near": near, "tokens": tokens, **named(blocks)}
     return run.execute(Step("score-bsr", VERSION, write_scores, inputs))
@@ -93,7 +93,7 @@ def score(run: ScoreRun, params: BsrParams) -> Artifact:
 
 
 def write_candidates(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write candidates.parquet (row, position, example) and nearest.parquet (example, cosine a row).
 
@@ -130,7 +130,9 @@ def write_candidates(
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-def encode_tokens(texts: Sequence[str], hints: Mapping[str, Any]) -> Iterator[NDArray[np.float32]]:
+def encode_tokens(
+    texts: Sequence[str], runtime: Mapping[str, Any]
+) -> Iterator[NDArray[np.float32]]:
     """Yield the unit vectors [L, d] of each text's tokens; special ones are left out.
 
     Raises:
@@ -139,7 +141,7 @@ def encode_tokens(texts: Sequence[str], hints: Mapping[str, Any]) -> Iterator[ND
     from curate.models import find_model, identify_embedder
     from curate.represent.embed import unit
 
-    source = find_model(hints["name"])
+    source = find_model(runtime["name"])
     model = _load_encoder(source.name, digest_of(identify_embedder(source)))
     special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
     for start in range(0, len(texts), BATCH_TEXTS):
@@ -164,11 +166,11 @@ def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
 
 
 def write_tokens(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
     texts = read_target_texts(inputs, params["compare"]).to_list()
-    states = list(encode_tokens(texts, hints))
+    states = list(encode_tokens(texts, runtime))
     starts = np.concatenate([[0], np.cumsum([len(part) for part in states])])
     np.save(out / "tokens.npy", np.concatenate(states), allow_pickle=False)
     np.save(out / "starts.npy", starts, allow_pickle=False)
@@ -179,7 +181,7 @@ def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Arti
     from curate.represent.embed import read_texts
     from curate.represent.index import blocks_of
 
-    model, hints = run.embedder(params.encoder)
+    model, runtime = run.embedder(params.encoder)
     path = run.rows.file("rows.parquet")
     pairs = read_table(near.file("candidates.parquet"))
     positions = pairs["position"].unique().sort().to_numpy()
@@ -190,26 +192,26 @@ def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Arti
         pair_numbers = {"owners": owners, "examples": inside["example"].to_list()}
         texts = digest_of(read_texts(path, block, params.compare))
         step_params = {"texts": texts, "pairs": digest_of(pair_numbers), "model": model}
-        block_hints = {"rows": str(path), "positions": block, "compare": params.compare}
+        block_runtime = {"rows": str(path), "positions": block, "compare": params.compare}
         steps.append(
             Step("bsr-recall", VERSION, write_recall, {"tokens": tokens}, step_params,
-                 {**hints, **block_hints, **pair_numbers})
+                 {**runtime, **block_runtime, **pair_numbers})
         )  # fmt: skip
     return steps
 
 
 def write_recall(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write recall.npy (float32): R of each token of the example, pair of row and example after pair."""
     from curate.represent.embed import read_texts
 
     tokens, starts = read_tokens(inputs)
-    texts = read_texts(Path(hints["rows"]), hints["positions"], hints["compare"])
-    bounds = np.flatnonzero(np.diff(hints["owners"])) + 1
-    examples_by_row = np.split(np.asarray(hints["examples"]), bounds)
+    texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])
+    bounds = np.flatnonzero(np.diff(runtime["owners"])) + 1
+    examples_by_row = np.split(np.asarray(runtime["examples"]), bounds)
     parts = []
-    for states, examples in zip(encode_tokens(texts, hints), examples_by_row, strict=True):
+    for states, examples in zip(encode_tokens(texts, runtime), examples_by_row, strict=True):
         example_tokens = np.concatenate([tokens[starts[q] : starts[q + 1]] for q in examples])
         parts.append(recall(example_tokens, states))
     np.save(out / "recall.npy", np.concatenate(parts), allow_pickle=False)
@@ -268,7 +270,7 @@ def _first_of_best(values: NDArray[np.float32]) -> int:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest BSR), nearest_id, place in the order, reason.
 

@@ -66,7 +66,7 @@ def score(run: ScoreRun, params: CascadeParams) -> Artifact:
 
 
 def write_kept(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write kept.parquet: the best rows of one part, in pool order."""
     kept = read_table(inputs["kept"].file("kept.parquet"))
@@ -80,7 +80,7 @@ def write_kept(
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, part (that ranked it last), place in it, its score, nearest_id.
 

@@ -58,7 +58,7 @@ def score(run: ScoreRun, params: ClustersParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (cosine to the centre), nearest_id, cluster."""
     pool = read_pool_embeddings(inputs)

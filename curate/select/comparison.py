@@ -57,7 +57,7 @@ def read_rankings(
 
 
 def write_comparison(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write what selections share and what they do not, see the tables above."""
     columns = ["row_id", "rank", "selected", "reason"]

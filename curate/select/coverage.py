@@ -56,7 +56,7 @@ def coverage_step(run: ScoreRun, rankings: Mapping[str, Artifact]) -> Step:
 
 
 def write_coverage(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write coverage.parquet: a line for each selection and target example, in their order."""
     names = params["names"]

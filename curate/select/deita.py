@@ -121,18 +121,18 @@ def _length_step(run: ScoreRun) -> Step:
     identity = template_of(run.model_identity())
     inputs = {"rows": run.rows, "kept": run.kept}
     return Step(
-        "response-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_hints()
+        "response-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_runtime()
     )
 
 
 def count_tokens(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet (row_id, tokens): those of all turns of the assistant, without markup."""
     from curate.models import load_tokenizer
     from curate.represent.control import text_ids
 
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     parts = []
     for ids, texts in _responses(inputs):
         counts = [len(row) for row in text_ids(tokenizer, texts)]
@@ -157,7 +157,7 @@ def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id, place, duplicate_of, cosine, reason.
 

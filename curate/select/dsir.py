@@ -94,7 +94,7 @@ def score(run: ScoreRun, params: DsirParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (the weight), nearest_id (null), reason, ngrams."""
     compare, buckets = params["compare"], params["buckets"]

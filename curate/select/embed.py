@@ -49,7 +49,7 @@ def score(run: ScoreRun, params: EmbedParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
     target_embeddings = read_target_embeddings(inputs)

@@ -70,7 +70,7 @@ def score(run: ScoreRun, params: FacilityParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (what the row added to f), nearest_id, place."""
     pool = read_pool_embeddings(inputs)

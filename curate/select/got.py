@@ -91,7 +91,7 @@ def score(run: ScoreRun, params: GotParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (mean potential less the row's), nearest_id (by cost)."""
     target_embeddings = read_target_embeddings(inputs)

@@ -75,7 +75,7 @@ def score(run: ScoreRun, params: IfdParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
     from curate.represent.losses import mean_loss, read_faults, read_losses

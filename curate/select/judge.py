@@ -57,7 +57,7 @@ class JudgeParams(SelectParams):
 
 def score(run: ScoreRun, params: JudgeParams) -> Artifact:
     """Ask for the grades of all kept rows."""
-    identity, hints = run.engine(params.engine)
+    identity, runtime = run.engine(params.engine)
     step_params = {
         "engine": identity,
         "prompts": dict(prompt_digests(params.prompts)),
@@ -71,13 +71,13 @@ def score(run: ScoreRun, params: JudgeParams) -> Artifact:
         write_scores,
         inputs,
         step_params,
-        {**hints, "prompts": params.prompts},
+        {**runtime, "prompts": params.prompts},
     )
     return run.execute(step)
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason (of a row without a score), told.
 
@@ -88,14 +88,14 @@ def write_scores(
     table = rows.join(kept, on="row_id", how="semi", maintain_order="left").collect()
     criterion = Criterion(name="score", description=params["rubric"])
     rubric = Rubric(criteria=[criterion], low=params["low"], high=params["high"])
-    with open_client(hints) as client:
+    with open_client(runtime) as client:
         grades = grade_rows(
             client,
             table.iter_slices(BATCH_ROWS),
             rubric,
             votes=params["votes"],
             seed=params["seed"],
-            prompts=grading_prompts(hints["prompts"], params["prompts"]),
+            prompts=grading_prompts(runtime["prompts"], params["prompts"]),
         )
         spent = llm_counts(client)
     first_reason = pl.col("criteria").list.first().struct.field("reason")

@@ -43,7 +43,12 @@ def score(run: ScoreRun, params: LengthParams) -> Artifact:
     inputs = {"rows": run.rows, "kept": run.kept}
     responses = run.execute(
         Step(
-            "response-tokens", VERSION, count_responses, inputs, {"model": used}, run.model_hints()
+            "response-tokens",
+            VERSION,
+            count_responses,
+            inputs,
+            {"model": used},
+            run.model_runtime(),
         )
     )
     step_params = {"which": params.which, "order": params.order}
@@ -52,13 +57,13 @@ def score(run: ScoreRun, params: LengthParams) -> Artifact:
 
 
 def count_responses(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write responses.parquet (row_id, response_tokens): all assistant turns of the kept rows."""
     from curate.models import load_tokenizer
     from curate.represent.control import text_ids
 
-    tokenizer = load_tokenizer(Path(hints["folder"]), hints["trust"])
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     kept_rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
@@ -79,7 +84,7 @@ def count_responses(
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), response_tokens, row_tokens."""
     counted = read_table(inputs["responses"].file("responses.parquet"))

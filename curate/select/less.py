@@ -113,7 +113,7 @@ def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, reason, nearest_id, similarities [Q].
 

@@ -61,7 +61,7 @@ def score(run: ScoreRun, params: MixtureParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score and nearest_id (null), source, origin."""
     frame = read_groups(inputs).with_columns(

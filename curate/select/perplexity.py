@@ -61,7 +61,7 @@ def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, and mean losses and tokens."""
     from curate.represent.losses import mean_loss, read_losses

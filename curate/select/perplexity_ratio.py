@@ -96,12 +96,12 @@ def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
         "lora": lora,
         "finetune": finetune.VERSION,
     }
-    hints = {**run.model_hints(), "rows": str(path), "row_ids": ids}
-    return Step("tune-target", VERSION, tune_target, params=step_params, hints=hints)
+    runtime = {**run.model_runtime(), "rows": str(path), "row_ids": ids}
+    return Step("tune-target", VERSION, tune_target, params=step_params, runtime=runtime)
 
 
 def tune_target(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write adapter.safetensors: what LoRA learned from the target examples.
 
@@ -112,7 +112,7 @@ def tune_target(
 
     lora = params["lora"]
     try:
-        counts = learn_adapter(out / "adapter.safetensors", params, hints, SEED)
+        counts = learn_adapter(out / "adapter.safetensors", params, runtime, SEED)
     except FloatingPointError as error:
         raise UserError(
             "tuning on the target examples diverged; lower select.learning_rate "
@@ -127,7 +127,7 @@ def tune_target(
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both losses, tokens."""
     from curate.represent.losses import mean_loss, read_losses

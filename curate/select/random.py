@@ -28,7 +28,7 @@ def score(run: ScoreRun, params: RandomParams) -> Artifact:
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, with score and nearest_id null."""
     frame = read_table(inputs["kept"].file("kept.parquet")).select(

@@ -102,9 +102,9 @@ def rating_steps(
     steps = []
     for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
         texts = {"texts": digest_of(read_block(path, block))}
-        hints = {"folder": str(folder), "rows": str(path), "positions": block}
+        runtime = {"folder": str(folder), "rows": str(path), "positions": block}
         steps.append(
-            Step("ratings", VERSION, rate_block, params={**step_params, **texts}, hints=hints)
+            Step("ratings", VERSION, rate_block, params={**step_params, **texts}, runtime=runtime)
         )
     return steps
 
@@ -138,13 +138,13 @@ def find_output(folder: Path, name: str, label: str | None, place: str) -> int |
 
 
 def rate_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ratings.npy (float32 [n]): one block of rows, in their order."""
     from curate.represent.lm import read_block
 
-    model, tokenizer = load_classifier(Path(hints["folder"]), digest_of(params["model"]))
-    messages = read_block(Path(hints["rows"]), hints["positions"])
+    model, tokenizer = load_classifier(Path(runtime["folder"]), digest_of(params["model"]))
+    messages = read_block(Path(runtime["rows"]), runtime["positions"])
     limit = longest_input(model, tokenizer, params["max_length"])
     pairs = encode_pairs(tokenizer, [split_turns(row) for row in messages], limit)
     # As the checkpoint's own tokenizer would give them: a model may have types and not want them.
@@ -290,7 +290,7 @@ def _pad(
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null)."""
     frame = pl.DataFrame(

@@ -86,7 +86,7 @@ def _step_inputs(
 
 
 def write_ranking(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ranking.parquet: every row in rank order, whether it is selected, and why."""
     select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
@@ -152,10 +152,10 @@ def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]
 
 
 def write_selection(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
-    counts = write_ranking(out, inputs, params, hints)
+    counts = write_ranking(out, inputs, params, runtime)
     chosen = scan_table(out / "ranking.parquet").filter("selected").select("row_id", "rank")
     rows = scan_table(inputs["rows"].file("rows.parquet"))
     selected = rows.join(chosen, on="row_id").sort("rank").drop("rank").collect()

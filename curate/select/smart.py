@@ -78,7 +78,7 @@ def score(run: ScoreRun, params: SmartParams) -> Artifact:
 
 
 def write_orders(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name."""
     pool = read_pool_embeddings(inputs)
@@ -109,7 +109,7 @@ def write_orders(
 
 
 def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], hints: Mapping[str, Any]
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (gain within the task), nearest_id, task, place, task_gain."""
     orders = read_table(inputs["orders"].file("orders.parquet"))

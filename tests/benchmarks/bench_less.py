@@ -62,10 +62,10 @@ def warm_up(
     location = find_model("smollm2-135m")
     lora = Warmup(epochs=1, batch_rows=4).model_dump(mode="json")
     params = {"lora": lora, "max_length": MAX_LENGTH, "seed": 0, "model": identify(location, dtype)}
-    hints = {"folder": str(prepare(location)), "trust": False}
-    where = {**hints, "rows": str(rows.file("rows.parquet")), "row_ids": ids}
+    runtime = {"folder": str(prepare(location)), "trust": False}
+    where = {**runtime, "rows": str(rows.file("rows.parquet")), "row_ids": ids}
     step = Step("warmup", 1, write_checkpoints, {"rows": rows}, {**params, "ids": ids}, where)
-    return store.ensure(step), {"params": params, "hints": hints}
+    return store.ensure(step), {"params": params, "runtime": runtime}
 
 
 # --- ours -----------------------------------------------------------------------------------------
@@ -198,13 +198,13 @@ def main() -> None:
         rows, target_rows = read_rows(store, "pool"), read_rows(store, "target.jsonl")
         table = pl.read_parquet(rows.file("rows.parquet")).sample(count + WARMUP_ROWS, seed=0)
         warmup, place = warm_up(store, rows, table["row_id"][count:].to_list(), dtype)
-        tokenizer = load_tokenizer(Path(place["hints"]["folder"]))
+        tokenizer = load_tokenizer(Path(place["runtime"]["folder"]))
         pool, target = (
             [build_example(tokenizer, m, MAX_LENGTH) for m in some["messages"].to_list()]
             for some in (table[:count], pl.read_parquet(target_rows.file("rows.parquet"))[:TARGETS])
         )
         assert all(has_response(example) for example in [*pool, *target])
-        _, model, state = next(iter(each_checkpoint(warmup, place["params"], place["hints"])))
+        _, model, state = next(iter(each_checkpoint(warmup, place["params"], place["runtime"])))
         compare(model, state, pool, target, dim, dtype)
 
 

@@ -125,7 +125,7 @@ def tuned_losses(
     location = find_model(config.models.base)
     model = {
         "identity": identify(location, choose_dtype(config.models.dtype)),
-        "hints": {"folder": str(prepare(location)), "trust": False},
+        "runtime": {"folder": str(prepare(location)), "trust": False},
     }
     tuned = store.ensure(
         finetune_step(
@@ -134,7 +134,7 @@ def tuned_losses(
             lora=lora,
             seed=[config.seed, *seed],
             identity=model["identity"],
-            hints={**model["hints"], "rows": str(rows)},
+            runtime={**model["runtime"], "rows": str(rows)},
         )
     )
     step = measure_step(inputs["eval"], tuned, max_length=lora["max_length"], **model)

@@ -54,7 +54,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequence[float]]:
     """Vectors to embed texts with, by text; scaled to unit length."""
     table: dict[str, Sequence[float]] = {}
 
-    def look_up(texts: Sequence[str], hints: Mapping[str, Any]) -> NDArray[np.float32]:
+    def look_up(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.float32]:
         return unit(np.array([table[text] for text in texts], dtype=np.float32))
 
     monkeypatch.setattr("curate.represent.embed.embed_texts", look_up)
@@ -209,7 +209,7 @@ class ModelRun(StoreRun):
     def model_identity(self) -> dict[str, Any]:
         return identify(ModelLocation("m", "folder", self.folder), "float32")
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}
 
 

@@ -65,7 +65,7 @@ def test_a_row_lists_its_best_five_over_all_its_turns(store: Store) -> None:
             row("s", turns("Good morning!", "Hi")),
         ],
     )
-    identity, hints = StoreRun(store).embedder()
+    identity, runtime = StoreRun(store).embedder()
     artifact = store.ensure(
         Step(
             "leaks-similar",
@@ -73,7 +73,7 @@ def test_a_row_lists_its_best_five_over_all_its_turns(store: Store) -> None:
             write_similar,
             {"rows": rows, "eval": evals, "protected": more},
             {"embedder": identity, "floor": 0.5},
-            hints,
+            runtime,
         )
     )
     pairs = pl.read_parquet(artifact.file("similar.parquet"))

@@ -30,19 +30,19 @@ class EngineRun(StoreRun):
     def model_identity(self) -> dict[str, Any]:
         return {"model": str(self.folder), "dtype": "float32"}
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         models = ModelNames(base=str(self.folder) if self.folder else "x", dtype="float32")
-        hints = {
+        runtime = {
             "engine": params.model_dump(mode="json"),
             "models": models.model_dump(mode="json"),
             "cache": str(self.store.root / "completions.sqlite"),
         }
         identity = identify_engine(params, models) if self.folder else {"engine": "scripted"}
         self.engines.append(identity)
-        return identity, hints
+        return identity, runtime
 
 
 def pool(run: StoreRun, pairs: Sequence[tuple[str, str]]) -> Artifact:

@@ -236,14 +236,14 @@ def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
     assert losses[-1] < losses[0]
     path = tuned.file(ADAPTER)
     plain, _ = run.engine(TransformersParams())
-    identity, hints = run.engine(TransformersParams(adapter=str(path)))
+    identity, runtime = run.engine(TransformersParams(adapter=str(path)))
     assert "adapter" not in plain
     assert identity == plain | {"adapter": digest_file(path)}
     from curate.generate.engines import engine_of
     from curate.generate.requests import Call, Sampling, chat
 
     request = chat("Say it", sampling=Sampling(temperature=0, max_tokens=6))
-    engine = engine_of(hints)
+    engine = engine_of(runtime)
     assert engine.identity() == identity
     assert engine.complete([Call(request)])[0].text == "abcabc"
 

@@ -47,7 +47,7 @@ class AbilityRun(MeasuredRun):
     """A run whose losses are those of ABILITIES, by the origin of the eval example."""
 
     def measure(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
     ) -> dict[str, Any]:
         ids: list[str] = []
         number = 0

@@ -322,7 +322,7 @@ def run_step(
         lora=LORA,
         seed=seed,
         identity={"dtype": "float32"},
-        hints={"folder": str(folder), "trust": False, "rows": str(path)},
+        runtime={"folder": str(folder), "trust": False, "rows": str(path)},
     )
     return store.ensure(step)
 

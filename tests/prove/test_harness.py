@@ -55,7 +55,7 @@ def test_every_item_of_a_task_is_an_example_beside_the_eval_set(
             tuned,
             tasks,
             identity={"dtype": "float32"},
-            hints={"folder": str(tiny), "trust": False},
+            runtime={"folder": str(tiny), "trust": False},
         )
         tables.append(pl.read_parquet(store.ensure(step).file("results.parquet")))
         assert store.ensure(step).cached

@@ -38,7 +38,7 @@ def measured(
         tuned,
         max_length=LORA["max_length"],
         identity={"dtype": "float32"},
-        hints={"folder": str(folder), "trust": False},
+        runtime={"folder": str(folder), "trust": False},
         questions=store.ensure(questions_step(eval_rows, None)) if with_options else None,
     )
     return store.ensure(step)

@@ -54,7 +54,7 @@ class MeasuredRun:
         return self.store.ensure(step if real else replace(step, function=self.label))
 
     def label(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
     ) -> dict[str, Any]:
         columns = {"name": "selected", "seed": 0, "rows": 1, "unlabelled": 0}
         pl.DataFrame([columns]).write_parquet(out / "labels.parquet")
@@ -69,16 +69,16 @@ class MeasuredRun:
         ]
 
     def train(
-        self, out: Path, inputs: Any, params: Any, hints: Mapping[str, Any]
+        self, out: Path, inputs: Any, params: Any, runtime: Mapping[str, Any]
     ) -> dict[str, Any]:
-        ids = list(hints["row_ids"])
+        ids = list(runtime["row_ids"])
         self.trained.append(ids)
         self.seeds.append(params["seed"])
         write_json(out / "adapter.safetensors", {"ids": ids, "number": len(self.trained)})
         return {"steps": len(ids), "rows_in": len(ids), "tokens": 10 * len(ids)}
 
     def write(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
     ) -> dict[str, Any]:
         """Answer with what the model was trained on."""
         trained = "nothing"
@@ -94,11 +94,11 @@ class MeasuredRun:
     def model_identity(self) -> dict[str, Any]:
         return {"weights": "none"}
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         return {"folder": "", "trust": False}
 
     def measure(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
     ) -> dict[str, Any]:
         trained = {"ids": [], "number": 0}
         if "tuned" in inputs:

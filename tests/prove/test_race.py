@@ -39,14 +39,14 @@ class RacingRun(MeasuredRun):
     harder: dict[str, float] = field(default_factory=dict)
     unlabelled: int = 0
 
-    def measure(self, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any) -> Any:
-        counts = super().measure(out, inputs, params, hints)
+    def measure(self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any) -> Any:
+        counts = super().measure(out, inputs, params, runtime)
         table = pl.read_parquet(out / "results.parquet")
         shift = table["eval_id"].replace_strict(self.harder, default=0.0, return_dtype=pl.Float64)
         table.with_columns(pl.col("loss") + shift).write_parquet(out / "results.parquet")
         return counts
 
-    def label(self, out: Path, inputs: Any, params: Any, hints: Any) -> dict[str, Any]:
+    def label(self, out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
         rows = pl.read_parquet(inputs["eval"].file("rows.parquet")).height
         line = {"name": "eval", "seed": 0, "rows": rows, "unlabelled": self.unlabelled}
         pl.DataFrame([line]).write_parquet(out / "labels.parquet")

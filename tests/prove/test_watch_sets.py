@@ -42,7 +42,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, base: str, selected: str) -> list
     answered: list[set[str]] = []
 
     def write(
-        self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+        self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
     ) -> dict[str, Any]:
         tuned = inputs["tuned"].file("adapter.safetensors").read_text() if "tuned" in inputs else ""
         rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))

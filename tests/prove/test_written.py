@@ -25,8 +25,8 @@ IDENTITY = {"dtype": "float32"}
 
 def written(store: Store, folder: Path, tuned: Artifact | None = None, count: int = 5) -> Artifact:
     rows = stored_rows(store, "eval", [row(f"e{i:02}", turns(*p)) for i, p in enumerate(PAIRS)])
-    hints = {"folder": str(folder), "trust": False}
-    step = written_step(rows, tuned, examples=count, seed=3, identity=IDENTITY, hints=hints)
+    runtime = {"folder": str(folder), "trust": False}
+    step = written_step(rows, tuned, examples=count, seed=3, identity=IDENTITY, runtime=runtime)
     return store.ensure(step)
 
 

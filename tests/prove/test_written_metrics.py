@@ -119,7 +119,7 @@ def test_right_answers_decide_where_the_recipe_says_so(
     """Fine-tunes on good rows answer right; the losses are all the same."""
 
     def write(
-        self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, hints: Any
+        self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
     ) -> dict[str, Any]:
         ids = []
         if "tuned" in inputs:

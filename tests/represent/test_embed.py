@@ -50,12 +50,12 @@ def test_static_vectors_are_those_of_sentence_transformers() -> None:
 @pytest.mark.model
 def test_what_else_is_in_a_batch_moves_a_transformers_vector_by_rounding_only() -> None:
     texts = [f"{text} {'and so on ' * (i % 40)}" for i in range(30) for text in TEXTS]
-    hints = {"name": "minilm"}
-    vectors = embed_texts(texts, hints)
+    runtime = {"name": "minilm"}
+    vectors = embed_texts(texts, runtime)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(embed_texts(texts[::-1], hints)[::-1], vectors, atol=2e-6)
-    np.testing.assert_allclose(embed_texts(texts[40:41], hints), vectors[40:41], atol=2e-6)
-    assert embed_texts([], hints).shape == (0, vectors.shape[1])
+    np.testing.assert_allclose(embed_texts(texts[::-1], runtime)[::-1], vectors, atol=2e-6)
+    np.testing.assert_allclose(embed_texts(texts[40:41], runtime), vectors[40:41], atol=2e-6)
+    assert embed_texts([], runtime).shape == (0, vectors.shape[1])
 
 
 def pool(store: Store, texts: Sequence[str]) -> dict[str, Artifact]:

@@ -68,7 +68,7 @@ class PoolRun:
     def model_identity(self) -> dict[str, Any]:
         return identify(ModelLocation("m", "folder", self.folder), self.dtype)
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}
 
 
@@ -193,7 +193,7 @@ def test_a_part_of_what_the_stages_left_is_all_that_is_measured(store: Store, ti
     run = PoolRun(store, TEXTS, tiny, kept_positions=[0, 6], evidence=evidence)
     assert measured(run).key == run.kept.key
     steps = index_steps(run, 64)
-    assert [step.hints["positions"] for step in steps] == [[0], [6]]
+    assert [step.runtime["positions"] for step in steps] == [[0], [6]]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -213,7 +213,7 @@ def test_blocks_hold_every_kept_row_once_in_order_and_are_bounded(
         patch.setattr("curate.represent.index.SMALLEST_BLOCK", size)
         patch.setattr("curate.represent.index.MOST_BLOCKS", most)
         steps = index_steps(run, 64)
-    assert [p for step in steps for p in step.hints["positions"]] == sorted(kept)
+    assert [p for step in steps for p in step.runtime["positions"]] == sorted(kept)
     assert 1 <= len(steps) <= most
 
 

@@ -109,15 +109,17 @@ def plain_similarities(run: ModelRun, eps_mode: str) -> Matrix:
     """Return [rows, examples] by the formula, on whole vectors in double precision."""
     warmup = tuned(run)
     place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
-    hints = run.model_hints()
+    runtime = run.model_runtime()
     block = [
-        read_examples(place, {**hints, "rows": a.file("rows.parquet"), "positions": list(range(n))})
+        read_examples(
+            place, {**runtime, "rows": a.file("rows.parquet"), "positions": list(range(n))}
+        )
         for a, n in ((run.rows, len(run.texts)), (run.target, len(run.targets)))
         if a is not None
     ]
     scored = [e for e in block[0] if any(t >= 0 for t in e.labels[1:])]
     total = np.zeros((len(scored), len(block[1])))
-    for number, model, checkpoint in each_checkpoint(warmup, place, hints):
+    for number, model, checkpoint in each_checkpoint(warmup, place, runtime):
         g, target_gradients = whole_gradients(model, scored), whole_gradients(model, block[1])
         m = 0.9 * flat(checkpoint.exp_avg) + 0.1 * g
         v = 0.999 * flat(checkpoint.exp_avg_sq) + 0.001 * g**2
@@ -214,7 +216,7 @@ def test_a_target_example_without_a_response_is_named(store: Store, tiny: Path, 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(run: ModelRun) -> None:
     place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
-    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_hints())))
+    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_runtime())))
     broken = adam_direction(checkpoint, "adamw")
     broken.exp_avg = {n: t * np.nan for n, t in checkpoint.exp_avg.items()}
     target_gradients = {n: w.unsqueeze(0) for n, w in checkpoint.weight.items()}
@@ -227,9 +229,13 @@ def test_a_target_example_in_the_pool_is_most_similar_to_itself_by_plain_gradien
     run: ModelRun,
 ) -> None:
     place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
-    where = {**run.model_hints(), "rows": run.rows.file("rows.parquet"), "positions": [0, 1, 5, 10]}
+    where = {
+        **run.model_runtime(),
+        "rows": run.rows.file("rows.parquet"),
+        "positions": [0, 1, 5, 10],
+    }
     examples = read_examples(place, where)
-    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_hints())))
+    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_runtime())))
     size = sum(w.numel() for w in checkpoint.weight.values())
     target_gradients = unit_gradients(model, examples, np.eye(4, dtype=np.float32), size)
     matrix = similarities(model, examples, lambda _, gradient: gradient, target_gradients)
@@ -294,10 +300,10 @@ def test_ranks_of_projected_features_are_those_of_whole_gradients(
     warmup = run.execute(warmup_step(run, {**LORA, **settings}, LENGTH))
     place = {"max_length": LENGTH, "model": {"dtype": "bfloat16"}}
     rows, target_rows = (
-        read_examples(place, {**run.model_hints(), "rows": path, "positions": list(range(count))})
+        read_examples(place, {**run.model_runtime(), "rows": path, "positions": list(range(count))})
         for path, count in ((run.rows.file("rows.parquet"), 200), (target_path(run), 8))
     )
-    _, model, checkpoint = next(iter(each_checkpoint(warmup, place, run.model_hints())))
+    _, model, checkpoint = next(iter(each_checkpoint(warmup, place, run.model_runtime())))
     size = sum(weight.numel() for weight in checkpoint.weight.values())
     target_gradients = unit_gradients(
         model, target_rows, np.full((1, 8), 1 / 8, dtype=np.float32), size

@@ -152,7 +152,7 @@ def test_a_block_encodes_its_rows_cut_to_the_limit(tiny: Path, store: Store) -> 
         1,
         encode_block,
         params={"model": {"dtype": "float32"}, "max_length": 50},
-        hints={
+        runtime={
             "folder": str(tiny),
             "trust": False,
             "rows": str(pool.file("rows.parquet")),

@@ -372,7 +372,7 @@ def test_keys_follow_texts_model_and_settings(
     )
     assert keys(inside, model) == keys(run, model), "positions and ids are no part of a loss"
     other = named_model(run, str(write_tiny_model(tmp_path / "other", seed=1)))
-    assert other.hints["folder"] == str(tmp_path / "other")
+    assert other.runtime["folder"] == str(tmp_path / "other")
     edited = ModelRun(store, folder=tiny, texts=[*TEXTS[:-1], turns("yes", "no")])
     half = ModelRun(store, folder=tiny, texts=TEXTS, dtype="bfloat16")
     block_keys = [

@@ -28,8 +28,8 @@ def count(store: Store, folder: Path, kept: list[int]) -> Artifact:
         "rows": stored_rows(store, "pool", rows),
         "kept": stored(store, "kept", {"kept": ids}),
     }
-    hints = {"folder": str(folder), "trust": False}
-    return store.ensure(Step("tokens", 1, count_tokens, inputs, {}, hints))
+    runtime = {"folder": str(folder), "trust": False}
+    return store.ensure(Step("tokens", 1, count_tokens, inputs, {}, runtime))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])

@@ -48,7 +48,7 @@ def warm_up(
     **settings: Any,
 ) -> Artifact:
     rows = stored_rows(store, "pool", [row(f"r{i}", t) for i, t in enumerate(texts)])
-    hints = {
+    runtime = {
         "folder": str(folder),
         "trust": False,
         "rows": str(rows.file("rows.parquet")),
@@ -60,7 +60,7 @@ def warm_up(
         "model": {"dtype": "float32"},
         "seed": 3,
     }
-    return store.ensure(Step("warmup", 1, write_checkpoints, {"rows": rows}, params, hints))
+    return store.ensure(Step("warmup", 1, write_checkpoints, {"rows": rows}, params, runtime))
 
 
 # --- the published recipe -------------------------------------------------------------------------

@@ -50,13 +50,13 @@ class ModelRun(StoreRun):
             table = pl.DataFrame({"row_id": ids, "position": list(self.kept_positions)})
             self.kept = stored(self.store, "kept", {"kept": table}, {"rows_out": len(ids)})
         inputs = {"rows": self.rows, "kept": self.kept}
-        step = Step("tokens", 1, count_tokens, inputs, self.model_identity(), self.model_hints())
+        step = Step("tokens", 1, count_tokens, inputs, self.model_identity(), self.model_runtime())
         self.tokens = self.store.ensure(step)
 
     def model_identity(self) -> dict[str, Any]:
         return identify(ModelLocation("m", "folder", self.folder), self.dtype)
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}
 
 

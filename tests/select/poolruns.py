@@ -39,7 +39,7 @@ class PoolRun(StoreRun):
     def model_identity(self) -> dict[str, Any]:
         return {"tokenizer": "tiny", "chat_template": "tiny", "weights": "tiny"}
 
-    def model_hints(self) -> dict[str, Any]:
+    def model_runtime(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "trust": False}
 
 

@@ -57,9 +57,9 @@ def test_texts_are_those_of_the_kept_rows_and_of_the_examples(store: Store) -> N
     keep(run, [0, 1, 3])
     table = scores_of(run, "embed", compare="prompt")
     assert table["row_id"].to_list() == ["b", "d", "c"]
-    hints = run.embedder()[1]
-    vectors = embed_texts([POOL[i] for i in table["row_id"]], hints)
-    targets = embed_texts(["Please book a table", "When does the train leave?"], hints)
+    runtime = run.embedder()[1]
+    vectors = embed_texts([POOL[i] for i in table["row_id"]], runtime)
+    targets = embed_texts(["Please book a table", "When does the train leave?"], runtime)
     np.testing.assert_allclose(table["similarities"].to_numpy(), vectors @ targets.T, atol=2e-6)
     assert table["nearest_id"].to_list()[:2] == ["t0", "t1"]
 

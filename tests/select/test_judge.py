@@ -26,12 +26,12 @@ class JudgedRun(PoolRun):
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         models = {"base": str(self.folder) if self.folder else "smollm2-135m", "dtype": "float32"}
-        hints = {
+        runtime = {
             "engine": params.model_dump(mode="json"),
             "models": models,
             "cache": str(self.store.root / "completions.sqlite"),
         }
-        return {"engine": "scripted"}, hints
+        return {"engine": "scripted"}, runtime
 
 
 def judged(store: Store, answers: list[str], dropped: tuple[str, ...] = ()) -> JudgedRun:

@@ -65,8 +65,8 @@ class AnyRun(ModelRun):
     """A run with an engine, of which nothing is asked for real."""
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        hints = {"engine": params.model_dump(mode="json"), "models": {}, "cache": ":memory:"}
-        return {"engine": "scripted"}, hints
+        runtime = {"engine": params.model_dump(mode="json"), "models": {}, "cache": ":memory:"}
+        return {"engine": "scripted"}, runtime
 
     def with_kept(self, kept: Artifact) -> AnyRun:
         copied = object.__new__(AnyRun)
@@ -83,10 +83,10 @@ def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
         vector = np.zeros(width) if "hollow" in text else rng.normal(size=width)
         return np.asarray(vector / max(np.linalg.norm(vector), 1), dtype=np.float32)
 
-    def embed(texts: Sequence[str], hints: Any) -> np.ndarray[Any, Any]:
+    def embed(texts: Sequence[str], runtime: Any) -> np.ndarray[Any, Any]:
         return np.array([random_vector(text, 8) for text in texts])
 
-    def tokens(texts: Sequence[str], hints: Any) -> list[np.ndarray[Any, Any]]:
+    def tokens(texts: Sequence[str], runtime: Any) -> list[np.ndarray[Any, Any]]:
         return [np.array([random_vector(text, 8)]) for text in texts]
 
     def grade(call: Any) -> str:

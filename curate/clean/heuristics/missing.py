@@ -125,8 +125,10 @@ def find_missing(rows: pl.DataFrame) -> pl.Series:
     short = only(prompt, alone)
     one_line = only(short, ~short.str.contains("\n", literal=True))
     parts = [
-        find_on_some(rows, text.str.contains_any(hints, ascii_case_insensitive=True), part, unless)
-        for text, hints, part, unless in (
+        find_on_some(
+            rows, text.str.contains_any(runtime, ascii_case_insensitive=True), part, unless
+        )
+        for text, runtime, part, unless in (
             (one_line, POINTERS, rare_piece(prompt, NOT_HELD), said | in_time),
             (short, HINTS, rare_piece(prompt, in_ascii(ATTACHED)), said),
             (short, ADDRESSES, _lone_address(prompt), said),

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["EngineParams", "engine_of", "identify_engine", "load_engine"]
 
 
-def engine_of(hints: Mapping[str, Any]) -> "Engine":
-    """Return the engine that the hints of a step name: `engine` and `models`, as plain values."""
+def engine_of(runtime: Mapping[str, Any]) -> "Engine":
+    """Return the engine that the runtime of a step names: `engine` and `models`, as plain values."""
     from curate.config import ModelNames
 
-    params: Any = TypeAdapter(EngineParams).validate_python(hints["engine"])
-    return load_engine(params, ModelNames.model_validate(hints["models"]))
+    params: Any = TypeAdapter(EngineParams).validate_python(runtime["engine"])
+    return load_engine(params, ModelNames.model_validate(runtime["models"]))
