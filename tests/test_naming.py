@@ -1,0 +1,98 @@
+"""Names of the source say what a value is: no dialect words, classes are nouns, each of them once."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+# Words for the act of getting a value, which say neither its type nor its role.
+BANNED = frozenset(
+    "told wanted found known mine asked shown standing made ready ours".split()  # noqa: SIM905
+)
+PARTICIPLES = frozenset(
+    """asked beside checked chosen compared declining differing doubted dropped embedded found
+    generated held judged kept known left made marked moved parted picked prepared probed ranked read
+    ready rejoined sampled scored seen selected shown spent standing stored templated told tuned unread
+    unwatched wanted watched written""".split()  # noqa: SIM905
+)
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (REPO / folder).rglob("*.py"))
+
+
+def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and name of every binding: variable, parameter, function, class, field, alias."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+            case ast.arg(arg=name) | ast.ClassDef(name=name):
+                yield node.lineno, name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield node.lineno, name
+            case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)):
+                yield node.lineno, name
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield node.lineno, name
+
+
+def class_names() -> list[tuple[str, str]]:
+    """Return the path and the name of every class of the package."""
+    return [
+        (path.relative_to(REPO).as_posix(), node.name)
+        for path in sources("curate")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+
+
+def test_no_binding_has_a_banned_name() -> None:
+    bindings = [
+        f"{path.relative_to(REPO)}:{line}: {name}"
+        for path in sources("curate", "flows", "tests", "data")
+        for line, name in bound_names(ast.parse(path.read_text()))
+        if name.strip("_") in BANNED
+    ]
+    assert not bindings
+
+
+def test_no_class_name_exists_twice() -> None:
+    counts = Counter(name for _, name in class_names())
+    assert not [f"{path}: {name}" for path, name in class_names() if counts[name] > 1]
+
+
+def test_no_class_is_named_by_a_participle() -> None:
+    participles = [
+        f"{path}: {name}" for path, name in class_names() if name.strip("_").lower() in PARTICIPLES
+    ]
+    assert not participles
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "told = 1",
+        "_found_ = 1",
+        "for i, known in x: pass",
+        "def f(*, wanted): pass",
+        "def made(): pass",
+        "class ready: pass",
+        "x.asked = 1",
+        "import a as mine",
+        "[shown for shown in x]",
+        "try: pass\nexcept E as ours: pass",
+        "match x:\n    case [*standing]: pass",
+    ],
+)
+def test_every_kind_of_binding_is_seen(source: str) -> None:
+    names = {name.strip("_") for _, name in bound_names(ast.parse(source))}
+    assert names & BANNED
+
+
+def test_a_use_or_a_longer_name_is_no_binding() -> None:
+    tree = ast.parse('print(told)\nfind_found = x["made"]\nf(wanted=1)\n')
+    assert not {name for _, name in bound_names(tree)} & BANNED
