@@ -21,7 +21,7 @@ from curate.select.race import RaceParams
 from curate.select.scored import why_unscored
 
 NEAREST = 3
-# The twin of a row that went for these is the one that a stage made of it.
+# Of rows that went for these, `duplicate_of` is the row that a stage made of them.
 REPLACED = (
     Reason.SYSTEM_MERGED,
     Reason.CORRECTED,
@@ -56,7 +56,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     row = ledger_rows.row(0, named=True)
     lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(run, row)]
     if row["fate"] == "dropped":
-        lines += _twin(run, row) if row["duplicate_of"] else []
+        lines += _duplicate(run, row) if row["duplicate_of"] else []
     else:
         lines += _nearest(run, row_id)
         lines += _elsewhere(run, row_id)
@@ -138,14 +138,17 @@ def _scored(row: dict[str, object]) -> str:
     return "" if row["score"] is None else f" (score {row['score']:.4g})"
 
 
-def _twin(run: RunFolder, row: dict[str, object]) -> list[str]:
-    twin = str(row["duplicate_of"])
-    lines = ["", f"{'Replaced by' if row['reason'] in REPLACED else 'Its twin is'} {twin}"]
+def _duplicate(run: RunFolder, row: dict[str, object]) -> list[str]:
+    """Return the row that a dropped one duplicates, or the eval example whose prompt it holds."""
+    duplicate_of = str(row["duplicate_of"])
+    leaks = str(row["reason"]).startswith("leak")
+    relation = "Holds the prompt of" if leaks else "Duplicate of"
+    lines = ["", f"{'Replaced by' if row['reason'] in REPLACED else relation} {duplicate_of}"]
     if row["reason"] == Reason.CORRECTED:
         lines += _comparison(run, row)
-    if not str(row["reason"]).startswith("leak"):
-        return lines + _text(run.messages("pool", twin))
-    example = next(filter(None, (run.messages(role, twin) for role in EVAL_SETS)), None)
+    if not leaks:
+        return lines + _text(run.messages("pool", duplicate_of))
+    example = next(filter(None, (run.messages(role, duplicate_of) for role in EVAL_SETS)), None)
     span = _span(run, row)
     if not span:
         return lines + _text(example)

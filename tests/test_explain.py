@@ -73,7 +73,7 @@ def test_a_leak_shows_the_shared_run_in_both_texts(leaky: RunFolder) -> None:
         "dropped by the stage leaks: it shares runs of words that cover more of an eval prompt than "
         "the limit allows (score 0.6875, limit 0.5).",
         "",
-        "Its twin is eval/eval.jsonl:1",
+        "Holds the prompt of eval/eval.jsonl:1",
         "  shared words: janet s ducks lay 16 eggs per day and she eats",
         "",
         "Where the row holds them",
@@ -88,7 +88,7 @@ def test_a_leak_shows_the_shared_run_in_both_texts(leaky: RunFolder) -> None:
 
 def test_a_leak_in_a_response_of_a_protected_set_is_shown_in_that_turn(leaky: RunFolder) -> None:
     lines = fate_lines(leaky, 2)
-    assert "Its twin is rivers/protected.jsonl:1" in lines
+    assert "Holds the prompt of rivers/protected.jsonl:1" in lines
     assert f"  [assistant] Sure! [[{RIVERS[:-1].upper()}]]. Was that all right?" in lines
     assert f"  [user] [[{RIVERS[:-1]}]]." in lines
 
@@ -113,7 +113,7 @@ def test_the_middle_of_a_very_long_run_is_left_out(leaky: RunFolder) -> None:
 
 def test_a_prompt_without_words_is_shown_as_a_whole(leaky: RunFolder) -> None:
     assert fate_lines(leaky, 4)[4:] == [
-        "Its twin is eval/eval.jsonl:3",
+        "Holds the prompt of eval/eval.jsonl:3",
         "  [user] 😀 + 😀 = ?",
         "  [assistant] 2",
     ]

@@ -33,11 +33,11 @@ def test_explain_tells_a_selected_row_with_its_nearest_targets(finished: Workpla
     assert re.search(r"\[assistant\] (\w{3}|-) (\d\d:\d\d|-)", done.stdout)
 
 
-def test_explain_tells_a_dropped_row_with_its_twin(finished: Workplace) -> None:
+def test_explain_shows_what_a_dropped_row_duplicates(finished: Workplace) -> None:
     dropped = ledger(finished.out, fate="dropped").row(0, named=True)
     done = ask("explain", finished.out, dropped["row_id"])
     assert "dropped by the stage exact" in done.stdout
-    assert f"Its twin is {dropped['duplicate_of']}" in done.stdout
+    assert f"Duplicate of {dropped['duplicate_of']}" in done.stdout
 
 
 def test_explain_of_an_unknown_row_shows_what_ids_look_like(finished: Workplace) -> None:
