@@ -48,9 +48,7 @@ def module_paths(root: Path) -> dict[str, Path]:
 
 def imports_of(paths: Mapping[str, Path]) -> list[Import]:
     """Return every import between modules of the project, wherever it stands."""
-    return [
-        found for name, path in paths.items() for found in _imports(name, _tree(path), set(paths))
-    ]
+    return [one for name, path in paths.items() for one in _imports(name, _tree(path), set(paths))]
 
 
 def _tree(path: Path) -> ast.Module:
