@@ -8,7 +8,6 @@ by whatever signal, so that nobody else will remove the folder.
 """
 
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -41,16 +40,16 @@ def main() -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = RunServer(config)
-    threading.Thread(target=_watch, args=(server,), daemon=True).start()
+    threading.Thread(target=_watch, args=(server, Path.cwd()), daemon=True).start()
     server.run([listener])
 
 
-def _watch(server: uvicorn.Server) -> None:
+def _watch(server: uvicorn.Server, folder: Path) -> None:
     if sys.stdin.readline():
         server.should_exit = True
         return
-    shutil.rmtree(Path.cwd(), ignore_errors=True)
-    os._exit(0)
+    # No thread of ours outlives the exec, so none writes into the folder while it is removed.
+    os.execvp("rm", ["rm", "-rf", str(folder)])
 
 
 if __name__ == "__main__":

@@ -27,6 +27,21 @@ with local_server() as variables:
     print("up", flush=True)
     {end}
 """
+WRITING_SERVER = """
+import itertools, os, sys, threading
+from pathlib import Path
+from flows.server import _watch
+
+def write():
+    for number in itertools.count():
+        os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY))
+
+for _ in range(4):
+    threading.Thread(target=write, daemon=True).start()
+while len(os.listdir()) < 1000:
+    pass
+_watch(None, Path.cwd())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +128,14 @@ def test_a_server_ends_with_its_run(cache: Path, number: signal.Signals) -> None
     assert holder.wait() == -number
     wait_until(lambda: not server.is_running() or server.status() == "zombie")
     wait_until(lambda: not folder.exists())
+
+
+def test_a_server_that_still_writes_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "prefect"
+    folder.mkdir()
+    server = subprocess.run(
+        [sys.executable, "-c", WRITING_SERVER],
+        cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(REPO)}, timeout=300,
+    )  # fmt: skip
+    assert server.returncode == 0
+    assert not folder.exists()
