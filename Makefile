@@ -43,7 +43,7 @@ lint: .venv/developed
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.
 vllm: .venv-vllm/installed
-	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest -m vllm tests/generate/engines/test_vllm.py
+	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest -m vllm tests/llm/engines/test_vllm.py
 
 .venv-vllm/installed: pyproject.toml constraints.txt models.txt vllm.txt
 	$(PYTHON) -m venv .venv-vllm

@@ -1,6 +1,6 @@
 """The program `curate`: interruptible before anything slow is imported."""
 
-from curate.interrupt import InterruptHandler
+from curate.core.interrupt import InterruptHandler
 
 
 def main() -> None:

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from curate.errors import UserError
-from curate.escape import printable
-from curate.interrupt import InterruptHandler, leave
+from curate.core.errors import UserError
+from curate.core.escape import printable
+from curate.core.interrupt import InterruptHandler, leave
 from curate.terminal import say
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from curate.config import Config
-    from curate.folder import RunFolder
-    from curate.plan import Plan
-    from curate.rethreshold import RethresholdResult
-    from curate.run import RunResult
+    from curate.config.recipe import Config
+    from curate.pipeline.run import RunResult
+    from curate.runs.folder import RunFolder
+    from curate.runs.plan import Plan
+    from curate.runs.rethreshold import RethresholdResult
 
 BORDER, EXCERPT = 3, 110
 
@@ -117,7 +117,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a recipe to the end: evidence, selection, proof, report, training files."""
-    from curate.config import load_config
+    from curate.config.loading import load_config
     from curate.prove.watch import watched_sentences
     from curate.terminal import run_with_progress, show_log
 
@@ -172,8 +172,8 @@ def explain(
     row_id: Annotated[str, typer.Argument(metavar="ROW_ID", help="As in ledger.parquet.")],
 ) -> None:
     """Say why a row was selected, not selected, dropped or rejected."""
-    from curate.explain import explain_row
-    from curate.folder import read_run
+    from curate.runs.explain import explain_row
+    from curate.runs.folder import read_run
 
     lines = read_run(run, lambda folder: explain_row(folder, row_id))
     say(*lines)
@@ -194,8 +194,8 @@ def plan(
     ] = None,
 ) -> None:
     """Make another selection from the same evidence, in seconds."""
-    from curate.folder import read_run
-    from curate.plan import plan_selection
+    from curate.runs.folder import read_run
+    from curate.runs.plan import plan_selection
 
     target = _table_file(out)
     planned = read_run(run, lambda folder: plan_selection(folder, budget, overrides or []))
@@ -219,8 +219,8 @@ def rethreshold(
     ] = None,
 ) -> None:
     """Judge rows anew by a stage's stored pairs, in seconds; nothing is compared again."""
-    from curate.folder import read_run
-    from curate.rethreshold import rethreshold as judge
+    from curate.runs.folder import read_run
+    from curate.runs.rethreshold import rethreshold as judge
 
     target = _table_file(out)
 
@@ -243,8 +243,9 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="messages")] = "messages",
 ) -> None:
     """Write a run's selection as training files."""
-    from curate.folder import read_run
-    from curate.pool.export import FORMATS, export_run
+    from curate.pool.export import FORMATS
+    from curate.runs.folder import read_run
+    from curate.runs.training_files import export_run
 
     if format_ not in FORMATS:
         raise UserError(f"--format {format_}: unknown; known: {', '.join(FORMATS)}")
@@ -257,8 +258,8 @@ def models(
     names: Annotated[list[str] | None, typer.Argument(help="Names; all embedded ones.")] = None,
 ) -> None:
     """Show which models resolve here, from where, and how fast they are."""
-    from curate.bench import describe_model
-    from curate.models import EMBEDDED
+    from curate.estimate.bench import describe_model
+    from curate.models.load import EMBEDDED
 
     for name in names or list(EMBEDDED):
         say(describe_model(name))
@@ -275,7 +276,8 @@ def check(
     ] = False,
 ) -> None:
     """Check a recipe and its inputs, and say what a run would do and cost; run nothing."""
-    from curate.config import Config, load_config
+    from curate.config.loading import load_config
+    from curate.config.recipe import Config
 
     if schema:
         import orjson
@@ -285,7 +287,7 @@ def check(
     if config is None:
         raise UserError("give a recipe to check, e.g. curate check configs/quickstart.yaml")
     recipe = load_config(config, overrides or [])
-    from curate.estimate import estimate, minutes_range
+    from curate.estimate.estimate import estimate, minutes_range
 
     _say_files(recipe)
     lines = estimate(recipe)
@@ -310,8 +312,8 @@ def check(
 
 def _say_files(recipe: "Config") -> None:
     """Say what each input file is read as."""
+    from curate.pipeline.inputs import input_steps
     from curate.pool.describe import summarise_files
-    from curate.pool.ingest import input_steps
 
     for summary in summarise_files(input_steps(recipe)):
         say(*summary.lines())
@@ -320,8 +322,8 @@ def _say_files(recipe: "Config") -> None:
 
 def _say_reused(recipe: "Config") -> None:
     """Say how much of a run is stored already, and whether other libraries made it."""
-    from curate.reuse import reused_artifacts
-    from curate.versions import versions_sentence
+    from curate.core.versions import versions_sentence
+    from curate.pipeline.reuse import reused_artifacts
 
     reused = reused_artifacts(recipe)
     if reused:
@@ -357,7 +359,7 @@ def _is_parquet(path: Path) -> bool:
 
 def _write_table(table: "pl.DataFrame", target: Path) -> None:
     """Write a table as Parquet, whole or not at all."""
-    from curate.publish import temporary_name
+    from curate.runs.publish import temporary_name
 
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(target)
@@ -412,7 +414,7 @@ def _rethreshold_lines(run: "RunFolder", result: "RethresholdResult") -> list[st
 
 
 def _excerpt(run: "RunFolder", row_id: str) -> str:
-    from curate.registry import EVAL_SETS
+    from curate.core.registry import EVAL_SETS
 
     places = (run.messages(role, row_id) for role in ("pool", *EVAL_SETS))
     messages = next((turns for turns in places if turns), [])
@@ -433,7 +435,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
-        from curate.faults import explain_fault
+        from curate.core.faults import explain_fault
 
         if debug:
             say(traceback.format_exc(), err=True)

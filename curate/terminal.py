@@ -5,27 +5,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.escape import printable
+from curate.core.console import console
+from curate.core.escape import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.spinner import Spinner
 
-    from curate.config import Config
-    from curate.run import RunResult
-    from curate.store import Artifact, Step
+    from curate.config.recipe import Config
+    from curate.core.store import Artifact, Step
+    from curate.pipeline.run import RunResult
 
 
-@cache
-def console() -> "Console":
-    """Return the console of stderr; one, so that bars and log lines do not overwrite each other."""
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 def say(*lines: object, err: bool = False) -> None:
@@ -70,10 +63,10 @@ def run_with_progress(
 ) -> "RunResult":
     """Run a recipe on its store alone and show, on a terminal, which step is at work.
 
-    Its arguments are those of curate.run.run_curation.
+    Its arguments are those of curate.pipeline.curation.run_curation.
     """
-    from curate.run import run_curation
-    from curate.store import Store
+    from curate.core.store import Store
+    from curate.pipeline.curation import run_curation
 
     store, status = Store(Path(config.store)), StepStatus(config.name)
 

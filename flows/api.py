@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 CONNECT_SECONDS, DRAIN_SECONDS = 3.0, 5.0
 

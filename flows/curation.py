@@ -23,10 +23,11 @@ from prefect.artifacts import (
 from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
-from curate.config import Config
-from curate.errors import UserError
-from curate.run import RunResult, run_curation
-from curate.store import Artifact, Step, Store, digest_of
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.core.store import Artifact, Step, Store, digest_of
+from curate.pipeline.curation import run_curation
+from curate.pipeline.run import RunResult
 from curate.terminal import say
 from flows.api import check_api
 

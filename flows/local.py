@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from curate.interrupt import scratch_folder
+from curate.core.interrupt import scratch_folder
 from flows.history import DATABASE, copy_history, forget_history, keep_history
 
 LOG = logging.getLogger("curate")

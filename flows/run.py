@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.config import Config
-from curate.errors import UserError
-from curate.run import RunResult, read_result
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.pipeline.curation import read_result
+from curate.pipeline.run import RunResult
 from curate.terminal import run_with_progress
 from flows.local import local_server
 
@@ -21,7 +22,7 @@ LOG = logging.getLogger("curate")
 def run_flow(
     config: Config, out: Path | None, *, overwrite: bool = False, command: str | None = None
 ) -> RunResult:
-    """Run a recipe to the end as a flow and write its run folder; see curate.run.run_curation.
+    """Run a recipe to the end as a flow and write its run folder; see curate.pipeline.curation.run_curation.
 
     Raises:
         UserError: an input or the config is at fault, or no Prefect API is at PREFECT_API_URL.

@@ -18,14 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from curate import estimate, writing_cost
-from curate.config import Config
-from curate.ledger import stage_inputs, stage_step
-from curate.models import find_model, identify_embedder, prepare
-from curate.registry import StepRun, find_stage
+from curate.config.recipe import Config
+from curate.core.ledger import stage_inputs, stage_step
+from curate.core.registry import StepRun, find_stage
+from curate.core.rows import SCHEMA, content_hash, text_hash
+from curate.core.store import Artifact, Step, Store, digest_of
+from curate.estimate import writing_cost
+from curate.estimate.estimate import estimate
+from curate.models.load import find_model, identify_embedder, prepare
 from curate.report import figures
-from curate.rows import SCHEMA, content_hash, text_hash
-from curate.store import Artifact, Step, Store, digest_of
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
 settings.register_profile("fast", deadline=None, derandomize=True, max_examples=25)

@@ -58,7 +58,7 @@ def _tree(path: Path) -> ast.Module:
 def _imports(name: str, tree: ast.Module, modules: set[str]) -> Iterator[Import]:
     for node, inline in _import_nodes(tree):
         for imported in _names(node):
-            # `from curate import store` imports a module, `from curate.store import Step` a name.
+            # `from curate import store` imports a module, `from curate.core.store import Step` a name.
             target = imported if imported in modules else imported.rpartition(".")[0]
             if target in modules and target != name:
                 yield Import(name, target, node.lineno, inline)

@@ -10,12 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.config import Config, load_config
-from curate.errors import UserError
-from curate.explain import explain_row
-from curate.folder import open_run
-from curate.plan import plan_selection
-from curate.run import RunResult, run_curation
+from curate.config.loading import load_config
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.pipeline.curation import run_curation
+from curate.pipeline.run import RunResult
+from curate.runs.explain import explain_row
+from curate.runs.folder import open_run
+from curate.runs.plan import plan_selection
 
 REPO = Path(__file__).parents[1]
 RECIPES = {
@@ -45,8 +47,8 @@ def run(folder: Path, text: str) -> RunResult:
 def test_a_recipe_without_a_model_imports_and_looks_for_none(tmp_path: Path, name: str) -> None:
     recipe = write(tmp_path, RECIPES[name])
     code = (
-        "import sys\nfrom pathlib import Path\nfrom curate.config import load_config\n"
-        "from curate.estimate import estimate\nfrom curate.run import run_curation\n"
+        "import sys\nfrom pathlib import Path\nfrom curate.config.recipe import load_config\n"
+        "from curate.estimate.estimate import estimate\nfrom curate.pipeline.run import run_curation\n"
         f"config = load_config(Path({str(recipe)!r}))\nestimate(config)\n"
         f"run_curation(config, Path({str(tmp_path / 'run')!r}))\n"
         "print([m for m in ('torch', 'transformers', 'prefect') if m in sys.modules])"

@@ -178,7 +178,7 @@ def test_a_fault_of_ours_exits_with_1_and_debug_adds_the_traceback(
     def fail(name: str) -> str:
         raise KeyError(name)
 
-    monkeypatch.setattr("curate.bench.describe_model", fail)
+    monkeypatch.setattr("curate.estimate.bench.describe_model", fail)
     for arguments, traceback in ((["models", "x"], False), (["models", "x", "--debug"], True)):
         monkeypatch.setattr(sys, "argv", ["curate", *arguments])
         with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,7 @@ REPO = Path(__file__).parents[1]
 FILES = sorted(path for part in ("curate", "flows") for path in (REPO / part).rglob("*.py"))
 LOGGING = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 # The only place that makes templates, of prompt files alone; and polars' own method of that name.
-TEMPLATES = {"curate/generate/prompts.py": 1}
+TEMPLATES = {"curate/llm/prompts.py": 1}
 
 
 def is_literal(node: ast.expr) -> bool:

@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.config import Config
-from curate.explain import explain_row
-from curate.folder import RunFolder, open_run
-from curate.plan import plan_selection
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.report.data import gather
-from curate.run import run_curation
+from curate.runs.explain import explain_row
+from curate.runs.folder import RunFolder, open_run
+from curate.runs.plan import plan_selection
 
 ROWS = 12
 PRIVATE = ("Write to desk@riverbank.org about it.", "Write to office@hillside.net about it.")

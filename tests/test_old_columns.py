@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from curate.explain import explain_row
-from curate.folder import RunFolder, open_run
 from curate.report.conflicts import gather_conflicts
 from curate.report.duplicates import gather_duplicates
-from curate.rethreshold import rethreshold
+from curate.runs.explain import explain_row
+from curate.runs.folder import RunFolder, open_run
+from curate.runs.rethreshold import rethreshold
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [{"kind": "exact", "conflicts": True}, FUZZY]

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from curate.config import Config, load_config
+from curate.config.loading import load_config
+from curate.config.recipe import Config
+from curate.core.registry import SELECTORS, STAGES
 from curate.generate.generation import GENERATORS
-from curate.registry import SELECTORS, STAGES
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from curate.answers.expressions import is_expression, same_expression
 from curate.answers.jsonanswers import read_json
 from curate.answers.quantities import find_quantity, same_quantity
 from curate.answers.spans import announced_range
-from curate.rows import normalise
+from curate.core.rows import normalise
 
 TIMEOUT = 1.0
 

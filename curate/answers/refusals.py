@@ -3,7 +3,7 @@
 import polars as pl
 
 from curate.answers import declining
-from curate.patterns import EDGE, find_on_some, in_ascii, piece
+from curate.text.patterns import EDGE, find_on_some, in_ascii, piece
 
 OPENING = 300
 CANNOT = (

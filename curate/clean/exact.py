@@ -5,9 +5,11 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean.duplicates import PAIR_SCHEMA, Compared, DedupParams, Survivor, judge_duplicates
-from curate.reasons import Reason
-from curate.registry import Params, StageData, StageResult, stage
+from curate.clean.duplicates import DedupParams, Survivor, judge_duplicates
+from curate.core.reasons import Reason
+from curate.core.registry import Params, StageData, StageResult, stage
+from curate.text.compared import Compared
+from curate.text.pairs import PAIR_SCHEMA
 
 Fold = Literal["ends", "space", "case", "numbers"]
 # White space as `rows.normalise` takes it.

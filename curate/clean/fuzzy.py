@@ -21,14 +21,7 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from curate.clean import minhash
-from curate.clean.duplicates import (
-    RETHRESHOLDABLE,
-    Pairs,
-    compared_text,
-    judge_duplicates,
-    pair_table,
-    read_pairs,
-)
+from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
 from curate.clean.guards import (
     GuardedDedupParams,
     answer_text,
@@ -36,12 +29,14 @@ from curate.clean.guards import (
     guard_keys,
     split_pairs,
 )
-from curate.clean.shingles import Shingles, Unit, shingle
-from curate.ledger import survivor_batches
-from curate.reasons import Reason
-from curate.registry import StageData, StageResult, StepRun, stage
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.core.ledger import survivor_batches
+from curate.core.reasons import Reason
+from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table, scan_table
+from curate.text.compared import compared_text
+from curate.text.pairs import Pairs, pair_table
+from curate.text.shingles import Shingles, Unit, shingle
 
 VERSION = 3
 PAIRS_VERSION = 4

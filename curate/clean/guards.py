@@ -9,7 +9,7 @@ their n-grams; their answers do not. Such pairs are near prompts with different 
 goes for the other, and they are listed (DIFFERING_SCHEMA).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.clean.duplicates import Compared, DedupParams, Pairs, compared_text
+from curate.clean.duplicates import DedupParams
 from curate.clean.stance import stances
+from curate.text.compared import Compared, compared_text
+from curate.text.pairs import Pairs
 
 Guard = Literal["system", "numbers", "responses"]
 Rows = NDArray[np.int64]
@@ -165,3 +167,15 @@ def differing_table(ids: pl.Series, differing: pl.DataFrame) -> pl.DataFrame:
         other_id=ids.gather(differing["second"]),
         response=pl.when(is_compared).then("response"),
     ).select(pl.col(name).cast(dtype) for name, dtype in DIFFERING_SCHEMA.items())
+
+
+GUARDS: Mapping[str, str] = {
+    "system": "system turn",
+    "numbers": "numbers",
+    "responses": "responses",
+}
+
+
+def guard_label(guard: str) -> str:
+    """Return what tells similar rows apart in words."""
+    return GUARDS.get(guard, guard)

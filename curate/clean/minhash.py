@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.shingles import Shingles
+from curate.text.shingles import Shingles
 
 PERMUTATIONS = 256
 SEED = 1

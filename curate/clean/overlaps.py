@@ -13,13 +13,13 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate.clean.coverage import SCHEMA, measure_pairs
-from curate.clean.prompts import index_prompts
-from curate.clean.search import PromptSearch, RowCounts
-from curate.ledger import survivor_batches
-from curate.registry import EVAL_SETS
-from curate.store import Artifact, Counts
-from curate.tables import read_table
+from curate.core.ledger import survivor_batches
+from curate.core.registry import EVAL_SETS
+from curate.core.store import Artifact, Counts
+from curate.core.tables import read_table
+from curate.overlap.coverage import SCHEMA, measure_pairs
+from curate.overlap.prompts import index_prompts
+from curate.overlap.search import PromptSearch, RowCounts
 
 VERSION = 8
 BATCH_ROWS = 4_096

@@ -39,13 +39,13 @@ from curate.clean.heuristics.personal import (
     mask,
 )
 from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, unknown_regions
-from curate.judge.derived_rows import derive_rows, derived_id
-from curate.ledger import survivor_batches, survivors
-from curate.reasons import Reason
-from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
-from curate.rows import SCHEMA, Message
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.derived_rows import derive_rows, derived_id
+from curate.core.ledger import survivor_batches, survivors
+from curate.core.reasons import Reason
+from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
+from curate.core.rows import SCHEMA, Message
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 
 VERSION = 3
 SPAN_TABLE = "found"

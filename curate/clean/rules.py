@@ -53,10 +53,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from curate.clean.heuristics import language, measures
 from curate.clean.heuristics.findings import RULES, Finding
 from curate.clean.heuristics.words import read_words
-from curate.errors import UserError
-from curate.registry import Params, StageData, StageResult, StepRun, stage
-from curate.store import Artifact, Step
-from curate.tables import read_table
+from curate.core.errors import UserError
+from curate.core.registry import Params, StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact, Step
+from curate.core.tables import read_table
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

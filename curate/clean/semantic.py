@@ -2,7 +2,7 @@
 
 SemDeDup (Abbas et al. 2023, arXiv:2303.09540, section 3) looks for twins inside the cells of k-means and
 drops a row for any twin, also a dropped one. Here no twin across cells is missed (see
-curate.represent.neighbours), and a row is dropped only for a kept one, as at all levels.
+curate.models.neighbours), and a row is dropped only for a kept one, as at all levels.
 
 What counts as the same meaning is up to the embedder. The static one sees words without their order:
 at 0.9, the same passage under two questions is one row to it. Embedders of any kind hardly see numbers:
@@ -23,14 +23,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.clean.duplicates import (
-    RETHRESHOLDABLE,
-    Pairs,
-    compared_text,
-    judge_duplicates,
-    pair_table,
-    read_pairs,
-)
+from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
 from curate.clean.guards import (
     GuardedDedupParams,
     answer_text,
@@ -38,11 +31,13 @@ from curate.clean.guards import (
     guard_keys,
     split_pairs,
 )
-from curate.fixedpoint import cosines_of_pairs
-from curate.ledger import survivor_mask, survivors
-from curate.reasons import Reason
-from curate.registry import StageData, StageResult, StepRun, stage
-from curate.store import Artifact, Counts, Step
+from curate.core.fixedpoint import cosines_of_pairs
+from curate.core.ledger import survivor_mask, survivors
+from curate.core.reasons import Reason
+from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact, Counts, Step
+from curate.text.compared import compared_text
+from curate.text.pairs import Pairs, pair_table
 
 LOG = logging.getLogger("curate")
 VERSION = 5
@@ -92,7 +87,7 @@ def prepare_pairs(
 
     Those of duplicates are in pairs.parquet, those that the guards tell apart in differing.parquet.
     """
-    from curate.represent.index import named
+    from curate.models.index import named
 
     steps = _vector_steps(run, inputs, params)
     blocks = run.execute_all(steps) if steps else []
@@ -117,8 +112,8 @@ def prepare_pairs(
 def _vector_steps(
     run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
 ) -> list[Step]:
-    from curate.represent.embed import embed_steps
-    from curate.represent.index import encode_steps
+    from curate.models.embed import embed_steps
+    from curate.models.index import encode_steps
 
     if params.embedder != MODEL:
         return embed_steps(run, inputs, params.compare, params.embedder)
@@ -147,8 +142,8 @@ def write_pairs(
     Copies are rows that no guard tells apart, with equal texts or with vectors equal in every bit.
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
     """
-    from curate.represent.index import read_vectors
-    from curate.represent.neighbours import find_pairs
+    from curate.models.index import read_vectors
+    from curate.models.neighbours import find_pairs
 
     text = compared_text(params["compare"]).fill_null("").hash()
     keys = guard_keys(params["compare"], params["guards"])
@@ -202,7 +197,7 @@ def _response_cosines(
     second: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return the cosines of the responses of pairs of rows; only those responses are embedded."""
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     involved = np.unique(np.concatenate([first, second]))
     texts = (

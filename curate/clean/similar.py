@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.clean.overlaps import read_eval_rows
-from curate.clean.units import user_text
-from curate.fixedpoint import cosines
-from curate.ledger import survivor_batches
-from curate.store import Artifact, Counts
+from curate.core.fixedpoint import cosines
+from curate.core.ledger import survivor_batches
+from curate.core.store import Artifact, Counts
+from curate.overlap.units import user_text
 
 VERSION = 3
 BATCH_ROWS = 4_096
@@ -31,7 +31,7 @@ def write_similar(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     eval_rows = read_eval_rows(inputs)
     prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), runtime)

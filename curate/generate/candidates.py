@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.rows import SCHEMA, Message, content_hash, prompt_text, response_text, text_hash
+from curate.core.rows import SCHEMA, Message, content_hash, prompt_text, response_text, text_hash
 
 
 class RejectReason(StrEnum):
@@ -133,7 +133,7 @@ def pair(prompt: str, response: str, system: str | None = None) -> list[Message]
 
 
 def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
-    """Return the kept candidates as rows (curate.rows.SCHEMA), each once."""
+    """Return the kept candidates as rows (curate.core.rows.SCHEMA), each once."""
     kept = {c.row_id: c for c in candidates if c.reject_reason is None}
     return pl.DataFrame(
         {

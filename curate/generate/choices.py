@@ -14,10 +14,10 @@ import regex
 from curate.answers.checkers import find_choice
 from curate.answers.options import FEWEST, LETTERS, split_options
 from curate.answers.quantities import find_number
+from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.drafts import text
 from curate.generate.novelty import words_of
-from curate.rows import normalise
+from curate.llm.schemas import text
 
 AnswerMode = Literal["free", "choice", "number"]
 LETTER_ALONE = regex.compile(r"^\W*[A-Z]\W*$")

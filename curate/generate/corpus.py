@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 import regex
 
-from curate.errors import UserError
-from curate.jsontext import JsonLimit
-from curate.localfiles import changed
+from curate.core.errors import UserError
+from curate.core.jsontext import JsonLimit
+from curate.core.localfiles import changed
 from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
 from curate.pool.files import PoolFile, find_files, is_folder, is_read, open_checked, read_head

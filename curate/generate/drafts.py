@@ -5,17 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.generation import Generation, reject_reason_of, was_sent, with_reasoning
-from curate.generate.requests import Request
-from curate.generate.structured import Answer
-from curate.rows import Message
+from curate.llm.requests import Request
+from curate.llm.structured import Answer
 
-# Small models write the same again and again; it ends the answer, which is then drawn anew.
-REPEATS = 5
-CHARACTERS_A_TOKEN = 3
 STAND_IN = "-"
-OVERHEAD = 32
 
 
 def ask_each(
@@ -50,34 +46,14 @@ def with_turns(request: Request, turns: Sequence[Message]) -> Request:
     return replace(request, messages=(*request.messages[:-1], *turns, request.messages[-1]))
 
 
-def tokens_for(characters: int) -> int:
-    """Return how many tokens surely hold so many characters of JSON in most languages."""
-    return characters // CHARACTERS_A_TOKEN + OVERHEAD
 
 
-def characters_for(tokens: int) -> int:
-    """Return how long a text may be so that so many tokens hold it."""
-    return max(tokens - OVERHEAD, OVERHEAD) * CHARACTERS_A_TOKEN
 
 
-def text(most: int) -> dict[str, Any]:
-    """Return the schema of a text that is not empty."""
-    return {"type": "string", "minLength": 1, "maxLength": most}
 
 
-def record(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object with all of these properties, in their order."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
-def tidy(words: str) -> str:
-    """Return a short phrase on one line, without quotes or full stop around it."""
-    return " ".join(words.split()).strip(" .\"'`*")
 
 
 def find_truncation(

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.rows import prompt_text, response_text
 from curate.generate.generation import SeedExample
 from curate.generate.retrieve import embed_blocks, nearest
 from curate.generate.sift import Embed
-from curate.rows import prompt_text, response_text
 
 BLOCK_ROWS = 4_096
 

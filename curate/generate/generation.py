@@ -19,15 +19,15 @@ import orjson
 import polars as pl
 from pydantic import Field
 
-from curate.generate.ask import EngineClient
+from curate.core.registry import Params, load_methods
+from curate.core.rows import Message, prompt_text, response_text
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.limits import YieldGuard
-from curate.generate.prompts import MethodPrompts
-from curate.generate.requests import Request, Sampling, chat
 from curate.generate.sift import CandidateFilter, Embed, Filters
-from curate.generate.structured import Answer
-from curate.registry import Params, load_methods
-from curate.rows import Message, prompt_text, response_text
+from curate.llm.ask import EngineClient
+from curate.llm.limits import YieldGuard
+from curate.llm.prompts import MethodPrompts
+from curate.llm.requests import Request, Sampling, chat
+from curate.llm.structured import Answer
 
 Name = str | int
 FLAWS: Mapping[str, RejectReason] = {

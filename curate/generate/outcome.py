@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from curate.generate.limits import SAMPLES_FOLLOW
+from curate.llm.limits import SAMPLES_FOLLOW
 
 BILL = "generated/bill.json"
 MOST_REASONS = 2

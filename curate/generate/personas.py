@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.errors import UserError
-from curate.fixedpoint import cosines
-from curate.generate.prompts import BUILT_IN
+from curate.core.errors import UserError
+from curate.core.fixedpoint import cosines
+from curate.core.localfiles import read_text
 from curate.generate.retrieve import DECIMALS
 from curate.generate.sift import Embed
-from curate.localfiles import read_text
+from curate.llm.prompts import BUILT_IN
 
 PERSONAS = BUILT_IN / "aide" / "personas.txt"
 

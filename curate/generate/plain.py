@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, pair
-from curate.generate.drafts import REPEATS, ask_each
+from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, Name, SeedExample
-from curate.generate.requests import Request, Sampling, chat
-from curate.generate.structured import Answer
-from curate.rows import Message
+from curate.llm.requests import Request, Sampling, chat
+from curate.llm.schemas import REPEATS
+from curate.llm.structured import Answer
 
 
 def system_of(target: Sequence[SeedExample]) -> str | None:

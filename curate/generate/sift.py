@@ -17,12 +17,12 @@ import regex
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.fixedpoint import cosines
+from curate.core.fixedpoint import cosines
+from curate.core.registry import Params
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.reasoning import holds_marks
-from curate.registry import Params
-from curate.rows import Message
+from curate.llm.reasoning import holds_marks
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 FindRejection = Callable[[Sequence[Message]], tuple[RejectReason, str] | None]

@@ -9,9 +9,9 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.rows import Message
 from curate.generate.generation import GenerateParams, Generation, SeedExample, read_examples
-from curate.rows import Message
 
 
 class StartParams(GenerateParams):

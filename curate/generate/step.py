@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from curate.generate.ask import EngineClient, manifest_of
-from curate.generate.cache import Cache
+from curate.core.errors import UserError
+from curate.core.rows import Message, prompt_text, response_text
+from curate.core.store import Artifact, Counts, Step, write_json
+from curate.core.tables import read_batches, read_table, scan_table
 from curate.generate.candidates import Candidate, RejectReason, rows_of, table_of
 from curate.generate.corpus import find_corpus
-from curate.generate.engines import engine_of
 from curate.generate.generation import (
     GenerateParams,
     Generation,
     find_generator,
     read_examples,
 )
-from curate.generate.limits import Limits, LowYield, YieldGuard
-from curate.generate.prompts import MethodPrompts
 from curate.generate.sift import (
     CandidateFilter,
     FindRejection,
@@ -35,15 +33,17 @@ from curate.generate.sift import (
     PromptFragments,
     count_reject_reasons,
 )
-from curate.models import load_tokenizer, template_of
+from curate.llm.ask import EngineClient, manifest_of
+from curate.llm.cache import Cache
+from curate.llm.engines import engine_of
+from curate.llm.limits import Limits, LowYield, YieldGuard
+from curate.llm.prompts import MethodPrompts
+from curate.models.load import load_tokenizer, template_of
 from curate.pool.files import digest_url
-from curate.rows import Message, prompt_text, response_text
-from curate.store import Artifact, Counts, Step, write_json
-from curate.tables import read_batches, read_table, scan_table
 
 if TYPE_CHECKING:
-    from curate.config import GenerationSettings
-    from curate.registry import ScoreRun
+    from curate.config.recipe import GenerationSettings
+    from curate.core.registry import ScoreRun
 
 LOG = logging.getLogger("curate")
 VERSION = 2
@@ -210,7 +210,7 @@ def index_existing_rows(
     inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]
 ) -> NoveltyIndex:
     """Return what novelty is measured against: all rows of the inputs, read batch by batch."""
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     novelty_index = NoveltyIndex(lambda texts: embed_texts(texts, embedder))
     for artifact in inputs.values():
@@ -235,7 +235,7 @@ def _start(
     Raises:
         UserError: it cannot read its files.
     """
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
         return embed_texts(texts, runtime["embedder"])
@@ -273,7 +273,7 @@ def _by_template(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> FindR
     """Return what finds turns that the base model's template does not take, None if it reads none."""
     if "template" not in params:
         return None
-    from curate.represent.acceptance import find_lasting_fault
+    from curate.models.acceptance import find_lasting_fault
 
     tokenizer = load_tokenizer(Path(runtime["base"]["folder"]), runtime["base"]["trust"])
     system = params["template"]["system"]

@@ -7,12 +7,13 @@ from typing import Any
 from pydantic import Field
 
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.drafts import REPEATS, ask_each, characters_for, find_truncation, record, text
+from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams
-from curate.generate.structured import Answer
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text
+from curate.llm.structured import Answer
 
 
 class NearFilters(Filters):

@@ -3,7 +3,7 @@
 Rows are neighbours if the cosine of their prompts' embeddings reaches a floor; of these the k nearest
 count. Agreement is the mean over them of the cosine of the two responses' embeddings. Where the prompts
 are one and the same to the embedder (cosine SAME and equal numbers), short answers and final numbers are
-compared by value instead (curate.judge.values, or by the `checker` of the recipe): 1 if equal, else 0;
+compared by value instead (curate.answers.values, or by the `checker` of the recipe): 1 if equal, else 0;
 what is not comparable counts by its cosine, and is told. Null without a neighbour.
 
 It is a cheap relative of self-consistency (Wang et al. 2022, arXiv:2203.11171), with the pool's answers
@@ -23,12 +23,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.fixedpoint import cosines_of_pairs
-from curate.fixedpoint import paired_cosines as exact_cosines
+from curate.core.fixedpoint import cosines_of_pairs
+from curate.core.fixedpoint import paired_cosines as exact_cosines
 from curate.judge.measures import Floats
 
 if TYPE_CHECKING:
-    from curate.judge.values import Check
+    from curate.answers.values import Check
 
 # From here on, with equal numbers, two prompts count as one.
 SAME = 0.95
@@ -56,7 +56,7 @@ def find_neighbours(prompts: Vectors, k: int, floor: float) -> NeighbourPairs:
         k: neighbours of a row, at most.
         floor: smallest cosine, above 0.
     """
-    from curate.represent.nearest import nearest_rows
+    from curate.models.nearest import nearest_rows
 
     count = len(prompts)
     if count < 2:
@@ -97,7 +97,7 @@ def agree(
         vectors: unit or zero vectors of the responses [N, d].
         check: how answers to the same prompt are compared.
     """
-    from curate.judge.values import find_form, same_value
+    from curate.answers.values import find_form, same_value
 
     unread = 0
     similarities = cosines_of_pairs(vectors, near.row, vectors, near.other).round(DECIMALS)

@@ -36,15 +36,20 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import (
-    ask_all,
-    llm_counts,
-    open_client,
-    question_text,
-    seed_of,
-    shorten_middle,
+from curate.answers.values import (
+    CHECKED_HOW,
+    Check,
+    Form,
+    find_form,
+    same_value,
+    warn_not_comparable,
 )
+from curate.core.ledger import survivors
+from curate.core.reasons import Reason
+from curate.core.registry import Params, StageData, StageResult, StepRun, stage
+from curate.core.rows import Message, response_text
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.judge.confidence import Labels
 from curate.judge.contradiction import (
     AnswerPair,
@@ -57,25 +62,20 @@ from curate.judge.contradiction import (
 )
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
-from curate.judge.values import (
-    CHECKED_HOW,
-    Check,
-    Form,
-    find_form,
-    same_value,
-    warn_not_comparable,
+from curate.llm.asking import (
+    ask_all,
+    llm_counts,
+    open_client,
+    question_text,
+    seed_of,
+    shorten_middle,
 )
-from curate.ledger import survivors
-from curate.reasons import Reason
-from curate.registry import Params, StageData, StageResult, StepRun, stage
-from curate.rows import Message, response_text
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.llm.engines.parameters import EngineParams, TransformersParams
 
 if TYPE_CHECKING:
-    from curate.generate.prompts import MethodPrompts
-    from curate.generate.requests import Request
-    from curate.generate.structured import Answer
+    from curate.llm.prompts import MethodPrompts
+    from curate.llm.requests import Request
+    from curate.llm.structured import Answer
 
 VERSION = 4
 # Of agreement against exact match, and of observed consistency against self-reflection.
@@ -181,7 +181,7 @@ def _read_labels(
 
 def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> "MethodPrompts":
     """Return the prompts of this stage; the files must have the digests that are given."""
-    from curate.generate.prompts import MethodPrompts
+    from curate.llm.prompts import MethodPrompts
 
     return MethodPrompts("clear", Path(folder) if folder else None, digests)
 
@@ -229,7 +229,7 @@ def _sample_request(
     messages: Sequence[Message], prompts: "MethodPrompts", params: Mapping[str, Any]
 ) -> "Request":
     """Return the row's own conversation; where its response is short, the model is told to be."""
-    from curate.generate.requests import Sampling, chat
+    from curate.llm.requests import Sampling, chat
 
     turns: list[Message] = [
         {"role": message["role"], "content": message["content"]} for message in messages[:-1]
@@ -262,7 +262,7 @@ def _reflection_requests(messages: Sequence[Message], prompts: "MethodPrompts") 
 
 def reflection(messages: Sequence[Message]) -> "Request":
     """Return a question whose answer is A (correct), B (incorrect) or C (not sure)."""
-    from curate.generate.requests import Sampling, chat
+    from curate.llm.requests import Sampling, chat
 
     sampling = Sampling(temperature=0, max_tokens=16)
     return chat(messages, sampling=sampling, schema=REFLECTION_SCHEMA)

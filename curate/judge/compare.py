@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.judge.asking import ask_all, seed_of, shorten_middle
 from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
 from curate.judge.contradiction import AnswerPair, alike
+from curate.llm.asking import ask_all, seed_of, shorten_middle
 
 if TYPE_CHECKING:
-    from curate.generate.ask import EngineClient
-    from curate.generate.prompts import MethodPrompts
-    from curate.generate.requests import Request
-    from curate.generate.structured import Answer
+    from curate.llm.ask import EngineClient
+    from curate.llm.prompts import MethodPrompts
+    from curate.llm.requests import Request
+    from curate.llm.structured import Answer
 
 CRITERIA = "Weigh accuracy, completeness, relevance and form."
 REASON_LETTERS = 120
@@ -64,7 +64,7 @@ def compare_prompts(
     folder: str | None, digests: Mapping[str, str] | None = None
 ) -> "MethodPrompts":
     """Return the prompts of comparisons; the files must have the digests that are given."""
-    from curate.generate.prompts import MethodPrompts
+    from curate.llm.prompts import MethodPrompts
 
     return MethodPrompts("compare", Path(folder) if folder else None, digests)
 
@@ -115,7 +115,7 @@ def _requests(
     order: tuple[str, str, str], prompts: "MethodPrompts", samples: int, seed: int, criteria: str
 ) -> "list[Request]":
     """Return the judgements on one order of a pair, and the self-reflections on "B is better"."""
-    from curate.generate.requests import Sampling, chat
+    from curate.llm.requests import Sampling, chat
 
     question, a, b = order
     slots = {

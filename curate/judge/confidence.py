@@ -27,14 +27,14 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.answers.values import CHECKED_HOW, Check
+from curate.core.reasons import Reason
+from curate.core.registry import Params, StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact
+from curate.core.tables import read_table
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept
-from curate.judge.values import CHECKED_HOW, Check
-from curate.reasons import Reason
-from curate.registry import Params, StageData, StageResult, StepRun, stage
-from curate.store import Artifact
-from curate.tables import read_table
 
 
 class Labels(Params):

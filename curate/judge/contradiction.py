@@ -25,16 +25,16 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from curate.fixedpoint import paired_cosines
-from curate.judge.asking import ask_all, shorten_middle
-from curate.registry import StepRun
-from curate.rows import normalise
-from curate.store import digest_of
+from curate.core.errors import UserError
+from curate.core.fixedpoint import paired_cosines
+from curate.core.registry import StepRun
+from curate.core.rows import normalise
+from curate.core.store import digest_of
+from curate.llm.asking import ask_all, shorten_middle
 
 if TYPE_CHECKING:
-    from curate.generate.ask import EngineClient
-    from curate.generate.prompts import Prompt
+    from curate.llm.ask import EngineClient
+    from curate.llm.prompts import Prompt
 
 Kind = Literal["nli", "embedding", "model"]
 NLI_LETTERS = 2_000
@@ -71,7 +71,7 @@ def identify_agreement(
         return {"agreement": kind, **identity}, {"embedder": runtime}
     if kind == "model":
         return {"agreement": kind}, {}
-    from curate.models import find_model, identify, prepare
+    from curate.models.load import find_model, identify, prepare
 
     if nli is None:
         raise ValueError("agreement by nli needs a model")
@@ -111,8 +111,8 @@ def agree_by_nli(
     pairs: Sequence[AnswerPair], folder: Path, identity: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by a cross-encoder."""
-    from curate.represent.control import text_ids
-    from curate.select.scorer import encode_pairs, load_classifier, longest_input, rate
+    from curate.models.control import text_ids
+    from curate.models.ratings import encode_pairs, load_classifier, longest_input, rate
 
     model, tokenizer = load_classifier(folder, digest_of(dict(identity)))
     limit = longest_input(model, tokenizer, NLI_LETTERS)
@@ -155,7 +155,7 @@ def agree_by_embedding(
     pairs: Sequence[AnswerPair], runtime: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs: the cosine of their embeddings, 0 if it is below."""
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     texts = list(dict.fromkeys(t for pair in pairs for t in (pair.one, pair.other)))
     positions = {text: i for i, text in enumerate(texts)}
@@ -169,7 +169,7 @@ def agree_by_model(
     pairs: Sequence[AnswerPair], client: "EngineClient", prompt: "Prompt", stage: str
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by asking in both orders; NaN where no answer is of use."""
-    from curate.generate.requests import Sampling, chat
+    from curate.llm.requests import Sampling, chat
 
     requests = [
         chat(

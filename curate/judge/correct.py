@@ -28,22 +28,22 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field
 
-from curate.errors import UserError
-from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import ask_all, llm_counts, open_client, question_text
+from curate.answers.values import CHECKED_HOW, Check, same_answer, warn_not_comparable
+from curate.core.derived_rows import derive_rows, derived_id
+from curate.core.errors import UserError
+from curate.core.ledger import survivors
+from curate.core.reasons import Reason
+from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
+from curate.core.rows import response_text
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table, scan_table
 from curate.judge.clear import REFLECTIONS
 from curate.judge.compare import compare_identity, compare_pairs, compare_prompts
 from curate.judge.contradiction import AnswerPair
-from curate.judge.derived_rows import derive_rows, derived_id
 from curate.judge.threshold import median_or
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
-from curate.judge.values import CHECKED_HOW, Check, same_answer, warn_not_comparable
-from curate.ledger import survivors
-from curate.reasons import Reason
-from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
-from curate.rows import response_text
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.llm.asking import ask_all, llm_counts, open_client, question_text
+from curate.llm.engines.parameters import EngineParams, TransformersParams
 
 VERSION = 2
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
@@ -185,8 +185,8 @@ def write_answers(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write answers.parquet: row_id, old, new (null without a usable one), reasoning, confidence_old."""
-    from curate.generate.reasoning import holds_marks
-    from curate.generate.requests import Sampling, chat
+    from curate.llm.reasoning import holds_marks
+    from curate.llm.requests import Sampling, chat
 
     rows, _ = _doubted(inputs, params["limit"])
     messages = rows["messages"].to_list()

@@ -5,8 +5,8 @@ from math import floor
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.reasons import Reason
-from curate.registry import Params, StageData
+from curate.core.reasons import Reason
+from curate.core.registry import Params, StageData
 
 RETHRESHOLDABLE = ("threshold", "drop")
 

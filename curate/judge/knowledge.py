@@ -12,7 +12,7 @@ only drawn where P0 = 0, which changes no category. No right answer among n samp
 95 % (rule of three): 0.019 as published, 0.19 here. Fewer prompts call more rows unknown.
 
 Only rows that can be compared count: numbers, choices, short answers, announced final numbers
-(curate.judge.values), or one checker for all; `aliases` in a row's meta are right as well. Other rows
+(curate.answers.values), or one checker for all; `aliases` in a row's meta are right as well. Other rows
 have no category and stay. An answer that names nothing comparable is neither right nor wrong: it is left
 out of the shares and counted (`not_comparable`). Score: P0; `knowledge.category` can be named in a
 selection's conditions and shares. A stage has one use, or none but this:
@@ -45,17 +45,17 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import llm_counts, open_client
+from curate.answers.values import CHECKED_HOW, Check, warn_not_comparable
+from curate.core.ledger import survivor_batches
+from curate.core.reasons import Reason
+from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
 from curate.judge.rehearsal import appended_step
 from curate.judge.uncertainty import SAMPLES
-from curate.judge.values import CHECKED_HOW, Check, warn_not_comparable
-from curate.ledger import survivor_batches
-from curate.reasons import Reason
-from curate.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.llm.asking import llm_counts, open_client
+from curate.llm.engines.parameters import EngineParams, TransformersParams
 
 VERSION = 3
 CATEGORIES = ("highly_known", "maybe_known", "weakly_known", "unknown")

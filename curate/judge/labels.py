@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.errors import UserError
-from curate.ledger import survivors
-from curate.localfiles import MIB, digest_bytes, read_small
-from curate.store import Artifact, Counts, Step
+from curate.core.errors import UserError
+from curate.core.ledger import survivors
+from curate.core.localfiles import MIB, digest_bytes, read_small
+from curate.core.store import Artifact, Counts, Step
 
 VERSION = 1
 # Of each kind: a fold in five then has two of them.

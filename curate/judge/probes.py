@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from curate.generate.drafts import REPEATS
-from curate.generate.requests import Request, Sampling, chat
-from curate.judge.asking import ask_all, seed_of
-from curate.judge.values import Check, Form, find_form, same_value
-from curate.rows import Message, normalise, response_text
+from curate.answers.values import Check, Form, find_form, same_value
+from curate.core.rows import Message, normalise, response_text
+from curate.llm.asking import ask_all, seed_of
+from curate.llm.requests import Request, Sampling, chat
+from curate.llm.schemas import REPEATS
 
 if TYPE_CHECKING:
-    from curate.generate.ask import EngineClient
-    from curate.generate.structured import Answer
+    from curate.llm.ask import EngineClient
+    from curate.llm.structured import Answer
 
 METHOD = "knowledge"
 TEMPERATURE = 0.5

@@ -25,22 +25,22 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.generate.drafts import REPEATS
-from curate.generate.prompts import MethodPrompts
-from curate.generate.reasoning import holds_marks
-from curate.generate.requests import Request, Sampling, chat
-from curate.judge.asking import ask_all, llm_counts, open_client, question_text, seed_of
-from curate.judge.derived_rows import derive_rows
+from curate.core.derived_rows import derive_rows
+from curate.core.ledger import survivors
+from curate.core.registry import APPENDED
+from curate.core.rows import SCHEMA, Message, content_hash, normalise
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
-from curate.ledger import survivors
-from curate.registry import APPENDED
-from curate.rows import SCHEMA, Message, content_hash, normalise
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.llm.asking import ask_all, llm_counts, open_client, question_text, seed_of
+from curate.llm.prompts import MethodPrompts
+from curate.llm.reasoning import holds_marks
+from curate.llm.requests import Request, Sampling, chat
+from curate.llm.schemas import REPEATS
 
 if TYPE_CHECKING:
-    from curate.generate.ask import EngineClient
+    from curate.llm.ask import EngineClient
 
 VERSION = 2
 PROMPTS = ("certain", "refusals", "rephrase")

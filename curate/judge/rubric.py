@@ -4,7 +4,7 @@
     - {kind: rubric, rubric: rubrics/mine.yaml, drop: 0.1}         yours, the worst tenth at most
 
 A rubric is a YAML file of criteria with descriptions and weights on one scale (see
-curate/judge/rubrics/response.yaml); how a grade is made of the votes stands in curate.judge.grading.
+curate/judge/rubrics/response.yaml); how a grade is made of the votes stands in curate.llm.grading.
 
 After Chen et al. 2023, "AlpaGasus", arXiv:2307.08701, which keeps what ChatGPT grades 4.5 or higher of
 5 under one criterion, and Zheng et al. 2023, arXiv:2306.05685, on judges. Score: the weighted mean
@@ -24,10 +24,15 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field
 
-from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import llm_counts, open_client
+from curate.core.ledger import survivor_batches
+from curate.core.reasons import Reason
+from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
-from curate.judge.grading import (
+from curate.llm.asking import llm_counts, open_client
+from curate.llm.engines.parameters import EngineParams, TransformersParams
+from curate.llm.grading import (
     BATCH_ROWS,
     Rubric,
     grade_rows,
@@ -35,11 +40,6 @@ from curate.judge.grading import (
     prompt_digests,
     read_rubric,
 )
-from curate.ledger import survivor_batches
-from curate.reasons import Reason
-from curate.registry import StageData, StageResult, StepRun, stage
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 
@@ -81,7 +81,7 @@ def prepare_grades(
 def write_grades(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
-    """Write grades.parquet (curate.judge.grading) and criteria.parquet, the rubric."""
+    """Write grades.parquet (curate.llm.grading) and criteria.parquet, the rubric."""
     rubric = Rubric.model_validate(params["rubric"])
     batches = survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS)
     with open_client(runtime) as client:

@@ -24,14 +24,14 @@ import numpy as np
 import polars as pl
 from pydantic import model_validator
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.ledger import survivor_mask, survivors
+from curate.core.reasons import Reason
+from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
-from curate.ledger import survivor_mask, survivors
-from curate.reasons import Reason
-from curate.registry import StageData, StageResult, StepRun, stage
-from curate.select.scorer import RatingParams, rating_steps, read_ratings
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.models.ratings import RatingParams, rating_steps, read_ratings
 
 VERSION = 1
 
@@ -54,7 +54,7 @@ def prepare_ratings(
     run: StepRun, inputs: Mapping[str, Artifact], params: ScorerStageParams
 ) -> Mapping[str, Artifact]:
     """Rate the rows block by block, then join the blocks."""
-    from curate.represent.index import named
+    from curate.models.index import named
 
     positions = np.flatnonzero(survivor_mask(inputs))
     blocks = run.execute_all(rating_steps(inputs["rows"], positions, params, "scorer"))

@@ -17,7 +17,7 @@ gain is more confident. It is the log of the inverse of IFD by perplexity (Li et
 arXiv:2402.00530), read the other way round: IFD prefers what is hard, and finds noise. More agreement
 and relevance are more confident.
 
-Losses come from curate.represent.losses, which says what a response's tokens are. A row whose response
+Losses come from curate.models.losses, which says what a response's tokens are. A row whose response
 is cut off, or whose text the embedder does not know, lacks the signals concerned (null).
 
 Pitfalls. Likely is not true: a fluent falsehood scores high and a rare name low. Short responses have
@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.ledger import survivor_mask, survivors
-from curate.registry import StepRun
-from curate.store import Artifact, Counts, Step
+from curate.core.ledger import survivor_mask, survivors
+from curate.core.registry import StepRun
+from curate.core.store import Artifact, Counts, Step
 
 VERSION = 4
 # 1 if higher values speak for a response, -1 if lower ones do.
@@ -61,10 +61,10 @@ def signals_step(
     checker: str,
 ) -> Step:
     """Measure the losses and embed the texts of a stage's survivors; return the step that joins them."""
-    from curate.represent.embed import embed_steps
-    from curate.represent.index import named
-    from curate.represent.losses import base_model, loss_steps_at
-    from curate.represent.nearest import search_identity
+    from curate.models.embed import embed_steps
+    from curate.models.index import named
+    from curate.models.losses import base_model, loss_steps_at
+    from curate.models.nearest import search_identity
 
     positions = np.flatnonzero(survivor_mask(inputs))
     model = base_model(run)
@@ -87,10 +87,10 @@ def write_signals(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write signals.parquet (columns: see above), in pool order."""
-    from curate.clean.duplicates import compared_text
+    from curate.answers.values import warn_not_comparable
     from curate.judge.agreement import agree, find_neighbours, paired_cosines
-    from curate.judge.values import warn_not_comparable
-    from curate.represent.index import read_vectors
+    from curate.models.index import read_vectors
+    from curate.text.compared import compared_text
 
     texts = (
         survivors(inputs)
@@ -123,7 +123,7 @@ def write_signals(
 
 def model_signals(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
     """Return the signals of the language model and the number of response tokens."""
-    from curate.represent.losses import check_finite, join_losses
+    from curate.models.losses import check_finite, join_losses
 
     if not any(name.startswith("given-block-") for name in inputs):
         names = ("mean_logprob", "min_logprob", "entropy", "prompt_gain")

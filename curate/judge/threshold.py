@@ -4,7 +4,7 @@ from typing import Literal
 
 import polars as pl
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 
 def median_or(threshold: Literal["median"] | float, scores: pl.Series) -> float:

@@ -1,6 +1,6 @@
 """A brief LoRA fine-tune of the base model on rows that a stage trusts; its weights alone are kept.
 
-The proof's settings (curate.prove.finetune). Cost: `epochs` training passes over the rows.
+The proof's settings (curate.models.finetune). Cost: `epochs` training passes over the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import Field
 
-from curate.errors import UserError
-from curate.registry import Params, StepRun
-from curate.store import Artifact, Counts, Step, digest_of
+from curate.core.errors import UserError
+from curate.core.registry import Params, StepRun
+from curate.core.store import Artifact, Counts, Step, digest_of
 
 VERSION = 1
 ADAPTER = "adapter.safetensors"
@@ -30,7 +30,7 @@ def tune_step(
     run: StepRun, name: str, rows: Artifact, ids: Sequence[str], params: TuneParams
 ) -> Step:
     """Return the step that tunes the base model on these rows of an artifact; it writes ADAPTER."""
-    from curate.prove import finetune
+    from curate.models import finetune
 
     path = rows.file("rows.parquet")
     step_params = {
@@ -52,7 +52,7 @@ def tune_rows(
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    from curate.prove.adapter import learn_adapter
+    from curate.models.finetune import learn_adapter
 
     lora = params["lora"]
     try:

@@ -4,7 +4,7 @@ R-Tuning-U (Zhang et al. 2024, arXiv:2311.09677): k = 5 answers to a row's conve
 0.7; H = -sum of p ln p over the shares of the values that they name, from 0 (all the same) to ln k. The
 half of the rows with the lowest entropy is what the model is sure of.
 
-Answers are alike if they name the same value (curate.judge.values.group_alike); one that names none
+Answers are alike if they name the same value (curate.answers.values.group_alike); one that names none
 counts by its words. Ties at the middle go by content hash, so that the order of the rows plays no part.
 Cost: five calls a row. Departure: the row's conversation stands alone, without examples, as rehearsal
 asks it too.
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.generate.drafts import REPEATS
-from curate.generate.requests import Sampling
-from curate.judge.asking import ask_all, seed_of
+from curate.answers.values import group_alike
 from curate.judge.probes import METHOD, Probe, probe_request, text_of
-from curate.judge.values import group_alike
+from curate.llm.asking import ask_all, seed_of
+from curate.llm.requests import Sampling
+from curate.llm.schemas import REPEATS
 
 if TYPE_CHECKING:
-    from curate.generate.ask import EngineClient
+    from curate.llm.ask import EngineClient
 
 SAMPLES, TEMPERATURE = 5, 0.7
 

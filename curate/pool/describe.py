@@ -15,11 +15,11 @@ from typing import Any
 
 import orjson
 
+from curate.core.store import Step
 from curate.pool.files import PoolFile
 from curate.pool.ingest import RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
 from curate.pool.records import describe_container
-from curate.store import Step
 
 REJECTED = "rejected", "non_preferred_output"
 # A name, hash or address is no text, however long.

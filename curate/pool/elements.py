@@ -13,7 +13,7 @@ from typing import IO
 
 import orjson
 
-from curate.jsontext import JsonLimit
+from curate.core.jsontext import JsonLimit
 from curate.pool.containers.jsonvalue import parse_record
 
 CHUNK = 2**20

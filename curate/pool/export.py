@@ -12,15 +12,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import UserError
-from curate.escape import code, markdown
-from curate.rows import SCHEMA
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.errors import UserError
+from curate.core.escape import code, markdown
+from curate.core.rows import SCHEMA
+from curate.core.store import Artifact, Counts
+from curate.core.tables import read_table
 
 if TYPE_CHECKING:
-    from curate.config import Config
-    from curate.folder import RunFolder
+    pass
 
 VERSION = 3
 FORMATS = ("messages",)
@@ -32,21 +31,8 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
 
-def export_step(selection: Artifact, config: "Config") -> Step:
-    """Return the step that writes the training files and their card."""
-    params = {"formats": config.export.formats, **card_params(config)}
-    return Step("export", VERSION, write_export, {"selection": selection}, params)
 
 
-def card_params(config: "Config") -> dict[str, Any]:
-    """Return what the card tells of the recipe."""
-    return {
-        "name": config.name,
-        "select": config.select.model_dump(mode="json"),
-        "seed": config.seed,
-        "stages": [s.model_dump(mode="json") for s in config.stages],
-        "base": config.models.base,
-    }
 
 
 def write_export(
@@ -106,22 +92,6 @@ def _file_names(digest: str) -> tuple[str, str]:
     return f"train-{digest}.jsonl", f"data/train-{digest}-00000-of-00001.parquet"
 
 
-def export_run(run: "RunFolder", formats: Sequence[str], out: Path) -> list[Path]:
-    """Write a finished run's selection as training files with their card; return the files.
-
-    Args:
-        run: the run.
-        formats: names of FORMATS.
-        out: a new or empty folder, or one that holds nothing but an earlier export, which goes.
-
-    Raises:
-        UserError: the folder holds anything else, or is none.
-    """
-    rows = run.table("selected").collect()
-    earlier = _earlier_export(out)
-    for path in earlier:
-        path.unlink()
-    return write_all(rows, formats, card_params(run.config), out)
 
 
 def _earlier_export(out: Path) -> list[Path]:

@@ -22,8 +22,8 @@ from typing import IO, Any
 import fsspec
 from fsspec.utils import glob_translate
 
-from curate.errors import UserError
-from curate.localfiles import changed, file_fault
+from curate.core.errors import UserError
+from curate.core.localfiles import changed, file_fault
 from curate.pool.folders import is_housekeeping, log_left_out, walk
 from curate.pool.hublayout import CARD, choose_named, choose_split
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from fsspec.utils import glob_translate
 
-from curate.errors import UserError
-from curate.jsontext import parse_json
-from curate.localfiles import read_text
-from curate.yamltext import YamlFault, load_yaml
+from curate.core.errors import UserError
+from curate.core.jsontext import parse_json
+from curate.core.localfiles import read_text
+from curate.core.yamltext import YamlFault, load_yaml
 
 LOG = logging.getLogger("curate")
 SHARD = re.compile(r"(?:^|.*/)(?P<split>[\w.-]+)-\d{5}-of-\d{5}(?:-\w+)?(?:\.\w+)+")

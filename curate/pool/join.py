@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.rows import SCHEMA
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_batches, scan_table
+from curate.core.rows import SCHEMA
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_batches, scan_table
 
 VERSION = 3
 BATCH_ROWS = 10_000

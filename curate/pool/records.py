@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import orjson
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.containers.archive import read_archive
 from curate.pool.containers.arrow import read_arrow
 from curate.pool.containers.document import DocumentForm, find_form, read_columns, read_elements

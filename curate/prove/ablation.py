@@ -4,7 +4,7 @@
     ablation.parquet    arm (without-STAGE), seed, eval_id, metrics
     ablation-rows.parquet    arm (STAGE), seed, row_id: the selections that leaving a stage out changes
 
-A selection without a stage (curate.ablation makes it) is trained as often as the selection and by the
+A selection without a stage (curate.pipeline.ablation makes it) is trained as often as the selection and by the
 same seeds, so that two trainings are a pair and differ in their rows alone. Where nothing changes in the
 selection, nothing is trained. Rows that come back may hold prompts of the eval or a watch set; with such
 a row in it a selection would be praised for its memory, so it is not trained either, unless
@@ -21,14 +21,14 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.core.store import Artifact, Counts, Step, write_json
+from curate.core.tables import read_table
 from curate.prove.arms import main_control
 from curate.prove.contamination import write_leaks
 from curate.prove.earnings import describe_ablation, without_name
 from curate.prove.metrics import deciding_metric
 from curate.prove.results import gather_results, measured_name, scored_examples, tuned_name
 from curate.prove.training import Rows, Training
-from curate.store import Artifact, Counts, Step, write_json
-from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 1

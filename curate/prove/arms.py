@@ -32,9 +32,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.select.budget import SLACK, BudgetLimit, BudgetOutcome, spend
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.budget import SLACK, BudgetLimit, BudgetOutcome, spend
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 
 VERSION = 4
 ORDERS = 200

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from curate.clean.leaks import LeakIndex
+from curate.core.store import Artifact, Counts, write_json
+from curate.core.tables import read_table, scan_table
+from curate.overlap.index import LeakIndex
 from curate.prove.others import FILE_PART, POOL
-from curate.store import Artifact, Counts, write_json
-from curate.tables import read_table, scan_table
 
 REFUSED = "refused"
 MOST_EXAMPLES = 20

@@ -22,14 +22,14 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.core.store import Artifact, Counts, Step, write_json
+from curate.core.tables import read_table
 from curate.prove.arms import main_control
 from curate.prove.groups import group_examples
 from curate.prove.growth import describe_curve, prefix_name
 from curate.prove.metrics import deciding_metric
 from curate.prove.results import gather_results, measured_name, tuned_name
 from curate.prove.training import Rows, Training
-from curate.store import Artifact, Counts, Step, write_json
-from curate.tables import read_table
 
 VERSION = 2
 FILE = "curve.json"

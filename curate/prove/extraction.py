@@ -19,7 +19,7 @@ from curate.answers.checkers import AnswerVerdict, CheckerName, check_answer, fi
 from curate.answers.jsonanswers import read_json
 from curate.answers.options import LETTERS, split_options
 from curate.answers.spans import announced_span
-from curate.rows import normalise
+from curate.core.rows import normalise
 
 Kind = Literal["number", "choice", "json", "regex", "math", "exact"]
 CHECKER_OF: dict[Kind, CheckerName] = {"number": "numeric", "math": "math", "exact": "exact"}

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from curate.errors import UserError
-from curate.faults import one_line
+from curate.core.errors import UserError
+from curate.core.faults import one_line
 
 KEY = "prove.metric"
 

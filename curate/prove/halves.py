@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from curate.errors import UserError
-from curate.rows import normalise, prompt_text
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.errors import UserError
+from curate.core.rows import normalise, prompt_text
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 
 VERSION = 1
 CHOICE, VERDICT = "choice", "verdict"

@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 import yaml
 
-from curate.errors import UserError
-from curate.faults import one_line
+from curate.core.errors import UserError
+from curate.core.faults import one_line
+from curate.core.store import Artifact, Counts, Step, digest_file
+from curate.core.tables import read_table
 from curate.prove.metrics import LM_EVAL
-from curate.store import Artifact, Counts, Step, digest_file
-from curate.tables import read_table
 
 VERSION = 1
 NAME, FILE = "lm-eval", "results.parquet"
@@ -101,8 +101,8 @@ def write_items(
     Raises:
         UserError: the harness refuses a task, or an item has no number.
     """
-    from curate.models import load_tokenizer
-    from curate.prove.adapter import load_measured
+    from curate.models.finetune import load_measured
+    from curate.models.load import load_tokenizer
 
     results = read_table(inputs["results"].file(FILE))
     model = load_measured(inputs.get("tuned"), params, runtime)

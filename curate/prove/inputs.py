@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.errors import UserError, named_key
-from curate.models import find_model
+from curate.core.errors import UserError, named_key
+from curate.core.rows import prompt_text, response_text
+from curate.core.store import Artifact
+from curate.core.tables import read_table
+from curate.models.load import find_model
 from curate.prove.functions import KEY, load_function
 from curate.prove.harness import read_tasks
 from curate.prove.metrics import deciding_metric
@@ -18,12 +21,9 @@ from curate.prove.questions import check_measurable, count_questions, find_quest
 from curate.prove.watch_sets import check_set, metric_key, written_setting
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
-from curate.rows import prompt_text, response_text
-from curate.store import Artifact
-from curate.tables import read_table
 
 if TYPE_CHECKING:
-    from curate.config import ProofSettings
+    from curate.prove.settings import ProofSettings
 
 
 def check_proof(prove: "ProofSettings", read: Mapping[str, Artifact], seed: int) -> None:

@@ -7,8 +7,8 @@ with rank and alpha in the file's header; peft and vLLM read
 
 from pathlib import Path
 
-from curate.represent.losses import read_adapter
-from curate.store import write_json
+from curate.core.store import write_json
+from curate.models.lora import read_adapter
 
 ADAPTER_FOLDER = "adapter"
 
@@ -17,7 +17,7 @@ def write_peft_adapter(adapter: Path, folder: Path) -> None:
     """Write a stored adapter as a folder that `peft.PeftModel.from_pretrained` loads.
 
     Args:
-        adapter: what curate.represent.losses.save_adapter has written.
+        adapter: what curate.models.lora.save_adapter has written.
         folder: made anew.
     """
     from peft import LoraConfig

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.prove.finetune import pad_batch
-from curate.represent.chat import IGNORED, TokenizedExample
-from curate.represent.head import HEAD_TOKENS, SplitModel
+from curate.models.chat import IGNORED, TokenizedExample
+from curate.models.head import HEAD_TOKENS, SplitModel
+from curate.models.training import pad_batch
 
 # Of context and continuations that are read side by side, whose keys are held at a time.
 BATCH_TOKENS = 2_048

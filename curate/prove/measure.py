@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.prove.adapter import load_measured
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
+from curate.models.finetune import load_measured
 from curate.prove.questions import FILE
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,10 +53,10 @@ def measure(
     eval_id, loss (nats a response token), exact, response_tokens, answer_loss, answer_tokens, rest_loss,
     gold_margin, accuracy, raw_accuracy.
     """
-    from curate.models import load_tokenizer
-    from curate.prove.finetune import evaluate
-    from curate.represent.chat import UNLABELLED, build_examples
-    from curate.represent.responses import answer_tokens
+    from curate.models.chat import UNLABELLED, build_examples
+    from curate.models.evaluation import evaluate
+    from curate.models.load import load_tokenizer
+    from curate.models.responses import answer_tokens
 
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = read_table(inputs["eval"].file("rows.parquet"))
@@ -91,10 +91,10 @@ def _measure_options(
     max_length: int,
 ) -> list[dict[str, Any] | None]:
     """Return the scores of each example's options; None without any, or if one is too long."""
+    from curate.models.chat import IGNORED
+    from curate.models.head import split_model
+    from curate.models.responses import content_example
     from curate.prove.likelihood import log_likelihoods, score_options
-    from curate.represent.chat import IGNORED
-    from curate.represent.head import split_model
-    from curate.represent.responses import content_example
 
     split = split_model(model)
     scores: list[dict[str, Any] | None] = []

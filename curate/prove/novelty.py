@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import polars as pl
 
-from curate.errors import UserError
-from curate.registry import ScoreRun
-from curate.represent.chat import IGNORED, TokenizedExample
-from curate.store import Artifact, Counts, Step, digest_of
-from curate.tables import read_table
+from curate.core.errors import UserError
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.tables import read_table
+from curate.models.chat import IGNORED, TokenizedExample
 
 if TYPE_CHECKING:
     import torch
@@ -113,7 +113,7 @@ def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -
     Raises:
         UserError: texts are to follow target examples, and there are none.
     """
-    from curate.prove.finetune import read_messages
+    from curate.models.training import read_messages
 
     settings = prove["novelty"]
     if settings["start"] == "target" and run.target is None:
@@ -144,9 +144,10 @@ def write_novelty(
     rows: row_id, base_loss and tuned_loss (nats a response token), gain (their difference), in rank
     order.
     """
-    from curate.models import load_causal, load_tokenizer
-    from curate.prove.finetune import add_adapters, read_messages, tune_adapters
-    from curate.represent.chat import build_example
+    from curate.models.chat import build_example
+    from curate.models.load import load_causal, load_tokenizer
+    from curate.models.lora import add_adapters
+    from curate.models.training import read_messages, tune_adapters
 
     folder, lora, settings = Path(runtime["folder"]), params["lora"], params["novelty"]
     tokenizer = load_tokenizer(folder, runtime["trust"])
@@ -167,7 +168,7 @@ def _prompts(tokenizer: Any, inputs: Mapping[str, Artifact]) -> list[tuple[str |
     if "target" not in inputs:
         first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         return [(None, first[:1])]
-    from curate.represent.chat import prompt_tokens
+    from curate.models.chat import prompt_tokens
 
     target = read_table(inputs["target"].file("rows.parquet"))
     return [
@@ -180,7 +181,7 @@ def _write_rows(
     path: Path, pair: Any, ids: Sequence[str], rows: Sequence[TokenizedExample]
 ) -> None:
     """Write how likely tuning made each row's response, and how likely it was before."""
-    from curate.prove.finetune import evaluate
+    from curate.models.evaluation import evaluate
 
     pair.eval()
     tuned = evaluate(pair, rows)["loss"]
@@ -207,7 +208,7 @@ class ContrastiveDecoder:
     ) -> None:
         import torch
 
-        from curate.prove.finetune import initialise_adapters
+        from curate.models.lora import initialise_adapters
 
         self._pair, self._tokenizer, self._seed = pair, tokenizer, seed
         pair.add_adapter(NOVELTY_ADAPTER, pair.peft_config[TUNED_ADAPTER])
@@ -253,8 +254,8 @@ class ContrastiveDecoder:
 
     def _show(self, prompt: Sequence[int], drawn: ContrastiveSample) -> None:
         """Let the base take one step on a text; what was before it is only read."""
-        from curate.prove.finetune import accumulate_gradients
-        from curate.represent.head import split_model
+        from curate.models.head import split_model
+        from curate.models.training import accumulate_gradients
 
         if not drawn.tokens:
             return

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.prove.metrics import Metric
 from curate.prove.results import gains_of
 from curate.prove.statistics import estimate
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 TARGET_ONLY, TARGET_PLUS, FULL, BALANCED = "target_only", "target_plus", "full", "balanced"

@@ -7,6 +7,10 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.registry import Budget, ScoreRun
+from curate.core.store import Artifact, Step
+from curate.core.tables import read_table
+from curate.models.losses import LanguageModel
 from curate.prove.ablation import AblatedStage, ablate
 from curate.prove.arms import ARMS, arm_runs, arms_step, main_control, other_control
 from curate.prove.contamination import write_leaks, write_refusal
@@ -27,10 +31,6 @@ from curate.prove.verdict import trained_arms, write_proof, write_unmeasured
 from curate.prove.watch import measure_base, watch_models
 from curate.prove.watch_sets import WatchInputs, watch_trainings
 from curate.prove.written_metrics import base_warning
-from curate.registry import Budget, ScoreRun
-from curate.represent.losses import LanguageModel
-from curate.store import Artifact, Step
-from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 9

@@ -15,12 +15,12 @@ import polars as pl
 
 from curate.answers.location import answer_range, is_short
 from curate.answers.options import AnswerOptions, few_answers, field_choices, prompt_choices
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.rows import Message, response_text
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.pool.layouts.unread import OPTION_FIELDS
 from curate.prove.metrics import METRICS, Metric
-from curate.rows import Message, response_text
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 FILE = "questions.parquet"

@@ -20,9 +20,13 @@ from typing import Any
 
 import polars as pl
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.registry import ScoreRun, SelectParams
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.prove.contamination import write_leaks
 from curate.prove.halves import LEAST
+from curate.prove.halving import most_finetunes
 from curate.prove.metrics import Metric, deciding_metric
 from curate.prove.others import RANKING_PART
 from curate.prove.proof import THEN, ProofInputs, make_training, row_inputs
@@ -30,10 +34,6 @@ from curate.prove.results import tuned_name
 from curate.prove.standings import Gains, race_step, read_gains, run_rounds
 from curate.prove.trainable import trainable_step
 from curate.prove.training import Rows, Training, tuned_model
-from curate.registry import ScoreRun, SelectParams
-from curate.select.race import most_finetunes
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 1

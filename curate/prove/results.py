@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.store import Artifact
+from curate.core.tables import read_table
 from curate.prove.metrics import METRICS, Metric
-from curate.store import Artifact
-from curate.tables import read_table
 
 
 def tuned_name(arm: str, number: int) -> str:

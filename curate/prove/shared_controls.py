@@ -20,10 +20,10 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.registry import Budget
+from curate.core.store import Artifact
+from curate.core.tables import read_table
 from curate.prove.arms import TOKEN_STEP, Sizes, own_sizes
-from curate.registry import Budget
-from curate.store import Artifact
-from curate.tables import read_table
 
 
 @dataclass(frozen=True)

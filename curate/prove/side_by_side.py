@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.store import Artifact
+from curate.core.tables import read_table
 from curate.prove.metrics import METRICS, Metric
 from curate.prove.results import tuned_name, written_name
 from curate.prove.written import FILE
-from curate.store import Artifact
-from curate.tables import read_table
 
 
 def writing_models(control: str) -> dict[str, str]:

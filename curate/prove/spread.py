@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
+from curate.core.store import MANIFEST, Artifact, Counts, Step, write_json
+from curate.core.tables import read_table
 from curate.prove.metrics import METRICS
 from curate.prove.results import scored_examples
 from curate.prove.statistics import Spread, measure_spread, prediction_factor
-from curate.store import MANIFEST, Artifact, Counts, Step, write_json
-from curate.tables import read_table
 
 VERSION = 2
 NAME, FILE = "spread", "spread.json"

@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.store import Artifact, Counts, Step, write_json
+from curate.prove.halving import survivors, trainings_in
 from curate.prove.metrics import Metric, deciding_metric
 from curate.prove.others import RANKING_PART
 from curate.prove.results import gains_of, gather_results, scored_examples, tuned_name
 from curate.prove.statistics import IntervalEstimate, estimate
-from curate.select.race import survivors, trainings_in
-from curate.store import Artifact, Counts, Step, write_json
 
 VERSION = 1
 STANDINGS, SUMMARY = "race.parquet", "summary.json"

@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
+from curate.core.registry import Budget, ScoreRun
+from curate.core.store import Artifact, Counts, Step, write_json
 from curate.prove.others import PLAIN_ARMS
 from curate.prove.proof import THEN, ProofInputs, prove
 from curate.prove.shared_controls import share_controls
-from curate.registry import Budget, ScoreRun
-from curate.store import Artifact, Counts, Step, write_json
 
 VERSION = 1
 OWN = "proof"

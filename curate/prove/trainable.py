@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from curate.models import load_tokenizer, template_of
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
+from curate.models.chat import IGNORED, build_examples
+from curate.models.load import load_tokenizer, template_of
+from curate.models.training import read_messages
 from curate.prove.arms import ARMS
-from curate.prove.finetune import read_messages
-from curate.represent.chat import IGNORED, build_examples
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 ARM_NAMES = {

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.prove.finetune import finetune_step, read_messages
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact, Step, digest_of
+from curate.models.finetune import finetune_step
+from curate.models.losses import LanguageModel, base_model, named_model
+from curate.models.training import read_messages
 from curate.prove.functions import KEY
 from curate.prove.harness import Task, harness_step
 from curate.prove.measure import measure_step
 from curate.prove.results import first_name, measured_name, tuned_name, written_name
 from curate.prove.written import written_step
 from curate.prove.written_metrics import scored_step, written_examples
-from curate.registry import ScoreRun
-from curate.represent.losses import LanguageModel, base_model, named_model
-from curate.store import Artifact, Step, digest_of
 
 # Behind the run's seed and a number: trainings of fixed rows share no seed with a draw.
 FIXED_SEED = 1

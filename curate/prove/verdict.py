@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.core.store import Artifact, Counts, write_json
+from curate.core.tables import read_table
+from curate.models.finetune import ADAPTER
 from curate.prove.ablation import copy_ablation
-from curate.prove.adapter import ADAPTER
 from curate.prove.arms import CONTROLS, main_control
 from curate.prove.contamination import describe_leaks
 from curate.prove.curve import copy_curve
@@ -38,8 +40,6 @@ from curate.prove.validity import score_validity
 from curate.prove.watch import TABLE as WATCH_TABLE
 from curate.prove.watch import read_verdicts
 from curate.prove.written_metrics import generation_sentence
-from curate.store import Artifact, Counts, write_json
-from curate.tables import read_table
 
 RULE = "prediction interval"
 NOT_MEASURED = "not measured"

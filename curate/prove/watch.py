@@ -17,6 +17,9 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact, Counts, Step, write_json
+from curate.core.tables import read_table
 from curate.prove.harm import Harm, judge_harm
 from curate.prove.metrics import Metric, deciding_metric
 from curate.prove.results import (
@@ -30,9 +33,6 @@ from curate.prove.results import (
 from curate.prove.statistics import WITHIN, Comparison, compare
 from curate.prove.training import Training
 from curate.prove.watch_sets import FEWEST, WatchInputs
-from curate.registry import ScoreRun
-from curate.store import Artifact, Counts, Step, write_json
-from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 2

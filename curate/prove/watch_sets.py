@@ -13,7 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.prove.metrics import METRICS, REFUSALS, deciding_metric
 from curate.prove.questions import (
     check_measurable,
@@ -22,9 +25,6 @@ from curate.prove.questions import (
     questions_step,
 )
 from curate.prove.training import Training
-from curate.registry import ScoreRun
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 # One example has no variance.

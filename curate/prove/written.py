@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from curate.represent.chat import IGNORED, build_example, prompt_tokens
-from curate.represent.control import text_ids
-from curate.represent.decoding import context_of, end_tokens, greedy_answers, text_of
-from curate.represent.spans import template_faults
-from curate.rows import Message
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.rows import Message
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
+from curate.models.chat import IGNORED, build_example, prompt_tokens
+from curate.models.control import text_ids
+from curate.models.decoding import context_of, end_tokens, greedy_answers, text_of
+from curate.models.spans import template_faults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,8 +69,8 @@ def write_answers(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write written.parquet: the greedy answer of the model to each drawn example."""
-    from curate.models import load_tokenizer
-    from curate.prove.adapter import load_measured
+    from curate.models.finetune import load_measured
+    from curate.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     model = load_measured(inputs.get("tuned"), params, runtime)

@@ -13,7 +13,11 @@ import regex
 from pydantic import Field, field_validator, model_validator
 
 from curate.answers.refusals import find_declined
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.registry import Params
+from curate.core.rows import prompt_text
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.prove.extraction import HOLDS, Extraction, Kind
 from curate.prove.functions import KEY, load_function
 from curate.prove.metrics import (
@@ -27,10 +31,6 @@ from curate.prove.metrics import (
     deciding_metric,
 )
 from curate.prove.written import FILE as TEXTS
-from curate.registry import Params
-from curate.rows import prompt_text
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 NAME, FILE = "scored", "results.parquet"

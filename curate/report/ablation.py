@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from curate.folder import RunFolder
 from curate.prove.earnings import compared_clause
+from curate.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from altair.utils.schemapi import debug_mode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from curate.escape import visible
-from curate.folder import damage_explained, inside, open_run
-from curate.publish import temporary_name
+from curate.core.escape import visible
+from curate.core.runlock import locked
 from curate.report import wording
 from curate.report.data import Report, gather
 from curate.report.drawing import Figure, palette_css
 from curate.report.figures import draw_all, origin_label
-from curate.runlock import locked
+from curate.runs.folder import damage_explained, inside, open_run
+from curate.runs.publish import temporary_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (

@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.judge.correct import REPLACED
 from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Rows, RowView, read_rows, show_example
 from curate.report.texts import TextView, excerpt
+from curate.runs.folder import RunFolder
 
 LOWEST, REPLACEMENTS = 8, 12
 SAMPLES = 2

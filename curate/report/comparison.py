@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from curate.compared import numbered
-from curate.folder import RunFolder
-from curate.registry import SelectParams, find_selector
+from curate.core.registry import SelectParams, find_selector
 from curate.report import coverage
 from curate.report.examples import Rows, RowView, read_rows, show_example
+from curate.runs.folder import RunFolder
+from curate.select.compared import numbered
 from curate.select.comparison import KEPT
 
 TABLE = "evidence/comparison"

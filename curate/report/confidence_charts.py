@@ -17,7 +17,8 @@ from curate.report.drawing import (
     to_svg,
 )
 from curate.report.histogram import draw_histogram, stack_bars
-from curate.report.wording import number, percent, setting, significant
+from curate.report.wording import setting
+from curate.text.numerals import number, percent, significant
 
 PANELS = 2
 PANEL_WIDTH = 172

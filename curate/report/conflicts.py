@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.report.examples import Rows, read_rows
 from curate.report.texts import TextView, excerpt, show_row
+from curate.runs.folder import RunFolder
 
 PROMPTS, ANSWERS = 10, 4
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.report.examples import Rows, RowView, read_rows, show_example
+from curate.runs.folder import RunFolder
 
 TABLE = "evidence/coverage"
 MOST_SPOTS = 200

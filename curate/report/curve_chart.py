@@ -16,7 +16,8 @@ from curate.report.drawing import (
     padded,
     to_svg,
 )
-from curate.report.wording import measure, shorten
+from curate.report.wording import shorten
+from curate.text.numerals import measure
 
 # The whole and the abilities with most examples; all of them are in the table.
 PANELS, COLUMNS = 12, 2

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.config import ABLATION
-from curate.folder import RunFolder, inside, open_run
+from curate.config.recipe import ABLATION
+from curate.models.imitations import imitation_sentences
+from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
 from curate.report.clear import ClearView, gather_clear
 from curate.report.comparison import MethodComparison, gather_comparison
@@ -30,8 +31,7 @@ from curate.report.scores import Attraction, ScoreHistogram, gather_attraction, 
 from curate.report.taught import NoveltyView, gather_taught
 from curate.report.unscored import UnscoredRows, gather_unscored
 from curate.report.written import WrittenTexts, gather_written
-from curate.represent.imitations import imitation_sentences
-from curate.represent.scripts import script_sentences
+from curate.runs.folder import RunFolder, inside, open_run
 
 MOST_ORIGINS = 200
 CHARTED = 15

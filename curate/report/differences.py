@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
 
+from curate.core.rows import Message
 from curate.report.examples import Rows
 from curate.report.texts import Segment, TextView, Turn
-from curate.rows import Message
 
 VIEW_CHARS = 700
 # What a line break takes of the shown characters: about the width of a column.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.report.differences import Side, show_sides
 from curate.report.examples import Rows
+from curate.runs.differing import differing_pairs
+from curate.runs.folder import RunFolder
 
 MOST_PAIRS = 4
 CHARS = 350
@@ -35,24 +36,6 @@ class ContrastingPairs:
     examples: tuple[ContrastingPair, ...]
 
 
-def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
-    """Return the pairs of rows, both kept by a stage, that are similar but differ, most similar first.
-
-    None if the stage has no such table.
-    """
-    if not run.has(f"evidence/{stage}-differing"):
-        return None
-    evidence = run.table(f"evidence/{stage}")
-    kept = evidence.filter("keep").select("row_id")
-    limit = evidence.select(pl.col("threshold").max().alias("limit"))
-    return (
-        run.table(f"evidence/{stage}-differing")
-        .join(limit, how="cross")
-        .filter(pl.col("similarity") >= pl.col("limit"))
-        .join(kept, on="row_id", how="semi")
-        .join(kept.rename({"row_id": "other_id"}), on="other_id", how="semi")
-        .sort("similarity", "row_id", "other_id", descending=[True, False, False])
-    )
 
 
 def example_pairs(run: RunFolder, stage: str) -> pl.DataFrame | None:

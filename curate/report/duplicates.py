@@ -13,15 +13,15 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from curate.compared import numbered
-from curate.errors import UserError
-from curate.folder import RunFolder
+from curate.core.errors import UserError
+from curate.core.rows import prompt_text
 from curate.report.conflicts import Conflicts, gather_conflicts
 from curate.report.differences import VIEW_CHARS, Side, show_sides
 from curate.report.differing import ContrastingPairs, example_pairs, gather_differing
 from curate.report.examples import Rows, read_rows
-from curate.rethreshold import find_params, stage_data, sweep
-from curate.rows import prompt_text
+from curate.runs.folder import RunFolder
+from curate.runs.rethreshold import find_params, stage_data, sweep
+from curate.select.compared import numbered
 
 KINDS = ("exact", "fuzzy", "semantic")
 BORDER = 3

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
+from curate.core.rows import Message
 from curate.report.texts import RowText, TextView, excerpt, show_row, whole
-from curate.rows import Message
+from curate.runs.folder import RunFolder
 
 MOST_ROWS = 20
 RAW_CHARS = 1_000

@@ -45,16 +45,8 @@ from curate.report.judged import GradeView
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import Proof
 from curate.report.scores import Attraction, ScoreHistogram
-from curate.report.wording import (
-    arm_label,
-    number,
-    percent,
-    ratio,
-    signed,
-    significant,
-    similarity,
-    stage_label,
-)
+from curate.report.wording import arm_label, stage_label
+from curate.text.numerals import number, percent, ratio, signed, significant, similarity
 
 CHARTED_TARGETS = 25
 WITH_GENERATED = "With made rows"

@@ -19,7 +19,7 @@ from curate.report.drawing import (
     to_svg,
 )
 from curate.report.watch import GroupGains
-from curate.report.wording import signed
+from curate.text.numerals import signed
 
 MOST = 25
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.report.duplicates import stages_of
+from curate.runs.folder import RunFolder
 
 KINDS = ("rules", "pii")
 EXAMPLES = 3

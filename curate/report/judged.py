@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
+from curate.core.registry import APPENDED
 from curate.judge.knowledge import CATEGORIES
-from curate.registry import APPENDED
 from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Rows, RowView, read_rows, show_example
 from curate.report.texts import TextView, excerpt
+from curate.runs.folder import RunFolder
 
 WORST, UNKNOWN, REPLACED = 8, 6, 8
 ANSWERS = 2

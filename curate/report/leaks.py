@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Rows, RowView, read_rows, show_example
+from curate.runs.folder import RunFolder
 
 MOST_PAIRS = 10
 # Tulu 3 calls a training set contaminated that leaks a larger share (arXiv:2411.15124, section 3.2).

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from curate.folder import RunFolder, inside
-from curate.registry import Budget
+from curate.core.registry import Budget
+from curate.runs.folder import RunFolder, inside
 
 TABLE, SUMMARY = "evidence/race", "evidence/race-summary.json"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from curate.folder import RunFolder
 from curate.report.texts import RowText, show_row
+from curate.runs.folder import RunFolder
 
 BINS = 32
 MOST_TARGETS = 200

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.folder import RunFolder
+from curate.core.rows import Message
 from curate.report.examples import RowView, read_rows, show_example
 from curate.report.texts import RowText, show_row
-from curate.rows import Message
+from curate.runs.folder import RunFolder
 
 TEXTS, ROWS = "evidence/novelty-texts", "evidence/novelty-rows"
 MOST_ROWS = 5

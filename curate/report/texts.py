@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from curate.clean.words import word_spans
-from curate.rows import Message
+from curate.core.rows import Message
+from curate.text.words import _find_run, find_words, word_spans
 
 EXCERPT_CHARS = 300
 EXCERPT_LINES = 7
@@ -120,23 +120,5 @@ def _find_across(
     return marks
 
 
-def find_words(text: str, shared: str) -> tuple[int, int] | None:
-    """Return where the text holds a run of words, as start and end, or None.
-
-    `shared` holds words as `curate.clean.leaks` compares them. What stands between the words in the
-    text does not matter; signs without a word are found as they are.
-    """
-    words = [word.text for word in word_spans(shared)]
-    if not words:
-        at = text.find(shared)
-        return (at, at + len(shared)) if at >= 0 else None
-    tokens = list(word_spans(text))
-    run = _find_run([word.text for word in tokens], words)
-    return (tokens[run[0]][1], tokens[run[1] - 1][2]) if run else None
 
 
-def _find_run(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, int] | None:
-    for i in range(len(words) - len(phrase) + 1) if phrase else ():
-        if words[i] == phrase[0] and words[i : i + len(phrase)] == phrase:
-            return i, i + len(phrase)
-    return None

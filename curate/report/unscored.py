@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.compared import numbered
-from curate.folder import RunFolder
-from curate.plan import stored_selections
-from curate.reasons import Reason
-from curate.registry import find_selector
+from curate.core.reasons import Reason
+from curate.core.registry import find_selector
+from curate.runs.folder import RunFolder
+from curate.runs.plan import stored_selections
+from curate.select.compared import numbered
 from curate.select.scored import count_unscored, why_unscored
 
 UNSCORED = pl.col("reason") == Reason.UNSCORED.value

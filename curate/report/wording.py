@@ -1,16 +1,16 @@
 """How the report says things: numbers, reasons, stages and verdicts in words."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from curate.escape import visible
+from curate.core.escape import visible
+from curate.core.reasons import EXPLAINED, Reason
 from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 from curate.prove.contamination import REFUSED
 from curate.prove.outcome import HEADS
 from curate.prove.verdict import NOT_MEASURED
-from curate.reasons import EXPLAINED, Reason
 from curate.report.proof import EARLIER_RULE
+from curate.text.numerals import percent, significant, similarity
 
 STAGES: Mapping[str, str] = {
     "pool": "Read the pool",
@@ -192,11 +192,6 @@ COMPARED: Mapping[str, str] = {
     "response": "responses",
 }
 UNITS: Mapping[str, str] = {"script": "word (or, by script, character)", "char": "character"}
-GUARDS: Mapping[str, str] = {
-    "system": "system turn",
-    "numbers": "numbers",
-    "responses": "responses",
-}
 FOLDED: Mapping[str, str] = {
     "ends": "white space at their ends",
     "space": "white space",
@@ -204,16 +199,6 @@ FOLDED: Mapping[str, str] = {
     "numbers": "which numbers they hold",
 }
 
-FRACTIONS = {
-    2: "half",
-    3: "third",
-    4: "quarter",
-    5: "fifth",
-    10: "tenth",
-    20: "twentieth",
-    100: "hundredth",
-}
-FRACTION_ERROR = 0.1
 
 
 def shorten(text: str, chars: int) -> str:
@@ -267,14 +252,8 @@ def setting(value: Any) -> str:
     return str(value).replace("_", " ")
 
 
-def overlap(value: float | None) -> str:
-    """Return a similarity with two decimals, or a dash for none."""
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
-def correlation(value: float | None) -> str:
-    """Return a correlation with its sign and two decimals, or a dash for none."""
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
 def compared(params: Mapping[str, Any]) -> str:
@@ -293,15 +272,8 @@ def compared(params: Mapping[str, Any]) -> str:
     return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what
 
 
-def fraction(share: float) -> str:
-    """Return a share of a whole as one says it: tenth, or 12 %."""
-    parts = next((n for n in FRACTIONS if abs(share * n - 1) <= FRACTION_ERROR), None)
-    return FRACTIONS[parts] if parts else percent(share)
 
 
-def guard_label(guard: str) -> str:
-    """Return what tells similar rows apart in words."""
-    return GUARDS.get(guard, guard)
 
 
 def survivor(keep: Any) -> str:
@@ -326,15 +298,6 @@ def margin(reason: str, score: float | None, threshold: float | None) -> str:
     return described if threshold is None else f"{described}, limit {limit}"
 
 
-def similarity(value: float | None, *, fixed: bool = False) -> str:
-    """Return a similarity with four decimals, without zeros at the end if not fixed; a dash for none.
-
-    It is cut, not rounded: what lies below a limit looks so.
-    """
-    if value is None:
-        return "–"
-    cut = f"{math.floor(value * 10_000 + 1e-6) / 10_000:.4f}".replace("-", "−")
-    return cut if fixed else cut.rstrip("0").rstrip(".")
 
 
 def arm_label(name: str) -> str:
@@ -352,65 +315,19 @@ def metric_meaning(name: str) -> str:
     return METRIC_MEANINGS.get(name, "")
 
 
-def number(value: float | None) -> str:
-    """Return a count with thousands separators, or a dash for none."""
-    return "–" if value is None else f"{value:,.0f}".replace("-", "−")
 
 
-def significant(value: float | None) -> str:
-    """Return three significant digits, or a dash for none."""
-    if value is None or value != value:
-        return "–"
-    return "0" if value == 0 else f"{value:#.3g}".rstrip(".").replace("-", "−")
 
 
-def signed(value: float | None) -> str:
-    """Return a difference with its sign and three significant digits."""
-    text = significant(value)
-    return text if value is None or not value > 0 else f"+{text}"
 
 
-def measure(value: float | None) -> str:
-    """Return a loss or score with four decimals, or a dash for none."""
-    return "–" if value is None or value != value else f"{value:.4f}".replace("-", "−")
 
 
-def percent(value: float | None) -> str:
-    """Return a share as a percentage."""
-    if value is None:
-        return "–"
-    hundredths = 100 * value
-    digits = 0 if hundredths in (0, 100) else 1 if hundredths >= 1 else 2
-    return f"{hundredths:.{digits}f}\u202f%"
 
 
-def ratio(value: float | None) -> str:
-    """Return how many times as frequent something is."""
-    return "–" if value is None else f"{value:.2f}\u202f×" if value < 10 else f"{value:.1f}\u202f×"
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people say them."""
-    if 0 < seconds < 0.01:
-        return "< 0.01\u202fs"
-    if seconds < 60:
-        return f"{seconds:.2f}\u202fs" if seconds < 10 else f"{seconds:.1f}\u202fs"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u202fmin {rest}\u202fs"
-    return f"{minutes // 60}\u202fh {minutes % 60}\u202fmin"
 
 
-def memory(mebibytes: float) -> str:
-    """Return MiB as MiB or GiB."""
-    if mebibytes < 1024:
-        return f"{mebibytes:.0f}\u202fMiB"
-    return f"{mebibytes / 1024:.2f}\u202fGiB"
 
 
-def span(values: list[int] | tuple[int, ...]) -> str:
-    """Return the values of all fine-tunes: one number if they agree, else smallest to largest."""
-    if not values:
-        return "–"
-    low, high = min(values), max(values)
-    return number(low) if low == high else f"{number(low)}–{number(high)}"

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from curate.folder import RunFolder, inside
 from curate.prove.metrics import METRICS
 from curate.report.texts import RowText, TextView, excerpt, show_row, whole
+from curate.runs.folder import RunFolder, inside
 
 TABLE = "evidence/proof-written"
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.registry import Budget, Selector, SelectParams, ShortBudget, add_selector
+from curate.core.registry import Budget, Selector, SelectParams, ShortBudget, add_selector
 from curate.select import random
 from curate.select.scored import every_row_counts
 

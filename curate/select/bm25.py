@@ -28,14 +28,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import coo_array, csr_array, vstack
+from scipy.sparse import vstack
 
-from curate.clean.duplicates import Compared
-from curate.clean.shingles import Shingles, shingle
-from curate.registry import ScoreRun, Selector, add_selector
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
 from curate.select.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
-from curate.store import Artifact, Counts, Step
+from curate.text.compared import Compared
+from curate.text.shingles import shingle
+from curate.text.term_weights import count_words, inverse_frequency, saturate
 
 VERSION = 3
 
@@ -88,30 +89,10 @@ def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:
     return relevance
 
 
-def count_words(words: Shingles, vocabulary: NDArray[np.uint64]) -> csr_array:
-    """Return how often each text holds each word of a sorted vocabulary [texts, words]."""
-    column = np.searchsorted(vocabulary, words.hashes)
-    in_vocabulary = np.zeros(len(column), dtype=np.bool_)
-    if len(vocabulary):
-        in_vocabulary = vocabulary[np.minimum(column, len(vocabulary) - 1)] == words.hashes
-    row = np.repeat(np.arange(len(words.starts) - 1), np.diff(words.starts))
-    shape = (len(words.starts) - 1, len(vocabulary))
-    ones = np.ones(int(in_vocabulary.sum()))
-    # Changing the format adds up what is in the same place.
-    return coo_array((ones, (row[in_vocabulary], column[in_vocabulary])), shape=shape).tocsr()
 
 
-def inverse_frequency(word_counts: csr_array) -> NDArray[np.float64]:
-    """Return the idf of each word from the counts of words in all rows; always above 0."""
-    holders = np.bincount(word_counts.indices, minlength=word_counts.shape[1])
-    idf: NDArray[np.float64] = np.log1p((word_counts.shape[0] - holders + 0.5) / (holders + 0.5))
-    return idf
 
 
-def saturate(word_counts: csr_array, lengths: NDArray[np.int64], k1: float, b: float) -> None:
-    """Turn counts f of words in rows into f / (f + k1 (1 - b + b length / mean length)), in place."""
-    slack = k1 * (1 - b + b * lengths / max(lengths.mean(), 1))
-    word_counts.data /= word_counts.data + np.repeat(slack, np.diff(word_counts.indptr))
 
 
 def rank(scores: pl.DataFrame, params: Bm25Params, seed: int) -> NDArray[np.int64]:

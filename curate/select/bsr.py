@@ -37,9 +37,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.errors import UserError
-from curate.fixedpoint import cosines
-from curate.registry import ScoreRun, Selector, add_selector
+from curate.core.errors import UserError
+from curate.core.fixedpoint import cosines
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.tables import read_table
 from curate.select.pool_target import (
     embed_pool_and_target,
     iter_pool_embeddings,
@@ -48,8 +50,6 @@ from curate.select.pool_target import (
 )
 from curate.select.similarities import DECIMALS
 from curate.select.vectors import VectorParams
-from curate.store import Artifact, Counts, Step, digest_of
-from curate.tables import read_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -75,7 +75,7 @@ class BsrParams(VectorParams):
 
 def score(run: ScoreRun, params: BsrParams) -> Artifact:
     """Find candidates by sentence embedding, compare their tokens, and store the order of all rows."""
-    from curate.represent.index import named
+    from curate.models.index import named
 
     embedding_inputs = embed_pool_and_target(run, params)
     most = {"candidates": params.candidates}
@@ -138,8 +138,8 @@ def encode_tokens(
     Raises:
         UserError: the encoder has no vectors of tokens.
     """
-    from curate.models import find_model, identify_embedder
-    from curate.represent.embed import unit
+    from curate.models.embed import unit
+    from curate.models.load import find_model, identify_embedder
 
     source = find_model(runtime["name"])
     model = _load_encoder(source.name, digest_of(identify_embedder(source)))
@@ -154,7 +154,7 @@ def encode_tokens(
 
 @lru_cache(maxsize=1)
 def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
-    from curate.models import find_model, load_embedder
+    from curate.models.load import find_model, load_embedder
 
     model = load_embedder(find_model(name))
     if "token_embeddings" not in model.encode(["a"], output_value=None)[0]:
@@ -178,8 +178,8 @@ def write_tokens(
 
 
 def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Artifact) -> list[Step]:
-    from curate.represent.embed import read_texts
-    from curate.represent.index import blocks_of
+    from curate.models.embed import read_texts
+    from curate.models.index import blocks_of
 
     model, runtime = run.embedder(params.encoder)
     path = run.rows.file("rows.parquet")
@@ -204,7 +204,7 @@ def write_recall(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write recall.npy (float32): R of each token of the example, pair of row and example after pair."""
-    from curate.represent.embed import read_texts
+    from curate.models.embed import read_texts
 
     tokens, starts = read_tokens(inputs)
     texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])

@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.select.parts import check_parts, part_params, ranks_of, selector_of
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 2
 OWN = ("keep",)

@@ -24,11 +24,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import ScoreRun, Selector, add_selector
-from curate.represent.nearest import faiss_kernels, one_faiss_thread
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.models.nearest import faiss_kernels, one_faiss_thread
 from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Artifact, Counts, Step
 
 VERSION = 3
 SALT = 0xC1D5

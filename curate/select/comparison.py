@@ -21,10 +21,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.reasons import Reason
-from curate.registry import ScoreRun
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
+from curate.core.reasons import Reason
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table, scan_table
 
 VERSION = 2
 RANKING = "ranking-"

@@ -25,8 +25,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.fixedpoint import cosines
-from curate.registry import Budget, ScoreRun
+from curate.core.fixedpoint import cosines
+from curate.core.registry import Budget, ScoreRun
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.select.comparison import KEPT, named_rankings, read_rankings
 from curate.select.pool_target import (
     embed_pool_and_target,
@@ -34,8 +36,6 @@ from curate.select.pool_target import (
     read_target_embeddings,
 )
 from curate.select.vectors import VectorParams
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 2
 # The share of target examples whose nearest other one may be below the limit.

@@ -15,7 +15,7 @@ Passed-over rows come after all that were taken, rows without a score last of al
 sentence embeddings, the paper's are last-token states of a language model, for which 0.9 means
 something else.
 
-Cost: finding all pairs above the threshold (see curate.represent.neighbours), then one pass.
+Cost: finding all pairs above the threshold (see curate.models.neighbours), then one pass.
 
 Pitfalls: the paper writes "distance below 0.9" but its code rejects a similarity above it, which is
 what is meant. That code drops a row for an earlier one of the same batch even if that was dropped
@@ -35,13 +35,13 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.errors import UserError
-from curate.fixedpoint import cosines
-from curate.models import template_of
-from curate.registry import ScoreRun, Selector, add_selector
+from curate.core.errors import UserError
+from curate.core.fixedpoint import cosines
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import rows_at_once, scan_table, table_schema
+from curate.models.load import template_of
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Artifact, Counts, Step
-from curate.tables import rows_at_once, scan_table, table_schema
 
 VERSION = 2
 SCORES_VERSION = 3
@@ -129,8 +129,8 @@ def count_tokens(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet (row_id, tokens): those of all turns of the assistant, without markup."""
-    from curate.models import load_tokenizer
-    from curate.represent.control import text_ids
+    from curate.models.control import text_ids
+    from curate.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     parts = []
@@ -218,7 +218,7 @@ def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Similarity
         vectors: unit or zero vectors [N, d], best row first.
         threshold: the cosine above which a row is passed over for one taken before.
     """
-    from curate.represent.neighbours import find_pairs
+    from curate.models.neighbours import find_pairs
 
     everyone = np.zeros(len(vectors), dtype=np.int64)
     pairs = find_pairs(vectors, everyone, threshold, most=MOST_PAIRS)

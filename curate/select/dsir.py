@@ -38,14 +38,14 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.clean.duplicates import Compared
-from curate.clean.shingles import roll
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.select.pool_target import iter_pool_texts, read_target_texts
 from curate.select.scored import blank_out
 from curate.select.similarities import rank_scores
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.text.compared import Compared
+from curate.text.shingles import roll
 
 VERSION = 3
 NO_WORD = "has no word"

@@ -21,8 +21,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.fixedpoint import cosines
-from curate.registry import ScoreRun, Selector, add_selector, by_row
+from curate.core.fixedpoint import cosines
+from curate.core.registry import ScoreRun, Selector, add_selector, by_row
+from curate.core.store import Artifact, Counts, Step
 from curate.select.pool_target import (
     embed_pool_and_target,
     iter_pool_embeddings,
@@ -31,7 +32,6 @@ from curate.select.pool_target import (
 from curate.select.scored import BLANK
 from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
 from curate.select.vectors import VectorParams
-from curate.store import Artifact, Counts, Step
 
 VERSION = 4
 

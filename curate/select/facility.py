@@ -31,11 +31,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import ScoreRun, Selector, add_selector
-from curate.represent.nearest import nearest_rows, search_identity
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.models.nearest import nearest_rows, search_identity
 from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Artifact, Counts, Step
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array

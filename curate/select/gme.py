@@ -31,10 +31,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from curate.errors import UserError
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.store import Artifact, Counts, Step
-from curate.tables import scan_table
+from curate.core.errors import UserError
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import scan_table
 
 VERSION = 1
 SALT = 0x63E

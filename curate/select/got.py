@@ -37,8 +37,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.fixedpoint import cosines
-from curate.registry import ScoreRun, Selector, add_selector
+from curate.core.fixedpoint import cosines
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.select.pool_target import (
     embed_pool_and_target,
     iter_pool_embeddings,
@@ -47,8 +49,6 @@ from curate.select.pool_target import (
 from curate.select.scored import BLANK, blank_out
 from curate.select.similarities import DECIMALS, rank_scores
 from curate.select.vectors import VectorParams
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 3
 LOG = logging.getLogger("curate")

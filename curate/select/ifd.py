@@ -38,9 +38,16 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector, by_row
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.registry import (
+    ResponseLimit,
+    ScoreRun,
+    Selector,
+    SelectParams,
+    add_selector,
+    by_row,
+)
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 
 VERSION = 1
 PROMPT_IS_NO_HELP = "the prompt does not help: IFD of 1 or more"
@@ -61,8 +68,8 @@ class IfdParams(SelectParams):
 
 def score(run: ScoreRun, params: IfdParams) -> Artifact:
     """Measure the losses of responses with and without their prompts, then store both ratios."""
-    from curate.represent.index import measured, named
-    from curate.represent.losses import base_model, loss_steps, named_model
+    from curate.models.index import measured, named
+    from curate.models.losses import base_model, loss_steps, named_model
 
     model = named_model(run, params.model) if params.model else base_model(run)
     given = run.execute_all(loss_steps(run, model, "response", params.max_length))
@@ -78,7 +85,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
-    from curate.represent.losses import mean_loss, read_faults, read_losses
+    from curate.models.losses import mean_loss, read_faults, read_losses
 
     given, alone = (read_losses(inputs, part) for part in ("given-block-", "alone-block-"))
     if not given["response_tokens"].equals(alone["alone_tokens"]):

@@ -18,9 +18,12 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.generate.engines.config import EngineParams, TransformersParams
-from curate.judge.asking import llm_counts, open_client
-from curate.judge.grading import (
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import scan_table
+from curate.llm.asking import llm_counts, open_client
+from curate.llm.engines.parameters import EngineParams, TransformersParams
+from curate.llm.grading import (
     BATCH_ROWS,
     Criterion,
     Rubric,
@@ -28,10 +31,7 @@ from curate.judge.grading import (
     grading_prompts,
     prompt_digests,
 )
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.select.similarities import rank_scores
-from curate.store import Artifact, Counts, Step
-from curate.tables import scan_table
 
 VERSION = 1
 RUBRIC = "Judge whether the response is correct, complete and helpful, and the prompt clear."

@@ -29,11 +29,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.fixedpoint import fixed_point
-from curate.registry import ScoreRun, Selector, add_selector
+from curate.core.fixedpoint import fixed_point
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
 from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Artifact, Counts, Step
 
 VERSION = 3
 # Rows kept up to date after every centre: what a processor's cache holds.

@@ -19,9 +19,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, rows_at_once, scan_table
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table, rows_at_once, scan_table
 
 VERSION = 1
 BATCH_ROWS = 2_000
@@ -60,8 +60,8 @@ def count_responses(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write responses.parquet (row_id, response_tokens): all assistant turns of the kept rows."""
-    from curate.models import load_tokenizer
-    from curate.represent.control import text_ids
+    from curate.models.control import text_ids
+    from curate.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")

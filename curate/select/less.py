@@ -13,7 +13,7 @@ Cost: for each checkpoint a forward and a backward pass over every row, 3 to 4 t
 RDS+ and more of them. Where targets are known (`way: exact`) nothing is projected; `datastore` stores
 projected features, for other targets later.
 
-Departures from the authors' code, beside what curate.represent.warmup and .gradients say: subtasks
+Departures from the authors' code, beside what curate.models.warmup and .gradients say: subtasks
 may differ in size (theirs are cut into equal parts, by fixed numbers for three benchmarks); a batch
 does not scale its rows; a row without a response within max_length has no score instead of a NaN.
 Short responses have large gradients, but cosines take no notice of length.
@@ -29,10 +29,17 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import Params, ResponseLimit, ScoreRun, Selector, SelectParams, add_selector
+from curate.core.registry import (
+    Params,
+    ResponseLimit,
+    ScoreRun,
+    Selector,
+    SelectParams,
+    add_selector,
+)
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.select.similarities import DECIMALS, rank_scores, task_numbers
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -80,7 +87,7 @@ def score_more(run: ScoreRun, params: LessParams, rows: Artifact) -> Artifact:
 
 
 def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
-    from curate.represent import influence, warmup
+    from curate.models import influence, warmup
 
     if run.target is None:
         raise ValueError("less needs target examples")
@@ -121,8 +128,8 @@ def write_scores(
     it is null, and similarities are left out, where the target's gradients were too large to keep
     apart. The similarities of a row without a score are NaN.
     """
-    from curate.represent.influence import read_columns, read_similarities
-    from curate.represent.warmup import checkpoint_shares
+    from curate.models.influence import read_columns, read_similarities
+    from curate.models.warmup import checkpoint_shares
 
     blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
     shares = checkpoint_shares(inputs["warmup"])

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from curate.registry import (
+from curate.core.registry import (
     SELECTORS,
     Budget,
     ResponseLimit,

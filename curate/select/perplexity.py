@@ -25,10 +25,17 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.errors import UserError
-from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector, by_row
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.core.errors import UserError
+from curate.core.registry import (
+    ResponseLimit,
+    ScoreRun,
+    Selector,
+    SelectParams,
+    add_selector,
+    by_row,
+)
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 
 VERSION = 1
 REFERENCE_START = 0.33
@@ -51,8 +58,8 @@ class PerplexityParams(SelectParams):
 
 def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
     """Measure the losses of kept rows, then store their means."""
-    from curate.represent.index import measured, named
-    from curate.represent.losses import base_model, loss_steps
+    from curate.models.index import measured, named
+    from curate.models.losses import base_model, loss_steps
 
     blocks = run.execute_all(loss_steps(run, base_model(run), params.of, params.max_length))
     step_params = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
@@ -64,7 +71,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, and mean losses and tokens."""
-    from curate.represent.losses import mean_loss, read_losses
+    from curate.models.losses import mean_loss, read_losses
 
     losses = read_losses(inputs)
     read: list[Literal["response", "all"]] = ["response"]

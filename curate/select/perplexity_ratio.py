@@ -35,10 +35,17 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.errors import UserError
-from curate.registry import ResponseLimit, ScoreRun, Selector, SelectParams, add_selector, by_row
-from curate.store import Artifact, Counts, Step, digest_of
-from curate.tables import read_table
+from curate.core.errors import UserError
+from curate.core.registry import (
+    ResponseLimit,
+    ScoreRun,
+    Selector,
+    SelectParams,
+    add_selector,
+    by_row,
+)
+from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.tables import read_table
 
 VERSION = 1
 # The proof's settings. The seed is fixed: another draw of the adapters is no other method.
@@ -63,8 +70,8 @@ class PerplexityRatioParams(SelectParams):
 
 def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
     """Tune on the target, measure responses under both models, then store the differences."""
-    from curate.represent.index import measured, named
-    from curate.represent.losses import base_model, loss_steps
+    from curate.models.index import measured, named
+    from curate.models.losses import base_model, loss_steps
 
     base = base_model(run)
     tuned = replace(base, adapter=run.execute(tune_step(run, params)))
@@ -78,7 +85,7 @@ def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
 
 def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
     """Return the step that tunes the base model on the target examples."""
-    from curate.prove import finetune
+    from curate.models import finetune
 
     if run.target is None:
         raise ValueError("perplexity_ratio needs target examples")
@@ -108,7 +115,7 @@ def tune_target(
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    from curate.prove.adapter import learn_adapter
+    from curate.models.finetune import learn_adapter
 
     lora = params["lora"]
     try:
@@ -130,7 +137,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both losses, tokens."""
-    from curate.represent.losses import mean_loss, read_losses
+    from curate.models.losses import mean_loss, read_losses
 
     base, tuned = (read_losses(inputs, part) for part in ("base-block-", "tuned-block-"))
     frame = pl.DataFrame(

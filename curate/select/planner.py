@@ -17,12 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
-from curate.clean.duplicates import dominate_pairs, number_pairs
-from curate.errors import UserError
-from curate.reasons import Reason
-from curate.registry import SelectParams, Share
-from curate.select.budget import BudgetLimit, BudgetOutcome, Cap, limit_of, spend
+from curate.core.budget import BudgetLimit, BudgetOutcome, Cap, limit_of, spend
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.registry import SelectParams, Share
 from curate.select.sql import excerpt, parse_expression
+from curate.text.pairs import dominate_pairs, number_pairs
 
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
 PAIR_FLOOR = 0.8

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.duplicates import Compared, compared_text
-from curate.errors import UserError
-from curate.registry import ScoreRun
+from curate.core.errors import UserError
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact
+from curate.core.tables import rows_at_once, scan_table
 from curate.select.vectors import BLOCK, VectorParams, embed_pool
-from curate.store import Artifact
-from curate.tables import rows_at_once, scan_table
+from curate.text.compared import Compared, compared_text
 
 BATCH_ROWS = 8_192
 TARGET_BLOCK = "wanted-"
@@ -45,7 +45,7 @@ def read_target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.S
 
 def embed_pool_and_target(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
     """Embed pool and target; return both and their blocks of embeddings as the inputs of a step."""
-    from curate.represent.embed import embed_steps_at
+    from curate.models.embed import embed_steps_at
 
     if run.target is None:
         raise ValueError("similarity to target examples needs target examples")

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
 from curate.select.scored import every_row_counts
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
 
 VERSION = 1
 

@@ -1,7 +1,7 @@
 """RDS+: the rows whose representations are nearest to the target examples.
 
 Ivison et al. 2025, arXiv:2503.01807, algorithm 1. Score S[q, i] = cosine of target example q and row
-i, see curate.represent.lm. Cost: one forward pass without the vocabulary head over every row.
+i, see curate.models.lm. Cost: one forward pass without the vocabulary head over every row.
 
 `round_robin` (the paper's) lets the target examples take turns, each naming its best row; a row that
 was named before costs the turn but no budget. `refill` lets the example name its next one instead.
@@ -25,10 +25,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.fixedpoint import cosines
-from curate.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
+from curate.core.fixedpoint import cosines
+from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
+from curate.core.store import Artifact, Counts, Step
 from curate.select.similarities import rank_similarities, write_similarities
-from curate.store import Artifact, Counts, Step
 
 VERSION = 4
 
@@ -46,7 +46,7 @@ class RdsParams(SelectParams):
 
 def score(run: ScoreRun, params: RdsParams) -> Artifact:
     """Encode pool and target, then store the cosines of every row with every target example."""
-    from curate.represent.index import index_steps, measured, named, target_step
+    from curate.models.index import index_steps, measured, named, target_step
 
     if run.target is None:
         raise ValueError("rds needs target examples")
@@ -61,7 +61,7 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
-    from curate.represent.index import read_blocks
+    from curate.models.index import read_blocks
 
     target_embeddings = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
     blocks = (cosines(block, target_embeddings) for block in read_blocks(inputs))

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from curate.registry import Selector
+from curate.core.errors import UserError
+from curate.core.registry import Selector
 
 NOT_FINITE = "its score is no finite number"
 BLANK = "nothing in it is known to the embedder"

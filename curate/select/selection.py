@@ -7,15 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from curate.errors import UserError
-from curate.reasons import Reason
-from curate.registry import ScoreRun, SelectParams, find_selector
-from curate.select.budget import limit_of
+from curate.core.budget import limit_of
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.registry import ScoreRun, SelectParams, find_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table, scan_table
 from curate.select.planner import PlanContext, choose, named_stages
 from curate.select.scored import count_unscored, describe, order_rows
 from curate.select.similarities import has_near_rows
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table, scan_table
 
 VERSION = 4
 

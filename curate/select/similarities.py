@@ -14,11 +14,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.registry import SelectParams
+from curate.core.registry import SelectParams
+from curate.core.store import Artifact, Counts
+from curate.core.tables import read_table
 from curate.select.rounds import RowNumbers, best_first, round_robin, round_robin_refill
 from curate.select.scored import blank_out
-from curate.store import Artifact, Counts
-from curate.tables import read_table
 
 Combine = Literal["round_robin", "global_max", "mean"]
 # Equal texts get equal similarities: where a row lies in a block moves the last digits of a product.

@@ -32,17 +32,17 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.clean.duplicates import Compared
-from curate.fixedpoint import fixed_point
-from curate.registry import ScoreRun, Selector, add_selector
-from curate.represent.nearest import search_identity
+from curate.core.fixedpoint import fixed_point
+from curate.core.registry import ScoreRun, Selector, add_selector
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table
+from curate.models.nearest import search_identity
 from curate.select.facility import NEIGHBOURS, represent
 from curate.select.mixture import By, read_groups
 from curate.select.scored import BLANK, blank_out
 from curate.select.turns import interleave, weighted_round_robin
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Artifact, Counts, Step
-from curate.tables import read_table
+from curate.text.compared import Compared
 
 VERSION = 3
 

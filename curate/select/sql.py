@@ -19,7 +19,7 @@ from typing import NamedTuple
 import polars as pl
 from polars.exceptions import PolarsError
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 # Polars needs seconds for more names and operators, and ten thousand of them end the process.
 MOST_CHARACTERS, MOST_LITERALS, MOST_PARTS, MOST_NESTED = 100_000, 5_000, 2_000, 40

@@ -24,10 +24,10 @@ from bench_targets import TARGETS, make_files, recipe
 from numpy.typing import NDArray
 from pools import tuned_losses
 
-from curate.config import Config
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.prove.arms import draw_arms
 from curate.prove.statistics import ALPHA, STRICT_ALPHA, WITHIN, compare
-from curate.run import run_curation
 
 COUNTS, SUBSETS, RESAMPLES = (3, 5, 9), 25, 2_000
 LORA = {

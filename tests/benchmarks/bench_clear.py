@@ -28,7 +28,7 @@ from scipy.stats import rankdata
 
 from curate.answers.checkers import AnswerVerdict, check_exact, check_numeric
 from curate.judge.correct import REPLACED
-from curate.run import run_curation
+from curate.pipeline.curation import run_curation
 
 DROPPED = 0.2
 RESAMPLES = 2_000

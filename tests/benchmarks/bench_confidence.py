@@ -36,7 +36,7 @@ from pools import (
 
 from curate.judge.measures import auroc
 from curate.judge.signals import ORIENTATION, mean_rank, oriented
-from curate.run import run_curation
+from curate.pipeline.curation import run_curation
 
 DROPPED = 0.2
 FAULTS = ("wrong_answer", "off_topic")

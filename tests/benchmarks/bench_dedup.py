@@ -40,10 +40,11 @@ import psutil
 import regex
 from pools import REPO, run_stages
 
-from curate.clean.duplicates import compared_text
-from curate.config import Config
-from curate.run import Run, _read_inputs, _run_stages
-from curate.store import Store
+from curate.config.recipe import Config
+from curate.core.store import Store
+from curate.pipeline.curation import _read_inputs, _run_stages
+from curate.pipeline.run import Run
+from curate.text.compared import compared_text
 
 PEERS = ("datasketch", "rensa-readme", "rensa-5grams", "datatrove")
 THRESHOLD, NGRAM = 0.7, 5
@@ -272,7 +273,7 @@ def semantic(
     pool: list[dict[str, Any]], texts: Sequence[str], folder: Path, peers: str | None
 ) -> None:
     """Compare the semantic stage with the full product of the vectors, and with semhash on them."""
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     started = time.perf_counter()
     vectors = embed_texts(list(texts), {"name": "static"})

@@ -23,7 +23,7 @@ import yaml
 from pools import Row, planted_answers, recipe, swapped_gsm8k, with_truth, write_planted
 
 from curate.judge.measures import auroc
-from curate.run import run_curation
+from curate.pipeline.curation import run_curation
 
 STAGES = "[{kind: rubric}, {kind: knowledge}]"
 DROPPED = 0.2

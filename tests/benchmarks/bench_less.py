@@ -26,12 +26,10 @@ import polars as pl
 import torch
 from scipy.stats import spearmanr
 
-from curate.config import RowFile
-from curate.models import choose_dtype, find_model, identify, load_tokenizer, prepare
-from curate.pool.ingest import ingest_step
-from curate.represent.chat import TokenizedExample, build_example
-from curate.represent.gradients import has_response
-from curate.represent.influence import (
+from curate.core.store import Artifact, Step, Store, peak_memory
+from curate.models.chat import TokenizedExample, build_example
+from curate.models.gradients import has_response
+from curate.models.influence import (
     adam_direction,
     each_checkpoint,
     example_batches,
@@ -40,10 +38,12 @@ from curate.represent.influence import (
     similarities,
     unit_gradients,
 )
-from curate.represent.project import Projection
-from curate.represent.warmup import Checkpoint, write_checkpoints
+from curate.models.load import choose_dtype, find_model, identify, load_tokenizer, prepare
+from curate.models.project import Projection
+from curate.models.warmup import Checkpoint, write_checkpoints
+from curate.pool.ingest import ingest_step
+from curate.pool.settings import RowFile
 from curate.select.less import Warmup
-from curate.store import Artifact, Step, Store, peak_memory
 
 REPO = Path(__file__).parents[2]
 MAX_LENGTH, TARGETS, WARMUP_ROWS = 256, 8, 24

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.config import Config
-from curate.run import run_curation
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 
 SOURCES, TARGETS, WORDS = 40, 20, 12
 QUESTIONS = {

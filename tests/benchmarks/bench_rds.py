@@ -16,13 +16,13 @@ import polars as pl
 import torch
 from scipy.stats import spearmanr
 
-from curate.config import RowFile
-from curate.models import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
+from curate.core.store import Store, peak_memory
+from curate.models.chat import tokenise
+from curate.models.lm import encode, pool_states
+from curate.models.load import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import ingest_step
-from curate.represent.chat import tokenise
-from curate.represent.lm import encode, pool_states
+from curate.pool.settings import RowFile
 from curate.select.rounds import best_first, round_robin
-from curate.store import Store, peak_memory
 
 REPO = Path(__file__).parents[2]
 MAX_LENGTH = 2048

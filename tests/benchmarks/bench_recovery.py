@@ -22,8 +22,8 @@ import yaml
 from pools import recipe, swapped_gsm8k, tuned_losses, write_rows
 from scipy.stats import ttest_1samp
 
-from curate.config import Config
-from curate.run import run_curation
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 
 EVAL = 80
 LORA = {

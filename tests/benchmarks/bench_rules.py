@@ -26,7 +26,7 @@ from pools import REPO, run_stages
 
 from curate.clean.pii import find_pii
 from curate.clean.rules import RULES
-from curate.store import peak_memory
+from curate.core.store import peak_memory
 
 EXAMPLE_ROWS = 3
 

@@ -35,12 +35,13 @@ from numpy.typing import NDArray
 from pools import Row, read_lines, tuned_losses
 from scipy.stats import binomtest, wilcoxon
 
-from curate.clean.leaks import LeakIndex
-from curate.config import Config, ProofSettings
+from curate.config.recipe import Config
+from curate.overlap.index import LeakIndex
+from curate.pipeline.curation import run_curation
 from curate.prove.arms import draw_arms
+from curate.prove.settings import ProofSettings
 from curate.prove.statistics import ALPHA, compare
 from curate.prove.training import FIXED_SEED
-from curate.run import run_curation
 
 LONGEST = 420
 SELECTED = 0.05

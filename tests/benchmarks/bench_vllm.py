@@ -19,10 +19,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from curate.generate.ask import EngineClient
-from curate.generate.cache import Cache
-from curate.generate.engines.config import VllmParams, load_engine
-from curate.generate.requests import Call, Request, Sampling, chat
+from curate.llm.ask import EngineClient
+from curate.llm.cache import Cache
+from curate.llm.engines.loading import load_engine
+from curate.llm.engines.parameters import VllmParams
+from curate.llm.requests import Call, Request, Sampling, chat
 
 ROUNDS = 3
 TOKENS = 64

@@ -10,13 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.config import Config
-from curate.models import choose_dtype, find_model, identify, prepare
-from curate.pool.ingest import input_steps
-from curate.prove.finetune import finetune_step, read_messages
+from curate.config.recipe import Config
+from curate.core.store import Store, digest_of
+from curate.models.finetune import finetune_step
+from curate.models.load import choose_dtype, find_model, identify, prepare
+from curate.models.training import read_messages
+from curate.pipeline.curation import _read_inputs, _run_stages
+from curate.pipeline.inputs import input_steps
+from curate.pipeline.run import Run
 from curate.prove.measure import measure_step
-from curate.run import Run, _read_inputs, _run_stages
-from curate.store import Store, digest_of
 
 REPO = Path(__file__).parents[2]
 WRONG = 0.2

@@ -17,20 +17,20 @@ BENCHMARKS = Path(__file__).parent
 SIBLINGS = {path.stem for path in BENCHMARKS.glob("*.py") if not path.stem.startswith("test_")}
 OWN = {"curate", "flows", "tests"} | SIBLINGS
 STALE = {
-    "from curate.store import Shop": "curate.store has no Shop",
+    "from curate.core.store import Shop": "curate.core.store has no Shop",
     "from curate.shop import Store": "No module named 'curate.shop'",
     "import curate.shop": "No module named 'curate.shop'",
     "def late():\n    from pools import no_such_pool": "pools has no no_such_pool",
     "from curate import store\nstore.Shop": "store.Shop is gone",
-    "from curate.config import Config\nConfig.guess({})": "Config.guess is gone",
-    "from curate.store import digest_of\ndigest_of()": "digest_of: missing a required argument",
-    "from curate.store import Step\nStep('a', 1, print, colour=1)": "Step: got an unexpected",
+    "from curate.config.recipe import Config\nConfig.guess({})": "Config.guess is gone",
+    "from curate.core.store import digest_of\ndigest_of()": "digest_of: missing a required argument",
+    "from curate.core.store import Step\nStep('a', 1, print, colour=1)": "Step: got an unexpected",
 }
 SOUND = """
 import no_such_peer
 from no_such_peer import anything
 from curate import store
-from curate.store import Step as Work, digest_of
+from curate.core.store import Step as Work, digest_of
 from pools import *
 store.Store.find, digest_of(1), digest_of(*[]), Work("a", 1, print, params={}), anything(1, 2)
 def inner(Work): return Work(colour=1)

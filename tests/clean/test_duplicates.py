@@ -15,21 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.duplicates import (
-    PAIR_SCHEMA,
-    DedupParams,
-    Pairs,
-    Verdicts,
-    compared_text,
-    decide,
-    dominate_pairs,
-    judge_duplicates,
-    number_pairs,
-    pair_table,
-)
-from curate.errors import UserError
-from curate.reasons import Reason
-from curate.registry import StageData
+from curate.clean.duplicates import DedupParams, decide, judge_duplicates
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.registry import StageData
+from curate.text.compared import compared_text
+from curate.text.pairs import PAIR_SCHEMA, Pairs, Verdicts, dominate_pairs, number_pairs, pair_table
 from tests.conftest import examples, frame, row, turns
 
 # first row, second row, similarity, whether they are the same

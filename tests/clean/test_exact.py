@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from curate.clean.exact import ExactParams, exact
-from curate.registry import StageData, StageResult
+from curate.core.registry import StageData, StageResult
 from tests.conftest import examples, frame, row, turns
 
 Chat = list[tuple[str, str]]

@@ -18,12 +18,12 @@ import pytest
 from curate.clean import fuzzy, minhash
 from curate.clean.fuzzy import FuzzyParams, prepare_pairs
 from curate.clean.minhash import choose_bands
-from curate.clean.shingles import shingle
-from curate.config import Config
-from curate.errors import UserError
-from curate.ledger import stage_inputs, stage_step
-from curate.pool.ingest import input_steps
-from curate.store import Artifact, Step, Store
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.core.ledger import stage_inputs, stage_step
+from curate.core.store import Artifact, Step, Store
+from curate.pipeline.inputs import input_steps
+from curate.text.shingles import shingle
 from tests.conftest import StoreRun, row, stored, stored_rows, turns
 
 DATA = Path(__file__).parents[2] / "data"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from curate.clean.guards import DIFFERING_SCHEMA, GuardedDedupParams, guard_keys
-from curate.store import Artifact, Store
+from curate.core.store import Artifact, Store
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
 PASSAGE = (

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.leaks import LeakIndex, LeaksParams, find_leaks, leaks
-from curate.reasons import EXPLAINED, Reason
-from curate.registry import StageData
-from curate.store import Artifact, Store
+from curate.clean.leaks import LeaksParams, leaks
+from curate.core.reasons import EXPLAINED, Reason
+from curate.core.registry import StageData
+from curate.core.store import Artifact, Store
+from curate.overlap.index import LeakIndex, find_leaks
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
 
 PROMPT = (

@@ -25,7 +25,7 @@ from curate.clean.minhash import (
     mix,
     signatures,
 )
-from curate.clean.shingles import Shingles, shingle
+from curate.text.shingles import Shingles, shingle
 from tests.conftest import examples
 
 

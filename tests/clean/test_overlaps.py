@@ -8,9 +8,9 @@ import time
 import polars as pl
 import pytest
 
-from curate.clean.coverage import SCHEMA, measure_pairs
-from curate.clean.prompts import index_prompts
-from curate.clean.search import PromptSearch
+from curate.overlap.coverage import SCHEMA, measure_pairs
+from curate.overlap.prompts import index_prompts
+from curate.overlap.search import PromptSearch
 from tests.conftest import frame, row, turns
 
 
@@ -51,8 +51,8 @@ def test_matches_that_are_looked_at_in_parts_give_the_same(
 ) -> None:
     rows, evals = alike(30, "r", 1), alike(3, "e", 2)
     whole = overlaps(rows, evals, ngram=2)
-    monkeypatch.setattr("curate.clean.coverage.MATCHES", limit)
-    monkeypatch.setattr("curate.clean.coverage.PAIRS", 7)
+    monkeypatch.setattr("curate.overlap.coverage.MATCHES", limit)
+    monkeypatch.setattr("curate.overlap.coverage.PAIRS", 7)
     parts = parts_of(rows, evals, 2)
     assert max(part.height for part in parts) == 7
     assert (

@@ -28,12 +28,13 @@ from curate.clean.heuristics.personal import (
     passes_mod97,
 )
 from curate.clean.pii import PiiParams, detectors_of, find_pii
-from curate.config import Config
-from curate.errors import UserError
-from curate.reasons import Reason
-from curate.rows import content_hash
-from curate.run import Run, _run_stages
-from curate.store import Artifact, Store
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.rows import content_hash
+from curate.core.store import Artifact, Store
+from curate.pipeline.curation import _run_stages
+from curate.pipeline.run import Run
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
 KEY = "Ab3" * 12
@@ -461,7 +462,7 @@ def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:
         pl.DataFrame({"row": []}).write_parquet(out / "rejects.parquet")
         return counts
 
-    from curate.store import Step
+    from curate.core.store import Step
 
     run.rows = store.ensure(Step("pool", 1, write))
     _run_stages(run)

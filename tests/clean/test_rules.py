@@ -23,14 +23,15 @@ from curate.clean.heuristics.words import find_word, read_words
 from curate.clean.pii import find_pii
 from curate.clean.rules import RULES, RulesParams, rules
 from curate.cli import app
-from curate.config import Config
-from curate.errors import UserError
-from curate.folder import open_run
-from curate.reasons import Reason
-from curate.registry import StageData, StageResult
-from curate.rethreshold import rethreshold
-from curate.run import Run, _read_inputs, _run_stages
-from curate.store import Store
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.registry import StageData, StageResult
+from curate.core.store import Store
+from curate.pipeline.curation import _read_inputs, _run_stages
+from curate.pipeline.run import Run
+from curate.runs.folder import open_run
+from curate.runs.rethreshold import rethreshold
 from tests.clean.pools_by_script import LANGUAGES, SENTENCES, clean_pool
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
 from tests.report.realrun import finish, recipe, write_inputs

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from curate.clean.semantic import SemanticParams, first_copies
-from curate.models import ModelLocation, identify
-from curate.represent import neighbours
-from curate.represent.embed import unit
-from curate.store import Artifact, Store
+from curate.core.store import Artifact, Store
+from curate.models import neighbours
+from curate.models.embed import unit
+from curate.models.load import ModelLocation, identify
 from tests.conftest import StoreRun, row, run_stage, stored_rows, turns
 
 EGG = "How long do I have to boil an egg until it is hard?"
@@ -57,7 +57,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequence[float]]:
     def look_up(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.float32]:
         return unit(np.array([table[text] for text in texts], dtype=np.float32))
 
-    monkeypatch.setattr("curate.represent.embed.embed_texts", look_up)
+    monkeypatch.setattr("curate.models.embed.embed_texts", look_up)
     return table
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from curate.clean.similar import MOST, find_nearest, write_similar
-from curate.store import Step, Store
+from curate.core.store import Step, Store
 from tests.conftest import StoreRun, row, stored_rows, turns
 
 

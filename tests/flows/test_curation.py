@@ -112,7 +112,7 @@ def test_the_flow_shows_its_recipe_as_a_form() -> None:
 def test_the_deployment_names_a_flow_that_loads_and_parameters_that_are_valid() -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    from curate.config import Config
+    from curate.config.recipe import Config
 
     deployment = yaml.safe_load((REPO / "prefect.yaml").read_text())["deployments"][0]
     flow = load_flow_from_entrypoint(str(REPO / deployment["entrypoint"]))

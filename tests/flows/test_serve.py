@@ -119,7 +119,7 @@ def test_a_run_goes_to_the_server_that_the_environment_names(
 
 
 def test_the_library_does_not_import_prefect() -> None:
-    code = "import sys, curate.run, curate.report.build; print('prefect' in sys.modules)"
+    code = "import sys, curate.pipeline.run, curate.report.build; print('prefect' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPO, env=dict(os.environ), capture_output=True, text=True
     )

@@ -11,15 +11,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from curate.generate.ask import EngineClient
-from curate.generate.cache import Cache
 from curate.generate.candidates import Candidate, table_of
-from curate.generate.engines.engine import Engine
 from curate.generate.generation import Generation, SeedExample, find_generator
-from curate.generate.limits import Limits, YieldGuard
 from curate.generate.novelty import words_of
-from curate.generate.prompts import MethodPrompts
 from curate.generate.sift import CandidateFilter, Embed, PromptFragments
+from curate.llm.ask import EngineClient
+from curate.llm.cache import Cache
+from curate.llm.engines.engine import Engine
+from curate.llm.limits import Limits, YieldGuard
+from curate.llm.prompts import MethodPrompts
 from tests.conftest import frame, row, turns
 
 WIDTH = 2_048

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.generate.engines.engine import NO_CALLBACKS, EngineCallbacks
-from curate.generate.requests import UNSENT, Call, Completion, Finish, Request
+from curate.llm.engines.engine import NO_CALLBACKS, EngineCallbacks
+from curate.llm.requests import UNSENT, Call, Completion, Finish, Request
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from tests.generate.engines.fakeserver import Act, question, reply
+
 from tests.generate.stages import WORDS
 from tests.generate.test_step import DOCUMENTS, TARGET
 

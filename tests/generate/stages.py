@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.generate.cache import Cache
 from curate.generate.generation import Generation, SeedExample, find_generator
-from curate.generate.limits import Limits
-from curate.generate.requests import Call
+from curate.llm.cache import Cache
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import (
     BatchingEngine,
     candidate_records,
@@ -105,8 +105,8 @@ def short_tasks() -> list[SeedExample]:
 
 
 def real_engine(folder: Path) -> Any:
-    from curate.generate.engines.transformers import TransformersEngine
-    from curate.models import find_model, identify
+    from curate.llm.engines.transformers import TransformersEngine
+    from curate.models.load import find_model, identify
 
     return TransformersEngine(
         folder, identify(find_model("smollm2-135m"), "float32"), dtype="float32"
@@ -115,7 +115,7 @@ def real_engine(folder: Path) -> Any:
 
 def static(texts: Sequence[str]) -> Any:
     """Embed with the real, small embedder."""
-    from curate.represent.embed import embed_texts
+    from curate.models.embed import embed_texts
 
     return embed_texts(texts, {"name": "static"})
 

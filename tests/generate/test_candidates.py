@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pyarrow as pa
 
+from curate.core.rows import SCHEMA
 from curate.generate.candidates import Candidate, RejectReason, pair, rows_of, table_of
-from curate.rows import SCHEMA
 
 
 def candidate(prompt: str = "2 + 2?", response: str = "4", **more: object) -> Candidate:

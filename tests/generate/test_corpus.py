@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.corpus import cut, read_passages
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from curate.generate.limits import LowYield, YieldGuard
 from curate.generate.outcome import NOT_STARTED, generated_lines, outcomes_of
+from curate.llm.limits import LowYield, YieldGuard
 
 SPENT = {"calls": 10, "cached": 0, "prompt_tokens": 900, "completion_tokens": 100, "cost": 0.5}
 

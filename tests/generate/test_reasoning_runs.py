@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-
-from curate.folder import open_run
-from curate.generate.reasoning import holds_marks
 from tests.generate.engines.fakeserver import Act, FakeServer
 from tests.generate.engines.hostile import chat_reply
+
+from curate.llm.reasoning import holds_marks
+from curate.runs.folder import open_run
 from tests.generate.serverruns import good_act, recipe_of, said_by
 from tests.generate.test_server_runs import run
 

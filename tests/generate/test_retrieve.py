@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curate.generate.novelty import words_of
 from curate.generate.retrieve import Bm25, Retriever, embed_blocks, fuse, nearest
-from curate.represent.embed import unit
+from curate.models.embed import unit
 from tests.generate.generations import by_words
 
 

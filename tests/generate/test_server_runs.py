@@ -13,14 +13,15 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-
-from curate.config import Config
-from curate.errors import UserError
-from curate.generate.engines.replies import INSTRUCTION
-from curate.run import RunResult, run_curation
 from tests.generate.engines.fakeserver import Act, FakeServer, question
 from tests.generate.engines.hostile import FAILING, USELESS, content, status
 from tests.generate.engines.test_redact import pieces
+
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.llm.engines.replies import INSTRUCTION
+from curate.pipeline.curation import run_curation
+from curate.pipeline.run import RunResult
 from tests.generate.serverruns import ONE_ROW, good_act, recipe_of
 
 pytestmark = pytest.mark.system

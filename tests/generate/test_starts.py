@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.generation import SeedExample
 from curate.generate.starts import choose_starts, count_starts, is_single, system_of
 from tests.conftest import turns

@@ -10,16 +10,18 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
+from tests.generate.test_prompts import write
 
-from curate.config import Config, load_config
-from curate.errors import UserError
-from curate.explain import explain_row
-from curate.folder import open_run
+from curate.config.loading import load_config
+from curate.config.recipe import Config
+from curate.core.errors import UserError
 from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
-from curate.run import RunResult, run_curation
+from curate.pipeline.curation import run_curation
+from curate.pipeline.run import RunResult
+from curate.runs.explain import explain_row
+from curate.runs.folder import open_run
 from tests.conftest import CHATML
 from tests.generate.scripted import ScriptedEngine, text_of
-from tests.generate.test_prompts import write
 
 POOL = [("How many legs has a spider?", "Eight."), ("What makes bread rise?", "Yeast does.")]
 TARGET = [("Which river flows through Cologne?", "The Rhine."), ("Where is the Elbe?", "Dresden.")]
@@ -41,7 +43,7 @@ def reply(call: Any) -> str:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     scripted = ScriptedEngine([(lambda call: True, reply)])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: scripted)
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: scripted)
     return scripted
 
 

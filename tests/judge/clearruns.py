@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from curate.config import ModelNames
-from curate.generate.engines import identify_engine
-from curate.ledger import stage_inputs, stage_step
-from curate.registry import find_stage
-from curate.store import Artifact
+from curate.core.ledger import stage_inputs, stage_step
+from curate.core.registry import find_stage
+from curate.core.store import Artifact
+from curate.llm.engines import identify_engine
+from curate.models.settings import ModelNames
 from tests.conftest import StoreRun, row, stored_rows, turns
 from tests.generate.scripted import ScriptedEngine
 
@@ -86,5 +86,5 @@ def answers(
 def use(monkeypatch: Any, rules: list[tuple[Any, Any]]) -> ScriptedEngine:
     """Put a scripted engine in the place of every engine, and return it."""
     engine = ScriptedEngine(rules)
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: engine)
     return engine

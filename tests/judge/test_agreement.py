@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.judge.agreement import agree, find_neighbours, paired_cosines
-from curate.represent.embed import unit
+from curate.models.embed import unit
 
 
 def vectors(rows: int, width: int = 8, seed: int = 0) -> np.ndarray:

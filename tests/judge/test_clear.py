@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.registry import StageData
+from curate.core.store import Store
 from curate.judge.clear import ALPHA, BETA, ClearParams, clear, compare_values
-from curate.registry import StageData
-from curate.store import Store
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, text_of, texts_of
 from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, table, use

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
-from curate.errors import UserError
-from curate.folder import open_run
+from curate.core.errors import UserError
+from curate.core.registry import StageData, StageResult
 from curate.judge.confidence import ConfidenceParams, confidence
 from curate.judge.signals import ORIENTATION
-from curate.registry import StageData, StageResult
-from curate.rethreshold import rethreshold
+from curate.runs.folder import open_run
+from curate.runs.rethreshold import rethreshold
 from tests.conftest import frame, row, turns
 from tests.report.realrun import finish, recipe, write_inputs
 

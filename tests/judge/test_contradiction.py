@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.errors import UserError
-from curate.generate.ask import EngineClient
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.judge.clear import prompts_of
 from curate.judge.contradiction import (
     NLI_SENTENCES,
@@ -22,7 +22,7 @@ from curate.judge.contradiction import (
     identify_agreement,
     sentences,
 )
-from curate.store import Store
+from curate.llm.ask import EngineClient
 from tests.conftest import StoreRun
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 

@@ -10,14 +10,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import load_config
-from curate.errors import UserError
-from curate.generate.engines.config import TransformersParams, identify_engine
+from curate.config.loading import load_config
+from curate.core.derived_rows import derived_id
+from curate.core.errors import UserError
+from curate.core.registry import APPENDED
+from curate.core.store import Artifact, Store, digest_file
 from curate.judge.correct import CorrectParams
-from curate.judge.derived_rows import derived_id
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
-from curate.registry import APPENDED
-from curate.store import Artifact, Store, digest_file
+from curate.llm.engines.loading import identify_engine
+from curate.llm.engines.parameters import TransformersParams
 from tests.conftest import row, stored, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.judge.clearruns import EngineRun, judge_stage, pool, table, use
@@ -239,8 +240,8 @@ def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
     identity, runtime = run.engine(TransformersParams(adapter=str(path)))
     assert "adapter" not in plain
     assert identity == plain | {"adapter": digest_file(path)}
-    from curate.generate.engines import engine_of
-    from curate.generate.requests import Call, Sampling, chat
+    from curate.llm.engines import engine_of
+    from curate.llm.requests import Call, Sampling, chat
 
     request = chat("Say it", sampling=Sampling(temperature=0, max_tokens=6))
     engine = engine_of(runtime)
@@ -249,7 +250,7 @@ def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
 
 
 def test_a_missing_adapter_is_a_user_error(tiny: Path) -> None:
-    from curate.config import ModelNames
+    from curate.models.settings import ModelNames
 
     with pytest.raises(UserError, match="there is no file nowhere"):
         identify_engine(TransformersParams(adapter="nowhere"), ModelNames(base=str(tiny)))

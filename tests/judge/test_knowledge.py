@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.generate.prompts import MethodPrompts
+from curate.core.rows import SCHEMA, content_hash
+from curate.core.store import Artifact, Store
 from curate.judge.knowledge import (
     CATEGORIES,
     KnowledgeParams,
@@ -23,8 +24,7 @@ from curate.judge.knowledge import (
     room_of,
 )
 from curate.judge.probes import Exemplars, Probe, probe_of
-from curate.rows import SCHEMA, content_hash
-from curate.store import Artifact, Store
+from curate.llm.prompts import MethodPrompts
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.judge.clearruns import EngineRun, judge_stage, table, use
@@ -519,9 +519,9 @@ def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm:
 
 @pytest.mark.model
 def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, smollm: Path) -> None:
-    from curate.models import load_causal, load_tokenizer
-    from curate.represent.chat import build_example
-    from curate.represent.losses import measure
+    from curate.models.chat import build_example
+    from curate.models.load import load_causal, load_tokenizer
+    from curate.models.losses import measure
 
     run = EngineRun(store, folder=smollm)
     pairs = [(q, f"The answer is: {i + 3}") for i, q in enumerate(

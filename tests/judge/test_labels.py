@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.ledger import stage_inputs
+from curate.core.store import Store
 from curate.judge.labels import labels_step
-from curate.ledger import stage_inputs
-from curate.store import Store
 from tests.conftest import row, stored_rows, turns
 
 IDS = [f"web/a.jsonl:{i}" for i in range(1, 31)] + [f"two/{f}.jsonl:1" for f in "ab"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-
 from tests.generate.engines.fakeserver import Act, FakeServer, question, reply
+
 from tests.generate.serverruns import good_act, recipe_of
 from tests.generate.test_server_runs import run
 
@@ -48,8 +48,8 @@ def test_it_is_told_everywhere(
     ["clear", "correct", "knowledge", "confidence"],
 )
 def test_every_stage_that_compares_answers_takes_the_same_key(stage: str) -> None:
+    from curate.core.registry import find_stage
     from curate.generate.generation import find_generator
-    from curate.registry import find_stage
 
     params = find_stage(stage).params
     for checker in ("auto", "numeric", "math", "choice", "exact"):

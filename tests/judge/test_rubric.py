@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.registry import StageData, find_stage
+from curate.core.store import Artifact, Store
 from curate.judge.cut import CutParams, cut_rows
-from curate.judge.grading import RUBRICS, Rubric, read_rubric, schema_of
 from curate.judge.rubric import RubricParams
-from curate.reasons import Reason
-from curate.registry import StageData, find_stage
-from curate.store import Artifact, Store
+from curate.llm.grading import RUBRICS, Rubric, read_rubric, schema_of
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.judge.clearruns import EngineRun, judge_stage, pool, table, use
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.judge.scorer import ScorerStageParams
-from curate.store import Store
 from tests.conftest import row, stored_rows
 from tests.judge.clearruns import EngineRun, judge_stage, table
 from tests.select.test_scorer import TEXTS, plain_logits, run_of, scored, write_classifier

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 import torch
 
+from curate.core.ledger import stage_inputs
+from curate.core.store import Store
 from curate.judge.signals import ORIENTATION, mean_rank, signals_step
-from curate.ledger import stage_inputs
-from curate.models import load_causal, load_tokenizer
-from curate.represent import losses
-from curate.represent.embed import embed_texts
-from curate.store import Store
+from curate.models import losses
+from curate.models.embed import embed_texts
+from curate.models.load import load_causal, load_tokenizer
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun, chat_parts, plain_tokens
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from curate.config import RowFile
 from curate.pool.describe import FileSummary, summarise_files
 from curate.pool.ingest import ingest_step
+from curate.pool.settings import RowFile
 from tests.conftest import turns
 
 LONG = "a text of more than twenty characters"

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from curate.config import Config
-from curate.errors import UserError
-from curate.folder import RunFolder
-from curate.pool.export import export_run, export_step, write_card, write_format
-from curate.store import Store
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.core.store import Store
+from curate.pool.export import write_card, write_format
+from curate.runs.folder import RunFolder
+from curate.runs.training_files import export_run, export_step
 from tests.conftest import frame, row, stored, turns
 
 HOSTILE = 'x | y\n# <img src=x onerror="alert(1)">'

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.files import PoolFile, digest_url, find_files, open_checked
 
 LINES = b'{"instruction": "a", "output": "b"}\n{"instruction": "c", "output": "d"}\n'

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.config import RowFile
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.pool.export import write_all
 from curate.pool.files import PoolFile, find_files
 from curate.pool.ingest import ingest_step
 from curate.pool.records import read_records
-from curate.store import Store
+from curate.pool.settings import RowFile
 
 LINE = b'{"instruction": "a", "output": "b"}\n'
 

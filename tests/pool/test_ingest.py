@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import curate.pool.ingest as ingest_module
-from curate.config import RowFile
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.rows import SCHEMA, content_hash, text_hash
+from curate.core.store import Artifact, Store
 from curate.pool.ingest import RAW_CHARS, ingest_step
-from curate.reasons import Reason
-from curate.rows import SCHEMA, content_hash, text_hash
-from curate.store import Artifact, Store
+from curate.pool.settings import RowFile
 from tests.conftest import examples, turns
 
 GOOD = {"instruction": "a", "output": "b"}

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.elements import cut_document
 from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.records import read_records

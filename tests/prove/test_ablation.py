@@ -9,14 +9,14 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.config import ProofSettings
+from curate.core.registry import Budget
+from curate.core.store import Artifact, Store
 from curate.prove.ablation import AblatedStage
 from curate.prove.metrics import LOSS
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.results import gains_of
+from curate.prove.settings import ProofSettings
 from curate.prove.statistics import estimate
-from curate.registry import Budget
-from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 from tests.prove.test_proof import LEAK, MeasuredRun, helpful, share_of_good
 

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.models import load_tokenizer
+from curate.core.budget import BudgetLimit, BudgetOutcome, spend
+from curate.core.store import Store
+from curate.models.chat import build_example, tokenise
+from curate.models.load import load_tokenizer
 from curate.prove.arms import (
     ARMS,
     arm_runs,
@@ -19,9 +22,6 @@ from curate.prove.arms import (
     main_control,
     round_tokens,
 )
-from curate.represent.chat import build_example, tokenise
-from curate.select.budget import BudgetLimit, BudgetOutcome, spend
-from curate.store import Store
 from tests.conftest import stored, turns
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.duplicates import PAIR_SCHEMA
-from curate.config import ProofSettings
+from curate.core.registry import Budget
+from curate.core.store import Artifact, Store
 from curate.prove.abilities import PairedTest
 from curate.prove.arms import draw_arms
 from curate.prove.curve import LEAST_ROWS, nested_prefixes, write_curve
@@ -23,11 +23,11 @@ from curate.prove.growth import enough_rows
 from curate.prove.metrics import LOSS
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.results import gains_of
+from curate.prove.settings import ProofSettings
 from curate.prove.statistics import estimate
-from curate.registry import Budget
 from curate.select.planner import choose
 from curate.select.random import RandomParams
-from curate.store import Artifact, Store
+from curate.text.pairs import PAIR_SCHEMA
 from tests.conftest import row, stored, stored_rows, turns
 from tests.prove.test_proof import MeasuredRun
 from tests.select.test_planner import plan_context, ranking

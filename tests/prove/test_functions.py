@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.prove.functions import load_function
 from tests.conftest import row, turns
 

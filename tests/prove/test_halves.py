@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.prove.halves import CHOICE, LEAST, VERDICT, check_halves, half_step, split_examples
-from curate.store import Store
 from tests.conftest import frame, row, stored_rows, turns
 
 

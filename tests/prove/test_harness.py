@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 import yaml
 from pydantic import ValidationError
+from tests.prove.test_finetune import run_step
 
-from curate.config import ProofSettings
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.prove import harness
 from curate.prove.harness import harness_step, read_tasks
-from curate.store import Store
+from curate.prove.settings import ProofSettings
 from tests.conftest import stored
-from tests.prove.test_finetune import run_step
 
 without = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
 RESULTS = pl.DataFrame({"eval_id": ["e0"], "loss": [0.5], "exact": [False], "response_tokens": [3]})

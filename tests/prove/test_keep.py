@@ -12,10 +12,9 @@ import pytest
 import torch
 from peft import PeftModel
 
-from curate.models import load_causal
-from curate.prove.finetune import add_adapters
+from curate.models.load import load_causal
+from curate.models.lora import add_adapters, attach_adapter, save_adapter
 from curate.prove.keep import write_peft_adapter
-from curate.represent.losses import attach_adapter, save_adapter
 
 IDS = torch.arange(20).unsqueeze(0)
 

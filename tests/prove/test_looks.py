@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.config import Config, ProofSettings
+from curate.config.recipe import Config
+from curate.core.store import Artifact, Step, Store
 from curate.prove.looks import look_sentence, looks_of
+from curate.prove.settings import ProofSettings
 from curate.prove.statistics import WITHIN, compare
-from curate.store import Artifact, Step, Store
 from tests.prove.test_proof import Loss, MeasuredRun, harmful, helpful, indifferent, run_proof
 
 

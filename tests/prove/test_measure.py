@@ -9,15 +9,16 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from tests.prove.test_finetune import LORA, TEXTS, examples, model_of, run_step
 
-from curate.models import load_tokenizer
-from curate.prove.finetune import evaluate, train_lora
+from curate.core.store import Artifact, Store
+from curate.models.chat import IGNORED
+from curate.models.evaluation import evaluate
+from curate.models.load import load_tokenizer
+from curate.models.training import train_lora
 from curate.prove.measure import measure_step
 from curate.prove.questions import questions_step
-from curate.represent.chat import IGNORED
-from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
-from tests.prove.test_finetune import LORA, TEXTS, examples, model_of, run_step
 
 LONG = ("word " * 40, "too far")
 HELD_OUT = [TEXTS[0], LONG, TEXTS[3]]

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 import torch
 
-from curate.config import Config
-from curate.errors import UserError
-from curate.estimate import estimate
-from curate.run import run_curation
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.estimate.estimate import estimate
+from curate.pipeline.curation import run_curation
 from tests.conftest import small_proof
 
 QUESTION = "Which of them is number {i}?\nA) a red one\nB) a blue one\nC) none"

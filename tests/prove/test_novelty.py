@@ -12,10 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.models import load_causal, load_tokenizer
-from curate.prove.finetune import add_adapters, tune_adapters
+from curate.models.chat import build_example
+from curate.models.load import load_causal, load_tokenizer
+from curate.models.lora import add_adapters
+from curate.models.training import tune_adapters
 from curate.prove.novelty import ContrastiveDecoder, ContrastiveSample, contrast, draw_text
-from curate.represent.chat import build_example
 
 WORDS = 6
 PLANTED = (4, 5)

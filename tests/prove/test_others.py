@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import Config
+from curate.config.recipe import Config
+from curate.core.store import Store
 from curate.prove.others import draw_balanced, write_others
 from curate.prove.statistics import estimate
-from curate.store import Store
 from tests.conftest import row, stored, stored_rows, turns
 from tests.prove.test_proof import run_proof
 

@@ -13,14 +13,14 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.config import ProofSettings
+from curate.core.registry import Budget
+from curate.core.store import Artifact, Step, Store, write_json
 from curate.prove.proof import ProofInputs, prove
+from curate.prove.settings import ProofSettings
 from curate.prove.shared_controls import SharedControls
 from curate.prove.statistics import WITHIN, judge_all
 from curate.prove.watch_sets import WatchInputs
 from curate.prove.written import draw_examples
-from curate.registry import Budget
-from curate.store import Artifact, Step, Store, write_json
 from tests.conftest import row, stored, stored_rows, turns
 
 COUNT = 40

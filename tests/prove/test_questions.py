@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.prove.metrics import deciding_metric
 from curate.prove.questions import (
     FILE,
@@ -17,7 +18,6 @@ from curate.prove.questions import (
     question_sentences,
     questions_step,
 )
-from curate.store import Store
 from tests.conftest import frame, row, stored_rows, turns
 
 LONG = "Well, of that there is more to be said than anybody could say in a short answer."

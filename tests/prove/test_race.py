@@ -13,16 +13,16 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from curate.config import ProofSettings
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.registry import Budget
+from curate.core.store import Artifact, Store
 from curate.prove.halves import CHOICE, LEAST, VERDICT, half_step, split_examples
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.race import RaceCandidate, race
+from curate.prove.settings import ProofSettings
 from curate.prove.standings import run_rounds, winner_of
 from curate.prove.statistics import WITHIN, compare, level
-from curate.registry import Budget
 from curate.select.random import RandomParams
-from curate.store import Artifact, Store
 from tests.conftest import frame, row, stored, stored_rows, turns
 from tests.prove.test_proof import MeasuredRun, helpful
 

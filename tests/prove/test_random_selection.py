@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import Config
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.prove.statistics import WITHIN
-from curate.run import run_curation
 from tests.prove.test_together import recipe
 
 RUNS, MOST = 20, 3

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.registry import Budget
+from curate.core.store import Artifact, Store
 from curate.prove.arms import Sizes
 from curate.prove.shared_controls import SharedControls, group_sizes, interpolate, share_controls
-from curate.registry import Budget
-from curate.store import Artifact, Store
 from tests.conftest import stored
 from tests.prove.test_arms import ranking
 from tests.prove.test_proof import run_proof

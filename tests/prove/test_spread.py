@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.core.store import Artifact, Store
 from curate.prove.spread import (
     describe_spread,
     last_spread,
@@ -18,7 +19,6 @@ from curate.prove.spread import (
     spread_step,
 )
 from curate.prove.statistics import measure_spread
-from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 SETTING = setting_of({"rows": 48}, {"weights": "w"}, {"lora": {"epochs": 1}, "then": None})

@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import Config
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
+from curate.pipeline.run import RunResult
 from curate.prove.watch import watched_sentences
 from curate.report.data import gather
-from curate.run import RunResult, run_curation
 from tests.conftest import turns
 
 DRAWS, SEEDS, PAIRED = 4, 2, 3

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 import pytest
 
-from curate.config import Config
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.report.data import gather
-from curate.run import run_curation
 from tests.conftest import turns
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.core.store import Artifact, Step, Store
 from curate.prove import training
 from curate.prove.measure import measure_step
 from curate.prove.statistics import WITHIN
 from curate.prove.watch_sets import WatchInputs
-from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored_rows, turns
 from tests.prove.test_proof import Loss, harmful, helpful, indifferent, run_proof
 

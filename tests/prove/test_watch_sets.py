@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import ProofSettings
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Artifact, Store
 from curate.prove.harm import judge_harm
 from curate.prove.inputs import check_inputs, check_proof
+from curate.prove.settings import ProofSettings
 from curate.prove.watch import watched_sentences
 from curate.prove.watch_sets import WatchInputs
 from curate.prove.written import draw_examples
-from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
 from tests.prove.test_proof import MeasuredRun, harmful, run_proof
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import polars as pl
 import torch
+from tests.prove.test_finetune import model_of, run_step
 
-from curate.models import load_tokenizer
+from curate.core.store import Artifact, Store
+from curate.models.load import load_tokenizer
 from curate.prove.written import (
     MOST_TOKENS,
     answer_prompts,
@@ -15,9 +17,7 @@ from curate.prove.written import (
     longest_answer,
     written_step,
 )
-from curate.store import Artifact, Store
 from tests.conftest import row, stored_rows, turns
-from tests.prove.test_finetune import model_of, run_step
 
 PAIRS = [(f"Say {i} {'word ' * i}?", f"It is {i}." + "!" * i) for i in range(12)]
 IDENTITY = {"dtype": "float32"}

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curate.config import ProofSettings
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Artifact, Store
 from curate.prove.groups import compare_groups
 from curate.prove.metrics import GENERATED, LOSS
+from curate.prove.settings import ProofSettings
 from curate.prove.written_metrics import base_warning, check_metric, scored_step
-from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 from tests.prove import test_proof
 

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import Config
-from curate.run import run_curation
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprstvz" for b in ("ain", "eck", "ilt", "orn", "ust")]
 ANSWERS = ("Yes, by all means do.", "No, never do that.", "It depends on the day.")

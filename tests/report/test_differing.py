@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from curate.config import Config
-from curate.explain import explain_row
-from curate.folder import RunFolder, open_run
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
 from curate.report.duplicates import gather_duplicates
-from curate.run import run_curation
+from curate.runs.explain import explain_row
+from curate.runs.folder import RunFolder, open_run
 from tests.clean.test_guards import PASSAGE
 
 QUESTIONS = [

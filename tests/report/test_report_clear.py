@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import Config
-from curate.explain import explain_row
-from curate.folder import open_run
-from curate.judge.derived_rows import derived_id
+from curate.config.recipe import Config
+from curate.core.derived_rows import derived_id
+from curate.pipeline.curation import run_curation
 from curate.report.clear import gather_clear
-from curate.rethreshold import rethreshold
-from curate.run import run_curation
+from curate.runs.explain import explain_row
+from curate.runs.folder import open_run
+from curate.runs.rethreshold import rethreshold
 from tests.generate.scripted import Reply, text_of
 from tests.judge.clearruns import REFLECTIONS, use
 

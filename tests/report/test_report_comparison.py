@@ -10,7 +10,8 @@ import pytest
 
 from curate.report.comparison import SHADES, Cell
 from curate.report.data import gather
-from curate.report.wording import correlation, setting
+from curate.report.wording import setting
+from curate.text.numerals import correlation
 from tests.report.test_report_page import words_of
 
 MakeRun = Callable[..., Path]

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.report.data import gather
 from curate.report.examples import MOST_ROWS, RowView
 from curate.report.texts import RowText

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.rows import Message
 from curate.report.differences import (
     VIEW_CHARS,
     find_differences,
@@ -15,7 +16,6 @@ from curate.report.differences import (
     view,
 )
 from curate.report.texts import TextView
-from curate.rows import Message
 
 WORDS = st.lists(st.sampled_from(["one", "two", "three", "4", "five,", "six!"]), max_size=30)
 

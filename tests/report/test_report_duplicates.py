@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.folder import open_run
 from curate.report import duplicates
 from curate.report.build import write_report
 from curate.report.data import Report, gather
 from curate.report.duplicates import DuplicateStage, gather_duplicates
+from curate.runs.folder import open_run
 from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
 from tests.report.test_report_page import HOSTILE, page_of, words_of
 

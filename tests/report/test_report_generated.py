@@ -11,9 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import Config
-from curate.errors import UserError
-from curate.folder import open_run
+from curate.config.recipe import Config
+from curate.core.errors import UserError
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.generation import SeedExample
 from curate.generate.tree import tree_of
@@ -22,6 +21,7 @@ from curate.report.data import gather
 from curate.report.figures import draw_all
 from curate.report.generated import DROPPED, KEPT, GenerationView
 from curate.report.growth import DOTS, NODES, SEEDS, gather_growth
+from curate.runs.folder import open_run
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.report.realrun import finish
 from tests.report.test_report_page import HOSTILE, Page, words_of
@@ -65,7 +65,7 @@ class Writer:
 def make(folder: Path, monkeypatch: pytest.MonkeyPatch, taint: str = "", **generate: Any) -> Path:
     """Return a finished run that made rows by aide and craft on a scripted engine."""
     engine = ScriptedEngine([(lambda call: True, Writer(taint))])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: engine)
     pool = [(f"How many legs have {n} spiders?{taint}", f"It is {8 * n}.") for n in range(1, 5)]
     for name, pairs in (("pool", pool), ("target", TARGET)):
         lines = [json.dumps({"prompt": f"{p}{taint}", "completion": c}) for p, c in pairs]

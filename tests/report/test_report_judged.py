@@ -9,15 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.config import Config
-from curate.explain import explain_row
-from curate.folder import open_run
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
 from curate.report.data import gather
 from curate.report.figures import draw_all
 from curate.report.judged import JudgementView
-from curate.rethreshold import rethreshold
-from curate.run import run_curation
+from curate.runs.explain import explain_row
+from curate.runs.folder import open_run
+from curate.runs.rethreshold import rethreshold
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.judge.test_knowledge import rehearsing
 from tests.judge.test_rubric import vote
@@ -43,7 +43,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path, taint: str =
         return json.dumps(verdict)
 
     engine = ScriptedEngine([(lambda call: True, answer)])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: engine)
     folder.mkdir(exist_ok=True)
     story = (STORY[0] + taint, STORY[1] + taint)
     lines = [json.dumps({"prompt": p, "completion": c}) for p, c in (*PAIRS, story)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.words import word_spans
+from curate.core.rows import Message
 from curate.report import wording
 from curate.report.examples import _share_out
 from curate.report.texts import (
@@ -13,10 +13,9 @@ from curate.report.texts import (
     WHOLE_CHARS,
     TextView,
     excerpt,
-    find_words,
     show_row,
 )
-from curate.rows import Message
+from curate.text.words import find_words, word_spans
 
 
 def plain(passage: TextView) -> str:

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import torch
 
-from curate.folder import open_run
+from curate.pipeline.curation import run_curation
 from curate.report.written import gather_written
-from curate.run import run_curation
+from curate.runs.folder import open_run
 from tests.conftest import small_proof
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 import torch
 
-from curate.ledger import kept_step
-from curate.models import ModelLocation, identify
-from curate.registry import SELECTORS, Selector
-from curate.represent.tokens import count_tokens
-from curate.store import Artifact, Step
+from curate.core.ledger import kept_step
+from curate.core.registry import SELECTORS, Selector
+from curate.core.store import Artifact, Step
+from curate.models.load import ModelLocation, identify
+from curate.models.tokens import count_tokens
 from tests.conftest import StoreRun, row, stored, stored_rows
 
 Messages = Sequence[Mapping[str, str]]

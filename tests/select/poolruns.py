@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.registry import SelectParams, find_selector
-from curate.store import Artifact, Store
+from curate.core.registry import SelectParams, find_selector
+from curate.core.store import Artifact, Store
 from tests.conftest import StoreRun, row, stored, stored_rows, turns
 
 Matrix = NDArray[np.float32]

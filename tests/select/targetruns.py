@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.config import RowFile
-from curate.ledger import kept_step
+from curate.core.ledger import kept_step
+from curate.core.registry import find_selector
+from curate.core.store import Artifact, Step, Store
 from curate.pool.ingest import ingest_step
-from curate.registry import find_selector
-from curate.store import Artifact, Step, Store
+from curate.pool.settings import RowFile
 from tests.conftest import StoreRun, row, stored, stored_rows, turns
 
 DATA = Path(__file__).parents[2] / "data"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.core.store import Store
 from curate.select.bm25 import Bm25Params
 from curate.select.selection import choice_remarks
-from curate.store import Store
 from tests.conftest import examples
 from tests.select.targetruns import (
     bundled_run,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.select.bsr import NOT_NEAR, ROUNDING, cover, encode_tokens, first_turns, recall
-from curate.store import Store
 from tests.conftest import write_tiny_encoder
 from tests.select.targetruns import (
     TargetRun,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.store import Store
 from curate.select.clusters import find_clusters
-from curate.store import Store
 from tests.select.poolruns import (
     check_contract,
     clumps,

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from curate.config import Config
-from curate.run import run_curation
+from curate.config.recipe import Config
+from curate.core.store import Artifact, Store
+from curate.pipeline.curation import run_curation
 from curate.select.comparison import (
     KEPT,
     LISTED,
@@ -29,7 +30,6 @@ from curate.select.comparison import (
     rank_scored,
     rows_in_one_selection,
 )
-from curate.store import Artifact, Store
 from tests.conftest import stored
 from tests.select.poolruns import PoolRun, make_run, sample_pool
 

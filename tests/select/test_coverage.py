@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from curate.core.store import Step, Store
 from curate.select.comparison import named_rankings
 from curate.select.coverage import OUTLYING, coverage_step, near_limit, write_coverage
-from curate.store import Step, Store
 from tests.conftest import stored
 from tests.select.targetruns import bundled_run, embedding_inputs, target_run, unit_vectors
 
@@ -105,7 +105,7 @@ def test_a_thin_example_was_missed_or_is_a_gap_of_the_pool(store: Store) -> None
 
 
 def test_a_step_embeds_what_other_methods_embed(store: Store) -> None:
-    from curate.registry import find_selector
+    from curate.core.registry import find_selector
 
     pool = {
         f"r{i}": text for i, text in enumerate(["red fish", "blue fish", "the old sea", "a boat"])

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curate.errors import UserError
-from curate.registry import find_selector
+from curate.core.errors import UserError
+from curate.core.registry import find_selector
+from curate.core.store import Artifact, Store
 from curate.select.deita import DeitaParams, filter_similar
-from curate.store import Artifact, Store
 from tests.conftest import row, stored, turns
 from tests.select.poolruns import (
     EXACT,

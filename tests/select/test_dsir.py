@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from curate.core.store import Store
 from curate.select.dsir import DsirParams, hash_ngrams, log_ratios
-from curate.store import Store
 from tests.conftest import examples
 from tests.select.targetruns import (
     TargetRun,

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from curate.represent.embed import embed_texts
+from curate.core.errors import UserError
+from curate.core.store import Step, Store
+from curate.models.embed import embed_texts
 from curate.select.embed import write_scores
 from curate.select.rounds import best_first, round_robin
-from curate.store import Step, Store
 from tests.select.targetruns import (
     bundled_run,
     embedding_inputs,

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
+from curate.core.store import Store
 from curate.select.facility import nearest_rows, order_lazily, represent, served_rows
-from curate.store import Store
 from tests.conftest import row, turns
 from tests.select.poolruns import EXACT, Matrix, check_contract, clumps, make_run, scored, unit
 
@@ -91,7 +91,7 @@ def test_the_nearest_rows_are_exact_in_a_small_pool() -> None:
 def test_most_nearest_rows_are_found_in_a_large_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clumps([200] * 15, 24, 1.0, 2)
     exact, _ = nearest_rows(vectors, 20)
-    monkeypatch.setattr("curate.represent.nearest.EXACT_ROWS", 1_000)
+    monkeypatch.setattr("curate.models.nearest.EXACT_ROWS", 1_000)
     rows, _ = nearest_rows(vectors, 20)
     recalls = [len(set(a) & set(b)) / 20 for a, b in zip(exact, rows, strict=True)]
     assert np.mean(recalls) > 0.9

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curate.errors import UserError
-from curate.registry import find_selector
+from curate.core.errors import UserError
+from curate.core.registry import find_selector
+from curate.core.store import Store
 from curate.select.gme import GmeParams, entropies_after, find_kinds, make_bags, mix_evenly
-from curate.store import Store
 from tests.conftest import row, turns
 from tests.select.poolruns import check_contract, make_run, params_of, ranked, sample_pool, scored
 

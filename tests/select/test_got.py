@@ -13,8 +13,8 @@ from scipy.optimize import linprog
 from scipy.special import logsumexp
 from scipy.stats import spearmanr
 
+from curate.core.store import Artifact, Step, Store
 from curate.select.got import Costs, median_cost, solve, write_scores
-from curate.store import Artifact, Step, Store
 from tests.select.targetruns import (
     bundled_run,
     embedding_inputs,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.models import load_causal, load_tokenizer
+from curate.core.store import Store
+from curate.models.load import load_causal, load_tokenizer
 from curate.select.ifd import PROMPT_IS_NO_HELP, TOO_SHORT, ifd_table
-from curate.store import Store
 from tests.conftest import turns, write_tiny_model
 from tests.select.lossruns import ModelRun, plain_row, ranked, scored
 
@@ -157,7 +157,7 @@ def test_another_model_may_score(store: Store, tiny: Path, tmp_path: Path) -> No
 
 def test_batches_change_no_score(store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = scored(ModelRun(store, folder=tiny, texts=TEXTS), "ifd")
-    monkeypatch.setattr("curate.represent.losses.BATCH_TOKENS", 1)
+    monkeypatch.setattr("curate.models.losses.BATCH_TOKENS", 1)
     again = scored(ModelRun(store, folder=tiny, texts=TEXTS), "ifd")
     np.testing.assert_allclose(again["ifd_loss"], expected["ifd_loss"], rtol=1e-4)
 

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.generate.engines.config import TransformersParams
+from curate.core.store import Store
+from curate.llm.engines.parameters import TransformersParams
 from curate.select.judge import JudgeParams, rank, score
-from curate.store import Store
 from tests.conftest import row, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.select.poolruns import PoolRun, make_run
@@ -51,7 +51,7 @@ def grade(call: Any) -> str:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     scripted = ScriptedEngine([(lambda call: True, grade)])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: scripted)
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: scripted)
     return scripted
 
 

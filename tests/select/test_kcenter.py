@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.store import Store
 from curate.select.kcenter import choose_centres
-from curate.store import Store
 from tests.conftest import row, turns
 from tests.select.poolruns import (
     EXACT,

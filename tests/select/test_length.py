@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.models import load_tokenizer
-from curate.represent.chat import render
+from curate.core.store import Store
+from curate.models.chat import render
+from curate.models.load import load_tokenizer
 from curate.select import length
-from curate.store import Store
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun, ranked, scored
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from curate.errors import UserError
-from curate.represent import influence
+from curate.core.errors import UserError
+from curate.core.store import Store
+from curate.models import influence
 from curate.select.less import UNSCORED, LessParams, nearest, rank, score
 from curate.select.similarities import task_numbers
-from curate.store import Store
 from tests.conftest import row, stored, stored_rows, turns
 from tests.select.lossruns import ModelRun, ranked, scored
 

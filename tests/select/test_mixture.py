@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.select.mixture import MixtureParams
-from curate.store import Store
 from tests.conftest import row, turns
 from tests.select.poolruns import check_contract, make_run, ranked, sample_pool, scored
 

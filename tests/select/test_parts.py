@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curate.core.store import Artifact, Store
 from curate.select.blend import BlendParams
 from curate.select.blend import rank as rank_blend
 from curate.select.blend import score as score_blend
@@ -17,7 +18,6 @@ from curate.select.cascade import rank as rank_cascade
 from curate.select.cascade import score as score_cascade
 from curate.select.random import RandomParams
 from curate.select.random import rank as rank_random
-from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 COUNT = 12
@@ -117,7 +117,7 @@ def test_parts_that_make_no_sense_are_refused(
 
 
 def test_parts_that_need_a_target_need_one_in_the_recipe() -> None:
-    from curate.config import Config
+    from curate.config.recipe import Config
 
     given = {
         "method": "blend",

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
-from curate.models import load_causal, load_tokenizer
+from curate.core.errors import UserError
+from curate.core.store import Store
+from curate.models.load import load_causal, load_tokenizer
 from curate.select.perplexity import NOTHING_READ
-from curate.store import Store
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun, plain_row, ranked, scored
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
-from curate.models import load_causal, load_tokenizer
-from curate.prove.finetune import train_lora
-from curate.represent.chat import build_example
+from curate.core.errors import UserError
+from curate.core.store import Store
+from curate.models.chat import build_example
+from curate.models.load import load_causal, load_tokenizer
+from curate.models.training import train_lora
 from curate.select import perplexity_ratio
 from curate.select.perplexity_ratio import LORA, NOTHING_READ, SEED
-from curate.store import Store
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun, plain_row, ranked, scored
 
@@ -116,7 +116,7 @@ def test_batches_change_no_score(
         return scored(run, "perplexity_ratio")
 
     expected = scores("a")
-    monkeypatch.setattr("curate.represent.losses.BATCH_TOKENS", limit)
+    monkeypatch.setattr("curate.models.losses.BATCH_TOKENS", limit)
     np.testing.assert_allclose(scores("b")["score"], expected["score"], atol=1e-4)
 
 
@@ -181,7 +181,7 @@ def test_a_tuning_that_diverges_names_the_setting(
     def diverge(*_: Any) -> None:
         raise FloatingPointError("the loss of step 2 is not finite; lower prove.lora.learning_rate")
 
-    monkeypatch.setattr("curate.prove.finetune.train_lora", diverge)
+    monkeypatch.setattr("curate.models.training.train_lora", diverge)
     run = ModelRun(store, folder=tiny, texts=POOL[:2], targets=TARGETS)
     with pytest.raises(UserError, match=r"diverged; lower select\.learning_rate \(now 0\.0005\)"):
         scored(run, "perplexity_ratio")

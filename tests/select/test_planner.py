@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.duplicates import PAIR_SCHEMA
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.select.planner import PlanContext, choose, named_stages
 from curate.select.random import RandomParams
+from curate.text.pairs import PAIR_SCHEMA
 
 COUNT = 24
 

@@ -9,13 +9,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from curate.compared import candidate_names, judged_count
-from curate.config import Config, load_config
-from curate.errors import UserError
-from curate.registry import Budget
-from curate.select.race import RaceParams, most_finetunes, survivors, trainings_in
 from tests.test_config import schema_faults
+
+from curate.config.loading import load_config
+from curate.config.recipe import Config, judged_count
+from curate.core.errors import UserError
+from curate.core.registry import Budget
+from curate.prove.halving import most_finetunes, survivors, trainings_in
+from curate.select.compared import candidate_names
+from curate.select.race import RaceParams
 
 OF = ["rds", "less", {"method": "embed", "budget": 40}, {"method": "embed", "compare": "prompt"}]
 RECIPE: dict[str, Any] = {

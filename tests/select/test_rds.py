@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from curate.models import load_tokenizer, load_trunk
-from curate.represent.chat import tokenise
-from curate.represent.lm import encode
+from curate.core.store import Artifact, Step, Store
+from curate.models.chat import tokenise
+from curate.models.lm import encode
+from curate.models.load import load_tokenizer, load_trunk
 from curate.select.rds import RdsParams, rank, write_scores
 from curate.select.rounds import best_first, round_robin, round_robin_refill
-from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 Matrix = NDArray[np.float32]

@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.errors import UserError
-from curate.registry import SELECTORS, SelectParams, find_selector
+from curate.core.errors import UserError
+from curate.core.registry import SELECTORS, SelectParams, find_selector
+from curate.core.store import Artifact, Store
 from curate.select.planner import PlanContext, choose
 from curate.select.scored import order_rows
 from curate.select.selection import choice_remarks, rank_rows, select_step
-from curate.store import Artifact, Store
 from tests.conftest import stored, turns
 from tests.generate.scripted import ScriptedEngine, texts_of
 from tests.select.lossruns import ModelRun
@@ -95,8 +95,8 @@ def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     engine = ScriptedEngine([(lambda call: True, grade)])
-    monkeypatch.setattr("curate.generate.engines.load_engine", lambda params, models: engine)
-    monkeypatch.setattr("curate.represent.embed.embed_texts", embed)
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: engine)
+    monkeypatch.setattr("curate.models.embed.embed_texts", embed)
     monkeypatch.setattr("curate.select.bsr.encode_tokens", tokens)
 
 

@@ -15,10 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.store import Store
 from curate.select import scorer
 from curate.select.scored import order_rows
-from curate.store import Store
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun, ranked, scored, selector
 
@@ -196,7 +196,7 @@ def test_batches_and_padding_change_nothing(
 def test_rows_are_rated_once_and_only_again_where_texts_or_model_change(
     store: Store, tiny: Path, cappy: Path, judge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.represent.index.SMALLEST_BLOCK", 4)
+    monkeypatch.setattr("curate.models.index.SMALLEST_BLOCK", 4)
     run = run_of(store, tiny)
     scored(run, "scorer", model=str(cappy))
     scored(run, "scorer", model=str(cappy), budget={"rows": 5})

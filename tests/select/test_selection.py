@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
-from curate.registry import SELECTORS, SelectParams
+from curate.core.errors import UserError
+from curate.core.registry import SELECTORS, SelectParams
+from curate.core.store import Artifact, Store
 from curate.select.planner import PlanContext, choose
 from curate.select.random import RandomParams
 from curate.select.rds import RdsParams
 from curate.select.selection import rank_rows, select_step
-from curate.store import Artifact, Store
 from tests.conftest import row, stored, stored_rows, turns
 
 COUNT = 30

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from curate.core.store import Store
 from curate.select.facility import represent
 from curate.select.smart import cut_gains, shares
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Store
 from tests.conftest import row, turns
 from tests.select.poolruns import check_contract, make_run, ranked, sample_pool, scored, unit
 

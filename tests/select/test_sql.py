@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.select.planner import named_stages
 from curate.select.random import RandomParams
 from curate.select.sql import parse_expression

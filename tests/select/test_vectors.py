@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.errors import UserError
-from curate.represent.embed import embed_texts
+from curate.core.errors import UserError
+from curate.core.store import Artifact, Step, Store
+from curate.models.embed import embed_texts
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from curate.store import Artifact, Step, Store
 from tests.conftest import row, stored, turns
 from tests.select.poolruns import Matrix, make_run, sample_pool, unit
 

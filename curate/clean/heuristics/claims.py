@@ -14,7 +14,7 @@ import polars as pl
 import regex
 
 from curate.clean.heuristics.wordings import claims_elsewhere
-from curate.patterns import any_word, find_on_some, only, piece
+from curate.text.patterns import any_word, find_on_some, only, piece
 
 # What a pattern takes for i, s and k where case plays no part.
 LIKE_ASCII = str.maketrans("\u0130\u017f\u212a", "isk")

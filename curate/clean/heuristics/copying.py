@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.clean.heuristics.repetition import by_script, cover, own_keys
-from curate.clean.shingles import WORD, Unit, hash_words, plain_texts, roll
+from curate.text.shingles import WORD, Unit, hash_words, plain_texts, roll
 
 NGRAM = 8
 # A shorter prompt is quoted by many a good answer.

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from curate.patterns import only
+from curate.text.patterns import only
 
 TAIL_CHARS = 40
 # A shorter last line is an item, a signature, a verse or a heading, which need no full stop.

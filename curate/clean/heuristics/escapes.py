@@ -3,7 +3,7 @@ r"""Escapes that stand in a text as they were typed: \n for a line break, \" for
 import polars as pl
 
 from curate.clean.heuristics.signs import OF_CODE, without_code
-from curate.patterns import EDGE, find_on_some, piece
+from curate.text.patterns import EDGE, find_on_some, piece
 
 # \nu and \times are LaTeX's, C:\new is a path: a small letter behind \n or \t says nothing, unless a
 # sentence ends before it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.clean.heuristics import measures
-from curate.reasons import Reason
+from curate.core.reasons import Reason
 
 if TYPE_CHECKING:
     from curate.clean import rules

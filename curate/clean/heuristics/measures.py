@@ -34,9 +34,9 @@ from curate.clean.heuristics.placeholders import find_placeholder
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.signs import find_damage, find_markup, markup_share, without_code
 from curate.clean.heuristics.words import find_word
-from curate.clean.units import user_text
-from curate.ledger import survivor_batches
-from curate.store import Artifact, Counts
+from curate.core.ledger import survivor_batches
+from curate.core.store import Artifact, Counts
+from curate.overlap.units import user_text
 
 VERSION = 4
 NAME = "measures"

@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.clean.heuristics.signs import without_code
 from curate.clean.heuristics.wordings import MERGED, MERGED_MARKS, TASKS
-from curate.patterns import any_word, find_on_some, only, piece
+from curate.text.patterns import any_word, find_on_some, only, piece
 
 LABEL = r"(?:\d{1,3}\s*[.):]\s*)"
 # No text has these by chance.

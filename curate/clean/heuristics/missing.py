@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.clean.heuristics.signs import rare_piece
 from curate.clean.heuristics.wordings import missing_elsewhere
-from curate.patterns import EDGE, any_word, find_on_some, in_ascii, only, piece
+from curate.text.patterns import EDGE, any_word, find_on_some, in_ascii, only, piece
 
 TEXTS = (
     "article|paragraph|passage|text|story|poem|essay|letter|e-?mail|message|document|report|review"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.clean.heuristics.personal import Kind, Span
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 # The pipeline reads no longer text; presidio asks for a language, whichever the pipeline has.
 LONGEST, LANGUAGE, PERSON = 1_000_000, "en", "PERSON"

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 import regex
 from stdnum import numdb
 
-from curate.keyforms import KEY_FORMS, KeyForm
+from curate.core.keyforms import KEY_FORMS, KeyForm
 
 FormKind = Literal["email", "phone", "credit_card", "iban", "ip_address", "ssn", "secret"]
 Kind = FormKind | Literal["name"]

@@ -10,7 +10,7 @@ Names in brackets, as in [Your Name], are in order in letters, forms and the lik
 
 import polars as pl
 
-from curate.patterns import EDGE, any_word, find_on_some, in_ascii, piece
+from curate.text.patterns import EDGE, any_word, find_on_some, in_ascii, piece
 
 FILLERS = (
     r"n/?a|to ?do|tbd|tba|fixme|nan|undefined|test|foo ?bar|asdf\w*|x{4,}"

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.clean.shingles import Unit, hash_words, is_dense, roll
+from curate.text.shingles import Unit, hash_words, is_dense, roll
 
 NGRAM = 10
 # Gopher wants 50 words of a document before it looks at it; shorter answers repeat themselves by chance.

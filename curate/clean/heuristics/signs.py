@@ -5,7 +5,7 @@ The piece found is stored, so a reader of the table sees what gave the row away.
 
 import polars as pl
 
-from curate.patterns import any_word, only, piece
+from curate.text.patterns import any_word, only, piece
 
 # What UTF-8 read as Windows-1252 or Latin-1 looks like. Second bytes that are plain punctuation there
 # are left out: MANHÃ” and «MANHû are Portuguese.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 import regex
 
-from curate.patterns import find_on_some, only, piece
+from curate.text.patterns import find_on_some, only, piece
 
 
 @dataclass(frozen=True)

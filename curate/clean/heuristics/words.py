@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import regex
 
-from curate.errors import UserError
-from curate.localfiles import read_text
+from curate.core.errors import UserError
+from curate.core.localfiles import read_text
 
 
 def read_words(path: str) -> list[str]:

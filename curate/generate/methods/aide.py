@@ -41,7 +41,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from curate.answers.options import split_options
-from curate.fixedpoint import cosines
+from curate.core.fixedpoint import cosines
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
@@ -51,17 +51,7 @@ from curate.generate.choices import (
     options_schema,
     with_options,
 )
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    record,
-    text,
-    tidy,
-    tokens_for,
-    with_turns,
-)
+from curate.generate.drafts import ask_each, find_truncation, with_turns
 from curate.generate.gaps import measure_coverage
 from curate.generate.generation import (
     GenerateParams,
@@ -72,10 +62,11 @@ from curate.generate.generation import (
 )
 from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
-from curate.generate.structured import Answer
 from curate.generate.tree import tree_of
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 Operator = Literal["constraint", "reasoning", "concrete"]

@@ -26,19 +26,10 @@ import orjson
 import polars as pl
 from pydantic import Field
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    mark_of,
-    record,
-    text,
-    tokens_for,
-    with_turns,
-)
+from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -48,10 +39,10 @@ from curate.generate.generation import (
     was_sent,
 )
 from curate.generate.novelty import words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
-from curate.generate.structured import Answer
-from curate.rows import Message
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 INSTRUCT = "instruct"

@@ -42,23 +42,15 @@ import regex
 from pydantic import Field
 
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    record,
-    text,
-    tidy,
-    tokens_for,
-)
+from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation, Generator, SeedExample, add_generator
 from curate.generate.novelty import words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
-from curate.generate.structured import Answer
 from curate.generate.writing import WriteParams, answer_each, with_prompt
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 KINDS = ("text", "phrase", "number", "list", "code", "label")

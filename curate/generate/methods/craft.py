@@ -31,6 +31,7 @@ import orjson
 from pydantic import Field
 from rapidfuzz.fuzz import token_set_ratio
 
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
@@ -43,16 +44,7 @@ from curate.generate.choices import (
     with_options,
 )
 from curate.generate.corpus import Passage, read_passages
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    mark_of,
-    record,
-    text,
-    with_turns,
-)
+from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -61,11 +53,11 @@ from curate.generate.generation import (
     add_generator,
 )
 from curate.generate.novelty import words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.retrieve import embed_blocks, nearest
 from curate.generate.sift import Embed
-from curate.generate.structured import Answer
-from curate.rows import Message
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text
+from curate.llm.structured import Answer
 
 VERSION = 1
 SHORTEST = 15

@@ -31,13 +31,14 @@ import regex
 from pydantic import Field, field_validator
 
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
+from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, Generator, SeedExample, add_generator
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
-from curate.generate.structured import Answer
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, record, text, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 Operator = Literal["constraint", "deepen", "concrete", "reasoning", "breadth"]

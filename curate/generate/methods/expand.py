@@ -24,17 +24,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.drafts import (
-    REPEATS,
-    characters_for,
-    find_truncation,
-    record,
-    text,
-    tidy,
-    tokens_for,
-)
+from curate.generate.drafts import find_truncation
 from curate.generate.generation import (
     Generation,
     Generator,
@@ -45,10 +37,11 @@ from curate.generate.generation import (
     with_reasoning,
 )
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
-from curate.generate.structured import Answer
 from curate.generate.writing import WriteParams, answer_each
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 TOPIC_LETTERS = 60

@@ -30,10 +30,9 @@ import polars as pl
 import regex
 from pydantic import Field
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.drafts import REPEATS
-from curate.generate.engines.engine import ChatPrefix
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -43,10 +42,11 @@ from curate.generate.generation import (
     was_sent,
 )
 from curate.generate.plain import answer_prompts
-from curate.generate.requests import Sampling, raw
 from curate.generate.sift import MARKUP
-from curate.generate.structured import Answer
-from curate.rows import normalise
+from curate.llm.engines.engine import ChatPrefix
+from curate.llm.requests import Sampling, raw
+from curate.llm.schemas import REPEATS
+from curate.llm.structured import Answer
 
 VERSION = 1
 # A role at the head of a line, or glued to the end of a sentence, with nothing behind it.

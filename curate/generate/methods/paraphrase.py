@@ -26,16 +26,16 @@ import regex
 from pydantic import Field, model_validator
 
 from curate.answers.options import OPTION, split_options
-from curate.fixedpoint import paired_cosines
+from curate.core.fixedpoint import paired_cosines
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, Generator, SeedExample, add_generator
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.requests import Request
 from curate.generate.sift import Filters, numbers_of
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
-from curate.generate.structured import Answer
 from curate.generate.writing import WriteParams, with_prompt
+from curate.llm.requests import Request
+from curate.llm.structured import Answer
 
 VERSION = 1
 Axis = Literal["register", "length", "voice", "perspective", "format"]

@@ -19,13 +19,14 @@ so the judge's "the old one" costs nothing but the calls.
 from typing import Literal
 
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.drafts import REPEATS, ask_each, record, text, tokens_for
+from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, Generator, add_generator
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
-from curate.generate.structured import Answer
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, record, text, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 REASON_LETTERS = 200

@@ -45,10 +45,10 @@ from curate.answers.checkers import (
 )
 from curate.answers.options import split_options
 from curate.answers.quantities import find_number
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import OPTIONS
-from curate.generate.drafts import REPEATS
 from curate.generate.generation import (
     Generation,
     Generator,
@@ -58,11 +58,11 @@ from curate.generate.generation import (
     was_sent,
     with_reasoning,
 )
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams, choose_starts, count_starts, start_needs, system_of
-from curate.generate.structured import Answer
-from curate.rows import normalise
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS
+from curate.llm.structured import Answer
 
 VERSION = 2
 MORE = 1.1

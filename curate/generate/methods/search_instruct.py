@@ -28,18 +28,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage, read_passages
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    mark_of,
-    record,
-    text,
-    tokens_for,
-)
+from curate.generate.drafts import ask_each, find_truncation, mark_of
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -49,11 +41,11 @@ from curate.generate.generation import (
     was_sent,
 )
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
-from curate.generate.structured import Answer
-from curate.rows import Message
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 QUESTION_LETTERS, QUERY_LETTERS = 300, 120

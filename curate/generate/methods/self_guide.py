@@ -34,16 +34,17 @@ import orjson
 import regex
 from pydantic import Field, field_validator
 
-from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    record,
-    text,
-    with_turns,
+from curate.answers.values import (
+    CHECKED_HOW,
+    Check,
+    find_form,
+    group_alike,
+    same_value,
+    warn_not_comparable,
 )
+from curate.core.rows import Message, normalise
+from curate.generate.candidates import Candidate, RejectReason, pair
+from curate.generate.drafts import ask_each, find_truncation, with_turns
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -56,18 +57,10 @@ from curate.generate.generation import (
 )
 from curate.generate.novelty import words_of
 from curate.generate.plain import ask_plainly, system_of
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
-from curate.generate.structured import Answer
-from curate.judge.values import (
-    CHECKED_HOW,
-    Check,
-    find_form,
-    group_alike,
-    same_value,
-    warn_not_comparable,
-)
-from curate.rows import Message, normalise
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text
+from curate.llm.structured import Answer
 
 VERSION = 2
 # Where examples are about as long as each other, lengths may still differ by this share of the mean.
@@ -324,7 +317,7 @@ class SelfGuide:
 def most_frequent(outputs: Sequence[str], check: Check) -> tuple[str, int, int]:
     """Return the output that most agree with, how many do, and how many cannot be compared with it.
 
-    By value where most outputs have one of the same form (curate.judge.values), else by their words:
+    By value where most outputs have one of the same form (curate.answers.values), else by their words:
     what names nothing comparable agrees with its own words alone. The shortest stands for its equals.
     """
     forms = Counter("number" if f == "final" else f for f in (find_form(t, check) for t in outputs))

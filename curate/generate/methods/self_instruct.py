@@ -34,16 +34,9 @@ import orjson
 import regex
 from pydantic import Field, model_validator
 
+from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    record,
-    text,
-    tokens_for,
-)
+from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -54,10 +47,10 @@ from curate.generate.generation import (
     with_reasoning,
 )
 from curate.generate.novelty import RougeIndex
-from curate.generate.requests import Request, Sampling
 from curate.generate.sift import Filters
-from curate.generate.structured import Answer
-from curate.rows import normalise
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 TASK_LETTERS, OPTIONS_LETTERS = 300, 120

@@ -29,18 +29,9 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, field_validator
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.drafts import (
-    REPEATS,
-    ask_each,
-    characters_for,
-    find_truncation,
-    record,
-    text,
-    tidy,
-    tokens_for,
-)
+from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import (
     GenerateParams,
     Generation,
@@ -51,8 +42,9 @@ from curate.generate.generation import (
 )
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.plain import answer_prompts
-from curate.generate.requests import Request, Sampling
-from curate.generate.structured import Answer
+from curate.llm.requests import Request, Sampling
+from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.structured import Answer
 
 VERSION = 1
 TASK_LETTERS = 100

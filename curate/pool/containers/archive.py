@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 LOG = logging.getLogger("curate")
 BLOCK = 2**20

@@ -8,11 +8,11 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
 from curate.pool.containers.arrowvalues import BinaryValue, as_readable, plain_value
 from curate.pool.containers.magic import Kind
 from curate.pool.containers.record import Record
-from curate.reasons import Reason
 
 BLOCK = 2**20
 BATCH_ROWS = 1_000

@@ -8,7 +8,7 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 
 class BinaryValue(Exception):

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import orjson
 
-from curate.errors import UserError
-from curate.jsontext import JsonLimit
+from curate.core.errors import UserError
+from curate.core.jsontext import JsonLimit
 from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.containers.record import BEGINNING, Record
 from curate.pool.elements import LIST_KEYS, BrokenDocument, NoRows, cut_document, object_keys

@@ -4,7 +4,7 @@ import codecs
 import io
 from typing import IO, Any
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 BLOCK = 2**18
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from curate.jsontext import parse_json
+from curate.core.jsontext import parse_json
 
 NOT_FINITE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.S)
 

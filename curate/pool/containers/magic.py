@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 
 # The name of a tar archive's format stands 257 bytes behind its start.
 HEAD = 512

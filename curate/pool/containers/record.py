@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from curate.reasons import Reason
+from curate.core.reasons import Reason
 
 BEGINNING = 8_000
 

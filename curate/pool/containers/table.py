@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
 from curate.pool.containers.record import Record
-from curate.reasons import Reason
 
 DELIMITERS = ("\t", ",", ";")
 LONGEST_NAME = 100

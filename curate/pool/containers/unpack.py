@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.containers.magic import Kind
 
 BLOCK = 2**20

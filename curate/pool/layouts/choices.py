@@ -8,12 +8,12 @@
 import re
 from typing import Any
 
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import unpacked
 from curate.pool.layouts.pairs import PairLayout, read_prompt
 from curate.pool.layouts.texts import is_pointer
 from curate.pool.layouts.unread import CONTEXT_FIELDS, OPTION_FIELDS
-from curate.reasons import Reason
 
 QUESTIONS = (
     *("question", "question_stem", "query", "problem", "prompt", "instruction", "ctx"),

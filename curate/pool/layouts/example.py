@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.reasons import Reason
-from curate.rows import Message
+from curate.core.reasons import Reason
+from curate.core.rows import Message
 
 Record = Mapping[str, Any]
 Roles = Mapping[str, str]

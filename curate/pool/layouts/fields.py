@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import content_text, read_listed
 from curate.pool.layouts.pairs import PairLayout, add_response, field_text, read_prompt
-from curate.reasons import Reason
 
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 ABSENT = object()

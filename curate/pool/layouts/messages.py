@@ -13,7 +13,9 @@ from typing import Any
 
 import orjson
 
-from curate.jsontext import JsonLimit, parse_json
+from curate.core.jsontext import JsonLimit, parse_json
+from curate.core.reasons import Reason
+from curate.core.rows import ROLES, Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import CALLS, ROLE_MAP, map_role
 from curate.pool.layouts.texts import is_repeated
@@ -24,8 +26,6 @@ from curate.pool.layouts.unread import (
     TURN_TEXTS,
     check_turn,
 )
-from curate.reasons import Reason
-from curate.rows import ROLES, Message
 
 # The key of a turn's role, and the one under which such a turn has its text.
 TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}

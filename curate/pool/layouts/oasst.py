@@ -6,9 +6,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import map_role
-from curate.reasons import Reason
 
 
 class TreeLayout:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curate.core.reasons import Reason
+from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
 from curate.pool.layouts.transcript import opens_answer, read_transcript
 from curate.pool.layouts.unread import CONTEXT_FIELDS
-from curate.reasons import Reason
-from curate.rows import Message
 
 INPUT_FIELDS = ("input", *CONTEXT_FIELDS)
 SOLUTIONS = ("solution", "output", "completion", "correct_answer", "best_answer")

@@ -7,11 +7,11 @@ r"""Preference pairs: the chosen answer makes the row, the rejected one stays in
 {"messages": [...], "preferred_output": [...], "non_preferred_output": [...]}   OpenAI
 """
 
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
 from curate.pool.layouts.transcript import find_marks, read_transcript
-from curate.reasons import Reason
 
 CHOSEN = {"chosen": "rejected", "preferred_output": "non_preferred_output"}
 

@@ -4,9 +4,9 @@
 {"question_id": 81, "turns": ["Write ...", "Now ..."]}     MT-Bench
 """
 
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.pairs import PAIRS, read_prompt
-from curate.reasons import Reason
 
 TURNS = "turns"
 

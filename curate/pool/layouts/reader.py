@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.fields import FieldsLayout, find_value
 from curate.pool.layouts.prompts import PromptLayout
@@ -14,7 +15,6 @@ from curate.pool.layouts.system import add_system
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
 from curate.pool.layouts.unfold import unfolded
 from curate.pool.layouts.unread import check_fields
-from curate.reasons import Reason
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 MAX_LISTED_FIELDS = 12

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from curate.rows import Message, normalise
+from curate.core.rows import Message, normalise
 
 # Keys whose values name a turn and say nothing.
 NAMES = frozenset({"role", "from", "speaker", "author", "type", "id"})

@@ -8,10 +8,10 @@ r"""Conversations written out as one text, with marks that open each turn.
 import re
 from dataclasses import dataclass
 
+from curate.core.reasons import Reason
+from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import map_role
-from curate.reasons import Reason
-from curate.rows import Message
 
 TEXT_FIELDS = ("text", "transcript", "conversation", "content")
 

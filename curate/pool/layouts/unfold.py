@@ -10,8 +10,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.core.reasons import Reason
 from curate.pool.layouts.example import Record, RecordFault
-from curate.reasons import Reason
 
 WRAPPERS = ("body", "params", "request", "input")
 PARTS = {

@@ -7,10 +7,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.core.reasons import Reason
+from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
 from curate.pool.layouts.texts import is_pointer, is_repeated
-from curate.reasons import Reason
-from curate.rows import Message
 
 MESSAGE_FIELDS = ("messages", "conversations", "conversation", "dialog", "dialogue", "contents")
 SYSTEM_FIELDS = (

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from curate.answers.checkers import find_choice
-from curate.errors import UserError
-from curate.generate.cache import Cache
+from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import GENERATORS, Generation, find_generator
-from curate.generate.limits import Limits
-from curate.generate.requests import Call
+from curate.llm.cache import Cache
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import (
     TARGET,
     BatchingEngine,
@@ -587,9 +587,9 @@ def test_hostile_texts_stay_data() -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
-    from curate.generate.engines.transformers import TransformersEngine
-    from curate.models import find_model, identify
-    from curate.represent.embed import embed_texts
+    from curate.llm.engines.transformers import TransformersEngine
+    from curate.models.embed import embed_texts
+    from curate.models.load import find_model, identify
 
     engine = TransformersEngine(
         smollm, identify(find_model("smollm2-135m"), "float32"), dtype="float32"

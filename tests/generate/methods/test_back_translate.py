@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.back_translate import draw_rows, quoted
-from curate.generate.requests import Call
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.conftest import frame, row, turns
 from tests.generate.generations import example, generate, generation, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, texts_of

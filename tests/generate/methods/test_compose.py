@@ -13,7 +13,7 @@ import pytest
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeParams
-from curate.generate.requests import Call
+from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import (

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.errors import UserError
-from curate.generate.cache import Cache
+from curate.core.errors import UserError
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.craft import MEAN, drop_alike, retrieve, set_ratio
-from curate.generate.requests import Call
-from curate.represent.embed import unit
+from curate.llm.cache import Cache
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
+from curate.models.embed import unit
 from tests.generate.generations import (
     BatchingEngine,
     candidate_records,
@@ -291,9 +291,9 @@ def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(corpus: str, smollm: Path) -> None:
-    from curate.generate.engines.transformers import TransformersEngine
-    from curate.models import find_model, identify
-    from curate.represent.embed import embed_texts
+    from curate.llm.engines.transformers import TransformersEngine
+    from curate.models.embed import embed_texts
+    from curate.models.load import find_model, identify
 
     engine = TransformersEngine(
         smollm, identify(find_model("smollm2-135m"), "float32"), dtype="float32"

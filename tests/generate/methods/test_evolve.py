@@ -19,7 +19,7 @@ from curate.generate.methods.evolve import (
     find_fault,
     rounds_of,
 )
-from curate.generate.requests import Call
+from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import (

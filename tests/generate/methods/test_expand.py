@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.expand import NAMED, ExpandParams, SeedTopics
-from curate.generate.requests import Call
+from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_hostile, check_same, keeps_some, stage_calls, words

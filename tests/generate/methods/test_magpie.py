@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
-from curate.generate.engines.engine import ChatPrefix
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.magpie import clean
-from curate.generate.requests import Call
+from curate.llm.engines.engine import ChatPrefix
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some, words

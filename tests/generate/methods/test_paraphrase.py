@@ -19,7 +19,7 @@ from curate.generate.methods.paraphrase import (
     find_change,
     find_names,
 )
-from curate.generate.requests import Call
+from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_hostile, check_same, keeps_some, quoted, words

@@ -11,7 +11,7 @@ import pytest
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
 from curate.generate.methods.refine import RefineParams
-from curate.generate.requests import Call
+from curate.llm.requests import Call
 from tests.generate.generations import TARGET, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine
 from tests.generate.stages import (

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.reject import (
     LEAST_SHARE,
     Query,
@@ -22,7 +21,8 @@ from curate.generate.methods.reject import (
     is_gold,
     luck,
 )
-from curate.generate.requests import Call
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import example, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_hostile, check_same, keeps_some, stage_calls

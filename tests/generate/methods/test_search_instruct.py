@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from curate.generate.cache import Cache
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.search_instruct import unsupported
-from curate.generate.requests import Call
+from curate.llm.cache import Cache
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import (
     BatchingEngine,
     candidate_records,
@@ -267,9 +267,9 @@ def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(corpus: str, smollm: Path) -> None:
-    from curate.generate.engines.transformers import TransformersEngine
-    from curate.models import find_model, identify
-    from curate.represent.embed import embed_texts
+    from curate.llm.engines.transformers import TransformersEngine
+    from curate.models.embed import embed_texts
+    from curate.models.load import find_model, identify
 
     engine = TransformersEngine(
         smollm, identify(find_model("smollm2-135m"), "float32"), dtype="float32"

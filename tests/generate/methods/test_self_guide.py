@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label, most_frequent
-from curate.generate.requests import Call
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some, words

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits, LowYield
 from curate.generate.novelty import rouge_l
-from curate.generate.requests import Call
+from curate.llm.limits import Limits, LowYield
+from curate.llm.requests import Call
 from tests.generate.generations import (
     candidate_records,
     example,

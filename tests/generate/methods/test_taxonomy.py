@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation, find_generator
-from curate.generate.limits import Limits
 from curate.generate.methods.taxonomy import AXES, draw_evenly
-from curate.generate.requests import Call
+from curate.llm.limits import Limits
+from curate.llm.requests import Call
 from tests.generate.generations import example, examples, generate, generation, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_same, keeps_some, stage_calls, words

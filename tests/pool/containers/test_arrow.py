@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
 from curate.pool.containers.record import Record
 from curate.pool.files import PoolFile, digest_url
 from curate.pool.records import read_records
-from curate.reasons import Reason
 
 
 def read(folder: Path, column: pa.Array, form: str = "arrow") -> list[Record]:

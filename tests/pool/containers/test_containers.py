@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.files import PoolFile
 from curate.pool.records import read_records

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.files import PoolFile
 from curate.pool.records import read_records

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.files import PoolFile
 from curate.pool.records import read_records
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
 from curate.pool.containers.record import Record
 from curate.pool.files import PoolFile
 from curate.pool.records import read_records
-from curate.reasons import Reason
 
 
 def read(folder: Path, data: bytes) -> list[Record]:

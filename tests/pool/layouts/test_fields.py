@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from curate.config import RowFile
-from curate.errors import UserError
+from curate.core.errors import UserError
 from curate.pool.layouts import Conversation, RecordFault, file_reader
+from curate.pool.settings import RowFile
 from tests.conftest import turns
 
 AB = turns("a", "b")

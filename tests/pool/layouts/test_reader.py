@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import UserError
+from curate.core.errors import UserError
+from curate.core.reasons import Reason
+from curate.core.rows import normalise
 from curate.pool.layouts import ParsedRecord, RecordFault, file_reader
 from curate.pool.layouts.unread import HELD_BY_NO_TURN, SPOKEN_FIELDS
-from curate.reasons import Reason
-from curate.rows import normalise
 from tests.conftest import turns
 
 AB = turns("a", "b")

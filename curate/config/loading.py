@@ -1,0 +1,92 @@
+"""TODO."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from curate.config.faults import fault_lines
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.core.localfiles import MIB, read_text
+from curate.core.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
+
+if TYPE_CHECKING:
+    from curate.config.recipe import Config
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe and apply `dotted.key=value` overrides.
+
+    Raises:
+        UserError: all faults at once, each with file, line and key.
+    """
+    text = read_text(path, "the config", most=MIB, pipe=True)
+    try:
+        data, node = load_yaml(text)
+    except YamlFault as error:
+        raise UserError(f"{path}:{error.line}: broken YAML: {error.problem}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: the config must be a mapping of keys, e.g. `name: my-run`")
+    _refuse_repeated_keys(path, node)
+    for override in overrides:
+        _override(data, override)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise UserError("\n".join(fault_lines(path, node, data, error, Config))) from error
+
+
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+    """Fail where a key stands twice: YAML's reader would silently take the last one."""
+    if isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(path, value)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                first = lines[key.value]
+                raise UserError(f"{path}:{line}: {key.value}: given before, in line {first}")
+            lines[key.value] = line
+            _refuse_repeated_keys(path, value)
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    name, separator, value = override.partition("=")
+    if not separator or not name:
+        raise UserError(
+            f"--set {override}: write it as dotted.key=value, e.g. select.budget.rows=50"
+        )
+    parsed = load_setting(override, value)
+    *parents, last = name.split(".")
+    if len(parents) > DEEPEST:
+        raise UserError(f"--set {override:.80}: no key of a recipe lies {DEEPEST} levels deep")
+    place: Any = data
+    for part in parents:
+        place = _descend(place, part, override)
+    if isinstance(place, list):
+        place[_index(place, last, override)] = parsed
+    else:
+        place[last] = parsed
+
+
+def _descend(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        inner = place[_index(place, part, override)]
+    else:
+        inner = place.setdefault(part, {})
+        if inner is None:
+            inner = place[part] = {}
+    if not isinstance(inner, dict | list):
+        raise UserError(f"--set {override}: {part!r} holds a plain value, so nothing is inside it")
+    return inner
+
+
+def _index(place: list[Any], part: str, override: str) -> int:
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(place):
+        raise UserError(f"--set {override}: {part!r} is no position in a list of {len(place)}")
+    return int(part)

@@ -1,0 +1,15 @@
+"""TODO."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> "Console":
+    """Return the console of stderr; one, so that bars and log lines do not overwrite each other."""
+    from rich.console import Console
+
+    return Console(stderr=True)

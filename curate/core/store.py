@@ -1,0 +1,338 @@
+"""Immutable, content-addressed artifacts: the library's identity and resume.
+
+    STORE/exact-0123456789abcdef/manifest.json      written last, so a folder with one is complete
+    STORE/exact-0123456789abcdef/evidence.parquet
+
+An artifact's key is a digest of everything that can change its bytes: schema version, step name and
+code version, parameters, and the digests of its inputs' contents. Paths and times never enter it.
+Its digest is that of its files. The manifest has a checksum of its own, since it also tells what may
+differ between equal artifacts: seconds, memory, and the versions of the libraries that made it.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from curate.core.errors import UserError
+from curate.core.memory import released_memory
+from curate.core.rows import SCHEMA_VERSION
+from curate.core.versions import library_versions
+from curate.core.workspace import workspace
+
+LOG = logging.getLogger("curate")
+MANIFEST = "manifest.json"
+CHECKSUM = "checksum"
+KEY_CHARS = 20
+Counts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished step's files. `cached` says whether this call found them instead of making them."""
+
+    name: str
+    key: str
+    path: Path
+    digest: str
+    files: dict[str, dict[str, Any]]
+    counts: Counts
+    seconds: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+    cached: bool
+
+    @property
+    def unanswered(self) -> int:
+        """Return the calls of a model that had no answer, and that a later run may get."""
+        return int(self.counts.get("llm", {}).get("unanswered", 0))
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the artifact's files."""
+        if name not in self.files:
+            raise KeyError(f"artifact {self.path} has no file {name}; it has {sorted(self.files)}")
+        return self.path / name
+
+
+StepFunction = Callable[
+    [Path, Mapping[str, Artifact], Mapping[str, Any], Mapping[str, Any]], Counts
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A piece of work whose result is stored.
+
+    `function(out, inputs, params, runtime)` writes files to the folder `out` and returns counts. It may
+    use nothing else: `inputs` and `params` make the key, `runtime` (paths, thread counts) does not and
+    so must not change a byte of the result.
+    """
+
+    name: str
+    version: int
+    function: StepFunction
+    inputs: Mapping[str, Artifact] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Return the digest that names the step's artifact."""
+        return digest_of(
+            {
+                "schema": SCHEMA_VERSION,
+                "step": self.name,
+                "version": self.version,
+                "params": dict(self.params),
+                "inputs": {name: artifact.digest for name, artifact in self.inputs.items()},
+            }
+        )
+
+
+class Store:
+    """A folder of artifacts.
+
+    Raises:
+        UserError: there can be no such folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"store: {self.root} cannot be a folder ({error.strerror}); name another one"
+            ) from error
+
+    def path_of(self, step: Step) -> Path:
+        """Return the folder in which the step's artifact lies or will lie."""
+        return self.root / f"{step.name}-{step.key[:KEY_CHARS]}"
+
+    def find(self, step: Step) -> Artifact | None:
+        """Return the step's artifact if it is whole: every file there with its recorded digest.
+
+        One for which a model did not answer all calls is none: what failed must not last.
+        """
+        artifact = self._find_whole(step)
+        return None if artifact is None or artifact.unanswered else artifact
+
+    def look_up(self, step: Step) -> Artifact | None:
+        """Return the step's artifact by its manifest alone, whose files may be damaged."""
+        artifact = self._read(self.path_of(step))
+        if artifact is None or artifact.key != step.key or artifact.unanswered:
+            return None
+        return artifact
+
+    def _find_whole(self, step: Step) -> Artifact | None:
+        artifact = self._read(self.path_of(step))
+        if artifact is None or artifact.key != step.key:
+            return None
+        try:
+            return artifact if _is_whole(artifact) else None
+        except OSError:
+            return None
+
+    def ensure(self, step: Step) -> Artifact:
+        """Return the step's artifact, running the step only if no whole one is stored.
+
+        Where calls had no answer it is run once more, for these; if that fails, what is stored stays.
+        """
+        stored = self._find_whole(step)
+        if stored is not None and not stored.unanswered:
+            return stored
+        try:
+            return self._build(step)
+        except UserError as error:
+            if stored is None:
+                raise
+            calls = f"{stored.unanswered:,} calls without an answer were asked again in vain"
+            LOG.warning("%s: %s (%s); what is stored is used", step.name, calls, error)
+            return stored
+
+    def open(self, step: Step, *, cached: bool) -> Artifact:
+        """Return the step's artifact without looking into its files, after `find` or `ensure` did."""
+        artifact = self._read(self.path_of(step))
+        if artifact is None:
+            raise OSError(f"artifact {self.path_of(step)} vanished during the run")
+        return replace(artifact, cached=cached)
+
+    def _read(self, folder: Path) -> Artifact | None:
+        try:
+            manifest = _load_manifest((folder / MANIFEST).read_bytes())
+            return Artifact(
+                **{name: manifest[name] for name in _RECORDED}, path=folder, cached=True
+            )
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
+    def _build(self, step: Step) -> Artifact:
+        try:
+            return self._run(step)
+        except OSError as error:
+            # A full disk, mostly, on a file that was open already: say where.
+            error.filename = error.filename or str(self.root)
+            raise
+
+    def _run(self, step: Step) -> Artifact:
+        with workspace(self.root / "tmp") as temporary:
+            started = time.perf_counter()
+            with released_memory(), peak_memory() as peak:
+                counts = step.function(temporary, step.inputs, step.params, step.runtime)
+            seconds = time.perf_counter() - started
+            manifest = _describe(step, temporary, counts, seconds, peak[0])
+            _write_durably(temporary / MANIFEST, _dump_manifest(manifest))
+            self._publish(temporary, step)
+            LOG.info("%s: made in %.1f s%s", step.name, seconds, _counts_text(counts))
+        return self.open(step, cached=False)
+
+    def _publish(self, temporary: Path, step: Step) -> None:
+        final = self.path_of(step)
+        if final.exists() and self.find(step) is None:
+            shutil.rmtree(final)
+        try:
+            temporary.rename(final)
+        except OSError as error:
+            # Another process published the same artifact first; theirs is as good.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        _sync_folder(self.root)
+
+
+def _is_whole(artifact: Artifact) -> bool:
+    for name, recorded in artifact.files.items():
+        path = artifact.path / name
+        if not path.is_file() or path.stat().st_size != recorded["bytes"]:
+            return False
+        if digest_file(path) != recorded["digest"]:
+            return False
+    return True
+
+
+def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
+    return digest_of({name: recorded["digest"] for name, recorded in files.items()})
+
+
+def _counts_text(counts: Counts) -> str:
+    names = ("rows_in", "rows_out", "tokens", "passed_over", "verdict")
+    parts = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
+            for n in names if n in counts]  # fmt: skip
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+_RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb", "versions")
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+
+
+def _dump_manifest(manifest: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({**manifest, CHECKSUM: digest_of(manifest)}, option=_PRETTY)
+
+
+def _load_manifest(data: bytes) -> dict[str, Any]:
+    """Return what `_dump_manifest` was given.
+
+    Raises:
+        ValueError: a byte is not as it was written.
+    """
+    manifest = orjson.loads(data)
+    if not isinstance(manifest, dict):
+        raise ValueError("a manifest is an object")
+    manifest.pop(CHECKSUM, None)
+    if _dump_manifest(manifest) != data:
+        raise ValueError("the manifest is not as it was written")
+    return manifest
+
+
+def _describe(
+    step: Step, folder: Path, counts: Counts, seconds: float, peak_mb: float
+) -> dict[str, Any]:
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        _sync(path)
+        name = path.relative_to(folder).as_posix()
+        files[name] = {"bytes": path.stat().st_size, "digest": digest_file(path)}
+    return {
+        "name": step.name,
+        "key": step.key,
+        "version": step.version,
+        "params": dict(step.params),
+        "inputs": {name: artifact.key for name, artifact in step.inputs.items()},
+        "digest": _digest_files(files),
+        "files": files,
+        "counts": counts,
+        "seconds": round(seconds, 3),
+        "peak_memory_mb": round(peak_mb, 1),
+        "versions": library_versions(),
+    }
+
+
+def digest_of(value: Any) -> str:
+    """Return 32 hex digits that identify a JSON-like value, whatever the order of its keys."""
+    canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return 32 hex digits that identify a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON with sorted keys, atomically."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    _write_durably(temporary, orjson.dumps(value, option=_PRETTY) + b"\n")
+    temporary.replace(path)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """Yield a one-item list that holds, at the end, the process's peak resident memory in MiB.
+
+    Sampled every 20 ms: a peak shorter than that can be missed.
+    """
+    process, stop, peak = psutil.Process(), threading.Event(), [0.0]
+
+    def watch() -> None:
+        while True:
+            peak[0] = max(peak[0], process.memory_info().rss / 2**20)
+            if stop.wait(0.02):
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""Folders of unfinished work: who builds in them, and when nobody does any more.
+
+    STORE/tmp/work-5f0c...          what a step has written so far
+    STORE/tmp/work-5f0c....lock     held by its builder, which touches it every minute
+
+A lock ends with its process, however that ends, and holds between containers of one machine, which do
+not see each other's processes. Not every file system shows the locks of other machines, so their work
+is left alone until it has not been touched for a week.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+from curate.core.interrupt import cleanup, remove_folder
+
+LOCK = ".lock"
+PREFIX = "work-"
+OLDER_NAMES = re.compile(r"\d+-[0-9a-f]{32}")
+HEARTBEAT_SECONDS = 60.0
+ABANDONED_SECONDS = 7 * 24 * 3600.0
+
+
+@contextmanager
+def workspace(root: Path) -> Iterator[Path]:
+    """Yield a new, locked folder below root; it is removed at the end, unless it was moved away."""
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / f"{PREFIX}{uuid.uuid4().hex}"
+    lock, ended = _lock_of(folder), threading.Event()
+
+    def discard() -> None:
+        remove_folder(folder)
+        lock.unlink(missing_ok=True)
+
+    with lock.open("x") as file, cleanup(discard):
+        # Written once the lock is held: no one who reads it finds the lock free.
+        if _try_lock(file.fileno()):
+            file.write(machine())
+            file.flush()
+        folder.mkdir()
+        sweep(root, now=lock.stat().st_mtime)
+        threading.Thread(target=_beat, args=(lock, ended), daemon=True).start()
+        try:
+            yield folder
+        finally:
+            ended.set()
+
+
+def _beat(lock: Path, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(lock)
+
+
+def sweep(root: Path, *, now: float) -> None:
+    """Remove the folders whose builder is dead or has shown no life for a week.
+
+    Args:
+        root: where workspaces lie.
+        now: the time by the clock that the file system stamps files with, which may be a server's.
+    """
+    for lock in root.glob(f"{PREFIX}*{LOCK}"):
+        with suppress(OSError):
+            if _is_abandoned(lock, now):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink()
+    # Older versions wrote no locks. Whatever has another name is not ours.
+    for folder in root.iterdir():
+        with suppress(OSError):
+            if OLDER_NAMES.fullmatch(folder.name) and _is_old(folder, now):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@lru_cache(maxsize=1)
+def machine() -> str:
+    """Return what identifies this machine since its last start, in all of its containers."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + LOCK)
+
+
+def _is_abandoned(lock: Path, now: float) -> bool:
+    if lock.read_text() != machine():
+        return _is_old(lock, now)
+    descriptor = os.open(lock, os.O_RDWR)
+    try:
+        return _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_old(path: Path, now: float) -> bool:
+    return now - path.stat().st_mtime > ABANDONED_SECONDS
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock an open file; return False where another holds it or the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""TODO."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.core.errors import UserError
+from curate.core.store import digest_file, digest_of
+from curate.llm.engines.parameters import OpenAIParams, TransformersParams, VllmParams
+
+if TYPE_CHECKING:
+    from curate.llm.engines.engine import Engine
+    from curate.models.settings import ModelNames
+
+
+# Of a LoRA adapter.
+PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
+
+
+def identify_engine(
+    params: TransformersParams | VllmParams | OpenAIParams, models: "ModelNames"
+) -> dict[str, Any]:
+    """Return the identity of the engine that a recipe names, without loading it.
+
+    It is what can change an answer, so it belongs into the keys of steps.
+
+    Raises:
+        UserError: no such model.
+    """
+    if isinstance(params, OpenAIParams):
+        server_model = {"model": params.model, "revision": params.revision, "extra": params.extra}
+        return {"engine": "openai", **server_model}
+    from curate.models.load import choose_dtype, find_model, identify
+
+    model = find_model(params.model or models.base)
+    identity = identify(model, choose_dtype(params.dtype or models.dtype))
+    adapter = {} if params.adapter is None else {"adapter": _digest_adapter(params)}
+    return {"engine": params.kind, **identity, **adapter}
+
+
+def _digest_adapter(params: TransformersParams | VllmParams) -> str:
+    """Return a digest of LoRA weights: one file for transformers, a folder of peft for vLLM."""
+    place = Path(params.adapter or "")
+    names = PEFT_FILES if isinstance(params, VllmParams) else ("",)
+    for name in names:
+        if not (place / name).is_file():
+            raise UserError(f"engine.adapter: there is no file {place / name}")
+    digests = [digest_file(place / name) for name in names]
+    return digests[0] if len(digests) == 1 else digest_of(digests)
+
+
+def load_engine(
+    params: TransformersParams | VllmParams | OpenAIParams, models: "ModelNames"
+) -> "Engine":
+    """Return the engine that a recipe names, ready to complete calls.
+
+    Raises:
+        UserError: no such model, vllm is not installed, or a key's variable is not set.
+    """
+    identity = identify_engine(params, models)
+    if isinstance(params, OpenAIParams):
+        from curate.llm.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(params, identity)
+    from curate.models.load import choose_dtype, find_model, prepare
+
+    folder = prepare(find_model(params.model or models.base))
+    dtype = choose_dtype(params.dtype or models.dtype)
+    trust = models.trust_remote_code
+    if isinstance(params, VllmParams):
+        from curate.llm.engines.vllm import VllmEngine
+
+        return VllmEngine(folder, identity, params=params, dtype=dtype, trust=trust)
+    from curate.llm.engines.transformers import TransformersEngine
+
+    batch = params.batch_tokens
+    adapter = None if params.adapter is None else Path(params.adapter)
+    return TransformersEngine(
+        folder, identity, dtype=dtype, trust=trust, adapter=adapter, batch_tokens=batch
+    )

@@ -1,0 +1,136 @@
+"""The `engine` of a recipe, and the engine that it names.
+
+engine: {kind: transformers}                                     the recipe's own base model
+engine: {kind: vllm, model: Qwen/Qwen3-8B}
+engine:
+  kind: openai
+  model: gpt-5-mini
+  endpoints: [{url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY, concurrency: 16}]
+  prices: {prompt: 0.25, completion: 2}                          per million tokens
+"""
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from curate.core.credentials import FreeFields, SecretFault, find_secret
+from curate.core.registry import Params
+
+if TYPE_CHECKING:
+    pass
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+Structured = Literal["json_schema", "json_object", "none"]
+
+
+class TransformersParams(Params):
+    """A model in this process, by transformers."""
+
+    kind: Literal["transformers"] = "transformers"
+    model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
+    dtype: Dtype | None = Field(None, description="the run's own if null")
+    adapter: str | None = Field(
+        None, description="adapter.safetensors of a fine-tune by curate, put on the model"
+    )
+    batch_tokens: int = Field(
+        8_192, ge=1, description="tokens of a batch, room for the answers included"
+    )
+
+
+class VllmParams(Params):
+    """A model in this process, by vLLM."""
+
+    kind: Literal["vllm"] = "vllm"
+    model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
+    dtype: Dtype | None = Field(None, description="the run's own if null")
+    adapter: str | None = Field(
+        None, description="folder of LoRA weights as peft reads them: export/adapter of a run"
+    )
+    context: int | None = Field(None, ge=1, description="longest prompt and answer, in tokens")
+    memory: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory to use")
+    chunk: int = Field(2_048, ge=1, description="calls handed over, and stored, at a time")
+    options: FreeFields = Field({}, description="further arguments of vllm.LLM")
+
+
+class EndpointParams(Params):
+    """One server and how hard it may be worked."""
+
+    url: str = Field(description="up to and with /v1")
+    api_key_env: str | None = Field(None, description="environment variable that holds the key")
+    concurrency: int = Field(8, ge=1, description="calls under way at one time")
+    calls_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write the server's address as http://HOST/v1 or https://HOST/v1")
+        if parts.username or parts.password or parts.query:
+            raise SecretFault("no secrets in the address; name the key's variable in api_key_env")
+        return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_variable(cls, name: str | None) -> str | None:
+        if name is not None and (not VARIABLE.fullmatch(name) or find_secret(name)):
+            raise SecretFault(
+                "write the name of the variable that holds the key, not the key itself"
+            )
+        return name
+
+
+class Prices(Params):
+    """Price of a million tokens, in any currency."""
+
+    prompt: float = Field(0.0, ge=0, le=1e9)
+    completion: float = Field(0.0, ge=0, le=1e9)
+
+
+class OpenAIParams(Params):
+    """A model behind servers that speak OpenAI's protocol, `vllm serve` included."""
+
+    kind: Literal["openai"] = "openai"
+    model: str
+    endpoints: list[EndpointParams] = Field(min_length=1)
+    revision: str | None = Field(
+        None, description="which weights the name stands for; a new one makes stored answers void"
+    )
+    timeout: float = Field(120.0, gt=0, description="seconds for one call")
+    attempts: int = Field(
+        6, ge=1, description="how often a call is sent before it counts as failed"
+    )
+    backoff: float = Field(0.5, gt=0, description="seconds before the second try; then doubled")
+    most_backoff: float = Field(30.0, gt=0, description="seconds")
+    patience: float = Field(
+        300.0, gt=0, description="seconds that a server may ask to wait (Retry-After)"
+    )
+    structured: Literal["auto", "json_schema", "json_object", "none"] = Field(
+        "auto", description="how the server is asked for JSON; auto: by trying at the start"
+    )
+    prefix: Literal["unsupported", "continue", "plain"] = Field(
+        "unsupported",
+        description="how an answer's opening is sent; continue: as vLLM wants it, plain: as a last turn",
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    send_seed: bool = True
+    prices: Prices = Field(default_factory=Prices)
+    tokenizer: str | None = Field(
+        None, description="model whose tokenizer counts tokens; estimated by length if null"
+    )
+    extra: FreeFields = Field({}, description="further fields of every request")
+
+
+EngineParams = Annotated[
+    TransformersParams | VllmParams | OpenAIParams, Field(discriminator="kind")
+]
+
+
+
+
+
+

@@ -1,0 +1,162 @@
+"""The embedded engine: a transformers model in this process."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curate.llm.engines.decoding import DecodingModel, DecodingRow, decode
+from curate.llm.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
+from curate.llm.engines.grammar import Grammars
+from curate.llm.engines.prompts import chat_prefix_of, prompt_ids, stop_ids
+from curate.llm.requests import UNSENT, Call, Completion, Request, failed
+from curate.models.control import text_ids
+from curate.models.decoding import context_of, end_tokens
+from curate.models.lm import batches_by_length
+from curate.models.load import load_causal, load_tokenizer
+from curate.models.lora import attach_adapter
+
+
+class TransformersEngine:
+    """Completes calls in batches of similar length, padded on the left.
+
+    Args:
+        folder: of the model.
+        identity: what curate.llm.engines.loading.identify_engine says of it.
+        dtype: to compute in.
+        trust: run code that the model brings.
+        adapter: LoRA weights to put on it (curate.models.lora.save_adapter).
+        batch_tokens: tokens of a batch, padding and room for the answers included.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        *,
+        dtype: str,
+        trust: bool = False,
+        adapter: Path | None = None,
+        batch_tokens: int = 8_192,
+    ) -> None:
+        self._model = load_causal(folder, dtype, trust)
+        if adapter is not None:
+            attach_adapter(self._model, adapter)
+        self._model.eval()
+        self._tokenizer = load_tokenizer(folder, trust)
+        self._identity = identity
+        self._batch_tokens = batch_tokens
+        self._context = context_of(self._model.config)
+        self._ends = end_tokens(self._model, self._tokenizer)
+        self._grammars: Grammars | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change an answer."""
+        return dict(self._identity)
+
+    def count_prompt(self, request: Request) -> int:
+        """Return the prompt's tokens."""
+        return len(prompt_ids(self._tokenizer, request))
+
+    def count_tokens(self, text: str) -> int:
+        """Return a text's tokens."""
+        return len(text_ids(self._tokenizer, [text])[0])
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return 0: it runs here."""
+        return 0.0
+
+    def chat_prefix(self, system: str | None) -> ChatPrefix:
+        """Return what the model's chat template writes around the words of the first user turn."""
+        return chat_prefix_of(self._tokenizer, system)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = self._grammars = None
+
+    def complete(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
+    ) -> list[Completion]:
+        """Return one completion a call, in their order; see curate.llm.engines.engine."""
+        completions = [UNSENT] * len(calls)
+        rows: list[tuple[int, DecodingRow]] = []
+        for position, call in enumerate(calls):
+            row = self._start(call)
+            if isinstance(row, DecodingRow):
+                rows.append((position, row))
+            else:
+                completions[position] = row
+                callbacks.on_completion(position, row)
+        sizes = [len(row.prompt) + row.limit for _, row in rows]
+        for batch in batches_by_length(sizes, self._batch_tokens):
+            sent = [rows[k] for k in batch if callbacks.reserve_call()]
+            for (position, _), done in zip(sent, self._write([r for _, r in sent]), strict=True):
+                completions[position] = done
+                callbacks.on_completion(position, done)
+        return completions
+
+    def _start(self, call: Call) -> DecodingRow | Completion:
+        """Return the call as a row to write, or why it cannot be written."""
+        try:
+            prompt = prompt_ids(self._tokenizer, call.request)
+        except ValueError as error:
+            return failed(str(error), sends=0)
+        room = self._context - len(prompt)
+        if not prompt or room < 1:
+            return failed(
+                f"the prompt has {len(prompt):,} tokens and the model's context {self._context:,}",
+                sends=0,
+            )
+        ends = frozenset(stop_ids(self._tokenizer, call.sampling.stop))
+        return DecodingRow(call, prompt, min(call.sampling.max_tokens, room), ends=ends)
+
+    def _write(self, rows: Sequence[DecodingRow]) -> list[Completion]:
+        """Return the rows' completions; a batch that does not fit into memory is halved."""
+        if not rows:
+            return []
+        writer = self._writer(any(row.call.request.schema is not None for row in rows))
+        # Rows anew, so that a second try draws what the first one would have drawn.
+        fresh = [self._copy(row, writer) for row in rows]
+        if self._fits(writer, fresh):
+            return [row.completion(writer) for row in fresh]
+        if len(rows) == 1:
+            return [failed("out of memory with this call alone; lower max_tokens or its prompt")]
+        half = len(rows) // 2
+        return [*self._write(rows[:half]), *self._write(rows[half:])]
+
+    def _fits(self, writer: DecodingModel, rows: Sequence[DecodingRow]) -> bool:
+        """Write the rows; return whether memory was enough."""
+        try:
+            decode(writer, rows)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _copy(self, row: DecodingRow, writer: DecodingModel) -> DecodingRow:
+        schema = row.call.request.schema
+        matcher = (
+            writer.grammars.matcher(schema) if schema is not None and writer.grammars else None
+        )
+        return DecodingRow(row.call, row.prompt, row.limit, matcher, row.ends)
+
+    def _writer(self, by_schema: bool) -> DecodingModel:
+        if by_schema and self._grammars is None:
+            size = self._model.get_output_embeddings().weight.shape[0]
+            self._grammars = Grammars(self._tokenizer, size, sorted(self._ends))
+        return DecodingModel(self._model, self._tokenizer, self._ends, self._grammars)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch says that memory is used up, on a GPU or here."""
+    import torch
+
+    message = str(error).lower()
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "out of memory" in message
+        or "can't allocate memory" in message
+        or "not enough memory" in message
+    )

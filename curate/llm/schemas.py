@@ -1,0 +1,43 @@
+"""TODO."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Small models write the same again and again; it ends the answer, which is then drawn anew.
+REPEATS = 5
+
+
+CHARACTERS_A_TOKEN = 3
+
+
+OVERHEAD = 32
+
+
+def tokens_for(characters: int) -> int:
+    """Return how many tokens surely hold so many characters of JSON in most languages."""
+    return characters // CHARACTERS_A_TOKEN + OVERHEAD
+
+
+def characters_for(tokens: int) -> int:
+    """Return how long a text may be so that so many tokens hold it."""
+    return max(tokens - OVERHEAD, OVERHEAD) * CHARACTERS_A_TOKEN
+
+
+def text(most: int) -> dict[str, Any]:
+    """Return the schema of a text that is not empty."""
+    return {"type": "string", "minLength": 1, "maxLength": most}
+
+
+def record(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with all of these properties, in their order."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def tidy(words: str) -> str:
+    """Return a short phrase on one line, without quotes or full stop around it."""
+    return " ".join(words.split()).strip(" .\"'`*")

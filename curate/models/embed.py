@@ -1,0 +1,178 @@
+"""Sentence embeddings: texts to unit vectors, and blocks of them that are reused by content.
+
+Texts in scripts that the embedder does not cover get vectors of their character n-grams instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.core.ledger import survivor_mask
+from curate.core.registry import StepRun
+from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.tables import scan_table
+from curate.models.index import blocks_of
+from curate.models.scripts import LATIN, covered_scripts, is_uncovered
+from curate.text.compared import Compared, compared_text
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from curate.models.static import StaticModel
+
+VERSION = 1
+# Part of the keys of those blocks alone that may hold vectors of n-grams.
+NGRAM_VERSION = 1
+SMALLEST_BLOCK = 4_096
+BATCH_TEXTS = 32
+
+
+def embed_texts(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return unit vectors [N, d] of texts; zeros for a text without a token that is known.
+
+    Of a text in a script that the embedder does not cover, it is the vector of its character n-grams.
+    A static embedder's vector depends on its text alone, bit for bit. A transformer's is computed in
+    batches of similar length, and what else is in the batch moves it by rounding, about 1e-6.
+
+    Args:
+        texts: of any length; a transformer reads the start of long ones (256 tokens for minilm).
+        runtime: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
+    """
+    from curate.models.ngrams import embed_ngrams
+
+    model = load_model(runtime["name"])
+    uncovered = uncovered_texts(texts, runtime["name"]).to_numpy()
+    if not uncovered.any():
+        return _encode(model, texts)
+    column = np.array(texts, dtype=object)
+    own = _encode(model, column[~uncovered].tolist())
+    vectors = np.empty((len(texts), own.shape[1]), dtype=np.float32)
+    vectors[~uncovered] = own
+    vectors[uncovered] = unit(embed_ngrams(column[uncovered].tolist(), own.shape[1]))
+    return vectors
+
+
+def uncovered_texts(texts: Sequence[str], name: str) -> pl.Series:
+    """Return which texts are in scripts that an embedder does not cover."""
+    column = pl.Series("text", texts, dtype=pl.String)
+    # Latin script is covered by all, so for most pools no embedder has to be asked.
+    other = is_uncovered(column, [LATIN])
+    return is_uncovered(column, covered_by(name)) if other.any() else other
+
+
+def covered_by(name: str) -> tuple[str, ...]:
+    """Return the scripts that an embedder covers (see curate.models.scripts)."""
+    from curate.models.load import find_model, identify_embedder
+
+    model = find_model(name)
+    return _covered(model.name, digest_of(identify_embedder(model)))
+
+
+@lru_cache(maxsize=4)
+def _covered(name: str, digest: str) -> tuple[str, ...]:
+    return covered_scripts(partial(_encode, load_model(name)))
+
+
+def load_model(name: str) -> "StaticModel | SentenceTransformer":
+    """Return an embedder by its name; the last ones are remembered."""
+    from curate.models.load import find_model, identify_embedder
+
+    model = find_model(name)
+    return _load(model.name, digest_of(identify_embedder(model)))
+
+
+def _encode(
+    model: "StaticModel | SentenceTransformer", texts: Sequence[str]
+) -> NDArray[np.float32]:
+    """Return the embedder's own unit vectors [N, d]."""
+    from curate.models.static import StaticModel, embed_static
+
+    if isinstance(model, StaticModel):
+        return unit(embed_static(model, texts))
+    vectors: NDArray[np.float32] = model.encode(
+        list(texts), batch_size=BATCH_TEXTS, show_progress_bar=False, convert_to_numpy=True
+    )
+    width = model.get_embedding_dimension() or 0
+    return unit(np.asarray(vectors, dtype=np.float32).reshape(len(texts), width))
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, digest: str) -> "StaticModel | SentenceTransformer":
+    from curate.models.load import find_model, load_embedder, load_static
+    from curate.models.static import static_model
+
+    location = find_model(name)
+    if location.path.is_file():
+        return static_model(*load_static(location.path))
+    embedder = load_embedder(location)
+    kinds = [type(module).__name__ for module in embedder]
+    if kinds in (["StaticEmbedding"], ["StaticEmbedding", "Normalize"]):
+        return static_model(embedder[0].tokenizer, embedder[0].embedding.weight)
+    return embedder
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors [N, d] scaled to length 1; zero vectors stay zero."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return (vectors / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+
+
+def embed_steps(
+    run: StepRun, inputs: Mapping[str, Artifact], compare: Compared, name: str | None
+) -> list[Step]:
+    """Return one step for each block of a stage's survivors; each writes vectors.npy [n, d].
+
+    Args:
+        run: names the embedder.
+        inputs: of the stage's steps (`ledger.stage_inputs`).
+        compare: what of a row is embedded.
+        name: the embedder; the run's own if None.
+    """
+    return embed_steps_at(run, inputs["rows"], np.flatnonzero(survivor_mask(inputs)), compare, name)
+
+
+def embed_steps_at(
+    run: StepRun,
+    rows: Artifact,
+    positions: NDArray[np.int64],
+    compare: Compared,
+    name: str | None = None,
+) -> list[Step]:
+    """Return one step for each block of the rows at ascending positions of an artifact of rows."""
+    identity, runtime = run.embedder(name)
+    path = rows.file("rows.parquet")
+    steps = []
+    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
+        where = {"rows": str(path), "positions": block, "compare": compare}
+        texts = read_texts(path, block, compare)
+        params: dict[str, Any] = {"texts": digest_of(texts), "model": identity}
+        if is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any():
+            params["ngrams"] = NGRAM_VERSION
+        steps.append(
+            Step("embed", VERSION, embed_block, params=params, runtime={**runtime, **where})
+        )
+    return steps
+
+
+def embed_block(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write vectors.npy (float32 [n, d], unit length): one block of rows, in their order."""
+    texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])
+    np.save(out / "vectors.npy", embed_texts(texts, runtime), allow_pickle=False)
+    counts: Counts = {"rows_in": len(texts), "rows_out": len(texts)}
+    if "ngrams" in params and uncovered_texts(texts, runtime["name"]).any():
+        counts["covered"] = list(covered_by(runtime["name"]))
+    return counts
+
+
+def read_texts(path: Path, positions: Sequence[int], compare: Compared) -> list[str]:
+    """Return what is compared of the rows at these ascending positions of a rows.parquet."""
+    start, stop = positions[0], positions[-1] + 1
+    span = scan_table(path).slice(start, stop - start).select(text=compared_text(compare)).collect()
+    return span["text"].fill_null("").gather(np.asarray(positions) - start).to_list()

@@ -1,0 +1,409 @@
+"""Similarities of training rows to target examples by their gradients, at each checkpoint (LESS).
+
+For row i, checkpoint c and target example q: the cosine of the row's Adam direction and the example's
+plain gradient (see curate.models.gradients). Two ways to the same numbers:
+
+exact       targets first. Their unit gradients are kept whole, and every matrix of a row's gradients
+            is multiplied with theirs in the backward pass. No projection, no store of features.
+datastore   features of rows, projected to `dim` numbers (see curate.models.project) and stored;
+            they serve any target set afterwards. Each checkpoint has a projection of its own, so that
+            the errors of the checkpoints even out.
+
+    exact       wanted-C.safetensors     NAME: [columns, *shape], for each checkpoint C
+                similarities.npy         float32 [checkpoints, rows, columns], a block of rows
+    datastore   features-C.npy           float16 or int8 [rows, dim], of unit length before projection
+                scales-C.npy             int8 alone: what a row's unit is
+                scored.npy               bool [rows]: has a response token, so has a gradient
+
+The exact way has a column for each target example, or, where these would take more than COLUMN_BYTES,
+one for the mean of each subtask; scores are the same, which example is nearest is then not known.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.core.errors import UserError
+from curate.core.registry import ScoreRun, StepRun
+from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.tables import read_table
+from curate.models.chat import TokenizedExample
+from curate.models.gradients import AdamDirection, example_gradients, has_response
+from curate.models.index import SMALLEST_BLOCK, blocks_of
+from curate.models.lm import batches_by_length, read_block
+from curate.models.project import Projection
+from curate.models.warmup import (
+    Checkpoint,
+    load_adapted,
+    read_checkpoint,
+    read_warmup,
+    set_adapters,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 2
+BATCH_TOKENS = 2_048
+# What one checkpoint's target gradients may take in memory while there is a column for each example.
+COLUMN_BYTES = 2**30
+BATCH_GRADIENT_BYTES = 2**30
+PROJECTION_SEED = 0x1E55
+
+# Features of one matrix's gradients [B, *shape], by the matrix's name.
+Feature = Callable[[str, "torch.Tensor"], "torch.Tensor"]
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def target_gradients_step(
+    run: ScoreRun, warmup: Artifact, subtasks: Sequence[int], max_length: int
+) -> Step:
+    """Return the step that keeps the target examples' unit gradients whole, for the exact way."""
+    assert run.target is not None
+    count = run.target.counts["rows_out"]
+    params = {"subtasks": list(subtasks)}
+    rows = run.target.file("rows.parquet")
+    return _step("less-target", write_target_gradients, run, rows, range(count), {"warmup": warmup},
+                 max_length, params)  # fmt: skip
+
+
+def similarity_steps(
+    run: ScoreRun, warmup: Artifact, target_gradients: Artifact, eps_mode: str, max_length: int
+) -> list[Step]:
+    """Return a step for each block of kept rows: their similarities, the exact way."""
+    inputs = {"warmup": warmup, "wanted": target_gradients}
+    return [
+        _step("less-similarity", write_similarities, run, run.rows.file("rows.parquet"), block, inputs,
+              max_length, {"eps_mode": eps_mode})
+        for block in _blocks(run)
+    ]  # fmt: skip
+
+
+def feature_steps(
+    run: ScoreRun, warmup: Artifact, eps_mode: str, max_length: int, dim: int, precision: str
+) -> list[Step]:
+    """Return a step for each block of kept rows, then one for the target: projected features."""
+    assert run.target is not None
+    common: dict[str, Any] = {"dim": dim, "seed": PROJECTION_SEED}
+    pool = {**common, "eps_mode": eps_mode, "precision": precision}
+    target = {**common, "eps_mode": None, "precision": "float16"}
+    everything = range(run.target.counts["rows_out"])
+    places = [(run.rows, block, pool) for block in _blocks(run)]
+    return [
+        _step("less-features", write_features, run, rows.file("rows.parquet"), block,
+              {"warmup": warmup}, max_length, params)
+        for rows, block, params in [*places, (run.target, everything, target)]
+    ]  # fmt: skip
+
+
+def _blocks(run: ScoreRun) -> list[list[int]]:
+    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
+    return blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK)
+
+
+def _step(
+    name: str,
+    function: Any,
+    run: StepRun,
+    rows: Path,
+    positions: Sequence[int],
+    inputs: Mapping[str, Artifact],
+    max_length: int,
+    params: Mapping[str, Any],
+) -> Step:
+    """Return a step on some rows; its key holds their texts, not where they lie."""
+    return Step(
+        name,
+        VERSION,
+        function,
+        inputs,
+        {
+            **params,
+            "texts": digest_of(read_block(rows, list(positions))),
+            "model": run.model_identity(),
+            "max_length": max_length,
+            "batch_tokens": BATCH_TOKENS,
+        },
+        {**run.model_runtime(), "rows": str(rows), "positions": list(positions)},
+    )
+
+
+# --- exact ----------------------------------------------------------------------------------------
+
+
+def write_target_gradients(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write the unit gradients of the target examples, or their means by subtask if these are many."""
+    from safetensors.torch import save_file
+
+    examples = read_examples(params, runtime)
+    if not all(has_response(example) for example in examples):
+        raise _no_response(params, runtime, examples)
+    subtasks = np.array(params["subtasks"])
+    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
+        size = sum(weight.numel() for weight in checkpoint.weight.values())
+        by_example = len(examples) * size * 4 <= COLUMN_BYTES
+        mixture = np.eye(len(examples)) if by_example else _means(subtasks)
+        gradients = unit_gradients(model, examples, mixture.astype(np.float32), size)
+        save_file(gradients, out / f"wanted-{number}.safetensors")
+    counts = {"columns": len(mixture), "by_example": by_example}
+    return {"rows_in": len(examples), "rows_out": len(examples), **counts}
+
+
+def _means(subtasks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return [subtasks, examples]: the weights of the mean within each subtask."""
+    member = np.equal.outer(np.unique(subtasks), subtasks).astype(np.float64)
+    means: NDArray[np.float64] = member / member.sum(axis=1, keepdims=True)
+    return means
+
+
+def _no_response(
+    params: Mapping[str, Any], runtime: Mapping[str, Any], examples: Sequence[TokenizedExample]
+) -> UserError:
+    ids = read_table(runtime["rows"], columns=["row_id"])["row_id"].to_list()
+    bad = [
+        ids[p] for p, e in zip(runtime["positions"], examples, strict=True) if not has_response(e)
+    ]
+    first_ids = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+    return UserError(
+        f"less: {len(bad)} of {len(examples)} target examples have no response token within "
+        f"{params['max_length']} tokens ({first_ids}); shorten them or raise select.max_length"
+    )
+
+
+def unit_gradients(
+    model: Any, examples: Sequence[TokenizedExample], mixture: NDArray[np.float32], size: int
+) -> "dict[str, torch.Tensor]":
+    """Return mixture [columns, examples] times the examples' unit gradients, matrix by matrix.
+
+    Here a batch's gradients are held whole, since their length is known at the end alone.
+    """
+    import torch
+
+    totals: dict[str, torch.Tensor] = {}
+    at_once = max(1, BATCH_GRADIENT_BYTES // (4 * size))
+    for batch in example_batches(examples, range(len(examples)), at_once):
+        held: dict[str, torch.Tensor] = {}
+        example_gradients(model, [examples[i] for i in batch], held.__setitem__)
+        squares = sum(part.double().square().sum(dim=(1, 2)) for part in held.values())
+        shares = torch.from_numpy(mixture[:, batch]).to(model.device) / _length(squares).float()
+        for name, part in held.items():
+            mixed = torch.einsum("kb,bij->kij", shares, part).cpu()
+            totals[name] = totals[name] + mixed if name in totals else mixed
+    return totals
+
+
+def write_similarities(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write similarities.npy: one block of rows, in their order; NaN for rows without a response."""
+    from safetensors.torch import load_file
+
+    examples = read_examples(params, runtime)
+    scored = np.array([has_response(example) for example in examples])
+    columns = inputs["wanted"].counts["columns"]
+    count = len(read_warmup(inputs["warmup"])["checkpoints"])
+    checkpoint_similarities = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
+    adaptive = seen = 0
+    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
+        path = inputs["wanted"].file(f"wanted-{number}.safetensors")
+        target_gradients = load_file(path, device=str(model.device))
+        direction = adam_direction(checkpoint, params["eps_mode"])
+        for batch in example_batches(examples, np.flatnonzero(scored)):
+            some = [examples[i] for i in batch]
+            checkpoint_similarities[number, batch] = similarities(
+                model, some, direction, target_gradients
+            )
+        adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
+    np.save(out / "similarities.npy", checkpoint_similarities, allow_pickle=False)
+    return _counts(examples, scored) | {"adaptive": adaptive, "coordinates": seen}
+
+
+def similarities(
+    model: Any,
+    batch: Sequence[TokenizedExample],
+    feature: Feature,
+    target_gradients: "Mapping[str, torch.Tensor]",
+) -> NDArray[np.float32]:
+    """Return [B, columns]: the examples' unit features times the target gradients."""
+    import torch
+
+    columns = len(next(iter(target_gradients.values())))
+    # Long sums: in float32 the number of threads would show in them.
+    products = torch.zeros((len(batch), columns), device=model.device, dtype=torch.float64)
+    squares = torch.zeros(len(batch), device=model.device, dtype=torch.float64)
+
+    def take(name: str, gradient: torch.Tensor) -> None:
+        features = feature(name, gradient).flatten(1).double()
+        products.addmm_(features, target_gradients[name].flatten(1).T.double())
+        squares.add_(features.square().sum(dim=1))
+
+    example_gradients(model, batch, take)
+    return _finite(products / _length(squares)[:, None])
+
+
+# --- datastore ------------------------------------------------------------------------------------
+
+
+def write_features(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write features-C.npy for each checkpoint and scored.npy: one block of rows, in their order.
+
+    Without an eps_mode they are a target's: of plain gradients, and every row must have one.
+    """
+    examples = read_examples(params, runtime)
+    scored = np.array([has_response(example) for example in examples])
+    if params["eps_mode"] is None and not scored.all():
+        raise _no_response(params, runtime, examples)
+    adaptive = seen = 0
+    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
+        projection = Projection(params["dim"], [params["seed"], number])
+        direction = adam_direction(checkpoint, params["eps_mode"] or "")
+        feature = direction if params["eps_mode"] else plain_gradient
+        features = np.zeros((len(examples), params["dim"]), dtype=np.float32)
+        for batch in example_batches(examples, np.flatnonzero(scored)):
+            some = [examples[i] for i in batch]
+            features[batch] = projected_features(model, some, feature, projection)
+        _save_features(out, number, features, params["precision"])
+        adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
+    np.save(out / "scored.npy", scored, allow_pickle=False)
+    counts = {"adaptive": adaptive, "coordinates": seen, "by_example": True}
+    return _counts(examples, scored) | counts
+
+
+def projected_features(
+    model: Any, batch: Sequence[TokenizedExample], feature: Feature, projection: Projection
+) -> NDArray[np.float32]:
+    """Return the examples' projected features [B, dim], divided by their length before projection."""
+    import torch
+
+    total = torch.zeros((len(batch), projection.dim), device=model.device)
+    squares = torch.zeros(len(batch), device=model.device, dtype=torch.float64)
+
+    def take(name: str, gradient: torch.Tensor) -> None:
+        features = feature(name, gradient).flatten(1)
+        projection.add_to(total, name, features)
+        squares.add_(features.double().square().sum(dim=1))
+
+    example_gradients(model, batch, take)
+    return _finite(total / _length(squares)[:, None])
+
+
+def plain_gradient(name: str, gradient: "torch.Tensor") -> "torch.Tensor":
+    """Return the gradient: the feature of target examples."""
+    return gradient
+
+
+def _save_features(out: Path, number: int, features: NDArray[np.float32], precision: str) -> None:
+    if precision == "int8":
+        scales = np.abs(features).max(axis=1) / 127
+        np.save(out / f"scales-{number}.npy", scales, allow_pickle=False)
+        features = np.rint(features / np.where(scales > 0, scales, 1)[:, None])
+    np.save(out / f"features-{number}.npy", features.astype(precision), allow_pickle=False)
+
+
+def _feature_similarities(block: Artifact, target: Artifact, count: int) -> NDArray[np.float64]:
+    """Return [checkpoints, rows, examples]: products of stored features, NaN for unscored rows."""
+    scored = np.load(block.file("scored.npy"), allow_pickle=False)
+    products = [_read_features(block, n) @ _read_features(target, n).T for n in range(count)]
+    return np.where(scored[:, None], np.stack(products), np.nan)
+
+
+def _read_features(artifact: Artifact, number: int) -> NDArray[np.float64]:
+    stored = np.load(artifact.file(f"features-{number}.npy"), allow_pickle=False)
+    features: NDArray[np.float64] = stored.astype(np.float64)
+    if stored.dtype == np.int8:
+        features *= np.load(artifact.file(f"scales-{number}.npy"), allow_pickle=False)[:, None]
+    return features
+
+
+# --- both -----------------------------------------------------------------------------------------
+
+
+def read_similarities(
+    blocks: Sequence[Artifact], target: Artifact, shares: Sequence[float]
+) -> NDArray[np.float32]:
+    """Return [rows, columns]: each block's similarities, weighted over the checkpoints."""
+    block_similarities = []
+    for block in blocks:
+        if "similarities.npy" in block.files:
+            checkpoint_similarities = np.load(block.file("similarities.npy"), allow_pickle=False)
+        else:
+            checkpoint_similarities = _feature_similarities(block, target, len(shares))
+        block_similarities.append(
+            sum(share * part for share, part in zip(shares, checkpoint_similarities, strict=True))
+        )
+    return np.concatenate(block_similarities).astype(np.float32)
+
+
+def read_columns(target: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.int64], bool]:
+    """Return each column's subtask, and whether columns are the target examples themselves."""
+    by_example = bool(target.counts["by_example"])
+    return (np.array(subtasks) if by_example else np.unique(subtasks)), by_example
+
+
+def read_examples(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[TokenizedExample]:
+    """Return a block's rows as token ids and labels."""
+    from curate.models.chat import build_example
+    from curate.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+    block = read_block(Path(runtime["rows"]), runtime["positions"])
+    return [build_example(tokenizer, messages, params["max_length"]) for messages in block]
+
+
+def each_checkpoint(
+    warmup: Artifact, params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Iterator[tuple[int, Any, Checkpoint]]:
+    """Yield number, model and state of every checkpoint; the model is one and changes its adapters."""
+    model = load_adapted(warmup, params["model"]["dtype"], runtime)
+    for number in range(len(read_warmup(warmup)["checkpoints"])):
+        checkpoint = read_checkpoint(warmup, number, model.device)
+        set_adapters(model, checkpoint.weight)
+        yield number, model, checkpoint
+
+
+def adam_direction(checkpoint: Checkpoint, eps_mode: str) -> AdamDirection:
+    """Return the feature of training rows at a checkpoint."""
+    return AdamDirection(checkpoint.exp_avg, checkpoint.exp_avg_sq, checkpoint.steps, eps_mode)
+
+
+def example_batches(
+    examples: Sequence[TokenizedExample],
+    numbers: Sequence[int] | NDArray[np.int64],
+    most: int | None = None,
+) -> Iterator[list[int]]:
+    """Yield those examples' numbers in batches of similar length, at most `most` each."""
+    lengths = [len(examples[i].ids) for i in numbers]
+    for batch in batches_by_length(lengths, BATCH_TOKENS):
+        size = most or len(batch)
+        for start in range(0, len(batch), size):
+            yield [int(numbers[k]) for k in batch[start : start + size]]
+
+
+def _length(squares: Any) -> "torch.Tensor":
+    """Return vector lengths that can be divided by."""
+    length: torch.Tensor = squares.sqrt().clamp_min(1e-30)
+    return length
+
+
+def _finite(values: "torch.Tensor") -> NDArray[np.float32]:
+    array: NDArray[np.float32] = values.float().cpu().numpy()
+    if not np.isfinite(array).all():
+        raise FloatingPointError("a gradient is not finite; try models.dtype: float32")
+    return array
+
+
+def _counts(examples: Sequence[TokenizedExample], scored: NDArray[np.bool_]) -> Counts:
+    return {
+        "rows_in": len(examples),
+        "rows_out": int(scored.sum()),
+        "tokens": sum(len(example.ids) for example in examples),
+    }

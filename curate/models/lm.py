@@ -1,0 +1,102 @@
+"""Language-model representations: position-weighted means of the last hidden states (RDS+).
+
+Ivison et al. 2025, "Large-Scale Data Selection for Instruction Tuning", arXiv:2503.01807, section
+3 and appendix G.2: hidden states after the final norm, weights 1..L over the L tokens of the whole
+rendered example, normalised to sum to 1, then the weighted mean scaled to unit length.
+
+The authors' code takes the weights from the padded length, so it is right at batch size 1 only;
+here padding has weight 0 on either side.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.core.store import Artifact, Counts
+from curate.core.tables import scan_table
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+VERSION = 1
+BATCH_TOKENS = 2_048
+
+
+def pool_states(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
+    """Return unit vectors [B, d] from hidden states [B, T, d] and a 0/1 mask [B, T].
+
+    w_i = i / (1 + ... + L) for the i-th real token of L, 0 for padding on whichever side; e = sum of
+    w_i h_i; e / |e|. Computed in float32.
+    """
+    weights = mask.cumsum(dim=1) * mask
+    weights = weights.float() / weights.sum(dim=1, keepdim=True)
+    pooled: torch.Tensor = (weights.unsqueeze(1) @ states.float()).squeeze(1)
+    unit: torch.Tensor = pooled / pooled.norm(dim=1, keepdim=True)
+    return unit
+
+
+def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Yield row numbers in batches of similar length, at most batch_tokens with padding each."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[i] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def encode(
+    model: "PreTrainedModel", rows: Sequence[Sequence[int]], batch_tokens: int = BATCH_TOKENS
+) -> NDArray[np.float32]:
+    """Return unit float32 vectors [N, d] of token id lists, in their order.
+
+    Rows are padded on the right: a causal model's real tokens never see what comes after them, so no
+    attention mask is needed and the fast attention kernel applies.
+    """
+    import torch
+
+    vectors = np.zeros((len(rows), model.config.hidden_size), dtype=np.float32)
+    lengths = [len(row) for row in rows]
+    with torch.inference_mode():
+        for batch in batches_by_length(lengths, batch_tokens):
+            longest = lengths[batch[-1]]
+            ids = torch.zeros((len(batch), longest), dtype=torch.long)
+            mask = torch.zeros((len(batch), longest), dtype=torch.long)
+            for k, i in enumerate(batch):
+                ids[k, : lengths[i]] = torch.tensor(rows[i])
+                mask[k, : lengths[i]] = 1
+            ids, mask = ids.to(model.device), mask.to(model.device)
+            states = model(input_ids=ids, use_cache=False).last_hidden_state
+            vectors[batch] = pool_states(states, mask).cpu().numpy()
+    return vectors
+
+
+def encode_block(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write vectors.npy (float32 [N, d]): one block of rows, in their order.
+
+    The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
+    """
+    from curate.models.chat import tokenise
+    from curate.models.load import load_tokenizer, load_trunk
+
+    folder = Path(runtime["folder"])
+    messages = read_block(Path(runtime["rows"]), runtime["positions"])
+    rows = tokenise(load_tokenizer(folder, runtime["trust"]), messages, params["max_length"])
+    model = load_trunk(folder, params["model"]["dtype"], runtime["trust"])
+    np.save(out / "vectors.npy", encode(model, rows), allow_pickle=False)
+    return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(map(len, rows))}
+
+
+def read_block(path: Path, positions: Sequence[int]) -> list[list[Any]]:
+    """Return the messages of the rows at these ascending positions of a rows.parquet."""
+    start, stop = positions[0], positions[-1] + 1
+    span = scan_table(path).slice(start, stop - start).select("messages").collect()
+    return span["messages"].gather(np.asarray(positions) - start).to_list()

@@ -1,0 +1,85 @@
+"""TODO."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+import json
+from pathlib import Path
+
+
+def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
+    """Write the LoRA weights of a model that `train_lora` has tuned in place."""
+    from safetensors.torch import save_file
+
+    weights = {name: w.detach().cpu() for name, w in model.named_parameters() if "lora_" in name}
+    # One entry: several are written in another order by every process.
+    save_file(weights, path, {"lora": json.dumps({"rank": rank, "alpha": alpha})})
+
+
+def read_adapter(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
+    """Return the settings (rank, alpha) and the weights by name of a saved adapter."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()["lora"]), weights
+
+
+def attach_adapter(model: Any, path: Path) -> Any:
+    """Put saved LoRA weights on a fresh base model; return the model of peft around it.
+
+    They stay beside the weights of the model: added into bfloat16 ones, most of a brief tuning would
+    be rounded away.
+    """
+    pass
+    from curate.models.warmup import set_adapters
+
+    lora, weights = read_adapter(path)
+    tuned = add_adapters(model, lora, "all-linear", seed=[0])
+    set_adapters(model, weights)
+    return tuned
+
+
+def add_adapters(
+    model: "PreTrainedModel",
+    lora: Mapping[str, Any],
+    targets: str | Sequence[str],
+    seed: Sequence[int],
+) -> "PeftModel":
+    """Return the model with fresh LoRA adapters, put into it in place; only they are trainable.
+
+    Args:
+        model: a language model without adapters.
+        lora: `rank` and `alpha`.
+        targets: names of the adapted layers, as peft takes them.
+        seed: of the A matrices.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(
+        r=lora["rank"], lora_alpha=lora["alpha"], target_modules=names, lora_dropout=0.0
+    )
+    tuned = get_peft_model(model, config)
+    initialise_adapters(tuned, seed)
+    return tuned
+
+
+def initialise_adapters(model: Any, seed: Sequence[int], adapter: str = "default") -> None:
+    """Draw an adapter's A matrices from the seed (B stays zero), whatever the global generator holds."""
+    import torch
+
+    state = np.random.SeedSequence([*seed, 0x10AA]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    for name, weight in sorted(model.named_parameters()):
+        if f"lora_A.{adapter}" in name:
+            bound = 1 / math.sqrt(weight.shape[1])
+            fresh = torch.empty(weight.shape).uniform_(-bound, bound, generator=generator)
+            weight.data.copy_(fresh)

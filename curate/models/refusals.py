@@ -1,0 +1,239 @@
+"""Rows that the base model's chat template refuses, dropped before anything is scored.
+
+    Conversation roles must alternate user/assistant/...      two user turns in a row (Gemma, Mistral)
+    System role not supported                                 a system turn (Gemma 2)
+    it leaves the system turn out                             silently (Mistral 7B v0.3, Nemo)
+
+So are rows of whose responses it leaves nothing as it was, since nothing of them could be labelled.
+
+The verdicts are a stage's: evidence.parquet has one line a row, details.parquet what the template said.
+The same rule holds for example sets and for rows that a stage makes. Where system turns may be merged, a
+row is replaced by another one; an example stays what it is in its file, and is read as merged.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curate.core.errors import UserError
+from curate.core.ledger import survivors
+from curate.core.reasons import Reason
+from curate.core.registry import APPENDED
+from curate.core.store import Artifact, Counts, Step
+from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.models.acceptance import MERGE, find_fault, merge_system
+from curate.models.load import load_tokenizer, template_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+NAME = "template"
+VERSION = 6
+BATCH_ROWS = 2_000
+NAMED = 3
+DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
+
+
+def template_steps(
+    rows: Artifact,
+    examples: Mapping[str, Artifact],
+    identity: Mapping[str, Any],
+    runtime: Mapping[str, Any],
+    system: str,
+) -> list[Step]:
+    """Return the steps that judge rows, and then examples, by a model's chat template.
+
+    Args:
+        rows: the pool.
+        examples: those example sets that the model reads, by name.
+        identity: of the model.
+        runtime: where it lies.
+        system: "merge" if rows and examples may be replaced by such without a system turn.
+    """
+    params = {"model": template_of(identity), "merge": system == MERGE}
+    sets = {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
+    return [
+        Step(NAME, VERSION, write_verdicts, {"rows": rows}, params, runtime),
+        *(
+            Step(name, VERSION, write_examples, {"rows": artifact}, params, runtime)
+            for name, artifact in sets.items()
+        ),
+    ]
+
+
+def generated_rows_step(
+    name: str,
+    new_rows: Artifact,
+    inputs: Mapping[str, Artifact],
+    identity: Mapping[str, Any],
+    runtime: Mapping[str, Any],
+) -> Step:
+    """Return the step that judges rows that a stage has made, which were no part of the pool before.
+
+    Args:
+        name: of the step.
+        new_rows: the artifact with these rows.
+        inputs: rows, these among them, and the evidence of earlier stages, as a stage takes them.
+        identity: of the model.
+        runtime: where it lies.
+    """
+    params = {"model": template_of(identity), "merge": False}
+    return Step(name, VERSION, write_verdicts, {**inputs, APPENDED: new_rows}, params, runtime)
+
+
+def write_verdicts(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped.
+
+    Where system turns may be merged, made.parquet has the rows that replace others. Of rows of which
+    some are made by a stage, these alone are judged.
+    """
+    path = inputs["rows"].file("rows.parquet")
+    judged = inputs[APPENDED].file(f"{APPENDED}.parquet") if APPENDED in inputs else path
+    details, replacing = _judge(judged, params, runtime)
+    if params["merge"]:
+        replacing.write_parquet(out / f"{APPENDED}.parquet")
+    ids = survivors(inputs).select("row_id").collect()
+    reasons = ids.join(
+        details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"
+    )
+    evidence = reasons.select(
+        "row_id",
+        keep=pl.col("reason").is_null(),
+        reason="reason",
+        score=pl.lit(None, dtype=pl.Float64),
+        threshold=pl.lit(None, dtype=pl.Float64),
+        duplicate_of=pl.when(pl.col("reason") == Reason.SYSTEM_MERGED.value).then(
+            pl.col("row_id").map_elements(_merged_id, return_dtype=pl.String)
+        ),
+    )
+    evidence.write_parquet(out / "evidence.parquet")
+    details.write_parquet(out / "details.parquet")
+    counts = {"rows_in": ids.height, "rows_out": ids.height - details.height}
+    dropped = dict(details.group_by("reason").len().sort("reason").iter_rows())
+    return {**counts, "dropped": dropped} if dropped else counts
+
+
+def write_examples(
+    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> Counts:
+    """Write details.parquet (DETAILS), and rows.parquet if system turns are merged: all the examples.
+
+    A merged one has the id of the example, by which its line in the file is found.
+    """
+    path = inputs["rows"].file("rows.parquet")
+    details, replacing = _judge(path, params, runtime)
+    details.write_parquet(out / "details.parquet")
+    rows = read_table(path)
+    counts = {"rows_in": rows.height, "rows_out": rows.height}
+    if not replacing.height:
+        return counts
+    merged = replacing.with_columns(row_id=pl.col("parents").list.first())
+    others = rows.join(merged.select("row_id"), on="row_id", how="anti")
+    order = rows.select("row_id")
+    order.join(
+        pl.concat([others, merged]), on="row_id", how="left", maintain_order="left"
+    ).write_parquet(out / "rows.parquet")
+    return {**counts, "merged": merged.height}
+
+
+def _judge(
+    path: Path, params: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
+    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+    rows = scan_table(path).select("row_id", "messages")
+    parts = [pl.DataFrame(schema=DETAILS)]
+    for batch in rows.collect_batches(
+        chunk_size=rows_at_once(path, BATCH_ROWS), maintain_order=True
+    ):
+        parts.append(
+            find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
+        )
+    details = pl.concat(parts)
+    return _merge(tokenizer, path, details) if params["merge"] else (details, pl.DataFrame())
+
+
+def _merged_id(row_id: str) -> str:
+    from curate.core.derived_rows import derived_id
+
+    return derived_id(row_id, MERGE)
+
+
+def _merge(
+    tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the details with those rows that are merged, and what replaces these."""
+    from curate.core.derived_rows import derive_rows
+
+    refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
+    rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
+    merged = [merge_system(messages) for messages in rows["messages"].to_list()]
+    fits = [m is not None and find_fault(tokenizer, m) is None for m in merged]
+    parents = rows.filter(pl.Series(fits, dtype=pl.Boolean))
+    turns = [m for m, fit in zip(merged, fits, strict=True) if fit and m is not None]
+    replaced = pl.col("row_id").is_in(parents["row_id"].to_list())
+    reason = pl.when(replaced).then(pl.lit(Reason.SYSTEM_MERGED.value)).otherwise("reason")
+    return details.with_columns(reason=reason), derive_rows(parents, turns, MERGE)
+
+
+def find_refusals(
+    tokenizer: "PreTrainedTokenizerBase",
+    row_ids: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+) -> pl.DataFrame:
+    """Return the rows that the chat template refuses or rewrites, with what was at fault (DETAILS)."""
+    faults = [(row_id, find_fault(tokenizer, m)) for row_id, m in zip(row_ids, rows, strict=True)]
+    lines = [(row_id, fault[0].value, fault[1]) for row_id, fault in faults if fault]
+    return pl.DataFrame(lines, schema=DETAILS, orient="row")
+
+
+def refusal_sentence(details: pl.DataFrame) -> str:
+    """Return how many rows the template refuses or rewrites, why, and the first of them."""
+    words = details.group_by("detail").len().sort("len", "detail", descending=[True, False])
+    whys = [f"{detail} ({count:,})" for detail, count in words.head(NAMED).iter_rows()]
+    ids = details["row_id"].head(NAMED).to_list()
+    rest = details.height - len(ids)
+    return (
+        f"{details.height:,} row{'s are' if details.height > 1 else ' is'} refused by the base "
+        f"model's chat template: {'; '.join(whys)}; {', '.join(ids)}"
+        + (f" and {rest:,} more" if rest else "")
+    )
+
+
+def refused_rows(verdicts: Sequence[Artifact], rendered: Sequence[str]) -> str | None:
+    """Return what is to be told of the rows that the template refuses; None if it takes them all.
+
+    Args:
+        verdicts: on the pool, and then on the examples.
+        rendered: the sets of examples that the model is bound to read.
+
+    Raises:
+        UserError: it refuses every row, or an example: none of these may be left out.
+    """
+    pool, *examples = (read_table(artifact.file("details.parquet")) for artifact in verdicts)
+    merged = {"rows": pool.filter(reason=Reason.SYSTEM_MERGED.value).height}
+    for artifact, details in zip(verdicts[1:], examples, strict=True):
+        name = artifact.name.removeprefix(f"{NAME}-")
+        merged[f"{name} examples"] = artifact.counts.get("merged", 0)
+        # An example whose response is rewritten can still be read; the proof counts it as unscored.
+        refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value)
+        if refused.height and name in rendered:
+            raise UserError(
+                f"{name}: {refusal_sentence(refused)}; take "
+                "them out, or choose a models.base whose template takes them"
+            )
+    pool = pool.filter(pl.col("reason") != Reason.SYSTEM_MERGED.value)
+    if pool.height and not verdicts[0].counts["rows_out"] and not merged["rows"]:
+        raise UserError(
+            f"pool: {refusal_sentence(pool)}; no row is left, so choose another models.base"
+        )
+    notes = [
+        f"{name} whose system text was put into their first user turn: {count:,}"
+        for name, count in merged.items()
+        if count
+    ]
+    return "; ".join([*([refusal_sentence(pool)] if pool.height else []), *notes]) or None

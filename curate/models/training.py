@@ -1,0 +1,205 @@
+"""TODO."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from curate.core.tables import scan_table
+from curate.models.activations import checkpointed
+from curate.models.chat import IGNORED, TokenizedExample
+from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
+from curate.models.lm import batches_by_length
+from curate.models.lora import add_adapters
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+WARMUP = 0.05
+
+
+# Of a part of a training batch, whose activations are kept for the backward pass.
+TRAINING_TOKENS = 1_024
+
+
+def read_messages(rows: Path | Sequence[Path], row_ids: Sequence[str]) -> list[list[Any]]:
+    """Return the messages of these rows, in the order of the ids.
+
+    Args:
+        rows: one table of rows or several, which share no id.
+        row_ids: may repeat.
+    """
+    tables = [rows] if isinstance(rows, Path) else rows
+    ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
+    messages = pl.concat(scan_table(table).select("row_id", "messages") for table in tables)
+    joined = ordered.join(messages, on="row_id", how="left", maintain_order="left").collect()
+    return joined["messages"].to_list()
+
+
+def train_lora(
+    model: "PreTrainedModel",
+    examples: Sequence[TokenizedExample],
+    lora: Mapping[str, Any],
+    seed: Sequence[int],
+    start: Path | None = None,
+) -> list[float]:
+    """Tune the model in place with LoRA adapters; return the loss of every step.
+
+    Adapter weights and the order of rows come from the seed alone, so two arms with the same seed
+    start from the same adapter. `start` holds the weights of an earlier fine-tune to go on from.
+    """
+    from curate.models.lora import attach_adapter
+
+    if start is not None:
+        return tune_adapters(attach_adapter(model, start), examples, lora, seed)
+    return tune_adapters(add_adapters(model, lora, "all-linear", seed), examples, lora, seed)
+
+
+def tune_adapters(
+    tuned: Any, examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: Sequence[int]
+) -> list[float]:
+    """Tune a model's adapters; return the loss of every step.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    batches = list(training_batches(examples, lora, seed))
+    warmup = max(1, round(WARMUP * len(batches)))
+    losses = []
+    for step in training_steps(tuned, batches, lora["learning_rate"], warmup):
+        losses.append(step.loss)
+        if not math.isfinite(step.loss):
+            raise FloatingPointError(
+                f"the loss of step {len(losses)} is not finite; lower prove.lora.learning_rate"
+            )
+    tuned.eval()
+    return losses
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """An optimizer step that was made: its loss, its learning rate, and the optimizer after it."""
+
+    loss: float
+    rate: float
+    optimizer: "torch.optim.Optimizer"
+
+
+def training_steps(
+    tuned: Any, batches: Sequence[Sequence[TokenizedExample]], learning_rate: float, warmup: int
+) -> Iterator[TrainingStep]:
+    """Train what is trainable with AdamW, a step a batch; batches without labels are passed over.
+
+    Args:
+        tuned: left in training mode.
+        batches: all of them; their number is the length of the schedule.
+        learning_rate: the highest one.
+        warmup: steps until it is reached.
+    """
+    import torch
+
+    weights = [p for p in tuned.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: linear_rate(step, len(batches), warmup)
+    )
+    split = split_model(tuned)
+    tuned.train()
+    for batch in batches:
+        loss = accumulate_gradients(split, batch)
+        if loss is None:
+            continue
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        rate = optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        yield TrainingStep(loss, rate, optimizer)
+
+
+def linear_rate(step: int, steps: int, warmup: int) -> float:
+    """Return the share of the highest learning rate at a step from 0: up to it, then down to zero."""
+    return min((step + 1) / warmup, (steps - step) / max(steps - warmup, 1))
+
+
+def accumulate_gradients(model: SplitModel, batch: Sequence[TokenizedExample]) -> float | None:
+    """Add the gradient of the batch's mean token loss; return that loss, None without labels.
+
+    The batch goes through the model in parts of similar length, so that one long row does not pad
+    all the others; the parts' sums over the labels of the whole batch make the same gradient.
+    """
+    labels = sum(token != IGNORED for example in batch for token in example.labels[1:])
+    if not labels:
+        return None
+    total = 0.0
+    for part in batches_by_length([len(example.ids) for example in batch], TRAINING_TOKENS):
+        rows = [batch[i] for i in part if any(token != IGNORED for token in batch[i].labels[1:])]
+        if rows:
+            total += _backward(model, rows, labels)
+    return total
+
+
+def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) -> float:
+    """Add the gradient of the sum of the rows' token losses over `labels`; return that share.
+
+    The gradient of the states is made in slices, each with its logits; it flows back all at once.
+    """
+    import torch
+
+    tokens = len(rows) * max(len(row.ids) for row in rows)
+    with checkpointed(model.model, tokens):
+        states, following, _ = response_states(model, rows)
+    total, pulls = 0.0, []
+    for part, gold in zip(
+        slices(states.detach(), HEAD_TOKENS), slices(following, HEAD_TOKENS), strict=True
+    ):
+        part.requires_grad_()
+        losses = torch.nn.functional.cross_entropy(model.logits(part), gold, reduction="sum")
+        loss = losses / labels
+        (pull,) = torch.autograd.grad(loss, part)
+        pulls.append(pull)
+        total += loss.item()
+    states.backward(torch.cat(pulls))  # type: ignore[no-untyped-call]
+    return total
+
+
+def training_batches(
+    examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: Sequence[int]
+) -> Iterator[list[TokenizedExample]]:
+    """Yield batches of `batch_rows` rows for `epochs` epochs, each in an order of its own."""
+    rng = np.random.default_rng([*seed, 0x0EDE2])
+    for _ in range(lora["epochs"]):
+        order = rng.permutation(len(examples))
+        for start in range(0, len(order), lora["batch_rows"]):
+            yield [examples[i] for i in order[start : start + lora["batch_rows"]]]
+
+
+def pad_batch(batch: Sequence[TokenizedExample]) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Return token ids [B, T], padded on the right, and what follows each position [B, T - 1].
+
+    What follows is IGNORED where it is no response token.
+    """
+    import torch
+
+    longest = max(len(example.ids) for example in batch)
+    ids = torch.zeros((len(batch), longest), dtype=torch.long)
+    labels = torch.full((len(batch), longest), IGNORED)
+    for k, example in enumerate(batch):
+        ids[k, : len(example.ids)] = torch.tensor(example.ids)
+        labels[k, : len(example.labels)] = torch.tensor(example.labels)
+    return ids, labels[:, 1:]
+
+
+def response_states(
+    model: SplitModel, batch: Sequence[TokenizedExample]
+) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    """Return the state before every response token [M, ...], the token, and its row's number."""
+    ids, following = (part.to(model.model.device) for part in pad_batch(batch))
+    labelled = following != IGNORED
+    return model.states(ids, labelled), following[labelled], labelled.nonzero()[:, 0]

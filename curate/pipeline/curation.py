@@ -1,0 +1,240 @@
+"""TODO."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from curate.clean.nearest_drops import nearest_step
+from curate.config.recipe import Config, stage_names
+from curate.core.errors import UserError
+from curate.core.ledger import judge_rows, kept_step, ledger_step, stage_inputs
+from curate.core.reasons import Reason
+from curate.core.registry import APPENDED, EVAL_SETS, check_stages
+from curate.core.runlock import FolderLock
+from curate.core.store import Artifact, Store, write_json
+from curate.core.versions import versions_sentence
+from curate.models.load import find_model
+from curate.models.refusals import NAME as TEMPLATE
+from curate.models.refusals import generated_rows_step, refused_rows, template_steps
+from curate.pipeline.files import FinalArtifacts, _copy, _drop_sentences, _run_files
+from curate.pipeline.inputs import input_steps, proof_steps
+from curate.pipeline.manifest import describe_run
+from curate.pipeline.proof import _prove
+from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, _examples
+from curate.pipeline.selection import _compare, _select, _tell_scripts
+from curate.pool.join import joined_step
+from curate.runs.claim import claimed
+from curate.runs.folder import MANIFEST
+from curate.runs.provenance import Provenance
+from curate.runs.publish import publish
+from curate.select.compared import compared_lines
+from curate.select.race import RaceParams
+
+REPORT = "report/index.html"
+
+
+def run_curation(
+    config: Config,
+    out: Path | None = None,
+    execute_all: ExecuteAll | None = None,
+    *,
+    overwrite: bool = False,
+    command: str | None = None,
+) -> RunResult:
+    """Run a recipe to the end and write its run folder.
+
+    Args:
+        config: the recipe.
+        out: the run folder, made or brought up to date; runs/NAME, or where that holds the run of
+            another recipe runs/NAME-2 and so on, if None.
+        execute_all: how to make the artifacts of independent steps, in their order; by default the
+            store does it in this process, one after the other.
+        overwrite: whether the folder's run may be one of another recipe, which goes.
+        command: what started the run, for its provenance.
+
+    Raises:
+        UserError: an input, the config or the run folder is at fault.
+    """
+    with claimed(config, out, overwrite=overwrite) as (folder, lock):
+        return _run_into(folder, lock, config, execute_all, Provenance(command))
+
+
+def _run_into(
+    folder: Path,
+    lock: FolderLock,
+    config: Config,
+    execute_all: ExecuteAll | None,
+    provenance: Provenance,
+) -> RunResult:
+    from curate.report.build import write_report
+
+    store = Store(Path(config.store))
+    run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
+    _fetch_models(run)
+    results = run_steps(run)
+    if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):
+        LOG.warning("%s", sentence)
+    warnings = _drop_sentences(run)
+    for sentence in warnings:
+        LOG.warning("%s", sentence)
+
+    def build(staging: Path) -> None:
+        files = _run_files(run, results)
+        for name, source in files.items():
+            _copy(source, staging / name)
+        names = sorted([*files, REPORT, MANIFEST])
+        manifest = describe_run(run, provenance.end(), names, warnings)
+        write_json(staging / MANIFEST, manifest)
+        write_report(staging)
+
+    publish(folder, lock, build)
+    return read_result(folder)
+
+
+def run_steps(run: Run) -> FinalArtifacts:
+    """Execute every step of the recipe, in order.
+
+    Raises:
+        UserError: an input or the recipe is at fault.
+    """
+    from curate.runs.training_files import export_step
+
+    _read_inputs(run)
+    _generate(run)
+    _judge_by_template(run)
+    _run_stages(run)
+    run.part = "select"
+    selection = _select(run)
+    _compare(run)
+    _tell_scripts(run)
+    run.part = "ledger"
+    ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
+    proof = _prove(run, selection)
+    run.part = "export"
+    chosen = run.config.model_copy(update={"select": run.own_select})
+    export = run.execute(export_step(selection, chosen))
+    if run.target is not None and run.evidence:
+        run.part = "nearest"
+        run.findings["nearest"] = run.execute(nearest_step(run.rows, run.target))
+    return FinalArtifacts(ledger, proof, export)
+
+
+def read_result(out: Path) -> RunResult:
+    """Return what the folder of a finished run says."""
+    from curate.generate.outcome import generated_lines
+    from curate.prove.earnings import ablation_lines
+
+    manifest = orjson.loads((out / MANIFEST).read_bytes())
+    proof = out / "proof.json"
+    verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
+    ablation = (verdict or {}).get("ablation")
+    ablated = ablation_lines(ablation, manifest["ablation"]) if ablation else []
+    return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out), ablated)
+
+
+def _fetch_models(run: Run) -> None:
+    """Find the models that the recipe is certain to use, so that one that is missing ends it at once."""
+    check_stages(run.config.stages)
+    if run.config.counts_tokens:
+        run.model_identity()
+    choices = [params for _, params in run.config.choices]
+    for params in (*run.config.stages, *choices):
+        for key in ("embedder", "nli", "model"):
+            name = getattr(params, key, None)
+            if isinstance(name, str) and "/" in name:
+                find_model(name)
+
+
+def _read_inputs(run: Run) -> None:
+    read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
+    run.rows, run.target = read["pool"], read.get("target")
+    if isinstance(run.config.select, RaceParams):
+        from curate.prove.halves import check_halves
+
+        check_halves(read["eval"])
+    run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
+    if run.config.prove is not None:
+        from curate.prove.inputs import check_proof
+
+        check_proof(run.config.prove, read, run.seed)
+        run.execute_all(list(proof_steps(run.config).values()))
+
+
+def _generate(run: Run) -> None:
+    """Make rows, where the recipe wants that, and put them behind those of the pool."""
+    if run.config.generate is None:
+        return
+    from curate.generate.step import generate_step
+
+    inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
+    system = run.config.models.system if run.config.reads_base else None
+    step = generate_step(run, run.config.generate, inputs, system)
+    run.generated = run.execute(step)
+    run.rows = run.execute(joined_step(run.rows, run.generated))
+
+
+def _judge_by_template(run: Run) -> None:
+    """Drop the rows that the base model's chat template refuses, before anything is scored."""
+    if not run.config.reads_base:
+        return
+    run.part = TEMPLATE
+    read = _examples(run)
+    examples = {name: read[name] for name in run.config.judged_examples if name in read}
+    verdicts = run.execute_all(
+        template_steps(
+            run.rows,
+            examples,
+            run.model_identity(),
+            run.model_runtime(),
+            run.config.models.system,
+        )
+    )
+    sentence = refused_rows(verdicts, run.config.rendered_examples)
+    if sentence is not None:
+        LOG.warning("%s: %s", TEMPLATE, sentence)
+    if "dropped" in verdicts[0].counts:
+        run.evidence[TEMPLATE] = verdicts[0]
+    if Reason.SYSTEM_MERGED in verdicts[0].counts.get("dropped", {}):
+        run.rows = run.execute(joined_step(run.rows, verdicts[0], APPENDED, f"joined-{TEMPLATE}"))
+    for name, judged in zip(examples, verdicts[1:], strict=True):
+        if "merged" in judged.counts:
+            _read_merged(run, name, judged)
+
+
+def _read_merged(run: Run, name: str, merged: Artifact) -> None:
+    """Let the base model read examples as merged; leaks are those of the sets as they were given."""
+    if name == "target":
+        run.target = merged
+    else:
+        run.merged[name] = merged
+
+
+def _judge_appended_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact]) -> None:
+    """Drop the rows that a stage made and that the base model's chat template refuses."""
+    if not run.config.reads_base or not new_rows.counts["rows_out"]:
+        return
+    number = 2 + sum(name.startswith(f"{TEMPLATE}-") for name in run.evidence)
+    step = generated_rows_step(
+        f"{TEMPLATE}-{number}", new_rows, inputs, run.model_identity(), run.model_runtime()
+    )
+    verdicts = run.execute(step)
+    if "dropped" in verdicts.counts:
+        run.evidence[step.name] = verdicts
+
+
+def _run_stages(run: Run) -> None:
+    for name, params in zip(stage_names(run.config.stages), run.config.stages, strict=True):
+        run.part = name
+        run.read_rows[name] = run.rows
+        run.evidence[name], run.prepared[name] = judge_rows(
+            run, name, params, run.rows, run.evidence, _examples(run)
+        )
+        if APPENDED in run.prepared[name]:
+            appended = run.prepared[name][APPENDED]
+            run.rows = run.execute(joined_step(run.rows, appended, APPENDED, f"joined-{name}"))
+            kind = params.model_dump()["kind"]
+            _judge_appended_rows(run, appended, stage_inputs(run.rows, run.evidence, {}, kind))
+    run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
+    if not run.kept.counts["rows_out"]:
+        raise UserError("no row is left to select from: the stages dropped every one of them")

@@ -1,0 +1,94 @@
+"""TODO."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.clean.nearest_drops import find_drops
+from curate.core.store import Artifact
+from curate.core.tables import read_table, scan_table
+from curate.pipeline.run import Run
+from curate.prove.keep import ADAPTER_FOLDER
+from curate.select.selection import SelectionResult
+
+
+@dataclass(frozen=True)
+class FinalArtifacts:
+    """The last artifacts of a run (ledger, proof, export), which nothing but its folder needs."""
+
+    ledger: Artifact
+    proof: Artifact | None
+    export: Artifact
+
+
+def _drop_sentences(run: Run) -> list[str]:
+    """Return which stages drop many of the rows nearest to the target, in words."""
+    if "nearest" not in run.findings:
+        return []
+    nearest = read_table(run.findings["nearest"].file("nearest.parquet"))
+    tables = {n: scan_table(a.file("evidence.parquet")) for n, a in run.evidence.items()}
+    return [drops.sentence for drops in find_drops(nearest, tables)]
+
+
+def _run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
+    """Return the files of the run folder but report and manifest: where each comes from, by place."""
+    own = next(iter(run.selections.values()))
+    files = {
+        "ledger.parquet": results.ledger.file("ledger.parquet"),
+        "selected.parquet": own.ranking.file("selected.parquet"),
+        "rejects.parquet": run.rows.file("rejects.parquet"),
+        "evidence/select.parquet": own.ranking.file("ranking.parquet"),
+        "evidence/scores.parquet": own.scores.file("scores.parquet"),
+        "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
+    }
+    if "imitations.parquet" in run.tokens.files:
+        files["evidence/imitations.parquet"] = run.tokens.file("imitations.parquet")
+    files |= _evidence_files(run) | _compared_files(run, own)
+    if results.proof is not None:
+        files |= {_proof_place(file): results.proof.file(file) for file in results.proof.files}
+    files |= {f"export/{file}": results.export.file(file) for file in results.export.files}
+    if run.generated is not None:
+        files |= {f"generated/{file}": run.generated.file(file) for file in run.generated.files}
+    return files
+
+
+def _proof_place(file: str) -> str:
+    """Return where a file of the proof goes in the run folder; a kept adapter is exported."""
+    if file.startswith(f"{ADAPTER_FOLDER}/"):
+        return f"export/{file}"
+    return file if file == "proof.json" else f"evidence/proof-{file}"
+
+
+def _evidence_files(run: Run) -> dict[str, Path]:
+    """Return verdicts, tables beside them, and what the verdicts were made from, by place."""
+    files = {}
+    for name, artifact in run.evidence.items():
+        for file in artifact.files:
+            target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
+            files[f"evidence/{target}.parquet"] = artifact.file(file)
+    for name, parts in run.prepared.items():
+        for part, table in parts.items():
+            files[f"evidence/{name}-{part}.parquet"] = table.file(f"{part}.parquet")
+    return files
+
+
+def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
+    """Return rankings and scores of compared methods, and what was found of all selections."""
+    files = {}
+    for name, chosen in [*run.selections.items()][1:]:
+        files[f"evidence/compare/{name}.parquet"] = chosen.ranking.file("ranking.parquet")
+        files[f"evidence/compare/{name}-scores.parquet"] = chosen.scores.file("scores.parquet")
+        if chosen.pairs is not None and chosen.pairs != own.pairs:
+            files[f"evidence/compare/{name}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
+    if run.race is not None:
+        files |= run.race.files
+    for finding, artifact in run.findings.items():
+        for file in artifact.files:
+            target = file if file == f"{finding}.parquet" else f"{finding}-{file}"
+            files[f"evidence/{target}"] = artifact.file(file)
+    return files
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

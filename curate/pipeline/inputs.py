@@ -1,0 +1,79 @@
+"""TODO."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.config.recipe import Config
+from curate.core.store import Step
+from curate.pool.ingest import ingest_step
+from curate.pool.settings import RowFile
+from curate.prove.settings import ArmFile
+
+
+def input_steps(config: Config) -> dict[str, Step]:
+    """Return the steps that read a recipe's inputs: the pool, and the example sets that are given.
+
+    Raises:
+        UserError: as ingest_step.
+    """
+    entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
+    if config.target is not None:
+        entries["target"] = [config.target]
+        if config.target.eval:
+            entries["eval"] = config.target.eval_files
+    if config.protected:
+        entries["protected"] = config.protected
+    if config.prove and config.prove.watch:
+        entries["watch"] = [watched.file for watched in config.prove.watch]
+    limits = {"pool": config.ingest.max_rejected}
+    # Only the leak check reads these, and of an eval prompt it needs no answer.
+    prompts = {"protected", *(["eval"] if config.prove is None else [])}
+    return {
+        name: ingest_step(
+            name,
+            files,
+            seed=config.seed,
+            max_rejected=limits.get(name, 0.0),
+            prompts=name in prompts,
+            keys=_entry_keys(name, len(files)),
+        )
+        for name, files in entries.items()
+    }
+
+
+def _entry_keys(name: str, count: int) -> list[str]:
+    """Return the recipe's key of each of so many entries of an input."""
+    key = {"eval": "target.eval", "watch": "prove.watch"}.get(name, name)
+    lone = name == "target" or (name == "eval" and count == 1)
+    return [key] if lone else [f"{key}.{number}" for number in range(count)]
+
+
+def proof_steps(config: Config) -> dict[str, Step]:
+    """Return the steps that read the files of a proof: arms by their names, the second phase as `then`.
+
+    Raises:
+        UserError: as ingest_step.
+    """
+    prove = config.prove
+    if prove is None:
+        return {}
+    files: dict[str, tuple[str, RowFile]] = {
+        arm.name: (f"prove.arms.{number}", arm)
+        for number, arm in enumerate(prove.arms)
+        if isinstance(arm, ArmFile)
+    }
+    if isinstance(prove.then, RowFile):
+        files["then"] = ("prove.then", prove.then)
+    return {
+        name: ingest_step(
+            f"prove-{name}", [_saved(file)], seed=config.seed, max_rejected=0.0, keys=[key]
+        )
+        for name, (key, file) in files.items()
+    }
+
+
+def _saved(file: RowFile) -> RowFile:
+    """Return the selected rows where the path is the folder of a finished run."""
+    named = file.model_copy(update={"source": file.source_name})
+    selected = Path(file.path) / "selected.parquet"
+    return named.model_copy(update={"path": str(selected)}) if selected.is_file() else named

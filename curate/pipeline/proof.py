@@ -1,0 +1,57 @@
+"""TODO."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from curate.config.recipe import ABLATION, judged_count, proved_names
+from curate.core.registry import SelectParams
+from curate.core.store import Artifact
+from curate.pipeline.material import _proof_material, _proof_settings
+from curate.pipeline.run import LOG, Run, _examples
+from curate.pipeline.selection import _rank_scores
+from curate.select.selection import SelectionResult, ranking_step
+
+if TYPE_CHECKING:
+    from curate.prove.ablation import AblatedStage
+
+
+def _prove(run: Run, selection: Artifact) -> Artifact | None:
+    from curate.prove.halves import VERDICT
+    from curate.prove.together import prove_together
+    from curate.prove.verdict import NOT_MEASURED
+
+    settings = run.config.prove
+    if settings is None or run.eval is None:
+        return None
+    run.part = "prove"
+    params = _proof_settings(settings)
+    names = proved_names(run.config)
+    proved = {
+        name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
+    }
+    material = _proof_material(run, settings, VERDICT)
+    if settings.ablate:
+        material = replace(material, stages=ablated_selections(run))
+    proof = prove_together(run, proved, material, params, judged_count(run.config))
+    if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
+        from curate.prove.novelty import novelty_step
+
+        params["novelty"] = settings.novelty.model_dump(mode="json")
+        run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
+    return proof
+
+
+def ablated_selections(run: Run) -> "list[AblatedStage]":
+    """Return the recipe's stages, each with the selection that is made without it."""
+    from curate.pipeline.ablation import leave_out
+
+    part, run.part = run.part, ABLATION
+    own = next(iter(run.selections.values()))
+    LOG.info("ablate: selections without a stage, from stored scores")
+
+    def rank(other: Run, params: SelectParams, scores: Artifact) -> SelectionResult:
+        return _rank_scores(other, params, scores, ranking_step)
+
+    stages = leave_out(run, own, _examples(run), rank)
+    run.part = part
+    return stages

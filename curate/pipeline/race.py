@@ -1,0 +1,91 @@
+"""A race inside a run: its candidates select, brief proofs choose one, and what the run keeps of them.
+
+Scores and rankings are made by the methods (curate.select), the choice by fine-tunes
+(curate.prove.race).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import UserError
+from curate.core.registry import SelectParams
+from curate.core.store import Artifact
+from curate.select.compared import candidate_names
+from curate.select.race import RaceParams
+from curate.select.selection import SelectionResult
+
+PART = "race"
+Rank = Callable[[SelectParams], SelectionResult]
+Standings = Callable[[dict[str, SelectionResult]], Artifact]
+
+
+@dataclass(frozen=True)
+class RaceResult:
+    """A race that was held: the selections of all candidates by name, and the standings."""
+
+    candidates: dict[str, SelectionResult]
+    standings: Artifact
+
+    @property
+    def winner(self) -> str:
+        """Return the name of the candidate that won."""
+        return str(self.standings.counts["winner"])
+
+    @property
+    def select(self) -> SelectParams:
+        """Return what the winner selects by."""
+        return self.candidates[self.winner].params
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return rankings and scores of those that lost, by their place in the run folder."""
+        files = {}
+        for name, chosen in self.candidates.items():
+            if name == self.winner:
+                continue
+            place = f"evidence/race/{name}"
+            files[f"{place}.parquet"] = chosen.ranking.file("ranking.parquet")
+            files[f"{place}-scores.parquet"] = chosen.scores.file("scores.parquet")
+            if chosen.pairs is not None:
+                files[f"{place}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
+        return files
+
+    def describe(self, artifacts: list[tuple[Artifact, str]]) -> dict[str, Any]:
+        """Return what the manifest says: who won, what the selection is made by, what the race took.
+
+        Args:
+            artifacts: of the run, each with the part of the recipe that it was first needed for.
+        """
+        work = {a.key: a for a, part in artifacts if part == PART}
+        tunes = [a for a in work.values() if a.name == "finetune"]
+        measures = [a for a in work.values() if a.name == "measure"]
+        return {
+            "winner": self.winner,
+            "select": self.select.model_dump(mode="json"),
+            "fine_tunes": len(tunes),
+            "seconds": round(sum(a.seconds for a in [*tunes, *measures]), 3),
+        }
+
+
+def hold_race(params: RaceParams, rank: Rank, prove: Standings) -> RaceResult:
+    """Let every candidate select, and return the race between them.
+
+    Args:
+        params: the race.
+        rank: makes the selection of a candidate.
+        prove: returns the standings of the candidates, by name.
+
+    Raises:
+        UserError: a candidate cannot select, or the race cannot be held.
+    """
+    chosen = {}
+    for i, (name, select) in enumerate(
+        zip(candidate_names(params), params.candidates, strict=True)
+    ):
+        try:
+            chosen[name] = rank(select)
+        except UserError as error:
+            raise UserError(f"select.of.{i} ({name}): {error}") from error
+    return RaceResult(chosen, prove(chosen))

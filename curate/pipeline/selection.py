@@ -1,0 +1,155 @@
+"""TODO."""
+
+from collections.abc import Callable, Mapping
+
+from curate.core.errors import UserError
+from curate.core.ledger import stage_inputs
+from curate.core.registry import Diversity, ScoreRun, SelectParams, find_selector
+from curate.core.store import Artifact, Step
+from curate.core.tables import read_table
+from curate.pipeline.material import _proof_material, _proof_settings
+from curate.pipeline.race import PART as RACE
+from curate.pipeline.race import hold_race
+from curate.pipeline.run import LOG, Run
+from curate.select.compared import selection_names
+from curate.select.comparison import comparison_step
+from curate.select.coverage import coverage_step
+from curate.select.planner import PAIR_FLOOR
+from curate.select.race import RaceParams
+from curate.select.selection import SelectionResult, choice_remarks, ranking_step, select_step
+
+
+def _select(run: Run) -> Artifact:
+    from curate.models.tokens import tokens_step, uncounted_step
+
+    if run.config.counts_tokens:
+        identity, runtime = run.model_identity(), run.model_runtime()
+        run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, runtime))
+    else:
+        run.tokens = run.execute(uncounted_step(run.kept))
+    _tell_imitations(run.tokens)
+    if isinstance(run.config.select, RaceParams):
+        run.part = RACE
+        _hold_race(run, run.config.select)
+        run.part = "select"
+    params, counts = run.own_select, run.tokens.counts
+    LOG.info(
+        "select: %s, %s of %s rows%s",
+        params.model_dump()["method"],
+        params.budget,
+        f"{run.kept.counts['rows_out']:,}",
+        f" with {counts['tokens']:,} tokens" if "tokens" in counts else "",
+    )
+    return _choose(run, params, select_step)
+
+
+def _tell_imitations(tokens: Artifact) -> None:
+    from curate.models.imitations import FILE, imitation_sentences
+
+    if FILE in tokens.files:
+        for sentence in imitation_sentences(read_table(tokens.file(FILE))):
+            LOG.warning("tokens: %s", sentence)
+
+
+def _tell_scripts(run: Run) -> None:
+    """List the rows that an embedder of the run does not cover, if it met some."""
+    from curate.models.scripts import script_sentences, scripts_step
+
+    covered = [
+        artifact.counts["covered"] for artifact in run.artifacts if "covered" in artifact.counts
+    ]
+    if covered:
+        listed = run.execute(scripts_step(run.rows, min(covered, key=len)))
+        run.findings["scripts"] = listed
+        for sentence in script_sentences(read_table(listed.file("scripts.parquet"))):
+            LOG.warning("embed: %s", sentence)
+
+
+ChoosingStep = Callable[[ScoreRun, Artifact, SelectParams, Artifact | None], Step]
+
+
+def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
+    chosen = _rank(run, params, step)
+    names = selection_names(run.config.select, run.config.compare)
+    run.selections[names[len(run.selections)]] = chosen
+    return chosen.ranking
+
+
+def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> SelectionResult:
+    scores = find_selector(params.model_dump()["method"]).score(run, params)
+    return _rank_scores(run, params, scores, step)
+
+
+def _rank_scores(
+    run: Run, params: SelectParams, scores: Artifact, step: ChoosingStep
+) -> SelectionResult:
+    pairs = _find_pairs(run, params.diversity) if params.diversity else None
+    ranking = run.execute(step(run, scores, params, pairs))
+    for remark in choice_remarks(params, ranking.counts):
+        LOG.warning("%s: %s", run.part, remark)
+    return SelectionResult(params, scores, ranking, pairs)
+
+
+def _hold_race(run: Run, params: RaceParams) -> None:
+    """Let brief proofs on half of the eval set choose what the run's selection is made by."""
+    from curate.prove.halves import CHOICE
+    from curate.prove.race import RaceCandidate, race
+
+    assert run.config.prove is not None
+    settings = run.config.prove
+
+    def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
+        candidates = {name: RaceCandidate(one.params, one.ranking) for name, one in chosen.items()}
+        material = _proof_material(run, settings, CHOICE)
+        return race(run, candidates, material, _proof_settings(settings), params.rounds)
+
+    run.race = hold_race(params, lambda select: _rank(run, select, ranking_step), prove)
+    run.findings["race"] = run.race.standings
+    # The pairs that the candidates had to choose between are not those of the selection.
+    run.prepared.pop("select", None)
+
+
+def _find_pairs(run: Run, diversity: Diversity) -> Artifact:
+    """Return the pairs of similar rows that an earlier selection used as well, or make them."""
+    for selection in run.selections.values():
+        if selection.pairs is not None and selection.params.diversity == diversity:
+            return selection.pairs
+    prepared = _similar_pairs(run, diversity)
+    if not run.selections:
+        run.prepared["select"] = prepared
+    return prepared["pairs"]
+
+
+def _compare(run: Run) -> None:
+    """Let the other methods choose, and measure all selections against each other and the target."""
+    names = selection_names(run.config.select, run.config.compare)[1:]
+    for i, (name, params) in enumerate(zip(names, run.config.compare, strict=True)):
+        run.part = name
+        LOG.info("compare: %s", name)
+        try:
+            _choose(run, params, ranking_step)
+        except UserError as error:
+            raise UserError(f"compare.{i} ({name}): {error}") from error
+    rankings = {name: chosen.ranking for name, chosen in run.selections.items()}
+    if names:
+        run.findings["comparison"] = run.execute(comparison_step(run, rankings))
+    if run.target is not None:
+        run.part = "coverage"
+        run.findings["coverage"] = run.execute(coverage_step(run, rankings))
+
+
+def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Artifact]:
+    """Return the pairs of kept rows that a selection with diversity must choose between."""
+    from curate.clean import semantic
+
+    floor = min(diversity.most, PAIR_FLOOR)
+    params = semantic.SemanticParams(
+        threshold=diversity.most,
+        floor=floor,
+        embedder=diversity.embedder,
+        system=False,
+        numbers=False,
+        responses=False,
+    )
+    inputs = stage_inputs(run.rows, run.evidence, {}, "semantic")
+    return {"pairs": semantic.prepare_pairs(run, inputs, params)["pairs"]}

@@ -1,0 +1,95 @@
+"""TODO."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import regex
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from curate.core.names import check_name
+from curate.core.registry import Params
+
+
+class FieldMap(Params):
+    """Names of upstream fields, for records in no known layout: body.messages, answers.text[0]."""
+
+    messages: str | None = None
+    prompt: str | None = None
+    context: str | None = None
+    response: str | None = None
+    system: str | None = None
+    origin: str | None = None
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] | None = Field(
+        None, description="what the names of roles mean, beside the usual ones: {humain: user}"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "FieldMap":
+        turns = (self.messages, self.prompt, self.response, self.context, self.system)
+        if not (self.messages or (self.prompt and self.response)):
+            if any(turns) or not (self.roles or self.origin):
+                raise ValueError("name `messages`, or both `prompt` and `response`")
+        elif self.messages and (self.prompt or self.response or self.context):
+            raise ValueError("name `messages`, or `prompt` and `response`, not both")
+        return self
+
+
+class RowFile(Params):
+    """Where rows come from: a file, glob or folder of JSON, Parquet, Arrow, CSV, plain or packed."""
+
+    path: str
+    source: str | None = Field(None, description="name of these rows in ids and reports")
+    fields: FieldMap | None = Field(None, description="for records in no known format")
+    strip_end: str | None = Field(None, description="marker cut off the end of responses")
+    sample: int | None = Field(None, gt=0, description="take this many records, drawn by the seed")
+    split: str | None = Field(
+        None, min_length=1, description="the split to read, of a data set with several, e.g. train"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _check_source(cls, value: str | None) -> str | None:
+        return None if value is None else check_name(value)
+
+    @property
+    def source_name(self) -> str:
+        """Return the name given, or one made from the path."""
+        if self.source:
+            return self.source
+        fixed = re.split(r"[*?\[]", self.path)[0].rstrip("/")
+        words = regex.split(r"[^\p{L}\p{N}\p{M}_-]+", Path(fixed).name.split(".")[0])
+        return unicodedata.normalize("NFC", "-".join(words).strip("-")) or "pool"
+
+
+def _as_file(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+ShortRowFile = Annotated[RowFile, BeforeValidator(_as_file, json_schema_input_type=RowFile | str)]
+
+
+class Target(RowFile):
+    """A few examples of the wanted skill, and the held-out eval set that only the proof reads."""
+
+    source: str | None = "target"
+    eval: Annotated[
+        Annotated[list[ShortRowFile], Field(min_length=1)] | None,
+        BeforeValidator(
+            _as_list, json_schema_input_type=list[RowFile | str] | RowFile | str | None
+        ),
+        Field(description="one file, or several that make up one eval set"),
+    ] = None
+
+    @property
+    def eval_files(self) -> list[RowFile]:
+        """Return the files of the eval set, each with its source; a single one is named eval."""
+        files = self.eval or []
+        name = "eval" if len(files) == 1 else None
+        return [file.model_copy(update={"source": file.source or name}) for file in files]

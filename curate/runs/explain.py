@@ -1,0 +1,330 @@
+"""Why a row met its fate, in words and from the evidence alone."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from curate.clean.guards import guard_label
+from curate.core.errors import UserError
+from curate.core.reasons import EXPLAINED, Reason
+from curate.core.registry import EVAL_SETS, find_selector
+from curate.core.rows import Message, prompt_text
+from curate.models.imitations import imitation_sentences
+from curate.models.scripts import script_sentences
+from curate.runs.differing import differing_pairs
+from curate.runs.folder import RunFolder
+from curate.runs.lineage import explain_candidate, lineage_lines
+from curate.runs.plan import StoredSelection, stored_selections
+from curate.select.compared import candidate_names
+from curate.select.race import RaceParams
+from curate.select.scored import why_unscored
+from curate.text.numerals import fraction, similarity
+from curate.text.words import find_words
+
+NEAREST = 3
+# Of rows that went for these, `duplicate_of` is the row that a stage made of them.
+REPLACED = (
+    Reason.SYSTEM_MERGED,
+    Reason.CORRECTED,
+    Reason.MASKED,
+    Reason.REHEARSED,
+    Reason.RELABELLED,
+)
+EXCERPT_CHARS = 1_000
+EXAMPLES = {
+    "target": "an example of the target",
+    "eval": "an example of the eval set, which only the leak check and the proof read",
+    "protected": "an example of a protected set, which only the leak check reads",
+    "watch": "an example of a watch set, which only the leak check and the proof read",
+}
+AROUND_CHARS = 200
+CLOSE_IDS = 5
+
+
+def explain_row(run: RunFolder, row_id: str) -> list[str]:
+    """Return lines that tell a row's fate, every stage's verdict on it, and its text.
+
+    Raises:
+        UserError: the run has no such row.
+    """
+    ledger_rows = run.table("ledger").filter(pl.col("row_id") == row_id).collect()
+    if not ledger_rows.height:
+        return (
+            explain_candidate(run, row_id)
+            or _explain_example(run, row_id)
+            or _explain_reject(run, row_id)
+        )
+    row = ledger_rows.row(0, named=True)
+    lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(run, row)]
+    if row["fate"] == "dropped":
+        lines += _duplicate(run, row) if row["duplicate_of"] else []
+    else:
+        lines += _nearest(run, row_id)
+        lines += _elsewhere(run, row_id)
+        lines += _raced(run)
+    lines += lineage_lines(run, row_id)
+    lines += _imitations(run, row_id)
+    lines += _script(run, row_id)
+    lines += ["", "Stages", *_verdicts(run, row_id)]
+    messages = run.messages("pool", row_id)
+    lines += ["", "Text", *_text(messages)]
+    return lines
+
+
+def _imitations(run: RunFolder, row_id: str) -> list[str]:
+    if not run.has("evidence/imitations"):
+        return []
+    own = run.table("evidence/imitations").filter(pl.col("row_id") == row_id).collect()
+    return ["", *imitation_sentences(own)] if own.height else []
+
+
+def _script(run: RunFolder, row_id: str) -> list[str]:
+    if not run.has("evidence/scripts"):
+        return []
+    own = run.table("evidence/scripts").filter(pl.col("row_id") == row_id).collect()
+    return ["", *script_sentences(own)] if own.height else []
+
+
+def _fate(run: RunFolder, row: dict[str, object]) -> str:
+    reason = EXPLAINED[Reason(str(row["reason"]))]
+    if row["reason"] == Reason.KEPT:
+        return f"selected: it {reason}."
+    if row["fate"] == "selected":
+        return f"selected: rank {row['rank']} {reason}{_score(row)}."
+    if row["reason"] == Reason.UNSCORED:
+        own = stored_selections(run)[0]
+        return (
+            f"not selected: it {reason} by {own.label}: {_why_unscored(run, own, row['row_id'])}."
+        )
+    if row["fate"] == "not_selected":
+        return f"not selected: rank {row['rank']} {reason}{_score(row)}."
+    if str(row["stage"]).startswith("confidence"):
+        reason = _least_likely(run, str(row["stage"])) or reason
+    details = _details(run, str(row["stage"]), str(row["row_id"]))
+    score = f" ({details})" if details else _score(row)
+    return f"dropped by the stage {row['stage']}: it {reason}{score}."
+
+
+def _why_unscored(run: RunFolder, selection: StoredSelection, row_id: object) -> str:
+    """Return why a method has no score for a row."""
+    scores = run.table(selection.scores).filter(pl.col("row_id") == row_id).collect()
+    return str(why_unscored(scores, find_selector(selection.method), selection.params)[0])
+
+
+def _least_likely(run: RunFolder, stage: str) -> str | None:
+    """Return the reason of a low score: the share of the scored rows that are below the limit."""
+    scored = run.table(f"evidence/{stage}").filter(pl.col("score").is_not_null())
+    low = pl.col("score") < pl.col("threshold")
+    share = scored.select(low.mean()).collect().item()
+    return None if share is None else f"has a response among the least likely {fraction(share)}"
+
+
+def _details(run: RunFolder, stage: str, row_id: str) -> str:
+    """Return what a stage saw in a row, as its table of details has it; nothing if it has none."""
+    name = f"evidence/{stage}-details"
+    if not run.has(name):
+        return ""
+    details = run.table(name).filter(pl.col("row_id") == row_id).select("detail").collect()
+    return "; ".join(details["detail"].drop_nulls())
+
+
+def _score(row: dict[str, object]) -> str:
+    if row["score"] is None:
+        return ""
+    limit = "" if row["threshold"] is None else f", limit {row['threshold']:.4g}"
+    return f" (score {row['score']:.4f}{limit})"
+
+
+def _scored(row: dict[str, object]) -> str:
+    return "" if row["score"] is None else f" (score {row['score']:.4g})"
+
+
+def _duplicate(run: RunFolder, row: dict[str, object]) -> list[str]:
+    """Return the row that a dropped one duplicates, or the eval example whose prompt it holds."""
+    duplicate_of = str(row["duplicate_of"])
+    leaks = str(row["reason"]).startswith("leak")
+    relation = "Holds the prompt of" if leaks else "Duplicate of"
+    lines = ["", f"{'Replaced by' if row['reason'] in REPLACED else relation} {duplicate_of}"]
+    if row["reason"] == Reason.CORRECTED:
+        lines += _comparison(run, row)
+    if not leaks:
+        return lines + _text(run.messages("pool", duplicate_of))
+    example = next(filter(None, (run.messages(role, duplicate_of) for role in EVAL_SETS)), None)
+    span = _span(run, row)
+    if not span:
+        return lines + _text(example)
+    lines += [f"  shared words: {_middle_cut(span)}", "", "Where the row holds them"]
+    lines += _around(run.messages("pool", str(row["row_id"])), span)
+    return [*lines, "", "Where the eval example holds them", *_around(example, span)]
+
+
+def _comparison(run: RunFolder, row: dict[str, object]) -> list[str]:
+    """Return how sure the comparison was that the new response is better."""
+    table = run.table(f"evidence/{row['stage']}").filter(pl.col("row_id") == row["row_id"])
+    confidence = table.select("confidence").collect()["confidence"]
+    return [f"  judged better, asked in both orders, with confidence {confidence[0]:.4g}"]
+
+
+def _span(run: RunFolder, row: dict[str, object]) -> str | None:
+    """Return the words that a dropped row shares with the eval example that it leaks."""
+    hits = f"evidence/{row['stage']}-hits"
+    if not run.has(hits):
+        return None
+    same_pair = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["duplicate_of"])
+    spans = run.table(hits).filter(same_pair).select("span").collect()["span"]
+    return str(spans[0]) if len(spans) else None
+
+
+def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
+    """Return what is around a run of words in the first turn that holds it, the run in brackets."""
+    if messages is None:
+        return _text(messages)
+    # A run may go on from one user turn to the next.
+    prompt = Message(role="user", content=prompt_text(messages))
+    for message in [*messages, prompt]:
+        content = message["content"]
+        place = find_words(content, span)
+        if place is not None:
+            start, stop = place
+            before = content[max(start - AROUND_CHARS, 0) : start]
+            after = content[stop : stop + AROUND_CHARS]
+            cut = "[...] " if start > AROUND_CHARS else ""
+            more = " [...]" if len(content) > stop + AROUND_CHARS else ""
+            excerpt = f"{cut}{before}[[{_middle_cut(content[start:stop])}]]{after}{more}"
+            return [_indent(message["role"], excerpt)]
+    return _text(messages)
+
+
+def _middle_cut(text: str) -> str:
+    half = EXCERPT_CHARS // 2
+    return text if len(text) <= EXCERPT_CHARS else f"{text[:half]} [...] {text[-half:]}"
+
+
+def _nearest(run: RunFolder, row_id: str) -> list[str]:
+    scores = run.table("evidence/scores")
+    target = run.rows("target")
+    if target is None or "similarities" not in scores.collect_schema():
+        return []
+    values = scores.filter(pl.col("row_id") == row_id).select("similarities").collect()
+    ids = target.select("row_id").collect()["row_id"].to_list()
+    ordered = sorted(zip(values["similarities"][0], ids, strict=True), reverse=True)
+    method = run.own_select["method"]
+    lines = ["", f"Nearest target examples (by {method})"]
+    for value, target_id in ordered[:NEAREST]:
+        lines += [f"  {value:.4f}  {target_id}"]
+        lines += [f"    {line}" for line in _text(run.messages("target", target_id))]
+    return lines
+
+
+def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
+    """Return what the methods that the run compares with its own would have done with a row."""
+    lines = []
+    for selection in stored_selections(run)[1:]:
+        ranking_rows = run.table(selection.ranking).filter(pl.col("row_id") == row_id).collect()
+        for line in ranking_rows.to_dicts():
+            fate = "selected" if line["selected"] else "not selected"
+            reason = EXPLAINED[Reason(line["reason"])]
+            if line["reason"] == Reason.UNSCORED:
+                reason += f" ({_why_unscored(run, selection, row_id)})"
+            lines.append(
+                f"  {selection.name}: {fate}, rank {line['rank']:,} {reason}{_scored(line)}"
+            )
+    raced = isinstance(run.config.select, RaceParams)
+    title = f"By the {'raced and ' if raced else ''}compared methods"
+    return ["", title, *lines] if lines else []
+
+
+def _raced(run: RunFolder) -> list[str]:
+    """Return which method won the race that the recipe asked for."""
+    race = run.config.select
+    if not isinstance(race, RaceParams):
+        return []
+    names = ", ".join(candidate_names(race))
+    return ["", f"Selected by {run.manifest['race']['winner']}, which won the race of {names}"]
+
+
+def _verdicts(run: RunFolder, row_id: str) -> list[str]:
+    names = [s["stage"] for s in run.manifest["stages"] if run.has(f"evidence/{s['stage']}")]
+    lines = []
+    for name in names:
+        table = run.table(f"evidence/{name}")
+        if "keep" not in table.collect_schema():
+            continue
+        verdict_rows = table.filter(pl.col("row_id") == row_id).collect()
+        if verdict_rows.height:
+            verdict = verdict_rows.row(0, named=True)
+            word = "kept" if verdict["keep"] else f"dropped ({verdict['reason']})"
+            details = _details(run, name, row_id)
+            lines.append(f"  {name}: {word}{': ' if details else ''}{details or _score(verdict)}")
+            lines += _differing(run, name, row_id)
+    return lines or ["  none ran before the selection"]
+
+
+def _differing(run: RunFolder, stage: str, row_id: str) -> list[str]:
+    """Return the kept rows that are similar to a kept row but differ in what tells rows apart."""
+    pairs = differing_pairs(run, stage)
+    if pairs is None:
+        return []
+    own = (pl.col("row_id") == row_id) | (pl.col("other_id") == row_id)
+    other = pl.when(pl.col("row_id") == row_id).then("other_id").otherwise("row_id")
+    near = pairs.filter(own).select(other.alias("other"), "similarity", "differs").head(NEAREST)
+    return [
+        f"    similar to {name} ({similarity(value)}), but the {guard_label(differs)} differ"
+        f"{'s' if differs == 'system' else ''}"
+        for name, value, differs in near.collect().iter_rows()
+    ]
+
+
+def _explain_example(run: RunFolder, row_id: str) -> list[str]:
+    """Return what a target, eval or protected example is to the run's rows; nothing for other ids."""
+    role = next((role for role in EXAMPLES if run.messages(role, row_id)), None)
+    if role is None:
+        return []
+    lines = [row_id, "", f"{EXAMPLES[role]}; such rows are never selected."]
+    leaks = run.table("ledger").filter(fate="dropped", duplicate_of=row_id).head(NEAREST).collect()
+    if leaks.height:
+        lines += ["", "Rows dropped because they hold it", *(f"  {i}" for i in leaks["row_id"])]
+    nearest = run.table("evidence/select").filter(nearest_id=row_id).sort("rank")
+    if (rows := nearest.head(NEAREST).collect()).height:
+        lines += ["", "Best-ranked rows that are nearest to it"]
+        lines += [f"  {i}, rank {rank}" for i, rank in rows.select("row_id", "rank").iter_rows()]
+    return [*lines, "", "Text", *_text(run.messages(role, row_id))]
+
+
+def _explain_reject(run: RunFolder, row_id: str) -> list[str]:
+    place = pl.format("{}/{}:{}", "source", "file", "position")
+    records = run.table("rejects").filter(place == row_id).collect()
+    if not records.height:
+        raise UserError(_unknown(run, row_id))
+    row = records.row(0, named=True)
+    reason = EXPLAINED[Reason(row["reason"])]
+    return [
+        row_id,
+        "",
+        f"rejected at ingest: the record {reason} ({row['field']}).",
+        "",
+        "Record",
+        f"  {row['raw'][:EXCERPT_CHARS]}",
+    ]
+
+
+def _unknown(run: RunFolder, row_id: str) -> str:
+    ids = run.table("ledger").select("row_id")
+    similar = ids.filter(pl.col("row_id").str.contains(row_id, literal=True)).head(CLOSE_IDS)
+    close = similar.collect()["row_id"].to_list() or ids.head(2).collect()["row_id"].to_list()
+    return f"{run.path} has no row {row_id!r}; ids look like {', '.join(close)}"
+
+
+def _text(messages: Sequence[Message] | None) -> list[str]:
+    if messages is None:
+        return ["  (its text is no longer in the store)"]
+    lines = []
+    for message in messages:
+        content = message["content"][:EXCERPT_CHARS]
+        more = " [...]" if len(message["content"]) > EXCERPT_CHARS else ""
+        lines.append(_indent(message["role"], f"{content}{more}"))
+    return lines
+
+
+def _indent(role: str, text: str) -> str:
+    return f"  [{role}] {text}".replace("\n", "\n      ")

@@ -1,0 +1,195 @@
+"""Another threshold of a stage, from the pairs that a run stored: seconds, and no text compared anew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+
+from curate.clean.duplicates import DedupParams, count_drops, read_pairs
+from curate.config.recipe import stage_names
+from curate.core.errors import UserError
+from curate.core.registry import Params, Stage, StageData, find_stage, suggest_key
+from curate.core.yamltext import load_setting
+from curate.judge.cut import CutParams
+from curate.runs.folder import RunFolder
+
+SWEPT = 9
+LOWEST = 0.2
+
+
+@dataclass(frozen=True)
+class RethresholdResult:
+    """The verdicts of a stage at another threshold or other parameters, beside those of the run.
+
+    `sweep` has threshold and dropped: how many rows each threshold would drop.
+    """
+
+    stage: str
+    params: Params
+    evidence: pl.DataFrame
+    before: pl.DataFrame
+    sweep: pl.DataFrame
+
+    @property
+    def back(self) -> int:
+        """Return how many rows the run dropped that now stay."""
+        return self._changed(now=True)
+
+    @property
+    def gone(self) -> int:
+        """Return how many rows the run kept that now go."""
+        return self._changed(now=False)
+
+    def _changed(self, *, now: bool) -> int:
+        other = self.before.filter(keep=not now).select("row_id")
+        return self.evidence.filter(keep=now).join(other, on="row_id", how="semi").height
+
+
+def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> RethresholdResult:
+    """Judge a run's rows anew by a stage's stored pairs.
+
+    Args:
+        run: a finished run.
+        name: the stage, e.g. "fuzzy" or "fuzzy-2".
+        overrides: key=value, e.g. threshold=0.8, rows=1000 or keep=longest.
+
+    Raises:
+        UserError: no such stage, it stores no pairs, or the parameters need pairs that are not stored.
+    """
+    own, stage = find_params(run, name)
+    params = _changed_params(own, stage, name, overrides)
+    data = stage_data(run, name)
+    evidence = stage.decide(data, params).evidence
+    before = run.table(f"evidence/{name}").collect()
+    return RethresholdResult(name, params, evidence, before, sweep(data, stage, params))
+
+
+def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
+    """Return the parameters of a run's stage whose threshold can be moved, and the stage.
+
+    Raises:
+        UserError: there is no such stage, or it has nothing to move.
+    """
+    stages = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
+    rethresholdable = {
+        n: p for n, p in stages.items() if find_stage(p.model_dump()["kind"]).rethresholdable
+    }
+    if name not in rethresholdable:
+        alternatives = ", ".join(rethresholdable) or "none"
+        what = "has no stored pairs" if name in stages else "did not run"
+        raise UserError(f"{run.path}: the stage {name!r} {what}; stages that have: {alternatives}")
+    return rethresholdable[name], find_stage(rethresholdable[name].model_dump()["kind"])
+
+
+class _PreparedTables(dict[str, Path]):
+    """Paths of a stage's prepared tables, by what follows the stage's name in theirs."""
+
+    def __init__(self, run: RunFolder, name: str) -> None:
+        self.start = str(run.path / "evidence" / f"{name}-")
+        paths = sorted((run.path / "evidence").glob(f"{name}-*.parquet"))
+        super().__init__((path.stem.removeprefix(f"{name}-"), path) for path in paths)
+
+    def __missing__(self, part: str) -> Path:
+        raise UserError(
+            f"{self.start}{part}.parquet is missing; run `curate run` again to rebuild the run folder"
+        )
+
+
+def stage_data(run: RunFolder, name: str) -> StageData:
+    """Return what the stage read in the run.
+
+    Raises:
+        UserError: the store no longer has the rows.
+    """
+    _, stage = find_params(run, name)
+    tables = {role: run.rows(role) for role in ("pool", *stage.uses)}
+    rows = tables.pop("pool")
+    artifacts = run.manifest["artifacts"]
+    lost = [role for role, table in tables.items() if table is None and role in artifacts]
+    if rows is None or lost:
+        what = ", ".join(lost) or "pool"
+        raise UserError(
+            f"{run.path}: the store has lost the rows of the {what}; run `curate run` again"
+        )
+    names = stage_names(run.config.stages)
+    evidence = {earlier: run.table(f"evidence/{earlier}") for earlier in names[: names.index(name)]}
+    read = run.table(f"evidence/{name}").select("row_id")
+    rows = rows.join(read, on="row_id", how="semi", maintain_order="left")
+    prepared = _PreparedTables(run, name)
+    examples = {role: None if table is None else table.collect() for role, table in tables.items()}
+    return StageData(rows, evidence=evidence, prepared=prepared, **examples)
+
+
+def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) -> pl.DataFrame:
+    """Return how many rows each of some thresholds drops.
+
+    They reach from the lowest that is stored to 1, or over the scores where these have a scale of
+    their own; there are none for a stage that has constants instead of a threshold.
+
+    Args:
+        data: what the stage read.
+        stage: the stage.
+        params: its parameters; of these, the threshold and the number of rows play no part.
+        points: number of thresholds, at even distances.
+    """
+    if not isinstance(params, CutParams) and "threshold" not in type(params).model_fields:
+        return pl.DataFrame(schema={"threshold": pl.Float64, "dropped": pl.Int64})
+    low, high = getattr(params, "floor", LOWEST), 1.0
+    if isinstance(params, CutParams):
+        scores = stage.decide(data, params).evidence["score"].drop_nulls().to_list() or [0.0]
+        low, high = min(scores), max(scores)
+    thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
+    if isinstance(params, DedupParams):
+        dropped = _count_duplicates(data, params, thresholds)
+    else:
+        variants = [params.model_copy(update={"threshold": t}) for t in thresholds]
+        dropped = [_count_drops(stage.decide(data, one).evidence) for one in variants]
+    return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
+
+
+def _count_duplicates(
+    data: StageData, params: DedupParams, thresholds: Sequence[float]
+) -> list[int]:
+    """Return the numbers of drops; of the rows, only those with a pair are looked at."""
+    pairs = read_pairs(data.prepared["pairs"])
+    paired = pl.concat([pairs["row_id"], pairs["other_id"].rename("row_id")]).unique().to_frame()
+    rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
+    return count_drops(replace(data, rows=rows), pairs, params.keep, thresholds)
+
+
+def _count_drops(evidence: pl.DataFrame) -> int:
+    return int((~evidence["keep"]).sum())
+
+
+def _changed_params(own: Params, stage: Stage, name: str, overrides: Sequence[str]) -> Params:
+    changes = dict(_read_override(own, stage, name, override) for override in overrides)
+    rows = changes.get("rows", getattr(own, "rows", None))
+    if "threshold" in changes and rows is not None:
+        raise UserError(
+            f"{name}.threshold: rows is {rows}, which decides where it is set; add --set rows=null"
+        )
+    try:
+        return type(own).model_validate({**own.model_dump(mode="json"), **changes})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join([name, *(str(part) for part in fault["loc"][:1])])
+        raise UserError(f"{place}: {fault['msg'].removeprefix('Value error, ')}") from error
+
+
+def _read_override(own: Params, stage: Stage, name: str, override: str) -> tuple[str, Any]:
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
+    if key not in stage.rethresholdable:
+        problem = (
+            f"needs other pairs than the stored ones: run the recipe with it (here you can move "
+            f"{', '.join(stage.rethresholdable)})"
+            if key in type(own).model_fields
+            else suggest_key(key, stage.rethresholdable)
+        )
+        raise UserError(f"{name}.{key}: {problem}")
+    return key, load_setting(override, value)

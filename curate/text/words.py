@@ -1,0 +1,130 @@
+"""Words of texts in any script: runs of letters and digits, or single characters where none are spaced.
+
+Chinese, Japanese, Thai and others put no space between words, so there each character
+with its marks counts as a word. The choice is made character by character: a row may mix scripts.
+Case, full or half width, and the accents of Latin, Greek and Cyrillic play no part.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from curate.text.shingles import UNSPACED, WORD_OR_CHARACTER
+
+ACCENTS = "[\u0300-\u036f]+"
+_ACCENTS = re.compile(ACCENTS)
+# Soft hyphens, zero-width spaces, joiners and marks of direction: nothing to be seen of a word.
+_SIGNS = [chr(c) for c in (0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF)]
+_INVISIBLE = re.compile(f"[{''.join(_SIGNS)}]")
+# Letters and signs of Latin-1 and Latin Extended-A, a hard space among them, and what is folded to.
+_LATIN = {
+    char: _ACCENTS.sub("", unicodedata.normalize("NFKD", char)).lower()
+    for char in map(chr, range(0xA0, 0x180))
+    if not unicodedata.is_normalized("NFKD", char)
+} | dict.fromkeys(_SIGNS, "")
+# Letters, quotation marks, dashes, currencies, arrows and signs of sums that fold to themselves.
+_STABLE = [
+    char
+    for char in map(chr, (*range(0x80, 0x300), *range(0x370, 0x500), *range(0x2010, 0x2300)))
+    if unicodedata.normalize("NFKD", char.lower()) == char
+    and unicodedata.category(char)[0] != "M"
+    and char not in _SIGNS
+]
+# All characters but ASCII and those: texts without any need no more than lower case.
+CHANGING = f"[^\\x00-\\x7f{''.join(_STABLE)}]"
+_UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
+_ASCII = re.compile("[A-Za-z0-9]+")
+
+
+class Word(NamedTuple):
+    """A word, folded, and where it stands in its text."""
+
+    text: str
+    start: int
+    stop: int
+
+
+def wide_texts(texts: pl.Series) -> pl.Series:
+    """Return the numbers of the texts that are not all ASCII."""
+    return (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+
+
+def fold(texts: pl.Series) -> pl.Series:
+    """Return texts in lower case and NFKD, without accents."""
+    lower = texts.str.to_lowercase()
+    wide = wide_texts(lower)
+    # Most texts are of characters that stay as they are.
+    wide = wide.filter(lower.gather(wide).str.contains(CHANGING))
+    if not len(wide):
+        return lower
+    latin = lower.gather(wide).str.replace_many(_LATIN)
+    # To normalize whole texts for a few letters takes long.
+    rest = latin.str.contains(CHANGING).arg_true()
+    bare = latin.gather(rest).str.normalize("NFKD").str.replace_all(ACCENTS, "")
+    # Again: some signs have capitals in their parts.
+    return lower.scatter(wide, latin.scatter(rest, bare.str.to_lowercase()))
+
+
+def fold_word(word: str) -> str:
+    """Return one word as `fold` does."""
+    if word.isascii():
+        return word.lower()
+    seen = _INVISIBLE.sub("", word.lower())
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", seen)).lower()
+
+
+def split_words(texts: pl.Series) -> pl.Series:
+    """Return lists of the words of texts, folded."""
+    return fold(texts).str.extract_all(WORD_OR_CHARACTER)
+
+
+def join_words(words: pl.Series) -> pl.Series:
+    """Return lists of words as texts, with spaces only where the script has them."""
+    joined = words.list.join(" ")
+    # Twice, since a character that ends one pair begins the next.
+    for _ in range(2):
+        joined = joined.str.replace_all(f"([{UNSPACED}]) ([{UNSPACED}])", "$1$2")
+    return joined.str.normalize("NFC")
+
+
+def word_spans(text: str) -> Iterator[Word]:
+    """Yield the words of one text with their places in it."""
+    if text.isascii():
+        yield from (Word(m[0].lower(), *m.span()) for m in _ASCII.finditer(text))
+        return
+    start, single = None, False
+    for i, char in enumerate(f"{text} "):
+        kind = unicodedata.category(char)[0]
+        unspaced = _UNSPACED.match(char) is not None
+        inside = kind in "LMN" or (start is not None and _INVISIBLE.match(char) is not None)
+        if start is not None and not (kind == "M" if single else inside and not unspaced):
+            yield Word(fold_word(text[start:i]), start, i)
+            start = None
+        # A mark alone is a word only of a script with spaces.
+        if start is None and inside and not (unspaced and kind == "M"):
+            start, single = i, unspaced
+
+
+def find_words(text: str, shared: str) -> tuple[int, int] | None:
+    """Return where the text holds a run of words, as start and end, or None.
+
+    `shared` holds words as `curate.clean.leaks` compares them. What stands between the words in the
+    text does not matter; signs without a word are found as they are.
+    """
+    words = [word.text for word in word_spans(shared)]
+    if not words:
+        at = text.find(shared)
+        return (at, at + len(shared)) if at >= 0 else None
+    tokens = list(word_spans(text))
+    run = _find_run([word.text for word in tokens], words)
+    return (tokens[run[0]][1], tokens[run[1] - 1][2]) if run else None
+
+
+def _find_run(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, int] | None:
+    for i in range(len(words) - len(phrase) + 1) if phrase else ():
+        if words[i] == phrase[0] and words[i : i + len(phrase)] == phrase:
+            return i, i + len(phrase)
+    return None

@@ -1,0 +1,32 @@
+"""Rows that a stage makes: lineage, ids, and what they keep of their parents."""
+
+from __future__ import annotations
+
+from curate.core.derived_rows import derive_rows, derived_id
+from curate.core.rows import content_hash
+from tests.conftest import frame, row, turns
+
+
+def test_a_made_row_names_its_parent_and_keeps_its_source() -> None:
+    rows = frame(
+        [
+            row("a", turns("2 + 2?", "5"), source="web", origin="sums", meta='{"k": 1}'),
+            row("b", turns("3 + 3?", "7"), hop=2),
+        ]
+    )
+    new = [turns("2 + 2?", "4"), turns("3 + 3?", "6")]
+    new_rows = derive_rows(rows, new, "correct")  # type: ignore[arg-type]
+    assert new_rows.schema == rows.schema
+    assert new_rows["row_id"].to_list() == [derived_id("a", "correct"), derived_id("b", "correct")]
+    assert new_rows["row_id"].n_unique() == 2
+    assert new_rows["messages"].to_list() == new
+    assert new_rows["content_hash"].to_list() == [content_hash(m) for m in new]  # type: ignore[arg-type]
+    lineage = new_rows.select("source", "origin", "meta", "parents", "method", "hop").rows()
+    assert lineage == [
+        ("web", "sums", '{"k": 1}', ["a"], "correct", 1), ("test", None, "{}", ["b"], "correct", 3)
+    ]  # fmt: skip
+    assert derived_id("a", "mask") != derived_id("a", "correct")
+
+
+def test_no_rows_make_none() -> None:
+    assert derive_rows(frame([]), [], "correct").height == 0

@@ -1,0 +1,85 @@
+"""Products of unit vectors are exact: no order of adding, threads or kernel can change a bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.core.fixedpoint import cosines, fixed_point, paired_cosines
+
+REPO = Path(__file__).parents[1]
+PRODUCTS = """
+import hashlib
+import numpy as np
+from curate.core.fixedpoint import cosines
+from curate.models.neighbours import find_pairs
+from curate.select.kcenter import choose_centres
+vectors = np.random.default_rng(0).standard_normal((3000, 96)).astype(np.float32)
+vectors /= np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
+pairs = find_pairs(vectors, np.zeros(len(vectors), dtype=np.int64), 0.3)
+parts = [cosines(vectors, vectors[:50]), choose_centres(vectors, 200).rows]
+parts += [np.asarray(value) for value in vars(pairs).values()]
+print(hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest())
+"""
+
+
+def unit(rows: int, width: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((rows, width))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("width", [1, 3, 256, 1_024])
+def test_products_equal_those_of_fractions(width: int) -> None:
+    one, other = unit(3, width, 0), unit(4, width, 1)
+    for row, expected in zip(cosines(one, other), fixed_point(one), strict=True):
+        for value, column in zip(row, fixed_point(other), strict=True):
+            exact = sum(
+                (
+                    Fraction(float(x)) * Fraction(float(y))
+                    for x, y in zip(expected, column, strict=True)
+                ),
+                start=Fraction(0),
+            )
+            assert Fraction(float(value)) == exact
+
+
+def test_products_do_not_depend_on_the_order_of_adding() -> None:
+    one, other = unit(20, 384, 2), unit(30, 384, 3)
+    order = np.random.default_rng(4).permutation(384)
+    assert (cosines(one, other) == cosines(one[:, order], other[:, order])).all()
+    assert (paired_cosines(one, other[:20]) == np.diag(cosines(one, other[:20]))).all()
+
+
+def test_a_cosine_is_off_by_less_than_float32_is() -> None:
+    one = unit(50, 256, 5)
+    exact = one.astype(np.float64) @ one.T.astype(np.float64)
+    assert np.abs(cosines(one, one) - exact).max() < 1e-7
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("kernel", ["", "Haswell", "Nehalem"])
+def test_threads_and_kernels_change_no_bit(kernel: str) -> None:
+    digests = set()
+    for threads in ("1", "2"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        env = {**os.environ, **dict.fromkeys(names, threads), "PYTHONPATH": str(REPO)}
+        env.pop("OPENBLAS_CORETYPE", None)
+        if kernel:
+            env["OPENBLAS_CORETYPE"] = kernel
+        done = subprocess.run(
+            [sys.executable, "-c", PRODUCTS], env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    plain = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRODUCTS], env={**plain, "PYTHONPATH": str(REPO)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert digests == {done.stdout}

@@ -1,0 +1,100 @@
+"""Activation checkpointing: the same gradient to the bit, from fewer numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHeadModel
+
+from curate.models import activations
+from curate.models.activations import checkpointed
+from curate.models.chat import IGNORED, TokenizedExample
+from curate.models.head import split_model
+from curate.models.load import load_causal
+from curate.models.lora import add_adapters
+from curate.models.training import accumulate_gradients
+
+LORA = {"rank": 4, "alpha": 8}
+ROWS = [TokenizedExample(list(range(n)), [*[IGNORED] * 3, *range(3, n)]) for n in (40, 25)]
+
+
+def falcon() -> Any:
+    """A model that adds to the output of a product in place."""
+    return FalconForCausalLM(
+        FalconConfig(vocab_size=256, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
+    )
+
+
+def gpt2() -> Any:
+    return GPT2LMHeadModel(GPT2Config(vocab_size=256, n_embd=32, n_layer=2, n_head=4))
+
+
+def gradients(model: Any) -> tuple[float | None, dict[str, torch.Tensor]]:
+    tuned = add_adapters(model, LORA, "all-linear", [0])
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            weight.data.copy_(torch.linspace(-0.1, 0.1, weight.numel()).view_as(weight))
+    tuned.train()
+    loss = accumulate_gradients(split_model(tuned), ROWS)
+    return loss, {n: p.grad for n, p in tuned.named_parameters() if p.grad is not None}
+
+
+# What peft says of GPT-2's transposed layers, and then does.
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
+@pytest.mark.parametrize("thin", [2, 129])
+@pytest.mark.parametrize("make", ["llama", falcon, gpt2])
+def test_checkpointing_changes_no_bit_of_a_gradient(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, make: Any, thin: int
+) -> None:
+    def build() -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = load_causal(tiny, "float32") if make == "llama" else make()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return model
+
+    plain, expected = gradients(build())
+    monkeypatch.setattr(activations, "LIMIT", 0)
+    monkeypatch.setattr(activations, "THIN", thin)
+    loss, gradients_by_name = gradients(build())
+    assert loss == plain
+    assert expected.keys() == gradients_by_name.keys()
+    assert all(torch.equal(gradients_by_name[name], grad) for name, grad in expected.items())
+
+
+def test_only_a_part_that_keeps_too_much_is_checkpointed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_causal(tiny, "float32").train()
+    token = 4 * 34 * model.config.hidden_size * model.config.num_hidden_layers
+    monkeypatch.setattr(activations, "LIMIT", 10 * token)
+    for tokens, active in ((10, False), (11, True)):
+        with checkpointed(model, tokens):
+            assert model.is_gradient_checkpointing is active
+        assert not model.is_gradient_checkpointing
+
+
+def test_a_checkpointed_layer_keeps_fewer_numbers(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(limit: float) -> int:
+        monkeypatch.setattr(activations, "LIMIT", limit)
+        tuned = add_adapters(load_causal(tiny, "float32"), LORA, "all-linear", [0]).train()
+        numbers = 0
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal numbers
+            numbers += tensor.numel()
+            return tensor
+
+        model = tuned.get_base_model()
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t), checkpointed(model, 40):
+            model.base_model(input_ids=torch.arange(40).unsqueeze(0), use_cache=False)
+        return numbers
+
+    assert kept(0) < kept(float("inf")) / 2

@@ -1,0 +1,107 @@
+"""Sentence embeddings: a text's vector is its own, and blocks of them come back by content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curate.core.ledger import stage_inputs
+from curate.core.store import Artifact, Store
+from curate.models import embed
+from curate.models.embed import embed_steps, embed_texts, unit
+from curate.models.index import blocks_of, read_vectors
+from curate.models.load import find_model, load_embedder
+from tests.conftest import StoreRun, row, stored_rows, turns
+
+TEXTS = ["How do I boil an egg?", "Put it in hot water.", "  Eggs,  eggs \n and\teggs ", "x"]
+STATIC = {"name": "static"}
+
+
+def test_vectors_have_length_one_and_zeros_stay_zero() -> None:
+    vectors = embed_texts([*TEXTS, ""], STATIC)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 1, 0], atol=1e-6)
+    assert embed_texts([], STATIC).shape == (0, vectors.shape[1])
+    assert not np.isnan(unit(np.zeros((2, 3), dtype=np.float32))).any()
+
+
+def test_a_static_vector_depends_on_its_text_alone() -> None:
+    many = [f"{text} {i}" for i in range(300) for text in TEXTS]
+    vectors = embed_texts(many, STATIC)
+    assert (embed_texts(many[::-1], STATIC)[::-1] == vectors).all()
+    assert (embed_texts(many[7:8], STATIC) == vectors[7:8]).all()
+
+
+@pytest.mark.model
+def test_static_vectors_are_those_of_sentence_transformers() -> None:
+    texts = [*TEXTS, "", " ", "a  b", "</s>", "one</s> two", "日本 語", "é ü\n\n  z", "▁a ▁"]
+    model = load_embedder(find_model("static"))
+    expected = unit(np.nan_to_num(model.encode(texts)).astype(np.float32))
+    own = embed._encode(embed.load_model("static"), texts)
+    np.testing.assert_allclose(own, expected, atol=1e-6)
+    english = [i for i, text in enumerate(texts) if text != "日本 語"]
+    np.testing.assert_array_equal(embed_texts(texts, STATIC)[english], own[english])
+
+
+@pytest.mark.model
+def test_what_else_is_in_a_batch_moves_a_transformers_vector_by_rounding_only() -> None:
+    texts = [f"{text} {'and so on ' * (i % 40)}" for i in range(30) for text in TEXTS]
+    runtime = {"name": "minilm"}
+    vectors = embed_texts(texts, runtime)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(embed_texts(texts[::-1], runtime)[::-1], vectors, atol=2e-6)
+    np.testing.assert_allclose(embed_texts(texts[40:41], runtime), vectors[40:41], atol=2e-6)
+    assert embed_texts([], runtime).shape == (0, vectors.shape[1])
+
+
+def pool(store: Store, texts: Sequence[str]) -> dict[str, Artifact]:
+    rows = [row(f"r{i:03}", turns(text, "ok")) for i, text in enumerate(texts)]
+    return stage_inputs(stored_rows(store, "pool", rows), {}, {}, "semantic")
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "SMALLEST_BLOCK", 4)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_hold_the_vectors_of_all_rows_in_order(store: Store) -> None:
+    run, texts = StoreRun(store), [f"question {i}" for i in range(10)]
+    steps = embed_steps(run, pool(store, texts), "prompt", None)
+    assert len(steps) == 3
+    assert (read_vectors(run.execute_all(steps)) == embed_texts(texts, STATIC)).all()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_an_edited_row_leaves_the_other_blocks_as_they_were(store: Store) -> None:
+    run, texts = StoreRun(store), [f"question {i}" for i in range(10)]
+    before = [s.key for s in embed_steps(run, pool(store, texts), "example", None)]
+    texts[5] = "edited"
+    after = [s.key for s in embed_steps(run, pool(store, texts), "example", None)]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_a_key_holds_what_is_compared_and_the_embedder(store: Store, tmp_path: Path) -> None:
+    class Other(StoreRun):
+        def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+            return {"embedder": "other"}, {"name": "other"}
+
+    inputs = pool(store, TEXTS)
+    keys = [
+        embed_steps(run, inputs, compare, None)[0].key
+        for run in (StoreRun(store), Other(store))
+        for compare in ("example", "prompt", "response")
+    ]
+    assert len(set(keys)) == 6
+
+
+def test_blocks_are_never_too_many() -> None:
+    assert blocks_of(np.empty(0, dtype=np.int64), 0, 4) == []
+    positions = np.arange(0, 10_000, 3)
+    blocks = blocks_of(positions, 10_000, 4)
+    assert len(blocks) <= 128
+    assert [p for block in blocks for p in block] == positions.tolist()
