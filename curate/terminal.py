@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from curate.pipeline.run import RunResult
 
 
-
-
 def say(*lines: object, err: bool = False) -> None:
     """Print lines to stdout, or to stderr; nothing in them commands a terminal."""
     import typer

@@ -92,10 +92,6 @@ class DedupParams(Params):
         return self
 
 
-
-
-
-
 def judge_duplicates(
     data: StageData, pairs: pl.DataFrame, params: DedupParams, reason: Reason
 ) -> StageResult:
@@ -190,8 +186,6 @@ def _evidence_values(
     return joined["value"].fill_null(-np.inf).fill_nan(-np.inf).to_numpy()
 
 
-
-
 def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams) -> Verdicts:
     """Return which of `size` rows stay, at the threshold or down to the number of rows asked for.
 
@@ -202,12 +196,6 @@ def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams
     if params.rows is None:
         return groups.judge(params.threshold)
     return _judge_to_size(groups, rank, params.rows, params.floor)
-
-
-
-
-
-
 
 
 def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:
@@ -224,7 +212,3 @@ def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFram
         threshold=pl.lit(verdicts.threshold),
         duplicate_of=pl.when(drop).then("name"),
     )
-
-
-
-

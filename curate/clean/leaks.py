@@ -142,12 +142,6 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     return StageResult(evidence, tables)
 
 
-
-
-
-
-
-
 def _scan_overlaps(path: Path) -> pl.LazyFrame:
     """Return a table of pairs; those of older runs know no slots, or no limit of their own."""
     table = scan_table(path)
@@ -156,8 +150,6 @@ def _scan_overlaps(path: Path) -> pl.LazyFrame:
     return table.with_columns(
         value.alias(name) for name, value in later.items() if name not in columns
     )
-
-
 
 
 def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:

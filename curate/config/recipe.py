@@ -72,40 +72,12 @@ load_methods("curate.select")
 load_methods("curate.generate.methods")
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 class IngestSettings(Params):
     """How bad records are met."""
 
     max_rejected: float = Field(
         0.05, ge=0, le=1, description="share of bad records that stops a run"
     )
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 class Export(Params):
@@ -515,16 +487,6 @@ class Config(Params):
         if self.prove and self.prove.compare and not self.compare:
             raise ValueError("`prove.compare: true` needs methods to judge: give `compare`")
         return self
-
-
-
-
-
-
-
-
-
-
 
 
 def judged_count(config: "Config") -> int:

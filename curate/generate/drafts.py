@@ -46,16 +46,6 @@ def with_turns(request: Request, turns: Sequence[Message]) -> Request:
     return replace(request, messages=(*request.messages[:-1], *turns, request.messages[-1]))
 
 
-
-
-
-
-
-
-
-
-
-
 def find_truncation(
     value: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> tuple[RejectReason, str] | None:

@@ -226,12 +226,6 @@ def _load(
     return model.eval()
 
 
-
-
-
-
-
-
 def measure(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",

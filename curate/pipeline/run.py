@@ -4,8 +4,6 @@ How steps get executed is the caller's choice (`execute_all`): by a store alone,
 around one. What is executed is not.
 """
 
-
-
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -171,84 +169,6 @@ class Run:
         return self._base
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def _examples(run: Run) -> dict[str, Artifact]:
     sets = {"target": run.target, "eval": run.eval, "protected": run.protected, "watch": run.watch}
     return {name: artifact for name, artifact in sets.items() if artifact}
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

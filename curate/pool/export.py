@@ -31,10 +31,6 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
 
-
-
-
-
 def write_export(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
@@ -90,8 +86,6 @@ def _write_lines(table: pl.DataFrame, path: Path) -> str:
 
 def _file_names(digest: str) -> tuple[str, str]:
     return f"train-{digest}.jsonl", f"data/train-{digest}-00000-of-00001.parquet"
-
-
 
 
 def _earlier_export(out: Path) -> list[Path]:

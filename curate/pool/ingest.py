@@ -50,14 +50,6 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 
-
-
-
-
-
-
-
-
 def ingest_step(
     name: str,
     entries: Sequence[RowFile],

@@ -36,8 +36,6 @@ class ContrastingPairs:
     examples: tuple[ContrastingPair, ...]
 
 
-
-
 def example_pairs(run: RunFolder, stage: str) -> pl.DataFrame | None:
     """Return the pairs that the page shows: of each thing that differs the most similar ones."""
     pairs = differing_pairs(run, stage)

@@ -118,7 +118,3 @@ def _find_across(
         earlier = marks[i]
         marks[i] = (earlier[0] if earlier else start, stop)
     return marks
-
-
-
-

@@ -200,7 +200,6 @@ FOLDED: Mapping[str, str] = {
 }
 
 
-
 def shorten(text: str, chars: int) -> str:
     """Return at most `chars` characters on one line: start, ellipsis and end of a longer text."""
     line = " ".join(visible(text).split())
@@ -252,10 +251,6 @@ def setting(value: Any) -> str:
     return str(value).replace("_", " ")
 
 
-
-
-
-
 def compared(params: Mapping[str, Any]) -> str:
     """Return what a stage of deduplication compares, from its parameters."""
     conflicts = params.get("conflicts", False)
@@ -270,10 +265,6 @@ def compared(params: Mapping[str, Any]) -> str:
     folded = [FOLDED[fold] for fold in params.get("fold", [])]
     *first, last = folded or [""]
     return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what
-
-
-
-
 
 
 def survivor(keep: Any) -> str:
@@ -298,8 +289,6 @@ def margin(reason: str, score: float | None, threshold: float | None) -> str:
     return described if threshold is None else f"{described}, limit {limit}"
 
 
-
-
 def arm_label(name: str) -> str:
     """Return an arm in words."""
     return ARMS.get(name, METHODS.get(name, name))
@@ -313,21 +302,3 @@ def metric_label(name: str) -> str:
 def metric_meaning(name: str) -> str:
     """Return what a metric measures and which way is better, nothing for one unknown here."""
     return METRIC_MEANINGS.get(name, "")
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

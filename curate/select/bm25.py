@@ -89,12 +89,6 @@ def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:
     return relevance
 
 
-
-
-
-
-
-
 def rank(scores: pl.DataFrame, params: Bm25Params, seed: int) -> NDArray[np.int64]:
     """Return row numbers, best first; ties go to the smaller row_id."""
     return rank_similarities(scores, params.combine)

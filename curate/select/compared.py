@@ -38,10 +38,6 @@ def candidate_names(race: RaceParams) -> list[str]:
     return numbered([entry["method"] for entry in race.of])
 
 
-
-
-
-
 def scoring(params: SelectParams) -> dict[str, Any]:
     """Return the parameters that go into a method's scores: two selections with the same share them."""
     dump = params.model_dump(mode="json")

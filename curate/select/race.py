@@ -82,9 +82,3 @@ def _candidate_params(place: str, settings: Mapping[str, Any]) -> SelectParams:
     if method not in SELECTORS:
         raise ValueError(f"{place}: {suggest_key(str(method), sorted(SELECTORS))}")
     return read_part(place, settings)
-
-
-
-
-
-

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 VERSION = 2
 
 
-
-
 class ScorerParams(RatingParams, SelectParams):
     """Rows by a classifier or regression model that reads prompt and response."""
 
@@ -53,26 +51,6 @@ def score(run: ScoreRun, params: ScorerParams) -> Artifact:
     return run.execute(Step("score-scorer", VERSION, write_scores, inputs))
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
@@ -85,8 +63,6 @@ def write_scores(
     ).with_columns(nearest_id=pl.lit(None, dtype=pl.String))
     frame.write_parquet(out / "scores.parquet")
     return {"rows_in": frame.height, "rows_out": frame.height}
-
-
 
 
 def rank(scores: pl.DataFrame, params: ScorerParams, seed: int) -> NDArray[np.int64]:

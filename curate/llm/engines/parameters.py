@@ -128,9 +128,3 @@ class OpenAIParams(Params):
 EngineParams = Annotated[
     TransformersParams | VllmParams | OpenAIParams, Field(discriminator="kind")
 ]
-
-
-
-
-
-
