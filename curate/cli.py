@@ -1,10 +1,5 @@
 """The command line. Heavy imports stay inside commands, so that help answers at once."""
 
-if __name__ == "__main__":  # python -m curate.cli: the program, interruptible from here on
-    from curate import __main__
-
-    __main__.main()
-
 import os
 import sys
 import traceback

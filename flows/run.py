@@ -22,7 +22,7 @@ LOG = logging.getLogger("curate")
 def run_flow(
     config: Config, out: Path | None, *, overwrite: bool = False, command: str | None = None
 ) -> RunResult:
-    """Run a recipe to the end as a flow and write its run folder; see curate.pipeline.curation.run_curation.
+    """Run a recipe to the end as a flow and write its run folder; see pipeline.curation.run_curation.
 
     Raises:
         UserError: an input or the config is at fault, or no Prefect API is at PREFECT_API_URL.

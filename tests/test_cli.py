@@ -50,7 +50,7 @@ def curate(*arguments: str) -> CommandResult:
 def process(*arguments: str) -> CommandResult:
     """Run the command line as a user does, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "curate.cli", *arguments],
+        [sys.executable, "-m", "curate", *arguments],
         cwd=REPO, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     return CommandResult(done.returncode, done.stdout, done.stderr)

@@ -98,7 +98,7 @@ def test_a_terminal_gets_no_commands_but_those_of_the_program(tmp_path: Path, ti
     command = [
         sys.executable,
         "-m",
-        "curate.cli",
+        "curate",
         "run",
         str(recipe),
         "--out",

@@ -32,7 +32,7 @@ def test_imports_of_modules_and_of_names_lazy_ones_too(tmp_path: Path) -> None:
     (package / "__init__.py").write_text("")
     (package / "store.py").write_text("import json\n\nSTEP = 1\n")
     (package / "run.py").write_text(
-        "from curate import store\n\n\ndef f():\n    from curate.core.store import STEP\n    return STEP\n"
+        "from curate import store\n\n\ndef f():\n    from curate.store import STEP\n    return STEP\n"
     )
     edges = imports_of(module_paths(tmp_path))
     assert [(e.importer, e.imported, e.inline) for e in edges] == [

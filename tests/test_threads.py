@@ -80,7 +80,7 @@ def run_in(recipe: Path, environment: str) -> dict[str, str]:
     env = os.environ | {"PYTHONPATH": str(REPO)} | dict.fromkeys(VARIABLES, threads)
     store = recipe.parent / f"store-{environment}"
     out = str(recipe.parent / f"run-{environment}")
-    command = [*pinned, sys.executable, "-m", "curate.cli", "run", str(recipe), "--out", out]
+    command = [*pinned, sys.executable, "-m", "curate", "run", str(recipe), "--out", out]
     done = subprocess.run(
         [*command, "--set", f"store={store}"],
         env=env, cwd=recipe.parent, capture_output=True, text=True,

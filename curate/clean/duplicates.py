@@ -20,7 +20,7 @@ from curate.core.reasons import Reason
 from curate.core.registry import Params, StageData, StageResult
 from curate.core.tables import scan_table, with_current_names
 from curate.text.compared import Compared
-from curate.text.pairs import Pairs, Verdicts, _Groups, _judge_to_size, number_pairs
+from curate.text.pairs import DuplicateGroups, Pairs, Verdicts, judge_to_size, number_pairs
 
 
 class FirstSource(Params):
@@ -123,7 +123,7 @@ def count_drops(
     """Return how many rows each threshold drops, as `judge_duplicates` would, from groups built once."""
     facts = _facts(data, keep)
     rank = survival_rank(facts, keep, data.evidence)
-    groups = _Groups(facts.height, number_pairs(facts["row_id"], pairs), rank)
+    groups = DuplicateGroups(facts.height, number_pairs(facts["row_id"], pairs), rank)
     return [int((groups.judge(threshold).duplicate_of >= 0).sum()) for threshold in thresholds]
 
 
@@ -192,10 +192,10 @@ def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams
     Raises:
         UserError: so few rows cannot be reached with the pairs that are stored.
     """
-    groups = _Groups(size, pairs, rank)
+    groups = DuplicateGroups(size, pairs, rank)
     if params.rows is None:
         return groups.judge(params.threshold)
-    return _judge_to_size(groups, rank, params.rows, params.floor)
+    return judge_to_size(groups, rank, params.rows, params.floor)
 
 
 def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:

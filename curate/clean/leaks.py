@@ -28,7 +28,7 @@ from curate.core.reasons import Reason
 from curate.core.registry import EVAL_SETS, Params, StageData, StageResult, StepRun, stage
 from curate.core.store import Artifact, Step
 from curate.core.tables import scan_table
-from curate.overlap.index import _hits, _reason
+from curate.overlap.index import find_hits, leak_reason
 
 LOG = logging.getLogger("curate")
 # Similar pairs are stored from here on, or from `warn` on where that is lower.
@@ -94,7 +94,9 @@ def _overlap_step(table: str, inputs: Mapping[str, Artifact], params: LeaksParam
 
 def _warn_of_target(artifact: Artifact, params: LeaksParams) -> None:
     """Say so on every run, not only on the one that makes the tables."""
-    hits = _hits(_scan_overlaps(artifact.file("target-overlaps.parquet")), params)
+    hits = find_hits(
+        _scan_overlaps(artifact.file("target-overlaps.parquet")), params.threshold, params.any_ngram
+    )
     if hits.height:
         row_id, eval_id = hits.row(0)[:2]
         LOG.warning(
@@ -130,7 +132,9 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     evidence = _verdicts(data.rows.select("row_id").collect(), overlap_pairs, params)
     tables = {"hits": _name_sets(_hits(overlap_pairs, params), sources)}
     if "target-overlaps" in data.prepared:
-        target = _hits(_scan_overlaps(data.prepared["target-overlaps"]), params)
+        target = find_hits(
+            _scan_overlaps(data.prepared["target-overlaps"]), params.threshold, params.any_ngram
+        )
         tables["target"] = _name_sets(target, sources)
     if params.warn is not None:
         near = scan_table(data.prepared["similar"]).filter(pl.col("similarity") >= params.warn)
@@ -152,6 +156,10 @@ def _scan_overlaps(path: Path) -> pl.LazyFrame:
     )
 
 
+def _hits(overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+    return find_hits(overlap_pairs, params.threshold, params.any_ngram)
+
+
 def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
     named = hits.join(sources, on="eval_id", how="left", maintain_order="left")
     return named.select("row_id", "eval_id", "eval_source", "reason", "coverage", "span")
@@ -159,9 +167,10 @@ def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
 
 def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
     """Return the evidence: for each row the pair that says most, a leak before all others."""
+    reason = leak_reason(params.threshold, params.any_ngram)
     weight = pl.col("reason").replace_strict(WEIGHT, default=0, return_dtype=pl.Int8)
     best = (
-        overlap_pairs.select("row_id", "eval_id", "coverage", "limit", reason=_reason(params))
+        overlap_pairs.select("row_id", "eval_id", "coverage", "limit", reason=reason)
         .collect()
         .sort(weight, "coverage", "eval_id", descending=[True, True, False])
         .unique("row_id", keep="first", maintain_order=True)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Read a recipe from YAML and apply overrides; every fault with its file, line and key."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The console of stderr, one for bars and log lines."""
 
 from functools import cache
 from typing import TYPE_CHECKING

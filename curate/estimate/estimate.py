@@ -15,13 +15,7 @@ import numpy as np
 import polars as pl
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
-from curate.config.recipe import (
-    Config,
-    GenerationSettings,
-    ablated_stages,
-    judged_count,
-    proved_names,
-)
+from curate.config.recipe import Config
 from curate.core.registry import (
     SELECTORS,
     Budget,
@@ -36,6 +30,7 @@ from curate.core.workspace import workspace
 from curate.estimate.pace import Range, exactly, mean_of_sample, measure_pace
 from curate.estimate.writing_cost import writing_cost
 from curate.generate.generation import GenerateParams, find_generator
+from curate.generate.settings import GenerationSettings
 from curate.judge.confidence import ConfidenceParams
 from curate.models.load import (
     choose_dtype,
@@ -468,7 +463,7 @@ def _proof_lines(
     look = looks_of(config.prove.draws)[-1]
     settings = {**config.prove.model_dump(), "draws": look.draws}
     by_arm = arm_runs(settings, by_tokens=budget.tokens is not None)
-    methods = len(proved_names(config))
+    methods = len(config.proved_names)
     draws, others = _control_runs(config, by_arm)
     runs = draws + others + methods * by_arm["selected"]
     most = "up to " if methods > 1 or look.of > 1 else ""
@@ -494,12 +489,12 @@ def _proof_lines(
              round(trained.likely), tuning),
         EstimateLine("proof: measure", eval_rows.counts["rows_out"],
              f"{runs + 1} models on the eval set; "
-             f"{_power(config, eval_rows, judged_count(config))}{measure}",
+             f"{_power(config, eval_rows, config.judged_count)}{measure}",
              round(measured.likely), measuring),
         *_curve_lines(config, curve, examples, base),
         *_ablation_lines(config, chosen, examples, base),
         *_option_lines(config, examples, base, runs + 1 + more),
-        *_watch_lines(config, examples, runs + 1, base, load, judged_count(config)),
+        *_watch_lines(config, examples, runs + 1, base, load, config.judged_count),
         *_task_lines(config, runs + 1 + more),
         *_written_lines(config, eval_rows, runs + more, methods, load),
     ]  # fmt: skip
@@ -512,7 +507,7 @@ def _control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
     """
     main, few = (pick(by_arm[c] for c in CONTROLS) for pick in (max, min))
     names = selection_names(config.select, config.compare)
-    proved = proved_names(config)
+    proved = config.proved_names
     pairs = zip(names, config.selections, strict=True)
     budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
     return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
@@ -727,7 +722,7 @@ def _curve_lines(
 def _ablation_runs(config: Config) -> int:
     """Return how many fine-tunes an ablation takes, at most."""
     assert config.prove is not None
-    return config.prove.seeds * len(ablated_stages(config)) if config.ablates else 0
+    return config.prove.seeds * len(config.ablated_stages) if config.ablates else 0
 
 
 def _ablation_lines(
@@ -743,7 +738,7 @@ def _ablation_lines(
     trained, tuning = _tuning_cost(lora, read, runs, base)
     measured, measuring = _measuring_cost(lora, eval_rows, runs, base)
     summary = (
-        f"up to {runs} more fine-tunes and measurements, without {', '.join(ablated_stages(config))}, "
+        f"up to {runs} more fine-tunes and measurements, without {', '.join(config.ablated_stages)}, "
         f"one at a time; none where the same rows are selected; later stages judge again"
         f"{_scored_again(config)}"
     )

@@ -26,6 +26,7 @@ from curate.generate.generation import (
     find_generator,
     read_examples,
 )
+from curate.generate.settings import GenerationSettings
 from curate.generate.sift import (
     CandidateFilter,
     FindRejection,
@@ -42,7 +43,6 @@ from curate.models.load import load_tokenizer, template_of
 from curate.pool.files import digest_url
 
 if TYPE_CHECKING:
-    from curate.config.recipe import GenerationSettings
     from curate.core.registry import ScoreRun
 
 LOG = logging.getLogger("curate")
@@ -54,7 +54,7 @@ BATCH_ROWS = 2_000
 
 def generate_step(
     run: "ScoreRun",
-    generate: "GenerationSettings",
+    generate: GenerationSettings,
     inputs: Mapping[str, Artifact],
     system: str | None = None,
 ) -> Step:

@@ -31,10 +31,11 @@ def tune_step(
 ) -> Step:
     """Return the step that tunes the base model on these rows of an artifact; it writes ADAPTER."""
     from curate.models import finetune
+    from curate.models.training import read_messages
 
     path = rows.file("rows.parquet")
     step_params = {
-        "texts": digest_of(finetune.read_messages(path, ids)),
+        "texts": digest_of(read_messages(path, ids)),
         "model": run.model_identity(),
         "lora": LORA | params.model_dump(),
         "seed": run.seed,

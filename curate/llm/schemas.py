@@ -1,4 +1,4 @@
-"""TODO."""
+"""JSON schemas of structured answers, and how many tokens they take."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Evaluate a model on rows: the loss of each response, exact match, and the loss of its final answer."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -34,14 +34,9 @@ from curate.models.chat import TokenizedExample
 from curate.models.gradients import AdamDirection, example_gradients, has_response
 from curate.models.index import SMALLEST_BLOCK, blocks_of
 from curate.models.lm import batches_by_length, read_block
+from curate.models.lora import set_adapters
 from curate.models.project import Projection
-from curate.models.warmup import (
-    Checkpoint,
-    load_adapted,
-    read_checkpoint,
-    read_warmup,
-    set_adapters,
-)
+from curate.models.warmup import Checkpoint, load_adapted, read_checkpoint, read_warmup
 
 if TYPE_CHECKING:
     import torch

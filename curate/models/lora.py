@@ -1,17 +1,17 @@
-"""TODO."""
+"""LoRA adapters of a model: added to it, initialised from a seed, saved, and put back."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-import json
-from pathlib import Path
 
 
 def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
@@ -38,9 +38,6 @@ def attach_adapter(model: Any, path: Path) -> Any:
     They stay beside the weights of the model: added into bfloat16 ones, most of a brief tuning would
     be rounded away.
     """
-    pass
-    from curate.models.warmup import set_adapters
-
     lora, weights = read_adapter(path)
     tuned = add_adapters(model, lora, "all-linear", seed=[0])
     set_adapters(model, weights)
@@ -83,3 +80,18 @@ def initialise_adapters(model: Any, seed: Sequence[int], adapter: str = "default
             bound = 1 / math.sqrt(weight.shape[1])
             fresh = torch.empty(weight.shape).uniform_(-bound, bound, generator=generator)
             weight.data.copy_(fresh)
+
+
+def set_adapters(tuned: Any, weights: "Mapping[str, torch.Tensor]") -> None:
+    """Give the adapters the weights of a checkpoint, by name.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    own = {name: weight for name, weight in tuned.named_parameters() if "lora_" in name}
+    if own.keys() != weights.keys():
+        raise ValueError(f"adapters differ: {sorted(own.keys() ^ weights.keys())[:4]}")
+    for name, weight in own.items():
+        if weight.shape != weights[name].shape:
+            raise ValueError(f"{name}: {tuple(weights[name].shape)} is not {tuple(weight.shape)}")
+        weight.data.copy_(weights[name])

@@ -1,6 +1,6 @@
 """The nearest rows of each row: exact for small sets, from the cells of an inverted file for large ones.
 
-Exact cosines are the same on every machine (curate.core.fixedpoint). What faiss finds is not: it adds up in
+Exact cosines are the same on every machine (core.fixedpoint). What faiss finds is not: it adds up in
 float32, in an order that depends on its threads and on the processor. So it runs on one thread, and what
 it computes with stands in the key of every step that uses it.
 """

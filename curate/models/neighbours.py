@@ -10,7 +10,7 @@ A twin y of x behind that plane is h(x) + h(y) away at least. So with cos(x, y) 
 two is within t / 2 of the plane: comparing each row with the cells whose plane is within t / 2 of
 it finds every pair, from one side or the other. Centres decide how fast that is, not what is found.
 
-Products in float32 propose pairs, a little below the floor too; exact ones decide (curate.core.fixedpoint):
+Products in float32 propose pairs, a little below the floor too; exact ones decide (core.fixedpoint):
 neither threads nor processors nor the cut into cells show in the result.
 """
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Rate rows with a sequence-classification checkpoint, block by block."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,7 +14,6 @@ from curate.core.registry import Params
 from curate.core.rows import Message
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.models.control import control_tokens
-from curate.select.scorer import VERSION
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+VERSION = 2
 BATCH_TOKENS = 4_096
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The recipe's part `models`: base model, sentence embedder, dtype."""
 
 from typing import Literal
 

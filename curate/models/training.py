@@ -1,4 +1,4 @@
-"""TODO."""
+"""Train LoRA adapters on rows: batches, gradients, schedule of the learning rate."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -232,18 +232,3 @@ def load_adapted(warmup: Artifact, dtype: str, runtime: Mapping[str, Any]) -> "P
 
     model = load_causal(Path(runtime["folder"]), dtype, runtime["trust"])
     return adapt(model, read_warmup(warmup)["lora"], [0]).eval()
-
-
-def set_adapters(tuned: Any, weights: "Mapping[str, torch.Tensor]") -> None:
-    """Give the adapters the weights of a checkpoint, by name.
-
-    Raises:
-        ValueError: names or shapes differ.
-    """
-    own = {name: weight for name, weight in tuned.named_parameters() if "lora_" in name}
-    if own.keys() != weights.keys():
-        raise ValueError(f"adapters differ: {sorted(own.keys() ^ weights.keys())[:4]}")
-    for name, weight in own.items():
-        if weight.shape != weights[name].shape:
-            raise ValueError(f"{name}: {tuple(weights[name].shape)} is not {tuple(weight.shape)}")
-        weight.data.copy_(weights[name])

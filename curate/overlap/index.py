@@ -1,13 +1,13 @@
-"""TODO."""
+"""Index of eval prompts, looked up in rows: which pairs of a row and a prompt are leaks, and why."""
 
 import polars as pl
 
-from curate.clean.leaks import LeaksParams
-from curate.clean.overlaps import BATCH_ROWS
 from curate.core.reasons import Reason
 from curate.overlap.coverage import SCHEMA, measure_pairs
 from curate.overlap.prompts import index_prompts
 from curate.overlap.search import PromptSearch, RowCounts
+
+BATCH_ROWS = 4_096
 
 
 class LeakIndex:
@@ -30,12 +30,10 @@ class LeakIndex:
         any_ngram: int | None = None,
     ) -> pl.DataFrame:
         """Return every (row, eval example) pair that leaks, as `find_leaks` has it."""
-        ngram = self._index.ngram
-        params = LeaksParams(ngram=ngram, threshold=threshold, any_ngram=any_ngram)
         search = self._search(rows)
         pairs = measure_pairs(self._index, search.hits, counts or search.count())
         overlaps = pl.concat([SCHEMA.to_frame(), *pairs])
-        return _hits(overlaps.lazy(), params).sort("row_id", "eval_id")
+        return find_hits(overlaps.lazy(), threshold, any_ngram).sort("row_id", "eval_id")
 
     def _search(self, rows: pl.LazyFrame) -> PromptSearch:
         search = PromptSearch(self._index)
@@ -73,10 +71,10 @@ def find_leaks(
     return index.find(rows, counts=counts, threshold=threshold, any_ngram=any_ngram)
 
 
-def _reason(params: LeaksParams) -> pl.Expr:
+def leak_reason(threshold: float, any_ngram: int | None) -> pl.Expr:
     """Return why a pair is a leak, null if it is none."""
-    enough = pl.col("coverage") > params.threshold
-    long = pl.lit(False) if params.any_ngram is None else pl.col("run") >= params.any_ngram
+    enough = pl.col("coverage") > threshold
+    long = pl.lit(False) if any_ngram is None else pl.col("run") >= any_ngram
     return (
         pl.when("whole")
         .then(pl.lit(Reason.LEAK_EXACT.value))
@@ -89,6 +87,9 @@ def _reason(params: LeaksParams) -> pl.Expr:
     )
 
 
-def _hits(overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
-    hits = overlap_pairs.with_columns(reason=_reason(params)).filter(pl.col("reason").is_not_null())
+def find_hits(overlap_pairs: pl.LazyFrame, threshold: float, any_ngram: int | None) -> pl.DataFrame:
+    """Return the pairs that are leaks, with the reason of each."""
+    hits = overlap_pairs.with_columns(reason=leak_reason(threshold, any_ngram)).filter(
+        pl.col("reason").is_not_null()
+    )
     return hits.select("row_id", "eval_id", "reason", "coverage", "span").collect()

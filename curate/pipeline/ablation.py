@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.config.recipe import GENERATE, ablated_stages, stage_names
+from curate.config.names import GENERATE, stage_names
 from curate.core.ledger import judge_rows
 from curate.core.registry import APPENDED, Budget, Params, SelectParams, find_selector, find_stage
 from curate.core.store import Artifact, Counts, Step
@@ -49,7 +49,7 @@ def leave_out(
     """
     runs = {
         name: run.with_evidence(_evidence_without(run, name, examples))
-        for name in ablated_stages(run.config)
+        for name in run.config.ablated_stages
     }
     kept = _kept_ids(run.kept)
     kept_without = {name: _kept_ids(other.kept) for name, other in runs.items()}

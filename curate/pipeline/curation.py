@@ -1,4 +1,4 @@
-"""TODO."""
+"""A run from its recipe to its run folder: the steps in their order."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import orjson
 
 from curate.clean.nearest_drops import nearest_step
-from curate.config.recipe import Config, stage_names
+from curate.config.names import stage_names
+from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.ledger import judge_rows, kept_step, ledger_step, stage_inputs
 from curate.core.reasons import Reason
@@ -17,12 +18,12 @@ from curate.core.versions import versions_sentence
 from curate.models.load import find_model
 from curate.models.refusals import NAME as TEMPLATE
 from curate.models.refusals import generated_rows_step, refused_rows, template_steps
-from curate.pipeline.files import FinalArtifacts, _copy, _drop_sentences, _run_files
+from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run_files
 from curate.pipeline.inputs import input_steps, proof_steps
 from curate.pipeline.manifest import describe_run
-from curate.pipeline.proof import _prove
-from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, _examples
-from curate.pipeline.selection import _compare, _select, _tell_scripts
+from curate.pipeline.proof import prove_selections
+from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
+from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
 from curate.pool.join import joined_step
 from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST
@@ -75,14 +76,14 @@ def _run_into(
     results = run_steps(run)
     if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):
         LOG.warning("%s", sentence)
-    warnings = _drop_sentences(run)
+    warnings = drop_sentences(run)
     for sentence in warnings:
         LOG.warning("%s", sentence)
 
     def build(staging: Path) -> None:
-        files = _run_files(run, results)
+        files = run_files(run, results)
         for name, source in files.items():
-            _copy(source, staging / name)
+            copy_file(source, staging / name)
         names = sorted([*files, REPORT, MANIFEST])
         manifest = describe_run(run, provenance.end(), names, warnings)
         write_json(staging / MANIFEST, manifest)
@@ -100,17 +101,17 @@ def run_steps(run: Run) -> FinalArtifacts:
     """
     from curate.runs.training_files import export_step
 
-    _read_inputs(run)
+    read_inputs(run)
     _generate(run)
     _judge_by_template(run)
-    _run_stages(run)
+    run_stages(run)
     run.part = "select"
-    selection = _select(run)
-    _compare(run)
-    _tell_scripts(run)
+    selection = select_rows(run)
+    compare_selections(run)
+    warn_of_scripts(run)
     run.part = "ledger"
     ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
-    proof = _prove(run, selection)
+    proof = prove_selections(run, selection)
     run.part = "export"
     chosen = run.config.model_copy(update={"select": run.own_select})
     export = run.execute(export_step(selection, chosen))
@@ -146,7 +147,8 @@ def _fetch_models(run: Run) -> None:
                 find_model(name)
 
 
-def _read_inputs(run: Run) -> None:
+def read_inputs(run: Run) -> None:
+    """Read the recipe's files: pool, target, eval, protected and watch sets."""
     read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
     if isinstance(run.config.select, RaceParams):
@@ -179,7 +181,7 @@ def _judge_by_template(run: Run) -> None:
     if not run.config.reads_base:
         return
     run.part = TEMPLATE
-    read = _examples(run)
+    read = example_sets(run)
     examples = {name: read[name] for name in run.config.judged_examples if name in read}
     verdicts = run.execute_all(
         template_steps(
@@ -223,12 +225,13 @@ def _judge_appended_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Arti
         run.evidence[step.name] = verdicts
 
 
-def _run_stages(run: Run) -> None:
+def run_stages(run: Run) -> None:
+    """Let every stage judge the rows that the earlier ones kept."""
     for name, params in zip(stage_names(run.config.stages), run.config.stages, strict=True):
         run.part = name
         run.read_rows[name] = run.rows
         run.evidence[name], run.prepared[name] = judge_rows(
-            run, name, params, run.rows, run.evidence, _examples(run)
+            run, name, params, run.rows, run.evidence, example_sets(run)
         )
         if APPENDED in run.prepared[name]:
             appended = run.prepared[name][APPENDED]

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The files of a run folder, and from which artifact each comes."""
 
 import shutil
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class FinalArtifacts:
     export: Artifact
 
 
-def _drop_sentences(run: Run) -> list[str]:
+def drop_sentences(run: Run) -> list[str]:
     """Return which stages drop many of the rows nearest to the target, in words."""
     if "nearest" not in run.findings:
         return []
@@ -30,7 +30,7 @@ def _drop_sentences(run: Run) -> list[str]:
     return [drops.sentence for drops in find_drops(nearest, tables)]
 
 
-def _run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
+def run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
     """Return the files of the run folder but report and manifest: where each comes from, by place."""
     own = next(iter(run.selections.values()))
     files = {
@@ -89,6 +89,7 @@ def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
     return files
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy an artifact's file to its place in the run folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

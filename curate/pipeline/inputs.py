@@ -1,4 +1,4 @@
-"""TODO."""
+"""The steps that read a recipe's files: pool, target, eval, protected and watch sets, arms."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,9 +1,9 @@
-"""TODO."""
+"""The manifest of a run: recipe, versions, artifacts, and what each step took."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.config.recipe import stage_names
+from curate.config.names import stage_names
 from curate.core.store import Artifact
 from curate.core.versions import changed_versions, installed_versions
 from curate.pipeline.race import PART as RACE

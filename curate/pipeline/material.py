@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a proof reads beside the pool: eval rows, watch sets, arms."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,12 @@ def _watch_sets(run: Run, settings: ProofSettings) -> "WatchInputs | None":
     return WatchInputs(run.watch, run.merged.get("watch"), sets)
 
 
-def _proof_settings(settings: ProofSettings) -> dict[str, Any]:
+def proof_params(settings: ProofSettings) -> dict[str, Any]:
+    """Return what of the settings stands in the keys of a proof's steps."""
     return settings.model_dump(mode="json", exclude={"novelty", "compare"})
 
 
-def _proof_material(run: Run, settings: ProofSettings, half: str) -> "ProofInputs":
+def proof_inputs(run: Run, settings: ProofSettings, half: str) -> "ProofInputs":
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
     from curate.prove.halves import half_step
     from curate.prove.proof import ProofInputs

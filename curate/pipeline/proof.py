@@ -1,21 +1,22 @@
-"""TODO."""
+"""The proof of a run: the selections that it judges, and those made without a stage."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from curate.config.recipe import ABLATION, judged_count, proved_names
+from curate.config.names import ABLATION
 from curate.core.registry import SelectParams
 from curate.core.store import Artifact
-from curate.pipeline.material import _proof_material, _proof_settings
-from curate.pipeline.run import LOG, Run, _examples
-from curate.pipeline.selection import _rank_scores
+from curate.pipeline.material import proof_inputs, proof_params
+from curate.pipeline.run import LOG, Run, example_sets
+from curate.pipeline.selection import rank_scores
 from curate.select.selection import SelectionResult, ranking_step
 
 if TYPE_CHECKING:
     from curate.prove.ablation import AblatedStage
 
 
-def _prove(run: Run, selection: Artifact) -> Artifact | None:
+def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
+    """Return the proof of the run's selections; None if the recipe asks for none."""
     from curate.prove.halves import VERDICT
     from curate.prove.together import prove_together
     from curate.prove.verdict import NOT_MEASURED
@@ -24,15 +25,15 @@ def _prove(run: Run, selection: Artifact) -> Artifact | None:
     if settings is None or run.eval is None:
         return None
     run.part = "prove"
-    params = _proof_settings(settings)
-    names = proved_names(run.config)
+    params = proof_params(settings)
+    names = run.config.proved_names
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
     }
-    material = _proof_material(run, settings, VERDICT)
+    material = proof_inputs(run, settings, VERDICT)
     if settings.ablate:
         material = replace(material, stages=ablated_selections(run))
-    proof = prove_together(run, proved, material, params, judged_count(run.config))
+    proof = prove_together(run, proved, material, params, run.config.judged_count)
     if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         from curate.prove.novelty import novelty_step
 
@@ -50,8 +51,8 @@ def ablated_selections(run: Run) -> "list[AblatedStage]":
     LOG.info("ablate: selections without a stage, from stored scores")
 
     def rank(other: Run, params: SelectParams, scores: Artifact) -> SelectionResult:
-        return _rank_scores(other, params, scores, ranking_step)
+        return rank_scores(other, params, scores, ranking_step)
 
-    stages = leave_out(run, own, _examples(run), rank)
+    stages = leave_out(run, own, example_sets(run), rank)
     run.part = part
     return stages

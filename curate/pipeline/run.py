@@ -169,6 +169,7 @@ class Run:
         return self._base
 
 
-def _examples(run: Run) -> dict[str, Artifact]:
+def example_sets(run: Run) -> dict[str, Artifact]:
+    """Return the sets of examples that the recipe gives, by their names."""
     sets = {"target": run.target, "eval": run.eval, "protected": run.protected, "watch": run.watch}
     return {name: artifact for name, artifact in sets.items() if artifact}

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The selection of a run: scores, diversity pairs, ranking; a race or a comparison of methods."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from curate.core.ledger import stage_inputs
 from curate.core.registry import Diversity, ScoreRun, SelectParams, find_selector
 from curate.core.store import Artifact, Step
 from curate.core.tables import read_table
-from curate.pipeline.material import _proof_material, _proof_settings
+from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import hold_race
 from curate.pipeline.run import LOG, Run
@@ -19,7 +19,8 @@ from curate.select.race import RaceParams
 from curate.select.selection import SelectionResult, choice_remarks, ranking_step, select_step
 
 
-def _select(run: Run) -> Artifact:
+def select_rows(run: Run) -> Artifact:
+    """Make the run's own selection and return its ranking."""
     from curate.models.tokens import tokens_step, uncounted_step
 
     if run.config.counts_tokens:
@@ -27,7 +28,7 @@ def _select(run: Run) -> Artifact:
         run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, runtime))
     else:
         run.tokens = run.execute(uncounted_step(run.kept))
-    _tell_imitations(run.tokens)
+    _warn_of_imitations(run.tokens)
     if isinstance(run.config.select, RaceParams):
         run.part = RACE
         _hold_race(run, run.config.select)
@@ -43,7 +44,7 @@ def _select(run: Run) -> Artifact:
     return _choose(run, params, select_step)
 
 
-def _tell_imitations(tokens: Artifact) -> None:
+def _warn_of_imitations(tokens: Artifact) -> None:
     from curate.models.imitations import FILE, imitation_sentences
 
     if FILE in tokens.files:
@@ -51,7 +52,7 @@ def _tell_imitations(tokens: Artifact) -> None:
             LOG.warning("tokens: %s", sentence)
 
 
-def _tell_scripts(run: Run) -> None:
+def warn_of_scripts(run: Run) -> None:
     """List the rows that an embedder of the run does not cover, if it met some."""
     from curate.models.scripts import script_sentences, scripts_step
 
@@ -77,12 +78,13 @@ def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
 
 def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> SelectionResult:
     scores = find_selector(params.model_dump()["method"]).score(run, params)
-    return _rank_scores(run, params, scores, step)
+    return rank_scores(run, params, scores, step)
 
 
-def _rank_scores(
+def rank_scores(
     run: Run, params: SelectParams, scores: Artifact, step: ChoosingStep
 ) -> SelectionResult:
+    """Rank rows by scores that are there, with the pairs that diversity needs."""
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
     ranking = run.execute(step(run, scores, params, pairs))
     for remark in choice_remarks(params, ranking.counts):
@@ -100,8 +102,8 @@ def _hold_race(run: Run, params: RaceParams) -> None:
 
     def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
         candidates = {name: RaceCandidate(one.params, one.ranking) for name, one in chosen.items()}
-        material = _proof_material(run, settings, CHOICE)
-        return race(run, candidates, material, _proof_settings(settings), params.rounds)
+        material = proof_inputs(run, settings, CHOICE)
+        return race(run, candidates, material, proof_params(settings), params.rounds)
 
     run.race = hold_race(params, lambda select: _rank(run, select, ranking_step), prove)
     run.findings["race"] = run.race.standings
@@ -120,7 +122,7 @@ def _find_pairs(run: Run, diversity: Diversity) -> Artifact:
     return prepared["pairs"]
 
 
-def _compare(run: Run) -> None:
+def compare_selections(run: Run) -> None:
     """Let the other methods choose, and measure all selections against each other and the target."""
     names = selection_names(run.config.select, run.config.compare)[1:]
     for i, (name, params) in enumerate(zip(names, run.config.compare, strict=True)):

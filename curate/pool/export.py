@@ -88,7 +88,7 @@ def _file_names(digest: str) -> tuple[str, str]:
     return f"train-{digest}.jsonl", f"data/train-{digest}-00000-of-00001.parquet"
 
 
-def _earlier_export(out: Path) -> list[Path]:
+def earlier_export(out: Path) -> list[Path]:
     """Return the files of the earlier export that a folder holds.
 
     Raises:

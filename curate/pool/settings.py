@@ -1,4 +1,4 @@
-"""TODO."""
+"""The recipe's parts that name files of rows: path, fields, source, target."""
 
 import re
 import unicodedata
@@ -64,15 +64,17 @@ class RowFile(Params):
         return unicodedata.normalize("NFC", "-".join(words).strip("-")) or "pool"
 
 
-def _as_file(value: Any) -> Any:
+def as_file(value: Any) -> Any:
+    """Return a file of which the recipe has nothing but the path, written out."""
     return {"path": value} if isinstance(value, str) else value
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """Return a list where the recipe has its one entry."""
     return [value] if isinstance(value, str | Mapping) else value
 
 
-ShortRowFile = Annotated[RowFile, BeforeValidator(_as_file, json_schema_input_type=RowFile | str)]
+ShortRowFile = Annotated[RowFile, BeforeValidator(as_file, json_schema_input_type=RowFile | str)]
 
 
 class Target(RowFile):
@@ -81,9 +83,7 @@ class Target(RowFile):
     source: str | None = "target"
     eval: Annotated[
         Annotated[list[ShortRowFile], Field(min_length=1)] | None,
-        BeforeValidator(
-            _as_list, json_schema_input_type=list[RowFile | str] | RowFile | str | None
-        ),
+        BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str | None),
         Field(description="one file, or several that make up one eval set"),
     ] = None
 

@@ -4,7 +4,7 @@
     ablation.parquet    arm (without-STAGE), seed, eval_id, metrics
     ablation-rows.parquet    arm (STAGE), seed, row_id: the selections that leaving a stage out changes
 
-A selection without a stage (curate.pipeline.ablation makes it) is trained as often as the selection and by the
+A selection without a stage (pipeline.ablation makes it) is trained as often as the selection and by the
 same seeds, so that two trainings are a pair and differ in their rows alone. Where nothing changes in the
 selection, nothing is trained. Rows that come back may hold prompts of the eval or a watch set; with such
 a row in it a selection would be praised for its memory, so it is not trained either, unless

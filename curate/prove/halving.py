@@ -1,4 +1,4 @@
-"""TODO."""
+"""Successive halving: how many candidates of a race are left after each round, and what it costs."""
 
 import math
 

@@ -1,19 +1,20 @@
-"""TODO."""
+"""The recipe's part `prove`: arms, watch sets, LoRA, metrics, margins."""
 
+import logging
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from curate.config.recipe import LOG
 from curate.core.credentials import FreeFields
 from curate.core.names import check_name
 from curate.core.registry import Params
-from curate.pool.settings import RowFile, _as_file, _as_list
+from curate.pool.settings import RowFile, as_file, as_list
 from curate.prove.metric_choice import ProofMetric, WatchMetric
 from curate.prove.metrics import USER_FUNCTION, Metric, deciding_metric
 from curate.prove.others import PLAIN_ARMS
 
+LOG = logging.getLogger("curate")
 # Of watch sets: nats, and a share of the examples.
 MARGIN, SHARE_MARGIN = 0.02, 0.1
 
@@ -171,8 +172,8 @@ class ProofSettings(Params):
         False, description="export the LoRA adapter that the selection's first fine-tune gave"
     )
     watch: Annotated[
-        list[Annotated[WatchSet, BeforeValidator(_as_file)]],
-        BeforeValidator(_as_list, json_schema_input_type=list[WatchSet | str] | WatchSet | str),
+        list[Annotated[WatchSet, BeforeValidator(as_file)]],
+        BeforeValidator(as_list, json_schema_input_type=list[WatchSet | str] | WatchSet | str),
         Field(description="rows on which tuning must do no harm"),
     ] = []
 

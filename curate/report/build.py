@@ -11,6 +11,7 @@ from altair.utils.schemapi import debug_mode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from curate.clean.guards import guard_label
 from curate.core.escape import visible
 from curate.core.runlock import locked
 from curate.report import wording
@@ -19,14 +20,15 @@ from curate.report.drawing import Figure, palette_css
 from curate.report.figures import draw_all, origin_label
 from curate.runs.folder import damage_explained, inside, open_run
 from curate.runs.publish import temporary_name
+from curate.text import numerals
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
-    wording.number, wording.signed, wording.significant, wording.measure, wording.percent,
-    wording.ratio, wording.duration, wording.memory, wording.span, wording.explain,
-    wording.stage_label, wording.arm_label, wording.metric_label, wording.similarity,
-    wording.compared, wording.survivor, wording.method_label, wording.setting, wording.overlap,
-    wording.correlation, wording.reject_reason, wording.guard_label, wording.metric_meaning,
+    numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
+    numerals.ratio, numerals.duration, numerals.memory, numerals.span, numerals.similarity,
+    numerals.overlap, numerals.correlation, guard_label, wording.explain, wording.stage_label,
+    wording.arm_label, wording.metric_label, wording.compared, wording.survivor,
+    wording.method_label, wording.setting, wording.reject_reason, wording.metric_meaning,
 )  # fmt: skip
 
 

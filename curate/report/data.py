@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.config.recipe import ABLATION
+from curate.config.names import ABLATION
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from curate.core.rows import Message
-from curate.text.words import _find_run, find_words, word_spans
+from curate.text.words import find_run, find_words, word_spans
 
 EXCERPT_CHARS = 300
 EXCERPT_LINES = 7
@@ -113,7 +113,7 @@ def _find_across(
     marks: list[tuple[int, int] | None] = [None] * len(messages)
     tokens = [(i, *t) for i in users for t in word_spans(messages[i]["content"][:SEARCHED_CHARS])]
     words = [word.text for word in word_spans(shared)]
-    run = _find_run([word for _, word, _, _ in tokens], words)
+    run = find_run([word for _, word, _, _ in tokens], words)
     for i, _, start, stop in tokens[slice(*run)] if run else ():
         earlier = marks[i]
         marks[i] = (earlier[0] if earlier else start, stop)

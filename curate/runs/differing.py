@@ -1,4 +1,4 @@
-"""TODO."""
+"""Pairs of kept rows that are similar but differ, of a finished run."""
 
 import polars as pl
 

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.clean.duplicates import DedupParams, count_drops, read_pairs
-from curate.config.recipe import stage_names
+from curate.config.names import stage_names
 from curate.core.errors import UserError
 from curate.core.registry import Params, Stage, StageData, find_stage, suggest_key
 from curate.core.yamltext import load_setting

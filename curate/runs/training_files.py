@@ -1,11 +1,11 @@
-"""TODO."""
+"""Training files of a recipe's or a finished run's selection, with their card."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.store import Artifact, Step
-from curate.pool.export import VERSION, _earlier_export, write_all, write_export
+from curate.pool.export import VERSION, earlier_export, write_all, write_export
 
 if TYPE_CHECKING:
     from curate.config.recipe import Config
@@ -41,7 +41,7 @@ def export_run(run: "RunFolder", formats: Sequence[str], out: Path) -> list[Path
         UserError: the folder holds anything else, or is none.
     """
     rows = run.table("selected").collect()
-    earlier = _earlier_export(out)
+    earlier = earlier_export(out)
     for path in earlier:
         path.unlink()
     return write_all(rows, formats, card_params(run.config), out)

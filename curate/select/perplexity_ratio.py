@@ -86,6 +86,7 @@ def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
 def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
     """Return the step that tunes the base model on the target examples."""
     from curate.models import finetune
+    from curate.models.training import read_messages
 
     if run.target is None:
         raise ValueError("perplexity_ratio needs target examples")
@@ -98,7 +99,7 @@ def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
         "max_length": params.max_length,
     }
     step_params = {
-        "texts": digest_of(finetune.read_messages(path, ids)),
+        "texts": digest_of(read_messages(path, ids)),
         "model": run.model_identity(),
         "lora": lora,
         "finetune": finetune.VERSION,

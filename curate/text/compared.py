@@ -1,4 +1,4 @@
-"""TODO."""
+"""The text of a row that duplicate stages compare: its whole example, its prompt or its response."""
 
 from typing import Literal
 

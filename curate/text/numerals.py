@@ -1,4 +1,4 @@
-"""TODO."""
+"""Numbers as people read them: signs, percentages, ratios, durations, memory."""
 
 import math
 

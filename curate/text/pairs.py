@@ -1,4 +1,4 @@
-"""TODO."""
+"""Pairs of similar rows by row number, and which rows stay: domination, or groups cut to a size."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -60,11 +60,11 @@ def dominate_pairs(pairs: Pairs, free: NDArray[np.bool_], threshold: float) -> N
     """
     # Rows without a part come last, where they drop none, but still link those that are the same.
     rank = np.arange(len(free)) + np.where(free, 0, len(free))
-    duplicate_of = _Groups(len(free), pairs, rank).judge(threshold).duplicate_of
+    duplicate_of = DuplicateGroups(len(free), pairs, rank).judge(threshold).duplicate_of
     return free & (duplicate_of < 0)
 
 
-class _Groups:
+class DuplicateGroups:
     """Rows that are the same to the comparison, taken together, and the pairs between groups."""
 
     def __init__(self, size: int, pairs: Pairs, rank: NDArray[np.int64]) -> None:
@@ -141,7 +141,9 @@ class _Groups:
         return duplicate_of, near
 
 
-def _judge_to_size(groups: _Groups, rank: NDArray[np.int64], rows: int, lowest: float) -> Verdicts:
+def judge_to_size(
+    groups: DuplicateGroups, rank: NDArray[np.int64], rows: int, lowest: float
+) -> Verdicts:
     """Let weaker and weaker pairs count until no more than `rows` stay; take back drops beyond.
 
     Pairs count one by one, among equal ones those of the worst group first, so that ties do not drop

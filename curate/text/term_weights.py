@@ -1,4 +1,4 @@
-"""TODO."""
+"""Term weights of BM25: counts of words, inverse document frequency, saturation by length."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -119,11 +119,12 @@ def find_words(text: str, shared: str) -> tuple[int, int] | None:
         at = text.find(shared)
         return (at, at + len(shared)) if at >= 0 else None
     tokens = list(word_spans(text))
-    run = _find_run([word.text for word in tokens], words)
+    run = find_run([word.text for word in tokens], words)
     return (tokens[run[0]][1], tokens[run[1] - 1][2]) if run else None
 
 
-def _find_run(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, int] | None:
+def find_run(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first run of words that is the phrase: its first word and the one behind it."""
     for i in range(len(words) - len(phrase) + 1) if phrase else ():
         if words[i] == phrase[0] and words[i : i + len(phrase)] == phrase:
             return i, i + len(phrase)

@@ -42,7 +42,7 @@ from pools import REPO, run_stages
 
 from curate.config.recipe import Config
 from curate.core.store import Store
-from curate.pipeline.curation import _read_inputs, _run_stages
+from curate.pipeline import curation
 from curate.pipeline.run import Run
 from curate.text.compared import compared_text
 
@@ -105,8 +105,8 @@ def run_with_examples(stages: list[dict[str, Any]], store: Path) -> Run:
          "stages": stages, "store": str(store), "select": {"method": "random", "budget": {"rows": 1}}}
     )  # fmt: skip
     run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
-    _read_inputs(run)
-    _run_stages(run)
+    curation.read_inputs(run)
+    curation.run_stages(run)
     return run
 
 

@@ -24,8 +24,8 @@ from typing import Any
 import polars as pl
 from pools import REPO, run_stages
 
+from curate.clean.heuristics.findings import RULES
 from curate.clean.pii import find_pii
-from curate.clean.rules import RULES
 from curate.core.store import peak_memory
 
 EXAMPLE_ROWS = 3

@@ -15,7 +15,7 @@ from curate.core.store import Store, digest_of
 from curate.models.finetune import finetune_step
 from curate.models.load import choose_dtype, find_model, identify, prepare
 from curate.models.training import read_messages
-from curate.pipeline.curation import _read_inputs, _run_stages
+from curate.pipeline import curation
 from curate.pipeline.inputs import input_steps
 from curate.pipeline.run import Run
 from curate.prove.measure import measure_step
@@ -192,6 +192,6 @@ def run_stages(pool: Sequence[Any], stages: Sequence[Any], store: Path) -> Run:
     )  # fmt: skip
     kept = Store(store)
     run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
-    _read_inputs(run)
-    _run_stages(run)
+    curation.read_inputs(run)
+    curation.run_stages(run)
     return run

@@ -33,7 +33,7 @@ from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.rows import content_hash
 from curate.core.store import Artifact, Store
-from curate.pipeline.curation import _run_stages
+from curate.pipeline.curation import run_stages
 from curate.pipeline.run import Run
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
@@ -465,7 +465,7 @@ def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:
     from curate.core.store import Step
 
     run.rows = store.ensure(Step("pool", 1, write))
-    _run_stages(run)
+    run_stages(run)
     assert run.kept.counts["rows_out"] == 2
     assert run.rows.counts["rows_out"] == 5
 

@@ -17,18 +17,19 @@ from typer.testing import CliRunner
 from curate.clean.heuristics import measures
 from curate.clean.heuristics.copying import copied_share
 from curate.clean.heuristics.endings import find_open_end
+from curate.clean.heuristics.findings import RULES
 from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.words import find_word, read_words
 from curate.clean.pii import find_pii
-from curate.clean.rules import RULES, RulesParams, rules
+from curate.clean.rules import RulesParams, rules
 from curate.cli import app
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, StageResult
 from curate.core.store import Store
-from curate.pipeline.curation import _read_inputs, _run_stages
+from curate.pipeline.curation import read_inputs, run_stages
 from curate.pipeline.run import Run
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
@@ -582,8 +583,8 @@ def test_of_the_bundled_pool_scraping_leftovers_go_and_no_clean_row(tmp_path: Pa
     )
     store = Store(tmp_path / "store")
     run = Run(config, store, lambda steps: [store.ensure(step) for step in steps])
-    _read_inputs(run)
-    _run_stages(run)
+    read_inputs(run)
+    run_stages(run)
     evidence = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
     truth = pl.read_ndjson(REPO / "data" / "truth.jsonl")
     dropped = evidence.filter(keep=False).join(truth, on="row_id", how="left")

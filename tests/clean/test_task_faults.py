@@ -6,7 +6,7 @@ import pytest
 
 from curate.clean.heuristics import measures
 from curate.clean.heuristics.findings import RULES
-from curate.clean.rules import CopiedRule
+from curate.clean.heuristics.parameters import CopiedRule
 from tests.conftest import frame, row, turns
 
 Pairs = list[tuple[str, str]]

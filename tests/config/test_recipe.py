@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from curate.clean.duplicates import FirstSource, HighestScore
 from curate.config.loading import load_config
-from curate.config.recipe import Config, stage_names
+from curate.config.names import stage_names
+from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.registry import SELECTORS, STAGES, Budget
 from curate.pool.settings import RowFile

@@ -178,7 +178,7 @@ def test_a_full_disk_is_told_with_the_store_and_leaves_nothing(work: Path) -> No
 
 @pytest.mark.system
 def test_a_reader_that_stops_reading_is_no_fault(work: Path) -> None:
-    command = f"{sys.executable} -m curate.cli explain run {ROW} | true; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m curate explain run {ROW} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
         capture_output=True, text=True,
@@ -188,7 +188,7 @@ def test_a_reader_that_stops_reading_is_no_fault(work: Path) -> None:
 
 @pytest.mark.system
 def test_a_limit_of_address_space_costs_the_charts_and_nothing_else(work: Path) -> None:
-    command = f"ulimit -v 8000000; {sys.executable} -m curate.cli report run"
+    command = f"ulimit -v 8000000; {sys.executable} -m curate report run"
     done = subprocess.run(
         ["bash", "-c", command], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
         capture_output=True, text=True,

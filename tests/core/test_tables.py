@@ -104,7 +104,7 @@ def put(folder: Path, word: str) -> None:
 
 def curate(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "curate.cli", *arguments], cwd=folder, capture_output=True,
+        [sys.executable, "-m", "curate", *arguments], cwd=folder, capture_output=True,
         env={**environment(), "PYTHONPATH": str(REPO)}, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curate.config.recipe import Config, GenerationSettings
+from curate.config.recipe import Config, GenerateSection
 from curate.core.errors import UserError
 from curate.core.registry import find_stage
 from curate.estimate.estimate import _control_runs, estimate, generation_lines
@@ -22,7 +22,7 @@ CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_toke
 
 
 def lines(*methods: dict[str, Any], **limits: Any) -> list[Any]:
-    settings = GenerationSettings.model_validate({"methods": list(methods), "limits": limits})
+    settings = GenerateSection.model_validate({"methods": list(methods), "limits": limits})
     return generation_lines(settings, 10, 1_000)
 
 

@@ -56,7 +56,7 @@ class Workplace:
         self.recipe.write_text(recipe.format(**places))
 
     def command(self, *arguments: str) -> list[str]:
-        base = [sys.executable, "-m", "curate.cli", "run", str(self.recipe)]
+        base = [sys.executable, "-m", "curate", "run", str(self.recipe)]
         return [*base, "--out", str(self.out), *arguments]
 
     def run(

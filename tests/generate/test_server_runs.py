@@ -161,7 +161,7 @@ def process(
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return subprocess.run(
-        [sys.executable, "-m", "curate.cli", "run", str(path), "--out", str(folder / "run"), *arguments],
+        [sys.executable, "-m", "curate", "run", str(path), "--out", str(folder / "run"), *arguments],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(REPO)} | variables, capture_output=True,
         text=True, timeout=300,
     )  # fmt: skip

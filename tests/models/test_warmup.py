@@ -16,6 +16,7 @@ from curate.core.errors import UserError
 from curate.core.store import Artifact, Step, Store
 from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
+from curate.models.lora import set_adapters
 from curate.models.training import linear_rate
 from curate.models.warmup import (
     adapt,
@@ -25,7 +26,6 @@ from curate.models.warmup import (
     load_adapted,
     read_checkpoint,
     read_warmup,
-    set_adapters,
     warmup_step,
     write_checkpoints,
 )

@@ -87,7 +87,7 @@ def selecting(config: Config) -> Run:
 
 @pytest.fixture
 def no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.pipeline.proof._prove", lambda run, selection: None)
+    monkeypatch.setattr("curate.pipeline.curation.prove_selections", lambda run, selection: None)
 
 
 @pytest.fixture(scope="module")

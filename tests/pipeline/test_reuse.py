@@ -78,7 +78,7 @@ def test_a_run_and_its_manifest_tell_what_other_libraries_made(
 @pytest.mark.system
 def test_check_warns_of_what_other_libraries_made(recipe: Config) -> None:
     run_curation(recipe)
-    command = [sys.executable, "-m", "curate.cli", "check", "recipe.yaml"]
+    command = [sys.executable, "-m", "curate", "check", "recipe.yaml"]
 
     def check() -> str:
         done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True)

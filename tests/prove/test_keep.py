@@ -69,7 +69,7 @@ select: {{method: random, budget: {{rows: 4}}}}
 prove: {{draws: 2, seeds: 1, keep: true, lora: {{epochs: 1}}}}
 """
     )
-    command = [sys.executable, "-m", "curate.cli", "run", "recipe.yaml", "--out", "out"]
+    command = [sys.executable, "-m", "curate", "run", "recipe.yaml", "--out", "out"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -102,7 +102,7 @@ def test_the_command_line_says_not_measured(tmp_path: Path, tiny: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "curate.cli",
+        "curate",
         "run",
         str(tmp_path / "recipe.yaml"),
         "--out",

@@ -15,6 +15,7 @@ from curate.report.texts import (
     excerpt,
     show_row,
 )
+from curate.text import numerals
 from curate.text.words import find_words, word_spans
 
 
@@ -125,16 +126,16 @@ def test_places_are_shared_out_as_far_as_there_are_rows(sizes: list[int], places
     [(0.02362, "+0.0236"), (-0.5, "−0.500"), (0.0, "0"), (123.4, "+123"), (1e-7, "+1.00e−07")],
 )
 def test_differences_have_a_sign_and_three_digits(value: float, phrase: str) -> None:
-    assert wording.signed(value) == phrase
+    assert numerals.signed(value) == phrase
 
 
 def test_numbers_are_told_as_people_write_them() -> None:
-    assert wording.number(1234567) == "1,234,567"
-    assert wording.percent(0.125) == "12.5\u202f%"
-    assert wording.duration(3725) == "1\u202fh 2\u202fmin"
-    assert wording.duration(1432.1) == "23\u202fmin 52\u202fs"
-    assert wording.memory(4963.2) == "4.85\u202fGiB"
-    assert wording.span((5, 11)) == "5–11"
+    assert numerals.number(1234567) == "1,234,567"
+    assert numerals.percent(0.125) == "12.5\u202f%"
+    assert numerals.duration(3725) == "1\u202fh 2\u202fmin"
+    assert numerals.duration(1432.1) == "23\u202fmin 52\u202fs"
+    assert numerals.memory(4963.2) == "4.85\u202fGiB"
+    assert numerals.span((5, 11)) == "5–11"
 
 
 def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
@@ -217,8 +218,8 @@ def test_a_margin_is_told_in_the_words_of_its_reason(
     ],
 )
 def test_a_similarity_below_a_limit_looks_so(value: float | None, phrase: str, fixed: str) -> None:
-    assert wording.similarity(value) == phrase
-    assert wording.similarity(value, fixed=True) == fixed
+    assert numerals.similarity(value) == phrase
+    assert numerals.similarity(value, fixed=True) == fixed
 
 
 @pytest.mark.parametrize(

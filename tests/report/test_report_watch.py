@@ -17,7 +17,7 @@ PROMPT = "How many boats leave the old harbour of Lisbon before the morning fog 
 
 def curate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "curate.cli", *arguments],
+        [sys.executable, "-m", "curate", *arguments],
         cwd=folder, capture_output=True, text=True, timeout=1_800, check=False,
     )  # fmt: skip
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.test_config import schema_faults
 
 from curate.config.loading import load_config
-from curate.config.recipe import Config, judged_count
+from curate.config.names import judged_count
+from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.registry import Budget
 from curate.prove.halving import most_finetunes, survivors, trainings_in

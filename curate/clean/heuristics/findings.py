@@ -6,15 +6,20 @@ repetition   0.32 of its words lie in 10-grams that it has said before, limit 0.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from curate.clean.heuristics import measures
+from curate.clean.heuristics.parameters import (
+    CopiedRule,
+    LanguageRule,
+    LengthRule,
+    MarkupRule,
+    RepetitionRule,
+    UnfinishedRule,
+)
 from curate.core.reasons import Reason
-
-if TYPE_CHECKING:
-    from curate.clean import rules
 
 QUOTED_CHARS = 60
 # Of a copied prompt's characters a response has at most so many times.
@@ -72,7 +77,7 @@ def _piece(column: str, reason: Reason, words: str = "holds") -> Callable[[Any],
     return lambda _: finding
 
 
-def _length(rule: "rules.LengthRule") -> Finding:
+def _length(rule: LengthRule) -> Finding:
     bounds = {name: (pl.col(f"{name}_chars"), *limits) for name, limits in rule}
     short = {name: chars < fewest for name, (chars, fewest, _) in bounds.items()}
     long = {name: chars > most for name, (chars, _, most) in bounds.items()}
@@ -88,7 +93,7 @@ def _length(rule: "rules.LengthRule") -> Finding:
     return Finding(reason, _condition_sentences(parts))
 
 
-def _language(rule: "rules.LanguageRule") -> Finding:
+def _language(rule: LanguageRule) -> Finding:
     other = {
         side: ~pl.col(f"{side}_language").is_in(rule.allowed)
         & (pl.col(f"{side}_confidence") >= rule.confidence)
@@ -112,7 +117,7 @@ def _language(rule: "rules.LanguageRule") -> Finding:
     )
 
 
-def _repetition(rule: "rules.RepetitionRule") -> Finding:
+def _repetition(rule: RepetitionRule) -> Finding:
     lines, grams, loop = (pl.col(name) for name in ("repeated_lines", "repeated_grams", "loop"))
     parts = {
         f"{{}} of its characters lie in lines that it has said before, limit {rule.lines:g}": (
@@ -130,7 +135,7 @@ def _repetition(rule: "rules.RepetitionRule") -> Finding:
     return Finding(_fails(failed, Reason.REPETITION), _condition_sentences(parts))
 
 
-def _markup(rule: "rules.MarkupRule") -> Finding:
+def _markup(rule: MarkupRule) -> Finding:
     share = pl.col("markup_share")
     much = share > rule.prompt
     text = f"{{}} of the prompt is markup, limit {rule.prompt:g}"
@@ -145,7 +150,7 @@ def _markup(rule: "rules.MarkupRule") -> Finding:
     )
 
 
-def _copied(rule: "rules.CopiedRule") -> Finding:
+def _copied(rule: CopiedRule) -> Finding:
     share = pl.col("copied")
     # Who says the problem again and goes on from there answers it.
     little = pl.col("response_chars") <= MOST_ADDED * pl.col("prompt_chars")
@@ -156,7 +161,7 @@ def _copied(rule: "rules.CopiedRule") -> Finding:
     )
 
 
-def _unfinished(rule: "rules.UnfinishedRule") -> Finding:
+def _unfinished(rule: UnfinishedRule) -> Finding:
     long = pl.col("response_chars") >= rule.characters
     return Finding(
         _fails(long & pl.col("open_end").is_not_null(), Reason.UNFINISHED),

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Identify an engine without loading it, and load it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

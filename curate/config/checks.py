@@ -1,0 +1,180 @@
+"""Checks of a recipe that hold several of its parts against each other."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from curate.clean.duplicates import HighestScore
+from curate.config.faults import KeyFault
+from curate.config.names import stage_names
+from curate.core.errors import UserError
+from curate.core.registry import SELECTORS, STAGES, Params, SelectParams
+from curate.generate.generation import GENERATORS, GenerateParams
+from curate.generate.starts import StartParams
+from curate.pool.settings import RowFile, Target
+from curate.prove.others import OTHERS, PLAIN_ARMS
+from curate.prove.settings import ArmFile, ProofSettings
+
+Place = tuple[str | int, ...]
+
+
+def check_eval_sets(stages: Sequence[Params], example_sets: Collection[str]) -> None:
+    """Fail where a stage needs one of several example sets, and the recipe gives none of them."""
+    for i, params in enumerate(stages):
+        kind = params.model_dump()["kind"]
+        needs = STAGES[kind].needs
+        if needs and not set(needs) & set(example_sets):
+            places = {"eval": "target.eval", "watch": "prove.watch"}
+            raise ValueError(
+                f"stages.{i} ({kind}) needs an eval set: give "
+                + " or ".join(places.get(name, name) for name in needs)
+            )
+
+
+def check_survivors(stages: Sequence[Params]) -> None:
+    """Fail where a stage lets the evidence of no earlier stage decide which row survives."""
+    names = stage_names(stages)
+    for i, params in enumerate(stages):
+        keep = getattr(params, "keep", None)
+        if isinstance(keep, HighestScore) and keep.place[0] not in names[:i]:
+            earlier_stages = ", ".join(names[:i]) or "none"
+            raise KeyFault(
+                ("stages", i, "keep", "highest"),
+                f"{keep.place[0]!r} is no earlier stage (those are: {earlier_stages})",
+            )
+
+
+def check_scores(stages: Sequence[Params]) -> None:
+    """Fail where a stage corrects by the scores of a stage that is not there, or drops its rows."""
+    names = stage_names(stages)
+    for i, params in enumerate(stages):
+        by = getattr(params, "by", None)
+        if by is None:
+            continue
+        if by not in names[:i]:
+            earlier_stages = ", ".join(names[:i]) or "none"
+            sentence = f"{by!r} is no earlier stage (those are: {earlier_stages})"
+            raise KeyFault(("stages", i, "by"), sentence)
+        if getattr(stages[names.index(by)], "action", None) == "drop":
+            sentence = f"{by!r} drops the rows that are to be corrected; give `action: score` there"
+            raise KeyFault(("stages", i, "by"), sentence)
+
+
+def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Params]) -> None:
+    """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
+    from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
+
+    try:
+        named = named_stages(select)
+    except UserError as error:
+        key, _, sentence = str(error).removeprefix("select.").partition(": ")
+        raise KeyFault((*place, key), sentence) from error
+    names = stage_names(stages)
+    for name in named:
+        if name not in names:
+            columns = dict.fromkeys([*RANKING_COLUMNS, *ROW_COLUMNS, *names])
+            raise KeyFault(
+                place,
+                f"filter or shares: nothing is named {name!r}; known: {', '.join(columns)}",
+            )
+
+
+def methods_of(params: SelectParams) -> list[str]:
+    """Return a selection's method and those of its parts."""
+    select = params.model_dump()
+    return [select["method"], *(part["method"] for part in select.get("parts", []))]
+
+
+def check_target(place: Sequence[Any], params: SelectParams) -> None:
+    """Fail where a method or a part of it needs target examples; the recipe has none."""
+    for method in methods_of(params):
+        if SELECTORS[method].needs_target:
+            free = [name for name, s in SELECTORS.items() if not s.needs_target]
+            raise KeyFault(
+                (*place, "method"),
+                f"{method!r} needs `target:` examples; add them, or choose an untargeted method "
+                f"({', '.join(free)})",
+            )
+
+
+def check_generators(method_params: Sequence[GenerateParams], target: Target | None) -> None:
+    """Fail where a method needs target examples and there are none, or stands twice."""
+    methods = [params.model_dump()["method"] for params in method_params]
+    for i, (method, params) in enumerate(zip(methods, method_params, strict=True)):
+        place = ("generate", "methods", i, "method")
+        if "target" in GENERATORS[method].needed(params) and target is None:
+            instead = ", or `subjects`" if hasattr(params, "subjects") else ""
+            instead = ", or `start: pool`" if isinstance(params, StartParams) else instead
+            raise KeyFault(place, f"{method!r} needs target examples: give `target`{instead}")
+        if method in methods[:i]:
+            raise KeyFault(place, f"{method!r} stands here twice; its rows could not be told apart")
+
+
+def check_arms(arms: Sequence[str | ArmFile], compared: Sequence[str]) -> None:
+    """Fail where a proof's arm is nothing that is there, or a file has the name of something that is.
+
+    Args:
+        arms: of the proof.
+        compared: names of the selections to compare with.
+    """
+    plain = [*PLAIN_ARMS, *OTHERS]
+    for i, arm in enumerate(arms):
+        place = ("prove", "arms", i)
+        if isinstance(arm, str) and arm not in (*plain, *compared):
+            raise KeyFault(
+                place,
+                f"{arm!r} is no arm; known: {', '.join([*plain, *compared])}; a file or the folder of "
+                "a run is written {name: NAME, path: PATH}",
+            )
+        if isinstance(arm, ArmFile) and arm.name in (*plain, *compared, "then", "pool"):
+            raise KeyFault((*place, "name"), f"{arm.name!r} is the name of another arm")
+
+
+def check_ablation(prove: ProofSettings | None, stages: Sequence[str]) -> None:
+    """Fail where a proof is to leave out stages, and the recipe has none that may be left out."""
+    if prove is not None and prove.ablate and not stages:
+        raise KeyFault(
+            ("prove", "ablate"),
+            "there is no stage to leave out (leaks and pii always stay): give `stages`, or no `ablate`",
+        )
+
+
+def check_sources(
+    pool: Sequence[RowFile],
+    target: Target | None,
+    protected: Sequence[RowFile],
+    prove: ProofSettings | None,
+) -> None:
+    """Fail where a held-out set or an arm has the name of other rows: ids would be mixed up."""
+    named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(pool)}
+    if target is not None:
+        named[target.source_name] = "target"
+    for place, name in [*_held_out(target, protected, prove), *_training_files(prove)]:
+        if name in named:
+            raise KeyFault(
+                (*place, "source"),
+                f"the name {name!r} is that of {named[name]} as well, and row ids are made of it; give "
+                "this set a `source:` of its own",
+            )
+        named[name] = ".".join(map(str, place))
+
+
+def _held_out(
+    target: Target | None, protected: Sequence[RowFile], prove: ProofSettings | None
+) -> Iterator[tuple[Place, str]]:
+    """Yield place and source of each eval, protected and watch set."""
+    files = target.eval_files if target else []
+    for i, file in enumerate(files):
+        yield ("target", "eval", *([i] if len(files) > 1 else [])), file.source_name
+    for i, entry in enumerate(protected):
+        yield ("protected", i), entry.source_name
+    for i, watched in enumerate(prove.watch if prove else []):
+        yield ("prove", "watch", i), watched.source_name
+
+
+def _training_files(prove: ProofSettings | None) -> Iterator[tuple[Place, str]]:
+    """Yield place and source of the files that a proof trains on beside the pool."""
+    for i, arm in enumerate(prove.arms if prove else []):
+        if isinstance(arm, ArmFile):
+            yield ("prove", "arms", i), arm.source_name
+    if prove is not None and isinstance(prove.then, RowFile):
+        yield ("prove", "then"), prove.then.source_name

@@ -1,0 +1,21 @@
+"""The recipe's part `generate`: engine, limits, prompts and methods."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from curate.core.registry import Params
+from curate.generate.generation import GenerateParams
+from curate.llm.engines.parameters import EngineParams, TransformersParams
+from curate.llm.limits import Limits
+
+
+class GenerationSettings(Params):
+    """Rows that a language model makes; they join the pool before the stages."""
+
+    engine: EngineParams = TransformersParams()
+    limits: Limits = Limits()
+    prompts: str | None = Field(
+        None, description="folder whose METHOD/NAME.j2 come before the built-in prompts"
+    )
+    methods: Sequence[GenerateParams] = Field(min_length=1)
