@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from curate.core.escape import code, markdown, printable
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 PIECES = st.sampled_from(
     ["![", "](http://x.y)", "<img src=x>", "`", "``", "|", "\\", "*", "_", "[", "]", "<", ">", "\n",

@@ -21,7 +21,7 @@ from curate.config.loading import load_config
 from curate.core.faults import ADVICE, explain_fault
 from curate.pipeline.curation import run_curation
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 RECIPE = "name: r\npool: pool.jsonl\nstages: [exact]\nselect: random\nbudget: 2\nstore: store\n"
 
 

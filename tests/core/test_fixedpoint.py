@@ -13,7 +13,7 @@ import pytest
 
 from curate.core.fixedpoint import cosines, fixed_point, paired_cosines
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 PRODUCTS = """
 import hashlib
 import numpy as np

@@ -344,8 +344,8 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.stdout == "2\n", done.stderr
 

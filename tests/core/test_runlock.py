@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.test_publish import names
 
 from curate.core.errors import UserError
 from curate.core.runlock import locked
+from tests.runs.test_publish import names
 
 pytestmark = pytest.mark.system
 
@@ -18,7 +18,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from curate.core.runlock import locked
-from tests.test_publish import names
+from tests.runs.test_publish import names
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -28,7 +28,7 @@ with locked(Path(sys.argv[1])):
 def hold(folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"

@@ -269,7 +269,7 @@ import os, sys, time
 from pathlib import Path
 sys.path[:0] = [{root!r}]
 from curate.core.store import Step, Store
-from tests.test_store import write_numbers
+from tests.core.test_store import write_numbers
 
 def slowly(out, inputs, params, runtime):
     (out / "numbers.txt").write_text("1 2 3")
@@ -282,7 +282,7 @@ Store(Path({store!r})).ensure(Step("numbers", 1, slowly, {{}}, {{"seed": 1}}, {{
 
 @pytest.mark.system
 def test_a_run_killed_in_a_step_resumes_to_the_same_bytes(store: Store, tmp_path: Path) -> None:
-    code = KILLED.format(root=str(Path(__file__).parents[1]), store=str(store.root))
+    code = KILLED.format(root=str(Path(__file__).parents[2]), store=str(store.root))
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "started\n"

@@ -70,7 +70,7 @@ def test_no_module_but_tables_reads_a_path_that_could_be_a_pattern() -> None:
         f"{file.relative_to(REPO)}:{node.lineno}: {node.value.id}.{node.attr}"
         for package in ("curate", "flows")
         for file in sorted((REPO / package).rglob("*.py"))
-        if file != REPO / "curate" / "tables.py"
+        if file != REPO / "curate" / "core" / "tables.py"
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         if node.attr.startswith(READERS.get(node.value.id, ()) or "\0")

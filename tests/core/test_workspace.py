@@ -32,7 +32,7 @@ UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-ch
 @contextmanager
 def builder(tmp: Path, *prefix: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Yield a process that builds in a folder, and the folder."""
-    code = BUILDER.format(root=str(Path(__file__).parents[1]), tmp=str(tmp))
+    code = BUILDER.format(root=str(Path(__file__).parents[2]), tmp=str(tmp))
     child = subprocess.Popen(
         [*prefix, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.generate.engines.fakeserver import Act, question, reply
 
 from tests.generate.stages import WORDS
 from tests.generate.test_step import DOCUMENTS, TARGET
+from tests.llm.engines.fakeserver import Act, question, reply
 
 POOL = [(f"What is {i} plus {i}?", str(2 * i)) for i in range(6)]
 # A piece of what is asked about one row, by what asks.

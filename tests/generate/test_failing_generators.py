@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from tests.generate.engines.fakeserver import Act, FakeServer
-from tests.generate.engines.hostile import FAILING
 
 from curate.core.errors import UserError
 from tests.generate.serverruns import good_act, recipe_of
 from tests.generate.test_server_runs import calls, process, run
+from tests.llm.engines.fakeserver import Act, FakeServer
+from tests.llm.engines.hostile import FAILING
 
 pytestmark = pytest.mark.system
 

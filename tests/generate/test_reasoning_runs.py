@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from tests.generate.engines.fakeserver import Act, FakeServer
-from tests.generate.engines.hostile import chat_reply
 
 from curate.llm.reasoning import holds_marks
 from curate.runs.folder import open_run
 from tests.generate.serverruns import good_act, recipe_of, said_by
 from tests.generate.test_server_runs import run
+from tests.llm.engines.fakeserver import Act, FakeServer
+from tests.llm.engines.hostile import chat_reply
 
 THOUGHT = "First I weigh every word of it."
 

@@ -13,9 +13,6 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from tests.generate.engines.fakeserver import Act, FakeServer, question
-from tests.generate.engines.hostile import FAILING, USELESS, content, status
-from tests.generate.engines.test_redact import pieces
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
@@ -23,6 +20,9 @@ from curate.llm.engines.replies import INSTRUCTION
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 from tests.generate.serverruns import ONE_ROW, good_act, recipe_of
+from tests.llm.engines.fakeserver import Act, FakeServer, question
+from tests.llm.engines.hostile import FAILING, USELESS, content, status
+from tests.llm.engines.test_redact import pieces
 
 pytestmark = pytest.mark.system
 

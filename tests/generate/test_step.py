@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from tests.generate.test_prompts import write
 
 from curate.config.loading import load_config
 from curate.config.recipe import Config
@@ -22,6 +21,7 @@ from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from tests.conftest import CHATML
 from tests.generate.scripted import ScriptedEngine, text_of
+from tests.llm.test_prompts import write
 
 POOL = [("How many legs has a spider?", "Eight."), ("What makes bread rise?", "Yeast does.")]
 TARGET = [("Which river flows through Cologne?", "The Rhine."), ("Where is the Elbe?", "Dresden.")]

@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.generate.engines.fakeserver import Act, FakeServer, question, reply
 
 from tests.generate.serverruns import good_act, recipe_of
 from tests.generate.test_server_runs import run
+from tests.llm.engines.fakeserver import Act, FakeServer, question, reply
 
 STEPS = {"knowledge": "knowledge-answers", "clear": "clear-confidence"}
 

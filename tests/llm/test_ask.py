@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.generate.test_structured import SCHEMA
 
 from curate.core.errors import UserError
 from curate.llm.ask import EngineClient, manifest_of
@@ -22,6 +21,7 @@ from curate.llm.progress import Progress
 from curate.llm.requests import Call, Completion, Sampling, chat, raw
 from curate.llm.structured import Retries
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
+from tests.llm.test_structured import SCHEMA
 
 ECHO = [("", lambda call: f"{text_of(call)} {call.sample}")]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.generate.test_structured import SCHEMA
 
 from curate.llm.failures import Faults
 from curate.llm.requests import Call, Completion, chat
 from curate.llm.structured import judge
+from tests.llm.test_structured import SCHEMA
 
 FREE, FORMED = Call(chat("q")), Call(chat("q", schema=SCHEMA))
 

@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.represent.test_refusals import STRICT
 
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.models.acceptance import accepted_messages, find_lasting_fault, merge_system
 from curate.models.load import load_tokenizer
 from tests.conftest import turns
+from tests.models.test_refusals import STRICT
 
 
 def said(*roles_and_texts: str) -> list[Message]:

@@ -14,15 +14,15 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import __version__, constants, file_download
 from huggingface_hub.utils import _http
-from tests.test_faults import curate
 
 from curate.core.errors import UserError
 from curate.models.load import find_model, load_tokenizer, load_trunk, prepare
+from tests.core.test_faults import curate
 from tests.hub import COMMIT, Hub, Reply, error, serve_hub
 
 pytestmark = pytest.mark.system
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 CLIENT = int(__version__.split(".")[0])
 RECIPE = "name: r\npool: pool.jsonl\nselect: length\nbudget: 2\nstore: store\nmodels: {base: o/n}\n"
 HTML = Reply(body=b"<html>sign in to the network</html>", headers={"Content-Type": "text/html"})

@@ -99,7 +99,7 @@ def test_a_hub_model_without_a_network_is_a_user_error(tmp_path: Path) -> None:
         "try: find_model('nobody/no-such-model')\n"
         "except UserError as error: print(error)\n"
     )
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": root}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False

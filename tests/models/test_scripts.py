@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
-from tests.represent.languages import LANGUAGES, clean_rows, near_copy
 
 from curate.config.recipe import Config
 from curate.core.ledger import stage_inputs
@@ -31,6 +30,7 @@ from curate.report.data import gather
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from tests.conftest import StoreRun, row, run_stage, stored_rows, turns
+from tests.models.languages import LANGUAGES, clean_rows, near_copy
 
 STATIC = {"name": "static"}
 ROWS, COPIES = 150, 50

@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.generate.engines.fakeserver import FakeServer
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
@@ -21,6 +20,7 @@ from curate.pipeline.proof import ablated_selections
 from curate.pipeline.run import Run, RunResult
 from tests.conftest import row, stored, stored_rows, turns
 from tests.generate.serverruns import good_act, recipe_of
+from tests.llm.engines.fakeserver import FakeServer
 from tests.prove.test_together import recipe
 
 WORDS = (

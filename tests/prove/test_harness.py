@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import yaml
 from pydantic import ValidationError
-from tests.prove.test_finetune import run_step
 
 from curate.core.errors import UserError
 from curate.core.store import Store
@@ -19,6 +18,7 @@ from curate.prove import harness
 from curate.prove.harness import harness_step, read_tasks
 from curate.prove.settings import ProofSettings
 from tests.conftest import stored
+from tests.models.test_finetune import run_step
 
 without = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
 RESULTS = pl.DataFrame({"eval_id": ["e0"], "loss": [0.5], "exact": [False], "response_tokens": [3]})

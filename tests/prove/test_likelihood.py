@@ -10,11 +10,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.prove.test_finetune import model_of
 
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import SplitModel, split_model
 from curate.prove.likelihood import log_likelihoods, score_options
+from tests.models.test_finetune import model_of
 
 PROMPT = [5, 6, 7, 8, 9, 10]
 OPTIONS = [[11], [11, 12, 13], [14, 15], [11, 12]]

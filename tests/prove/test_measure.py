@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from tests.prove.test_finetune import LORA, TEXTS, examples, model_of, run_step
 
 from curate.core.store import Artifact, Store
 from curate.models.chat import IGNORED
@@ -19,6 +18,7 @@ from curate.models.training import train_lora
 from curate.prove.measure import measure_step
 from curate.prove.questions import questions_step
 from tests.conftest import row, stored_rows, turns
+from tests.models.test_finetune import LORA, TEXTS, examples, model_of, run_step
 
 LONG = ("word " * 40, "too far")
 HELD_OUT = [TEXTS[0], LONG, TEXTS[3]]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from tests.prove.test_finetune import model_of, run_step
 
 from curate.core.store import Artifact, Store
 from curate.models.load import load_tokenizer
@@ -18,6 +17,7 @@ from curate.prove.written import (
     written_step,
 )
 from tests.conftest import row, stored_rows, turns
+from tests.models.test_finetune import model_of, run_step
 
 PAIRS = [(f"Say {i} {'word ' * i}?", f"It is {i}." + "!" * i) for i in range(12)]
 IDENTITY = {"dtype": "float32"}

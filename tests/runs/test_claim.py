@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.test_publish import names
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.pipeline.curation import run_curation
 from curate.runs.claim import changed_keys, choose_folder, claimed
+from tests.runs.test_publish import names
 
 
 @pytest.fixture(autouse=True)

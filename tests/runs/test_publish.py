@@ -230,7 +230,7 @@ LOOP = """
 import sys
 from itertools import count
 from pathlib import Path
-from tests.test_publish import write_run
+from tests.runs.test_publish import write_run
 print("writing", flush=True)
 for number in count():
     write_run(Path(sys.argv[1]), ledger=str(number), evidence__exact=str(number))
@@ -245,7 +245,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_run(tmp_path: Path) -> None:
     for kill in range(5):
         process = subprocess.Popen(
             [sys.executable, "-c", LOOP, str(run)], stdout=subprocess.PIPE, text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert process.stdout is not None
         process.stdout.readline()

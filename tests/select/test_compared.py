@@ -9,7 +9,6 @@ import orjson
 import polars as pl
 import pytest
 import yaml
-from tests.test_config import schema_faults
 
 from curate.config.loading import load_config
 from curate.config.recipe import Config
@@ -22,6 +21,7 @@ from curate.pipeline.curation import run_curation
 from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from curate.select.compared import compared_lines, scoring, selection_names
+from tests.config.test_recipe import schema_faults
 from tests.conftest import stored
 from tests.report.realrun import recipe, write_inputs
 

@@ -9,16 +9,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_config import schema_faults
 
 from curate.config.loading import load_config
-from curate.config.names import judged_count
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.registry import Budget
 from curate.prove.halving import most_finetunes, survivors, trainings_in
 from curate.select.compared import candidate_names
 from curate.select.race import RaceParams
+from tests.config.test_recipe import schema_faults
 
 OF = ["rds", "less", {"method": "embed", "budget": 40}, {"method": "embed", "compare": "prompt"}]
 RECIPE: dict[str, Any] = {
@@ -62,9 +61,9 @@ def test_a_resolved_race_reads_as_itself_and_editors_know_it() -> None:
 
 
 def test_all_that_race_and_all_that_are_compared_share_the_level() -> None:
-    assert judged_count(Config.model_validate(RECIPE)) == 4
+    assert Config.model_validate(RECIPE).judged_count == 4
     together = {**RECIPE, "compare": ["bm25", "dsir"], "prove": {"compare": True}}
-    assert judged_count(Config.model_validate(together)) == 4 + 2
+    assert Config.model_validate(together).judged_count == 4 + 2
 
 
 @pytest.mark.parametrize(

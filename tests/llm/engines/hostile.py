@@ -7,7 +7,7 @@ import json
 import zlib
 from typing import Any
 
-from tests.generate.engines.fakeserver import Act
+from tests.llm.engines.fakeserver import Act
 
 FORMATS = "{0} {error} {} %s %d %(x)s {{7*7}} ${HOME} {%raw%} [bold]"
 DEEP = "[" * 10_000 + "]" * 10_000

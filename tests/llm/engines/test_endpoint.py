@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.generate.engines.fakeserver import Act, FakeServer
 
 from curate.core.errors import UserError
 from curate.llm.engines.endpoint import Endpoint, EndpointError, retry_after
 from curate.llm.engines.parameters import EndpointParams, OpenAIParams
+from tests.llm.engines.fakeserver import Act, FakeServer
 
 KEY = "sk-very-secret-0123456789"
 

@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.generate.engines.fakeserver import Act, FakeServer, Plan, question, reply
-from tests.generate.engines.hostile import FAILING, ODD, USELESS, content, status, usage
-from tests.generate.test_structured import SCHEMA
 
 from curate.core.errors import UserError
 from curate.llm.ask import EngineClient
@@ -24,6 +21,9 @@ from curate.llm.engines.parameters import EndpointParams, OpenAIParams
 from curate.llm.limits import Limits
 from curate.llm.requests import Call, Completion, Request, Sampling, chat, raw
 from curate.models.settings import ModelNames
+from tests.llm.engines.fakeserver import Act, FakeServer, Plan, question, reply
+from tests.llm.engines.hostile import FAILING, ODD, USELESS, content, status, usage
+from tests.llm.test_structured import SCHEMA
 
 pytestmark = pytest.mark.system
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.engines.fakeserver import Act, FakeServer, Plan, question, reply
-from tests.generate.test_structured import SCHEMA
 
 from curate.core.errors import UserError
 from curate.llm.ask import EngineClient
@@ -29,6 +27,8 @@ from curate.llm.engines.parameters import EndpointParams, OpenAIParams
 from curate.llm.limits import Limits
 from curate.llm.requests import Call, Request, Sampling, chat, raw
 from curate.models.settings import ModelNames
+from tests.llm.engines.fakeserver import Act, FakeServer, Plan, question, reply
+from tests.llm.test_structured import SCHEMA
 
 REPO = Path(__file__).parents[3]
 KEY = "sk-very-secret-0123456789"

@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from tests.generate.engines.fakeserver import reply
-from tests.generate.test_structured import SCHEMA
 
 from curate.core.errors import UserError
 from curate.llm.engines.endpoint import EndpointError
 from curate.llm.engines.parameters import EndpointParams, OpenAIParams
 from curate.llm.engines.replies import body_of, read_reply
 from curate.llm.requests import Call, Completion, Sampling, chat, raw
+from tests.llm.engines.fakeserver import reply
+from tests.llm.test_structured import SCHEMA
 
 
 def params(**given: Any) -> OpenAIParams:
