@@ -8,8 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.spinner import Spinner
+from rich.text import Text
+
 from curate.core.console import console
 from curate.core.escape import printable
+from curate.core.store import Store
+from curate.pipeline.curation import run_curation
 
 if TYPE_CHECKING:
     from rich.spinner import Spinner
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
 
 def say(*lines: object, err: bool = False) -> None:
     """Print lines to stdout, or to stderr; nothing in them commands a terminal."""
-    import typer
-
     for line in lines:
         typer.echo(printable(line), err=err)
 
@@ -44,8 +50,6 @@ def show_log() -> None:
     logger = logging.getLogger("curate")
     logger.setLevel(logging.INFO)
     if sys.stderr.isatty():
-        from rich.logging import RichHandler
-
         handler: logging.Handler = RichHandler(
             console=console(), show_path=False, show_level=False, log_time_format="%X"
         )
@@ -63,9 +67,6 @@ def run_with_progress(
 
     Its arguments are those of curate.pipeline.curation.run_curation.
     """
-    from curate.core.store import Store
-    from curate.pipeline.curation import run_curation
-
     store, status = Store(Path(config.store)), StepStatus(config.name)
 
     def execute_all(steps: "Sequence[Step]") -> "list[Artifact]":
@@ -92,9 +93,6 @@ class StepStatus:
         if not sys.stderr.isatty():
             yield
             return
-        from rich.live import Live
-        from rich.spinner import Spinner
-
         self._spinner = Spinner("dots")
         with Live(get_renderable=self._draw, console=console(), transient=True):
             yield
@@ -116,8 +114,6 @@ class StepStatus:
         return f"{whole}  {self._step}  {_clock(now - self._step_started)}" if self._step else whole
 
     def _draw(self) -> "Spinner":
-        from rich.text import Text
-
         text = Text(self.line(), no_wrap=True, overflow="ellipsis")
         self._spinner.update(text=text)
         return self._spinner

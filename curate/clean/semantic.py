@@ -36,6 +36,9 @@ from curate.core.ledger import survivor_mask, survivors
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, StageResult, StepRun, stage
 from curate.core.store import Artifact, Counts, Step
+from curate.models.embed import embed_steps, embed_texts
+from curate.models.index import encode_steps, named, read_vectors
+from curate.models.neighbours import find_pairs
 from curate.text.compared import compared_text
 from curate.text.pairs import Pairs, pair_table
 
@@ -87,8 +90,6 @@ def prepare_pairs(
 
     Those of duplicates are in pairs.parquet, those that the guards tell apart in differing.parquet.
     """
-    from curate.models.index import named
-
     steps = _vector_steps(run, inputs, params)
     blocks = run.execute_all(steps) if steps else []
     guards = params.guards
@@ -112,9 +113,6 @@ def prepare_pairs(
 def _vector_steps(
     run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
 ) -> list[Step]:
-    from curate.models.embed import embed_steps
-    from curate.models.index import encode_steps
-
     if params.embedder != MODEL:
         return embed_steps(run, inputs, params.compare, params.embedder)
     positions = np.flatnonzero(survivor_mask(inputs))
@@ -142,9 +140,6 @@ def write_pairs(
     Copies are rows that no guard tells apart, with equal texts or with vectors equal in every bit.
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
     """
-    from curate.models.index import read_vectors
-    from curate.models.neighbours import find_pairs
-
     text = compared_text(params["compare"]).fill_null("").hash()
     keys = guard_keys(params["compare"], params["guards"])
     rows = survivors(inputs).select("row_id", text=text, **keys).collect()
@@ -197,8 +192,6 @@ def _response_cosines(
     second: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return the cosines of the responses of pairs of rows; only those responses are embedded."""
-    from curate.models.embed import embed_texts
-
     involved = np.unique(np.concatenate([first, second]))
     texts = (
         rows.select(text=answer_text())

@@ -16,6 +16,7 @@ from curate.clean.overlaps import read_eval_rows
 from curate.core.fixedpoint import cosines
 from curate.core.ledger import survivor_batches
 from curate.core.store import Artifact, Counts
+from curate.models.embed import embed_texts
 from curate.overlap.units import user_text
 
 VERSION = 3
@@ -31,8 +32,6 @@ def write_similar(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""
-    from curate.models.embed import embed_texts
-
     eval_rows = read_eval_rows(inputs)
     prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), runtime)
     rows, pairs = 0, 0

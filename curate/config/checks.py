@@ -13,6 +13,7 @@ from curate.generate.starts import StartParams
 from curate.pool.settings import RowFile, Target
 from curate.prove.others import OTHERS, PLAIN_ARMS
 from curate.prove.settings import ArmFile, ProofSettings
+from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
 
 Place = tuple[str | int, ...]
 
@@ -61,8 +62,6 @@ def check_scores(stages: Sequence[Params]) -> None:
 
 def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Params]) -> None:
     """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
-    from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
-
     try:
         named = named_stages(select)
     except UserError as error:

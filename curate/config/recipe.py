@@ -59,6 +59,7 @@ from curate.select.compared import (
     selection_names,
     without_budget,
 )
+from curate.select.planner import named_columns
 from curate.select.race import RaceParams
 
 LOG = logging.getLogger("curate")
@@ -239,8 +240,6 @@ class Config(Params):
 
         A plain draw needs them only where a budget or condition speaks of tokens.
         """
-        from curate.select.planner import named_columns
-
         return self.prove is not None or any(
             SELECTORS[params.model_dump()["method"]].needs_tokens
             or params.budget.tokens is not None

@@ -3,6 +3,8 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -10,6 +12,4 @@ if TYPE_CHECKING:
 @cache
 def console() -> "Console":
     """Return the console of stderr; one, so that bars and log lines do not overwrite each other."""
-    from rich.console import Console
-
     return Console(stderr=True)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.config.recipe import Config
+from curate.core.lazy import lazy_module
 from curate.core.registry import (
     SELECTORS,
     Budget,
@@ -32,6 +33,10 @@ from curate.estimate.writing_cost import writing_cost
 from curate.generate.generation import GenerateParams, find_generator
 from curate.generate.settings import GenerationSettings
 from curate.judge.confidence import ConfidenceParams
+from curate.models.acceptance import accepted_messages
+from curate.models.chat import tokenise
+from curate.models.embed import covered_by, embed_texts, read_texts
+from curate.models.imitations import find_imitations, imitation_sentences
 from curate.models.load import (
     choose_dtype,
     device,
@@ -43,6 +48,7 @@ from curate.models.load import (
     prepare,
 )
 from curate.models.refusals import refused_rows, template_steps
+from curate.models.scripts import LATIN, script_sentences, uncovered_rows
 from curate.models.unread import MethodTokenizers, unread_sentences
 from curate.pipeline.inputs import input_steps, proof_steps
 from curate.prove.arms import CONTROLS, arm_runs
@@ -67,6 +73,11 @@ from curate.select.parts import response_limits
 from curate.select.race import RaceParams
 from curate.select.vectors import VectorParams
 from curate.text.compared import Compared
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_module("torch")
 
 SAMPLE_ROWS = 500
 EMBEDDED_ROWS = 64
@@ -111,8 +122,6 @@ def forward_pace(name: str, dtype: str, lengths: Sequence[int], trust: bool = Fa
         lengths: of rows, in tokens; batches are as long as short, middle and long ones.
         trust: run code that comes with the model.
     """
-    import torch
-
     model = load_trunk(prepare(find_model(name)), choose_dtype(dtype), trust)
 
     def work(ids: torch.Tensor) -> None:
@@ -180,9 +189,6 @@ def _refused(config: Config, inputs: Mapping[str, Artifact], store: Store) -> st
 
 def _scripts(rows: Artifact, config: Config) -> list[str]:
     """Return what is to be told of rows that an embedder of the recipe does not cover."""
-    from curate.models.embed import covered_by
-    from curate.models.scripts import LATIN, script_sentences, uncovered_rows
-
     path = rows.file("rows.parquet")
     names = _embedders(config)
     if not names or not uncovered_rows(path, [LATIN]).height:
@@ -204,8 +210,6 @@ def _embedders(config: Config) -> set[str]:
 
 def _imitations(rows: Artifact, config: Config) -> list[str]:
     """Return what is to be told of rows that imitate the chat template."""
-    from curate.models.imitations import find_imitations, imitation_sentences
-
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
@@ -282,9 +286,6 @@ class BaseModel:
 
 
 def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
-    from curate.models.acceptance import accepted_messages
-    from curate.models.chat import tokenise
-
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
@@ -444,8 +445,6 @@ def _stage_line(
 
 def _embedding_pace(pool: Artifact, compare: Compared, name: str) -> Range:
     """Return seconds that it takes to embed a row, from a few batches of rows of the pool."""
-    from curate.models.embed import embed_texts, read_texts
-
     drawn = np.random.default_rng(0).permutation(pool.counts["rows_out"])[:EMBEDDED_ROWS]
     texts = read_texts(pool.file("rows.parquet"), np.sort(drawn).tolist(), compare)
     # The first ones wait for the model to load.

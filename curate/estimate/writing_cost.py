@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curate.core.lazy import lazy_module
 from curate.core.rows import Message
 from curate.estimate.pace import Range, measure_pace
+from curate.models.acceptance import accepted_messages
+from curate.models.chat import tokenise
+from curate.models.control import text_ids
 from curate.models.decoding import BATCH_TOKENS, DecodingBatch
 from curate.models.load import choose_dtype, find_model, load_causal, load_tokenizer, prepare
 from curate.prove.written import longest_answer
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_module("torch")
 
 STEPS = 8
 PROBE_SECONDS = 1.5
@@ -44,10 +53,6 @@ def writing_cost(
         trust: run code that comes with the model.
         system: "merge" if a system turn that its template refuses is merged.
     """
-    from curate.models.acceptance import accepted_messages
-    from curate.models.chat import tokenise
-    from curate.models.control import text_ids
-
     folder = prepare(find_model(model))
     tokenizer = load_tokenizer(folder, trust)
     limit = longest_answer(tokenizer, drawn)
@@ -67,8 +72,6 @@ def writing_cost(
 
 def _paces(model: Any, rows: int, prompt: int) -> tuple[Range, Range]:
     """Return seconds of a token for so many rows at once, and of the pass over their prompts."""
-    import torch
-
     ids = torch.randint(0, model.config.vocab_size, (rows, prompt)).tolist()
     with torch.inference_mode():
         reading = measure_pace([(1.0, partial(DecodingBatch, model, ids))])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curate.core.fixedpoint import cosines
 from curate.generate.sift import Embed
 from curate.text.shingles import shingle
+from curate.text.term_weights import count_words, inverse_frequency, saturate
 
 BLOCK_TEXTS = 4_096
 DECIMALS = 6
@@ -73,8 +74,6 @@ class Bm25:
     """The words of texts, ready for queries."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        from curate.text.term_weights import count_words, inverse_frequency, saturate
-
         words = shingle(pl.Series(texts, dtype=pl.String), "word", 1)
         self._vocabulary = np.unique(words.hashes)
         self._counts = count_words(words, self._vocabulary)
@@ -83,8 +82,6 @@ class Bm25:
 
     def find(self, queries: Sequence[str], most: int) -> list[list[tuple[int, float]]]:
         """Return for each query the texts that share a word with it and their scores, best first."""
-        from curate.text.term_weights import count_words
-
         query_words = shingle(pl.Series(queries, dtype=pl.String), "word", 1)
         weighted = count_words(query_words, self._vocabulary).multiply(self._idf[None])
         hits = []

@@ -39,6 +39,8 @@ from curate.llm.cache import Cache
 from curate.llm.engines import engine_of
 from curate.llm.limits import Limits, LowYield, YieldGuard
 from curate.llm.prompts import MethodPrompts
+from curate.models.acceptance import find_lasting_fault
+from curate.models.embed import embed_texts
 from curate.models.load import load_tokenizer, template_of
 from curate.pool.files import digest_url
 
@@ -210,8 +212,6 @@ def index_existing_rows(
     inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]
 ) -> NoveltyIndex:
     """Return what novelty is measured against: all rows of the inputs, read batch by batch."""
-    from curate.models.embed import embed_texts
-
     novelty_index = NoveltyIndex(lambda texts: embed_texts(texts, embedder))
     for artifact in inputs.values():
         for batch in read_batches(artifact.file("rows.parquet"), BATCH_ROWS, ["messages"]):
@@ -235,7 +235,6 @@ def _start(
     Raises:
         UserError: it cannot read its files.
     """
-    from curate.models.embed import embed_texts
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
         return embed_texts(texts, runtime["embedder"])
@@ -273,8 +272,6 @@ def _by_template(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> FindR
     """Return what finds turns that the base model's template does not take, None if it reads none."""
     if "template" not in params:
         return None
-    from curate.models.acceptance import find_lasting_fault
-
     tokenizer = load_tokenizer(Path(runtime["base"]["folder"]), runtime["base"]["trust"])
     system = params["template"]["system"]
 

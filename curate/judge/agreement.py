@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import regex
 from numpy.typing import NDArray
 
+from curate.answers.values import find_form, same_value
 from curate.core.fixedpoint import cosines_of_pairs
 from curate.core.fixedpoint import paired_cosines as exact_cosines
 from curate.judge.measures import Floats
+from curate.models.nearest import nearest_rows
 
 if TYPE_CHECKING:
     from curate.answers.values import Check
@@ -56,8 +59,6 @@ def find_neighbours(prompts: Vectors, k: int, floor: float) -> NeighbourPairs:
         k: neighbours of a row, at most.
         floor: smallest cosine, above 0.
     """
-    from curate.models.nearest import nearest_rows
-
     count = len(prompts)
     if count < 2:
         nothing = np.empty(0, dtype=np.int64)
@@ -97,8 +98,6 @@ def agree(
         vectors: unit or zero vectors of the responses [N, d].
         check: how answers to the same prompt are compared.
     """
-    from curate.answers.values import find_form, same_value
-
     unread = 0
     similarities = cosines_of_pairs(vectors, near.row, vectors, near.other).round(DECIMALS)
     for at in np.flatnonzero(near.cosine >= SAME):
@@ -122,6 +121,4 @@ def paired_cosines(one: Vectors, other: Vectors) -> Floats:
 
 
 def _numbers(text: str) -> list[str]:
-    import regex
-
     return regex.findall(r"\d+", text)

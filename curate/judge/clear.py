@@ -60,6 +60,7 @@ from curate.judge.contradiction import (
     alike,
     identify_agreement,
 )
+from curate.judge.labels import labels_step
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
 from curate.llm.asking import (
@@ -71,6 +72,8 @@ from curate.llm.asking import (
     shorten_middle,
 )
 from curate.llm.engines.parameters import EngineParams, TransformersParams
+from curate.llm.prompts import MethodPrompts
+from curate.llm.requests import Sampling, chat
 
 if TYPE_CHECKING:
     from curate.llm.prompts import MethodPrompts
@@ -172,8 +175,6 @@ def prepare_clear(
 def _read_labels(
     run: StepRun, inputs: Mapping[str, Artifact], params: ClearParams
 ) -> dict[str, Artifact]:
-    from curate.judge.labels import labels_step
-
     if params.labels is None:
         return {}
     return {"labels": run.execute(labels_step(inputs, Path(params.labels.path)))}
@@ -181,8 +182,6 @@ def _read_labels(
 
 def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> "MethodPrompts":
     """Return the prompts of this stage; the files must have the digests that are given."""
-    from curate.llm.prompts import MethodPrompts
-
     return MethodPrompts("clear", Path(folder) if folder else None, digests)
 
 
@@ -229,8 +228,6 @@ def _sample_request(
     messages: Sequence[Message], prompts: "MethodPrompts", params: Mapping[str, Any]
 ) -> "Request":
     """Return the row's own conversation; where its response is short, the model is told to be."""
-    from curate.llm.requests import Sampling, chat
-
     turns: list[Message] = [
         {"role": message["role"], "content": message["content"]} for message in messages[:-1]
     ]
@@ -262,8 +259,6 @@ def _reflection_requests(messages: Sequence[Message], prompts: "MethodPrompts") 
 
 def reflection(messages: Sequence[Message]) -> "Request":
     """Return a question whose answer is A (correct), B (incorrect) or C (not sure)."""
-    from curate.llm.requests import Sampling, chat
-
     sampling = Sampling(temperature=0, max_tokens=16)
     return chat(messages, sampling=sampling, schema=REFLECTION_SCHEMA)
 

@@ -23,6 +23,8 @@ import numpy as np
 from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
 from curate.judge.contradiction import AnswerPair, alike
 from curate.llm.asking import ask_all, seed_of, shorten_middle
+from curate.llm.prompts import MethodPrompts
+from curate.llm.requests import Sampling, chat
 
 if TYPE_CHECKING:
     from curate.llm.ask import EngineClient
@@ -64,8 +66,6 @@ def compare_prompts(
     folder: str | None, digests: Mapping[str, str] | None = None
 ) -> "MethodPrompts":
     """Return the prompts of comparisons; the files must have the digests that are given."""
-    from curate.llm.prompts import MethodPrompts
-
     return MethodPrompts("compare", Path(folder) if folder else None, digests)
 
 
@@ -115,8 +115,6 @@ def _requests(
     order: tuple[str, str, str], prompts: "MethodPrompts", samples: int, seed: int, criteria: str
 ) -> "list[Request]":
     """Return the judgements on one order of a pair, and the self-reflections on "B is better"."""
-    from curate.llm.requests import Sampling, chat
-
     question, a, b = order
     slots = {
         "question": shorten_middle(question),

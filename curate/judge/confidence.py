@@ -32,8 +32,11 @@ from curate.core.reasons import Reason
 from curate.core.registry import Params, StageData, StageResult, StepRun, stage
 from curate.core.store import Artifact
 from curate.core.tables import read_table
+from curate.judge.calibration import cross_fit, deal_folds, standardise
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
-from curate.judge.measures import DECIMALS
+from curate.judge.labels import labels_step
+from curate.judge.measures import DECIMALS, auroc, brier, calibration_error, reliability
+from curate.judge.signals import mean_rank, oriented, signals_step
 from curate.judge.threshold import lowest_kept
 
 
@@ -81,9 +84,6 @@ def prepare_confidence(
     run: StepRun, inputs: Mapping[str, Artifact], params: ConfidenceParams
 ) -> Mapping[str, Artifact]:
     """Return the signals of all rows and any labels; these first, since they may be at fault."""
-    from curate.judge.labels import labels_step
-    from curate.judge.signals import signals_step
-
     artifacts = {}
     if params.labels is not None:
         artifacts["labels"] = run.execute(labels_step(inputs, Path(params.labels.path)))
@@ -108,7 +108,6 @@ def prepare_confidence(
 )
 def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
     """Drop every row whose score is below the threshold; the evidence has the signals besides."""
-    from curate.judge.signals import mean_rank
 
     def judged(scores: pl.Series, correct: pl.Series | None) -> pl.DataFrame:
         cut = find_cut(scores, correct, params)
@@ -132,9 +131,6 @@ def _probabilities(
     signals: pl.DataFrame, correct: pl.Series, params: ConfidenceParams
 ) -> pl.Series:
     """Return the cross-fitted probabilities; null for a row without any signal."""
-    from curate.judge.calibration import cross_fit, deal_folds, standardise
-    from curate.judge.signals import oriented
-
     values = oriented(signals).to_numpy().astype(np.float64)
     labelled = correct.is_not_null().to_numpy()
     folds = np.zeros(len(labelled), dtype=np.int64)
@@ -164,9 +160,6 @@ def _tables(
     signals: pl.DataFrame, ranks: pl.Series, chances: pl.Series, correct: pl.Series
 ) -> dict[str, pl.DataFrame]:
     """Return quality and reliability, from the rows that have a label."""
-    from curate.judge.measures import reliability
-    from curate.judge.signals import oriented
-
     scored = oriented(signals).with_columns(mean_rank=ranks, confidence=chances, correct=correct)
     labelled = scored.drop_nulls("correct")
     with_confidence = labelled.drop_nulls("confidence")
@@ -192,8 +185,6 @@ QUALITY = {
 
 def _quality(labelled: pl.DataFrame, name: str) -> dict[str, Any]:
     """Return the line of one score: only the confidence is a probability."""
-    from curate.judge.measures import auroc, brier, calibration_error, reliability
-
     scored = labelled.select(name, "correct").drop_nulls()
     values, right = scored[name].to_numpy(), scored["correct"].to_numpy()
     area = auroc(values, right) if len(right) else None

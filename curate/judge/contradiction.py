@@ -27,14 +27,24 @@ from numpy.typing import NDArray
 
 from curate.core.errors import UserError
 from curate.core.fixedpoint import paired_cosines
+from curate.core.lazy import lazy_module
 from curate.core.registry import StepRun
 from curate.core.rows import normalise
 from curate.core.store import digest_of
 from curate.llm.asking import ask_all, shorten_middle
+from curate.llm.requests import Sampling, chat
+from curate.models.control import text_ids
+from curate.models.embed import embed_texts
+from curate.models.load import find_model, identify, prepare
+from curate.models.ratings import encode_pairs, load_classifier, longest_input, rate
 
 if TYPE_CHECKING:
+    import transformers
+
     from curate.llm.ask import EngineClient
     from curate.llm.prompts import Prompt
+else:
+    transformers = lazy_module("transformers")
 
 Kind = Literal["nli", "embedding", "model"]
 NLI_LETTERS = 2_000
@@ -71,8 +81,6 @@ def identify_agreement(
         return {"agreement": kind, **identity}, {"embedder": runtime}
     if kind == "model":
         return {"agreement": kind}, {}
-    from curate.models.load import find_model, identify, prepare
-
     if nli is None:
         raise ValueError("agreement by nli needs a model")
     location = find_model(nli)
@@ -87,10 +95,8 @@ def find_contradiction(folder: Path) -> int:
     Raises:
         UserError: it is no classifier, or its labels do not say.
     """
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"nli: {folder} does not load without code of its own; take another model"
@@ -111,9 +117,6 @@ def agree_by_nli(
     pairs: Sequence[AnswerPair], folder: Path, identity: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by a cross-encoder."""
-    from curate.models.control import text_ids
-    from curate.models.ratings import encode_pairs, load_classifier, longest_input, rate
-
     model, tokenizer = load_classifier(folder, digest_of(dict(identity)))
     limit = longest_input(model, tokenizer, NLI_LETTERS)
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
@@ -155,8 +158,6 @@ def agree_by_embedding(
     pairs: Sequence[AnswerPair], runtime: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs: the cosine of their embeddings, 0 if it is below."""
-    from curate.models.embed import embed_texts
-
     texts = list(dict.fromkeys(t for pair in pairs for t in (pair.one, pair.other)))
     positions = {text: i for i, text in enumerate(texts)}
     vectors = embed_texts(texts, runtime)
@@ -169,8 +170,6 @@ def agree_by_model(
     pairs: Sequence[AnswerPair], client: "EngineClient", prompt: "Prompt", stage: str
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by asking in both orders; NaN where no answer is of use."""
-    from curate.llm.requests import Sampling, chat
-
     requests = [
         chat(
             prompt.fill(

@@ -44,6 +44,8 @@ from curate.judge.threshold import median_or
 from curate.judge.tune import ADAPTER, TuneParams, tune_step
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text
 from curate.llm.engines.parameters import EngineParams, TransformersParams
+from curate.llm.reasoning import holds_marks
+from curate.llm.requests import Sampling, chat
 
 VERSION = 2
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
@@ -185,9 +187,6 @@ def write_answers(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write answers.parquet: row_id, old, new (null without a usable one), reasoning, confidence_old."""
-    from curate.llm.reasoning import holds_marks
-    from curate.llm.requests import Sampling, chat
-
     rows, _ = _doubted(inputs, params["limit"])
     messages = rows["messages"].to_list()
     answerable = [i for i, m in enumerate(messages) if len(m) > 1 and m[-2]["role"] != "assistant"]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 BINS = 10
 # Beyond these, a mean says by how many threads it was added up.
@@ -40,8 +41,6 @@ class Auroc:
 
 def auroc(scores: Floats, right: Flags) -> Auroc | None:
     """Return the area of finite scores; None if all rows are right or all are wrong."""
-    from scipy.stats import rankdata
-
     m, n = int(right.sum()), int((~right).sum())
     if not m or not n:
         return None

@@ -31,6 +31,7 @@ from curate.core.registry import StageData, StageResult, StepRun, stage
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
+from curate.models.index import named
 from curate.models.ratings import RatingParams, rating_steps, read_ratings
 
 VERSION = 1
@@ -54,8 +55,6 @@ def prepare_ratings(
     run: StepRun, inputs: Mapping[str, Artifact], params: ScorerStageParams
 ) -> Mapping[str, Artifact]:
     """Rate the rows block by block, then join the blocks."""
-    from curate.models.index import named
-
     positions = np.flatnonzero(survivor_mask(inputs))
     blocks = run.execute_all(rating_steps(inputs["rows"], positions, params, "scorer"))
     step = Step("scorer-ratings", VERSION, write_ratings, {**inputs, **named(blocks)})

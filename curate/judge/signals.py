@@ -34,9 +34,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.answers.values import warn_not_comparable
 from curate.core.ledger import survivor_mask, survivors
 from curate.core.registry import StepRun
 from curate.core.store import Artifact, Counts, Step
+from curate.judge.agreement import agree, find_neighbours, paired_cosines
+from curate.models.embed import embed_steps
+from curate.models.index import named, read_vectors
+from curate.models.losses import base_model, check_finite, join_losses, loss_steps_at
+from curate.models.nearest import search_identity
+from curate.text.compared import compared_text
 
 VERSION = 4
 # 1 if higher values speak for a response, -1 if lower ones do.
@@ -61,11 +68,6 @@ def signals_step(
     checker: str,
 ) -> Step:
     """Measure the losses and embed the texts of a stage's survivors; return the step that joins them."""
-    from curate.models.embed import embed_steps
-    from curate.models.index import named
-    from curate.models.losses import base_model, loss_steps_at
-    from curate.models.nearest import search_identity
-
     positions = np.flatnonzero(survivor_mask(inputs))
     model = base_model(run)
     read = dict(inputs)
@@ -87,11 +89,6 @@ def write_signals(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write signals.parquet (columns: see above), in pool order."""
-    from curate.answers.values import warn_not_comparable
-    from curate.judge.agreement import agree, find_neighbours, paired_cosines
-    from curate.models.index import read_vectors
-    from curate.text.compared import compared_text
-
     texts = (
         survivors(inputs)
         .select("row_id", prompt=compared_text("prompt"), response=compared_text("response"))
@@ -123,8 +120,6 @@ def write_signals(
 
 def model_signals(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
     """Return the signals of the language model and the number of response tokens."""
-    from curate.models.losses import check_finite, join_losses
-
     if not any(name.startswith("given-block-") for name in inputs):
         names = ("mean_logprob", "min_logprob", "entropy", "prompt_gain")
         return pl.DataFrame(schema=dict.fromkeys(names, pl.Float64) | {"tokens": pl.Int64})

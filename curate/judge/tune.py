@@ -12,6 +12,9 @@ from pydantic import Field
 from curate.core.errors import UserError
 from curate.core.registry import Params, StepRun
 from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.models import finetune
+from curate.models.finetune import learn_adapter
+from curate.models.training import read_messages
 
 VERSION = 1
 ADAPTER = "adapter.safetensors"
@@ -30,9 +33,6 @@ def tune_step(
     run: StepRun, name: str, rows: Artifact, ids: Sequence[str], params: TuneParams
 ) -> Step:
     """Return the step that tunes the base model on these rows of an artifact; it writes ADAPTER."""
-    from curate.models import finetune
-    from curate.models.training import read_messages
-
     path = rows.file("rows.parquet")
     step_params = {
         "texts": digest_of(read_messages(path, ids)),
@@ -53,8 +53,6 @@ def tune_rows(
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    from curate.models.finetune import learn_adapter
-
     lora = params["lora"]
     try:
         counts = learn_adapter(out / ADAPTER, params, runtime, [params["seed"]])

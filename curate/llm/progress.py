@@ -6,6 +6,10 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
 from curate.core.console import console
 from curate.llm.requests import Completion
 
@@ -76,10 +80,6 @@ class Progress:
 
 
 def _open_bar(stage: str) -> "tuple[Bar, TaskID]":
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, best_match
 from pydantic import Field
 
 from curate.answers.jsonanswers import read_json
@@ -92,9 +94,6 @@ class Answer:
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raise UserError if this is no JSON Schema."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
     try:
         Draft202012Validator.check_schema(dict(schema))
     except SchemaError as error:
@@ -149,9 +148,6 @@ def _why_useless(call: Call, completion: Completion) -> str:
 
 
 def _violation(schema: Mapping[str, Any], value: Any) -> str | None:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
     error = best_match(Draft202012Validator(dict(schema)).iter_errors(value))
     return None if error is None else f"{error.json_path}: {error.message[:200]}"
 

@@ -8,7 +8,14 @@ numbers.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from curate.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_module("torch")
 
 # Numbers that a layer keeps for one token, as a multiple of the hidden size, in float32 (adapters are
 # float32 and keep copies of what they read, whatever the model computes in).
@@ -44,7 +51,6 @@ def _checkpointed(model: Any, active: bool) -> Iterator[None]:
 
 def keep_products() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return the contexts of a forward pass that keeps products, and of the one that uses them."""
-    import torch
     from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
     ops = torch.ops.aten

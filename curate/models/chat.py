@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jinja2 import TemplateSyntaxError
+
 from curate.core.errors import UserError
 from curate.core.faults import one_line
 from curate.core.rows import Message
@@ -49,8 +51,6 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
     Raises:
         UserError: the template itself is broken, whatever the conversation.
     """
-    from jinja2 import TemplateSyntaxError
-
     escaper = control_tokens(tokenizer).escaper(_contents(messages))
     messages = messages if escaper is None else escaper.messages(messages)
     try:

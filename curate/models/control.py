@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
+from jinja2 import TemplateError
 
 from curate.core.rows import Message
 
@@ -182,8 +183,6 @@ def _any_of(names: Iterable[str]) -> "re.Pattern[str]":
 
 def _template_pieces(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """Return what the chat template writes before, between and after the contents of turns."""
-    from jinja2 import TemplateError
-
     pieces = []
     for roles in (["user", "assistant", "user"], ["system", "user"], ["user", "assistant"]):
         turns = [{"role": role, "content": SENTINEL} for role in roles]

@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.core.lazy import lazy_module
 from curate.models.lm import batches_by_length
 
 if TYPE_CHECKING:
     import torch
+    import transformers
     from transformers import PreTrainedTokenizerBase
+else:
+    torch = lazy_module("torch")
+    transformers = lazy_module("transformers")
 
 # Of a batch, padding and room for the answers included.
 BATCH_TOKENS = 8_192
@@ -31,9 +36,6 @@ class DecodingBatch:
     """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
-        import torch
-        from transformers import DynamicCache
-
         self._model = model
         unique = list(dict.fromkeys(map(tuple, prompts)))
         longest = max(map(len, unique))
@@ -42,15 +44,13 @@ class DecodingBatch:
         for k, prompt in enumerate(unique):
             ids[k, longest - len(prompt) :] = torch.tensor(prompt)
             self._mask[k, longest - len(prompt) :] = 1
-        self._cache = DynamicCache(config=model.config)
+        self._cache = transformers.DynamicCache(config=model.config)
         self.logits = self._forward(ids, (self._mask.cumsum(dim=1) - 1).clamp(min=0))
         place = {prompt: k for k, prompt in enumerate(unique)}
         self._select([place[tuple(prompt)] for prompt in prompts])
 
     def advance(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
         """Keep these rows of the batch, in this order, and run the model over a token of each."""
-        import torch
-
         self._select(rows)
         last = torch.tensor(tokens).unsqueeze(1)
         positions = self._mask.sum(dim=1, keepdim=True)
@@ -59,8 +59,6 @@ class DecodingBatch:
 
     def _select(self, places: Sequence[int]) -> None:
         """Keep these rows of the model's state, in this order; a place may come several times."""
-        import torch
-
         if list(places) == list(range(len(self._mask))):
             return
         index = torch.tensor(places)
@@ -101,8 +99,6 @@ def greedy_answers(
         limits: how many tokens each may be answered with, one at least.
         ends: tokens that end an answer.
     """
-    import torch
-
     answers: dict[int, GreedyAnswer] = {}
     sizes = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
     with torch.inference_mode():

@@ -17,7 +17,10 @@ from curate.core.registry import StepRun
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.core.tables import scan_table
 from curate.models.index import blocks_of
+from curate.models.load import find_model, identify_embedder, load_embedder, load_static
+from curate.models.ngrams import embed_ngrams
 from curate.models.scripts import LATIN, covered_scripts, is_uncovered
+from curate.models.static import StaticModel, embed_static, static_model
 from curate.text.compared import Compared, compared_text
 
 if TYPE_CHECKING:
@@ -43,8 +46,6 @@ def embed_texts(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.
         texts: of any length; a transformer reads the start of long ones (256 tokens for minilm).
         runtime: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
     """
-    from curate.models.ngrams import embed_ngrams
-
     model = load_model(runtime["name"])
     uncovered = uncovered_texts(texts, runtime["name"]).to_numpy()
     if not uncovered.any():
@@ -67,8 +68,6 @@ def uncovered_texts(texts: Sequence[str], name: str) -> pl.Series:
 
 def covered_by(name: str) -> tuple[str, ...]:
     """Return the scripts that an embedder covers (see curate.models.scripts)."""
-    from curate.models.load import find_model, identify_embedder
-
     model = find_model(name)
     return _covered(model.name, digest_of(identify_embedder(model)))
 
@@ -80,8 +79,6 @@ def _covered(name: str, digest: str) -> tuple[str, ...]:
 
 def load_model(name: str) -> "StaticModel | SentenceTransformer":
     """Return an embedder by its name; the last ones are remembered."""
-    from curate.models.load import find_model, identify_embedder
-
     model = find_model(name)
     return _load(model.name, digest_of(identify_embedder(model)))
 
@@ -90,8 +87,6 @@ def _encode(
     model: "StaticModel | SentenceTransformer", texts: Sequence[str]
 ) -> NDArray[np.float32]:
     """Return the embedder's own unit vectors [N, d]."""
-    from curate.models.static import StaticModel, embed_static
-
     if isinstance(model, StaticModel):
         return unit(embed_static(model, texts))
     vectors: NDArray[np.float32] = model.encode(
@@ -103,9 +98,6 @@ def _encode(
 
 @lru_cache(maxsize=2)
 def _load(name: str, digest: str) -> "StaticModel | SentenceTransformer":
-    from curate.models.load import find_model, load_embedder, load_static
-    from curate.models.static import static_model
-
     location = find_model(name)
     if location.path.is_file():
         return static_model(*load_static(location.path))

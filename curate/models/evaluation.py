@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from curate.core.lazy import lazy_module
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.lm import batches_by_length
@@ -12,6 +13,8 @@ from curate.models.training import response_states
 
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_module("torch")
 
 
 BATCH_TOKENS = 2_048
@@ -31,8 +34,6 @@ def response_losses(
     model: SplitModel, batch: Sequence[TokenizedExample]
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
     """Return loss, whether it is the most likely token, and row number of every response token."""
-    import torch
-
     states, labels, rows = response_states(model, batch)
     losses, right = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
     for part, gold in zip(slices(states, HEAD_TOKENS), slices(labels, HEAD_TOKENS), strict=True):
@@ -59,8 +60,6 @@ def evaluate(
             are the mean losses of these and of the other response tokens, null for an example without
             an answer and where there are none, and answer_tokens is the number of the former.
     """
-    import torch
-
     rows: list[dict[str, Any]] = [{} for _ in examples]
     split = split_model(model)
     with torch.inference_mode():
@@ -79,8 +78,6 @@ def evaluate(
 def _answer_losses(
     losses: "torch.Tensor", example: TokenizedExample, answer: Sequence[int]
 ) -> dict[str, float | int | None]:
-    import torch
-
     positions = [i for i, label in enumerate(example.labels) if i and label != IGNORED]
     inside = torch.tensor([i in answer for i in positions], dtype=torch.bool)
     count = int(inside.sum())

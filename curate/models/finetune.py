@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.store import Artifact, Counts, Step
+from curate.models.chat import build_examples
+from curate.models.load import load_causal, load_tokenizer
+from curate.models.lora import attach_adapter, save_adapter
+from curate.models.training import read_messages, train_lora
 
 if TYPE_CHECKING:
     pass
@@ -76,11 +80,6 @@ def learn_adapter(
     Raises:
         FloatingPointError: the training diverges.
     """
-    from curate.models.chat import build_examples
-    from curate.models.load import load_causal, load_tokenizer
-    from curate.models.lora import save_adapter
-    from curate.models.training import read_messages, train_lora
-
     folder, lora = Path(runtime["folder"]), params["lora"]
     tokenizer = load_tokenizer(folder, runtime["trust"])
     tables = [runtime["rows"]] if isinstance(runtime["rows"], str) else runtime["rows"]
@@ -110,9 +109,6 @@ def load_measured(
         params: `model` and its dtype.
         runtime: `folder` and `trust` of the model.
     """
-    from curate.models.load import load_causal
-    from curate.models.lora import attach_adapter
-
     model = load_causal(Path(runtime["folder"]), params["model"]["dtype"], runtime["trust"])
     if tuned is not None and ADAPTER in tuned.files:
         attach_adapter(model, tuned.file(ADAPTER))

@@ -23,11 +23,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.training import pad_batch
 
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_module("torch")
 
 # Called with the name of an adapter matrix and its gradients, float32 [examples, *shape].
 GradientCallback = Callable[[str, "torch.Tensor"], None]
@@ -102,8 +105,6 @@ def example_gradients(
         batch: examples with at least one response token each.
         take: called once for each adapter matrix.
     """
-    import torch
-
     layers = lora_layers(model)
     ids, following = pad_batch(batch)
     response_mask = following != IGNORED
@@ -123,8 +124,6 @@ def _loss_gradient(
     That is share x (softmax - one-hot), here in pieces: autograd would hold three float32 arrays of
     the size of the logits, the largest there are.
     """
-    import torch
-
     pull = torch.empty_like(logits)
     for start in range(0, len(logits), HEAD_ROWS):
         part = slice(start, start + HEAD_ROWS)

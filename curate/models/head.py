@@ -10,8 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.core.lazy import lazy_module
+
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_module("torch")
 
 # The float32 logits held at one time: 50 MB a copy for a vocabulary of 49k.
 HEAD_TOKENS = 256
@@ -62,8 +66,6 @@ def slices(tensor: "torch.Tensor", size: int) -> tuple["torch.Tensor", ...]:
 
 def split_model(model: Any) -> SplitModel:
     """Return a model (with adapters or without) as trunk and head, which are tried on four tokens."""
-    import torch
-
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     head = causal.get_output_embeddings()
     probe = torch.arange(4, device=causal.device).unsqueeze(0)

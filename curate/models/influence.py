@@ -27,19 +27,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun, StepRun
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.core.tables import read_table
-from curate.models.chat import TokenizedExample
+from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import AdamDirection, example_gradients, has_response
 from curate.models.index import SMALLEST_BLOCK, blocks_of
 from curate.models.lm import batches_by_length, read_block
+from curate.models.load import load_tokenizer
 from curate.models.lora import set_adapters
 from curate.models.project import Projection
 from curate.models.warmup import Checkpoint, load_adapted, read_checkpoint, read_warmup
 
 if TYPE_CHECKING:
+    import safetensors.torch as safetensors_torch
     import torch
+else:
+    safetensors_torch = lazy_module("safetensors.torch")
+    torch = lazy_module("torch")
 
 VERSION = 2
 BATCH_TOKENS = 2_048
@@ -135,8 +141,6 @@ def write_target_gradients(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write the unit gradients of the target examples, or their means by subtask if these are many."""
-    from safetensors.torch import save_file
-
     examples = read_examples(params, runtime)
     if not all(has_response(example) for example in examples):
         raise _no_response(params, runtime, examples)
@@ -146,7 +150,7 @@ def write_target_gradients(
         by_example = len(examples) * size * 4 <= COLUMN_BYTES
         mixture = np.eye(len(examples)) if by_example else _means(subtasks)
         gradients = unit_gradients(model, examples, mixture.astype(np.float32), size)
-        save_file(gradients, out / f"wanted-{number}.safetensors")
+        safetensors_torch.save_file(gradients, out / f"wanted-{number}.safetensors")
     counts = {"columns": len(mixture), "by_example": by_example}
     return {"rows_in": len(examples), "rows_out": len(examples), **counts}
 
@@ -179,8 +183,6 @@ def unit_gradients(
 
     Here a batch's gradients are held whole, since their length is known at the end alone.
     """
-    import torch
-
     totals: dict[str, torch.Tensor] = {}
     at_once = max(1, BATCH_GRADIENT_BYTES // (4 * size))
     for batch in example_batches(examples, range(len(examples)), at_once):
@@ -198,8 +200,6 @@ def write_similarities(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write similarities.npy: one block of rows, in their order; NaN for rows without a response."""
-    from safetensors.torch import load_file
-
     examples = read_examples(params, runtime)
     scored = np.array([has_response(example) for example in examples])
     columns = inputs["wanted"].counts["columns"]
@@ -208,7 +208,7 @@ def write_similarities(
     adaptive = seen = 0
     for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
         path = inputs["wanted"].file(f"wanted-{number}.safetensors")
-        target_gradients = load_file(path, device=str(model.device))
+        target_gradients = safetensors_torch.load_file(path, device=str(model.device))
         direction = adam_direction(checkpoint, params["eps_mode"])
         for batch in example_batches(examples, np.flatnonzero(scored)):
             some = [examples[i] for i in batch]
@@ -227,8 +227,6 @@ def similarities(
     target_gradients: "Mapping[str, torch.Tensor]",
 ) -> NDArray[np.float32]:
     """Return [B, columns]: the examples' unit features times the target gradients."""
-    import torch
-
     columns = len(next(iter(target_gradients.values())))
     # Long sums: in float32 the number of threads would show in them.
     products = torch.zeros((len(batch), columns), device=model.device, dtype=torch.float64)
@@ -277,8 +275,6 @@ def projected_features(
     model: Any, batch: Sequence[TokenizedExample], feature: Feature, projection: Projection
 ) -> NDArray[np.float32]:
     """Return the examples' projected features [B, dim], divided by their length before projection."""
-    import torch
-
     total = torch.zeros((len(batch), projection.dim), device=model.device)
     squares = torch.zeros(len(batch), device=model.device, dtype=torch.float64)
 
@@ -346,9 +342,6 @@ def read_columns(target: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.
 
 def read_examples(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[TokenizedExample]:
     """Return a block's rows as token ids and labels."""
-    from curate.models.chat import build_example
-    from curate.models.load import load_tokenizer
-
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     block = read_block(Path(runtime["rows"]), runtime["positions"])
     return [build_example(tokenizer, messages, params["max_length"]) for messages in block]

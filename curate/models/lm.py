@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.core.lazy import lazy_module
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
+from curate.models.chat import tokenise
+from curate.models.load import load_tokenizer, load_trunk
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+else:
+    torch = lazy_module("torch")
 
 VERSION = 1
 BATCH_TOKENS = 2_048
@@ -59,8 +64,6 @@ def encode(
     Rows are padded on the right: a causal model's real tokens never see what comes after them, so no
     attention mask is needed and the fast attention kernel applies.
     """
-    import torch
-
     vectors = np.zeros((len(rows), model.config.hidden_size), dtype=np.float32)
     lengths = [len(row) for row in rows]
     with torch.inference_mode():
@@ -84,9 +87,6 @@ def encode_block(
 
     The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
     """
-    from curate.models.chat import tokenise
-    from curate.models.load import load_tokenizer, load_trunk
-
     folder = Path(runtime["folder"])
     messages = read_block(Path(runtime["rows"]), runtime["positions"])
     rows = tokenise(load_tokenizer(folder, runtime["trust"]), messages, params["max_length"])

@@ -22,20 +22,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from safetensors import SafetensorError
 
 from curate.core.dates import pin_date
 from curate.core.errors import UserError
 from curate.core.faults import explain_fault, one_line
 from curate.core.interrupt import scratch_folder
+from curate.core.lazy import lazy_module
 from curate.core.store import digest_file, digest_of
 from curate.models.hub import fetch_model
 from curate.models.repeatable import pin_arithmetic
 
 if TYPE_CHECKING:
+    import safetensors.torch as safetensors_torch
+    import sentence_transformers
     import torch
+    import transformers
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+else:
+    safetensors_torch = lazy_module("safetensors.torch")
+    sentence_transformers = lazy_module("sentence_transformers")
+    torch = lazy_module("torch")
+    transformers = lazy_module("transformers")
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "vocab*")
 # Pickled weights are never read, but a folder whose weights somebody swaps is another model.
@@ -180,8 +190,6 @@ def loading(path: Path) -> Iterator[None]:
     Raises:
         UserError: the files are damaged, or none of such a model.
     """
-    from safetensors import SafetensorError
-
     try:
         with _quiet():
             yield
@@ -210,21 +218,20 @@ def _convert_gguf(file: Path, out: Path) -> None:
     A model loaded from GGUF refuses to be saved, so its weights are copied into one made from the
     configuration.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     # The converter draws a progress bar of its own, which no verbosity switches off.
     with _quiet(), redirect_stderr(io.StringIO()):
-        loaded = AutoModelForCausalLM.from_pretrained(
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
         )
         config = loaded.config
         if hasattr(config, "quantization_config"):
             del config.quantization_config
-        plain = AutoModelForCausalLM.from_config(config)
+        plain = transformers.AutoModelForCausalLM.from_config(config)
         plain.load_state_dict({k: v.float() for k, v in loaded.state_dict().items()})
         plain.save_pretrained(out)
-        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(out)
+        transformers.AutoTokenizer.from_pretrained(
+            file.parent, gguf_file=file.name
+        ).save_pretrained(out)
 
 
 @lru_cache(maxsize=1024)
@@ -281,8 +288,6 @@ def choose_dtype(dtype: str) -> str:
     """Return the dtype itself, or for "auto" the faster one that this processor computes in."""
     if dtype != "auto":
         return dtype
-    import torch
-
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     capable = torch.cpu.get_capabilities()
@@ -291,15 +296,11 @@ def choose_dtype(dtype: str) -> str:
 
 def device() -> str:
     """Return where models run: cuda if there is a GPU, else cpu."""
-    import torch
-
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def kernels() -> str:
     """Return where models run, and the vector units that a processor computes with."""
-    import torch
-
     return f"cpu {torch.backends.cpu.get_cpu_capability()}" if device() == "cpu" else device()
 
 
@@ -310,10 +311,8 @@ def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBas
 
 @lru_cache(maxsize=2)
 def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
     with loading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     template = tokenizer.chat_template or plain_template(tokenizer, folder)
     tokenizer.chat_template = (
         {name: pin_date(text) for name, text in template.items()}
@@ -352,11 +351,8 @@ def load_trunk(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMode
 
 @lru_cache(maxsize=1)
 def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrainedModel":
-    import torch
-    from transformers import AutoModel
-
     with loading(folder):
-        model = AutoModel.from_pretrained(
+        model = transformers.AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
     pin_arithmetic(model)
@@ -365,11 +361,8 @@ def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrain
 
 def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":
     """Return a fresh language model with its head, for fine-tuning."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     with loading(folder):
-        model = AutoModelForCausalLM.from_pretrained(
+        model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
         )
     pin_arithmetic(model)
@@ -378,13 +371,13 @@ def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedMod
 
 def load_embedder(location: ModelLocation) -> "SentenceTransformer":
     """Return a sentence embedder: a sentence-transformers folder or the static token table."""
-    from sentence_transformers import SentenceTransformer
-
     if location.path.is_dir():
         _refuse_pickled(location)
         with loading(location.path):
-            return SentenceTransformer(str(location.path), device=device())
-    return SentenceTransformer(modules=[_static_module(location.path)], device="cpu")
+            return sentence_transformers.SentenceTransformer(str(location.path), device=device())
+    return sentence_transformers.SentenceTransformer(
+        modules=[_static_module(location.path)], device="cpu"
+    )
 
 
 def _refuse_pickled(location: ModelLocation) -> None:
@@ -401,11 +394,10 @@ def _refuse_pickled(location: ModelLocation) -> None:
 
 def load_static(weights: Path) -> "tuple[Tokenizer, torch.Tensor]":
     """Return the tokenizer and the token table [V, d] of an embedded static embedder."""
-    from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(_static_tokenizer(weights)))
-    return tokenizer, next(iter(load_file(weights).values())).float()
+    return tokenizer, next(iter(safetensors_torch.load_file(weights).values())).float()
 
 
 def _static_module(weights: Path) -> "torch.nn.Module":

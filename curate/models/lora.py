@@ -7,26 +7,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import safe_open
+
+from curate.core.lazy import lazy_module
 
 if TYPE_CHECKING:
+    import peft
+    import safetensors.torch as safetensors_torch
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
+else:
+    peft = lazy_module("peft")
+    safetensors_torch = lazy_module("safetensors.torch")
+    torch = lazy_module("torch")
 
 
 def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
     """Write the LoRA weights of a model that `train_lora` has tuned in place."""
-    from safetensors.torch import save_file
-
     weights = {name: w.detach().cpu() for name, w in model.named_parameters() if "lora_" in name}
     # One entry: several are written in another order by every process.
-    save_file(weights, path, {"lora": json.dumps({"rank": rank, "alpha": alpha})})
+    safetensors_torch.save_file(weights, path, {"lora": json.dumps({"rank": rank, "alpha": alpha})})
 
 
 def read_adapter(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
     """Return the settings (rank, alpha) and the weights by name of a saved adapter."""
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return json.loads(file.metadata()["lora"]), weights
@@ -58,21 +63,17 @@ def add_adapters(
         targets: names of the adapted layers, as peft takes them.
         seed: of the A matrices.
     """
-    from peft import LoraConfig, get_peft_model
-
     names = targets if isinstance(targets, str) else list(targets)
-    config = LoraConfig(
+    config = peft.LoraConfig(
         r=lora["rank"], lora_alpha=lora["alpha"], target_modules=names, lora_dropout=0.0
     )
-    tuned = get_peft_model(model, config)
+    tuned = peft.get_peft_model(model, config)
     initialise_adapters(tuned, seed)
     return tuned
 
 
 def initialise_adapters(model: Any, seed: Sequence[int], adapter: str = "default") -> None:
     """Draw an adapter's A matrices from the seed (B stays zero), whatever the global generator holds."""
-    import torch
-
     state = np.random.SeedSequence([*seed, 0x10AA]).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
     for name, weight in sorted(model.named_parameters()):

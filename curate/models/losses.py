@@ -28,6 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.reasons import Reason
 from curate.core.registry import ScoreRun, StepRun
 from curate.core.rows import Message
@@ -45,11 +46,14 @@ from curate.models.chat import (
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
 from curate.models.lm import batches_by_length, read_block
+from curate.models.load import find_model, identify, load_causal, load_tokenizer, prepare
 from curate.models.lora import attach_adapter
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+else:
+    torch = lazy_module("torch")
 
 VERSION = 1
 UNREAD = "unread.parquet"
@@ -87,8 +91,6 @@ def named_model(run: StepRun, name: str) -> LanguageModel:
     Raises:
         UserError: there is no such model.
     """
-    from curate.models.load import find_model, identify, prepare
-
     location = find_model(name)
     identity = identify(location, run.model_identity()["dtype"])
     # The rows are those that the base model's template takes; this one's may refuse some.
@@ -182,8 +184,6 @@ def loss_block(
 
     The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
     """
-    from curate.models.load import load_tokenizer
-
     folder, identity = Path(runtime["folder"]), params["model"]
     adapter = inputs["adapter"].file("adapter.safetensors") if "adapter" in inputs else None
     digest = digest_of([identity, inputs["adapter"].digest if adapter else None])
@@ -218,8 +218,6 @@ def _unread(
 def _load(
     folder: Path, dtype: str, trust: bool, adapter: Path | None, digest: str
 ) -> "PreTrainedModel":
-    from curate.models.load import load_causal
-
     model = load_causal(folder, dtype, trust)
     if adapter is not None:
         attach_adapter(model, adapter)
@@ -325,8 +323,6 @@ def sum_losses(model: Any, rows: Sequence[TokenizedExample], *, everything: bool
     model's real tokens do not see the padding. Losses are float32 whatever the model computes in,
     and are added up in float64.
     """
-    import torch
-
     kinds = ("response", "all") if everything else ("response",)
     sums = {kind: np.zeros(len(rows)) for kind in kinds}
     counts = {kind: np.zeros(len(rows), dtype=np.int64) for kind in kinds}
@@ -352,8 +348,6 @@ def sum_losses(model: Any, rows: Sequence[TokenizedExample], *, everything: bool
 
 def sum_certainty(model: Any, rows: Sequence[TokenizedExample]) -> pl.DataFrame:
     """Return response_sum, _tokens, _worst (0 without tokens) and _entropy, as in `sum_losses`."""
-    import torch
-
     totals = {name: np.zeros(len(rows)) for name in ("sum", "worst", "entropy")}
     counts = np.zeros(len(rows), dtype=np.int64)
     split = split_model(model)
@@ -378,8 +372,6 @@ def sum_certainty(model: Any, rows: Sequence[TokenizedExample]) -> pl.DataFrame:
 
 def _pad(rows: Sequence[TokenizedExample]) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
     """Return token ids [B, T], and which of the tokens 1 to T-1 of each row are predicted."""
-    import torch
-
     longest = max(len(row.ids) for row in rows)
     ids = torch.zeros((len(rows), longest), dtype=torch.long)
     real, labelled = (torch.zeros((len(rows), longest), dtype=torch.bool) for _ in range(2))
@@ -394,15 +386,11 @@ Measure = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 def _loss(logits: "torch.Tensor", gold: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
     return torch.nn.functional.cross_entropy(logits, gold, reduction="none")
 
 
 def _loss_and_entropy(logits: "torch.Tensor", gold: "torch.Tensor") -> "torch.Tensor":
     """Return both [n, 2]; entropy = -sum p log p, to which a token of no probability adds nothing."""
-    import torch
-
     logs = logits.log_softmax(dim=1)
     losses = -logs.gather(1, gold[:, None]).squeeze(1)
     # In place, since each copy is of the size of the logits; far below, p is 0 as a float32.
@@ -414,8 +402,6 @@ def _measure_tokens(
     model: SplitModel, ids: "torch.Tensor", predicted: "torch.Tensor", measure: Measure
 ) -> "torch.Tensor":
     """Return what is measured of the predicted tokens [M, ...], row by row."""
-    import torch
-
     ids, predicted = ids.to(model.model.device), predicted.to(model.model.device)
     states, gold = model.states(ids, predicted), ids[:, 1:][predicted]
     parts = [

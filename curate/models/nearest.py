@@ -7,11 +7,19 @@ it computes with stands in the key of every step that uses it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
+import threadpoolctl
 from numpy.typing import NDArray
 
 from curate.core.fixedpoint import cosines_of_pairs
+from curate.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import faiss
+else:
+    faiss = lazy_module("faiss")
 
 EXACT_ROWS = 65_536
 BLOCK_COSINES = 4_194_304
@@ -49,9 +57,6 @@ def search_identity(rows: int) -> dict[str, str]:
 
 def faiss_kernels() -> str:
     """Return the vector units that faiss was built or has chosen to use here."""
-    import faiss
-    import threadpoolctl
-
     libraries = threadpoolctl.threadpool_info()
     blas = {
         str(one.get("architecture")) for one in libraries
@@ -63,8 +68,6 @@ def faiss_kernels() -> str:
 @contextmanager
 def one_faiss_thread() -> Iterator[None]:
     """Let faiss, and the BLAS library that it brings, run on this thread alone."""
-    import faiss
-
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -95,8 +98,6 @@ def _nearest(
 def _search_cells(
     vectors: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    import faiss
-
     cells = int(CELLS_PER_ROOT * len(vectors) ** 0.5)
     with one_faiss_thread():
         index = faiss.index_factory(

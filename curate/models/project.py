@@ -20,8 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.core.lazy import lazy_module
+
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_module("torch")
 
 
 class Projection:
@@ -44,8 +48,6 @@ class Projection:
 
     def _draw(self, name: str, part: "torch.Tensor") -> "tuple[torch.Tensor, list[int]]":
         """Return signs [n] (one byte each) and the offset of every row of the part."""
-        import torch
-
         if name not in self._drawn:
             named = hashlib.blake2b(name.encode(), digest_size=8).digest()
             rng = np.random.default_rng([*self.seed, int.from_bytes(named, "little")])

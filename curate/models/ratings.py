@@ -10,15 +10,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.registry import Params
 from curate.core.rows import Message
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.models.control import control_tokens
+from curate.models.index import SMALLEST_BLOCK, blocks_of
+from curate.models.lm import batches_by_length, read_block
+from curate.models.load import device, find_model, identify, load_tokenizer, loading, prepare
 
 if TYPE_CHECKING:
     import torch
+    import transformers
     from tokenizers import Encoding
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+else:
+    torch = lazy_module("torch")
+    transformers = lazy_module("transformers")
 
 
 VERSION = 2
@@ -55,10 +63,6 @@ def rating_steps(
     Raises:
         UserError: the checkpoint is no classifier, or the label is not what it needs.
     """
-    from curate.models.index import SMALLEST_BLOCK, blocks_of
-    from curate.models.lm import read_block
-    from curate.models.load import find_model, identify, prepare
-
     source = find_model(params.model)
     folder = prepare(source)
     step_params = {
@@ -84,10 +88,8 @@ def find_output(folder: Path, name: str, label: str | None, place: str) -> int |
     Raises:
         UserError: the checkpoint is no classifier, or the label is not what it needs.
     """
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{place}.model {name!r} does not load without code of its own") from error
     if not any(a.endswith("ForSequenceClassification") for a in config.architectures or []):
@@ -110,8 +112,6 @@ def rate_block(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write ratings.npy (float32 [n]): one block of rows, in their order."""
-    from curate.models.lm import read_block
-
     model, tokenizer = load_classifier(Path(runtime["folder"]), digest_of(params["model"]))
     messages = read_block(Path(runtime["rows"]), runtime["positions"])
     limit = longest_input(model, tokenizer, params["max_length"])
@@ -134,13 +134,8 @@ def load_classifier(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTra
     Raises:
         UserError: its classifier is not trained, or it has no fast tokenizer.
     """
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    from curate.models.load import device, load_tokenizer, loading
-
     with loading(folder):
-        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+        model, loading_info = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=torch.float32,
             output_loading_info=True,
@@ -219,10 +214,6 @@ def rate(
         output: whose probability; None for a regression.
         typed: the model is told which side of the pair a token is on.
     """
-    import torch
-
-    from curate.models.lm import batches_by_length
-
     scores = np.empty(len(pairs), dtype=np.float32)
     many = model.config.problem_type == "multi_label_classification"
     # Decoders look for the last token before the padding, so without one rows go alone.
@@ -243,8 +234,6 @@ def _pad(
     model: "PreTrainedModel", pairs: "Sequence[Encoding]", typed: bool
 ) -> "dict[str, torch.Tensor]":
     """Return what the model reads of a batch, padded on the right."""
-    import torch
-
     shape = (len(pairs), max(len(pair.ids) for pair in pairs))
     ids = torch.full(shape, model.config.pad_token_id or 0)
     mask, types = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
 from curate.core.ledger import survivors
 from curate.core.reasons import Reason
@@ -158,8 +159,6 @@ def _judge(
 
 
 def _merged_id(row_id: str) -> str:
-    from curate.core.derived_rows import derived_id
-
     return derived_id(row_id, MERGE)
 
 
@@ -167,8 +166,6 @@ def _merge(
     tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the details with those rows that are merged, and what replaces these."""
-    from curate.core.derived_rows import derive_rows
-
     refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
     rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
     merged = [merge_system(messages) for messages in rows["messages"].to_list()]

@@ -14,8 +14,12 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from curate.core.lazy import lazy_module
+
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_module("torch")
 
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
@@ -28,8 +32,6 @@ FEWEST_ROWS = 16
 
 def pin_arithmetic(model: "torch.nn.Module") -> None:
     """Let a model compute the same bits on any number of threads; its weights stay as they are."""
-    import torch
-
     linear, whole_vectors = _modules()
     for module in list(model.modules()):
         if type(module) is torch.nn.Linear:
@@ -42,7 +44,6 @@ def pin_arithmetic(model: "torch.nn.Module") -> None:
 @lru_cache(maxsize=1)
 def _modules() -> tuple[Any, Any]:
     """Return the two classes, which cannot be defined before torch is loaded."""
-    import torch
 
     class PaddedLinear(torch.nn.Linear):
         """A linear layer that multiplies no fewer than 16 rows at once."""

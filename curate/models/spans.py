@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from jinja2 import TemplateError
+
 from curate.core.rows import Message
 from curate.models.control import LETTERS, control_tokens
 
@@ -251,8 +253,6 @@ def _render(
 
 def template_faults() -> tuple[type[Exception], ...]:
     """Return what a chat template raises where it refuses a conversation, in words or by a fault."""
-    from jinja2 import TemplateError
-
     return (TemplateError, ValueError, TypeError, LookupError, AttributeError)
 
 

@@ -15,9 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.lazy import lazy_module
+
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
+else:
+    torch = lazy_module("torch")
 
 # Texts at a time: fewer see a word anew too often, more hold too many words in memory.
 BATCH_TEXTS = 8_192
@@ -117,8 +121,6 @@ def _sum_bags(
     ids: NDArray[np.int64], counts: NDArray[np.int64], table: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return sums [N, d] of rows of a table, of the first counts[0] ids, the next counts[1], ..."""
-    import torch
-
     if not len(ids):
         return np.zeros((len(counts), table.shape[1]), dtype=np.float32)
     sums: NDArray[np.float32] = torch.nn.functional.embedding_bag(

@@ -8,6 +8,8 @@ import polars as pl
 
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.models.chat import tokenise
+from curate.models.imitations import FILE, SCHEMA, find_imitations
 from curate.models.load import load_tokenizer, template_of
 
 VERSION = 1
@@ -43,9 +45,6 @@ def count_tokens(
 
     Rows that imitate the chat template are named in imitations.parquet, if there are any.
     """
-    from curate.models.chat import tokenise
-    from curate.models.imitations import FILE, SCHEMA, find_imitations
-
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet"))
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from curate.core.lazy import lazy_module
 from curate.core.tables import scan_table
 from curate.models.activations import checkpointed
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.lm import batches_by_length
-from curate.models.lora import add_adapters
+from curate.models.lora import add_adapters, attach_adapter
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+else:
+    torch = lazy_module("torch")
 
 
 WARMUP = 0.05
@@ -54,8 +57,6 @@ def train_lora(
     Adapter weights and the order of rows come from the seed alone, so two arms with the same seed
     start from the same adapter. `start` holds the weights of an earlier fine-tune to go on from.
     """
-    from curate.models.lora import attach_adapter
-
     if start is not None:
         return tune_adapters(attach_adapter(model, start), examples, lora, seed)
     return tune_adapters(add_adapters(model, lora, "all-linear", seed), examples, lora, seed)
@@ -102,8 +103,6 @@ def training_steps(
         learning_rate: the highest one.
         warmup: steps until it is reached.
     """
-    import torch
-
     weights = [p for p in tuned.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -150,8 +149,6 @@ def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) 
 
     The gradient of the states is made in slices, each with its logits; it flows back all at once.
     """
-    import torch
-
     tokens = len(rows) * max(len(row.ids) for row in rows)
     with checkpointed(model.model, tokens):
         states, following, _ = response_states(model, rows)
@@ -185,8 +182,6 @@ def pad_batch(batch: Sequence[TokenizedExample]) -> tuple["torch.Tensor", "torch
 
     What follows is IGNORED where it is no response token.
     """
-    import torch
-
     longest = max(len(example.ids) for example in batch)
     ids = torch.zeros((len(batch), longest), dtype=torch.long)
     labels = torch.full((len(batch), longest), IGNORED)

@@ -28,16 +28,22 @@ import numpy as np
 import orjson
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun
 from curate.core.store import Artifact, Counts, Step, digest_of, write_json
 from curate.core.tables import read_table
 from curate.models.chat import TokenizedExample, build_example
+from curate.models.gradients import has_response, lora_layers
+from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
 from curate.models.training import TrainingStep, read_messages, training_batches, training_steps
 
 if TYPE_CHECKING:
+    import safetensors.torch as safetensors_torch
     import torch
     from peft import PeftModel
+else:
+    safetensors_torch = lazy_module("safetensors.torch")
 
 VERSION = 2
 RATE_WARMUP = 0.03
@@ -90,9 +96,6 @@ def write_checkpoints(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write the adapters and Adam's state after each epoch, and warmup.json."""
-    from curate.models.gradients import has_response, lora_layers
-    from curate.models.load import load_causal, load_tokenizer
-
     folder = Path(runtime["folder"])
     tokenizer = load_tokenizer(folder, runtime["trust"])
     messages = read_messages(Path(runtime["rows"]), runtime["row_ids"])
@@ -180,8 +183,6 @@ def _train(
 
 
 def _save(path: Path, tuned: Any, step: TrainingStep) -> None:
-    from safetensors.torch import save_file
-
     tensors = {}
     for name, weight in tuned.named_parameters():
         if weight.requires_grad:
@@ -189,7 +190,9 @@ def _save(path: Path, tuned: Any, step: TrainingStep) -> None:
             tensors[f"weight/{name}"] = weight.detach()
             tensors[f"exp_avg/{name}"] = state["exp_avg"]
             tensors[f"exp_avg_sq/{name}"] = state["exp_avg_sq"]
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path)
+    safetensors_torch.save_file(
+        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path
+    )
 
 
 @dataclass(frozen=True)
@@ -216,9 +219,9 @@ def checkpoint_shares(warmup: Artifact) -> list[float]:
 
 def read_checkpoint(warmup: Artifact, number: int, device: Any = "cpu") -> Checkpoint:
     """Return a checkpoint on a device."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(warmup.file(f"checkpoint-{number}.safetensors"), device=str(device))
+    tensors = safetensors_torch.load_file(
+        warmup.file(f"checkpoint-{number}.safetensors"), device=str(device)
+    )
     parts: dict[str, dict[str, torch.Tensor]] = {kind: {} for kind in TENSORS}
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
@@ -228,7 +231,5 @@ def read_checkpoint(warmup: Artifact, number: int, device: Any = "cpu") -> Check
 
 def load_adapted(warmup: Artifact, dtype: str, runtime: Mapping[str, Any]) -> "PeftModel":
     """Return the base model with adapters as in the warm-up, in evaluation mode."""
-    from curate.models.load import load_causal
-
     model = load_causal(Path(runtime["folder"]), dtype, runtime["trust"])
     return adapt(model, read_warmup(warmup)["lora"], [0]).eval()

@@ -15,6 +15,8 @@ from curate.core.registry import APPENDED, EVAL_SETS, check_stages
 from curate.core.runlock import FolderLock
 from curate.core.store import Artifact, Store, write_json
 from curate.core.versions import versions_sentence
+from curate.generate.outcome import generated_lines
+from curate.generate.step import generate_step
 from curate.models.load import find_model
 from curate.models.refusals import NAME as TEMPLATE
 from curate.models.refusals import generated_rows_step, refused_rows, template_steps
@@ -25,10 +27,15 @@ from curate.pipeline.proof import prove_selections
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
 from curate.pool.join import joined_step
+from curate.prove.earnings import ablation_lines
+from curate.prove.halves import check_halves
+from curate.prove.inputs import check_proof
+from curate.report.build import write_report
 from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST
 from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
+from curate.runs.training_files import export_step
 from curate.select.compared import compared_lines
 from curate.select.race import RaceParams
 
@@ -68,8 +75,6 @@ def _run_into(
     execute_all: ExecuteAll | None,
     provenance: Provenance,
 ) -> RunResult:
-    from curate.report.build import write_report
-
     store = Store(Path(config.store))
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _fetch_models(run)
@@ -99,8 +104,6 @@ def run_steps(run: Run) -> FinalArtifacts:
     Raises:
         UserError: an input or the recipe is at fault.
     """
-    from curate.runs.training_files import export_step
-
     read_inputs(run)
     _generate(run)
     _judge_by_template(run)
@@ -123,9 +126,6 @@ def run_steps(run: Run) -> FinalArtifacts:
 
 def read_result(out: Path) -> RunResult:
     """Return what the folder of a finished run says."""
-    from curate.generate.outcome import generated_lines
-    from curate.prove.earnings import ablation_lines
-
     manifest = orjson.loads((out / MANIFEST).read_bytes())
     proof = out / "proof.json"
     verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
@@ -152,13 +152,9 @@ def read_inputs(run: Run) -> None:
     read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
     if isinstance(run.config.select, RaceParams):
-        from curate.prove.halves import check_halves
-
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
     if run.config.prove is not None:
-        from curate.prove.inputs import check_proof
-
         check_proof(run.config.prove, read, run.seed)
         run.execute_all(list(proof_steps(run.config).values()))
 
@@ -167,8 +163,6 @@ def _generate(run: Run) -> None:
     """Make rows, where the recipe wants that, and put them behind those of the pool."""
     if run.config.generate is None:
         return
-    from curate.generate.step import generate_step
-
     inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
     system = run.config.models.system if run.config.reads_base else None
     step = generate_step(run, run.config.generate, inputs, system)

@@ -6,6 +6,7 @@ from typing import Any
 from curate.config.names import stage_names
 from curate.core.store import Artifact
 from curate.core.versions import changed_versions, installed_versions
+from curate.pipeline.ablation import stage_bill
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import RaceResult
 from curate.pipeline.run import Run
@@ -41,8 +42,6 @@ def describe_run(
 
 
 def _describe_bill(run: Run) -> dict[str, Any]:
-    from curate.pipeline.ablation import stage_bill
-
     return stage_bill(run, stage_names(run.config.stages))
 
 

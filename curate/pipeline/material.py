@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Any
 from curate.core.store import Artifact
 from curate.pipeline.inputs import proof_steps
 from curate.pipeline.run import Run
+from curate.prove.halves import half_step
 from curate.prove.others import FILE_PART, RANKING_PART
+from curate.prove.proof import ProofInputs
 from curate.prove.settings import ProofSettings
+from curate.prove.watch_sets import WatchInputs
 from curate.select.race import RaceParams
 
 if TYPE_CHECKING:
@@ -16,8 +19,6 @@ if TYPE_CHECKING:
 
 def _watch_sets(run: Run, settings: ProofSettings) -> "WatchInputs | None":
     """Return the rows on which tuning must do no harm, and what is asked of them."""
-    from curate.prove.watch_sets import WatchInputs
-
     if run.watch is None:
         return None
     sets = [watched.judged_by for watched in settings.watch]
@@ -31,9 +32,6 @@ def proof_params(settings: ProofSettings) -> dict[str, Any]:
 
 def proof_inputs(run: Run, settings: ProofSettings, half: str) -> "ProofInputs":
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
-    from curate.prove.halves import half_step
-    from curate.prove.proof import ProofInputs
-
     assert run.eval is not None
     eval_rows, rendered = run.eval, run.merged.get("eval")
     if isinstance(run.config.select, RaceParams):

@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING
 from curate.config.names import ABLATION
 from curate.core.registry import SelectParams
 from curate.core.store import Artifact
+from curate.pipeline.ablation import leave_out
 from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.run import LOG, Run, example_sets
 from curate.pipeline.selection import rank_scores
+from curate.prove.halves import VERDICT
+from curate.prove.novelty import novelty_step
+from curate.prove.together import prove_together
+from curate.prove.verdict import NOT_MEASURED
 from curate.select.selection import SelectionResult, ranking_step
 
 if TYPE_CHECKING:
@@ -17,10 +22,6 @@ if TYPE_CHECKING:
 
 def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
     """Return the proof of the run's selections; None if the recipe asks for none."""
-    from curate.prove.halves import VERDICT
-    from curate.prove.together import prove_together
-    from curate.prove.verdict import NOT_MEASURED
-
     settings = run.config.prove
     if settings is None or run.eval is None:
         return None
@@ -35,8 +36,6 @@ def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
         material = replace(material, stages=ablated_selections(run))
     proof = prove_together(run, proved, material, params, run.config.judged_count)
     if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
-        from curate.prove.novelty import novelty_step
-
         params["novelty"] = settings.novelty.model_dump(mode="json")
         run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
     return proof
@@ -44,8 +43,6 @@ def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
 
 def ablated_selections(run: Run) -> "list[AblatedStage]":
     """Return the recipe's stages, each with the selection that is made without it."""
-    from curate.pipeline.ablation import leave_out
-
     part, run.part = run.part, ABLATION
     own = next(iter(run.selections.values()))
     LOG.info("ablate: selections without a stage, from stored scores")

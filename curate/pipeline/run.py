@@ -17,6 +17,7 @@ from curate.core.registry import (
     SelectParams,
 )
 from curate.core.store import Artifact, Step, Store
+from curate.llm.engines import identify_engine
 from curate.models.load import (
     ModelLocation,
     choose_dtype,
@@ -142,8 +143,6 @@ class Run:
 
     def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what identifies the engine that a recipe names, and its runtime."""
-        from curate.llm.engines import identify_engine
-
         models = self.config.models
         runtime = {
             "engine": params.model_dump(mode="json"),

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Mapping
 
+from curate.clean import semantic
 from curate.core.errors import UserError
 from curate.core.ledger import stage_inputs
 from curate.core.registry import Diversity, ScoreRun, SelectParams, find_selector
 from curate.core.store import Artifact, Step
 from curate.core.tables import read_table
+from curate.models.imitations import FILE, imitation_sentences
+from curate.models.scripts import script_sentences, scripts_step
+from curate.models.tokens import tokens_step, uncounted_step
 from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import hold_race
 from curate.pipeline.run import LOG, Run
+from curate.prove.halves import CHOICE
+from curate.prove.race import RaceCandidate, race
 from curate.select.compared import selection_names
 from curate.select.comparison import comparison_step
 from curate.select.coverage import coverage_step
@@ -21,8 +27,6 @@ from curate.select.selection import SelectionResult, choice_remarks, ranking_ste
 
 def select_rows(run: Run) -> Artifact:
     """Make the run's own selection and return its ranking."""
-    from curate.models.tokens import tokens_step, uncounted_step
-
     if run.config.counts_tokens:
         identity, runtime = run.model_identity(), run.model_runtime()
         run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, runtime))
@@ -45,8 +49,6 @@ def select_rows(run: Run) -> Artifact:
 
 
 def _warn_of_imitations(tokens: Artifact) -> None:
-    from curate.models.imitations import FILE, imitation_sentences
-
     if FILE in tokens.files:
         for sentence in imitation_sentences(read_table(tokens.file(FILE))):
             LOG.warning("tokens: %s", sentence)
@@ -54,8 +56,6 @@ def _warn_of_imitations(tokens: Artifact) -> None:
 
 def warn_of_scripts(run: Run) -> None:
     """List the rows that an embedder of the run does not cover, if it met some."""
-    from curate.models.scripts import script_sentences, scripts_step
-
     covered = [
         artifact.counts["covered"] for artifact in run.artifacts if "covered" in artifact.counts
     ]
@@ -94,9 +94,6 @@ def rank_scores(
 
 def _hold_race(run: Run, params: RaceParams) -> None:
     """Let brief proofs on half of the eval set choose what the run's selection is made by."""
-    from curate.prove.halves import CHOICE
-    from curate.prove.race import RaceCandidate, race
-
     assert run.config.prove is not None
     settings = run.config.prove
 
@@ -142,8 +139,6 @@ def compare_selections(run: Run) -> None:
 
 def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Artifact]:
     """Return the pairs of kept rows that a selection with diversity must choose between."""
-    from curate.clean import semantic
-
     floor = min(diversity.most, PAIR_FLOOR)
     params = semantic.SemanticParams(
         threshold=diversity.most,

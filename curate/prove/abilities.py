@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from scipy.stats import t
+
 from curate.prove.statistics import CONFIDENCE, Matrix, estimate, paired_error
 
 Growth = Literal["growing", "saturated", "harmed", "not shown"]
@@ -43,8 +45,6 @@ def paired_test(one: Matrix, other: Matrix, margin: float) -> PairedTest:
         other: those of the other set, of the same shape.
         margin: what is no gain to speak of.
     """
-    from scipy.stats import t
-
     interval, (error, freedom) = estimate(one, other), paired_error(one - other)
     gain, p, p_margin = interval.difference, 1.0, 1.0
     if error > 0:
@@ -64,8 +64,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def classify(tests: Sequence[PairedTest]) -> list[Growth]:
     """Return the class of each ability, all judged together."""
-    differing, small = holm([t.p for t in tests]), holm([t.p_margin for t in tests])
-    return [_class(t.gain, p, q) for t, p, q in zip(tests, differing, small, strict=True)]
+    differing, small = holm([test.p for test in tests]), holm([test.p_margin for test in tests])
+    return [_class(test.gain, p, q) for test, p, q in zip(tests, differing, small, strict=True)]
 
 
 def _class(gain: float, p: float, p_margin: float) -> Growth:

@@ -22,6 +22,8 @@ from curate.core.errors import UserError
 from curate.core.faults import one_line
 from curate.core.store import Artifact, Counts, Step, digest_file
 from curate.core.tables import read_table
+from curate.models.finetune import load_measured
+from curate.models.load import load_tokenizer
 from curate.prove.metrics import LM_EVAL
 
 VERSION = 1
@@ -101,9 +103,6 @@ def write_items(
     Raises:
         UserError: the harness refuses a task, or an item has no number.
     """
-    from curate.models.finetune import load_measured
-    from curate.models.load import load_tokenizer
-
     results = read_table(inputs["results"].file(FILE))
     model = load_measured(inputs.get("tuned"), params, runtime)
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])

@@ -6,9 +6,18 @@ with rank and alpha in the file's header; peft and vLLM read
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from curate.core.lazy import lazy_module
 from curate.core.store import write_json
 from curate.models.lora import read_adapter
+
+if TYPE_CHECKING:
+    import peft
+    import safetensors.torch as safetensors_torch
+else:
+    peft = lazy_module("peft")
+    safetensors_torch = lazy_module("safetensors.torch")
 
 ADAPTER_FOLDER = "adapter"
 
@@ -20,12 +29,9 @@ def write_peft_adapter(adapter: Path, folder: Path) -> None:
         adapter: what curate.models.lora.save_adapter has written.
         folder: made anew.
     """
-    from peft import LoraConfig
-    from safetensors.torch import save_file
-
     settings, weights = read_adapter(adapter)
     layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in weights})
-    config = LoraConfig(
+    config = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=settings["rank"],
         lora_alpha=settings["alpha"],
@@ -38,6 +44,6 @@ def write_peft_adapter(adapter: Path, folder: Path) -> None:
         f"base_model.model.{name.replace('.default.', '.')}": weight
         for name, weight in weights.items()
     }
-    save_file(renamed, folder / "adapter_model.safetensors", {"format": "pt"})
+    safetensors_torch.save_file(renamed, folder / "adapter_model.safetensors", {"format": "pt"})
     # A set in the settings, whose order would change from run to run.
     write_json(folder / "adapter_config.json", config.to_dict() | {"target_modules": layers})

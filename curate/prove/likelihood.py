@@ -12,14 +12,22 @@ LL_gold / n_gold - log sum over c of exp(LL_c / n_c), which moves where no answe
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.core.lazy import lazy_module
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel
 from curate.models.training import pad_batch
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+else:
+    torch = lazy_module("torch")
+    transformers = lazy_module("transformers")
 
 # Of context and continuations that are read side by side, whose keys are held at a time.
 BATCH_TOKENS = 2_048
@@ -63,16 +71,13 @@ def log_likelihoods(model: SplitModel, rows: Sequence[TokenizedExample]) -> list
         model: in parts.
         rows: continuations of one context; what they all begin with is read once.
     """
-    import torch
-    from transformers import DynamicCache
-
     shared = _shared_tokens(rows)
     longest = max(len(row.ids) for row in rows)
     width = longest - shared
     size = max(1, min(HEAD_TOKENS // width, BATCH_TOKENS // longest))
     sums: list[float] = []
     with torch.inference_mode():
-        cache = DynamicCache(config=model.model.config)
+        cache = transformers.DynamicCache(config=model.model.config)
         if shared:
             prefix = torch.tensor([rows[0].ids[:shared]], device=model.model.device)
             model.model.base_model(input_ids=prefix, past_key_values=cache, use_cache=True)
@@ -95,8 +100,6 @@ def _shared_tokens(rows: Sequence[TokenizedExample]) -> int:
 
 
 def _sums(model: SplitModel, rows: Sequence[TokenizedExample], cache: Any) -> list[float]:
-    import torch
-
     ids, following = (part.to(model.model.device) for part in pad_batch(rows))
     labelled = following != IGNORED
     logits = model.logits(model.states(ids, labelled, cache))

@@ -9,7 +9,13 @@ import polars as pl
 
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
+from curate.models.chat import IGNORED, UNLABELLED, build_examples
+from curate.models.evaluation import evaluate
 from curate.models.finetune import load_measured
+from curate.models.head import split_model
+from curate.models.load import load_tokenizer
+from curate.models.responses import answer_tokens, content_example
+from curate.prove.likelihood import log_likelihoods, score_options
 from curate.prove.questions import FILE
 
 if TYPE_CHECKING:
@@ -53,11 +59,6 @@ def measure(
     eval_id, loss (nats a response token), exact, response_tokens, answer_loss, answer_tokens, rest_loss,
     gold_margin, accuracy, raw_accuracy.
     """
-    from curate.models.chat import UNLABELLED, build_examples
-    from curate.models.evaluation import evaluate
-    from curate.models.load import load_tokenizer
-    from curate.models.responses import answer_tokens
-
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = read_table(inputs["eval"].file("rows.parquet"))
     messages, limit = rows["messages"].to_list(), params["max_length"]
@@ -91,11 +92,6 @@ def _measure_options(
     max_length: int,
 ) -> list[dict[str, Any] | None]:
     """Return the scores of each example's options; None without any, or if one is too long."""
-    from curate.models.chat import IGNORED
-    from curate.models.head import split_model
-    from curate.models.responses import content_example
-    from curate.prove.likelihood import log_likelihoods, score_options
-
     split = split_model(model)
     scores: list[dict[str, Any] | None] = []
     for messages, question in zip(rows, questions, strict=True):

@@ -31,13 +31,23 @@ import numpy as np
 import polars as pl
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.core.tables import read_table
-from curate.models.chat import IGNORED, TokenizedExample
+from curate.models.chat import IGNORED, TokenizedExample, build_example, prompt_tokens
+from curate.models.evaluation import evaluate
+from curate.models.head import split_model
+from curate.models.load import load_causal, load_tokenizer
+from curate.models.lora import add_adapters, initialise_adapters
+from curate.models.training import accumulate_gradients, read_messages, tune_adapters
 
 if TYPE_CHECKING:
     import torch
+    import transformers
+else:
+    torch = lazy_module("torch")
+    transformers = lazy_module("transformers")
 
 VERSION = 2
 TUNED_ADAPTER, NOVELTY_ADAPTER = "default", "shown"
@@ -113,8 +123,6 @@ def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -
     Raises:
         UserError: texts are to follow target examples, and there are none.
     """
-    from curate.models.training import read_messages
-
     settings = prove["novelty"]
     if settings["start"] == "target" and run.target is None:
         raise UserError("prove.novelty.start: there are no target examples; set it to nothing")
@@ -144,11 +152,6 @@ def write_novelty(
     rows: row_id, base_loss and tuned_loss (nats a response token), gain (their difference), in rank
     order.
     """
-    from curate.models.chat import build_example
-    from curate.models.load import load_causal, load_tokenizer
-    from curate.models.lora import add_adapters
-    from curate.models.training import read_messages, tune_adapters
-
     folder, lora, settings = Path(runtime["folder"]), params["lora"], params["novelty"]
     tokenizer = load_tokenizer(folder, runtime["trust"])
     messages = read_messages(Path(runtime["rows"]), runtime["row_ids"])
@@ -168,8 +171,6 @@ def _prompts(tokenizer: Any, inputs: Mapping[str, Artifact]) -> list[tuple[str |
     if "target" not in inputs:
         first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         return [(None, first[:1])]
-    from curate.models.chat import prompt_tokens
-
     target = read_table(inputs["target"].file("rows.parquet"))
     return [
         (row_id, prompt_tokens(tokenizer, turns[:-1]))
@@ -181,8 +182,6 @@ def _write_rows(
     path: Path, pair: Any, ids: Sequence[str], rows: Sequence[TokenizedExample]
 ) -> None:
     """Write how likely tuning made each row's response, and how likely it was before."""
-    from curate.models.evaluation import evaluate
-
     pair.eval()
     tuned = evaluate(pair, rows)["loss"]
     with pair.disable_adapter():
@@ -206,10 +205,6 @@ class ContrastiveDecoder:
     def __init__(
         self, pair: Any, tokenizer: Any, lora: Mapping[str, Any], seed: Sequence[int]
     ) -> None:
-        import torch
-
-        from curate.models.lora import initialise_adapters
-
         self._pair, self._tokenizer, self._seed = pair, tokenizer, seed
         pair.add_adapter(NOVELTY_ADAPTER, pair.peft_config[TUNED_ADAPTER])
         initialise_adapters(pair, [*seed, 1], NOVELTY_ADAPTER)
@@ -254,9 +249,6 @@ class ContrastiveDecoder:
 
     def _show(self, prompt: Sequence[int], drawn: ContrastiveSample) -> None:
         """Let the base take one step on a text; what was before it is only read."""
-        from curate.models.head import split_model
-        from curate.models.training import accumulate_gradients
-
         if not drawn.tokens:
             return
         ids = [*prompt, *drawn.tokens]
@@ -275,9 +267,7 @@ class IncrementalLM:
 
     def begin(self, prompt: Sequence[int]) -> "torch.Tensor":
         """Return log-probabilities [V] after a prompt."""
-        from transformers import DynamicCache
-
-        self._cache = DynamicCache(config=self._pair.config)
+        self._cache = transformers.DynamicCache(config=self._pair.config)
         return self._read(prompt)
 
     def go_on(self, token: int) -> "torch.Tensor":
@@ -285,8 +275,6 @@ class IncrementalLM:
         return self._read([token])
 
     def _read(self, tokens: Sequence[int]) -> "torch.Tensor":
-        import torch
-
         self._pair.set_adapter(self._adapter)
         self._pair.eval()
         with torch.inference_mode():

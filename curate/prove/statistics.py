@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv, stdtrit
 
 Verdict = Literal["better", "worse", "within the range of random draws"]
 WITHIN: Verdict = "within the range of random draws"
@@ -99,8 +100,6 @@ def measure_spread(gains: Sequence[float]) -> Spread:
     Args:
         gains: of two or more draws.
     """
-    from scipy.special import gammaincinv
-
     values, freedom = np.asarray(gains, dtype=np.float64), len(gains) - 1
     sd = _round(values.std(ddof=1))
     tail = (1 - CONFIDENCE) / 2
@@ -166,8 +165,6 @@ def estimate(one: Matrix, other: Matrix) -> IntervalEstimate:
         one: gains [trainings, examples].
         other: gains of the other set, of the same shape.
     """
-    from scipy.special import stdtrit
-
     differences = one - other
     error, freedom = paired_error(differences)
     difference = _round(differences.mean())
@@ -227,8 +224,6 @@ def t_quantile(alpha: float, count: int) -> float:
         alpha: how often it may miss by more.
         count: of values, one more than the degrees of freedom.
     """
-    from scipy.special import stdtrit
-
     return float(stdtrit(count - 1, 1 - alpha / 2))
 
 

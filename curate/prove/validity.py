@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.stats import spearmanr
 
 # Below this a permutation of so few draws is too likely to give the same.
 LEVEL = 0.05
@@ -37,8 +38,6 @@ def score_validity(
         draws: row_id and seed, the number of the draw.
         gains: of the draws, larger is better, in the order of their numbers.
     """
-    from scipy.stats import spearmanr
-
     if "score" not in ranking.columns or ranking["score"].null_count() == ranking.height:
         return None
     score = pl.col("score").cast(pl.Float64)

@@ -23,6 +23,8 @@ from curate.core.tables import read_table
 from curate.models.chat import IGNORED, build_example, prompt_tokens
 from curate.models.control import text_ids
 from curate.models.decoding import context_of, end_tokens, greedy_answers, text_of
+from curate.models.finetune import load_measured
+from curate.models.load import load_tokenizer
 from curate.models.spans import template_faults
 
 if TYPE_CHECKING:
@@ -69,9 +71,6 @@ def write_answers(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write written.parquet: the greedy answer of the model to each drawn example."""
-    from curate.models.finetune import load_measured
-    from curate.models.load import load_tokenizer
-
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     model = load_measured(inputs.get("tuned"), params, runtime)
     rows = read_table(inputs["eval"].file("rows.parquet"), columns=["row_id", "messages"])

@@ -42,6 +42,9 @@ from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, add_selector
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.core.tables import read_table
+from curate.models.embed import read_texts, unit
+from curate.models.index import blocks_of, named
+from curate.models.load import find_model, identify_embedder, load_embedder
 from curate.select.pool_target import (
     embed_pool_and_target,
     iter_pool_embeddings,
@@ -75,8 +78,6 @@ class BsrParams(VectorParams):
 
 def score(run: ScoreRun, params: BsrParams) -> Artifact:
     """Find candidates by sentence embedding, compare their tokens, and store the order of all rows."""
-    from curate.models.index import named
-
     embedding_inputs = embed_pool_and_target(run, params)
     most = {"candidates": params.candidates}
     near = run.execute(Step("bsr-candidates", VERSION, write_candidates, embedding_inputs, most))
@@ -138,9 +139,6 @@ def encode_tokens(
     Raises:
         UserError: the encoder has no vectors of tokens.
     """
-    from curate.models.embed import unit
-    from curate.models.load import find_model, identify_embedder
-
     source = find_model(runtime["name"])
     model = _load_encoder(source.name, digest_of(identify_embedder(source)))
     special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
@@ -154,8 +152,6 @@ def encode_tokens(
 
 @lru_cache(maxsize=1)
 def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
-    from curate.models.load import find_model, load_embedder
-
     model = load_embedder(find_model(name))
     if "token_embeddings" not in model.encode(["a"], output_value=None)[0]:
         raise UserError(
@@ -178,9 +174,6 @@ def write_tokens(
 
 
 def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Artifact) -> list[Step]:
-    from curate.models.embed import read_texts
-    from curate.models.index import blocks_of
-
     model, runtime = run.embedder(params.encoder)
     path = run.rows.file("rows.parquet")
     pairs = read_table(near.file("candidates.parquet"))
@@ -204,8 +197,6 @@ def write_recall(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write recall.npy (float32): R of each token of the example, pair of row and example after pair."""
-    from curate.models.embed import read_texts
-
     tokens, starts = read_tokens(inputs)
     texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])
     bounds = np.flatnonzero(np.diff(runtime["owners"])) + 1
@@ -286,16 +277,16 @@ def write_scores(
         value[rows] = np.maximum(value[rows], parts.sum(axis=1))
         orders.append(rows[cover(parts)])
     time, example = first_turns(orders, len(ids))
-    named = example >= 0
+    is_named = example >= 0
     place = np.empty(len(ids), dtype=np.int64)
     place[np.lexsort((by_id, -nearest["cosine"].to_numpy(), time))] = np.arange(len(ids))
     frame = pl.DataFrame(
         {
             "row_id": ids,
             "score": value.round(DECIMALS),
-            "nearest_id": target_ids.gather(np.where(named, example, nearest["example"])),
+            "nearest_id": target_ids.gather(np.where(is_named, example, nearest["example"])),
             "place": place,
-            "named": named,
+            "named": is_named,
         }
     ).select(
         "row_id",
@@ -308,7 +299,7 @@ def write_scores(
         .then(pl.lit(NOTHING_COVERED)),
     )
     frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height, "named": int(named.sum())}
+    return {"rows_in": frame.height, "rows_out": frame.height, "named": int(is_named.sum())}
 
 
 def _parts_by_example(

@@ -17,18 +17,24 @@ emptied soon; a budget beyond that is made up of large ones.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun, Selector, add_selector
 from curate.core.store import Artifact, Counts, Step
 from curate.models.nearest import faiss_kernels, one_faiss_thread
 from curate.select.scored import BLANK, blank_out
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
+
+if TYPE_CHECKING:
+    import faiss
+else:
+    faiss = lazy_module("faiss")
 
 VERSION = 3
 SALT = 0xC1D5
@@ -80,8 +86,6 @@ def find_clusters(
     vectors: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the number of each row's cluster [N], and its cosine to the centre [N]."""
-    import faiss
-
     means = faiss.Kmeans(
         vectors.shape[1], count, niter=ROUNDS, seed=SEED, spherical=True, min_points_per_centroid=1
     )

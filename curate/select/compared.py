@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from pydantic import Field, ValidationInfo, create_model
 
 from curate.core.errors import UserError
@@ -87,8 +88,6 @@ def without_budget(params: type[SelectParams]) -> type[Params]:
 
 def compared_lines(run: Path) -> list[str]:
     """Return a line for each method that a run compares: what it has in common with the run's own."""
-    import polars as pl
-
     path = run / "evidence" / "comparison-overlap.parquet"
     if not path.is_file():
         return []

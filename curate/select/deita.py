@@ -40,7 +40,9 @@ from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, add_selector
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import rows_at_once, scan_table, table_schema
-from curate.models.load import template_of
+from curate.models.control import text_ids
+from curate.models.load import load_tokenizer, template_of
+from curate.models.neighbours import find_pairs
 from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
 
 VERSION = 2
@@ -129,9 +131,6 @@ def count_tokens(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write evidence.parquet (row_id, tokens): those of all turns of the assistant, without markup."""
-    from curate.models.control import text_ids
-    from curate.models.load import load_tokenizer
-
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     parts = []
     for ids, texts in _responses(inputs):
@@ -218,8 +217,6 @@ def filter_similar(vectors: NDArray[np.float32], threshold: float) -> Similarity
         vectors: unit or zero vectors [N, d], best row first.
         threshold: the cosine above which a row is passed over for one taken before.
     """
-    from curate.models.neighbours import find_pairs
-
     everyone = np.zeros(len(vectors), dtype=np.int64)
     pairs = find_pairs(vectors, everyone, threshold, most=MOST_PAIRS)
     above = pairs.cosine > threshold

@@ -30,6 +30,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse import csr_array
 
 from curate.core.registry import ScoreRun, Selector, add_selector
 from curate.core.store import Artifact, Counts, Step
@@ -109,8 +110,6 @@ def served_rows(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> "csc_a
 
     A row stands for itself in full, also where as many equal ones were found before it.
     """
-    from scipy.sparse import csr_array
-
     count, width = rows.shape
     own = np.arange(count)[:, None]
     lacking = (rows != own).all(axis=1)

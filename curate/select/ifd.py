@@ -48,6 +48,15 @@ from curate.core.registry import (
 )
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
+from curate.models.index import measured, named
+from curate.models.losses import (
+    base_model,
+    loss_steps,
+    mean_loss,
+    named_model,
+    read_faults,
+    read_losses,
+)
 
 VERSION = 1
 PROMPT_IS_NO_HELP = "the prompt does not help: IFD of 1 or more"
@@ -68,9 +77,6 @@ class IfdParams(SelectParams):
 
 def score(run: ScoreRun, params: IfdParams) -> Artifact:
     """Measure the losses of responses with and without their prompts, then store both ratios."""
-    from curate.models.index import measured, named
-    from curate.models.losses import base_model, loss_steps, named_model
-
     model = named_model(run, params.model) if params.model else base_model(run)
     given = run.execute_all(loss_steps(run, model, "response", params.max_length))
     alone = run.execute_all(loss_steps(run, model, "alone", params.max_length))
@@ -85,8 +91,6 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
-    from curate.models.losses import mean_loss, read_faults, read_losses
-
     given, alone = (read_losses(inputs, part) for part in ("given-block-", "alone-block-"))
     if not given["response_tokens"].equals(alone["alone_tokens"]):
         raise AssertionError("a response has other tokens with its prompt than alone")

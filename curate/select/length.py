@@ -22,6 +22,8 @@ from pydantic import Field
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.models.control import text_ids
+from curate.models.load import load_tokenizer
 
 VERSION = 1
 BATCH_ROWS = 2_000
@@ -60,9 +62,6 @@ def count_responses(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write responses.parquet (row_id, response_tokens): all assistant turns of the kept rows."""
-    from curate.models.control import text_ids
-    from curate.models.load import load_tokenizer
-
     tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
     rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
     kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")

@@ -39,6 +39,9 @@ from curate.core.registry import (
 )
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
+from curate.models import influence, warmup
+from curate.models.influence import read_columns, read_similarities
+from curate.models.warmup import checkpoint_shares
 from curate.select.similarities import DECIMALS, rank_scores, task_numbers
 
 LOG = logging.getLogger("curate")
@@ -87,8 +90,6 @@ def score_more(run: ScoreRun, params: LessParams, rows: Artifact) -> Artifact:
 
 
 def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
-    from curate.models import influence, warmup
-
     if run.target is None:
         raise ValueError("less needs target examples")
     lora = params.warmup.model_dump(mode="json")
@@ -128,9 +129,6 @@ def write_scores(
     it is null, and similarities are left out, where the target's gradients were too large to keep
     apart. The similarities of a row without a score are NaN.
     """
-    from curate.models.influence import read_columns, read_similarities
-    from curate.models.warmup import checkpoint_shares
-
     blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
     shares = checkpoint_shares(inputs["warmup"])
     similarities = read_similarities(blocks, inputs["wanted"], shares).round(DECIMALS)

@@ -36,6 +36,8 @@ from curate.core.registry import (
 )
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
+from curate.models.index import measured, named
+from curate.models.losses import base_model, loss_steps, mean_loss, read_losses
 
 VERSION = 1
 REFERENCE_START = 0.33
@@ -58,9 +60,6 @@ class PerplexityParams(SelectParams):
 
 def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
     """Measure the losses of kept rows, then store their means."""
-    from curate.models.index import measured, named
-    from curate.models.losses import base_model, loss_steps
-
     blocks = run.execute_all(loss_steps(run, base_model(run), params.of, params.max_length))
     step_params = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
     inputs = {"kept": run.kept, "measured": measured(run), **named(blocks)}
@@ -71,8 +70,6 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, and mean losses and tokens."""
-    from curate.models.losses import mean_loss, read_losses
-
     losses = read_losses(inputs)
     read: list[Literal["response", "all"]] = ["response"]
     if params["of"] == "all":

@@ -46,6 +46,11 @@ from curate.core.registry import (
 )
 from curate.core.store import Artifact, Counts, Step, digest_of
 from curate.core.tables import read_table
+from curate.models import finetune
+from curate.models.finetune import learn_adapter
+from curate.models.index import measured, named
+from curate.models.losses import base_model, loss_steps, mean_loss, read_losses
+from curate.models.training import read_messages
 
 VERSION = 1
 # The proof's settings. The seed is fixed: another draw of the adapters is no other method.
@@ -70,9 +75,6 @@ class PerplexityRatioParams(SelectParams):
 
 def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
     """Tune on the target, measure responses under both models, then store the differences."""
-    from curate.models.index import measured, named
-    from curate.models.losses import base_model, loss_steps
-
     base = base_model(run)
     tuned = replace(base, adapter=run.execute(tune_step(run, params)))
     inputs = {"kept": run.kept, "measured": measured(run)}
@@ -85,9 +87,6 @@ def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
 
 def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
     """Return the step that tunes the base model on the target examples."""
-    from curate.models import finetune
-    from curate.models.training import read_messages
-
     if run.target is None:
         raise ValueError("perplexity_ratio needs target examples")
     path = run.target.file("rows.parquet")
@@ -116,8 +115,6 @@ def tune_target(
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    from curate.models.finetune import learn_adapter
-
     lora = params["lora"]
     try:
         counts = learn_adapter(out / "adapter.safetensors", params, runtime, SEED)
@@ -138,8 +135,6 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score, nearest_id (null), reason, both losses, tokens."""
-    from curate.models.losses import mean_loss, read_losses
-
     base, tuned = (read_losses(inputs, part) for part in ("base-block-", "tuned-block-"))
     frame = pl.DataFrame(
         {

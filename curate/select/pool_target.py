@@ -10,6 +10,7 @@ from curate.core.errors import UserError
 from curate.core.registry import ScoreRun
 from curate.core.store import Artifact
 from curate.core.tables import rows_at_once, scan_table
+from curate.models.embed import embed_steps_at
 from curate.select.vectors import BLOCK, VectorParams, embed_pool
 from curate.text.compared import Compared, compared_text
 
@@ -45,8 +46,6 @@ def read_target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.S
 
 def embed_pool_and_target(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
     """Embed pool and target; return both and their blocks of embeddings as the inputs of a step."""
-    from curate.models.embed import embed_steps_at
-
     if run.target is None:
         raise ValueError("similarity to target examples needs target examples")
     positions = np.arange(run.target.counts["rows_out"])

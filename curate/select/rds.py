@@ -28,6 +28,7 @@ from pydantic import Field
 from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.core.store import Artifact, Counts, Step
+from curate.models.index import index_steps, measured, named, read_blocks, target_step
 from curate.select.similarities import rank_similarities, write_similarities
 
 VERSION = 4
@@ -46,8 +47,6 @@ class RdsParams(SelectParams):
 
 def score(run: ScoreRun, params: RdsParams) -> Artifact:
     """Encode pool and target, then store the cosines of every row with every target example."""
-    from curate.models.index import index_steps, measured, named, target_step
-
     if run.target is None:
         raise ValueError("rds needs target examples")
     blocks = run.execute_all(index_steps(run, params.max_length))
@@ -61,8 +60,6 @@ def write_scores(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
-    from curate.models.index import read_blocks
-
     target_embeddings = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
     blocks = (cosines(block, target_embeddings) for block in read_blocks(inputs))
     return write_similarities(out, inputs, blocks, NOT_FINITE)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
+from curate.models.index import named
 from curate.models.ratings import RatingParams, rating_steps, read_ratings
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ class ScorerParams(RatingParams, SelectParams):
 
 def score(run: ScoreRun, params: ScorerParams) -> Artifact:
     """Rate the kept rows block by block, then join the blocks."""
-    from curate.models.index import named
-
     positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
     steps = rating_steps(run.rows, positions, params, "select")
     inputs = {"kept": run.kept, **named(run.execute_all(steps))}

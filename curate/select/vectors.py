@@ -12,6 +12,8 @@ from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, SelectParams
 from curate.core.store import Artifact
 from curate.core.tables import read_table
+from curate.models.embed import embed_steps_at
+from curate.models.index import named
 from curate.text.compared import Compared
 
 BLOCK = "block-"
@@ -45,9 +47,6 @@ class PoolEmbeddings:
 
 def embed_pool(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
     """Embed the kept rows; return them and their blocks of embeddings as the inputs of a step."""
-    from curate.models.embed import embed_steps_at
-    from curate.models.index import named
-
     positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
     steps = embed_steps_at(run, run.rows, positions, params.compare, params.embedder)
     return {"kept": run.kept, **named(run.execute_all(steps))}

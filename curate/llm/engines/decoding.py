@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curate.core.lazy import lazy_module
 from curate.llm.engines.grammar import Grammars
 from curate.llm.requests import LOOP_TOKENS, Call, Completion, Finish, failed
 from curate.models.decoding import DecodingBatch, text_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from llguidance import LLMatcher
     from transformers import PreTrainedTokenizerBase
+else:
+    torch = lazy_module("torch")
 
 HEAD = 512
 
@@ -74,8 +77,6 @@ def decode(writer: DecodingModel, rows: Sequence[DecodingRow]) -> None:
 
     Rows with the same prompt share its first pass; finished rows leave the batch.
     """
-    import torch
-
     with torch.inference_mode():
         batch = DecodingBatch(writer.model, [row.prompt for row in rows])
         running = list(rows)
@@ -123,8 +124,6 @@ def keep_likely(weights: "torch.Tensor", top_k: int, top_p: float) -> "torch.Ten
 
     The token that crosses top_p is kept, so one always is.
     """
-    import torch
-
     ranked, order = _rank(weights, top_k, top_p)
     ranked = ranked / (ranked.sum() if top_k else weights.sum())
     ranked = torch.where(ranked.cumsum(dim=0) - ranked < top_p, ranked, 0.0)

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import UserError
 from curate.core.store import digest_file, digest_of
+from curate.llm.engines.openai import OpenAIEngine
 from curate.llm.engines.parameters import OpenAIParams, TransformersParams, VllmParams
+from curate.llm.engines.transformers import TransformersEngine
+from curate.llm.engines.vllm import VllmEngine
+from curate.models.load import choose_dtype, find_model, identify, prepare
 
 if TYPE_CHECKING:
     from curate.llm.engines.engine import Engine
@@ -29,8 +33,6 @@ def identify_engine(
     if isinstance(params, OpenAIParams):
         server_model = {"model": params.model, "revision": params.revision, "extra": params.extra}
         return {"engine": "openai", **server_model}
-    from curate.models.load import choose_dtype, find_model, identify
-
     model = find_model(params.model or models.base)
     identity = identify(model, choose_dtype(params.dtype or models.dtype))
     adapter = {} if params.adapter is None else {"adapter": _digest_adapter(params)}
@@ -58,20 +60,12 @@ def load_engine(
     """
     identity = identify_engine(params, models)
     if isinstance(params, OpenAIParams):
-        from curate.llm.engines.openai import OpenAIEngine
-
         return OpenAIEngine(params, identity)
-    from curate.models.load import choose_dtype, find_model, prepare
-
     folder = prepare(find_model(params.model or models.base))
     dtype = choose_dtype(params.dtype or models.dtype)
     trust = models.trust_remote_code
     if isinstance(params, VllmParams):
-        from curate.llm.engines.vllm import VllmEngine
-
         return VllmEngine(folder, identity, params=params, dtype=dtype, trust=trust)
-    from curate.llm.engines.transformers import TransformersEngine
-
     batch = params.batch_tokens
     adapter = None if params.adapter is None else Path(params.adapter)
     return TransformersEngine(

@@ -33,6 +33,7 @@ from curate.llm.requests import (
 )
 from curate.llm.structured import judge
 from curate.models.control import text_ids
+from curate.models.load import find_model, load_tokenizer, prepare
 
 LOG = logging.getLogger("curate")
 # English has about four characters a token; other languages and code have fewer.
@@ -348,8 +349,6 @@ def _is_object(text: str) -> bool:
 
 
 def _load_tokenizer(name: str) -> Any:
-    from curate.models.load import find_model, load_tokenizer, prepare
-
     try:
         return load_tokenizer(prepare(find_model(name)))
     except UserError as error:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from curate.core.lazy import lazy_module
 from curate.llm.engines.decoding import DecodingModel, DecodingRow, decode
 from curate.llm.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
 from curate.llm.engines.grammar import Grammars
@@ -14,6 +15,11 @@ from curate.models.decoding import context_of, end_tokens
 from curate.models.lm import batches_by_length
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_module("torch")
 
 
 class TransformersEngine:
@@ -151,8 +157,6 @@ class TransformersEngine:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether torch says that memory is used up, on a GPU or here."""
-    import torch
-
     message = str(error).lower()
     return (
         isinstance(error, (MemoryError, torch.OutOfMemoryError))
