@@ -282,7 +282,8 @@ def check(
     if config is None:
         raise UserError("give a recipe to check, e.g. curate check configs/quickstart.yaml")
     recipe = load_config(config, overrides or [])
-    from curate.estimate.estimate import estimate, minutes_range
+    from curate.estimate.lines import minutes_range
+    from curate.estimate.recipe import estimate
 
     _say_files(recipe)
     lines = estimate(recipe)

@@ -23,8 +23,7 @@ from curate.core.ledger import stage_inputs, stage_step
 from curate.core.registry import StepRun, find_stage
 from curate.core.rows import SCHEMA, content_hash, text_hash
 from curate.core.store import Artifact, Step, Store, digest_of
-from curate.estimate import writing_cost
-from curate.estimate.estimate import estimate
+from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
 from curate.report import figures
 
@@ -198,7 +197,7 @@ def _no_wait_for_disks() -> Iterator[None]:
 def _short_probes() -> Iterator[None]:
     """Time each batch of a probe once: no test asks for a pace that is close to the true one."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (estimate, writing_cost):
+        for module in (base_model, writing_cost):
             patch.setattr(module, "PROBE_SECONDS", 0.0)
         yield
 

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from curate.core.errors import UserError
-from curate.estimate.estimate import forward_pace
+from curate.estimate.base_model import forward_pace
 from curate.models.load import (
     ModelLocation,
     choose_dtype,

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from curate.config.loading import load_config
-from curate.estimate.estimate import estimate
+from curate.estimate.recipe import estimate
 from curate.models.imitations import SCHEMA, imitation_sentences
 from curate.pipeline.curation import run_curation
 from curate.report.data import gather

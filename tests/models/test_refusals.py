@@ -13,7 +13,7 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
-from curate.estimate.estimate import estimate
+from curate.estimate.recipe import estimate
 from curate.models.chat import refusal
 from curate.models.load import load_tokenizer
 from curate.pipeline.curation import run_curation

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate.config.recipe import Config
 from curate.core.ledger import stage_inputs
 from curate.core.store import Store
-from curate.estimate.estimate import estimate
+from curate.estimate.recipe import estimate
 from curate.models.embed import covered_by, embed_steps, embed_texts, unit
 from curate.models.scripts import (
     LATIN,

@@ -11,7 +11,7 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.registry import ResponseLimit
-from curate.estimate.estimate import estimate
+from curate.estimate.recipe import estimate
 from curate.models import unread
 from curate.models.chat import IGNORED, build_example
 from curate.models.load import load_tokenizer

@@ -11,7 +11,7 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
-from curate.estimate.estimate import estimate
+from curate.estimate.recipe import estimate
 from curate.pipeline.curation import run_curation
 from curate.report.build import render
 from curate.report.data import gather

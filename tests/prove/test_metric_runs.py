@@ -15,7 +15,7 @@ import torch
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
-from curate.estimate.estimate import estimate
+from curate.estimate.recipe import estimate
 from curate.pipeline.curation import run_curation
 from tests.conftest import small_proof
 

@@ -15,8 +15,10 @@ from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.registry import Budget
 from curate.core.store import Store
-from curate.estimate.estimate import estimate
+from curate.estimate.base_model import BaseModel
+from curate.estimate.embedding import Embedding
 from curate.estimate.pace import exactly
+from curate.estimate.selection import choice_lines
 from curate.pipeline.curation import run_curation
 from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
@@ -205,15 +207,15 @@ def test_a_fault_of_a_compared_method_says_whose_it_is(tmp_path: Path, tiny: Pat
 def test_the_estimate_counts_scoring_and_embedding_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "_embedding_pace", lambda *_: exactly(0.5))
+    monkeypatch.setattr("curate.estimate.embedding.embedding_pace", lambda *_: exactly(0.5))
     pool = stored(store, "pool", {}, {"rows_out": 10})
     rds = {"method": "rds", "combine": "global_max"}
     others = [rds, {"method": "rds", "max_length": 10}, {"method": "kcenter", "compare": "prompt"}]
     config = compare([{"method": "rds"}, *others])
-    embedding = estimate.Embedding(pool, 10, "static")
-    base = estimate.BaseModel(config, {"pool": pool}, {"pool": [20] * 10})
+    embedding = Embedding(pool, 10, "static")
+    base = BaseModel(config, {"pool": pool}, {"pool": [20] * 10})
     base.pace = exactly(1 / 40)
-    lines = [*estimate._choice_lines(config, 10, base, embedding)]
+    lines = [*choice_lines(config, 10, base, embedding)]
     assert [line.stage for line in lines] == ["select"] + ["compare"] * 5
     assert [line.tokens for line in lines] == [0, 200, 0, 100, 0, 0]
     assert [line.seconds for line in lines] == [exactly(s) for s in (5.0, 5.0, 0, 2.5, 5.0, 0)]

@@ -12,7 +12,9 @@ import pytest
 from curate.config.recipe import Config, GenerateSection
 from curate.core.errors import UserError
 from curate.core.registry import find_stage
-from curate.estimate.estimate import _control_runs, estimate, generation_lines
+from curate.estimate.generation import generation_lines
+from curate.estimate.proof import control_runs
+from curate.estimate.recipe import estimate
 from curate.generate.generation import GENERATORS
 from curate.pipeline.curation import run_curation
 from tests.prove.test_together import recipe as proof_recipe
@@ -187,4 +189,4 @@ def test_methods_of_one_budget_share_the_draws_of_both_sizes(
         }
     )
     by_arm = {"selected": 3, "random_rows": 9, "random_tokens": 3}
-    assert _control_runs(config, by_arm) == runs
+    assert control_runs(config, by_arm) == runs

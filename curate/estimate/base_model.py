@@ -1,0 +1,139 @@
+"""How fast the base model reads, and how long rows are to it: a speed test and a sample."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.config.recipe import Config
+from curate.core.registry import ResponseLimit
+from curate.core.store import Artifact
+from curate.core.tables import read_table
+from curate.estimate.pace import Range, mean_of_sample, measure_pace
+from curate.models.acceptance import accepted_messages
+from curate.models.chat import tokenise
+from curate.models.load import (
+    choose_dtype,
+    device,
+    find_model,
+    load_causal,
+    load_tokenizer,
+    load_trunk,
+    prepare,
+)
+from curate.models.unread import MethodTokenizers, unread_sentences
+
+if TYPE_CHECKING:
+    import torch
+
+
+SAMPLE_ROWS = 500
+
+
+# Batches of short, middle and long rows, each of about so many tokens.
+PROBE_SHARES, PROBE_TOKENS, PROBE_LENGTH = (0.1, 0.5, 0.9), 512, 512
+
+
+PROBE_SECONDS = 1.5
+
+
+TOKEN_LETTERS = 4
+
+
+def forward_pace(name: str, dtype: str, lengths: Sequence[int], trust: bool = False) -> Range:
+    """Return seconds a token of the model's forward pass without its vocabulary head.
+
+    Args:
+        name: of the model.
+        dtype: in which it computes.
+        lengths: of rows, in tokens; batches are as long as short, middle and long ones.
+        trust: run code that comes with the model.
+    """
+    model = load_trunk(prepare(find_model(name)), choose_dtype(dtype), trust)
+
+    def work(ids: torch.Tensor) -> None:
+        model(input_ids=ids, use_cache=False).last_hidden_state.sum().item()
+
+    batches = []
+    for length in np.quantile(lengths, PROBE_SHARES).astype(int).clip(1, PROBE_LENGTH):
+        shape = (max(PROBE_TOKENS // length, 1), length)
+        ids = torch.randint(0, model.config.vocab_size, shape).to(device())
+        batches.append((float(ids.numel()), partial(work, ids)))
+    with torch.inference_mode():
+        batches[0][1]()
+        return measure_pace(batches, seconds=PROBE_SECONDS)
+
+
+@dataclass
+class BaseModel:
+    """The base model as far as an estimate needs it: how fast it reads, how long rows are to it."""
+
+    config: Config
+    inputs: Mapping[str, Artifact]
+    lengths: dict[str, list[int]] = field(default_factory=dict)
+
+    @cached_property
+    def pace(self) -> Range:
+        """Return seconds a token of a forward pass, measured at the first use."""
+        models = self.config.models
+        lengths = self._lengths("pool")
+        return forward_pace(models.base, models.dtype, lengths, models.trust_remote_code)
+
+    @cached_property
+    def load(self) -> float:
+        """Return seconds to load the model for a fine-tune or its measurement."""
+        models = self.config.models
+        folder, dtype = prepare(find_model(models.base)), choose_dtype(models.dtype)
+        started = perf_counter()
+        load_causal(folder, dtype, models.trust_remote_code)
+        return perf_counter() - started
+
+    def seconds(self, tokens: Range) -> Range:
+        """Return how long it takes to read so many tokens; none take no time and no model."""
+        return tokens * self.pace if tokens.high else Range()
+
+    def mean_tokens(self, name: str, most: int | None = None) -> Range:
+        """Return the mean length of the rows of an input, cut at `most`, from a sample of them."""
+        lengths = self._lengths(name)
+        cut = [length if most is None else min(length, most) for length in lengths]
+        return mean_of_sample(cut, self.inputs[name].counts["rows_out"])
+
+    def unread(self, name: str, limits: Sequence[ResponseLimit]) -> list[str]:
+        """Return what is to be told of the rows of an input that methods cannot score."""
+        if not limits:
+            return []
+        models, path = self.config.models, self.inputs[name].file("rows.parquet")
+        return [
+            sentence
+            for limit in limits
+            for sentence in unread_sentences(
+                path,
+                MethodTokenizers(
+                    self._tokenizer(models.base), models.system, self._tokenizer(limit.model)
+                ),
+                limit,
+            )
+        ]
+
+    def _tokenizer(self, model: str | None) -> Any:
+        trust = self.config.models.trust_remote_code
+        return load_tokenizer(prepare(find_model(model)), trust) if model else None
+
+    def _lengths(self, name: str) -> list[int]:
+        if name not in self.lengths:
+            self.lengths[name] = _sample_lengths(self.inputs[name], self.config)
+        return self.lengths[name]
+
+
+def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
+    tokenizer = load_tokenizer(
+        prepare(find_model(config.models.base)), config.models.trust_remote_code
+    )
+    frame = read_table(rows.file("rows.parquet"), columns=["messages"])
+    sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
+    read = [accepted_messages(tokenizer, messages, config.models.system) for messages in sample]
+    taken = [messages for messages in read if messages is not None]
+    return [len(ids) for ids in tokenise(tokenizer, taken, None)] or [0]

@@ -1,0 +1,40 @@
+"""What generation methods ask and make at most."""
+
+from curate.estimate.lines import EstimateLine
+from curate.generate.generation import GenerateParams, find_generator
+from curate.generate.settings import GenerationSettings
+
+
+def generation_lines(
+    settings: GenerationSettings, targets: int, pool_rows: int
+) -> list[EstimateLine]:
+    """Return a line for each method that makes rows, and one for the pool with these."""
+    lines = [_method_line(params, settings, targets, pool_rows) for params in settings.methods]
+    generated_rows = sum(line.rows for line in lines)
+    summary = f"{pool_rows:,} of the pool and up to {generated_rows:,} made"
+    limits = [(name, getattr(settings.limits, name)) for name in ("calls", "tokens", "cost")]
+    set_limits = ", ".join(f"{limit:,} {name}" for name, limit in limits if limit is not None)
+    if set_limits:
+        summary += f"; the limits: {set_limits}"
+    return [*lines, EstimateLine("joined", pool_rows + generated_rows, summary, up_to=True)]
+
+
+def _method_line(
+    params: GenerateParams, settings: GenerationSettings, targets: int, pool_rows: int
+) -> EstimateLine:
+    """Return what a method asks and makes at most, within the limits."""
+    name, limits = params.model_dump()["method"], settings.limits
+    generator = find_generator(name)
+    most = generator.most_calls(params, targets, pool_rows)
+    calls = most if limits.calls is None else min(most, limits.calls)
+    rows = (generator.most_rows or generator.most_calls)(params, targets, pool_rows)
+    # Where the limit cuts calls off, no more rows can come than those calls would bring.
+    rows = min(rows, -(-rows // max(most, 1)) * calls)
+    longest = getattr(params, "max_tokens", 0)
+    tokens = calls * longest
+    summary = f"{name}, at most {calls:,} calls"
+    summary += f" (limits.calls; {most:,} without)" if calls < most else " and answers drawn anew"
+    summary += f", answers up to {longest:,} tokens" if longest else ""
+    if limits.tokens is not None:
+        tokens = min(tokens, limits.tokens)
+    return EstimateLine("generate", rows, summary, tokens, up_to=True)

@@ -1,0 +1,407 @@
+"""What a proof takes: fine-tunes, measurements, written answers."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.config.recipe import Config
+from curate.core.registry import SELECTORS, ResponseLimit
+from curate.core.store import Artifact
+from curate.core.tables import read_table
+from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
+from curate.estimate.lines import EstimateLine
+from curate.estimate.pace import Range, exactly
+from curate.estimate.selection import largest_choice
+from curate.estimate.writing_cost import writing_cost
+from curate.models.load import choose_dtype, find_model, identify
+from curate.prove.arms import CONTROLS, arm_runs
+from curate.prove.curve import LEAST_ROWS, divisors_of
+from curate.prove.halves import CHOICE, VERDICT
+from curate.prove.halving import most_finetunes, trainings_in
+from curate.prove.harness import read_tasks
+from curate.prove.looks import looks_of
+from curate.prove.metrics import deciding_metric
+from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
+from curate.prove.questions import count_questions, find_questions
+from curate.prove.settings import Lora
+from curate.prove.spread import last_spread, power_sentence, setting_of
+from curate.prove.statistics import level
+from curate.prove.watch_power import watch_power
+from curate.prove.watch_sets import metric_key, written_setting
+from curate.prove.written import draw_examples
+from curate.prove.written_metrics import check_metric, written_examples
+from curate.select.compared import selection_names
+from curate.select.race import RaceParams
+
+# A LoRA step against a forward pass without the head, measured: activations back through all layers.
+TRAINING_COST = 5.0
+
+
+# A measurement likewise: adapters beside every layer, and the head.
+MEASURING_COST = 1.8
+
+
+# The options of a question, whose context is read once and by itself.
+OPTIONS_COST = 2.5
+
+
+def proof_lines(
+    config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[EstimateLine]:
+    """Return the lines of a proof: fine-tunes and measurements of its arms, and what models write."""
+    assert config.prove is not None
+    eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
+    lora, budget = config.prove.lora, config.select.budget
+    look = looks_of(config.prove.draws)[-1]
+    settings = {**config.prove.model_dump(), "draws": look.draws}
+    by_arm = arm_runs(settings, by_tokens=budget.tokens is not None)
+    methods = len(config.proved_names)
+    draws, others = control_runs(config, by_arm)
+    runs = draws + others + methods * by_arm["selected"]
+    most = "up to " if methods > 1 or look.of > 1 else ""
+    chosen = largest_choice(config, rows, base)
+    further = _further_arms(config, rows, chosen, examples)
+    read = runs * chosen + config.prove.seeds * sum(further.values())
+    runs += config.prove.seeds * len(further)
+    # What a race has trained of its winner is not trained again; it is measured on the other half.
+    again = min(_race_trainings(config), config.prove.seeds)
+    read = read - again * chosen + (runs - again) * _then_rows(config, examples)
+    trained, tuning = _tuning_cost(lora, read, runs - again, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
+    load = exactly(base.load)
+    curve = _curve_cost(config, chosen)
+    more = curve.runs + _ablation_runs(config)
+    limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
+    tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
+    return [
+        *_race_lines(config, examples, base, chosen),
+        EstimateLine("proof: tune", chosen,
+             f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each"
+             f"{_shared_runs(draws, others, methods)}{tune}",
+             round(trained.likely), tuning),
+        EstimateLine("proof: measure", eval_rows.counts["rows_out"],
+             f"{runs + 1} models on the eval set; "
+             f"{_power(config, eval_rows, config.judged_count)}{measure}",
+             round(measured.likely), measuring),
+        *_curve_lines(config, curve, examples, base),
+        *_ablation_lines(config, chosen, examples, base),
+        *_option_lines(config, examples, base, runs + 1 + more),
+        *_watch_lines(config, examples, runs + 1, base, load, config.judged_count),
+        *_task_lines(config, runs + 1 + more),
+        *_written_lines(config, eval_rows, runs + more, methods, load),
+    ]  # fmt: skip
+
+
+def control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many draws of the main and of the other control a proof trains at most.
+
+    Methods of one budget have them in common; the other one is drawn at the two ends of several.
+    """
+    main, few = (pick(by_arm[c] for c in CONTROLS) for pick in (max, min))
+    names = selection_names(config.select, config.compare)
+    proved = config.proved_names
+    pairs = zip(names, config.selections, strict=True)
+    budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
+    return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
+
+
+def _shared_runs(draws: int, others: int, methods: int) -> str:
+    """Return what several methods have in common, as the end of a sentence."""
+    if methods == 1:
+        return ""
+    return (
+        f"; the {methods} methods share {draws} random draws and {others} of another size (the fewest "
+        "and the most tokens, or rows, of any method)"
+    )
+
+
+def _watch_lines(
+    config: Config,
+    examples: Mapping[str, Artifact],
+    models: int,
+    base: BaseModel,
+    load: Range,
+    judged: int,
+) -> list[EstimateLine]:
+    """Return the line of measuring models on the watch sets; none where nothing is watched."""
+    assert config.prove is not None
+    if not config.prove.watch:
+        return []
+    watch, lora = examples["watch"], config.prove.lora
+    table = read_table(watch.file("rows.parquet"))
+    rows_of = [table.filter(source=watched.source_name) for watched in config.prove.watch]
+    sets = []
+    for watched, part in zip(config.prove.watch, rows_of, strict=True):
+        answered = written_examples(written_setting(watched.judged_by["metric"], part.height))
+        count = min(answered or part.height, part.height)
+        sets.append({**watched.judged_by, "examples": count})
+    alpha = level(config.prove.strict, judged)
+    power = watch_power(Path(config.store), _setting(config), watch.key, sets, alpha)
+    names = ", ".join(str(line["source"]) for line in sets)
+    rows = watch.counts["rows_out"]
+    tokens = base.mean_tokens("watch", lora.max_length) * (models * rows)
+    seconds = base.seconds(tokens * MEASURING_COST) + load * models
+    summary = "; ".join([f"{models} models on {names}", *power])
+    return [
+        EstimateLine("proof: watch", rows, summary, round(tokens.likely), seconds),
+        *_watch_writing(config, rows_of, models, load),
+    ]
+
+
+def _watch_writing(
+    config: Config, rows_of: Sequence[pl.DataFrame], models: int, load: Range
+) -> Iterator[EstimateLine]:
+    """Yield a line for each watch set that is judged by what models write."""
+    assert config.prove is not None
+    for number, (watched, rows) in enumerate(zip(config.prove.watch, rows_of, strict=True)):
+        setting = written_setting(watched.judged_by["metric"], rows.height)
+        if written_examples(setting):
+            drawn = draw_examples(rows, written_examples(setting), config.seed)
+            does = f" to {watched.source_name}; {check_metric(setting, drawn, metric_key(number))}"
+            yield _writing_line(config, drawn, models, does, load)
+
+
+def _writing_line(
+    config: Config, drawn: pl.DataFrame, models: int, does: str, load: Range
+) -> EstimateLine:
+    """Return the line of answers that so many models write to drawn examples."""
+    assert config.prove is not None
+    cost = writing_cost(
+        drawn["messages"].to_list(),
+        model=config.prove.base or config.models.base,
+        dtype=config.models.dtype,
+        trust=config.models.trust_remote_code,
+        system=config.models.system,
+    )
+    summary = f"{models} models write greedy answers of {cost.limit} tokens at most{does}"
+    seconds = (cost.seconds + load) * models
+    return EstimateLine("proof: write", drawn.height, summary, cost.tokens * models, seconds)
+
+
+def _option_lines(
+    config: Config, examples: Mapping[str, Artifact], base: BaseModel, models: int
+) -> list[EstimateLine]:
+    """Return the line of the options of eval examples; none where no example has any."""
+    assert config.prove is not None
+    rows = {
+        name: read_table(
+            examples[name].file("rows.parquet"), columns=["row_id", "messages", "meta"]
+        )
+        for name in ("eval", "target")
+        if name in examples
+    }
+    questions = find_questions(rows["eval"], rows.get("target"))
+    counts = count_questions(questions)
+    if not counts["options"]:
+        return []
+    letters = int(questions["options"].drop_nulls().explode().str.len_chars().sum())
+    context = base.mean_tokens("eval", config.prove.lora.max_length) * counts["options"]
+    tokens = (context + exactly(letters / TOKEN_LETTERS)) * models
+    does = (
+        f"{models} models on the options of {counts['options']:,} eval examples, by log-likelihood"
+    )
+    seconds = base.seconds(tokens * OPTIONS_COST)
+    return [EstimateLine("proof: options", counts["options"], does, round(tokens.likely), seconds)]
+
+
+def _then_rows(config: Config, examples: Mapping[str, Artifact]) -> int:
+    """Return how many rows the second phase of a fine-tune has."""
+    if config.prove is None or config.prove.then is None:
+        return 0
+    return int(examples.get("arm then", examples["target"]).counts["rows_out"])
+
+
+def _race_trainings(config: Config) -> int:
+    """Return how often the winner of a race is trained by its end; 0 without one."""
+    return trainings_in(config.select.rounds) if isinstance(config.select, RaceParams) else 0
+
+
+def _race_lines(
+    config: Config, examples: Mapping[str, Artifact], base: BaseModel, chosen: int
+) -> list[EstimateLine]:
+    """Return the lines of a race: its fine-tunes, at most, and their measurement on one half."""
+    race = config.select
+    if not isinstance(race, RaceParams):
+        return []
+    assert config.prove is not None
+    lora, half = config.prove.lora, examples[f"eval: {CHOICE}"]
+    runs = most_finetunes(len(race.of), race.rounds)
+    read = runs * (chosen + _then_rows(config, examples))
+    trained, tuning = _tuning_cost(lora, read, runs, base)
+    measured, measuring = _measuring_cost(lora, half, runs, base)
+    return [
+        EstimateLine("race: tune", chosen,
+             f"up to {runs} fine-tunes of {len(race.of)} candidates in {race.rounds} rounds; of the "
+             "winner's, none is made again by the proof",
+             round(trained.likely), tuning),
+        EstimateLine("race: measure", half.counts["rows_out"],
+             f"up to {runs} models on one half of the eval set", round(measured.likely), measuring),
+    ]  # fmt: skip
+
+
+def _tuning_cost(lora: Lora, read: int, runs: int, base: BaseModel) -> tuple[Range, Range]:
+    """Return tokens and seconds of fine-tunes on so many rows, all of them together."""
+    length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
+    trained = length * (lora.epochs * read)
+    # Loaded after the pace of the model is known, for which it was imported.
+    return trained, base.seconds(trained * TRAINING_COST) + exactly(base.load) * runs
+
+
+def _measuring_cost(
+    lora: Lora, eval_rows: Artifact, models: int, base: BaseModel
+) -> tuple[Range, Range]:
+    """Return tokens and seconds of so many models on the eval set."""
+    held_out = eval_rows.counts["rows_out"]
+    measured = base.mean_tokens("eval", lora.max_length) * (models * held_out)
+    return measured, base.seconds(measured * MEASURING_COST) + exactly(base.load) * models
+
+
+@dataclass(frozen=True)
+class CurveCost:
+    """The fine-tunes of a learning curve beside whole arms: the rows of each smaller size, how often."""
+
+    whole: int
+    sizes: Sequence[int] = ()
+    each: int = 0
+
+    @property
+    def runs(self) -> int:
+        """Return the number of its fine-tunes."""
+        return self.each * len(self.sizes)
+
+
+def _curve_cost(config: Config, chosen: int) -> CurveCost:
+    """Return what the curve of a selection of so many rows trains; nothing without `prove.curve`."""
+    assert config.prove is not None
+    if config.prove.curve is None:
+        return CurveCost(chosen)
+    parts = [chosen // divisor for divisor in divisors_of(config.prove.curve)]
+    draws = looks_of(config.prove.draws)[-1].draws
+    sizes = [size for size in parts if size >= LEAST_ROWS]
+    return CurveCost(chosen, sizes, config.prove.seeds + draws)
+
+
+def _curve_lines(
+    config: Config, cost: CurveCost, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[EstimateLine]:
+    """Return the line of a curve: smaller parts of selection and control, trained and measured."""
+    assert config.prove is not None
+    if config.prove.curve is None:
+        return []
+    if not cost.sizes:
+        share = f"1/{config.prove.curve} of {cost.whole:,} rows"
+        return [
+            EstimateLine("proof: curve", cost.whole, f"no curve: {share} is too few to train on")
+        ]
+    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    read = cost.each * sum(cost.sizes) + cost.runs * _then_rows(config, examples)
+    trained, tuning = _tuning_cost(lora, read, cost.runs, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, cost.runs, base)
+    most = "up to " if looks_of(config.prove.draws)[-1].of > 1 else ""
+    numbers = " and ".join(f"{size:,}" for size in cost.sizes)
+    summary = f"{most}{cost.runs} more fine-tunes and measurements, with {numbers} rows"
+    tokens = round(trained.likely + measured.likely)
+    return [EstimateLine("proof: curve", cost.sizes[0], summary, tokens, tuning + measuring)]
+
+
+def _ablation_runs(config: Config) -> int:
+    """Return how many fine-tunes an ablation takes, at most."""
+    assert config.prove is not None
+    return config.prove.seeds * len(config.ablated_stages) if config.ablates else 0
+
+
+def _ablation_lines(
+    config: Config, chosen: int, examples: Mapping[str, Artifact], base: BaseModel
+) -> list[EstimateLine]:
+    """Return the line of an ablation: a selection without each stage, trained and measured."""
+    assert config.prove is not None
+    runs = _ablation_runs(config)
+    if not runs:
+        return []
+    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    read = runs * (chosen + _then_rows(config, examples))
+    trained, tuning = _tuning_cost(lora, read, runs, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, runs, base)
+    summary = (
+        f"up to {runs} more fine-tunes and measurements, without {', '.join(config.ablated_stages)}, "
+        f"one at a time; none where the same rows are selected; later stages judge again"
+        f"{_scored_again(config)}"
+    )
+    tokens = round(trained.likely + measured.likely)
+    return [EstimateLine("proof: ablation", chosen, summary, tokens, tuning + measuring)]
+
+
+def _scored_again(config: Config) -> str:
+    """Return which rows are scored for an ablation, as the end of a sentence; none for a draw."""
+    own = [params for place, params in config.choices if place[0] == "select"]
+    methods = dict.fromkeys(str(params.model_dump()["method"]) for params in own)
+    scoring_methods = [name for name in methods if SELECTORS[name].needs_scores]
+    whole = [name for name in scoring_methods if SELECTORS[name].score_more is None]
+    if whole:
+        return f", {', '.join(whole)} scores all rows again for each"
+    return ", rows that come back are scored once" if scoring_methods else ""
+
+
+def _further_arms(
+    config: Config, rows: int, chosen: int, examples: Mapping[str, Artifact]
+) -> dict[str, int]:
+    """Return how many rows each arm beside selection and controls has."""
+    assert config.prove is not None
+    target = examples["target"].counts["rows_out"]
+    row_counts = {TARGET_ONLY: target, TARGET_PLUS: chosen + target, FULL: rows}
+    files = {name.removeprefix("arm "): a.counts["rows_out"] for name, a in examples.items()}
+    counts = {
+        name: row_counts.get(name, files.get(name, chosen)) for name in config.prove.other_arms
+    }
+    return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
+
+
+def _task_lines(config: Config, models: int) -> list[EstimateLine]:
+    """Return the line of lm-evaluation-harness, whose seconds nobody knows beforehand."""
+    assert config.prove is not None
+    if not config.prove.tasks:
+        return []
+    read_tasks(config.prove.tasks)
+    summary = f"{models} models take {len(config.prove.tasks)} tasks; their time is not known"
+    return [EstimateLine("proof: lm-eval", 0, summary, asks=True)]
+
+
+def _written_lines(
+    config: Config, eval_rows: Artifact, runs: int, methods: int, load: Range
+) -> Iterator[EstimateLine]:
+    """Yield the lines of what models write: all of them by some metrics, a few to be read."""
+    assert config.prove is not None
+    metric = config.prove.model_dump()["metric"]
+    scored, read = written_examples(metric), config.prove.written
+    counts = {scored: runs + 1, **({read: 2 + methods} if read != scored else {})}
+    table = read_table(eval_rows.file("rows.parquet"), columns=["row_id", "messages"])
+    for examples, models in counts.items():
+        if not examples:
+            continue
+        drawn = draw_examples(table, examples, config.seed)
+        does = f"; {check_metric(metric, drawn)}" if examples == scored else ""
+        yield _writing_line(config, drawn, models, does, load)
+
+
+def _setting(config: Config) -> dict[str, Any]:
+    """Return what results of earlier runs have to have been made with to be quoted."""
+    assert config.prove is not None
+    models, budget = config.models, config.select.budget.model_dump(mode="json")
+    identity = identify(find_model(config.prove.base or models.base), choose_dtype(models.dtype))
+    return setting_of(budget, identity, config.prove.model_dump(mode="json"))
+
+
+def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
+    """Return what difference the proof could show, by the draws of the last one of its kind."""
+    assert config.prove is not None
+    look = looks_of(config.prove.draws)[-1]
+    metric = deciding_metric(config.prove.model_dump()["metric"]).name
+    setting = {**_setting(config), "metric": metric}
+    spread = last_spread(Path(config.store), setting, eval_rows.key)
+    if spread is None:
+        return "what difference can be shown is told after the random draws"
+    return power_sentence(spread, look.draws, level(config.prove.strict, judged) * look.share)

@@ -1,0 +1,40 @@
+"""What a stage does and takes."""
+
+from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
+from curate.config.recipe import Config
+from curate.core.registry import Params, ResponseLimit, find_stage
+from curate.core.store import Artifact
+from curate.estimate.base_model import BaseModel
+from curate.estimate.embedding import embedding_pace
+from curate.estimate.lines import DROPS, EstimateLine
+from curate.judge.confidence import ConfidenceParams
+
+
+def stage_line(
+    params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel
+) -> EstimateLine:
+    """Return a stage's line, with seconds where a model reads or embeds the rows."""
+    kind = params.model_dump()["kind"]
+    if isinstance(params, ConfidenceParams):
+        # Once with prompts, once without them; the second pass is the shorter one.
+        tokens = base.mean_tokens("pool", params.max_length) * (2 * rows)
+        name = params.embedder or config.models.embedder
+        seconds = base.seconds(tokens) + embedding_pace(pool, "example", name) * rows
+        unread = base.unread("pool", [ResponseLimit(params.max_length)])
+        does = "; ".join([f"scores rows; {config.models.base}, {name}", *unread])
+        return EstimateLine(kind, rows, does, round(tokens.likely), seconds)
+    calls = find_stage(kind).calls
+    if calls is not None:
+        summary = f"at most {calls(params, rows):,} calls of a model; {DROPS}"
+        return EstimateLine(kind, rows, summary, asks=True)
+    if not isinstance(params, SemanticParams):
+        return EstimateLine(kind, rows, DROPS)
+    if params.embedder == MODEL:
+        tokens = base.mean_tokens("pool", MODEL_LENGTH) * rows
+        seconds = base.seconds(tokens)
+        return EstimateLine(
+            kind, rows, f"{DROPS}; {config.models.base}", round(tokens.likely), seconds
+        )
+    name = params.embedder or config.models.embedder
+    seconds = embedding_pace(pool, params.compare, name) * rows
+    return EstimateLine(kind, rows, f"{DROPS}; {name}", seconds=seconds)
