@@ -6,7 +6,7 @@ from curate.core.interrupt import InterruptHandler
 def main() -> None:
     """Run the command line."""
     with InterruptHandler():
-        from curate.cli import main as run
+        from curate.cli import main as run  # noqa: PLC0415
 
         run()
 

@@ -7,11 +7,11 @@ from tests.structure import circles, figures, imports_of, module_paths
 REPO = Path(__file__).parents[1]
 # What was measured last: whoever gets lower writes that down here.
 MOST = {
-    "package components larger than one": 2,
-    "file components larger than one": 4,
-    "inline imports": 313,
+    "package components larger than one": 0,
+    "file components larger than one": 0,
+    "inline imports": 32,
     "Mapping[str, Any]": 517,
-    "file lines, largest": 853,
+    "file lines, largest": 505,
 }
 
 

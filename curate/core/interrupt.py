@@ -6,7 +6,6 @@ reads it, gives the main thread a moment to unwind, and then ends the process by
 """
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -136,6 +135,8 @@ def _kill_children() -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder into which native code may still be writing."""
+    import shutil  # takes long enough to be hit by a signal before there is a handler  # noqa: PLC0415
+
     for _ in range(10):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

@@ -5,7 +5,7 @@
     else:
         torch = lazy_module("torch")
 
-Whoever imports this file's importers pays nothing; `torch.no_grad()` imports torch.
+Importing a file that says so costs nothing; the first `torch.no_grad()` imports torch.
 """
 
 import sys

@@ -167,7 +167,7 @@ def _find_language(text: str, languages: Sequence[str]) -> tuple[RejectReason, s
     """Return the language of a text of some length that is none of those let in."""
     if not languages or len(text.split()) < LANGUAGE_WORDS:
         return None
-    from py3langid.langid import classify
+    from py3langid.langid import classify  # noqa: PLC0415
 
     language = str(classify(text)[0])
     return None if language in languages else (RejectReason.WRONG_LANGUAGE, language)

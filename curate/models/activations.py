@@ -51,7 +51,7 @@ def _checkpointed(model: Any, active: bool) -> Iterator[None]:
 
 def keep_products() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return the contexts of a forward pass that keeps products, and of the one that uses them."""
-    from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+    from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts  # noqa: PLC0415
 
     ops = torch.ops.aten
     attention = (

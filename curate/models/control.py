@@ -219,7 +219,7 @@ def _is_element(name: str, added: Iterable[str]) -> bool:
 
 def _rename(backend: "Tokenizer", aliases: dict[str, str]) -> "Tokenizer":
     """Return a copy of a tokenizer with other names for some tokens, in vocabulary and added ones."""
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer  # noqa: PLC0415
 
     settings = orjson.loads(backend.to_str())
     for token in settings["added_tokens"]:

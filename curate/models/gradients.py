@@ -57,7 +57,7 @@ def lora_layers(model: Any) -> list[LoraLayer]:
     Raises:
         UserError: something else is trained too, or an adapter is not plain LoRA on a linear layer.
     """
-    from peft.tuners.lora import Linear
+    from peft.tuners.lora import Linear  # noqa: PLC0415
 
     layers: list[LoraLayer] = []
     for name, module in model.named_modules():

@@ -50,7 +50,7 @@ def fetch_model(name: str) -> Path:
     Raises:
         UserError: it cannot be had; says why and what to do.
     """
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants, snapshot_download  # noqa: PLC0415
 
     try:
         folder = Path(snapshot_download(name, ignore_patterns=PICKLED_WEIGHTS))
@@ -92,7 +92,7 @@ def _fill(sentence: str, places: Mapping[str, str]) -> str:
 
 
 def _by_class(error: BaseException) -> str | None:
-    from huggingface_hub import errors
+    from huggingface_hub import errors  # noqa: PLC0415
 
     # A file that is not in the cache is no file that the hub does not have.
     if isinstance(error, errors.LocalEntryNotFoundError):

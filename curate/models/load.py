@@ -170,7 +170,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    from transformers.utils import logging
+    from transformers.utils import logging  # noqa: PLC0415
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -394,14 +394,14 @@ def _refuse_pickled(location: ModelLocation) -> None:
 
 def load_static(weights: Path) -> "tuple[Tokenizer, torch.Tensor]":
     """Return the tokenizer and the token table [V, d] of an embedded static embedder."""
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer  # noqa: PLC0415
 
     tokenizer = Tokenizer.from_file(str(_static_tokenizer(weights)))
     return tokenizer, next(iter(safetensors_torch.load_file(weights).values())).float()
 
 
 def _static_module(weights: Path) -> "torch.nn.Module":
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding  # noqa: PLC0415
 
     tokenizer, table = load_static(weights)
     module: torch.nn.Module = StaticEmbedding(tokenizer, embedding_weights=table)

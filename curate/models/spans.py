@@ -263,7 +263,7 @@ def _generation_spans(
     template = str(tokenizer.get_chat_template())
     if not GENERATION.search(template):
         return []
-    from transformers.utils.chat_template_utils import render_jinja_template
+    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415
 
     [rendering], [spans] = render_jinja_template(
         conversations=[list(messages)],

@@ -43,7 +43,7 @@ class StaticModel:
 
 def static_model(tokenizer: "Tokenizer", table: "torch.Tensor") -> StaticModel:
     """Return a static model, with a tokenizer for words if its tokens stay between spaces."""
-    from tokenizers import Tokenizer, normalizers
+    from tokenizers import Tokenizer, normalizers  # noqa: PLC0415
 
     settings = json.loads(tokenizer.to_str())
     tokenizer.no_padding()

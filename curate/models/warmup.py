@@ -140,8 +140,8 @@ def adapt(model: Any, lora: Mapping[str, Any], seed: Sequence[int]) -> "PeftMode
     Raises:
         UserError: it carries adapters already, or has no layer of these names.
     """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from torch.nn import Linear
+    from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: PLC0415
+    from torch.nn import Linear  # noqa: PLC0415
 
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise UserError(

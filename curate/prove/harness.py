@@ -119,8 +119,8 @@ def take_tasks(model: Any, tokenizer: Any, tasks: Sequence[Task]) -> list[tuple[
     """Return id and number of every item of the tasks for a model in memory."""
     if all(isinstance(task, dict) for task in tasks):
         os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
+    from lm_eval import simple_evaluate  # noqa: PLC0415
+    from lm_eval.models.huggingface import HFLM  # noqa: PLC0415
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     adapted = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, device=str(model.device))

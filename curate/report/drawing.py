@@ -144,7 +144,7 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
     )  # fmt: skip
     if not can_draw():
         return NO_CHART
-    import vl_convert  # Reserves address space as it is loaded, and ends the process where it may not.
+    import vl_convert  # Reserves address space as it is loaded, and ends the process where it may not.  # noqa: PLC0415
 
     svg = vl_convert.vegalite_to_svg(sized.to_dict(), vl_version=_vega_lite_version())
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)

@@ -562,7 +562,7 @@ def test_any_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, evals = planted_frames()
     whole = find_leaks(rows.lazy(), evals, threshold=0.0)
     for size in (7, 199, 200):
-        monkeypatch.setattr("curate.clean.leaks.BATCH_ROWS", size)
+        monkeypatch.setattr("curate.overlap.index.BATCH_ROWS", size)
         assert find_leaks(rows.lazy(), evals, threshold=0.0).equals(whole)
 
 

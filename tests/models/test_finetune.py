@@ -208,7 +208,7 @@ def test_cutting_a_batch_into_parts_changes_no_step(
     several = [*examples(tiny), unlabelled()]
     whole, losses = tune(tiny, several, batch_rows=len(several))
     monkeypatch.setattr("curate.models.training.TRAINING_TOKENS", limit)
-    monkeypatch.setattr("curate.models.finetune.HEAD_TOKENS", 3)
+    monkeypatch.setattr("curate.models.training.HEAD_TOKENS", 3)
     parts, again = tune(tiny, several, batch_rows=len(several))
     assert again == pytest.approx(losses, rel=1e-4)
     for name, weight in adapters(whole).items():
@@ -220,7 +220,7 @@ def test_the_gradient_is_that_of_the_loss_of_the_whole_batch(
 ) -> None:
     """Against a plain backward pass of transformers' own logits, row by row, without padding."""
     monkeypatch.setattr("curate.models.training.TRAINING_TOKENS", 60)
-    monkeypatch.setattr("curate.models.finetune.HEAD_TOKENS", 3)
+    monkeypatch.setattr("curate.models.training.HEAD_TOKENS", 3)
     several = [*examples(tiny), unlabelled()]
     model = add_adapters(load_causal(tiny, "float32"), LORA, "all-linear", [0]).train()
     loss = accumulate_gradients(split_model(model), several)
@@ -245,7 +245,7 @@ def test_the_gradient_is_that_of_the_loss_of_the_whole_batch(
 def test_training_makes_logits_of_few_response_tokens_at_a_time(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.models.finetune.HEAD_TOKENS", 4)
+    monkeypatch.setattr("curate.models.training.HEAD_TOKENS", 4)
     model = add_adapters(load_causal(tiny, "float32"), LORA, "all-linear", [0]).train()
     split, sizes = split_model(model), []
     model.get_output_embeddings().register_forward_hook(

@@ -82,7 +82,7 @@ def recipe(folder: Path, model: Path, stages: Sequence[dict[str, Any]]) -> Confi
 def finish(config: Config, out: Path) -> Path:
     """Return the folder of the finished run; tests that read its report write it themselves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curate.report.build.write_report", lambda run: run)
+        patch.setattr("curate.pipeline.curation.write_report", lambda run: run)
         return run_curation(config, out, overwrite=True).folder
 
 

@@ -181,7 +181,7 @@ def test_a_tuning_that_diverges_names_the_setting(
     def diverge(*_: Any) -> None:
         raise FloatingPointError("the loss of step 2 is not finite; lower prove.lora.learning_rate")
 
-    monkeypatch.setattr("curate.models.training.train_lora", diverge)
+    monkeypatch.setattr("curate.models.finetune.train_lora", diverge)
     run = ModelRun(store, folder=tiny, texts=POOL[:2], targets=TARGETS)
     with pytest.raises(UserError, match=r"diverged; lower select\.learning_rate \(now 0\.0005\)"):
         scored(run, "perplexity_ratio")

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.select import scorer
 from curate.select.scored import order_rows
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun, ranked, scored, selector
@@ -188,7 +187,7 @@ def test_the_models_positions_limit_a_pair_where_the_tokenizer_does_not(
 def test_batches_and_padding_change_nothing(
     store: Store, tiny: Path, cappy: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(scorer, "BATCH_TOKENS", limit)
+    monkeypatch.setattr("curate.models.ratings.BATCH_TOKENS", limit)
     table = scored(run_of(store, tiny), "scorer", model=str(cappy))
     np.testing.assert_allclose(table["score"], plain_logits(cappy)[:, 0], atol=1e-4)
 
@@ -196,7 +195,7 @@ def test_batches_and_padding_change_nothing(
 def test_rows_are_rated_once_and_only_again_where_texts_or_model_change(
     store: Store, tiny: Path, cappy: Path, judge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.models.index.SMALLEST_BLOCK", 4)
+    monkeypatch.setattr("curate.models.ratings.SMALLEST_BLOCK", 4)
     run = run_of(store, tiny)
     scored(run, "scorer", model=str(cappy))
     scored(run, "scorer", model=str(cappy), budget={"rows": 5})

@@ -29,9 +29,9 @@ class PersonName:
 
     @functools.cached_property
     def _analyzer(self) -> Any:
-        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-        from presidio_analyzer.nlp_engine import NlpEngineProvider
-        from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry  # noqa: PLC0415
+        from presidio_analyzer.nlp_engine import NlpEngineProvider  # noqa: PLC0415
+        from presidio_analyzer.predefined_recognizers import SpacyRecognizer  # noqa: PLC0415
 
         models = [{"lang_code": LANGUAGE, "model_name": self.model}]
         engine = NlpEngineProvider(

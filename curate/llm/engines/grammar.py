@@ -33,7 +33,7 @@ class Grammars:
     def __init__(
         self, tokenizer: "PreTrainedTokenizerBase", size: int, ends: Sequence[int]
     ) -> None:
-        from llguidance.hf import from_tokenizer
+        from llguidance.hf import from_tokenizer  # noqa: PLC0415
 
         try:
             self._vocabulary = from_tokenizer(tokenizer, n_vocab=size, eos_token=list(ends))
@@ -56,7 +56,7 @@ class Grammars:
         return self._compiled[key].deep_copy()
 
     def _compile(self, schema: Mapping[str, Any]) -> "LLMatcher":
-        from llguidance import LLMatcher
+        from llguidance import LLMatcher  # noqa: PLC0415
 
         grammar = LLMatcher.grammar_from_json_schema(dict(schema), LAYOUT)  # type: ignore[arg-type]
         matcher = LLMatcher(self._vocabulary, grammar, log_level=0)
@@ -66,7 +66,7 @@ class Grammars:
 
     def allowed(self, matcher: "LLMatcher") -> NDArray[np.bool_]:
         """Return which tokens [V] may come next."""
-        from llguidance.numpy import fill_next_token_bitmask
+        from llguidance.numpy import fill_next_token_bitmask  # noqa: PLC0415
 
         words = np.zeros((1, (self._size + 31) // 32), dtype=np.int32)
         fill_next_token_bitmask(matcher, words)

@@ -167,9 +167,9 @@ class VllmEngine:
 
 def _import_vllm() -> Any:
     try:
-        import vllm
-        import vllm.exceptions
-        import vllm.platforms
+        import vllm  # noqa: PLC0415
+        import vllm.exceptions  # noqa: PLC0415
+        import vllm.platforms  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
             f"engine.kind vllm needs the package vllm, which cannot be imported here ({error}); "
@@ -194,15 +194,15 @@ def _lora_request(adapter: Path | None) -> Any:
     """Return what names an adapter to vLLM, None without one."""
     if adapter is None:
         return None
-    from vllm.lora.request import LoRARequest
+    from vllm.lora.request import LoRARequest  # noqa: PLC0415
 
     return LoRARequest("adapter", 1, str(adapter))
 
 
 def _sampling_of(call: Call, room: int, ends: Sequence[int]) -> Any:
     """Return vLLM's own parameters, made anew for every call: the engine writes into them."""
-    from vllm import SamplingParams
-    from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams
+    from vllm import SamplingParams  # noqa: PLC0415
+    from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams  # noqa: PLC0415
 
     sampling, schema = call.sampling, call.request.schema
     # The order of the properties is that of the answer, so the schema goes as text.

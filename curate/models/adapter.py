@@ -1,1 +1,0 @@
-"""A brief LoRA fine-tune whose weights are kept: the proof's training, for another step to load."""
