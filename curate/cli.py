@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from curate.core.console import say
 from curate.core.errors import UserError
 from curate.core.escape import printable
 from curate.core.interrupt import InterruptHandler, leave
-from curate.terminal import say
 
 if TYPE_CHECKING:
     import polars as pl

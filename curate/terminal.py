@@ -6,31 +6,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
 from rich.live import Live
 from rich.logging import RichHandler
 from rich.spinner import Spinner
 from rich.text import Text
 
+from curate.config.recipe import Config
 from curate.core.console import console
 from curate.core.escape import printable
-from curate.core.store import Store
+from curate.core.store import Artifact, Step, Store
 from curate.pipeline.curation import run_curation
-
-if TYPE_CHECKING:
-    from rich.spinner import Spinner
-
-    from curate.config.recipe import Config
-    from curate.core.store import Artifact, Step
-    from curate.pipeline.run import RunResult
-
-
-def say(*lines: object, err: bool = False) -> None:
-    """Print lines to stdout, or to stderr; nothing in them commands a terminal."""
-    for line in lines:
-        typer.echo(printable(line), err=err)
+from curate.pipeline.run import RunResult
 
 
 class PrintableFormatter(logging.Formatter):
@@ -61,15 +49,15 @@ def show_log() -> None:
 
 
 def run_with_progress(
-    config: "Config", out: Path | None, *, overwrite: bool = False, command: str | None = None
-) -> "RunResult":
+    config: Config, out: Path | None, *, overwrite: bool = False, command: str | None = None
+) -> RunResult:
     """Run a recipe on its store alone and show, on a terminal, which step is at work.
 
     Its arguments are those of curate.pipeline.curation.run_curation.
     """
     store, status = Store(Path(config.store)), StepStatus(config.name)
 
-    def execute_all(steps: "Sequence[Step]") -> "list[Artifact]":
+    def execute_all(steps: Sequence[Step]) -> list[Artifact]:
         artifacts = []
         for number, step in enumerate(steps, start=1):
             with status.step(step.name, number, len(steps)):
@@ -113,7 +101,7 @@ class StepStatus:
         whole = f"{self._run}  {_clock(now - self._started)}"
         return f"{whole}  {self._step}  {_clock(now - self._step_started)}" if self._step else whole
 
-    def _draw(self) -> "Spinner":
+    def _draw(self) -> Spinner:
         text = Text(self.line(), no_wrap=True, overflow="ellipsis")
         self._spinner.update(text=text)
         return self._spinner

@@ -24,11 +24,11 @@ from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
 from curate.config.recipe import Config
+from curate.core.console import say
 from curate.core.errors import UserError
 from curate.core.store import Artifact, Step, Store, digest_of
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
-from curate.terminal import say
 from flows.api import check_api
 
 LOG = logging.getLogger("curate")

@@ -52,7 +52,7 @@ def local_server() -> Iterator[dict[str, str]]:
         keep_history(folder)
 
 
-def _start(folder: Path, auth: str) -> tuple["subprocess.Popen[str]", int]:
+def _start(folder: Path, auth: str) -> tuple[subprocess.Popen[str], int]:
     """Return a server that answers, and its port."""
     log = folder / "server.log"
     with log.open("w") as errors:
@@ -81,7 +81,7 @@ def _start(folder: Path, auth: str) -> tuple["subprocess.Popen[str]", int]:
     )
 
 
-def _stop(server: "subprocess.Popen[str]") -> None:
+def _stop(server: subprocess.Popen[str]) -> None:
     """Let a server write what it has in hand, but not for long."""
     with suppress(OSError, subprocess.TimeoutExpired):
         server.communicate("stop\n", timeout=STOP_SECONDS)

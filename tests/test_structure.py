@@ -36,8 +36,8 @@ def test_imports_of_modules_and_of_names_lazy_ones_too(tmp_path: Path) -> None:
     )
     edges = imports_of(module_paths(tmp_path))
     assert [(e.importer, e.imported, e.inline) for e in edges] == [
-        ("curate.pipeline.run", "curate.core.store", False),
-        ("curate.pipeline.run", "curate.core.store", True),
+        ("curate.run", "curate.store", False),
+        ("curate.run", "curate.store", True),
     ]
     assert figures(tmp_path)["inline imports"] == 1
 

@@ -53,7 +53,7 @@ class MathWorker:
         said = orjson.loads(reply) if reply.endswith(b"\n") else None
         return said if isinstance(said, bool) else None
 
-    def _running(self) -> "subprocess.Popen[bytes]":
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._process = subprocess.Popen(
@@ -65,7 +65,7 @@ class MathWorker:
             )  # fmt: skip
         return self._process
 
-    def _exchange(self, process: "subprocess.Popen[bytes]", line: bytes) -> bytes:
+    def _exchange(self, process: subprocess.Popen[bytes], line: bytes) -> bytes:
         """Return the line that answers a line; empty if the process ended over it."""
         assert process.stdin is not None and process.stdout is not None
         timer = Timer(PATIENCE, process.kill)

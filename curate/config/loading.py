@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -12,9 +12,6 @@ from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
 from curate.core.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
-
-if TYPE_CHECKING:
-    from curate.config.recipe import Config
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -1,15 +1,20 @@
 """The console of stderr, one for bars and log lines."""
 
 from functools import cache
-from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from curate.core.escape import printable
 
 
 @cache
-def console() -> "Console":
+def console() -> Console:
     """Return the console of stderr; one, so that bars and log lines do not overwrite each other."""
     return Console(stderr=True)
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Print lines to stdout, or to stderr; nothing in them commands a terminal."""
+    for line in lines:
+        typer.echo(printable(line), err=err)

@@ -54,5 +54,5 @@ def _unbroken(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _written_out(match: "re.Match[str]") -> str:
+def _written_out(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode()

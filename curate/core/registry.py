@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from curate.core.store import Artifact, Step
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
-
-    from curate.core.store import Artifact, Step
 
 
 # The example sets that no row may leak; those after the first are further ones.
@@ -202,11 +202,11 @@ class StepRun(Protocol):
         """Return the run's seed."""
         ...
 
-    def execute(self, step: "Step") -> "Artifact":
+    def execute(self, step: Step) -> Artifact:
         """Return the step's artifact, made now or found."""
         ...
 
-    def execute_all(self, steps: "Sequence[Step]") -> "list[Artifact]":
+    def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         """Return the artifacts of independent steps, in their order."""
         ...
 
@@ -230,17 +230,17 @@ class StepRun(Protocol):
 class ScoreRun(StepRun, Protocol):
     """What a selector's score function is given: the run's artifacts and a way to run steps."""
 
-    rows: "Artifact"
-    kept: "Artifact"
-    tokens: "Artifact"
-    target: "Artifact | None"
+    rows: Artifact
+    kept: Artifact
+    tokens: Artifact
+    target: Artifact | None
 
     @property
-    def evidence(self) -> "Mapping[str, Artifact]":
+    def evidence(self) -> Mapping[str, Artifact]:
         """Return what the stages found, by their names."""
         ...
 
-    def with_kept(self, kept: "Artifact") -> "ScoreRun":
+    def with_kept(self, kept: Artifact) -> "ScoreRun":
         """Return the same run with fewer kept rows."""
         ...
 
@@ -320,20 +320,20 @@ class Selector:
     params: type[SelectParams]
     version: int
     needs_target: bool
-    score: "Callable[[ScoreRun, Any], Artifact]"
+    score: Callable[[ScoreRun, Any], Artifact]
     rank: "Callable[[pl.DataFrame, Any, int], NDArray[np.int64]]"
     rank_params: tuple[str, ...] = ()
     needs_scores: bool = True
     needs_tokens: bool = True
     renders_target: bool = False
     unscored: "Callable[[pl.DataFrame, Any], pl.Series] | None" = None
-    response: "Callable[[Any], ResponseLimit | None]" = lambda params: None
-    score_more: "Callable[[ScoreRun, Any, Artifact], Artifact] | None" = None
+    response: Callable[[Any], ResponseLimit | None] = lambda params: None
+    score_more: Callable[[ScoreRun, Any, Artifact], Artifact] | None = None
 
 
 def by_row(
-    score: "Callable[[ScoreRun, Any], Artifact]",
-) -> "Callable[[ScoreRun, Any, Artifact], Artifact]":
+    score: Callable[[ScoreRun, Any], Artifact],
+) -> Callable[[ScoreRun, Any, Artifact], Artifact]:
     """Return the `score_more` of a method whose scores depend on a row and the target alone."""
     return lambda run, params, rows: score(run.with_kept(rows), params)
 
@@ -377,7 +377,7 @@ def add_selector(selector: Selector) -> None:
     SELECTORS[selector.params.model_fields["method"].default] = selector
 
 
-def check_stages(stages: "Sequence[Params]") -> None:
+def check_stages(stages: Sequence[Params]) -> None:
     """Fail if what a recipe's stages name is not installed.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.config.recipe import Config
+from curate.core.lazy import lazy_module
 from curate.core.registry import ResponseLimit
 from curate.core.store import Artifact
 from curate.core.tables import read_table
@@ -28,6 +29,8 @@ from curate.models.unread import MethodTokenizers, unread_sentences
 
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_module("torch")
 
 
 SAMPLE_ROWS = 500

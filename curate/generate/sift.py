@@ -234,7 +234,7 @@ class CandidateFilter:
         self,
         filters: Filters,
         embed: Embed,
-        leaks: "PromptFragments | None" = None,
+        leaks: PromptFragments | None = None,
         existing: NoveltyIndex | None = None,
         by_template: FindRejection | None = None,
     ) -> None:

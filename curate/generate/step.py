@@ -10,11 +10,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from curate.core.errors import UserError
+from curate.core.registry import ScoreRun
 from curate.core.rows import Message, prompt_text, response_text
 from curate.core.store import Artifact, Counts, Step, write_json
 from curate.core.tables import read_batches, read_table, scan_table
@@ -44,9 +45,6 @@ from curate.models.embed import embed_texts
 from curate.models.load import load_tokenizer, template_of
 from curate.pool.files import digest_url
 
-if TYPE_CHECKING:
-    from curate.core.registry import ScoreRun
-
 LOG = logging.getLogger("curate")
 VERSION = 2
 SOURCE = "generated"
@@ -55,7 +53,7 @@ BATCH_ROWS = 2_000
 
 
 def generate_step(
-    run: "ScoreRun",
+    run: ScoreRun,
     generate: GenerationSettings,
     inputs: Mapping[str, Artifact],
     system: str | None = None,

@@ -17,21 +17,17 @@ answers: there agreement finds responses that belong to another subject, not fal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import regex
 from numpy.typing import NDArray
 
-from curate.answers.values import find_form, same_value
+from curate.answers.values import Check, find_form, same_value
 from curate.core.fixedpoint import cosines_of_pairs
 from curate.core.fixedpoint import paired_cosines as exact_cosines
 from curate.judge.measures import Floats
 from curate.models.nearest import nearest_rows
-
-if TYPE_CHECKING:
-    from curate.answers.values import Check
 
 # From here on, with equal numbers, two prompts count as one.
 SAME = 0.95
@@ -85,7 +81,7 @@ def agree(
     prompts: Sequence[str],
     responses: Sequence[str],
     vectors: Vectors,
-    check: "Check" = "auto",
+    check: Check = "auto",
 ) -> tuple[Floats, int]:
     """Return the agreement [N] of rows with their neighbours, and how many pairs were not comparable.
 

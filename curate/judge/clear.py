@@ -29,7 +29,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -73,12 +73,8 @@ from curate.llm.asking import (
 )
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.prompts import MethodPrompts
-from curate.llm.requests import Sampling, chat
-
-if TYPE_CHECKING:
-    from curate.llm.prompts import MethodPrompts
-    from curate.llm.requests import Request
-    from curate.llm.structured import Answer
+from curate.llm.requests import Request, Sampling, chat
+from curate.llm.structured import Answer
 
 VERSION = 4
 # Of agreement against exact match, and of observed consistency against self-reflection.
@@ -180,7 +176,7 @@ def _read_labels(
     return {"labels": run.execute(labels_step(inputs, Path(params.labels.path)))}
 
 
-def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> "MethodPrompts":
+def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
     """Return the prompts of this stage; the files must have the digests that are given."""
     return MethodPrompts("clear", Path(folder) if folder else None, digests)
 
@@ -225,8 +221,8 @@ def _is_answer(messages: Sequence[Message]) -> bool:
 
 
 def _sample_request(
-    messages: Sequence[Message], prompts: "MethodPrompts", params: Mapping[str, Any]
-) -> "Request":
+    messages: Sequence[Message], prompts: MethodPrompts, params: Mapping[str, Any]
+) -> Request:
     """Return the row's own conversation; where its response is short, the model is told to be."""
     turns: list[Message] = [
         {"role": message["role"], "content": message["content"]} for message in messages[:-1]
@@ -242,11 +238,11 @@ def _sample_request(
     return chat(turns, sampling=sampling)
 
 
-def _hinted(prompts: "MethodPrompts", question: str, form: str | None) -> str:
+def _hinted(prompts: MethodPrompts, question: str, form: str | None) -> str:
     return prompts["sample"].fill(question=question, form=form)[-1]["content"]
 
 
-def _reflection_requests(messages: Sequence[Message], prompts: "MethodPrompts") -> "list[Request]":
+def _reflection_requests(messages: Sequence[Message], prompts: MethodPrompts) -> list[Request]:
     return [
         reflection(
             prompts[name].fill(
@@ -257,13 +253,13 @@ def _reflection_requests(messages: Sequence[Message], prompts: "MethodPrompts") 
     ]
 
 
-def reflection(messages: Sequence[Message]) -> "Request":
+def reflection(messages: Sequence[Message]) -> Request:
     """Return a question whose answer is A (correct), B (incorrect) or C (not sure)."""
     sampling = Sampling(temperature=0, max_tokens=16)
     return chat(messages, sampling=sampling, schema=REFLECTION_SCHEMA)
 
 
-def certainty(answers: "Sequence[Answer]") -> float | None:
+def certainty(answers: Sequence[Answer]) -> float | None:
     """Return the mean of usable self-reflections; None if there is none."""
     certainties = [CERTAINTY[answer.value["answer"]] for answer in answers if answer.ok]
     return float(np.mean(certainties)) if certainties else None

@@ -16,21 +16,17 @@ agrees with every statement, comes out at 0.5.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
 from curate.judge.contradiction import AnswerPair, alike
+from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, seed_of, shorten_middle
 from curate.llm.prompts import MethodPrompts
-from curate.llm.requests import Sampling, chat
-
-if TYPE_CHECKING:
-    from curate.llm.ask import EngineClient
-    from curate.llm.prompts import MethodPrompts
-    from curate.llm.requests import Request
-    from curate.llm.structured import Answer
+from curate.llm.requests import Request, Sampling, chat
+from curate.llm.structured import Answer
 
 CRITERIA = "Weigh accuracy, completeness, relevance and form."
 REASON_LETTERS = 120
@@ -62,17 +58,15 @@ class PreferenceScore:
     reason: str | None = None
 
 
-def compare_prompts(
-    folder: str | None, digests: Mapping[str, str] | None = None
-) -> "MethodPrompts":
+def compare_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
     """Return the prompts of comparisons; the files must have the digests that are given."""
     return MethodPrompts("compare", Path(folder) if folder else None, digests)
 
 
 def compare_pairs(
-    client: "EngineClient",
+    client: EngineClient,
     pairs: Sequence[AnswerPair],
-    prompts: "MethodPrompts",
+    prompts: MethodPrompts,
     *,
     samples: int,
     seed: int,
@@ -112,8 +106,8 @@ def compare_pairs(
 
 
 def _requests(
-    order: tuple[str, str, str], prompts: "MethodPrompts", samples: int, seed: int, criteria: str
-) -> "list[Request]":
+    order: tuple[str, str, str], prompts: MethodPrompts, samples: int, seed: int, criteria: str
+) -> list[Request]:
     """Return the judgements on one order of a pair, and the self-reflections on "B is better"."""
     question, a, b = order
     slots = {
@@ -142,11 +136,11 @@ def _prefer(ahead: Answers, behind: Answers) -> PreferenceScore:
     return PreferenceScore(BETA * observed + (1 - BETA) * reflected, observed, reflected, reason)
 
 
-def _votes(answers: "Sequence[Answer]") -> list[float]:
+def _votes(answers: Sequence[Answer]) -> list[float]:
     return [VOTES[answer.value["better"]] for answer in answers if answer.ok]
 
 
-def compare_identity(prompts: "MethodPrompts", criteria: str = CRITERIA) -> Mapping[str, Any]:
+def compare_identity(prompts: MethodPrompts, criteria: str = CRITERIA) -> Mapping[str, Any]:
     """Return what belongs into the key of a step that compares, beside engine, samples and seed."""
     digests = {name: prompts[name].digest for name in ("choose", *REFLECTIONS)}
     return {"prompts": digests, "criteria": criteria}

@@ -31,7 +31,9 @@ from curate.core.lazy import lazy_module
 from curate.core.registry import StepRun
 from curate.core.rows import normalise
 from curate.core.store import digest_of
+from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, shorten_middle
+from curate.llm.prompts import Prompt
 from curate.llm.requests import Sampling, chat
 from curate.models.control import text_ids
 from curate.models.embed import embed_texts
@@ -41,8 +43,6 @@ from curate.models.ratings import encode_pairs, load_classifier, longest_input, 
 if TYPE_CHECKING:
     import transformers
 
-    from curate.llm.ask import EngineClient
-    from curate.llm.prompts import Prompt
 else:
     transformers = lazy_module("transformers")
 
@@ -167,7 +167,7 @@ def agree_by_embedding(
 
 
 def agree_by_model(
-    pairs: Sequence[AnswerPair], client: "EngineClient", prompt: "Prompt", stage: str
+    pairs: Sequence[AnswerPair], client: EngineClient, prompt: Prompt, stage: str
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by asking in both orders; NaN where no answer is of use."""
     requests = [

@@ -16,19 +16,17 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from curate.answers.values import Check, Form, find_form, same_value
 from curate.core.rows import Message, normalise, response_text
+from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, seed_of
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.schemas import REPEATS
-
-if TYPE_CHECKING:
-    from curate.llm.ask import EngineClient
-    from curate.llm.structured import Answer
+from curate.llm.structured import Answer
 
 METHOD = "knowledge"
 TEMPERATURE = 0.5
@@ -177,7 +175,7 @@ class ProbeAnswers:
 
 
 def ask_probes(
-    client: "EngineClient",
+    client: EngineClient,
     probes: Sequence[Probe],
     exemplars: Exemplars,
     *,
@@ -194,7 +192,7 @@ def ask_probes(
     probe_answers = [ProbeAnswers(probe) for probe in probes]
     examples = [[exemplars.turns(probe, number) for number in sets] for probe in probes]
 
-    def ask(positions: Sequence[int], sampled: Mapping[str, Any]) -> "list[list[Answer]]":
+    def ask(positions: Sequence[int], sampled: Mapping[str, Any]) -> list[list[Answer]]:
         requests = []
         for i in positions:
             probe = probes[i]
@@ -223,7 +221,7 @@ def probe_request(probe: Probe, examples: Sequence[Message], sampling: Sampling)
     return chat([*head, *examples, *probe.messages[len(head) : -1]], sampling=sampling)
 
 
-def text_of(answer: "Answer") -> str | None:
+def text_of(answer: Answer) -> str | None:
     """Return an answer's text: none if the call failed, empty where what came cannot be used."""
     if answer.failure in LOST:
         return None

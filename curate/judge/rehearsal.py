@@ -21,7 +21,7 @@ a file of the same name in a folder of yours comes before ours.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -33,14 +33,12 @@ from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
 from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
+from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text, seed_of
 from curate.llm.prompts import MethodPrompts
 from curate.llm.reasoning import holds_marks
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.schemas import REPEATS
-
-if TYPE_CHECKING:
-    from curate.llm.ask import EngineClient
 
 VERSION = 2
 PROMPTS = ("certain", "refusals", "rephrase")
@@ -137,7 +135,7 @@ def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
 
 
 def rehearse(
-    client: "EngineClient",
+    client: EngineClient,
     rows: pl.DataFrame,
     answers: pl.DataFrame,
     prompts: MethodPrompts,
@@ -183,7 +181,7 @@ def rehearse(
 
 
 def tell_entropy(
-    client: "EngineClient", rows: pl.DataFrame, prompts: MethodPrompts, params: Mapping[str, Any]
+    client: EngineClient, rows: pl.DataFrame, prompts: MethodPrompts, params: Mapping[str, Any]
 ) -> list[Route]:
     """Return rows that say whether they are of the half that the model answers most alike.
 
@@ -220,7 +218,7 @@ def _few_shot_answers(answers: pl.DataFrame) -> dict[str, str]:
 
 
 def _right_answers(
-    client: "EngineClient", probes: Sequence[Probe], requests: Sequence[Request]
+    client: EngineClient, probes: Sequence[Probe], requests: Sequence[Request]
 ) -> dict[str, str]:
     """Return by row the answers that are right; each is asked for once."""
     answers = ask_all(client, requests, METHOD)

@@ -4,7 +4,7 @@
     - {kind: rubric, rubric: rubrics/mine.yaml, drop: 0.1}         yours, the worst tenth at most
 
 A rubric is a YAML file of criteria with descriptions and weights on one scale (see
-curate/judge/rubrics/response.yaml); how a grade is made of the votes stands in curate.llm.grading.
+curate/llm/rubrics/response.yaml); how a grade is made of the votes stands in curate.llm.grading.
 
 After Chen et al. 2023, "AlpaGasus", arXiv:2307.08701, which keeps what ChatGPT grades 4.5 or higher of
 5 under one criterion, and Zheng et al. 2023, arXiv:2306.05685, on judges. Score: the weighted mean

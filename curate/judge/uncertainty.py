@@ -12,18 +12,16 @@ asks it too.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from curate.answers.values import group_alike
 from curate.judge.probes import METHOD, Probe, probe_request, text_of
+from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, seed_of
 from curate.llm.requests import Sampling
 from curate.llm.schemas import REPEATS
-
-if TYPE_CHECKING:
-    from curate.llm.ask import EngineClient
 
 SAMPLES, TEMPERATURE = 5, 0.7
 
@@ -35,7 +33,7 @@ def entropy_of(values: Sequence[object]) -> float:
 
 
 def measure_entropy(
-    client: "EngineClient", probes: Sequence[Probe], most: int, seed: int
+    client: EngineClient, probes: Sequence[Probe], most: int, seed: int
 ) -> dict[str, float]:
     """Return the entropy of each row's sampled answers; rows of which fewer than two came have none.
 

@@ -11,7 +11,7 @@ a row without one has no grade and says why.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,14 +22,12 @@ from curate.core.localfiles import MIB, read_text
 from curate.core.registry import Params, keys_at, suggest_key
 from curate.core.rows import Message, content_hash, prompt_text, response_text
 from curate.core.yamltext import YamlFault, load_yaml
+from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all
 from curate.llm.prompts import MethodPrompts
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.schemas import record
 from curate.llm.structured import Answer
-
-if TYPE_CHECKING:
-    from curate.llm.ask import EngineClient
 
 RUBRICS = Path(__file__).parent / "rubrics"
 METHOD = "judge"
@@ -111,7 +109,7 @@ def read_rubric(name: str) -> Rubric:
 
 
 def grade_rows(
-    client: "EngineClient",
+    client: EngineClient,
     batches: Iterable[pl.DataFrame],
     rubric: Rubric,
     *,

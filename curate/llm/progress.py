@@ -4,18 +4,13 @@ import logging
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from curate.core.console import console
 from curate.llm.requests import Completion
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
 LOG = logging.getLogger("curate")
 LINE_SECONDS = 10.0
@@ -79,7 +74,7 @@ class Progress:
         return f"{self._tokens / seconds:,.0f} tokens/s, {self._failures:,} failed"
 
 
-def _open_bar(stage: str) -> "tuple[Bar, TaskID]":
+def _open_bar(stage: str) -> tuple[Bar, TaskID]:
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),

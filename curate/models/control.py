@@ -175,7 +175,7 @@ def text_ids(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list
     ]
 
 
-def _any_of(names: Iterable[str]) -> "re.Pattern[str]":
+def _any_of(names: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern of any of the names, the longest first; of nothing if there are none."""
     longest = sorted(names, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest)) or r"(?!)")

@@ -6,16 +6,13 @@ LoRA: Hu et al. 2021, arXiv:2106.09685, on all linear layers, AdamW, linear deca
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.core.store import Artifact, Counts, Step
 from curate.models.chat import build_examples
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
 from curate.models.training import read_messages, train_lora
-
-if TYPE_CHECKING:
-    pass
 
 VERSION = 5
 

@@ -15,7 +15,7 @@ on which other rows there are (`score_more` is None) scores anew.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -25,11 +25,9 @@ from curate.core.registry import APPENDED, Budget, Params, SelectParams, find_se
 from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table, scan_table
 from curate.models.tokens import tokens_step
+from curate.pipeline.run import Run
 from curate.prove.ablation import AblatedStage
 from curate.select.selection import SelectionResult
-
-if TYPE_CHECKING:
-    from curate.pipeline.run import Run
 
 VERSION = 1
 KEPT, SCORES, TOKENS = "kept.parquet", "scores.parquet", "tokens.parquet"
@@ -37,7 +35,7 @@ Rank = Callable[["Run", SelectParams, Artifact], SelectionResult]
 
 
 def leave_out(
-    run: "Run", own: SelectionResult, examples: Mapping[str, Artifact], rank: Rank
+    run: Run, own: SelectionResult, examples: Mapping[str, Artifact], rank: Rank
 ) -> list[AblatedStage]:
     """Return every stage of a run with the selection that is made without it.
 
@@ -72,7 +70,7 @@ def leave_out(
     ]
 
 
-def stage_bill(run: "Run", stages: Sequence[str]) -> dict[str, dict[str, float]]:
+def stage_bill(run: Run, stages: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return seconds of the making and calls of a model of each stage, as the manifest has them."""
     work = list(zip(run.artifacts, run.parts, strict=True))
     steps = {name: [artifact for artifact, part in work if part == name] for name in stages}
@@ -91,7 +89,7 @@ def stage_bill(run: "Run", stages: Sequence[str]) -> dict[str, dict[str, float]]
 
 
 def _evidence_without(
-    run: "Run", left_out: str, examples: Mapping[str, Artifact]
+    run: Run, left_out: str, examples: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
     """Return what the stages find when the drops of one of them are left out."""
     params = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
@@ -121,14 +119,14 @@ def _judges_anew(params: Params | None) -> bool:
     return params is not None and not find_stage(_kind(params)).runs_model(params)
 
 
-def _unjudged(run: "Run", left_out: str) -> list[str]:
+def _unjudged(run: Run, left_out: str) -> list[str]:
     """Return the later stages that run a model, and judge no row that comes back."""
     stages = list(zip(stage_names(run.config.stages), run.config.stages, strict=True))
     later = [name for name, _ in stages].index(left_out) + 1 if left_out != GENERATE else 0
     return [name for name, params in stages[later:] if not _judges_anew(params)]
 
 
-def _spared_step(run: "Run", name: str) -> Step:
+def _spared_step(run: Run, name: str) -> Step:
     """Return the step that turns the verdicts of a stage round: it keeps all, but for what it made."""
     inputs = {"rows": run.rows}
     inputs |= {"evidence": run.evidence[name]} if name in run.evidence else {}
@@ -169,11 +167,11 @@ def with_descendants(rows: Path, ids: pl.Series) -> pl.Series:
     return ids
 
 
-def _makes(run: "Run", name: str) -> bool:
+def _makes(run: Run, name: str) -> bool:
     return name == GENERATE or APPENDED in run.prepared.get(name, {})
 
 
-def _new_rows(run: "Run", name: str) -> Artifact:
+def _new_rows(run: Run, name: str) -> Artifact:
     if name == GENERATE:
         assert run.generated is not None
         return run.generated
@@ -196,7 +194,7 @@ def _kept_ids(kept: Artifact) -> pl.Series:
 
 
 def _rankings(
-    run: "Run", changed: Mapping[str, "Run"], own: SelectionResult, rank: Rank
+    run: Run, changed: Mapping[str, Run], own: SelectionResult, rank: Rank
 ) -> Iterator[tuple[str, Artifact]]:
     """Yield the ranking of each run without a stage, by the method and the budget of the run's own."""
     if not changed:
@@ -219,7 +217,7 @@ def _rankings(
         yield name, rank(other, params, scores).ranking
 
 
-def _scores(run: "Run", own: SelectionResult, more: Artifact) -> list[Artifact] | None:
+def _scores(run: Run, own: SelectionResult, more: Artifact) -> list[Artifact] | None:
     """Return the stored scores and those of rows that come back; None if all have to be made anew."""
     score_more = find_selector(own.params.model_dump()["method"]).score_more
     if score_more is None:
@@ -227,7 +225,7 @@ def _scores(run: "Run", own: SelectionResult, more: Artifact) -> list[Artifact] 
     return [own.scores, *([score_more(run, own.params, more)] if more.counts["rows_out"] else [])]
 
 
-def _back_step(run: "Run", changed: Mapping[str, "Run"]) -> Step:
+def _back_step(run: Run, changed: Mapping[str, Run]) -> Step:
     inputs = {f"kept-{name}": other.kept for name, other in changed.items()}
     return Step("ablation-back", VERSION, write_back, {**inputs, "own": run.kept})
 
@@ -245,7 +243,7 @@ def write_back(
     return {"rows_out": back.height}
 
 
-def _chosen_step(other: "Run", parts: Sequence[Artifact], file: str) -> Step:
+def _chosen_step(other: Run, parts: Sequence[Artifact], file: str) -> Step:
     inputs = {f"part-{i}": part for i, part in enumerate(parts)}
     name = f"ablation-{file.removesuffix('.parquet')}"
     return Step(name, VERSION, write_chosen, {"kept": other.kept, **inputs}, {"file": file})

@@ -1,6 +1,6 @@
 """What a proof reads beside the pool: eval rows, watch sets, arms."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.core.store import Artifact
 from curate.pipeline.inputs import proof_steps
@@ -12,12 +12,8 @@ from curate.prove.settings import ProofSettings
 from curate.prove.watch_sets import WatchInputs
 from curate.select.race import RaceParams
 
-if TYPE_CHECKING:
-    from curate.prove.proof import ProofInputs
-    from curate.prove.watch_sets import WatchInputs
 
-
-def _watch_sets(run: Run, settings: ProofSettings) -> "WatchInputs | None":
+def _watch_sets(run: Run, settings: ProofSettings) -> WatchInputs | None:
     """Return the rows on which tuning must do no harm, and what is asked of them."""
     if run.watch is None:
         return None
@@ -30,7 +26,7 @@ def proof_params(settings: ProofSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"novelty", "compare"})
 
 
-def proof_inputs(run: Run, settings: ProofSettings, half: str) -> "ProofInputs":
+def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
     assert run.eval is not None
     eval_rows, rendered = run.eval, run.merged.get("eval")

@@ -1,7 +1,6 @@
 """The proof of a run: the selections that it judges, and those made without a stage."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from curate.config.names import ABLATION
 from curate.core.registry import SelectParams
@@ -10,14 +9,12 @@ from curate.pipeline.ablation import leave_out
 from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.run import LOG, Run, example_sets
 from curate.pipeline.selection import rank_scores
+from curate.prove.ablation import AblatedStage
 from curate.prove.halves import VERDICT
 from curate.prove.novelty import novelty_step
 from curate.prove.together import prove_together
 from curate.prove.verdict import NOT_MEASURED
 from curate.select.selection import SelectionResult, ranking_step
-
-if TYPE_CHECKING:
-    from curate.prove.ablation import AblatedStage
 
 
 def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
@@ -41,7 +38,7 @@ def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
     return proof
 
 
-def ablated_selections(run: Run) -> "list[AblatedStage]":
+def ablated_selections(run: Run) -> list[AblatedStage]:
     """Return the recipe's stages, each with the selection that is made without it."""
     part, run.part = run.part, ABLATION
     own = next(iter(run.selections.values()))

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.config.recipe import Config
 from curate.core.ledger import kept_step
@@ -28,9 +28,6 @@ from curate.models.load import (
 )
 from curate.pipeline.race import RaceResult
 from curate.select.selection import SelectionResult
-
-if TYPE_CHECKING:
-    pass
 
 ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
 LOG = logging.getLogger("curate")

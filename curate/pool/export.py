@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import polars as pl
@@ -17,9 +17,6 @@ from curate.core.escape import code, markdown
 from curate.core.rows import SCHEMA
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
-
-if TYPE_CHECKING:
-    pass
 
 VERSION = 3
 FORMATS = ("messages",)

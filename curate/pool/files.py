@@ -227,7 +227,7 @@ def digest_url(file: PoolFile) -> str:
         return HashedReader(raw).drain()
 
 
-def _digest() -> "hashlib.blake2b":
+def _digest() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16)
 
 

@@ -5,7 +5,7 @@ follow from the rows alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -18,15 +18,13 @@ from curate.prove.functions import KEY, load_function
 from curate.prove.harness import read_tasks
 from curate.prove.metrics import deciding_metric
 from curate.prove.questions import check_measurable, count_questions, find_questions
+from curate.prove.settings import ProofSettings
 from curate.prove.watch_sets import check_set, metric_key, written_setting
 from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
 
-if TYPE_CHECKING:
-    from curate.prove.settings import ProofSettings
 
-
-def check_proof(prove: "ProofSettings", read: Mapping[str, Artifact], seed: int) -> None:
+def check_proof(prove: ProofSettings, read: Mapping[str, Artifact], seed: int) -> None:
     """Check the model, tasks and held-out sets of a recipe's proof.
 
     Args:

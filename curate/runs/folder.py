@@ -175,7 +175,7 @@ def _is_own_file(folder: Path, name: str) -> bool:
     return path.is_file() and not any(parent.is_symlink() for parent in links)
 
 
-def read_run(path: Path, read: Callable[["RunFolder"], T]) -> T:
+def read_run(path: Path, read: Callable[[RunFolder], T]) -> T:
     """Return what `read` makes of a run, all of it from one state of the folder.
 
     Where a run replaces the folder in the meantime, it is read anew.

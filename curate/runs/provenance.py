@@ -3,10 +3,9 @@
 import platform
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from curate.config.recipe import Config
+from curate.config.recipe import Config
 
 
 class Provenance:
@@ -30,7 +29,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def model_names(config: "Config") -> dict[str, str]:
+def model_names(config: Config) -> dict[str, str]:
     """Return the models that a recipe names, by the key that names each (base, select.embedder ...)."""
     names = {"base": config.models.base, "embedder": config.models.embedder}
     return names | dict(_inner_names(config.model_dump(mode="json", exclude={"models"}), ""))

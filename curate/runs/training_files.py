@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from curate.config.recipe import Config
 from curate.core.store import Artifact, Step
 from curate.pool.export import VERSION, earlier_export, write_all, write_export
-
-if TYPE_CHECKING:
-    from curate.config.recipe import Config
-    from curate.runs.folder import RunFolder
+from curate.runs.folder import RunFolder
 
 
-def export_step(selection: Artifact, config: "Config") -> Step:
+def export_step(selection: Artifact, config: Config) -> Step:
     """Return the step that writes the training files and their card."""
     params = {"formats": config.export.formats, **card_params(config)}
     return Step("export", VERSION, write_export, {"selection": selection}, params)
 
 
-def card_params(config: "Config") -> dict[str, Any]:
+def card_params(config: Config) -> dict[str, Any]:
     """Return what the card tells of the recipe."""
     return {
         "name": config.name,
@@ -29,7 +27,7 @@ def card_params(config: "Config") -> dict[str, Any]:
     }
 
 
-def export_run(run: "RunFolder", formats: Sequence[str], out: Path) -> list[Path]:
+def export_run(run: RunFolder, formats: Sequence[str], out: Path) -> list[Path]:
     """Write a finished run's selection as training files with their card; return the files.
 
     Args:

@@ -5,7 +5,7 @@ compare: [bm25, {method: rds, combine: global_max}]
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from pydantic import Field, ValidationInfo, create_model
@@ -15,9 +15,6 @@ from curate.core.registry import SELECTORS, Budget, Params, SelectParams
 from curate.core.tables import read_table
 from curate.select.planner import common_plan
 from curate.select.race import RaceParams
-
-if TYPE_CHECKING:
-    pass
 
 CONTROL = "random"
 OWN_KEYS = "budget, filter, shares and diversity are those of select where it gives none of its own"

@@ -18,7 +18,7 @@ trained. Scores are for ranking; no threshold carries over to another pool.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -29,9 +29,6 @@ from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import read_table
 from curate.models.index import named
 from curate.models.ratings import RatingParams, rating_steps, read_ratings
-
-if TYPE_CHECKING:
-    pass
 
 VERSION = 2
 

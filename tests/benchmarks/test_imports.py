@@ -21,7 +21,7 @@ STALE = {
     "from curate.shop import Store": "No module named 'curate.shop'",
     "import curate.shop": "No module named 'curate.shop'",
     "def late():\n    from pools import no_such_pool": "pools has no no_such_pool",
-    "from curate import store\nstore.Shop": "store.Shop is gone",
+    "from curate.core import store\nstore.Shop": "store.Shop is gone",
     "from curate.config.recipe import Config\nConfig.guess({})": "Config.guess is gone",
     "from curate.core.store import digest_of\ndigest_of()": "digest_of: missing a required argument",
     "from curate.core.store import Step\nStep('a', 1, print, colour=1)": "Step: got an unexpected",
@@ -29,7 +29,7 @@ STALE = {
 SOUND = """
 import no_such_peer
 from no_such_peer import anything
-from curate import store
+from curate.core import store
 from curate.core.store import Step as Work, digest_of
 from pools import *
 store.Store.find, digest_of(1), digest_of(*[]), Work("a", 1, print, params={}), anything(1, 2)

@@ -199,7 +199,7 @@ def _is_phone(value: str, text: str, start: int) -> bool:
     return fits and not is_no_phone(value)
 
 
-def _secret(form: KeyForm) -> "PatternDetector":
+def _secret(form: KeyForm) -> PatternDetector:
     return PatternDetector(
         "secret", form.hint, form.pattern, lambda value, text, start: form.check(value)
     )

@@ -1,27 +1,24 @@
 """Identify an engine without loading it, and load it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.core.errors import UserError
 from curate.core.store import digest_file, digest_of
+from curate.llm.engines.engine import Engine
 from curate.llm.engines.openai import OpenAIEngine
 from curate.llm.engines.parameters import OpenAIParams, TransformersParams, VllmParams
 from curate.llm.engines.transformers import TransformersEngine
 from curate.llm.engines.vllm import VllmEngine
 from curate.models.load import choose_dtype, find_model, identify, prepare
-
-if TYPE_CHECKING:
-    from curate.llm.engines.engine import Engine
-    from curate.models.settings import ModelNames
-
+from curate.models.settings import ModelNames
 
 # Of a LoRA adapter.
 PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 def identify_engine(
-    params: TransformersParams | VllmParams | OpenAIParams, models: "ModelNames"
+    params: TransformersParams | VllmParams | OpenAIParams, models: ModelNames
 ) -> dict[str, Any]:
     """Return the identity of the engine that a recipe names, without loading it.
 
@@ -51,8 +48,8 @@ def _digest_adapter(params: TransformersParams | VllmParams) -> str:
 
 
 def load_engine(
-    params: TransformersParams | VllmParams | OpenAIParams, models: "ModelNames"
-) -> "Engine":
+    params: TransformersParams | VllmParams | OpenAIParams, models: ModelNames
+) -> Engine:
     """Return the engine that a recipe names, ready to complete calls.
 
     Raises:

@@ -179,7 +179,7 @@ class OpenAIEngine:
         return "none"
 
     async def attempt(
-        self, line: "ServerConnection", call: Call, structured: Structured
+        self, line: ServerConnection, call: Call, structured: Structured
     ) -> Completion:
         """Return what one server makes of a call, sent once; Fault if it makes nothing."""
         path, body = body_of(call, self._params, structured)

@@ -10,16 +10,13 @@ engine:
 """
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from curate.core.credentials import FreeFields, SecretFault, find_secret
 from curate.core.registry import Params
-
-if TYPE_CHECKING:
-    pass
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
