@@ -14,10 +14,7 @@ from curate.core.errors import UserError
 from curate.pipeline.curation import read_result
 from curate.pipeline.run import RunResult
 from curate.terminal import run_with_progress
-from flows.api import check_api, drain
-from flows.curation import curation
 from flows.local import local_server
-from flows.settings import quiet_console
 
 LOG = logging.getLogger("curate")
 
@@ -50,6 +47,10 @@ def _call_flow(
     config: Config, out: Path | None, options: Mapping[str, Any], *, check: bool
 ) -> RunResult:
     # Prefect reads its settings when it is imported, so not before they are in the environment.
+    from flows.api import check_api, drain  # noqa: PLC0415
+    from flows.curation import curation  # noqa: PLC0415
+    from flows.settings import quiet_console  # noqa: PLC0415
+
     if check:
         check_api()
     quiet_console()

@@ -40,7 +40,7 @@ def apply() -> None:
         os.environ.pop("PREFECT_PROFILE", None)
         os.environ["PREFECT_PROFILES_PATH"] = os.devnull
         with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
-            import prefect.context  # noqa: F401, PLC0415
+            import prefect.context  # noqa: F401, PLC0415  (reads the settings, once)
 
 
 def bypass_proxies() -> None:

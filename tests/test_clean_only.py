@@ -48,7 +48,8 @@ def test_a_recipe_without_a_model_imports_and_looks_for_none(tmp_path: Path, nam
     recipe = write(tmp_path, RECIPES[name])
     code = (
         "import sys\nfrom pathlib import Path\nfrom curate.config.loading import load_config\n"
-        "from curate.estimate.recipe import estimate\nfrom curate.pipeline.curation import run_curation\n"
+        "from curate.estimate.recipe import estimate\n"
+        "from curate.pipeline.curation import run_curation\n"
         f"config = load_config(Path({str(recipe)!r}))\nestimate(config)\n"
         f"run_curation(config, Path({str(tmp_path / 'run')!r}))\n"
         "print([m for m in ('torch', 'transformers', 'prefect') if m in sys.modules])"
