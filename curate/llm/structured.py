@@ -8,19 +8,23 @@ gets twice the tokens, once; then it is a failure with its class.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
 from pydantic import Field
 
 from curate.answers.jsonanswers import read_json
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.registry import Params
 from curate.core.rows import Message
 from curate.llm.reasoning import part_reasoning, part_values
 from curate.llm.requests import Call, Completion, Request
+
+if TYPE_CHECKING:
+    import jsonschema
+else:
+    jsonschema = lazy_module("jsonschema")
 
 Failure = Literal[
     "truncated",
@@ -95,8 +99,8 @@ class Answer:
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raise UserError if this is no JSON Schema."""
     try:
-        Draft202012Validator.check_schema(dict(schema))
-    except SchemaError as error:
+        jsonschema.Draft202012Validator.check_schema(dict(schema))
+    except jsonschema.SchemaError as error:
         raise UserError(f"not a JSON schema: {error.message} (at {error.json_path})") from error
 
 
@@ -148,7 +152,7 @@ def _why_useless(call: Call, completion: Completion) -> str:
 
 
 def _violation(schema: Mapping[str, Any], value: Any) -> str | None:
-    error = best_match(Draft202012Validator(dict(schema)).iter_errors(value))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(dict(schema)).iter_errors(value))
     return None if error is None else f"{error.json_path}: {error.message[:200]}"
 
 

@@ -6,10 +6,7 @@ from typing import Any
 from curate.core.errors import UserError
 from curate.core.store import digest_file, digest_of
 from curate.llm.engines.engine import Engine
-from curate.llm.engines.openai import OpenAIEngine
 from curate.llm.engines.parameters import OpenAIParams, TransformersParams, VllmParams
-from curate.llm.engines.transformers import TransformersEngine
-from curate.llm.engines.vllm import VllmEngine
 from curate.models.load import choose_dtype, find_model, identify, prepare
 from curate.models.settings import ModelNames
 
@@ -56,13 +53,20 @@ def load_engine(
         UserError: no such model, vllm is not installed, or a key's variable is not set.
     """
     identity = identify_engine(params, models)
+    # An engine's module imports what no other engine needs: httpx, torch, vllm.
     if isinstance(params, OpenAIParams):
+        from curate.llm.engines.openai import OpenAIEngine  # noqa: PLC0415
+
         return OpenAIEngine(params, identity)
     folder = prepare(find_model(params.model or models.base))
     dtype = choose_dtype(params.dtype or models.dtype)
     trust = models.trust_remote_code
     if isinstance(params, VllmParams):
+        from curate.llm.engines.vllm import VllmEngine  # noqa: PLC0415
+
         return VllmEngine(folder, identity, params=params, dtype=dtype, trust=trust)
+    from curate.llm.engines.transformers import TransformersEngine  # noqa: PLC0415
+
     batch = params.batch_tokens
     adapter = None if params.adapter is None else Path(params.adapter)
     return TransformersEngine(
