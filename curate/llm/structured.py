@@ -152,7 +152,9 @@ def _why_useless(call: Call, completion: Completion) -> str:
 
 
 def _violation(schema: Mapping[str, Any], value: Any) -> str | None:
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(dict(schema)).iter_errors(value))
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(dict(schema)).iter_errors(value)
+    )
     return None if error is None else f"{error.json_path}: {error.message[:200]}"
 
 
