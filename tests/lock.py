@@ -1,0 +1,79 @@
+"""versions.lock: the code and the results of every stored step, so that no change goes unnoticed.
+
+    python -m tests.lock        (make lock) writes it, and refuses while results differ under one version
+
+A line is: name, version, digest of the source it reaches, then of its golden result the number of
+artifacts, digest, count of numbers and two sums; five dashes where no recipe of tests/golden.py runs it.
+A moved source with the same results is confirmed by `make lock`. Moved results need a new version.
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import write_tiny_model
+from tests.golden import golden_results, same_figures
+from tests.step_sources import REPO, source_digest, step_functions
+
+LOCK = REPO / "versions.lock"
+FIGURES = ("artifacts", "digest", "numbers", "sum", "weighted")
+HEAD = "# Written by `make lock`; see tests/lock.py. name version source | " + " ".join(FIGURES)
+
+
+def current_sources() -> dict[str, tuple[str, str]]:
+    """Return version and source digest of each stored step, by name."""
+    return {s.name: (s.version, source_digest(s.functions)) for s in step_functions()}
+
+
+def read_lock(path: Path = LOCK) -> dict[str, dict[str, Any]]:
+    """Return the lines of a lock by name: version, source and figures, None where there are none."""
+    lines = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, version, source, artifacts, digest, numbers, *sums = line.split()
+            figures = None
+            if artifacts != "-":
+                values = int(artifacts), digest, int(numbers), *map(float, sums)
+                figures = dict(zip(FIGURES, values, strict=True))
+            lines[name] = {"version": version, "source": source, "figures": figures}
+    return lines
+
+
+def moved_results(
+    golden: Mapping[str, Mapping[str, Any]], lock: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return the names of steps whose results differ from the lock's while their version does not."""
+    versions = {name: version for name, (version, _) in current_sources().items()}
+    return [
+        name
+        for name, line in lock.items()
+        if line["figures"] is not None
+        and versions.get(name) == line["version"]
+        and not (name in golden and same_figures(dict(golden[name]), line["figures"]))
+    ]
+
+
+def write_lock(golden: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the lock of the code as it is."""
+    lines = [HEAD]
+    for name, (version, source) in sorted(current_sources().items()):
+        figures = [str(golden[name][key]) for key in FIGURES] if name in golden else ["-"] * 5
+        lines.append(" ".join([name, version, source, *figures]))
+    LOCK.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the lock, unless results moved under one version."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        golden = golden_results(folder, write_tiny_model(folder / "model"))
+    moved = moved_results(golden, read_lock()) if LOCK.exists() else []
+    if moved:
+        sys.exit("results moved under the same version; raise it: " + ", ".join(moved))
+    write_lock(golden)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Source of stored steps: which code of the package each reaches, and a digest of it.
+
+A step's artifact is reused as long as its name, version, parameters and inputs stay. Nobody must forget
+to raise a version, so versions.lock records, for every function whose results are stored, a digest of
+all that it reaches: functions, classes and constants of curate/ by name, followed through imports.
+
+    curate.select.rds.write_scores   4   1f0c...
+
+Comments, docstrings, decorators and annotations of functions are no code here. Methods that are looked
+up by name while a step runs (verdicts, rankings, generation) have lines of their own: stage:exact.
+
+Example: write_scores of select/rds.py calls write_similarities, which reads DECIMALS. A change of
+DECIMALS moves the digests of rds, embed, bm25 and every other step that writes similarities.
+"""
+
+import ast
+import hashlib
+import importlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from curate.core.registry import SELECTORS, STAGES, load_methods, load_stages
+from curate.generate.generation import GENERATORS
+from tests.structure import module_paths
+
+load_stages()
+load_methods("curate.select")
+load_methods("curate.generate.methods")
+REPO = Path(__file__).parents[1]
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's definitions by name, and what its imports stand for: a module and a name in it."""
+
+    definitions: dict[str, list[Definition]]
+    imports: dict[str, tuple[str, str | None]]
+
+
+@dataclass(frozen=True)
+class StepFunction:
+    """What makes a stored result: its name, its versions, and its functions (module, name)."""
+
+    name: str
+    version: str
+    functions: tuple[tuple[str, str], ...]
+
+
+@cache
+def _paths() -> dict[str, Path]:
+    return module_paths(REPO)
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Return the syntax tree of a module of the package."""
+    return ast.parse(_paths()[module].read_text(encoding="utf-8"))
+
+
+@cache
+def read_module(module: str) -> Module:
+    """Return definitions and imports at the top of a module, those under `if` and `else` among them."""
+    definitions: dict[str, list[Definition]] = {}
+    imports: dict[str, tuple[str, str | None]] = {}
+    for node in _top_nodes(tree_of(module).body):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                imports[alias.asname or alias.name.partition(".")[0]] = alias.name, None
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                imports[alias.asname or alias.name] = _imported(node.module, alias.name)
+        elif isinstance(node, Definition):
+            for name in _bound(node):
+                definitions.setdefault(name, []).append(node)
+    return Module(definitions, imports)
+
+
+def _top_nodes(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.If | ast.Try):
+            yield from _top_nodes([*node.body, *node.orelse])
+        else:
+            yield node
+
+
+def _imported(module: str, name: str) -> tuple[str, str | None]:
+    return (f"{module}.{name}", None) if f"{module}.{name}" in _paths() else (module, name)
+
+
+def _bound(node: Definition) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+
+
+def reached(module: str, name: str) -> set[tuple[str, str]]:
+    """Return the definitions (module, name) of the package that one reaches, itself among them."""
+    seen: set[tuple[str, str]] = set()
+    waiting = [(module, name)]
+    while waiting:
+        place = waiting.pop()
+        if place in seen or place[0] not in _paths():
+            continue
+        definitions = read_module(place[0]).definitions
+        if place[1] in definitions:
+            seen.add(place)
+            waiting += [p for node in definitions[place[1]] for p in _references(place[0], node)]
+        elif place[1] in read_module(place[0]).imports:
+            target, symbol = read_module(place[0]).imports[place[1]]
+            waiting += [(target, symbol)] if symbol else []
+    return seen
+
+
+def _references(module: str, node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield what names and attributes of modules in a definition stand for."""
+    imports = read_module(module).imports
+    for inner in ast.walk(_without_prose(node)):
+        if isinstance(inner, ast.Name):
+            yield module, inner.id
+        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+            target, symbol = imports.get(inner.value.id, ("", None))
+            if symbol is None:
+                yield target, inner.attr
+        elif isinstance(inner, ast.ImportFrom) and inner.module:
+            for alias in inner.names:
+                yield _imported(inner.module, alias.name)[0], alias.name
+
+
+class _Prose(ast.NodeTransformer):
+    """Takes docstrings and the annotations of functions out of a tree."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        # A registration names much that the function itself does not reach.
+        node.decorator_list = []
+        self.generic_visit(node)
+        node.returns = None
+        _drop_docstring(node)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        self.generic_visit(node)
+        _drop_docstring(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+
+def _drop_docstring(node: ast.FunctionDef | ast.ClassDef) -> None:
+    if ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:] or [ast.Pass()]
+
+
+@cache
+def _plain(text: str) -> ast.Module:
+    plain: ast.Module = _Prose().visit(ast.parse(text))
+    return plain
+
+
+def _without_prose(node: ast.AST) -> ast.Module:
+    return _plain(ast.unparse(node))
+
+
+def source_digest(functions: Collection[tuple[str, str]]) -> str:
+    """Return 16 hex digits of all code that functions (module, name) reach.
+
+    Raises:
+        KeyError: there is no such function.
+    """
+    places = set()
+    for module, name in functions:
+        places |= reached(module, name)
+        if (module, name) not in places:
+            raise KeyError(f"{module}.{name}")
+    digest = hashlib.blake2b(digest_size=8)
+    for module, name in sorted(places):
+        for node in read_module(module).definitions[name]:
+            digest.update(f"{module}.{name} {ast.dump(_without_prose(node))}\n".encode())
+    return digest.hexdigest()
+
+
+def step_functions() -> list[StepFunction]:
+    """Return everything whose results are stored, by name: functions of steps, and registered methods.
+
+    Raises:
+        ValueError: a step is made in a way that hides its function.
+    """
+    versions: dict[tuple[str, str], set[str]] = {}
+    for step_module in _paths():
+        for place, version in _steps_in(step_module):
+            versions.setdefault(place, set()).add(version)
+    steps = [
+        StepFunction(f"{module}.{name}", ",".join(sorted(all_versions)), ((module, name),))
+        for (module, name), all_versions in versions.items()
+    ]
+    return sorted([*steps, *_registered()], key=lambda step: step.name)
+
+
+def _registered() -> Iterator[StepFunction]:
+    for kind, stage in STAGES.items():
+        yield StepFunction(f"stage:{kind}", str(stage.version), (_place(stage.decide),))
+    for method, generator in GENERATORS.items():
+        yield StepFunction(f"generate:{method}", str(generator.version), (_place(generator.make),))
+    for method, selector in SELECTORS.items():
+        functions = [selector.rank, *([selector.unscored] if selector.unscored else [])]
+        yield StepFunction(f"select:{method}", str(selector.version), tuple(map(_place, functions)))
+
+
+def _place(function: Any) -> tuple[str, str]:
+    return function.__module__, function.__name__
+
+
+def _steps_in(module: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield the functions (module, name) of the steps that a module makes, and their versions."""
+    tree = tree_of(module)
+    for scope in [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]:
+        for call in _step_calls(scope):
+            # Stages have versions, and lines, of their own.
+            own = ast.unparse(call.args[1]) == "stage.version"
+            version = "-" if own else _evaluated(module, call.args[1])
+            for place in _functions_of(module, scope, call.args[2]):
+                yield place, version
+
+
+def _step_calls(scope: ast.AST) -> Iterator[ast.Call]:
+    for node in ast.walk(scope):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "Step"
+        ):
+            yield node
+
+
+def _functions_of(
+    module: str, scope: ast.FunctionDef, function: ast.expr
+) -> Iterator[tuple[str, str]]:
+    """Yield what a step's function stands for; of a parameter, what the callers in the module give."""
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        yield read_module(module).imports[function.value.id][0], function.attr
+    elif isinstance(function, ast.Name) and function.id in {a.arg for a in scope.args.args}:
+        place = [a.arg for a in scope.args.args].index(function.id)
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == scope.name:
+                yield from _functions_of(module, scope, node.args[place])
+    elif isinstance(function, ast.Name):
+        (definition,) = [p for p in reached(module, function.id) if p[1] == function.id]
+        yield definition
+    else:
+        raise ValueError(f"{module}:{function.lineno}: a step's function is a name")
+
+
+def _evaluated(module: str, version: ast.expr) -> str:
+    loaded: ModuleType = importlib.import_module(module)
+    value = eval(compile(ast.Expression(version), module, "eval"), vars(loaded))
+    return str(value)
