@@ -1,5 +1,6 @@
 # make quickstart   set up and run the bundled recipe to its report
 # make test         set up and run every check
+# make lock         record code and results of every stored step, after a change that keeps the results
 # make vllm         test the vllm engine, in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
 # make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=ci or thorough tries more
@@ -11,7 +12,7 @@ FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile --ignore tests/flows
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast lint chromium vllm floors clean
+.PHONY: quickstart test fast lint lock chromium vllm floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -31,6 +32,10 @@ lint: .venv/developed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+# Refuses where results moved under the same version: raise it in the step's file.
+lock: .venv/developed
+	.venv/bin/python -m tests.lock
 
 .venv/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv

@@ -3,13 +3,17 @@
     python -m tests.lock        (make lock) writes it, and refuses while results differ under one version
 
 A line is: name, version, digest of the source it reaches, then of its golden result the number of
-artifacts, digest, count of numbers and two sums; five dashes where no recipe of tests/golden.py runs it.
-A moved source with the same results is confirmed by `make lock`. Moved results need a new version.
+artifacts, digest, count, size and shape of numbers; five dashes where no recipe of tests/golden.py runs
+it. A moved source with the same results is confirmed by `make lock`. Moved results need a new version.
+
+Syntax trees differ between versions of Python, and results between those of libraries: the lock is that
+of the versions in constraints.txt and of the Python that its first line names.
 """
 
 import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,23 @@ from tests.conftest import write_tiny_model
 from tests.golden import golden_results, same_figures
 from tests.step_sources import REPO, source_digest, step_functions
 
-LOCK = REPO / "versions.lock"
-FIGURES = ("artifacts", "digest", "numbers", "sum", "weighted")
-HEAD = "# Written by `make lock`; see tests/lock.py. name version source | " + " ".join(FIGURES)
+LOCK, CONSTRAINTS = REPO / "versions.lock", REPO / "constraints.txt"
+FIGURES = ("artifacts", "digest", "numbers", "size", "shape")
+PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+HEAD = f"# By `make lock` (tests/lock.py), {PYTHON}: name version source {' '.join(FIGURES)}"
+LIBRARIES = ("numpy", "polars", "pyarrow", "scipy", "torch", "transformers", "tokenizers", "peft")
+
+
+def foreign_versions() -> list[str]:
+    """Return what is installed here in another version than the lock's."""
+    first = LOCK.read_text(encoding="utf-8").partition("\n")[0]
+    pins = dict(
+        line.split("==")
+        for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    foreign = [name for name in LIBRARIES if version(name).partition("+")[0] != pins[name]]
+    return foreign if PYTHON in first else [PYTHON, *foreign]
 
 
 def current_sources() -> dict[str, tuple[str, str]]:
@@ -32,12 +50,12 @@ def read_lock(path: Path = LOCK) -> dict[str, dict[str, Any]]:
     lines = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
-            name, version, source, artifacts, digest, numbers, *sums = line.split()
+            name, step_version, source, artifacts, digest, numbers, *sums = line.split()
             figures = None
             if artifacts != "-":
                 values = int(artifacts), digest, int(numbers), *map(float, sums)
                 figures = dict(zip(FIGURES, values, strict=True))
-            lines[name] = {"version": version, "source": source, "figures": figures}
+            lines[name] = {"version": step_version, "source": source, "figures": figures}
     return lines
 
 
@@ -45,7 +63,7 @@ def moved_results(
     golden: Mapping[str, Mapping[str, Any]], lock: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """Return the names of steps whose results differ from the lock's while their version does not."""
-    versions = {name: version for name, (version, _) in current_sources().items()}
+    versions = {name: current for name, (current, _) in current_sources().items()}
     return [
         name
         for name, line in lock.items()
@@ -58,9 +76,9 @@ def moved_results(
 def write_lock(golden: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the lock of the code as it is."""
     lines = [HEAD]
-    for name, (version, source) in sorted(current_sources().items()):
+    for name, (step_version, source) in sorted(current_sources().items()):
         figures = [str(golden[name][key]) for key in FIGURES] if name in golden else ["-"] * 5
-        lines.append(" ".join([name, version, source, *figures]))
+        lines.append(" ".join([name, step_version, source, *figures]))
     LOCK.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
