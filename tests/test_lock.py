@@ -9,7 +9,13 @@ import pytest
 
 from tests import lock, step_sources
 from tests.golden import golden_results, same_figures, shape_of
-from tests.lock import current_sources, foreign_versions, moved_results, read_lock
+from tests.lock import (
+    current_sources,
+    foreign_versions,
+    moved_results,
+    read_lock,
+    unversioned_changes,
+)
 from tests.step_sources import REPO, source_digest
 
 RDS, LENGTH = ("curate.select.rds", "write_scores"), ("curate.select.length", "write_scores")
@@ -31,7 +37,8 @@ def test_every_step_is_in_the_lock_with_its_version_and_source() -> None:
 @pytest.mark.system
 def test_results_are_those_of_the_lock(tmp_path: Path, tiny: Path) -> None:
     golden = golden_results(tmp_path, tiny)
-    assert moved_results(golden, read_lock()) == [], "raise the versions of these steps"
+    moved = moved_results(golden, read_lock())
+    assert moved == [], f"raise the versions of {unversioned_changes(golden, read_lock())}"
     assert set(golden) == {name for name, line in read_lock().items() if line["figures"]}
 
 
@@ -99,22 +106,27 @@ def test_a_reversed_sort_of_a_ranking_moves_the_method_that_ranks_by_it(checkout
     assert source_digest([rank]) != digest
 
 
-def test_results_that_moved_under_one_version_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_moved_with_its_code_needs_a_version_and_what_lies_behind_it_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     figures = {"artifacts": 1, "digest": "ab", "numbers": 2, "size": 1.0, "shape": 1.5}
     line = {"version": "1", "source": "x", "figures": figures}
-    locked = {"same": line, "other": line, "raised": line, "rounded": line}
+    locked = {"same": line, "changed": line, "behind": line, "raised": line, "rounded": line}
     golden = {name: figures for name in locked} | {
-        "other": {**figures, "shape": 1.6},
+        "changed": {**figures, "shape": 1.6},
+        "behind": {**figures, "artifacts": 2},
         "raised": {**figures, "digest": "cd"},
         "rounded": {**figures, "size": 1.0001},
     }
-    versions = {name: ("2" if name == "raised" else "1", "y") for name in locked}
-    monkeypatch.setattr(lock, "current_sources", lambda: versions)
-    assert moved_results(golden, locked) == ["other"]
-    assert moved_results({k: v for k, v in golden.items() if k != "same"}, locked) == [
-        "same",
-        "other",
-    ]
+    sources = {
+        name: ("2" if name == "raised" else "1", "y" if name in ("changed", "rounded") else "x")
+        for name in locked
+    }
+    monkeypatch.setattr(lock, "current_sources", lambda: sources)
+    assert moved_results(golden, locked) == ["changed", "behind", "raised"]
+    assert unversioned_changes(golden, locked) == ["changed"]
+    monkeypatch.setattr(lock, "current_sources", lambda: {name: ("1", "x") for name in locked})
+    assert unversioned_changes(golden, locked) == ["changed", "behind", "raised"]
 
 
 def test_figures_notice_another_order_and_a_small_change_of_one_value() -> None:
