@@ -203,6 +203,26 @@ def step_functions() -> list[StepFunction]:
     return sorted([*steps, *_registered()], key=lambda step: step.name)
 
 
+def functions_by_step() -> dict[str, set[tuple[str, str]]]:
+    """Return the functions (module, name) of each step whose name is a constant, by that name."""
+    functions: dict[str, set[tuple[str, str]]] = {}
+    for module in _paths():
+        for scope in [n for n in ast.walk(tree_of(module)) if isinstance(n, ast.FunctionDef)]:
+            for call in _step_calls(scope):
+                if name := _constant(module, call.args[0]):
+                    functions.setdefault(name, set()).update(
+                        _functions_of(module, scope, call.args[2])
+                    )
+    return functions
+
+
+def _constant(module: str, name: ast.expr) -> str | None:
+    if isinstance(name, ast.Constant):
+        return str(name.value)
+    is_constant = isinstance(name, ast.Name) and name.id in read_module(module).definitions
+    return _evaluated(module, name) if is_constant else None
+
+
 def _registered() -> Iterator[StepFunction]:
     for kind, stage in STAGES.items():
         yield StepFunction(f"stage:{kind}", str(stage.version), (_place(stage.decide),))

@@ -42,6 +42,12 @@ def test_results_are_those_of_the_lock(tmp_path: Path, tiny: Path) -> None:
     assert set(golden) == {name for name, line in read_lock().items() if line["figures"]}
 
 
+def test_no_two_functions_store_their_results_under_one_name() -> None:
+    functions = step_sources.functions_by_step()
+    assert len(functions) > 80
+    assert {name: places for name, places in functions.items() if len(places) > 1} == {}
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package that may be changed."""

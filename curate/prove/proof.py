@@ -122,7 +122,7 @@ def _prove_once(
         params["shared_control"] = controls.describe(other_control(runs))
         LOG.info("proof: %s", params["shared_control"]["sentence"])
     if leaks.counts["hits"] and not prove["allow_leaks"]:
-        return run.execute(Step("proof", VERSION, write_refusal, {"leaks": leaks}, params))
+        return run.execute(Step("proof-refused", VERSION, write_refusal, {"leaks": leaks}, params))
     labels = run.execute(
         trainable_step(run.rows, arms, material.scored, limit, model.identity, model.runtime)
     )
@@ -131,7 +131,7 @@ def _prove_once(
         LOG.log(logging.WARNING if many else logging.INFO, "proof: %s", sentence)
     if label_faults(table, limit):
         inputs = {"leaks": leaks, "labels": labels}
-        return run.execute(Step("proof", VERSION, write_unmeasured, inputs, params))
+        return run.execute(Step("proof-unmeasured", VERSION, write_unmeasured, inputs, params))
     training = make_training(run, model, material, prove)
     drawn = read_table(arms.file("arms.parquet"))
     steps = _arm_steps(training, drawn, runs)

@@ -123,7 +123,7 @@ def _length_step(run: ScoreRun) -> Step:
     identity = template_of(run.model_identity())
     inputs = {"rows": run.rows, "kept": run.kept}
     return Step(
-        "response-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_runtime()
+        "deita-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_runtime()
     )
 
 

@@ -196,7 +196,7 @@ def test_the_parameters() -> None:
 def test_a_threshold_keeps_what_is_embedded_and_counted(store: Store, tiny: Path) -> None:
     run = make_run(store, sample_pool(20), folder=tiny)
     low, high = (scored(run, "deita", threshold=t) for t in (0.3, 0.9))
-    assert run.executed_steps == ["embed", "response-tokens", "score-deita", "score-deita"]
+    assert run.executed_steps == ["embed", "deita-tokens", "score-deita", "score-deita"]
     assert low["reason"].null_count() < high["reason"].null_count()
 
 
