@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from curate.config.recipe import Config
+from curate.core.calls import CallRunner
 from curate.core.ledger import stage_inputs, stage_step
 from curate.core.registry import StepRun, find_stage
 from curate.core.rows import SCHEMA, content_hash, text_hash
@@ -142,7 +143,7 @@ def stored_rows(store: Store, name: str, rows: Sequence[Mapping[str, Any]]) -> A
 
 
 @dataclass
-class StoreRun:
+class StoreRun(CallRunner):
     """A run that is a store alone; remembers the names of the steps that did work."""
 
     store: Store

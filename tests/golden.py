@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from curate.config.recipe import Config
+from curate.core.ledger import run_stage
 from curate.core.store import Artifact, Step, Store
 from curate.pipeline.curation import run_curation
 
@@ -162,7 +163,7 @@ def golden_results(folder: Path, model: Path) -> dict[str, dict[str, Any]]:
     def execute_all(steps: Sequence[Step]) -> list[Artifact]:
         results = [store.ensure(step) for step in steps]
         for step, artifact in zip(steps, results, strict=True):
-            function: Any = step.function
+            function = getattr(step.function, "call", step).function
             name = f"{function.__module__}.{function.__name__}"
             names = [name, *_method_names(step)]
             for name in names:
@@ -177,7 +178,7 @@ def golden_results(folder: Path, model: Path) -> dict[str, dict[str, Any]]:
 
 def _method_names(step: Step) -> list[str]:
     """Return the registered methods, by their names in versions.lock, that a step looks up."""
-    if step.function.__name__ == "run_stage":
+    if step.function is run_stage:
         return [f"stage:{step.params['stage']['kind']}"]
     if step.name in ("select", "select-compared"):
         return [f"select:{step.params['select']['method']}"]

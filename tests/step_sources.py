@@ -207,7 +207,10 @@ def functions_by_step() -> dict[str, set[tuple[str, str]]]:
     """Return the functions (module, name) of each step whose name is a constant, by that name."""
     functions: dict[str, set[tuple[str, str]]] = {}
     for module in _paths():
-        for scope in [n for n in ast.walk(tree_of(module)) if isinstance(n, ast.FunctionDef)]:
+        for function, decorator in _cached_functions(module):
+            (label,) = [k.value for k in decorator.keywords if k.arg == "name"]
+            functions.setdefault(_evaluated(module, label), set()).add((module, function))
+        for scope in _functions(module):
             for call in _step_calls(scope):
                 if name := _constant(module, call.args[0]):
                     functions.setdefault(name, set()).update(
@@ -239,14 +242,28 @@ def _place(function: Any) -> tuple[str, str]:
 
 def _steps_in(module: str) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield the functions (module, name) of the steps that a module makes, and their versions."""
-    tree = tree_of(module)
-    for scope in [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]:
+    for function, decorator in _cached_functions(module):
+        (version,) = [k.value for k in decorator.keywords if k.arg == "version"]
+        yield (module, function), _evaluated(module, version)
+    for scope in _functions(module):
         for call in _step_calls(scope):
             # Stages have versions, and lines, of their own.
             own = ast.unparse(call.args[1]) == "stage.version"
             version = "-" if own else _evaluated(module, call.args[1])
             for place in _functions_of(module, scope, call.args[2]):
                 yield place, version
+
+
+def _functions(module: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.FunctionDef)]
+
+
+def _cached_functions(module: str) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the name and the decorator of each cached function of a module."""
+    for node in _functions(module):
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "cached":
+                yield node.name, decorator
 
 
 def _step_calls(scope: ast.AST) -> Iterator[ast.Call]:

@@ -10,10 +10,11 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from curate.core.calls import CachedFunction, Table
 from curate.core.store import Artifact, Step
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # The example sets that no row may leak; those after the first are further ones.
 EVAL_SETS = ("eval", "protected", "watch")
@@ -208,6 +212,10 @@ class StepRun(Protocol):
 
     def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
         """Return the artifacts of independent steps, in their order."""
+        ...
+
+    def __call__(self, function: CachedFunction[P, R], *args: P.args, **kwargs: P.kwargs) -> Table:
+        """Return the stored result of a cached call, made now or found."""
         ...
 
     def model_identity(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
+from curate.core.calls import CallRunner
 from curate.core.ledger import kept_step
 from curate.core.registry import (
     SelectParams,
@@ -51,7 +52,7 @@ class RunResult:
 
 
 @dataclass
-class Run:
+class Run(CallRunner):
     """The state of one run: the artifacts made so far, in the order in which they were asked for.
 
     `part` is the part of the recipe that is being run (a stage's name, select, compare ...), `parts` the

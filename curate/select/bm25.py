@@ -20,9 +20,7 @@ Repeated words of a prompt count as often as they are repeated. A row with no wo
 any example has no score.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -30,10 +28,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import vstack
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
+from curate.core.store import Artifact
 from curate.select.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
-from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
+from curate.select.similarities import SimilarityParams, rank_similarities, similarity_table
 from curate.text.compared import Compared
 from curate.text.shingles import shingle
 from curate.text.term_weights import count_words, inverse_frequency, saturate
@@ -56,20 +55,27 @@ def score(run: ScoreRun, params: Bm25Params) -> Artifact:
     """Store the relevance of every row to every target example."""
     if run.target is None:
         raise ValueError("bm25 needs target examples")
-    inputs = {"rows": run.rows, "kept": run.kept, "target": run.target}
-    step_params = {"compare": params.compare, "k1": params.k1, "b": params.b}
-    return run.execute(Step("score-bm25", VERSION, write_scores, inputs, step_params))
+    return run(
+        scores,
+        rows=Table(run.rows, "rows"),
+        kept=Table(run.kept, "kept"),
+        target=Table(run.target, "rows"),
+        compare=params.compare,
+        k1=params.k1,
+        b=params.b,
+    ).artifact
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (largest relevance), nearest_id, reason, similarities [Q]."""
-    query_words = shingle(read_target_texts(inputs, params["compare"]), "word", 1)
+@cached(version=VERSION, name="score-bm25")
+def scores(
+    rows: Table, kept: Table, target: Table, compare: Compared, k1: float, b: float
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (largest relevance), nearest_id, reason, similarities [Q]."""
+    query_words = shingle(read_target_texts(target, compare), "word", 1)
     vocabulary = np.unique(query_words.hashes)
     queries = count_words(query_words, vocabulary).toarray()
     counts, lengths = [], []
-    for texts in iter_pool_texts(inputs, params["compare"]):
+    for texts in iter_pool_texts(rows, kept, compare):
         words = shingle(texts, "word", 1)
         counts.append(count_words(words, vocabulary))
         lengths.append(np.diff(words.starts))
@@ -77,10 +83,10 @@ def write_scores(
     weighted = queries * inverse_frequency(word_counts)
     # An example without a word has no share in anything.
     shares = weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    saturate(word_counts, length, params["k1"], params["b"])
+    saturate(word_counts, length, k1, b)
     parts = (word_counts[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
     blocks = (shared_words((part @ shares.T).astype(np.float32)) for part in parts)
-    return write_similarities(out, inputs, blocks, NOTHING_SHARED)
+    return similarity_table(kept.read(), target.read(["row_id", "origin"]), blocks, NOTHING_SHARED)
 
 
 def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:

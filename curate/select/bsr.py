@@ -37,6 +37,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, add_selector
@@ -165,7 +166,7 @@ def write_tokens(
     out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
     """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
-    texts = read_target_texts(inputs, params["compare"]).to_list()
+    texts = read_target_texts(Table(inputs["target"], "rows"), params["compare"]).to_list()
     states = list(encode_tokens(texts, runtime))
     starts = np.concatenate([[0], np.cumsum([len(part) for part in states])])
     np.save(out / "tokens.npy", np.concatenate(states), allow_pickle=False)

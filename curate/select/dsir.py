@@ -29,18 +29,17 @@ by these is nearly random. Hence the default takes the top, and `gumbel` asks fo
 Left out: the minimum of 100 tokens a row in the authors' code, which would drop most instruction rows.
 """
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.store import Artifact
 from curate.select.pool_target import iter_pool_texts, read_target_texts
 from curate.select.scored import blank_out
 from curate.select.similarities import rank_scores
@@ -86,33 +85,44 @@ def score(run: ScoreRun, params: DsirParams) -> Artifact:
     """Store the weight of every row."""
     if run.target is None:
         raise ValueError("dsir needs target examples")
-    inputs = {"rows": run.rows, "kept": run.kept, "target": run.target}
-    step_params = params.model_dump(
-        mode="json", include={"compare", "buckets", "smoothing", "normalise"}
-    )
-    return run.execute(Step("score-dsir", VERSION, write_scores, inputs, step_params))
+    return run(
+        scores,
+        rows=Table(run.rows, "rows"),
+        kept=Table(run.kept, "kept"),
+        target=Table(run.target, "rows"),
+        compare=params.compare,
+        buckets=params.buckets,
+        smoothing=params.smoothing,
+        normalise=params.normalise,
+    ).artifact
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (the weight), nearest_id (null), reason, ngrams."""
-    compare, buckets = params["compare"], params["buckets"]
-    target_counts = count_buckets([read_target_texts(inputs, compare)], buckets)
-    pool_counts = count_buckets(iter_pool_texts(inputs, compare), buckets)
-    ratios = log_ratios(target_counts, pool_counts, params["smoothing"])
+@cached(version=VERSION, name="score-dsir")
+def scores(
+    rows: Table,
+    kept: Table,
+    target: Table,
+    compare: Compared,
+    buckets: int,
+    smoothing: float,
+    normalise: str,
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (the weight), nearest_id (null), reason, ngrams."""
+    target_counts = count_buckets([read_target_texts(target, compare)], buckets)
+    pool_counts = count_buckets(iter_pool_texts(rows, kept, compare), buckets)
+    ratios = log_ratios(target_counts, pool_counts, smoothing)
     weights, counts = [], []
-    for texts in iter_pool_texts(inputs, compare):
+    for texts in iter_pool_texts(rows, kept, compare):
         bucket, owner = hash_ngrams(texts, buckets)
         weights.append(np.bincount(owner, weights=ratios[bucket], minlength=len(texts)))
         counts.append(np.bincount(owner, minlength=len(texts)))
     weight: NDArray[np.float64] = np.concatenate(weights)
     count = np.concatenate(counts)
-    if params["normalise"] == "length":
+    if normalise == "length":
         weight = weight / np.maximum(count, 1)
     frame = pl.DataFrame(
         {
-            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
+            "row_id": kept.read()["row_id"],
             "score": weight.round(DECIMALS),
             "nearest_id": pl.Series([None] * len(count), dtype=pl.String),
             "ngrams": count,
@@ -121,13 +131,8 @@ def write_scores(
     frame = blank_out(frame, count == 0, NO_WORD)
     if not (target_counts[pool_counts > 0]).any():
         frame = blank_out(frame, np.ones(len(count), dtype=np.bool_), NOTHING_SHARED)
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "target_ngrams": int(target_counts.sum()),
-        "target_buckets": int((target_counts > 0).sum()),
-    }
+    ngrams, filled = int(target_counts.sum()), int((target_counts > 0).sum())
+    return Counted(frame, {"target_ngrams": ngrams, "target_buckets": filled})
 
 
 def hash_ngrams(texts: pl.Series, buckets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,18 +10,18 @@ rows. Longest first also finds repetition loops and pasted documents, and rows t
 off at its length limit; `shortest` is the control.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Keyed, Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.core.store import Artifact
+from curate.core.tables import rows_at_once
 from curate.models.control import text_ids
 from curate.models.load import load_tokenizer
 
@@ -41,62 +41,47 @@ class LengthParams(SelectParams):
 
 def score(run: ScoreRun, params: LengthParams) -> Artifact:
     """Count the tokens of responses; those of whole rows are counted in every run."""
-    used = {"tokenizer": run.model_identity()["tokenizer"]}
-    inputs = {"rows": run.rows, "kept": run.kept}
-    responses = run.execute(
-        Step(
-            "response-tokens",
-            VERSION,
-            count_responses,
-            inputs,
-            {"model": used},
-            run.model_runtime(),
-        )
+    tokenizer = Keyed({"tokenizer": run.model_identity()["tokenizer"]}, run.model_runtime())
+    counted = run(
+        responses, rows=Table(run.rows, "rows"), kept=Table(run.kept, "kept"), model=tokenizer
     )
-    step_params = {"which": params.which, "order": params.order}
-    inputs = {"responses": responses, "tokens": run.tokens}
-    return run.execute(Step("score-length", VERSION, write_scores, inputs, step_params))
+    tokens = Table(run.tokens, "tokens")
+    table = run(scores, responses=counted, tokens=tokens, which=params.which, order=params.order)
+    return table.artifact
 
 
-def count_responses(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write responses.parquet (row_id, response_tokens): all assistant turns of the kept rows."""
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
-    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    kept_rows = rows.join(kept, on="row_id", how="semi", maintain_order="left")
+@cached(version=VERSION, name="response-tokens")
+def responses(rows: Table, kept: Table, model: Keyed) -> Counted[pl.DataFrame]:
+    """Return row_id and response_tokens: all assistant turns of the kept rows."""
+    tokenizer = load_tokenizer(Path(model.location["folder"]), model.location["trust"])
+    kept_rows = (
+        rows.scan()
+        .select("row_id", "messages")
+        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
+    )
     parts = []
-    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    size = rows_at_once(rows.path, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         turns = batch.explode("messages").unnest("messages").filter(pl.col("role") == "assistant")
         ids = text_ids(tokenizer, turns["content"].to_list())
         counted = turns.select("row_id", response_tokens=pl.Series([len(i) for i in ids]))
         parts.append(counted.group_by("row_id", maintain_order=True).sum())
     frame = pl.concat(parts)
-    frame.write_parquet(out / "responses.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "tokens": int(frame["response_tokens"].sum()),
-    }
+    return Counted(frame, {"tokens": int(frame["response_tokens"].sum())})
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id (null), response_tokens, row_tokens."""
-    counted = read_table(inputs["responses"].file("responses.parquet"))
-    whole = read_table(inputs["tokens"].file("tokens.parquet")).rename({"tokens": "row_tokens"})
-    frame = counted.join(whole, on="row_id", how="left", maintain_order="left").select(
+@cached(version=VERSION, name="score-length")
+def scores(responses: Table, tokens: Table, which: str, order: str) -> pl.DataFrame:
+    """Return row_id, score, nearest_id (null), response_tokens, row_tokens."""
+    whole = tokens.read().rename({"tokens": "row_tokens"})
+    counted = responses.read().join(whole, on="row_id", how="left", maintain_order="left")
+    return counted.select(
         "row_id",
-        score=_preference(params["which"], params["order"]),
+        score=_preference(which, order),
         nearest_id=pl.lit(None, dtype=pl.String),
         response_tokens="response_tokens",
         row_tokens="row_tokens",
     )
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
 
 
 def _preference(which: str, order: str) -> pl.Expr:

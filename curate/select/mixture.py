@@ -14,19 +14,17 @@ group come in a random order drawn by the seed.
 Cost: none. Pitfall: shares are of rows; a group of long rows has a larger share of the tokens.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from curate.core.calls import Table, cached
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import scan_table
+from curate.core.store import Artifact
 from curate.select.scored import every_row_counts
 from curate.select.turns import interleave, weighted_round_robin
 
@@ -56,29 +54,23 @@ class MixtureParams(SelectParams):
 
 def score(run: ScoreRun, params: MixtureParams) -> Artifact:
     """List the kept rows with their groups; a draw scores nothing."""
-    inputs = {"rows": run.rows, "kept": run.kept}
-    return run.execute(Step("score-mixture", VERSION, write_scores, inputs))
+    return run(scores, rows=Table(run.rows, "rows"), kept=Table(run.kept, "kept")).artifact
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score and nearest_id (null), source, origin."""
-    frame = read_groups(inputs).with_columns(
+@cached(version=VERSION, name="score-mixture")
+def scores(rows: Table, kept: Table) -> pl.DataFrame:
+    """Return row_id, score and nearest_id (null), source, origin."""
+    frame = read_groups(rows, kept).with_columns(
         score=pl.lit(None, dtype=pl.Float32), nearest_id=pl.lit(None, dtype=pl.String)
     )
-    frame.select("row_id", "score", "nearest_id", "source", "origin").write_parquet(
-        out / "scores.parquet"
-    )
-    return {"rows_in": frame.height, "rows_out": frame.height}
+    return frame.select("row_id", "score", "nearest_id", "source", "origin")
 
 
-def read_groups(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
+def read_groups(rows: Table, kept: Table) -> pl.DataFrame:
     """Return row_id, source and origin of the kept rows; the origin is the source if there is none."""
-    rows = scan_table(inputs["rows"].file("rows.parquet"))
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     return (
-        rows.join(kept, on="row_id", how="semi", maintain_order="left")
+        rows.scan()
+        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
         .select("row_id", "source", origin=pl.coalesce("origin", "source"))
         .collect()
     )

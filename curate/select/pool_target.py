@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun
 from curate.core.store import Artifact
-from curate.core.tables import rows_at_once, scan_table
+from curate.core.tables import rows_at_once
 from curate.models.embed import embed_steps_at
 from curate.select.vectors import BLOCK, VectorParams, embed_pool
 from curate.text.compared import Compared, compared_text
@@ -18,30 +19,23 @@ BATCH_ROWS = 8_192
 TARGET_BLOCK = "wanted-"
 
 
-def iter_pool_texts(inputs: Mapping[str, Artifact], compare: Compared) -> Iterator[pl.Series]:
-    """Yield the compared texts of the kept rows, batch by batch in pool order.
-
-    Args:
-        inputs: `rows` and `kept`.
-        compare: which turns.
-    """
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
+def iter_pool_texts(rows: Table, kept: Table, compare: Compared) -> Iterator[pl.Series]:
+    """Yield the compared texts of the kept rows, batch by batch in pool order."""
     texts = (
-        scan_table(inputs["rows"].file("rows.parquet"))
+        rows.scan()
         .select("row_id", "messages")
-        .join(kept, on="row_id", how="semi", maintain_order="left")
+        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
         .select(text=compared_text(compare).fill_null(""))
     )
-    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    size = rows_at_once(rows.path, BATCH_ROWS)
     for batch in texts.collect_batches(chunk_size=size, maintain_order=True):
         if batch.height:
             yield batch["text"]
 
 
-def read_target_texts(inputs: Mapping[str, Artifact], compare: Compared) -> pl.Series:
+def read_target_texts(target: Table, compare: Compared) -> pl.Series:
     """Return the compared texts of the target examples, in their order."""
-    rows = scan_table(inputs["target"].file("rows.parquet"))
-    return rows.select(text=compared_text(compare).fill_null("")).collect()["text"]
+    return target.scan().select(text=compared_text(compare).fill_null("")).collect()["text"]
 
 
 def embed_pool_and_target(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:

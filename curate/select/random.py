@@ -1,16 +1,14 @@
 """Random: a uniform draw without replacement, the control that every method must beat."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.store import Artifact
 from curate.select.scored import every_row_counts
 
 VERSION = 1
@@ -24,20 +22,17 @@ class RandomParams(SelectParams):
 
 def score(run: ScoreRun, params: RandomParams) -> Artifact:
     """List the kept rows; a random choice scores nothing."""
-    return run.execute(Step("score-random", VERSION, write_scores, {"kept": run.kept}))
+    return run(scores, kept=Table(run.kept, "kept")).artifact
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, with score and nearest_id null."""
-    frame = read_table(inputs["kept"].file("kept.parquet")).select(
+@cached(version=VERSION, name="score-random")
+def scores(kept: Table) -> pl.DataFrame:
+    """Return row_id, with score and nearest_id null."""
+    return kept.read().select(
         "row_id",
         score=pl.lit(None, dtype=pl.Float32),
         nearest_id=pl.lit(None, dtype=pl.String),
     )
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
 
 
 def rank(scores: pl.DataFrame, params: RandomParams, seed: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted
 from curate.core.registry import SelectParams
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
@@ -34,28 +35,26 @@ class SimilarityParams(SelectParams):
     )
 
 
-def write_similarities(
-    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.floating]], reason: str
-) -> Counts:
-    """Write scores.parquet: row_id, score (largest similarity), nearest_id, reason, similarities [Q].
+def similarity_table(
+    kept: pl.DataFrame, target: pl.DataFrame, blocks: Iterable[NDArray[np.floating]], reason: str
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (largest similarity), nearest_id, reason, similarities [Q].
 
     A row of which a similarity is no finite number has no score, for this reason, and similarities 0.
     Where the target has several tasks there is one more column, the same in all rows: tasks [Q].
 
     Args:
-        out: the step's folder.
-        inputs: `kept` and `target`.
+        kept: row_id of the kept rows, in pool order.
+        target: row_id and origin of the target examples.
         blocks: similarities [n, Q] of the kept rows, in pool order.
         reason: why one may not be finite.
     """
     similar = np.concatenate([block.round(DECIMALS).astype(np.float32) for block in blocks])
     blank = ~np.isfinite(similar).all(axis=1)
     similar[blank] = 0
-    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
-    target = read_table(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
     frame = pl.DataFrame(
         {
-            "row_id": ids,
+            "row_id": kept["row_id"],
             "score": similar.max(axis=1),
             "nearest_id": target["row_id"].gather(similar.argmax(axis=1)),
             "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, target.height)),
@@ -65,13 +64,18 @@ def write_similarities(
     tasks = task_numbers(target["origin"])
     if max(tasks) > 0:
         frame = frame.with_columns(tasks=pl.lit(tasks, dtype=pl.Array(pl.Int16, len(tasks))))
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "unscored": int(blank.sum()),
-        "tasks": max(tasks) + 1,
-    }
+    return Counted(frame, {"unscored": int(blank.sum()), "tasks": max(tasks) + 1})
+
+
+def write_similarities(
+    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.floating]], reason: str
+) -> Counts:
+    """Write what `similarity_table` returns as scores.parquet; the inputs are `kept` and `target`."""
+    kept = read_table(inputs["kept"].file("kept.parquet"))
+    target = read_table(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
+    table = similarity_table(kept, target, blocks, reason)
+    table.result.write_parquet(out / "scores.parquet")
+    return {"rows_in": kept.height, "rows_out": kept.height, **table.counts}
 
 
 def task_numbers(origins: pl.Series) -> list[int]:

@@ -32,6 +32,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Table
 from curate.core.fixedpoint import fixed_point
 from curate.core.registry import ScoreRun, Selector, add_selector
 from curate.core.store import Artifact, Counts, Step
@@ -82,7 +83,9 @@ def write_orders(
 ) -> Counts:
     """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name."""
     pool = read_pool_embeddings(inputs)
-    tasks = read_groups(inputs).sort("row_id")[params["by"]]
+    tasks = read_groups(Table(inputs["rows"], "rows"), Table(inputs["kept"], "kept")).sort(
+        "row_id"
+    )[params["by"]]
     numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
     order = np.argsort(numbers, kind="stable")
     parts, means = [], []

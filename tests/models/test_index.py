@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import CallRunner
 from curate.core.ledger import kept_step
 from curate.core.store import Artifact, Step, Store
 from curate.models import lm
@@ -31,7 +32,7 @@ from tests.conftest import row, stored, stored_rows, turns, write_tiny_model
 
 
 @dataclass
-class PoolRun:
+class PoolRun(CallRunner):
     """A run as far as an index sees it: stored rows, the kept ones, and a model."""
 
     store: Store

@@ -13,6 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
+from curate.core.calls import CallRunner
 from curate.core.registry import Budget
 from curate.core.store import Artifact, Step, Store, write_json
 from curate.prove.proof import ProofInputs, prove
@@ -31,7 +32,7 @@ ROWS, TOKENS = Budget(rows=10), Budget(tokens=200)
 
 
 @dataclass
-class MeasuredRun:
+class MeasuredRun(CallRunner):
     """A run whose fine-tunes are replaced by losses that are known beforehand.
 
     Everything else of the proof is the real part: arms, leak search, statistics, files.

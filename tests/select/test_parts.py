@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curate.core.calls import CallRunner
 from curate.core.store import Artifact, Store
 from curate.select.blend import BlendParams
 from curate.select.blend import rank as rank_blend
@@ -23,7 +24,7 @@ from tests.conftest import row, stored, stored_rows, turns
 COUNT = 12
 
 
-class PartRun(SimpleNamespace):
+class PartRun(CallRunner, SimpleNamespace):
     def execute(self, step: Any) -> Artifact:
         return self.store.ensure(step)
 
