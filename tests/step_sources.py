@@ -267,13 +267,15 @@ def _cached_functions(module: str) -> Iterator[tuple[str, ast.Call]]:
 
 
 def _step_calls(scope: ast.AST) -> Iterator[ast.Call]:
+    """Yield the steps made in a scope, but those of cached calls, which have decorators."""
     for node in ast.walk(scope):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id == "Step"
         ):
-            yield node
+            if not ast.unparse(node.args[2]).startswith("CallWriter("):
+                yield node
 
 
 def _functions_of(

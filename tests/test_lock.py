@@ -18,7 +18,7 @@ from tests.lock import (
 )
 from tests.step_sources import REPO, source_digest
 
-RDS, LENGTH = ("curate.select.rds", "write_scores"), ("curate.select.length", "write_scores")
+RDS, LENGTH = ("curate.select.rds", "write_scores"), ("curate.select.length", "scores")
 SIMILARITIES = "curate/select/similarities.py"
 pinned = pytest.mark.skipif(foreign_versions() != [], reason="the lock is of other versions")
 

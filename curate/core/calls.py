@@ -122,7 +122,7 @@ def cached(*, version: int, name: str) -> Callable[[Callable[P, R]], CachedFunct
 
 
 @dataclass(frozen=True)
-class Call:
+class CachedCall:
     """A cached function with all of its arguments."""
 
     function: CachedFunction[..., Any]
@@ -171,7 +171,7 @@ class Call:
 class CallWriter:
     """The function of a step: computes a call and writes its result to a folder."""
 
-    call: Call
+    call: CachedCall
 
     def __call__(self, out: Path, *_: Any) -> Counts:
         """Write the result; return its counts."""
@@ -214,4 +214,4 @@ class CallRunner:
         """
         bound = inspect.signature(function.function).bind(*args, **kwargs)
         bound.apply_defaults()
-        return Table(self.execute(Call(function, bound.arguments).step), function.__name__)
+        return Table(self.execute(CachedCall(function, bound.arguments).step), function.__name__)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from curate.core.calls import Call, CallRunner, Counted, Keyed, Table, cached
+from curate.core.calls import CachedCall, CallRunner, Counted, Keyed, Table, cached
 from curate.core.store import Artifact, Step, Store
 
 TEXTS = ["a", "bb", "ccc"]
@@ -84,7 +84,7 @@ def test_the_key_holds_what_identifies_a_thing_and_not_where_it_lies(run: Runner
 def test_the_key_holds_which_table_of_an_artifact_it_is(run: Runner) -> None:
     artifact = run(letters, TEXTS).artifact
     steps = [
-        Call(powers, {"letters": Table(artifact, name), "model": Keyed("m")}).step
+        CachedCall(powers, {"letters": Table(artifact, name), "model": Keyed("m")}).step
         for name in ("letters", "others")
     ]
     assert steps[0].params == {"model": "m"}
@@ -100,14 +100,14 @@ def test_tables_of_a_list_keep_their_order(run: Runner) -> None:
 
 def test_a_call_says_what_it_reads(run: Runner) -> None:
     table, elsewhere = run(letters, TEXTS), run(letters, ["x"]).artifact
-    call = Call(powers, {"letters": table, "model": Keyed("m", {"power": 1}, (elsewhere,))})
+    call = CachedCall(powers, {"letters": table, "model": Keyed("m", {"power": 1}, (elsewhere,))})
     assert call.reads == [table.artifact, elsewhere]
 
 
 def test_a_call_travels_to_another_process(run: Runner, tmp_path: Path) -> None:
     """By module and name: a worker needs the code, not a copy of it."""
     table = run(letters, TEXTS)
-    step = Call(powers, {"letters": table, "model": Keyed("m", {"power": 1})}).step
+    step = CachedCall(powers, {"letters": table, "model": Keyed("m", {"power": 1})}).step
     (tmp_path / "call").write_bytes(pickle.dumps(step))
     code = (
         "import pickle, sys; from pathlib import Path; import tests.core.test_calls; "
@@ -138,7 +138,7 @@ def words() -> list[str]:
 
 
 def test_names_are_unique_and_functions_can_be_imported() -> None:
-    with pytest.raises(ValueError, match="test-letters: .* has a cached function of this name"):
+    with pytest.raises(ValueError, match=r"test-letters: .* has a cached function of this name"):
         cached(version=1, name="test-letters")(plain)
 
     def inner() -> pl.DataFrame:

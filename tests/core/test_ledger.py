@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.calls import Call, Table
+from curate.core.calls import CachedCall, Table
 from curate.core.ledger import (
     kept_step,
     ledger_step,
@@ -93,7 +93,7 @@ def run(
     tokens = stored(
         store, "tokens", {"tokens": pl.DataFrame({"row_id": ids}).with_columns(tokens=5)}
     )
-    scores = store.ensure(Call(random_scores, {"kept": Table(kept, "kept")}).step)
+    scores = store.ensure(CachedCall(random_scores, {"kept": Table(kept, "kept")}).step)
     params = RandomParams.model_validate({"budget": {"rows": budget}})
     selection = store.ensure(select_step(selecting(rows, tokens), scores, params))
     return evidence, selection, store.ensure(ledger_step(rows, evidence, selection))
@@ -337,7 +337,7 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
         kept = store.ensure(kept_step(rows, []))
         ids = pl.read_parquet(kept.file("kept.parquet")).select("row_id")
         tokens = stored(store, "tokens", {"tokens": ids.with_columns(tokens=5)})
-        scores = store.ensure(Call(random_scores, {"kept": Table(kept, "kept")}).step)
+        scores = store.ensure(CachedCall(random_scores, {"kept": Table(kept, "kept")}).step)
         params = RandomParams.model_validate({"budget": {"rows": 2}})
         step = select_step(selecting(rows, tokens), scores, params)
     (tmp_path / "step").write_bytes(pickle.dumps(step))
