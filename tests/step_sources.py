@@ -269,13 +269,9 @@ def _cached_functions(module: str) -> Iterator[tuple[str, ast.Call]]:
 def _step_calls(scope: ast.AST) -> Iterator[ast.Call]:
     """Yield the steps made in a scope, but those of cached calls, which have decorators."""
     for node in ast.walk(scope):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id == "Step"
-        ):
-            if not ast.unparse(node.args[2]).startswith("CallWriter("):
-                yield node
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Step":
+            written_by_call = ast.unparse(node.args[2]).startswith("CallWriter(")
+            yield from [] if written_by_call else [node]
 
 
 def _functions_of(
