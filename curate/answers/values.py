@@ -40,7 +40,6 @@ CHECKERS: dict[Form, CheckerName] = {form: name for name, form in BY_CHECKER.ite
 SPOKEN_WORDS = 2 * SHORT_WORDS
 # A longer response is not compared word by word.
 EXACT_LETTERS = 200
-
 CHOICE_ALONE = regex.compile(r"\W*(?i:option\s+)?\(?[A-Z]\)?\W*")
 ARTICLE = regex.compile(r"^(?:the|an?) (?=.)")
 HEADING = regex.compile(r"^\p{L}+:\**\s+\**(?=\S)")

@@ -17,7 +17,6 @@ from pydantic import AfterValidator, JsonValue
 from curate.core.keyforms import is_key
 
 Location = tuple[str | int, ...]
-
 _NAME = re.compile(
     r"(^|[_.-])(api_?keys?|(access|secret|private|account|subscription|signing)_?keys?|authorization|"
     r"bearer|cookies?|credentials?|pass(word|wd|phrase)|pwd|secrets?)([_.-]|$)|^tokens?$|"
@@ -39,7 +38,6 @@ _SIGNED = re.compile(
     re.IGNORECASE,
 )
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
 STANDS = "which would stand in manifest, report and logs"
 IN_FIELDS = (
     f"this looks like a secret, {STANDS}; take it out, and give keys by environment variables alone "

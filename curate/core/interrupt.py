@@ -21,7 +21,6 @@ MESSAGE = "Interrupted; finished steps are kept, and the same command goes on fr
 STATUS = 130
 GRACE_SECONDS = 1.2
 SHOW_CURSOR = "\x1b[?25h"
-
 # Of the process, as signals are: what must be done when it is ended from outside the main thread.
 _cleanups: list[Callable[[], None]] = []
 

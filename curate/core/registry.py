@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-
 P = ParamSpec("P")
 R = TypeVar("R")
-
 # The example sets that no row may leak; those after the first are further ones.
 EVAL_SETS = ("eval", "protected", "watch")
 

@@ -16,7 +16,6 @@ from curate.core.reasons import Reason
 
 SCHEMA_VERSION = 2
 ROLES = ("system", "user", "assistant", "tool")
-
 SCHEMA = pa.schema(
     [
         pa.field("row_id", pa.string(), nullable=False),

@@ -32,17 +32,10 @@ if TYPE_CHECKING:
 else:
     torch = lazy_module("torch")
 
-
 SAMPLE_ROWS = 500
-
-
 # Batches of short, middle and long rows, each of about so many tokens.
 PROBE_SHARES, PROBE_TOKENS, PROBE_LENGTH = (0.1, 0.5, 0.9), 512, 512
-
-
 PROBE_SECONDS = 1.5
-
-
 TOKEN_LETTERS = 4
 
 

@@ -11,8 +11,6 @@ from curate.models.embed import embed_texts, read_texts
 from curate.text.compared import Compared
 
 EMBEDDED_ROWS = 64
-
-
 EMBEDDED_BATCH = 8
 
 

@@ -39,12 +39,8 @@ from curate.select.race import RaceParams
 
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
 TRAINING_COST = 5.0
-
-
 # A measurement likewise: adapters beside every layer, and the head.
 MEASURING_COST = 1.8
-
-
 # The options of a question, whose context is read once and by itself.
 OPTIONS_COST = 2.5
 

@@ -5,11 +5,7 @@ from typing import Any
 
 # Small models write the same again and again; it ends the answer, which is then drawn anew.
 REPEATS = 5
-
-
 CHARACTERS_A_TOKEN = 3
-
-
 OVERHEAD = 32
 
 

@@ -24,7 +24,6 @@ KEPT_NUMBERS = 34
 LIMIT = 1.5e9
 # The inner size below which a product is cheaper to compute again than to keep.
 THIN = 129
-
 ContextFn = Callable[[], tuple[AbstractContextManager[None], AbstractContextManager[None]]]
 
 

@@ -26,7 +26,6 @@ from curate.text.compared import Compared, compared_text
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-
 VERSION = 1
 # Part of the keys of those blocks alone that may hold vectors of n-grams.
 NGRAM_VERSION = 1

@@ -16,13 +16,8 @@ if TYPE_CHECKING:
 else:
     torch = lazy_module("torch")
 
-
 BATCH_TOKENS = 2_048
-
-
 RESULTS: dict[str, Any] = {"loss": pl.Float64, "exact": pl.Boolean, "response_tokens": pl.Int64}
-
-
 ANSWER_RESULTS: dict[str, Any] = {
     "answer_loss": pl.Float64,
     "answer_tokens": pl.Int64,

@@ -34,7 +34,6 @@ else:
 
 # Called with the name of an adapter matrix and its gradients, float32 [examples, *shape].
 GradientCallback = Callable[[str, "torch.Tensor"], None]
-
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 HEAD_ROWS = 256

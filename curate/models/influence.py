@@ -53,7 +53,6 @@ BATCH_TOKENS = 2_048
 COLUMN_BYTES = 2**30
 BATCH_GRADIENT_BYTES = 2**30
 PROJECTION_SEED = 0x1E55
-
 # Features of one matrix's gradients [B, *shape], by the matrix's name.
 Feature = Callable[[str, "torch.Tensor"], "torch.Tensor"]
 

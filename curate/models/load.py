@@ -58,7 +58,6 @@ EMBEDDER_FILES = (
 CONVERTER_VERSION = 1
 # How texts become token ids (curate.models.chat and .control); part of a model's identity.
 READING_VERSION = 2
-
 # For base models without a chat template: the tags of Tulu (Wang et al. 2023, arXiv:2306.04751).
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] }}"

@@ -64,7 +64,6 @@ WORDS = {
 BATCH_TOKENS = 2_048
 # exp of it is 0 in float32.
 NO_CHANCE = -200.0
-
 LossKind = Literal["response", "all", "alone", "certainty"]
 
 

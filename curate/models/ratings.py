@@ -28,11 +28,8 @@ else:
     torch = lazy_module("torch")
     transformers = lazy_module("transformers")
 
-
 VERSION = 2
 BATCH_TOKENS = 4_096
-
-
 # Their positions are counted from the number of the padding token on.
 SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
 

@@ -22,7 +22,6 @@ from curate.text.compared import compared_text
 
 VERSION = 1
 BATCH_ROWS = 8_192
-
 MARGIN = 0.2
 SHARE = 0.1
 LETTER = r"\p{L}"

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
-
 # Templates look for such tags in contents, to cut reasoning out or to tell tool turns.
 TAG = re.compile(r"([<\[◁]/?[A-Za-z_|][^<>\[\]◁▷\s]{0,40}[>\]▷])")
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")

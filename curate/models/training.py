@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy_module("torch")
 
-
 WARMUP = 0.05
-
-
 # Of a part of a training batch, whose activations are kept for the backward pass.
 TRAINING_TOKENS = 1_024
 

@@ -1,4 +1,4 @@
-"""A run from its recipe to its run folder: the steps in their order."""
+"""A run from its recipe to its run folder: the order of the steps, and the files that users read."""
 
 from collections.abc import Mapping
 from pathlib import Path

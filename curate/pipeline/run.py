@@ -1,4 +1,4 @@
-"""A run: the order of the steps, from files to proof, and the run folder that users read.
+"""A run in progress: its artifacts so far, the models of its recipe, and the execution of its steps.
 
 How steps get executed is the caller's choice (`execute_all`): by a store alone, or by an orchestrator
 around one. What is executed is not.
@@ -14,9 +14,7 @@ from typing import Any
 from curate.config.recipe import Config
 from curate.core.calls import CallRunner
 from curate.core.ledger import kept_step
-from curate.core.registry import (
-    SelectParams,
-)
+from curate.core.registry import SelectParams
 from curate.core.store import Artifact, Step, Store
 from curate.llm.engines import identify_engine
 from curate.models.load import (

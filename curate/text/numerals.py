@@ -11,8 +11,6 @@ FRACTIONS = {
     20: "twentieth",
     100: "hundredth",
 }
-
-
 FRACTION_ERROR = 0.1
 
 
