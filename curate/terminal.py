@@ -17,7 +17,6 @@ from curate.config.recipe import Config
 from curate.core.console import console
 from curate.core.escape import printable
 from curate.core.store import Artifact, Step, Store
-from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 
 
@@ -55,6 +54,9 @@ def run_with_progress(
 
     Its arguments are those of curate.pipeline.curation.run_curation.
     """
+    # The report draws with altair, which `curate check` does not need.
+    from curate.pipeline.curation import run_curation  # noqa: PLC0415
+
     store, status = Store(Path(config.store)), StepStatus(config.name)
 
     def execute_all(steps: Sequence[Step]) -> list[Artifact]:

@@ -9,7 +9,7 @@ REPO = Path(__file__).parents[1]
 MOST = {
     "package components larger than one": 0,
     "file components larger than one": 0,
-    "inline imports": 38,
+    "inline imports": 39,
     "Mapping[str, Any]": 517,
     "file lines, largest": 505,
 }

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 BINS = 10
 # Beyond these, a mean says by how many threads it was added up.
@@ -44,9 +44,9 @@ def auroc(scores: Floats, right: Flags) -> Auroc | None:
     m, n = int(right.sum()), int((~right).sum())
     if not m or not n:
         return None
-    ranks = rankdata(scores)
-    above = (ranks[right] - rankdata(scores[right])) / n
-    below = 1 - (ranks[~right] - rankdata(scores[~right])) / m
+    ranks = scipy.stats.rankdata(scores)
+    above = (ranks[right] - scipy.stats.rankdata(scores[right])) / n
+    below = 1 - (ranks[~right] - scipy.stats.rankdata(scores[~right])) / m
     value = float(above.mean())
     if min(m, n) < 2:
         return Auroc(value, None, None)

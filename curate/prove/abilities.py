@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import t
+import scipy
 
 from curate.prove.statistics import CONFIDENCE, Matrix, estimate, paired_error
 
@@ -48,8 +48,8 @@ def paired_test(one: Matrix, other: Matrix, margin: float) -> PairedTest:
     interval, (error, freedom) = estimate(one, other), paired_error(one - other)
     gain, p, p_margin = interval.difference, 1.0, 1.0
     if error > 0:
-        p = 2 * float(t.sf(abs(gain) / error, freedom))
-        p_margin = min(2 * float(t.sf((margin - abs(gain)) / error, freedom)), 1.0)
+        p = 2 * float(scipy.stats.t.sf(abs(gain) / error, freedom))
+        p_margin = min(2 * float(scipy.stats.t.sf((margin - abs(gain)) / error, freedom)), 1.0)
     return PairedTest(gain, interval.low, interval.high, p, p_margin)
 
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, stdtrit
 
 Verdict = Literal["better", "worse", "within the range of random draws"]
 WITHIN: Verdict = "within the range of random draws"
@@ -104,7 +104,7 @@ def measure_spread(gains: Sequence[float]) -> Spread:
     sd = _round(values.std(ddof=1))
     tail = (1 - CONFIDENCE) / 2
     # Quantiles of the chi-squared distribution; scipy.stats takes a second to import.
-    quantiles = (2 * gammaincinv(freedom / 2, share) for share in (1 - tail, tail))
+    quantiles = (2 * scipy.special.gammaincinv(freedom / 2, share) for share in (1 - tail, tail))
     low, high = (sd * math.sqrt(freedom / quantile) for quantile in quantiles)
     return Spread(len(values), _round(values.mean()), sd, _round(low), _round(high))
 
@@ -170,7 +170,7 @@ def estimate(one: Matrix, other: Matrix) -> IntervalEstimate:
     difference = _round(differences.mean())
     if not error > 0:
         return IntervalEstimate(difference, difference, difference)
-    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    reach = float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return IntervalEstimate(difference, _round(difference - reach), _round(difference + reach))
 
 
@@ -224,7 +224,7 @@ def t_quantile(alpha: float, count: int) -> float:
         alpha: how often it may miss by more.
         count: of values, one more than the degrees of freedom.
     """
-    return float(stdtrit(count - 1, 1 - alpha / 2))
+    return float(scipy.special.stdtrit(count - 1, 1 - alpha / 2))
 
 
 def _round(value: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.stats import spearmanr
+import scipy
 
 # Below this a permutation of so few draws is too likely to give the same.
 LEVEL = 0.05
@@ -52,7 +52,7 @@ def score_validity(
     )
     if len(summed) < 3 or np.ptp(summed) == 0 or np.ptp(gains) == 0:
         return None
-    correlation = spearmanr(summed, gains)
+    correlation = scipy.stats.spearmanr(summed, gains)
     return ScoreValidity(float(correlation.statistic), float(correlation.pvalue), len(summed))
 
 
