@@ -64,8 +64,6 @@ METHODS: list[dict[str, Any]] = [
     {"method": "blend", "parts": [{"method": "bm25"}, {"method": "embed"}]},
     {"method": "cascade", "parts": [{"method": "embed", "keep": 0.5}, {"method": "bm25"}]},
 ]
-
-
 FAULTY = [
     ("Translate to German: <b>good morning</b>", "Guten Morgen<br/>&nbsp;</div>"),
     ("Who wrote to us?", "jane.doe@example.com, call +1 415 555 0132"),
@@ -164,9 +162,7 @@ def golden_results(folder: Path, model: Path) -> dict[str, dict[str, Any]]:
         results = [store.ensure(step) for step in steps]
         for step, artifact in zip(steps, results, strict=True):
             function = getattr(step.function, "call", step).function
-            name = f"{function.__module__}.{function.__name__}"
-            names = [name, *_method_names(step)]
-            for name in names:
+            for name in [f"{function.__module__}.{function.__name__}", *_method_names(step)]:
                 if artifact.key not in {a.key for a in artifacts.get(name, [])}:
                     artifacts.setdefault(name, []).append(artifact)
         return results

@@ -89,7 +89,9 @@ def write_lock(golden: Results) -> None:
     """Write the lock of the code as it is."""
     lines = [HEAD]
     for name, (step_version, source) in sorted(current_sources().items()):
-        figures = [str(golden[name][key]) for key in FIGURES] if name in golden else ["-"] * 5
+        figures = (
+            [str(golden[name][key]) for key in FIGURES] if name in golden else ["-"] * len(FIGURES)
+        )
         lines.append(" ".join([name, step_version, source, *figures]))
     LOCK.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

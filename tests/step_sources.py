@@ -110,17 +110,28 @@ def reached(module: str, name: str) -> set[tuple[str, str]]:
         definitions = read_module(place[0]).definitions
         if place[1] in definitions:
             seen.add(place)
-            waiting += [p for node in definitions[place[1]] for p in _references(place[0], node)]
+            waiting += code_of(*place)[1]
         elif place[1] in read_module(place[0]).imports:
             target, symbol = read_module(place[0]).imports[place[1]]
             waiting += [(target, symbol)] if symbol else []
     return seen
 
 
-def _references(module: str, node: ast.AST) -> Iterator[tuple[str, str]]:
+@cache
+def code_of(module: str, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the code of a definition without its prose, and what names (module, name) stand in it."""
+    trees = [
+        _Prose().visit(ast.parse(ast.unparse(node)))
+        for node in read_module(module).definitions[name]
+    ]
+    references = tuple(place for tree in trees for place in _references(module, tree))
+    return "\n".join(map(ast.dump, trees)), references
+
+
+def _references(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield what names and attributes of modules in a definition stand for."""
     imports = read_module(module).imports
-    for inner in ast.walk(_without_prose(node)):
+    for inner in ast.walk(tree):
         if isinstance(inner, ast.Name):
             yield module, inner.id
         elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
@@ -158,16 +169,6 @@ def _drop_docstring(node: ast.FunctionDef | ast.ClassDef) -> None:
         node.body = node.body[1:] or [ast.Pass()]
 
 
-@cache
-def _plain(text: str) -> ast.Module:
-    plain: ast.Module = _Prose().visit(ast.parse(text))
-    return plain
-
-
-def _without_prose(node: ast.AST) -> ast.Module:
-    return _plain(ast.unparse(node))
-
-
 def source_digest(functions: Collection[tuple[str, str]]) -> str:
     """Return 16 hex digits of all code that functions (module, name) reach.
 
@@ -181,8 +182,7 @@ def source_digest(functions: Collection[tuple[str, str]]) -> str:
             raise KeyError(f"{module}.{name}")
     digest = hashlib.blake2b(digest_size=8)
     for module, name in sorted(places):
-        for node in read_module(module).definitions[name]:
-            digest.update(f"{module}.{name} {ast.dump(_without_prose(node))}\n".encode())
+        digest.update(f"{module}.{name} {code_of(module, name)[0]}\n".encode())
     return digest.hexdigest()
 
 

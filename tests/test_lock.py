@@ -60,7 +60,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    for remembered in ("_paths", "tree_of", "read_module"):
+    for remembered in ("_paths", "tree_of", "read_module", "code_of"):
         getattr(step_sources, remembered).cache_clear()
 
 
