@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from curate.core.lazy import lazy_module
 from curate.llm.engines.decoding import DecodingModel, DecodingRow, decode
-from curate.llm.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
+from curate.llm.engines.engine import NO_CALLBACKS, EngineCallbacks
 from curate.llm.engines.grammar import Grammars
-from curate.llm.engines.prompts import chat_prefix_of, prompt_ids, stop_ids
-from curate.llm.requests import UNSENT, Call, Completion, Request, failed
-from curate.models.control import text_ids
+from curate.llm.engines.local import LocalEngine
+from curate.llm.engines.prompts import prompt_ids, stop_ids
+from curate.llm.requests import UNSENT, Call, Completion, failed
 from curate.models.decoding import context_of, end_tokens
 from curate.models.lm import batches_by_length
-from curate.models.load import load_causal, load_tokenizer
+from curate.models.load import load_causal
 from curate.models.lora import attach_adapter
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ else:
     torch = lazy_module("torch")
 
 
-class TransformersEngine:
+class TransformersEngine(LocalEngine):
     """Completes calls in batches of similar length, padded on the left.
 
     Args:
@@ -33,8 +33,6 @@ class TransformersEngine:
         adapter: LoRA weights to put on it (curate.models.lora.save_adapter).
         batch_tokens: tokens of a batch, padding and room for the answers included.
     """
-
-    exact = True
 
     def __init__(
         self,
@@ -50,32 +48,11 @@ class TransformersEngine:
         if adapter is not None:
             attach_adapter(self._model, adapter)
         self._model.eval()
-        self._tokenizer = load_tokenizer(folder, trust)
-        self._identity = identity
+        super().__init__(folder, identity, trust=trust)
         self._batch_tokens = batch_tokens
         self._context = context_of(self._model.config)
         self._ends = end_tokens(self._model, self._tokenizer)
         self._grammars: Grammars | None = None
-
-    def identity(self) -> dict[str, Any]:
-        """Return what can change an answer."""
-        return dict(self._identity)
-
-    def count_prompt(self, request: Request) -> int:
-        """Return the prompt's tokens."""
-        return len(prompt_ids(self._tokenizer, request))
-
-    def count_tokens(self, text: str) -> int:
-        """Return a text's tokens."""
-        return len(text_ids(self._tokenizer, [text])[0])
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return 0: it runs here."""
-        return 0.0
-
-    def chat_prefix(self, system: str | None) -> ChatPrefix:
-        """Return what the model's chat template writes around the words of the first user turn."""
-        return chat_prefix_of(self._tokenizer, system)
 
     def close(self) -> None:
         """Let go of the model."""

@@ -7,12 +7,11 @@ from typing import Any
 import orjson
 
 from curate.core.errors import UserError
-from curate.llm.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
+from curate.llm.engines.engine import NO_CALLBACKS, EngineCallbacks
+from curate.llm.engines.local import LocalEngine
 from curate.llm.engines.parameters import VllmParams
-from curate.llm.engines.prompts import chat_prefix_of, prompt_ids, stop_ids
-from curate.llm.requests import LOOP_TOKENS, UNSENT, Call, Completion, Finish, Request, failed
-from curate.models.control import text_ids
-from curate.models.load import load_tokenizer
+from curate.llm.engines.prompts import prompt_ids, stop_ids
+from curate.llm.requests import LOOP_TOKENS, UNSENT, Call, Completion, Finish, failed
 
 FINISHES: dict[str | None, Finish] = {
     "stop": "ok",
@@ -23,7 +22,7 @@ FINISHES: dict[str | None, Finish] = {
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
-class VllmEngine:
+class VllmEngine(LocalEngine):
     """Completes calls by vLLM, which batches them itself.
 
     Prompts are rendered and tokenised here, so they are those of the transformers engine to the token.
@@ -39,8 +38,6 @@ class VllmEngine:
         UserError: vllm is not installed.
     """
 
-    exact = True
-
     def __init__(
         self,
         folder: Path,
@@ -51,8 +48,7 @@ class VllmEngine:
         trust: bool = False,
     ) -> None:
         vllm = _import_vllm()
-        self._tokenizer = load_tokenizer(folder, trust)
-        self._identity = identity
+        super().__init__(folder, identity, trust=trust)
         self._chunk = params.chunk
         # Blanks without end satisfy every schema, and small models write them; only the engine as a
         # whole can forbid them, and only with a backend that is named.
@@ -78,26 +74,6 @@ class VllmEngine:
             str(folder), dtype=dtype, trust_remote_code=trust, **(llm_options | params.options)
         )
         self._context = int(self._llm.llm_engine.model_config.max_model_len)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what can change an answer."""
-        return dict(self._identity)
-
-    def count_prompt(self, request: Request) -> int:
-        """Return the prompt's tokens."""
-        return len(prompt_ids(self._tokenizer, request))
-
-    def count_tokens(self, text: str) -> int:
-        """Return a text's tokens."""
-        return len(text_ids(self._tokenizer, [text])[0])
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return 0: it runs here."""
-        return 0.0
-
-    def chat_prefix(self, system: str | None) -> ChatPrefix:
-        """Return what the model's chat template writes around the words of the first user turn."""
-        return chat_prefix_of(self._tokenizer, system)
 
     def close(self) -> None:
         """End vLLM's own processes and let go of the model."""
