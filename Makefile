@@ -44,7 +44,7 @@ lock: .venv/developed
 	touch $@
 
 .venv/developed: .venv/installed
-	$(PIP) --constraint constraints.txt --editable ".[dev,eval]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,lint,eval]"
 	touch $@
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.

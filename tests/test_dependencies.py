@@ -66,7 +66,7 @@ def test_every_dependency_has_a_floor(requirement: Requirement) -> None:
 def test_the_pinned_versions_lie_within_the_declared_ranges() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = {canonicalize_name(name): pin for name, _, pin in (x.partition("==") for x in lines)}
-    for requirement in LIBRARY + EXTRAS["dev"] + EXTRAS["eval"]:
+    for requirement in LIBRARY + EXTRAS["dev"] + EXTRAS["lint"] + EXTRAS["eval"]:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), (
             requirement
         )
