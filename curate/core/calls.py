@@ -4,28 +4,37 @@
     def scores(responses: Table, tokens: Table, which: str, order: str) -> pl.DataFrame: ...
 
     table = run(scores, responses=counted, tokens=run.tokens, which="row", order="longest")   # a Table
+    tables = run.map(vectors, row_blocks(run.rows, positions), run.base)                 # one a block
 
-An argument is a Table or a list of them (the digest of its artifact goes into the key), a Keyed thing
-(its identity does, where it lies does not), or a plain value. The function returns a frame or an array,
-with figures of its own as Counted(result, counts); it is stored as a file of the function's name, here
-scores.parquet. A call pickles, since it names its function by module and name.
+An argument is a Table or an Artifact, or a list or dictionary of these (their digests go into the key),
+a Keyed thing or a list of such (what identifies it does, where it lies does not), or a plain value. None
+for an argument that need not be there is not in the key.
+
+The function returns a frame or an array, with figures of its own as Counted(result, counts); it is
+stored as a file of the function's name, here scores.parquet. What is no table, or does not fit into
+memory, a function of @cached_files writes to a folder. A call pickles: it names its function by module
+and name.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.core.store import Artifact, Counts, Step
+from curate.core.keyed import Keyed
+from curate.core.store import Artifact, Computation, Counts, Store, key_of
 from curate.core.tables import read_table, scan_table
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# What a run returns for a call: a Table or an Artifact.
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class Table:
     def path(self) -> Path:
         """Return the path of its Parquet file."""
         return self.artifact.file(f"{self.name}.parquet")
+
+    @property
+    def height(self) -> int:
+        """Return the number of rows."""
+        return int(self.artifact.counts["rows_out"])
 
     def scan(self) -> pl.LazyFrame:
         """Return the rows, read when they are collected."""
@@ -56,16 +70,11 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Keyed:
-    """What is identified by something other than where it lies: a model, an engine, a block of rows.
+class TableGroup:
+    """Tables that go together as one argument; its fields make the key as arguments of their names do.
 
-    `identity` is a JSON-like value and goes into the key; `location` says where a worker finds it, and
-    `reads` names the artifacts that it lies in.
+    A field is a table, a tuple or dictionary of tables, or None; what is empty is not in the key.
     """
-
-    identity: Any
-    location: Mapping[str, Any] = field(default_factory=dict)
-    reads: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,28 +85,91 @@ class Counted(Generic[R]):
     counts: Mapping[str, Any]
 
 
-class CachedFunction(Generic[P, R]):
-    """A function whose results are stored. Calling it computes; `run(function, ...)` stores."""
+class Cached(Generic[P, T]):
+    """A function whose results are stored: `run(function, ...)` stores what it makes of arguments."""
 
-    def __init__(self, function: Callable[P, R], version: int, name: str) -> None:
+    def __init__(self, function: Callable[..., Any], version: int, name: str) -> None:
         self.function, self.version, self.name = function, version, name
         self.__doc__, self.__module__ = function.__doc__, function.__module__
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what the function returns; nothing is stored."""
-        return self.function(*args, **kwargs)
 
     def __reduce__(self) -> str:
         """Pickle by module and name."""
         return self.__qualname__
 
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> "CachedCall[T]":
+        """Return the call with these arguments, which runs nothing yet.
 
-FUNCTIONS: dict[str, CachedFunction[..., Any]] = {}
+        Raises:
+            TypeError: the arguments are not those of the function.
+        """
+        bound = self.signature().bind(*args, **kwargs)
+        bound.apply_defaults()
+        return CachedCall(self, bound.arguments, self.name, self.version)
+
+    def signature(self) -> inspect.Signature:
+        """Return the parameters of a call."""
+        return inspect.signature(self.function)
+
+    def stored(self, artifact: Artifact) -> T:
+        """Return a call's result, which the artifact holds."""
+        raise NotImplementedError
+
+    def write(self, out: Path, arguments: Mapping[str, Any]) -> Counts:
+        """Compute the result and write it to a folder."""
+        raise NotImplementedError
+
+
+class CachedFunction(Cached[P, Table], Generic[P, R]):
+    """A function that returns a frame or an array. Calling it computes and stores nothing."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what the function returns."""
+        result: R = self.function(*args, **kwargs)
+        return result
+
+    def stored(self, artifact: Artifact) -> Table:
+        """Return the table or array that the artifact holds."""
+        return Table(artifact, self.__name__)
+
+    def write(self, out: Path, arguments: Mapping[str, Any]) -> Counts:
+        """Write the frame or array to a file of the function's name."""
+        result = self.function(**arguments)
+        counts: Mapping[str, Any] = {}
+        if isinstance(result, Counted):
+            result, counts = result.result, result.counts
+        rows = _write(out, self.__name__, result)
+        return {"rows_in": rows, "rows_out": rows, **counts}
+
+
+class CachedFiles(Cached[P, Artifact]):
+    """A function that writes files to a folder, its first argument, and returns counts."""
+
+    def __call__(self, out: Path, *args: P.args, **kwargs: P.kwargs) -> Counts:
+        """Write the files to a folder that is no artifact."""
+        counts: Counts = self.function(out, *args, **kwargs)
+        return counts
+
+    def signature(self) -> inspect.Signature:
+        """Return the parameters of a call: all but the folder."""
+        signature = inspect.signature(self.function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def stored(self, artifact: Artifact) -> Artifact:
+        """Return the artifact itself."""
+        return artifact
+
+    def write(self, out: Path, arguments: Mapping[str, Any]) -> Counts:
+        """Let the function write its files."""
+        counts: Counts = self.function(out, **arguments)
+        return counts
+
+
+FUNCTIONS: dict[str, Cached[..., Any]] = {}
 
 
 def cached(*, version: int, name: str) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
-    """Return a decorator for functions whose results are stored.
+    """Return a decorator for functions whose result, a frame or an array, is stored.
 
     Args:
         version: part of the key; a function whose results change needs a new one.
@@ -106,82 +178,132 @@ def cached(*, version: int, name: str) -> Callable[[Callable[P, R]], CachedFunct
     Raises:
         ValueError: another function has the name, or this one lies inside a function or class.
     """
+    return lambda function: _registered(CachedFunction(function, version, name))
 
-    def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
-        if "." in function.__qualname__:
-            raise ValueError(f"{function.__qualname__}: a cached function stands in a module")
-        other = FUNCTIONS.get(name)
-        place = function.__module__, function.__qualname__
-        if other is not None and (other.__module__, other.__qualname__) != place:
-            raise ValueError(f"{name}: {other.__module__} has a cached function of this name")
-        decorated = CachedFunction(function, version, name)
-        FUNCTIONS[name] = decorated
-        return decorated
 
-    return decorate
+def cached_files(
+    *, version: int, name: str
+) -> Callable[[Callable[Concatenate[Path, P], Counts]], CachedFiles[P]]:
+    """Return a decorator for functions that write what is stored to a folder, their first argument.
+
+    Args:
+        version: part of the key; a function whose results change needs a new one.
+        name: of its artifacts, which no other function has.
+
+    Raises:
+        ValueError: another function has the name, or this one lies inside a function or class.
+    """
+    return lambda function: _registered(CachedFiles(function, version, name))
+
+
+C = TypeVar("C", bound=Cached[..., Any])
+
+
+def _registered(function: C) -> C:
+    """Return a cached function after putting it on the list of all."""
+    if "." in function.__qualname__:
+        raise ValueError(f"{function.__qualname__}: a cached function stands in a module")
+    other = FUNCTIONS.get(function.name)
+    place = function.__module__, function.__qualname__
+    if other is not None and (other.__module__, other.__qualname__) != place:
+        raise ValueError(f"{function.name}: {other.__module__} has a cached function of this name")
+    FUNCTIONS[function.name] = function
+    return function
 
 
 @dataclass(frozen=True)
-class CachedCall:
+class CachedCall(Generic[T]):
     """A cached function with all of its arguments."""
 
-    function: CachedFunction[..., Any]
+    function: Cached[..., T]
     arguments: Mapping[str, Any]
+    name: str
+    version: int
+
+    def named(self, name: str, version: int | None = None) -> Self:
+        """Return the call with a name, and a version, of its own: another artifact."""
+        return replace(self, name=name, version=self.version if version is None else version)
 
     @property
     def reads(self) -> list[Artifact]:
         """Return the artifacts that the call opens: those of its key, and those of keyed things."""
-        keyed = [value for value in self.arguments.values() if isinstance(value, Keyed)]
-        return [*self._inputs().values(), *(artifact for one in keyed for artifact in one.reads)]
+        keyed = [one for _, value in self._flat() for one in _keyed(value)]
+        return [*self.inputs.values(), *(artifact for one in keyed for artifact in one.reads)]
 
     @property
-    def step(self) -> Step:
-        """Return the step that stores the result."""
-        function = self.function
-        return Step(
-            function.name, function.version, CallWriter(self), self._inputs(), self._params()
-        )
+    def inputs(self) -> dict[str, Artifact]:
+        """Return the artifacts among the arguments; those of a list are numbered in order."""
+        return {name: _artifact_of(v) for n, value in self._flat() for name, v in _stored(n, value)}
 
-    def _inputs(self) -> dict[str, Artifact]:
-        """Return the artifacts of tables among the arguments; those of a list are numbered in order."""
-        inputs: dict[str, Artifact] = {}
-        for name, value in self.arguments.items():
-            if isinstance(value, Table):
-                inputs[name] = value.artifact
-            elif _is_tables(value):
-                inputs |= {f"{name}-{i:05d}": table.artifact for i, table in enumerate(value)}
-        return inputs
-
-    def _params(self) -> dict[str, Any]:
+    @property
+    def params(self) -> dict[str, Any]:
         """Return what else makes the key: plain values, identities, and which table of an artifact.
 
-        A table that has the argument's name needs no mention: kept=Table(artifact, "kept").
+        A table that has the argument's name needs no mention: kept=Table(artifact, "kept"). A dictionary
+        of tables has an order.
         """
         params: dict[str, Any] = {}
-        for name, value in self.arguments.items():
-            if isinstance(value, Table) or _is_tables(value):
-                tables = [value] if isinstance(value, Table) else value
-                params |= {f"{name}.table": t.name for t in tables[:1] if t.name != name}
+        for name, value in self._flat():
+            if stored := dict(_stored(name, value)):
+                names = {
+                    member.name
+                    for place, member in stored.items()
+                    if isinstance(member, Table) and member.name not in (name, _key_in(name, place))
+                }
+                params |= {f"{name}.table": ",".join(sorted(names))} if names else {}
+                params |= {f"{name}.order": list(value)} if isinstance(value, Mapping) else {}
             else:
-                params[name] = value.identity if isinstance(value, Keyed) else value
+                params[name] = _identity(value)
         return params
 
+    @property
+    def key(self) -> str:
+        """Return the digest that names the call's artifact."""
+        return key_of(self)
 
-@dataclass(frozen=True)
-class CallWriter:
-    """The function of a step: computes a call and writes its result to a folder."""
+    def write(self, out: Path) -> Counts:
+        """Compute the result and write it to a folder; return its counts."""
+        return self.function.write(out, self.arguments)
 
-    call: CachedCall
+    def _flat(self) -> Iterator[tuple[str, Any]]:
+        """Yield the arguments by name, the fields of a group for the group, without what is absent."""
+        parameters = self.function.signature().parameters
+        for name, value in self.arguments.items():
+            if isinstance(value, TableGroup):
+                yield from ((n, member) for n, member in vars(value).items() if member)
+            elif value is not None or parameters[name].default is not None:
+                yield name, value
 
-    def __call__(self, out: Path, *_: Any) -> Counts:
-        """Write the result; return its counts."""
-        function = self.call.function
-        result = function(**self.call.arguments)
-        counts: Mapping[str, Any] = {}
-        if isinstance(result, Counted):
-            result, counts = result.result, result.counts
-        rows = _write(out, function.__name__, result)
-        return {"rows_in": rows, "rows_out": rows, **counts}
+
+def _stored(name: str, value: Any) -> Iterator[tuple[str, Table | Artifact]]:
+    """Yield the tables and artifacts of an argument under the names that they have in a key."""
+    members: Any = [(name, value)]
+    if isinstance(value, Mapping):
+        members = [(f"{name}-{key}", member) for key, member in value.items()]
+    elif isinstance(value, list | tuple):
+        members = [(f"{name}-{i:03d}", member) for i, member in enumerate(value)]
+    yield from (pair for pair in members if isinstance(pair[1], Table | Artifact))
+
+
+def _identity(value: Any) -> Any:
+    """Return what a plain or keyed argument, or a list of keyed ones, is in a key."""
+    if isinstance(value, Keyed):
+        return value.identity
+    many = isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Keyed)
+    return [one.identity for one in value] if many else value
+
+
+def _keyed(value: Any) -> list[Keyed]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [one for one in values if isinstance(one, Keyed)]
+
+
+def _key_in(name: str, place: str) -> str:
+    return place.removeprefix(f"{name}-")
+
+
+def _artifact_of(value: Table | Artifact) -> Artifact:
+    return value.artifact if isinstance(value, Table) else value
 
 
 def _write(out: Path, name: str, result: Any) -> int:
@@ -195,23 +317,51 @@ def _write(out: Path, name: str, result: Any) -> int:
     raise TypeError(f"{name} returns a {type(result).__name__}; a frame or an array is stored")
 
 
-def _is_tables(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Table)
-
-
 class CallRunner:
-    """Runs cached calls by executing the steps that store their results."""
+    """Runs cached calls: where, and in which order, is that of `execute_all`."""
 
-    def execute(self, step: Step) -> Artifact:
-        """Return the step's artifact, made now or found."""
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        """Return the artifacts of independent computations, made now or found, in their order."""
         raise NotImplementedError
 
-    def __call__(self, function: CachedFunction[P, R], *args: P.args, **kwargs: P.kwargs) -> Table:
+    def execute(self, computation: Computation) -> Artifact:
+        """Return the artifact of a computation, made now or found."""
+        return self.execute_all([computation])[0]
+
+    def __call__(self, function: Cached[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the stored result of a call, made now or found.
 
         Raises:
             TypeError: the arguments are not those of the function.
         """
-        bound = inspect.signature(function.function).bind(*args, **kwargs)
-        bound.apply_defaults()
-        return Table(self.execute(CachedCall(function, bound.arguments).step), function.__name__)
+        return self.result(function.call(*args, **kwargs))
+
+    def result(self, call: CachedCall[T]) -> T:
+        """Return the stored result of a call, made now or found."""
+        return self.results([call])[0]
+
+    def results(self, calls: Sequence[CachedCall[T]]) -> list[T]:
+        """Return the stored results of independent calls, made now or found, in their order."""
+        artifacts = self.execute_all(calls)
+        return [call.function.stored(a) for call, a in zip(calls, artifacts, strict=True)]
+
+    def map(
+        self,
+        function: Cached[Concatenate[V, P], T],
+        values: Sequence[V],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[T]:
+        """Return the stored results of one call for each value of the first argument, in their order."""
+        return self.results([function.call(value, *args, **kwargs) for value in values])
+
+
+class StoreRunner(CallRunner):
+    """Runs cached calls on a store, one after the other."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        """Return the artifacts of independent computations, made now or found, in their order."""
+        return [self.store.ensure(computation) for computation in computations]

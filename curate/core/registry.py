@@ -10,22 +10,33 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_args,
+)
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from curate.core.calls import CachedFunction, Table
-from curate.core.store import Artifact, Step
+from curate.core.calls import Cached, CachedCall, Table
+from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Computation
+from curate.core.tables import TableFile
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
 
 P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
 # The example sets that no row may leak; those after the first are further ones.
 EVAL_SETS = ("eval", "protected", "watch")
 
@@ -171,8 +182,8 @@ class SelectParams(Params):
 class StageData:
     """What a stage reads: the rows that are still in, example sets, earlier evidence, prepared files.
 
-    `evidence` holds the tables of earlier stages by their names; `prepared` the path of NAME.parquet of
-    each artifact NAME that the stage prepared.
+    `evidence` holds the tables of earlier stages by their names, `prepared` those that the stage has
+    prepared.
     """
 
     rows: "pl.LazyFrame"
@@ -181,7 +192,7 @@ class StageData:
     protected: "pl.DataFrame | None" = None
     watch: "pl.DataFrame | None" = None
     evidence: "Mapping[str, pl.LazyFrame]" = field(default_factory=dict)
-    prepared: "Mapping[str, Path]" = field(default_factory=dict)
+    prepared: Mapping[str, TableFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -204,65 +215,79 @@ class StepRun(Protocol):
         """Return the run's seed."""
         ...
 
-    def execute(self, step: Step) -> Artifact:
-        """Return the step's artifact, made now or found."""
+    def execute(self, computation: Computation) -> Artifact:
+        """Return the artifact of a computation, made now or found."""
         ...
 
-    def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
-        """Return the artifacts of independent steps, in their order."""
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        """Return the artifacts of independent computations, in their order."""
         ...
 
-    def __call__(self, function: CachedFunction[P, R], *args: P.args, **kwargs: P.kwargs) -> Table:
+    def __call__(self, function: Cached[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the stored result of a cached call, made now or found."""
         ...
 
-    def model_identity(self) -> dict[str, Any]:
-        """Return what identifies the base model: weights, tokenizer, chat template, dtype."""
+    def result(self, call: CachedCall[T]) -> T:
+        """Return the stored result of a call, made now or found."""
         ...
 
-    def model_runtime(self) -> dict[str, Any]:
-        """Return where the base model lies and how to run it."""
+    def results(self, calls: Sequence[CachedCall[T]]) -> list[T]:
+        """Return the stored results of independent calls, in their order."""
         ...
 
-    def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies a sentence embedder (the run's own if None), and its runtime."""
+    def map(
+        self,
+        function: Cached[Concatenate[V, P], T],
+        values: Sequence[V],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[T]:
+        """Return the stored results of one call for each value of the first argument, in their order."""
         ...
 
-    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies the engine that a recipe names, and its runtime."""
+    @property
+    def base(self) -> ModelSource:
+        """Return the base model."""
+        ...
+
+    def embedder(self, name: str | None = None) -> EmbedderSource:
+        """Return a sentence embedder, the run's own if None."""
+        ...
+
+    def engine(self, params: Any) -> EngineSource:
+        """Return the engine that a recipe names."""
         ...
 
 
 class ScoreRun(StepRun, Protocol):
     """What a selector's score function is given: the run's artifacts and a way to run steps."""
 
-    rows: Artifact
-    kept: Artifact
-    tokens: Artifact
-    target: Artifact | None
+    rows: Table
+    kept: Table
+    tokens: Table
+    target: Table | None
 
     @property
-    def evidence(self) -> Mapping[str, Artifact]:
+    def evidence(self) -> Mapping[str, Table]:
         """Return what the stages found, by their names."""
         ...
 
-    def with_kept(self, kept: Artifact) -> "ScoreRun":
+    def with_kept(self, kept: Table) -> "ScoreRun":
         """Return the same run with fewer kept rows."""
         ...
 
 
-Prepare = Callable[[StepRun, "Mapping[str, Artifact]", Any], "Mapping[str, Artifact]"]
+Prepare = Callable[[StepRun, StageInputs, Any], Mapping[str, Table]]
 
 
 @dataclass(frozen=True)
 class Stage:
     """A registered stage: what is expensive (`prepare`), stored once, and a cheap verdict on it.
 
-    `prepare(run, inputs, params)` runs steps of its own and returns artifacts by name, each with a table
-    NAME.parquet; `inputs` are the rows, the evidence of earlier stages and the example sets, as a step
-    takes them. Rows that a stage makes (corrections) are such an artifact too, by the name APPENDED;
-    they join the pool behind the stage. `rethresholdable` names the parameters that none of these steps
-    is given: they can be changed later, on what is stored.
+    `prepare(run, data, params)` stores what is expensive and returns tables by name; `data` are the
+    rows, the evidence of earlier stages and the example sets. Rows that a stage makes (corrections) are
+    such a table too, by the name APPENDED; they join the pool behind the stage. `rethresholdable` names
+    the parameters that nothing prepared depends on: they can be changed later, on what is stored.
     `calls` says how many a language model gets at most, given the parameters and the number of rows.
     `reads_base` says whether the base model reads the rows, given the parameters; `rates`, whether some
     other model does.
@@ -308,7 +333,7 @@ class ResponseLimit:
 class Selector:
     """A registered selector: an expensive score, stored once, and a cheap ranking made from it.
 
-    `score` returns an artifact with scores.parquet: row_id, score (higher is better), nearest_id and
+    `score` returns a stored table: row_id, score (higher is better), nearest_id and
     whatever else `rank` reads. `rank` returns row numbers of that table, best first. `rank_params` names
     the parameters that `rank` alone reads, so that another ranking needs no other scores; a method that
     does not need scores ranks any method's table. `renders_target` says that the base model reads the
@@ -319,14 +344,14 @@ class Selector:
     `score` is a finite number); `rank` is given no other rows than those, see curate.select.scored.
     `response` says what it must see of a row's response, where it reads that.
 
-    `score_more` scores further rows (a `kept.parquet`) as `score` did the run's own, so that both tables
-    are one; None where a score depends on which other rows there are.
+    `score_more` scores further rows (a table like the kept ones) as `score` did the run's own, so that
+    both tables are one; None where a score depends on which other rows there are.
     """
 
     params: type[SelectParams]
     version: int
     needs_target: bool
-    score: Callable[[ScoreRun, Any], Artifact]
+    score: Callable[[ScoreRun, Any], Table]
     rank: "Callable[[pl.DataFrame, Any, int], NDArray[np.int64]]"
     rank_params: tuple[str, ...] = ()
     needs_scores: bool = True
@@ -334,12 +359,12 @@ class Selector:
     renders_target: bool = False
     unscored: "Callable[[pl.DataFrame, Any], pl.Series] | None" = None
     response: Callable[[Any], ResponseLimit | None] = lambda params: None
-    score_more: Callable[[ScoreRun, Any, Artifact], Artifact] | None = None
+    score_more: Callable[[ScoreRun, Any, Table], Table] | None = None
 
 
 def by_row(
-    score: Callable[[ScoreRun, Any], Artifact],
-) -> Callable[[ScoreRun, Any, Artifact], Artifact]:
+    score: Callable[[ScoreRun, Any], Table],
+) -> Callable[[ScoreRun, Any, Table], Table]:
     """Return the `score_more` of a method whose scores depend on a row and the target alone."""
     return lambda run, params, rows: score(run.with_kept(rows), params)
 

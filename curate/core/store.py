@@ -17,11 +17,11 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import psutil
@@ -66,39 +66,54 @@ class Artifact:
         return self.path / name
 
 
-StepFunction = Callable[
-    [Path, Mapping[str, Artifact], Mapping[str, Any], Mapping[str, Any]], Counts
-]
+class Computation(Protocol):
+    """Something to compute whose result is stored: a call of a cached function.
 
-
-@dataclass(frozen=True)
-class Step:
-    """A piece of work whose result is stored.
-
-    `function(out, inputs, params, runtime)` writes files to the folder `out` and returns counts. It may
-    use nothing else: `inputs` and `params` make the key, `runtime` (paths, thread counts) does not and
-    so must not change a byte of the result.
+    Its key digests name, version, parameters and the contents of its inputs. `write` may read nothing
+    else that could change a byte of what it writes.
     """
 
-    name: str
-    version: int
-    function: StepFunction
-    inputs: Mapping[str, Artifact] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    runtime: Mapping[str, Any] = field(default_factory=dict)
+    @property
+    def name(self) -> str:
+        """Return the name of its artifacts."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Return the version of its code."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, Artifact]:
+        """Return the artifacts whose contents go into the key."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Return the other values, JSON-like, that go into the key."""
+        ...
 
     @property
     def key(self) -> str:
-        """Return the digest that names the step's artifact."""
-        return digest_of(
-            {
-                "schema": SCHEMA_VERSION,
-                "step": self.name,
-                "version": self.version,
-                "params": dict(self.params),
-                "inputs": {name: artifact.digest for name, artifact in self.inputs.items()},
-            }
-        )
+        """Return the digest that names its artifact: `key_of` it."""
+        ...
+
+    def write(self, out: Path) -> Counts:
+        """Write its files to a folder; return its counts."""
+        ...
+
+
+def key_of(computation: Computation) -> str:
+    """Return the digest that names a computation's artifact."""
+    return digest_of(
+        {
+            "schema": SCHEMA_VERSION,
+            "step": computation.name,
+            "version": computation.version,
+            "params": dict(computation.params),
+            "inputs": {name: a.digest for name, a in computation.inputs.items()},
+        }
+    )
 
 
 class Store:
@@ -117,56 +132,56 @@ class Store:
                 f"store: {self.root} cannot be a folder ({error.strerror}); name another one"
             ) from error
 
-    def path_of(self, step: Step) -> Path:
+    def path_of(self, computation: Computation) -> Path:
         """Return the folder in which the step's artifact lies or will lie."""
-        return self.root / f"{step.name}-{step.key[:KEY_CHARS]}"
+        return self.root / f"{computation.name}-{computation.key[:KEY_CHARS]}"
 
-    def find(self, step: Step) -> Artifact | None:
+    def find(self, computation: Computation) -> Artifact | None:
         """Return the step's artifact if it is whole: every file there with its recorded digest.
 
         One for which a model did not answer all calls is none: what failed must not last.
         """
-        artifact = self._find_whole(step)
+        artifact = self._find_whole(computation)
         return None if artifact is None or artifact.unanswered else artifact
 
-    def look_up(self, step: Step) -> Artifact | None:
+    def look_up(self, computation: Computation) -> Artifact | None:
         """Return the step's artifact by its manifest alone, whose files may be damaged."""
-        artifact = self._read(self.path_of(step))
-        if artifact is None or artifact.key != step.key or artifact.unanswered:
+        artifact = self._read(self.path_of(computation))
+        if artifact is None or artifact.key != computation.key or artifact.unanswered:
             return None
         return artifact
 
-    def _find_whole(self, step: Step) -> Artifact | None:
-        artifact = self._read(self.path_of(step))
-        if artifact is None or artifact.key != step.key:
+    def _find_whole(self, computation: Computation) -> Artifact | None:
+        artifact = self._read(self.path_of(computation))
+        if artifact is None or artifact.key != computation.key:
             return None
         try:
             return artifact if _is_whole(artifact) else None
         except OSError:
             return None
 
-    def ensure(self, step: Step) -> Artifact:
+    def ensure(self, computation: Computation) -> Artifact:
         """Return the step's artifact, running the step only if no whole one is stored.
 
         Where calls had no answer it is run once more, for these; if that fails, what is stored stays.
         """
-        stored = self._find_whole(step)
+        stored = self._find_whole(computation)
         if stored is not None and not stored.unanswered:
             return stored
         try:
-            return self._build(step)
+            return self._build(computation)
         except UserError as error:
             if stored is None:
                 raise
             calls = f"{stored.unanswered:,} calls without an answer were asked again in vain"
-            LOG.warning("%s: %s (%s); what is stored is used", step.name, calls, error)
+            LOG.warning("%s: %s (%s); what is stored is used", computation.name, calls, error)
             return stored
 
-    def open(self, step: Step, *, cached: bool) -> Artifact:
+    def open(self, computation: Computation, *, cached: bool) -> Artifact:
         """Return the step's artifact without looking into its files, after `find` or `ensure` did."""
-        artifact = self._read(self.path_of(step))
+        artifact = self._read(self.path_of(computation))
         if artifact is None:
-            raise OSError(f"artifact {self.path_of(step)} vanished during the run")
+            raise OSError(f"artifact {self.path_of(computation)} vanished during the run")
         return replace(artifact, cached=cached)
 
     def _read(self, folder: Path) -> Artifact | None:
@@ -178,29 +193,29 @@ class Store:
         except (OSError, KeyError, TypeError, ValueError):
             return None
 
-    def _build(self, step: Step) -> Artifact:
+    def _build(self, computation: Computation) -> Artifact:
         try:
-            return self._run(step)
+            return self._run(computation)
         except OSError as error:
             # A full disk, mostly, on a file that was open already: say where.
             error.filename = error.filename or str(self.root)
             raise
 
-    def _run(self, step: Step) -> Artifact:
+    def _run(self, computation: Computation) -> Artifact:
         with workspace(self.root / "tmp") as temporary:
             started = time.perf_counter()
             with released_memory(), peak_memory() as peak:
-                counts = step.function(temporary, step.inputs, step.params, step.runtime)
+                counts = computation.write(temporary)
             seconds = time.perf_counter() - started
-            manifest = _describe(step, temporary, counts, seconds, peak[0])
+            manifest = _describe(computation, temporary, counts, seconds, peak[0])
             _write_durably(temporary / MANIFEST, _dump_manifest(manifest))
-            self._publish(temporary, step)
-            LOG.info("%s: made in %.1f s%s", step.name, seconds, _counts_text(counts))
-        return self.open(step, cached=False)
+            self._publish(temporary, computation)
+            LOG.info("%s: made in %.1f s%s", computation.name, seconds, _counts_text(counts))
+        return self.open(computation, cached=False)
 
-    def _publish(self, temporary: Path, step: Step) -> None:
-        final = self.path_of(step)
-        if final.exists() and self.find(step) is None:
+    def _publish(self, temporary: Path, computation: Computation) -> None:
+        final = self.path_of(computation)
+        if final.exists() and self.find(computation) is None:
             shutil.rmtree(final)
         try:
             temporary.rename(final)
@@ -256,7 +271,7 @@ def _load_manifest(data: bytes) -> dict[str, Any]:
 
 
 def _describe(
-    step: Step, folder: Path, counts: Counts, seconds: float, peak_mb: float
+    computation: Computation, folder: Path, counts: Counts, seconds: float, peak_mb: float
 ) -> dict[str, Any]:
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -264,11 +279,11 @@ def _describe(
         name = path.relative_to(folder).as_posix()
         files[name] = {"bytes": path.stat().st_size, "digest": digest_file(path)}
     return {
-        "name": step.name,
-        "key": step.key,
-        "version": step.version,
-        "params": dict(step.params),
-        "inputs": {name: artifact.key for name, artifact in step.inputs.items()},
+        "name": computation.name,
+        "key": computation.key,
+        "version": computation.version,
+        "params": dict(computation.params),
+        "inputs": {name: artifact.key for name, artifact in computation.inputs.items()},
         "digest": _digest_files(files),
         "files": files,
         "counts": counts,

@@ -7,13 +7,47 @@ otherwise, so no other module calls its readers.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_BYTES = 64 * 2**20
+
+
+class TableFile(Protocol):
+    """A table in a file: stored by a run, or in the folder of a finished one."""
+
+    @property
+    def path(self) -> Path:
+        """Return the path of its Parquet file."""
+        ...
+
+    def scan(self) -> pl.LazyFrame:
+        """Return the rows, read when they are collected."""
+        ...
+
+    def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the rows, or some columns of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A table in a Parquet file."""
+
+    path: Path
+
+    def scan(self) -> pl.LazyFrame:
+        """Return the rows, read when they are collected."""
+        return scan_table(self.path)
+
+    def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the rows, or some columns of them."""
+        return read_table(self.path, columns)
 
 
 def scan_table(path: str | Path) -> pl.LazyFrame:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import polars as pl
@@ -20,15 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.calls import CachedCall, Table
-from curate.core.ledger import (
-    kept_step,
-    ledger_step,
-    stage_inputs,
-    stage_step,
-    survivor_batches,
-    survivor_mask,
-    survivors,
-)
+from curate.core.ledger import evidence_of, kept_rows, ledger, stage_call, stage_inputs
 from curate.core.registry import (
     STAGES,
     Params,
@@ -39,11 +32,21 @@ from curate.core.registry import (
     stage,
 )
 from curate.core.rows import SCHEMA
-from curate.core.store import Artifact, Step, Store
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Store
 from curate.select.random import RandomParams
 from curate.select.random import scores as random_scores
-from curate.select.selection import select_step
-from tests.conftest import StoreRun, examples, frame, row, stored, stored_rows, turns
+from curate.select.selection import SelectionResult, select_by
+from tests.conftest import (
+    Computed,
+    StoreRun,
+    examples,
+    frame,
+    row,
+    stored_rows,
+    stored_table,
+    turns,
+)
 
 load_methods("curate.clean")
 
@@ -58,45 +61,55 @@ def pool(kinds: list[str]) -> list[dict[str, object]]:
     return [row(f"r{i}", turns(texts.get(k, f"new {i}"), f"a{k}")) for i, k in enumerate(kinds)]
 
 
-def step_of(
+def call_of(
     kind: str,
-    rows: Artifact,
-    evidence: dict[str, Artifact] | None = None,
-    examples: dict[str, Artifact] | None = None,
+    rows: Table,
+    evidence: dict[str, Table] | None = None,
+    examples: dict[str, Table] | None = None,
     name: str = "",
-) -> Step:
+) -> CachedCall[Artifact]:
     before = evidence or {}
     registered = find_stage(kind)
-    inputs = stage_inputs(rows, before, examples or {}, kind)
+    data = stage_inputs(rows, before, examples or {}, kind)
     params = registered.params.model_validate({"kind": kind})
-    run = StoreRun(Store(rows.path.parent))
-    prepared = registered.prepare(run, inputs, params) if registered.prepare else {}
-    return stage_step(name or kind, {"kind": kind}, inputs, list(before), prepared)
+    run = StoreRun(Store(rows.artifact.path.parent))
+    prepared = registered.prepare(run, data, params) if registered.prepare else {}
+    return stage_call(name or kind, {"kind": kind}, data, list(before), prepared)
 
 
-def selecting(rows: Artifact, tokens: Artifact) -> Any:
-    return SimpleNamespace(rows=rows, tokens=tokens, evidence={}, seed=0)
+@dataclass
+class SelectRun(StoreRun):
+    """What a selection reads of a run."""
+
+    rows: Table = field(init=False)
+    kept: Table = field(init=False)
+    tokens: Table = field(init=False)
+    evidence: dict[str, Table] = field(default_factory=dict)
+
+
+def select_run(store: Store, rows: Table, kept: Table) -> SelectRun:
+    run = SelectRun(store)
+    ids = kept.read(["row_id"])
+    run.rows, run.kept = rows, kept
+    run.tokens = stored_table(store, "tokens", ids.with_columns(tokens=5))
+    return run
 
 
 def run(
     store: Store, kinds: list[str], budget: int, stages: tuple[str, ...] = ("exact", "leaks")
-) -> tuple[dict[str, Artifact], Artifact, Artifact]:
+) -> tuple[dict[str, Table], SelectionResult, Table]:
     """Run stages, a random selection and the ledger; return evidence, selection and ledger."""
     rows = stored_rows(store, "pool", pool(kinds))
     examples = {"eval": stored_rows(store, "eval", EVAL)}
-    evidence: dict[str, Artifact] = {}
+    runner = StoreRun(store)
+    evidence: dict[str, Table] = {}
     for kind in stages:
-        step = step_of(kind, rows, evidence, examples)
-        evidence[kind] = store.ensure(step)
-    kept = store.ensure(kept_step(rows, list(evidence.values())))
-    ids = pl.read_parquet(kept.file("kept.parquet"))["row_id"]
-    tokens = stored(
-        store, "tokens", {"tokens": pl.DataFrame({"row_id": ids}).with_columns(tokens=5)}
-    )
-    scores = store.ensure(CachedCall(random_scores, {"kept": Table(kept, "kept")}).step)
+        evidence[kind] = evidence_of(runner.result(call_of(kind, rows, evidence, examples)))
+    kept = kept_rows(runner, rows, list(evidence.values()))
     params = RandomParams.model_validate({"budget": {"rows": budget}})
-    selection = store.ensure(select_step(selecting(rows, tokens), scores, params))
-    return evidence, selection, store.ensure(ledger_step(rows, evidence, selection))
+    selecting = select_run(store, rows, kept)
+    selection = select_by(selecting, params, runner(random_scores, kept))
+    return evidence, selection, runner(ledger, rows, evidence, selection.ranking)
 
 
 @examples(0.4)
@@ -106,9 +119,9 @@ def test_every_row_has_one_fate_and_counts_add_up(
 ) -> None:
     kinds = ["new", *kinds]
     store = Store(tmp_path_factory.getbasetemp() / "ledger")
-    evidence, selection, ledger_artifact = run(store, kinds, budget)
-    ledger = pl.read_parquet(ledger_artifact.file("ledger.parquet"))
-    assert ledger["row_id"].to_list() == [f"r{i}" for i in range(len(kinds))]
+    evidence, selection, table = run(store, kinds, budget)
+    fates = table.read()
+    assert fates["row_id"].to_list() == [f"r{i}" for i in range(len(kinds))]
     seen: set[str] = set()
     expected = []
     for kind in kinds:
@@ -116,38 +129,37 @@ def test_every_row_has_one_fate_and_counts_add_up(
         seen.add(kind)
         fate = "exact_duplicate" if copied else "leak_exact" if kind == "leak" else None
         expected.append(fate)
-    drops = ledger.filter(fate="dropped").select("row_id", "reason")
+    drops = fates.filter(fate="dropped").select("row_id", "reason")
     assert dict(drops.iter_rows()) == {f"r{i}": f for i, f in enumerate(expected) if f}
     free = expected.count(None)
-    fates = Counter(ledger["fate"])
-    assert fates == ledger_artifact.counts["fates"]
-    assert fates["selected"] == min(budget, free)
-    assert fates["not_selected"] == free - min(budget, free)
-    assert sum(fates.values()) == len(kinds) == ledger_artifact.counts["rows_in"]
-    chosen = pl.read_parquet(selection.file("selected.parquet"))["row_id"].to_list()
-    assert ledger.filter(fate="selected").sort("rank")["row_id"].to_list() == chosen
+    counts = Counter(fates["fate"])
+    assert counts == table.artifact.counts["fates"]
+    assert counts["selected"] == min(budget, free)
+    assert counts["not_selected"] == free - min(budget, free)
+    assert sum(counts.values()) == len(kinds) == table.artifact.counts["rows_in"]
+    chosen = pl.read_parquet(selection.selection.file("selected.parquet"))["row_id"].to_list()
+    assert fates.filter(fate="selected").sort("rank")["row_id"].to_list() == chosen
     passed = len(kinds)
-    for artifact in evidence.values():
-        counts = artifact.counts
-        assert counts["rows_in"] == passed
-        assert counts["rows_out"] + sum(counts["dropped"].values()) == passed
-        passed = counts["rows_out"]
+    for verdicts in evidence.values():
+        judged = verdicts.artifact.counts
+        assert judged["rows_in"] == passed
+        assert judged["rows_out"] + sum(judged["dropped"].values()) == passed
+        passed = judged["rows_out"]
     assert passed == free
 
 
 def test_each_fate_says_which_stage_why_and_beside_whom(store: Store) -> None:
-    _, _, ledger_artifact = run(store, ["copy", "copy", "leak", "new"], 1)
-    ledger = pl.read_parquet(ledger_artifact.file("ledger.parquet")).to_dicts()
+    _, _, table = run(store, ["copy", "copy", "leak", "new"], 1)
+    lines = table.read().to_dicts()
     named = ("fate", "stage", "reason", "score", "threshold", "duplicate_of", "rank")
-    assert [ledger[1][n] for n in named] == [
+    assert [lines[1][n] for n in named] == [
         "dropped", "exact", "exact_duplicate", 1.0, 1.0, "r0", None,
     ]  # fmt: skip
-    assert [ledger[2][n] for n in named] == [
+    assert [lines[2][n] for n in named] == [
         "dropped", "leaks", "leak_exact", 1.0, 0.5, "e0", None,
     ]  # fmt: skip
     assert sorted(
-        (line["fate"], line["stage"], line["reason"], line["rank"])
-        for line in (ledger[0], ledger[3])
+        (line["fate"], line["stage"], line["reason"], line["rank"]) for line in (lines[0], lines[3])
     ) == [
         ("not_selected", "select", "beyond_budget", 2),
         ("selected", "select", "within_budget", 1),
@@ -156,31 +168,31 @@ def test_each_fate_says_which_stage_why_and_beside_whom(store: Store) -> None:
 
 def test_a_stage_sees_only_what_earlier_stages_kept(store: Store) -> None:
     evidence, _, _ = run(store, ["leak", "leak", "new"], 1)
-    judged = pl.read_parquet(evidence["leaks"].file("evidence.parquet"))["row_id"].to_list()
+    judged = evidence["leaks"].read()["row_id"].to_list()
     assert judged == ["r0", "r2"]
 
 
 def test_without_stages_every_row_is_ranked(store: Store) -> None:
-    _, _, ledger_artifact = run(store, ["copy", "copy", "leak"], 2, stages=())
-    assert ledger_artifact.counts["fates"] == {"selected": 2, "not_selected": 1}
+    _, _, table = run(store, ["copy", "copy", "leak"], 2, stages=())
+    assert table.artifact.counts["fates"] == {"selected": 2, "not_selected": 1}
 
 
 def test_kept_rows_carry_their_position_in_the_pool(store: Store) -> None:
     rows = stored_rows(store, "pool", pool(["copy", "copy", "new", "leak", "leak", "new"]))
-    step = step_of("exact", rows)
-    kept = store.ensure(kept_step(rows, [store.ensure(step)]))
-    assert list(pl.read_parquet(kept.file("kept.parquet")).iter_rows()) == [
+    runner = StoreRun(store)
+    kept = kept_rows(runner, rows, [evidence_of(runner.result(call_of("exact", rows)))])
+    assert list(kept.read().iter_rows()) == [
         ("r0", 0), ("r2", 2), ("r3", 3), ("r5", 5),
     ]  # fmt: skip
-    assert kept.counts == {"rows_in": 6, "rows_out": 4}
+    assert kept.artifact.counts == {"rows_in": 6, "rows_out": 4}
 
 
 def test_a_stage_depends_on_the_example_sets_that_it_names_only(store: Store) -> None:
     rows = stored_rows(store, "pool", pool(["new"]))
     one, two = stored_rows(store, "eval", EVAL), stored_rows(store, "eval", pool(["copy"]))
 
-    def key(kind: str, examples: Artifact) -> str:
-        return step_of(kind, rows, examples={"eval": examples}).key
+    def key(kind: str, examples: Table) -> str:
+        return call_of(kind, rows, examples={"eval": examples}).key
 
     assert key("exact", one) == key("exact", two)
     assert key("leaks", one) != key("leaks", two)
@@ -215,7 +227,7 @@ def bend(store: Store) -> Iterator[Callable[[Bend], Artifact]]:
             return StageResult(change(evidence))
 
         rows = stored_rows(store, "pool", pool(["new"] * 4))
-        return store.ensure(step_of("bent", rows))
+        return store.ensure(call_of("bent", rows))
 
     yield run_bent
     STAGES.pop("bent", None)
@@ -268,14 +280,13 @@ def test_a_selection_that_forgets_or_repeats_a_row_is_caught(store: Store) -> No
          "reason": ["within_budget"] + ["beyond_budget"] * 2, "score": [0.0] * 3}
     )  # fmt: skip
     for ranking in (whole.head(2), pl.concat([whole, whole.head(1)])):
-        selection = stored(store, "select", {"ranking": ranking})
         with pytest.raises(AssertionError, match="do not add up to the 3 rows"):
-            store.ensure(ledger_step(rows, {}, selection))
+            ledger(rows, {}, stored_table(store, "ranking", ranking))
 
 
 def test_a_row_that_was_dropped_and_ranked_is_caught(store: Store) -> None:
     rows = stored_rows(store, "pool", pool(["copy", "copy"]))
-    evidence = {"exact": store.ensure(step_of("exact", rows))}
+    evidence = {"exact": evidence_of(store.ensure(call_of("exact", rows)))}
     ranking = pl.DataFrame(
         {
             "row_id": ["r0", "r1"],
@@ -285,20 +296,19 @@ def test_a_row_that_was_dropped_and_ranked_is_caught(store: Store) -> None:
             "reason": ["within_budget"] * 2,
         }
     )
-    selection = stored(store, "select", {"ranking": ranking})
     with pytest.raises(AssertionError, match="do not add up to the 2 rows"):
-        store.ensure(ledger_step(rows, evidence, selection))
+        ledger(rows, evidence, stored_table(store, "ranking", ranking))
 
 
 def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
     """Evidence is named by number; the names must sort as the numbers do."""
     rows = stored_rows(store, "pool", pool(["copy", "copy", "leak", "new"]))
     examples = {"eval": stored_rows(store, "eval", EVAL)}
-    evidence: dict[str, Artifact] = {}
+    evidence: dict[str, Table] = {}
     for number in range(12):
         kind = "leaks" if number == 11 else "exact"
-        step = step_of(kind, rows, evidence, examples, name=f"{kind}-{number}")
-        evidence[f"{kind}-{number}"] = store.ensure(step)
+        call = call_of(kind, rows, evidence, examples, name=f"{kind}-{number}")
+        evidence[f"{kind}-{number}"] = evidence_of(store.ensure(call))
     ranking = pl.DataFrame(
         {
             "row_id": ["r0", "r3"],
@@ -308,11 +318,8 @@ def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
             "reason": ["within_budget"] * 2,
         }
     )
-    ledger_artifact = store.ensure(
-        ledger_step(rows, evidence, stored(store, "select", {"ranking": ranking}))
-    )
-    ledger = pl.read_parquet(ledger_artifact.file("ledger.parquet"))
-    assert ledger["stage"].to_list() == ["select", "exact-0", "leaks-11", "select"]
+    table = StoreRun(store)(ledger, rows, evidence, stored_table(store, "ranking", ranking))
+    assert table.read()["stage"].to_list() == ["select", "exact-0", "leaks-11", "select"]
 
 
 WORKER = """
@@ -332,15 +339,15 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
     """As on a Dask or Ray worker: methods must register themselves there as well."""
     rows = stored_rows(store, "pool", pool(["copy", "copy", "new"]))
     if name == "stage":
-        step = step_of("exact", rows)
+        call: Any = call_of("exact", rows)
     else:
-        kept = store.ensure(kept_step(rows, []))
-        ids = pl.read_parquet(kept.file("kept.parquet")).select("row_id")
-        tokens = stored(store, "tokens", {"tokens": ids.with_columns(tokens=5)})
-        scores = store.ensure(CachedCall(random_scores, {"kept": Table(kept, "kept")}).step)
+        kept = kept_rows(StoreRun(store), rows, [])
+        run = select_run(store, rows, kept)
         params = RandomParams.model_validate({"budget": {"rows": 2}})
-        step = select_step(selecting(rows, tokens), scores, params)
-    (tmp_path / "step").write_bytes(pickle.dumps(step))
+        select_by(run, params, run(random_scores, kept))
+        call = run.calls[-1]
+        shutil.rmtree(store.path_of(call))
+    (tmp_path / "step").write_bytes(pickle.dumps(call))
     done = subprocess.run(
         [sys.executable, "-c", WORKER, str(tmp_path / "step"), str(store.root)],
         capture_output=True,
@@ -355,30 +362,30 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
 # --- rows in batches ----------------------------------------------------------------------------
 
 
-def grouped_rows(store: Store, count: int, group: int) -> Artifact:
+def grouped_rows(store: Store, count: int, group: int) -> Table:
     """Rows whose ids do not sort as they do, in row groups of this size."""
     rows = [
         row(f"r{(7 * i) % 101:03}", turns(f"q{i}", "a"), source=f"s{i % 3}") for i in range(count)
     ]
 
-    def write(out: Path, *_: Any) -> dict[str, Any]:
+    def write(out: Path) -> dict[str, Any]:
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         pq.write_table(table, out / "rows.parquet", row_group_size=group)
         return {"rows_in": count, "rows_out": count}
 
-    return store.ensure(Step("grouped", 1, write, {}, {"count": count, "group": group}))
+    return Table(store.ensure(Computed("grouped", write, {"count": count, "group": group})), "rows")
 
 
-def after(store: Store, rows: Artifact, masks: list[list[bool]]) -> dict[str, Artifact]:
+def after(store: Store, rows: Table, masks: list[list[bool]]) -> StageInputs:
     """The inputs of a stage after others that judged what was left, and dropped some of it."""
-    left = pl.read_parquet(rows.file("rows.parquet"), columns=["row_id"])
-    evidence = {}
-    for number, mask in enumerate(masks):
+    left = rows.read(["row_id"])
+    evidence = []
+    for mask in masks:
         verdicts = left.with_columns(keep=pl.Series(mask[: left.height], dtype=pl.Boolean))
         # Verdicts may stand in any order.
-        evidence[f"e{number}"] = stored(store, "evidence", {"evidence": verdicts.reverse()})
+        evidence.append(stored_table(store, "evidence", verdicts.reverse()))
         left = verdicts.filter("keep").select("row_id")
-    return stage_inputs(rows, evidence, {}, "exact")
+    return StageInputs(rows, tuple(evidence))
 
 
 MASK = st.lists(st.sampled_from([True, True, True, False]), min_size=30, max_size=30)
@@ -401,18 +408,18 @@ def test_batches_are_the_survivors_cut_to_the_range(
     data: st.DataObject,
 ) -> None:
     store = Store(tmp_path_factory.getbasetemp() / "batches")
-    inputs = after(store, grouped_rows(store, count, group), masks)
+    stage_data = after(store, grouped_rows(store, count, group), masks)
     left = list(range(count))
     for mask in masks:
         left = [place for place, keep in zip(left, mask, strict=False) if keep]
-    assert survivor_mask(inputs).tolist() == [place in left for place in range(count)]
-    whole = survivors(inputs).select("row_id", "messages").collect()
+    assert stage_data.survivor_mask().tolist() == [place in left for place in range(count)]
+    whole = stage_data.survivors().select("row_id", "messages").collect()
     assert whole["row_id"].to_list() == [f"r{(7 * place) % 101:03}" for place in left]
 
     start = data.draw(st.integers(0, count + 2))
     stop = data.draw(st.integers(-1, count + 2))
     end = count if stop < 0 else stop
-    batches = list(survivor_batches(inputs, ["row_id", "messages"], size, start, stop))
+    batches = list(stage_data.survivor_batches(["row_id", "messages"], size, start, stop))
     assert all(0 < batch.height <= size for batch in batches)
     assert all(batch.columns == ["row_id", "messages", "position"] for batch in batches)
     inside = [place for place in left if start <= place < end]
@@ -430,7 +437,7 @@ def test_shards_that_meet_hold_every_survivor_once(store: Store) -> None:
         positions = [
             place
             for start in range(0, 30, width)
-            for batch in survivor_batches(inputs, ["row_id"], 5, start, start + width)
+            for batch in inputs.survivor_batches(["row_id"], 5, start, start + width)
             for place in batch["position"]
         ]
         assert positions == [i for i in range(30) if i % 3]
@@ -439,15 +446,15 @@ def test_shards_that_meet_hold_every_survivor_once(store: Store) -> None:
 def test_batches_of_an_empty_range_and_of_an_empty_pool_are_none(store: Store) -> None:
     inputs = after(store, grouped_rows(store, 9, 4), [])
     for start, stop in ((0, 0), (4, 4), (9, -1), (9, 20), (6, 3)):
-        assert list(survivor_batches(inputs, ["row_id"], 5, start, stop)) == []
+        assert list(inputs.survivor_batches(["row_id"], 5, start, stop)) == []
     empty = after(store, grouped_rows(store, 0, 4), [])
-    assert list(survivor_batches(empty, ["row_id"], 5)) == []
-    assert survivor_mask(empty).tolist() == []
+    assert list(empty.survivor_batches(["row_id"], 5)) == []
+    assert empty.survivor_mask().tolist() == []
 
 
 def test_only_the_columns_asked_for_are_read(store: Store) -> None:
     inputs = after(store, grouped_rows(store, 5, 2), [[True, False, True, True, True]])
-    (one, two, three) = survivor_batches(inputs, ["source"], 10)
+    (one, two, three) = inputs.survivor_batches(["source"], 10)
     assert [b.rows() for b in (one, two, three)] == [
         [("s0", 0)],
         [("s2", 2), ("s0", 3)],
@@ -466,9 +473,7 @@ def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Stor
 
         @stage(RecorderParams, version=1)
         def record(data: StageData, params: RecorderParams) -> StageResult:
-            seen.append(
-                {name: pl.read_parquet(path).rows() for name, path in data.prepared.items()}
-            )
+            seen.append({name: table.read().rows() for name, table in data.prepared.items()})
             seen.append(list(data.evidence))
             return StageResult(
                 data.rows.select(
@@ -482,11 +487,11 @@ def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Stor
             )
 
         rows = stored_rows(store, "pool", pool(["new"] * 3))
-        before = {"exact": store.ensure(step_of("exact", rows))}
+        before = {"exact": evidence_of(store.ensure(call_of("exact", rows)))}
         inputs = stage_inputs(rows, before, {}, "ready")
-        one, two = (stored(store, "pairs", {"pairs": pl.DataFrame({"x": [n]})}) for n in (1, 2))
+        one, two = (stored_table(store, "pairs", pl.DataFrame({"x": [n]})) for n in (1, 2))
         steps = [
-            stage_step("ready", {"kind": "ready"}, inputs, ["exact"], {"pairs": pairs})
+            stage_call("ready", {"kind": "ready"}, inputs, ["exact"], {"pairs": pairs})
             for pairs in (one, two)
         ]
         assert steps[0].key != steps[1].key

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from curate.core.store import Step, Store
+from curate.core.store import Store
+from tests.conftest import Computed
 
 MANY = 320 * 2**20
 
@@ -23,7 +23,7 @@ class Knot:
         self.weights = np.ones(MANY // 8)
 
 
-def tie(out: Path, inputs: Mapping[str, Any], params: Any, runtime: Any) -> dict[str, Any]:
+def tie(out: Path) -> dict[str, Any]:
     Knot()
     return {}
 
@@ -33,5 +33,5 @@ def test_what_a_step_leaves_in_cycles_of_references_is_given_back(store: Store) 
     gc.collect()
     before = process.memory_info().rss
     for number in range(2):
-        store.ensure(Step("knot", 1, tie, {}, {"number": number}))
+        store.ensure(Computed("knot", tie, number))
     assert process.memory_info().rss - before < MANY / 2

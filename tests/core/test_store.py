@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Step, Store, digest_file, digest_of, write_json
+from curate.core.store import Artifact, Store, digest_file, digest_of, key_of, write_json
 
 Edit = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to store: `runtime` is no part of its key."""
+
+    name: str
+    version: int
+    function: Callable[[Path, Any, Any, Any], dict[str, Any]]
+    inputs: Mapping[str, Artifact] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return key_of(self)
+
+    def write(self, out: Path) -> dict[str, Any]:
+        return self.function(out, self.inputs, self.params, self.runtime)
 
 
 def write_numbers(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
@@ -268,8 +287,8 @@ KILLED = """
 import os, sys, time
 from pathlib import Path
 sys.path[:0] = [{root!r}]
-from curate.core.store import Step, Store
-from tests.core.test_store import write_numbers
+from curate.core.store import Store
+from tests.core.test_store import Step
 
 def slowly(out, inputs, params, runtime):
     (out / "numbers.txt").write_text("1 2 3")

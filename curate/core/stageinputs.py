@@ -1,0 +1,89 @@
+"""What a stage reads: the rows that earlier stages kept, and the example sets that it uses."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.core.calls import Table, TableGroup
+from curate.core.tables import rows_at_once
+
+
+@dataclass(frozen=True)
+class StageInputs(TableGroup):
+    """What a stage reads: rows, the evidence of earlier stages, and the example sets that it uses."""
+
+    rows: Table
+    evidence: tuple[Table, ...] = ()
+    target: Table | None = None
+    eval: Table | None = None
+    protected: Table | None = None
+    watch: Table | None = None
+
+    def survivors(self) -> pl.LazyFrame:
+        """Return the rows that no earlier evidence drops, in pool order.
+
+        Rows that a stage made are unknown to the stages before them, which drop them no more than keep
+        them.
+        """
+        rows = self.rows.scan()
+        for dropped in self._drops():
+            rows = rows.join(dropped, on="row_id", how="anti", maintain_order="left")
+        return rows
+
+    def survivor_ids(self) -> pl.DataFrame:
+        """Return the ids of the rows that no earlier evidence drops, in pool order."""
+        return self.survivors().select("row_id").collect()
+
+    def survivor_mask(self) -> NDArray[np.bool_]:
+        """Return for each pool position whether no earlier evidence drops the row."""
+        ids = self.rows.scan().select("row_id")
+        positions = ids.with_row_index("position").cast({"position": pl.Int64})
+        for dropped in self._drops():
+            positions = positions.join(dropped, on="row_id", how="anti")
+        mask = np.zeros(ids.select(pl.len()).collect().item(), dtype=np.bool_)
+        mask[positions.select("position").collect()["position"].to_numpy()] = True
+        return mask
+
+    def _drops(self) -> Iterator[pl.LazyFrame]:
+        """Yield the ids that each earlier stage drops."""
+        for verdicts in self.evidence:
+            yield verdicts.scan().filter(~pl.col("keep")).select("row_id")
+
+    def survivor_batches(
+        self, columns: Sequence[str], size: int, start: int = 0, stop: int = -1
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows that no earlier evidence drops, batch by batch, without ever holding them all.
+
+        Args:
+            columns: which columns of the rows.
+            size: pool rows that a batch is made from at most.
+            start: first pool position.
+            stop: pool position to end before; the end of the pool if negative.
+
+        Yields:
+            The columns and `position` in the pool, in pool order; empty batches are left out.
+        """
+        path = self.rows.path
+        file, size = pq.ParquetFile(path, pre_buffer=False), rows_at_once(path, size)
+        kept = self.survivor_mask()
+        stop = len(kept) if stop < 0 else stop
+        at = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if at + rows > start and at < stop:
+                inner = at
+                for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
+                    frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
+                        position=pl.int_range(inner, inner + len(batch), dtype=pl.Int64)
+                    )
+                    inside = frame.filter(pl.Series(kept[inner : inner + len(batch)])).filter(
+                        pl.col("position").is_between(start, stop, closed="left")
+                    )
+                    inner += len(batch)
+                    if inside.height:
+                        yield inside
+            at += rows
