@@ -3,20 +3,23 @@
 Texts in scripts that the embedder does not cover get vectors of their character n-grams instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.core.ledger import survivor_mask
+from curate.core.calls import Counted, Table, cached
+from curate.core.keyed import EmbedderSource
 from curate.core.registry import StepRun
-from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import scan_table
-from curate.models.index import blocks_of
+from curate.models.blocks import blocks_of
 from curate.models.load import find_model, identify_embedder, load_embedder, load_static
 from curate.models.ngrams import embed_ngrams
 from curate.models.scripts import LATIN, covered_scripts, is_uncovered
@@ -33,7 +36,7 @@ SMALLEST_BLOCK = 4_096
 BATCH_TEXTS = 32
 
 
-def embed_texts(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.float32]:
+def embed_texts(texts: Sequence[str], name: str) -> NDArray[np.float32]:
     """Return unit vectors [N, d] of texts; zeros for a text without a token that is known.
 
     Of a text in a script that the embedder does not cover, it is the vector of its character n-grams.
@@ -42,10 +45,10 @@ def embed_texts(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.
 
     Args:
         texts: of any length; a transformer reads the start of long ones (256 tokens for minilm).
-        runtime: what `StepRun.embedder` returns for the steps: `name` is the embedder's.
+        name: of the embedder, as `StepRun.embedder` says it.
     """
-    model = load_model(runtime["name"])
-    uncovered = uncovered_texts(texts, runtime["name"]).to_numpy()
+    model = load_model(name)
+    uncovered = uncovered_texts(texts, name).to_numpy()
     if not uncovered.any():
         return _encode(model, texts)
     column = np.array(texts, dtype=object)
@@ -112,53 +115,70 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return (vectors / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
 
 
-def embed_steps(
-    run: StepRun, inputs: Mapping[str, Artifact], compare: Compared, name: str | None
-) -> list[Step]:
-    """Return one step for each block of a stage's survivors; each writes vectors.npy [n, d].
+@dataclass(frozen=True)
+class TextBlock:
+    """What is compared of the rows at ascending positions of a table, identified by these texts."""
+
+    identity: str
+    rows: Table
+    positions: Sequence[int]
+    compare: Compared
+
+    @property
+    def reads(self) -> list[Artifact]:
+        """Return the artifact of the rows."""
+        return [self.rows.artifact]
+
+    def texts(self) -> list[str]:
+        """Return the texts, in the order of the rows."""
+        return read_texts(self.rows.path, self.positions, self.compare)
+
+
+@cached(version=VERSION, name="embed")
+def vectors(
+    texts: TextBlock, model: EmbedderSource, ngrams: int | None = None
+) -> Counted[NDArray[np.float32]]:
+    """Return unit vectors [n, d] of a block of texts, in their order.
+
+    `ngrams` is the version of the vectors of n-grams, for a block that may hold such.
+    """
+    strings = texts.texts()
+    counts: Counts = {}
+    if ngrams is not None and uncovered_texts(strings, model.name).any():
+        counts["covered"] = list(covered_by(model.name))
+    return Counted(embed_texts(strings, model.name), counts)
+
+
+def embed_survivors(
+    run: StepRun, data: StageInputs, compare: Compared, name: str | None
+) -> list[Table]:
+    """Return the vectors of each block of the rows that a stage judges.
 
     Args:
         run: names the embedder.
-        inputs: of the stage's steps (`ledger.stage_inputs`).
+        data: what the stage reads.
         compare: what of a row is embedded.
         name: the embedder; the run's own if None.
     """
-    return embed_steps_at(run, inputs["rows"], np.flatnonzero(survivor_mask(inputs)), compare, name)
+    return embed_rows(run, data.rows, np.flatnonzero(data.survivor_mask()), compare, name)
 
 
-def embed_steps_at(
+def embed_rows(
     run: StepRun,
-    rows: Artifact,
+    rows: Table,
     positions: NDArray[np.int64],
     compare: Compared,
     name: str | None = None,
-) -> list[Step]:
-    """Return one step for each block of the rows at ascending positions of an artifact of rows."""
-    identity, runtime = run.embedder(name)
-    path = rows.file("rows.parquet")
-    steps = []
-    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
-        where = {"rows": str(path), "positions": block, "compare": compare}
-        texts = read_texts(path, block, compare)
-        params: dict[str, Any] = {"texts": digest_of(texts), "model": identity}
-        if is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any():
-            params["ngrams"] = NGRAM_VERSION
-        steps.append(
-            Step("embed", VERSION, embed_block, params=params, runtime={**runtime, **where})
-        )
-    return steps
-
-
-def embed_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write vectors.npy (float32 [n, d], unit length): one block of rows, in their order."""
-    texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])
-    np.save(out / "vectors.npy", embed_texts(texts, runtime), allow_pickle=False)
-    counts: Counts = {"rows_in": len(texts), "rows_out": len(texts)}
-    if "ngrams" in params and uncovered_texts(texts, runtime["name"]).any():
-        counts["covered"] = list(covered_by(runtime["name"]))
-    return counts
+) -> list[Table]:
+    """Return the vectors of each block of the rows at ascending positions of a table of rows."""
+    model = run.embedder(name)
+    calls = []
+    for block in blocks_of(positions, rows.height, SMALLEST_BLOCK):
+        texts = read_texts(rows.path, block, compare)
+        other = is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any()
+        text_block = TextBlock(digest_of(texts), rows, block, compare)
+        calls.append(vectors.call(text_block, model, NGRAM_VERSION if other else None))
+    return run.results(calls)
 
 
 def read_texts(path: Path, positions: Sequence[int], compare: Compared) -> list[str]:

@@ -8,66 +8,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.core.store import Artifact, Counts, Step
+from curate.core.calls import cached_files
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Counts
 from curate.models.chat import build_examples
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
-from curate.models.training import read_messages, train_lora
+from curate.models.training import TrainingRows, train_lora
 
 VERSION = 5
+ADAPTER = "adapter.safetensors"
 
 
-def finetune_step(
-    row_ids: Sequence[str],
-    texts: str,
-    *,
+@cached_files(version=VERSION, name="finetune")
+def finetune(
+    out: Path,
+    texts: TrainingRows,
     lora: Mapping[str, Any],
     seed: Sequence[int],
-    identity: Mapping[str, Any],
-    runtime: Mapping[str, Any],
+    model: ModelSource,
     start: Artifact | None = None,
-) -> Step:
-    """Return the step that tunes on these rows; its key knows neither target nor eval set.
-
-    `texts` is a digest of the rows' exact texts in order. `start` is a fine-tune to go on from.
-    """
-    return Step(
-        "finetune",
-        VERSION,
-        finetune,
-        {"start": start} if start else {},
-        {"texts": texts, "lora": dict(lora), "seed": list(seed), "model": dict(identity)},
-        {**runtime, "row_ids": list(row_ids)},
-    )
-
-
-def finetune(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
 ) -> Counts:
-    """Write adapter.safetensors: the LoRA weights; none without a response to learn from."""
-    pass
+    """Write adapter.safetensors: the LoRA weights; none without a response to learn from.
 
-    first = inputs.get("start")
-    start = first.file(ADAPTER) if first and ADAPTER in first.files else None
-    return learn_adapter(out / ADAPTER, params, runtime, params["seed"], start)
-
-
-ADAPTER = "adapter.safetensors"
+    Neither target nor eval set is known to it. `start` is a fine-tune to go on from.
+    """
+    adapter = start.file(ADAPTER) if start and ADAPTER in start.files else None
+    return learn_adapter(out / ADAPTER, texts, model, lora, seed, adapter)
 
 
 def learn_adapter(
     path: Path,
-    params: Mapping[str, Any],
-    runtime: Mapping[str, Any],
+    rows: TrainingRows,
+    model: ModelSource,
+    lora: Mapping[str, Any],
     seed: Sequence[int],
     start: Path | None = None,
 ) -> Counts:
-    """Tune the base model on rows and write its LoRA weights; nothing is written without a response.
+    """Tune a model on rows and write its LoRA weights; nothing is written without a response.
 
     Args:
         path: of the safetensors file.
-        params: `lora` and `model`, as curate.models.finetune takes them.
-        runtime: `folder` and `trust` of the model, `rows` (a table or several) and `row_ids` to learn.
+        rows: to learn.
+        model: to tune.
+        lora: the settings.
         seed: of adapters and order.
         start: the adapter of an earlier fine-tune to go on from.
 
@@ -77,16 +61,12 @@ def learn_adapter(
     Raises:
         FloatingPointError: the training diverges.
     """
-    folder, lora = Path(runtime["folder"]), params["lora"]
-    tokenizer = load_tokenizer(folder, runtime["trust"])
-    tables = [runtime["rows"]] if isinstance(runtime["rows"], str) else runtime["rows"]
-    messages = read_messages([Path(table) for table in tables], runtime["row_ids"])
-    judges = bool(runtime.get("judges"))
-    examples = build_examples(tokenizer, messages, lora["max_length"], judges=judges)
-    model = load_causal(folder, params["model"]["dtype"], runtime["trust"])
-    losses = train_lora(model, examples, lora, seed, start)
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    examples = build_examples(tokenizer, rows.messages(), lora["max_length"], judges=model.judges)
+    tuned = load_causal(model.folder, model.identity["dtype"], model.trust)
+    losses = train_lora(tuned, examples, lora, seed, start)
     if losses:
-        save_adapter(model, path, rank=lora["rank"], alpha=lora["alpha"])
+        save_adapter(tuned, path, rank=lora["rank"], alpha=lora["alpha"])
     return {
         "rows_in": len(examples),
         "rows_out": len(examples),
@@ -96,17 +76,14 @@ def learn_adapter(
     }
 
 
-def load_measured(
-    tuned: Artifact | None, params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Any:
-    """Return the base model with a fine-tune's adapter on it, for reading and writing.
+def load_measured(tuned: Artifact | None, model: ModelSource) -> Any:
+    """Return a model with a fine-tune's adapter on it, for reading and writing.
 
     Args:
-        tuned: the fine-tune; None, or one that learned nothing, leaves the base model as it is.
-        params: `model` and its dtype.
-        runtime: `folder` and `trust` of the model.
+        tuned: the fine-tune; None, or one that learned nothing, leaves the model as it is.
+        model: that was tuned.
     """
-    model = load_causal(Path(runtime["folder"]), params["model"]["dtype"], runtime["trust"])
+    loaded = load_causal(model.folder, model.identity["dtype"], model.trust)
     if tuned is not None and ADAPTER in tuned.files:
-        attach_adapter(model, tuned.file(ADAPTER))
-    return model.eval()
+        attach_adapter(loaded, tuned.file(ADAPTER))
+    return loaded.eval()

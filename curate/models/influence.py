@@ -26,15 +26,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.core.calls import cached_files
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.registry import ScoreRun, StepRun
-from curate.core.store import Artifact, Counts, Step, digest_of
-from curate.core.tables import read_table
+from curate.core.registry import ScoreRun
+from curate.core.store import Artifact, Counts
+from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import AdamDirection, example_gradients, has_response
-from curate.models.index import SMALLEST_BLOCK, blocks_of
-from curate.models.lm import batches_by_length, read_block
+from curate.models.lm import batches_by_length
 from curate.models.load import load_tokenizer
 from curate.models.lora import set_adapters
 from curate.models.project import Projection
@@ -57,98 +58,73 @@ PROJECTION_SEED = 0x1E55
 Feature = Callable[[str, "torch.Tensor"], "torch.Tensor"]
 
 
-# --- steps ----------------------------------------------------------------------------------------
+# --- calls ----------------------------------------------------------------------------------------
 
 
-def target_gradients_step(
+def target_gradients(
     run: ScoreRun, warmup: Artifact, subtasks: Sequence[int], max_length: int
-) -> Step:
-    """Return the step that keeps the target examples' unit gradients whole, for the exact way."""
+) -> Artifact:
+    """Keep the target examples' unit gradients whole, for the exact way."""
     assert run.target is not None
-    count = run.target.counts["rows_out"]
-    params = {"subtasks": list(subtasks)}
-    rows = run.target.file("rows.parquet")
-    return _step("less-target", write_target_gradients, run, rows, range(count), {"warmup": warmup},
-                 max_length, params)  # fmt: skip
+    block = whole_block(run.target)
+    return run(write_target_gradients, block, warmup, subtasks, run.base, max_length, BATCH_TOKENS)
 
 
-def similarity_steps(
-    run: ScoreRun, warmup: Artifact, target_gradients: Artifact, eps_mode: str, max_length: int
-) -> list[Step]:
-    """Return a step for each block of kept rows: their similarities, the exact way."""
-    inputs = {"warmup": warmup, "wanted": target_gradients}
-    return [
-        _step("less-similarity", write_similarities, run, run.rows.file("rows.parquet"), block, inputs,
-              max_length, {"eps_mode": eps_mode})
-        for block in _blocks(run)
-    ]  # fmt: skip
+def pool_similarities(
+    run: ScoreRun, warmup: Artifact, target: Artifact, eps_mode: str, max_length: int
+) -> list[Artifact]:
+    """Return the similarities of each block of kept rows, the exact way."""
+    return run.map(
+        write_similarities, _blocks(run), warmup, target, eps_mode, run.base, max_length,
+        BATCH_TOKENS,
+    )  # fmt: skip
 
 
-def feature_steps(
+def pool_and_target_features(
     run: ScoreRun, warmup: Artifact, eps_mode: str, max_length: int, dim: int, precision: str
-) -> list[Step]:
-    """Return a step for each block of kept rows, then one for the target: projected features."""
+) -> list[Artifact]:
+    """Return the projected features of each block of kept rows, and last those of the target."""
     assert run.target is not None
-    common: dict[str, Any] = {"dim": dim, "seed": PROJECTION_SEED}
-    pool = {**common, "eps_mode": eps_mode, "precision": precision}
-    target = {**common, "eps_mode": None, "precision": "float16"}
-    everything = range(run.target.counts["rows_out"])
-    places = [(run.rows, block, pool) for block in _blocks(run)]
-    return [
-        _step("less-features", write_features, run, rows.file("rows.parquet"), block,
-              {"warmup": warmup}, max_length, params)
-        for rows, block, params in [*places, (run.target, everything, target)]
-    ]  # fmt: skip
-
-
-def _blocks(run: ScoreRun) -> list[list[int]]:
-    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
-    return blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK)
-
-
-def _step(
-    name: str,
-    function: Any,
-    run: StepRun,
-    rows: Path,
-    positions: Sequence[int],
-    inputs: Mapping[str, Artifact],
-    max_length: int,
-    params: Mapping[str, Any],
-) -> Step:
-    """Return a step on some rows; its key holds their texts, not where they lie."""
-    return Step(
-        name,
-        VERSION,
-        function,
-        inputs,
-        {
-            **params,
-            "texts": digest_of(read_block(rows, list(positions))),
-            "model": run.model_identity(),
-            "max_length": max_length,
-            "batch_tokens": BATCH_TOKENS,
-        },
-        {**run.model_runtime(), "rows": str(rows), "positions": list(positions)},
+    places: list[tuple[RowBlock, str | None, str]] = [
+        *((block, eps_mode, precision) for block in _blocks(run)),
+        (whole_block(run.target), None, "float16"),
+    ]
+    return run.results(
+        [
+            write_features.call(
+                block, warmup, mode, run.base, max_length, BATCH_TOKENS, dim, PROJECTION_SEED, kind
+            )
+            for block, mode, kind in places
+        ]
     )
+
+
+def _blocks(run: ScoreRun) -> list[RowBlock]:
+    return row_blocks(run.rows, run.kept.read(["position"])["position"].to_numpy())
 
 
 # --- exact ----------------------------------------------------------------------------------------
 
 
+@cached_files(version=VERSION, name="less-target")
 def write_target_gradients(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    texts: RowBlock,
+    warmup: Artifact,
+    subtasks: Sequence[int],
+    model: ModelSource,
+    max_length: int,
+    batch_tokens: int,
 ) -> Counts:
     """Write the unit gradients of the target examples, or their means by subtask if these are many."""
-    examples = read_examples(params, runtime)
+    examples = read_examples(texts, model, max_length)
     if not all(has_response(example) for example in examples):
-        raise _no_response(params, runtime, examples)
-    subtasks = np.array(params["subtasks"])
-    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
+        raise _no_response(texts, max_length, examples)
+    for number, tuned, checkpoint in each_checkpoint(warmup, model):
         size = sum(weight.numel() for weight in checkpoint.weight.values())
         by_example = len(examples) * size * 4 <= COLUMN_BYTES
-        mixture = np.eye(len(examples)) if by_example else _means(subtasks)
-        gradients = unit_gradients(model, examples, mixture.astype(np.float32), size)
+        mixture = np.eye(len(examples)) if by_example else _means(np.array(subtasks))
+        gradients = unit_gradients(tuned, examples, mixture.astype(np.float32), size, batch_tokens)
         safetensors_torch.save_file(gradients, out / f"wanted-{number}.safetensors")
     counts = {"columns": len(mixture), "by_example": by_example}
     return {"rows_in": len(examples), "rows_out": len(examples), **counts}
@@ -162,21 +138,23 @@ def _means(subtasks: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _no_response(
-    params: Mapping[str, Any], runtime: Mapping[str, Any], examples: Sequence[TokenizedExample]
+    texts: RowBlock, max_length: int, examples: Sequence[TokenizedExample]
 ) -> UserError:
-    ids = read_table(runtime["rows"], columns=["row_id"])["row_id"].to_list()
-    bad = [
-        ids[p] for p, e in zip(runtime["positions"], examples, strict=True) if not has_response(e)
-    ]
+    ids = texts.rows.read(["row_id"])["row_id"].to_list()
+    bad = [ids[p] for p, e in zip(texts.positions, examples, strict=True) if not has_response(e)]
     first_ids = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
     return UserError(
         f"less: {len(bad)} of {len(examples)} target examples have no response token within "
-        f"{params['max_length']} tokens ({first_ids}); shorten them or raise select.max_length"
+        f"{max_length} tokens ({first_ids}); shorten them or raise select.max_length"
     )
 
 
 def unit_gradients(
-    model: Any, examples: Sequence[TokenizedExample], mixture: NDArray[np.float32], size: int
+    model: Any,
+    examples: Sequence[TokenizedExample],
+    mixture: NDArray[np.float32],
+    size: int,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> "dict[str, torch.Tensor]":
     """Return mixture [columns, examples] times the examples' unit gradients, matrix by matrix.
 
@@ -184,7 +162,7 @@ def unit_gradients(
     """
     totals: dict[str, torch.Tensor] = {}
     at_once = max(1, BATCH_GRADIENT_BYTES // (4 * size))
-    for batch in example_batches(examples, range(len(examples)), at_once):
+    for batch in example_batches(examples, range(len(examples)), batch_tokens, at_once):
         held: dict[str, torch.Tensor] = {}
         example_gradients(model, [examples[i] for i in batch], held.__setitem__)
         squares = sum(part.double().square().sum(dim=(1, 2)) for part in held.values())
@@ -195,25 +173,31 @@ def unit_gradients(
     return totals
 
 
+@cached_files(version=VERSION, name="less-similarity")
 def write_similarities(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    texts: RowBlock,
+    warmup: Artifact,
+    target: Artifact,
+    eps_mode: str,
+    model: ModelSource,
+    max_length: int,
+    batch_tokens: int,
 ) -> Counts:
     """Write similarities.npy: one block of rows, in their order; NaN for rows without a response."""
-    examples = read_examples(params, runtime)
+    examples = read_examples(texts, model, max_length)
     scored = np.array([has_response(example) for example in examples])
-    columns = inputs["wanted"].counts["columns"]
-    count = len(read_warmup(inputs["warmup"])["checkpoints"])
+    columns = target.counts["columns"]
+    count = len(read_warmup(warmup)["checkpoints"])
     checkpoint_similarities = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
     adaptive = seen = 0
-    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
-        path = inputs["wanted"].file(f"wanted-{number}.safetensors")
-        target_gradients = safetensors_torch.load_file(path, device=str(model.device))
-        direction = adam_direction(checkpoint, params["eps_mode"])
-        for batch in example_batches(examples, np.flatnonzero(scored)):
+    for number, tuned, checkpoint in each_checkpoint(warmup, model):
+        path = target.file(f"wanted-{number}.safetensors")
+        gradients = safetensors_torch.load_file(path, device=str(tuned.device))
+        direction = adam_direction(checkpoint, eps_mode)
+        for batch in example_batches(examples, np.flatnonzero(scored), batch_tokens):
             some = [examples[i] for i in batch]
-            checkpoint_similarities[number, batch] = similarities(
-                model, some, direction, target_gradients
-            )
+            checkpoint_similarities[number, batch] = similarities(tuned, some, direction, gradients)
         adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
     np.save(out / "similarities.npy", checkpoint_similarities, allow_pickle=False)
     return _counts(examples, scored) | {"adaptive": adaptive, "coordinates": seen}
@@ -243,27 +227,37 @@ def similarities(
 # --- datastore ------------------------------------------------------------------------------------
 
 
+@cached_files(version=VERSION, name="less-features")
 def write_features(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    texts: RowBlock,
+    warmup: Artifact,
+    eps_mode: str | None,
+    model: ModelSource,
+    max_length: int,
+    batch_tokens: int,
+    dim: int,
+    seed: int,
+    precision: str,
 ) -> Counts:
     """Write features-C.npy for each checkpoint and scored.npy: one block of rows, in their order.
 
     Without an eps_mode they are a target's: of plain gradients, and every row must have one.
     """
-    examples = read_examples(params, runtime)
+    examples = read_examples(texts, model, max_length)
     scored = np.array([has_response(example) for example in examples])
-    if params["eps_mode"] is None and not scored.all():
-        raise _no_response(params, runtime, examples)
+    if eps_mode is None and not scored.all():
+        raise _no_response(texts, max_length, examples)
     adaptive = seen = 0
-    for number, model, checkpoint in each_checkpoint(inputs["warmup"], params, runtime):
-        projection = Projection(params["dim"], [params["seed"], number])
-        direction = adam_direction(checkpoint, params["eps_mode"] or "")
-        feature = direction if params["eps_mode"] else plain_gradient
-        features = np.zeros((len(examples), params["dim"]), dtype=np.float32)
-        for batch in example_batches(examples, np.flatnonzero(scored)):
+    for number, tuned, checkpoint in each_checkpoint(warmup, model):
+        projection = Projection(dim, [seed, number])
+        direction = adam_direction(checkpoint, eps_mode or "")
+        feature = direction if eps_mode else plain_gradient
+        features = np.zeros((len(examples), dim), dtype=np.float32)
+        for batch in example_batches(examples, np.flatnonzero(scored), batch_tokens):
             some = [examples[i] for i in batch]
-            features[batch] = projected_features(model, some, feature, projection)
-        _save_features(out, number, features, params["precision"])
+            features[batch] = projected_features(tuned, some, feature, projection)
+        _save_features(out, number, features, precision)
         adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
     np.save(out / "scored.npy", scored, allow_pickle=False)
     counts = {"adaptive": adaptive, "coordinates": seen, "by_example": True}
@@ -339,22 +333,19 @@ def read_columns(target: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.
     return (np.array(subtasks) if by_example else np.unique(subtasks)), by_example
 
 
-def read_examples(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[TokenizedExample]:
+def read_examples(texts: RowBlock, model: ModelSource, max_length: int) -> list[TokenizedExample]:
     """Return a block's rows as token ids and labels."""
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
-    block = read_block(Path(runtime["rows"]), runtime["positions"])
-    return [build_example(tokenizer, messages, params["max_length"]) for messages in block]
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    return [build_example(tokenizer, messages, max_length) for messages in texts.messages()]
 
 
-def each_checkpoint(
-    warmup: Artifact, params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Iterator[tuple[int, Any, Checkpoint]]:
+def each_checkpoint(warmup: Artifact, model: ModelSource) -> Iterator[tuple[int, Any, Checkpoint]]:
     """Yield number, model and state of every checkpoint; the model is one and changes its adapters."""
-    model = load_adapted(warmup, params["model"]["dtype"], runtime)
+    adapted = load_adapted(warmup, model)
     for number in range(len(read_warmup(warmup)["checkpoints"])):
-        checkpoint = read_checkpoint(warmup, number, model.device)
-        set_adapters(model, checkpoint.weight)
-        yield number, model, checkpoint
+        checkpoint = read_checkpoint(warmup, number, adapted.device)
+        set_adapters(adapted, checkpoint.weight)
+        yield number, adapted, checkpoint
 
 
 def adam_direction(checkpoint: Checkpoint, eps_mode: str) -> AdamDirection:
@@ -365,11 +356,12 @@ def adam_direction(checkpoint: Checkpoint, eps_mode: str) -> AdamDirection:
 def example_batches(
     examples: Sequence[TokenizedExample],
     numbers: Sequence[int] | NDArray[np.int64],
+    batch_tokens: int = BATCH_TOKENS,
     most: int | None = None,
 ) -> Iterator[list[int]]:
     """Yield those examples' numbers in batches of similar length, at most `most` each."""
     lengths = [len(examples[i].ids) for i in numbers]
-    for batch in batches_by_length(lengths, BATCH_TOKENS):
+    for batch in batches_by_length(lengths, batch_tokens):
         size = most or len(batch)
         for start in range(0, len(batch), size):
             yield [int(numbers[k]) for k in batch[start : start + size]]

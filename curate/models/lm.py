@@ -8,18 +8,13 @@ The authors' code takes the weights from the padded length, so it is right at ba
 here padding has weight 0 on either side.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.lazy import lazy_module
-from curate.core.store import Artifact, Counts
-from curate.core.tables import scan_table
-from curate.models.chat import tokenise
-from curate.models.load import load_tokenizer, load_trunk
 
 if TYPE_CHECKING:
     import torch
@@ -78,25 +73,3 @@ def encode(
             states = model(input_ids=ids, use_cache=False).last_hidden_state
             vectors[batch] = pool_states(states, mask).cpu().numpy()
     return vectors
-
-
-def encode_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write vectors.npy (float32 [N, d]): one block of rows, in their order.
-
-    The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
-    """
-    folder = Path(runtime["folder"])
-    messages = read_block(Path(runtime["rows"]), runtime["positions"])
-    rows = tokenise(load_tokenizer(folder, runtime["trust"]), messages, params["max_length"])
-    model = load_trunk(folder, params["model"]["dtype"], runtime["trust"])
-    np.save(out / "vectors.npy", encode(model, rows), allow_pickle=False)
-    return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(map(len, rows))}
-
-
-def read_block(path: Path, positions: Sequence[int]) -> list[list[Any]]:
-    """Return the messages of the rows at these ascending positions of a rows.parquet."""
-    start, stop = positions[0], positions[-1] + 1
-    span = scan_table(path).slice(start, stop - start).select("messages").collect()
-    return span["messages"].gather(np.asarray(positions) - start).to_list()

@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,7 @@ from curate.core.dates import pin_date
 from curate.core.errors import UserError
 from curate.core.faults import explain_fault, one_line
 from curate.core.interrupt import scratch_folder
+from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.store import digest_file, digest_of
 from curate.models.hub import fetch_model
@@ -270,6 +271,11 @@ def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
 def template_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what identifies how a model reads a conversation: its tokenizer and chat template."""
     return {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
+
+
+def template_source(model: ModelSource) -> ModelSource:
+    """Return a model for a call that reads conversations as it does, and nothing of its weights."""
+    return replace(model, identity=template_of(model.identity))
 
 
 def identify_embedder(location: ModelLocation) -> dict[str, Any]:

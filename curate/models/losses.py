@@ -17,8 +17,7 @@ these have no tokens here, and unread.parquet says why.
 the entropies, in nats, of the distributions that they were predicted from.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,14 +26,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.reasons import Reason
 from curate.core.registry import ScoreRun, StepRun
 from curate.core.rows import Message
-from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import read_table
 from curate.models.acceptance import find_fault
+from curate.models.blocks import RowBlock, row_blocks
 from curate.models.chat import (
     IGNORED,
     TokenizedExample,
@@ -44,8 +46,8 @@ from curate.models.chat import (
     render_prompt,
 )
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
-from curate.models.index import SMALLEST_BLOCK, blocks_of, kept_among, measured_positions
-from curate.models.lm import batches_by_length, read_block
+from curate.models.index import kept_among, measured_positions
+from curate.models.lm import batches_by_length
 from curate.models.load import find_model, identify, load_causal, load_tokenizer, prepare
 from curate.models.lora import attach_adapter
 
@@ -67,95 +69,82 @@ NO_CHANCE = -200.0
 LossKind = Literal["response", "all", "alone", "certainty"]
 
 
-@dataclass(frozen=True)
-class LanguageModel:
-    """Which model reads the rows: what identifies it, and where it lies.
-
-    `adapter` holds LoRA weights on top of it (curate.select.perplexity_ratio).
-    """
-
-    identity: Mapping[str, Any]
-    runtime: Mapping[str, Any]
-    adapter: Artifact | None = None
-
-
-def base_model(run: StepRun) -> LanguageModel:
-    """Return the run's base model."""
-    return LanguageModel(run.model_identity(), run.model_runtime())
-
-
-def named_model(run: StepRun, name: str) -> LanguageModel:
+def named_model(run: StepRun, name: str) -> ModelSource:
     """Return another model by name, folder or hub id, in the dtype of the run's base.
 
     Raises:
         UserError: there is no such model.
     """
     location = find_model(name)
-    identity = identify(location, run.model_identity()["dtype"])
+    identity = identify(location, run.base.identity["dtype"])
     # The rows are those that the base model's template takes; this one's may refuse some.
-    runtime = {**run.model_runtime(), "folder": str(prepare(location)), "judges": True}
-    return LanguageModel(identity, runtime)
+    return ModelSource(identity, prepare(location), run.base.trust, judges=True)
 
 
-def loss_steps(run: ScoreRun, model: LanguageModel, what: LossKind, max_length: int) -> list[Step]:
-    """Return one step for each block of measured rows, in pool order; each writes losses.parquet."""
-    return loss_steps_at(run.rows, measured_positions(run), model, what, max_length)
-
-
-def loss_steps_at(
-    rows: Artifact,
-    positions: NDArray[np.int64],
-    model: LanguageModel,
+def pool_losses(
+    run: ScoreRun,
+    model: ModelSource,
     what: LossKind,
     max_length: int,
-) -> list[Step]:
-    """Return one step for each block of the rows at ascending positions of an artifact of rows."""
-    path = rows.file("rows.parquet")
-    inputs = {"adapter": model.adapter} if model.adapter else {}
-    steps = []
-    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
-        params = {
-            "texts": digest_of(read_block(path, block)),
-            "model": dict(model.identity),
-            "what": what,
-            "max_length": max_length,
-            "batch_tokens": BATCH_TOKENS,
-        }
-        runtime = {**model.runtime, "rows": str(path), "positions": block}
-        steps.append(Step("losses", VERSION, loss_block, inputs, params, runtime))
-    return steps
+    adapter: Artifact | None = None,
+) -> list[Artifact]:
+    """Return the losses of each block of measured rows, in pool order.
+
+    Args:
+        run: names the rows.
+        model: that reads them.
+        what: is predicted.
+        max_length: tokens of a row that are read.
+        adapter: LoRA weights on top of the model (curate.select.perplexity_ratio).
+    """
+    positions = measured_positions(run)
+    return losses_at(run, run.rows, positions, model, what, max_length, adapter)
 
 
-def read_losses(inputs: Mapping[str, Artifact], part: str = "block-") -> pl.DataFrame:
+def losses_at(
+    run: StepRun,
+    rows: Table,
+    positions: NDArray[np.int64],
+    model: ModelSource,
+    what: LossKind,
+    max_length: int,
+    adapter: Artifact | None = None,
+) -> list[Artifact]:
+    """Return the losses of each block of the rows at ascending positions of a table of rows."""
+    blocks = row_blocks(rows, positions)
+    return run.map(write_losses, blocks, model, what, max_length, BATCH_TOKENS, adapter)
+
+
+def read_losses(blocks: Sequence[Artifact], measured: Table, kept: Table) -> pl.DataFrame:
     """Return the losses of the kept rows as one table, in pool order.
 
     Args:
-        inputs: of a step: `kept`, `measured`, and blocks.
-        part: how the names of the blocks begin.
+        blocks: of the measured rows.
+        measured: the rows of the blocks.
+        kept: the rows among them to return.
 
     Raises:
         FloatingPointError: a loss is not finite.
     """
-    return check_finite(join_losses(inputs, part).filter(pl.Series(kept_among(inputs))))
+    return check_finite(join_losses(blocks).filter(pl.Series(kept_among(measured, kept))))
 
 
-def join_losses(inputs: Mapping[str, Artifact], part: str) -> pl.DataFrame:
-    """Return the losses of all rows of the blocks that a step was given, in their order."""
-    blocks = [inputs[name] for name in sorted(inputs) if name.startswith(part)]
+def join_losses(blocks: Sequence[Artifact]) -> pl.DataFrame:
+    """Return the losses of all rows of blocks, in their order."""
     return pl.concat([read_table(block.file("losses.parquet")) for block in blocks])
 
 
-def read_faults(inputs: Mapping[str, Artifact], part: str = "block-") -> pl.Series:
+def read_faults(blocks: Sequence[Artifact], measured: Table, kept: Table) -> pl.Series:
     """Return why the model could not read each kept row, in pool order; null for one that it did."""
     reasons: list[str | None] = []
-    for name in sorted(name for name in inputs if name.startswith(part)):
-        block = inputs[name]
+    for block in blocks:
         own: list[str | None] = [None] * block.counts["rows_out"]
         if UNREAD in block.files:
             for number, reason in read_table(block.file(UNREAD)).iter_rows():
                 own[number] = reason
         reasons += own
-    return pl.Series("unread", reasons, dtype=pl.String).filter(pl.Series(kept_among(inputs)))
+    unread = pl.Series("unread", reasons, dtype=pl.String)
+    return unread.filter(pl.Series(kept_among(measured, kept)))
 
 
 def check_finite(table: pl.DataFrame) -> pl.DataFrame:
@@ -176,33 +165,38 @@ def mean_loss(table: pl.DataFrame, what: LossKind) -> pl.Series:
     return table.select(mean.alias(what)).to_series()
 
 
-def loss_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+@cached_files(version=VERSION, name="losses")
+def write_losses(
+    out: Path,
+    texts: RowBlock,
+    model: ModelSource,
+    what: LossKind,
+    max_length: int,
+    batch_tokens: int,
+    adapter: Artifact | None = None,
 ) -> Counts:
-    """Write losses.parquet: one block of rows, in their order; and unread.parquet if it must be.
-
-    The key holds a digest of the rows' exact texts, so a block is reused wherever they come again.
-    """
-    folder, identity = Path(runtime["folder"]), params["model"]
-    adapter = inputs["adapter"].file("adapter.safetensors") if "adapter" in inputs else None
-    digest = digest_of([identity, inputs["adapter"].digest if adapter else None])
-    tokenizer = load_tokenizer(folder, runtime["trust"])
-    messages = read_block(Path(runtime["rows"]), runtime["positions"])
-    unread = _unread(tokenizer, messages) if runtime.get("judges") else {}
+    """Write losses.parquet: one block of rows, in their order; and unread.parquet if it must be."""
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    messages = texts.messages()
+    unread = _unread(tokenizer, messages) if model.judges else {}
     rows = [
-        TokenizedExample([], [])
-        if number in unread
-        else build_example(tokenizer, row, params["max_length"])
+        TokenizedExample([], []) if number in unread else build_example(tokenizer, row, max_length)
         for number, row in enumerate(messages)
     ]
     if unread:
         pl.DataFrame({"number": list(unread), "reason": list(unread.values())}).write_parquet(
             out / UNREAD
         )
-    model = _load(folder, identity["dtype"], runtime["trust"], adapter, digest)
-    table = measure(model, tokenizer, rows, params["what"])
+    table = measure(_load_with(model, adapter), tokenizer, rows, what, batch_tokens)
     table.write_parquet(out / "losses.parquet")
     return {"rows_in": len(rows), "rows_out": len(rows), "tokens": sum(len(r.ids) for r in rows)}
+
+
+def _load_with(model: ModelSource, adapter: Artifact | None) -> "PreTrainedModel":
+    """Return a model with an adapter's weights on it."""
+    path = adapter.file("adapter.safetensors") if adapter else None
+    digest = digest_of([model.identity, adapter.digest if adapter else None])
+    return _load(model.folder, model.identity["dtype"], model.trust, path, digest)
 
 
 def _unread(
@@ -228,6 +222,7 @@ def measure(
     tokenizer: "PreTrainedTokenizerBase",
     rows: Sequence[TokenizedExample],
     what: LossKind,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> pl.DataFrame:
     """Return sums and counts of the token losses of rows, in their order (columns: see above)."""
     if what == "alone":

@@ -1,22 +1,24 @@
 """Rate rows with a sequence-classification checkpoint, block by block."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.registry import Params
+from curate.core.registry import Params, StepRun
 from curate.core.rows import Message
-from curate.core.store import Artifact, Counts, Step, digest_of
+from curate.core.store import digest_of
+from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens
-from curate.models.index import SMALLEST_BLOCK, blocks_of
-from curate.models.lm import batches_by_length, read_block
+from curate.models.lm import batches_by_length
 from curate.models.load import device, find_model, identify, load_tokenizer, loading, prepare
 
 if TYPE_CHECKING:
@@ -46,12 +48,13 @@ class RatingParams(Params):
     )
 
 
-def rating_steps(
-    rows: Artifact, positions: NDArray[np.int64], params: RatingParams, place: str
-) -> list[Step]:
-    """Return one step for each block of the rows at ascending positions; each writes ratings.npy.
+def rate_rows(
+    run: StepRun, rows: Table, positions: NDArray[np.int64], params: RatingParams, place: str
+) -> list[Table]:
+    """Return the ratings of each block of the rows at ascending positions of a table of rows.
 
     Args:
+        run: makes what is stored.
         rows: the pool.
         positions: in it.
         params: which checkpoint.
@@ -62,21 +65,10 @@ def rating_steps(
     """
     source = find_model(params.model)
     folder = prepare(source)
-    step_params = {
-        "model": identify(source, "float32"),
-        "output": find_output(folder, params.model, params.label, place),
-        "max_length": params.max_length,
-        "batch_tokens": BATCH_TOKENS,
-    }
-    path = rows.file("rows.parquet")
-    steps = []
-    for block in blocks_of(positions, rows.counts["rows_out"], SMALLEST_BLOCK):
-        texts = {"texts": digest_of(read_block(path, block))}
-        runtime = {"folder": str(folder), "rows": str(path), "positions": block}
-        steps.append(
-            Step("ratings", VERSION, rate_block, params={**step_params, **texts}, runtime=runtime)
-        )
-    return steps
+    output = find_output(folder, params.model, params.label, place)
+    model = ModelSource(identify(source, "float32"), folder)
+    blocks = row_blocks(rows, positions)
+    return run.map(ratings, blocks, model, output, params.max_length, BATCH_TOKENS)
 
 
 def find_output(folder: Path, name: str, label: str | None, place: str) -> int | None:
@@ -105,23 +97,18 @@ def find_output(folder: Path, name: str, label: str | None, place: str) -> int |
     return labels[label]
 
 
-def rate_block(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write ratings.npy (float32 [n]): one block of rows, in their order."""
-    model, tokenizer = load_classifier(Path(runtime["folder"]), digest_of(params["model"]))
-    messages = read_block(Path(runtime["rows"]), runtime["positions"])
-    limit = longest_input(model, tokenizer, params["max_length"])
-    pairs = encode_pairs(tokenizer, [split_turns(row) for row in messages], limit)
+@cached(version=VERSION, name="ratings")
+def ratings(
+    texts: RowBlock, model: ModelSource, output: int | None, max_length: int, batch_tokens: int
+) -> Counted[NDArray[np.float32]]:
+    """Return the ratings [n] of a block of rows, in their order."""
+    classifier, tokenizer = load_classifier(model.folder, digest_of(model.identity))
+    limit = longest_input(classifier, tokenizer, max_length)
+    pairs = encode_pairs(tokenizer, [split_turns(row) for row in texts.messages()], limit)
     # As the checkpoint's own tokenizer would give them: a model may have types and not want them.
     typed = "token_type_ids" in tokenizer.model_input_names
-    ratings = rate(model, pairs, params["output"], typed=typed)
-    np.save(out / "ratings.npy", ratings, allow_pickle=False)
-    return {
-        "rows_in": len(pairs),
-        "rows_out": len(pairs),
-        "tokens": sum(len(pair.ids) for pair in pairs),
-    }
+    scores = rate(classifier, pairs, output, typed=typed, batch_tokens=batch_tokens)
+    return Counted(scores, {"tokens": sum(len(pair.ids) for pair in pairs)})
 
 
 @lru_cache(maxsize=1)
@@ -201,7 +188,12 @@ def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> "list
 
 
 def rate(
-    model: "PreTrainedModel", pairs: "Sequence[Encoding]", output: int | None, *, typed: bool
+    model: "PreTrainedModel",
+    pairs: "Sequence[Encoding]",
+    output: int | None,
+    *,
+    typed: bool,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> NDArray[np.float32]:
     """Return the score [n] of each pair, in their order: a number, or a label's probability.
 
@@ -210,11 +202,12 @@ def rate(
         pairs: encoded and cut.
         output: whose probability; None for a regression.
         typed: the model is told which side of the pair a token is on.
+        batch_tokens: of a batch, padding among them.
     """
     scores = np.empty(len(pairs), dtype=np.float32)
     many = model.config.problem_type == "multi_label_classification"
     # Decoders look for the last token before the padding, so without one rows go alone.
-    limit = 1 if model.config.pad_token_id is None else BATCH_TOKENS
+    limit = 1 if model.config.pad_token_id is None else batch_tokens
     with torch.inference_mode():
         for batch in batches_by_length([len(pair.ids) for pair in pairs], limit):
             model_inputs = _pad(model, [pairs[i] for i in batch], typed)
@@ -244,8 +237,6 @@ def _pad(
     return {name: values.to(model.device) for name, values in model_inputs.items()}
 
 
-def read_ratings(inputs: Mapping[str, Artifact]) -> NDArray[np.float32]:
-    """Return the ratings [n] of all blocks that a step is given, in their order."""
-    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
-    parts = [np.load(b.file("ratings.npy"), allow_pickle=False) for b in blocks]
-    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+def read_ratings(blocks: Sequence[Table]) -> NDArray[np.float32]:
+    """Return the ratings [n] of all blocks, in their order."""
+    return np.concatenate([np.empty(0, dtype=np.float32), *(block.array() for block in blocks)])

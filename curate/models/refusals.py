@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from curate.core.calls import CachedCall, Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
-from curate.core.ledger import survivors
+from curate.core.keyed import ModelSource
 from curate.core.reasons import Reason
-from curate.core.registry import APPENDED
-from curate.core.store import Artifact, Counts, Step
+from curate.core.registry import APPENDED, StepRun
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table, rows_at_once, scan_table
 from curate.models.acceptance import MERGE, find_fault, merge_system
-from curate.models.load import load_tokenizer, template_of
+from curate.models.load import load_tokenizer, template_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,67 +39,53 @@ NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
 
 
-def template_steps(
-    rows: Artifact,
-    examples: Mapping[str, Artifact],
-    identity: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-    system: str,
-) -> list[Step]:
-    """Return the steps that judge rows, and then examples, by a model's chat template.
+def template_calls(
+    base: ModelSource, rows: Table, examples: Mapping[str, Table], system: str
+) -> list[CachedCall[Artifact]]:
+    """Return the calls that judge rows, and then examples, by a model's chat template.
 
     Args:
+        base: the model.
         rows: the pool.
         examples: those example sets that the model reads, by name.
-        identity: of the model.
-        runtime: where it lies.
         system: "merge" if rows and examples may be replaced by such without a system turn.
     """
-    params = {"model": template_of(identity), "merge": system == MERGE}
-    sets = {f"{NAME}-{name}": artifact for name, artifact in examples.items()}
+    model, merge = template_source(base), system == MERGE
     return [
-        Step(NAME, VERSION, write_verdicts, {"rows": rows}, params, runtime),
+        write_verdicts.call(StageInputs(rows), model, merge),
         *(
-            Step(name, VERSION, write_examples, {"rows": artifact}, params, runtime)
-            for name, artifact in sets.items()
+            write_examples.call(table, model, merge).named(f"{NAME}-{name}")
+            for name, table in examples.items()
         ),
     ]
 
 
-def generated_rows_step(
-    name: str,
-    new_rows: Artifact,
-    inputs: Mapping[str, Artifact],
-    identity: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-) -> Step:
-    """Return the step that judges rows that a stage has made, which were no part of the pool before.
+def judge_appended(run: StepRun, name: str, appended: Table, data: StageInputs) -> Artifact:
+    """Return the verdicts on rows that a stage has made, which were no part of the pool before.
 
     Args:
-        name: of the step.
-        new_rows: the artifact with these rows.
-        inputs: rows, these among them, and the evidence of earlier stages, as a stage takes them.
-        identity: of the model.
-        runtime: where it lies.
+        run: names the base model.
+        name: of the verdicts.
+        appended: these rows.
+        data: rows, these among them, and the evidence of earlier stages.
     """
-    params = {"model": template_of(identity), "merge": False}
-    return Step(name, VERSION, write_verdicts, {**inputs, APPENDED: new_rows}, params, runtime)
+    call = write_verdicts.call(data, template_source(run.base), merge=False, appended=appended)
+    return run.result(call.named(name))
 
 
+@cached_files(version=VERSION, name=NAME)
 def write_verdicts(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path, data: StageInputs, model: ModelSource, merge: bool, appended: Table | None = None
 ) -> Counts:
     """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped.
 
     Where system turns may be merged, made.parquet has the rows that replace others. Of rows of which
     some are made by a stage, these alone are judged.
     """
-    path = inputs["rows"].file("rows.parquet")
-    judged = inputs[APPENDED].file(f"{APPENDED}.parquet") if APPENDED in inputs else path
-    details, replacing = _judge(judged, params, runtime)
-    if params["merge"]:
+    details, replacing = _judge((appended or data.rows).path, model, merge)
+    if merge:
         replacing.write_parquet(out / f"{APPENDED}.parquet")
-    ids = survivors(inputs).select("row_id").collect()
+    ids = data.survivor_ids()
     reasons = ids.join(
         details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"
     )
@@ -118,34 +106,30 @@ def write_verdicts(
     return {**counts, "dropped": dropped} if dropped else counts
 
 
-def write_examples(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name=f"{NAME}-examples")
+def write_examples(out: Path, rows: Table, model: ModelSource, merge: bool) -> Counts:
     """Write details.parquet (DETAILS), and rows.parquet if system turns are merged: all the examples.
 
     A merged one has the id of the example, by which its line in the file is found.
     """
-    path = inputs["rows"].file("rows.parquet")
-    details, replacing = _judge(path, params, runtime)
+    details, replacing = _judge(rows.path, model, merge)
     details.write_parquet(out / "details.parquet")
-    rows = read_table(path)
-    counts = {"rows_in": rows.height, "rows_out": rows.height}
+    examples = rows.read()
+    counts = {"rows_in": examples.height, "rows_out": examples.height}
     if not replacing.height:
         return counts
     merged = replacing.with_columns(row_id=pl.col("parents").list.first())
-    others = rows.join(merged.select("row_id"), on="row_id", how="anti")
-    order = rows.select("row_id")
+    others = examples.join(merged.select("row_id"), on="row_id", how="anti")
+    order = examples.select("row_id")
     order.join(
         pl.concat([others, merged]), on="row_id", how="left", maintain_order="left"
     ).write_parquet(out / "rows.parquet")
     return {**counts, "merged": merged.height}
 
 
-def _judge(
-    path: Path, params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _judge(path: Path, model: ModelSource, merge: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+    tokenizer = load_tokenizer(model.folder, model.trust)
     rows = scan_table(path).select("row_id", "messages")
     parts = [pl.DataFrame(schema=DETAILS)]
     for batch in rows.collect_batches(
@@ -155,7 +139,7 @@ def _judge(
             find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
         )
     details = pl.concat(parts)
-    return _merge(tokenizer, path, details) if params["merge"] else (details, pl.DataFrame())
+    return _merge(tokenizer, path, details) if merge else (details, pl.DataFrame())
 
 
 def _merged_id(row_id: str) -> str:

@@ -9,14 +9,13 @@ letters are of other scripts.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
-from curate.core.store import Artifact, Counts, Step
 from curate.core.tables import scan_table
 from curate.text.compared import compared_text
 
@@ -182,18 +181,10 @@ def main_scripts(texts: pl.Series, covered: Sequence[str]) -> pl.Series:
     return counts.select(script=first.fill_null("other") if names else pl.lit("other"))["script"]
 
 
-def scripts_step(rows: Artifact, covered: Sequence[str]) -> Step:
-    """Return the step that lists the rows in scripts that are not covered, with their script."""
-    return Step("scripts", VERSION, write_scripts, {"rows": rows}, {"covered": list(covered)})
-
-
-def write_scripts(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scripts.parquet: row_id and script of the rows whose script is not covered."""
-    table = uncovered_rows(inputs["rows"].file("rows.parquet"), params["covered"])
-    table.write_parquet(out / "scripts.parquet")
-    return {"rows_in": inputs["rows"].counts["rows_out"], "rows_out": table.height}
+@cached(version=VERSION, name="scripts")
+def scripts(rows: Table, covered: Sequence[str]) -> Counted[pl.DataFrame]:
+    """Return row_id and script of the rows whose script is not covered."""
+    return Counted(uncovered_rows(rows.path, covered), {"rows_in": rows.height})
 
 
 def uncovered_rows(path: Path, covered: Sequence[str]) -> pl.DataFrame:
@@ -204,8 +195,8 @@ def uncovered_rows(path: Path, covered: Sequence[str]) -> pl.DataFrame:
     for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         some = batch.filter(is_uncovered(batch["text"], covered))
         if some.height:
-            scripts = main_scripts(some["text"], covered)
-            parts.append(some.select("row_id").with_columns(script=scripts))
+            script = main_scripts(some["text"], covered)
+            parts.append(some.select("row_id").with_columns(script=script))
     return pl.concat(parts)
 
 

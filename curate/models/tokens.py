@@ -1,58 +1,47 @@
 """Token counts of rows in the base model, for budgets and for controls of the same size."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.core.calls import Table, cached, cached_files
+from curate.core.keyed import ModelSource
+from curate.core.registry import StepRun
+from curate.core.store import Counts
+from curate.core.tables import rows_at_once
 from curate.models.chat import tokenise
 from curate.models.imitations import FILE, SCHEMA, find_imitations
-from curate.models.load import load_tokenizer, template_of
+from curate.models.load import load_tokenizer, template_source
 
 VERSION = 1
 BATCH_ROWS = 2_000
 
 
-def tokens_step(
-    rows: Artifact, kept: Artifact, identity: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Step:
-    """Return the step that counts the kept rows in tokens of a model with this identity."""
-    inputs = {"rows": rows, "kept": kept}
-    return Step("tokens", VERSION, count_tokens, inputs, {"model": template_of(identity)}, runtime)
+@cached(version=VERSION, name="tokens-uncounted")
+def tokens(kept: Table) -> pl.DataFrame:
+    """Return row_id and tokens, all null: the kept rows of a recipe without a model."""
+    return kept.read(["row_id"]).with_columns(tokens=pl.lit(None, dtype=pl.Int64))
 
 
-def uncounted_step(kept: Artifact) -> Step:
-    """Return the step that lists the kept rows without counting them, for recipes without a model."""
-    return Step("tokens-uncounted", VERSION, write_uncounted, {"kept": kept})
+def count_tokens(run: StepRun, rows: Table, kept: Table) -> Table:
+    """Return the kept rows (row_id, tokens), counted in tokens of the base model."""
+    return Table(run(write_tokens, rows, kept, template_source(run.base)), "tokens")
 
 
-def write_uncounted(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write tokens.parquet (row_id, tokens), all tokens null."""
-    kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
-    kept.with_columns(tokens=pl.lit(None, dtype=pl.Int64)).write_parquet(out / "tokens.parquet")
-    return {"rows_in": kept.height, "rows_out": kept.height}
-
-
-def count_tokens(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="tokens")
+def write_tokens(out: Path, rows: Table, kept: Table, model: ModelSource) -> Counts:
     """Write tokens.parquet (row_id, tokens): lengths of the rendered kept rows, uncut.
 
     Rows that imitate the chat template are named in imitations.parquet, if there are any.
     """
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
-    rows = scan_table(inputs["rows"].file("rows.parquet"))
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    kept_rows = rows.select("row_id", "messages").join(
-        kept, on="row_id", how="semi", maintain_order="left"
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    kept_rows = (
+        rows.scan()
+        .select("row_id", "messages")
+        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
     )
     ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
-    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    size = rows_at_once(rows.path, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         ids.append(batch["row_id"])
         messages = batch["messages"].to_list()

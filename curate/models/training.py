@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from curate.core.calls import Table
 from curate.core.lazy import lazy_module
-from curate.core.tables import scan_table
+from curate.core.store import Artifact, digest_of
 from curate.models.activations import checkpointed
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
@@ -28,16 +29,33 @@ WARMUP = 0.05
 TRAINING_TOKENS = 1_024
 
 
-def read_messages(rows: Path | Sequence[Path], row_ids: Sequence[str]) -> list[list[Any]]:
-    """Return the messages of these rows, in the order of the ids.
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows to train on, in their order, identified by their exact texts; an id may come twice."""
 
-    Args:
-        rows: one table of rows or several, which share no id.
-        row_ids: may repeat.
-    """
-    tables = [rows] if isinstance(rows, Path) else rows
+    identity: str
+    tables: Sequence[Table]
+    row_ids: Sequence[str]
+
+    @property
+    def reads(self) -> list[Artifact]:
+        """Return the artifacts of the tables."""
+        return [table.artifact for table in self.tables]
+
+    def messages(self) -> list[list[Any]]:
+        """Return the messages of the rows, in their order."""
+        return read_messages(self.tables, self.row_ids)
+
+
+def training_rows(tables: Sequence[Table], row_ids: Sequence[str]) -> TrainingRows:
+    """Return the rows with these ids, of tables that share none."""
+    return TrainingRows(digest_of(read_messages(tables, row_ids)), tables, row_ids)
+
+
+def read_messages(tables: Sequence[Table], row_ids: Sequence[str]) -> list[list[Any]]:
+    """Return the messages of rows of tables that share no id, in the order of the ids."""
     ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
-    messages = pl.concat(scan_table(table).select("row_id", "messages") for table in tables)
+    messages = pl.concat(table.scan().select("row_id", "messages") for table in tables)
     joined = ordered.join(messages, on="row_id", how="left", maintain_order="left").collect()
     return joined["messages"].to_list()
 

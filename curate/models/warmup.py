@@ -27,16 +27,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from curate.core.calls import cached_files
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun
-from curate.core.store import Artifact, Counts, Step, digest_of, write_json
-from curate.core.tables import read_table
+from curate.core.store import Artifact, Counts, write_json
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response, lora_layers
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
-from curate.models.training import TrainingStep, read_messages, training_batches, training_steps
+from curate.models.training import (
+    TrainingRows,
+    TrainingStep,
+    training_batches,
+    training_rows,
+    training_steps,
+)
 
 if TYPE_CHECKING:
     import safetensors.torch as safetensors_torch
@@ -54,8 +61,8 @@ SMALLEST_RANK, ALPHA_PER_RANK = 8, 4
 TENSORS = ("weight", "exp_avg", "exp_avg_sq")
 
 
-def warmup_step(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Step:
-    """Return the step that tunes adapters on a share of the kept rows and keeps every epoch.
+def warm_up(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Artifact:
+    """Tune adapters on a share of the kept rows and keep every epoch.
 
     Args:
         run: names the rows, the model and the seed.
@@ -63,25 +70,10 @@ def warmup_step(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Step
             targets.
         max_length: tokens a row.
     """
-    ids = draw_rows(
-        read_table(run.kept.file("kept.parquet"))["row_id"].to_list(),
-        lora["fraction"],
-        run.seed,
-    )
-    rows = run.rows.file("rows.parquet")
-    return Step(
-        "less-warmup",
-        VERSION,
-        write_checkpoints,
-        params={
-            "texts": digest_of(read_messages(rows, ids)),
-            "lora": {name: value for name, value in lora.items() if name != "fraction"},
-            "max_length": max_length,
-            "model": run.model_identity(),
-            "seed": run.seed,
-        },
-        runtime={**run.model_runtime(), "rows": str(rows), "row_ids": ids},
-    )
+    ids = run.kept.read(["row_id"])["row_id"].to_list()
+    rows = training_rows([run.rows], draw_rows(ids, lora["fraction"], run.seed))
+    settings = {name: value for name, value in lora.items() if name != "fraction"}
+    return run(write_checkpoints, rows, settings, max_length, run.base, run.seed)
 
 
 def draw_rows(ids: Sequence[str], fraction: float, seed: int) -> list[str]:
@@ -92,31 +84,36 @@ def draw_rows(ids: Sequence[str], fraction: float, seed: int) -> list[str]:
     return [ordered[i] for i in sorted(rng.choice(len(ordered), size=count, replace=False))]
 
 
+@cached_files(version=VERSION, name="less-warmup")
 def write_checkpoints(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    texts: TrainingRows,
+    lora: Mapping[str, Any],
+    max_length: int,
+    model: ModelSource,
+    seed: int,
 ) -> Counts:
     """Write the adapters and Adam's state after each epoch, and warmup.json."""
-    folder = Path(runtime["folder"])
-    tokenizer = load_tokenizer(folder, runtime["trust"])
-    messages = read_messages(Path(runtime["rows"]), runtime["row_ids"])
-    examples = [build_example(tokenizer, m, params["max_length"]) for m in messages]
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    messages = texts.messages()
+    examples = [build_example(tokenizer, m, max_length) for m in messages]
     examples = [example for example in examples if has_response(example)]
     if not examples:
         raise UserError(
             f"less: none of the {len(messages)} rows of the warm-up has a response within "
-            f"{params['max_length']} tokens; raise select.max_length"
+            f"{max_length} tokens; raise select.max_length"
         )
-    model = load_causal(folder, params["model"]["dtype"], runtime["trust"])
-    lora = fill_in(params["lora"], model.config.get_text_config().hidden_size, len(examples))
-    tuned = adapt(model, lora, [params["seed"], 0x1E55])
+    base = load_causal(model.folder, model.identity["dtype"], model.trust)
+    filled = fill_in(lora, base.config.get_text_config().hidden_size, len(examples))
+    tuned = adapt(base, filled, [seed, 0x1E55])
     lora_layers(tuned)
-    checkpoints = _train(out, tuned, examples, lora, params["seed"])
-    write_json(out / "warmup.json", {"lora": lora, "checkpoints": checkpoints})
+    checkpoints = _train(out, tuned, examples, filled, seed)
+    write_json(out / "warmup.json", {"lora": filled, "checkpoints": checkpoints})
     return {
         "rows_in": len(messages),
         "rows_out": len(examples),
-        "tokens": lora["epochs"] * sum(len(example.ids) for example in examples),
-        "lora": lora,
+        "tokens": filled["epochs"] * sum(len(example.ids) for example in examples),
+        "lora": filled,
         "checkpoints": checkpoints,
     }
 
@@ -229,7 +226,7 @@ def read_checkpoint(warmup: Artifact, number: int, device: Any = "cpu") -> Check
     return Checkpoint(read_warmup(warmup)["checkpoints"][number]["steps"], **parts)
 
 
-def load_adapted(warmup: Artifact, dtype: str, runtime: Mapping[str, Any]) -> "PeftModel":
+def load_adapted(warmup: Artifact, model: ModelSource) -> "PeftModel":
     """Return the base model with adapters as in the warm-up, in evaluation mode."""
-    model = load_causal(Path(runtime["folder"]), dtype, runtime["trust"])
-    return adapt(model, read_warmup(warmup)["lora"], [0]).eval()
+    base = load_causal(model.folder, model.identity["dtype"], model.trust)
+    return adapt(base, read_warmup(warmup)["lora"], [0]).eval()

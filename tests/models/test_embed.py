@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from curate.core.ledger import stage_inputs
-from curate.core.store import Artifact, Store
+from curate.core.keyed import EmbedderSource
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Store
 from curate.models import embed
-from curate.models.embed import embed_steps, embed_texts, unit
-from curate.models.index import blocks_of, read_vectors
+from curate.models.blocks import blocks_of
+from curate.models.embed import embed_survivors, embed_texts, unit
+from curate.models.index import read_vectors
 from curate.models.load import find_model, load_embedder
+from curate.text.compared import Compared
 from tests.conftest import StoreRun, row, stored_rows, turns
 
 TEXTS = ["How do I boil an egg?", "Put it in hot water.", "  Eggs,  eggs \n and\teggs ", "x"]
-STATIC = {"name": "static"}
+STATIC = "static"
 
 
 def test_vectors_have_length_one_and_zeros_stay_zero() -> None:
@@ -50,17 +51,23 @@ def test_static_vectors_are_those_of_sentence_transformers() -> None:
 @pytest.mark.model
 def test_what_else_is_in_a_batch_moves_a_transformers_vector_by_rounding_only() -> None:
     texts = [f"{text} {'and so on ' * (i % 40)}" for i in range(30) for text in TEXTS]
-    runtime = {"name": "minilm"}
-    vectors = embed_texts(texts, runtime)
+    vectors = embed_texts(texts, "minilm")
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(embed_texts(texts[::-1], runtime)[::-1], vectors, atol=2e-6)
-    np.testing.assert_allclose(embed_texts(texts[40:41], runtime), vectors[40:41], atol=2e-6)
-    assert embed_texts([], runtime).shape == (0, vectors.shape[1])
+    np.testing.assert_allclose(embed_texts(texts[::-1], "minilm")[::-1], vectors, atol=2e-6)
+    np.testing.assert_allclose(embed_texts(texts[40:41], "minilm"), vectors[40:41], atol=2e-6)
+    assert embed_texts([], "minilm").shape == (0, vectors.shape[1])
 
 
-def pool(store: Store, texts: Sequence[str]) -> dict[str, Artifact]:
+def pool(store: Store, texts: Sequence[str]) -> StageInputs:
     rows = [row(f"r{i:03}", turns(text, "ok")) for i, text in enumerate(texts)]
-    return stage_inputs(stored_rows(store, "pool", rows), {}, {}, "semantic")
+    return StageInputs(stored_rows(store, "pool", rows))
+
+
+def keys(run: StoreRun, data: StageInputs, compare: Compared) -> list[str]:
+    """Return the keys of the blocks of vectors, which are not computed."""
+    run.skipped, run.calls = ["embed"], []
+    embed_survivors(run, data, compare, None)
+    return run.keys("embed")
 
 
 @pytest.fixture
@@ -71,32 +78,32 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_blocks_hold_the_vectors_of_all_rows_in_order(store: Store) -> None:
     run, texts = StoreRun(store), [f"question {i}" for i in range(10)]
-    steps = embed_steps(run, pool(store, texts), "prompt", None)
-    assert len(steps) == 3
-    assert (read_vectors(run.execute_all(steps)) == embed_texts(texts, STATIC)).all()
+    blocks = embed_survivors(run, pool(store, texts), "prompt", None)
+    assert len(blocks) == 3
+    assert (read_vectors(blocks) == embed_texts(texts, STATIC)).all()
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_an_edited_row_leaves_the_other_blocks_as_they_were(store: Store) -> None:
     run, texts = StoreRun(store), [f"question {i}" for i in range(10)]
-    before = [s.key for s in embed_steps(run, pool(store, texts), "example", None)]
+    before = keys(run, pool(store, texts), "example")
     texts[5] = "edited"
-    after = [s.key for s in embed_steps(run, pool(store, texts), "example", None)]
+    after = keys(run, pool(store, texts), "example")
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
 
 
-def test_a_key_holds_what_is_compared_and_the_embedder(store: Store, tmp_path: Path) -> None:
+def test_a_key_holds_what_is_compared_and_the_embedder(store: Store) -> None:
     class Other(StoreRun):
-        def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-            return {"embedder": "other"}, {"name": "other"}
+        def embedder(self, name: str | None = None) -> EmbedderSource:
+            return EmbedderSource({"embedder": "other"}, "other")
 
-    inputs = pool(store, TEXTS)
-    keys = [
-        embed_steps(run, inputs, compare, None)[0].key
+    compared: list[Compared] = ["example", "prompt", "response"]
+    embed_keys = [
+        tuple(keys(run, pool(store, TEXTS), compare))
         for run in (StoreRun(store), Other(store))
-        for compare in ("example", "prompt", "response")
+        for compare in compared
     ]
-    assert len(set(keys)) == 6
+    assert len(set(embed_keys)) == 6
 
 
 def test_blocks_are_never_too_many() -> None:

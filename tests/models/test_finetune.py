@@ -11,14 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from curate.core.store import Artifact, Store, digest_of
+from curate.core.calls import StoreRunner, Table
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Store
 from curate.models.chat import IGNORED, TokenizedExample, build_example
 from curate.models.evaluation import evaluate, response_losses
-from curate.models.finetune import finetune_step
+from curate.models.finetune import finetune
 from curate.models.head import split_model
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
-from curate.models.training import accumulate_gradients, read_messages, train_lora
+from curate.models.training import (
+    accumulate_gradients,
+    read_messages,
+    train_lora,
+    training_rows,
+)
 from tests.conftest import row, stored_rows, turns
 
 LORA: dict[str, Any] = {
@@ -306,24 +313,18 @@ def test_a_loss_that_is_not_finite_stops_the_training(tiny: Path) -> None:
 # --- the step -----------------------------------------------------------------------------------
 
 
-def run_step(
-    store: Store, folder: Path, ids: Sequence[str], seed: Sequence[int] = (0, 0)
-) -> Artifact:
-    rows = stored_rows(store, "pool", [row(f"r{i}", turns(*t)) for i, t in enumerate(TEXTS)])
-    path = rows.file("rows.parquet")
-    step = finetune_step(
-        ids,
-        digest_of(read_messages(path, ids)),
-        lora=LORA,
-        seed=seed,
-        identity={"dtype": "float32"},
-        runtime={"folder": str(folder), "trust": False, "rows": str(path)},
-    )
-    return store.ensure(step)
+def pool(store: Store) -> Table:
+    return stored_rows(store, "pool", [row(f"r{i}", turns(*t)) for i, t in enumerate(TEXTS)])
+
+
+def tuned(store: Store, folder: Path, ids: Sequence[str], seed: Sequence[int] = (0, 0)) -> Artifact:
+    rows = training_rows([pool(store)], ids)
+    model = ModelSource({"dtype": "float32"}, folder)
+    return StoreRunner(store)(finetune, rows, LORA, seed, model)
 
 
 def test_a_fine_tune_keeps_its_adapter_and_counts_its_steps(store: Store, tiny: Path) -> None:
-    artifact = run_step(store, tiny, ["r0", "r3", "r5"])
+    artifact = tuned(store, tiny, ["r0", "r3", "r5"])
     assert set(artifact.files) == {"adapter.safetensors"}
     assert artifact.counts["steps"] == LORA["epochs"] * 2
     assert artifact.counts["rows_in"] == 3
@@ -331,14 +332,14 @@ def test_a_fine_tune_keeps_its_adapter_and_counts_its_steps(store: Store, tiny: 
 
 
 def test_the_same_step_gives_the_same_bytes_in_another_store(tmp_path: Path, tiny: Path) -> None:
-    artifacts = [run_step(Store(tmp_path / name), tiny, ["r1", "r4"]) for name in ("a", "b")]
+    artifacts = [tuned(Store(tmp_path / name), tiny, ["r1", "r4"]) for name in ("a", "b")]
     assert artifacts[0].digest == artifacts[1].digest
     assert artifacts[0].counts == artifacts[1].counts
 
 
 def test_the_key_follows_texts_and_their_order_not_ids(store: Store, tiny: Path) -> None:
     keys = [
-        run_step(store, tiny, ids, seed).key
+        tuned(store, tiny, ids, seed).key
         for ids, seed in (
             (["r0"], (0, 0)), (["r0"], (0, 1)), (["r1"], (0, 0)), (["r0", "r1"], (0, 0)),
             (["r1", "r0"], (0, 0)),
@@ -348,8 +349,6 @@ def test_the_key_follows_texts_and_their_order_not_ids(store: Store, tiny: Path)
 
 
 def test_messages_come_in_the_order_of_the_ids(store: Store) -> None:
-    rows = stored_rows(store, "pool", [row(f"r{i}", turns(*t)) for i, t in enumerate(TEXTS)])
-    path = rows.file("rows.parquet")
-    order = [4, 0, 5, 2]
-    assert read_messages(path, [f"r{i}" for i in order]) == [turns(*TEXTS[i]) for i in order]
-    assert read_messages(path, []) == []
+    rows, order = pool(store), [4, 0, 5, 2]
+    assert read_messages([rows], [f"r{i}" for i in order]) == [turns(*TEXTS[i]) for i in order]
+    assert read_messages([rows], []) == []

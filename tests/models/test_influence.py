@@ -18,22 +18,23 @@ from scipy.stats import spearmanr
 from curate.core.errors import UserError
 from curate.core.store import Artifact, Store
 from curate.models import influence
+from curate.models.blocks import row_block, whole_block
 from curate.models.chat import TokenizedExample
 from curate.models.influence import (
     adam_direction,
     each_checkpoint,
-    feature_steps,
+    pool_and_target_features,
+    pool_similarities,
     read_columns,
     read_examples,
     read_similarities,
     similarities,
-    similarity_steps,
-    target_gradients_step,
+    target_gradients,
     unit_gradients,
 )
 from curate.models.project import Projection
-from curate.models.warmup import checkpoint_shares, warmup_step
-from curate.pool.ingest import ingest_step
+from curate.models.warmup import checkpoint_shares, warm_up
+from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from tests.conftest import turns
 from tests.select.lossruns import ModelRun
@@ -71,20 +72,18 @@ def fresh(store: Store, tiny: Path) -> ModelRun:
 
 
 def tuned(run: ModelRun) -> Artifact:
-    return run.execute(warmup_step(run, LORA, LENGTH))
+    return warm_up(run, LORA, LENGTH)
 
 
 def exact(run: ModelRun, eps_mode: str = "less_code") -> tuple[list[Artifact], Artifact]:
-    target_gradients = run.execute(target_gradients_step(run, tuned(run), SUBTASKS, LENGTH))
-    steps = similarity_steps(run, tuned(run), target_gradients, eps_mode, LENGTH)
-    return run.execute_all(steps), target_gradients
+    target = target_gradients(run, tuned(run), SUBTASKS, LENGTH)
+    return pool_similarities(run, tuned(run), target, eps_mode, LENGTH), target
 
 
 def datastore(
     run: ModelRun, dim: int = 8192, precision: str = "float16", eps_mode: str = "less_code"
 ) -> tuple[list[Artifact], Artifact]:
-    steps = feature_steps(run, tuned(run), eps_mode, LENGTH, dim, precision)
-    *blocks, target = run.execute_all(steps)
+    *blocks, target = pool_and_target_features(run, tuned(run), eps_mode, LENGTH, dim, precision)
     return blocks, target
 
 
@@ -108,18 +107,14 @@ def flat(tensors: Mapping[str, torch.Tensor]) -> Matrix:
 def plain_similarities(run: ModelRun, eps_mode: str) -> Matrix:
     """Return [rows, examples] by the formula, on whole vectors in double precision."""
     warmup = tuned(run)
-    place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
-    runtime = run.model_runtime()
     block = [
-        read_examples(
-            place, {**runtime, "rows": a.file("rows.parquet"), "positions": list(range(n))}
-        )
-        for a, n in ((run.rows, len(run.texts)), (run.target, len(run.targets)))
-        if a is not None
+        read_examples(whole_block(table), run.base, LENGTH)
+        for table in (run.rows, run.target)
+        if table is not None
     ]
     scored = [e for e in block[0] if any(t >= 0 for t in e.labels[1:])]
     total = np.zeros((len(scored), len(block[1])))
-    for number, model, checkpoint in each_checkpoint(warmup, place, runtime):
+    for number, model, checkpoint in each_checkpoint(warmup, run.base):
         g, target_gradients = whole_gradients(model, scored), whole_gradients(model, block[1])
         m = 0.9 * flat(checkpoint.exp_avg) + 0.1 * g
         v = 0.999 * flat(checkpoint.exp_avg_sq) + 0.001 * g**2
@@ -161,7 +156,7 @@ def test_means_by_subtask_are_the_means_of_columns_by_example(
     columns = weighted_similarities(fresh, artifacts)
     monkeypatch.setattr(influence, "COLUMN_BYTES", 0)
     monkeypatch.setattr(influence, "BATCH_GRADIENT_BYTES", 1)
-    monkeypatch.setattr(influence, "VERSION", 99)
+    monkeypatch.setattr(influence.write_target_gradients, "version", 99)
     artifacts = exact(fresh)
     assert read_columns(artifacts[1], SUBTASKS) == (pytest.approx([0, 1]), False)
     means = weighted_similarities(fresh, artifacts)
@@ -215,8 +210,7 @@ def test_a_target_example_without_a_response_is_named(store: Store, tiny: Path, 
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(run: ModelRun) -> None:
-    place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
-    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_runtime())))
+    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), run.base)))
     broken = adam_direction(checkpoint, "adamw")
     broken.exp_avg = {n: t * np.nan for n, t in checkpoint.exp_avg.items()}
     target_gradients = {n: w.unsqueeze(0) for n, w in checkpoint.weight.items()}
@@ -228,14 +222,8 @@ def test_a_gradient_that_is_not_finite_stops_the_run(run: ModelRun) -> None:
 def test_a_target_example_in_the_pool_is_most_similar_to_itself_by_plain_gradients(
     run: ModelRun,
 ) -> None:
-    place = {"max_length": LENGTH, "model": {"dtype": "float32"}}
-    where = {
-        **run.model_runtime(),
-        "rows": run.rows.file("rows.parquet"),
-        "positions": [0, 1, 5, 10],
-    }
-    examples = read_examples(place, where)
-    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), place, run.model_runtime())))
+    examples = read_examples(row_block(run.rows, [0, 1, 5, 10]), run.base, LENGTH)
+    _, model, checkpoint = next(iter(each_checkpoint(tuned(run), run.base)))
     size = sum(w.numel() for w in checkpoint.weight.values())
     target_gradients = unit_gradients(model, examples, np.eye(4, dtype=np.float32), size)
     matrix = similarities(model, examples, lambda _, gradient: gradient, target_gradients)
@@ -253,21 +241,22 @@ def test_features_serve_other_targets(fresh: ModelRun, store: Store, tiny: Path)
     assert other.executed_steps == ["less-features"], "the target's alone"
 
 
-def test_keys_follow_what_changes_a_result(run: ModelRun, store: Store, tiny: Path) -> None:
+def test_keys_follow_what_changes_a_result(run: ModelRun) -> None:
     warmup = tuned(run)
-    _, target_gradients = exact(run)
-    keys = [
-        similarity_steps(run, warmup, target_gradients, "less_code", LENGTH)[0].key,
-        similarity_steps(run, warmup, target_gradients, "adamw", LENGTH)[0].key,
-        similarity_steps(run, warmup, target_gradients, "less_code", LENGTH + 1)[0].key,
-        feature_steps(run, warmup, "less_code", LENGTH, 64, "float16")[0].key,
-        feature_steps(run, warmup, "less_code", LENGTH, 65, "float16")[0].key,
-        feature_steps(run, warmup, "less_code", LENGTH, 64, "int8")[0].key,
-        feature_steps(run, warmup, "adamw", LENGTH, 64, "float16")[0].key,
-        target_gradients_step(run, warmup, SUBTASKS, LENGTH).key,
-        target_gradients_step(run, warmup, [0, 0, 0], LENGTH).key,
-    ]
-    assert len(set(keys)) == len(keys)
+    _, target = exact(run)
+    names = ["less-similarity", "less-features", "less-target"]
+    run.skipped, run.calls = names, []
+    for eps_mode, length in (("less_code", LENGTH), ("adamw", LENGTH), ("less_code", LENGTH + 1)):
+        pool_similarities(run, warmup, target, eps_mode, length)
+    features = [("less_code", 64, "float16"), ("less_code", 65, "float16"),
+                ("less_code", 64, "int8"), ("adamw", 64, "float16")]  # fmt: skip
+    for eps_mode, dim, precision in features:
+        pool_and_target_features(run, warmup, eps_mode, LENGTH, dim, precision)
+    for subtasks in (SUBTASKS, [0, 0, 0]):
+        target_gradients(run, warmup, subtasks, LENGTH)
+    keys = [set(run.keys(name)) for name in names]
+    # The features of the target know neither eps_mode nor precision.
+    assert [len(own) for own in keys] == [3, 4 + 2, 2]
 
 
 # --- the real model -------------------------------------------------------------------------------
@@ -276,7 +265,7 @@ def test_keys_follow_what_changes_a_result(run: ModelRun, store: Store, tiny: Pa
 def short_bundled_rows(store: Store, count: int) -> list[Any]:
     """Return rows of the bundled pool, the shortest first."""
     files = [RowFile(path=str(REPO / "data" / "pool"), source="bundled")]
-    artifact = store.ensure(ingest_step("pool", files, seed=0, max_rejected=1.0))
+    artifact = store.ensure(ingest_call("pool", files, seed=0, max_rejected=1.0))
     texts = pl.read_parquet(artifact.file("rows.parquet"))["messages"].to_list()
     texts = [t for t in texts if t[-1]["content"].strip()]
     return sorted(texts, key=lambda turns: (sum(len(t["content"]) for t in turns), str(turns)))[
@@ -297,13 +286,13 @@ def test_ranks_of_projected_features_are_those_of_whole_gradients(
         dtype="bfloat16",
     )  # fmt: skip
     settings = {"epochs": 1, "rank": None, "alpha": None, "learning_rate": None}
-    warmup = run.execute(warmup_step(run, {**LORA, **settings}, LENGTH))
-    place = {"max_length": LENGTH, "model": {"dtype": "bfloat16"}}
+    warmup = warm_up(run, {**LORA, **settings}, LENGTH)
+    assert run.target is not None
     rows, target_rows = (
-        read_examples(place, {**run.model_runtime(), "rows": path, "positions": list(range(count))})
-        for path, count in ((run.rows.file("rows.parquet"), 200), (target_path(run), 8))
+        read_examples(row_block(table, range(count)), run.base, LENGTH)
+        for table, count in ((run.rows, 200), (run.target, 8))
     )
-    _, model, checkpoint = next(iter(each_checkpoint(warmup, place, run.model_runtime())))
+    _, model, checkpoint = next(iter(each_checkpoint(warmup, run.base)))
     size = sum(weight.numel() for weight in checkpoint.weight.values())
     target_gradients = unit_gradients(
         model, target_rows, np.full((1, 8), 1 / 8, dtype=np.float32), size
@@ -337,8 +326,3 @@ def test_ranks_of_projected_features_are_those_of_whole_gradients(
     for dim, agreement in ((8192, 0.95), (1024, 0.8)):
         assert np.std(np.subtract(scores[dim], scores[0])) <= 1.2 / np.sqrt(dim)
         assert spearmanr(scores[0], scores[dim]).statistic >= agreement
-
-
-def target_path(run: ModelRun) -> Path:
-    assert run.target is not None
-    return run.target.file("rows.parquet")

@@ -14,9 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.core.store import Step, Store
+from curate.core.calls import StoreRunner
+from curate.core.keyed import ModelSource
+from curate.core.store import Store
+from curate.models import lm
+from curate.models.blocks import read_block, row_block
 from curate.models.chat import render, tokenise
-from curate.models.lm import batches_by_length, encode, encode_block, pool_states, read_block
+from curate.models.index import vectors
+from curate.models.lm import batches_by_length, encode, pool_states
 from curate.models.load import load_causal, load_tokenizer, load_trunk
 from tests.conftest import row, stored_rows, turns
 
@@ -147,20 +152,8 @@ def test_a_block_encodes_its_rows_cut_to_the_limit(tiny: Path, store: Store) -> 
     rows = [row(f"r{i}", turns(q, a)) for i, (q, a) in enumerate(TEXTS)]
     pool = stored_rows(store, "pool", rows)
     positions = [1, 2, 5, 7]
-    step = Step(
-        "index",
-        1,
-        encode_block,
-        params={"model": {"dtype": "float32"}, "max_length": 50},
-        runtime={
-            "folder": str(tiny),
-            "trust": False,
-            "rows": str(pool.file("rows.parquet")),
-            "positions": positions,
-        },
-    )
-    block = store.ensure(step)
-    vectors = np.load(block.file("vectors.npy"), allow_pickle=False)
+    model = ModelSource({"dtype": "float32"}, tiny)
+    block = StoreRunner(store)(vectors, row_block(pool, positions), model, 50, lm.BATCH_TOKENS)
     tokenizer = load_tokenizer(tiny)
     ids = [
         tokenizer(render(tokenizer, rows[i]["messages"]), add_special_tokens=False).input_ids[:50]
@@ -168,8 +161,8 @@ def test_a_block_encodes_its_rows_cut_to_the_limit(tiny: Path, store: Store) -> 
     ]
     assert max(map(len, ids)) == 50
     expected = plain_vectors(load_causal(tiny, "float32").eval(), ids)
-    np.testing.assert_allclose(vectors, expected, atol=1e-5)
-    assert block.counts == {"rows_in": 4, "rows_out": 4, "tokens": sum(map(len, ids))}
+    np.testing.assert_allclose(block.array(), expected, atol=1e-5)
+    assert block.artifact.counts == {"rows_in": 4, "rows_out": 4, "tokens": sum(map(len, ids))}
 
 
 @given(st.sets(st.integers(0, 29), min_size=1))
@@ -178,7 +171,7 @@ def test_a_block_reads_the_rows_at_its_positions(
 ) -> None:
     store = Store(tmp_path_factory.getbasetemp() / "read-block")
     rows = [row(f"r{i}", turns(f"q{i}", f"a{i}")) for i in range(30)]
-    path = stored_rows(store, "pool", rows).file("rows.parquet")
+    path = stored_rows(store, "pool", rows).path
     ordered = sorted(positions)
     assert read_block(path, ordered) == [turns(f"q{i}", f"a{i}") for i in ordered]
 

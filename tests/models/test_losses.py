@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,24 @@ import pytest
 import torch
 
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Step, Store
-from curate.models import losses
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Store
+from curate.models import blocks, losses
 from curate.models.chat import IGNORED, TokenizedExample, build_example
 from curate.models.head import split_model
-from curate.models.index import named
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
 from curate.models.losses import (
-    LanguageModel,
     alone_pieces,
-    base_model,
-    loss_steps,
     mean_loss,
     measure,
     named_model,
+    pool_losses,
     read_losses,
     sum_losses,
 )
 from curate.models.training import train_lora
-from tests.conftest import turns, write_tiny_model
+from tests.conftest import Computed, turns, write_tiny_model
 from tests.select.lossruns import ModelRun, plain_losses, plain_row
 
 LONG = 10_000
@@ -320,68 +317,71 @@ def test_the_adapter_of_another_model_is_refused(tiny: Path, tmp_path: Path, ada
 # --- blocks -------------------------------------------------------------------------------------
 
 
-def keys(run: ModelRun, model: LanguageModel, **other: Any) -> list[str]:
-    settings = {"what": "response", "max_length": 64, **other}
-    return [step.key for step in loss_steps(run, model, **settings)]  # type: ignore[arg-type]
+def keys(
+    run: ModelRun, model: ModelSource, what: losses.LossKind = "response", max_length: int = 64
+) -> list[str]:
+    """Return the keys of the blocks of losses, which are not computed."""
+    run.skipped, run.calls = ["losses"], []
+    pool_losses(run, model, what, max_length)
+    return run.keys("losses")
 
 
-def blocks_of_run(run: ModelRun, what: losses.LossKind, adapter: Artifact | None = None) -> Any:
-    model = replace(base_model(run), adapter=adapter)
-    blocks = run.execute_all(loss_steps(run, model, what, LONG))
-    return read_losses({"kept": run.kept, **named(blocks)})
+def losses_of_run(run: ModelRun, what: losses.LossKind, adapter: Artifact | None = None) -> Any:
+    blocks = pool_losses(run, run.base, what, LONG, adapter)
+    return read_losses(blocks, run.kept, run.kept)
 
 
 @pytest.mark.parametrize("what", WHATS)
 def test_blocks_hold_the_losses_of_kept_rows_in_pool_order(
     store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, what: losses.LossKind
 ) -> None:
-    monkeypatch.setattr(losses, "SMALLEST_BLOCK", 3)
+    monkeypatch.setattr(blocks, "SMALLEST_BLOCK", 3)
     kept = [0, 1, 4, 5, 6]
     run = ModelRun(store, folder=tiny, texts=TEXTS, kept_positions=kept)
     model, tokenizer = model_of(tiny), load_tokenizer(tiny)
     expected = pl.DataFrame([plain_row(model, tokenizer, TEXTS[i]) for i in kept])
-    got = blocks_of_run(run, what)
+    got = losses_of_run(run, what)
     assert_same(got, expected.select(got.columns))
     assert [name for name in run.executed_steps if name != "kept"] == ["losses"] * 3
-    blocks_of_run(run, what)
+    losses_of_run(run, what)
     assert [name for name in run.executed_steps if name != "kept"] == ["losses"] * 3
 
 
 def test_an_adapter_changes_losses_and_keys(store: Store, tiny: Path, adapter: Path) -> None:
-    def write(out: Path, *_: Any) -> dict[str, Any]:
+    def write(out: Path) -> dict[str, Any]:
         shutil.copy(adapter, out / "adapter.safetensors")
         return {}
 
     run = ModelRun(store, folder=tiny, texts=TEXTS)
-    artifact = store.ensure(Step("tuned", 1, write))
+    artifact = store.ensure(Computed("tuned", write, "adapter"))
     before, after = (
-        blocks_of_run(run, "response", adapter_artifact) for adapter_artifact in (None, artifact)
+        losses_of_run(run, "response", adapter_artifact) for adapter_artifact in (None, artifact)
     )
     assert (before["response_sum"] > after["response_sum"]).all()
-    assert blocks_of_run(run, "response").equals(before)
+    assert losses_of_run(run, "response").equals(before)
 
 
 def test_keys_follow_texts_model_and_settings(
     store: Store, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ModelRun(store, folder=tiny, texts=TEXTS)
-    model = base_model(run)
+    model = run.base
     inside = ModelRun(
         store, folder=tiny, texts=[turns("q", "a"), *TEXTS], kept_positions=range(1, 9)
     )
     assert keys(inside, model) == keys(run, model), "positions and ids are no part of a loss"
     other = named_model(run, str(write_tiny_model(tmp_path / "other", seed=1)))
-    assert other.runtime["folder"] == str(tmp_path / "other")
+    assert other.folder == tmp_path / "other"
     edited = ModelRun(store, folder=tiny, texts=[*TEXTS[:-1], turns("yes", "no")])
     half = ModelRun(store, folder=tiny, texts=TEXTS, dtype="bfloat16")
     block_keys = [
-        keys(run, model), keys(run, other), keys(edited, model), keys(half, base_model(half)),
+        keys(run, model), keys(run, other), keys(edited, model), keys(half, half.base),
         keys(run, model, what="all"), keys(run, model, what="alone"),
         keys(run, model, max_length=65),
     ]  # fmt: skip
     monkeypatch.setattr(losses, "BATCH_TOKENS", 1_024)
     block_keys.append(keys(run, model))
-    monkeypatch.setattr(losses, "VERSION", 99)
+    monkeypatch.setattr(losses.write_losses, "version", 99)
     block_keys.append(keys(run, model))
     assert len({key for [key] in block_keys}) == 9
 
@@ -389,10 +389,10 @@ def test_keys_follow_texts_model_and_settings(
 def test_an_edited_row_changes_its_own_block_only(
     store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "SMALLEST_BLOCK", 4)
+    monkeypatch.setattr(blocks, "SMALLEST_BLOCK", 4)
     run = ModelRun(store, folder=tiny, texts=TEXTS)
     edited = ModelRun(store, folder=tiny, texts=[*TEXTS[:-1], turns("yes", "no")])
-    before, after = keys(run, base_model(run)), keys(edited, base_model(run))
+    before, after = keys(run, run.base), keys(edited, run.base)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
 
 
@@ -404,7 +404,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(store: Store, tiny: Path, tmp_p
     model.save_pretrained(folder)
     run = ModelRun(store, folder=folder, texts=TEXTS)
     with pytest.raises(FloatingPointError, match=r"not finite; try models\.dtype: float32"):
-        blocks_of_run(run, "response")
+        losses_of_run(run, "response")
 
 
 def test_an_unknown_model_is_a_user_error(store: Store, tiny: Path) -> None:

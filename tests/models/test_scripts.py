@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from curate.config.recipe import Config
-from curate.core.ledger import stage_inputs
+from curate.core.stageinputs import StageInputs
 from curate.core.store import Store
 from curate.estimate.recipe import estimate
-from curate.models.embed import covered_by, embed_steps, embed_texts, unit
+from curate.models.embed import covered_by, embed_survivors, embed_texts, unit
 from curate.models.scripts import (
     LATIN,
     PROBES,
@@ -32,7 +32,7 @@ from curate.runs.folder import open_run
 from tests.conftest import StoreRun, row, run_stage, stored_rows, turns
 from tests.models.languages import LANGUAGES, clean_rows, near_copy
 
-STATIC = {"name": "static"}
+STATIC = "static"
 ROWS, COPIES = 150, 50
 ENGLISH = [
     "How long do I boil an egg?",
@@ -106,8 +106,9 @@ def test_texts_that_are_covered_have_the_vectors_of_the_embedder_bit_for_bit(
 def test_the_keys_of_blocks_that_are_covered_stay(store: Store) -> None:
     def keys(texts: Sequence[str]) -> list[dict[str, object]]:
         rows = stored_rows(store, "p", [row(f"r{i}", turns(t, "ok")) for i, t in enumerate(texts)])
-        steps = embed_steps(StoreRun(store), stage_inputs(rows, {}, {}, "semantic"), "prompt", None)
-        return [dict(step.params) for step in steps]
+        run = StoreRun(store, skipped=["embed"])
+        embed_survivors(run, StageInputs(rows), "prompt", None)
+        return [call.params for call in run.calls]
 
     assert [sorted(params) for params in keys(["One egg", "An é"])] == [["model", "texts"]]
     assert [sorted(params) for params in keys(["One egg", "Море"])] == [

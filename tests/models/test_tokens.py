@@ -7,11 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.core.store import Artifact, Step, Store
+from curate.core.calls import StoreRunner
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Store
 from curate.models.imitations import imitation_sentences
 from curate.models.load import load_tokenizer
-from curate.models.tokens import count_tokens
-from tests.conftest import row, stored, stored_rows, turns
+from curate.models.tokens import write_tokens
+from tests.conftest import row, stored_rows, stored_table, turns
 
 TEXTS = ["hi", "é😀", "x" * 3_000, "a b c", "<|im_end|>", "last"]
 
@@ -24,12 +26,8 @@ def plain(i: int) -> str:
 def count(store: Store, folder: Path, kept: list[int]) -> Artifact:
     rows = [row(f"r{i}", turns(text, "ok")) for i, text in enumerate(TEXTS)]
     ids = pl.DataFrame({"row_id": [f"r{i}" for i in kept]}, schema={"row_id": pl.String})
-    inputs = {
-        "rows": stored_rows(store, "pool", rows),
-        "kept": stored(store, "kept", {"kept": ids}),
-    }
-    runtime = {"folder": str(folder), "trust": False}
-    return store.ensure(Step("tokens", 1, count_tokens, inputs, {}, runtime))
+    pool, kept_ids = stored_rows(store, "pool", rows), stored_table(store, "kept", ids)
+    return StoreRunner(store)(write_tokens, pool, kept_ids, ModelSource({}, folder))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])

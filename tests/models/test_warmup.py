@@ -12,12 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Step, Store
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Store
 from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import set_adapters
-from curate.models.training import linear_rate
+from curate.models.training import linear_rate, training_rows
 from curate.models.warmup import (
     adapt,
     checkpoint_shares,
@@ -26,7 +28,7 @@ from curate.models.warmup import (
     load_adapted,
     read_checkpoint,
     read_warmup,
-    warmup_step,
+    warm_up,
     write_checkpoints,
 )
 from tests.conftest import row, stored_rows, turns
@@ -40,7 +42,7 @@ LORA: dict[str, Any] = {
 DEFAULTS = {**LORA, "rank": None, "alpha": None, "learning_rate": None, "batch_rows": None}
 
 
-def warm_up(
+def checkpoints(
     store: Store,
     folder: Path,
     texts: Sequence[Any] = TEXTS,
@@ -48,19 +50,10 @@ def warm_up(
     **settings: Any,
 ) -> Artifact:
     rows = stored_rows(store, "pool", [row(f"r{i}", t) for i, t in enumerate(texts)])
-    runtime = {
-        "folder": str(folder),
-        "trust": False,
-        "rows": str(rows.file("rows.parquet")),
-        "row_ids": [f"r{i}" for i in range(len(texts))],
-    }
-    params = {
-        "lora": {**LORA, **settings},
-        "max_length": max_length,
-        "model": {"dtype": "float32"},
-        "seed": 3,
-    }
-    return store.ensure(Step("warmup", 1, write_checkpoints, {"rows": rows}, params, runtime))
+    texts_read = training_rows([rows], [f"r{i}" for i in range(len(texts))])
+    model = ModelSource({"dtype": "float32"}, folder)
+    lora = {**LORA, **settings}
+    return StoreRunner(store)(write_checkpoints, texts_read, lora, max_length, model, 3)
 
 
 # --- the published recipe -------------------------------------------------------------------------
@@ -140,7 +133,7 @@ def clipped_gradients(model: Any, folder: Path) -> Mapping[str, torch.Tensor]:
 
 def test_adams_state_belongs_to_the_parameter_of_its_name(store: Store, tiny: Path) -> None:
     """Two steps of Adam by hand: one whole batch an epoch."""
-    warmup = warm_up(store, tiny)
+    warmup = checkpoints(store, tiny)
     one, two = read_checkpoint(warmup, 0), read_checkpoint(warmup, 1)
     model = adapt(load_causal(tiny, "float32"), LORA, [3, 0x1E55])
     start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
@@ -163,12 +156,12 @@ def test_adams_state_belongs_to_the_parameter_of_its_name(store: Store, tiny: Pa
 
 
 def test_each_epoch_leaves_its_steps_and_mean_rate(store: Store, tiny: Path) -> None:
-    warmup = warm_up(store, tiny, epochs=3, batch_rows=2)
+    warmup = checkpoints(store, tiny, epochs=3, batch_rows=2)
     rates = [1e-2 * linear_rate(step, 12, 1) for step in range(12)]
-    checkpoints = read_warmup(warmup)["checkpoints"]
-    assert [t["steps"] for t in checkpoints] == [4, 8, 12]
+    epochs = read_warmup(warmup)["checkpoints"]
+    assert [t["steps"] for t in epochs] == [4, 8, 12]
     means = [np.mean(rates[i : i + 4]) for i in (0, 4, 8)]
-    assert [t["rate"] for t in checkpoints] == pytest.approx(means)
+    assert [t["rate"] for t in epochs] == pytest.approx(means)
     assert checkpoint_shares(warmup) == pytest.approx(means / np.sum(means))
     assert warmup.counts["rows_out"] == 7
     assert warmup.counts["lora"]["rank"] == 4
@@ -176,28 +169,28 @@ def test_each_epoch_leaves_its_steps_and_mean_rate(store: Store, tiny: Path) -> 
 
 def test_rows_without_a_response_within_the_limit_are_left_out(store: Store, tiny: Path) -> None:
     long = turns("word " * 60, "too far")
-    warmup = warm_up(store, tiny, [*TEXTS, long], batch_rows=1)
+    warmup = checkpoints(store, tiny, [*TEXTS, long], batch_rows=1)
     assert (warmup.counts["rows_in"], warmup.counts["rows_out"]) == (8, 7)
     assert read_warmup(warmup)["checkpoints"][0]["steps"] == 7
     with pytest.raises(
         UserError, match=r"none of the 1 rows .* within 96 tokens; raise select\.max"
     ):
-        warm_up(store, tiny, [long])
+        checkpoints(store, tiny, [long])
 
 
 def test_the_same_warm_up_gives_the_same_bytes(tmp_path: Path, tiny: Path) -> None:
-    one, two = (warm_up(Store(tmp_path / name), tiny) for name in "ab")
+    one, two = (checkpoints(Store(tmp_path / name), tiny) for name in "ab")
     assert one.digest == two.digest
 
 
 def test_a_loss_that_is_not_finite_stops_the_warm_up(store: Store, tiny: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"lower select\.warmup\.learning_rate"):
-        warm_up(store, tiny, learning_rate=1e30, epochs=4)
+        checkpoints(store, tiny, learning_rate=1e30, epochs=4)
 
 
 def test_adapters_are_set_by_name_and_shape(store: Store, tiny: Path) -> None:
-    warmup = warm_up(store, tiny)
-    model = load_adapted(warmup, "float32", {"folder": str(tiny), "trust": False})
+    warmup = checkpoints(store, tiny)
+    model = load_adapted(warmup, ModelSource({"dtype": "float32"}, tiny))
     assert not model.training
     weights = dict(reversed(list(read_checkpoint(warmup, 1).weight.items())))
     set_adapters(model, weights)
@@ -230,7 +223,10 @@ def test_a_model_without_such_layers_is_told_the_names_it_has(tiny: Path) -> Non
 
 
 def key(run: ModelRun, max_length: int = 64, **settings: Any) -> str:
-    return warmup_step(run, {**LORA, **settings}, max_length).key
+    run.skipped, run.calls = ["less-warmup"], []
+    warm_up(run, {**LORA, **settings}, max_length)
+    (own,) = run.keys("less-warmup")
+    return own
 
 
 def test_the_key_follows_texts_seed_model_and_settings(store: Store, tiny: Path) -> None:

@@ -1,0 +1,74 @@
+"""Blocks of rows that a model reads at once, keyed by their texts: reused wherever they lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.core.calls import Table
+from curate.core.store import Artifact, digest_of
+from curate.core.tables import scan_table
+
+SMALLEST_BLOCK = 256
+MOST_BLOCKS = 128
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """The rows at ascending positions of a table of rows, identified by their exact texts."""
+
+    identity: str
+    rows: Table
+    positions: Sequence[int]
+
+    @property
+    def reads(self) -> list[Artifact]:
+        """Return the artifact of the rows."""
+        return [self.rows.artifact]
+
+    def messages(self) -> list[list[Any]]:
+        """Return the messages of the rows, in their order."""
+        return read_block(self.rows.path, self.positions)
+
+
+def row_block(rows: Table, positions: Sequence[int]) -> RowBlock:
+    """Return the rows at ascending positions as one block."""
+    return RowBlock(digest_of(read_block(rows.path, positions)), rows, positions)
+
+
+def row_blocks(rows: Table, positions: NDArray[np.int64]) -> list[RowBlock]:
+    """Return the rows at ascending positions, block by block."""
+    return [row_block(rows, p) for p in blocks_of(positions, rows.height, SMALLEST_BLOCK)]
+
+
+def whole_block(rows: Table) -> RowBlock:
+    """Return all rows of a table, such as the target examples, as one block."""
+    return row_block(rows, range(rows.height))
+
+
+def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[list[int]]:
+    """Return ascending pool positions in blocks.
+
+    Blocks are ranges of pool positions: an edited row leaves the other blocks as they were. Their
+    number is bounded, since each is a task of its own to the orchestrator.
+
+    Args:
+        positions: of the rows wanted.
+        total: rows in the pool.
+        smallest: pool rows that a block spans at least.
+    """
+    size = smallest
+    while total > size * MOST_BLOCKS:
+        size *= 2
+    parts = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
+    return [part.tolist() for part in parts if len(part)]
+
+
+def read_block(path: Path, positions: Sequence[int]) -> list[list[Any]]:
+    """Return the messages of the rows at these ascending positions of a rows.parquet."""
+    start, stop = positions[0], positions[-1] + 1
+    span = scan_table(path).slice(start, stop - start).select("messages").collect()
+    return span["messages"].gather(np.asarray(positions) - start).to_list()
