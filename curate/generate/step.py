@@ -1,4 +1,4 @@
-"""The step that runs the generation methods of a recipe, one after the other, over one bill.
+"""The generation methods of a recipe, run one after the other, over one bill.
 
 It writes rows.parquet (the kept rows), candidates.parquet (all that was made, with reasons) and what
 tables methods leave; bill.json says what it cost. A method that fails, for what it reads or for what it
@@ -14,11 +14,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
-from curate.core.registry import ScoreRun
+from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
+from curate.core.registry import StepRun
 from curate.core.rows import Message, prompt_text, response_text
-from curate.core.store import Artifact, Counts, Step, write_json
-from curate.core.tables import read_batches, read_table, scan_table
+from curate.core.store import Artifact, Counts, write_json
+from curate.core.tables import read_batches
 from curate.generate.candidates import Candidate, RejectReason, rows_of, table_of
 from curate.generate.corpus import find_corpus
 from curate.generate.generation import (
@@ -42,7 +44,7 @@ from curate.llm.limits import Limits, LowYield, YieldGuard
 from curate.llm.prompts import MethodPrompts
 from curate.models.acceptance import find_lasting_fault
 from curate.models.embed import embed_texts
-from curate.models.load import load_tokenizer, template_of
+from curate.models.load import load_tokenizer, template_source
 from curate.pool.files import digest_url
 
 LOG = logging.getLogger("curate")
@@ -52,58 +54,96 @@ JUDGED_AFTER = 50
 BATCH_ROWS = 2_000
 
 
-def generate_step(
-    run: ScoreRun,
+@dataclass(frozen=True)
+class MethodSource:
+    """A generation method of a recipe: its parameters, and the files and prompts that it reads.
+
+    params: as the recipe has them, paths among them.
+    prompts_folder: of the user's own prompts.
+    files: name and digest of each file that it reads, by the parameter that names it.
+    prompts: the digests of its prompts, by their names.
+    fault: why it cannot read them.
+    """
+
+    params: Mapping[str, Any]
+    prompts_folder: str | None
+    files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    fault: str | None = None
+    reads: tuple[Artifact, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the method's name."""
+        return str(self.params["method"])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return the parameters, what its files and prompts say, and the version of its code."""
+        generator = find_generator(self.name)
+        params = {n: value for n, value in self.params.items() if n not in generator.reads}
+        identity = {
+            "params": params,
+            "files": self.files,
+            "prompts": self.prompts,
+            "version": generator.version,
+        }
+        return {**identity, "fault": self.fault} if self.fault else identity
+
+    def load_prompts(self) -> MethodPrompts:
+        """Return its prompts, which must still have their digests."""
+        return _prompts(self.name, self.prompts_folder, self.prompts)
+
+
+def generate_rows(
+    run: StepRun,
     generate: GenerationSettings,
-    inputs: Mapping[str, Artifact],
+    pool: Table,
+    target: Table | None,
     system: str | None = None,
-) -> Step:
-    """Return the step that makes rows; its key holds what files and prompts say, not where they lie.
+) -> Artifact:
+    """Return what the methods of a recipe make; the key holds what files and prompts say.
 
     Args:
         run: for its seed, embedder, engine and base model.
         generate: the recipe's `generate`.
-        inputs: `pool`, and `target` where there is one.
+        pool: the rows so far.
+        target: the target examples, where there are any.
         system: what becomes of system turns that the base model's chat template refuses (models.system);
             None if the base model reads no row.
 
     Raises:
-        UserError: a file that a method reads, or a model, is not there.
+        UserError: a file that a method reads, or a model, is not there; nothing at all was kept, or the
+            engine does not answer.
     """
-    identity, embedding = run.embedder()
-    engine, runtime = run.engine(generate.engine)
-    methods = [params.model_dump(mode="json") for params in generate.methods]
-    files = [_read_files(params, generate.prompts) for params in methods]
-    faults = [fault for *_, fault in files]
+    methods = [
+        _method_source(params.model_dump(mode="json"), generate.prompts)
+        for params in generate.methods
+    ]
+    faults = [method.fault for method in methods]
     if None not in faults:
         raise UserError("; ".join(dict.fromkeys(str(fault) for fault in faults)))
-    step_params = {
-        "methods": [_without_paths(params) for params in methods],
-        "reads": [reads for reads, *_ in files],
-        "prompts": [prompts for _, prompts, _ in files],
-        "versions": [find_generator(params["method"]).version for params in methods],
-        "engine": engine,
-        "embedder": identity,
-        "limits": generate.limits.model_dump(mode="json"),
-        "seed": run.seed,
-    }
-    if any(faults):
-        step_params["faults"] = faults
-    places = {**runtime, "methods": methods, "prompts": generate.prompts, "embedder": embedding}
-    if system is not None:
-        step_params["template"] = {"system": system, "model": template_of(run.model_identity())}
-        places["base"] = run.model_runtime()
-    return Step("generate", VERSION, write_generated, dict(inputs), step_params, places)
+    return run(
+        write_generated,
+        pool=pool,
+        target=target,
+        methods=methods,
+        engine=run.engine(generate.engine),
+        embedder=run.embedder(),
+        limits=generate.limits.model_dump(mode="json"),
+        seed=run.seed,
+        system=system,
+        template=None if system is None else template_source(run.base),
+    )
 
 
-def _read_files(
-    params: Mapping[str, Any], folder: str | None
-) -> tuple[dict[str, Any], dict[str, str], str | None]:
-    """Return the digests of what a method reads and of its prompts, and why it cannot read them."""
+def _method_source(params: Mapping[str, Any], folder: str | None) -> MethodSource:
+    """Return a method with the digests of what it reads, or with why it cannot read it."""
     try:
-        return _read_digests(params), dict(_prompts(params["method"], folder).digests()), None
+        prompts = dict(_prompts(params["method"], folder).digests())
+        return MethodSource(params, folder, _read_digests(params), prompts)
     except UserError as error:
-        return {}, {}, str(error)
+        return MethodSource(params, folder, fault=str(error))
 
 
 def _prompts(
@@ -112,54 +152,58 @@ def _prompts(
     return MethodPrompts(method, Path(folder) if folder else None, digests)
 
 
-def _without_paths(params: Mapping[str, Any]) -> dict[str, Any]:
-    reads = find_generator(params["method"]).reads
-    return {name: value for name, value in params.items() if name not in reads}
-
-
-def _read_digests(params: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+def _read_digests(params: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
     """Return name and digest of each file that a method reads, by the parameter that names it."""
     reads = find_generator(params["method"]).reads
     paths = {name: params[name] for name in reads if params[name] is not None}
     return {
-        name: [[file.name, digest_url(file)] for file in find_corpus(path)]
+        name: [(file.name, digest_url(file)) for file in find_corpus(path)]
         for name, path in paths.items()
     }
 
 
+@cached_files(version=VERSION, name="generate")
 def write_generated(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    pool: Table,
+    methods: Sequence[MethodSource],
+    engine: EngineSource,
+    embedder: EmbedderSource,
+    limits: Mapping[str, Any],
+    seed: int,
+    target: Table | None = None,
+    system: str | None = None,
+    template: ModelSource | None = None,
 ) -> Counts:
     """Write what the methods make of `target` and `pool`.
 
     Raises:
         UserError: nothing at all was kept, or the engine does not answer.
     """
-    engine = engine_of(runtime)
-    limits = Limits.model_validate(params["limits"])
-    novelty_index = index_existing_rows(inputs, runtime["embedder"])
+    surroundings = Surroundings(pool, target, embedder, seed, find_template_fault(template, system))
     ends = MethodEndings()
     candidates: list[Candidate] = []
-    with EngineClient(engine, cache=Cache(Path(runtime["cache"])), limits=limits) as client:
-        for i, method_params in enumerate(runtime["methods"]):
-            method, run = method_params["method"], None
-            generator = find_generator(method)
+    cache = Cache(engine.cache)
+    with EngineClient(
+        engine_of(engine), cache=cache, limits=Limits.model_validate(limits)
+    ) as client:
+        for method in methods:
+            run = None
+            generator = find_generator(method.name)
             try:
-                run = _start(i, params, inputs, novelty_index, runtime, client)
-                generator.make(run, generator.params.model_validate(method_params))
+                run = surroundings.start(method, client)
+                generator.make(run, generator.params.model_validate(method.params))
             except LowYield as error:
-                ends.stopped[method] = str(error)
+                ends.stopped[method.name] = str(error)
             except UserError as error:
-                ends.failed[method] = str(error)
+                ends.failed[method.name] = str(error)
             candidates += _finish(out, run) if run else []
-            if not ends.note(method, client):
+            if not ends.note(method.name, client):
                 break
         if not any(candidate.reject_reason is None for candidate in candidates):
             if not client.stopped:
                 client.forget_useless()
-            raise UserError(
-                f"generate: {_explain_no_rows(client, candidates, ends, len(runtime['methods']))}"
-            )
+            raise UserError(f"generate: {_explain_no_rows(client, candidates, ends, len(methods))}")
         client.warn_useless()
         bill, spent = manifest_of(client), client.counts()
     return {**_write(out, candidates, bill, ends), "llm": spent}
@@ -206,72 +250,70 @@ def _finish(out: Path, run: Generation) -> list[Candidate]:
     return run.candidates
 
 
-def index_existing_rows(
-    inputs: Mapping[str, Artifact], embedder: Mapping[str, Any]
-) -> NoveltyIndex:
-    """Return what novelty is measured against: all rows of the inputs, read batch by batch."""
-    novelty_index = NoveltyIndex(lambda texts: embed_texts(texts, embedder))
-    for artifact in inputs.values():
-        for batch in read_batches(artifact.file("rows.parquet"), BATCH_ROWS, ["messages"]):
-            rows = batch.column("messages").to_pylist()
-            prompts = [prompt_text(messages) for messages in rows]
-            texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]
-            novelty_index.add(prompts, texts)
-    return novelty_index
+class Surroundings:
+    """What all methods share: pool, target examples, what novelty is measured against, the template."""
+
+    def __init__(
+        self,
+        pool: Table,
+        target: Table | None,
+        embedder: EmbedderSource,
+        seed: int,
+        template_fault: FindRejection | None,
+    ) -> None:
+        self.pool, self.target, self.embedder, self.seed = pool, target, embedder, seed
+        self.template_fault = template_fault
+        self.novelty_index = NoveltyIndex(self.embed)
+        for table in [pool, *([target] if target else [])]:
+            add_existing_rows(self.novelty_index, table)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Return unit vectors [N, d] of texts."""
+        return embed_texts(texts, self.embedder.name)
+
+    def start(self, source: MethodSource, client: EngineClient) -> Generation:
+        """Return the run of a method; its filters know the target rows and the pool.
+
+        Raises:
+            UserError: it cannot read its files.
+        """
+        if source.fault:
+            raise UserError(source.fault)
+        prompts = source.load_prompts()
+        method = GenerateParams.model_validate(
+            {n: source.params[n] for n in GenerateParams.model_fields}
+        )
+        leaks = PromptFragments(prompts[name].fixed_text for name in prompts.names())
+        return Generation(
+            method=source.name,
+            seed=self.seed,
+            target=read_examples(self.target.read()) if self.target else [],
+            pool=self.pool.scan(),
+            client=client,
+            prompts=prompts,
+            candidate_filter=CandidateFilter(
+                method.filters, self.embed, leaks, self.novelty_index, self.template_fault
+            ),
+            embed=self.embed,
+            guard=YieldGuard(source.name, least=method.least_yield, after=JUDGED_AFTER),
+            digests={name: dict(files) for name, files in source.files.items()},
+        )
 
 
-def _start(
-    place: int,
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Artifact],
-    novelty_index: NoveltyIndex,
-    runtime: Mapping[str, Any],
-    client: EngineClient,
-) -> Generation:
-    """Return the run of the method at a place; its filters know the target rows and the pool.
-
-    Raises:
-        UserError: it cannot read its files.
-    """
-
-    def embed(texts: Sequence[str]) -> NDArray[Any]:
-        return embed_texts(texts, runtime["embedder"])
-
-    if "faults" in params and params["faults"][place]:
-        raise UserError(params["faults"][place])
-    method_params = runtime["methods"][place]
-    prompts = _prompts(method_params["method"], runtime["prompts"], params["prompts"][place])
-    method = GenerateParams.model_validate(
-        {n: method_params[n] for n in GenerateParams.model_fields}
-    )
-    leaks = PromptFragments(prompts[name].fixed_text for name in prompts.names())
-    target = (
-        read_examples(read_table(inputs["target"].file("rows.parquet")))
-        if "target" in inputs
-        else []
-    )
-    return Generation(
-        method=method_params["method"],
-        seed=params["seed"],
-        target=target,
-        pool=scan_table(inputs["pool"].file("rows.parquet")),
-        client=client,
-        prompts=prompts,
-        candidate_filter=CandidateFilter(
-            method.filters, embed, leaks, novelty_index, _by_template(params, runtime)
-        ),
-        embed=embed,
-        guard=YieldGuard(method_params["method"], least=method.least_yield, after=JUDGED_AFTER),
-        digests={name: dict(files) for name, files in params["reads"][place].items()},
-    )
+def add_existing_rows(novelty_index: NoveltyIndex, table: Table) -> None:
+    """Add all rows of a table to what novelty is measured against, batch by batch."""
+    for batch in read_batches(table.path, BATCH_ROWS, ["messages"]):
+        rows = batch.column("messages").to_pylist()
+        prompts = [prompt_text(messages) for messages in rows]
+        texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]
+        novelty_index.add(prompts, texts)
 
 
-def _by_template(params: Mapping[str, Any], runtime: Mapping[str, Any]) -> FindRejection | None:
+def find_template_fault(model: ModelSource | None, system: str | None) -> FindRejection | None:
     """Return what finds turns that the base model's template does not take, None if it reads none."""
-    if "template" not in params:
+    if model is None or system is None:
         return None
-    tokenizer = load_tokenizer(Path(runtime["base"]["folder"]), runtime["base"]["trust"])
-    system = params["template"]["system"]
+    tokenizer = load_tokenizer(model.folder, model.trust)
 
     def find(messages: Sequence[Message]) -> tuple[RejectReason, str] | None:
         fault = find_lasting_fault(tokenizer, messages, system)

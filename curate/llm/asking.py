@@ -1,12 +1,12 @@
 """What all that asks a language model about rows shares: seeds, texts, a bill, one way to stop."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from curate.core.errors import UserError
+from curate.core.keyed import EngineSource
 from curate.core.rows import Message
 from curate.llm.ask import EngineClient
 from curate.llm.cache import Cache
@@ -19,13 +19,13 @@ CUT = "\n[...]\n"
 
 
 @contextmanager
-def open_client(runtime: Mapping[str, Any]) -> Iterator[EngineClient]:
-    """Yield a client of the engine that the runtime of a step names (StepRun.engine).
+def open_client(engine: EngineSource) -> Iterator[EngineClient]:
+    """Yield a client of an engine (StepRun.engine).
 
     Raises:
         UserError: at the end, if no answer to anything was of use.
     """
-    with EngineClient(engine_of(runtime), cache=Cache(Path(runtime["cache"]))) as client:
+    with EngineClient(engine_of(engine), cache=Cache(engine.cache)) as client:
         yield client
         client.check_answered()
 

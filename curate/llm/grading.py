@@ -9,7 +9,7 @@ The one place that asks for grades: of the stage `rubric` and of the selector `j
 a row without one has no grade and says why.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,15 +202,10 @@ def _grade(answers: Sequence[Answer], rubric: Rubric) -> dict[str, Any]:
     }
 
 
-def grading_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
-    """Return the prompts that ask for grades; the files must have the digests that are given."""
-    return MethodPrompts(METHOD, Path(folder) if folder else None, digests)
-
-
-def prompt_digests(folder: str | None) -> Mapping[str, str]:
-    """Return the digests of the prompts that ask for grades.
+def grading_prompts(folder: str | None) -> MethodPrompts:
+    """Return the prompts that ask for grades.
 
     Raises:
         UserError: the folder is none.
     """
-    return grading_prompts(folder).digests()
+    return MethodPrompts(METHOD, Path(folder) if folder else None)

@@ -15,6 +15,7 @@ can it close the lines of three quotes that a prompt puts around it: they get lo
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, changed, read_text
 from curate.core.rows import ROLES, Message
+from curate.core.store import Artifact
 
 BUILT_IN = Path(__file__).parent / "templates"
 HEAD = regex.compile(r"^=== (\w+)[ \t]*$\n?", regex.M)
@@ -110,7 +112,7 @@ class MethodPrompts:
         folder: Path | None = None,
         digests: Mapping[str, str] | None = None,
     ) -> None:
-        self.method = method
+        self.method, self.folder = method, folder
         self._digests = digests or {}
         self._folders = [f / method for f in (folder, BUILT_IN) if f is not None]
         if folder is not None and not folder.is_dir():
@@ -134,6 +136,25 @@ class MethodPrompts:
     def digests(self) -> Mapping[str, str]:
         """Return the digest of every prompt of the method, the user's where there is one."""
         return {name: self[name].digest for name in self.names()}
+
+    def files(self, *names: str) -> "PromptFiles":
+        """Return the files of some prompts, or of all, as an argument of a cached call."""
+        digests = {name: self[name].digest for name in names or self.names()}
+        return PromptFiles(self.method, self.folder, digests)
+
+
+@dataclass(frozen=True)
+class PromptFiles:
+    """The prompts of a method that a cached call fills, identified by the digests of their files."""
+
+    method: str
+    folder: Path | None
+    identity: Mapping[str, str]
+    reads: tuple[Artifact, ...] = ()
+
+    def open(self) -> MethodPrompts:
+        """Return the prompts; a file that has changed since then is an error."""
+        return MethodPrompts(self.method, self.folder, self.identity)
 
 
 @cache

@@ -9,15 +9,14 @@ pool p/dolly.jsonl: JSON Lines; 3 records, 2 dolly (instruction, response); 2 ro
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from curate.core.store import Step
 from curate.pool.files import PoolFile
-from curate.pool.ingest import RecordBatch, read_entry
+from curate.pool.ingest import PoolEntries, RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
 from curate.pool.records import describe_container
 
@@ -108,19 +107,19 @@ def _excerpt(content: str) -> str:
     return text if len(text) <= MAX_EXCERPT_CHARS else f"{text[: MAX_EXCERPT_CHARS - 4]} ..."
 
 
-def summarise_files(steps: Mapping[str, Step]) -> Iterator[FileSummary]:
-    """Yield what each file is read as, of the steps that read a recipe's inputs.
+def summarise_files(entries_by_role: Mapping[str, PoolEntries], seed: int) -> Iterator[FileSummary]:
+    """Yield what each file of a recipe's inputs is read as, given the seed of samples.
 
     Raises:
-        UserError: as the steps.
+        UserError: a file cannot be read.
     """
-    for role, step in steps.items():
-        for entry, hint in zip(step.params["entries"], step.runtime["entries"], strict=True):
-            yield from _summarise_entry(role, entry, hint["urls"], step.params["seed"])
+    for role, entries in entries_by_role.items():
+        for entry, urls in zip(entries.identity, entries.urls, strict=True):
+            yield from _summarise_entry(role, entry, urls, seed)
 
 
 def _summarise_entry(
-    role: str, entry: Mapping[str, Any], urls: list[str], seed: int
+    role: str, entry: Mapping[str, Any], urls: Sequence[str], seed: int
 ) -> Iterator[FileSummary]:
     files = {file["name"]: url for url, file in zip(urls, entry["files"], strict=True)}
     summary: FileSummary | None = None

@@ -12,11 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
 from curate.core.escape import code, markdown
 from curate.core.rows import SCHEMA
-from curate.core.store import Artifact, Counts
-from curate.core.tables import read_table
+from curate.core.store import Counts
 
 VERSION = 3
 FORMATS = ("messages",)
@@ -28,12 +28,13 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
 
+@cached_files(version=VERSION, name="export")
 def write_export(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path, selection: Table, formats: Sequence[str], card: Mapping[str, Any]
 ) -> Counts:
-    """Write every format and README.md."""
-    rows = read_table(inputs["selection"].file("selected.parquet"))
-    write_all(rows, params["formats"], params, out)
+    """Write every format and README.md, the card."""
+    rows = selection.read()
+    write_all(rows, formats, card, out)
     return {"rows_in": rows.height, "rows_out": rows.height}
 
 

@@ -19,11 +19,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.calls import CachedCall, cached_files
 from curate.core.errors import UserError, named_key
 from curate.core.jsontext import JsonLimit, dump_json
 from curate.core.reasons import EXPLAINED, Reason
 from curate.core.rows import SCHEMA, content_hash, find_fault, text_hash
-from curate.core.store import Artifact, Counts, Step
+from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.files import PoolFile, digest_url, find_files
@@ -50,7 +51,22 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 
-def ingest_step(
+@dataclass(frozen=True)
+class PoolEntries:
+    """What of a recipe is read into rows: entries, their files known by their bytes.
+
+    identity: of each entry its settings, and name, digest and split of its files.
+    urls: of each entry those of its files.
+    keys: of the entries in the recipe, for errors.
+    """
+
+    identity: Sequence[Mapping[str, Any]]
+    urls: Sequence[Sequence[str]]
+    keys: Sequence[str]
+    reads: tuple[Artifact, ...] = ()
+
+
+def ingest_call(
     name: str,
     entries: Sequence[RowFile],
     *,
@@ -58,16 +74,16 @@ def ingest_step(
     max_rejected: float,
     prompts: bool = False,
     keys: Sequence[str] = (),
-) -> Step:
-    """Return the step that reads these entries; its key holds the digest of every file's bytes.
+) -> CachedCall[Artifact]:
+    """Return the call that reads entries; its key holds the digest of every file's bytes.
 
     Args:
-        name: of the step.
+        name: of the artifact.
         entries: what is to be read.
         seed: of samples.
         max_rejected: share of records that may make no row.
         prompts: read prompts without an answer as well.
-        keys: of the entries in the recipe, for errors; the step's name if none are given.
+        keys: of the entries in the recipe, for errors; the name if none are given.
 
     Raises:
         UserError: an entry's path leads to no file, or two entries share a source name.
@@ -79,11 +95,12 @@ def ingest_step(
                 f"{name}: {times} entries have the source name {source!r}; row ids are made of it, "
                 "so give each entry its own `source:`"
             )
-    params, entry_runtimes = [], []
-    for entry, key in zip(entries, keys or [name] * len(entries), strict=True):
+    settings, urls = [], []
+    entry_keys = keys or [name] * len(entries)
+    for entry, key in zip(entries, entry_keys, strict=True):
         with named_key(key):
             files = find_files(entry.path, entry.split)
-        params.append(
+        settings.append(
             {
                 **entry.model_dump(mode="json", exclude={"path", "eval"}),
                 "source": entry.source_name,
@@ -94,23 +111,12 @@ def ingest_step(
                 ],
             }
         )
-        urls = [file.url for file in files]
-        entry_runtimes.append({"source": entry.source_name, "urls": urls, "key": key})
-    return Step(
-        name,
-        VERSION,
-        ingest,
-        params={"entries": params, "seed": seed, "max_rejected": max_rejected},
-        runtime={"entries": entry_runtimes},
-    )
+        urls.append([file.url for file in files])
+    return ingest.call(PoolEntries(settings, urls, entry_keys), seed, max_rejected).named(name)
 
 
-def ingest(
-    out: Path,
-    inputs: Mapping[str, Artifact],
-    params: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-) -> Counts:
+@cached_files(version=VERSION, name="ingest")
+def ingest(out: Path, entries: PoolEntries, seed: int, max_rejected: float) -> Counts:
     """Write rows.parquet and rejects.parquet; return rows_in, rows_out and rejected by reason.
 
     Files without any record are counted as empty_files, where there are some.
@@ -129,8 +135,8 @@ def ingest(
         pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as rows,
         pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
     ):
-        for entry, hint in zip(params["entries"], runtime["entries"], strict=True):
-            for batch in read_entry(entry, hint["urls"], params["seed"]):
+        for entry, urls in zip(entries.identity, entries.urls, strict=True):
+            for batch in read_entry(entry, urls, seed):
                 if batch.rows:
                     rows.write_table(pa.Table.from_pylist(batch.rows, schema=SCHEMA))
                 if batch.rejects:
@@ -143,10 +149,10 @@ def ingest(
                 repeated += batch.repeated
             records.append(rows_out + rejected.total() - sum(records))
     total = rows_out + rejected.total()
-    if fault := _no_record(records, runtime["entries"]):
+    if fault := _no_record(records, entries):
         raise UserError(fault)
-    if rejected.total() > params["max_rejected"] * total or not rows_out:
-        raise UserError(_too_many(rejected, total, params["max_rejected"], out))
+    if rejected.total() > max_rejected * total or not rows_out:
+        raise UserError(_too_many(rejected, total, max_rejected, out))
     counts = {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
     _log_remarks(empty, repeated, rejected, layouts)
     more = {"empty_files": len(empty), "repeated_keys": len(repeated)}
@@ -399,18 +405,18 @@ def _row_of(
     }
 
 
-def _no_record(records: Sequence[int], entries: Sequence[Mapping[str, Any]]) -> str | None:
+def _no_record(records: Sequence[int], entries: PoolEntries) -> str | None:
     """Return what is to be said where nothing was read: from all of a pool, or from one example set.
 
     Args:
         records: how many each entry has.
         entries: key and files of each.
     """
-    lacking = [e for e, count in zip(entries, records, strict=True) if not count]
-    if not lacking or (lacking[0]["key"].startswith("pool") and any(records)):
+    lacking = [number for number, count in enumerate(records) if not count]
+    if not lacking or (entries.keys[lacking[0]].startswith("pool") and any(records)):
         return None
-    urls = [url for entry in lacking for url in entry["urls"]]
-    keys = ", ".join(entry["key"] for entry in lacking)
+    urls = [url for number in lacking for url in entries.urls[number]]
+    keys = ", ".join(entries.keys[number] for number in lacking)
     return f"{keys}: there is no record at all in {_listed(urls)}; every file is empty or blank"
 
 

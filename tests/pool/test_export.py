@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from curate.config.recipe import Config
+from curate.core.calls import CachedCall, Table
 from curate.core.errors import UserError
-from curate.core.store import Store
-from curate.pool.export import write_card, write_format
+from curate.core.store import Artifact, Store
+from curate.pool.export import write_card, write_export, write_format
 from curate.runs.folder import RunFolder
-from curate.runs.training_files import export_run, export_step
+from curate.runs.training_files import card_params, export_run
 from tests.conftest import frame, row, stored, turns
 
 HOSTILE = 'x | y\n# <img src=x onerror="alert(1)">'
@@ -36,6 +37,12 @@ def config(**changes: object) -> Config:
     return Config.model_validate(base | changes)
 
 
+def exporting(selection: Artifact, settings: Config) -> CachedCall[Artifact]:
+    """Return the call that writes the training files of a selection."""
+    selected = Table(selection, "selected")
+    return write_export.call(selected, settings.export.formats, card_params(settings))
+
+
 def test_both_files_hold_the_rows_in_their_order(tmp_path: Path) -> None:
     jsonl, parquet = write_format(ROWS, "messages", tmp_path)
     expected = ROWS.select(COLUMNS).to_dicts()
@@ -53,7 +60,7 @@ def test_an_unknown_export_format_names_those_there_are(tmp_path: Path) -> None:
 def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     selection = stored(store, "select", {"selected": ROWS})
-    exported = store.ensure(export_step(selection, config()))
+    exported = store.ensure(exporting(selection, config()))
     read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "cache"))
     assert list(read) == ["train"]
     assert read["train"].to_list() == ROWS.select(COLUMNS).to_dicts()
@@ -127,9 +134,8 @@ def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
     assert (tmp_path / "train").read_text() == "mine"
 
 
-def test_the_card_counts_origins_and_escapes_upstream_text(store: Store) -> None:
-    params = export_step(stored(store, "select", {"selected": ROWS}), config()).params
-    card = write_card(ROWS, params, DIGEST)
+def test_the_card_counts_origins_and_escapes_upstream_text() -> None:
+    card = write_card(ROWS, card_params(config()), DIGEST)
     head = yaml.safe_load(card.split("---")[1])
     assert head["size_categories"] == ["n<1K"]
     table = [text for text in card.splitlines() if text.startswith("|")][2:]
@@ -138,21 +144,20 @@ def test_the_card_counts_origins_and_escapes_upstream_text(store: Store) -> None
     assert "<img" not in card
 
 
-def test_the_card_names_the_budget_that_was_given(store: Store) -> None:
-    selection = stored(store, "select", {"selected": ROWS})
+def test_the_card_names_the_budget_that_was_given() -> None:
     for budget, phrase in (({"fraction": 0.5}, "0.5 fraction"), ({"tokens": 9}, "9 tokens")):
         changed = config(select={"method": "random", "budget": budget})
-        assert phrase in write_card(ROWS, export_step(selection, changed).params, DIGEST)
+        assert phrase in write_card(ROWS, card_params(changed), DIGEST)
 
 
 def test_the_export_changes_with_the_selection_and_what_the_card_says(store: Store) -> None:
     one = stored(store, "select", {"selected": ROWS})
     two = stored(store, "select", {"selected": ROWS.head(2)})
     keys = {
-        export_step(one, config()).key,
-        export_step(two, config()).key,
-        export_step(one, config(name="other")).key,
-        export_step(one, config(seed=1)).key,
+        exporting(one, config()).key,
+        exporting(two, config()).key,
+        exporting(one, config(name="other")).key,
+        exporting(one, config(seed=1)).key,
     }
     assert len(keys) == 4
-    assert export_step(one, config(store="elsewhere")).key in keys
+    assert exporting(one, config(store="elsewhere")).key in keys

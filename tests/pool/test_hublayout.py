@@ -15,7 +15,7 @@ from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.pool.export import write_all
 from curate.pool.files import PoolFile, find_files
-from curate.pool.ingest import ingest_step
+from curate.pool.ingest import ingest_call
 from curate.pool.records import read_records
 from curate.pool.settings import RowFile
 
@@ -121,7 +121,7 @@ def test_an_export_is_read_back_with_equal_content_hashes(store: Store, tmp_path
 
     def ingest(path: Path) -> pl.DataFrame:
         entry = RowFile(path=str(path), source="s")
-        ingested = store.ensure(ingest_step("pool", [entry], seed=0, max_rejected=0.0))
+        ingested = store.ensure(ingest_call("pool", [entry], seed=0, max_rejected=0.0))
         return pl.read_parquet(ingested.file("rows.parquet"))
 
     before = ingest(tmp_path / "pool")

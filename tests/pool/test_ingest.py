@@ -20,7 +20,7 @@ from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, content_hash, text_hash
 from curate.core.store import Artifact, Store
-from curate.pool.ingest import RAW_CHARS, ingest_step
+from curate.pool.ingest import RAW_CHARS, ingest_call
 from curate.pool.settings import RowFile
 from tests.conftest import examples, turns
 
@@ -43,7 +43,7 @@ def ingest(
     store: Store, *entries: RowFile | Path, seed: int = 0, max_rejected: float = 1.0
 ) -> Artifact:
     files = [e if isinstance(e, RowFile) else RowFile(path=str(e), source="s") for e in entries]
-    return store.ensure(ingest_step("pool", files, seed=seed, max_rejected=max_rejected))
+    return store.ensure(ingest_call("pool", files, seed=seed, max_rejected=max_rejected))
 
 
 def rows(artifact: Artifact) -> pl.DataFrame:
@@ -202,9 +202,9 @@ def test_prompts_without_an_answer_are_rows_for_the_leak_check_alone(
     prompts = [{"prompt": "a"}, {"turns": ["a", "b"]}, {"messages": turns("a", "b")[:1]}, GOOD]
     pool = put(tmp_path / "pool", x=b"".join(line(prompt) for prompt in prompts))
     entry = RowFile(path=str(pool), source="s")
-    step = ingest_step("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
+    call = ingest_call("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
     user = {"role": "user", "content": "a"}
-    assert rows(store.ensure(step))["messages"].to_list() == [
+    assert rows(store.ensure(call))["messages"].to_list() == [
         [user],
         [user, {"role": "user", "content": "b"}],
         [user],
@@ -408,7 +408,7 @@ def test_a_sample_is_uniform_over_records(tmp_path: Path) -> None:
 
 def key(pool: Path, **entry: Any) -> str:
     file = RowFile.model_validate({"path": str(pool), "source": "s", **entry})
-    return ingest_step("pool", [file], seed=0, max_rejected=0.5).key
+    return ingest_call("pool", [file], seed=0, max_rejected=0.5).key
 
 
 def test_the_key_follows_content_names_and_settings_not_places(
@@ -578,14 +578,14 @@ def test_a_file_that_changes_after_its_digest_leaves_no_artifact(
 ) -> None:
     pool = put(tmp_path / "pool", x=line(GOOD) * 3)
     entry = RowFile(path=str(pool), source="s", sample=sample)
-    step = ingest_step("pool", [entry], seed=0, max_rejected=0.0)
+    call = ingest_call("pool", [entry], seed=0, max_rejected=0.0)
     (pool / "x.jsonl").write_bytes(line(GOOD) * 4)
     with pytest.raises(UserError, match=r"x.jsonl: the file changed while it was being read"):
-        store.ensure(step)
-    assert store.find(step) is None
+        store.ensure(call)
+    assert store.find(call) is None
     (pool / "x.jsonl").unlink()
     with pytest.raises(UserError, match=r"x.jsonl: cannot be read \(No such file"):
-        store.ensure(step)
+        store.ensure(call)
 
 
 @given(
@@ -620,16 +620,16 @@ def test_an_example_set_without_a_record_is_named_by_its_key(tmp_path: Path, sto
     (tmp_path / "none.jsonl").write_text("\n")
     files = [RowFile(path=str(tmp_path / f"{name}.jsonl")) for name in ("some", "none")]
     keys = ["target.eval.0", "target.eval.1"]
-    step = ingest_step("eval", files, seed=0, max_rejected=0.0, keys=keys)
+    call = ingest_call("eval", files, seed=0, max_rejected=0.0, keys=keys)
     with pytest.raises(
         UserError, match=r"^target.eval.1: there is no record at all in .*none.jsonl"
     ):
-        store.ensure(step)
-    pool = ingest_step("pool", files, seed=0, max_rejected=0.0, keys=["pool.0", "pool.1"])
+        store.ensure(call)
+    pool = ingest_call("pool", files, seed=0, max_rejected=0.0, keys=["pool.0", "pool.1"])
     assert store.ensure(pool).counts["rows_out"] == 1
 
 
 def test_a_path_that_leads_nowhere_is_named_by_its_key(tmp_path: Path) -> None:
     file = RowFile(path=str(tmp_path / "nowhere.jsonl"))
     with pytest.raises(UserError, match=r"^prove.watch.0: no file or folder is at"):
-        ingest_step("watch", [file], seed=0, max_rejected=0.0, keys=["prove.watch.0"])
+        ingest_call("watch", [file], seed=0, max_rejected=0.0, keys=["prove.watch.0"])

@@ -1,10 +1,10 @@
 """The engines, by their configuration; what is heavy is imported when one is loaded."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from curate.core.keyed import EngineSource
 from curate.llm.engines.engine import Engine
 from curate.llm.engines.loading import identify_engine, load_engine
 from curate.llm.engines.parameters import EngineParams
@@ -13,7 +13,7 @@ from curate.models.settings import ModelNames
 __all__ = ["EngineParams", "engine_of", "identify_engine", "load_engine"]
 
 
-def engine_of(runtime: Mapping[str, Any]) -> Engine:
-    """Return the engine that the runtime of a step names: `engine` and `models`, as plain values."""
-    params: Any = TypeAdapter(EngineParams).validate_python(runtime["engine"])
-    return load_engine(params, ModelNames.model_validate(runtime["models"]))
+def engine_of(source: EngineSource) -> Engine:
+    """Return the engine that a call is given."""
+    params: Any = TypeAdapter(EngineParams).validate_python(source.engine)
+    return load_engine(params, ModelNames.model_validate(source.models))
