@@ -6,8 +6,7 @@ of 1 - place / (N - 1). A row that a part has no score for has none here. Cost: 
 weights are a query.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,10 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 from curate.select.parts import check_parts, part_params, ranks_of, selector_of
 
 VERSION = 2
@@ -47,49 +45,47 @@ class BlendParams(SelectParams):
         return [part.get("weight", 1.0) for part in self.parts]
 
 
-def score(run: ScoreRun, params: BlendParams) -> Artifact:
+def score(run: ScoreRun, params: BlendParams) -> Table:
     """Let every part score the rows, then join their rankings."""
     part_scores = [selector_of(part).score(run, part_params(part, OWN)) for part in params.parts]
-    inputs = {f"part-{i:02d}": artifact for i, artifact in enumerate(part_scores)}
     versions = [selector_of(part).version for part in params.parts]
-    step_params = {"parts": params.parts, "seed": run.seed, "versions": versions}
-    return run.execute(
-        Step("score-blend", VERSION, write_scores, {"kept": run.kept, **inputs}, step_params)
-    )
+    return run(scores, run.kept, part_scores, params.parts, run.seed, versions)
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id, reason, and heights [P]: 1 for a part's best row.
+@cached(version=VERSION, name="score-blend")
+def scores(
+    kept: Table,
+    part_scores: Sequence[Table],
+    parts: Sequence[Mapping[str, Any]],
+    seed: int,
+    versions: Sequence[int],
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id, reason, and heights [P]: 1 for a part's best row.
 
-    reason is that of the first part that has no score for the row.
+    reason is that of the first part that has no score for the row. `versions` are those of the parts.
     """
-    kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    nearest = pl.Series([None] * kept.height, dtype=pl.String)
-    reason = nearest
-    heights = []
-    for i, part in enumerate(params["parts"]):
-        scores = read_table(inputs[f"part-{i:02d}"].file("scores.parquet"))
-        places = ranks_of(scores, part, OWN, params["seed"])
-        joined = kept.join(places, on="row_id", how="left", maintain_order="left")
-        reason = reason.zip_with(reason.is_not_null(), joined["reason"])
-        heights.append(1 - joined["place"].to_numpy() / max(kept.height - 1, 1))
-        nearest_ids = kept.join(
-            scores.select("row_id", "nearest_id"), on="row_id", how="left", maintain_order="left"
-        )["nearest_id"]
-        nearest = nearest.zip_with(nearest.is_not_null(), nearest_ids)
-    table = np.stack(heights, axis=1)
-    weights = [part.get("weight", 1.0) for part in params["parts"]]
-    frame = kept.with_columns(
-        score=pl.Series(np.average(table, axis=1, weights=weights)).set(reason.is_not_null(), None),
-        nearest_id=nearest,
+    ids = kept.read(["row_id"])
+    ranks = [
+        ids.join(
+            ranks_of(table.read(), part, OWN, seed), on="row_id", how="left", maintain_order="left"
+        )
+        for table, part in zip(part_scores, parts, strict=True)
+    ]
+    heights = np.stack([1 - r["place"].to_numpy() / max(ids.height - 1, 1) for r in ranks], axis=1)
+    mean = np.average(heights, axis=1, weights=[part.get("weight", 1.0) for part in parts])
+    reason = _first_value(ranks, "reason")
+    frame = ids.with_columns(
+        score=pl.Series(mean).set(reason.is_not_null(), None),
+        nearest_id=_first_value(ranks, "nearest_id"),
         reason=reason,
-        heights=pl.Series(table, dtype=pl.Array(pl.Float64, table.shape[1])),
+        heights=pl.Series(heights, dtype=pl.Array(pl.Float64, len(ranks))),
     )
-    frame.write_parquet(out / "scores.parquet")
-    unscored = len(reason) - reason.null_count()
-    return {"rows_in": frame.height, "rows_out": frame.height, "unscored": unscored}
+    return Counted(frame, {"unscored": len(reason) - reason.null_count()})
+
+
+def _first_value(tables: Sequence[pl.DataFrame], column: str) -> pl.Series:
+    """Return for each row the value of the first table that has one in this column."""
+    return pl.select(pl.coalesce([table[column] for table in tables])).to_series()
 
 
 def rank(scores: pl.DataFrame, params: BlendParams, seed: int) -> NDArray[np.int64]:

@@ -30,7 +30,6 @@ from scipy.sparse import vstack
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact
 from curate.select.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.select.similarities import SimilarityParams, rank_similarities, similarity_table
 from curate.text.compared import Compared
@@ -51,19 +50,19 @@ class Bm25Params(SimilarityParams):
     b: float = Field(0.75, ge=0, le=1, description="how much longer rows are held back")
 
 
-def score(run: ScoreRun, params: Bm25Params) -> Artifact:
+def score(run: ScoreRun, params: Bm25Params) -> Table:
     """Store the relevance of every row to every target example."""
     if run.target is None:
         raise ValueError("bm25 needs target examples")
     return run(
         scores,
-        rows=Table(run.rows, "rows"),
-        kept=Table(run.kept, "kept"),
-        target=Table(run.target, "rows"),
+        rows=run.rows,
+        kept=run.kept,
+        target=run.target,
         compare=params.compare,
         k1=params.k1,
         b=params.b,
-    ).artifact
+    )
 
 
 @cached(version=VERSION, name="score-bm25")
@@ -86,7 +85,7 @@ def scores(
     saturate(word_counts, length, k1, b)
     parts = (word_counts[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
     blocks = (shared_words((part @ shares.T).astype(np.float32)) for part in parts)
-    return similarity_table(kept.read(), target.read(["row_id", "origin"]), blocks, NOTHING_SHARED)
+    return similarity_table(kept, target, blocks, NOTHING_SHARED)
 
 
 def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,26 +27,28 @@ A rise up to ROUNDING counts as none and so does such a difference between rows:
 batch moves a row's vectors by about that much, and copies of a row have to be equal.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.core.calls import Table
+from curate.core.calls import CachedCall, Counted, Table, cached, cached_files
 from curate.core.errors import UserError
 from curate.core.fixedpoint import cosines
+from curate.core.keyed import EmbedderSource
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step, digest_of
-from curate.core.tables import read_table
-from curate.models.embed import read_texts, unit
-from curate.models.index import blocks_of, named
+from curate.core.store import Artifact, Counts, digest_of
+from curate.models.blocks import blocks_of
+from curate.models.embed import TextBlock, read_texts, unit
 from curate.models.load import find_model, identify_embedder, load_embedder
 from curate.select.pool_target import (
+    PoolAndTarget,
     embed_pool_and_target,
     iter_pool_embeddings,
     read_target_embeddings,
@@ -54,6 +56,7 @@ from curate.select.pool_target import (
 )
 from curate.select.similarities import DECIMALS
 from curate.select.vectors import VectorParams
+from curate.text.compared import Compared
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,41 +80,38 @@ class BsrParams(VectorParams):
     )
 
 
-def score(run: ScoreRun, params: BsrParams) -> Artifact:
+def score(run: ScoreRun, params: BsrParams) -> Table:
     """Find candidates by sentence embedding, compare their tokens, and store the order of all rows."""
-    embedding_inputs = embed_pool_and_target(run, params)
-    most = {"candidates": params.candidates}
-    near = run.execute(Step("bsr-candidates", VERSION, write_candidates, embedding_inputs, most))
-    model, runtime = run.embedder(params.encoder)
-    encoder_params = {"model": model, "compare": params.compare}
-    target = {"target": embedding_inputs["target"]}
-    tokens = run.execute(Step("bsr-target", VERSION, write_tokens, target, encoder_params, runtime))
-    blocks = run.execute_all(_recall_steps(run, params, near, tokens))
-    inputs = {"kept": run.kept, **target, "near": near, "tokens": tokens, **named(blocks)}
-    return run.execute(Step("score-bsr", VERSION, write_scores, inputs))
+    embedded = embed_pool_and_target(run, params)
+    near = run(write_candidates, embedded, params.candidates)
+    encoder = run.embedder(params.encoder)
+    tokens = run(write_tokens, target=embedded.target, model=encoder, compare=params.compare)
+    blocks = run.results(_recall_calls(run, params, near, tokens))
+    return run(
+        scores, kept=run.kept, target=embedded.target, near=near, tokens=tokens, blocks=blocks
+    )
 
 
 # --- candidates -----------------------------------------------------------------------------------
 
 
-def write_candidates(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="bsr-candidates")
+def write_candidates(out: Path, embedded: PoolAndTarget, candidates: int) -> Counts:
     """Write candidates.parquet (row, position, example) and nearest.parquet (example, cosine a row).
 
     `row` numbers the kept rows; candidates are sorted by row, then example.
     """
-    target_embeddings = read_target_embeddings(inputs)
+    target_embeddings = read_target_embeddings(embedded)
     near = np.concatenate(
         [
             cosines(block, target_embeddings).round(DECIMALS)
-            for block in iter_pool_embeddings(inputs)
+            for block in iter_pool_embeddings(embedded)
         ]
     )
-    kept = read_table(inputs["kept"].file("kept.parquet"))
+    kept = embedded.kept.read()
     by_id = kept["row_id"].arg_sort().to_numpy()
     chosen = [
-        by_id[np.argsort(-near[by_id, q], kind="stable")[: params["candidates"]]]
+        by_id[np.argsort(-near[by_id, q], kind="stable")[:candidates]]
         for q in range(len(target_embeddings))
     ]
     pairs = pl.DataFrame(
@@ -132,15 +132,13 @@ def write_candidates(
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-def encode_tokens(
-    texts: Sequence[str], runtime: Mapping[str, Any]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the unit vectors [L, d] of each text's tokens; special ones are left out.
+def encode_tokens(texts: Sequence[str], name: str) -> Iterator[NDArray[np.float32]]:
+    """Yield an encoder's unit vectors [L, d] of each text's tokens; special ones are left out.
 
     Raises:
         UserError: the encoder has no vectors of tokens.
     """
-    source = find_model(runtime["name"])
+    source = find_model(name)
     model = _load_encoder(source.name, digest_of(identify_embedder(source)))
     special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
     for start in range(0, len(texts), BATCH_TEXTS):
@@ -162,55 +160,70 @@ def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
     return model
 
 
-def write_tokens(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="bsr-target")
+def write_tokens(out: Path, target: Table, model: EmbedderSource, compare: Compared) -> Counts:
     """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
-    texts = read_target_texts(Table(inputs["target"], "rows"), params["compare"]).to_list()
-    states = list(encode_tokens(texts, runtime))
+    texts = read_target_texts(target, compare).to_list()
+    states = list(encode_tokens(texts, model.name))
     starts = np.concatenate([[0], np.cumsum([len(part) for part in states])])
     np.save(out / "tokens.npy", np.concatenate(states), allow_pickle=False)
     np.save(out / "starts.npy", starts, allow_pickle=False)
     return {"rows_in": len(texts), "rows_out": len(texts), "tokens": int(starts[-1])}
 
 
-def _recall_steps(run: ScoreRun, params: BsrParams, near: Artifact, tokens: Artifact) -> list[Step]:
-    model, runtime = run.embedder(params.encoder)
-    path = run.rows.file("rows.parquet")
-    pairs = read_table(near.file("candidates.parquet"))
+@dataclass(frozen=True)
+class PairBlock:
+    """Pairs of a row and a target example, row after row, by their numbers in a block and the target."""
+
+    rows: Sequence[int]
+    examples: Sequence[int]
+    reads: tuple[Artifact, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Return the digest of the numbers."""
+        return digest_of({"owners": self.rows, "examples": self.examples})
+
+    def by_row(self) -> list[NDArray[np.int64]]:
+        """Return the examples of each row of the block; each has one at least."""
+        return np.split(np.asarray(self.examples), np.flatnonzero(np.diff(self.rows)) + 1)
+
+
+def _recall_calls(
+    run: ScoreRun, params: BsrParams, near: Artifact, tokens: Artifact
+) -> list[CachedCall[Table]]:
+    encoder = run.embedder(params.encoder)
+    pairs = Table(near, "candidates").read()
     positions = pairs["position"].unique().sort().to_numpy()
-    steps = []
-    for block in blocks_of(positions, run.rows.counts["rows_out"], SMALLEST_BLOCK):
+    calls = []
+    for block in blocks_of(positions, run.rows.height, SMALLEST_BLOCK):
         inside = pairs.filter(pl.col("position").is_between(block[0], block[-1]))
-        owners = np.searchsorted(block, inside["position"].to_numpy()).tolist()
-        pair_numbers = {"owners": owners, "examples": inside["example"].to_list()}
-        texts = digest_of(read_texts(path, block, params.compare))
-        step_params = {"texts": texts, "pairs": digest_of(pair_numbers), "model": model}
-        block_runtime = {"rows": str(path), "positions": block, "compare": params.compare}
-        steps.append(
-            Step("bsr-recall", VERSION, write_recall, {"tokens": tokens}, step_params,
-                 {**runtime, **block_runtime, **pair_numbers})
-        )  # fmt: skip
-    return steps
+        numbers = np.searchsorted(block, inside["position"].to_numpy()).tolist()
+        digest = digest_of(read_texts(run.rows.path, block, params.compare))
+        texts = TextBlock(digest, run.rows, block, params.compare)
+        pair_block = PairBlock(numbers, inside["example"].to_list())
+        calls.append(recall.call(tokens, texts, pair_block, encoder))
+    return calls
 
 
-def write_recall(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write recall.npy (float32): R of each token of the example, pair of row and example after pair."""
-    tokens, starts = read_tokens(inputs)
-    texts = read_texts(Path(runtime["rows"]), runtime["positions"], runtime["compare"])
-    bounds = np.flatnonzero(np.diff(runtime["owners"])) + 1
-    examples_by_row = np.split(np.asarray(runtime["examples"]), bounds)
+@cached(version=VERSION, name="bsr-recall")
+def recall(
+    tokens: Artifact, texts: TextBlock, pairs: PairBlock, model: EmbedderSource
+) -> Counted[NDArray[np.float32]]:
+    """Return R of each token of the example, pair of row and example after pair."""
+    target_tokens, starts = read_tokens(tokens)
+    strings = texts.texts()
     parts = []
-    for states, examples in zip(encode_tokens(texts, runtime), examples_by_row, strict=True):
-        example_tokens = np.concatenate([tokens[starts[q] : starts[q + 1]] for q in examples])
-        parts.append(recall(example_tokens, states))
-    np.save(out / "recall.npy", np.concatenate(parts), allow_pickle=False)
-    return {"rows_in": len(texts), "rows_out": len(texts)}
+    for states, examples in zip(encode_tokens(strings, model.name), pairs.by_row(), strict=True):
+        example_tokens = [target_tokens[starts[q] : starts[q + 1]] for q in examples]
+        parts.append(best_cosines(np.concatenate(example_tokens), states))
+    rows = len(strings)
+    return Counted(np.concatenate(parts), {"rows_in": rows, "rows_out": rows})
 
 
-def recall(example_tokens: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[np.float32]:
+def best_cosines(
+    example_tokens: NDArray[np.float32], states: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return the cosine of each example token [L, d] to the nearest of a row's [M, d]; 0 if M is 0."""
     if not len(states):
         return np.zeros(len(example_tokens), dtype=np.float32)
@@ -218,12 +231,9 @@ def recall(example_tokens: NDArray[np.float32], states: NDArray[np.float32]) -> 
     return best
 
 
-def read_tokens(inputs: Mapping[str, Artifact]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def read_tokens(tokens: Artifact) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the target examples' token vectors, one example after the other, and where each starts."""
-    return (
-        np.load(inputs["tokens"].file("tokens.npy"), allow_pickle=False),
-        np.load(inputs["tokens"].file("starts.npy"), allow_pickle=False),
-    )
+    return Table(tokens, "tokens").array(), Table(tokens, "starts").array()
 
 
 # --- order ----------------------------------------------------------------------------------------
@@ -261,20 +271,21 @@ def _first_of_best(values: NDArray[np.float32]) -> int:
     return int((values >= values.max() - ROUNDING).argmax())
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (largest BSR), nearest_id, place in the order, reason.
+@cached(version=VERSION, name="score-bsr")
+def scores(
+    kept: Table, target: Table, near: Artifact, tokens: Artifact, blocks: Sequence[Table]
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (largest BSR), nearest_id, place in the order, reason.
 
     nearest_id is the example that names the row first, or the nearest by cosine if none does.
     """
-    nearest = read_table(inputs["near"].file("nearest.parquet"))
-    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
-    target_ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
+    nearest = Table(near, "nearest").read()
+    ids = kept.read(["row_id"])["row_id"]
+    target_ids = target.read(["row_id"])["row_id"]
     by_id = np.empty(len(ids), dtype=np.int64)
     by_id[ids.arg_sort().to_numpy()] = np.arange(len(ids))
     value, orders = np.full(len(ids), -np.inf, dtype=np.float32), []
-    for rows, parts in _parts_by_example(inputs, by_id):
+    for rows, parts in _parts_by_example(near, tokens, blocks, by_id):
         value[rows] = np.maximum(value[rows], parts.sum(axis=1))
         orders.append(rows[cover(parts)])
     time, example = first_turns(orders, len(ids))
@@ -289,29 +300,33 @@ def write_scores(
             "place": place,
             "named": is_named,
         }
-    ).select(
+    )
+    return Counted(_explain(frame), {"named": int(is_named.sum())})
+
+
+def _explain(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return row_id, score, nearest_id, place, and the reason of rows that have no score."""
+    score = pl.col("score")
+    return frame.select(
         "row_id",
-        pl.when(pl.col("score").is_finite() & (pl.col("score") != 0)).then("score"),
+        pl.when(score.is_finite() & (score != 0)).then("score"),
         "nearest_id",
         "place",
         reason=pl.when(~pl.col("named"))
         .then(pl.lit(NOT_NEAR))
-        .when(pl.col("score") == 0)
+        .when(score == 0)
         .then(pl.lit(NOTHING_COVERED)),
     )
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height, "named": int(is_named.sum())}
 
 
 def _parts_by_example(
-    inputs: Mapping[str, Artifact], by_id: NDArray[np.int64]
+    near: Artifact, tokens: Artifact, blocks: Sequence[Table], by_id: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield each example's candidates, in the order of their ids, and what they add to BSR [C, L]."""
-    pairs = read_table(inputs["near"].file("candidates.parquet"))
+    pairs = Table(near, "candidates").read()
     rows, example = pairs["row"].to_numpy(), pairs["example"].to_numpy()
-    blocks = [inputs[name].file("recall.npy") for name in sorted(inputs) if "block-" in name]
-    flat = np.concatenate([np.load(path, allow_pickle=False) for path in blocks])
-    _, bounds = read_tokens(inputs)
+    flat = np.concatenate([block.array() for block in blocks])
+    _, bounds = read_tokens(tokens)
     lengths = np.diff(bounds)
     starts = np.cumsum(lengths[example]) - lengths[example]
     for q, length in enumerate(lengths):

@@ -6,8 +6,7 @@ later one. Rows that a part cut rank below all that it kept, in that part's orde
 that it has no score for, even if its share is larger.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 from curate.select.parts import check_parts, part_params, ranks_of, selector_of
 
 VERSION = 2
@@ -46,71 +44,62 @@ class CascadeParams(SelectParams):
         return self
 
 
-def score(run: ScoreRun, params: CascadeParams) -> Artifact:
+def score(run: ScoreRun, params: CascadeParams) -> Table:
     """Score part by part, each on the rows that the one before it kept."""
-    scored, current = {}, run
+    part_scores: list[Table] = []
+    current = run
     for i, part in enumerate(params.parts):
-        part_scores = selector_of(part).score(current, part_params(part, OWN))
-        scored[f"part-{i:02d}"] = part_scores
+        selector = selector_of(part)
+        part_scores.append(selector.score(current, part_params(part, OWN)))
         if i < len(params.parts) - 1:
-            step_params = {"part": part, "seed": run.seed, "version": selector_of(part).version}
-            inputs = {"kept": current.kept, "scores": part_scores}
-            current = current.with_kept(
-                run.execute(Step("kept-cascade", VERSION, write_kept, inputs, step_params))
-            )
+            best = run(kept, current.kept, part_scores[i], part, run.seed, selector.version)
+            current = current.with_kept(best)
     versions = [selector_of(part).version for part in params.parts]
-    step_params = {"parts": params.parts, "seed": run.seed, "versions": versions}
-    return run.execute(
-        Step("score-cascade", VERSION, write_scores, {"kept": run.kept, **scored}, step_params)
-    )
+    return run(scores, run.kept, part_scores, params.parts, run.seed, versions)
 
 
-def write_kept(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write kept.parquet: the best rows of one part, in pool order."""
-    kept = read_table(inputs["kept"].file("kept.parquet"))
-    scores = read_table(inputs["scores"].file("scores.parquet"))
-    places = ranks_of(scores, params["part"], OWN, params["seed"])
-    count = max(round(params["part"]["keep"] * kept.height), 1)
-    best = places.filter(pl.col("place") < count, pl.col("reason").is_null())
-    left = kept.join(best, on="row_id", how="semi", maintain_order="left")
-    left.write_parquet(out / "kept.parquet")
-    return {"rows_in": kept.height, "rows_out": left.height}
+@cached(version=VERSION, name="kept-cascade")
+def kept(
+    kept: Table, scores: Table, part: Mapping[str, Any], seed: int, version: int
+) -> Counted[pl.DataFrame]:
+    """Return the best of the kept rows by one part, in pool order; `version` is that of its method."""
+    rows = kept.read()
+    ranks = ranks_of(scores.read(), part, OWN, seed)
+    count = max(round(part["keep"] * rows.height), 1)
+    best = ranks.filter(pl.col("place") < count, pl.col("reason").is_null())
+    left = rows.join(best, on="row_id", how="semi", maintain_order="left")
+    return Counted(left, {"rows_in": rows.height})
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, part (that ranked it last), place in it, its score, nearest_id.
+@cached(version=VERSION, name="score-cascade")
+def scores(
+    kept: Table,
+    part_scores: Sequence[Table],
+    parts: Sequence[Mapping[str, Any]],
+    seed: int,
+    versions: Sequence[int],
+) -> Counted[pl.DataFrame]:
+    """Return row_id, part (that ranked it last), place in it, its score, nearest_id.
 
-    reason says why that part has no score for the row.
+    reason says why that part has no score for the row. `versions` are those of the parts.
     """
-    kept = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    part_tables = []
-    for i, part in enumerate(params["parts"]):
-        scores = read_table(inputs[f"part-{i:02d}"].file("scores.parquet"))
-        places = ranks_of(scores, part, OWN, params["seed"])
-        part_tables.append(
-            places.join(scores.select("row_id", "score", "nearest_id"), on="row_id").select(
-                "row_id",
-                "reason",
-                part=pl.lit(i, dtype=pl.Int64),
-                place=pl.col("place").cast(pl.Int64),
-                # Scores of earlier parts have another scale: only the last part's are shown.
-                score=pl.col("score").cast(pl.Float64) if i == len(params["parts"]) - 1 else None,
-                nearest_id="nearest_id",
-            )
+    last = len(parts) - 1
+    ranks = [
+        ranks_of(table.read(), part, OWN, seed).select(
+            "row_id",
+            "reason",
+            part=pl.lit(i, dtype=pl.Int64),
+            place="place",
+            # Scores of earlier parts have another scale: only the last part's are shown.
+            score=pl.col("score").cast(pl.Float64) if i == last else None,
+            nearest_id="nearest_id",
         )
-    latest = (
-        pl.concat(part_tables, how="vertical_relaxed").sort("part").unique("row_id", keep="last")
-    )
-    frame = kept.join(latest, on="row_id", how="left", maintain_order="left")
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": int((frame["part"] == len(params["parts"]) - 1).sum()),
-    }
+        for i, (table, part) in enumerate(zip(part_scores, parts, strict=True))
+    ]
+    latest = pl.concat(ranks, how="vertical_relaxed").sort("part").unique("row_id", keep="last")
+    ids = kept.read(["row_id"])
+    frame = ids.join(latest, on="row_id", how="left", maintain_order="left")
+    return Counted(frame, {"rows_out": int((frame["part"] == last).sum())})
 
 
 def rank(scores: pl.DataFrame, params: CascadeParams, seed: int) -> NDArray[np.int64]:

@@ -15,21 +15,19 @@ Pitfalls: a cluster is what the embedder sees as similar, often a template rathe
 emptied soon; a budget beyond that is made up of large ones.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
 from curate.models.nearest import faiss_kernels, one_faiss_thread
 from curate.select.scored import BLANK, blank_out
-from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
+from curate.select.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 
 if TYPE_CHECKING:
     import faiss
@@ -54,21 +52,21 @@ class ClustersParams(VectorParams):
     )
 
 
-def score(run: ScoreRun, params: ClustersParams) -> Artifact:
+def score(run: ScoreRun, params: ClustersParams) -> Table:
     """Embed the rows and store the cluster of each, with its cosine to the centre."""
-    inputs = embed_pool(run, params)
-    rows = run.kept.counts["rows_out"]
+    rows = run.kept.height
     count = min(params.clusters or round(rows**0.5), rows)
-    step_params = {"clusters": count, "kernels": faiss_kernels()}
-    return run.execute(Step("score-clusters", VERSION, write_scores, inputs, step_params))
+    return run(scores, embed_pool(run, params), clusters=count, kernels=faiss_kernels())
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (cosine to the centre), nearest_id, cluster."""
-    pool = read_pool_embeddings(inputs)
-    own, cosines = find_clusters(pool.vectors, params["clusters"])
+@cached(version=VERSION, name="score-clusters")
+def scores(embedded: PoolBlocks, clusters: int, kernels: str) -> Counted[pl.DataFrame]:
+    """Return row_id, score (cosine to the centre), nearest_id, cluster.
+
+    `kernels` are what faiss computes with, which can change the result.
+    """
+    pool = read_pool_embeddings(embedded)
+    own, cosines = find_clusters(pool.vectors, clusters)
     frame = pl.DataFrame(
         {
             "row_id": pool.ids,
@@ -78,8 +76,7 @@ def write_scores(
         }
     )
     frame = blank_out(frame, pool.blank, BLANK)
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height, "clusters": len(np.unique(own))}
+    return Counted(frame, {"clusters": len(np.unique(own))})
 
 
 def find_clusters(

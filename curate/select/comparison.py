@@ -15,69 +15,52 @@ last in the order of their ids, which says nothing: they have no rank here.
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table, cached_files
 from curate.core.reasons import Reason
-from curate.core.registry import ScoreRun
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, scan_table
+from curate.core.store import Counts
 
 VERSION = 2
-RANKING = "ranking-"
 KEPT = "kept"
 LISTED = 20
 
 Places = NDArray[np.int64]
 
 
-def comparison_step(run: ScoreRun, rankings: Mapping[str, Artifact]) -> Step:
-    """Return the step that compares selections, by their names, the run's own first."""
-    inputs = {"rows": run.rows, "kept": run.kept, "tokens": run.tokens, **named_rankings(rankings)}
-    return Step("comparison", VERSION, write_comparison, inputs, {"names": list(rankings)})
-
-
-def named_rankings(rankings: Mapping[str, Artifact]) -> dict[str, Artifact]:
-    """Return rankings under names whose order is theirs, as inputs of a step."""
-    return {f"{RANKING}{i:02d}": artifact for i, artifact in enumerate(rankings.values())}
-
-
-def read_rankings(
-    inputs: Mapping[str, Artifact], names: Sequence[str], columns: Sequence[str]
-) -> dict[str, pl.DataFrame]:
-    """Return columns of a step's rankings by the selections' names."""
-    files = [inputs[f"{RANKING}{i:02d}"].file("ranking.parquet") for i in range(len(names))]
-    return {
-        name: read_table(file, columns=list(columns))
-        for name, file in zip(names, files, strict=True)
-    }
-
-
+@cached_files(version=VERSION, name="comparison")
 def write_comparison(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path, rows: Table, kept: Table, tokens: Table, rankings: Mapping[str, Table]
 ) -> Counts:
-    """Write what selections share and what they do not, see the tables above."""
+    """Write what selections share and what they do not, see the tables above.
+
+    Args:
+        out: the folder.
+        rows: the pool.
+        kept: what all chose from.
+        tokens: of the kept rows.
+        rankings: by the names of the selections, the run's own first.
+    """
     columns = ["row_id", "rank", "selected", "reason"]
-    tables = read_rankings(inputs, params["names"], columns)
-    rankings = {name: rank_scored(table) for name, table in tables.items()}
-    kept = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+    ranked = {name: rank_scored(table.read(columns)) for name, table in rankings.items()}
     row_table = (
-        scan_table(inputs["rows"].file("rows.parquet"))
+        rows.scan()
         .select("row_id", "source", "origin")
-        .join(scan_table(inputs["tokens"].file("tokens.parquet")), on="row_id")
-        .join(kept.lazy(), on="row_id", how="semi")
+        .join(tokens.scan(), on="row_id")
+        .join(kept.scan().select("row_id"), on="row_id", how="semi")
         .collect()
     )
-    ids, places, chosen = align(rankings)
-    overlap(list(rankings), places, chosen).write_parquet(out / "overlap.parquet")
-    alone = rows_in_one_selection(list(rankings), ids, places, chosen)
-    count_selections(rankings, row_table, alone).write_parquet(out / "selections.parquet")
-    mix(rankings, row_table).write_parquet(out / "mix.parquet")
+    names = list(ranked)
+    ids, places, chosen = align(ranked)
+    overlap(names, places, chosen).write_parquet(out / "overlap.parquet")
+    alone = rows_in_one_selection(names, ids, places, chosen)
+    count_selections(ranked, row_table, alone).write_parquet(out / "selections.parquet")
+    mix(ranked, row_table).write_parquet(out / "mix.parquet")
     best = alone.sort("rank").group_by("name", maintain_order=True).head(LISTED)
-    best.pipe(in_order, rankings).write_parquet(out / "alone.parquet")
+    best.pipe(in_order, ranked).write_parquet(out / "alone.parquet")
     return {"rows_in": kept.height, "rows_out": int(chosen.any(axis=0).sum())}
 
 

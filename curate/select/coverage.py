@@ -18,19 +18,17 @@ Cost: one pass of the embedder over the rows, shared with other steps; then rows
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.registry import Budget, ScoreRun
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
-from curate.select.comparison import KEPT, named_rankings, read_rankings
+from curate.select.comparison import KEPT
 from curate.select.pool_target import (
+    PoolAndTarget,
     embed_pool_and_target,
     iter_pool_embeddings,
     read_target_embeddings,
@@ -48,34 +46,33 @@ SAME = 1 - 1e-5
 Matrix = NDArray[np.float32]
 
 
-def coverage_step(run: ScoreRun, rankings: Mapping[str, Artifact]) -> Step:
-    """Return the step that measures selections, by their names, against the target examples."""
-    embedding_inputs = embed_pool_and_target(run, VectorParams(budget=Budget(rows=1)))
-    inputs = {**embedding_inputs, **named_rankings(rankings)}
-    return Step("coverage", VERSION, write_coverage, inputs, {"names": list(rankings)})
+def measure_coverage(run: ScoreRun, rankings: Mapping[str, Table]) -> Table:
+    """Measure selections, by their names, the run's own first, against the target examples."""
+    embedded = embed_pool_and_target(run, VectorParams(budget=Budget(rows=1)))
+    return run(coverage, embedded, dict(rankings))
 
 
-def write_coverage(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write coverage.parquet: a line for each selection and target example, in their order."""
-    names = params["names"]
-    ids = read_table(inputs["kept"].file("kept.parquet"), columns=["row_id"])
+@cached(version=VERSION, name="coverage")
+def coverage(embedded: PoolAndTarget, rankings: Mapping[str, Table]) -> Counted[pl.DataFrame]:
+    """Return a line for each selection and target example, in their order."""
+    ids = embedded.kept.read(["row_id"])
     chosen = {KEPT: np.ones(ids.height, dtype=np.bool_)}
-    for name, ranking in read_rankings(inputs, names, ["row_id", "selected"]).items():
-        aligned = ids.join(ranking, on="row_id", how="left", maintain_order="left")
+    for name, ranking in rankings.items():
+        selected = ranking.read(["row_id", "selected"])
+        aligned = ids.join(selected, on="row_id", how="left", maintain_order="left")
         chosen[name] = aligned["selected"].fill_null(value=False).to_numpy()
-    target_embeddings = read_target_embeddings(inputs)
-    targets = read_table(inputs["target"].file("rows.parquet"), columns=["row_id"])["row_id"]
-    nearest_by_name = nearest_rows(inputs, target_embeddings, ids["row_id"], chosen)
+    target_embeddings = read_target_embeddings(embedded)
+    targets = embedded.target.read(["row_id"])["row_id"]
+    nearest_by_name = nearest_rows(embedded, target_embeddings, ids["row_id"], chosen)
     limit = near_limit(target_embeddings)
     lines = [
-        _lines(name, targets, nearest_by_name[name], nearest_by_name[KEPT], limit) for name in names
+        _lines(name, targets, nearest_by_name[name], nearest_by_name[KEPT], limit)
+        for name in rankings
     ]
     table = pl.concat(lines)
-    table.write_parquet(out / "coverage.parquet")
-    thin = table.filter(pl.col("name") == names[0], pl.col("state").is_in(["missed", "gap"])).height
-    return {"rows_in": ids.height, "rows_out": ids.height, "targets": len(targets), "thin": thin}
+    thin = lines[0].filter(pl.col("state").is_in(["missed", "gap"])).height
+    counts = {"rows_in": ids.height, "rows_out": ids.height, "targets": len(targets), "thin": thin}
+    return Counted(table, counts)
 
 
 @dataclass
@@ -98,7 +95,7 @@ class NearestRows:
 
 
 def nearest_rows(
-    inputs: Mapping[str, Artifact],
+    embedded: PoolAndTarget,
     target_embeddings: Matrix,
     ids: pl.Series,
     chosen: Mapping[str, NDArray[np.bool_]],
@@ -113,7 +110,7 @@ def nearest_rows(
         for name in chosen
     }
     start = 0
-    for block in iter_pool_embeddings(inputs):
+    for block in iter_pool_embeddings(embedded):
         for at in range(0, len(block), BLOCK_ROWS):
             part = block[at : at + BLOCK_ROWS]
             similar = cosines(part, target_embeddings).round(DECIMALS).astype(np.float32)

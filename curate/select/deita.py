@@ -23,27 +23,27 @@ itself, so that its choice depends on the batch size; here only rows that were t
 cannot be scored got the middle score there, in silence.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import mul
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.fixedpoint import cosines
+from curate.core.keyed import ModelSource
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import rows_at_once, scan_table, table_schema
+from curate.core.tables import rows_at_once, table_schema
 from curate.models.control import text_ids
-from curate.models.load import load_tokenizer, template_of
+from curate.models.load import load_tokenizer, template_source
 from curate.models.neighbours import find_pairs
-from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
+from curate.select.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 
 VERSION = 2
 SCORES_VERSION = 3
@@ -86,125 +86,113 @@ class SimilarityMatches:
     cosine: NDArray[np.float64]
 
 
-def score(run: ScoreRun, params: DeitaParams) -> Artifact:
+def score(run: ScoreRun, params: DeitaParams) -> Table:
     """Embed the rows, count or look up their scores, and store the filtered order.
 
     Raises:
         UserError: the recipe has no such stage, or its evidence no such column of numbers.
     """
-    inputs = embed_pool(run, params)
-    columns: list[list[str]] = []
-    for name in params.factors:
-        if name == LENGTH:
-            inputs[LENGTH] = run.execute(_length_step(run))
-            columns.append([LENGTH, "tokens"])
-        else:
-            stage, _, column = name.partition(".")
-            inputs[f"evidence-{stage}"] = _find_evidence(run, stage, column or "score")
-            columns.append([f"evidence-{stage}", column or "score"])
-    step_params = {"columns": columns, "threshold": params.threshold}
-    return run.execute(Step("score-deita", SCORES_VERSION, write_scores, inputs, step_params))
+    embedded = embed_pool(run, params)
+    factors = [_find_factor(run, name) for name in params.factors]
+    tables, columns = [table for table, _ in factors], [column for _, column in factors]
+    return run(scores, embedded, tables, columns, params.threshold)
 
 
-def _find_evidence(run: ScoreRun, stage: str, column: str) -> Artifact:
-    stages: Mapping[str, Artifact] = getattr(run, "evidence", {})
-    if stage not in stages:
-        stage_names = ", ".join([LENGTH, *stages])
+def _find_factor(run: ScoreRun, name: str) -> tuple[Table, str]:
+    """Return the table that has a factor of the score, and the column that it is."""
+    if name == LENGTH:
+        return run(evidence, run.rows, run.kept, template_source(run.base)), "tokens"
+    stage, _, column = name.partition(".")
+    return _find_evidence(run, stage, column or "score"), column or "score"
+
+
+def _find_evidence(run: ScoreRun, stage: str, column: str) -> Table:
+    if stage not in run.evidence:
+        stage_names = ", ".join([LENGTH, *run.evidence])
         raise UserError(f"select.score: no stage named {stage!r}; known: {stage_names}")
-    schema = table_schema(stages[stage].file("evidence.parquet"))
+    schema = table_schema(run.evidence[stage].path)
     numbers = [name for name, kind in schema.items() if kind.is_numeric() or kind == pl.Boolean]
     if column not in numbers:
         problem = f"evidence of {stage!r} has no column {column!r} of numbers"
         raise UserError(f"select.score: {problem}; it has {', '.join(numbers)}")
-    return stages[stage]
+    return run.evidence[stage]
 
 
-def _length_step(run: ScoreRun) -> Step:
-    identity = template_of(run.model_identity())
-    inputs = {"rows": run.rows, "kept": run.kept}
-    return Step(
-        "deita-tokens", VERSION, count_tokens, inputs, {"model": identity}, run.model_runtime()
-    )
-
-
-def count_tokens(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write evidence.parquet (row_id, tokens): those of all turns of the assistant, without markup."""
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+@cached(version=VERSION, name="deita-tokens")
+def evidence(rows: Table, kept: Table, model: ModelSource) -> pl.DataFrame:
+    """Return row_id and tokens: those of all turns of the assistant, without markup."""
+    tokenizer = load_tokenizer(model.folder, model.trust)
     parts = []
-    for ids, texts in _responses(inputs):
+    for ids, texts in _responses(rows, kept):
         counts = [len(row) for row in text_ids(tokenizer, texts)]
         parts.append(pl.DataFrame({"row_id": ids, "tokens": counts}))
-    frame = pl.concat(parts)
-    frame.write_parquet(out / "evidence.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
+    return pl.concat(parts)
 
 
-def _responses(inputs: Mapping[str, Artifact]) -> Iterator[tuple[pl.Series, list[str]]]:
+def _responses(rows: Table, kept: Table) -> Iterator[tuple[pl.Series, list[str]]]:
     turn = pl.element().struct
     content = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
     responses = (
-        scan_table(inputs["rows"].file("rows.parquet"))
-        .join(kept, on="row_id", how="semi", maintain_order="left")
+        rows.scan()
+        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
         .select("row_id", text=pl.col("messages").list.eval(content).list.join("\n"))
     )
-    size = rows_at_once(inputs["rows"].file("rows.parquet"), BATCH_ROWS)
+    size = rows_at_once(rows.path, BATCH_ROWS)
     for batch in responses.collect_batches(chunk_size=size, maintain_order=True):
         yield batch["row_id"], batch["text"].to_list()
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id, place, duplicate_of, cosine, reason.
+@cached(version=SCORES_VERSION, name="score-deita")
+def scores(
+    embedded: PoolBlocks, factors: Sequence[Table], columns: Sequence[str], threshold: float
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id, place, duplicate_of, cosine, reason.
 
     reason is too_similar (to duplicate_of, which ranks higher) or no_score; null for rows taken.
     """
-    pool = read_pool_embeddings(inputs)
-    scores = multiply(pool.ids, inputs, params["columns"])
+    pool = read_pool_embeddings(embedded)
+    products = multiply(pool.ids, factors, columns)
     # The ids are sorted, so ties go to the smaller one; rows without a score come last.
-    order = np.argsort(-scores.fill_null(-np.inf).to_numpy(), kind="stable")
-    scored = len(scores) - scores.null_count()
-    matches = filter_similar(pool.vectors[order[:scored]], params["threshold"])
-    similar_to = pl.Series(np.append(matches.similar_to, np.full(len(order) - scored, -1)))
-    cosine = np.append(matches.cosine, np.full(len(order) - scored, np.nan))
-    ids = pool.ids.gather(order)
+    order = np.argsort(-products.fill_null(-np.inf).to_numpy(), kind="stable")
+    scored = len(products) - products.null_count()
+    matches = filter_similar(pool.vectors[order[:scored]], threshold)
+    frame = _order_taken(pool.ids.gather(order), products.gather(order), matches)
+    return Counted(frame, {name: int((frame["reason"] == name).sum()) for name in LATER})
+
+
+def _order_taken(ids: pl.Series, products: pl.Series, matches: SimilarityMatches) -> pl.DataFrame:
+    """Return rows that are best first in rank order: those taken first, with places and reasons."""
+    rest = len(ids) - len(matches.similar_to)
+    similar_to = pl.Series(np.append(matches.similar_to, np.full(rest, -1)))
+    cosine = np.append(matches.cosine, np.full(rest, np.nan))
     reason = (
         pl.when(pl.col("score").is_null())
         .then(pl.lit("no_score"))
         .when(pl.col("duplicate_of").is_not_null())
         .then(pl.lit("too_similar"))
     )
-    frame = (
-        pl.DataFrame(
-            {
-                "row_id": ids,
-                "score": scores.gather(order).cast(pl.Float32),
-                "nearest_id": pl.Series([None] * len(ids), dtype=pl.String),
-                "duplicate_of": ids.gather(similar_to.set(similar_to < 0, None)),
-                "cosine": pl.Series(cosine).fill_nan(None).cast(pl.Float32),
-            }
-        )
-        .with_columns(reason=reason)
-        .sort(pl.col("reason").replace_strict(LATER, default=0), maintain_order=True)
-        .with_columns(place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+    frame = pl.DataFrame(
+        {
+            "row_id": ids,
+            "score": products.cast(pl.Float32),
+            "nearest_id": pl.Series([None] * len(ids), dtype=pl.String),
+            "duplicate_of": ids.gather(similar_to.set(similar_to < 0, None)),
+            "cosine": pl.Series(cosine).fill_nan(None).cast(pl.Float32),
+        }
+    ).with_columns(reason=reason)
+    later = pl.col("reason").replace_strict(LATER, default=0)
+    return frame.sort(later, maintain_order=True).with_columns(
+        place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     )
-    frame.write_parquet(out / "scores.parquet")
-    reason_counts = {name: int((frame["reason"] == name).sum()) for name in LATER}
-    return {"rows_in": frame.height, "rows_out": frame.height, **reason_counts}
 
 
-def multiply(
-    ids: pl.Series, inputs: Mapping[str, Artifact], columns: Sequence[tuple[str, str]]
-) -> pl.Series:
-    """Return the product of columns of evidence, for these ids; null where one is not a number."""
+def multiply(ids: pl.Series, factors: Sequence[Table], columns: Sequence[str]) -> pl.Series:
+    """Return the product of columns of tables, for these ids; null where one is not a number."""
     table = ids.to_frame("row_id").lazy()
-    for i, (key, column) in enumerate(columns):
+    for i, (one, column) in enumerate(zip(factors, columns, strict=True)):
         factor = pl.col(column).cast(pl.Float64).alias(f"factor-{i}")
-        evidence = scan_table(inputs[key].file("evidence.parquet")).select("row_id", factor)
-        table = table.join(evidence, on="row_id", how="left", maintain_order="left")
+        numbers = one.scan().select("row_id", factor)
+        table = table.join(numbers, on="row_id", how="left", maintain_order="left")
     product = reduce(mul, (pl.col(f"factor-{i}") for i in range(len(columns))))
     products = table.select(score=pl.when(product.is_finite()).then(product)).collect()
     return products["score"]

@@ -39,7 +39,6 @@ from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact
 from curate.select.pool_target import iter_pool_texts, read_target_texts
 from curate.select.scored import blank_out
 from curate.select.similarities import rank_scores
@@ -81,20 +80,20 @@ class DsirParams(SelectParams):
         return self
 
 
-def score(run: ScoreRun, params: DsirParams) -> Artifact:
+def score(run: ScoreRun, params: DsirParams) -> Table:
     """Store the weight of every row."""
     if run.target is None:
         raise ValueError("dsir needs target examples")
     return run(
         scores,
-        rows=Table(run.rows, "rows"),
-        kept=Table(run.kept, "kept"),
-        target=Table(run.target, "rows"),
+        rows=run.rows,
+        kept=run.kept,
+        target=run.target,
         compare=params.compare,
         buckets=params.buckets,
         smoothing=params.smoothing,
         normalise=params.normalise,
-    ).artifact
+    )
 
 
 @cached(version=VERSION, name="score-dsir")

@@ -13,24 +13,23 @@ row (256 tokens for minilm). Both see topics better than tasks: a row that asks 
 similar message is near. A row without a known token has no score.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, add_selector, by_row
-from curate.core.store import Artifact, Counts, Step
 from curate.select.pool_target import (
+    PoolAndTarget,
     embed_pool_and_target,
     iter_pool_embeddings,
     read_target_embeddings,
 )
 from curate.select.scored import BLANK
-from curate.select.similarities import SimilarityParams, rank_similarities, write_similarities
+from curate.select.similarities import SimilarityParams, rank_similarities, similarity_table
 from curate.select.vectors import VectorParams
 
 VERSION = 4
@@ -42,19 +41,17 @@ class EmbedParams(SimilarityParams, VectorParams):
     method: Literal["embed"] = "embed"
 
 
-def score(run: ScoreRun, params: EmbedParams) -> Artifact:
+def score(run: ScoreRun, params: EmbedParams) -> Table:
     """Embed pool and target, then store the cosines of every row with every target example."""
-    inputs = embed_pool_and_target(run, params)
-    return run.execute(Step("score-embed", VERSION, write_scores, inputs))
+    return run(scores, embed_pool_and_target(run, params))
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
-    target_embeddings = read_target_embeddings(inputs)
-    blocks = (cosines_or_nan(block, target_embeddings) for block in iter_pool_embeddings(inputs))
-    return write_similarities(out, inputs, blocks, BLANK)
+@cached(version=VERSION, name="score-embed")
+def scores(embedded: PoolAndTarget) -> Counted[pl.DataFrame]:
+    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
+    target_embeddings = read_target_embeddings(embedded)
+    blocks = (cosines_or_nan(block, target_embeddings) for block in iter_pool_embeddings(embedded))
+    return similarity_table(embedded.kept, embedded.target, blocks, BLANK)
 
 
 def cosines_or_nan(

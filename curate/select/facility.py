@@ -20,11 +20,9 @@ Pitfalls: gains follow density, so a cloud of near-copies is served first: dedup
 few relatives come last, be they rare or rubbish. k-center does the opposite.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -32,11 +30,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 
+from curate.core.calls import Table, cached
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
 from curate.models.nearest import nearest_rows, search_identity
 from curate.select.scored import BLANK, blank_out
-from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
+from curate.select.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -62,20 +60,21 @@ class GreedyOrder:
     gains: NDArray[np.float64]
 
 
-def score(run: ScoreRun, params: FacilityParams) -> Artifact:
+def score(run: ScoreRun, params: FacilityParams) -> Table:
     """Embed the rows and store the greedy order of all of them."""
-    inputs = embed_pool(run, params)
-    rows = run.kept.counts["rows_out"]
-    step_params = {"neighbours": min(params.neighbours, rows), **search_identity(rows)}
-    return run.execute(Step("score-facility", VERSION, write_scores, inputs, step_params))
+    rows = run.kept.height
+    neighbours = min(params.neighbours, rows)
+    return run(scores, embed_pool(run, params), neighbours, **search_identity(rows))
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (what the row added to f), nearest_id, place."""
-    pool = read_pool_embeddings(inputs)
-    order = represent(pool.vectors, params["neighbours"])
+@cached(version=VERSION, name="score-facility")
+def scores(embedded: PoolBlocks, neighbours: int, kernels: str | None = None) -> pl.DataFrame:
+    """Return row_id, score (what the row added to f), nearest_id, place.
+
+    `kernels` are what the search computes with, as far as they can change the result.
+    """
+    pool = read_pool_embeddings(embedded)
+    order = represent(pool.vectors, neighbours)
     frame = pl.DataFrame(
         {
             "row_id": pool.ids.gather(order.rows),
@@ -84,9 +83,7 @@ def write_scores(
             "place": np.arange(1, len(order.rows) + 1),
         }
     )
-    frame = blank_out(frame, pool.blank[order.rows], BLANK)
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
+    return blank_out(frame, pool.blank[order.rows], BLANK)
 
 
 def rank(scores: pl.DataFrame, params: FacilityParams, seed: int) -> NDArray[np.int64]:

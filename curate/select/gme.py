@@ -21,9 +21,8 @@ speak of. Attributes are balanced one by one, not jointly.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,10 +30,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import scan_table
 
 VERSION = 1
 SALT = 0x63E
@@ -88,25 +86,37 @@ class GreedyMixture:
     distance: NDArray[np.float64]
 
 
-def score(run: ScoreRun, params: GmeParams) -> Artifact:
+def score(run: ScoreRun, params: GmeParams) -> Table:
     """Store the greedy order of all rows."""
-    inputs = {"rows": run.rows, "kept": run.kept, "tokens": run.tokens}
-    step_params = {"attributes": params.attributes, "approx": params.approx, "seed": run.seed}
-    return run.execute(Step("score-gme", VERSION, write_scores, inputs, step_params))
+    return run(
+        scores,
+        rows=run.rows,
+        kept=run.kept,
+        tokens=run.tokens,
+        attributes=params.attributes,
+        approx=params.approx,
+        seed=run.seed,
+    )
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id, place, distance.
+@cached(version=VERSION, name="score-gme")
+def scores(
+    rows: Table,
+    kept: Table,
+    tokens: Table,
+    attributes: Sequence[str],
+    approx: int | None,
+    seed: int,
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id, place, distance.
 
     score is how much nearer to an even mixture the row brought the selection, distance what is left.
     """
-    rng = np.random.default_rng([params["seed"], SALT])
-    table = _attributes(inputs, params["attributes"])
+    rng = np.random.default_rng([seed, SALT])
+    table = _attributes(rows, kept, tokens, attributes)
     table = table[rng.permutation(table.height)]
     kinds, bags = find_kinds(table.drop("row_id"))
-    mixed = mix_evenly(kinds, bags, params["approx"], rng)
+    mixed = mix_evenly(kinds, bags, approx, rng)
     start = np.linalg.norm([np.log(bag.distinct) for bag in bags])
     frame = pl.DataFrame(
         {
@@ -117,21 +127,23 @@ def write_scores(
             "distance": mixed.distance,
         }
     )
-    frame.write_parquet(out / "scores.parquet")
-    values = {name: bag.distinct for name, bag in zip(params["attributes"], bags, strict=True)}
-    return {"rows_in": frame.height, "rows_out": frame.height, "values": values}
+    values = {name: bag.distinct for name, bag in zip(attributes, bags, strict=True)}
+    return Counted(frame, {"values": values})
 
 
-def _attributes(inputs: Mapping[str, Artifact], names: Sequence[str]) -> pl.DataFrame:
+def _attributes(rows: Table, kept: Table, tokens: Table, names: Sequence[str]) -> pl.DataFrame:
     """Return the kept rows sorted by id, with a list of values for each attribute."""
     columns = {name: pl.col(name).fill_null("") for name in ("source", "origin")}
     # A power of two must not fall below itself by rounding.
     doublings = (pl.col("tokens").clip(1).log(2) + 1e-9).floor()
     columns["length"] = doublings.cast(pl.Int64).cast(pl.String)
-    rows = scan_table(inputs["rows"].file("rows.parquet")).drop("messages")
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    tokens = scan_table(inputs["tokens"].file("tokens.parquet"))
-    table = rows.join(kept, on="row_id", how="semi").join(tokens, on="row_id").sort("row_id")
+    table = (
+        rows.scan()
+        .drop("messages")
+        .join(kept.scan().select("row_id"), on="row_id", how="semi")
+        .join(tokens.scan(), on="row_id")
+        .sort("row_id")
+    )
     plain = [pl.concat_list(columns[name]).alias(name) for name in names if name in PLAIN]
     attribute_table = table.select("row_id", "meta", *plain).collect()
     fields = [name for name in names if name not in PLAIN]

@@ -27,21 +27,21 @@ left out; their notebook pairs texts and embeddings in different orders, so it i
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 from curate.select.pool_target import (
+    PoolAndTarget,
     embed_pool_and_target,
     iter_pool_embeddings,
     read_target_embeddings,
@@ -82,53 +82,51 @@ class Potentials:
     error: float
 
 
-def score(run: ScoreRun, params: GotParams) -> Artifact:
+def score(run: ScoreRun, params: GotParams) -> Table:
     """Embed pool and target, then solve the transport between them."""
-    inputs = embed_pool_and_target(run, params)
-    return run.execute(
-        Step("score-got", VERSION, write_scores, inputs, {"epsilon": params.epsilon})
-    )
+    return run(scores, embed_pool_and_target(run, params), params.epsilon)
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (mean potential less the row's), nearest_id (by cost)."""
-    target_embeddings = read_target_embeddings(inputs)
-
-    def costs() -> Iterator[NDArray[np.float64]]:
-        size = max(BLOCK_COSTS // len(target_embeddings), 1)
-        for block in iter_pool_embeddings(inputs):
-            for start in range(0, len(block), size):
-                yield 1 - cosines(target_embeddings, block[start : start + size])
-
-    epsilon = params["epsilon"] * median_cost(costs)
-    potentials = solve(costs, len(target_embeddings), epsilon)
+@cached(version=VERSION, name="score-got")
+def scores(embedded: PoolAndTarget, epsilon: float) -> Counted[pl.DataFrame]:
+    """Return row_id, score (mean potential less the row's), nearest_id (by cost)."""
+    target_embeddings = read_target_embeddings(embedded)
+    costs = partial(_costs, embedded, target_embeddings)
+    scale = epsilon * median_cost(costs)
+    potentials = solve(costs, len(target_embeddings), scale)
     if potentials.error > TOLERANCE:
         LOG.warning(
             "got: shares are off by %.1e after %d rounds", potentials.error, potentials.rounds
         )
     nearest = np.concatenate([cost.argmin(axis=0) for cost in costs()])
-    target_ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
+    target_ids = embedded.target.read(["row_id"])["row_id"]
     frame = pl.DataFrame(
         {
-            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
+            "row_id": embedded.kept.read(["row_id"])["row_id"],
             # Equal texts get equal scores: where a row lies in a block moves the last digits.
             "score": (potentials.rows.mean() - potentials.rows).round(DECIMALS),
             "nearest_id": target_ids.gather(nearest),
         }
     )
-    blank = np.concatenate([~block.any(axis=1) for block in iter_pool_embeddings(inputs)])
+    blank = np.concatenate([~block.any(axis=1) for block in iter_pool_embeddings(embedded)])
     frame = blank_out(frame, blank | ~target_embeddings.any(), BLANK)
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "epsilon": epsilon,
+    counts = {
+        "epsilon": scale,
         "rounds": potentials.rounds,
         "share_error": round(potentials.error, 12),
         "converged": potentials.error <= TOLERANCE,
     }
+    return Counted(frame, counts)
+
+
+def _costs(
+    embedded: PoolAndTarget, target_embeddings: NDArray[np.float32]
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the costs [T, n] of the kept rows, block by block."""
+    size = max(BLOCK_COSTS // len(target_embeddings), 1)
+    for block in iter_pool_embeddings(embedded):
+        for start in range(0, len(block), size):
+            yield 1 - cosines(target_embeddings, block[start : start + size])
 
 
 def median_cost(costs: Costs) -> float:

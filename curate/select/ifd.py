@@ -29,15 +29,15 @@ them reach 1, and the others are taken first. Take such rows out before.
 """
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.registry import (
     ResponseLimit,
     ScoreRun,
@@ -46,17 +46,9 @@ from curate.core.registry import (
     add_selector,
     by_row,
 )
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
-from curate.models.index import measured, named
-from curate.models.losses import (
-    base_model,
-    loss_steps,
-    mean_loss,
-    named_model,
-    read_faults,
-    read_losses,
-)
+from curate.core.store import Artifact
+from curate.models.index import measured
+from curate.models.losses import mean_loss, named_model, pool_losses, read_faults, read_losses
 
 VERSION = 1
 PROMPT_IS_NO_HELP = "the prompt does not help: IFD of 1 or more"
@@ -75,47 +67,44 @@ class IfdParams(SelectParams):
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
 
-def score(run: ScoreRun, params: IfdParams) -> Artifact:
+def score(run: ScoreRun, params: IfdParams) -> Table:
     """Measure the losses of responses with and without their prompts, then store both ratios."""
-    model = named_model(run, params.model) if params.model else base_model(run)
-    given = run.execute_all(loss_steps(run, model, "response", params.max_length))
-    alone = run.execute_all(loss_steps(run, model, "alone", params.max_length))
-    inputs = {"kept": run.kept, "measured": measured(run)}
-    for part, blocks in (("given", given), ("alone", alone)):
-        inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
-    step_params = {"form": params.form, "min_tokens": params.min_tokens}
-    return run.execute(Step("score-ifd", VERSION, write_scores, inputs, step_params))
+    model = named_model(run, params.model) if params.model else run.base
+    given = pool_losses(run, model, "response", params.max_length)
+    alone = pool_losses(run, model, "alone", params.max_length)
+    return run(scores, run.kept, measured(run), given, alone, params.form, params.min_tokens)
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
-    given, alone = (read_losses(inputs, part) for part in ("given-block-", "alone-block-"))
-    if not given["response_tokens"].equals(alone["alone_tokens"]):
+@cached(version=VERSION, name="score-ifd")
+def scores(
+    kept: Table,
+    measured: Table,
+    given: Sequence[Artifact],
+    alone: Sequence[Artifact],
+    form: str,
+    min_tokens: int,
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id (null), reason, both ratios, losses, tokens."""
+    prompted, unprompted = (read_losses(blocks, measured, kept) for blocks in (given, alone))
+    if not prompted["response_tokens"].equals(unprompted["alone_tokens"]):
         raise AssertionError("a response has other tokens with its prompt than alone")
     frame = ifd_table(
-        read_table(inputs["kept"].file("kept.parquet"))["row_id"],
-        mean_loss(given, "response"),
-        mean_loss(alone, "alone"),
-        given["response_tokens"],
+        kept.read(["row_id"])["row_id"],
+        mean_loss(prompted, "response"),
+        mean_loss(unprompted, "alone"),
+        prompted["response_tokens"],
     )
-    unread = read_faults(inputs, "given-block-")
+    unread = read_faults(given, measured, kept)
     if unread.null_count() < len(unread):
         frame = frame.with_columns(unread)
-    reason = _reason(frame, params["form"], params["min_tokens"])
+    reason = _reason(frame, form, min_tokens)
     frame = frame.with_columns(
-        score=pl.when(reason.is_null()).then(pl.col(f"ifd_{params['form']}")),
+        score=pl.when(reason.is_null()).then(pl.col(f"ifd_{form}")),
         nearest_id=pl.lit(None, dtype=pl.String),
         reason=reason,
     )
-    frame.write_parquet(out / "scores.parquet")
     reasons = frame.drop_nulls("reason").group_by("reason").len().sort("reason")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "ranked_last": dict(reasons.iter_rows()),
-    }
+    return Counted(frame, {"ranked_last": dict(reasons.iter_rows())})
 
 
 def ifd_table(

@@ -9,28 +9,20 @@ none. Pitfalls: grades of one model crowd on one or two values, where ties decid
 judges like long answers; a model of 135M parameters grades next to chance.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curate.core.calls import Counted, Table, cached
+from curate.core.keyed import EngineSource
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import scan_table
 from curate.llm.asking import llm_counts, open_client
 from curate.llm.engines.parameters import EngineParams, TransformersParams
-from curate.llm.grading import (
-    BATCH_ROWS,
-    Criterion,
-    Rubric,
-    grade_rows,
-    grading_prompts,
-    prompt_digests,
-)
+from curate.llm.grading import BATCH_ROWS, Criterion, Rubric, grade_rows, grading_prompts
+from curate.llm.prompts import PromptFiles
 from curate.select.similarities import rank_scores
 
 VERSION = 1
@@ -55,47 +47,50 @@ class JudgeParams(SelectParams):
         return self
 
 
-def score(run: ScoreRun, params: JudgeParams) -> Artifact:
+def score(run: ScoreRun, params: JudgeParams) -> Table:
     """Ask for the grades of all kept rows."""
-    identity, runtime = run.engine(params.engine)
-    step_params = {
-        "engine": identity,
-        "prompts": dict(prompt_digests(params.prompts)),
-        "seed": run.seed,
+    return run(
+        scores,
+        rows=run.rows,
+        kept=run.kept,
+        engine=run.engine(params.engine),
+        prompts=grading_prompts(params.prompts).files(),
+        seed=run.seed,
         **params.model_dump(include={"rubric", "low", "high", "votes"}),
-    }
-    inputs = {"rows": run.rows, "kept": run.kept}
-    step = Step(
-        "score-judge",
-        VERSION,
-        write_scores,
-        inputs,
-        step_params,
-        {**runtime, "prompts": params.prompts},
     )
-    return run.execute(step)
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id (null), reason (of a row without a score), told.
+@cached(version=VERSION, name="score-judge")
+def scores(
+    rows: Table,
+    kept: Table,
+    engine: EngineSource,
+    prompts: PromptFiles,
+    seed: int,
+    rubric: str,
+    low: int,
+    high: int,
+    votes: int,
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id (null), reason (of a row without a score), told.
 
     `told` is the first vote's reason.
     """
-    kept = scan_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
-    table = rows.join(kept, on="row_id", how="semi", maintain_order="left").collect()
-    criterion = Criterion(name="score", description=params["rubric"])
-    rubric = Rubric(criteria=[criterion], low=params["low"], high=params["high"])
-    with open_client(runtime) as client:
+    kept_rows = (
+        rows.scan()
+        .select("row_id", "messages")
+        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
+        .collect()
+    )
+    criteria = Rubric(criteria=[Criterion(name="score", description=rubric)], low=low, high=high)
+    with open_client(engine) as client:
         grades = grade_rows(
             client,
-            table.iter_slices(BATCH_ROWS),
-            rubric,
-            votes=params["votes"],
-            seed=params["seed"],
-            prompts=grading_prompts(runtime["prompts"], params["prompts"]),
+            kept_rows.iter_slices(BATCH_ROWS),
+            criteria,
+            votes=votes,
+            seed=seed,
+            prompts=prompts.open(),
         )
         spent = llm_counts(client)
     first_reason = pl.col("criteria").list.first().struct.field("reason")
@@ -106,13 +101,7 @@ def write_scores(
         reason="why",
         told=first_reason,
     )
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "unscored": frame["score"].null_count(),
-        "llm": spent,
-    }
+    return Counted(frame, {"unscored": frame["score"].null_count(), "llm": spent})
 
 
 def rank(scores: pl.DataFrame, params: JudgeParams, seed: int) -> NDArray[np.int64]:

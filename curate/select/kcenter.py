@@ -19,21 +19,20 @@ before. Texts without a known token have zero vectors; they are at distance 1 to
 other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import fixed_point
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
 from curate.select.scored import BLANK, blank_out
-from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
+from curate.select.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 
 VERSION = 3
 # Rows kept up to date after every centre: what a processor's cache holds.
@@ -64,22 +63,19 @@ class Centres:
     distance: NDArray[np.float64]
 
 
-def score(run: ScoreRun, params: KcenterParams) -> Artifact:
+def score(run: ScoreRun, params: KcenterParams) -> Table:
     """Embed the rows and store the greedy order of all of them."""
-    inputs = embed_pool(run, params)
-    limit = min(params.limit, run.kept.counts["rows_out"])
-    return run.execute(Step("score-kcenter", VERSION, write_scores, inputs, {"limit": limit}))
+    return run(scores, embed_pool(run, params), min(params.limit, run.kept.height))
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id, place, radius.
+@cached(version=VERSION, name="score-kcenter")
+def scores(embedded: PoolBlocks, limit: int) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id, place, radius.
 
     score is the distance to the nearest row chosen before; radius is null beyond the greedy rows.
     """
-    pool = read_pool_embeddings(inputs)
-    centres = choose_centres(pool.vectors, params["limit"])
+    pool = read_pool_embeddings(embedded)
+    centres = choose_centres(pool.vectors, limit)
     rest = np.argsort(-centres.distance, kind="stable")
     rest = rest[~np.isin(rest, centres.rows)]
     # A centre is as far from those before it as the radius was; the first has none before it.
@@ -94,13 +90,8 @@ def write_scores(
         }
     )
     frame = blank_out(frame, pool.blank[np.concatenate([centres.rows, rest])], BLANK)
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "centres": len(centres.rows),
-        "radius": round(float(centres.radius[-1]), 6),
-    }
+    radius = round(float(centres.radius[-1]), 6)
+    return Counted(frame, {"centres": len(centres.rows), "radius": radius})
 
 
 def rank(scores: pl.DataFrame, params: KcenterParams, seed: int) -> NDArray[np.int64]:

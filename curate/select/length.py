@@ -10,7 +10,7 @@ rows. Longest first also finds repetition loops and pasted documents, and rows t
 off at its length limit; `shortest` is the control.
 """
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -18,9 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.core.calls import Counted, Keyed, Table, cached
+from curate.core.calls import Counted, Table, cached
+from curate.core.keyed import ModelSource
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact
 from curate.core.tables import rows_at_once
 from curate.models.control import text_ids
 from curate.models.load import load_tokenizer
@@ -39,21 +39,17 @@ class LengthParams(SelectParams):
     order: Literal["longest", "shortest"] = "longest"
 
 
-def score(run: ScoreRun, params: LengthParams) -> Artifact:
+def score(run: ScoreRun, params: LengthParams) -> Table:
     """Count the tokens of responses; those of whole rows are counted in every run."""
-    tokenizer = Keyed({"tokenizer": run.model_identity()["tokenizer"]}, run.model_runtime())
-    counted = run(
-        responses, rows=Table(run.rows, "rows"), kept=Table(run.kept, "kept"), model=tokenizer
-    )
-    tokens = Table(run.tokens, "tokens")
-    table = run(scores, responses=counted, tokens=tokens, which=params.which, order=params.order)
-    return table.artifact
+    tokenizer = replace(run.base, identity={"tokenizer": run.base.identity["tokenizer"]})
+    counted = run(responses, run.rows, run.kept, tokenizer)
+    return run(scores, counted, run.tokens, params.which, params.order)
 
 
 @cached(version=VERSION, name="response-tokens")
-def responses(rows: Table, kept: Table, model: Keyed) -> Counted[pl.DataFrame]:
+def responses(rows: Table, kept: Table, model: ModelSource) -> Counted[pl.DataFrame]:
     """Return row_id and response_tokens: all assistant turns of the kept rows."""
-    tokenizer = load_tokenizer(Path(model.location["folder"]), model.location["trust"])
+    tokenizer = load_tokenizer(model.folder, model.trust)
     kept_rows = (
         rows.scan()
         .select("row_id", "messages")

@@ -20,15 +20,15 @@ Short responses have large gradients, but cosines take no notice of length.
 """
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.registry import (
     Params,
     ResponseLimit,
@@ -37,11 +37,15 @@ from curate.core.registry import (
     SelectParams,
     add_selector,
 )
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
-from curate.models import influence, warmup
-from curate.models.influence import read_columns, read_similarities
-from curate.models.warmup import checkpoint_shares
+from curate.core.store import Artifact
+from curate.models.influence import (
+    pool_and_target_features,
+    pool_similarities,
+    read_columns,
+    read_similarities,
+    target_gradients,
+)
+from curate.models.warmup import checkpoint_shares, warm_up
 from curate.select.similarities import DECIMALS, rank_scores, task_numbers
 
 LOG = logging.getLogger("curate")
@@ -79,86 +83,76 @@ class LessParams(SelectParams):
     warmup: Warmup = Warmup()
 
 
-def score(run: ScoreRun, params: LessParams) -> Artifact:
+def score(run: ScoreRun, params: LessParams) -> Table:
     """Tune, take gradients of target and pool, then store what every row scores."""
     return _score(run, params, warmed=run)
 
 
-def score_more(run: ScoreRun, params: LessParams, rows: Artifact) -> Artifact:
+def score_more(run: ScoreRun, params: LessParams, rows: Table) -> Table:
     """Take gradients of further rows, with the warm-up of the run's own."""
     return _score(run.with_kept(rows), params, warmed=run)
 
 
-def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Artifact:
+def _score(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Table:
     if run.target is None:
         raise ValueError("less needs target examples")
-    lora = params.warmup.model_dump(mode="json")
-    tuned = run.execute(warmup.warmup_step(warmed, lora, params.max_length))
-    subtasks = task_numbers(read_table(run.target.file("rows.parquet"))["origin"])
+    lora, length = params.warmup.model_dump(mode="json"), params.max_length
+    warmup = warm_up(warmed, lora, length)
+    subtasks = task_numbers(run.target.read(["origin"])["origin"])
     if params.way == "exact":
-        target_gradients = run.execute(
-            influence.target_gradients_step(run, tuned, subtasks, params.max_length)
-        )
-        steps = influence.similarity_steps(
-            run, tuned, target_gradients, params.eps_mode, params.max_length
-        )
-        blocks = run.execute_all(steps)
+        gradients = target_gradients(run, warmup, subtasks, length)
+        blocks = pool_similarities(run, warmup, gradients, params.eps_mode, length)
     else:
-        steps = influence.feature_steps(
-            run, tuned, params.eps_mode, params.max_length, params.dim, params.precision
+        *blocks, gradients = pool_and_target_features(
+            run, warmup, params.eps_mode, length, params.dim, params.precision
         )
-        *blocks, target_gradients = run.execute_all(steps)
-    inputs = {"kept": run.kept, "target": run.target, "warmup": tuned, "wanted": target_gradients}
-    inputs |= {f"block-{i:05d}": block for i, block in enumerate(blocks)}
-    scores = run.execute(Step("score-less", VERSION, write_scores, inputs, {"subtasks": subtasks}))
+    table = run(scores, run.kept, run.target, warmup, gradients, blocks, subtasks)
     LOG.info(
         "less: Adam's second moment is above its epsilon in %.2g %% of the coordinates; %d rows have "
         "no response to take a gradient of",
-        100 * scores.counts["adaptive_share"],
-        scores.counts["unscored"],
+        100 * table.artifact.counts["adaptive_share"],
+        table.artifact.counts["unscored"],
     )
-    return scores
+    return table
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, reason, nearest_id, similarities [Q].
+@cached(version=VERSION, name="score-less")
+def scores(
+    kept: Table,
+    target: Table,
+    warmup: Artifact,
+    gradients: Artifact,
+    blocks: Sequence[Artifact],
+    subtasks: Sequence[int],
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, reason, nearest_id, similarities [Q].
 
     A row without a score has a reason. The nearest is the most similar example of the best subtask;
     it is null, and similarities are left out, where the target's gradients were too large to keep
     apart. The similarities of a row without a score are NaN.
     """
-    blocks = [inputs[name] for name in sorted(inputs) if name.startswith("block-")]
-    shares = checkpoint_shares(inputs["warmup"])
-    similarities = read_similarities(blocks, inputs["wanted"], shares).round(DECIMALS)
-    subtasks, by_example = read_columns(inputs["wanted"], params["subtasks"])
+    similarities = read_similarities(blocks, gradients, checkpoint_shares(warmup)).round(DECIMALS)
+    column_tasks, by_example = read_columns(gradients, subtasks)
     means = np.stack(
-        [similarities[:, subtasks == s].mean(axis=1) for s in np.unique(subtasks)], axis=1
+        [similarities[:, column_tasks == s].mean(axis=1) for s in np.unique(column_tasks)], axis=1
     )
     scored = np.isfinite(means).all(axis=1)
-    frame = read_table(inputs["kept"].file("kept.parquet")).select(
+    frame = kept.read(["row_id"]).select(
         "row_id",
         score=pl.Series(means.max(axis=1)).fill_nan(None),
         reason=pl.when(~pl.Series(scored)).then(pl.lit(UNSCORED)),
         nearest_id=pl.lit(None, dtype=pl.String),
     )
     if by_example:
-        ids = read_table(inputs["target"].file("rows.parquet"))["row_id"]
+        ids = target.read(["row_id"])["row_id"]
         frame = frame.with_columns(
             nearest_id=pl.when(pl.Series(scored)).then(
-                ids.gather(nearest(similarities, means, subtasks))
+                ids.gather(nearest(similarities, means, column_tasks))
             ),
             similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
         )
-    frame.write_parquet(out / "scores.parquet")
     adaptive, seen = (sum(b.counts[name] for b in blocks) for name in ("adaptive", "coordinates"))
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "unscored": int((~scored).sum()),
-        "adaptive_share": adaptive / seen,
-    }
+    return Counted(frame, {"unscored": int((~scored).sum()), "adaptive_share": adaptive / seen})
 
 
 def nearest(

@@ -24,7 +24,6 @@ from pydantic import Field, field_validator
 from curate.core.calls import Table, cached
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact
 from curate.select.scored import every_row_counts
 from curate.select.turns import interleave, weighted_round_robin
 
@@ -52,9 +51,9 @@ class MixtureParams(SelectParams):
         return value
 
 
-def score(run: ScoreRun, params: MixtureParams) -> Artifact:
+def score(run: ScoreRun, params: MixtureParams) -> Table:
     """List the kept rows with their groups; a draw scores nothing."""
-    return run(scores, rows=Table(run.rows, "rows"), kept=Table(run.kept, "kept")).artifact
+    return run(scores, run.rows, run.kept)
 
 
 @cached(version=VERSION, name="score-mixture")

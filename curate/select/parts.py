@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
@@ -94,7 +93,7 @@ def response_limits(params: SelectParams) -> list[ResponseLimit]:
 def ranks_of(
     scores: pl.DataFrame, part: Mapping[str, Any], own: Sequence[str], seed: int
 ) -> pl.DataFrame:
-    """Return row_id, place (0 is best) by a part's ranking of its scores, and reason.
+    """Return row_id, score, nearest_id, place (0 is best) by a part's ranking of its scores, and reason.
 
     reason names the part and says why it has no score for a row; such rows come last.
 
@@ -102,10 +101,7 @@ def ranks_of(
         UserError: the part has a score for none.
     """
     order = order_rows(scores, selector_of(part), part_params(part, own), seed)
-    return pl.DataFrame(
-        {
-            "row_id": scores["row_id"][order.rows],
-            "place": np.arange(len(order.rows)),
-            "reason": part["method"] + ": " + order.unscored,
-        }
+    ranked = scores.select("row_id", "score", "nearest_id")[order.rows]
+    return ranked.with_columns(
+        place=pl.int_range(pl.len(), dtype=pl.Int64), reason=part["method"] + ": " + order.unscored
     )

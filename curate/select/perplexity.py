@@ -16,15 +16,15 @@ languages, `low` finds boilerplate; a long prompt drowns the response in `of: al
 """
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.registry import (
     ResponseLimit,
@@ -34,10 +34,9 @@ from curate.core.registry import (
     add_selector,
     by_row,
 )
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
-from curate.models.index import measured, named
-from curate.models.losses import base_model, loss_steps, mean_loss, read_losses
+from curate.core.store import Artifact
+from curate.models.index import measured
+from curate.models.losses import mean_loss, pool_losses, read_losses
 
 VERSION = 1
 REFERENCE_START = 0.33
@@ -58,35 +57,31 @@ class PerplexityParams(SelectParams):
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
 
-def score(run: ScoreRun, params: PerplexityParams) -> Artifact:
+def score(run: ScoreRun, params: PerplexityParams) -> Table:
     """Measure the losses of kept rows, then store their means."""
-    blocks = run.execute_all(loss_steps(run, base_model(run), params.of, params.max_length))
-    step_params = {"of": params.of, "prefer": params.prefer, "mid": params.mid}
-    inputs = {"kept": run.kept, "measured": measured(run), **named(blocks)}
-    return run.execute(Step("score-perplexity", VERSION, write_scores, inputs, step_params))
+    blocks = pool_losses(run, run.base, params.of, params.max_length)
+    return run(scores, run.kept, measured(run), blocks, params.of, params.prefer, params.mid)
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id (null), reason, and mean losses and tokens."""
-    losses = read_losses(inputs)
-    read: list[Literal["response", "all"]] = ["response"]
-    if params["of"] == "all":
-        read.append("all")
-    frame = read_table(inputs["kept"].file("kept.parquet")).select("row_id")
-    for what in read:
+@cached(version=VERSION, name="score-perplexity")
+def scores(
+    kept: Table, measured: Table, blocks: Sequence[Artifact], of: str, prefer: str, mid: str
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id (null), reason, and mean losses and tokens."""
+    losses = read_losses(blocks, measured, kept)
+    kinds: list[Literal["response", "all"]] = ["response", "all"] if of == "all" else ["response"]
+    frame = kept.read(["row_id"])
+    for what in kinds:
         frame = frame.with_columns(
             mean_loss(losses, what).alias(f"{what}_loss"), losses[f"{what}_tokens"]
         )
-    value = preference(frame, params["of"], params["prefer"], params["mid"])
+    value = preference(frame, of, prefer, mid)
     frame = frame.with_columns(
         value.alias("score"),
         nearest_id=pl.lit(None, dtype=pl.String),
         reason=pl.when(value.is_null()).then(pl.lit(NOTHING_READ)),
     )
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height, "unscored": value.null_count()}
+    return Counted(frame, {"unscored": value.null_count()})
 
 
 def preference(table: pl.DataFrame, of: str, prefer: str, mid: str) -> pl.Series:

@@ -25,8 +25,7 @@ All target examples are learned together: a small subtask among them counts by i
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +34,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.registry import (
     ResponseLimit,
     ScoreRun,
@@ -44,13 +45,11 @@ from curate.core.registry import (
     add_selector,
     by_row,
 )
-from curate.core.store import Artifact, Counts, Step, digest_of
-from curate.core.tables import read_table
-from curate.models import finetune
-from curate.models.finetune import learn_adapter
-from curate.models.index import measured, named
-from curate.models.losses import base_model, loss_steps, mean_loss, read_losses
-from curate.models.training import read_messages
+from curate.core.store import Artifact, Counts
+from curate.models.finetune import ADAPTER, finetune, learn_adapter
+from curate.models.index import measured
+from curate.models.losses import mean_loss, pool_losses, read_losses
+from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
 # The proof's settings. The seed is fixed: another draw of the adapters is no other method.
@@ -73,51 +72,47 @@ class PerplexityRatioParams(SelectParams):
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
 
-def score(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
+def score(run: ScoreRun, params: PerplexityRatioParams) -> Table:
     """Tune on the target, measure responses under both models, then store the differences."""
-    base = base_model(run)
-    tuned = replace(base, adapter=run.execute(tune_step(run, params)))
-    inputs = {"kept": run.kept, "measured": measured(run)}
-    for part, model in (("base", base), ("tuned", tuned)):
-        blocks = run.execute_all(loss_steps(run, model, "response", params.max_length))
-        inputs |= {f"{part}-{name}": block for name, block in named(blocks).items()}
-    step_params = {"prior_tokens": params.prior_tokens}
-    return run.execute(Step("score-perplexity_ratio", VERSION, write_scores, inputs, step_params))
+    adapter = tune_on_target(run, params)
+    base = pool_losses(run, run.base, "response", params.max_length)
+    tuned = pool_losses(run, run.base, "response", params.max_length, adapter)
+    return run(scores, run.kept, measured(run), base, tuned, params.prior_tokens)
 
 
-def tune_step(run: ScoreRun, params: PerplexityRatioParams) -> Step:
-    """Return the step that tunes the base model on the target examples."""
+def tune_on_target(run: ScoreRun, params: PerplexityRatioParams) -> Artifact:
+    """Tune the base model on the target examples."""
     if run.target is None:
         raise ValueError("perplexity_ratio needs target examples")
-    path = run.target.file("rows.parquet")
-    ids = read_table(path, columns=["row_id"])["row_id"].to_list()
+    ids = run.target.read(["row_id"])["row_id"].to_list()
     lora = {
         **LORA,
         "epochs": params.epochs,
         "learning_rate": params.learning_rate,
         "max_length": params.max_length,
     }
-    step_params = {
-        "texts": digest_of(read_messages(path, ids)),
-        "model": run.model_identity(),
-        "lora": lora,
-        "finetune": finetune.VERSION,
-    }
-    runtime = {**run.model_runtime(), "rows": str(path), "row_ids": ids}
-    return Step("tune-target", VERSION, tune_target, params=step_params, runtime=runtime)
+    texts = training_rows([run.target], ids)
+    return run(write_adapter, texts, run.base, lora, finetune.version)
 
 
-def tune_target(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+@cached_files(version=VERSION, name="tune-target")
+def write_adapter(
+    out: Path, texts: TrainingRows, model: ModelSource, lora: Mapping[str, Any], finetune: int
 ) -> Counts:
     """Write adapter.safetensors: what LoRA learned from the target examples.
+
+    Args:
+        out: the folder.
+        texts: the target examples.
+        model: to tune.
+        lora: the settings.
+        finetune: version of the fine-tune, which the key knows.
 
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    lora = params["lora"]
     try:
-        counts = learn_adapter(out / "adapter.safetensors", params, runtime, SEED)
+        counts = learn_adapter(out / ADAPTER, texts, model, lora, SEED)
     except FloatingPointError as error:
         raise UserError(
             "tuning on the target examples diverged; lower select.learning_rate "
@@ -131,31 +126,31 @@ def tune_target(
     return counts
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id (null), reason, both losses, tokens."""
-    base, tuned = (read_losses(inputs, part) for part in ("base-block-", "tuned-block-"))
+@cached(version=VERSION, name="score-perplexity_ratio")
+def scores(
+    kept: Table,
+    measured: Table,
+    base: Sequence[Artifact],
+    tuned: Sequence[Artifact],
+    prior_tokens: int,
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, nearest_id (null), reason, both losses, tokens."""
+    before, after = (read_losses(blocks, measured, kept) for blocks in (base, tuned))
     frame = pl.DataFrame(
         {
-            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
-            "base_loss": mean_loss(base, "response"),
-            "tuned_loss": mean_loss(tuned, "response"),
-            "response_tokens": base["response_tokens"],
+            "row_id": kept.read(["row_id"])["row_id"],
+            "base_loss": mean_loss(before, "response"),
+            "tuned_loss": mean_loss(after, "response"),
+            "response_tokens": before["response_tokens"],
         }
     )
-    value = _shrunk_gain(params["prior_tokens"])
+    value = _shrunk_gain(prior_tokens)
     frame = frame.with_columns(
         score=value,
         nearest_id=pl.lit(None, dtype=pl.String),
         reason=pl.when(value.is_null()).then(pl.lit(NOTHING_READ)),
     )
-    frame.write_parquet(out / "scores.parquet")
-    return {
-        "rows_in": frame.height,
-        "rows_out": frame.height,
-        "unscored": frame["score"].null_count(),
-    }
+    return Counted(frame, {"unscored": frame["score"].null_count()})
 
 
 def _shrunk_gain(prior_tokens: int) -> pl.Expr:

@@ -1,22 +1,28 @@
 """Texts and embeddings of the pool (kept rows) and of the target examples."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.calls import Table
-from curate.core.errors import UserError
 from curate.core.registry import ScoreRun
-from curate.core.store import Artifact
 from curate.core.tables import rows_at_once
-from curate.models.embed import embed_steps_at
-from curate.select.vectors import BLOCK, VectorParams, embed_pool
+from curate.models.embed import embed_rows
+from curate.select.vectors import PoolBlocks, VectorParams, embed_pool, iter_blocks
 from curate.text.compared import Compared, compared_text
 
 BATCH_ROWS = 8_192
-TARGET_BLOCK = "wanted-"
+
+
+@dataclass(frozen=True)
+class PoolAndTarget(PoolBlocks):
+    """The kept rows and the target examples, and the embeddings of both in blocks."""
+
+    target: Table
+    target_blocks: tuple[Table, ...]
 
 
 def iter_pool_texts(rows: Table, kept: Table, compare: Compared) -> Iterator[pl.Series]:
@@ -38,31 +44,22 @@ def read_target_texts(target: Table, compare: Compared) -> pl.Series:
     return target.scan().select(text=compared_text(compare).fill_null("")).collect()["text"]
 
 
-def embed_pool_and_target(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
-    """Embed pool and target; return both and their blocks of embeddings as the inputs of a step."""
+def embed_pool_and_target(run: ScoreRun, params: VectorParams) -> PoolAndTarget:
+    """Embed the kept rows and the target examples."""
     if run.target is None:
         raise ValueError("similarity to target examples needs target examples")
-    positions = np.arange(run.target.counts["rows_out"])
-    steps = embed_steps_at(run, run.target, positions, params.compare, params.embedder)
-    target_blocks = {
-        f"{TARGET_BLOCK}{i:05d}": block for i, block in enumerate(run.execute_all(steps))
-    }
-    return {"target": run.target, **target_blocks, **embed_pool(run, params)}
+    positions = np.arange(run.target.height)
+    blocks = embed_rows(run, run.target, positions, params.compare, params.embedder)
+    return PoolAndTarget(
+        **vars(embed_pool(run, params)), target=run.target, target_blocks=tuple(blocks)
+    )
 
 
-def read_target_embeddings(inputs: Mapping[str, Artifact]) -> NDArray[np.float32]:
-    """Read the embeddings [Q, d] of the target examples."""
-    return np.concatenate(list(_blocks(inputs, TARGET_BLOCK)))
+def read_target_embeddings(embedded: PoolAndTarget) -> NDArray[np.float32]:
+    """Return the embeddings [Q, d] of the target examples."""
+    return np.concatenate(list(iter_blocks(embedded.target_blocks)))
 
 
-def iter_pool_embeddings(inputs: Mapping[str, Artifact]) -> Iterator[NDArray[np.float32]]:
+def iter_pool_embeddings(embedded: PoolBlocks) -> Iterator[NDArray[np.float32]]:
     """Yield the embeddings of the kept rows in blocks [n, d], in pool order, from the disk."""
-    yield from _blocks(inputs, BLOCK)
-
-
-def _blocks(inputs: Mapping[str, Artifact], prefix: str) -> Iterator[NDArray[np.float32]]:
-    for name in sorted(name for name in inputs if name.startswith(prefix)):
-        block = np.load(inputs[name].file("vectors.npy"), mmap_mode="r", allow_pickle=False)
-        if not np.isfinite(block).all():
-            raise UserError("an embedding is no finite number; use another models.embedder")
-        yield block
+    return iter_blocks(embedded.blocks)

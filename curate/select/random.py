@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from curate.core.calls import Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector
-from curate.core.store import Artifact
 from curate.select.scored import every_row_counts
 
 VERSION = 1
@@ -20,9 +19,9 @@ class RandomParams(SelectParams):
     method: Literal["random"] = "random"
 
 
-def score(run: ScoreRun, params: RandomParams) -> Artifact:
+def score(run: ScoreRun, params: RandomParams) -> Table:
     """List the kept rows; a random choice scores nothing."""
-    return run(scores, kept=Table(run.kept, "kept")).artifact
+    return run(scores, run.kept)
 
 
 @cached(version=VERSION, name="score-random")

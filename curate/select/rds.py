@@ -16,20 +16,19 @@ the stored blocks. The search is exact, one matrix product a block. A product is
 index would do, and the ranking needs all similarities, not the largest alone.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
-from curate.core.store import Artifact, Counts, Step
-from curate.models.index import index_steps, measured, named, read_blocks, target_step
-from curate.select.similarities import rank_similarities, write_similarities
+from curate.models.index import index_pool, index_target, iter_kept_vectors, measured
+from curate.select.similarities import rank_similarities, similarity_table
 
 VERSION = 4
 
@@ -45,24 +44,29 @@ class RdsParams(SelectParams):
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
 
-def score(run: ScoreRun, params: RdsParams) -> Artifact:
+def score(run: ScoreRun, params: RdsParams) -> Table:
     """Encode pool and target, then store the cosines of every row with every target example."""
     if run.target is None:
         raise ValueError("rds needs target examples")
-    blocks = run.execute_all(index_steps(run, params.max_length))
-    target_embeddings = run.execute(target_step(run, params.max_length))
-    inputs = {"kept": run.kept, "measured": measured(run), "target": run.target}
-    inputs |= {"target-vectors": target_embeddings, **named(blocks)}
-    return run.execute(Step("score-rds", VERSION, write_scores, inputs))
+    return run(
+        scores,
+        kept=run.kept,
+        measured=measured(run),
+        blocks=index_pool(run, params.max_length),
+        target=run.target,
+        target_vectors=index_target(run, params.max_length),
+    )
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
-    target_embeddings = np.load(inputs["target-vectors"].file("vectors.npy"), allow_pickle=False)
-    blocks = (cosines(block, target_embeddings) for block in read_blocks(inputs))
-    return write_similarities(out, inputs, blocks, NOT_FINITE)
+@cached(version=VERSION, name="score-rds")
+def scores(
+    kept: Table, measured: Table, blocks: Sequence[Table], target: Table, target_vectors: Table
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
+    target_embeddings = target_vectors.array()
+    pool_vectors = iter_kept_vectors(blocks, measured, kept)
+    similar = (cosines(vectors, target_embeddings) for vectors in pool_vectors)
+    return similarity_table(kept, target, similar, NOT_FINITE)
 
 
 def rank(scores: pl.DataFrame, params: RdsParams, seed: int) -> NDArray[np.int64]:

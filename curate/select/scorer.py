@@ -16,19 +16,16 @@ says little of open conversation. Reward models that expect a chat template are 
 trained. Scores are for ranking; no threshold carries over to another pool.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table, cached
 from curate.core.registry import ScoreRun, Selector, SelectParams, add_selector, by_row
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
-from curate.models.index import named
-from curate.models.ratings import RatingParams, rating_steps, read_ratings
+from curate.models.ratings import RatingParams, rate_rows, read_ratings
 
 VERSION = 2
 
@@ -39,26 +36,17 @@ class ScorerParams(RatingParams, SelectParams):
     method: Literal["scorer"] = "scorer"
 
 
-def score(run: ScoreRun, params: ScorerParams) -> Artifact:
+def score(run: ScoreRun, params: ScorerParams) -> Table:
     """Rate the kept rows block by block, then join the blocks."""
-    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
-    steps = rating_steps(run.rows, positions, params, "select")
-    inputs = {"kept": run.kept, **named(run.execute_all(steps))}
-    return run.execute(Step("score-scorer", VERSION, write_scores, inputs))
+    positions = run.kept.read(["position"])["position"].to_numpy()
+    return run(scores, run.kept, rate_rows(run, run.rows, positions, params, "select"))
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score, nearest_id (null)."""
-    frame = pl.DataFrame(
-        {
-            "row_id": read_table(inputs["kept"].file("kept.parquet"))["row_id"],
-            "score": read_ratings(inputs),
-        }
-    ).with_columns(nearest_id=pl.lit(None, dtype=pl.String))
-    frame.write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height}
+@cached(version=VERSION, name="score-scorer")
+def scores(kept: Table, blocks: Sequence[Table]) -> pl.DataFrame:
+    """Return row_id, score, nearest_id (null)."""
+    ratings = pl.Series("score", read_ratings(blocks))
+    return kept.read(["row_id"]).with_columns(ratings, nearest_id=pl.lit(None, dtype=pl.String))
 
 
 def rank(scores: pl.DataFrame, params: ScorerParams, seed: int) -> NDArray[np.int64]:

@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 
 from curate.core.budget import limit_of
+from curate.core.calls import Table, TableGroup, cached_files
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.registry import ScoreRun, SelectParams, find_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, scan_table
+from curate.core.store import Artifact, Counts
+from curate.core.tables import scan_table
 from curate.select.planner import PlanContext, choose, named_stages
 from curate.select.scored import count_unscored, describe, order_rows
 from curate.select.similarities import has_near_rows
@@ -22,15 +23,39 @@ VERSION = 4
 
 @dataclass(frozen=True)
 class SelectionResult:
-    """The result of a selection: its parameters and artifacts.
+    """The result of a selection: its parameters, the scores, and its artifact, which has the ranking.
 
     `pairs` are the similar rows that its diversity had to choose between.
     """
 
     params: SelectParams
-    scores: Artifact
-    ranking: Artifact
-    pairs: Artifact | None = None
+    scores: Table
+    selection: Artifact
+    pairs: Table | None = None
+
+    @property
+    def ranking(self) -> Table:
+        """Return every row in rank order, whether it is selected, and why."""
+        return Table(self.selection, "ranking")
+
+
+@dataclass(frozen=True)
+class SelectionInputs(TableGroup):
+    """What a selection reads: rows, scores, tokens, stages that its plan speaks of, similar pairs."""
+
+    rows: Table
+    scores: Table
+    tokens: Table
+    stages: Mapping[str, Table]
+    pairs: Table | None = None
+
+    def context(self) -> PlanContext:
+        """Return the tables that the plan's conditions may read."""
+        return PlanContext(
+            rows=self.rows.scan(),
+            evidence={name: table.scan() for name, table in self.stages.items()},
+            pairs=None if self.pairs is None else self.pairs.read(),
+        )
 
 
 def rank_rows(
@@ -56,61 +81,71 @@ def rank_rows(
     )
 
 
-def select_step(
-    run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
-) -> Step:
-    """Return the step that writes the selection; it reads the stages that the plan speaks of."""
-    inputs, step_params = _step_inputs(run, scores, params, pairs)
-    return Step("select", VERSION, write_selection, inputs, step_params)
+def select_by(
+    run: ScoreRun, params: SelectParams, scores: Table, pairs: Table | None = None
+) -> SelectionResult:
+    """Return the selection by scores, with the selected rows.
+
+    Args:
+        run: names rows, tokens and stages.
+        params: method and plan.
+        scores: of the method.
+        pairs: of similar rows, where the plan has diversity.
+    """
+    selection = run(write_selection, *_arguments(run, params, scores, pairs))
+    return SelectionResult(params, scores, selection, pairs)
 
 
-def ranking_step(
-    run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None = None
-) -> Step:
-    """Return the step that ranks and chooses rows as a selection does, for a method to compare."""
-    inputs, step_params = _step_inputs(run, scores, params, pairs)
-    return Step("select-compared", VERSION, write_ranking, inputs, step_params)
+def rank_by(
+    run: ScoreRun, params: SelectParams, scores: Table, pairs: Table | None = None
+) -> SelectionResult:
+    """Return the selection by scores as `select_by` does, without its rows: of a method to compare."""
+    selection = run(write_ranking, *_arguments(run, params, scores, pairs))
+    return SelectionResult(params, scores, selection, pairs)
 
 
-def _step_inputs(
-    run: ScoreRun, scores: Artifact, params: SelectParams, pairs: Artifact | None
-) -> tuple[dict[str, Artifact], dict[str, Any]]:
+def _arguments(
+    run: ScoreRun, params: SelectParams, scores: Table, pairs: Table | None
+) -> tuple[SelectionInputs, dict[str, Any], int, int]:
     dump = params.model_dump(mode="json")
-    names = [name for name in named_stages(params) if name in run.evidence]
-    inputs = {"rows": run.rows, "scores": scores, "tokens": run.tokens}
-    inputs |= {f"evidence-{name}": run.evidence[name] for name in names}
-    if pairs is not None:
-        inputs["pairs"] = pairs
-    version = [VERSION, find_selector(dump["method"]).version]
-    return inputs, {"select": dump, "seed": run.seed, "versions": version, "stages": names}
+    stages = {name: run.evidence[name] for name in named_stages(params) if name in run.evidence}
+    inputs = SelectionInputs(run.rows, scores, run.tokens, stages, pairs)
+    return inputs, dump, run.seed, find_selector(dump["method"]).version
 
 
+@cached_files(version=VERSION, name="select-compared")
 def write_ranking(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path, data: SelectionInputs, select: Mapping[str, Any], seed: int, method: int
 ) -> Counts:
-    """Write ranking.parquet: every row in rank order, whether it is selected, and why."""
-    select = find_selector(params["select"]["method"]).params.model_validate(params["select"])
-    scores = read_table(inputs["scores"].file("scores.parquet"))
-    ranked = rank_rows(
-        scores,
-        read_table(inputs["tokens"].file("tokens.parquet")),
-        select,
-        params["seed"],
-    )
-    context = PlanContext(
-        rows=scan_table(inputs["rows"].file("rows.parquet")),
-        evidence={
-            name: scan_table(inputs[f"evidence-{name}"].file("evidence.parquet"))
-            for name in params["stages"]
-        },
-        pairs=read_table(inputs["pairs"].file("pairs.parquet")) if "pairs" in inputs else None,
-    )
-    ranking = choose(ranked, select, context)
+    """Write ranking.parquet: every row in rank order, whether it is selected, and why.
+
+    Args:
+        out: the folder.
+        data: what the selection reads.
+        select: parameters of the method, and the plan.
+        seed: of what is drawn.
+        method: version of the method's code, which the key knows.
+    """
+    params = find_selector(select["method"]).params.model_validate(select)
+    scores = data.scores.read()
+    ranked = rank_rows(scores, data.tokens.read(), params, seed)
+    ranking = choose(ranked, params, data.context())
     ranking.write_parquet(out / "ranking.parquet")
+    counts = _count_choices(ranking, params)
+    if Reason.UNSCORED in counts["reasons"]:
+        counts["unscored"] = count_unscored(ranked["unscored"])
+    near = has_near_rows(scores)
+    if not near.all():
+        counts["idle_examples"] = int((~near).sum())
+    return counts
+
+
+def _count_choices(ranking: pl.DataFrame, params: SelectParams) -> Counts:
+    """Return how many rows a ranking selects, with how many tokens, and why it leaves the others."""
     chosen = ranking.filter("selected")
     left = ranking.filter(~pl.col("selected")).group_by("reason").len().sort("reason")
     reasons = dict(left.iter_rows())
-    counts = {
+    counts: Counts = {
         "rows_in": ranking.height,
         "rows_out": chosen.height,
         "not_selected": ranking.height - chosen.height,
@@ -118,13 +153,20 @@ def write_ranking(
     }
     if not chosen["tokens"].null_count():
         counts["tokens"] = int(chosen["tokens"].sum())
-    if select.budget.tokens is not None:
+    if params.budget.tokens is not None:
         counts["passed_over"] = reasons.get(Reason.PASSED_OVER, 0)
-    if Reason.UNSCORED in reasons:
-        counts["unscored"] = count_unscored(ranked["unscored"])
-    near = has_near_rows(scores)
-    if not near.all():
-        counts["idle_examples"] = int((~near).sum())
+    return counts
+
+
+@cached_files(version=VERSION, name="select")
+def write_selection(
+    out: Path, data: SelectionInputs, select: Mapping[str, Any], seed: int, method: int
+) -> Counts:
+    """Write ranking.parquet as `write_ranking` does, and selected.parquet: the chosen rows."""
+    counts = write_ranking(out, data, select, seed, method)
+    chosen = scan_table(out / "ranking.parquet").filter("selected").select("row_id", "rank")
+    selected = data.rows.scan().join(chosen, on="row_id").sort("rank").drop("rank").collect()
+    selected.write_parquet(out / "selected.parquet")
     return counts
 
 
@@ -149,15 +191,3 @@ def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]
             + (f" with {spent:,} tokens could be selected" if in_tokens else " could be selected")
         )
     return remarks
-
-
-def write_selection(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write ranking.parquet (every row in rank order) and selected.parquet (the chosen rows)."""
-    counts = write_ranking(out, inputs, params, runtime)
-    chosen = scan_table(out / "ranking.parquet").filter("selected").select("row_id", "rank")
-    rows = scan_table(inputs["rows"].file("rows.parquet"))
-    selected = rows.join(chosen, on="row_id").sort("rank").drop("rank").collect()
-    selected.write_parquet(out / "selected.parquet")
-    return counts

@@ -5,8 +5,7 @@ turns: similarities of different tasks differ in scale, and under one maximum th
 ones would take the budget (Ivison et al. 2025, table 7).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -14,10 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.core.calls import Counted
+from curate.core.calls import Counted, Table
 from curate.core.registry import SelectParams
-from curate.core.store import Artifact, Counts
-from curate.core.tables import read_table
 from curate.select.rounds import RowNumbers, best_first, round_robin, round_robin_refill
 from curate.select.scored import blank_out
 
@@ -36,7 +33,7 @@ class SimilarityParams(SelectParams):
 
 
 def similarity_table(
-    kept: pl.DataFrame, target: pl.DataFrame, blocks: Iterable[NDArray[np.floating]], reason: str
+    kept: Table, target: Table, blocks: Iterable[NDArray[np.floating]], reason: str
 ) -> Counted[pl.DataFrame]:
     """Return row_id, score (largest similarity), nearest_id, reason, similarities [Q].
 
@@ -44,38 +41,28 @@ def similarity_table(
     Where the target has several tasks there is one more column, the same in all rows: tasks [Q].
 
     Args:
-        kept: row_id of the kept rows, in pool order.
-        target: row_id and origin of the target examples.
+        kept: the kept rows, in pool order.
+        target: the target examples.
         blocks: similarities [n, Q] of the kept rows, in pool order.
         reason: why one may not be finite.
     """
     similar = np.concatenate([block.round(DECIMALS).astype(np.float32) for block in blocks])
     blank = ~np.isfinite(similar).all(axis=1)
     similar[blank] = 0
+    examples = target.read(["row_id", "origin"])
     frame = pl.DataFrame(
         {
-            "row_id": kept["row_id"],
+            "row_id": kept.read(["row_id"])["row_id"],
             "score": similar.max(axis=1),
-            "nearest_id": target["row_id"].gather(similar.argmax(axis=1)),
-            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, target.height)),
+            "nearest_id": examples["row_id"].gather(similar.argmax(axis=1)),
+            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, examples.height)),
         }
     )
     frame = blank_out(frame, blank, reason)
-    tasks = task_numbers(target["origin"])
+    tasks = task_numbers(examples["origin"])
     if max(tasks) > 0:
         frame = frame.with_columns(tasks=pl.lit(tasks, dtype=pl.Array(pl.Int16, len(tasks))))
     return Counted(frame, {"unscored": int(blank.sum()), "tasks": max(tasks) + 1})
-
-
-def write_similarities(
-    out: Path, inputs: Mapping[str, Artifact], blocks: Iterable[NDArray[np.floating]], reason: str
-) -> Counts:
-    """Write what `similarity_table` returns as scores.parquet; the inputs are `kept` and `target`."""
-    kept = read_table(inputs["kept"].file("kept.parquet"))
-    target = read_table(inputs["target"].file("rows.parquet"), columns=["row_id", "origin"])
-    table = similarity_table(kept, target, blocks, reason)
-    table.result.write_parquet(out / "scores.parquet")
-    return {"rows_in": kept.height, "rows_out": kept.height, **table.counts}
 
 
 def task_numbers(origins: pl.Series) -> list[int]:
@@ -100,7 +87,7 @@ def rank_similarities(
     """Return row numbers, best first; ties go to the smaller row_id.
 
     Args:
-        scores: what write_similarities wrote.
+        scores: what `similarity_table` returned.
         combine: how the examples of a task are combined.
         refill: a row that was named before does not cost the turn, neither an example nor a task.
     """

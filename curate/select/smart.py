@@ -23,26 +23,30 @@ are nearly linear, which is what keeps all tasks in; with facility location as f
 nearly everything. Singleton origins make every row a task: use `by: source` then.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.core.calls import Table
+from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.fixedpoint import fixed_point
 from curate.core.registry import ScoreRun, Selector, add_selector
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.store import Artifact, Counts
 from curate.models.nearest import search_identity
 from curate.select.facility import NEIGHBOURS, represent
 from curate.select.mixture import By, read_groups
 from curate.select.scored import BLANK, blank_out
 from curate.select.turns import interleave, weighted_round_robin
-from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
+from curate.select.vectors import (
+    PoolBlocks,
+    PoolEmbeddings,
+    VectorParams,
+    embed_pool,
+    read_pool_embeddings,
+)
 from curate.text.compared import Compared
 
 VERSION = 3
@@ -65,61 +69,70 @@ class SmartParams(VectorParams):
     )
 
 
-def score(run: ScoreRun, params: SmartParams) -> Artifact:
+def score(run: ScoreRun, params: SmartParams) -> Table:
     """Embed the prompts, order the rows of each task, and store that with the gains of the tasks."""
-    inputs = {**embed_pool(run, params), "rows": run.rows}
-    step_params = {
-        "by": params.by,
-        "neighbours": params.neighbours,
-        **search_identity(run.kept.counts["rows_out"]),
-    }
-    orders = run.execute(Step("smart-orders", VERSION, write_orders, inputs, step_params))
-    penalty = {"penalty": params.penalty}
-    return run.execute(Step("score-smart", VERSION, write_scores, {"orders": orders}, penalty))
+    orders = run(
+        write_orders,
+        embed_pool(run, params),
+        rows=run.rows,
+        by=params.by,
+        neighbours=params.neighbours,
+        **search_identity(run.kept.height),
+    )
+    return run(scores, orders, params.penalty)
 
 
+@cached_files(version=VERSION, name="smart-orders")
 def write_orders(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    embedded: PoolBlocks,
+    rows: Table,
+    by: By,
+    neighbours: int,
+    kernels: str | None = None,
 ) -> Counts:
-    """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name."""
-    pool = read_pool_embeddings(inputs)
-    tasks = read_groups(Table(inputs["rows"], "rows"), Table(inputs["kept"], "kept")).sort(
-        "row_id"
-    )[params["by"]]
+    """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name.
+
+    `kernels` are what the search computes with, as far as they can change the result.
+    """
+    pool = read_pool_embeddings(embedded)
+    tasks = read_groups(rows, embedded.kept).sort("row_id")[by]
     numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
     order = np.argsort(numbers, kind="stable")
-    parts, means = [], []
-    for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-        vectors = pool.vectors[rows]
-        means.append(vectors.mean(axis=0, dtype=np.float64))
-        greedy_order = represent(vectors, params["neighbours"])
-        chosen = rows[greedy_order.rows]
-        parts.append(
-            pl.DataFrame(
-                {
-                    "row_id": pool.ids.gather(chosen),
-                    "task": tasks.gather(chosen),
-                    "place": np.arange(1, len(rows) + 1),
-                    "gain": greedy_order.gains,
-                }
-            )
-        )
+    members = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    ordered = pl.concat([_order_within(pool, tasks, rows, neighbours) for rows in members])
     blank = pl.DataFrame({"row_id": pool.ids, "blank": pool.blank})
-    frame = pl.concat(parts).join(blank, on="row_id", how="left", maintain_order="left")
+    frame = ordered.join(blank, on="row_id", how="left", maintain_order="left")
     frame.write_parquet(out / "orders.parquet")
+    means = [pool.vectors[rows].mean(axis=0, dtype=np.float64) for rows in members]
     np.save(out / "means.npy", np.array(means), allow_pickle=False)
     return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(means)}
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write scores.parquet: row_id, score (gain within the task), nearest_id, task, place, task_gain."""
-    orders = read_table(inputs["orders"].file("orders.parquet"))
-    means = np.load(inputs["orders"].file("means.npy"), allow_pickle=False)
-    tasks = orders["task"].unique().sort()
-    gains = pl.DataFrame({"task": tasks, "task_gain": cut_gains(means, params["penalty"])})
-    frame = orders.join(gains, on="task", how="left", maintain_order="left").select(
+def _order_within(
+    pool: PoolEmbeddings, tasks: pl.Series, members: NDArray[np.int64], neighbours: int
+) -> pl.DataFrame:
+    """Return row_id, task, place and gain of the rows of one task, by their numbers."""
+    order = represent(pool.vectors[members], neighbours)
+    chosen = members[order.rows]
+    return pl.DataFrame(
+        {
+            "row_id": pool.ids.gather(chosen),
+            "task": tasks.gather(chosen),
+            "place": np.arange(1, len(members) + 1),
+            "gain": order.gains,
+        }
+    )
+
+
+@cached(version=VERSION, name="score-smart")
+def scores(orders: Artifact, penalty: float) -> Counted[pl.DataFrame]:
+    """Return row_id, score (gain within the task), nearest_id, task, place, task_gain."""
+    ordered = Table(orders, "orders").read()
+    means = Table(orders, "means").array()
+    tasks = ordered["task"].unique().sort()
+    gains = pl.DataFrame({"task": tasks, "task_gain": cut_gains(means, penalty)})
+    frame = ordered.join(gains, on="task", how="left", maintain_order="left").select(
         "row_id",
         pl.col("gain").cast(pl.Float32).alias("score"),
         pl.lit(None, dtype=pl.String).alias("nearest_id"),
@@ -127,8 +140,7 @@ def write_scores(
         "place",
         "task_gain",
     )
-    blank_out(frame, orders["blank"].to_numpy(), BLANK).write_parquet(out / "scores.parquet")
-    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(tasks)}
+    return Counted(blank_out(frame, ordered["blank"].to_numpy(), BLANK), {"tasks": len(tasks)})
 
 
 def cut_gains(means: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Sentence vectors of the kept rows, in the order of their ids, for selectors of whole sets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +8,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.calls import Table, TableGroup
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, SelectParams
-from curate.core.store import Artifact
-from curate.core.tables import read_table
-from curate.models.embed import embed_steps_at
-from curate.models.index import named
+from curate.models.embed import embed_rows
 from curate.text.compared import Compared
-
-BLOCK = "block-"
 
 
 class VectorParams(SelectParams):
@@ -26,6 +22,14 @@ class VectorParams(SelectParams):
     embedder: str | None = Field(
         None, description="static, minilm, a folder or a hub id; models.embedder if not given"
     )
+
+
+@dataclass(frozen=True)
+class PoolBlocks(TableGroup):
+    """The kept rows, and their embeddings as they are stored: blocks in pool order."""
+
+    kept: Table
+    blocks: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -45,29 +49,26 @@ class PoolEmbeddings:
         return np.asarray(~self.vectors.any(axis=1), dtype=np.bool_)
 
 
-def embed_pool(run: ScoreRun, params: VectorParams) -> dict[str, Artifact]:
-    """Embed the kept rows; return them and their blocks of embeddings as the inputs of a step."""
-    positions = read_table(run.kept.file("kept.parquet"))["position"].to_numpy()
-    steps = embed_steps_at(run, run.rows, positions, params.compare, params.embedder)
-    return {"kept": run.kept, **named(run.execute_all(steps))}
+def embed_pool(run: ScoreRun, params: VectorParams) -> PoolBlocks:
+    """Embed the kept rows."""
+    positions = run.kept.read(["position"])["position"].to_numpy()
+    blocks = embed_rows(run, run.rows, positions, params.compare, params.embedder)
+    return PoolBlocks(run.kept, tuple(blocks))
 
 
-def read_pool_embeddings(inputs: Mapping[str, Artifact]) -> PoolEmbeddings:
+def read_pool_embeddings(pool: PoolBlocks) -> PoolEmbeddings:
     """Read ids and unit (or zero) embeddings [N, d] of the kept rows; one block is held beside them.
 
     Raises:
         UserError: a vector is not finite.
     """
-    ids = read_table(inputs["kept"].file("kept.parquet"))["row_id"]
+    ids = pool.kept.read(["row_id"])["row_id"]
     order = ids.arg_sort().to_numpy()
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     vectors: NDArray[np.float32] | None = None
     start = 0
-    for name in sorted(name for name in inputs if name.startswith(BLOCK)):
-        block = np.load(inputs[name].file("vectors.npy"), allow_pickle=False)
-        if not np.isfinite(block).all():
-            raise UserError("an embedding is no finite number; use another models.embedder")
+    for block in iter_blocks(pool.blocks):
         if vectors is None:
             vectors = np.empty((len(ids), block.shape[1]), dtype=np.float32)
         vectors[place[start : start + len(block)]] = block
@@ -75,3 +76,16 @@ def read_pool_embeddings(inputs: Mapping[str, Artifact]) -> PoolEmbeddings:
     if vectors is None or start != len(ids):
         raise ValueError(f"{len(ids)} rows are kept, but {start} vectors are there")
     return PoolEmbeddings(ids.gather(order), vectors)
+
+
+def iter_blocks(blocks: Sequence[Table]) -> Iterator[NDArray[np.float32]]:
+    """Yield blocks of embeddings [n, d], from the disk.
+
+    Raises:
+        UserError: a vector is not finite.
+    """
+    for block in blocks:
+        vectors = block.array()
+        if not np.isfinite(vectors).all():
+            raise UserError("an embedding is no finite number; use another models.embedder")
+        yield vectors

@@ -11,12 +11,13 @@ from typing import Any
 import polars as pl
 import torch
 
-from curate.core.ledger import kept_step
+from curate.core.calls import Table
+from curate.core.keyed import ModelSource
+from curate.core.ledger import kept_rows
 from curate.core.registry import SELECTORS, Selector
-from curate.core.store import Artifact, Step
 from curate.models.load import ModelLocation, identify
 from curate.models.tokens import count_tokens
-from tests.conftest import StoreRun, row, stored, stored_rows
+from tests.conftest import StoreRun, row, stored_rows, stored_table
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -30,11 +31,11 @@ class ModelRun(StoreRun):
     kept_positions: Sequence[int] | None = None
     targets: Sequence[Messages] = ()
     dtype: str = "float32"
-    evidence: Mapping[str, Artifact] = field(default_factory=dict)
-    rows: Artifact = field(init=False)
-    kept: Artifact = field(init=False)
-    tokens: Artifact = field(init=False)
-    target: Artifact | None = field(init=False)
+    evidence: Mapping[str, Table] = field(default_factory=dict)
+    rows: Table = field(init=False)
+    kept: Table = field(init=False)
+    tokens: Table = field(init=False)
+    target: Table | None = field(init=False)
 
     def __post_init__(self) -> None:
         rows = [row(f"r{i:03}", messages) for i, messages in enumerate(self.texts)]
@@ -44,20 +45,18 @@ class ModelRun(StoreRun):
             examples = [row(f"t{i}", messages) for i, messages in enumerate(self.targets)]
             self.target = stored_rows(self.store, "target", examples)
         if self.kept_positions is None:
-            self.kept = self.store.ensure(kept_step(self.rows, []))
+            self.kept = kept_rows(self, self.rows, [])
         else:
             ids = [f"r{i:03}" for i in self.kept_positions]
             table = pl.DataFrame({"row_id": ids, "position": list(self.kept_positions)})
-            self.kept = stored(self.store, "kept", {"kept": table}, {"rows_out": len(ids)})
-        inputs = {"rows": self.rows, "kept": self.kept}
-        step = Step("tokens", 1, count_tokens, inputs, self.model_identity(), self.model_runtime())
-        self.tokens = self.store.ensure(step)
+            self.kept = stored_table(self.store, "kept", table)
+        self.tokens = count_tokens(self, self.rows, self.kept)
+        self.executed_steps.clear()
 
-    def model_identity(self) -> dict[str, Any]:
-        return identify(ModelLocation("m", "folder", self.folder), self.dtype)
-
-    def model_runtime(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "trust": False}
+    @property
+    def base(self) -> ModelSource:
+        identity = identify(ModelLocation("m", "folder", self.folder), self.dtype)
+        return ModelSource(identity, self.folder)
 
 
 def selector(method: str, **settings: Any) -> tuple[Selector, Any]:
@@ -71,8 +70,7 @@ def selector(method: str, **settings: Any) -> tuple[Selector, Any]:
 def scored(run: ModelRun, method: str, **settings: Any) -> pl.DataFrame:
     """Return what a selector stores for a run."""
     method_selector, params = selector(method, **settings)
-    artifact = method_selector.score(run, params)
-    return pl.read_parquet(artifact.file("scores.parquet"))
+    return method_selector.score(run, params).read()
 
 
 def ranked(table: pl.DataFrame, method: str, **settings: Any) -> list[str]:

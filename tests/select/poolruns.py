@@ -11,9 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table
+from curate.core.keyed import ModelSource
 from curate.core.registry import SelectParams, find_selector
-from curate.core.store import Artifact, Store
-from tests.conftest import StoreRun, row, stored, stored_rows, turns
+from curate.core.store import Store
+from tests.conftest import StoreRun, row, stored_rows, stored_table, turns
 
 Matrix = NDArray[np.float32]
 
@@ -29,18 +31,17 @@ EXACT = np.array(
 class PoolRun(StoreRun):
     """What a selector is given: some of a pool's rows are kept."""
 
-    rows: Artifact = field(init=False)
-    kept: Artifact = field(init=False)
-    tokens: Artifact = field(init=False)
-    target: Artifact | None = None
-    evidence: Mapping[str, Artifact] = field(default_factory=dict)
+    rows: Table = field(init=False)
+    kept: Table = field(init=False)
+    tokens: Table = field(init=False)
+    target: Table | None = None
+    evidence: Mapping[str, Table] = field(default_factory=dict)
     folder: Path | None = None
 
-    def model_identity(self) -> dict[str, Any]:
-        return {"tokenizer": "tiny", "chat_template": "tiny", "weights": "tiny"}
-
-    def model_runtime(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "trust": False}
+    @property
+    def base(self) -> ModelSource:
+        identity = {"tokenizer": "tiny", "chat_template": "tiny", "weights": "tiny"}
+        return ModelSource(identity, self.folder or Path())
 
 
 def unit(count: int, width: int, seed: int) -> Matrix:
@@ -65,10 +66,10 @@ def make_run(
     run.rows = stored_rows(store, "pool", rows)
     kept = [(r["row_id"], i) for i, r in enumerate(rows) if r["row_id"] not in dropped]
     table = pl.DataFrame(kept, schema={"row_id": pl.String, "position": pl.Int64}, orient="row")
-    run.kept = stored(store, "kept", {"kept": table}, {"rows_out": len(kept)})
+    run.kept = stored_table(store, "kept", table)
     lengths = {r["row_id"]: sum(len(m["content"]) for m in r["messages"]) for r in rows}
     counts = pl.DataFrame({"row_id": [i for i, _ in kept], "tokens": [lengths[i] for i, _ in kept]})
-    run.tokens = stored(store, "tokens", {"tokens": counts}, {"rows_out": len(kept)})
+    run.tokens = stored_table(store, "tokens", counts)
     return run
 
 
@@ -106,8 +107,7 @@ def params_of(method: str, **settings: Any) -> SelectParams:
 
 def scored(run: PoolRun, method: str, **settings: Any) -> pl.DataFrame:
     """Return the score table of a method."""
-    artifact = find_selector(method).score(run, params_of(method, **settings))
-    return pl.read_parquet(artifact.file("scores.parquet"))
+    return find_selector(method).score(run, params_of(method, **settings)).read()
 
 
 def ranked(scores: pl.DataFrame, method: str, seed: int = 0, **settings: Any) -> list[str]:

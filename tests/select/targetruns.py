@@ -11,12 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.core.ledger import kept_step
+from curate.core.calls import Table
+from curate.core.ledger import kept_rows
 from curate.core.registry import find_selector
-from curate.core.store import Artifact, Step, Store
-from curate.pool.ingest import ingest_step
+from curate.core.store import Store
+from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
-from tests.conftest import StoreRun, row, stored, stored_rows, turns
+from curate.select.pool_target import PoolAndTarget
+from tests.conftest import Computed, StoreRun, row, stored_rows, stored_table, turns
 
 DATA = Path(__file__).parents[2] / "data"
 FAMILY = "appointment_line"
@@ -26,17 +28,17 @@ FAMILY = "appointment_line"
 class TargetRun(StoreRun):
     """A run whose rows are there already."""
 
-    rows: Artifact = field(init=False)
-    kept: Artifact = field(init=False)
-    tokens: Artifact = field(init=False)
-    target: Artifact | None = None
+    rows: Table = field(init=False)
+    kept: Table = field(init=False)
+    tokens: Table = field(init=False)
+    target: Table | None = None
 
 
 def keep(run: TargetRun, positions: Sequence[int]) -> None:
     """Keep the rows at these positions alone."""
-    ids = pl.read_parquet(run.rows.file("rows.parquet"))["row_id"]
+    ids = run.rows.read(["row_id"])["row_id"]
     table = pl.DataFrame({"row_id": ids.gather(positions), "position": list(positions)})
-    run.kept = stored(run.store, "kept", {"kept": table}, {"rows_out": table.height})
+    run.kept = stored_table(run.store, "kept", table)
 
 
 def target_run(
@@ -46,7 +48,7 @@ def target_run(
     run = TargetRun(store)
     rows = [row(row_id, turns(prompt, response)) for row_id, prompt in pool.items()]
     run.rows = stored_rows(store, "pool", rows)
-    run.kept = store.ensure(kept_step(run.rows, []))
+    run.kept = kept_rows(StoreRun(store), run.rows, [])
     examples = [row(f"t{i}", turns(prompt, response)) for i, prompt in enumerate(target)]
     run.target = stored_rows(store, "target", examples)
     return run
@@ -57,8 +59,8 @@ def bundled_run(store: Store, planted: int | None = None) -> TargetRun:
     run = TargetRun(store)
     run.rows = _ingested(store, "pool", DATA / "pool", 1.0)
     run.target = _ingested(store, "target", DATA / "target.jsonl", 0.0)
-    ids = pl.read_parquet(run.rows.file("rows.parquet"), columns=["row_id"])
-    family = ids.join(_truth(), on="row_id", how="left", maintain_order="left")["wanted"]
+    ids = run.rows.read(["row_id"])
+    family = ids.join(_truth(), on="row_id", how="left", maintain_order="left")["relevant"]
     family_counts = np.cumsum(family.to_numpy())
     keep(
         run, np.flatnonzero(~family.to_numpy() | (family_counts <= (planted or len(ids)))).tolist()
@@ -66,29 +68,29 @@ def bundled_run(store: Store, planted: int | None = None) -> TargetRun:
     return run
 
 
-def _ingested(store: Store, name: str, path: Path, most: float) -> Artifact:
+def _ingested(store: Store, name: str, path: Path, most: float) -> Table:
     source = "bundled" if name == "pool" else name
     entries = [RowFile(path=str(path), source=source)]
-    return store.ensure(ingest_step(name, entries, seed=0, max_rejected=most))
+    return Table(store.ensure(ingest_call(name, entries, seed=0, max_rejected=most)), "rows")
 
 
 def _truth() -> pl.DataFrame:
     truth = pl.read_ndjson(DATA / "truth.jsonl")
     off_topic = (pl.col("defect") == "off_topic").fill_null(False)
-    return truth.select("row_id", wanted=(pl.col("family") == FAMILY) & ~off_topic)
+    return truth.select("row_id", relevant=(pl.col("family") == FAMILY) & ~off_topic)
 
 
 def precision(ids: Sequence[str]) -> float:
     """Return the share of these rows of the bundled pool that are of the target's family."""
     chosen = pl.DataFrame({"row_id": ids}).join(_truth(), on="row_id", how="left")
-    return float(chosen["wanted"].mean())  # type: ignore[arg-type]
+    return float(chosen["relevant"].mean())  # type: ignore[arg-type]
 
 
 def scores_of(run: TargetRun, method: str, **settings: Any) -> pl.DataFrame:
     """Return the scores of a method."""
     selector = find_selector(method)
     params = selector.params.model_validate({"budget": {"rows": 1}, **settings})
-    return pl.read_parquet(selector.score(run, params).file("scores.parquet"))
+    return selector.score(run, params).read()
 
 
 def ranked(run: TargetRun, method: str, seed: int = 0, **settings: Any) -> list[str]:
@@ -106,37 +108,32 @@ def rank_frame(scores: pl.DataFrame, method: str, seed: int = 0, **settings: Any
     return scores["row_id"].gather(order).to_list()
 
 
-def vectors_artifact(store: Store, vectors: NDArray[np.float32]) -> Artifact:
-    """Return a block of vectors as the embedding steps store it."""
+def stored_vectors(store: Store, vectors: NDArray[np.float32], name: str = "embed") -> Table:
+    """Return a block of vectors as embedders store it, or another model."""
 
-    def write(out: Path, *_: object) -> dict[str, int]:
+    def write(out: Path) -> dict[str, int]:
         np.save(out / "vectors.npy", vectors)
         return {"rows_out": len(vectors)}
 
-    return store.ensure(Step("embed", 1, write, {}, {"vectors": vectors.tolist()}))
+    return Table(store.ensure(Computed(name, write, vectors.tolist())), "vectors")
 
 
-def embedding_inputs(
+def embedded(
     store: Store,
     vectors: NDArray[np.float32],
     target_embeddings: NDArray[np.float32],
     cuts: Sequence[int] = (),
-) -> dict[str, Artifact]:
-    """Return the inputs of a step on rows r000, ... with these vectors, cut into blocks."""
+) -> PoolAndTarget:
+    """Return rows r000, ... and target examples t0, ... with these vectors; the rows cut into blocks."""
     ids = [f"r{i:03}" for i in range(len(vectors))]
     table = pl.DataFrame({"row_id": ids, "position": range(len(ids))})
-    blocks = {
-        f"block-{i:05d}": vectors_artifact(store, part)
-        for i, part in enumerate(np.split(vectors, list(cuts)))
-    }
-    return {
-        "kept": stored(store, "kept", {"kept": table}, {"rows_out": len(ids)}),
-        "target": stored_rows(
-            store, "target", [row(f"t{i}", turns("q", "a")) for i in range(len(target_embeddings))]
-        ),
-        "wanted-00000": vectors_artifact(store, target_embeddings),
-        **blocks,
-    }
+    targets = [row(f"t{i}", turns("q", "a")) for i in range(len(target_embeddings))]
+    return PoolAndTarget(
+        kept=stored_table(store, "kept", table),
+        blocks=tuple(stored_vectors(store, part) for part in np.split(vectors, list(cuts))),
+        target=stored_rows(store, "target", targets),
+        target_blocks=(stored_vectors(store, target_embeddings),),
+    )
 
 
 def unit_vectors(shape: tuple[int, int], seed: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.select.bsr import NOT_NEAR, ROUNDING, cover, encode_tokens, first_turns, recall
+from curate.select.bsr import NOT_NEAR, ROUNDING, best_cosines, cover, encode_tokens, first_turns
 from tests.conftest import write_tiny_encoder
 from tests.select.targetruns import (
     TargetRun,
@@ -144,8 +144,8 @@ def test_recall_is_the_best_match_of_each_token() -> None:
     rng = np.random.default_rng(0)
     example_tokens, states = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 5))
     expected = [max(float(x @ z) for z in states) for x in example_tokens]
-    np.testing.assert_allclose(recall(example_tokens, states), expected, rtol=1e-5)
-    assert recall(example_tokens, states[:0]).tolist() == [0, 0, 0]
+    np.testing.assert_allclose(best_cosines(example_tokens, states), expected, rtol=1e-5)
+    assert best_cosines(example_tokens, states[:0]).tolist() == [0, 0, 0]
 
 
 # --- runs with a tiny encoder ---------------------------------------------------------------------
@@ -190,7 +190,7 @@ def run_of(store: Store, pool: dict[str, str]) -> TargetRun:
 
 def test_tokens_are_those_of_the_encoder_alone(encoder: str) -> None:
     texts = [*sentences(20, 0), "owl table"]
-    encoded = encode_tokens(texts, {"name": encoder})
+    encoded = encode_tokens(texts, encoder)
     for text, states in zip(texts, encoded, strict=True):
         np.testing.assert_allclose(states, plain_tokens(encoder, text), atol=1e-5)
 

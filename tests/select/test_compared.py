@@ -24,7 +24,7 @@ from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from curate.select.compared import compared_lines, scoring, selection_names
 from tests.config.test_recipe import schema_faults
-from tests.conftest import stored
+from tests.conftest import stored_table
 from tests.report.realrun import recipe, write_inputs
 
 SELECT: dict[str, Any] = {
@@ -208,7 +208,7 @@ def test_the_estimate_counts_scoring_and_embedding_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curate.estimate.embedding.embedding_pace", lambda *_: exactly(0.5))
-    pool = stored(store, "pool", {}, {"rows_out": 10})
+    pool = stored_table(store, "rows", pl.DataFrame(), {"rows_out": 10})
     rds = {"method": "rds", "combine": "global_max"}
     others = [rds, {"method": "rds", "max_length": 10}, {"method": "kcenter", "compare": "prompt"}]
     config = compare([{"method": "rds"}, *others])

@@ -17,21 +17,22 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from curate.config.recipe import Config
-from curate.core.store import Artifact, Store
+from curate.core.calls import Table
+from curate.core.store import Store
 from curate.pipeline.curation import run_curation
 from curate.select.comparison import (
     KEPT,
     LISTED,
     align,
-    comparison_step,
     jaccard,
     overlap,
     rank_correlation,
     rank_scored,
     rows_in_one_selection,
+    write_comparison,
 )
-from tests.conftest import stored
-from tests.select.poolruns import PoolRun, make_run, sample_pool
+from tests.conftest import stored_table
+from tests.select.poolruns import make_run, sample_pool
 
 Ranking = tuple[list[str], int]
 
@@ -136,20 +137,16 @@ def test_two_random_draws_share_as_much_as_by_chance() -> None:
     assert mean == pytest.approx(40 * 80 / 200, rel=0.03)
 
 
-def ranked(store: Store, run: PoolRun, orders: Mapping[str, Ranking]) -> dict[str, Artifact]:
-    return {name: stored(store, name, {"ranking": ranking(*one)}) for name, one in orders.items()}
-
-
-def tables_of(artifact: Artifact) -> dict[str, pl.DataFrame]:
-    return {file: pl.read_parquet(artifact.file(file)) for file in sorted(artifact.files)}
+def ranked(store: Store, orders: Mapping[str, Ranking]) -> dict[str, Table]:
+    return {name: stored_table(store, name, ranking(*one)) for name, one in orders.items()}
 
 
 def compared(store: Store, rows: list[dict[str, Any]]) -> dict[str, pl.DataFrame]:
     run = make_run(store, rows, dropped=["r0000"])
     ids = sorted(row["row_id"] for row in rows if row["row_id"] != "r0000")
     orders: dict[str, Ranking] = {"own": (ids, 30), "bm25": (ids[::-1], 40)}
-    step = comparison_step(run, ranked(store, run, orders))
-    return tables_of(store.ensure(step))
+    artifact = run(write_comparison, run.rows, run.kept, run.tokens, ranked(store, orders))
+    return {file: pl.read_parquet(artifact.file(file)) for file in sorted(artifact.files)}
 
 
 def test_rows_and_tokens_add_up_and_the_mix_is_that_of_the_selections(store: Store) -> None:

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from curate.core.store import Step, Store
-from curate.select.comparison import named_rankings
-from curate.select.coverage import OUTLYING, coverage_step, near_limit, write_coverage
+from curate.core.calls import Table
+from curate.core.store import Store
+from curate.select.coverage import OUTLYING, coverage, measure_coverage, near_limit
 from tests.conftest import stored
-from tests.select.targetruns import bundled_run, embedding_inputs, target_run, unit_vectors
+from tests.select.targetruns import bundled_run, embedded, target_run, unit_vectors
 
 Matrix = NDArray[np.float32]
 
@@ -26,26 +26,18 @@ def coverage_table(
     cuts: Sequence[int] = (),
 ) -> pl.DataFrame:
     """Return the table of coverage, of selections of rows by their numbers."""
-    embeddings = embedding_inputs(store, vectors, target_embeddings, cuts)
-    count = len(vectors)
+    ids = [f"r{i:03}" for i in range(len(vectors))]
     rankings = {
-        name: stored(
-            store,
-            name,
-            {
-                "ranking": pl.DataFrame(
-                    {
-                        "row_id": [f"r{i:03}" for i in range(count)],
-                        "selected": [i in rows for i in range(count)],
-                    }
-                )
-            },
-        )
+        name: ranking(store, name, ids, [i in rows for i in range(len(ids))])
         for name, rows in chosen.items()
     }
-    inputs = {**embeddings, **named_rankings(rankings)}
-    step = Step("coverage", 1, write_coverage, inputs, {"names": list(chosen)})
-    return pl.read_parquet(store.ensure(step).file("coverage.parquet"))
+    return coverage(embedded(store, vectors, target_embeddings, cuts), rankings).result
+
+
+def ranking(store: Store, name: str, ids: Sequence[str], selected: Sequence[bool]) -> Table:
+    """Return a selection as it is stored."""
+    table = pl.DataFrame({"row_id": ids, "selected": selected})
+    return Table(stored(store, name, {"ranking": table}), "ranking")
 
 
 def test_the_nearest_rows_are_those_of_a_plain_loop(store: Store) -> None:
@@ -113,32 +105,28 @@ def test_a_step_embeds_what_other_methods_embed(store: Store) -> None:
     run = target_run(store, pool, ["green fish", "ships at sea"])
     selector = find_selector("embed")
     selector.score(run, selector.params.model_validate({"method": "embed", "budget": {"rows": 1}}))
-    table = pl.DataFrame({"row_id": list(pool), "selected": [True, False, False, True]})
     before = list(run.executed_steps)
-    artifact = run.execute(coverage_step(run, {"own": stored(store, "own", {"ranking": table})}))
+    own = ranking(store, "own", list(pool), [True, False, False, True])
+    table = measure_coverage(run, {"own": own}).read()
     assert run.executed_steps == [*before, "coverage"]
-    coverage = pl.read_parquet(artifact.file("coverage.parquet"))
-    assert coverage["row_id"].to_list() == ["r0", "r3"]
-    assert coverage["kept_id"][1] == "r2"
+    assert table["row_id"].to_list() == ["r0", "r3"]
+    assert table["kept_id"][1] == "r2"
 
 
 def test_rows_of_the_family_come_nearer_to_the_target_than_others(store: Store) -> None:
     run = bundled_run(store)
-    ids = pl.read_parquet(run.kept.file("kept.parquet"))["row_id"]
-    origin = pl.read_parquet(run.rows.file("rows.parquet"), columns=["row_id", "origin"])
+    ids = run.kept.read()["row_id"].to_list()
+    origin = run.rows.read(["row_id", "origin"])
     family = set(origin.filter(origin="appointment_line")["row_id"])
     chosen = {
         "family": [i in family for i in ids],
         "others": [i not in family for i in ids],
     }
-    rankings = {
-        name: stored(store, name, {"ranking": pl.DataFrame({"row_id": ids, "selected": mask})})
-        for name, mask in chosen.items()
-    }
-    coverage = pl.read_parquet(run.execute(coverage_step(run, rankings)).file("coverage.parquet"))
-    thin = dict(coverage.group_by("name").agg((pl.col("state") != "near").mean()).iter_rows())
+    rankings = {name: ranking(store, name, ids, mask) for name, mask in chosen.items()}
+    table = measure_coverage(run, rankings).read()
+    thin = dict(table.group_by("name").agg((pl.col("state") != "near").mean()).iter_rows())
     assert thin["family"] <= OUTLYING
-    nearest = coverage.partition_by("name", as_dict=True)
+    nearest = table.partition_by("name", as_dict=True)
     family_similarity, others_similarity = (
         nearest[name,]["similarity"].to_numpy() for name in ("family", "others")
     )

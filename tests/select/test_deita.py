@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.registry import find_selector
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.select.deita import DeitaParams, filter_similar
 from tests.conftest import row, stored, turns
 from tests.select.poolruns import (
@@ -97,10 +98,11 @@ def texts(*responses: str) -> list[dict[str, Any]]:
     ]
 
 
-def evidence(store: Store, name: str, columns: Mapping[str, Sequence[Any]]) -> Artifact:
+def evidence(store: Store, name: str, columns: Mapping[str, Sequence[Any]]) -> Table:
     count = len(next(iter(columns.values())))
     table = pl.DataFrame({"row_id": [f"r{i}" for i in range(count)], **columns})
-    return stored(store, name, {"evidence": table.sample(fraction=1, shuffle=True, seed=0)})
+    shuffled = table.sample(fraction=1, shuffle=True, seed=0)
+    return Table(stored(store, name, {"evidence": shuffled}), "evidence")
 
 
 def judged_run(store: Store, quality: Sequence[Any], complexity: Sequence[Any]) -> PoolRun:
@@ -140,7 +142,7 @@ def test_rows_passed_over_come_after_all_that_were_taken(store: Store) -> None:
     rows = [row("a", same), row("b", same), row("c", turns("Name a planet.", "Mars"))]
     run = make_run(store, rows)
     grades = pl.DataFrame({"row_id": ["a", "b", "c"], "score": [2, 3, 1]})
-    run.evidence = {"judge": stored(store, "judge", {"evidence": grades})}
+    run.evidence = {"judge": Table(stored(store, "judge", {"evidence": grades}), "evidence")}
     table = scored(run, "deita", score="judge.score")
     assert ranked(table, "deita") == ["b", "c", "a"]
     line = table.filter(row_id="a").select("reason", "duplicate_of", "cosine").row(0)
@@ -178,9 +180,8 @@ def test_a_score_that_is_not_there_is_told(store: Store, score: Any, message: st
         find_selector("deita").score(run, params_of("deita", score=score))
 
 
-def test_a_run_that_knows_no_evidence_has_length_alone(store: Store) -> None:
+def test_a_run_without_stages_has_length_alone(store: Store) -> None:
     run = make_run(store, texts("a"))
-    del run.evidence
     with pytest.raises(UserError, match="no stage named 'judge'; known: length"):
         find_selector("deita").score(run, params_of("deita", score="judge"))
 

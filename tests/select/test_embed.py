@@ -13,13 +13,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from curate.core.errors import UserError
-from curate.core.store import Step, Store
+from curate.core.store import Store
 from curate.models.embed import embed_texts
-from curate.select.embed import write_scores
+from curate.select.embed import scores
 from curate.select.rounds import best_first, round_robin
 from tests.select.targetruns import (
     bundled_run,
-    embedding_inputs,
+    embedded,
     keep,
     precision,
     rank_frame,
@@ -41,9 +41,7 @@ POOL = {
 
 def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
     vectors, targets = unit_vectors((25, 6), 0), unit_vectors((4, 6), 1)
-    inputs = embedding_inputs(store, vectors, targets, [3, 4, 20])
-    artifact = store.ensure(Step("score-embed", 1, write_scores, inputs))
-    table = pl.read_parquet(artifact.file("scores.parquet"))
+    table = scores(embedded(store, vectors, targets, [3, 4, 20])).result
     assert table["row_id"].to_list() == [f"r{i:03}" for i in range(25)]
     for i, line in enumerate(table.iter_rows(named=True)):
         cosines = [float(np.dot(vectors[i].astype(float), w)) for w in targets.astype(float)]
@@ -57,9 +55,8 @@ def test_texts_are_those_of_the_kept_rows_and_of_the_examples(store: Store) -> N
     keep(run, [0, 1, 3])
     table = scores_of(run, "embed", compare="prompt")
     assert table["row_id"].to_list() == ["b", "d", "c"]
-    runtime = run.embedder()[1]
-    vectors = embed_texts([POOL[i] for i in table["row_id"]], runtime)
-    targets = embed_texts(["Please book a table", "When does the train leave?"], runtime)
+    vectors = embed_texts([POOL[i] for i in table["row_id"]], "static")
+    targets = embed_texts(["Please book a table", "When does the train leave?"], "static")
     np.testing.assert_allclose(table["similarities"].to_numpy(), vectors @ targets.T, atol=2e-6)
     assert table["nearest_id"].to_list()[:2] == ["t0", "t1"]
 
@@ -122,13 +119,9 @@ def test_the_order_of_the_table_changes_no_rank(
 
 def test_the_mean_is_the_cosine_to_the_centre_but_for_a_factor(store: Store) -> None:
     vectors, targets = unit_vectors((30, 6), 2), unit_vectors((5, 6), 3)
-    artifact = store.ensure(
-        Step("score-embed", 1, write_scores, embedding_inputs(store, vectors, targets))
-    )
+    table = scores(embedded(store, vectors, targets)).result
     order = np.argsort(-(vectors.astype(float) @ targets.astype(float).sum(axis=0)))
-    ranked_ids = rank_frame(
-        pl.read_parquet(artifact.file("scores.parquet")), "embed", combine="mean"
-    )
+    ranked_ids = rank_frame(table, "embed", combine="mean")
     assert ranked_ids == [f"r{i:03}" for i in order]
 
 
@@ -156,26 +149,16 @@ def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
     vectors = unit_vectors((5, 3), 0)
     vectors[2, 1] = np.nan
     with pytest.raises(UserError, match="no finite number"):
-        store.ensure(
-            Step(
-                "score-embed",
-                1,
-                write_scores,
-                embedding_inputs(store, vectors, unit_vectors((2, 3), 1)),
-            )
-        )
+        scores(embedded(store, vectors, unit_vectors((2, 3), 1)))
 
 
 def test_a_row_without_a_vector_has_no_score(store: Store) -> None:
     vectors = np.r_[unit_vectors((3, 4), 0), np.zeros((1, 4), dtype=np.float32)]
-    inputs = embedding_inputs(store, vectors, unit_vectors((2, 4), 1))
-    artifact = store.ensure(Step("score-embed", 1, write_scores, inputs))
-    table = pl.read_parquet(artifact.file("scores.parquet"))
+    table = scores(embedded(store, vectors, unit_vectors((2, 4), 1))).result
     assert table["score"].is_null().to_list() == [False] * 3 + [True]
     assert table["reason"].to_list() == [None] * 3 + ["nothing in it is known to the embedder"]
-    blank = embedding_inputs(store, vectors[:3], np.zeros((2, 4), dtype=np.float32))
-    artifact = store.ensure(Step("score-embed", 1, write_scores, blank))
-    assert pl.read_parquet(artifact.file("scores.parquet"))["score"].null_count() == 3
+    blank = embedded(store, vectors[:3], np.zeros((2, 4), dtype=np.float32))
+    assert scores(blank).result["score"].null_count() == 3
 
 
 def test_only_what_changed_is_embedded_anew(store: Store) -> None:

@@ -152,10 +152,9 @@ def test_fields_of_the_records_have_a_value_or_several(store: Store) -> None:
     ]  # fmt: skip
     rows = [row(f"r{i}", turns("q", "a"), meta=json.dumps(m)) for i, m in enumerate(metas)]
     run = make_run(store, rows)
-    artifact = find_selector("gme").score(run, params_of("gme", attributes=["meta.tags"]))
-    assert artifact.counts["values"] == {"meta.tags": 4}, "sums, prose, 7 and none"
-    table = pl.read_parquet(artifact.file("scores.parquet"))
-    assert ranked(table, "gme")[0] == "r3", "two values at once"
+    scores = find_selector("gme").score(run, params_of("gme", attributes=["meta.tags"]))
+    assert scores.artifact.counts["values"] == {"meta.tags": 4}, "sums, prose, 7 and none"
+    assert ranked(scores.read(), "gme")[0] == "r3", "two values at once"
     with pytest.raises(UserError, match="no row has a field 'language' in its meta"):
         scored(run, "gme", attributes=["source", "meta.language"])
 

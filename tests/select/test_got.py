@@ -13,11 +13,12 @@ from scipy.optimize import linprog
 from scipy.special import logsumexp
 from scipy.stats import spearmanr
 
-from curate.core.store import Artifact, Step, Store
-from curate.select.got import Costs, median_cost, solve, write_scores
+from curate.core.calls import Counted
+from curate.core.store import Store
+from curate.select.got import Costs, median_cost, scores, solve
 from tests.select.targetruns import (
     bundled_run,
-    embedding_inputs,
+    embedded,
     precision,
     rank_frame,
     ranked,
@@ -125,20 +126,16 @@ def test_they_are_how_fast_the_distance_grows_with_the_mass_of_a_row() -> None:
         assert slope == pytest.approx(centred(smooth)[row], abs=1e-5)
 
 
-def scored(store: Store, vectors: Array, targets: Array, epsilon: float = 0.1) -> Artifact:
-    inputs = embedding_inputs(
-        store, vectors.astype(np.float32), targets.astype(np.float32), [3, 11]
-    )
-    return store.ensure(Step("score-got", 1, write_scores, inputs, {"epsilon": epsilon}))
-
-
-def table_of(artifact: Artifact) -> pl.DataFrame:
-    return pl.read_parquet(artifact.file("scores.parquet"))
+def scored(
+    store: Store, vectors: Array, targets: Array, epsilon: float = 0.1
+) -> Counted[pl.DataFrame]:
+    both = embedded(store, vectors.astype(np.float32), targets.astype(np.float32), [3, 11])
+    return scores(both, epsilon)
 
 
 def test_mass_on_the_best_row_lowers_the_distance_most(store: Store) -> None:
     vectors, targets = unit_vectors((40, 6), 3), unit_vectors((7, 6), 4)
-    table = table_of(scored(store, vectors, targets, 0.02))
+    table = scored(store, vectors, targets, 0.02).result
     cost = 1 - targets.astype(float) @ vectors.astype(float).T
     whole = program(cost, np.full(40, 1 / 40))[1]
     row_numbers = [int(i[1:]) for i in rank_frame(table, "got")]
@@ -150,9 +147,9 @@ def test_mass_on_the_best_row_lowers_the_distance_most(store: Store) -> None:
 
 def test_scores_are_the_centred_potentials_with_the_nearest_example(store: Store) -> None:
     vectors, targets = unit_vectors((25, 6), 5), unit_vectors((5, 6), 6)
-    artifact = scored(store, vectors, targets)
+    counted = scored(store, vectors, targets)
     cost = 1 - targets.astype(float) @ vectors.astype(float).T
-    table, counts = table_of(artifact), artifact.counts
+    table, counts = counted.result, counted.counts
     assert counts["epsilon"] == pytest.approx(0.1 * np.median(cost), rel=2e-3)
     expected, _ = plain_sinkhorn(cost, np.full(25, 1 / 25), counts["epsilon"])
     np.testing.assert_allclose(table["score"].to_numpy(), -centred(expected), atol=1e-4)
@@ -165,7 +162,7 @@ def test_scores_are_the_centred_potentials_with_the_nearest_example(store: Store
 def test_with_one_example_the_order_is_that_of_the_cosine(store: Store) -> None:
     vectors, targets = unit_vectors((25, 6), 7), unit_vectors((1, 6), 8)
     order = np.argsort(-(vectors @ targets.T)[:, 0])
-    ranked_ids = rank_frame(table_of(scored(store, vectors, targets)), "got")
+    ranked_ids = rank_frame(scored(store, vectors, targets).result, "got")
     assert ranked_ids == [f"r{i:03}" for i in order]
 
 
@@ -176,7 +173,7 @@ def test_rows_near_a_neglected_example_get_a_bonus(store: Store) -> None:
     few = np.c_[rng.uniform(0, 0.3, 2), np.ones(2), np.full(2, 0.4)]
     vectors = np.r_[crowd, few]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    table = table_of(scored(store, vectors, np.eye(3)[:2]))
+    table = scored(store, vectors, np.eye(3)[:2]).result
     assert set(rank_frame(table, "got")[:2]) == {"r012", "r013"}
     cosines = (vectors @ np.eye(3)[:2].T).max(axis=1)
     assert cosines[:12].min() > cosines[12:].max()
@@ -200,9 +197,9 @@ def test_blocks_and_the_order_of_rows_change_no_rank(
 
 def test_equal_rows_rank_by_id(store: Store) -> None:
     vectors = np.tile(unit_vectors((1, 4), 0), (14, 1))
-    artifact = scored(store, vectors, unit_vectors((1, 4), 0))
-    assert rank_frame(table_of(artifact), "got") == [f"r{i:03}" for i in range(14)]
-    assert table_of(artifact)["score"].to_list() == [0] * 14
+    table = scored(store, vectors, unit_vectors((1, 4), 0)).result
+    assert rank_frame(table, "got") == [f"r{i:03}" for i in range(14)]
+    assert table["score"].to_list() == [0] * 14
 
 
 def test_tiny_epsilons_do_not_overflow() -> None:
@@ -229,9 +226,9 @@ def test_what_did_not_converge_says_so(
 ) -> None:
     monkeypatch.setattr("curate.select.got.MOST_ROUNDS", 2)
     with caplog.at_level(logging.WARNING, logger="curate"):
-        artifact = scored(store, unit_vectors((30, 6), 5), unit_vectors((9, 6), 6), 0.01)
-    assert artifact.counts["converged"] is False
-    assert artifact.counts["rounds"] == 2
+        counts = scored(store, unit_vectors((30, 6), 5), unit_vectors((9, 6), 6), 0.01).counts
+    assert counts["converged"] is False
+    assert counts["rounds"] == 2
     assert "after 2 rounds" in caplog.text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.core.keyed import EngineSource
 from curate.core.store import Store
 from curate.llm.engines.parameters import TransformersParams
 from curate.select.judge import JudgeParams, rank, score
@@ -24,14 +25,11 @@ GRADES = {"good": 5, "fair": 3, "bad": 1}
 class JudgedRun(PoolRun):
     """A run with an engine."""
 
-    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def engine(self, params: Any) -> EngineSource:
         models = {"base": str(self.folder) if self.folder else "smollm2-135m", "dtype": "float32"}
-        runtime = {
-            "engine": params.model_dump(mode="json"),
-            "models": models,
-            "cache": str(self.store.root / "completions.sqlite"),
-        }
-        return {"engine": "scripted"}, runtime
+        cache = self.store.root / "completions.sqlite"
+        settings = params.model_dump(mode="json")
+        return EngineSource({"engine": "scripted"}, settings, models, cache)
 
 
 def judged(store: Store, answers: list[str], dropped: tuple[str, ...] = ()) -> JudgedRun:
@@ -60,7 +58,7 @@ def params(**given: Any) -> JudgeParams:
 
 
 def table(run: JudgedRun, judge_params: JudgeParams) -> pl.DataFrame:
-    return pl.read_parquet(score(run, judge_params).file("scores.parquet"))
+    return score(run, judge_params).read()
 
 
 def test_rows_are_graded_and_ranked(store: Store, engine: ScriptedEngine) -> None:

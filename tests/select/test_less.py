@@ -18,7 +18,7 @@ from curate.core.store import Store
 from curate.models import influence
 from curate.select.less import UNSCORED, LessParams, nearest, rank, score
 from curate.select.similarities import task_numbers
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 from tests.select.lossruns import ModelRun, ranked, scored
 
 WARMUP = {"epochs": 2, "rank": 4, "alpha": 16, "learning_rate": 5e-3, "batch_rows": 8}
@@ -107,11 +107,10 @@ def test_the_table_says_all_of_every_kept_row(run: ModelRun) -> None:
 
 
 def test_rows_without_a_response_are_counted_and_rank_last(run: ModelRun) -> None:
-    artifact = score(run, LessParams.model_validate({"budget": {"rows": 1}, **SETTINGS}))
-    assert artifact.counts["unscored"] == 1
-    assert 0 < artifact.counts["adaptive_share"] < 1
-    table = pl.read_parquet(artifact.file("scores.parquet"))
-    assert ranked(table, "less")[-1] == "r060"
+    scores = score(run, LessParams.model_validate({"budget": {"rows": 1}, **SETTINGS}))
+    assert scores.artifact.counts["unscored"] == 1
+    assert 0 < scores.artifact.counts["adaptive_share"] < 1
+    assert ranked(scores.read(), "less")[-1] == "r060"
 
 
 def test_the_order_of_the_pool_changes_no_rank(run: ModelRun, store: Store, tiny: Path) -> None:
@@ -122,7 +121,7 @@ def test_the_order_of_the_pool_changes_no_rank(run: ModelRun, store: Store, tiny
     rows = [row(named[f"r{i:03}"], t) for i, t in enumerate(texts)]
     other.rows = stored_rows(store, "pool", rows)
     kept = pl.DataFrame({"row_id": [r["row_id"] for r in rows], "position": range(61)})
-    other.kept = stored(store, "kept", {"kept": kept}, {"rows_out": 61})
+    other.kept = stored_table(store, "kept", kept)
     again = ranked(scored(other, "less", **SETTINGS), "less")
     assert again == order
 
@@ -153,7 +152,7 @@ def test_targets_too_large_to_keep_apart_give_the_same_scores(
     run = with_origins(run, ["b", "a", "b", "b", None])
     apart = scored(run, "less", **SETTINGS)
     monkeypatch.setattr(influence, "COLUMN_BYTES", 0)
-    monkeypatch.setattr(influence, "VERSION", 99)
+    monkeypatch.setattr(influence.write_target_gradients, "version", 99)
     means = scored(run, "less", **SETTINGS)
     np.testing.assert_allclose(means["score"].to_numpy(), apart["score"].to_numpy(), atol=1e-5)
     assert "similarities" not in means.columns
@@ -219,7 +218,7 @@ def test_blocks_are_independent_of_each_other(
     fresh: ModelRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = scored(fresh, "less", **SETTINGS)
-    monkeypatch.setattr(influence, "SMALLEST_BLOCK", 16)
+    monkeypatch.setattr("curate.models.blocks.SMALLEST_BLOCK", 16)
     parts = scored(fresh, "less", **SETTINGS)
     assert fresh.executed_steps.count("less-similarity") == 1 + 4
     np.testing.assert_allclose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.core.calls import CallRunner
-from curate.core.store import Artifact, Store
+from curate.core.calls import CallRunner, Table
+from curate.core.store import Artifact, Computation, Store
 from curate.select.blend import BlendParams
 from curate.select.blend import rank as rank_blend
 from curate.select.blend import score as score_blend
@@ -19,16 +20,16 @@ from curate.select.cascade import rank as rank_cascade
 from curate.select.cascade import score as score_cascade
 from curate.select.random import RandomParams
 from curate.select.random import rank as rank_random
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 
 COUNT = 12
 
 
 class PartRun(CallRunner, SimpleNamespace):
-    def execute(self, step: Any) -> Artifact:
-        return self.store.ensure(step)
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        return [self.store.ensure(computation) for computation in computations]
 
-    def with_kept(self, kept: Artifact) -> PartRun:
+    def with_kept(self, kept: Table) -> PartRun:
         return PartRun(**{**vars(self), "kept": kept})
 
 
@@ -42,11 +43,11 @@ def run(store: Store) -> PartRun:
         store=store,
         seed=7,
         rows=stored_rows(store, "pool", rows),
-        kept=stored(store, "kept", {"kept": kept}),
-        tokens=stored(
+        kept=stored_table(store, "kept", kept),
+        tokens=stored_table(
             store,
             "tokens",
-            {"tokens": pl.DataFrame({"row_id": ids, "tokens": rng.permutation(COUNT) + 1})},
+            pl.DataFrame({"row_id": ids, "tokens": rng.permutation(COUNT) + 1}),
         ),
         target=None,
         evidence={},
@@ -63,7 +64,7 @@ def test_a_blend_of_one_method_with_itself_is_that_method(run: PartRun) -> None:
     params = BlendParams.model_validate(
         {"budget": {"rows": 3}, "parts": [{"method": "random"}, {"method": "random", "weight": 4}]}
     )
-    scores = pl.read_parquet(score_blend(run, params).file("scores.parquet"))
+    scores = score_blend(run, params).read()
     ids = [f"r{i:02}" for i in range(COUNT)]
     assert scores["row_id"][rank_blend(scores, params, 7)].to_list() == order_of(run, ids, 7)
     best = scores.sort("score", descending=True)["score"].to_list()
@@ -89,7 +90,7 @@ def test_a_cascade_ranks_what_is_left_and_then_what_was_cut(run: PartRun) -> Non
     params = CascadeParams.model_validate(
         {"budget": {"rows": 3}, "parts": [{"method": "random", "keep": 0.5}, {"method": "random"}]}
     )
-    scores = pl.read_parquet(score_cascade(run, params).file("scores.parquet"))
+    scores = score_cascade(run, params).read()
     ids = [f"r{i:02}" for i in range(COUNT)]
     first = order_of(run, ids, 7)
     left = sorted(first[: COUNT // 2])

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Store
 from curate.models.chat import tokenise
 from curate.models.lm import encode
 from curate.models.load import load_tokenizer, load_trunk
-from curate.select.rds import RdsParams, rank, write_scores
+from curate.select.rds import RdsParams, rank, scores
 from curate.select.rounds import best_first, round_robin, round_robin_refill
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
+from tests.select.targetruns import stored_vectors
 
 Matrix = NDArray[np.float32]
 
@@ -219,23 +220,14 @@ def test_a_task_of_many_examples_gets_no_more_than_one_of_few() -> None:
 
 def test_tasks_are_the_origins_of_the_target_rows(store: Store) -> None:
     vectors, targets = unit((12, 6), 0), unit((4, 6), 1)
-    artifact = score(store, vectors, targets, [5], origins=["b", "a", None, "b"])
-    table = pl.read_parquet(artifact.file("scores.parquet"))
+    table = score(store, vectors, targets, [5], origins=["b", "a", None, "b"])
     assert table["tasks"].to_list() == [[0, 1, 2, 0]] * 12
-    alone = pl.read_parquet(score(store, vectors, targets, [5], ["b"] * 4).file("scores.parquet"))
+    alone = score(store, vectors, targets, [5], ["b"] * 4)
     assert "tasks" not in alone.columns
     assert alone.equals(table.drop("tasks"))
 
 
 # --- scores ---------------------------------------------------------------------------------------
-
-
-def vectors_artifact(store: Store, name: str, vectors: Matrix) -> Artifact:
-    def write(out: Path, *_: object) -> dict[str, int]:
-        np.save(out / "vectors.npy", vectors)
-        return {"rows_out": len(vectors)}
-
-    return store.ensure(Step(name, 1, write, {}, {"vectors": vectors.tolist()}))
 
 
 def score(
@@ -244,19 +236,19 @@ def score(
     target_embeddings: Matrix,
     blocks: Sequence[int],
     origins: Sequence[str | None] = (),
-) -> Artifact:
+) -> pl.DataFrame:
     """Score pool vectors, stored in blocks that start at the given rows, against the target's."""
     ids = [f"r{i}" for i in range(len(vectors))]
     tasks = [*origins] or [None] * len(target_embeddings)
     targets = [row(f"t{i}", turns("q", "a"), origin=name) for i, name in enumerate(tasks)]
-    inputs = {
-        "kept": stored(store, "kept", {"kept": pl.DataFrame({"row_id": ids})}),
-        "target": stored_rows(store, "target", targets),
-        "target-vectors": vectors_artifact(store, "index", target_embeddings),
-    }
-    for number, part in enumerate(np.split(vectors, list(blocks))):
-        inputs[f"block-{number:05d}"] = vectors_artifact(store, "index", part)
-    return store.ensure(Step("score-rds", 1, write_scores, inputs))
+    kept = stored_table(store, "kept", pl.DataFrame({"row_id": ids}))
+    return scores(
+        kept=kept,
+        measured=kept,
+        blocks=[stored_vectors(store, part, "index") for part in np.split(vectors, list(blocks))],
+        target=stored_rows(store, "target", targets),
+        target_vectors=stored_vectors(store, target_embeddings, "index"),
+    ).result
 
 
 def unit(shape: tuple[int, int], seed: int) -> Matrix:
@@ -266,8 +258,7 @@ def unit(shape: tuple[int, int], seed: int) -> Matrix:
 
 def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
     vectors, targets = unit((25, 6), 0), unit((4, 6), 1)
-    artifact = score(store, vectors, targets, [3, 4, 20])
-    table = pl.read_parquet(artifact.file("scores.parquet"))
+    table = score(store, vectors, targets, [3, 4, 20])
     assert table["row_id"].to_list() == [f"r{i}" for i in range(25)]
     for i, line in enumerate(table.iter_rows(named=True)):
         cosines = [float(np.dot(vectors[i].astype(float), w)) for w in targets.astype(float)]
@@ -279,8 +270,7 @@ def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) ->
 def test_a_row_whose_vector_is_not_finite_has_no_score(store: Store) -> None:
     vectors = unit((5, 3), 0)
     vectors[2, 1] = np.nan
-    artifact = score(store, vectors, unit((2, 3), 1), [])
-    table = pl.read_parquet(artifact.file("scores.parquet"))
+    table = score(store, vectors, unit((2, 3), 1), [])
     assert table["score"].is_null().to_list() == [False, False, True, False, False]
     assert "models.dtype: float32" in table["reason"][2]
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
+from curate.core.keyed import EngineSource
 from curate.core.registry import SELECTORS, SelectParams, find_selector
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.select.planner import PlanContext, choose
 from curate.select.scored import order_rows
-from curate.select.selection import choice_remarks, rank_rows, select_step
-from tests.conftest import stored, turns
+from curate.select.selection import choice_remarks, rank_rows, select_by
+from tests.conftest import stored_table, turns
 from tests.generate.scripted import ScriptedEngine, texts_of
 from tests.select.lossruns import ModelRun
 
@@ -64,11 +65,11 @@ METHODS = sorted(CASES)
 class AnyRun(ModelRun):
     """A run with an engine, of which nothing is asked for real."""
 
-    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        runtime = {"engine": params.model_dump(mode="json"), "models": {}, "cache": ":memory:"}
-        return {"engine": "scripted"}, runtime
+    def engine(self, params: Any) -> EngineSource:
+        settings = params.model_dump(mode="json")
+        return EngineSource({"engine": "scripted"}, settings, {}, Path(":memory:"))
 
-    def with_kept(self, kept: Artifact) -> AnyRun:
+    def with_kept(self, kept: Table) -> AnyRun:
         copied = object.__new__(AnyRun)
         copied.__dict__ = {**self.__dict__, "kept": kept}
         return copied
@@ -83,7 +84,7 @@ def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
         vector = np.zeros(width) if "hollow" in text else rng.normal(size=width)
         return np.asarray(vector / max(np.linalg.norm(vector), 1), dtype=np.float32)
 
-    def embed(texts: Sequence[str], runtime: Any) -> np.ndarray[Any, Any]:
+    def embed(texts: Sequence[str], name: str) -> np.ndarray[Any, Any]:
         return np.array([random_vector(text, 8) for text in texts])
 
     def tokens(texts: Sequence[str], runtime: Any) -> list[np.ndarray[Any, Any]]:
@@ -107,7 +108,7 @@ def run_of(store: Store, folder: Path, texts: Sequence[Any]) -> AnyRun:
         {"row_id": [f"r{i:03}" for i in range(len(texts))], "score": values},
         schema={"row_id": pl.String, "score": pl.Float64},
     ).with_columns(keep=True)
-    run.evidence = {"judge": stored(store, "judge-stage", {"evidence": table})}
+    run.evidence = {"judge": stored_table(store, "evidence", table)}
     return run
 
 
@@ -120,16 +121,12 @@ def scores_of(run: AnyRun, method: str) -> pl.DataFrame:
     params = params_of(method)
     # What a broken checkpoint and broken hidden states give, without one.
     if method in ("scorer", "rds"):
-        rows = pl.read_parquet(run.rows.file("rows.parquet"))
+        rows = run.rows.read()
         values = [np.nan if "hollow" in str(row) else 1.0 for row in rows["messages"].to_list()]
         frame = rows.select("row_id", score=pl.Series(values), nearest_id=pl.lit(None, pl.String))
         similar = np.nan_to_num(np.array([values, values], dtype=np.float32).T)
         return frame.with_columns(similarities=pl.Series(similar, dtype=pl.Array(pl.Float32, 2)))
-    return pl.read_parquet(find_selector(method).score(run, params).file("scores.parquet"))
-
-
-def tokens_of(run: AnyRun) -> pl.DataFrame:
-    return pl.read_parquet(run.tokens.file("tokens.parquet"))
+    return find_selector(method).score(run, params).read()
 
 
 def test_every_selector_has_a_case() -> None:
@@ -146,13 +143,13 @@ def test_rows_without_a_score_come_last_and_are_never_selected(
     texts = SCORED if bad is None else [bad, *SCORED[:3], bad, *SCORED[3:]]
     run, params = run_of(store, tiny, texts), params_of(method)
     table = scores_of(run, method)
-    ranked = rank_rows(table, tokens_of(run), params, 0)
+    ranked = rank_rows(table, run.tokens.read(), params, 0)
     lacking = [] if bad is None else ["r000", "r004"]
     assert ranked.filter(pl.col("unscored").is_not_null())["row_id"].to_list() == lacking
     assert ranked["row_id"].to_list()[len(SCORED) :] == lacking
     if method == "all":
         return
-    mixed = rank_rows(table.sample(fraction=1, shuffle=True, seed=1), tokens_of(run), params, 0)
+    mixed = rank_rows(table.sample(fraction=1, shuffle=True, seed=1), run.tokens.read(), params, 0)
     assert mixed.equals(ranked)
     chosen = choose(ranked, params, PlanContext(pl.LazyFrame()))
     assert chosen["selected"].to_list() == [True] * len(SCORED) + [False] * len(lacking)
@@ -163,7 +160,7 @@ def test_rows_without_a_score_come_last_and_are_never_selected(
 def test_a_method_that_can_score_no_row_says_so(store: Store, tiny: Path, method: str) -> None:
     run = run_of(store, tiny, [CASES[method][1]] * 3)
     with pytest.raises(UserError) as caught:
-        rank_rows(scores_of(run, method), tokens_of(run), params_of(method), 0)
+        rank_rows(scores_of(run, method), run.tokens.read(), params_of(method), 0)
     sentence = str(caught.value)
     assert "\n" not in sentence
     # These two know more of the cause, and say so before there is a table of scores.
@@ -178,7 +175,7 @@ def test_a_method_that_can_score_no_row_says_so(store: Store, tiny: Path, method
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pool_of_one_row_is_ranked(store: Store, tiny: Path, method: str) -> None:
     run = run_of(store, tiny, SCORED[:1])
-    ranked = rank_rows(scores_of(run, method), tokens_of(run), params_of(method), 0)
+    ranked = rank_rows(scores_of(run, method), run.tokens.read(), params_of(method), 0)
     assert ranked["row_id"].to_list() == ["r000"]
     assert ranked["unscored"].null_count() == 1
 
@@ -195,22 +192,22 @@ def test_a_score_that_is_no_finite_number_is_none(method: str, value: float | No
 def test_a_selection_counts_and_tells_rows_without_a_score(store: Store, tiny: Path) -> None:
     run = run_of(store, tiny, [MUTE, *SCORED])
     params = params_of("bm25", budget=7)
-    scores = find_selector("bm25").score(run, params)
-    artifact = store.ensure(select_step(SimpleNamespace(**vars(run)), scores, params))
-    assert artifact.counts["rows_out"] == 6
-    assert artifact.counts["unscored"] == {"shares no word with any target example": 1}
-    assert artifact.counts["reasons"] == {"unscored": 1}
-    remarks = choice_remarks(params, artifact.counts)
+    result = select_by(run, params, find_selector("bm25").score(run, params))
+    counts = result.selection.counts
+    assert counts["rows_out"] == 6
+    assert counts["unscored"] == {"shares no word with any target example": 1}
+    assert counts["reasons"] == {"unscored": 1}
+    remarks = choice_remarks(params, counts)
     assert "1 of 7 rows could not be scored and are not selected (1: shares no word" in remarks[0]
     assert "the budget of 7 rows is not spent: no more than 6 rows" in remarks[1]
-    assert choice_remarks(params_of("bm25", budget=6), artifact.counts) == remarks[:1]
+    assert choice_remarks(params_of("bm25", budget=6), counts) == remarks[:1]
 
 
 def test_a_cascade_hands_no_row_without_a_score_on(store: Store, tiny: Path) -> None:
     run = run_of(store, tiny, [MUTE, *SCORED])
     parts = [{"method": "bm25", "keep": 1.0}, {"method": "length", "order": "shortest"}]
     params = find_selector("cascade").params.model_validate({"budget": {"rows": 7}, "parts": parts})
-    table = pl.read_parquet(find_selector("cascade").score(run, params).file("scores.parquet"))
+    table = find_selector("cascade").score(run, params).read()
     order = order_rows(table, find_selector("cascade"), params, 0)
     assert table["row_id"][order.rows].to_list()[-1] == "r000"
     assert order.unscored[-1] == "bm25: shares no word with any target example"

@@ -195,7 +195,7 @@ def test_batches_and_padding_change_nothing(
 def test_rows_are_rated_once_and_only_again_where_texts_or_model_change(
     store: Store, tiny: Path, cappy: Path, judge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.models.ratings.SMALLEST_BLOCK", 4)
+    monkeypatch.setattr("curate.models.blocks.SMALLEST_BLOCK", 4)
     run = run_of(store, tiny)
     scored(run, "scorer", model=str(cappy))
     scored(run, "scorer", model=str(cappy), budget={"rows": 5})

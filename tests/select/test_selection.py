@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.registry import SELECTORS, SelectParams
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.select.planner import PlanContext, choose
 from curate.select.random import RandomParams
 from curate.select.rds import RdsParams
-from curate.select.selection import rank_rows, select_step
-from tests.conftest import row, stored, stored_rows, turns
+from curate.select.selection import SelectionResult, rank_by, rank_rows, select_by
+from curate.text.pairs import PAIR_SCHEMA
+from tests.conftest import row, stored_rows, stored_table, turns
+from tests.select.poolruns import PoolRun
 
 COUNT = 30
 
@@ -45,16 +47,17 @@ def params(method: str, **budget: Any) -> SelectParams:
     return kind.model_validate({"budget": budget})
 
 
-def select(store: Store, chosen: SelectParams, seed: int = 0) -> Artifact:
-    scores, tokens = tables()
-    rows = [row(f"r{i:02}", turns(f"q{i}", "a")) for i in range(COUNT)]
-    run = SimpleNamespace(
-        rows=stored_rows(store, "pool", rows),
-        tokens=stored(store, "tokens", {"tokens": tokens}),
-        evidence={},
-        seed=seed,
+def run_of(store: Store, seed: int = 0) -> PoolRun:
+    run = PoolRun(store, seed)
+    run.rows = stored_rows(
+        store, "pool", [row(f"r{i:02}", turns(f"q{i}", "a")) for i in range(COUNT)]
     )
-    return store.ensure(select_step(run, stored(store, "scores", {"scores": scores}), chosen))
+    run.tokens = stored_table(store, "tokens", tables()[1])
+    return run
+
+
+def select(store: Store, chosen: SelectParams, seed: int = 0) -> SelectionResult:
+    return select_by(run_of(store, seed), chosen, stored_table(store, "scores", tables()[0]))
 
 
 BUDGETS: list[dict[str, Any]] = [
@@ -67,9 +70,8 @@ BUDGETS: list[dict[str, Any]] = [
 def test_ranks_and_counts_of_a_selection_add_up(
     store: Store, method: str, budget: dict[str, Any]
 ) -> None:
-    artifact = select(store, params(method, **budget))
-    ranking = pl.read_parquet(artifact.file("ranking.parquet"))
-    selected = pl.read_parquet(artifact.file("selected.parquet"))
+    result = select(store, params(method, **budget))
+    ranking, selected = result.ranking.read(), Table(result.selection, "selected").read()
     scores, tokens = tables()
     assert ranking["rank"].to_list() == list(range(1, COUNT + 1))
     assert set(ranking["row_id"]) == set(scores["row_id"])
@@ -80,7 +82,7 @@ def test_ranks_and_counts_of_a_selection_add_up(
     assert selected["messages"].to_list() == [
         turns(f"q{int(i[1:])}", "a") for i in selected["row_id"]
     ]
-    assert artifact.counts == {
+    assert result.selection.counts == {
         "rows_in": COUNT,
         "rows_out": selected.height,
         "not_selected": COUNT - selected.height,
@@ -137,13 +139,37 @@ def test_the_key_holds_method_budget_seed_and_selector_version(
 ) -> None:
     def keys() -> list[str]:
         chosen = [params("rds", rows=3), params("rds", rows=4), params("random", rows=3)]
-        return [select(store, c, seed).key for c in chosen for seed in (0, 1)]
+        return [select(store, c, seed).selection.key for c in chosen for seed in (0, 1)]
 
     before = keys()
     assert len(set(before)) == 6
     assert keys() == before
     monkeypatch.setitem(SELECTORS, "rds", replace(SELECTORS["rds"], version=99))
     assert [a == b for a, b in zip(before, keys(), strict=True)] == [False] * 4 + [True] * 2
+
+
+def test_a_plan_reads_the_stages_and_pairs_that_it_speaks_of(store: Store) -> None:
+    run = run_of(store)
+    ids = [f"r{i:02}" for i in range(COUNT)]
+    depths = pl.DataFrame({"row_id": ids, "depth": range(COUNT)})
+    run.evidence = {
+        "judge": stored_table(store, "evidence", depths),
+        "rules": stored_table(store, "unread", depths),
+    }
+    pair = ("r20", "r21", 0.95, False)
+    pairs = stored_table(store, "pairs", pl.DataFrame([pair], PAIR_SCHEMA, orient="row"))
+    plan = {"filter": "judge.depth >= 20", "diversity": {"most": 0.9}}
+    chosen = RdsParams.model_validate({"budget": {"rows": COUNT}, **plan})
+    scores = stored_table(store, "scores", tables()[0])
+    selected, compared = (by(run, chosen, scores, pairs) for by in (select_by, rank_by))
+    assert sorted(selected.selection.files) == ["ranking.parquet", "selected.parquet"]
+    assert selected.ranking.read().equals(compared.ranking.read())
+    by_id = dict(selected.ranking.read().select("row_id", "selected").iter_rows())
+    assert [by_id[i] for i in ids[:20] + ids[22:]] == [False] * 20 + [True] * 8
+    assert by_id["r20"] != by_id["r21"]
+    assert run.executed_steps == ["select", "select-compared"]
+    run.evidence = {**run.evidence, "rules": stored_table(store, "other", depths.head(1))}
+    assert rank_by(run, chosen, scores, pairs).selection.cached, "a stage that no condition names"
 
 
 def test_nothing_left_to_select_from_is_a_user_error() -> None:

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Store
 from curate.models.embed import embed_texts
-from curate.select.vectors import VectorParams, embed_pool, read_pool_embeddings
-from tests.conftest import row, stored, turns
+from curate.select.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
+from tests.conftest import row, stored_table, turns
 from tests.select.poolruns import Matrix, make_run, sample_pool, unit
+from tests.select.targetruns import stored_vectors
 
 
-def block(store: Store, vectors: Matrix) -> Artifact:
-    def write(out: Path, *_: object) -> dict[str, int]:
-        np.save(out / "vectors.npy", vectors)
-        return {}
-
-    return store.ensure(Step("embed", 1, write, {}, {"vectors": vectors.tolist()}))
-
-
-def inputs(store: Store, ids: list[str], *blocks: Matrix) -> dict[str, Artifact]:
-    kept = stored(store, "kept", {"kept": pl.DataFrame({"row_id": ids})})
-    return {"kept": kept} | {f"block-{i:05d}": block(store, b) for i, b in enumerate(blocks)}
+def pool_blocks(store: Store, ids: list[str], *blocks: Matrix) -> PoolBlocks:
+    kept = stored_table(store, "kept", pl.DataFrame({"row_id": ids}))
+    return PoolBlocks(kept, tuple(stored_vectors(store, block) for block in blocks))
 
 
 def test_vectors_of_all_blocks_come_in_the_order_of_ids(store: Store) -> None:
     vectors = unit(5, 3, 0)
-    pool = read_pool_embeddings(inputs(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:]))
+    blocks = pool_blocks(store, ["d", "a", "e", "b", "c"], vectors[:2], vectors[2:])
+    pool = read_pool_embeddings(blocks)
     assert pool.ids.to_list() == list("abcde")
     np.testing.assert_array_equal(pool.vectors, vectors[[1, 3, 4, 0, 2]])
 
@@ -42,12 +35,12 @@ def test_a_vector_that_is_not_finite_stops_the_run(store: Store) -> None:
     vectors = unit(3, 3, 0)
     vectors[1, 2] = np.inf
     with pytest.raises(UserError, match="no finite number"):
-        read_pool_embeddings(inputs(store, list("abc"), vectors))
+        read_pool_embeddings(pool_blocks(store, list("abc"), vectors))
 
 
 def test_vectors_that_are_missing_stop_the_run(store: Store) -> None:
     with pytest.raises(ValueError, match="4 rows are kept, but 3 vectors are there"):
-        read_pool_embeddings(inputs(store, list("abcd"), unit(3, 3, 0)))
+        read_pool_embeddings(pool_blocks(store, list("abcd"), unit(3, 3, 0)))
 
 
 @pytest.mark.parametrize("compare", ["example", "prompt", "response"])
@@ -65,7 +58,7 @@ def test_what_is_compared_of_the_kept_rows_is_embedded(store: Store, compare: st
         )
         for r in rows
     }
-    expected = embed_texts([texts[i] for i in pool.ids], {"name": "static"})
+    expected = embed_texts([texts[i] for i in pool.ids], "static")
     np.testing.assert_array_equal(pool.vectors, expected)
 
 
