@@ -7,7 +7,6 @@ decided anew from them, without comparing a text again.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.registry import Params, StageData, StageResult
-from curate.core.tables import scan_table, with_current_names
+from curate.core.tables import TableFile, with_current_names
 from curate.text.compared import Compared
 from curate.text.pairs import DuplicateGroups, Pairs, Verdicts, judge_to_size, number_pairs
 
@@ -112,9 +111,9 @@ def judge_duplicates(
     return StageResult(_evidence(facts["row_id"], verdicts, reason))
 
 
-def read_pairs(path: Path) -> pl.DataFrame:
+def read_pairs(pairs: TableFile) -> pl.DataFrame:
     """Return the pairs that a run stored (PAIR_SCHEMA)."""
-    return with_current_names(scan_table(path)).collect()
+    return with_current_names(pairs.scan()).collect()
 
 
 def count_drops(

@@ -7,11 +7,11 @@ not duplicates (see curate.clean.guards).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,18 +23,20 @@ from scipy.sparse import csr_array
 from curate.clean import minhash
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
 from curate.clean.guards import (
+    Guard,
     GuardedDedupParams,
     answer_text,
     differing_table,
     guard_keys,
     split_pairs,
 )
-from curate.core.ledger import survivor_batches
+from curate.core.calls import Table, cached_files
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, scan_table
-from curate.text.compared import compared_text
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Counts
+from curate.core.tables import scan_table
+from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 from curate.text.shingles import Shingles, Unit, shingle
 
@@ -61,32 +63,21 @@ class FuzzyParams(GuardedDedupParams):
     ngram: int = Field(5, gt=0, description="by script: three characters at most")
 
 
-def prepare_pairs(
-    run: StepRun, inputs: Mapping[str, Artifact], params: FuzzyParams
-) -> Mapping[str, Artifact]:
-    """Return the artifact with all pairs found with at least the floor's similarity.
+def prepare_pairs(run: StepRun, data: StageInputs, params: FuzzyParams) -> Mapping[str, Table]:
+    """Return all pairs found with at least the floor's similarity.
 
-    Those of duplicates are in pairs.parquet, those that the guards tell apart in differing.parquet.
+    `pairs` are those of duplicates, `differing` those that the guards tell apart.
     """
-    bands, rows = minhash.choose_bands(params.floor)
-    compared = {"compare": params.compare, "unit": params.unit, "ngram": params.ngram}
-    total = inputs["rows"].counts["rows_out"]
-    steps = [
-        Step(
-            "fuzzy-signatures",
-            VERSION,
-            write_keys,
-            inputs,
-            {**compared, "bands": bands, "rows": rows, "start": start, "stop": start + SHARD_ROWS},
-        )
-        for start in range(0, max(total, 1), SHARD_ROWS)
-    ]
-    shards = {f"shard-{i:05d}": shard for i, shard in enumerate(run.execute_all(steps))}
-    step_params = {**compared, "bands": bands, "floor": params.floor, "guards": params.guards}
-    pairs = run.execute(
-        Step("fuzzy-pairs", PAIRS_VERSION, write_pairs, {**inputs, **shards}, step_params)
+    bands, width = minhash.choose_bands(params.floor)
+    compared = (params.compare, params.unit, params.ngram)
+    shards = run.results(
+        [
+            write_keys.call(data, *compared, bands, width, start, start + SHARD_ROWS)
+            for start in range(0, max(data.rows.height, 1), SHARD_ROWS)
+        ]
     )
-    return {"pairs": pairs, "differing": pairs}
+    pairs = run(write_pairs, data, shards, *compared, bands, params.floor, params.guards)
+    return {name: Table(pairs, name) for name in ("pairs", "differing")}
 
 
 @stage(FuzzyParams, version=2, prepare=prepare_pairs, rethresholdable=RETHRESHOLDABLE)
@@ -96,22 +87,33 @@ def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
     return judge_duplicates(data, pairs, params, Reason.FUZZY_DUPLICATE)
 
 
+@cached_files(version=VERSION, name="fuzzy-signatures")
 def write_keys(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    compare: Compared,
+    unit: Unit,
+    ngram: int,
+    bands: int,
+    width: int,
+    start: int,
+    stop: int,
 ) -> Counts:
     """Write keys.parquet: pool position and band keys of one shard of the pool."""
-    names = [f"band-{i:03d}" for i in range(params["bands"] + 1)]
+    names = [f"band-{i:03d}" for i in range(bands + 1)]
     schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys(names, pl.UInt64())})
+
+    def cut(batch: pl.DataFrame) -> tuple[pl.Series, Shingles]:
+        texts = batch.select(text=compared_text(compare))["text"]
+        return batch["position"], shingle(texts, unit, ngram)
+
     count = 0
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
-        batches = survivor_batches(
-            inputs, ["messages"], BATCH_ROWS, params["start"], params["stop"]
-        )
-        for positions, shingles in in_threads(partial(_read_batch, params), batches):
-            signature = minhash.signatures(shingles)
-            keys = minhash.band_keys(signature, params["bands"], params["rows"])
+        batches = data.survivor_batches(["messages"], BATCH_ROWS, start, stop)
+        for positions, shingles in in_threads(cut, batches):
+            keys = minhash.band_keys(minhash.signatures(shingles), bands, width)
             columns = dict(zip(names, keys.T, strict=True))
             table = pl.DataFrame({"row": positions, **columns}, schema=schema)
             writer.write_table(table.to_arrow())
@@ -131,84 +133,136 @@ def in_threads(function: Callable[[Item], Output], items: Iterable[Item]) -> Ite
             yield waiting.popleft().result()
 
 
-def _read_batch(params: Mapping[str, Any], batch: pl.DataFrame) -> tuple[pl.Series, Shingles]:
-    """Return the positions of a batch's rows, and their n-grams."""
-    texts = batch.select(text=compared_text(params["compare"]))["text"]
-    return batch["position"], shingle(texts, params["unit"], params["ngram"])
-
-
+@cached_files(version=PAIRS_VERSION, name="fuzzy-pairs")
 def write_pairs(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    shards: Sequence[Artifact],
+    compare: Compared,
+    unit: Unit,
+    ngram: int,
+    bands: int,
+    floor: float,
+    guards: Sequence[Guard],
 ) -> Counts:
     """Write every candidate pair whose true Jaccard similarity reaches the floor.
 
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
     """
-    keys = pl.concat(
-        scan_table(inputs[name].file("keys.parquet"))
-        for name in sorted(inputs)
-        if name.startswith("shard-")
-    )
-    whole = pl.col(f"band-{params['bands']:03d}").alias("signature")
-    same = _copies(inputs, params, keys.select("row", whole).collect())
-    bands = [f"band-{i:03d}" for i in range(params["bands"])]
-    candidates = minhash.distinct(_candidates(keys, _second(same), bands))
-    similarity = _jaccard(inputs, params, compared_text(params["compare"]), candidates)
-    near = similarity >= params["floor"]
+    rows = _Rows(data, compare, unit, ngram, guards)
+    keys = pl.concat(scan_table(shard.file("keys.parquet")) for shard in shards)
+    pairs, candidates = _find_pairs(rows, keys, bands, floor)
+    alike, differing = _split(rows, pairs, floor)
+    ids = data.rows.read(["row_id"])["row_id"]
+    pair_table(ids, alike).write_parquet(out / "pairs.parquet")
+    differing_table(ids, differing).write_parquet(out / "differing.parquet")
+    return {"candidates": candidates, "pairs": len(alike.first), "differing": differing.height}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a stage by pool position: what tells them apart, and their sets of n-grams."""
+
+    data: StageInputs
+    compare: Compared
+    unit: Unit
+    ngram: int
+    active_guards: Sequence[Guard]
+
+    def read(
+        self, involved: NDArray[np.int64], columns: Mapping[str, pl.Expr]
+    ) -> Iterator[pl.DataFrame]:
+        """Yield columns of the rows at these pool positions, batch by batch in their order."""
+        if not len(involved):
+            return iter(())
+        is_involved = np.zeros(self.data.rows.height, dtype=np.bool_)
+        is_involved[involved] = True
+
+        def read(batch: pl.DataFrame) -> pl.DataFrame:
+            rows = batch.filter(pl.Series(is_involved[batch["position"].to_numpy()]))
+            return rows.select(**columns)
+
+        return in_threads(read, self.data.survivor_batches(["messages"], BATCH_ROWS))
+
+    def guards(self, involved: NDArray[np.int64]) -> pl.DataFrame:
+        """Return row and guard keys of the involved rows: few, so it is dear to hash all."""
+        keys = guard_keys(self.compare, self.active_guards)
+        if not len(involved) or not keys:
+            return pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(keys, pl.UInt64)})
+        columns = {"row": pl.col("position").cast(pl.UInt32), **keys}
+        return pl.concat(self.read(involved, columns))
+
+    def incidence(self, text: pl.Expr, involved: NDArray[np.int64]) -> csr_array:
+        """Return which n-grams the involved rows hold: 1 where row i has the one with that hash."""
+
+        def cut(batch: pl.DataFrame) -> Shingles:
+            return shingle(batch["text"], self.unit, self.ngram)
+
+        columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+        for shingles in in_threads(cut, self.read(involved, {"text": text})):
+            if len(shingles.hashes):
+                # The hash itself is the column: 63 of its bits make the widest matrix of scipy.
+                columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))
+                counts.append(np.diff(shingles.starts))
+        ones = np.ones(sum(map(len, columns)), dtype=np.int32)
+        starts = np.cumsum(np.concatenate(counts))
+        shape = (len(involved), np.iinfo(np.int64).max)
+        matrix = csr_array((ones, np.concatenate(columns), starts), shape=shape)
+        matrix.sum_duplicates()
+        matrix.data[:] = 1
+        return matrix
+
+    def jaccard(self, text: pl.Expr, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read.
+
+        Args:
+            text: what of the rows is compared.
+            pairs: of pool positions, packed.
+        """
+        first, second = _first(pairs), _second(pairs)
+        involved = np.unique(np.concatenate([first, second]))
+        sets = self.incidence(text, involved)
+        sizes = np.diff(sets.indptr)
+        left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
+
+        def count(at: int) -> NDArray[np.int64]:
+            part = slice(at, at + VERIFY_PAIRS)
+            both: NDArray[np.int64] = sets[left[part]].multiply(sets[right[part]]).sum(axis=1)
+            return both
+
+        counted = in_threads(count, range(0, len(pairs), VERIFY_PAIRS))
+        shared = np.concatenate([np.empty(0, dtype=np.int64), *counted])
+        ratio: NDArray[np.float64] = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
+        return ratio
+
+
+def _find_pairs(rows: _Rows, keys: pl.LazyFrame, bands: int, floor: float) -> tuple[Pairs, int]:
+    """Return the pairs of similar rows, in order, and how many there were to compare."""
+    names = [f"band-{i:03d}" for i in range(bands + 1)]
+    same = _copies(rows, keys.select("row", signature=names[-1]).collect())
+    candidates = minhash.distinct(_candidates(keys, _second(same), names[:-1]))
+    similarity = rows.jaccard(compared_text(rows.compare), candidates)
+    near = similarity >= floor
     pairs = np.concatenate([same, candidates[near]])
     values = np.concatenate([np.ones(len(same)), similarity[near]])
     is_same = np.arange(len(pairs)) < len(same)
     order = np.argsort(pairs)
-    ids = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id"])["row_id"]
     table = Pairs(_first(pairs)[order], _second(pairs)[order], values[order], is_same[order])
-    alike, differing = _split(inputs, params, table)
-    pair_table(ids, alike).write_parquet(out / "pairs.parquet")
-    differing_table(ids, differing).write_parquet(out / "differing.parquet")
-    counts = {"pairs": len(alike.first), "differing": differing.height}
-    return {"candidates": len(same) + len(candidates), **counts}
+    return table, len(same) + len(candidates)
 
 
-def _split(
-    inputs: Mapping[str, Artifact], params: Mapping[str, Any], pairs: Pairs
-) -> tuple[Pairs, pl.DataFrame]:
-    total = inputs["rows"].counts["rows_out"]
-    rows = pl.int_range(total, dtype=pl.UInt32, eager=True).alias("row").to_frame()
-    own = _read_guards(inputs, params, np.concatenate([pairs.first, pairs.second]))
-    guards = rows.join(own, on="row", how="left", maintain_order="left").fill_null(0)
+def _split(rows: _Rows, pairs: Pairs, floor: float) -> tuple[Pairs, pl.DataFrame]:
+    """Return the pairs of duplicates, and those that the guards tell apart."""
+    every = pl.int_range(rows.data.rows.height, dtype=pl.UInt32, eager=True).alias("row").to_frame()
+    own = rows.guards(np.concatenate([pairs.first, pairs.second]))
+    guards = every.join(own, on="row", how="left", maintain_order="left").fill_null(0)
 
     def compare_responses(
         first: NDArray[np.int64], second: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        return _jaccard(inputs, params, answer_text(), _packed(first, second))
+        return rows.jaccard(answer_text(), _packed(first, second))
 
-    return split_pairs(pairs, guards, params["guards"], params["floor"], compare_responses)
-
-
-def _read_guards(
-    inputs: Mapping[str, Artifact], params: Mapping[str, Any], involved: NDArray[np.int64]
-) -> pl.DataFrame:
-    """Return row and guard keys of the involved rows: few, so it is dear to hash all."""
-    keys = guard_keys(params["compare"], params["guards"])
-    if not len(involved) or not keys:
-        return pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(keys, pl.UInt64)})
-    columns = {"row": pl.col("position").cast(pl.UInt32), **keys}
-    return pl.concat(_read_rows(inputs, involved, columns))
-
-
-def _read_rows(
-    inputs: Mapping[str, Artifact], involved: NDArray[np.int64], columns: Mapping[str, pl.Expr]
-) -> Iterator[pl.DataFrame]:
-    """Yield columns of the rows at these pool positions, batch by batch in their order."""
-    if not len(involved):
-        return iter(())
-    is_involved = np.zeros(inputs["rows"].counts["rows_out"], dtype=np.bool_)
-    is_involved[involved] = True
-
-    def read(batch: pl.DataFrame) -> pl.DataFrame:
-        rows = batch.filter(pl.Series(is_involved[batch["position"].to_numpy()]))
-        return rows.select(**columns)
-
-    return in_threads(read, survivor_batches(inputs, ["messages"], BATCH_ROWS))
+    return split_pairs(pairs, guards, rows.active_guards, floor, compare_responses)
 
 
 def _packed(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -223,21 +277,19 @@ def _second(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def _copies(
-    inputs: Mapping[str, Artifact], params: Mapping[str, Any], keys: pl.DataFrame
-) -> NDArray[np.uint64]:
+def _copies(rows: _Rows, keys: pl.DataFrame) -> NDArray[np.uint64]:
     """Return pairs of the first row with a set of n-grams and each other row with the same set.
 
     Long texts that differ in a word can have one signature, so the sets of such rows are read. Rows
     that a guard tells apart, or may, are no copies of each other.
     """
-    key = ["signature", *params["guards"]]
+    key = ["signature", *rows.active_guards]
     alike = keys.filter(pl.col("signature").is_duplicated())
-    guards = _read_guards(inputs, params, alike["row"].to_numpy().astype(np.int64))
+    guards = rows.guards(alike["row"].to_numpy().astype(np.int64))
     alike = alike.join(guards, on="row", how="left")
     shared = alike.filter(pl.struct(key).is_duplicated()).sort("row")
-    text = compared_text(params["compare"])
-    sets = _incidence(inputs, params, text, shared["row"].to_numpy().astype(np.int64))
+    text = compared_text(rows.compare)
+    sets = rows.incidence(text, shared["row"].to_numpy().astype(np.int64))
     sums = np.zeros(len(shared), dtype=np.uint64)
     if len(shared):
         grams = minhash.fold(sets.indices.astype(np.uint64)[:, None])
@@ -261,61 +313,3 @@ def _candidates(
         column = {following: other}
         table = pl.DataFrame({"row": rows, "key": key, "other": other})
         yield minhash.bucket_pairs(table.filter(alone))
-
-
-def _jaccard(
-    inputs: Mapping[str, Artifact],
-    params: Mapping[str, Any],
-    text: pl.Expr,
-    pairs: NDArray[np.uint64],
-) -> NDArray[np.float64]:
-    """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read.
-
-    Args:
-        inputs: of the step.
-        params: unit and n-gram.
-        text: what of the rows is compared.
-        pairs: of pool positions, packed.
-    """
-    first, second = _first(pairs), _second(pairs)
-    involved = np.unique(np.concatenate([first, second]))
-    sets = _incidence(inputs, params, text, involved)
-    sizes = np.diff(sets.indptr)
-    left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
-
-    def count(at: int) -> NDArray[np.int64]:
-        part = slice(at, at + VERIFY_PAIRS)
-        both: NDArray[np.int64] = sets[left[part]].multiply(sets[right[part]]).sum(axis=1)
-        return both
-
-    counted = in_threads(count, range(0, len(pairs), VERIFY_PAIRS))
-    shared = np.concatenate([np.empty(0, dtype=np.int64), *counted])
-    ratio: NDArray[np.float64] = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
-    return ratio
-
-
-def _incidence(
-    inputs: Mapping[str, Artifact],
-    params: Mapping[str, Any],
-    text: pl.Expr,
-    involved: NDArray[np.int64],
-) -> csr_array:
-    """Return which n-grams the involved rows hold: 1 where row i has the n-gram with that hash."""
-    texts = _read_rows(inputs, involved, {"text": text})
-
-    def cut(batch: pl.DataFrame) -> Shingles:
-        return shingle(batch["text"], params["unit"], params["ngram"])
-
-    columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-    for shingles in in_threads(cut, texts):
-        if len(shingles.hashes):
-            # The hash itself is the column: 63 of its bits make the widest matrix that scipy can hold.
-            columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))
-            counts.append(np.diff(shingles.starts))
-    ones = np.ones(sum(map(len, columns)), dtype=np.int32)
-    starts = np.cumsum(np.concatenate(counts))
-    shape = (len(involved), np.iinfo(np.int64).max)
-    matrix = csr_array((ones, np.concatenate(columns), starts), shape=shape)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix

@@ -112,7 +112,7 @@ def answer_text() -> pl.Expr:
 def split_pairs(
     pairs: Pairs,
     keys: pl.DataFrame,
-    guards: list[Guard],
+    guards: Sequence[Guard],
     floor: float,
     compare_responses: Callable[[Rows, Rows], NDArray[np.float64]],
 ) -> tuple[Pairs, pl.DataFrame]:

@@ -15,24 +15,25 @@ run of 13 words is a leak, if no part of it is template. `warn` lists paraphrase
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean import overlaps, similar
 from curate.clean.overlaps import write_overlaps
 from curate.clean.similar import write_similar
+from curate.core.calls import Table
 from curate.core.reasons import Reason
 from curate.core.registry import EVAL_SETS, Params, StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Step
-from curate.core.tables import scan_table
+from curate.core.stageinputs import StageInputs
+from curate.core.tables import TableFile
 from curate.overlap.index import find_hits, leak_reason
 
 LOG = logging.getLogger("curate")
 # Similar pairs are stored from here on, or from `warn` on where that is lower.
 FLOOR = 0.5
+OVERLAPS, TARGET_OVERLAPS = "overlaps", "target-overlaps"
 WEIGHT = {Reason.LEAK_EXACT: 3, Reason.LEAK_NGRAM: 2, Reason.LEAK_SLOT: 2, Reason.LEAK_RUN: 1}
 
 
@@ -66,44 +67,35 @@ class LeaksParams(Params):
         return self
 
 
-def prepare_leaks(
-    run: StepRun, inputs: Mapping[str, Artifact], params: LeaksParams
-) -> Mapping[str, Artifact]:
+def prepare_leaks(run: StepRun, data: StageInputs, params: LeaksParams) -> Mapping[str, Table]:
     """Return what pool and target share with eval prompts, and the rows that are similar to these."""
-    read = {name: artifact for name, artifact in inputs.items() if name != "target"}
-    artifacts = {"overlaps": run.execute(_overlap_step("overlaps", read, params))}
-    if "target" in inputs:
-        sets = {name: inputs[name] for name in EVAL_SETS if name in inputs}
+    pool = replace(data, target=None)
+    overlaps = run(write_overlaps, pool, params.ngram, OVERLAPS)
+    tables = {OVERLAPS: Table(overlaps, OVERLAPS)}
+    if data.target is not None:
         # What many pool rows hold tells as little in a target example.
-        counted = {"rows": inputs["target"], "overlaps": artifacts["overlaps"], **sets}
-        step = _overlap_step("target-overlaps", counted, params)
-        artifacts["target-overlaps"] = run.execute(step)
-        _warn_of_target(artifacts["target-overlaps"], params)
+        target = replace(pool, rows=data.target, evidence=())
+        call = write_overlaps.call(target, params.ngram, TARGET_OVERLAPS, overlaps)
+        stored = run.result(call.named(f"leaks-{TARGET_OVERLAPS}"))
+        tables[TARGET_OVERLAPS] = Table(stored, TARGET_OVERLAPS)
+        _warn_of_target(tables[TARGET_OVERLAPS], params)
     if params.warn is not None:
-        identity, runtime = run.embedder(params.embedder)
-        step_params = {"embedder": identity, "floor": min(params.warn, FLOOR)}
-        step = Step("leaks-similar", similar.VERSION, write_similar, read, step_params, runtime)
-        artifacts["similar"] = run.execute(step)
-    return artifacts
+        embedder = run.embedder(params.embedder)
+        similar = run(write_similar, pool, embedder, min(params.warn, FLOOR))
+        tables["similar"] = Table(similar, "similar")
+    return tables
 
 
-def _overlap_step(table: str, inputs: Mapping[str, Artifact], params: LeaksParams) -> Step:
-    step_params = {"ngram": params.ngram, "table": table}
-    return Step(f"leaks-{table}", overlaps.VERSION, write_overlaps, inputs, step_params)
-
-
-def _warn_of_target(artifact: Artifact, params: LeaksParams) -> None:
+def _warn_of_target(pairs: Table, params: LeaksParams) -> None:
     """Say so on every run, not only on the one that makes the tables."""
-    hits = find_hits(
-        _scan_overlaps(artifact.file("target-overlaps.parquet")), params.threshold, params.any_ngram
-    )
+    hits = _hits(_scan_overlaps(pairs), params)
     if hits.height:
         row_id, eval_id = hits.row(0)[:2]
         LOG.warning(
             "leaks: eval prompts stand in %d of the %d target examples (%s holds %s), so a selection "
             "made for them would learn the test; replace those that evidence/leaks-target.parquet lists",
             hits["row_id"].n_unique(),
-            artifact.counts["rows_in"],
+            pairs.artifact.counts["rows_in"],
             row_id,
             eval_id,
         )
@@ -128,16 +120,14 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     if not sets:
         raise ValueError("leaks needs an eval set")
     sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
-    overlap_pairs = _scan_overlaps(data.prepared["overlaps"])
+    overlap_pairs = _scan_overlaps(data.prepared[OVERLAPS])
     evidence = _verdicts(data.rows.select("row_id").collect(), overlap_pairs, params)
     tables = {"hits": _name_sets(_hits(overlap_pairs, params), sources)}
-    if "target-overlaps" in data.prepared:
-        target = find_hits(
-            _scan_overlaps(data.prepared["target-overlaps"]), params.threshold, params.any_ngram
-        )
+    if TARGET_OVERLAPS in data.prepared:
+        target = _hits(_scan_overlaps(data.prepared[TARGET_OVERLAPS]), params)
         tables["target"] = _name_sets(target, sources)
     if params.warn is not None:
-        near = scan_table(data.prepared["similar"]).filter(pl.col("similarity") >= params.warn)
+        near = data.prepared["similar"].scan().filter(pl.col("similarity") >= params.warn)
         kept = evidence.filter("keep").select("row_id")
         tables["warnings"] = near.collect().join(
             kept, on="row_id", how="semi", maintain_order="left"
@@ -146,9 +136,9 @@ def leaks(data: StageData, params: LeaksParams) -> StageResult:
     return StageResult(evidence, tables)
 
 
-def _scan_overlaps(path: Path) -> pl.LazyFrame:
+def _scan_overlaps(pairs: TableFile) -> pl.LazyFrame:
     """Return a table of pairs; those of older runs know no slots, or no limit of their own."""
-    table = scan_table(path)
+    table = pairs.scan()
     later = {"slot": pl.lit(False), "limit": pl.lit(None, pl.Float64)}
     columns = table.collect_schema()
     return table.with_columns(

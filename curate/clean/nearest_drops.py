@@ -9,17 +9,15 @@ needed, whatever the recipe selects by.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.reasons import EXPLAINED, Reason
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_batches, read_table
+from curate.core.tables import read_batches
 from curate.overlap.grams import GramSet
 from curate.overlap.units import user_text
 from curate.text.shingles import roll
@@ -38,26 +36,14 @@ SHARE, FEWEST = 0.2, 5
 SCHEMA = {"row_id": pl.String, "similarity": pl.Float64, "target_id": pl.String}
 
 
-def nearest_step(rows: Artifact, target: Artifact) -> Step:
-    """Return the step that lists the rows nearest to the target examples."""
-    return Step(NAME, VERSION, write_nearest, {"rows": rows, "target": target})
-
-
-def write_nearest(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write nearest.parquet (SCHEMA): the nearest rows of all target examples, nearest first."""
-    target = read_table(inputs["target"].file("rows.parquet"), ["row_id", "messages"])
-    search = _Search(target)
-    rows = 0
-    columns = ["row_id", "messages"]
-    for part in read_batches(inputs["rows"].file("rows.parquet"), BATCH_ROWS, columns):
-        batch = pl.DataFrame(part)
-        search.add(batch)
-        rows += batch.height
-    nearest = search.nearest()
-    nearest.write_parquet(out / "nearest.parquet")
-    return {"rows_in": rows, "nearest": nearest.height}
+@cached(version=VERSION, name=NAME)
+def nearest(rows: Table, target: Table) -> Counted[pl.DataFrame]:
+    """Return the nearest rows of all target examples (SCHEMA), nearest first."""
+    search = _Search(target.read(["row_id", "messages"]))
+    for part in read_batches(rows.path, BATCH_ROWS, ["row_id", "messages"]):
+        search.add(pl.DataFrame(part))
+    table = search.nearest()
+    return Counted(table, {"rows_in": search.rows, "nearest": table.height})
 
 
 class _Search:
@@ -73,7 +59,7 @@ class _Search:
         self._examples.data[:] = 1
         self._size = size
         self._best = pl.DataFrame(schema={**SCHEMA, "position": pl.Int64})
-        self._rows = 0
+        self.rows = 0
 
     def add(self, batch: pl.DataFrame) -> None:
         """Compare some rows with all examples."""
@@ -90,11 +76,11 @@ class _Search:
                 # Rounded, so that equal ones are in the order of the rows.
                 "similarity": np.round(common.data / norm, 6),
                 "target_id": self._ids.gather(common.col),
-                "position": common.row.astype(np.int64) + self._rows,
+                "position": common.row.astype(np.int64) + self.rows,
             }
         )
         self._best = _first(pl.concat([self._best, pairs.filter(pl.col("similarity") >= SIMILAR)]))
-        self._rows += batch.height
+        self.rows += batch.height
 
     def nearest(self) -> pl.DataFrame:
         """Return the nearest rows of all examples, each with its nearest example, nearest first."""

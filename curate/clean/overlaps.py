@@ -6,15 +6,13 @@ Rows are streamed past an index of all prompts once: the time is that of reading
 the number of prompts. What is found is judged at the end, when it is known how many rows hold it.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate.core.ledger import survivor_batches
-from curate.core.registry import EVAL_SETS
+from curate.core.calls import cached_files
+from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
 from curate.overlap.coverage import SCHEMA, measure_pairs
@@ -25,22 +23,23 @@ VERSION = 8
 BATCH_ROWS = 4_096
 
 
+@cached_files(version=VERSION, name="leaks-overlaps")
 def write_overlaps(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path, data: StageInputs, ngram: int, table: str, counted: Artifact | None = None
 ) -> Counts:
     """Write TABLE.parquet (SCHEMA): every pair of a row and an eval example that share something.
 
-    Beside it is how many rows hold each n-gram and piece; `overlaps` among the inputs has that of the
-    pool, which then tells instead.
+    Beside it is how many rows hold each n-gram and piece; `counted` has that of the pool, which then
+    tells instead.
     """
-    search = PromptSearch(index_prompts(read_eval_rows(inputs), params["ngram"]))
-    for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
+    search = PromptSearch(index_prompts(read_eval_rows(data), ngram))
+    for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
         search.add(batch)
-    counts = _read_counts(inputs["overlaps"]) if "overlaps" in inputs else search.count()
+    counts = _read_counts(counted) if counted else search.count()
     _write_counts(out, counts)
     pairs = 0
     schema = SCHEMA.to_frame().to_arrow().schema
-    with pq.ParquetWriter(out / f"{params['table']}.parquet", schema, compression="zstd") as writer:
+    with pq.ParquetWriter(out / f"{table}.parquet", schema, compression="zstd") as writer:
         for part in measure_pairs(search.index, search.hits, counts):
             writer.write_table(part.to_arrow())
             pairs += part.height
@@ -62,7 +61,7 @@ def _read_counts(overlaps: Artifact) -> RowCounts:
     return RowCounts(overlaps.counts["counted"], grams, parts, forms)
 
 
-def read_eval_rows(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
+def read_eval_rows(data: StageInputs) -> pl.DataFrame:
     """Return the rows of the eval set, of the protected and of the watch sets, in this order."""
-    files = [inputs[name].file("rows.parquet") for name in EVAL_SETS if name in inputs]
-    return pl.concat(read_table(file) for file in files)
+    sets = (data.eval, data.protected, data.watch)
+    return pl.concat(rows.read() for rows in sets if rows is not None)

@@ -39,13 +39,13 @@ from curate.clean.heuristics.personal import (
     mask,
 )
 from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, unknown_regions
+from curate.core.calls import Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
-from curate.core.ledger import survivor_batches, survivors
 from curate.core.reasons import Reason
 from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.core.rows import SCHEMA, Message
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
 
 VERSION = 3
 SPAN_TABLE = "found"
@@ -89,24 +89,14 @@ class PiiParams(Params):
         return codes
 
 
-def prepare_pii(
-    run: StepRun, inputs: Mapping[str, Artifact], params: PiiParams
-) -> Mapping[str, Artifact]:
-    """Return the artifact with found.parquet, and that of the masked rows if they are wanted."""
-    step_params: dict[str, Any] = {
-        "find": sorted(set(params.find)),
-        "regions": sorted(set(params.regions)),
-    }
-    if params.names:
-        step_params["names"] = [params.names, check_names(params.names)]
-    spans = run.execute(Step("pii-found", VERSION, write_spans, inputs, step_params))
+def prepare_pii(run: StepRun, data: StageInputs, params: PiiParams) -> Mapping[str, Table]:
+    """Return where personal data stands, and the masked rows if they are wanted."""
+    find, regions = sorted(set(params.find)), sorted(set(params.regions))
+    names = [params.names, check_names(params.names)] if params.names else None
+    spans = Table(run(write_spans, data, find, regions, names), SPAN_TABLE)
     if params.action != "mask":
         return {SPAN_TABLE: spans}
-    read = {**inputs, SPAN_TABLE: spans}
-    return {
-        SPAN_TABLE: spans,
-        APPENDED: run.execute(Step("pii-masked", VERSION, write_masked, read)),
-    }
+    return {SPAN_TABLE: spans, APPENDED: Table(run(write_masked, data, spans), APPENDED)}
 
 
 @stage(
@@ -122,7 +112,7 @@ def pii(data: StageData, params: PiiParams) -> StageResult:
     The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
     (pieces) and rows. Table details: how many of which kind a row holds.
     """
-    spans = read_table(data.prepared[SPAN_TABLE])
+    spans = data.prepared[SPAN_TABLE].read()
     kinds: list[Kind] = [kind for kind in KINDS if kind in params.find]
     kinds += ["name"] if params.names else []
     each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
@@ -168,16 +158,23 @@ def _count(spans: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
     return named.join(counted, on="kind", how="left", maintain_order="left").fill_null(0)
 
 
+@cached_files(version=VERSION, name="pii-found")
 def write_spans(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    find: Sequence[FormKind],
+    regions: Sequence[str],
+    names: Sequence[str] | None = None,
 ) -> Counts:
-    """Write found.parquet: row_id, turn, kind, start and end in characters, in the order of rows."""
-    names, *_ = params.get("names", [None])
-    detectors = detectors_of(params["find"], params["regions"], names)
+    """Write found.parquet: row_id, turn, kind, start and end in characters, in the order of rows.
+
+    `names` are the pipeline that finds names of people, and its version.
+    """
+    detectors = detectors_of(find, regions, names[0] if names else None)
     rows = pieces = 0
     arrow = SPAN_SCHEMA.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{SPAN_TABLE}.parquet", arrow, compression="zstd") as writer:
-        for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
+        for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
             rows += batch.height
             spans = find_pii(batch, detectors)
             pieces += spans.height
@@ -226,14 +223,13 @@ def detectors_of(
     return [*others, *phones, *([PersonName(names)] if names else [])]
 
 
-def write_masked(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="pii-masked")
+def write_masked(out: Path, data: StageInputs, spans: Table) -> Counts:
     """Write made.parquet: for each row that holds personal data one in which it is masked."""
-    spans = read_table(inputs[SPAN_TABLE].file(f"{SPAN_TABLE}.parquet"))
-    ids = spans.select("row_id").unique().lazy()
-    rows = survivors(inputs).join(ids, on="row_id", how="semi", maintain_order="left").collect()
-    masked_rows = derive_rows(rows, list(_masked(rows, spans)), "pii")
+    places = spans.read()
+    ids = places.select("row_id").unique().lazy()
+    rows = data.survivors().join(ids, on="row_id", how="semi", maintain_order="left").collect()
+    masked_rows = derive_rows(rows, list(_masked(rows, places)), "pii")
     pq.write_table(masked_rows.to_arrow().cast(SCHEMA), out / f"{APPENDED}.parquet")
     return {"rows_in": rows.height, "rows_out": masked_rows.height}
 

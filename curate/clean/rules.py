@@ -43,7 +43,6 @@ row may ask for what a rule forbids in words that no pattern knows: look first a
 (`action: flag`). System turns and earlier answers are looked at for encoding and words only.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -68,11 +67,11 @@ from curate.clean.heuristics.parameters import (
     UnfinishedRule,
     WordsRule,
 )
-from curate.clean.heuristics.words import read_words
+from curate.clean.heuristics.words import WordList, read_words
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.registry import Params, StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Step
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
 
 
 def _read_switch(value: Any) -> Any:
@@ -106,26 +105,13 @@ class RulesParams(Params):
     )
 
 
-def prepare_rules(
-    run: StepRun, inputs: Mapping[str, Artifact], params: RulesParams
-) -> Mapping[str, Artifact]:
-    """Return the artifact with measures.parquet."""
+def prepare_rules(run: StepRun, data: StageInputs, params: RulesParams) -> Mapping[str, Table]:
+    """Return the table of what the rules measure."""
     words = read_words(params.words.file) if params.words else []
     if params.language:
         _check_languages(params.language.allowed)
-    step_params = {
-        "languages": params.language is not None,
-        "words": hashlib.blake2b("\n".join(words).encode(), digest_size=16).hexdigest(),
-    }
-    step = Step(
-        "rules-measures",
-        measures.VERSION,
-        measures.write_measures,
-        inputs,
-        step_params,
-        {"words": words},
-    )
-    return {measures.NAME: run.execute(step)}
+    stored = run(measures.write_measures, data, params.language is not None, WordList(words))
+    return {measures.NAME: Table(stored, measures.NAME)}
 
 
 def _check_languages(codes: list[str]) -> None:
@@ -153,7 +139,7 @@ def rules(data: StageData, params: RulesParams) -> StageResult:
     line for each rule: how many rows fail it, and for how many it is the first and so the reason. Table
     details, a line for each rule that a row fails: what gave it away.
     """
-    measured = read_table(data.prepared[measures.NAME])
+    measured = data.prepared[measures.NAME].read()
     findings = _findings(params, measured.columns)
     names = list(findings)
     languages = [f"{side}_language" for side in measures.SIDES] if params.language else []

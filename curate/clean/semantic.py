@@ -13,7 +13,7 @@ what else tells similar rows apart says curate.clean.guards.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,21 +25,24 @@ from pydantic import Field, model_validator
 
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
 from curate.clean.guards import (
+    Guard,
     GuardedDedupParams,
     answer_text,
     differing_table,
     guard_keys,
     split_pairs,
 )
+from curate.core.calls import Table, cached_files
 from curate.core.fixedpoint import cosines_of_pairs
-from curate.core.ledger import survivor_mask, survivors
+from curate.core.keyed import EmbedderSource
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Counts, Step
-from curate.models.embed import embed_steps, embed_texts
-from curate.models.index import encode_steps, named, read_vectors
-from curate.models.neighbours import find_pairs
-from curate.text.compared import compared_text
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
+from curate.models.embed import embed_survivors, embed_texts
+from curate.models.index import index_rows, read_vectors
+from curate.models.neighbours import Neighbours, find_pairs
+from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 
 LOG = logging.getLogger("curate")
@@ -83,40 +86,24 @@ class SemanticParams(GuardedDedupParams):
         return self
 
 
-def prepare_pairs(
-    run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
-) -> Mapping[str, Artifact]:
-    """Return the artifact with all pairs with at least the floor's cosine.
+def prepare_pairs(run: StepRun, data: StageInputs, params: SemanticParams) -> Mapping[str, Table]:
+    """Return all pairs with at least the floor's cosine.
 
-    Those of duplicates are in pairs.parquet, those that the guards tell apart in differing.parquet.
+    `pairs` are those of duplicates, `differing` those that the guards tell apart.
     """
-    steps = _vector_steps(run, inputs, params)
-    blocks = run.execute_all(steps) if steps else []
-    guards = params.guards
-    step_params: dict[str, Any] = {
-        "compare": params.compare,
-        "floor": params.floor,
-        "guards": guards,
-    }
-    runtime: dict[str, Any] = {}
-    if "responses" in guards:
-        # The base model represents whole rows alone, so beside it the run's own embedder reads them.
-        name = None if params.embedder == MODEL else params.embedder
-        step_params["model"], runtime = run.embedder(name)
-    read = {**inputs, **named(blocks)}
-    pairs = run.execute(
-        Step("semantic-pairs", VERSION, write_pairs, read, step_params, runtime=runtime)
-    )
-    return {"pairs": pairs, "differing": pairs}
+    # The base model represents whole rows alone, so beside it the run's own embedder reads responses.
+    name = None if params.embedder == MODEL else params.embedder
+    model = run.embedder(name) if "responses" in params.guards else None
+    blocks = _vectors(run, data, params)
+    pairs = run(write_pairs, data, blocks, params.compare, params.floor, params.guards, model)
+    return {name: Table(pairs, name) for name in ("pairs", "differing")}
 
 
-def _vector_steps(
-    run: StepRun, inputs: Mapping[str, Artifact], params: SemanticParams
-) -> list[Step]:
+def _vectors(run: StepRun, data: StageInputs, params: SemanticParams) -> list[Table]:
+    """Return the vectors of the rows, block by block."""
     if params.embedder != MODEL:
-        return embed_steps(run, inputs, params.compare, params.embedder)
-    positions = np.flatnonzero(survivor_mask(inputs))
-    return encode_steps(run, inputs["rows"], positions, MODEL_LENGTH)
+        return embed_survivors(run, data, params.compare, params.embedder)
+    return index_rows(run, data.rows, np.flatnonzero(data.survivor_mask()), MODEL_LENGTH)
 
 
 @stage(
@@ -132,42 +119,32 @@ def semantic(data: StageData, params: SemanticParams) -> StageResult:
     return judge_duplicates(data, pairs, params, Reason.SEMANTIC_DUPLICATE)
 
 
+@cached_files(version=VERSION, name="semantic-pairs")
 def write_pairs(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    blocks: Sequence[Table],
+    compare: Compared,
+    floor: float,
+    guards: Sequence[Guard],
+    model: EmbedderSource | None = None,
 ) -> Counts:
     """Write every pair from the floor on; copies are paired with the first of them.
 
     Copies are rows that no guard tells apart, with equal texts or with vectors equal in every bit.
-    pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
+    pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart, for
+    which the model embeds their responses.
     """
-    text = compared_text(params["compare"]).fill_null("").hash()
-    keys = guard_keys(params["compare"], params["guards"])
-    rows = survivors(inputs).select("row_id", text=text, **keys).collect()
-    vectors = read_vectors([inputs[name] for name in sorted(inputs) if name.startswith("block-")])
+    text = compared_text(compare).fill_null("").hash()
+    rows = data.survivors().select("row_id", text=text, **guard_keys(compare, guards)).collect()
+    vectors = read_vectors(blocks)
     if not np.isfinite(vectors).all():
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
-    # A column beside them, since there may be no guards.
-    guards = rows.with_columns(none=0).select("none", *params["guards"]).hash_rows()
-    first = first_copies(rows["text"], guards, vectors)
-    copies = np.flatnonzero(first != np.arange(len(first)))
-    near = find_pairs(vectors, _groups(rows, copies), params["floor"])
-    pairs = Pairs(
-        np.concatenate([first[copies], near.first]),
-        np.concatenate([copies, near.second]),
-        np.concatenate([np.ones(len(copies)), near.cosine]),
-        np.arange(len(copies) + len(near.first)) < len(copies),
-    )
-    compare = partial(_response_cosines, survivors(inputs), runtime)
-    alike, differing = split_pairs(pairs, rows, params["guards"], params["floor"], compare)
+    pairs, near = _find_pairs(rows, vectors, guards, floor)
+    responses = partial(_response_cosines, data.survivors(), model)
+    alike, differing = split_pairs(pairs, rows, guards, floor, responses)
     pair_table(rows["row_id"], alike).write_parquet(out / "pairs.parquet")
     differing_table(rows["row_id"], differing).write_parquet(out / "differing.parquet")
-    if near.capped:
-        LOG.warning(
-            "semantic: %d rows are similar to more than %d others; only the nearest are compared, so "
-            "some twins may stay",
-            near.capped,
-            near.most,
-        )
     return {
         "rows_in": len(rows),
         "pairs": len(alike.first),
@@ -175,6 +152,31 @@ def write_pairs(
         "twins_allowed": near.most,
         "rows_with_more": near.capped,
     }
+
+
+def _find_pairs(
+    rows: pl.DataFrame, vectors: NDArray[np.float32], guards: Sequence[Guard], floor: float
+) -> tuple[Pairs, Neighbours]:
+    """Return the pairs of copies and of similar rows, and the latter as they were found."""
+    # A column beside them, since there may be no guards.
+    guard = rows.with_columns(none=0).select("none", *guards).hash_rows()
+    first = first_copies(rows["text"], guard, vectors)
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    near = find_pairs(vectors, _groups(rows, copies), floor)
+    if near.capped:
+        LOG.warning(
+            "semantic: %d rows are similar to more than %d others; only the nearest are compared, so "
+            "some twins may stay",
+            near.capped,
+            near.most,
+        )
+    pairs = Pairs(
+        np.concatenate([first[copies], near.first]),
+        np.concatenate([copies, near.second]),
+        np.concatenate([np.ones(len(copies)), near.cosine]),
+        np.arange(len(copies) + len(near.first)) < len(copies),
+    )
+    return pairs, near
 
 
 def _groups(rows: pl.DataFrame, copies: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -187,18 +189,20 @@ def _groups(rows: pl.DataFrame, copies: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _response_cosines(
     rows: pl.LazyFrame,
-    runtime: Mapping[str, Any],
+    model: EmbedderSource | None,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return the cosines of the responses of pairs of rows; only those responses are embedded."""
+    if model is None:
+        raise ValueError("to compare responses, pairs need an embedder")
     involved = np.unique(np.concatenate([first, second]))
     texts = (
         rows.select(text=answer_text())
         .with_row_index("at")
         .filter(pl.col("at").is_in(involved.tolist()))
     )
-    vectors = embed_texts(texts.collect()["text"].to_list(), runtime)
+    vectors = embed_texts(texts.collect()["text"].to_list(), model.name)
     left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
     return np.round(cosines_of_pairs(vectors, left, vectors, right), 6)
 

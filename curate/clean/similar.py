@@ -3,9 +3,8 @@
 row_id | eval_id | similarity
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,9 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.clean.overlaps import read_eval_rows
+from curate.core.calls import cached_files
 from curate.core.fixedpoint import cosines
-from curate.core.ledger import survivor_batches
-from curate.core.store import Artifact, Counts
+from curate.core.keyed import EmbedderSource
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
 from curate.models.embed import embed_texts
 from curate.overlap.units import user_text
 
@@ -28,19 +29,18 @@ CELLS = 1 << 23
 SCHEMA = pl.Schema({"row_id": pl.String(), "eval_id": pl.String(), "similarity": pl.Float64()})
 
 
-def write_similar(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="leaks-similar")
+def write_similar(out: Path, data: StageInputs, embedder: EmbedderSource, floor: float) -> Counts:
     """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""
-    eval_rows = read_eval_rows(inputs)
-    prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), runtime)
+    eval_rows = read_eval_rows(data)
+    prompts = embed_texts(eval_rows.select(user_text()).to_series().to_list(), embedder.name)
     rows, pairs = 0, 0
     schema = SCHEMA.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / "similar.parquet", schema, compression="zstd") as writer:
-        for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
+        for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
             turns = _user_turns(batch)
-            vectors = embed_texts(turns["text"].to_list(), runtime)
-            row_pairs = _best_of_rows(turns["row"], find_nearest(vectors, prompts, params["floor"]))
+            vectors = embed_texts(turns["text"].to_list(), embedder.name)
+            row_pairs = _best_of_rows(turns["row"], find_nearest(vectors, prompts, floor))
             id_pairs = row_pairs.select(
                 batch["row_id"].gather(row_pairs["row"]).alias("row_id"),
                 eval_rows["row_id"].gather(row_pairs["prompt"]).alias("eval_id"),

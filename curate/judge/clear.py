@@ -33,7 +33,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.answers.values import (
@@ -44,23 +43,24 @@ from curate.answers.values import (
     same_value,
     warn_not_comparable,
 )
-from curate.core.ledger import survivors
+from curate.core.calls import Counted, Table, cached, cached_files
+from curate.core.keyed import EngineSource
 from curate.core.reasons import Reason
 from curate.core.registry import Params, StageData, StageResult, StepRun, stage
 from curate.core.rows import Message, response_text
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
 from curate.judge.confidence import Labels
 from curate.judge.contradiction import (
+    Agreement,
     AnswerPair,
+    EmbeddingAgreement,
     Kind,
-    agree_by_embedding,
-    agree_by_model,
-    agree_by_nli,
+    ModelAgreement,
     alike,
-    identify_agreement,
+    nli_agreement,
 )
-from curate.judge.labels import labels_step
+from curate.judge.labels import label_survivors
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
 from curate.llm.asking import (
@@ -72,7 +72,7 @@ from curate.llm.asking import (
     shorten_middle,
 )
 from curate.llm.engines.parameters import EngineParams, TransformersParams
-from curate.llm.prompts import MethodPrompts
+from curate.llm.prompts import MethodPrompts, PromptFiles
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.structured import Answer
 
@@ -137,83 +137,87 @@ class ClearParams(Params):
         return self.agreement or ("nli" if self.nli else "embedding")
 
 
-def prepare_clear(
-    run: StepRun, inputs: Mapping[str, Artifact], params: ClearParams
-) -> Mapping[str, Artifact]:
+def prepare_clear(run: StepRun, data: StageInputs, params: ClearParams) -> Mapping[str, Table]:
     """Ask the model about all rows, then compare; labels are read where there are some."""
-    engine, runtime = run.engine(params.engine)
-    prompts = prompts_of(params.prompts)
-    runtime = {**runtime, "prompts": params.prompts}
-    step_params = {
-        "engine": engine,
-        "prompts": {name: prompts[name].digest for name in ("sample", *REFLECTIONS)},
-        "seed": run.seed,
-        **params.model_dump(include={"samples", "max_tokens"}),
-    }
-    # First, since the labels may be at fault.
-    labels = _read_labels(run, inputs, params)
-    answers = run.execute(
-        Step("clear-samples", VERSION, write_samples, inputs, step_params, runtime)
+    engine, prompts = run.engine(params.engine), prompts_of(params.prompts)
+    tables = {}
+    if params.labels is not None:
+        # First, since the labels may be at fault.
+        tables["labels"] = label_survivors(run, data, Path(params.labels.path))
+    questions = prompts.files("sample", *REFLECTIONS)
+    stored = run(
+        write_samples, data, engine, questions, run.seed, params.samples, params.max_tokens
     )
-    identity, agreement_runtime = identify_agreement(
-        run, params.comparison, nli=params.nli, embedder=params.embedder
+    tables |= {name: Table(stored, name) for name in ("samples", "reflections")}
+    agreement: Agreement
+    if params.comparison == "embedding":
+        agreement = EmbeddingAgreement(run.embedder(params.embedder))
+    elif params.nli is not None:
+        agreement = nli_agreement(params.nli)
+    else:
+        agreement = ModelAgreement(engine, prompts.files("agree"), "clear.agree")
+    tables["confidence"] = run(
+        confidence, data, tables["samples"], tables["reflections"], agreement, params.checker
     )
-    if params.comparison == "model":
-        identity |= {"engine": engine, "prompt": prompts["agree"].digest}
-    identity |= {"checker": params.checker}
-    step = Step(
-        "clear-confidence", VERSION, write_confidence, {**inputs, "asked": answers}, identity,
-        {**runtime, **agreement_runtime},
-    )  # fmt: skip
-    return {"confidence": run.execute(step), "samples": answers, "reflections": answers, **labels}
+    return tables
 
 
-def _read_labels(
-    run: StepRun, inputs: Mapping[str, Artifact], params: ClearParams
-) -> dict[str, Artifact]:
-    if params.labels is None:
-        return {}
-    return {"labels": run.execute(labels_step(inputs, Path(params.labels.path)))}
+def prompts_of(folder: str | None) -> MethodPrompts:
+    """Return the prompts of this stage."""
+    return MethodPrompts("clear", Path(folder) if folder else None)
 
 
-def prompts_of(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
-    """Return the prompts of this stage; the files must have the digests that are given."""
-    return MethodPrompts("clear", Path(folder) if folder else None, digests)
-
-
+@cached_files(version=VERSION, name="clear-samples")
 def write_samples(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    engine: EngineSource,
+    prompts: PromptFiles,
+    seed: int,
+    samples: int,
+    max_tokens: int,
 ) -> Counts:
     """Write samples.parquet (row_id, sample, text, failure) and reflections.parquet.
 
     A reflection has row_id, question ("reflect" or "doubt"), answer and failure.
     """
-    rows = survivors(inputs).select("row_id", "messages").collect()
+    rows = data.survivors().select("row_id", "messages").collect()
     ids, messages = rows["row_id"].to_list(), rows["messages"].to_list()
-    prompts = prompts_of(runtime["prompts"], params["prompts"])
+    files = prompts.open()
     answerable = [i for i, turns in enumerate(messages) if _is_answer(turns)]
-    drawn = [_sample_request(messages[i], prompts, params) for i in answerable]
-    doubted = [r for turns in messages for r in _reflection_requests(turns, prompts)]
-    with open_client(runtime) as client:
-        sampled = dict(zip(answerable, ask_all(client, drawn, "clear.samples"), strict=True))
+    # At temperature 1, and from all tokens: an answer's share of the samples is its probability.
+    sampling = Sampling(temperature=1.0, max_tokens=max_tokens, n=samples)
+    drawn = [_sample_request(messages[i], files, sampling, seed) for i in answerable]
+    doubted = [r for turns in messages for r in _reflection_requests(turns, files)]
+    with open_client(engine) as client:
+        sampled = ask_all(client, drawn, "clear.samples")
         reflected = ask_all(client, doubted, "clear.reflections")
         counts = llm_counts(client)
-    samples = [
-        (ids[i], k, answer.text, answer.failure)
-        for i in range(len(ids))
-        for k, answer in enumerate(sampled.get(i, ()))
+    table = _sample_table([ids[i] for i in answerable], sampled)
+    table.write_parquet(out / "samples.parquet")
+    _reflection_table(ids, reflected).write_parquet(out / "reflections.parquet")
+    useless = table["failure"].count()
+    return {"rows_in": len(ids), "rows_out": len(ids), "useless_samples": useless, "llm": counts}
+
+
+def _sample_table(ids: Sequence[str], sampled: Sequence[Sequence[Answer]]) -> pl.DataFrame:
+    lines = [
+        (row_id, k, answer.text, answer.failure)
+        for row_id, answers in zip(ids, sampled, strict=True)
+        for k, answer in enumerate(answers)
     ]
     schema = {"row_id": pl.String, "sample": pl.Int64, "text": pl.String, "failure": pl.String}
-    pl.DataFrame(samples, schema=schema, orient="row").write_parquet(out / "samples.parquet")
-    reflections = [
+    return pl.DataFrame(lines, schema=schema, orient="row")
+
+
+def _reflection_table(ids: Sequence[str], reflected: Sequence[Sequence[Answer]]) -> pl.DataFrame:
+    lines = [
         (ids[n // 2], REFLECTIONS[n % 2], answer.value["answer"] if answer.ok else None,
          answer.failure)
         for n, (answer,) in enumerate(reflected)
     ]  # fmt: skip
-    named = dict.fromkeys(("row_id", "question", "answer", "failure"), pl.String)
-    pl.DataFrame(reflections, schema=named, orient="row").write_parquet(out / "reflections.parquet")
-    useless = sum(failure is not None for *_, failure in samples)
-    return {"rows_in": len(ids), "rows_out": len(ids), "useless_samples": useless, "llm": counts}
+    schema = dict.fromkeys(("row_id", "question", "answer", "failure"), pl.String)
+    return pl.DataFrame(lines, schema=schema, orient="row")
 
 
 def _is_answer(messages: Sequence[Message]) -> bool:
@@ -221,7 +225,7 @@ def _is_answer(messages: Sequence[Message]) -> bool:
 
 
 def _sample_request(
-    messages: Sequence[Message], prompts: MethodPrompts, params: Mapping[str, Any]
+    messages: Sequence[Message], prompts: MethodPrompts, sampling: Sampling, seed: int
 ) -> Request:
     """Return the row's own conversation; where its response is short, the model is told to be."""
     turns: list[Message] = [
@@ -230,12 +234,8 @@ def _sample_request(
     form = find_form(response_text(messages))
     if form not in (None, "final"):
         turns[-1] |= {"content": _hinted(prompts, turns[-1]["content"], form)}
-    seed = seed_of(params["seed"], *(f"{m['role']}:{m['content']}" for m in turns))
-    # At temperature 1, and from all tokens: an answer's share of the samples is its probability.
-    sampling = Sampling(
-        temperature=1.0, max_tokens=params["max_tokens"], n=params["samples"], seed=seed
-    )
-    return chat(turns, sampling=sampling)
+    own = seed_of(seed, *(f"{m['role']}:{m['content']}" for m in turns))
+    return chat(turns, sampling=sampling.model_copy(update={"seed": own}))
 
 
 def _hinted(prompts: MethodPrompts, question: str, form: str | None) -> str:
@@ -265,23 +265,23 @@ def certainty(answers: Sequence[Answer]) -> float | None:
     return float(np.mean(certainties)) if certainties else None
 
 
-def write_confidence(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write confidence.parquet: row_id, o, s, c, samples, usable, not_comparable, form, reason."""
-    answers = inputs["asked"]
-    rows = survivors(inputs).select("row_id", "messages").collect()
-    samples = read_table(answers.file("samples.parquet"))
-    reflections = read_table(answers.file("reflections.parquet"))
-    compared, counts = _compare(rows, samples.filter(pl.col("failure").is_null()), params, runtime)
+@cached(version=VERSION, name="clear-confidence")
+def confidence(
+    data: StageInputs, samples: Table, reflections: Table, agreement: Agreement, checker: Check
+) -> Counted[pl.DataFrame]:
+    """Return row_id, o, s, c, samples, usable, not_comparable, form, reason."""
+    rows = data.survivors().select("row_id", "messages").collect()
+    sampled = samples.read()
+    usable = sampled.filter(pl.col("failure").is_null())
+    compared, counts = _compare(rows, usable, agreement, checker)
     mean = pl.col("consistency").mean().round(DECIMALS)
     observed = compared.group_by("row_id").agg(
         o=mean, usable=pl.len(), not_comparable=pl.col("not_comparable").sum()
     )
-    drawn = samples.group_by("row_id").agg(samples=pl.len())
+    drawn = sampled.group_by("row_id").agg(samples=pl.len())
     certain = pl.col("answer").replace_strict(CERTAINTY, return_dtype=pl.Float64)
-    sure = reflections.drop_nulls("answer").group_by("row_id").agg(s=certain.mean())
-    table = rows.select("row_id", form=_forms(rows["messages"].to_list(), params["checker"]))
+    sure = reflections.read().drop_nulls("answer").group_by("row_id").agg(s=certain.mean())
+    table = rows.select("row_id", form=_forms(rows["messages"].to_list(), checker))
     for part in (observed, drawn, sure):
         table = table.join(part, on="row_id", how="left", maintain_order="left")
     table = table.select(
@@ -292,11 +292,10 @@ def write_confidence(
         not_comparable=pl.col("not_comparable").fill_null(0).cast(pl.Int64),
         form="form",
     ).with_columns(reason=_why_unscored())  # fmt: skip
-    table.write_parquet(out / "confidence.parquet")
     unread = int(table["not_comparable"].sum())
     warn_not_comparable("clear", unread, compared.height)
-    size = {"rows_in": table.height, "rows_out": table.height}
-    return {**size, "unscored": table["c"].null_count(), "not_comparable": unread, **counts}
+    unscored = table["c"].null_count()
+    return Counted(table, {"unscored": unscored, "not_comparable": unread, **counts})
 
 
 def _why_unscored() -> pl.Expr:
@@ -348,7 +347,7 @@ def compare_values(response: str, sample: str, check: Check = "auto") -> ValueCo
 
 
 def _compare(
-    rows: pl.DataFrame, samples: pl.DataFrame, params: Mapping[str, Any], runtime: Mapping[str, Any]
+    rows: pl.DataFrame, samples: pl.DataFrame, agreement: Agreement, checker: Check
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return row_id, consistency and not_comparable of every usable sample.
 
@@ -356,9 +355,8 @@ def _compare(
     """
     turns = dict(rows.iter_rows())
     lines = samples.select("row_id", "text").rows()
-    check = params["checker"]
     comparisons = [
-        compare_values(response_text(turns[row_id]), text, check) for row_id, text in lines
+        compare_values(response_text(turns[row_id]), text, checker) for row_id, text in lines
     ]
     uncompared = [i for i, comparison in enumerate(comparisons) if comparison.needs_text]
     pairs = [
@@ -368,7 +366,9 @@ def _compare(
         for i in uncompared
     ]
     agreements = np.ones(len(lines))
-    agreements[uncompared], counts = _agree(pairs, params, runtime)
+    counts: dict[str, Any] = {}
+    if pairs:
+        agreements[uncompared], counts = agreement.agreements(pairs)
     values = [
         comparison.consistency(float(a))
         for comparison, a in zip(comparisons, agreements, strict=True)
@@ -384,22 +384,6 @@ def _compare(
     return table.filter(pl.col("consistency").is_not_nan()), counts
 
 
-def _agree(
-    pairs: Sequence[AnswerPair], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    if not pairs:
-        return np.empty(0), {}
-    if params["agreement"] == "embedding":
-        return agree_by_embedding(pairs, runtime["embedder"]), {}
-    if params["agreement"] == "nli":
-        identity = {"model": params["model"], "output": params["output"]}
-        return agree_by_nli(pairs, Path(runtime["nli"]), identity), {}
-    with open_client(runtime) as client:
-        prompt = prompts_of(runtime["prompts"], {"agree": params["prompt"]})["agree"]
-        agreements = agree_by_model(pairs, client, prompt, "clear.agree")
-        return agreements, {"llm": llm_counts(client)}
-
-
 @stage(
     ClearParams,
     version=2,
@@ -412,7 +396,7 @@ def clear(data: StageData, params: ClearParams) -> StageResult:
 
     The evidence has o, s, and how many samples could be used and how many not compared by value.
     """
-    table = read_table(data.prepared["confidence"])
+    table = data.prepared["confidence"].read()
     # Runs of earlier versions do not have all of them.
     besides = [name for name in ("o", "s", "usable", "not_comparable") if name in table.columns]
     scores = table.select("row_id", *besides, score="c")
@@ -438,7 +422,7 @@ def _limit(scores: pl.DataFrame, data: StageData, params: ClearParams) -> float 
         return None
     # A threshold that is a number comes first, since a sweep of thresholds changes it alone.
     if params.precision is not None and params.threshold == "median":
-        labels = read_table(data.prepared["labels"])
+        labels = data.prepared["labels"].read()
         labelled = scores.drop_nulls("score").join(labels, on="row_id")
         lowest, below = lowest_kept(labelled, params.precision)
         # Rows stay if they score more than the threshold.

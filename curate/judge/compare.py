@@ -13,10 +13,9 @@ Cost: 2 k judgements and 4 short calls a pair; none for equal texts. A model tha
 agrees with every statement, comes out at 0.5.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from curate.llm.structured import Answer
 
 CRITERIA = "Weigh accuracy, completeness, relevance and form."
 REASON_LETTERS = 120
+PROMPTS = ("choose", *REFLECTIONS)
 # What a judgement on (A, B) says for B.
 VOTES = {"A": 0.0, "tie": 0.5, "B": 1.0}
 SCHEMA = {
@@ -58,9 +58,9 @@ class PreferenceScore:
     reason: str | None = None
 
 
-def compare_prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
-    """Return the prompts of comparisons; the files must have the digests that are given."""
-    return MethodPrompts("compare", Path(folder) if folder else None, digests)
+def compare_prompts(folder: str | None) -> MethodPrompts:
+    """Return the prompts of comparisons."""
+    return MethodPrompts("compare", Path(folder) if folder else None)
 
 
 def compare_pairs(
@@ -138,9 +138,3 @@ def _prefer(ahead: Answers, behind: Answers) -> PreferenceScore:
 
 def _votes(answers: Sequence[Answer]) -> list[float]:
     return [VOTES[answer.value["better"]] for answer in answers if answer.ok]
-
-
-def compare_identity(prompts: MethodPrompts, criteria: str = CRITERIA) -> Mapping[str, Any]:
-    """Return what belongs into the key of a step that compares, beside engine, samples and seed."""
-    digests = {name: prompts[name].digest for name in ("choose", *REFLECTIONS)}
-    return {"prompts": digests, "criteria": criteria}

@@ -28,15 +28,15 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from curate.answers.values import CHECKED_HOW, Check
+from curate.core.calls import Table
 from curate.core.reasons import Reason
 from curate.core.registry import Params, StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
 from curate.judge.calibration import cross_fit, deal_folds, standardise
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
-from curate.judge.labels import labels_step
+from curate.judge.labels import label_survivors
 from curate.judge.measures import DECIMALS, auroc, brier, calibration_error, reliability
-from curate.judge.signals import mean_rank, oriented, signals_step
+from curate.judge.signals import mean_rank, measure_signals, oriented
 from curate.judge.threshold import lowest_kept
 
 
@@ -81,22 +81,22 @@ class ConfidenceParams(CutParams):
 
 
 def prepare_confidence(
-    run: StepRun, inputs: Mapping[str, Artifact], params: ConfidenceParams
-) -> Mapping[str, Artifact]:
+    run: StepRun, data: StageInputs, params: ConfidenceParams
+) -> Mapping[str, Table]:
     """Return the signals of all rows and any labels; these first, since they may be at fault."""
-    artifacts = {}
+    tables = {}
     if params.labels is not None:
-        artifacts["labels"] = run.execute(labels_step(inputs, Path(params.labels.path)))
-    step = signals_step(
+        tables["labels"] = label_survivors(run, data, Path(params.labels.path))
+    tables["signals"] = measure_signals(
         run,
-        inputs,
+        data,
         max_length=params.max_length,
         embedder=params.embedder,
         neighbours=params.neighbours,
         floor=params.floor,
         checker=params.checker,
     )
-    return {**artifacts, "signals": run.execute(step)}
+    return tables
 
 
 @stage(
@@ -116,12 +116,12 @@ def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
 
     ids = data.rows.select("row_id").collect()
     signals = ids.join(
-        read_table(data.prepared["signals"]), on="row_id", how="left", maintain_order="left"
+        data.prepared["signals"].read(), on="row_id", how="left", maintain_order="left"
     )
     ranks = mean_rank(signals)
     if "labels" not in data.prepared:
         return StageResult(judged(ranks, None))
-    labels = read_table(data.prepared["labels"])
+    labels = data.prepared["labels"].read()
     correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
     chances = _probabilities(signals, correct, params)
     return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))

@@ -19,7 +19,7 @@ Equal texts agree without being read.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import regex
@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 
 from curate.core.errors import UserError
 from curate.core.fixedpoint import paired_cosines
+from curate.core.keyed import EmbedderSource, EngineSource, Keyed, ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.registry import StepRun
 from curate.core.rows import normalise
-from curate.core.store import digest_of
+from curate.core.store import Artifact, digest_of
 from curate.llm.ask import EngineClient
-from curate.llm.asking import ask_all, shorten_middle
-from curate.llm.prompts import Prompt
+from curate.llm.asking import ask_all, llm_counts, open_client, shorten_middle
+from curate.llm.prompts import Prompt, PromptFiles
 from curate.llm.requests import Sampling, chat
 from curate.models.control import text_ids
 from curate.models.embed import embed_texts
@@ -68,25 +68,97 @@ class AnswerPair:
     other: str
 
 
-def identify_agreement(
-    run: StepRun, kind: Kind, *, nli: str | None, embedder: str | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what identifies the way to compare, and its runtime; a language model tells its own.
+Agreements = tuple[NDArray[np.float64], dict[str, Any]]
+
+
+class Agreement(Keyed, Protocol):
+    """A way to compare answers, an argument of a cached call."""
+
+    def agreements(self, pairs: Sequence[AnswerPair]) -> Agreements:
+        """Return the agreement [n] of pairs, NaN where there is none, and what that cost."""
+        ...
+
+
+@dataclass(frozen=True)
+class EmbeddingAgreement:
+    """Agreement by the cosine of two embeddings."""
+
+    embedder: EmbedderSource
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what goes into the key."""
+        return {"agreement": "embedding", **self.embedder.identity}
+
+    @property
+    def reads(self) -> Sequence[Artifact]:
+        """Return what the embedder lies in."""
+        return self.embedder.reads
+
+    def agreements(self, pairs: Sequence[AnswerPair]) -> Agreements:
+        """Return the agreement [n] of pairs."""
+        return agree_by_embedding(pairs, self.embedder.name), {}
+
+
+@dataclass(frozen=True)
+class NliAgreement:
+    """Agreement by a cross-encoder, of which one output is contradiction."""
+
+    model: ModelSource
+    output: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what goes into the key."""
+        return {"agreement": "nli", "model": self.model.identity, "output": self.output}
+
+    @property
+    def reads(self) -> Sequence[Artifact]:
+        """Return what the model lies in."""
+        return self.model.reads
+
+    def agreements(self, pairs: Sequence[AnswerPair]) -> Agreements:
+        """Return the agreement [n] of pairs."""
+        identity = {"model": self.model.identity, "output": self.output}
+        return agree_by_nli(pairs, self.model.folder, identity), {}
+
+
+@dataclass(frozen=True)
+class ModelAgreement:
+    """Agreement by what a language model answers to `agree` among the prompts."""
+
+    engine: EngineSource
+    prompts: PromptFiles
+    stage: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what goes into the key."""
+        prompt = self.prompts.identity["agree"]
+        return {"agreement": "model", "engine": self.engine.identity, "prompt": prompt}
+
+    @property
+    def reads(self) -> Sequence[Artifact]:
+        """Return what the engine's model lies in."""
+        return self.engine.reads
+
+    def agreements(self, pairs: Sequence[AnswerPair]) -> Agreements:
+        """Return the agreement [n] of pairs, and the bill."""
+        with open_client(self.engine) as client:
+            agreements = agree_by_model(pairs, client, self.prompts.open()["agree"], self.stage)
+            return agreements, {"llm": llm_counts(client)}
+
+
+def nli_agreement(name: str) -> NliAgreement:
+    """Return the agreement by a cross-encoder: a folder or a hub id.
 
     Raises:
         UserError: no such model, or one that does not say which of its outputs is contradiction.
     """
-    if kind == "embedding":
-        identity, runtime = run.embedder(embedder)
-        return {"agreement": kind, **identity}, {"embedder": runtime}
-    if kind == "model":
-        return {"agreement": kind}, {}
-    if nli is None:
-        raise ValueError("agreement by nli needs a model")
-    location = find_model(nli)
+    location = find_model(name)
     folder = prepare(location)
-    nli_identity = {"agreement": kind, "model": identify(location, "float32")}
-    return nli_identity | {"output": find_contradiction(folder)}, {"nli": str(folder)}
+    model = ModelSource(identify(location, "float32"), folder)
+    return NliAgreement(model, find_contradiction(folder))
 
 
 def find_contradiction(folder: Path) -> int:
@@ -154,13 +226,11 @@ def sentences(text: str) -> list[str]:
     return parts if len(parts) <= NLI_SENTENCES else parts[:half] + parts[-half:]
 
 
-def agree_by_embedding(
-    pairs: Sequence[AnswerPair], runtime: Mapping[str, Any]
-) -> NDArray[np.float64]:
+def agree_by_embedding(pairs: Sequence[AnswerPair], embedder: str) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs: the cosine of their embeddings, 0 if it is below."""
     texts = list(dict.fromkeys(t for pair in pairs for t in (pair.one, pair.other)))
     positions = {text: i for i, text in enumerate(texts)}
-    vectors = embed_texts(texts, runtime)
+    vectors = embed_texts(texts, embedder)
     one = vectors[[positions[pair.one] for pair in pairs]]
     other = vectors[[positions[pair.other] for pair in pairs]]
     return paired_cosines(one, other).clip(0, 1)

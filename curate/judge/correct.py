@@ -29,23 +29,27 @@ import polars as pl
 from pydantic import Field
 
 from curate.answers.values import CHECKED_HOW, Check, same_answer, warn_not_comparable
+from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
-from curate.core.ledger import survivors
+from curate.core.keyed import EngineSource
+from curate.core.ledger import evidence_of
 from curate.core.reasons import Reason
 from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.core.rows import response_text
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, scan_table
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Counts
 from curate.judge.clear import REFLECTIONS
-from curate.judge.compare import compare_identity, compare_pairs, compare_prompts
+from curate.judge.compare import CRITERIA, PROMPTS, PreferenceScore, compare_pairs, compare_prompts
 from curate.judge.contradiction import AnswerPair
 from curate.judge.threshold import median_or
-from curate.judge.tune import ADAPTER, TuneParams, tune_step
+from curate.judge.tune import TuneParams, tune
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text
 from curate.llm.engines.parameters import EngineParams, TransformersParams
+from curate.llm.prompts import PromptFiles
 from curate.llm.reasoning import holds_marks
 from curate.llm.requests import Sampling, chat
+from curate.models.finetune import ADAPTER
 
 VERSION = 2
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
@@ -77,44 +81,33 @@ class CorrectParams(Params):
     prompts: str | None = Field(None, description="folder whose compare/NAME.j2 come before ours")
 
 
-def prepare_correct(
-    run: StepRun, inputs: Mapping[str, Artifact], params: CorrectParams
-) -> Mapping[str, Artifact]:
+def prepare_correct(run: StepRun, data: StageInputs, params: CorrectParams) -> Mapping[str, Table]:
     """Tune, answer, compare, and make the new rows."""
-    scores = _scores_artifact(inputs, params)
-    limit = _limit(read_table(scores.file("evidence.parquet")), params)
-    read = {**inputs, "scores": scores}
-    answerer, runtime = _answerer(run, read, params, limit)
-    step_params = {"engine": answerer, "limit": limit, "max_tokens": params.max_tokens}
-    answers = run.execute(
-        Step("correct-answers", VERSION, write_answers, read, step_params, runtime)
+    scores = _scores(data, params)
+    limit = _limit(evidence_of(scores).read(), params)
+    answerer = _answerer(run, data, scores, params, limit)
+    compared = run(
+        comparisons,
+        rows=data.rows,
+        answers=run(answers, data, scores, answerer, limit, params.max_tokens),
+        engine=run.engine(params.engine),
+        samples=params.samples,
+        seed=run.seed,
+        checker=params.checker,
+        prompts=compare_prompts(params.prompts).files(*PROMPTS),
+        criteria=CRITERIA,
     )
-    judge, judge_runtime = run.engine(params.engine)
-    compare_params = {
-        "engine": judge,
-        "samples": params.samples,
-        "seed": run.seed,
-        "checker": params.checker,
-        **compare_identity(compare_prompts(params.prompts)),
-    }
-    step = Step(
-        "correct-comparisons", VERSION, write_comparisons,
-        {"rows": inputs["rows"], "answers": answers}, compare_params,
-        {**judge_runtime, "prompts": params.prompts},
-    )  # fmt: skip
-    parts = {"rows": inputs["rows"], "comparisons": run.execute(step)}
-    step_params = {"confidence": params.confidence}
-    corrections = run.execute(Step("correct-made", VERSION, write_corrections, parts, step_params))
-    return {"corrections": corrections, APPENDED: corrections}
+    corrections = run(write_corrections, data.rows, compared, params.confidence)
+    return {name: Table(corrections, name) for name in ("corrections", APPENDED)}
 
 
-def _scores_artifact(inputs: Mapping[str, Artifact], params: CorrectParams) -> Artifact:
-    artifacts = [
-        a for name, a in inputs.items() if name.startswith("evidence-") and a.name == params.by
-    ]
-    if not artifacts:
+def _scores(data: StageInputs, params: CorrectParams) -> Artifact:
+    """Return the earlier stage that says which rows are doubted."""
+    stages = [verdicts.artifact for verdicts in data.evidence]
+    scores = next((stage for stage in stages if stage.name == params.by), None)
+    if scores is None:
         raise UserError(f"correct.by: no earlier stage is named {params.by!r}")
-    return artifacts[0]
+    return scores
 
 
 def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
@@ -138,11 +131,13 @@ def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
     return float(own[0])
 
 
-def _doubted(inputs: Mapping[str, Artifact], limit: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _doubted(
+    data: StageInputs, scores: Artifact, limit: float
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that are still in: those at or below the limit, and those above it."""
-    scores = scan_table(inputs["scores"].file("evidence.parquet")).select("row_id", "score")
-    rows = survivors(inputs).select("row_id", "messages")
-    scored = rows.join(scores, on="row_id", how="left", maintain_order="left").collect()
+    score = evidence_of(scores).scan().select("row_id", "score")
+    rows = data.survivors().select("row_id", "messages")
+    scored = rows.join(score, on="row_id", how="left", maintain_order="left").collect()
     return scored.filter(pl.col("score") <= limit), scored.filter(pl.col("score") > limit)
 
 
@@ -150,7 +145,7 @@ def _check_there(
     scores: Artifact, doubted: pl.DataFrame, params: CorrectParams, limit: float
 ) -> None:
     """Fail where the earlier stage has itself dropped all the rows that it doubts."""
-    evidence = read_table(scores.file("evidence.parquet"))
+    evidence = evidence_of(scores).read()
     dropped = evidence.filter(~pl.col("keep"), pl.col("score") <= limit).height
     if dropped and not doubted.height:
         raise UserError(
@@ -160,15 +155,15 @@ def _check_there(
 
 
 def _answerer(
-    run: StepRun, inputs: Mapping[str, Artifact], params: CorrectParams, limit: float
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return identity and runtime of the engine that answers; it is tuned here where that is wanted.
+    run: StepRun, data: StageInputs, scores: Artifact, params: CorrectParams, limit: float
+) -> EngineSource:
+    """Return the engine that answers; it is tuned here where that is wanted.
 
     Raises:
         UserError: no row is good enough to tune on.
     """
-    doubted, good = _doubted(inputs, limit)
-    _check_there(inputs["scores"], doubted, params, limit)
+    doubted, good = _doubted(data, scores, limit)
+    _check_there(scores, doubted, params, limit)
     if params.model == "engine":
         return run.engine(params.engine)
     if params.model == "base" or not doubted.height:
@@ -179,27 +174,28 @@ def _answerer(
             "correct.threshold, or set correct.model to base"
         )
     ids = good["row_id"].to_list()
-    tuned = run.execute(tune_step(run, "correct-tune", inputs["rows"], ids, params.tune))
+    tuned = tune(run, "correct-tune", data.rows, ids, params.tune)
     return run.engine(TransformersParams(adapter=str(tuned.file(ADAPTER))))
 
 
-def write_answers(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write answers.parquet: row_id, old, new (null without a usable one), reasoning, confidence_old."""
-    rows, _ = _doubted(inputs, params["limit"])
+@cached(version=VERSION, name="correct-answers")
+def answers(
+    data: StageInputs, scores: Artifact, engine: EngineSource, limit: float, max_tokens: int
+) -> Counted[pl.DataFrame]:
+    """Return row_id, old, new (null without a usable one), reasoning, confidence_old."""
+    rows, _ = _doubted(data, scores, limit)
     messages = rows["messages"].to_list()
     answerable = [i for i, m in enumerate(messages) if len(m) > 1 and m[-2]["role"] != "assistant"]
-    sampling = Sampling(temperature=0, max_tokens=params["max_tokens"])
+    sampling = Sampling(temperature=0, max_tokens=max_tokens)
     requests = [chat(messages[i][:-1], sampling=sampling) for i in answerable]
     new: list[str | None] = [None] * len(messages)
     reasonings: list[str | None] = [None] * len(messages)
     counts: dict[str, Any] = {}
     if requests:
-        with open_client(runtime) as client:
-            answers = ask_all(client, requests, "correct.answers")
+        with open_client(engine) as client:
+            replies = ask_all(client, requests, "correct.answers")
             counts = {"llm": llm_counts(client)}
-        for i, (answer,) in zip(answerable, answers, strict=True):
+        for i, (answer,) in zip(answerable, replies, strict=True):
             usable = answer.ok and not holds_marks(answer.text)
             new[i] = answer.text.strip() or None if usable else None
             reasonings[i] = answer.reasoning or None
@@ -210,62 +206,72 @@ def write_answers(
         reasoning=pl.Series(reasonings, dtype=pl.String),
         confidence_old="score",
     )
-    table.write_parquet(out / "answers.parquet")
-    return {"rows_in": table.height, "rows_out": table.height - new.count(None), **counts}
+    return Counted(table, {"rows_out": table.height - new.count(None), **counts})
 
 
-def write_comparisons(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write comparisons.parquet: the answers, and how sure the judge is that the new one is better.
+@cached(version=VERSION, name="correct-comparisons")
+def comparisons(
+    rows: Table,
+    answers: Table,
+    engine: EngineSource,
+    samples: int,
+    seed: int,
+    checker: Check,
+    prompts: PromptFiles,
+    criteria: str,
+) -> Counted[pl.DataFrame]:
+    """Return the answers, and how sure the judge is that the new one is better.
 
     That is null where there is nothing to compare: no answer, or the same one (`same`, which is null
     where two answers are not comparable by value, so that the judge alone decides).
     """
-    answers = read_table(inputs["answers"].file("answers.parquet"))
-    rows = scan_table(inputs["rows"].file("rows.parquet")).select("row_id", "messages")
-    turns = dict(rows.join(answers.lazy(), on="row_id", how="semi").collect().iter_rows())
-    lines = answers.select("row_id", "old", "new").rows()
-    check = params["checker"]
-    same = [new is not None and same_answer(check, old, new) for _, old, new in lines]
+    table = answers.read()
+    texts = rows.scan().select("row_id", "messages")
+    turns = dict(texts.join(table.lazy(), on="row_id", how="semi").collect().iter_rows())
+    lines = table.select("row_id", "old", "new").rows()
+    same = [new is not None and same_answer(checker, old, new) for _, old, new in lines]
     warn_not_comparable("correct", same.count(None), len(lines))
     uncompared = [i for i, (*_, new) in enumerate(lines) if new is not None and not same[i]]
     pairs = [AnswerPair(question_text(turns[lines[i][0]]), *lines[i][1:]) for i in uncompared]
-    values_by_name: dict[str, list[float | None]] = {
-        name: [None] * len(lines) for name in ("confidence", "observed", "reflected")
-    }
+    preferences: list[PreferenceScore] = []
     counts: dict[str, Any] = {}
     if pairs:
-        with open_client(runtime) as client:
+        with open_client(engine) as client:
             preferences = compare_pairs(
-                client, pairs, compare_prompts(runtime["prompts"], params["prompts"]),
-                samples=params["samples"], seed=params["seed"], criteria=params["criteria"],
+                client,
+                pairs,
+                prompts.open(),
+                samples=samples,
+                seed=seed,
+                criteria=criteria,
                 stage="correct.compare",
-            )  # fmt: skip
+            )
             counts = {"llm": llm_counts(client)}
-        for i, preference in zip(uncompared, preferences, strict=True):
-            for name, values in values_by_name.items():
-                values[i] = getattr(preference, name)
-    columns = [pl.Series(name, values, dtype=pl.Float64) for name, values in values_by_name.items()]
+    preferences_by_line = dict(zip(uncompared, preferences, strict=True))
+    columns = [
+        pl.Series(
+            name,
+            [getattr(preferences_by_line.get(i), name, None) for i in range(len(lines))],
+            dtype=pl.Float64,
+        )
+        for name in ("confidence", "observed", "reflected")
+    ]
     columns.append(pl.Series("same", same, dtype=pl.Boolean))
-    answers.with_columns(columns).write_parquet(out / "comparisons.parquet")
-    size = {"rows_in": len(lines), "rows_out": len(pairs)}
-    return {**size, "not_comparable": same.count(None), **counts}
+    figures = {"rows_out": len(pairs), "not_comparable": same.count(None), **counts}
+    return Counted(table.with_columns(columns), figures)
 
 
-def write_corrections(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="correct-made")
+def write_corrections(out: Path, rows: Table, comparisons: Table, confidence: float) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
-    compared = read_table(inputs["comparisons"].file("comparisons.parquet"))
     decision = (
         pl.when(pl.col("new").is_null()).then(pl.lit(NO_ANSWER))
         .when(pl.col("same")).then(pl.lit(SAME))
         .when(pl.col("confidence").is_null()).then(pl.lit(NO_JUDGEMENT))
-        .when(pl.col("confidence") > params["confidence"]).then(pl.lit(REPLACED))
+        .when(pl.col("confidence") > confidence).then(pl.lit(REPLACED))
         .otherwise(pl.lit(NOT_BETTER))
     )  # fmt: skip
-    table = compared.with_columns(decision=decision)
+    table = comparisons.read().with_columns(decision=decision)
     ids = [
         derived_id(row_id, "correct") if verdict == REPLACED else None
         for row_id, verdict in table.select("row_id", "decision").rows()
@@ -273,8 +279,7 @@ def write_corrections(
     table = table.with_columns(made_id=pl.Series(ids, dtype=pl.String))
     table.write_parquet(out / "corrections.parquet")
     replaced = dict(table.filter(decision=REPLACED).select("row_id", "new").rows())
-    rows = scan_table(inputs["rows"].file("rows.parquet"))
-    parents = rows.filter(pl.col("row_id").is_in(list(replaced))).collect()
+    parents = rows.scan().filter(pl.col("row_id").is_in(list(replaced))).collect()
     messages = [
         [*turns[:-1], {"role": "assistant", "content": replaced[row_id]}]
         for row_id, turns in parents.select("row_id", "messages").rows()
@@ -303,7 +308,7 @@ def correct(data: StageData, params: CorrectParams) -> StageResult:
     """
     earlier_evidence = data.evidence[params.by]
     limit = _limit(earlier_evidence.collect(), params)
-    decided = scan_table(data.prepared["corrections"])
+    decided = data.prepared["corrections"].scan()
     evidence = (
         data.rows.select("row_id")
         .join(earlier_evidence.select("row_id", "score"), on="row_id", how="left", maintain_order="left")

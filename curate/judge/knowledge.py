@@ -46,13 +46,14 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from curate.answers.values import CHECKED_HOW, Check, warn_not_comparable
-from curate.core.ledger import survivor_batches
+from curate.core.calls import Table, cached_files
+from curate.core.keyed import EngineSource
 from curate.core.reasons import Reason
 from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
 from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
-from curate.judge.rehearsal import appended_step
+from curate.judge.rehearsal import PROMPTS, knowledge_prompts, write_appended
 from curate.judge.uncertainty import SAMPLES
 from curate.llm.asking import llm_counts, open_client
 from curate.llm.engines.parameters import EngineParams, TransformersParams
@@ -128,42 +129,56 @@ class KnowledgeParams(Params):
 
 
 def prepare_knowledge(
-    run: StepRun, inputs: Mapping[str, Artifact], params: KnowledgeParams
-) -> Mapping[str, Artifact]:
+    run: StepRun, data: StageInputs, params: KnowledgeParams
+) -> Mapping[str, Table]:
     """Return what the model answered and the categories; with a use that makes rows also these."""
-    identity, runtime = run.engine(params.engine)
-    answer_params = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
-    step_params = {"engine": identity, "seed": run.seed, **answer_params}
-    step = Step("knowledge-answers", VERSION, write_knowledge, dict(inputs), step_params, runtime)
-    answers = run.execute(step)
-    parts = {"answers": answers, "known": answers}
+    engine = run.engine(params.engine)
+    settings = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
+    stored = run(write_knowledge, data, engine=engine, seed=run.seed, **settings)
+    tables = {name: Table(stored, name) for name in ("answers", "known")}
     use = "rehearse" if params.rehearse else params.refusal
-    if use is not None:
-        appended = run.execute(
-            appended_step({**inputs, **parts}, step_params, runtime, use, params.prompts)
-        )
-        parts |= {APPENDED: appended, "routes": appended}
-    return parts
+    if use is None:
+        return tables
+    appended = run(
+        write_appended,
+        data,
+        stored,
+        use=use,
+        engine=engine,
+        prompts=knowledge_prompts(params.prompts).files(*PROMPTS),
+        checker=params.checker,
+        max_tokens=params.max_tokens,
+        seed=run.seed,
+    )
+    return tables | {name: Table(appended, name) for name in (APPENDED, "routes")}
 
 
+@cached_files(version=VERSION, name="knowledge-answers")
 def write_knowledge(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    engine: EngineSource,
+    seed: int,
+    sets: int,
+    shots: int,
+    samples: int,
+    max_tokens: int,
+    checker: Check,
 ) -> Counts:
     """Write known.parquet, a line a row, and answers.parquet, a line an answer."""
-    check, seed = params["checker"], params["seed"]
-    exemplars = Exemplars(seed, params["sets"], params["shots"])
-    for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
-        for probe in probes_of(batch.to_dicts(), check):
+    exemplars = Exemplars(seed, sets, shots)
+    for batch in data.survivor_batches(COLUMNS, BATCH_ROWS):
+        for probe in probes_of(batch.to_dicts(), checker):
             exemplars.add(probe)
     tables, answers = [KNOWLEDGE_SCHEMA.to_frame()], [ANSWER_SCHEMA.to_frame()]
-    with open_client(runtime) as client:
-        for batch in survivor_batches(inputs, COLUMNS, BATCH_ROWS):
+    with open_client(engine) as client:
+        for batch in data.survivor_batches(COLUMNS, BATCH_ROWS):
             probe_answers = ask_probes(
                 client,
-                probes_of(batch.to_dicts(), check),
+                probes_of(batch.to_dicts(), checker),
                 exemplars,
-                samples=params["samples"],
-                max_tokens=params["max_tokens"],
+                samples=samples,
+                max_tokens=max_tokens,
                 seed=seed,
             )
             tables.append(knowledge_table(batch, probe_answers))
@@ -173,6 +188,11 @@ def write_knowledge(
     table = pl.concat(tables)
     table.write_parquet(out / "known.parquet")
     pl.concat(answers).write_parquet(out / "answers.parquet")
+    return {**_category_counts(table), "llm": spent}
+
+
+def _category_counts(table: pl.DataFrame) -> Counts:
+    """Return how many rows each category has, and say how many answers could not be compared."""
     unread = int(table["not_comparable"].sum())
     answered = int(table["greedy"].sum()) + int(table["sampled"].sum()) + unread
     warn_not_comparable("knowledge", unread, answered)
@@ -182,7 +202,6 @@ def write_knowledge(
         "rows_out": table.height,
         "categories": {name: categories.get(name, 0) for name in CATEGORIES},
         "not_comparable": unread,
-        "llm": spent,
     }
 
 
@@ -256,9 +275,9 @@ def most_calls(params: KnowledgeParams, rows: int) -> int:
 @stage(KnowledgeParams, version=2, prepare=prepare_knowledge, calls=most_calls)
 def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
     """Drop what is beyond a cap, or what a new row replaces; score is P0, null without a category."""
-    table = read_table(data.prepared["known"])
+    table = data.prepared["known"].read()
     if "routes" in data.prepared:
-        routes = read_table(data.prepared["routes"]).select("row_id", duplicate_of="new_id")
+        routes = data.prepared["routes"].read().select("row_id", duplicate_of="new_id")
         table = table.join(routes, on="row_id", how="left", maintain_order="left")
         is_dropped = pl.col("duplicate_of").is_not_null()
         reason = Reason.REHEARSED if params.rehearse else Reason.RELABELLED

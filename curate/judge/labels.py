@@ -4,17 +4,19 @@
 {"source": "web", "position": 7, "correct": true}       where the source has one file
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
-from curate.core.ledger import survivors
 from curate.core.localfiles import MIB, digest_bytes, read_small
-from curate.core.store import Artifact, Counts, Step
+from curate.core.registry import StepRun
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact
 
 VERSION = 1
 # Of each kind: a fold in five then has two of them.
@@ -31,33 +33,36 @@ SCHEMA = {
 ID = r"^([^/]+)/(.*):(\d+)$"
 
 
-def labels_step(inputs: Mapping[str, Artifact], path: Path) -> Step:
-    """Return the step that finds the labelled rows among a stage's survivors.
+@dataclass(frozen=True)
+class LabelFile:
+    """A file of labels, identified by the digest of its bytes."""
+
+    identity: str
+    path: Path
+    reads: tuple[Artifact, ...] = ()
+
+
+def label_survivors(run: StepRun, data: StageInputs, path: Path) -> Table:
+    """Return which of a stage's rows are right, of those that a file labels.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read or is at fault, or it labels too few rows of a kind.
     """
-    step_params = {"labels": digest_bytes(_read_bytes(path))}
-    return Step("labels", VERSION, write_labels, dict(inputs), step_params, {"path": str(path)})
+    return run(labels, data, LabelFile(digest_bytes(_read_bytes(path)), path))
 
 
-def write_labels(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write labels.parquet: row_id and correct, in pool order.
+@cached(version=VERSION, name="labels")
+def labels(data: StageInputs, labels: LabelFile) -> Counted[pl.DataFrame]:
+    """Return row_id and correct, in pool order.
 
     Raises:
         UserError: the file is at fault, or too few rows of a kind are labelled.
     """
-    path = runtime["path"]
-    label_lines = read_labels(Path(path), params["labels"])
-    ids = survivors(inputs).select("row_id").collect()
+    path = labels.path
+    label_lines = read_labels(path, labels.identity)
+    ids = data.survivor_ids()
     named = _name_rows(label_lines, ids["row_id"], path)
-    labels = named.unique(["row_id", "correct"])
-    twice = labels.filter(pl.col("row_id").is_duplicated())["row_id"].sort()
-    if len(twice):
-        raise UserError(f"{path}: {twice[0]} is labelled both right and wrong")
-    table = ids.join(labels, on="row_id", how="inner", maintain_order="left")
+    table = ids.join(_once(named, path), on="row_id", how="inner", maintain_order="left")
     right = int(table["correct"].sum())
     wrong = table.height - right
     if min(right, wrong) < FEWEST:
@@ -65,16 +70,22 @@ def write_labels(
             f"{path}: of the rows that reach this stage {right} are labelled right and {wrong} wrong; "
             f"at least {FEWEST} of each are needed. Label more rows, or leave `labels` out"
         )
-    table.select("row_id", "correct").write_parquet(out / "labels.parquet")
-    unknown = (
-        label_lines.height - named.filter(pl.col("row_id").is_in(ids["row_id"].implode())).height
-    )
-    return {
-        "rows_in": label_lines.height,
-        "rows_out": table.height,
-        "wrong": wrong,
-        "unknown": unknown,
-    }
+    reached = named.filter(pl.col("row_id").is_in(ids["row_id"].implode())).height
+    counts = {"rows_in": label_lines.height, "wrong": wrong}
+    return Counted(table, {**counts, "unknown": label_lines.height - reached})
+
+
+def _once(named: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Return each row and its label once.
+
+    Raises:
+        UserError: a row has two labels.
+    """
+    distinct = named.unique(["row_id", "correct"])
+    twice = distinct.filter(pl.col("row_id").is_duplicated())["row_id"].sort()
+    if len(twice):
+        raise UserError(f"{path}: {twice[0]} is labelled both right and wrong")
+    return distinct
 
 
 def read_labels(path: Path, digest: str | None = None) -> pl.DataFrame:
@@ -118,7 +129,7 @@ def _is_position(value: Any) -> bool:
     return type(value) is int and 0 < value < 2**63
 
 
-def _name_rows(label_lines: pl.DataFrame, ids: pl.Series, path: str) -> pl.DataFrame:
+def _name_rows(label_lines: pl.DataFrame, ids: pl.Series, path: Path) -> pl.DataFrame:
     """Return row_id and correct, ids filled in where a row is named by its place."""
     named = label_lines.filter(pl.col("row_id").is_not_null()).select("row_id", "correct")
     placed = label_lines.filter(pl.col("row_id").is_null()).drop("row_id")

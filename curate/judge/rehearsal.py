@@ -21,21 +21,24 @@ a file of the same name in a folder of yours comes before ours.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
+from curate.answers.values import Check
+from curate.core.calls import cached_files
 from curate.core.derived_rows import derive_rows
-from curate.core.ledger import survivors
+from curate.core.keyed import EngineSource
 from curate.core.registry import APPENDED
 from curate.core.rows import SCHEMA, Message, content_hash, normalise
-from curate.core.store import Artifact, Counts, Step
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
 from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text, seed_of
-from curate.llm.prompts import MethodPrompts
+from curate.llm.prompts import MethodPrompts, PromptFiles
 from curate.llm.reasoning import holds_marks
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.schemas import REPEATS
@@ -44,6 +47,7 @@ VERSION = 2
 PROMPTS = ("certain", "refusals", "rephrase")
 # Half of the greedy answers: then the model is sure.
 SURE = 0.5
+Use = Literal["rehearse", "unsure", "uncertain", "unknown"]
 ROUTE_SCHEMA = pl.Schema({"row_id": pl.String(), "route": pl.String(), "new_id": pl.String()})
 
 
@@ -56,59 +60,46 @@ class Route:
     messages: Sequence[Message]
 
 
-def appended_step(
-    inputs: Mapping[str, Artifact],
-    answer_params: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-    use: str,
-    prompts: str | None,
-) -> Step:
-    """Return the step that appends new rows.
-
-    Args:
-        inputs: of the stage, with `answers` and `known`.
-        answer_params: what the answers hang on.
-        runtime: of the engine.
-        use: rehearse, unsure, uncertain or unknown.
-        prompts: folder whose prompts come before ours.
-    """
-    digests = {name: _prompts(prompts)[name].digest for name in PROMPTS}
-    params = {**answer_params, "use": use, "prompts": digests}
-    runtime = {**runtime, "prompts": prompts}
-    return Step(f"knowledge-{APPENDED}", VERSION, write_appended, dict(inputs), params, runtime)
+def knowledge_prompts(folder: str | None) -> MethodPrompts:
+    """Return the prompts by which new rows are made."""
+    return MethodPrompts(METHOD, Path(folder) if folder else None)
 
 
-def _prompts(folder: str | None, digests: Mapping[str, str] | None = None) -> MethodPrompts:
-    return MethodPrompts(METHOD, Path(folder) if folder else None, digests)
-
-
+@cached_files(version=VERSION, name=f"knowledge-{APPENDED}")
 def write_appended(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    answers: Artifact,
+    use: Use,
+    engine: EngineSource,
+    prompts: PromptFiles,
+    checker: Check,
+    max_tokens: int,
+    seed: int,
 ) -> Counts:
     """Write made.parquet, the new rows, and routes.parquet: what each row with a category became."""
-    categories = read_table(inputs["known"].file("known.parquet")).drop_nulls("category")
-    rows = survivors(inputs).join(
+    categories = read_table(answers.file("known.parquet")).drop_nulls("category")
+    rows = data.survivors().join(
         categories.select("row_id", "category", "greedy", "greedy_right").lazy(),
         on="row_id",
         maintain_order="left",
     )
-    table, prompts = rows.collect(), _prompts(runtime["prompts"], params["prompts"])
-    spent = {}
-    if params["use"] == "rehearse":
-        answers = read_table(inputs["answers"].file("answers.parquet"))
-        with open_client(runtime) as client:
-            routes = rehearse(client, table, answers, prompts, params)
+    table, files, spent = rows.collect(), prompts.open(), {}
+    if use == "rehearse":
+        few_shot = read_table(answers.file("answers.parquet"))
+        with open_client(engine) as client:
+            routes = rehearse(client, table, few_shot, files, checker, max_tokens)
             spent = {"llm": llm_counts(client)}
-    elif params["use"] == "uncertain":
-        with open_client(runtime) as client:
-            routes = tell_entropy(client, table, prompts, params)
+    elif use == "uncertain":
+        with open_client(engine) as client:
+            routes = tell_entropy(client, table, files, checker, max_tokens, seed)
             spent = {"llm": llm_counts(client)}
-    elif params["use"] == "unsure":
+    elif use == "unsure":
         sure = pl.col("greedy_right") >= SURE * pl.col("greedy")
-        routes = [_certain(row, prompts) for row in table.with_columns(sure=sure).to_dicts()]
+        routes = [_certain(row, files) for row in table.with_columns(sure=sure).to_dicts()]
     else:
         unknown = table.filter(category="unknown")
-        routes = [_refusing(row, prompts, params["seed"]) for row in unknown.to_dicts()]
+        routes = [_refusing(row, files, seed) for row in unknown.to_dicts()]
     rows_out = _write(out, table, routes)
     counts = pl.Series([one.route for one in routes], dtype=pl.String).value_counts(sort=True)
     return {
@@ -139,7 +130,8 @@ def rehearse(
     rows: pl.DataFrame,
     answers: pl.DataFrame,
     prompts: MethodPrompts,
-    params: Mapping[str, Any],
+    checker: Check,
+    max_tokens: int,
 ) -> list[Route]:
     """Return for each row the first of self, paraphrase and gold that is right.
 
@@ -148,17 +140,19 @@ def rehearse(
         rows: those with a category.
         answers: what the model said after examples.
         prompts: those of the stage.
-        params: checker and max_tokens.
+        checker: which answers are right.
+        max_tokens: of an answer.
 
     Raises:
         UserError: the engine no longer answers.
     """
-    probes = probes_of(rows.to_dicts(), params["checker"])
-    most = params["max_tokens"]
-    alone = [probe_request(probe, [], _greedy(probe, most)) for probe in probes]
+    probes = probes_of(rows.to_dicts(), checker)
+    alone = [probe_request(probe, [], _greedy(probe, max_tokens)) for probe in probes]
     own = _few_shot_answers(answers) | _right_answers(client, probes, alone)
     rest = [probe for probe in probes if probe.row_id not in own]
-    requests = [chat(_rephrasing(probe, prompts), sampling=_greedy(probe, most)) for probe in rest]
+    requests = [
+        chat(_rephrasing(probe, prompts), sampling=_greedy(probe, max_tokens)) for probe in rest
+    ]
     rephrased = _right_answers(client, rest, requests)
     # The gold words again are no paraphrase.
     gold_words = {probe.row_id: normalise(probe.messages[-1]["content"]) for probe in rest}
@@ -181,7 +175,12 @@ def rehearse(
 
 
 def tell_entropy(
-    client: EngineClient, rows: pl.DataFrame, prompts: MethodPrompts, params: Mapping[str, Any]
+    client: EngineClient,
+    rows: pl.DataFrame,
+    prompts: MethodPrompts,
+    checker: Check,
+    max_tokens: int,
+    seed: int,
 ) -> list[Route]:
     """Return rows that say whether they are of the half that the model answers most alike.
 
@@ -189,13 +188,15 @@ def tell_entropy(
         client: the model.
         rows: those with a category.
         prompts: those of the stage.
-        params: checker, max_tokens and seed.
+        checker: which answers are alike.
+        max_tokens: of an answer.
+        seed: of the run.
 
     Raises:
         UserError: the engine no longer answers.
     """
-    probes = probes_of(rows.to_dicts(), params["checker"])
-    entropies = measure_entropy(client, probes, params["max_tokens"], params["seed"])
+    probes = probes_of(rows.to_dicts(), checker)
+    entropies = measure_entropy(client, probes, max_tokens, seed)
     sure = surer_half(entropies, {probe.row_id: probe.content_hash for probe in probes})
     measured = rows.filter(pl.col("row_id").is_in(list(entropies)))
     table = measured.with_columns(sure=pl.col("row_id").is_in(list(sure)))

@@ -24,11 +24,12 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field
 
-from curate.core.ledger import survivor_batches
+from curate.core.calls import Table, cached_files
+from curate.core.keyed import EngineSource
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.llm.asking import llm_counts, open_client
 from curate.llm.engines.parameters import EngineParams, TransformersParams
@@ -37,9 +38,9 @@ from curate.llm.grading import (
     Rubric,
     grade_rows,
     grading_prompts,
-    prompt_digests,
     read_rubric,
 )
+from curate.llm.prompts import PromptFiles
 
 VERSION = 1
 
@@ -59,45 +60,40 @@ class RubricParams(CutParams):
     )
 
 
-def prepare_grades(
-    run: StepRun, inputs: Mapping[str, Artifact], params: RubricParams
-) -> Mapping[str, Artifact]:
+def prepare_grades(run: StepRun, data: StageInputs, params: RubricParams) -> Mapping[str, Table]:
     """Return the grades of all rows, and the rubric as it was read."""
-    identity, runtime = run.engine(params.engine)
-    step_params = {
-        "rubric": read_rubric(params.rubric).model_dump(),
-        "engine": identity,
-        "prompts": dict(prompt_digests(params.prompts)),
-        "votes": params.votes,
-        "seed": run.seed,
-    }
-    runtime = {**runtime, "prompts": params.prompts}
-    grades = run.execute(
-        Step("rubric-grades", VERSION, write_grades, dict(inputs), step_params, runtime)
+    stored = run(
+        write_grades,
+        data,
+        rubric=read_rubric(params.rubric).model_dump(),
+        engine=run.engine(params.engine),
+        prompts=grading_prompts(params.prompts).files(),
+        votes=params.votes,
+        seed=run.seed,
     )
-    return {"grades": grades, "criteria": grades}
+    return {name: Table(stored, name) for name in ("grades", "criteria")}
 
 
+@cached_files(version=VERSION, name="rubric-grades")
 def write_grades(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    data: StageInputs,
+    rubric: Mapping[str, Any],
+    engine: EngineSource,
+    prompts: PromptFiles,
+    votes: int,
+    seed: int,
 ) -> Counts:
     """Write grades.parquet (curate.llm.grading) and criteria.parquet, the rubric."""
-    rubric = Rubric.model_validate(params["rubric"])
-    batches = survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS)
-    with open_client(runtime) as client:
-        grades = grade_rows(
-            client,
-            batches,
-            rubric,
-            votes=params["votes"],
-            seed=params["seed"],
-            prompts=grading_prompts(runtime["prompts"], params["prompts"]),
-        )
+    judged = Rubric.model_validate(rubric)
+    batches = data.survivor_batches(["row_id", "messages"], BATCH_ROWS)
+    with open_client(engine) as client:
+        grades = grade_rows(client, batches, judged, votes=votes, seed=seed, prompts=prompts.open())
         spent = llm_counts(client)
     grades.write_parquet(out / "grades.parquet")
-    scale = [pl.lit(getattr(rubric, n)).alias(n) for n in ("low", "high")]
-    pl.DataFrame([criterion.model_dump() for criterion in rubric.criteria]).with_columns(
-        *scale, threshold=pl.lit(rubric.threshold, dtype=pl.Float64)
+    scale = [pl.lit(getattr(judged, n)).alias(n) for n in ("low", "high")]
+    pl.DataFrame([criterion.model_dump() for criterion in judged.criteria]).with_columns(
+        *scale, threshold=pl.lit(judged.threshold, dtype=pl.Float64)
     ).write_parquet(out / "criteria.parquet")
     return {
         "rows_in": grades.height,
@@ -116,8 +112,8 @@ def write_grades(
 )
 def rubric(data: StageData, params: RubricParams) -> StageResult:
     """Drop rows with a grade below the cut; score is the grade, null where there is none."""
-    grades = read_table(data.prepared["grades"], columns=["row_id", "grade"])
-    own = read_table(data.prepared["criteria"])["threshold"][0]
+    grades = data.prepared["grades"].read(["row_id", "grade"])
+    own = data.prepared["criteria"].read()["threshold"][0]
     if params.threshold is None and params.drop is None:
         params = params.model_copy(update={"threshold": own})
     scores = grades.rename({"grade": "score"})

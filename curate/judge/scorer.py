@@ -16,23 +16,20 @@ Pitfalls: Cappy's labels are Rouge-L on classification-like tasks in English, so
 conversation, and its scores of one task are not those of another.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from pydantic import model_validator
 
+from curate.core.calls import Table, cached
 from curate.core.errors import UserError
-from curate.core.ledger import survivor_mask, survivors
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, StageResult, StepRun, stage
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.stageinputs import StageInputs
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
-from curate.models.index import named
-from curate.models.ratings import RatingParams, rating_steps, read_ratings
+from curate.models.ratings import RatingParams, rate_rows, read_ratings
 
 VERSION = 1
 
@@ -52,27 +49,27 @@ class ScorerStageParams(RatingParams, CutParams):
 
 
 def prepare_ratings(
-    run: StepRun, inputs: Mapping[str, Artifact], params: ScorerStageParams
-) -> Mapping[str, Artifact]:
+    run: StepRun, data: StageInputs, params: ScorerStageParams
+) -> Mapping[str, Table]:
     """Rate the rows block by block, then join the blocks."""
-    positions = np.flatnonzero(survivor_mask(inputs))
-    blocks = run.execute_all(rating_steps(inputs["rows"], positions, params, "scorer"))
-    step = Step("scorer-ratings", VERSION, write_ratings, {**inputs, **named(blocks)})
-    return {"ratings": run.execute(step)}
+    positions = np.flatnonzero(data.survivor_mask())
+    blocks = rate_rows(run, data.rows, positions, params, "scorer")
+    return {"ratings": run(ratings, data, blocks)}
 
 
-def write_ratings(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write ratings.parquet: row_id, score."""
-    ids = survivors(inputs).select("row_id").collect()
-    ratings = read_ratings(inputs)
-    if not np.isfinite(ratings).all():
+@cached(version=VERSION, name="scorer-ratings")
+def ratings(data: StageInputs, blocks: Sequence[Table]) -> pl.DataFrame:
+    """Return row_id and score.
+
+    Raises:
+        UserError: a score is no finite number.
+    """
+    scores = read_ratings(blocks)
+    if not np.isfinite(scores).all():
         raise UserError(
             "the scorer's checkpoint rates some rows with no finite number; use another"
         )
-    ids.with_columns(score=pl.Series(ratings)).write_parquet(out / "ratings.parquet")
-    return {"rows_in": ids.height, "rows_out": ids.height}
+    return data.survivor_ids().with_columns(score=pl.Series(scores))
 
 
 @stage(
@@ -84,5 +81,5 @@ def write_ratings(
 )
 def scorer(data: StageData, params: ScorerStageParams) -> StageResult:
     """Drop rows with a score below the cut."""
-    scores = read_table(data.prepared["ratings"])
+    scores = data.prepared["ratings"].read()
     return StageResult(cut_rows(data, scores, params, Reason.LOW_GRADE))

@@ -25,23 +25,22 @@ extreme means, long ones extreme minima. Relevance finds responses to another pr
 "positive" resembles no prompt.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from curate.answers.values import warn_not_comparable
-from curate.core.ledger import survivor_mask, survivors
+from curate.answers.values import Check, warn_not_comparable
+from curate.core.calls import Counted, Table, cached
 from curate.core.registry import StepRun
-from curate.core.store import Artifact, Counts, Step
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Artifact
 from curate.judge.agreement import agree, find_neighbours, paired_cosines
-from curate.models.embed import embed_steps
-from curate.models.index import named, read_vectors
-from curate.models.losses import base_model, check_finite, join_losses, loss_steps_at
+from curate.models.embed import embed_survivors
+from curate.models.index import read_vectors
+from curate.models.losses import check_finite, join_losses, losses_at
 from curate.models.nearest import search_identity
 from curate.text.compared import compared_text
 
@@ -57,81 +56,92 @@ ORIENTATION: Mapping[str, int] = {
 }
 
 
-def signals_step(
+def measure_signals(
     run: StepRun,
-    inputs: Mapping[str, Artifact],
+    data: StageInputs,
     *,
     max_length: int,
     embedder: str | None,
     neighbours: int,
     floor: float,
-    checker: str,
-) -> Step:
-    """Measure the losses and embed the texts of a stage's survivors; return the step that joins them."""
-    positions = np.flatnonzero(survivor_mask(inputs))
-    model = base_model(run)
-    read = dict(inputs)
-    blocks = {
-        "given": loss_steps_at(inputs["rows"], positions, model, "certainty", max_length),
-        "alone": loss_steps_at(inputs["rows"], positions, model, "alone", max_length),
-        "prompt": embed_steps(run, inputs, "prompt", embedder),
-        "response": embed_steps(run, inputs, "response", embedder),
-    }
-    for part, steps in blocks.items():
-        artifacts = run.execute_all(steps) if steps else []
-        read |= {f"{part}-{name}": block for name, block in named(artifacts).items()}
-    step_params = {"neighbours": neighbours, "floor": floor, "checker": checker}
-    step_params |= search_identity(len(positions))
-    return Step("confidence-signals", VERSION, write_signals, read, step_params)
+    checker: Check,
+) -> Table:
+    """Measure the losses and embed the texts of a stage's rows; return them joined to signals."""
+    positions = np.flatnonzero(data.survivor_mask())
+    return run(
+        signals,
+        data,
+        given=losses_at(run, data.rows, positions, run.base, "certainty", max_length),
+        alone=losses_at(run, data.rows, positions, run.base, "alone", max_length),
+        prompts=embed_survivors(run, data, "prompt", embedder),
+        responses=embed_survivors(run, data, "response", embedder),
+        neighbours=neighbours,
+        floor=floor,
+        checker=checker,
+        **search_identity(len(positions)),
+    )
 
 
-def write_signals(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write signals.parquet (columns: see above), in pool order."""
+@cached(version=VERSION, name="confidence-signals")
+def signals(
+    data: StageInputs,
+    given: Sequence[Artifact],
+    alone: Sequence[Artifact],
+    prompts: Sequence[Table],
+    responses: Sequence[Table],
+    neighbours: int,
+    floor: float,
+    checker: Check,
+    kernels: str | None = None,
+) -> Counted[pl.DataFrame]:
+    """Return the signals (columns: see above), in pool order.
+
+    Args:
+        data: the rows.
+        given: losses of the blocks of responses behind their prompts.
+        alone: losses of the blocks of responses without them.
+        prompts: vectors of the blocks.
+        responses: vectors of the blocks.
+        neighbours: of a row whose responses are compared, at most.
+        floor: smallest cosine of their prompts.
+        checker: how answers are compared.
+        kernels: what the search for neighbours computes with, where that can be seen in the result.
+    """
     texts = (
-        survivors(inputs)
+        data.survivors()
         .select("row_id", prompt=compared_text("prompt"), response=compared_text("response"))
         .with_columns(pl.col("prompt", "response").fill_null(""))
         .collect()
     )
-    prompts, responses = (
-        read_vectors([inputs[name] for name in sorted(inputs) if name.startswith(f"{part}-block-")])
-        for part in ("prompt", "response")
-    )
-    near = find_neighbours(prompts, params["neighbours"], params["floor"])
+    prompt_vectors, response_vectors = read_vectors(prompts), read_vectors(responses)
+    near = find_neighbours(prompt_vectors, neighbours, floor)
     agreement, unread = agree(
-        near, texts["prompt"].to_list(), texts["response"].to_list(), responses, params["checker"]
+        near, texts["prompt"].to_list(), texts["response"].to_list(), response_vectors, checker
     )
     warn_not_comparable("confidence", unread, len(near.row))
-    columns = {
-        "agreement": agreement,
-        "relevance": paired_cosines(prompts, responses),
-    }
-    signals = pl.concat(
-        [texts.select("row_id"), model_signals(inputs), pl.DataFrame(columns).fill_nan(None)],
-        how="horizontal",
+    relevance = paired_cosines(prompt_vectors, response_vectors)
+    similarities = pl.DataFrame({"agreement": agreement, "relevance": relevance}).fill_nan(None)
+    table = pl.concat(
+        [texts.select("row_id"), model_signals(given, alone), similarities], how="horizontal"
     ).select("row_id", *ORIENTATION, "tokens")
-    signals.write_parquet(out / "signals.parquet")
-    missing = {name: signals[name].null_count() for name in ORIENTATION}
-    size = {"rows_in": signals.height, "rows_out": signals.height}
-    return {**size, "missing": missing, "not_comparable": unread}
+    missing = {name: table[name].null_count() for name in ORIENTATION}
+    return Counted(table, {"missing": missing, "not_comparable": unread})
 
 
-def model_signals(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
+def model_signals(given: Sequence[Artifact], alone: Sequence[Artifact]) -> pl.DataFrame:
     """Return the signals of the language model and the number of response tokens."""
-    if not any(name.startswith("given-block-") for name in inputs):
+    if not given:
         names = ("mean_logprob", "min_logprob", "entropy", "prompt_gain")
         return pl.DataFrame(schema=dict.fromkeys(names, pl.Float64) | {"tokens": pl.Int64})
-    given, alone = (check_finite(join_losses(inputs, f"{p}-block-")) for p in ("given", "alone"))
-    if not given["response_tokens"].equals(alone["alone_tokens"], check_names=False):
+    with_prompt, without = (check_finite(join_losses(blocks)) for blocks in (given, alone))
+    if not with_prompt["response_tokens"].equals(without["alone_tokens"], check_names=False):
         raise AssertionError("a response has other tokens with its prompt than alone")
     counted = pl.col("response_tokens")
 
     def of_tokens(value: pl.Expr) -> pl.Expr:
         return pl.when(counted > 0).then(value)
 
-    return pl.concat([given, alone], how="horizontal").select(
+    return pl.concat([with_prompt, without], how="horizontal").select(
         mean_logprob=of_tokens(-pl.col("response_sum") / counted),
         min_logprob=of_tokens(-pl.col("response_worst")),
         entropy=of_tokens(pl.col("response_entropy") / counted),

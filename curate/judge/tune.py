@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import Field
 
+from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.registry import Params, StepRun
-from curate.core.store import Artifact, Counts, Step, digest_of
-from curate.models import finetune
-from curate.models.finetune import learn_adapter
-from curate.models.training import read_messages
+from curate.core.store import Artifact, Counts
+from curate.models import finetune as finetuning
+from curate.models.finetune import ADAPTER, learn_adapter
+from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
-ADAPTER = "adapter.safetensors"
 LORA = {"rank": 16, "alpha": 32, "batch_rows": 8}
 
 
@@ -29,33 +30,34 @@ class TuneParams(Params):
     max_length: int = Field(1024, gt=0, description="tokens; longer rows are cut at the end")
 
 
-def tune_step(
-    run: StepRun, name: str, rows: Artifact, ids: Sequence[str], params: TuneParams
-) -> Step:
-    """Return the step that tunes the base model on these rows of an artifact; it writes ADAPTER."""
-    path = rows.file("rows.parquet")
-    step_params = {
-        "texts": digest_of(read_messages(path, ids)),
-        "model": run.model_identity(),
-        "lora": LORA | params.model_dump(),
-        "seed": run.seed,
-        "finetune": finetune.VERSION,
-    }
-    runtime = {**run.model_runtime(), "rows": str(path), "row_ids": list(ids)}
-    return Step(name, VERSION, tune_rows, params=step_params, runtime=runtime)
-
-
-def tune_rows(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write adapter.safetensors.
+def tune(run: StepRun, name: str, rows: Table, ids: Sequence[str], params: TuneParams) -> Artifact:
+    """Return the base model tuned on these rows of a table: ADAPTER.
 
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    lora = params["lora"]
+    lora = LORA | params.model_dump()
+    texts = training_rows([rows], ids)
+    call = write_adapter.call(texts, run.base, lora, run.seed, finetuning.VERSION)
+    return run.result(call.named(name))
+
+
+@cached_files(version=VERSION, name="tune")
+def write_adapter(
+    out: Path,
+    texts: TrainingRows,
+    model: ModelSource,
+    lora: Mapping[str, Any],
+    seed: int,
+    finetune: int,
+) -> Counts:
+    """Write adapter.safetensors; `finetune` is the version of how that is done.
+
+    Raises:
+        UserError: there is nothing to learn, or the training diverges.
+    """
     try:
-        counts = learn_adapter(out / ADAPTER, params, runtime, [params["seed"]])
+        counts = learn_adapter(out / ADAPTER, texts, model, lora, [seed])
     except FloatingPointError as error:
         raise UserError(
             f"the fine-tune diverged; lower tune.learning_rate (now {lora['learning_rate']:g})"

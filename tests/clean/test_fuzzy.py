@@ -16,15 +16,16 @@ import polars as pl
 import pytest
 
 from curate.clean import fuzzy, minhash
-from curate.clean.fuzzy import FuzzyParams, prepare_pairs
+from curate.clean.fuzzy import FuzzyParams
 from curate.clean.minhash import choose_bands
 from curate.config.recipe import Config
+from curate.core.calls import StoreRunner, Table
 from curate.core.errors import UserError
-from curate.core.ledger import stage_inputs, stage_step
-from curate.core.store import Artifact, Step, Store
-from curate.pipeline.inputs import input_steps
+from curate.core.ledger import evidence_of, judge_rows
+from curate.core.store import Artifact, Computation, Store
+from curate.pipeline.inputs import input_calls
 from curate.text.shingles import shingle
-from tests.conftest import StoreRun, row, stored, stored_rows, turns
+from tests.conftest import StoreRun, row, run_stage, stored_rows, stored_table, turns
 
 DATA = Path(__file__).parents[2] / "data"
 # Texts alone decide: for what is found, whatever tells similar rows apart.
@@ -34,13 +35,14 @@ Gram = tuple[str, ...]
 
 @dataclass
 class Run(StoreRun):
-    """What a stage is given to run its own steps with; it needs no model."""
+    """What a stage is given to run its own calls with; it needs no model."""
 
     artifacts: list[Artifact] = field(default_factory=list)
 
-    def execute(self, step: Step) -> Artifact:
-        self.artifacts.append(super().execute(step))
-        return self.artifacts[-1]
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        artifacts = super().execute_all(computations)
+        self.artifacts += artifacts
+        return artifacts
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,14 @@ class Judged:
 
 
 def judge(
-    store: Store, pool: Artifact, before: Mapping[str, Artifact] | None = None, /, **params: Any
+    store: Store, pool: Table, before: Mapping[str, Table] | None = None, /, **params: Any
 ) -> Judged:
     run, read = Run(store), FuzzyParams.model_validate({**TEXTS_ALONE, **params})
-    earlier = before or {}
-    inputs = stage_inputs(pool, earlier, {}, "fuzzy")
-    prepared = prepare_pairs(run, inputs, read)
-    dump = read.model_dump(mode="json")
-    step = store.ensure(stage_step("fuzzy", dump, inputs, list(earlier), prepared))
-    verdicts, pairs = step.file("evidence.parquet"), prepared["pairs"].file("pairs.parquet")
-    return Judged(pl.read_parquet(verdicts), pl.read_parquet(pairs), step, run.artifacts)
+    verdicts, prepared = judge_rows(run, "fuzzy", read, pool, before or {}, {})
+    return Judged(verdicts.read(), prepared["pairs"].read(), verdicts.artifact, run.artifacts[:-1])
 
 
-def pool_of(store: Store, texts: Sequence[str], answer: str = "") -> Artifact:
+def pool_of(store: Store, texts: Sequence[str], answer: str = "") -> Table:
     """Rows r0, r1, ... whose turns together are the text: its first half asks, the rest answers."""
     rows = []
     for i, text in enumerate(texts):
@@ -90,11 +87,10 @@ def pool_of(store: Store, texts: Sequence[str], answer: str = "") -> Artifact:
     return stored_rows(store, "pool", rows)
 
 
-def dropping(store: Store, rows: Artifact, gone: Sequence[str]) -> Artifact:
+def dropping(store: Store, rows: Table, gone: Sequence[str]) -> Table:
     """Evidence of an earlier stage that drops these rows."""
-    ids = pl.read_parquet(rows.file("rows.parquet"), columns=["row_id"])
     keep = ~pl.col("row_id").is_in(list(gone))
-    return stored(store, "earlier", {"evidence": ids.with_columns(keep=keep)})
+    return stored_table(store, "evidence", rows.read(["row_id"]).with_columns(keep=keep))
 
 
 # --- the oracle -----------------------------------------------------------------------------------
@@ -485,7 +481,7 @@ def test_more_drops_than_the_pairs_allow_are_refused(store: Store) -> None:
 
 
 @pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact, Artifact]:
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Table, Table]:
     """The bundled pool and the verdicts of `exact` on it."""
     store = Store(tmp_path_factory.mktemp("bundled"))
     config = Config.model_validate(
@@ -495,21 +491,20 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact, 
             "select": {"method": "random", "budget": {"rows": 1}},
         }
     )
-    rows = store.ensure(input_steps(config)["pool"])
-    inputs = stage_inputs(rows, {}, {}, "exact")
-    params = {"kind": "exact", "fold": ["space"]}
-    return store, rows, store.ensure(stage_step("exact", params, inputs, [], {}))
+    rows = Table(StoreRunner(store).result(input_calls(config)["pool"]), "rows")
+    exact = run_stage(StoreRun(store), {"kind": "exact", "fold": ["space"]}, rows, {})
+    return store, rows, evidence_of(exact)
 
 
 @pytest.mark.parametrize("keep", ["earliest", "longest"])
 def test_all_planted_near_duplicates_and_nothing_else_are_found(
-    bundled: tuple[Store, Artifact, Artifact], keep: str
+    bundled: tuple[Store, Table, Table], keep: str
 ) -> None:
     store, rows, exact = bundled
     lines = [json.loads(line) for line in (DATA / "truth.jsonl").read_text("utf-8").splitlines()]
     planted = {(t["row_id"], t["twin_id"]) for t in lines if t["defect"] == "near_duplicate"}
     copied = {t["row_id"] for t in lines if t["defect"] == "exact_duplicate"}
-    dropped = pl.read_parquet(exact.file("evidence.parquet")).filter(~pl.col("keep"))["row_id"]
+    dropped = exact.read().filter(~pl.col("keep"))["row_id"]
     assert set(dropped) == copied
     guards = {"system": True, "numbers": True, "responses": True}
     judged = judge(store, rows, {"exact": exact}, keep=keep, **guards)
@@ -520,9 +515,7 @@ def test_all_planted_near_duplicates_and_nothing_else_are_found(
     assert {frozenset(pair) for pair in judged.dropped.items()} == pairs
     lengths = {
         name: sum(len(m["content"]) for m in messages)
-        for name, messages in pl.read_parquet(rows.file("rows.parquet"))
-        .select("row_id", "messages")
-        .iter_rows()
+        for name, messages in rows.read(["row_id", "messages"]).iter_rows()
     }
     if keep == "longest":
         assert all(lengths[gone] <= lengths[twin] for gone, twin in judged.dropped.items())

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.clean.leaks import LeaksParams, leaks
+from curate.core.calls import Table
 from curate.core.reasons import EXPLAINED, Reason
 from curate.core.registry import StageData
 from curate.core.store import Artifact, Store
@@ -645,7 +646,7 @@ def test_parameters_that_mean_nothing_are_refused(bad: dict[str, Any], said: str
 Texts = Mapping[str, Sequence[str]]
 
 
-def rows_of(store: Store, name: str, texts: Texts, source: str = "test") -> Artifact:
+def rows_of(store: Store, name: str, texts: Texts, source: str = "test") -> Table:
     return stored_rows(store, name, [row(i, turns(*t), source=source) for i, t in texts.items()])
 
 

@@ -29,13 +29,14 @@ from curate.clean.heuristics.personal import (
 )
 from curate.clean.pii import PiiParams, detectors_of, find_pii
 from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.rows import content_hash
 from curate.core.store import Artifact, Store
 from curate.pipeline.curation import run_stages
 from curate.pipeline.run import Run
-from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
+from tests.conftest import StoreRun, frame, row, run_stage, stored, stored_rows, turns
 
 KEY = "Ab3" * 12
 ALL = detectors_of(KINDS)
@@ -455,19 +456,12 @@ def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:
     twins = [row(f"c{n}", turns(f"Pay with {card}.", "Done.")) for n, card in enumerate(
         ["4111 1111 1111 1111", "5555 5555 5555 4444"])]  # fmt: skip
     rows = [*ROWS[:1], *twins]
+    tables = {"rows": frame(rows), "rejects": pl.DataFrame({"row": []})}
     counts = {"rows_in": len(rows), "rows_out": len(rows), "rejected": {}}
-
-    def write(out: Path, *_: Any) -> dict[str, Any]:
-        frame(rows).write_parquet(out / "rows.parquet")
-        pl.DataFrame({"row": []}).write_parquet(out / "rejects.parquet")
-        return counts
-
-    from curate.core.store import Step
-
-    run.rows = store.ensure(Step("pool", 1, write))
+    run.rows = Table(stored(store, "pool", tables, counts), "rows")
     run_stages(run)
-    assert run.kept.counts["rows_out"] == 2
-    assert run.rows.counts["rows_out"] == 5
+    assert run.kept.height == 2
+    assert run.rows.height == 5
 
 
 @pytest.mark.parametrize("params", [{"find": []}, {"find": ["name"]}, {"action": "hide"}])

@@ -34,7 +34,16 @@ from curate.pipeline.run import Run
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
 from tests.clean.pools_by_script import LANGUAGES, SENTENCES, clean_pool
-from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
+from tests.conftest import (
+    StoreRun,
+    examples,
+    frame,
+    row,
+    run_stage,
+    stored_rows,
+    stored_table,
+    turns,
+)
 from tests.report.realrun import finish, recipe, write_inputs
 
 REPO = Path(__file__).parents[2]
@@ -59,9 +68,12 @@ def judge(tmp_path: Path, rows: pl.DataFrame, **params: Any) -> StageResult:
     rules_params = RulesParams.model_validate(params)
     words = read_words(rules_params.words.file) if rules_params.words else []
     measurements = measures.measure(rows, languages=rules_params.language is not None, words=words)
-    path = tmp_path / "measures.parquet"
-    measurements.write_parquet(path)
-    return rules(StageData(rows.lazy(), prepared={"measures": path}), rules_params)
+    return rules(stage_data(tmp_path, rows, measurements), rules_params)
+
+
+def stage_data(tmp_path: Path, rows: pl.DataFrame, measurements: pl.DataFrame) -> StageData:
+    table = stored_table(Store(tmp_path / "measured"), "measures", measurements)
+    return StageData(rows.lazy(), prepared={"measures": table})
 
 
 def failed(tmp_path: Path, prompt: str, response: str, **params: Any) -> list[str]:
@@ -340,11 +352,10 @@ def test_constants_are_moved_without_a_text_read_again(store: Store) -> None:
 
 def test_a_rule_whose_measure_is_not_there_asks_for_a_run(tmp_path: Path) -> None:
     rows = texts(("Tell me.", "A word."))
-    path = tmp_path / "measures.parquet"
-    measures.measure(rows).write_parquet(path)
+    data = stage_data(tmp_path, rows, measures.measure(rows))
     params = RulesParams.model_validate({"language": {"allowed": ["en"]}})
     with pytest.raises(UserError, match=r"rules\.language: was off in the run"):
-        rules(StageData(rows.lazy(), prepared={"measures": path}), params)
+        rules(data, params)
 
 
 def test_batches_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,7 +596,7 @@ def test_of_the_bundled_pool_scraping_leftovers_go_and_no_clean_row(tmp_path: Pa
     run = Run(config, store, lambda steps: [store.ensure(step) for step in steps])
     read_inputs(run)
     run_stages(run)
-    evidence = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
+    evidence = run.evidence["rules"].read()
     truth = pl.read_ndjson(REPO / "data" / "truth.jsonl")
     dropped = evidence.filter(keep=False).join(truth, on="row_id", how="left")
     assert set(dropped["defect"]) == {"off_topic"}

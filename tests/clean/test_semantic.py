@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from curate.clean.semantic import SemanticParams, first_copies
-from curate.core.store import Artifact, Store
+from curate.core.calls import Table
+from curate.core.keyed import ModelSource
+from curate.core.ledger import evidence_of
+from curate.core.store import Store
 from curate.models import neighbours
 from curate.models.embed import unit
 from curate.models.load import ModelLocation, identify
@@ -26,7 +29,7 @@ RIVER = "Name the longest river of South America."
 
 
 def judge(
-    run: StoreRun, texts: Sequence[str], before: Mapping[str, Artifact] | None = None, **params: Any
+    run: StoreRun, texts: Sequence[str], before: Mapping[str, Table] | None = None, **params: Any
 ) -> pl.DataFrame:
     """Return the evidence on rows with these prompts."""
     rows = [row(f"r{i:04}", turns(text, "ok")) for i, text in enumerate(texts)]
@@ -54,7 +57,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequence[float]]:
     """Vectors to embed texts with, by text; scaled to unit length."""
     table: dict[str, Sequence[float]] = {}
 
-    def look_up(texts: Sequence[str], runtime: Mapping[str, Any]) -> NDArray[np.float32]:
+    def look_up(texts: Sequence[str], name: str) -> NDArray[np.float32]:
         return unit(np.array([table[text] for text in texts], dtype=np.float32))
 
     monkeypatch.setattr("curate.models.embed.embed_texts", look_up)
@@ -159,7 +162,7 @@ def test_rows_that_an_earlier_stage_dropped_take_no_part(run: StoreRun) -> None:
     pool = stored_rows(run.store, "pool", rows)
     exact = run_stage(run, {"kind": "exact"}, pool, {})
     stage = {"kind": "semantic", "compare": "prompt", "threshold": 0.85}
-    artifact = run_stage(run, stage, pool, {}, {"exact": exact})
+    artifact = run_stage(run, stage, pool, {}, {"exact": evidence_of(exact)})
     evidence = pl.read_parquet(artifact.file("evidence.parquet"))
     assert evidence.select("row_id", "keep").rows() == [("r0000", True), ("r0002", False)]
 
@@ -206,11 +209,10 @@ def test_a_language_models_cosines_are_high_so_are_its_thresholds() -> None:
 class ModelRun(StoreRun):
     folder: Path = Path()
 
-    def model_identity(self) -> dict[str, Any]:
-        return identify(ModelLocation("m", "folder", self.folder), "float32")
-
-    def model_runtime(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "trust": False}
+    @property
+    def base(self) -> ModelSource:
+        identity = identify(ModelLocation("m", "folder", self.folder), "float32")
+        return ModelSource(identity, self.folder)
 
 
 def test_the_base_model_can_be_the_embedder(store: Store, tiny: Path) -> None:

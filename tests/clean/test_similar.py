@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from curate.clean.similar import MOST, find_nearest, write_similar
-from curate.core.store import Step, Store
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Store
 from tests.conftest import StoreRun, row, stored_rows, turns
 
 
@@ -65,17 +66,9 @@ def test_a_row_lists_its_best_five_over_all_its_turns(store: Store) -> None:
             row("s", turns("Good morning!", "Hi")),
         ],
     )
-    identity, runtime = StoreRun(store).embedder()
-    artifact = store.ensure(
-        Step(
-            "leaks-similar",
-            1,
-            write_similar,
-            {"rows": rows, "eval": evals, "protected": more},
-            {"embedder": identity, "floor": 0.5},
-            runtime,
-        )
-    )
+    run = StoreRun(store)
+    data = StageInputs(rows, eval=evals, protected=more)
+    artifact = run(write_similar, data, run.embedder(), 0.5)
     pairs = pl.read_parquet(artifact.file("similar.parquet"))
     assert pairs["row_id"].to_list() == ["r"] * MOST
     assert pairs["eval_id"].to_list()[:4] == ["e0", "e3", "p0", "p3"]

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from curate.core.ledger import stage_inputs, stage_step
+from curate.core.calls import Table
+from curate.core.keyed import EngineSource, ModelSource
+from curate.core.ledger import judge_rows
 from curate.core.registry import find_stage
-from curate.core.store import Artifact
 from curate.llm.engines import identify_engine
 from curate.models.settings import ModelNames
 from tests.conftest import StoreRun, row, stored_rows, turns
@@ -27,25 +26,23 @@ class EngineRun(StoreRun):
     folder: Path | None = None
     engines: list[dict[str, Any]] = field(default_factory=list)
 
-    def model_identity(self) -> dict[str, Any]:
-        return {"model": str(self.folder), "dtype": "float32"}
+    @property
+    def base(self) -> ModelSource:
+        return ModelSource({"model": str(self.folder), "dtype": "float32"}, Path(str(self.folder)))
 
-    def model_runtime(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "trust": False}
-
-    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def engine(self, params: Any) -> EngineSource:
         models = ModelNames(base=str(self.folder) if self.folder else "x", dtype="float32")
-        runtime = {
-            "engine": params.model_dump(mode="json"),
-            "models": models.model_dump(mode="json"),
-            "cache": str(self.store.root / "completions.sqlite"),
-        }
         identity = identify_engine(params, models) if self.folder else {"engine": "scripted"}
         self.engines.append(identity)
-        return identity, runtime
+        return EngineSource(
+            identity,
+            params.model_dump(mode="json"),
+            models.model_dump(mode="json"),
+            self.store.root / "completions.sqlite",
+        )
 
 
-def pool(run: StoreRun, pairs: Sequence[tuple[str, str]]) -> Artifact:
+def pool(run: StoreRun, pairs: Sequence[tuple[str, str]]) -> Table:
     """Return rows r0, r1 ... of prompts and responses."""
     return stored_rows(
         run.store, "pool", [row(f"r{i}", turns(*pair)) for i, pair in enumerate(pairs)]
@@ -53,23 +50,11 @@ def pool(run: StoreRun, pairs: Sequence[tuple[str, str]]) -> Artifact:
 
 
 def judge_stage(
-    run: StoreRun, rows: Artifact, stage: Mapping[str, Any], before: Mapping[str, Artifact] | None = None
-) -> tuple[Artifact, Mapping[str, Artifact]]:  # fmt: skip
+    run: StoreRun, rows: Table, stage: Mapping[str, Any], before: Mapping[str, Table] | None = None
+) -> tuple[Table, Mapping[str, Table]]:
     """Return the verdicts of a stage, and what it prepared."""
-    earlier = before or {}
-    registered = find_stage(stage["kind"])
-    params = registered.params.model_validate(stage)
-    inputs = stage_inputs(rows, earlier, {}, stage["kind"])
-    assert registered.prepare
-    prepared = registered.prepare(run, inputs, params)
-    dump = params.model_dump(mode="json")
-    step = stage_step(stage["kind"], dump, inputs, list(earlier), prepared)
-    return run.execute(step), prepared
-
-
-def table(artifact: Artifact, name: str) -> pl.DataFrame:
-    """Return one of an artifact's tables."""
-    return pl.read_parquet(artifact.file(f"{name}.parquet"))
+    params = find_stage(stage["kind"]).params.model_validate(stage)
+    return judge_rows(run, stage["kind"], params, rows, before or {}, {})
 
 
 def answers(

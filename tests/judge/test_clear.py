@@ -15,16 +15,16 @@ from curate.core.errors import UserError
 from curate.core.registry import StageData
 from curate.core.store import Store
 from curate.judge.clear import ALPHA, BETA, ClearParams, clear, compare_values
-from tests.conftest import row, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 from tests.generate.scripted import Reply, text_of, texts_of
-from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, table, use
+from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, use
 
 QUESTION = "How many legs have two dogs and a bird?"
 
 
 def confidence(run: EngineRun, pairs: list[tuple[str, str]], **given: Any) -> pl.DataFrame:
     _, prepared = judge_stage(run, pool(run, pairs), {"kind": "clear", **given})
-    return table(prepared["confidence"], "confidence")
+    return prepared["confidence"].read()
 
 
 def test_the_weights_are_those_published() -> None:
@@ -122,11 +122,11 @@ def test_a_row_without_a_score_stays_and_says_why(
         row("bad", turns("5?", "4")),
     ]  # fmt: skip
     artifact, prepared = judge_stage(run, stored_rows(store, "pool", rows), {"kind": "clear"})
-    scores = table(prepared["confidence"], "confidence")
+    scores = prepared["confidence"].read()
     assert scores.select("row_id", "reason").rows()[:3] == [
         ("cut", "no usable sample"), ("own", "no user turn before the response"), ("good", None)
     ]  # fmt: skip
-    evidence = table(artifact, "evidence")
+    evidence = artifact.read()
     assert evidence["keep"].to_list() == [True, True, True, False]
     assert evidence["score"].to_list() == [None, None, 1.0, pytest.approx(0.3)]
     assert evidence["reason"].to_list() == [None, None, None, "low_confidence"]
@@ -136,7 +136,7 @@ def test_no_score_at_all_drops_nothing(store: Store, monkeypatch: pytest.MonkeyP
     use(monkeypatch, answers(lambda call: Reply("no end", "truncated")))
     run = EngineRun(store)
     artifact, _ = judge_stage(run, pool(run, [("a?", "4"), ("b?", "5")]), {"kind": "clear"})
-    assert table(artifact, "evidence")["keep"].to_list() == [True, True]
+    assert artifact.read()["keep"].to_list() == [True, True]
 
 
 def test_a_reflection_of_no_use_leaves_the_other_one(
@@ -154,16 +154,14 @@ def test_a_reflection_of_no_use_leaves_the_other_one(
 def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataFrame:
     """Return the verdicts on rows with these confidences."""
     ids = [f"r{i}" for i in range(len(scores))]
-    path = tmp_path / "confidence.parquet"
     c = pl.Series(scores, dtype=pl.Float64)
-    pl.DataFrame(
-        {"row_id": ids, "o": c, "s": c, "c": c, "usable": 5, "not_comparable": 0}
-    ).write_parquet(path)
-    prepared = {"confidence": path}
+    figures = {"row_id": ids, "o": c, "s": c, "c": c, "usable": 5, "not_comparable": 0}
+    tables = {"confidence": pl.DataFrame(figures)}
     if "labels" in given:
-        prepared["labels"] = tmp_path / "labels.parquet"
-        given["labels"].write_parquet(prepared["labels"])
+        tables["labels"] = given["labels"]
         given["labels"] = {"path": "labels.jsonl"}
+    store = Store(tmp_path / "store")
+    prepared = {name: stored_table(store, name, table) for name, table in tables.items()}
     data = StageData(pl.DataFrame({"row_id": ids}).lazy(), prepared=prepared)
     return clear(data, ClearParams.model_validate(given)).evidence
 
@@ -174,17 +172,16 @@ def test_ties_at_the_median_go(tmp_path: Path) -> None:
     assert evidence["threshold"].to_list() == [0.5] * 6
 
 
-def test_what_an_earlier_version_stored_can_still_be_cut_anew(tmp_path: Path) -> None:
-    path = tmp_path / "confidence.parquet"
-    stored = {
+def test_what_an_earlier_version_stored_can_still_be_cut_anew(store: Store) -> None:
+    figures = {
         "row_id": ["a", "b"],
         "o": [0.1, 0.9],
         "s": [0.1, 0.9],
         "c": [0.1, 0.9],
         "usable": [5, 5],
     }
-    pl.DataFrame(stored).write_parquet(path)
-    data = StageData(pl.DataFrame({"row_id": ["a", "b"]}).lazy(), prepared={"confidence": path})
+    table = stored_table(store, "confidence", pl.DataFrame(figures))
+    data = StageData(pl.DataFrame({"row_id": ["a", "b"]}).lazy(), prepared={"confidence": table})
     assert clear(data, ClearParams(threshold=0.5)).evidence["keep"].to_list() == [False, True]
 
 
@@ -242,7 +239,7 @@ def test_a_threshold_costs_no_call_and_labels_are_read_by_content(
         labels.write_text("\n".join(json.dumps(line) for line in lines))
         given = {"kind": "clear", "precision": 1 - shift / 2, "labels": {"path": str(labels)}}
         artifact, _ = judge_stage(run, rows, given)
-        assert table(artifact, "evidence")["keep"].sum() == kept
+        assert artifact.read()["keep"].sum() == kept
     judge_stage(run, rows, {"kind": "clear", "threshold": 0.2})
     assert len(engine.calls) == calls
 

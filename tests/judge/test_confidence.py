@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.core.registry import StageData, StageResult
+from curate.core.store import Store
 from curate.judge.confidence import ConfidenceParams, confidence
 from curate.judge.signals import ORIENTATION
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
-from tests.conftest import frame, row, turns
+from tests.conftest import frame, row, stored_table, turns
 from tests.report.realrun import finish, recipe, write_inputs
 
 LABELS = {"labels": {"path": "labels.jsonl"}}
@@ -35,12 +36,12 @@ def judged(
     ids = [f"r{i:04}" for i in range(count)]
     signal_columns = dict.fromkeys(ORIENTATION, [None] * count) | signals
     columns = {name: pl.Series(signal_columns[name], dtype=pl.Float64) for name in ORIENTATION}
-    pl.DataFrame({"row_id": ids, **columns}).write_parquet(folder / "signals.parquet")
-    prepared = {"signals": folder / "signals.parquet"}
+    store = Store(folder / "store")
+    table = pl.DataFrame({"row_id": ids, **columns})
+    prepared = {"signals": stored_table(store, "signals", table)}
     if correct is not None:
         labels = pl.DataFrame({"row_id": ids, "correct": pl.Series(correct, dtype=pl.Boolean)})
-        labels.drop_nulls().write_parquet(folder / "labels.parquet")
-        prepared["labels"] = folder / "labels.parquet"
+        prepared["labels"] = stored_table(store, "labels", labels.drop_nulls())
         params = {**LABELS, **params}
     rows = frame([row(name, turns("q", "a")) for name in ids]).lazy()
     return confidence(StageData(rows, prepared=prepared), ConfidenceParams(**params))

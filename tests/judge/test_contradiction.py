@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from curate.core.errors import UserError
-from curate.core.store import Store
 from curate.judge.clear import prompts_of
 from curate.judge.contradiction import (
     NLI_SENTENCES,
@@ -19,11 +18,10 @@ from curate.judge.contradiction import (
     agree_by_nli,
     alike,
     find_contradiction,
-    identify_agreement,
+    nli_agreement,
     sentences,
 )
 from curate.llm.ask import EngineClient
-from tests.conftest import StoreRun
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 
 ORDERS = [("contradiction", "neutral", "entailment"), ("ENTAILMENT", "NEUTRAL", "CONTRADICTION")]
@@ -161,11 +159,8 @@ def test_a_checkpoint_that_does_not_name_contradiction_is_refused(
         find_contradiction(tiny)
 
 
-def test_identities_tell_models_apart(store: Store, checkpoints: list[Path]) -> None:
-    identities = [
-        identify_agreement(StoreRun(store), "nli", nli=str(folder), embedder=None)[0]
-        for folder in checkpoints
-    ]
+def test_identities_tell_models_apart(checkpoints: list[Path]) -> None:
+    identities = [nli_agreement(str(folder)).identity for folder in checkpoints]
     assert identities[0] != identities[1]
     assert str(checkpoints[0]) not in str(identities[0])
 
@@ -177,7 +172,7 @@ def test_agreement_of_embeddings_is_a_cosine_from_zero_to_one() -> None:
         AnswerPair("?", "Rivers carry water to the sea.", "The judge read out the sentence."),
         AnswerPair("?", "Rivers carry water to the sea.", ""),
     ]
-    agreements = agree_by_embedding(pairs, {"name": "static"})
+    agreements = agree_by_embedding(pairs, "static")
     assert agreements[0] == pytest.approx(1)
     assert agreements[1] > agreements[2] >= 0
     assert agreements[3] == 0

@@ -11,17 +11,20 @@ import polars as pl
 import pytest
 
 from curate.config.loading import load_config
+from curate.core.calls import Table
 from curate.core.derived_rows import derived_id
 from curate.core.errors import UserError
+from curate.core.ledger import evidence_of
 from curate.core.registry import APPENDED
-from curate.core.store import Artifact, Store, digest_file
+from curate.core.store import Store, digest_file
 from curate.judge.correct import CorrectParams
-from curate.judge.tune import ADAPTER, TuneParams, tune_step
+from curate.judge.tune import TuneParams, tune
 from curate.llm.engines.loading import identify_engine
 from curate.llm.engines.parameters import TransformersParams
+from curate.models.finetune import ADAPTER
 from tests.conftest import row, stored, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.judge.clearruns import EngineRun, judge_stage, pool, table, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, use
 
 PAIRS = [
     ("1?", "one"), ("2?", "wrong two"), ("3?", "three"), ("4?", "wrong four"), ("5?", "wrong five"),
@@ -39,7 +42,7 @@ def scored(
     threshold: float | None = 0.5,
     scores: list[float | None] | None = None,
     dropped: tuple[str, ...] = (),
-) -> Artifact:
+) -> Table:
     values = scores or SCORES
     ids = [f"r{i}" for i in range(len(values))]
     evidence = pl.DataFrame(
@@ -50,7 +53,7 @@ def scored(
         threshold=pl.lit(threshold, dtype=pl.Float64),
         duplicate_of=pl.lit(None, dtype=pl.String),
     )
-    return stored(store, "clear", {"evidence": evidence})
+    return evidence_of(stored(store, "clear", {"evidence": evidence}))
 
 
 def judge(call: Any) -> str:
@@ -83,11 +86,11 @@ def corrector(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> ScriptedEngine
 
 
 def corrected(
-    run: EngineRun, scores: Artifact, **given: Any
-) -> tuple[pl.DataFrame, Mapping[str, Artifact]]:
+    run: EngineRun, scores: Table, **given: Any
+) -> tuple[pl.DataFrame, Mapping[str, Table]]:
     stage = {"kind": "correct", "model": "base", **given}
     artifact, prepared = judge_stage(run, pool(run, PAIRS), stage, {"clear": scores})
-    return table(artifact, "evidence"), prepared
+    return artifact.read(), prepared
 
 
 def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +105,7 @@ def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.Monke
     assert evidence["duplicate_of"].drop_nulls().to_list() == [derived_id("r1", "correct")]
     prompts = [text_of(c) for c in engine.calls if text_of(c).endswith("?") and len(text_of(c)) < 4]
     assert sorted(prompts) == ["2?", "4?", "5?", "6?", "7?"]
-    new_rows = table(prepared[APPENDED], "made").to_dicts()
+    new_rows = prepared[APPENDED].read().to_dicts()
     assert [m["messages"] for m in new_rows] == [turns("2?", "right two")]
     assert (new_rows[0]["parents"], new_rows[0]["method"], new_rows[0]["hop"]) == (
         ["r1"],
@@ -116,7 +119,7 @@ def test_both_confidences_and_the_decision_are_written_down(
 ) -> None:
     corrector(monkeypatch)
     _, prepared = corrected(EngineRun(store), scored(store))
-    corrections = table(prepared["corrections"], "corrections")
+    corrections = prepared["corrections"].read()
     assert corrections.select("row_id", "old", "new", "decision").rows() == [
         ("r1", "wrong two", "right two", "replaced"),
         ("r3", "wrong four", "worse four", "not better"),
@@ -158,7 +161,7 @@ def test_the_same_value_is_the_same_answer_and_what_is_not_comparable_is_judged(
     stage = {"kind": "correct", "model": "base", "checker": checker}
     rows = pool(run, [("1?", old)])
     _, prepared = judge_stage(run, rows, stage, {"clear": scored(store, scores=[0.1])})
-    (line,) = table(prepared["corrections"], "corrections").to_dicts()
+    (line,) = prepared["corrections"].read().to_dicts()
     assert line["decision"] == decision
     assert caplog.text.count("1 of 1 answers name nothing comparable") == unread
 
@@ -169,7 +172,7 @@ def test_exactly_the_wanted_confidence_is_not_enough(
     corrector(monkeypatch)
     for limit, decision in ((0.69, "replaced"), (0.7, "not better")):
         _, prepared = corrected(EngineRun(store), scored(store), confidence=limit)
-        corrections = table(prepared["corrections"], "corrections").filter(row_id="r5")
+        corrections = prepared["corrections"].read().filter(row_id="r5")
         assert corrections.select("confidence", "decision").rows() == [(0.7, decision)]
 
 
@@ -183,7 +186,7 @@ def test_thresholds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     corrector(monkeypatch)
     for threshold, doubted in ((0.15, ["r1", "r5"]), ("median", ["r1", "r3", "r5", "r6"])):
         _, prepared = corrected(EngineRun(store), scored(store, None), threshold=threshold)
-        assert table(prepared["corrections"], "corrections")["row_id"].to_list() == doubted
+        assert prepared["corrections"].read()["row_id"].to_list() == doubted
     with pytest.raises(UserError, match="has not one threshold; give one, or median"):
         corrected(EngineRun(store), scored(store, None))
 
@@ -192,7 +195,7 @@ def test_nothing_doubted_costs_nothing(store: Store, monkeypatch: pytest.MonkeyP
     engine = corrector(monkeypatch)
     evidence, prepared = corrected(EngineRun(store), scored(store), threshold=0.01, model="tuned")
     assert evidence["keep"].all()
-    assert table(prepared[APPENDED], "made").height == 0
+    assert prepared[APPENDED].read().height == 0
     assert not engine.calls
 
 
@@ -232,20 +235,22 @@ def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
     run = EngineRun(store, folder=tiny)
     rows = stored_rows(store, "pool", [row(f"r{i}", turns("Say it", "abcabc")) for i in range(16)])
     params = TuneParams(epochs=6, learning_rate=0.02)
-    tuned = run.execute(tune_step(run, "tune", rows, [f"r{i}" for i in range(16)], params))
+    tuned = tune(run, "tune", rows, [f"r{i}" for i in range(16)], params)
     losses = tuned.counts["train_loss"]
     assert losses[-1] < losses[0]
     path = tuned.file(ADAPTER)
-    plain, _ = run.engine(TransformersParams())
-    identity, runtime = run.engine(TransformersParams(adapter=str(path)))
-    assert "adapter" not in plain
-    assert identity == plain | {"adapter": digest_file(path)}
+    plain, source = (
+        run.engine(TransformersParams()),
+        run.engine(TransformersParams(adapter=str(path))),
+    )
+    assert "adapter" not in plain.identity
+    assert source.identity == {**plain.identity, "adapter": digest_file(path)}
     from curate.llm.engines import engine_of
     from curate.llm.requests import Call, Sampling, chat
 
     request = chat("Say it", sampling=Sampling(temperature=0, max_tokens=6))
-    engine = engine_of(runtime)
-    assert engine.identity() == identity
+    engine = engine_of(source)
+    assert engine.identity() == source.identity
     assert engine.complete([Call(request)])[0].text == "abcabc"
 
 
@@ -268,6 +273,6 @@ def test_a_tuned_model_answers_and_a_real_judge_decides(store: Store, smollm: Pa
     scores = scored(store, scores=[0.9, 0.9, 0.9, 0.9, 0.1, 0.1])
     stage = {"kind": "correct", "samples": 1, "max_tokens": 24, "tune": {"epochs": 6}}
     artifact, prepared = judge_stage(run, pool(run, sums), stage, {"clear": scores})
-    corrections = table(prepared["corrections"], "corrections")
+    corrections = prepared["corrections"].read()
     assert corrections["new"].str.starts_with("The sum is").all()
-    assert table(artifact, "evidence")["keep"].to_list()[:4] == [True] * 4
+    assert artifact.read()["keep"].to_list()[:4] == [True] * 4

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import Table
 from curate.core.rows import SCHEMA, content_hash
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.judge.knowledge import (
     CATEGORIES,
     KnowledgeParams,
@@ -27,7 +28,7 @@ from curate.judge.probes import Exemplars, Probe, probe_of
 from curate.llm.prompts import MethodPrompts
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.judge.clearruns import EngineRun, judge_stage, table, use
+from tests.judge.clearruns import EngineRun, judge_stage, use
 
 # Sums: what the model knows of them is by their first number.
 SUMS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
@@ -60,7 +61,7 @@ def model(call: Any) -> str:
     return f"It is {a + b}." if right else f"It is {a + b + 1}."
 
 
-def pool_of(run: EngineRun, pairs: Sequence[tuple[str, str]] = (*SUMS, LONG)) -> Artifact:
+def pool_of(run: EngineRun, pairs: Sequence[tuple[str, str]] = (*SUMS, LONG)) -> Table:
     return stored_rows(
         run.store, "pool", [row(f"r{i:02}", turns(*pair)) for i, pair in enumerate(pairs)]
     )
@@ -73,13 +74,13 @@ def run_knowledge(
     pairs: Sequence[tuple[str, str]] = (*SUMS, LONG),
     rules: Sequence[tuple[Any, Any]] = (),
     **params: Any,
-) -> tuple[pl.DataFrame, pl.DataFrame, Mapping[str, Artifact], ScriptedEngine]:
+) -> tuple[pl.DataFrame, pl.DataFrame, Mapping[str, Table], ScriptedEngine]:
     """Return verdicts, the table of what is known, all that was prepared, and the engine."""
     engine = use(monkeypatch, [*rules, (lambda call: True, answer)])
     run = EngineRun(store)
     stage = {"kind": "knowledge", **params}
     verdicts, prepared = judge_stage(run, pool_of(run, pairs), stage)
-    return table(verdicts, "evidence"), table(prepared["known"], "known"), prepared, engine
+    return verdicts.read(), prepared["known"].read(), prepared, engine
 
 
 # --- categories ---------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_rows_are_sorted_by_what_the_model_answers(store: Store, monkeypatch: An
     evidence, category_table, prepared, engine = run_knowledge(store, monkeypatch)
     by_row = dict(category_table.select("row_id", "category").iter_rows())
     categories = [by_row[f"r{i:02}"] for i in range(13)]
-    answers = table(prepared["answers"], "answers")
+    answers = prepared["answers"].read()
     # The same by hand, from the stored answers.
     for row_id, row_answers in answers.group_by("row_id"):
         greedy = row_answers.filter(pl.col("sample").is_null())["right"].to_list()
@@ -144,8 +145,8 @@ def test_rows_are_sorted_by_what_the_model_answers(store: Store, monkeypatch: An
     assert evidence["score"].to_list()[12] is None
     calls = answers.height
     assert len(engine.calls) <= calls
-    assert prepared["known"].counts["llm"]["calls"] == len(engine.calls)
-    assert sum(prepared["known"].counts["categories"].values()) == 12
+    assert prepared["known"].artifact.counts["llm"]["calls"] == len(engine.calls)
+    assert sum(prepared["known"].artifact.counts["categories"].values()) == 12
 
 
 def test_a_call_that_failed_is_not_counted_as_wrong(store: Store, monkeypatch: Any) -> None:
@@ -176,9 +177,9 @@ def test_an_answer_that_is_not_comparable_is_neither_right_nor_wrong(
         None,
         None,
     ]
-    assert prepared["known"].counts["not_comparable"] == 16
+    assert prepared["known"].artifact.counts["not_comparable"] == 16
     assert "16 of 32 answers name nothing comparable" in caplog.text
-    answers = table(prepared["answers"], "answers")
+    answers = prepared["answers"].read()
     assert answers.filter(row_id="r00")["right"].to_list() == [None] * 8
 
 
@@ -356,9 +357,9 @@ def test_a_stage_has_one_use() -> None:
 # --- made rows ----------------------------------------------------------------------------------
 
 
-def new_rows_by_parent(prepared: Mapping[str, Artifact]) -> dict[str, dict[str, Any]]:
+def new_rows_by_parent(prepared: Mapping[str, Table]) -> dict[str, dict[str, Any]]:
     """Return the new rows by their parent."""
-    rows = table(prepared["made"], "made")
+    rows = prepared["made"].read()
     assert rows.columns == [field.name for field in SCHEMA]
     rows_by_parent = {line["parents"][0]: line for line in rows.to_dicts()}
     for line in rows_by_parent.values():
@@ -382,7 +383,7 @@ def test_unknown_rows_refuse_in_one_of_sixteen_ways(store: Store, monkeypatch: A
     assert set(dropped["reason"]) == {"relabelled"}
     assert dropped["duplicate_of"].to_list() == [new_rows[i]["row_id"] for i in unknown]
     again = run_knowledge(store, monkeypatch, refusal="unknown")[2]["made"]
-    assert again.digest == prepared["made"].digest
+    assert again.artifact.digest == prepared["made"].artifact.digest
 
 
 def test_every_row_says_whether_the_model_knew(store: Store, monkeypatch: Any) -> None:
@@ -397,7 +398,7 @@ def test_every_row_says_whether_the_model_knew(store: Store, monkeypatch: Any) -
             "I knew it for certain." if sure else "It was partly a guess."
         )
         assert turns_[-3]["content"] == SUMS[int(line["row_id"][1:])][1], "the gold answer stays"
-    routes = Counter(table(prepared["routes"], "routes")["route"])
+    routes = Counter(prepared["routes"].read()["route"])
     assert routes["sure"] + routes["unsure"] == 12
     assert min(routes.values()) >= 3
 
@@ -414,7 +415,7 @@ def test_how_alike_answers_are_says_whether_the_model_is_sure(
     store: Store, monkeypatch: Any
 ) -> None:
     evidence, _, prepared, engine = run_knowledge(store, monkeypatch, wavering, refusal="uncertain")
-    routes = dict(table(prepared["routes"], "routes").select("row_id", "route").iter_rows())
+    routes = dict(prepared["routes"].read().select("row_id", "route").iter_rows())
     # Sure of what it always says alike, right or wrong.
     assert {i: name == "sure" for i, name in routes.items()} == {
         f"r{i:02}": terms(prompt)[0] > 2 for i, (prompt, _) in enumerate(SUMS)
@@ -427,7 +428,7 @@ def test_how_alike_answers_are_says_whether_the_model_is_sure(
     assert len(drawn) == 12 * 5
     assert len({c.sampling.seed for c in drawn}) >= 12
     again = run_knowledge(store, monkeypatch, wavering, refusal="uncertain")
-    assert again[2]["made"].digest == prepared["made"].digest
+    assert again[2]["made"].artifact.digest == prepared["made"].artifact.digest
     assert again[3].calls == []
 
 
@@ -443,7 +444,7 @@ def rehearsing(call: Any) -> str:
 def test_the_first_right_answer_replaces_the_gold_one(store: Store, monkeypatch: Any) -> None:
     evidence, _, prepared, engine = run_knowledge(store, monkeypatch, rehearsing, rehearse=True)
     new_rows = new_rows_by_parent(prepared)
-    routes = table(prepared["routes"], "routes")
+    routes = prepared["routes"].read()
     assert routes["route"].to_list() == [
         *["self"] * 6, *["paraphrase"] * 3, *["gold"] * 3
     ]  # fmt: skip
@@ -464,8 +465,8 @@ def test_an_answer_equal_to_gold_makes_no_row(store: Store, monkeypatch: Any) ->
 
     evidence, _, prepared, _ = run_knowledge(store, monkeypatch, gold, rehearse=True)
     assert evidence["keep"].all()
-    assert table(prepared["made"], "made").height == 0
-    assert set(table(prepared["routes"], "routes")["route"]) == {"self"}
+    assert prepared["made"].read().height == 0
+    assert set(prepared["routes"].read()["route"]) == {"self"}
 
 
 def test_made_rows_are_not_judged_again(store: Store, monkeypatch: Any) -> None:
@@ -473,11 +474,11 @@ def test_made_rows_are_not_judged_again(store: Store, monkeypatch: Any) -> None:
     run = EngineRun(store)
     rows = pool_of(run)
     verdicts, prepared = judge_stage(run, rows, {"kind": "knowledge", "refusal": "unsure"})
-    tables = (table(rows, "rows"), table(prepared["made"], "made"))
+    tables = (rows.read(), prepared["made"].read())
     joined = stored_rows(store, "joined", [line for t in tables for line in t.to_dicts()])
-    assert joined.counts["rows_out"] == 25
+    assert joined.height == 25
     _, later = judge_stage(run, joined, {"kind": "knowledge"}, {"knowledge": verdicts})
-    assert table(later["known"], "known")["category"].to_list() == [None] * 13
+    assert later["known"].read()["category"].to_list() == [None] * 13
 
 
 def test_a_second_use_costs_no_call(store: Store, monkeypatch: Any) -> None:
@@ -511,7 +512,7 @@ def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm:
     run = EngineRun(store, folder=smollm)
     stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "sets": 2, "samples": 2}
     _, prepared = judge_stage(run, pool_of(run, FACTS), stage)
-    categories = table(prepared["known"], "known")["category"].to_list()
+    categories = prepared["known"].read()["category"].to_list()
     assert categories[6:] == ["unknown"] * 2
     recalled = [c for c in categories[:6] if c in ("highly_known", "maybe_known")]
     assert len(recalled) >= 3
@@ -530,9 +531,9 @@ def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, sm
     few = {"sets": 1, "samples": 1, "max_tokens": 48, "checker": "numeric"}
     stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "rehearse": True, **few}
     _, prepared = judge_stage(run, pool_of(run, pairs), stage)
-    routes = table(prepared["routes"], "routes").filter(route="self").drop_nulls("new_id")
+    routes = prepared["routes"].read().filter(route="self").drop_nulls("new_id")
     assert routes.height >= 1
-    new = table(prepared["made"], "made").join(routes, left_on="row_id", right_on="new_id")
+    new = prepared["made"].read().join(routes, left_on="row_id", right_on="new_id")
     gold = [turns(*pairs[int(line["parents"][0][1:])]) for line in new.to_dicts()]
     tokenizer, model_ = load_tokenizer(smollm), load_causal(smollm, "float32")
 

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from curate.core.errors import UserError
-from curate.core.ledger import stage_inputs
+from curate.core.stageinputs import StageInputs
 from curate.core.store import Store
-from curate.judge.labels import labels_step
-from tests.conftest import row, stored_rows, turns
+from curate.judge.labels import label_survivors
+from tests.conftest import StoreRun, row, stored_rows, turns
 
 IDS = [f"web/a.jsonl:{i}" for i in range(1, 31)] + [f"two/{f}.jsonl:1" for f in "ab"]
 
@@ -22,8 +22,7 @@ def labelled(store: Store, lines: list[Any]) -> pl.DataFrame:
     rows = stored_rows(store, "pool", [row(i, turns("q", "a")) for i in IDS])
     path = store.root / "labels.jsonl"
     path.write_text("".join(f"{x if isinstance(x, str) else json.dumps(x)}\n" for x in lines))
-    artifact = store.ensure(labels_step(stage_inputs(rows, {}, {}, "exact"), path))
-    return pl.read_parquet(artifact.file("labels.parquet"))
+    return label_survivors(StoreRun(store), StageInputs(rows), path).read()
 
 
 def enough() -> list[Any]:
@@ -75,4 +74,4 @@ def test_too_few_labels_are_told(store: Store) -> None:
 def test_a_missing_file_is_told(store: Store) -> None:
     rows = stored_rows(store, "pool", [row("r", turns("q", "a"))])
     with pytest.raises(UserError, match="labels cannot be read"):
-        labels_step(stage_inputs(rows, {}, {}, "exact"), Path("/nowhere/labels.jsonl"))
+        label_survivors(StoreRun(store), StageInputs(rows), Path("/nowhere/labels.jsonl"))

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.registry import StageData, find_stage
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.judge.cut import CutParams, cut_rows
 from curate.judge.rubric import RubricParams
 from curate.llm.grading import RUBRICS, Rubric, read_rubric, schema_of
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.judge.clearruns import EngineRun, judge_stage, pool, table, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, use
 
 ROWS = [("What is 2 + 2?", "4"), ("And 3 + 3?", "7"), ("Name a river.", "Potato.")]
 # Of correct (weight 3), complete and clear (1 each).
@@ -40,7 +41,7 @@ def grader(call: Any) -> str:
 
 def judged(
     store: Store, monkeypatch: Any, rules: list[tuple[Any, Any]] | None = None, **params: Any
-) -> tuple[Artifact, Artifact, ScriptedEngine]:
+) -> tuple[Table, Table, ScriptedEngine]:
     engine = use(monkeypatch, rules or [(lambda call: True, grader)])
     run = EngineRun(store)
     verdicts, prepared = judge_stage(run, pool(run, ROWS), {"kind": "rubric", **params})
@@ -51,18 +52,18 @@ def test_the_grade_is_the_weighted_mean_and_the_rubric_has_its_threshold(
     store: Store, monkeypatch: Any
 ) -> None:
     verdicts, grades, engine = judged(store, monkeypatch)
-    assert table(grades, "grades")["grade"].to_list() == pytest.approx(GRADES)
-    evidence = table(verdicts, "evidence")
+    assert grades.read()["grade"].to_list() == pytest.approx(GRADES)
+    evidence = verdicts.read()
     assert evidence["score"].to_list() == pytest.approx(GRADES)
     assert evidence["keep"].to_list() == [True, False, False]
     assert evidence["reason"].to_list() == [None, "low_grade", "low_grade"]
     assert evidence["threshold"].to_list() == [3.0] * 3
-    assert verdicts.counts["dropped"] == {"low_grade": 2}
-    first = table(grades, "grades")["criteria"].to_list()[1]
+    assert verdicts.artifact.counts["dropped"] == {"low_grade": 2}
+    first = grades.read()["criteria"].to_list()[1]
     assert first[0] == {"criterion": "correct", "grade": 1.0, "reason": "correct is 1"}
     assert len(engine.calls) == 3 * 3
-    assert grades.counts["llm"]["calls"] == 9
-    assert grades.counts["llm"]["tokens"] > 0
+    assert grades.artifact.counts["llm"]["calls"] == 9
+    assert grades.artifact.counts["llm"]["tokens"] > 0
 
 
 def test_prompts_name_criteria_and_scale_and_the_reason_comes_first(
@@ -82,7 +83,7 @@ def test_votes_are_averaged_and_useless_ones_left_out(store: Store, monkeypatch:
     replies = [vote((5, 5, 5)), Reply("", "refused"), vote((1, 1, 1))]
     rules = [("Potato.", replies), (lambda call: True, grader)]
     _, grades, _ = judged(store, monkeypatch, rules)
-    last = table(grades, "grades").row(2, named=True)
+    last = grades.read().row(2, named=True)
     assert (last["grade"], last["spread"], last["votes"]) == (3.0, 2.0, 2)
     assert last["criteria"][0]["reason"] == "correct is 5"
 
@@ -90,11 +91,11 @@ def test_votes_are_averaged_and_useless_ones_left_out(store: Store, monkeypatch:
 def test_a_row_without_a_grade_stays_and_the_table_says_why(store: Store, monkeypatch: Any) -> None:
     rules = [("Potato.", Reply("", "refused")), (lambda call: True, grader)]
     verdicts, grades, _ = judged(store, monkeypatch, rules, drop=0.5)
-    last = table(verdicts, "evidence").row(2, named=True)
+    last = verdicts.read().row(2, named=True)
     assert (last["keep"], last["score"], last["reason"]) == (True, None, None)
-    assert table(grades, "grades")["why"].to_list() == [None, None, "the model refused"]
-    assert grades.counts["ungraded"] == 1
-    assert table(verdicts, "evidence")["keep"].to_list() == [True, False, True], "half of two"
+    assert grades.read()["why"].to_list() == [None, None, "the model refused"]
+    assert grades.artifact.counts["ungraded"] == 1
+    assert verdicts.read()["keep"].to_list() == [True, False, True], "half of two"
 
 
 def test_a_cut_moves_without_a_call(store: Store, monkeypatch: Any) -> None:
@@ -102,7 +103,7 @@ def test_a_cut_moves_without_a_call(store: Store, monkeypatch: Any) -> None:
     before = len(engine.calls)
     for given_, kept in (({"threshold": 2.0}, 2), ({"drop": 0.34}, 2), ({"drop": 0.3}, 3)):
         verdicts, _, again = judged(store, monkeypatch, **given_)
-        assert verdicts.counts["rows_out"] == kept
+        assert verdicts.artifact.counts["rows_out"] == kept
         assert again.calls == []
     assert before == 9
     assert find_stage("rubric").rethresholdable == ("threshold", "drop")
@@ -115,10 +116,10 @@ def test_a_rubric_of_ones_own(store: Store, monkeypatch: Any, tmp_path: Path) ->
     )
     rules = [(lambda call: True, '{"reason": "so", "score": 2}')]
     verdicts, grades, engine = judged(store, monkeypatch, rules, rubric=str(path), votes=1)
-    assert table(verdicts, "evidence")["score"].to_list() == [2.0] * 3
-    assert verdicts.counts["rows_out"] == 3, "it names no threshold"
+    assert verdicts.read()["score"].to_list() == [2.0] * 3
+    assert verdicts.artifact.counts["rows_out"] == 3, "it names no threshold"
     assert "It is polite." in texts_of(engine.calls[0])[0]
-    criterion = table(grades, "criteria").row(0, named=True)
+    criterion = Table(grades.artifact, "criteria").read().row(0, named=True)
     assert (criterion["name"], criterion["high"], criterion["threshold"]) == ("polite", 3, None)
 
 
@@ -196,12 +197,12 @@ def test_the_real_model_fills_a_rubric(store: Store, smollm: Path, tmp_path: Pat
     run = EngineRun(store, folder=smollm)
     stage = {"kind": "rubric", "rubric": str(path), "votes": 1, "engine": {"kind": "transformers"}}
     verdicts, prepared = judge_stage(run, pool(run, ROWS[:2]), stage)
-    grades = table(prepared["grades"], "grades").drop_nulls("grade")
+    grades = prepared["grades"].read().drop_nulls("grade")
     assert grades.height >= 1
     assert grades["grade"].is_between(1, 3).all()
     for row in grades["criteria"].to_list():
         assert [c["criterion"] for c in row] == list(names)
-    assert verdicts.counts["rows_out"] == 2
+    assert verdicts.artifact.counts["rows_out"] == 2
 
 
 def test_rubrics_are_plain_values() -> None:

@@ -10,7 +10,7 @@ from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.judge.scorer import ScorerStageParams
 from tests.conftest import row, stored_rows
-from tests.judge.clearruns import EngineRun, judge_stage, table
+from tests.judge.clearruns import EngineRun, judge_stage
 from tests.select.test_scorer import TEXTS, plain_logits, run_of, scored, write_classifier
 
 
@@ -28,7 +28,7 @@ def test_rows_below_the_cut_go_and_blocks_are_the_selectors(
     expected = plain_logits(cappy)[:, 0].tolist()
     stage = {"kind": "scorer", "model": str(cappy), "drop": 0.3}
     verdicts, prepared = judge_stage(run, rows, stage)
-    evidence = table(verdicts, "evidence")
+    evidence = verdicts.read()
     assert evidence["score"].to_list() == pytest.approx(expected, abs=1e-5)
     worst = sorted(range(len(expected)), key=expected.__getitem__)[:2]
     assert evidence.filter(keep=False)["row_id"].to_list() == [f"r{i:03}" for i in sorted(worst)]
@@ -39,7 +39,7 @@ def test_rows_below_the_cut_go_and_blocks_are_the_selectors(
     middle = {**stage, "drop": None, "threshold": sorted(expected)[3] - 1e-4}
     earlier_steps = list(run.executed_steps)
     moved, again = judge_stage(run, rows, middle)
-    assert moved.counts["dropped"] == {"low_grade": 3}
+    assert moved.artifact.counts["dropped"] == {"low_grade": 3}
     assert again["ratings"].path == prepared["ratings"].path
     assert run.executed_steps[len(earlier_steps) :] == ["scorer"], "nothing is rated again"
 

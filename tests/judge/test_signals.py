@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 import torch
 
-from curate.core.ledger import stage_inputs
+from curate.core.stageinputs import StageInputs
 from curate.core.store import Store
-from curate.judge.signals import ORIENTATION, mean_rank, signals_step
+from curate.judge.signals import ORIENTATION, mean_rank, measure_signals
 from curate.models import losses
 from curate.models.embed import embed_texts
 from curate.models.load import load_causal, load_tokenizer
@@ -34,9 +34,7 @@ SETTINGS = {"max_length": 2_048, "embedder": None, "neighbours": 5, "floor": 0.6
 
 
 def measured(run: ModelRun, **changed: Any) -> pl.DataFrame:
-    inputs = stage_inputs(run.rows, {}, {}, "exact")
-    artifact = run.execute(signals_step(run, inputs, **(SETTINGS | changed)))
-    return pl.read_parquet(artifact.file("signals.parquet"))
+    return measure_signals(run, StageInputs(run.rows), **(SETTINGS | changed)).read()
 
 
 def log_chances(model: Any, ids: Sequence[int]) -> torch.Tensor:
@@ -122,7 +120,7 @@ def test_the_same_question_is_judged_by_the_pools_other_answers(store: Store, ti
     # 56 meets 54 and 56., 54 meets two others; the river stands alone.
     assert table["agreement"].to_list()[1:3] == [0.5, 0.0]
     assert table["agreement"][4] is None
-    one, other = (embed_texts([t], {"name": "static"})[0] for t in ("Why?", "So."))
+    one, other = (embed_texts([t], "static")[0] for t in ("Why?", "So."))
     assert table["relevance"][6] == pytest.approx(float(one @ other), abs=1e-5)
 
 

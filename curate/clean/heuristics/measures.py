@@ -15,9 +15,8 @@ The columns of languages and words are there only if asked for. The prompt is al
 response the last turn; damage and words are looked for in all turns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -33,9 +32,10 @@ from curate.clean.heuristics.missing import find_missing
 from curate.clean.heuristics.placeholders import find_placeholder
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.signs import find_damage, find_markup, markup_share, without_code
-from curate.clean.heuristics.words import find_word
-from curate.core.ledger import survivor_batches
-from curate.core.store import Artifact, Counts
+from curate.clean.heuristics.words import WordList, find_word
+from curate.core.calls import cached_files
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Counts
 from curate.overlap.units import user_text
 
 VERSION = 4
@@ -71,24 +71,22 @@ LANGUAGE_SCHEMA = {
 WORD_SCHEMA = {"word": pl.String()}
 
 
-def write_measures(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="rules-measures")
+def write_measures(out: Path, data: StageInputs, languages: bool, words: WordList) -> Counts:
     """Write measures.parquet, batch by batch."""
-    words = runtime.get("words", [])
-    schema = _schema(languages=params["languages"], words=bool(words))
+    schema = _schema(languages=languages, words=bool(words.words))
     rows = 0
     arrow = schema.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{NAME}.parquet", arrow, compression="zstd") as writer:
-        for batch in survivor_batches(inputs, ["row_id", "messages"], BATCH_ROWS):
-            measures = measure(batch, languages=params["languages"], words=words)
+        for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
+            measures = measure(batch, languages=languages, words=words.words)
             writer.write_table(measures.to_arrow().cast(arrow))
             rows += measures.height
     return {"rows_in": rows}
 
 
 def measure(
-    rows: pl.DataFrame, *, languages: bool = False, words: list[str] | None = None
+    rows: pl.DataFrame, *, languages: bool = False, words: Sequence[str] = ()
 ) -> pl.DataFrame:
     """Return what the rules measure in rows with row_id and messages."""
     texts = _texts(rows)

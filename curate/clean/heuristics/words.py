@@ -1,6 +1,8 @@
 """Words of a list that a user gives."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +10,20 @@ import regex
 
 from curate.core.errors import UserError
 from curate.core.localfiles import read_text
+from curate.core.store import Artifact
+
+
+@dataclass(frozen=True)
+class WordList:
+    """Words or phrases that a call looks for, identified by their digest."""
+
+    words: Sequence[str] = ()
+    reads: tuple[Artifact, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Return the digest of the words."""
+        return hashlib.blake2b("\n".join(self.words).encode(), digest_size=16).hexdigest()
 
 
 def read_words(path: str) -> list[str]:
