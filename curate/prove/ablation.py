@@ -21,19 +21,25 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.core.store import Artifact, Counts, Step, write_json
-from curate.core.tables import read_table
-from curate.prove.arms import main_control
-from curate.prove.contamination import write_leaks
+from curate.core.calls import Counted, Table, cached, cached_files
+from curate.core.store import Artifact, Counts, write_json
+from curate.prove.contamination import read_hits, write_leaks
+from curate.prove.design import ProofDesign
 from curate.prove.earnings import describe_ablation, without_name
 from curate.prove.metrics import deciding_metric
-from curate.prove.results import gather_results, measured_name, scored_examples, tuned_name
-from curate.prove.training import Rows, Training
+from curate.prove.others import ArmSources
+from curate.prove.results import (
+    TrainedModels,
+    gather_results,
+    scored_examples,
+    tuned_name,
+    tuned_names,
+)
+from curate.prove.training import FineTunes, Training
 
 LOG = logging.getLogger("curate")
 VERSION = 1
 FILE, TABLE, ROWS = "ablation.json", "ablation.parquet", "ablation-rows.parquet"
-OWN = "selection"
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class AblatedStage:
     back: int
     unjudged: list[str]
     guards: str | None
-    ranking: Artifact | None
+    ranking: Table | None
 
     def describe(self) -> dict[str, Any]:
         """Return what proof.json has of it before anything is trained."""
@@ -62,132 +68,136 @@ class AblatedStage:
 def ablate(
     training: Training,
     stages: Sequence[AblatedStage],
-    read: Mapping[str, Artifact],
-    done: Mapping[str, Artifact],
-    params: Mapping[str, Any],
+    selection: Table,
+    held_out: tuple[Table, Table | None],
+    models: TrainedModels,
+    design: ProofDesign,
 ) -> Artifact:
     """Train without one stage at a time, and return the artifact of what each of them earned.
 
     Args:
         training: that of the proof.
         stages: of the recipe.
-        read: `selection`, `rows`, `eval` and, where rows are watched, `watch`.
-        done: the proof's fine-tunes and what they reach, by name.
-        params: those of the proof.
+        selection: the ranking.
+        held_out: the eval set and the watch sets, as they were given.
+        models: of the proof.
+        design: of the proof.
     """
     run = training.run
     rankings = {stage.stage: stage.ranking for stage in stages if stage.ranking is not None}
-    listed = run.execute(arms_step(read[OWN], rankings))
-    arms = read_table(listed.file("arms.parquet"))
-    held_out = {name: artifact for name, artifact in read.items() if name != OWN}
-    leaks = run.execute(Step("ablation-leaks", VERSION, write_leaks, {**held_out, "arms": listed}))
-    leaking = {} if params["prove"]["allow_leaks"] else count_leaking(arms, leaks)
-    steps = _steps(training, arms.filter(~pl.col("arm").is_in([*leaking])), params["runs"])
-    LOG.info("proof: %d more fine-tunes without a stage", len({s.key for s in steps.values()}))
-    tuned = training.tune(steps)
-    names = list(dict.fromkeys(name.split("/")[0] for name in steps))
-    step = _ablation_step({**done, **tuned}, names, stages, listed, leaking, params)
-    ablation = run.execute(step)
+    listed = run(arms, selection, rankings)
+    eval_rows, watch = held_out
+    call = write_leaks.call(ArmSources(run.rows), listed, eval_rows, watch=watch)
+    leaks = run.result(call.named("ablation-leaks"))
+    changed = listed.read()
+    leaking = {} if design.prove["allow_leaks"] else count_leaking(changed, leaks)
+    calls = _calls(training, changed.filter(~pl.col("arm").is_in([*leaking])), design.runs)
+    LOG.info("proof: %d more fine-tunes without a stage", len({c.key for c in calls.values()}))
+    models |= training.tune(calls)
+    ablation = _ablation(training, models, [*calls], stages, listed, leaking, design)
     LOG.info("proof: ablation: %s", ablation.counts["sentence"])
     return ablation
 
 
-def arms_step(selection: Artifact, rankings: Mapping[str, Artifact]) -> Step:
-    """Return the step that lists the selections that leaving a stage out changes."""
-    inputs = {OWN: selection, **{without_name(name): r for name, r in rankings.items()}}
-    return Step("ablation-arms", VERSION, write_arms, inputs, {"stages": list(rankings)})
+@cached(version=VERSION, name="ablation-arms")
+def arms(selection: Table, rankings: Mapping[str, Table]) -> Counted[pl.DataFrame]:
+    """Return arm (a stage), seed, row_id in rank order of the selections that change without a stage.
 
-
-def write_arms(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write arms.parquet: arm (a stage), seed, row_id in rank order; count the rows that changed."""
-    own = _selected(inputs[OWN])
+    Args:
+        selection: the run's own ranking.
+        rankings: those without a stage, by the names of the stages.
+    """
+    own = _selected(selection)
     parts = [pl.DataFrame(schema={"arm": pl.String, "seed": pl.Int64, "row_id": pl.String})]
     changed = {}
-    for stage in params["stages"]:
-        rows = _selected(inputs[without_name(stage)])
+    for stage, ranking in rankings.items():
+        rows = _selected(ranking)
         # Rows that came into the place of others, or beside them.
         new, lost = (~rows.is_in(own.implode())).sum(), (~own.is_in(rows.implode())).sum()
         changed[stage] = int(max(new, lost))
         if changed[stage]:
             labels = {"arm": [stage] * len(rows), "seed": [0] * len(rows)}
             parts.append(pl.DataFrame({**labels, "row_id": rows}))
-    arms = pl.concat(parts)
-    arms.write_parquet(out / "arms.parquet")
-    return {"rows_out": arms.height, "changed": changed}
+    return Counted(pl.concat(parts), {"changed": changed})
 
 
-def _selected(ranking: Artifact) -> pl.Series:
-    return read_table(ranking.file("ranking.parquet")).filter("selected")["row_id"]
+def _selected(ranking: Table) -> pl.Series:
+    return ranking.read().filter("selected")["row_id"]
 
 
 def count_leaking(arms: pl.DataFrame, leaks: Artifact) -> dict[str, int]:
     """Return how many rows of each selection hold prompts of held-out sets, of those with any."""
-    hits = read_table(leaks.file("hits.parquet"))["row_id"]
-    counts = arms.filter(pl.col("row_id").is_in(hits.implode())).group_by("arm").len()
+    leaking = read_hits(leaks)["row_id"]
+    counts = arms.filter(pl.col("row_id").is_in(leaking.implode())).group_by("arm").len()
     return dict(counts.sort("arm").iter_rows())
 
 
-def _steps(training: Training, arms: pl.DataFrame, runs: Mapping[str, int]) -> dict[str, Step]:
+def _calls(training: Training, arms: pl.DataFrame, runs: Mapping[str, int]) -> FineTunes:
     """Return the fine-tunes without a stage, by name, with the seeds of the selection's."""
-    tables = [training.run.rows.file("rows.parquet")]
-    return {
-        tuned_name(without_name(str(stage)), number): training.step(
-            Rows(part["row_id"].to_list(), tables), number, drawn=False
-        )
-        for (stage,), part in arms.group_by("arm", maintain_order=True)
-        for number in range(runs["selected"])
-    }
+    calls = {}
+    for (stage,), part in arms.group_by("arm", maintain_order=True):
+        rows = training.pool_rows(part["row_id"])
+        for number in range(runs["selected"]):
+            name = tuned_name(without_name(str(stage)), number)
+            calls[name] = training.call(rows, number, drawn=False)
+    return calls
 
 
-def _ablation_step(
-    done: Mapping[str, Artifact],
+def _ablation(
+    training: Training,
+    models: TrainedModels,
     names: Sequence[str],
     stages: Sequence[AblatedStage],
-    listed: Artifact,
+    listed: Table,
     leaking: Mapping[str, int],
-    params: Mapping[str, Any],
-) -> Step:
-    runs, changed = params["runs"], listed.counts["changed"]
-    arms = {"selected": runs["selected"], (main := main_control(runs)): runs[main]}
-    arms |= dict.fromkeys(names, runs["selected"])
-    settings = {
-        "arms": arms,
-        "control": main,
-        "metric": params["prove"]["metric"],
-        "stages": [
-            {
-                **stage.describe(),
-                "changed": changed.get(stage.stage, 0),
-                "leaking": leaking.get(stage.stage, 0),
-            }
-            for stage in stages
-        ],
-    }
-    measured = {n: done[n] for n in (measured_name(name) for *_, name in _models(arms))}
-    return Step("ablation", VERSION, write_ablation, {**measured, "arms": listed}, settings)
+    design: ProofDesign,
+) -> Artifact:
+    """Return what the stages earned, by the fine-tunes of these names."""
+    changed = listed.artifact.counts["changed"]
+    described = [
+        {
+            **stage.describe(),
+            "changed": changed.get(stage.stage, 0),
+            "leaking": leaking.get(stage.stage, 0),
+        }
+        for stage in stages
+    ]
+    trained = {name.split("/")[0]: design.runs["selected"] for name in names}
+    runs = {arm: design.runs[arm] for arm in ("selected", design.control)} | trained
+    results = {name: models.results[name] for *_, name in tuned_names(runs)}
+    metric = design.prove["metric"]
+    return training.run(write_ablation, listed, results, runs, design.control, described, metric)
 
 
-def _models(arms: Mapping[str, int]) -> list[tuple[str, int, str]]:
-    return [(arm, n, tuned_name(arm, n)) for arm, count in arms.items() for n in range(count)]
-
-
+@cached_files(version=VERSION, name="ablation")
 def write_ablation(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    arms: Table,
+    results: Mapping[str, Table],
+    runs: Mapping[str, int],
+    control: str,
+    stages: Sequence[Mapping[str, Any]],
+    metric: str | Mapping[str, Any],
 ) -> Counts:
-    """Write ablation.parquet (arm, seed, eval_id, metrics), ablation-rows.parquet and ablation.json."""
-    shutil.copyfile(inputs["arms"].file("arms.parquet"), out / ROWS)
-    results = gather_results(inputs, _models(params["arms"]))
-    results.write_parquet(out / TABLE)
+    """Write ablation.parquet (arm, seed, eval_id, metrics), ablation-rows.parquet and ablation.json.
+
+    Args:
+        out: the folder.
+        arms: the selections that leaving a stage out changes.
+        results: of the selection, the control and the selections without a stage.
+        runs: how many models each of them has.
+        control: its name.
+        stages: what describe_ablation takes.
+        metric: the recipe's `prove.metric`.
+    """
+    shutil.copyfile(arms.path, out / ROWS)
+    gathered = gather_results(results, tuned_names(runs))
+    gathered.write_parquet(out / TABLE)
     ablation = describe_ablation(
-        scored_examples(results),
-        params["stages"],
-        params["control"],
-        deciding_metric(params["metric"]),
+        scored_examples(gathered), stages, control, deciding_metric(metric)
     )
     write_json(out / FILE, ablation)
-    return {"rows_out": results.height, "sentence": ablation["sentence"]}
+    return {"rows_out": gathered.height, "sentence": ablation["sentence"]}
 
 
 def copy_ablation(ablation: Artifact, out: Path) -> Any:

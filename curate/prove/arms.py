@@ -24,8 +24,7 @@ passed over after all, in the order, random or longest first, that comes nearest
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.budget import SLACK, BudgetLimit, BudgetOutcome, spend
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.calls import Counted, Table, cached
+from curate.core.keyed import KeyedRecord
 
 VERSION = 4
 ORDERS = 200
@@ -68,7 +67,7 @@ def main_control(runs: Mapping[str, int]) -> str:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(KeyedRecord):
     """How many rows the control in rows has, and how many tokens that in tokens."""
 
     rows: int
@@ -86,14 +85,15 @@ def own_sizes(ranking: pl.DataFrame) -> Sizes:
     return Sizes(chosen.height, min(total, int(ranking["tokens"].sum())))
 
 
-def arms_step(
-    selection: Artifact,
+@cached(version=VERSION, name="arms")
+def arms(
+    selection: Table,
     runs: Mapping[str, int],
     seed: int,
     max_length: int,
     sizes: Sizes | None = None,
-) -> Step:
-    """Return the step that draws the arms.
+) -> Counted[pl.DataFrame]:
+    """Return arm, seed, row_id, tokens (those that are trained on).
 
     Args:
         selection: the ranking.
@@ -102,28 +102,14 @@ def arms_step(
         max_length: tokens of a row that are trained on.
         sizes: of the controls; the selection's own if not given.
     """
-    params = {"runs": dict(runs), "seed": seed, "max_length": max_length}
-    params |= {"sizes": asdict(sizes)} if sizes else {}
-    return Step("arms", VERSION, write_arms, {"selection": selection}, params)
-
-
-def write_arms(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write arms.parquet: arm, seed, row_id, tokens (those that are trained on)."""
-    ranking = read_table(inputs["selection"].file("ranking.parquet")).with_columns(
-        pl.col("tokens").clip(upper_bound=params["max_length"])
-    )
-    runs = params["runs"]
-    sizes = Sizes(**params["sizes"]) if "sizes" in params else None
-    arms = pl.concat(
-        draw_arms(ranking, [params["seed"], number], sizes).filter(
+    ranking = selection.read().with_columns(pl.col("tokens").clip(upper_bound=max_length))
+    drawn = pl.concat(
+        draw_arms(ranking, [seed, number], sizes).filter(
             pl.col("arm").is_in([arm for arm in ARMS if number < runs[arm]])
         )
         for number in range(max(runs.values()))
     )
-    arms.write_parquet(out / "arms.parquet")
-    return {"rows_in": ranking.height, "rows_out": arms.height}
+    return Counted(drawn, {"rows_in": ranking.height})
 
 
 def draw_arms(ranking: pl.DataFrame, seed: list[int], sizes: Sizes | None = None) -> pl.DataFrame:

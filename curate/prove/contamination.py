@@ -6,37 +6,48 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.calls import Table, cached_files
 from curate.core.store import Artifact, Counts, write_json
-from curate.core.tables import read_table, scan_table
+from curate.core.tables import read_table
 from curate.overlap.index import LeakIndex
-from curate.prove.others import FILE_PART, POOL
+from curate.prove.others import POOL, TARGET, ArmSources
 
+VERSION = 9
 REFUSED = "refused"
 MOST_EXAMPLES = 20
-HELD_OUT = ("eval", "watch")
 
 
+@cached_files(version=VERSION, name="proof-leaks")
 def write_leaks(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    sources: ArmSources,
+    arms: Table,
+    eval: Table,
+    others: Table | None = None,
+    watch: Table | None = None,
 ) -> Counts:
-    """Write hits.parquet: leaks of the eval and the watch sets into the target examples and the arms."""
-    arms = scan_table(inputs["arms"].file("arms.parquet")).select("row_id").unique()
-    if "others" in inputs:
-        others = scan_table(inputs["others"].file("others.parquet")).filter(place=POOL)
-        arms = pl.concat([arms, others.select("row_id")]).unique()
-    rows = scan_table(inputs["rows"].file("rows.parquet"))
-    suspects = [("arm", rows.join(arms, on="row_id", how="semi", maintain_order="left"))]
-    for name in (n for n in inputs if n.startswith(FILE_PART)):
-        place = name.removeprefix(FILE_PART)
-        suspects.append((place, scan_table(inputs[name].file("rows.parquet"))))
-    if "target" in inputs:
-        suspects.append(("target", scan_table(inputs["target"].file("rows.parquet"))))
-    held_out = {name: inputs[name] for name in HELD_OUT if name in inputs}
+    """Write hits.parquet: leaks of the eval and the watch sets into the target examples and the arms.
+
+    Args:
+        out: the folder.
+        sources: what rows of arms are read from.
+        arms: row ids of arms of pool rows.
+        eval: the eval set, as it was given.
+        others: the rows of further arms.
+        watch: the watch sets, as they were given.
+    """
+    ids = arms.scan().select("row_id").unique()
+    if others is not None:
+        ids = pl.concat([ids, others.scan().filter(place=POOL).select("row_id")]).unique()
+    rows = sources.rows.scan()
+    suspects = [("arm", rows.join(ids, on="row_id", how="semi", maintain_order="left"))]
+    suspects += [(place, table.scan()) for place, table in sources.files.items()]
+    if sources.target is not None:
+        suspects.append((TARGET, sources.target.scan()))
+    held_out = {"eval": eval} | ({"watch": watch} if watch else {})
     hits = pl.concat(
-        _find_hits(read_table(artifact.file("rows.parquet")), rows, suspects).with_columns(
-            role=pl.lit(name)
-        )
-        for name, artifact in held_out.items()
+        _find_hits(table.read(), rows, suspects).with_columns(role=pl.lit(name))
+        for name, table in held_out.items()
     )
     hits.write_parquet(out / "hits.parquet")
     counted = {place: hits.filter(place=place)["row_id"].n_unique() for place, _ in suspects}
@@ -67,36 +78,37 @@ def _leaking_sets(hits: pl.DataFrame) -> str:
     return " and ".join(names)
 
 
-def write_refusal(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="proof-refused")
+def write_refusal(out: Path, leaks: Artifact, prove: Mapping[str, Any]) -> Counts:
     """Write a proof.json that says why nothing was measured."""
-    leaks = describe_leaks(inputs["leaks"], params["prove"]["allow_leaks"])
-    places = {"target": "target examples", "arm": "training rows"}
+    described = describe_leaks(leaks, prove["allow_leaks"])
+    places = {TARGET: "target examples", "arm": "training rows"}
     contaminated = [
-        f"{n} {places.get(p, f'rows of {p}')}" for p, n in leaks["leaking_rows"].items() if n
+        f"{n} {places.get(p, f'rows of {p}')}" for p, n in described["leaking_rows"].items() if n
     ]
     sentence = (
-        f"No proof: {leaks_clause(leaks)} into {' and '.join(contaminated)}, so a good score would show"
-        " memory, not skill. Add the stage {kind: leaks}, choose other target examples, or set"
+        f"No proof: {leaks_clause(described)} into {' and '.join(contaminated)}, so a good score would"
+        " show memory, not skill. Add the stage {kind: leaks}, choose other target examples, or set"
         " prove.allow_leaks: true."
     )
-    write_json(
-        out / "proof.json",
-        {"verdict": REFUSED, "sentence": sentence, "leaks": leaks, "settings": params["prove"]},
-    )
+    proof = {"verdict": REFUSED, "sentence": sentence, "leaks": described, "settings": prove}
+    write_json(out / "proof.json", proof)
     return {"verdict": REFUSED, "sentence": sentence}
 
 
-def describe_leaks(artifact: Artifact, allowed: bool) -> dict[str, Any]:
+def describe_leaks(leaks: Artifact, allowed: bool) -> dict[str, Any]:
     """Return what proof.json says of leaks: how many rows of which place, and the first of them."""
-    hits = read_table(artifact.file("hits.parquet"))
     return {
         "allowed": allowed,
-        "leaking_rows": artifact.counts["leaking_rows"],
-        "leaking_sets": artifact.counts["leaking_sets"],
-        "examples": hits.head(MOST_EXAMPLES).to_dicts(),
+        "leaking_rows": leaks.counts["leaking_rows"],
+        "leaking_sets": leaks.counts["leaking_sets"],
+        "examples": read_hits(leaks).head(MOST_EXAMPLES).to_dicts(),
     }
+
+
+def read_hits(leaks: Artifact) -> pl.DataFrame:
+    """Return the leaks: row_id, eval_id, place, role and more."""
+    return read_table(leaks.file("hits.parquet"))
 
 
 def leaks_clause(leaks: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ budget, since so much is due to which rows were drawn, and FLOOR at least.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,20 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.core.store import Artifact, Counts, Step, write_json
-from curate.core.tables import read_table
-from curate.prove.arms import main_control
+from curate.core.calls import Table, cached_files
+from curate.core.store import Artifact, Counts, write_json
+from curate.prove.design import ProofDesign
 from curate.prove.groups import group_examples
-from curate.prove.growth import describe_curve, prefix_name
+from curate.prove.growth import CurveDesign, describe_curve, prefix_name
 from curate.prove.metrics import deciding_metric
-from curate.prove.results import gather_results, measured_name, tuned_name
-from curate.prove.training import Rows, Training
+from curate.prove.results import (
+    TrainedModels,
+    arm_names,
+    gather_results,
+    scored_examples,
+    tuned_name,
+)
+from curate.prove.training import FineTunes, Training
 
 VERSION = 2
 FILE = "curve.json"
@@ -90,36 +96,35 @@ def _least_rows(level: pl.DataFrame, arms: int) -> int:
     return min(counts.to_list(), default=0) if len(counts) == arms else 0
 
 
-def curve_steps(training: Training, prefixes: Prefixes) -> dict[str, Step]:
+def curve_calls(training: Training, prefixes: Prefixes) -> FineTunes:
     """Return the fine-tunes on prefixes by name, with the seeds of the whole arms."""
-    tables = [training.run.rows.file("rows.parquet")]
-    steps = {}
+    calls = {}
     groups = prefixes.rows.group_by("arm", "divisor", "seed", maintain_order=True)
     for (arm, divisor, seed), part in groups:
         name, number = prefix_name(str(arm), int(str(divisor))), int(str(seed))
-        rows = Rows(part["row_id"].to_list(), tables)
-        steps[tuned_name(name, number)] = training.step(rows, number, drawn=arm != "selected")
-    return steps
+        rows = training.pool_rows(part["row_id"])
+        calls[tuned_name(name, number)] = training.call(rows, number, drawn=arm != "selected")
+    return calls
 
 
-def curve_step(
-    done: Mapping[str, Artifact],
+def make_curve(
+    training: Training,
+    models: TrainedModels,
     prefixes: Prefixes,
     drawn: pl.DataFrame,
-    eval_rows: Artifact,
-    params: Mapping[str, Any],
-) -> Step:
-    """Return the step that makes the curve of what prefixes and whole arms reach.
+    design: ProofDesign,
+) -> Artifact:
+    """Return the curve of what prefixes and whole arms reach.
 
     Args:
-        done: what every model reaches on the eval set, by name.
+        training: that of the proof.
+        models: of both.
         prefixes: of selection and control.
         drawn: the whole arms.
-        eval_rows: the eval set, whose origins are the abilities.
-        params: those of the proof.
+        design: that of the proof.
     """
-    runs = params["runs"]
-    arms = {"selected": runs["selected"], (main := main_control(runs)): runs[main]}
+    main = design.control
+    arms = {"selected": design.runs["selected"], main: design.runs[main]}
     whole = drawn.filter(pl.col("arm").is_in([*arms])).with_columns(divisor=pl.lit(1))
     sizes = (
         pl.concat([whole.select(prefixes.rows.columns), prefixes.rows])
@@ -129,42 +134,45 @@ def curve_step(
         .agg(pl.col("rows", "tokens").mean())
         .sort("divisor", "arm")
     )
-    divisors = [1, *prefixes.divisors]
-    settings = {
-        "arms": arms,
-        "control": main,
-        "factor": params["prove"]["curve"],
-        "metric": params["prove"]["metric"],
-        "sizes": sizes.to_dicts(),
-        "divisors": divisors,
-        "left_out": list(prefixes.left_out),
-    }
-    names = [measured_name(name) for _, _, name in _models(arms, divisors)]
-    inputs = {"eval": eval_rows, **{name: done[name] for name in names}}
-    return Step("curve", VERSION, write_curve, inputs, settings)
+    curve = CurveDesign(
+        runs=arms,
+        control=main,
+        factor=design.prove["curve"],
+        divisors=[1, *prefixes.divisors],
+        left_out=list(prefixes.left_out),
+        sizes=sizes.to_dicts(),
+        metric=design.prove["metric"],
+    )
+    results = {name: models.results[name] for _, _, name in _models(curve)}
+    return training.run(write_curve, training.eval_rows, results, curve)
 
 
-def _models(arms: Mapping[str, int], divisors: Sequence[int]) -> list[tuple[str, int, str]]:
+def _models(curve: CurveDesign) -> list[tuple[str, int, str]]:
     """Return arm, number and name of all measured models, the untuned base model first."""
-    sized = [(prefix_name(arm, d), arms[arm]) for d in divisors for arm in arms]
-    tuned = [(name, n, tuned_name(name, n)) for name, count in sized for n in range(count)]
-    return [("base", 0, "base"), *tuned]
+    return arm_names({prefix_name(a, d): n for d in curve.divisors for a, n in curve.runs.items()})
 
 
+@cached_files(version=VERSION, name="curve")
 def write_curve(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path, eval: Table, results: Mapping[str, Table], design: CurveDesign
 ) -> Counts:
-    """Write curve.parquet (arm, divisor, seed, eval_id, ability, metrics) and curve.json."""
-    results = gather_results(inputs, _models(params["arms"], params["divisors"]))
-    groups = group_examples(read_table(inputs["eval"].file("rows.parquet")))
-    points = results.join(groups, on="eval_id", how="left", maintain_order="left").with_columns(
+    """Write curve.parquet (arm, divisor, seed, eval_id, ability, metrics) and curve.json.
+
+    Args:
+        out: the folder.
+        eval: the eval set, whose origins are the abilities.
+        results: of selection and control, and of their prefixes.
+        design: what is compared.
+    """
+    gathered = gather_results(results, _models(design))
+    points = gathered.join(
+        group_examples(eval.read()), on="eval_id", how="left", maintain_order="left"
+    ).with_columns(
         # Items of tasks are no eval rows; they are named by task and number.
         ability=pl.coalesce("group", pl.col("eval_id").str.replace("/[^/]*$", ""))
     )
     points.drop("group").write_parquet(out / POINTS)
-    tokens = pl.col("response_tokens")
-    scored = points.filter((tokens > 0) | tokens.is_null())
-    curve = describe_curve(scored, deciding_metric(params["metric"]), params)
+    curve = describe_curve(scored_examples(points), deciding_metric(design.metric), design)
     write_json(out / FILE, curve)
     return {"rows_out": points.height, "sentence": curve["sentence"]}
 

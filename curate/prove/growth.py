@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.keyed import KeyedRecord
 from curate.prove.abilities import PairedTest, classify, paired_test
 from curate.prove.metrics import Metric
 from curate.prove.results import gains_of
@@ -15,6 +16,24 @@ from curate.prove.statistics import Matrix
 
 # The least margin: a loss hardly differs by this; of examples that are right or wrong it is one of them.
 FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class CurveDesign(KeyedRecord):
+    """What a curve compares.
+
+    runs: how many models selection and control have of each size. control: its name. factor: what the
+    budget is divided by, once and once more. divisors: the points, 1 first. left_out: those that leave
+    too few rows. sizes: mean rows and tokens by divisor and arm. metric: the recipe's `prove.metric`.
+    """
+
+    runs: Mapping[str, int]
+    control: str
+    factor: int
+    divisors: Sequence[int]
+    left_out: Sequence[int]
+    sizes: Sequence[Mapping[str, Any]]
+    metric: str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,32 +59,30 @@ def prefix_name(arm: str, divisor: int) -> str:
     return arm if divisor == 1 else f"{arm}-{divisor}"
 
 
-def describe_curve(
-    points: pl.DataFrame, metric: Metric, params: Mapping[str, Any]
-) -> dict[str, Any]:
+def describe_curve(points: pl.DataFrame, metric: Metric, design: CurveDesign) -> dict[str, Any]:
     """Return a curve as proof.json has it.
 
     Args:
         points: arm, seed, eval_id, ability and metrics of every measured model.
         metric: the one that decides the verdict.
-        params: `control`, `divisors` (1 first), `sizes`, `factor`, `left_out`.
+        design: that of the curve.
     """
     points = points.filter(pl.col(metric.name).is_not_null())
-    control, divisors = params["control"], params["divisors"]
+    control, divisors = design.control, design.divisors
     whole = _curve(points, metric, control, divisors)
     floor = 1 / whole.examples if metric.counted else FLOOR
     margin = max(float(whole.control[1].mean(axis=1).std(ddof=1)), floor)
-    rows = {s["divisor"]: round(s["rows"]) for s in params["sizes"] if s["arm"] == "selected"}
+    rows = {s["divisor"]: round(s["rows"]) for s in design.sizes if s["arm"] == "selected"}
     names = points["ability"].unique().sort().to_list()
     curves = [_curve(points.filter(ability=name), metric, control, divisors) for name in names]
-    described = {
-        "factor": params["factor"],
+    described: dict[str, Any] = {
+        "factor": design.factor,
         "metric": metric.name,
         "unit": metric.unit,
         "control": control,
         "margin": margin,
-        "sizes": _sizes(params),
-        "left_out": params["left_out"],
+        "sizes": _sizes(design),
+        "left_out": design.left_out,
         "total": _describe(whole, metric, rows, margin),
         "abilities": [
             {"ability": name, **_describe(curve, metric, rows, margin)}
@@ -81,18 +98,18 @@ def describe_curve(
     return described
 
 
-def _sizes(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sizes(design: CurveDesign) -> list[dict[str, Any]]:
     """Return rows and mean tokens of selection and control at each size, the largest first."""
-    of = {(size["divisor"], size["arm"]): size for size in params["sizes"]}
+    of = {(size["divisor"], size["arm"]): size for size in design.sizes}
     return [
         {
             "divisor": d,
             "rows": round(of[d, "selected"]["rows"]),
             "tokens": round(of[d, "selected"]["tokens"]),
-            "control_rows": of[d, params["control"]]["rows"],
-            "control_tokens": of[d, params["control"]]["tokens"],
+            "control_rows": of[d, design.control]["rows"],
+            "control_tokens": of[d, design.control]["tokens"],
         }
-        for d in params["divisors"]
+        for d in design.divisors
     ]
 
 

@@ -5,16 +5,12 @@ examples with one prompt are in one half. Sources and origins are halved one by 
 """
 
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from curate.core.calls import CachedCall, Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.rows import normalise, prompt_text
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 
 VERSION = 1
 CHOICE, VERDICT = "choice", "verdict"
@@ -23,29 +19,25 @@ CHOICE, VERDICT = "choice", "verdict"
 LEAST = 18
 
 
-def half_step(eval_rows: Artifact, rows: Artifact, half: str, seed: int) -> Step:
-    """Return the step that writes one half of an eval set.
+def half_call(eval_rows: Table, examples: Table, half: str, seed: int) -> CachedCall[Table]:
+    """Return the call that takes one half of an eval set.
 
     Args:
         eval_rows: the eval set as it was given, which decides on the halves.
-        rows: the same, or as the model reads it.
+        examples: the same, or as the model reads it.
         half: CHOICE or VERDICT.
         seed: of the run.
     """
-    inputs = {"eval": eval_rows, "rows": rows}
-    return Step(f"eval-{half}", VERSION, write_half, inputs, {"half": half, "seed": seed})
+    return rows.call(eval_rows, examples, half, seed).named(f"eval-{half}")
 
 
-def write_half(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write rows.parquet: the examples of one half, in the order of the eval set."""
-    halves = split_examples(read_table(inputs["eval"].file("rows.parquet")), params["seed"])
-    rows = read_table(inputs["rows"].file("rows.parquet"))
-    of_half = halves.filter(half=params["half"])
-    chosen = rows.join(of_half, on="row_id", how="semi", maintain_order="left")
-    chosen.write_parquet(out / "rows.parquet")
-    return {"rows_in": rows.height, "rows_out": chosen.height}
+@cached(version=VERSION, name="eval-half")
+def rows(eval: Table, rows: Table, half: str, seed: int) -> Counted[pl.DataFrame]:
+    """Return the examples of one half, in the order of the eval set."""
+    of_half = split_examples(eval.read(), seed).filter(half=half)
+    examples = rows.read()
+    chosen = examples.join(of_half, on="row_id", how="semi", maintain_order="left")
+    return Counted(chosen, {"rows_in": examples.height})
 
 
 def split_examples(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -73,13 +65,13 @@ def _prompt_keys(rows: pl.DataFrame, seed: int) -> pl.Series:
     return pl.Series([digest.hexdigest() for digest in digests], dtype=pl.String)
 
 
-def check_halves(eval_rows: Artifact) -> None:
+def check_halves(eval_rows: Table) -> None:
     """Fail where an eval set is too small to be halved.
 
     Raises:
         UserError: it is; how many examples a race needs.
     """
-    rows = read_table(eval_rows.file("rows.parquet"))
+    rows = eval_rows.read()
     prompts = _prompt_keys(rows, 0).n_unique()
     if prompts < 2 * LEAST:
         raise UserError(

@@ -18,16 +18,16 @@ from typing import Any
 import polars as pl
 import yaml
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.faults import one_line
-from curate.core.store import Artifact, Counts, Step, digest_file
-from curate.core.tables import read_table
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, digest_file
 from curate.models.finetune import load_measured
 from curate.models.load import load_tokenizer
 from curate.prove.metrics import LM_EVAL
 
 VERSION = 1
-NAME, FILE = "lm-eval", "results.parquet"
 Task = str | dict[str, Any]
 
 
@@ -72,47 +72,40 @@ def _data_files(task: Task) -> Iterator[str]:
         yield from [value] if isinstance(value, str) else value
 
 
-def harness_step(
-    measured: Artifact,
-    tuned: Artifact | None,
+def file_digests(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return the digests of the local files of tasks' data."""
+    return {file: digest_file(Path(file)) for task in tasks for file in _data_files(task)}
+
+
+@cached(version=VERSION, name="lm-eval")
+def results(
+    results: Table,
     tasks: Sequence[Task],
-    *,
-    identity: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-) -> Step:
-    """Return the step that lets a fine-tune, or the untuned base model, take tasks.
+    files: Mapping[str, str],
+    model: ModelSource,
+    tuned: Artifact | None = None,
+) -> Counted[pl.DataFrame]:
+    """Return what a model reaches on the eval set, and a line for each item of the tasks.
 
     Args:
-        measured: what it reaches on the eval set.
-        tuned: the fine-tune, None for the base model.
+        results: on the eval set.
         tasks: as read_tasks returns them.
-        identity: of the model.
-        runtime: `folder` and `trust` of the model.
-    """
-    inputs = {"results": measured} | ({"tuned": tuned} if tuned else {})
-    files = {file: digest_file(Path(file)) for task in tasks for file in _data_files(task)}
-    params = {"tasks": list(tasks), "files": files, "model": dict(identity)}
-    return Step(NAME, VERSION, write_items, inputs, params, runtime)
-
-
-def write_items(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write results.parquet: the model's results, and a line for each item of the tasks.
+        files: of their data, with digests (file_digests).
+        model: that is or was tuned.
+        tuned: the fine-tune; None for the base model.
 
     Raises:
         UserError: the harness refuses a task, or an item has no number.
     """
-    results = read_table(inputs["results"].file(FILE))
-    model = load_measured(inputs.get("tuned"), params, runtime)
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+    measured = results.read()
+    tokenizer = load_tokenizer(model.folder, model.trust)
     items = pl.DataFrame(
-        take_tasks(model, tokenizer, params["tasks"]),
+        take_tasks(load_measured(tuned, model), tokenizer, tasks),
         schema={"eval_id": pl.String, LM_EVAL.column: pl.Float64},
         orient="row",
     )
-    pl.concat([results, items], how="diagonal").write_parquet(out / FILE)
-    return {"rows_in": results.height, "rows_out": items.height}
+    counts = {"rows_in": measured.height, "rows_out": items.height}
+    return Counted(pl.concat([measured, items], how="diagonal"), counts)
 
 
 def take_tasks(model: Any, tokenizer: Any, tasks: Sequence[Task]) -> list[tuple[str, float]]:

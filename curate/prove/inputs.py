@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.calls import Table
 from curate.core.errors import UserError, named_key
 from curate.core.rows import prompt_text, response_text
-from curate.core.store import Artifact
-from curate.core.tables import read_table
 from curate.models.load import find_model
 from curate.prove.functions import KEY, load_function
 from curate.prove.harness import read_tasks
@@ -24,7 +23,7 @@ from curate.prove.written import draw_examples
 from curate.prove.written_metrics import check_metric, written_examples
 
 
-def check_proof(prove: ProofSettings, read: Mapping[str, Artifact], seed: int) -> None:
+def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> None:
     """Check the model, tasks and held-out sets of a recipe's proof.
 
     Args:
@@ -45,7 +44,7 @@ def check_proof(prove: ProofSettings, read: Mapping[str, Artifact], seed: int) -
 
 
 def check_inputs(
-    metric: Any, sets: Sequence[Mapping[str, Any]], read: Mapping[str, Artifact], seed: int
+    metric: Any, sets: Sequence[Mapping[str, Any]], read: Mapping[str, Table], seed: int
 ) -> None:
     """Check that a proof can measure its eval set and each of its watch sets.
 
@@ -58,11 +57,7 @@ def check_inputs(
     Raises:
         UserError: naming the key and the set of the first that cannot be measured.
     """
-    tables = {
-        name: read_table(read[name].file("rows.parquet"))
-        for name in ("eval", "target", "watch")
-        if name in read
-    }
+    tables = {name: read[name].read() for name in ("eval", "target", "watch") if name in read}
     deciding = deciding_metric(metric)
     if deciding.needs is not None:
         questions = find_questions(tables["eval"], tables.get("target"))

@@ -30,17 +30,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import polars as pl
 
+from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.registry import ScoreRun
-from curate.core.store import Artifact, Counts, Step, digest_of
-from curate.core.tables import read_table
+from curate.core.store import Artifact, Counts, digest_of
 from curate.models.chat import IGNORED, TokenizedExample, build_example, prompt_tokens
 from curate.models.evaluation import evaluate
 from curate.models.head import split_model
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters, initialise_adapters
-from curate.models.training import accumulate_gradients, read_messages, tune_adapters
+from curate.models.training import (
+    TrainingRows,
+    accumulate_gradients,
+    training_rows,
+    tune_adapters,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -117,33 +123,38 @@ def draw_text(
         likely, plain = tuned.go_on(token), base.go_on(token)
 
 
-def novelty_step(run: ScoreRun, selection: Artifact, prove: Mapping[str, Any]) -> Step:
-    """Return the step that tunes on the selection and finds what that taught.
+def explore_novelty(run: ScoreRun, selection: Table, prove: Mapping[str, Any]) -> Artifact:
+    """Tune on the selection and find what that taught.
+
+    Args:
+        run: names the rows, the target examples and the model.
+        selection: the ranking.
+        prove: the recipe's settings, `novelty` among them.
 
     Raises:
         UserError: texts are to follow target examples, and there are none.
     """
     settings = prove["novelty"]
-    if settings["start"] == "target" and run.target is None:
+    follows = settings["start"] == "target"
+    if follows and run.target is None:
         raise UserError("prove.novelty.start: there are no target examples; set it to nothing")
-    chosen = read_table(selection.file("selected.parquet"), columns=["row_id"])
-    ids = chosen["row_id"].to_list()
-    rows = run.rows.file("rows.parquet")
-    params = {
-        "texts": digest_of(read_messages(rows, ids)),
-        "ids": digest_of(ids),
-        "novelty": dict(settings),
-        "lora": prove["lora"],
-        "seed": [run.seed, 0],
-        "model": run.model_identity(),
-    }
-    inputs = {"target": run.target} if run.target and settings["start"] == "target" else {}
-    runtime = {**run.model_runtime(), "rows": str(rows), "row_ids": ids}
-    return Step("novelty", VERSION, write_novelty, inputs, params, runtime)
+    chosen = selection.read(["row_id", "rank", "selected"]).filter("selected").sort("rank")
+    rows = training_rows([run.rows], chosen["row_id"].to_list())
+    target = run.target.artifact if run.target and follows else None
+    seed, ids = [run.seed, 0], digest_of(rows.row_ids)
+    return run(write_novelty, rows, ids, settings, prove["lora"], seed, run.base, target)
 
 
+@cached_files(version=VERSION, name="novelty")
 def write_novelty(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    texts: TrainingRows,
+    ids: str,
+    novelty: Mapping[str, Any],
+    lora: Mapping[str, Any],
+    seed: Sequence[int],
+    model: ModelSource,
+    target: Artifact | None = None,
 ) -> Counts:
     """Write texts.parquet and rows.parquet.
 
@@ -151,30 +162,37 @@ def write_novelty(
     p_base a token, the base as it was when the text was drawn), tokens, ended.
     rows: row_id, base_loss and tuned_loss (nats a response token), gain (their difference), in rank
     order.
+
+    Args:
+        out: the folder.
+        texts: rows to tune on.
+        ids: digest of their ids.
+        novelty: the recipe's `prove.novelty`.
+        lora: the recipe's `prove.lora`.
+        seed: of adapters, order and texts.
+        model: to tune.
+        target: the target examples that texts follow.
     """
-    folder, lora, settings = Path(runtime["folder"]), params["lora"], params["novelty"]
-    tokenizer = load_tokenizer(folder, runtime["trust"])
-    messages = read_messages(Path(runtime["rows"]), runtime["row_ids"])
-    rows = [build_example(tokenizer, row, lora["max_length"]) for row in messages]
-    model = load_causal(folder, params["model"]["dtype"], runtime["trust"])
-    pair = add_adapters(model, lora, "all-linear", params["seed"])
-    tune_adapters(pair, rows, lora, params["seed"])
-    _write_rows(out / "rows.parquet", pair, runtime["row_ids"], rows)
-    decoder = ContrastiveDecoder(pair, tokenizer, lora, params["seed"])
-    texts = decoder.explore(_prompts(tokenizer, inputs), settings)
-    texts.write_parquet(out / "texts.parquet")
-    return {"rows_in": len(rows), "rows_out": len(rows), "texts": texts.height}
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    rows = [build_example(tokenizer, row, lora["max_length"]) for row in texts.messages()]
+    loaded = load_causal(model.folder, model.identity["dtype"], model.trust)
+    pair = add_adapters(loaded, lora, "all-linear", seed)
+    tune_adapters(pair, rows, lora, seed)
+    _write_rows(out / "rows.parquet", pair, texts.row_ids, rows)
+    decoder = ContrastiveDecoder(pair, tokenizer, lora, seed)
+    explored = decoder.explore(_prompts(tokenizer, target), novelty)
+    explored.write_parquet(out / "texts.parquet")
+    return {"rows_in": len(rows), "rows_out": len(rows), "texts": explored.height}
 
 
-def _prompts(tokenizer: Any, inputs: Mapping[str, Artifact]) -> list[tuple[str | None, list[int]]]:
+def _prompts(tokenizer: Any, target: Artifact | None) -> list[tuple[str | None, list[int]]]:
     """Return id and tokens of what texts follow: the target's prompts, or the model's first token."""
-    if "target" not in inputs:
+    if target is None:
         first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         return [(None, first[:1])]
-    target = read_table(inputs["target"].file("rows.parquet"))
     return [
         (row_id, prompt_tokens(tokenizer, turns[:-1]))
-        for row_id, turns in target.select("row_id", "messages").iter_rows()
+        for row_id, turns in Table(target, "rows").read(["row_id", "messages"]).iter_rows()
     ]
 
 

@@ -11,15 +11,13 @@ rows alone. None of them has a part in the verdict.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.calls import Table, TableGroup, cached
 from curate.prove.metrics import Metric
 from curate.prove.results import gains_of
 from curate.prove.statistics import estimate
@@ -28,68 +26,80 @@ VERSION = 1
 TARGET_ONLY, TARGET_PLUS, FULL, BALANCED = "target_only", "target_plus", "full", "balanced"
 PLAIN_ARMS = ("selected", "random")
 OTHERS = (TARGET_ONLY, TARGET_PLUS, FULL, BALANCED)
-# Which artifact an arm's rows are read from; of a file it is the arm's own name.
+# Which table an arm's rows are read from; of a file it is the arm's own name.
 POOL, TARGET = "pool", "target"
-FILE_PART, RANKING_PART = "file-", "ranking-"
 
 
-def others_step(names: Sequence[str], inputs: Mapping[str, Artifact], runs: int, seed: int) -> Step:
-    """Return the step that lists the rows of further arms.
+@dataclass(frozen=True)
+class ArmSources(TableGroup):
+    """What the rows of arms are read from.
+
+    rows: the pool. target: the target examples. files: rows of arms of their own, by the arms' names,
+    and those of the second phase. rankings: what methods of `compare:` have selected, by their names.
+    """
+
+    rows: Table
+    target: Table | None = None
+    files: Mapping[str, Table] = field(default_factory=dict)
+    rankings: Mapping[str, Table] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Return the table of rows of every place."""
+        target = {TARGET: self.target} if self.target else {}
+        return {POOL: self.rows, **target, **self.files}
+
+
+@cached(version=VERSION, name="other-arms")
+def others(
+    arms: Sequence[str], sources: ArmSources, selection: Table, runs: int, seed: int
+) -> pl.DataFrame:
+    """Return arm, seed, place (pool, target or an arm's name), row_id of the rows of further arms.
 
     Args:
-        names: of the arms.
-        inputs: selection, rows, target, and `file-NAME` or `ranking-NAME` of arms by name.
+        arms: their names.
+        sources: of their rows.
+        selection: the ranking.
         runs: how often each arm is trained.
         seed: of the run.
     """
-    params = {"arms": list(names), "runs": runs, "seed": seed}
-    return Step("other-arms", VERSION, write_others, inputs, params)
-
-
-def write_others(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write others.parquet: arm, seed, place (pool, target or an arm's name), row_id."""
-    parts = [
-        _rows_of(name, inputs, [params["seed"], number]).select(
+    return pl.concat(
+        _rows_of(name, sources, selection, [seed, number]).select(
             arm=pl.lit(name), seed=pl.lit(number), place="place", row_id="row_id"
         )
-        for name in params["arms"]
-        for number in range(params["runs"])
-    ]
-    others = pl.concat(parts)
-    others.write_parquet(out / "others.parquet")
-    return {"rows_out": others.height}
+        for name in arms
+        for number in range(runs)
+    )
 
 
-def _rows_of(name: str, inputs: Mapping[str, Artifact], seed: list[int]) -> pl.DataFrame:
+def _rows_of(name: str, sources: ArmSources, selection: Table, seed: list[int]) -> pl.DataFrame:
     """Return place and row_id of the rows of one training of an arm."""
-    if f"{FILE_PART}{name}" in inputs:
-        return _ids(read_table(inputs[f"{FILE_PART}{name}"].file("rows.parquet")), name)
-    if f"{RANKING_PART}{name}" in inputs:
-        return _selected(inputs[f"{RANKING_PART}{name}"])
+    if name in sources.files:
+        return _ids(sources.files[name].read(["row_id"]), name)
+    if name in sources.rankings:
+        return _selected(sources.rankings[name])
     if name == TARGET_ONLY:
-        return _target(inputs)
+        return _target(sources)
     if name == TARGET_PLUS:
-        return pl.concat([_selected(inputs["selection"]), _target(inputs)])
-    ranking = read_table(inputs["selection"].file("ranking.parquet"))
+        return pl.concat([_selected(selection), _target(sources)])
+    ranking = selection.read()
     if name == FULL:
         return _ids(ranking.sort("row_id"), POOL)
+    pool = sources.rows.read(["row_id", "source"])
     size = int(ranking["selected"].sum())
-    sources = read_table(inputs["rows"].file("rows.parquet"), columns=["row_id", "source"])
-    return _ids(draw_balanced(ranking.join(sources, on="row_id"), size, seed), POOL)
+    return _ids(draw_balanced(ranking.join(pool, on="row_id"), size, seed), POOL)
 
 
 def _ids(rows: pl.DataFrame, place: str) -> pl.DataFrame:
     return rows.select(place=pl.lit(place), row_id="row_id")
 
 
-def _selected(selection: Artifact) -> pl.DataFrame:
-    return _ids(read_table(selection.file("ranking.parquet")).filter("selected"), POOL)
+def _selected(ranking: Table) -> pl.DataFrame:
+    return _ids(ranking.read().filter("selected"), POOL)
 
 
-def _target(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
-    return _ids(read_table(inputs["target"].file("rows.parquet")), TARGET)
+def _target(sources: ArmSources) -> pl.DataFrame:
+    return _ids(sources.tables[TARGET].read(["row_id"]), TARGET)
 
 
 def draw_balanced(rows: pl.DataFrame, size: int, seed: list[int]) -> pl.DataFrame:
@@ -131,15 +141,3 @@ def describe_others(
         }
         for one, other in pairs
     ]
-
-
-def other_tables(inputs: Mapping[str, Artifact]) -> dict[str, Path]:
-    """Return the table of rows of every place, from the inputs of `others_step`."""
-    tables = {POOL: inputs["rows"].file("rows.parquet")}
-    if "target" in inputs:
-        tables[TARGET] = inputs["target"].file("rows.parquet")
-    files = {name: a for name, a in inputs.items() if name.startswith(FILE_PART)}
-    return tables | {
-        name.removeprefix(FILE_PART): artifact.file("rows.parquet")
-        for name, artifact in files.items()
-    }

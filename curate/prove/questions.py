@@ -7,7 +7,6 @@ alone, before anything is trained.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,15 +14,13 @@ import polars as pl
 
 from curate.answers.location import answer_range, is_short
 from curate.answers.options import AnswerOptions, few_answers, field_choices, prompt_choices
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.rows import Message, response_text
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 from curate.pool.layouts.unread import OPTION_FIELDS
 from curate.prove.metrics import METRICS, Metric
 
 VERSION = 1
-FILE = "questions.parquet"
 FIELDS = (*OPTION_FIELDS, "answer_choices")
 SCHEMA: dict[str, Any] = {
     "eval_id": pl.String,
@@ -39,20 +36,11 @@ ORIGINS = {
 }
 
 
-def questions_step(eval_rows: Artifact, target: Artifact | None) -> Step:
-    """Return the step that finds the answer spans and the options of an eval set."""
-    inputs = {"eval": eval_rows} | ({"target": target} if target else {})
-    return Step("proof-questions", VERSION, write_questions, inputs)
-
-
-def write_questions(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write questions.parquet: eval_id, answer (whether it has a span), options, gold, origin."""
-    target = read_table(inputs["target"].file("rows.parquet")) if "target" in inputs else None
-    table = find_questions(read_table(inputs["eval"].file("rows.parquet")), target)
-    table.write_parquet(out / FILE)
-    return {"rows_in": table.height, "rows_out": table.height, **count_questions(table)}
+@cached(version=VERSION, name="proof-questions")
+def questions(eval: Table, target: Table | None = None) -> Counted[pl.DataFrame]:
+    """Return the answer spans and options of eval examples (columns: see SCHEMA), and count them."""
+    table = find_questions(eval.read(), None if target is None else target.read())
+    return Counted(table, count_questions(table))
 
 
 def find_questions(eval_rows: pl.DataFrame, target: pl.DataFrame | None) -> pl.DataFrame:

@@ -15,25 +15,23 @@ the false calls whatever the race looked at.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from curate.core.calls import Table, cached
 from curate.core.errors import UserError
 from curate.core.registry import ScoreRun, SelectParams
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
-from curate.prove.contamination import write_leaks
+from curate.core.store import Artifact
+from curate.prove.contamination import read_hits, write_leaks
 from curate.prove.halves import LEAST
 from curate.prove.halving import most_finetunes
 from curate.prove.metrics import Metric, deciding_metric
-from curate.prove.others import RANKING_PART
-from curate.prove.proof import THEN, ProofInputs, make_training, row_inputs
-from curate.prove.results import tuned_name
-from curate.prove.standings import Gains, race_step, read_gains, run_rounds
-from curate.prove.trainable import trainable_step
-from curate.prove.training import Rows, Training, tuned_model
+from curate.prove.proof import ProofInputs, make_training
+from curate.prove.results import TrainedModels, tuned_names
+from curate.prove.standings import Gains, read_gains, run_rounds, write_race
+from curate.prove.trainable import count_labels
+from curate.prove.training import Training, tuned_model
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -41,10 +39,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class RaceCandidate:
-    """A candidate of a race: what it selects by, and its ranking.parquet."""
+    """A candidate of a race: what it selects by, and its ranking."""
 
     params: SelectParams
-    ranking: Artifact
+    ranking: Table
 
 
 def race(
@@ -66,91 +64,72 @@ def race(
     Raises:
         UserError: the half leaks into what is trained on, or too little can be trained or scored.
     """
-    rankings = {f"{RANKING_PART}{name}": one.ranking for name, one in candidates.items()}
-    arms = run.execute(Step("race-arms", VERSION, write_arms, rankings))
-    then_rows = {name: rows for name, rows in material.arms.items() if name == THEN}
-    material = replace(material, arms=then_rows, watch=None, stages=())
-    _check_leaks(run, arms, material, settings)
+    rankings = {name: one.ranking for name, one in candidates.items()}
+    listed = run(arms, dict(sorted(rankings.items())))
+    material = replace(material, files={}, rankings={}, watch=None, stages=())
+    _check_leaks(run, listed, material, settings)
     model = tuned_model(run, settings["base"])
     limit = settings["lora"]["max_length"]
-    _check_labels(
-        run.execute(
-            trainable_step(run.rows, arms, material.scored, limit, model.identity, model.runtime)
-        ),
-        limit,
-    )
+    _check_labels(count_labels(run, listed, run.rows, material.scored, model, limit), limit)
     training = make_training(run, model, material, settings)
-    metric = deciding_metric(settings["metric"])
     LOG.info(
         "race: %d candidates, %d rounds, up to %d fine-tunes, each measured on the %d examples of one "
         "half of the eval set",
         len(candidates),
         rounds,
         most_finetunes(len(candidates), rounds),
-        material.scored.counts["rows_out"],
+        material.scored.height,
     )
-    trained = _CandidateTrainings(training, candidates, metric)
+    trained = _CandidateTrainings(training, rankings, deciding_metric(settings["metric"]))
     run_rounds(list(candidates), rounds, trained.measure)
-    selects = {name: one.params.model_dump(mode="json") for name, one in candidates.items()}
-    result = run.execute(
-        race_step({**trained.artifacts, **rankings}, selects, rounds, settings["metric"])
-    )
+    selects = [one.params.model_dump(mode="json") for one in candidates.values()]
+    metric = settings["metric"]
+    result = run(write_race, trained.models.results, rankings, selects, rounds, metric)
     LOG.info("race: %s", result.counts["sentence"])
     return result
 
 
 class _CandidateTrainings:
-    """The fine-tunes of a race so far, and what they reach, by the names of a proof's inputs."""
+    """The fine-tunes of a race so far, and what they reach."""
 
-    def __init__(
-        self, training: Training, candidates: Mapping[str, RaceCandidate], metric: Metric
-    ) -> None:
+    def __init__(self, training: Training, rankings: Mapping[str, Table], metric: Metric) -> None:
         self.training, self.metric = training, metric
-        self.artifacts: dict[str, Artifact] = {}
-        tables = [training.run.rows.file("rows.parquet")]
-        self.rows = {name: Rows(_selected(one.ranking), tables) for name, one in candidates.items()}
+        self.models = TrainedModels()
+        self.rows = {name: training.pool_rows(_selected(r)) for name, r in rankings.items()}
 
     def measure(self, names: Sequence[str], trainings: int) -> Gains:
         """Train candidates up to so many times, and return their gains."""
-        steps = {
-            tuned_name(name, n): self.training.step(self.rows[name], n, drawn=False)
-            for name in names
-            for n in range(trainings)
-            if tuned_name(name, n) not in self.artifacts
+        calls = {
+            tuned: self.training.call(self.rows[name], n, drawn=False)
+            for name, n, tuned in tuned_names(dict.fromkeys(names, trainings))
+            if tuned not in self.models.tuned
         }
-        self.artifacts |= self.training.tune(steps)
-        return read_gains(self.artifacts, names, trainings, self.metric)
+        self.models |= self.training.tune(calls)
+        return read_gains(self.models.results, names, trainings, self.metric)
 
 
-def _selected(ranking: Artifact) -> list[str]:
+def _selected(ranking: Table) -> pl.Series:
     """Return the selected rows as a proof trains on them."""
-    rows = read_table(ranking.file("ranking.parquet")).filter("selected")["row_id"]
-    return [str(row_id) for row_id in rows]
+    return ranking.read().filter("selected")["row_id"]
 
 
-def write_arms(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write arms.parquet: arm (a candidate), seed, row_id."""
-    parts = [
-        pl.DataFrame({"row_id": _selected(ranking)}).select(
-            arm=pl.lit(name.removeprefix(RANKING_PART)), seed=pl.lit(0), row_id="row_id"
-        )
-        for name, ranking in sorted(inputs.items())
-    ]
-    arms = pl.concat(parts)
-    arms.write_parquet(out / "arms.parquet")
-    return {"rows_out": arms.height}
+@cached(version=VERSION, name="race-arms")
+def arms(rankings: Mapping[str, Table]) -> pl.DataFrame:
+    """Return arm (a candidate), seed, row_id of what each ranking selects."""
+    return pl.concat(
+        _selected(ranking).to_frame().select(arm=pl.lit(name), seed=pl.lit(0), row_id="row_id")
+        for name, ranking in rankings.items()
+    )
 
 
 def _check_leaks(
-    run: ScoreRun, arms: Artifact, material: ProofInputs, settings: Mapping[str, Any]
+    run: ScoreRun, listed: Table, material: ProofInputs, settings: Mapping[str, Any]
 ) -> None:
-    inputs = {**row_inputs(run, material), "arms": arms, "eval": material.eval_rows}
-    leaks = run.execute(Step("race-leaks", VERSION, write_leaks, inputs))
+    call = write_leaks.call(material.sources(run), listed, material.eval_rows).named("race-leaks")
+    leaks = run.result(call)
     if not leaks.counts["hits"] or settings["allow_leaks"]:
         return
-    first = read_table(leaks.file("hits.parquet")).row(0, named=True)
+    first = read_hits(leaks).row(0, named=True)
     rows = sum(leaks.counts["leaking_rows"].values())
     raise UserError(
         f"select.method: race cannot choose, since {rows:,} rows or target examples hold prompts of "
@@ -160,10 +139,10 @@ def _check_leaks(
     )
 
 
-def _check_labels(labels: Artifact, max_length: int) -> None:
+def _check_labels(labels: Table, max_length: int) -> None:
     """Fail where a candidate selects nothing to learn from, or too few examples have a score."""
     limit = f"within prove.lora.max_length ({max_length:,} tokens)"
-    for line in read_table(labels.file("labels.parquet")).to_dicts():
+    for line in labels.read().to_dicts():
         left = line["rows"] - line["unlabelled"]
         if line["name"] == "eval" and left < LEAST:
             raise UserError(

@@ -4,55 +4,72 @@ effects.parquet     arm, seed, eval_id, a column for each metric, response_token
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.calls import Table, TableGroup
 from curate.core.store import Artifact
-from curate.core.tables import read_table
 from curate.prove.metrics import METRICS, Metric
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class TrainedModels(TableGroup):
+    """The models of a proof by name, and what they reach and write; the untuned one is BASE.
+
+    tuned: the fine-tunes. first: the first phase of those that have two. results: on the eval set.
+    written: to eval examples.
+    """
+
+    tuned: dict[str, Artifact] = field(default_factory=dict)
+    first: dict[str, Artifact] = field(default_factory=dict)
+    results: dict[str, Table] = field(default_factory=dict)
+    written: dict[str, Table] = field(default_factory=dict)
+
+    def __or__(self, other: "TrainedModels") -> "TrainedModels":
+        """Return the models of both."""
+        return TrainedModels(
+            self.tuned | other.tuned,
+            self.first | other.first,
+            self.results | other.results,
+            self.written | other.written,
+        )
+
+    def steps(self, name: str) -> int:
+        """Return the optimizer steps of a fine-tune, both phases if there are two."""
+        phases = [models[name] for models in (self.tuned, self.first) if name in models]
+        return sum(int(phase.counts["steps"]) for phase in phases)
 
 
 def tuned_name(arm: str, number: int) -> str:
-    """Return the name of an arm's fine-tune among the inputs of a proof."""
+    """Return the name of an arm's fine-tune among the models of a proof."""
     return f"{arm}/{number}"
 
 
-def measured_name(name: str) -> str:
-    """Return the name of what a fine-tune, or the base model, reaches on the eval set."""
-    return f"{name}/measured"
-
-
-def written_name(name: str) -> str:
-    """Return the name of what a fine-tune, or the base model, writes to eval examples."""
-    return f"{name}/written"
-
-
-def first_name(name: str) -> str:
-    """Return the name of the first of two phases of a fine-tune."""
-    return f"{name}/first"
+def tuned_names(arms: Mapping[str, int]) -> list[tuple[str, int, str]]:
+    """Return arm, number and name of so many fine-tunes of each arm."""
+    return [(arm, n, tuned_name(arm, n)) for arm, count in arms.items() for n in range(count)]
 
 
 def arm_names(runs: Mapping[str, int]) -> list[tuple[str, int, str]]:
     """Return arm, number and name of all measured models, the untuned base model first."""
-    names = [("base", 0, "base")]
-    return names + [(arm, n, tuned_name(arm, n)) for arm in runs for n in range(runs[arm])]
+    return [(BASE, 0, BASE), *tuned_names(runs)]
 
 
 def gather_results(
-    inputs: Mapping[str, Artifact], names: Sequence[tuple[str, int, str]]
+    results: Mapping[str, Table], names: Sequence[tuple[str, int, str]]
 ) -> pl.DataFrame:
     """Return a line for each arm, seed and eval example.
 
     Args:
-        inputs: of the proof.
-        names: arm, number and name of measured models.
+        results: of measured models, by name.
+        names: arm, number and name of these.
     """
-    return pl.concat(
-        read_table(inputs[measured_name(name)].file("results.parquet")).pipe(_values, arm, number)
-        for arm, number, name in names
-    )
+    return pl.concat(results[name].read().pipe(_values, arm, number) for arm, number, name in names)
 
 
 def scored_examples(results: pl.DataFrame) -> pl.DataFrame:
@@ -62,12 +79,6 @@ def scored_examples(results: pl.DataFrame) -> pl.DataFrame:
     """
     tokens = pl.col("response_tokens")
     return results.filter((tokens > 0) | tokens.is_null())
-
-
-def trained_steps(inputs: Mapping[str, Artifact], name: str) -> int:
-    """Return the optimizer steps of a fine-tune, both phases if there are two."""
-    phases = [inputs[n] for n in (name, first_name(name)) if n in inputs]
-    return sum(int(phase.counts["steps"]) for phase in phases)
 
 
 def _values(results: pl.DataFrame, arm: str, number: int) -> pl.DataFrame:
@@ -80,7 +91,7 @@ def weights_of(results: pl.DataFrame, metric: Metric) -> NDArray[np.float64] | N
     """Return what the examples that have a metric count for in its mean; None if all count the same."""
     if metric.weight is None:
         return None
-    base = results.filter(pl.col("arm") == "base", pl.col(metric.name).is_not_null())
+    base = results.filter(pl.col("arm") == BASE, pl.col(metric.name).is_not_null())
     counts: NDArray[np.float64] = base.sort("eval_id")[metric.weight].cast(pl.Float64).to_numpy()
     return counts / float(counts.mean())
 

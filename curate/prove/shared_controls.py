@@ -20,9 +20,8 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.calls import Table
 from curate.core.registry import Budget
-from curate.core.store import Artifact
-from curate.core.tables import read_table
 from curate.prove.arms import TOKEN_STEP, Sizes, own_sizes
 
 
@@ -51,7 +50,7 @@ class SharedControls:
 
 
 def share_controls(
-    selections: Mapping[str, tuple[Artifact, Budget]], max_length: int
+    selections: Mapping[str, tuple[Table, Budget]], max_length: int
 ) -> dict[str, SharedControls]:
     """Return the controls of selections that are judged together, by the names of these.
 
@@ -76,8 +75,8 @@ def share_controls(
     return shared
 
 
-def _read(ranking: Artifact, max_length: int) -> pl.DataFrame:
-    table = read_table(ranking.file("ranking.parquet"), columns=["row_id", "selected", "tokens"])
+def _read(ranking: Table, max_length: int) -> pl.DataFrame:
+    table = ranking.read(["row_id", "selected", "tokens"])
     return table.with_columns(pl.col("tokens").clip(upper_bound=max_length))
 
 

@@ -9,21 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from curate.core.store import Artifact
-from curate.core.tables import read_table
+from curate.core.calls import Table
 from curate.prove.metrics import METRICS, Metric
-from curate.prove.results import tuned_name, written_name
-from curate.prove.written import FILE
+from curate.prove.results import BASE, tuned_name
 
 
 def writing_models(control: str) -> dict[str, str]:
     """Return the arms whose answers are shown, and the name of the model that writes for each."""
-    return {"base": "base", **{arm: tuned_name(arm, 0) for arm in ("selected", control)}}
+    return {BASE: BASE, **{arm: tuned_name(arm, 0) for arm in ("selected", control)}}
 
 
 def write_side_by_side(
     out: Path,
-    inputs: Mapping[str, Artifact],
+    written: Mapping[str, Table],
     results: pl.DataFrame,
     control: str,
     metric: Metric,
@@ -32,25 +30,23 @@ def write_side_by_side(
 
     Args:
         out: the folder of the proof.
-        inputs: of the proof.
+        written: what models wrote, by name.
         results: a line for each arm, seed and eval example.
         control: the control whose first draw writes.
         metric: the one that decides, by which an answer is better or worse.
     """
     arms = writing_models(control)
-    if written_name("base") not in inputs:
+    if BASE not in written:
         return None
     columns = [name for name in METRICS if name in results.columns]
     scores = results.filter(seed=0).select("arm", "eval_id", *columns)
     answers = pl.concat(
-        read_table(inputs[written_name(name)].file(FILE)).select(
-            "eval_id", pl.lit(arm).alias("arm"), "text", "tokens", "cut"
-        )
+        written[name].read().select("eval_id", pl.lit(arm).alias("arm"), "text", "tokens", "cut")
         for arm, name in arms.items()
     ).join(scores, on=["arm", "eval_id"], how="left", maintain_order="left")
-    answers.write_parquet(out / FILE)
+    answers.write_parquet(out / "written.parquet")
     return {
-        "examples": answers.filter(arm="base").height,
+        "examples": answers.filter(arm=BASE).height,
         "cut": {arm: answers.filter(pl.col("arm") == arm, "cut").height for arm in arms},
         "longest": answers["tokens"].max(),
         "selected_against": {

@@ -12,27 +12,14 @@ from typing import Any
 
 import orjson
 
-from curate.core.store import MANIFEST, Artifact, Counts, Step, write_json
-from curate.core.tables import read_table
+from curate.core.calls import Table, cached_files
+from curate.core.store import MANIFEST, Counts, write_json
 from curate.prove.metrics import METRICS
 from curate.prove.results import scored_examples
 from curate.prove.statistics import Spread, measure_spread, prediction_factor
 
 VERSION = 2
 NAME, FILE = "spread", "spread.json"
-
-
-def spread_step(
-    measured: Mapping[str, Artifact], eval_rows: Artifact, settings: Mapping[str, Any]
-) -> Step:
-    """Return the step that measures the spread of the control that is drawn most often.
-
-    Args:
-        measured: what its draws reach on the eval set, by name.
-        eval_rows: the eval set.
-        settings: `metric`, `alpha`, and what the spread may be quoted for (see `setting_of`).
-    """
-    return Step(NAME, VERSION, write_spread, {**measured, "eval": eval_rows}, settings)
 
 
 def setting_of(
@@ -49,18 +36,35 @@ def setting_of(
     return {"budget": dict(budget), "model": dict(identity), **training}
 
 
+@cached_files(version=VERSION, name=NAME)
 def write_spread(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    results: Mapping[str, Table],
+    eval: Table,
+    metric: str,
+    alpha: float,
+    setting: Mapping[str, Any],
 ) -> Counts:
-    """Write spread.json: the spread of the draws, and the difference that can be shown."""
-    metric = METRICS[params["metric"]]
-    tables = [read_table(a.file("results.parquet")) for n, a in inputs.items() if n != "eval"]
-    scored = [scored_examples(table).select(metric.values).drop_nulls() for table in tables]
-    values = [float(table.to_numpy().mean()) if table.height else 0.0 for table in scored]
-    step = 1 / scored[0].height if metric.counted and scored[0].height else 0.0
-    spread = describe_spread(measure_spread(values), params["alpha"], params["metric"], step)
+    """Write spread.json: the spread of the draws, and the difference that can be shown.
+
+    Args:
+        out: the folder.
+        results: of the draws of the control that is drawn most often.
+        eval: the eval set.
+        metric: that decides.
+        alpha: of the proof.
+        setting: what else the spread may be quoted for (setting_of).
+    """
+    deciding = METRICS[metric]
+    values = [
+        scored_examples(table.read()).select(deciding.values).drop_nulls()
+        for table in results.values()
+    ]
+    means = [float(table.to_numpy().mean()) if table.height else 0.0 for table in values]
+    step = 1 / values[0].height if deciding.counted and values[0].height else 0.0
+    spread = describe_spread(measure_spread(means), alpha, metric, step)
     write_json(out / FILE, spread)
-    return {"draws": len(values), "sentence": spread_sentence(spread)}
+    return {"draws": len(means), "sentence": spread_sentence(spread)}
 
 
 def describe_spread(spread: Spread, alpha: float, metric: str, step: float = 0.0) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def last_result(store: Path, file: str, setting: Mapping[str, Any], rows_key: st
     Args:
         store: the folder.
         file: the name of a step and of the JSON file that it writes: spread/spread.json.
-        setting: parameters that the step must have had.
+        setting: what the result must be quoted for (setting_of).
         rows_key: key of rows that the step must have read.
     """
     step, _, name = file.partition("/")
@@ -150,8 +154,8 @@ def last_result(store: Path, file: str, setting: Mapping[str, Any], rows_key: st
         try:
             manifest = orjson.loads(path.read_bytes())
             result = orjson.loads(path.with_name(name).read_bytes())
-            holds = {key: manifest["params"][key] for key in setting}
-            fits = holds == setting and rows_key in manifest["inputs"].values()
+            same = manifest["params"]["setting"] == setting
+            fits = same and rows_key in manifest["inputs"].values()
             results += [(path.stat().st_mtime, result)] if fits else []
         except (OSError, KeyError, TypeError, ValueError, AttributeError):
             continue

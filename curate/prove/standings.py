@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.core.store import Artifact, Counts, Step, write_json
+from curate.core.calls import Table, cached_files
+from curate.core.store import Counts, write_json
 from curate.prove.halving import survivors, trainings_in
 from curate.prove.metrics import Metric, deciding_metric
-from curate.prove.others import RANKING_PART
-from curate.prove.results import gains_of, gather_results, scored_examples, tuned_name
+from curate.prove.results import gains_of, gather_results, scored_examples, tuned_names
 from curate.prove.statistics import IntervalEstimate, estimate
 
 VERSION = 1
@@ -69,66 +69,62 @@ def winner_of(standings: Sequence[RoundResult]) -> str:
 
 
 def read_gains(
-    inputs: Mapping[str, Artifact], names: Sequence[str], trainings: int, metric: Metric
+    results: Mapping[str, Table], names: Sequence[str], trainings: int, metric: Metric
 ) -> Gains:
     """Return what candidates reach after so many trainings [trainings, examples that have a score]."""
-    keys = [(name, n, tuned_name(name, n)) for name in names for n in range(trainings)]
-    results = scored_examples(gather_results(inputs, keys))
-    return {name: gains_of(results, name, metric) for name in names}
+    keys = tuned_names(dict.fromkeys(names, trainings))
+    scored = scored_examples(gather_results(results, keys))
+    return {name: gains_of(scored, name, metric) for name in names}
 
 
-def race_step(
-    inputs: Mapping[str, Artifact],
-    selects: Mapping[str, Mapping[str, Any]],
+@cached_files(version=VERSION, name="race")
+def write_race(
+    out: Path,
+    results: Mapping[str, Table],
+    rankings: Mapping[str, Table],
+    selects: Sequence[Mapping[str, Any]],
     rounds: int,
     metric: str | Mapping[str, Any],
-) -> Step:
-    """Return the step that writes the standings.
+) -> Counts:
+    """Write race.parquet (a line for each candidate of each round) and summary.json.
 
     Args:
-        inputs: what each fine-tune reaches, as in a proof, and the rankings as `ranking-NAME`.
-        selects: what each candidate selects by, by name and in their order.
+        out: the folder.
+        results: what each fine-tune reaches, as in a proof.
+        rankings: of the candidates, by name and in their order.
+        selects: what each of them selects by.
         rounds: how many.
         metric: the recipe's `prove.metric`.
     """
-    candidates = [{"name": name, "select": dict(select)} for name, select in selects.items()]
-    params = {"candidates": candidates, "rounds": rounds, "metric": metric}
-    return Step("race", VERSION, write_race, inputs, params)
-
-
-def write_race(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write race.parquet (a line for each candidate of each round) and summary.json."""
-    metric = deciding_metric(params["metric"])
-    names = [candidate["name"] for candidate in params["candidates"]]
+    deciding = deciding_metric(metric)
 
     def measure(names: Sequence[str], trainings: int) -> Gains:
-        return read_gains(inputs, names, trainings, metric)
+        return read_gains(results, names, trainings, deciding)
 
-    standings = run_rounds(names, params["rounds"], measure)
-    _as_table(standings, metric).write_parquet(out / STANDINGS)
+    standings = run_rounds(list(rankings), rounds, measure)
+    _as_table(standings, deciding).write_parquet(out / STANDINGS)
     winner = winner_of(standings)
     trainings = {result.name: result.trainings for result in standings}
     examples = measure([winner], 1)[winner].shape[1]
     summary = {
         "winner": winner,
-        "metric": metric.name,
-        "unit": metric.unit,
-        "rounds": params["rounds"],
+        "metric": deciding.name,
+        "unit": deciding.unit,
+        "rounds": rounds,
         "examples": examples,
         "candidates": [
             {
-                **candidate,
-                "rows": inputs[f"{RANKING_PART}{candidate['name']}"].counts["rows_out"],
-                "trainings": trainings[candidate["name"]],
+                "name": name,
+                "select": select,
+                "rows": ranking.height,
+                "trainings": trainings[name],
             }
-            for candidate in params["candidates"]
+            for (name, ranking), select in zip(rankings.items(), selects, strict=True)
         ],
     }
     write_json(out / SUMMARY, summary)
-    second = next((s for s in standings if s.round == params["rounds"] and s.behind), None)
-    sentence = _sentence(winner, second, metric, examples)
+    second = next((s for s in standings if s.round == rounds and s.behind), None)
+    sentence = _sentence(winner, second, deciding, examples)
     return {"winner": winner, "sentence": sentence, "fine_tunes": sum(trainings.values())}
 
 

@@ -14,19 +14,19 @@ from typing import Any
 
 import orjson
 
+from curate.core.calls import Table, cached_files
 from curate.core.registry import Budget, ScoreRun
-from curate.core.store import Artifact, Counts, Step, write_json
+from curate.core.store import Artifact, Counts, write_json
 from curate.prove.others import PLAIN_ARMS
-from curate.prove.proof import THEN, ProofInputs, prove
+from curate.prove.proof import ProofInputs, prove
 from curate.prove.shared_controls import share_controls
 
 VERSION = 1
-OWN = "proof"
 
 
 def prove_together(
     run: ScoreRun,
-    selections: Mapping[str, tuple[Artifact, Budget]],
+    selections: Mapping[str, tuple[Table, Budget]],
     material: ProofInputs,
     settings: Mapping[str, Any],
     judged: int,
@@ -46,27 +46,22 @@ def prove_together(
     proofs = {}
     for name, (ranking, budget) in selections.items():
         proofs[name] = prove(run, ranking, material, settings, budget, judged, shared.get(name))
-        then = {name: rows for name, rows in material.arms.items() if name == THEN}
-        material = replace(material, arms=then, stages=())
+        material = replace(material, files={}, rankings={}, stages=())
         settings = {**settings, "arms": [*PLAIN_ARMS], "curve": None, "ablate": False}
     if len(selections) == 1:
         return next(iter(proofs.values()))
-    inputs = {f"{OWN}-{name}": proof for name, proof in proofs.items()}
-    params = {"names": list(proofs)}
-    return run.execute(Step("proof-together", VERSION, write_together, inputs, params))
+    return run(write_together, proofs)
 
 
-def write_together(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
+@cached_files(version=VERSION, name="proof-together")
+def write_together(out: Path, proofs: Mapping[str, Artifact]) -> Counts:
     """Write the first selection's files, and in its proof.json `methods`: the verdicts of all."""
-    artifacts = {name: inputs[f"{OWN}-{name}"] for name in params["names"]}
-    proofs = {n: orjson.loads(a.file("proof.json").read_bytes()) for n, a in artifacts.items()}
-    own, first = next(iter(artifacts.values())), next(iter(proofs.values()))
+    by_name = {n: orjson.loads(a.file("proof.json").read_bytes()) for n, a in proofs.items()}
+    own, first = next(iter(proofs.values())), next(iter(by_name.values()))
     for name in own.files:
         (out / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(own.file(name), out / name)
-    first["methods"] = [_line(name, proof) for name, proof in proofs.items()]
+    first["methods"] = [_line(name, proof) for name, proof in by_name.items()]
     verdicts = "; ".join(f"{line['method']} {line['verdict']}" for line in first["methods"])
     first["sentence"] = f"{first['sentence']} Judged together: {verdicts}."
     write_json(out / "proof.json", first)

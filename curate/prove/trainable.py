@@ -4,16 +4,17 @@ Behind the length limit, or where the chat template rewrites it, a response has 
 read and teaches nothing, an eval example has no loss.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.calls import Counted, Table, cached
+from curate.core.keyed import ModelSource
+from curate.core.registry import StepRun
+from curate.core.store import Artifact
 from curate.models.chat import IGNORED, build_examples
-from curate.models.load import load_tokenizer, template_of
+from curate.models.load import load_tokenizer, template_source
 from curate.models.training import read_messages
 from curate.prove.arms import ARMS
 
@@ -27,55 +28,51 @@ ARM_NAMES = {
 MANY = 0.05
 
 
-def trainable_step(
-    rows: Artifact,
-    arms: Artifact,
-    eval_rows: Artifact,
-    max_length: int,
-    identity: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-) -> Step:
-    """Return the step that counts rows and eval examples without a label."""
-    return Step(
-        "proof-labels",
-        VERSION,
-        write_labels,
-        {"rows": rows, "arms": arms, "eval": eval_rows},
-        {"model": template_of(identity), "max_length": max_length},
-        runtime,
-    )
+def count_labels(
+    run: StepRun, arms: Table, rows: Table, eval_rows: Table, model: ModelSource, max_length: int
+) -> Table:
+    """Return how many rows and eval examples have no label for a model.
+
+    Args:
+        run: makes what is stored.
+        arms: row ids of the arms.
+        rows: that these are of.
+        eval_rows: the eval set, as the model reads it.
+        model: that is tuned.
+        max_length: tokens of a row that are trained on.
+    """
+    return run(labels, rows, arms, eval_rows.artifact, template_source(model), max_length)
 
 
-def write_labels(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write labels.parquet: name (an arm, or "eval"), seed, rows, unlabelled."""
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
+@cached(version=VERSION, name="proof-labels")
+def labels(
+    rows: Table, arms: Table, eval: Artifact, model: ModelSource, max_length: int
+) -> Counted[pl.DataFrame]:
+    """Return name (an arm, or "eval"), seed, rows, unlabelled."""
+    tokenizer = load_tokenizer(model.folder, model.trust)
 
     def labelled(rows: Sequence[Any]) -> list[bool]:
-        judges = bool(runtime.get("judges"))
-        examples = build_examples(tokenizer, rows, params["max_length"], judges=judges)
+        examples = build_examples(tokenizer, rows, max_length, judges=model.judges)
         # Nothing predicts the first token of a row.
         return [any(label != IGNORED for label in e.labels[1:]) for e in examples]
 
-    drawn = read_table(inputs["arms"].file("arms.parquet")).select("arm", "seed", "row_id")
+    drawn = arms.read(["arm", "seed", "row_id"])
     ids = drawn["row_id"].unique(maintain_order=True).to_list()
-    flags = labelled(read_messages(inputs["rows"].file("rows.parquet"), ids))
+    flags = labelled(read_messages([rows], ids))
     table = pl.DataFrame({"row_id": ids, "labelled": flags})
-    arms = drawn.join(table, on="row_id", how="left").select(
+    of_arms = drawn.join(table, on="row_id", how="left").select(
         pl.col("arm").alias("name"), pl.col("seed").cast(pl.Int64), "labelled"
     )
-    examples = labelled(read_table(inputs["eval"].file("rows.parquet"))["messages"].to_list())
+    examples = labelled(Table(eval, "rows").read(["messages"])["messages"].to_list())
     held_out = pl.DataFrame({"labelled": examples}).select(
         name=pl.lit("eval"), seed=pl.lit(0, dtype=pl.Int64), labelled="labelled"
     )
     counted = (
-        pl.concat([arms, held_out])
+        pl.concat([of_arms, held_out])
         .group_by("name", "seed", maintain_order=True)
         .agg(rows=pl.len().cast(pl.Int64), unlabelled=(~pl.col("labelled")).sum().cast(pl.Int64))
     )
-    counted.write_parquet(out / "labels.parquet")
-    return {"rows_in": len(ids), "rows_out": sum(flags)}
+    return Counted(counted, {"rows_in": len(ids), "rows_out": sum(flags)})
 
 
 def label_faults(labels: pl.DataFrame, max_length: int) -> list[str]:

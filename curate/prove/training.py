@@ -4,44 +4,41 @@ With `then`, every fine-tune is continued on further rows (the target examples, 
 starts from the adapter of the first and has an order of its own. What is measured is the second.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from curate.core.registry import ScoreRun
-from curate.core.store import Artifact, Step, digest_of
-from curate.models.finetune import finetune_step
-from curate.models.losses import LanguageModel, base_model, named_model
-from curate.models.training import read_messages
+from curate.core.calls import CachedCall, Table
+from curate.core.keyed import ModelSource
+from curate.core.registry import ScoreRun, StepRun
+from curate.core.store import Artifact
+from curate.models.finetune import finetune
+from curate.models.losses import named_model
+from curate.models.training import TrainingRows, training_rows
+from curate.prove import harness, written_metrics
 from curate.prove.functions import KEY
-from curate.prove.harness import Task, harness_step
-from curate.prove.measure import measure_step
-from curate.prove.results import first_name, measured_name, tuned_name, written_name
-from curate.prove.written import written_step
-from curate.prove.written_metrics import scored_step, written_examples
+from curate.prove.harness import Task, file_digests
+from curate.prove.measure import measurement
+from curate.prove.results import BASE, TrainedModels, tuned_name
+from curate.prove.written import written
+from curate.prove.written_metrics import written_examples, written_metric
 
 # Behind the run's seed and a number: trainings of fixed rows share no seed with a draw.
 FIXED_SEED = 1
 # Behind the seed of the first phase.
 THEN_SEED = 2
 
+T = TypeVar("T")
+FineTunes = Mapping[str, CachedCall[Artifact]]
 
-def tuned_model(run: ScoreRun, name: str | None) -> LanguageModel:
+
+def tuned_model(run: ScoreRun, name: str | None) -> ModelSource:
     """Return the model that a proof tunes: the run's base, or another one by name.
 
     Raises:
         UserError: there is no such model.
     """
-    return base_model(run) if name is None else named_model(run, name)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows to train on: their ids, in order, and the tables that hold them."""
-
-    ids: Sequence[str]
-    tables: Sequence[Path]
+    return run.base if name is None else named_model(run, name)
 
 
 @dataclass(frozen=True)
@@ -58,110 +55,100 @@ class Training:
     """
 
     run: ScoreRun
-    model: LanguageModel
+    model: ModelSource
     lora: Mapping[str, int | float]
-    eval_rows: Artifact
-    then: Rows | None = None
+    eval_rows: Table
+    then: TrainingRows | None = None
     metric: str | Mapping[str, Any] = "auto"
-    questions: Artifact | None = None
+    questions: Table | None = None
     tasks: Sequence[Task] = ()
     key: str = KEY
 
-    def step(self, rows: Rows, number: int, *, drawn: bool) -> Step:
+    def pool_rows(self, row_ids: Iterable[str]) -> TrainingRows:
+        """Return rows of the pool to train on."""
+        return training_rows([self.run.rows], list(row_ids))
+
+    def call(self, rows: TrainingRows, number: int, *, drawn: bool) -> CachedCall[Artifact]:
         """Return the fine-tune on rows; those of a draw have another seed than those of fixed rows."""
         seed = [self.run.seed, number, *([] if drawn else [FIXED_SEED])]
-        return self._step(rows, seed)
+        return finetune.call(rows, self.lora, seed, self.model)
 
-    def tune(self, steps: Mapping[str, Step]) -> dict[str, Artifact]:
-        """Return fine-tunes by name, and under `measured_name` what each reaches on the eval set."""
-        first = self.run.execute_all(list(steps.values()))
+    def tune(self, calls: FineTunes) -> TrainedModels:
+        """Return fine-tunes by name, and what each reaches on the eval set."""
+        tuned = _results(self.run, calls)
         if self.then is None:
-            tuned = dict(zip(steps, first, strict=True))
-            return {**tuned, **self.measure(tuned)}
-        seconds = [
-            self._step(self.then, [*step.params["seed"], THEN_SEED], start)
-            for step, start in zip(steps.values(), first, strict=True)
-        ]
-        tuned = dict(zip(steps, self.run.execute_all(seconds), strict=True))
-        kept = {first_name(name): start for name, start in zip(steps, first, strict=True)}
-        return {**tuned, **kept, **self.measure(tuned)}
+            return TrainedModels(tuned, results=self.measure(tuned))
+        first, seconds = tuned, {}
+        for name, call in calls.items():
+            seed = [*call.arguments["seed"], THEN_SEED]
+            seconds[name] = finetune.call(self.then, self.lora, seed, self.model, first[name])
+        tuned = _results(self.run, seconds)
+        return TrainedModels(tuned, first, self.measure(tuned))
 
-    def tune_target(self, runs: int, arm: str) -> dict[str, Artifact]:
+    def tune_target(self, runs: int, arm: str) -> TrainedModels:
         """Return the second phase by itself, from the untuned model."""
         assert self.then is not None
-        seeds = [[self.run.seed, n, FIXED_SEED, THEN_SEED] for n in range(runs)]
-        tuned = self.run.execute_all([self._step(self.then, seed) for seed in seeds])
-        named = {tuned_name(arm, n): artifact for n, artifact in enumerate(tuned)}
-        return {**named, **self.measure(named)}
+        calls = {}
+        for number in range(runs):
+            seed = [self.run.seed, number, FIXED_SEED, THEN_SEED]
+            calls[tuned_name(arm, number)] = finetune.call(self.then, self.lora, seed, self.model)
+        tuned = _results(self.run, calls)
+        return TrainedModels(tuned, results=self.measure(tuned))
 
-    def measure(self, models: Mapping[str, Artifact | None]) -> dict[str, Artifact]:
+    def measure_base(self) -> TrainedModels:
+        """Return what the untuned model reaches on the eval set."""
+        return TrainedModels(results=self.measure({BASE: None}))
+
+    def measure(self, models: Mapping[str, Artifact | None]) -> dict[str, Table]:
         """Return what models reach on the eval set; None is the untuned one."""
-        steps = [
-            measure_step(
-                self.eval_rows,
-                model,
-                max_length=int(self.lora["max_length"]),
-                identity=self.model.identity,
-                runtime=self.model.runtime,
-                questions=self.questions,
-            )
-            for model in models.values()
-        ]
-        results = self.run.execute_all(steps)
+        limit = int(self.lora["max_length"])
+        calls = {
+            name: measurement(self.eval_rows, tuned, limit, self.model, self.questions)
+            for name, tuned in models.items()
+        }
+        results = _results(self.run, calls)
         if isinstance(self.metric, Mapping):
             return self._score(models, results, self.metric)
-        if self.tasks:
-            steps = [
-                harness_step(
-                    measured,
-                    model,
-                    self.tasks,
-                    identity=self.model.identity,
-                    runtime=self.model.runtime,
-                )
-                for model, measured in zip(models.values(), results, strict=True)
-            ]
-            results = self.run.execute_all(steps)
-        return {measured_name(n): result for n, result in zip(models, results, strict=True)}
+        return self._take_tasks(models, results) if self.tasks else results
+
+    def _take_tasks(
+        self, models: Mapping[str, Artifact | None], results: Mapping[str, Table]
+    ) -> dict[str, Table]:
+        """Return what models reach on the eval set and in tasks."""
+        digests = file_digests(self.tasks)
+        calls = {
+            name: harness.results.call(results[name], self.tasks, digests, self.model, tuned)
+            for name, tuned in models.items()
+        }
+        return _results(self.run, calls)
 
     def _score(
         self,
         models: Mapping[str, Artifact | None],
-        measured: Sequence[Artifact],
-        metric: Mapping[str, Any],
-    ) -> dict[str, Artifact]:
+        results: Mapping[str, Table],
+        setting: Mapping[str, Any],
+    ) -> dict[str, Table]:
         """Return what models reach with a metric of what they write to some of the eval set."""
-        written = self.write(models, written_examples(metric))
-        steps = [
-            scored_step(results, written[written_name(name)], self.eval_rows, metric, self.key)
-            for name, results in zip(models, measured, strict=True)
-        ]
-        return dict(zip(map(measured_name, models), self.run.execute_all(steps), strict=True))
+        answers = self.write(models, written_examples(setting))
+        metric = written_metric(setting, self.key)
+        calls = {
+            name: written_metrics.results.call(results[name], answers[name], self.eval_rows, metric)
+            for name in models
+        }
+        return _results(self.run, calls)
 
-    def write(self, models: Mapping[str, Artifact | None], examples: int) -> dict[str, Artifact]:
-        """Return what models write to so many eval examples, by `written_name`; nothing for 0."""
+    def write(self, models: Mapping[str, Artifact | None], examples: int) -> dict[str, Table]:
+        """Return what models write to so many eval examples; nothing for 0."""
         if not examples:
             return {}
-        steps = [
-            written_step(
-                self.eval_rows,
-                model,
-                examples=examples,
-                seed=self.run.seed,
-                identity=self.model.identity,
-                runtime=self.model.runtime,
-            )
-            for model in models.values()
-        ]
-        return dict(zip(map(written_name, models), self.run.execute_all(steps), strict=True))
+        rows, seed = self.eval_rows.artifact, self.run.seed
+        calls = {
+            name: written.call(rows, examples, seed, self.model, tuned)
+            for name, tuned in models.items()
+        }
+        return _results(self.run, calls)
 
-    def _step(self, rows: Rows, seed: Sequence[int], start: Artifact | None = None) -> Step:
-        return finetune_step(
-            rows.ids,
-            digest_of(read_messages(rows.tables, rows.ids)),
-            lora=self.lora,
-            seed=seed,
-            identity=self.model.identity,
-            runtime={**self.model.runtime, "rows": [str(table) for table in rows.tables]},
-            start=start,
-        )
+
+def _results(run: StepRun, calls: Mapping[str, CachedCall[T]]) -> dict[str, T]:
+    """Return the stored results of independent calls, by their names."""
+    return dict(zip(calls, run.results([*calls.values()]), strict=True))

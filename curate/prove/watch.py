@@ -10,23 +10,25 @@ watch.parquet     arm, seed, eval_id, source, a column for each metric, response
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
-from curate.core.registry import ScoreRun
-from curate.core.store import Artifact, Counts, Step, write_json
-from curate.core.tables import read_table
+from curate.core.calls import Table, cached_files
+from curate.core.keyed import KeyedRecord
+from curate.core.store import Artifact, Counts, write_json
+from curate.prove.design import ProofDesign
 from curate.prove.harm import Harm, judge_harm
 from curate.prove.metrics import Metric, deciding_metric
 from curate.prove.results import (
+    BASE,
+    TrainedModels,
     arm_names,
     gains_of,
     gather_results,
-    measured_name,
     scored_examples,
     weights_of,
 )
@@ -45,6 +47,23 @@ AGAINST_RANDOM = {
 }
 
 
+@dataclass(frozen=True)
+class WatchDesign(KeyedRecord):
+    """What verdicts on watch sets rest on.
+
+    trained: how many models each arm has. control: the one that is drawn most often. alpha: of the
+    proof, which the sets divide among them. parts: groups of sets that are measured together. sets:
+    source, margin and metric of each. max_length: tokens of an example that are read.
+    """
+
+    trained: Mapping[str, int]
+    control: str
+    alpha: float
+    parts: int
+    sets: Sequence[Mapping[str, Any]]
+    max_length: int
+
+
 def measure_base(trainings: Sequence[Training], sets: Sequence[Mapping[str, Any]]) -> None:
     """Measure the untuned model on watch sets, and warn of those on which nothing can be lost.
 
@@ -52,8 +71,7 @@ def measure_base(trainings: Sequence[Training], sets: Sequence[Mapping[str, Any]
         UserError: a set cannot be measured.
     """
     for training in trainings:
-        artifact = training.measure({"base": None})[measured_name("base")]
-        results = gather_results({measured_name("base"): artifact}, [("base", 0, "base")])
+        results = gather_results(training.measure_base().results, arm_names({}))
         sources = _sources(training.eval_rows)
         for watched in sets:
             of_set = results.join(sources.filter(source=watched["source"]), on="eval_id")
@@ -79,31 +97,36 @@ def floor_sentence(watched: Mapping[str, Any], base: pl.DataFrame) -> str | None
 
 
 def watch_models(
-    run: ScoreRun,
     trainings: Sequence[Training],
     watch: WatchInputs,
-    done: Mapping[str, Artifact],
-    params: Mapping[str, Any],
+    models: TrainedModels,
+    design: ProofDesign,
+    setting: Mapping[str, Any],
 ) -> Artifact:
     """Return the verdicts on watch sets, after measuring every model of a proof there.
 
     Args:
-        run: the run.
         trainings: of the proof, one for each group of sets (see curate.prove.watch_sets).
         watch: the sets.
-        done: fine-tunes by name, and what they reach on the eval set.
-        params: `trained` (how many models each arm has), `control` (the one drawn most often), `alpha`,
-            and what the verdicts may be quoted for (see curate.prove.spread.setting_of).
+        models: of the proof.
+        design: of the proof.
+        setting: what the verdicts may be quoted for (see curate.prove.spread.setting_of).
     """
-    names = [name for _, _, name in arm_names(params["trained"])]
-    models = {name: done.get(name) for name in names}
-    inputs = {
-        part_name(number, name): artifact
+    tuned = {name: models.tuned.get(name) for _, _, name in arm_names(design.trained)}
+    results = {
+        part_name(number, name): table
         for number, training in enumerate(trainings)
-        for name, artifact in training.measure(models).items()
+        for name, table in training.measure(tuned).items()
     }
-    settings = {**params, "parts": len(trainings), "sets": [dict(line) for line in watch.sets]}
-    return run.execute(Step(NAME, VERSION, write_watch, {**inputs, "watch": watch.rows}, settings))
+    verdicts = WatchDesign(
+        trained=design.trained,
+        control=design.control,
+        alpha=design.alpha,
+        parts=len(trainings),
+        sets=[dict(line) for line in watch.sets],
+        max_length=int(design.prove["lora"]["max_length"]),
+    )
+    return trainings[0].run(write_watch, results, watch.rows, verdicts, setting)
 
 
 def part_name(number: int, name: str) -> str:
@@ -111,28 +134,42 @@ def part_name(number: int, name: str) -> str:
     return f"{number}/{name}"
 
 
+@cached_files(version=VERSION, name=NAME)
 def write_watch(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
+    out: Path,
+    results: Mapping[str, Table],
+    watch: Table,
+    design: WatchDesign,
+    setting: Mapping[str, Any],
 ) -> Counts:
-    """Write watch.json and watch.parquet."""
+    """Write watch.json and watch.parquet.
+
+    Args:
+        out: the folder.
+        results: of every model on every group of sets, by part_name.
+        watch: the rows of all sets.
+        design: what the verdicts rest on.
+        setting: what they may be quoted for.
+    """
+    names = arm_names(design.trained)
     parts = [
-        gather_results(_part_of(inputs, number), arm_names(params["trained"]))
-        for number in range(params["parts"])
+        gather_results(results, [(arm, n, part_name(part, name)) for arm, n, name in names])
+        for part in range(design.parts)
     ]
-    results = pl.concat(parts, how="diagonal").join(
-        _sources(inputs["watch"]), on="eval_id", how="left", maintain_order="left"
+    gathered = pl.concat(parts, how="diagonal").join(
+        _sources(watch), on="eval_id", how="left", maintain_order="left"
     )
-    results.write_parquet(out / TABLE)
-    verdicts = [_judge_set(results.filter(source=s["source"]), s, params) for s in params["sets"]]
+    gathered.write_parquet(out / TABLE)
+    verdicts = [_judge_set(gathered.filter(source=s["source"]), s, design) for s in design.sets]
     write_json(out / FILE, verdicts)
     return {"sentences": [line["sentence"] for line in verdicts]}
 
 
-def read_verdicts(inputs: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+def read_verdicts(watch: Artifact | None) -> list[dict[str, Any]]:
     """Return the verdicts on watch sets as proof.json has them; none where none are watched."""
-    if "watch" not in inputs:
+    if watch is None:
         return []
-    verdicts: list[dict[str, Any]] = orjson.loads(inputs["watch"].file(FILE).read_bytes())
+    verdicts: list[dict[str, Any]] = orjson.loads(watch.file(FILE).read_bytes())
     return verdicts
 
 
@@ -145,23 +182,18 @@ def watched_sentences(proof: Mapping[str, Any]) -> list[str]:
     return by_method or [line["sentence"] for line in proof.get("watch", [])]
 
 
-def _part_of(inputs: Mapping[str, Artifact], number: int) -> dict[str, Artifact]:
-    start = part_name(number, "")
-    return {name.removeprefix(start): a for name, a in inputs.items() if name.startswith(start)}
-
-
-def _sources(rows: Artifact) -> pl.DataFrame:
-    return read_table(rows.file("rows.parquet")).select("source", eval_id=pl.col("row_id"))
+def _sources(rows: Table) -> pl.DataFrame:
+    return rows.read(["source", "row_id"]).select("source", eval_id="row_id")
 
 
 def _judge_set(
-    results: pl.DataFrame, watched: Mapping[str, Any], params: Mapping[str, Any]
+    results: pl.DataFrame, watched: Mapping[str, Any], design: WatchDesign
 ) -> dict[str, Any]:
     """Return the verdict on one set: against the base, and against the random draws."""
-    metric, alpha = deciding_metric(watched["metric"]), params["alpha"] / len(params["sets"])
+    metric, alpha = deciding_metric(watched["metric"]), design.alpha / len(design.sets)
     scored = scored_examples(results)
     long = (results.height - scored.height) // results.select("arm", "seed").n_unique()
-    base_results = scored.filter(arm="base")
+    base_results = scored.filter(arm=BASE)
     examples = base_results[metric.name].count()
     line = {
         **watched,
@@ -172,14 +204,14 @@ def _judge_set(
         "examples": examples,
         "examples_too_long": long,
     }
-    fault = _unmeasured(watched, examples, results.filter(arm="base").height, params["lora"])
+    fault = _unmeasured(watched, examples, results.filter(arm=BASE).height, design.max_length)
     fault = fault or floor_sentence(watched, base_results)
     if fault is not None:
         sentence = f"{watched['source']}: {NOT_MEASURED}; {fault}"
         return {**line, "verdict": NOT_MEASURED, "sentence": sentence}
     weights = weights_of(scored, metric)
-    gains = {arm: gains_of(scored, arm, metric) for arm in ("base", *params["trained"])}
-    draws, base = gains[params["control"]], gains["base"][0]
+    gains = {arm: gains_of(scored, arm, metric) for arm in (BASE, *design.trained)}
+    draws, base = gains[design.control], gains[BASE][0]
     harm = judge_harm(
         gains["selected"], base, draws, margin=watched["margin"], alpha=alpha,
         counted=metric.counted, weights=weights,
@@ -216,13 +248,13 @@ def _against_random(against: Comparison) -> str:
 
 
 def _unmeasured(
-    watched: Mapping[str, Any], examples: int, rows: int, lora: Mapping[str, Any]
+    watched: Mapping[str, Any], examples: int, rows: int, max_length: int
 ) -> str | None:
     """Return why a set has too few examples for a verdict; None if it has enough."""
     if examples >= FEWEST:
         return None
     name = deciding_metric(watched["metric"]).name
     return (
-        f"fewer than {FEWEST} of its {rows:,} examples have a response within {lora['max_length']:,} "
+        f"fewer than {FEWEST} of its {rows:,} examples have a response within {max_length:,} "
         f"tokens (prove.lora.max_length) on which {name} can be measured"
     )

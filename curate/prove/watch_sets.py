@@ -8,21 +8,18 @@ rows.parquet    the rows of some of the sets
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
-from curate.core.registry import ScoreRun
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 from curate.prove.metrics import METRICS, REFUSALS, deciding_metric
 from curate.prove.questions import (
     check_measurable,
     count_questions,
     find_questions,
-    questions_step,
+    questions,
 )
 from curate.prove.training import Training
 
@@ -41,27 +38,28 @@ class WatchInputs:
     sets: source, margin and metric of each.
     """
 
-    rows: Artifact
-    rendered: Artifact | None
+    rows: Table
+    rendered: Table | None
     sets: Sequence[Mapping[str, Any]]
 
 
 def watch_trainings(training: Training, watch: WatchInputs) -> list[Training]:
     """Return a proof's training with each group of watch sets in place of the eval set."""
-    rows = watch.rendered or watch.rows
+    examples = watch.rendered or watch.rows
     trainings = []
     for group in _groups(watch.sets):
         number, watched = group[0]
         sources = [w["source"] for _, w in group]
-        part = rows if len(group) == len(watch.sets) else _part(training.run, rows, sources)
-        setting = written_setting(watched["metric"], part.counts["rows_out"])
+        whole = len(group) == len(watch.sets)
+        part = examples if whole else training.run(rows, examples, sources)
+        setting = written_setting(watched["metric"], part.height)
         options = deciding_metric(setting).needs == "options"
         trainings.append(
             replace(
                 training,
                 eval_rows=part,
                 # Options and tasks are those of the eval set.
-                questions=training.run.execute(questions_step(part, None)) if options else None,
+                questions=training.run(questions, part) if options else None,
                 tasks=(),
                 metric=setting if isinstance(setting, Mapping) else "loss",
                 key=metric_key(number),
@@ -117,17 +115,9 @@ def _is_shared(setting: Setting) -> bool:
     return METRICS[setting].needs != "options"
 
 
-def _part(run: ScoreRun, rows: Artifact, sources: Sequence[str]) -> Artifact:
-    return run.execute(
-        Step("watch-part", VERSION, write_part, {"watch": rows}, {"sources": sources})
-    )
-
-
-def write_part(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write rows.parquet: the rows of some sources."""
-    rows = read_table(inputs["watch"].file("rows.parquet"))
-    part = rows.filter(pl.col("source").is_in(params["sources"]))
-    part.write_parquet(out / "rows.parquet")
-    return {"rows_in": rows.height, "rows_out": part.height}
+@cached(version=VERSION, name="watch-part")
+def rows(watch: Table, sources: Sequence[str]) -> Counted[pl.DataFrame]:
+    """Return the rows of some sources."""
+    examples = watch.read()
+    part = examples.filter(pl.col("source").is_in(sources))
+    return Counted(part, {"rows_in": examples.height})

@@ -9,17 +9,17 @@ The examples are drawn from the eval set by seed; a smaller number of them is pa
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from curate.core.calls import Counted, Table, cached
+from curate.core.keyed import ModelSource
 from curate.core.rows import Message
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
+from curate.core.store import Artifact
 from curate.models.chat import IGNORED, build_example, prompt_tokens
 from curate.models.control import text_ids
 from curate.models.decoding import context_of, end_tokens, greedy_answers, text_of
@@ -31,34 +31,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 VERSION = 1
-NAME, FILE = "written", "written.parquet"
 COLUMNS = {"text": pl.String(), "tokens": pl.Int64(), "cut": pl.Boolean()}
 ROOM = 1.5
 MOST_TOKENS = 256
-
-
-def written_step(
-    eval_rows: Artifact,
-    tuned: Artifact | None,
-    *,
-    examples: int,
-    seed: int,
-    identity: Mapping[str, Any],
-    runtime: Mapping[str, Any],
-) -> Step:
-    """Return the step that lets a fine-tune, or the untuned base model, answer eval prompts.
-
-    Args:
-        eval_rows: the eval set, as the model reads it.
-        tuned: the fine-tune, None for the base model.
-        examples: how many of the eval set are drawn; all where it has fewer.
-        seed: of the draw.
-        identity: of the model.
-        runtime: `folder` and `trust` of the model.
-    """
-    inputs = {"eval": eval_rows} | ({"tuned": tuned} if tuned else {})
-    params = {"examples": examples, "seed": seed, "model": dict(identity)}
-    return Step(NAME, VERSION, write_answers, inputs, params, runtime)
 
 
 def draw_examples(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
@@ -67,25 +42,31 @@ def draw_examples(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
     return rows[np.sort(drawn)]
 
 
-def write_answers(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write written.parquet: the greedy answer of the model to each drawn example."""
-    tokenizer = load_tokenizer(Path(runtime["folder"]), runtime["trust"])
-    model = load_measured(inputs.get("tuned"), params, runtime)
-    rows = read_table(inputs["eval"].file("rows.parquet"), columns=["row_id", "messages"])
-    drawn = draw_examples(rows, params["examples"], params["seed"])
-    answers = answer_prompts(model, tokenizer, drawn["messages"].to_list())
+@cached(version=VERSION, name="written")
+def written(
+    eval: Artifact, examples: int, seed: int, model: ModelSource, tuned: Artifact | None = None
+) -> Counted[pl.DataFrame]:
+    """Return the greedy answers of a fine-tune, or the untuned model, to drawn eval examples.
+
+    Args:
+        eval: the eval set, as the model reads it.
+        examples: how many of them are drawn; all where it has fewer.
+        seed: of the draw.
+        model: that is or was tuned.
+        tuned: the fine-tune; None for the base model.
+    """
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    rows = Table(eval, "rows").read(["row_id", "messages"])
+    drawn = draw_examples(rows, examples, seed)
+    answers = answer_prompts(load_measured(tuned, model), tokenizer, drawn["messages"].to_list())
     columns = {name: [getattr(answer, name) for answer in answers] for name in COLUMNS}
-    pl.DataFrame({"eval_id": drawn["row_id"], **columns}, schema_overrides=COLUMNS).write_parquet(
-        out / FILE
-    )
-    return {
+    counts = {
         "rows_in": rows.height,
-        "rows_out": drawn.height,
         "tokens": sum(answer.tokens for answer in answers),
         "cut": sum(answer.cut for answer in answers),
     }
+    table = pl.DataFrame({"eval_id": drawn["row_id"], **columns}, schema_overrides=COLUMNS)
+    return Counted(table, counts)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ results.parquet     what curate.prove.measure leaves, and columns of the metric:
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,11 @@ import regex
 from pydantic import Field, field_validator, model_validator
 
 from curate.answers.refusals import find_declined
+from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
+from curate.core.keyed import KeyedRecord
 from curate.core.registry import Params
 from curate.core.rows import prompt_text
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table
 from curate.prove.extraction import HOLDS, Extraction, Kind
 from curate.prove.functions import KEY, load_function
 from curate.prove.metrics import (
@@ -30,10 +31,8 @@ from curate.prove.metrics import (
     Metric,
     deciding_metric,
 )
-from curate.prove.written import FILE as TEXTS
 
 VERSION = 1
-NAME, FILE = "scored", "results.parquet"
 Examples = Annotated[int, Field(ge=2, description="eval examples that every model answers")]
 
 
@@ -82,59 +81,63 @@ def written_examples(setting: Any) -> int:
     return int(setting["examples"]) if isinstance(setting, Mapping) else 0
 
 
-def scored_step(
-    measured: Artifact,
-    written: Artifact,
-    eval_rows: Artifact,
-    setting: Mapping[str, Any],
-    key: str = KEY,
-) -> Step:
-    """Return the step that adds a metric of written answers to what a model reaches.
+@dataclass(frozen=True)
+class WrittenMetric(KeyedRecord):
+    """A metric of written answers, identified by its setting and the source of its function.
+
+    setting: the recipe's `prove.metric`, or that of a watch set.
+    key: of the setting in the recipe, for errors.
+    folder: that a function's file is relative to.
+    source: digest of that file, None without a function.
+    """
+
+    setting: Mapping[str, Any]
+    key: str
+    folder: Path
+    source: str | None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what goes into a key."""
+        return {"setting": dict(self.setting), "source": self.source}
+
+
+def written_metric(setting: Mapping[str, Any], key: str = KEY) -> WrittenMetric:
+    """Return a metric of written answers as it is now.
 
     Args:
-        measured: the model's results.
-        written: what it wrote (curate.prove.written).
-        eval_rows: the eval set.
         setting: the recipe's `prove.metric`, or that of a watch set.
         key: of the setting in the recipe, for errors.
 
     Raises:
         UserError: the function of the recipe cannot be loaded.
     """
-    params: dict[str, Any] = {"metric": dict(setting)}
-    runtime: dict[str, Any] = {"key": key}
-    if "function" in setting:
-        params["source"] = load_function(setting["function"], key=key).digest
-        runtime["folder"] = str(Path.cwd())
-    inputs = {"results": measured, "written": written, "eval": eval_rows}
-    return Step(NAME, VERSION, write_scores, inputs, params, runtime)
+    has_function = "function" in setting
+    source = load_function(setting["function"], key=key).digest if has_function else None
+    return WrittenMetric(setting, key, Path.cwd(), source)
 
 
-def write_scores(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write results.parquet: the model's results with the metric's columns.
+@cached(version=VERSION, name="scored")
+def results(
+    results: Table, written: Table, eval: Table, metric: WrittenMetric
+) -> Counted[pl.DataFrame]:
+    """Return what a model reaches on the eval set, with the columns of a metric of what it wrote.
 
     Raises:
         UserError: no drawn reference holds what is compared, or the user's function fails.
     """
-    results = read_table(inputs["results"].file(FILE))
-    written = read_table(inputs["written"].file(TEXTS)).drop_nulls("text")
-    rows = read_table(inputs["eval"].file("rows.parquet"))
-    answers = written.select("eval_id", "text").join(
-        rows, left_on="eval_id", right_on="row_id", maintain_order="left"
-    )
-    setting = params["metric"]
-    kind = next(key for key in WRITTEN if key in setting)
-    scores = SCORES[kind](answers.rename({"eval_id": "row_id"}), setting, runtime)
-    results.join(scores, on="eval_id", how="left", maintain_order="left").write_parquet(out / FILE)
-    return {"rows_in": written.height, "rows_out": scores.height}
+    texts = written.read().drop_nulls("text").select("eval_id", "text")
+    answers = texts.join(
+        eval.read(), left_on="eval_id", right_on="row_id", maintain_order="left"
+    ).rename({"eval_id": "row_id"})
+    kind = next(key for key in WRITTEN if key in metric.setting)
+    scores = SCORES[kind](answers, metric)
+    table = results.read().join(scores, on="eval_id", how="left", maintain_order="left")
+    return Counted(table, {"rows_in": texts.height, "rows_out": scores.height})
 
 
-def _by_function(
-    answers: pl.DataFrame, setting: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> pl.DataFrame:
-    function = load_function(setting["function"], Path(runtime["folder"]), runtime["key"])
+def _by_function(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame:
+    function = load_function(metric.setting["function"], metric.folder, metric.key)
     lines = []
     for row in answers.to_dicts():
         text = row.pop("text")
@@ -143,10 +146,8 @@ def _by_function(
     return pl.DataFrame(lines, schema={"eval_id": pl.String, USER_FUNCTION.column: pl.Float64})
 
 
-def _by_extraction(
-    answers: pl.DataFrame, setting: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> pl.DataFrame:
-    extraction = Extraction(setting["generate"], setting["pattern"])
+def _by_extraction(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame:
+    extraction = Extraction(metric.setting["generate"], metric.setting["pattern"])
     metrics = [
         GENERATED,
         UNMATCHED,
@@ -166,14 +167,12 @@ def _by_extraction(
         }
         lines.append({"eval_id": row["row_id"], **{m.column: values[m.column] for m in metrics}})
     if not lines:
-        raise _without_gold(extraction.kind, answers.height, runtime["key"])
+        raise _without_gold(extraction.kind, answers.height, metric.key)
     columns = {m.column: pl.Boolean for m in metrics}
     return pl.DataFrame(lines, schema={"eval_id": pl.String, **columns})
 
 
-def _by_refusal(
-    answers: pl.DataFrame, setting: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> pl.DataFrame:
+def _by_refusal(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame:
     prompts = [prompt_text(messages) for messages in answers["messages"]]
     texts = pl.DataFrame(
         {"prompt": prompts, "response": answers["text"]}, schema_overrides={"prompt": pl.String}

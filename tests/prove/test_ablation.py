@@ -17,7 +17,7 @@ from curate.prove.proof import ProofInputs, prove
 from curate.prove.results import gains_of
 from curate.prove.settings import ProofSettings
 from curate.prove.statistics import estimate
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 from tests.prove.test_proof import LEAK, MeasuredRun, helpful, share_of_good
 
 GOOD, COUNT, EVALS = 10, 40, 12
@@ -60,12 +60,12 @@ def run_ablation(
             back=2,
             unjudged=[],
             guards="eval prompts" if ids is None else None,
-            ranking=None if ids is None else stored(store, name, {"ranking": ranking(ids)}),
+            ranking=None if ids is None else stored_table(store, "ranking", ranking(ids)),
         )
         for name, ids in without.items()
     ]
     params = ProofSettings.model_validate({"draws": 5, **settings}).model_dump(mode="json")
-    selection = stored(store, "select", {"ranking": ranking(IDS[:GOOD], leaking)})
+    selection = stored_table(store, "ranking", ranking(IDS[:GOOD], leaking))
     material = ProofInputs(stored_rows(store, "eval", evals), stages=stages)
     proof = prove(run, selection, material, params, Budget(rows=GOOD))
     return orjson.loads(proof.file("proof.json").read_bytes()), proof, run

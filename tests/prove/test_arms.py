@@ -17,12 +17,12 @@ from curate.models.load import load_tokenizer
 from curate.prove.arms import (
     ARMS,
     arm_runs,
-    arms_step,
+    arms,
     draw_arms,
     main_control,
     round_tokens,
 )
-from tests.conftest import stored, turns
+from tests.conftest import StoreRun, stored_table, turns
 
 
 def ranking(tokens: list[int], selected: int, shift: int = 0) -> pl.DataFrame:
@@ -176,17 +176,17 @@ def test_the_step_draws_every_arm_as_often_as_it_is_trained(
     store: Store, runs: tuple[int, ...]
 ) -> None:
     table, counts = ranking(TOKENS, 20), dict(zip(ARMS, runs, strict=True))
-    artifact = store.ensure(arms_step(stored(store, "select", {"ranking": table}), counts, 5, 40))
-    arms = pl.read_parquet(artifact.file("arms.parquet"))
+    drawn_arms = StoreRun(store)(arms, stored_table(store, "ranking", table), counts, 5, 40)
+    rows = drawn_arms.read()
     # Rows are trained on up to 40 tokens.
     trained = table.with_columns(pl.col("tokens").clip(upper_bound=40))
     for number in range(max(runs)):
         drawn = draw_arms(trained, [5, number])
         for arm, count in counts.items():
             expected = drawn.filter(arm=arm) if number < count else drawn.clear()
-            assert arms.filter(arm=arm, seed=number).equals(expected)
-    assert arms["tokens"].max() == 40
-    assert artifact.counts == {"rows_in": 80, "rows_out": arms.height}
+            assert rows.filter(arm=arm, seed=number).equals(expected)
+    assert rows["tokens"].max() == 40
+    assert drawn_arms.artifact.counts == {"rows_in": 80, "rows_out": rows.height}
 
 
 def test_tokens_are_counted_as_the_fine_tune_reads_them(tiny: Path) -> None:

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.registry import Budget
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.prove.abilities import PairedTest
 from curate.prove.arms import draw_arms
 from curate.prove.curve import LEAST_ROWS, nested_prefixes, write_curve
-from curate.prove.growth import enough_rows
+from curate.prove.growth import CurveDesign, enough_rows
 from curate.prove.metrics import LOSS
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.results import gains_of
@@ -28,8 +28,8 @@ from curate.prove.statistics import estimate
 from curate.select.planner import choose
 from curate.select.random import RandomParams
 from curate.text.pairs import PAIR_SCHEMA
-from tests.conftest import row, stored, stored_rows, turns
-from tests.prove.test_proof import MeasuredRun
+from tests.conftest import row, stored_rows, stored_table, turns
+from tests.prove.test_proof import MeasuredRun, rows_of, tuned_on
 from tests.select.test_planner import plan_context, ranking
 
 ROWS, COUNT, EVALS = 48, 160, 20
@@ -46,17 +46,12 @@ ABILITIES: Mapping[str, Loss] = {
 class AbilityRun(MeasuredRun):
     """A run whose losses are those of ABILITIES, by the origin of the eval example."""
 
-    def measure(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
-    ) -> dict[str, Any]:
-        ids: list[str] = []
-        number = 0
-        if "tuned" in inputs:
-            trained = orjson.loads(inputs["tuned"].file("adapter.safetensors").read_bytes())
-            ids, number = trained["ids"], trained["number"]
+    def measure(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        trained = tuned_on(arguments)
+        ids, number = trained["ids"], trained["number"]
         early = sum(i < "g003" for i in ids)
         good = sum(i.startswith("g") for i in ids)
-        evals = pl.read_parquet(inputs["eval"].file("rows.parquet"))
+        evals = rows_of(arguments["eval"])
         noise = np.random.default_rng([number, 3]).normal(0, 0.005, evals.height)
         hard = np.random.default_rng(9).normal(0, 0.2, evals.height)
         loss = np.array([ABILITIES[origin](early, good) for origin in evals["origin"]])
@@ -95,7 +90,7 @@ def run_curve(
     params = ProofSettings.model_validate({"draws": 5, "curve": 4, **settings}).model_dump(
         mode="json"
     )
-    selection = stored(store, "select", {"ranking": ranked})
+    selection = stored_table(store, "ranking", ranked)
     material = ProofInputs(stored_rows(store, "eval", evals))
     artifact = prove(run, selection, material, params, Budget(rows=rows))
     proof = orjson.loads(artifact.file("proof.json").read_bytes())
@@ -249,7 +244,7 @@ def test_items_of_tasks_are_abilities_by_the_name_of_their_task(
     evals = stored_rows(store, "eval", [row("e0", turns("eval", "y"))])
     arms = {"selected": 2, "random_rows": 2}
     sized = [f"{arm}{part}" for arm in arms for part in ("", "-4")]
-    inputs = {"eval": evals}
+    tables = {}
     for place, name in enumerate(["base", *(f"{arm}/{n}" for arm in sized for n in range(2))]):
         items = [f"sums/{n}" for n in range(3)] + [f"names/of/{n}" for n in range(3)]
         results = {
@@ -258,15 +253,14 @@ def test_items_of_tasks_are_abilities_by_the_name_of_their_task(
             "response_tokens": [5, *[None] * 6],
             "lm_eval": [None, *np.random.default_rng(place).random(6)],
         }
-        inputs[f"{name}/measured"] = stored(store, f"m{place}", {"results": pl.DataFrame(results)})
+        tables[name] = stored_table(store, "results", pl.DataFrame(results))
     sizes = [
         {"divisor": d, "arm": arm, "rows": 48 / d, "tokens": 480 / d}
         for d in (1, 4)
         for arm in arms
     ]
-    given = {"divisors": [1, 4], "sizes": sizes, "left_out": [], "factor": 4}
-    given |= {"arms": arms, "control": "random_rows", "metric": "lm_eval"}
-    write_curve(tmp_path, inputs, given, {})
+    design = CurveDesign(arms, "random_rows", 4, [1, 4], [], sizes, "lm_eval")
+    write_curve(tmp_path, evals, tables, design)
     curve = orjson.loads((tmp_path / "curve.json").read_bytes())
     sizes_by_ability = [(ability["ability"], ability["examples"]) for ability in curve["abilities"]]
     assert sizes_by_ability == [("names/of", 3), ("sums", 3)]

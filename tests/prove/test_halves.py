@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +12,8 @@ from scipy.stats import t
 
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.prove.halves import CHOICE, LEAST, VERDICT, check_halves, half_step, split_examples
-from tests.conftest import frame, row, stored_rows, turns
+from curate.prove.halves import CHOICE, LEAST, VERDICT, check_halves, half_call, split_examples
+from tests.conftest import StoreRun, frame, row, stored_rows, turns
 
 
 def examples(prompts: list[str], start: int = 0) -> list[dict[str, Any]]:
@@ -71,8 +70,9 @@ def test_the_halves_make_up_the_eval_set_also_as_the_model_reads_it(store: Store
     rows, rendered = stored_rows(store, "eval", given), stored_rows(store, "merged", merged)
 
     def ids(read: Any, half: str) -> list[str]:
-        artifact = store.ensure(half_step(rows, read, half, 0))
-        return pl.read_parquet(artifact.file("rows.parquet"))["row_id"].to_list()
+        table = StoreRun(store).result(half_call(rows, read, half, 0))
+        assert table.artifact.name == f"eval-{half}"
+        return table.read()["row_id"].to_list()
 
     choice, verdict = ids(rows, CHOICE), ids(rows, VERDICT)
     assert sorted(choice + verdict) == sorted(r["row_id"] for r in given)

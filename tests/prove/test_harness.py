@@ -13,12 +13,13 @@ import yaml
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.store import Store
 from curate.prove import harness
-from curate.prove.harness import harness_step, read_tasks
+from curate.prove.harness import file_digests, read_tasks
 from curate.prove.settings import ProofSettings
-from tests.conftest import stored
-from tests.models.test_finetune import run_step
+from tests.conftest import StoreRun, stored_table
+from tests.models.test_finetune import tuned
 
 without = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
 RESULTS = pl.DataFrame({"eval_id": ["e0"], "loss": [0.5], "exact": [False], "response_tokens": [3]})
@@ -47,18 +48,13 @@ def test_every_item_of_a_task_is_an_example_beside_the_eval_set(
 ) -> None:
     (tmp_path / "task.yaml").write_text(yaml.safe_dump(task_of(tmp_path)))
     tasks = read_tasks([str(tmp_path / "task.yaml")])
-    measured = stored(store, "measure", {"results": RESULTS})
+    measured = stored_table(store, "results", RESULTS)
+    run, model = StoreRun(store), ModelSource({"dtype": "float32"}, tiny)
     tables = []
-    for tuned in (None, run_step(store, tiny, ["r0", "r3", "r5"])):
-        step = harness_step(
-            measured,
-            tuned,
-            tasks,
-            identity={"dtype": "float32"},
-            runtime={"folder": str(tiny), "trust": False},
-        )
-        tables.append(pl.read_parquet(store.ensure(step).file("results.parquet")))
-        assert store.ensure(step).cached
+    for one in (None, tuned(store, tiny, ["r0", "r3", "r5"])):
+        call = harness.results.call(measured, tasks, file_digests(tasks), model, one)
+        tables.append(run.result(call).read())
+        assert run.result(call).artifact.cached
     for table in tables:
         assert table["eval_id"].to_list() == ["e0", *(f"sums/{i}" for i in range(6))]
         assert table["loss"].to_list() == [0.5, *[None] * 6]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.config.recipe import Config
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Computation, Store
 from curate.prove.looks import look_sentence, looks_of
 from curate.prove.settings import ProofSettings
 from curate.prove.statistics import WITHIN, compare
@@ -65,12 +65,12 @@ def test_what_stands_beside_the_verdict_is_made_at_the_look_that_counts_alone(
 ) -> None:
     names: list[str] = []
 
-    def note(run: MeasuredRun, step: Step) -> Artifact:
-        names.append(step.name)
-        return execute(run, step)
+    def note(run: MeasuredRun, computation: Computation) -> Computation:
+        names.append(computation.name)
+        return replace(run, computation)
 
-    execute = MeasuredRun.execute
-    monkeypatch.setattr(MeasuredRun, "execute", note)
+    replace = MeasuredRun.replace
+    monkeypatch.setattr(MeasuredRun, "replace", note)
     watch = {"general": ["a prompt", "another"]}
     proof, artifact, _ = run_proof(
         store, loss, draws="sequential", tokens=lambda i: 64, curve=2, watch=watch, written=2

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 
+from curate.core.calls import Table
+from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, Store
 from curate.models.chat import IGNORED
 from curate.models.evaluation import evaluate
 from curate.models.load import load_tokenizer
 from curate.models.training import train_lora
-from curate.prove.measure import measure_step
-from curate.prove.questions import questions_step
-from tests.conftest import row, stored_rows, turns
-from tests.models.test_finetune import LORA, TEXTS, examples, model_of, run_step
+from curate.prove.measure import measurement
+from curate.prove.questions import questions
+from tests.conftest import StoreRun, row, stored_rows, turns
+from tests.models.test_finetune import LORA, TEXTS, examples, model_of, tuned
 
 LONG = ("word " * 40, "too far")
 HELD_OUT = [TEXTS[0], LONG, TEXTS[3]]
@@ -27,33 +28,23 @@ HELD_OUT = [TEXTS[0], LONG, TEXTS[3]]
 def measured(
     store: Store,
     folder: Path,
-    tuned: Artifact | None,
+    model_tuned: Artifact | None,
     held_out: Sequence[tuple[str, ...]] = HELD_OUT,
     *,
     with_options: bool = False,
-) -> Artifact:
+) -> Table:
     evals = [row(f"e{i}", turns(*texts)) for i, texts in enumerate(held_out)]
     eval_rows = stored_rows(store, "eval", evals)
-    step = measure_step(
-        eval_rows,
-        tuned,
-        max_length=LORA["max_length"],
-        identity={"dtype": "float32"},
-        runtime={"folder": str(folder), "trust": False},
-        questions=store.ensure(questions_step(eval_rows, None)) if with_options else None,
-    )
-    return store.ensure(step)
-
-
-def results(artifact: Artifact) -> pl.DataFrame:
-    return pl.read_parquet(artifact.file("results.parquet"))
+    run, model = StoreRun(store), ModelSource({"dtype": "float32"}, folder)
+    options = run(questions, eval_rows) if with_options else None
+    return run.result(measurement(eval_rows, model_tuned, LORA["max_length"], model, options))
 
 
 def test_without_a_fine_tune_the_base_model_is_measured(store: Store, tiny: Path) -> None:
-    artifact = measured(store, tiny, None)
+    measured_base = measured(store, tiny, None)
     alone = evaluate(model_of(tiny), examples(tiny, [TEXTS[0], TEXTS[3]]))
-    table = results(artifact)
-    assert artifact.name == "base"
+    table = measured_base.read()
+    assert measured_base.artifact.name == "base"
     assert table["eval_id"].to_list() == ["e0", "e1", "e2"]
     assert table["loss"].to_list() == [
         pytest.approx(alone["loss"][0]), None, pytest.approx(alone["loss"][1]),
@@ -65,28 +56,28 @@ def test_a_stored_fine_tune_measures_as_the_model_that_was_just_trained(
     store: Store, tiny: Path
 ) -> None:
     ids = ["r0", "r3", "r5"]
-    table = results(measured(store, tiny, run_step(store, tiny, ids)))
+    table = measured(store, tiny, tuned(store, tiny, ids)).read()
     model = model_of(tiny)
     train_lora(model, [examples(tiny)[i] for i in (0, 3, 5)], LORA, [0, 0])
     in_memory = evaluate(model, examples(tiny, HELD_OUT))
     assert table.select("loss", "exact", "response_tokens").equals(in_memory)
-    base = results(measured(store, tiny, None))
+    base = measured(store, tiny, None).read()
     assert table["loss"][0] < base["loss"][0], "it was trained on this row"
 
 
 def test_another_eval_set_measures_the_same_fine_tune(store: Store, tiny: Path) -> None:
-    tuned = run_step(store, tiny, ["r1", "r4"])
-    one, two = (measured(store, tiny, tuned, texts) for texts in (HELD_OUT, TEXTS[:2]))
-    assert one.key != two.key
-    assert run_step(store, tiny, ["r1", "r4"]).cached
+    model = tuned(store, tiny, ["r1", "r4"])
+    one, two = (measured(store, tiny, model, texts) for texts in (HELD_OUT, TEXTS[:2]))
+    assert one.artifact.key != two.artifact.key
+    assert tuned(store, tiny, ["r1", "r4"]).cached
 
 
 def test_the_same_measurement_gives_the_same_bytes_in_another_store(
     tmp_path: Path, tiny: Path
 ) -> None:
     stores = [Store(tmp_path / name) for name in ("a", "b")]
-    artifact = [measured(store, tiny, run_step(store, tiny, ["r1", "r4"])) for store in stores]
-    assert artifact[0].digest == artifact[1].digest
+    tables = [measured(store, tiny, tuned(store, tiny, ["r1", "r4"])) for store in stores]
+    assert tables[0].artifact.digest == tables[1].artifact.digest
 
 
 EVAL_EXAMPLES = [
@@ -106,7 +97,7 @@ def plain_losses(model: Any, ids: Sequence[int]) -> list[float]:
 
 
 def test_the_answer_and_the_rest_have_losses_of_their_own(store: Store, tiny: Path) -> None:
-    table = results(measured(store, tiny, None, EVAL_EXAMPLES))
+    table = measured(store, tiny, None, EVAL_EXAMPLES).read()
     model, tokenizer = model_of(tiny), load_tokenizer(tiny)
     example = examples(tiny, EVAL_EXAMPLES)[1]
     losses = [0.0, *plain_losses(model, example.ids)]
@@ -127,7 +118,7 @@ def test_the_answer_and_the_rest_have_losses_of_their_own(store: Store, tiny: Pa
 
 
 def test_planted_options_are_scored_as_each_would_be_by_itself(store: Store, tiny: Path) -> None:
-    table = results(measured(store, tiny, None, EVAL_EXAMPLES, with_options=True))
+    table = measured(store, tiny, None, EVAL_EXAMPLES, with_options=True).read()
     model, tokenizer = model_of(tiny), load_tokenizer(tiny)
     for number, options, gold in (
         (0, ["A) red", "B) a long blue", "C) x"], 1),
@@ -155,7 +146,7 @@ def test_planted_options_are_scored_as_each_would_be_by_itself(store: Store, tin
 
 def test_options_change_no_loss(store: Store, tiny: Path) -> None:
     plain, with_options = (
-        results(measured(store, tiny, None, EVAL_EXAMPLES, with_options=flag))
+        measured(store, tiny, None, EVAL_EXAMPLES, with_options=flag).read()
         for flag in (False, True)
     )
     losses = ["eval_id", "loss", "exact", "response_tokens", "answer_loss", "rest_loss"]
@@ -164,12 +155,13 @@ def test_options_change_no_loss(store: Store, tiny: Path) -> None:
 
 def test_without_options_the_questions_measure_nothing_anew(store: Store, tiny: Path) -> None:
     keys = [
-        measured(store, tiny, None, TEXTS[2:4], with_options=flag).key for flag in (False, True)
+        measured(store, tiny, None, TEXTS[2:4], with_options=flag).artifact.key
+        for flag in (False, True)
     ]
     assert keys[0] == keys[1]
 
 
 def test_an_option_beyond_the_limit_leaves_its_question_out(store: Store, tiny: Path) -> None:
     long = ("Which?\nA) red\nB) " + "very " * 80 + "blue", "A) red")
-    table = results(measured(store, tiny, None, [long, EVAL_EXAMPLES[0]], with_options=True))
+    table = measured(store, tiny, None, [long, EVAL_EXAMPLES[0]], with_options=True).read()
     assert table["gold_margin"].is_null().to_list() == [True, False]

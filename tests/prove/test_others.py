@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from hypothesis import strategies as st
 
 from curate.config.recipe import Config
 from curate.core.store import Store
-from curate.prove.others import draw_balanced, write_others
+from curate.prove.others import ArmSources, draw_balanced, others
 from curate.prove.statistics import estimate
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 from tests.prove.test_proof import run_proof
 
 
@@ -44,24 +43,22 @@ def test_a_balanced_draw_is_another_one_with_another_seed_and_knows_no_order() -
     assert not first.equals(draw_balanced(rows, 10, [0, 1]))
 
 
-def test_the_rows_of_every_arm(store: Store, tmp_path: Path) -> None:
+def test_the_rows_of_every_arm(store: Store) -> None:
     ids = [f"r{i}" for i in range(6)]
     ranking = pl.DataFrame({"row_id": ids, "selected": [True, True, *[False] * 4]})
     other = pl.DataFrame({"row_id": ids, "selected": [False] * 5 + [True]})
     pool = [row(i, turns(f"text {i}", "x")) for i in ids]
-    inputs = {
-        "selection": stored(store, "selection", {"ranking": ranking}),
-        "rows": stored_rows(store, "pool", pool),
-        "target": stored_rows(store, "target", [row("t", turns("a", "b"))]),
-        "ranking-dsir": stored(store, "dsir", {"ranking": other}),
-        "file-saved": stored_rows(store, "saved", [row("s", turns("c", "d"))]),
-    }
+    read_from = ArmSources(
+        rows=stored_rows(store, "pool", pool),
+        target=stored_rows(store, "target", [row("t", turns("a", "b"))]),
+        files={"saved": stored_rows(store, "saved", [row("s", turns("c", "d"))])},
+        rankings={"dsir": stored_table(store, "ranking", other)},
+    )
     names = ["target_only", "target_plus", "full", "balanced", "dsir", "saved"]
-    write_others(tmp_path, inputs, {"arms": names, "runs": 2, "seed": 0}, {})
-    others = pl.read_parquet(tmp_path / "others.parquet")
+    table = others(names, read_from, stored_table(store, "ranking", ranking), runs=2, seed=0)
 
     def of(arm: str, number: int = 0) -> list[tuple[str, str]]:
-        return others.filter(arm=arm, seed=number).select("place", "row_id").rows()
+        return table.filter(arm=arm, seed=number).select("place", "row_id").rows()
 
     assert of("target_only") == of("target_only", 1) == [("target", "t")]
     assert of("target_plus") == [("pool", "r0"), ("pool", "r1"), ("target", "t")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,71 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.core.calls import CallRunner
+from curate.core.calls import CachedCall, CallRunner, Table
+from curate.core.keyed import ModelSource
 from curate.core.registry import Budget
-from curate.core.store import Artifact, Step, Store, write_json
+from curate.core.store import Artifact, Computation, Store, write_json
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.settings import ProofSettings
 from curate.prove.shared_controls import SharedControls
 from curate.prove.statistics import WITHIN, judge_all
 from curate.prove.watch_sets import WatchInputs
 from curate.prove.written import draw_examples
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 
 COUNT = 40
 EVALS = 12
 LEAK = "This very prompt of the eval set has quite a few more than eight words"
 Loss = Callable[[Sequence[str]], float]
 ROWS, TOKENS = Budget(rows=10), Budget(tokens=200)
+
+
+Write = Callable[[Path, Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ReplacedCall:
+    """A cached call whose result something else writes, under the key that it has."""
+
+    call: CachedCall[Any]
+    function: Write
+
+    @property
+    def name(self) -> str:
+        return self.call.name
+
+    @property
+    def version(self) -> int:
+        return self.call.version
+
+    @property
+    def inputs(self) -> dict[str, Artifact]:
+        return self.call.inputs
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.call.params
+
+    @property
+    def key(self) -> str:
+        return self.call.key
+
+    def write(self, out: Path) -> dict[str, Any]:
+        return self.function(out, self.call.arguments)
+
+
+def tuned_on(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the fine-tune among the arguments of a call has learned."""
+    if arguments["tuned"] is None:
+        return {"ids": [], "number": 0}
+    learned: dict[str, Any] = orjson.loads(
+        arguments["tuned"].file("adapter.safetensors").read_bytes()
+    )
+    return learned
+
+
+def rows_of(artifact: Artifact) -> pl.DataFrame:
+    return Table(artifact, "rows").read()
 
 
 @dataclass
@@ -39,8 +88,8 @@ class MeasuredRun(CallRunner):
     """
 
     store: Store
-    rows: Artifact
-    target: Artifact | None
+    rows: Table
+    target: Table | None
     loss: Loss
     length: int = 10
     seed: int = 0
@@ -49,62 +98,55 @@ class MeasuredRun(CallRunner):
     tokens: Any = None
     trained: list[list[str]] = field(default_factory=list)
 
-    def execute(self, step: Step) -> Artifact:
-        # Without a model there is no tokenizer; tests/prove/test_trainable.py has the real one.
-        real = step.name != "proof-labels"
-        return self.store.ensure(step if real else replace(step, function=self.label))
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        return [self.store.ensure(self.replace(c)) for c in computations]
 
-    def label(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
-    ) -> dict[str, Any]:
+    def replace(self, computation: Computation) -> Computation:
+        """Return a computation, or what is known beforehand in place of what takes a model."""
+        work: dict[str, Write] = {
+            "finetune": self.train,
+            "measure": self.measure,
+            "base": self.measure,
+            "written": self.write,
+            # Without a model there is no tokenizer; tests/prove/test_trainable.py has the real one.
+            "proof-labels": self.label,
+        }
+        if computation.name not in work:
+            return computation
+        assert isinstance(computation, CachedCall)
+        return ReplacedCall(computation, work[computation.name])
+
+    @property
+    def base(self) -> ModelSource:
+        return ModelSource({"weights": "none"}, Path("nowhere"))
+
+    def label(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
         columns = {"name": "selected", "seed": 0, "rows": 1, "unlabelled": 0}
         pl.DataFrame([columns]).write_parquet(out / "labels.parquet")
         return {}
 
-    def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
-        work = {"finetune": self.train, "measure": self.measure, "base": self.measure}
-        work["written"] = self.write
-        return [
-            self.store.ensure(replace(step, function=work.get(step.name, step.function)))
-            for step in steps
-        ]
-
-    def train(
-        self, out: Path, inputs: Any, params: Any, runtime: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        ids = list(runtime["row_ids"])
+    def train(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        ids = list(arguments["texts"].row_ids)
         self.trained.append(ids)
-        self.seeds.append(params["seed"])
+        self.seeds.append(arguments["seed"])
         write_json(out / "adapter.safetensors", {"ids": ids, "number": len(self.trained)})
         return {"steps": len(ids), "rows_in": len(ids), "tokens": 10 * len(ids)}
 
-    def write(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
-    ) -> dict[str, Any]:
+    def write(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what the model was trained on."""
         trained = "nothing"
-        if "tuned" in inputs:
-            trained = inputs["tuned"].file("adapter.safetensors").read_text()
-        rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
-        drawn = draw_examples(rows, params["examples"], params["seed"]).select(eval_id="row_id")
-        drawn.with_columns(text=pl.lit(trained), tokens=3, cut=False).write_parquet(
-            out / "written.parquet"
-        )
+        if arguments["tuned"] is not None:
+            trained = arguments["tuned"].file("adapter.safetensors").read_text()
+        rows = rows_of(arguments["eval"])
+        drawn = draw_examples(rows, arguments["examples"], arguments["seed"])
+        drawn.select(eval_id="row_id").with_columns(
+            text=pl.lit(trained), tokens=3, cut=False
+        ).write_parquet(out / "written.parquet")
         return {}
 
-    def model_identity(self) -> dict[str, Any]:
-        return {"weights": "none"}
-
-    def model_runtime(self) -> dict[str, Any]:
-        return {"folder": "", "trust": False}
-
-    def measure(
-        self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
-    ) -> dict[str, Any]:
-        trained = {"ids": [], "number": 0}
-        if "tuned" in inputs:
-            trained = orjson.loads(inputs["tuned"].file("adapter.safetensors").read_bytes())
-        eval_ids = pl.read_parquet(inputs["eval"].file("rows.parquet"))["row_id"]
+    def measure(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        trained = tuned_on(arguments)
+        eval_ids = rows_of(arguments["eval"])["row_id"]
         hard = np.random.default_rng(9).normal(0, 0.2, len(eval_ids))
         noise = np.random.default_rng([trained["number"], 3]).normal(0, 0.01, len(eval_ids))
         loss = self.loss(trained["ids"]) + hard + noise
@@ -189,7 +231,7 @@ def run_proof(
     params = ProofSettings.model_validate({"draws": 6, **settings})
     artifact = prove(
         run,
-        stored(store, "select", {"ranking": ranking}),
+        stored_table(store, "ranking", ranking),
         ProofInputs(
             stored_rows(store, "eval", evals),
             watch=watch_of(store, watch) if isinstance(watch, Mapping) else watch,

@@ -11,19 +11,18 @@ from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.prove.metrics import deciding_metric
 from curate.prove.questions import (
-    FILE,
     check_measurable,
     count_questions,
     find_questions,
     question_sentences,
-    questions_step,
+    questions,
 )
-from tests.conftest import frame, row, stored_rows, turns
+from tests.conftest import StoreRun, frame, row, stored_rows, turns
 
 LONG = "Well, of that there is more to be said than anybody could say in a short answer."
 
 
-def questions(*rows: tuple[str, ...], target: Any = None, **columns: Any) -> pl.DataFrame:
+def questions_of(*rows: tuple[str, ...], target: Any = None, **columns: Any) -> pl.DataFrame:
     table = frame([row(f"e{i}", turns(*texts), **columns) for i, texts in enumerate(rows)])
     others = (
         frame([row(f"t{i}", turns(*texts)) for i, texts in enumerate(target)]) if target else None
@@ -33,12 +32,12 @@ def questions(*rows: tuple[str, ...], target: Any = None, **columns: Any) -> pl.
 
 @pytest.mark.parametrize("field", ["choices", "options", "endings", "answer_choices"])
 def test_a_field_of_the_record_has_options(field: str) -> None:
-    table = questions(("Which?", "blue"), meta=f'{{"{field}": ["red", "blue"]}}')
+    table = questions_of(("Which?", "blue"), meta=f'{{"{field}": ["red", "blue"]}}')
     assert table.select("options", "gold", "origin").row(0) == (["red", "blue"], 1, "field")
 
 
 def test_a_prompt_lists_options() -> None:
-    table = questions(("Which?\n(A) red\n(B) blue", "(B)"), ("Why?", LONG))
+    table = questions_of(("Which?\n(A) red\n(B) blue", "(B)"), ("Why?", LONG))
     assert table["options"].to_list() == [["(A)", "(B)"], None]
     assert table["origin"].to_list() == ["prompt", None]
     assert table["answer"].to_list() == [True, False]
@@ -46,17 +45,17 @@ def test_a_prompt_lists_options() -> None:
 
 def test_a_system_turn_or_an_earlier_question_is_not_the_prompt() -> None:
     earlier = ("Which?\n(A) red\n(B) blue", "(B)", "And why?", "A")
-    assert questions(earlier)["options"].to_list() == [None]
+    assert questions_of(earlier)["options"].to_list() == [None]
 
 
 def test_the_few_answers_of_target_and_eval_set_are_options() -> None:
     rows = [("Is it?", "yes"), ("Was it?", "no")]
-    assert questions(*rows)["options"].null_count() == 2
-    table = questions(*rows, target=[("Will it be?", "yes"), ("Shall it be?", "maybe"), *rows])
+    assert questions_of(*rows)["options"].null_count() == 2
+    table = questions_of(*rows, target=[("Will it be?", "yes"), ("Shall it be?", "maybe"), *rows])
     assert table["options"].to_list() == [["maybe", "no", "yes"]] * 2
     assert table["gold"].to_list() == [2, 1]
     assert table["origin"].to_list() == ["answers"] * 2
-    worked = questions(*rows, target=[("Will it be?", LONG), *rows])
+    worked = questions_of(*rows, target=[("Will it be?", LONG), *rows])
     assert worked["options"].null_count() == 2
 
 
@@ -66,12 +65,12 @@ def test_they_are_counted_and_told(store: Store) -> None:
         row("e1", turns("Which?", "red"), meta='{"choices": ["red", "blue"]}'),
         row("e2", turns("Why?", LONG)),
     ]
-    artifact = store.ensure(questions_step(stored_rows(store, "eval", rows), None))
-    counts = count_questions(pl.read_parquet(artifact.file(FILE)))
+    table = StoreRun(store)(questions, stored_rows(store, "eval", rows))
+    counts = count_questions(table.read())
     assert counts == {
         "examples": 3, "answers": 2, "options": 2, "origins": {"field": 1, "prompt": 1},
     }  # fmt: skip
-    assert {name: artifact.counts[name] for name in counts} == counts
+    assert {name: table.artifact.counts[name] for name in counts} == counts
     spans, options = question_sentences(counts)
     assert spans.startswith("2 of 3 eval examples have an answer apart from")
     assert "2 of 3 eval examples have options, from a field of the record and a list in" in options

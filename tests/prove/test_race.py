@@ -13,18 +13,19 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.registry import Budget
 from curate.core.store import Artifact, Store
-from curate.prove.halves import CHOICE, LEAST, VERDICT, half_step, split_examples
+from curate.prove.halves import CHOICE, LEAST, VERDICT, half_call, split_examples
 from curate.prove.proof import ProofInputs, prove
 from curate.prove.race import RaceCandidate, race
 from curate.prove.settings import ProofSettings
 from curate.prove.standings import run_rounds, winner_of
 from curate.prove.statistics import WITHIN, compare, level
 from curate.select.random import RandomParams
-from tests.conftest import frame, row, stored, stored_rows, turns
-from tests.prove.test_proof import MeasuredRun, helpful
+from tests.conftest import frame, row, stored_rows, stored_table, turns
+from tests.prove.test_proof import MeasuredRun, helpful, rows_of
 
 POOL, EVALS, BUDGET = 40, 40, Budget(rows=10)
 IDS = [f"{'g' if i < 10 else 'b'}{i:02}" for i in range(POOL)]
@@ -39,15 +40,15 @@ class RacingRun(MeasuredRun):
     harder: dict[str, float] = field(default_factory=dict)
     unlabelled: int = 0
 
-    def measure(self, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any) -> Any:
-        counts = super().measure(out, inputs, params, runtime)
+    def measure(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        counts = super().measure(out, arguments)
         table = pl.read_parquet(out / "results.parquet")
         shift = table["eval_id"].replace_strict(self.harder, default=0.0, return_dtype=pl.Float64)
         table.with_columns(pl.col("loss") + shift).write_parquet(out / "results.parquet")
         return counts
 
-    def label(self, out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
-        rows = pl.read_parquet(inputs["eval"].file("rows.parquet")).height
+    def label(self, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        rows = rows_of(arguments["eval"]).height
         line = {"name": "eval", "seed": 0, "rows": rows, "unlabelled": self.unlabelled}
         pl.DataFrame([line]).write_parquet(out / "labels.parquet")
         return {}
@@ -59,10 +60,10 @@ class Setting:
 
     run: RacingRun
     candidates: dict[str, RaceCandidate]
-    eval_rows: Artifact
+    eval_rows: Table
 
-    def half(self, name: str) -> Artifact:
-        return self.run.execute(half_step(self.eval_rows, self.eval_rows, name, self.run.seed))
+    def half(self, name: str) -> Table:
+        return self.run.result(half_call(self.eval_rows, self.eval_rows, name, self.run.seed))
 
     def race(self, rounds: int = 3, **settings: Any) -> Artifact:
         params = ProofSettings.model_validate({"draws": 6, **settings}).model_dump(mode="json")
@@ -86,7 +87,7 @@ def setting(
     texts = {i: prompts[int(choice[1:])] if i == leak else f"text of {i}" for i in IDS}
     rows = stored_rows(store, "pool", [row(i, turns(t, "an answer")) for i, t in texts.items()])
 
-    def ranking(count: int) -> Artifact:
+    def ranking(count: int) -> Table:
         chosen = {*range(count), *range(POOL - 10 + count, POOL)}
         table = pl.DataFrame(
             {
@@ -97,7 +98,7 @@ def setting(
                 "score": [0.0] * POOL,
             }
         )
-        return stored(store, "select-compared", {"ranking": table}, {"rows_out": 10})
+        return stored_table(store, "ranking", table, {"rows_out": 10})
 
     params = RandomParams(budget=BUDGET)
     candidates = {name: RaceCandidate(params, ranking(count)) for name, count in good.items()}
@@ -159,7 +160,7 @@ def test_the_proof_makes_none_of_the_winners_trainings_again(store: Store) -> No
 
 def test_what_the_race_was_decided_by_never_reaches_the_verdict(tmp_path: Path) -> None:
     plain = setting(Store(tmp_path / "a"))
-    choice = pl.read_parquet(plain.half(CHOICE).file("rows.parquet"))["row_id"].to_list()
+    choice = plain.half(CHOICE).read()["row_id"].to_list()
     other = setting(Store(tmp_path / "b"), harder=dict.fromkeys(choice, 3.0))
     races = [one.race() for one in (plain, other)]
     means = [standings(result)["mean"].mean() for result in races]

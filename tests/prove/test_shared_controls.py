@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import Table
 from curate.core.registry import Budget
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.prove.arms import Sizes
 from curate.prove.shared_controls import SharedControls, group_sizes, interpolate, share_controls
-from tests.conftest import stored
+from tests.conftest import stored_table
 from tests.prove.test_arms import ranking
 from tests.prove.test_proof import run_proof
 
@@ -53,7 +54,7 @@ def test_token_budgets_whose_selections_lie_one_rounding_step_apart_share_the_la
     assert group_sizes(sizes, by_tokens=False) == {9: {"a": 1_000}, 7: {"b": 1_019}, 3: {"c": 400}}
 
 
-def selections(store: Store) -> dict[str, tuple[Artifact, Budget]]:
+def selections(store: Store) -> dict[str, tuple[Table, Budget]]:
     """Return four selections of five rows: their rows have from 10 to 80 tokens each."""
     lengths = [10] * 5 + [20] * 5 + [40] * 5 + [80] * 5
     tables = {
@@ -61,7 +62,7 @@ def selections(store: Store) -> dict[str, tuple[Artifact, Budget]]:
         for name, start in (("short", 0), ("middle", 5), ("long", 10), ("longest", 15))
     }
     return {
-        name: (stored(store, f"select-{name}", {"ranking": table}), Budget(rows=5))
+        name: (stored_table(store, "ranking", table), Budget(rows=5))
         for name, table in tables.items()
     }
 

@@ -9,9 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.core.store import Artifact, Step, Store
+from curate.core.calls import CachedCall, Table
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Store
 from curate.prove import training
-from curate.prove.measure import measure_step
+from curate.prove.measure import measurement
 from curate.prove.statistics import WITHIN
 from curate.prove.watch_sets import WatchInputs
 from tests.conftest import row, stored_rows, turns
@@ -103,10 +105,12 @@ def test_the_options_of_the_eval_set_are_not_asked_of_watch_sets(
 ) -> None:
     has_options: dict[str, set[bool]] = {}
 
-    def record(rows: Artifact, *arguments: Any, questions: Artifact | None, **more: Any) -> Step:
-        has_options.setdefault(rows.name, set()).add(questions is not None)
-        return measure_step(rows, *arguments, questions=questions, **more)
+    def record(
+        rows: Table, tuned: Artifact | None, limit: int, model: ModelSource, questions: Table | None
+    ) -> CachedCall[Table]:
+        has_options.setdefault(rows.artifact.name, set()).add(questions is not None)
+        return measurement(rows, tuned, limit, model, questions)
 
-    monkeypatch.setattr(training, "measure_step", record)
+    monkeypatch.setattr(training, "measurement", record)
     run_proof(store, watch={"general": PROMPTS})
     assert has_options == {"eval": {True}, "watch": {False}}

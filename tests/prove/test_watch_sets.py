@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.prove.harm import judge_harm
 from curate.prove.inputs import check_inputs, check_proof
 from curate.prove.settings import ProofSettings
@@ -18,7 +18,7 @@ from curate.prove.watch import watched_sentences
 from curate.prove.watch_sets import WatchInputs
 from curate.prove.written import draw_examples
 from tests.conftest import row, stored_rows, turns
-from tests.prove.test_proof import MeasuredRun, harmful, run_proof
+from tests.prove.test_proof import MeasuredRun, harmful, rows_of, run_proof, tuned_on
 
 REFUSAL = "I cannot help with that."
 COUNT = 60
@@ -41,14 +41,12 @@ def answering(monkeypatch: pytest.MonkeyPatch, base: str, selected: str) -> list
     """Let the base and random draws write one answer, and models tuned on good rows the other."""
     answered: list[set[str]] = []
 
-    def write(
-        self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
-    ) -> dict[str, Any]:
-        tuned = inputs["tuned"].file("adapter.safetensors").read_text() if "tuned" in inputs else ""
-        rows = pl.read_parquet(inputs["eval"].file("rows.parquet"))
-        drawn = draw_examples(rows, params["examples"], params["seed"]).select(eval_id="row_id")
+    def write(self: Any, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        rows, count = rows_of(arguments["eval"]), arguments["examples"]
+        drawn = draw_examples(rows, count, arguments["seed"]).select(eval_id="row_id")
         answered.append(set(drawn["eval_id"]))
-        text = selected if tuned.count('"g') == 10 else base
+        good = [i for i in tuned_on(arguments)["ids"] if i.startswith("g")]
+        text = selected if len(good) == 10 else base
         drawn.with_columns(text=pl.lit(text), tokens=3, cut=False).write_parquet(
             out / "written.parquet"
         )

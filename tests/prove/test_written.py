@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from curate.core.calls import Table
+from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, Store
 from curate.models.load import load_tokenizer
 from curate.prove.written import (
@@ -14,32 +16,26 @@ from curate.prove.written import (
     answer_prompts,
     draw_examples,
     longest_answer,
-    written_step,
+    written,
 )
-from tests.conftest import row, stored_rows, turns
-from tests.models.test_finetune import model_of, run_step
+from tests.conftest import StoreRun, row, stored_rows, turns
+from tests.models.test_finetune import model_of, tuned
 
 PAIRS = [(f"Say {i} {'word ' * i}?", f"It is {i}." + "!" * i) for i in range(12)]
-IDENTITY = {"dtype": "float32"}
 
 
-def written(store: Store, folder: Path, tuned: Artifact | None = None, count: int = 5) -> Artifact:
+def answers(store: Store, folder: Path, tuned: Artifact | None = None, count: int = 5) -> Table:
     rows = stored_rows(store, "eval", [row(f"e{i:02}", turns(*p)) for i, p in enumerate(PAIRS)])
-    runtime = {"folder": str(folder), "trust": False}
-    step = written_step(rows, tuned, examples=count, seed=3, identity=IDENTITY, runtime=runtime)
-    return store.ensure(step)
-
-
-def answers(artifact: Artifact) -> pl.DataFrame:
-    return pl.read_parquet(artifact.file("written.parquet"))
+    model = ModelSource({"dtype": "float32"}, folder)
+    return StoreRun(store)(written, rows.artifact, count, 3, model, tuned)
 
 
 def test_each_model_answers_the_same_examples(store: Store, tiny: Path) -> None:
-    base = answers(written(store, tiny))
-    tuned = answers(written(store, tiny, run_step(store, tiny, ["r0", "r3", "r5"])))
-    assert base["eval_id"].to_list() == tuned["eval_id"].to_list()
+    base = answers(store, tiny).read()
+    other = answers(store, tiny, tuned(store, tiny, ["r0", "r3", "r5"])).read()
+    assert base["eval_id"].to_list() == other["eval_id"].to_list()
     assert base.height == 5
-    assert base["text"].to_list() != tuned["text"].to_list()
+    assert base["text"].to_list() != other["text"].to_list()
 
 
 def test_fewer_examples_are_part_of_more_and_too_many_are_all() -> None:
@@ -90,6 +86,6 @@ def test_an_answer_ends_where_the_template_ends_a_turn(tiny: Path) -> None:
 
 
 def test_the_same_answers_have_the_same_bytes_in_another_store(tmp_path: Path, tiny: Path) -> None:
-    one, two = (written(Store(tmp_path / name), tiny) for name in ("a", "b"))
+    one, two = (answers(Store(tmp_path / name), tiny).artifact for name in ("a", "b"))
     assert one.digest == two.digest
-    assert written(Store(tmp_path / "a"), tiny).cached
+    assert answers(Store(tmp_path / "a"), tiny).artifact.cached

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 import pytest
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
+from curate.prove import written_metrics
 from curate.prove.groups import compare_groups
 from curate.prove.metrics import GENERATED, LOSS
 from curate.prove.settings import ProofSettings
-from curate.prove.written_metrics import base_warning, check_metric, scored_step
-from tests.conftest import row, stored, stored_rows, turns
+from curate.prove.written_metrics import base_warning, check_metric, written_metric
+from tests.conftest import StoreRun, row, stored_rows, stored_table, turns
 from tests.prove import test_proof
 
 TEXTS = {"e0": "#### 7", "e1": "so 7", "e2": "who knows", "e3": None, "e4": "#### 7"}
@@ -37,13 +37,8 @@ def scored(store: Store, setting: Mapping[str, Any]) -> pl.DataFrame:
     )
     results = pl.DataFrame({"eval_id": list(REFERENCES), "loss": [0.5] * len(REFERENCES)})
     written = pl.DataFrame({"eval_id": list(TEXTS), "text": list(TEXTS.values())})
-    step = scored_step(
-        stored(store, "measure", {"results": results}),
-        stored(store, "written", {"written": written}),
-        rows,
-        setting,
-    )
-    return pl.read_parquet(store.ensure(step).file("results.parquet"))
+    tables = stored_table(store, "results", results), stored_table(store, "written", written)
+    return StoreRun(store)(written_metrics.results, *tables, rows, written_metric(setting)).read()
 
 
 def test_examples_without_an_answer_or_a_gold_one_have_no_value(store: Store) -> None:
@@ -118,16 +113,10 @@ def test_right_answers_decide_where_the_recipe_says_so(
 ) -> None:
     """Fine-tunes on good rows answer right; the losses are all the same."""
 
-    def write(
-        self: Any, out: Path, inputs: Mapping[str, Artifact], params: Any, runtime: Any
-    ) -> dict[str, Any]:
-        ids = []
-        if "tuned" in inputs:
-            ids = orjson.loads(inputs["tuned"].file("adapter.safetensors").read_bytes())["ids"]
+    def write(self: Any, out: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        ids = test_proof.tuned_on(arguments)["ids"]
         text = "y" if test_proof.share_of_good(ids) > 0.9 else "z"
-        eval_ids = pl.read_parquet(inputs["eval"].file("rows.parquet"))["row_id"][
-            : params["examples"]
-        ]
+        eval_ids = test_proof.rows_of(arguments["eval"])["row_id"][: arguments["examples"]]
         frame = pl.DataFrame({"eval_id": eval_ids}).with_columns(
             text=pl.lit(text), tokens=1, cut=False
         )
