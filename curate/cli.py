@@ -308,10 +308,11 @@ def check(
 
 def _say_files(recipe: "Config") -> None:
     """Say what each input file is read as."""
-    from curate.pipeline.inputs import input_steps
+    from curate.pipeline.inputs import input_calls
     from curate.pool.describe import summarise_files
 
-    for summary in summarise_files(input_steps(recipe)):
+    entries = {role: call.arguments["entries"] for role, call in input_calls(recipe).items()}
+    for summary in summarise_files(entries, recipe.seed):
         say(*summary.lines())
     say("")
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from curate.config.recipe import Config
 from curate.core.console import console
 from curate.core.escape import printable
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Artifact, Computation, Store
 from curate.pipeline.run import RunResult
 
 
@@ -59,7 +59,7 @@ def run_with_progress(
 
     store, status = Store(Path(config.store)), StepStatus(config.name)
 
-    def execute_all(steps: Sequence[Step]) -> list[Artifact]:
+    def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
         artifacts = []
         for number, step in enumerate(steps, start=1):
             with status.step(step.name, number, len(steps)):

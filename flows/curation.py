@@ -26,7 +26,7 @@ from prefect.context import TaskRunContext
 from curate.config.recipe import Config
 from curate.core.console import say
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Step, Store, digest_of
+from curate.core.store import Artifact, Computation, Store, digest_of
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 from flows.api import check_api
@@ -59,7 +59,7 @@ class Work:
 
     __slots__ = ("step", "store")
 
-    def __init__(self, step: Step, store: Store) -> None:
+    def __init__(self, step: Computation, store: Store) -> None:
         self.step = step
         self.store = store
 
@@ -91,13 +91,13 @@ def curation(
     """
     store = Store(Path(config.store))
 
-    def execute(step: Step) -> Artifact:
+    def execute(step: Computation) -> Artifact:
         named = make.with_options(task_run_name=step.name, result_storage=store.root / RECORDS)
         state = named(Work(step, store), return_state=True)
         result = state.result()
         return store.open(step, cached=result["cached"] or state.name == "Cached")
 
-    def execute_all(steps: Sequence[Step]) -> list[Artifact]:
+    def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
         return [execute(step) for step in steps]
 
     folder = Path(out) if out else None

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.lazy import lazy_module
 from curate.core.registry import ResponseLimit
-from curate.core.store import Artifact
-from curate.core.tables import read_table
 from curate.estimate.pace import Range, mean_of_sample, measure_pace
 from curate.models.acceptance import accepted_messages
 from curate.models.chat import tokenise
@@ -68,7 +67,7 @@ class BaseModel:
     """The base model as far as an estimate needs it: how fast it reads, how long rows are to it."""
 
     config: Config
-    inputs: Mapping[str, Artifact]
+    inputs: Mapping[str, Table]
     lengths: dict[str, list[int]] = field(default_factory=dict)
 
     @cached_property
@@ -95,13 +94,13 @@ class BaseModel:
         """Return the mean length of the rows of an input, cut at `most`, from a sample of them."""
         lengths = self._lengths(name)
         cut = [length if most is None else min(length, most) for length in lengths]
-        return mean_of_sample(cut, self.inputs[name].counts["rows_out"])
+        return mean_of_sample(cut, self.inputs[name].height)
 
     def unread(self, name: str, limits: Sequence[ResponseLimit]) -> list[str]:
         """Return what is to be told of the rows of an input that methods cannot score."""
         if not limits:
             return []
-        models, path = self.config.models, self.inputs[name].file("rows.parquet")
+        models, path = self.config.models, self.inputs[name].path
         return [
             sentence
             for limit in limits
@@ -124,11 +123,11 @@ class BaseModel:
         return self.lengths[name]
 
 
-def _sample_lengths(rows: Artifact, config: Config) -> list[int]:
+def _sample_lengths(rows: Table, config: Config) -> list[int]:
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
-    frame = read_table(rows.file("rows.parquet"), columns=["messages"])
+    frame = rows.read(["messages"])
     sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
     read = [accepted_messages(tokenizer, messages, config.models.system) for messages in sample]
     taken = [messages for messages in read if messages is not None]

@@ -9,9 +9,8 @@ from typing import Any
 import polars as pl
 
 from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.registry import SELECTORS, ResponseLimit
-from curate.core.store import Artifact
-from curate.core.tables import read_table
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
@@ -46,7 +45,7 @@ OPTIONS_COST = 2.5
 
 
 def proof_lines(
-    config: Config, rows: int, examples: Mapping[str, Artifact], base: BaseModel
+    config: Config, rows: int, examples: Mapping[str, Table], base: BaseModel
 ) -> list[EstimateLine]:
     """Return the lines of a proof: fine-tunes and measurements of its arms, and what models write."""
     assert config.prove is not None
@@ -79,7 +78,7 @@ def proof_lines(
              f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each"
              f"{_shared_runs(draws, others, methods)}{tune}",
              round(trained.likely), tuning),
-        EstimateLine("proof: measure", eval_rows.counts["rows_out"],
+        EstimateLine("proof: measure", eval_rows.height,
              f"{runs + 1} models on the eval set; "
              f"{_power(config, eval_rows, config.judged_count)}{measure}",
              round(measured.likely), measuring),
@@ -117,7 +116,7 @@ def _shared_runs(draws: int, others: int, methods: int) -> str:
 
 def _watch_lines(
     config: Config,
-    examples: Mapping[str, Artifact],
+    examples: Mapping[str, Table],
     models: int,
     base: BaseModel,
     load: Range,
@@ -128,7 +127,7 @@ def _watch_lines(
     if not config.prove.watch:
         return []
     watch, lora = examples["watch"], config.prove.lora
-    table = read_table(watch.file("rows.parquet"))
+    table = watch.read()
     rows_of = [table.filter(source=watched.source_name) for watched in config.prove.watch]
     sets = []
     for watched, part in zip(config.prove.watch, rows_of, strict=True):
@@ -136,9 +135,9 @@ def _watch_lines(
         count = min(answered or part.height, part.height)
         sets.append({**watched.judged_by, "examples": count})
     alpha = level(config.prove.strict, judged)
-    power = watch_power(Path(config.store), _setting(config), watch.key, sets, alpha)
+    power = watch_power(Path(config.store), _setting(config), watch.artifact.key, sets, alpha)
     names = ", ".join(str(line["source"]) for line in sets)
-    rows = watch.counts["rows_out"]
+    rows = watch.height
     tokens = base.mean_tokens("watch", lora.max_length) * (models * rows)
     seconds = base.seconds(tokens * MEASURING_COST) + load * models
     summary = "; ".join([f"{models} models on {names}", *power])
@@ -179,14 +178,12 @@ def _writing_line(
 
 
 def _option_lines(
-    config: Config, examples: Mapping[str, Artifact], base: BaseModel, models: int
+    config: Config, examples: Mapping[str, Table], base: BaseModel, models: int
 ) -> list[EstimateLine]:
     """Return the line of the options of eval examples; none where no example has any."""
     assert config.prove is not None
     rows = {
-        name: read_table(
-            examples[name].file("rows.parquet"), columns=["row_id", "messages", "meta"]
-        )
+        name: examples[name].read(["row_id", "messages", "meta"])
         for name in ("eval", "target")
         if name in examples
     }
@@ -204,11 +201,11 @@ def _option_lines(
     return [EstimateLine("proof: options", counts["options"], does, round(tokens.likely), seconds)]
 
 
-def _then_rows(config: Config, examples: Mapping[str, Artifact]) -> int:
+def _then_rows(config: Config, examples: Mapping[str, Table]) -> int:
     """Return how many rows the second phase of a fine-tune has."""
     if config.prove is None or config.prove.then is None:
         return 0
-    return int(examples.get("arm then", examples["target"]).counts["rows_out"])
+    return int(examples.get("arm then", examples["target"]).height)
 
 
 def _race_trainings(config: Config) -> int:
@@ -217,7 +214,7 @@ def _race_trainings(config: Config) -> int:
 
 
 def _race_lines(
-    config: Config, examples: Mapping[str, Artifact], base: BaseModel, chosen: int
+    config: Config, examples: Mapping[str, Table], base: BaseModel, chosen: int
 ) -> list[EstimateLine]:
     """Return the lines of a race: its fine-tunes, at most, and their measurement on one half."""
     race = config.select
@@ -234,7 +231,7 @@ def _race_lines(
              f"up to {runs} fine-tunes of {len(race.of)} candidates in {race.rounds} rounds; of the "
              "winner's, none is made again by the proof",
              round(trained.likely), tuning),
-        EstimateLine("race: measure", half.counts["rows_out"],
+        EstimateLine("race: measure", half.height,
              f"up to {runs} models on one half of the eval set", round(measured.likely), measuring),
     ]  # fmt: skip
 
@@ -248,10 +245,10 @@ def _tuning_cost(lora: Lora, read: int, runs: int, base: BaseModel) -> tuple[Ran
 
 
 def _measuring_cost(
-    lora: Lora, eval_rows: Artifact, models: int, base: BaseModel
+    lora: Lora, eval_rows: Table, models: int, base: BaseModel
 ) -> tuple[Range, Range]:
     """Return tokens and seconds of so many models on the eval set."""
-    held_out = eval_rows.counts["rows_out"]
+    held_out = eval_rows.height
     measured = base.mean_tokens("eval", lora.max_length) * (models * held_out)
     return measured, base.seconds(measured * MEASURING_COST) + exactly(base.load) * models
 
@@ -282,7 +279,7 @@ def _curve_cost(config: Config, chosen: int) -> CurveCost:
 
 
 def _curve_lines(
-    config: Config, cost: CurveCost, examples: Mapping[str, Artifact], base: BaseModel
+    config: Config, cost: CurveCost, examples: Mapping[str, Table], base: BaseModel
 ) -> list[EstimateLine]:
     """Return the line of a curve: smaller parts of selection and control, trained and measured."""
     assert config.prove is not None
@@ -311,7 +308,7 @@ def _ablation_runs(config: Config) -> int:
 
 
 def _ablation_lines(
-    config: Config, chosen: int, examples: Mapping[str, Artifact], base: BaseModel
+    config: Config, chosen: int, examples: Mapping[str, Table], base: BaseModel
 ) -> list[EstimateLine]:
     """Return the line of an ablation: a selection without each stage, trained and measured."""
     assert config.prove is not None
@@ -343,13 +340,13 @@ def _scored_again(config: Config) -> str:
 
 
 def _further_arms(
-    config: Config, rows: int, chosen: int, examples: Mapping[str, Artifact]
+    config: Config, rows: int, chosen: int, examples: Mapping[str, Table]
 ) -> dict[str, int]:
     """Return how many rows each arm beside selection and controls has."""
     assert config.prove is not None
-    target = examples["target"].counts["rows_out"]
+    target = examples["target"].height
     row_counts = {TARGET_ONLY: target, TARGET_PLUS: chosen + target, FULL: rows}
-    files = {name.removeprefix("arm "): a.counts["rows_out"] for name, a in examples.items()}
+    files = {name.removeprefix("arm "): a.height for name, a in examples.items()}
     counts = {
         name: row_counts.get(name, files.get(name, chosen)) for name in config.prove.other_arms
     }
@@ -367,14 +364,14 @@ def _task_lines(config: Config, models: int) -> list[EstimateLine]:
 
 
 def _written_lines(
-    config: Config, eval_rows: Artifact, runs: int, methods: int, load: Range
+    config: Config, eval_rows: Table, runs: int, methods: int, load: Range
 ) -> Iterator[EstimateLine]:
     """Yield the lines of what models write: all of them by some metrics, a few to be read."""
     assert config.prove is not None
     metric = config.prove.model_dump()["metric"]
     scored, read = written_examples(metric), config.prove.written
     counts = {scored: runs + 1, **({read: 2 + methods} if read != scored else {})}
-    table = read_table(eval_rows.file("rows.parquet"), columns=["row_id", "messages"])
+    table = eval_rows.read(["row_id", "messages"])
     for examples, models in counts.items():
         if not examples:
             continue
@@ -391,13 +388,13 @@ def _setting(config: Config) -> dict[str, Any]:
     return setting_of(budget, identity, config.prove.model_dump(mode="json"))
 
 
-def _power(config: Config, eval_rows: Artifact, judged: int) -> str:
+def _power(config: Config, eval_rows: Table, judged: int) -> str:
     """Return what difference the proof could show, by the draws of the last one of its kind."""
     assert config.prove is not None
     look = looks_of(config.prove.draws)[-1]
     metric = deciding_metric(config.prove.model_dump()["metric"]).name
     setting = {**_setting(config), "metric": metric}
-    spread = last_spread(Path(config.store), setting, eval_rows.key)
+    spread = last_spread(Path(config.store), setting, eval_rows.artifact.key)
     if spread is None:
         return "what difference can be shown is told after the random draws"
     return power_sentence(spread, look.draws, level(config.prove.strict, judged) * look.share)

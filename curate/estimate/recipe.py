@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.config.recipe import Config
+from curate.core.calls import StoreRunner, Table
 from curate.core.lazy import lazy_module
 from curate.core.registry import (
     check_stages,
 )
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.core.workspace import workspace
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import Embedding
@@ -23,8 +24,8 @@ from curate.estimate.proof import proof_lines
 from curate.estimate.remarks import imitation_remarks, refused_remark, script_remarks
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
-from curate.pipeline.inputs import input_steps, proof_steps
-from curate.prove.halves import CHOICE, VERDICT, check_halves, half_step
+from curate.pipeline.inputs import input_calls, proof_calls
+from curate.prove.halves import CHOICE, VERDICT, check_halves, half_call
 from curate.prove.inputs import check_proof
 from curate.select.race import RaceParams
 
@@ -45,14 +46,17 @@ def estimate(config: Config) -> list[EstimateLine]:
     check_stages(config.stages)
     place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
     with workspace(place) as folder:
-        store = Store(folder)
-        inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
+        run = StoreRunner(Store(folder))
+        inputs = {n: Table(run.result(call), "rows") for n, call in input_calls(config).items()}
         if config.prove is not None:
             check_proof(config.prove, inputs, config.seed)
         if isinstance(config.select, RaceParams):
-            inputs |= _halves(inputs["eval"], config.seed, store)
-        arms = {f"arm {name}": store.ensure(s) for name, s in proof_steps(config).items()}
-        refused = refused_remark(config, inputs, store) if config.reads_base else None
+            inputs |= _halves(inputs["eval"], config.seed, run)
+        arms = {
+            f"arm {name}": Table(run.result(call), "rows")
+            for name, call in proof_calls(config).items()
+        }
+        refused = refused_remark(config, inputs, run) if config.reads_base else None
         imitations = imitation_remarks(inputs["pool"], config) if config.counts_tokens else []
         first, *others = _lines(config, {**inputs, **arms}, BaseModel(config, inputs))
         scripts = script_remarks(inputs["pool"], config)
@@ -63,38 +67,38 @@ def estimate(config: Config) -> list[EstimateLine]:
     return lines
 
 
-def _halves(eval_rows: Artifact, seed: int, store: Store) -> dict[str, Artifact]:
+def _halves(eval_rows: Table, seed: int, run: StoreRunner) -> dict[str, Table]:
     """Return the halves of an eval set by which a race chooses and its winner is judged."""
     check_halves(eval_rows)
-    steps = {half: half_step(eval_rows, eval_rows, half, seed) for half in (CHOICE, VERDICT)}
-    return {f"eval: {half}": store.ensure(step) for half, step in steps.items()}
+    calls = {half: half_call(eval_rows, eval_rows, half, seed) for half in (CHOICE, VERDICT)}
+    return {f"eval: {half}": run.result(call) for half, call in calls.items()}
 
 
-def _lines(config: Config, inputs: Mapping[str, Artifact], base: BaseModel) -> list[EstimateLine]:
+def _lines(config: Config, inputs: Mapping[str, Table], base: BaseModel) -> list[EstimateLine]:
     examples = dict(inputs)
     pool = examples.pop("pool")
-    rows = pool.counts["rows_out"]
-    bad = sum(pool.counts["rejected"].values())
-    summary = f"{bad:,} of {pool.counts['rows_in']:,} records rejected"
-    if empty := pool.counts.get("empty_files"):
+    rows = pool.height
+    bad = sum(pool.artifact.counts["rejected"].values())
+    summary = f"{bad:,} of {pool.artifact.counts['rows_in']:,} records rejected"
+    if empty := pool.artifact.counts.get("empty_files"):
         summary += f"; files without any record: {empty:,}"
     lines = [EstimateLine("pool", rows, summary)]
-    for name, artifact in examples.items():
-        lines.append(EstimateLine(name, artifact.counts["rows_out"], "examples read"))
+    for name, table in examples.items():
+        lines.append(EstimateLine(name, table.height, "examples read"))
     if config.generate is not None:
-        targets = examples["target"].counts["rows_out"] if "target" in examples else 0
+        targets = examples["target"].height if "target" in examples else 0
         lines += generation_lines(config.generate, targets, rows)
         rows = lines[-1].rows
-    read = pool.counts["rows_out"]
+    read = pool.height
     later = _later_lines(config, pool, rows, examples, base)
     return lines + [replace(line, up_to=line.rows > read) for line in later]
 
 
 def _later_lines(
     config: Config,
-    pool: Artifact,
+    pool: Table,
     rows: int,
-    examples: Mapping[str, Artifact],
+    examples: Mapping[str, Table],
     base: BaseModel,
 ) -> list[EstimateLine]:
     """Return the lines of what follows reading and making: stages, selections, proof."""

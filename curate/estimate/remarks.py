@@ -5,34 +5,34 @@ from typing import Any
 
 from curate.clean.semantic import MODEL, SemanticParams
 from curate.config.recipe import Config
-from curate.core.store import Artifact, Store
-from curate.core.tables import read_table
+from curate.core.calls import StoreRunner, Table
+from curate.core.keyed import ModelSource
 from curate.judge.confidence import ConfidenceParams
 from curate.models.embed import covered_by
 from curate.models.imitations import find_imitations, imitation_sentences
 from curate.models.load import find_model, load_tokenizer, prepare
-from curate.models.refusals import refused_rows, template_steps
+from curate.models.refusals import refused_rows, template_calls
 from curate.models.scripts import LATIN, script_sentences, uncovered_rows
 from curate.select.vectors import VectorParams
 
 
-def refused_remark(config: Config, inputs: Mapping[str, Artifact], store: Store) -> str | None:
+def refused_remark(config: Config, inputs: Mapping[str, Table], run: StoreRunner) -> str | None:
     """Return what is to be told of rows that the chat template refuses.
 
     Raises:
         UserError: it refuses every row, or an example that the base model would read.
     """
     models = config.models
-    runtime = {"folder": str(prepare(find_model(models.base))), "trust": models.trust_remote_code}
     examples = {name: inputs[name] for name in config.judged_examples if name in inputs}
     # The store is thrown away, so nothing but this model can be behind a key.
-    steps = template_steps(inputs["pool"], examples, {}, runtime, models.system)
-    return refused_rows([store.ensure(step) for step in steps], config.rendered_examples)
+    base = ModelSource({}, prepare(find_model(models.base)), models.trust_remote_code)
+    calls = template_calls(base, inputs["pool"], examples, models.system)
+    return refused_rows(run.results(calls), config.rendered_examples)
 
 
-def script_remarks(rows: Artifact, config: Config) -> list[str]:
+def script_remarks(rows: Table, config: Config) -> list[str]:
     """Return what is to be told of rows that an embedder of the recipe does not cover."""
-    path = rows.file("rows.parquet")
+    path = rows.path
     names = _embedders(config)
     if not names or not uncovered_rows(path, [LATIN]).height:
         return []
@@ -51,11 +51,11 @@ def _embedders(config: Config) -> set[str]:
     return names - {MODEL}
 
 
-def imitation_remarks(rows: Artifact, config: Config) -> list[str]:
+def imitation_remarks(rows: Table, config: Config) -> list[str]:
     """Return what is to be told of rows that imitate the chat template."""
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
-    table = read_table(rows.file("rows.parquet"), columns=["row_id", "messages"])
+    table = rows.read(["row_id", "messages"])
     imitations = find_imitations(tokenizer, table["row_id"], table["messages"].to_list())
     return imitation_sentences(imitations)

@@ -2,8 +2,8 @@
 
 from curate.clean.semantic import MODEL, MODEL_LENGTH, SemanticParams
 from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.registry import Params, ResponseLimit, find_stage
-from curate.core.store import Artifact
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import embedding_pace
 from curate.estimate.lines import DROPS, EstimateLine
@@ -11,7 +11,7 @@ from curate.judge.confidence import ConfidenceParams
 
 
 def stage_line(
-    params: Params, config: Config, pool: Artifact, rows: int, base: BaseModel
+    params: Params, config: Config, pool: Table, rows: int, base: BaseModel
 ) -> EstimateLine:
     """Return a stage's line, with seconds where a model reads or embeds the rows."""
     kind = params.model_dump()["kind"]

@@ -14,28 +14,24 @@ on which other rows there are (`score_more` is None) scores anew.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from curate.config.names import GENERATE, stage_names
+from curate.core.calls import Counted, Table, cached
 from curate.core.ledger import judge_rows
 from curate.core.registry import APPENDED, Budget, Params, SelectParams, find_selector, find_stage
-from curate.core.store import Artifact, Counts, Step
-from curate.core.tables import read_table, scan_table
-from curate.models.tokens import tokens_step
+from curate.models.tokens import count_tokens
 from curate.pipeline.run import Run
 from curate.prove.ablation import AblatedStage
 from curate.select.selection import SelectionResult
 
 VERSION = 1
-KEPT, SCORES, TOKENS = "kept.parquet", "scores.parquet", "tokens.parquet"
-Rank = Callable[["Run", SelectParams, Artifact], SelectionResult]
+Rank = Callable[["Run", SelectParams, Table], SelectionResult]
 
 
 def leave_out(
-    run: Run, own: SelectionResult, examples: Mapping[str, Artifact], rank: Rank
+    run: Run, own: SelectionResult, examples: Mapping[str, Table], rank: Rank
 ) -> list[AblatedStage]:
     """Return every stage of a run with the selection that is made without it.
 
@@ -49,9 +45,9 @@ def leave_out(
         name: run.with_evidence(_evidence_without(run, name, examples))
         for name in run.config.ablated_stages
     }
-    kept = _kept_ids(run.kept)
+    own_ids = _kept_ids(run.kept)
     kept_without = {name: _kept_ids(other.kept) for name, other in runs.items()}
-    changed = {name: runs[name] for name, ids in kept_without.items() if not ids.equals(kept)}
+    changed = {name: runs[name] for name, ids in kept_without.items() if not ids.equals(own_ids)}
     rankings = dict(_rankings(run, changed, own, rank))
     stages = zip(stage_names(run.config.stages), run.config.stages, strict=True)
     guards = {name: find_stage(_kind(params)).guards for name, params in stages}
@@ -60,8 +56,8 @@ def leave_out(
         AblatedStage(
             stage=name,
             dropped=_dropped(run.evidence[name]) if name in run.evidence else 0,
-            new_rows=_new_rows(run, name).counts["rows_out"] if _makes(run, name) else 0,
-            back=int((~kept_without[name].is_in(kept.implode())).sum()) if name in runs else 0,
+            new_rows=_new_rows(run, name).height if _makes(run, name) else 0,
+            back=int((~kept_without[name].is_in(own_ids.implode())).sum()) if name in runs else 0,
             unjudged=_unjudged(run, name),
             ranking=rankings.get(name),
             guards=guards.get(name),
@@ -88,28 +84,26 @@ def stage_bill(run: Run, stages: Sequence[str]) -> dict[str, dict[str, float]]:
 # --- stages ---------------------------------------------------------------------------------------
 
 
-def _evidence_without(
-    run: Run, left_out: str, examples: Mapping[str, Artifact]
-) -> dict[str, Artifact]:
+def _evidence_without(run: Run, left_out: str, examples: Mapping[str, Table]) -> dict[str, Table]:
     """Return what the stages find when the drops of one of them are left out."""
     params = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
-    evidence: dict[str, Artifact] = {}
+    judged: dict[str, Table] = {}
     if left_out == GENERATE:
-        evidence[GENERATE] = run.execute(_spared_step(run, GENERATE))
+        judged[GENERATE] = _spared(run, GENERATE)
     for name, verdicts in run.evidence.items():
         if name == left_out:
-            evidence[name] = run.execute(_spared_step(run, name))
-        elif _judges_anew(params.get(name)) and _differs(evidence, run.evidence):
+            judged[name] = _spared(run, name)
+        elif _judges_anew(params.get(name)) and _differs(judged, run.evidence):
             rows = run.read_rows[name]
-            evidence[name], _ = judge_rows(run, name, params[name], rows, evidence, examples)
+            judged[name], _ = judge_rows(run, name, params[name], rows, judged, examples)
         else:
-            evidence[name] = verdicts
-    return evidence
+            judged[name] = verdicts
+    return judged
 
 
-def _differs(evidence: Mapping[str, Artifact], own: Mapping[str, Artifact]) -> bool:
+def _differs(evidence: Mapping[str, Table], own: Mapping[str, Table]) -> bool:
     return any(
-        name not in own or verdicts.digest != own[name].digest
+        name not in own or verdicts.artifact.digest != own[name].artifact.digest
         for name, verdicts in evidence.items()
     )
 
@@ -126,38 +120,31 @@ def _unjudged(run: Run, left_out: str) -> list[str]:
     return [name for name, params in stages[later:] if not _judges_anew(params)]
 
 
-def _spared_step(run: Run, name: str) -> Step:
-    """Return the step that turns the verdicts of a stage round: it keeps all, but for what it made."""
-    inputs = {"rows": run.rows}
-    inputs |= {"evidence": run.evidence[name]} if name in run.evidence else {}
-    inputs |= {APPENDED: _new_rows(run, name)} if _makes(run, name) else {}
-    table = "rows" if name == GENERATE else APPENDED
-    return Step("ablation-spared", VERSION, write_spared, inputs, {"table": table})
+def _spared(run: Run, name: str) -> Table:
+    """Return the verdicts of a stage turned round: all of its rows kept, but for what it made."""
+    appended = _new_rows(run, name) if _makes(run, name) else None
+    return run(evidence, run.rows, run.evidence.get(name), appended)
 
 
-def write_spared(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write evidence.parquet: a stage's, with all of its rows kept, and what it made as dropped."""
+@cached(version=VERSION, name="ablation-spared")
+def evidence(
+    rows: Table, verdicts: Table | None = None, appended: Table | None = None
+) -> Counted[pl.DataFrame]:
+    """Return a stage's evidence with all of its rows kept, and what it made as dropped."""
     parts = []
-    if "evidence" in inputs:
-        evidence = read_table(inputs["evidence"].file("evidence.parquet"))
-        kept = pl.lit(value=True).alias("keep")
-        parts.append(evidence.with_columns(kept, reason=pl.lit(None, dtype=pl.String)))
-    if APPENDED in inputs:
-        new_rows = read_table(
-            inputs[APPENDED].file(f"{params['table']}.parquet"), columns=["row_id"]
-        )
-        gone = with_descendants(inputs["rows"].file("rows.parquet"), new_rows["row_id"])
-        parts.append(pl.DataFrame({"row_id": gone}).with_columns(keep=pl.lit(value=False)))
-    evidence = pl.concat(parts, how="diagonal")
-    evidence.write_parquet(out / "evidence.parquet")
-    return {"rows_in": evidence.height, "rows_out": int(evidence["keep"].sum())}
+    if verdicts is not None:
+        keep = pl.lit(value=True).alias("keep")
+        parts.append(verdicts.read().with_columns(keep, reason=pl.lit(None, dtype=pl.String)))
+    if appended is not None:
+        dropped = with_descendants(rows, appended.read(["row_id"])["row_id"])
+        parts.append(pl.DataFrame({"row_id": dropped}).with_columns(keep=pl.lit(value=False)))
+    table = pl.concat(parts, how="diagonal")
+    return Counted(table, {"rows_out": int(table["keep"].sum())})
 
 
-def with_descendants(rows: Path, ids: pl.Series) -> pl.Series:
+def with_descendants(rows: Table, ids: pl.Series) -> pl.Series:
     """Return row ids with those of all rows that were made of them, directly or not."""
-    parents = scan_table(rows).select("row_id", "parents").filter(pl.col("parents").list.len() > 0)
+    parents = rows.scan().select("row_id", "parents").filter(pl.col("parents").list.len() > 0)
     pairs = parents.explode("parents").collect()
     count = 0
     while len(ids) > count:
@@ -171,23 +158,24 @@ def _makes(run: Run, name: str) -> bool:
     return name == GENERATE or APPENDED in run.prepared.get(name, {})
 
 
-def _new_rows(run: Run, name: str) -> Artifact:
+def _new_rows(run: Run, name: str) -> Table:
     if name == GENERATE:
         assert run.generated is not None
-        return run.generated
+        return Table(run.generated, "rows")
     return run.prepared[name][APPENDED]
 
 
-def _dropped(verdicts: Artifact) -> int:
-    return int(verdicts.counts["rows_in"] - verdicts.counts["rows_out"])
+def _dropped(verdicts: Table) -> int:
+    counts = verdicts.artifact.counts
+    return int(counts["rows_in"] - counts["rows_out"])
 
 
 def _kind(params: Params) -> str:
     return str(params.model_dump()["kind"])
 
 
-def _kept_ids(kept: Artifact) -> pl.Series:
-    return read_table(kept.file(KEPT), columns=["row_id"])["row_id"]
+def _kept_ids(table: Table) -> pl.Series:
+    return table.read(["row_id"])["row_id"]
 
 
 # --- selections -----------------------------------------------------------------------------------
@@ -195,69 +183,52 @@ def _kept_ids(kept: Artifact) -> pl.Series:
 
 def _rankings(
     run: Run, changed: Mapping[str, Run], own: SelectionResult, rank: Rank
-) -> Iterator[tuple[str, Artifact]]:
+) -> Iterator[tuple[str, Table]]:
     """Yield the ranking of each run without a stage, by the method and the budget of the run's own."""
     if not changed:
         return
     params = own.params
     if params.budget.fraction is not None:
-        params = params.model_copy(update={"budget": Budget(rows=own.ranking.counts["rows_out"])})
-    more = run.execute(_back_step(run, changed))
+        params = params.model_copy(update={"budget": Budget(rows=own.selection.counts["rows_out"])})
+    more = run(kept, run.kept, [other.kept for other in changed.values()])
     stored = _scores(run, own, more)
-    counted = [run.tokens]
-    if more.counts["rows_out"]:
-        identity, runtime = run.model_identity(), run.model_runtime()
-        counted.append(run.execute(tokens_step(run.rows, more, identity, runtime)))
+    counted = [run.tokens, *([count_tokens(run, run.rows, more)] if more.height else [])]
     for name, other in changed.items():
-        other.tokens = run.execute(_chosen_step(other, counted, TOKENS))
+        other.tokens = run(tokens, other.kept, counted)
         if stored is None:
-            scores = find_selector(params.model_dump()["method"]).score(other, params)
+            table = find_selector(params.model_dump()["method"]).score(other, params)
         else:
-            scores = run.execute(_chosen_step(other, stored, SCORES))
-        yield name, rank(other, params, scores).ranking
+            table = run(scores, other.kept, stored)
+        yield name, rank(other, params, table).ranking
 
 
-def _scores(run: Run, own: SelectionResult, more: Artifact) -> list[Artifact] | None:
+def _scores(run: Run, own: SelectionResult, more: Table) -> list[Table] | None:
     """Return the stored scores and those of rows that come back; None if all have to be made anew."""
     score_more = find_selector(own.params.model_dump()["method"]).score_more
     if score_more is None:
         return None
-    return [own.scores, *([score_more(run, own.params, more)] if more.counts["rows_out"] else [])]
+    return [own.scores, *([score_more(run, own.params, more)] if more.height else [])]
 
 
-def _back_step(run: Run, changed: Mapping[str, Run]) -> Step:
-    inputs = {f"kept-{name}": other.kept for name, other in changed.items()}
-    return Step("ablation-back", VERSION, write_back, {**inputs, "own": run.kept})
+@cached(version=VERSION, name="ablation-back")
+def kept(own: Table, others: Sequence[Table]) -> pl.DataFrame:
+    """Return row_id and position of the rows that come back in other runs, in pool order."""
+    back = pl.concat(other.read() for other in others).unique().sort("position")
+    return back.join(own.read(), on="row_id", how="anti", maintain_order="left")
 
 
-def write_back(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write kept.parquet: the rows that come back with any stage left out, in pool order."""
-    tables = [read_table(a.file(KEPT)) for name, a in sorted(inputs.items()) if name != "own"]
-    back = pl.concat(tables).unique().sort("position")
-    back = back.join(
-        read_table(inputs["own"].file(KEPT)), on="row_id", how="anti", maintain_order="left"
-    )
-    back.write_parquet(out / KEPT)
-    return {"rows_out": back.height}
+@cached(version=VERSION, name="ablation-scores")
+def scores(kept: Table, parts: Sequence[Table]) -> pl.DataFrame:
+    """Return what several tables of scores say of the kept rows, in pool order."""
+    return _of_kept(kept, parts)
 
 
-def _chosen_step(other: Run, parts: Sequence[Artifact], file: str) -> Step:
-    inputs = {f"part-{i}": part for i, part in enumerate(parts)}
-    name = f"ablation-{file.removesuffix('.parquet')}"
-    return Step(name, VERSION, write_chosen, {"kept": other.kept, **inputs}, {"file": file})
+@cached(version=VERSION, name="ablation-tokens")
+def tokens(kept: Table, parts: Sequence[Table]) -> pl.DataFrame:
+    """Return what several tables of token counts say of the kept rows, in pool order."""
+    return _of_kept(kept, parts)
 
 
-def write_chosen(
-    out: Path, inputs: Mapping[str, Artifact], params: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> Counts:
-    """Write what several tables say of the kept rows, in pool order, under the name of their file."""
-    file = params["file"]
-    tables = [read_table(inputs[n].file(file)) for n in sorted(inputs) if n != "kept"]
-    kept = read_table(inputs["kept"].file(KEPT), columns=["row_id"])
-    chosen = kept.join(
-        pl.concat(tables, how="diagonal_relaxed"), on="row_id", how="left", maintain_order="left"
-    )
-    chosen.write_parquet(out / file)
-    return {"rows_in": chosen.height, "rows_out": chosen.height}
+def _of_kept(kept: Table, parts: Sequence[Table]) -> pl.DataFrame:
+    every = pl.concat((part.read() for part in parts), how="diagonal_relaxed")
+    return kept.read(["row_id"]).join(every, on="row_id", how="left", maintain_order="left")

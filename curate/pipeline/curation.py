@@ -1,32 +1,34 @@
 """A run from its recipe to its run folder: the order of the steps, and the files that users read."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 
-from curate.clean.nearest_drops import nearest_step
+from curate.clean.nearest_drops import nearest
 from curate.config.names import stage_names
 from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.errors import UserError
-from curate.core.ledger import judge_rows, kept_step, ledger_step, stage_inputs
+from curate.core.ledger import evidence_of, judge_rows, kept_rows, ledger, stage_inputs
 from curate.core.reasons import Reason
 from curate.core.registry import APPENDED, EVAL_SETS, check_stages
 from curate.core.runlock import FolderLock
-from curate.core.store import Artifact, Store, write_json
+from curate.core.stageinputs import StageInputs
+from curate.core.store import Store, write_json
 from curate.core.versions import versions_sentence
 from curate.generate.outcome import generated_lines
-from curate.generate.step import generate_step
+from curate.generate.step import generate_rows
 from curate.models.load import find_model
 from curate.models.refusals import NAME as TEMPLATE
-from curate.models.refusals import generated_rows_step, refused_rows, template_steps
+from curate.models.refusals import judge_appended, refused_rows, template_calls
 from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run_files
-from curate.pipeline.inputs import input_steps, proof_steps
+from curate.pipeline.inputs import input_calls, proof_calls
 from curate.pipeline.manifest import describe_run
 from curate.pipeline.proof import prove_selections
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
-from curate.pool.join import joined_step
+from curate.pool.export import write_export
+from curate.pool.join import join_rows
 from curate.prove.earnings import ablation_lines
 from curate.prove.halves import check_halves
 from curate.prove.inputs import check_proof
@@ -35,7 +37,7 @@ from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST
 from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
-from curate.runs.training_files import export_step
+from curate.runs.training_files import card_params
 from curate.select.compared import compared_lines
 from curate.select.race import RaceParams
 
@@ -113,15 +115,16 @@ def run_steps(run: Run) -> FinalArtifacts:
     compare_selections(run)
     warn_of_scripts(run)
     run.part = "ledger"
-    ledger = run.execute(ledger_step(run.rows, run.evidence, selection))
-    proof = prove_selections(run, selection)
+    fates = run(ledger, run.rows, run.evidence, Table(selection, "ranking"))
+    proof = prove_selections(run)
     run.part = "export"
     chosen = run.config.model_copy(update={"select": run.own_select})
-    export = run.execute(export_step(selection, chosen))
+    selected = Table(selection, "selected")
+    export = run(write_export, selected, chosen.export.formats, card_params(chosen))
     if run.target is not None and run.evidence:
         run.part = "nearest"
-        run.findings["nearest"] = run.execute(nearest_step(run.rows, run.target))
-    return FinalArtifacts(ledger, proof, export)
+        run.findings["nearest"] = run(nearest, run.rows, run.target).artifact
+    return FinalArtifacts(fates, proof, export)
 
 
 def read_result(out: Path) -> RunResult:
@@ -138,7 +141,7 @@ def _fetch_models(run: Run) -> None:
     """Find the models that the recipe is certain to use, so that one that is missing ends it at once."""
     check_stages(run.config.stages)
     if run.config.counts_tokens:
-        run.model_identity()
+        run.find_base()
     choices = [params for _, params in run.config.choices]
     for params in (*run.config.stages, *choices):
         for key in ("embedder", "nli", "model"):
@@ -149,25 +152,23 @@ def _fetch_models(run: Run) -> None:
 
 def read_inputs(run: Run) -> None:
     """Read the recipe's files: pool, target, eval, protected and watch sets."""
-    read = {name: run.execute(step) for name, step in input_steps(run.config).items()}
+    read = {name: Table(run.result(call), "rows") for name, call in input_calls(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
     if isinstance(run.config.select, RaceParams):
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
     if run.config.prove is not None:
         check_proof(run.config.prove, read, run.seed)
-        run.execute_all(list(proof_steps(run.config).values()))
+        run.results(list(proof_calls(run.config).values()))
 
 
 def _generate(run: Run) -> None:
     """Make rows, where the recipe wants that, and put them behind those of the pool."""
     if run.config.generate is None:
         return
-    inputs = {"pool": run.rows} | ({"target": run.target} if run.target else {})
     system = run.config.models.system if run.config.reads_base else None
-    step = generate_step(run, run.config.generate, inputs, system)
-    run.generated = run.execute(step)
-    run.rows = run.execute(joined_step(run.rows, run.generated))
+    run.generated = generate_rows(run, run.config.generate, run.rows, run.target, system)
+    run.rows = join_rows(run, run.rows, Table(run.generated, "rows"))
 
 
 def _judge_by_template(run: Run) -> None:
@@ -177,28 +178,21 @@ def _judge_by_template(run: Run) -> None:
     run.part = TEMPLATE
     read = example_sets(run)
     examples = {name: read[name] for name in run.config.judged_examples if name in read}
-    verdicts = run.execute_all(
-        template_steps(
-            run.rows,
-            examples,
-            run.model_identity(),
-            run.model_runtime(),
-            run.config.models.system,
-        )
-    )
+    verdicts = run.results(template_calls(run.base, run.rows, examples, run.config.models.system))
     sentence = refused_rows(verdicts, run.config.rendered_examples)
     if sentence is not None:
         LOG.warning("%s: %s", TEMPLATE, sentence)
     if "dropped" in verdicts[0].counts:
-        run.evidence[TEMPLATE] = verdicts[0]
+        run.evidence[TEMPLATE] = evidence_of(verdicts[0])
     if Reason.SYSTEM_MERGED in verdicts[0].counts.get("dropped", {}):
-        run.rows = run.execute(joined_step(run.rows, verdicts[0], APPENDED, f"joined-{TEMPLATE}"))
+        merged = Table(verdicts[0], APPENDED)
+        run.rows = join_rows(run, run.rows, merged, f"joined-{TEMPLATE}")
     for name, judged in zip(examples, verdicts[1:], strict=True):
         if "merged" in judged.counts:
-            _read_merged(run, name, judged)
+            _read_merged(run, name, Table(judged, "rows"))
 
 
-def _read_merged(run: Run, name: str, merged: Artifact) -> None:
+def _read_merged(run: Run, name: str, merged: Table) -> None:
     """Let the base model read examples as merged; leaks are those of the sets as they were given."""
     if name == "target":
         run.target = merged
@@ -206,17 +200,15 @@ def _read_merged(run: Run, name: str, merged: Artifact) -> None:
         run.merged[name] = merged
 
 
-def _judge_appended_rows(run: Run, new_rows: Artifact, inputs: Mapping[str, Artifact]) -> None:
+def _judge_appended_rows(run: Run, new_rows: Table, data: StageInputs) -> None:
     """Drop the rows that a stage made and that the base model's chat template refuses."""
-    if not run.config.reads_base or not new_rows.counts["rows_out"]:
+    if not run.config.reads_base or not new_rows.height:
         return
     number = 2 + sum(name.startswith(f"{TEMPLATE}-") for name in run.evidence)
-    step = generated_rows_step(
-        f"{TEMPLATE}-{number}", new_rows, inputs, run.model_identity(), run.model_runtime()
-    )
-    verdicts = run.execute(step)
+    name = f"{TEMPLATE}-{number}"
+    verdicts = judge_appended(run, name, new_rows, data)
     if "dropped" in verdicts.counts:
-        run.evidence[step.name] = verdicts
+        run.evidence[name] = evidence_of(verdicts)
 
 
 def run_stages(run: Run) -> None:
@@ -229,9 +221,9 @@ def run_stages(run: Run) -> None:
         )
         if APPENDED in run.prepared[name]:
             appended = run.prepared[name][APPENDED]
-            run.rows = run.execute(joined_step(run.rows, appended, APPENDED, f"joined-{name}"))
+            run.rows = join_rows(run, run.rows, appended, f"joined-{name}")
             kind = params.model_dump()["kind"]
             _judge_appended_rows(run, appended, stage_inputs(run.rows, run.evidence, {}, kind))
-    run.kept = run.execute(kept_step(run.rows, list(run.evidence.values())))
-    if not run.kept.counts["rows_out"]:
+    run.kept = kept_rows(run, run.rows, list(run.evidence.values()))
+    if not run.kept.height:
         raise UserError("no row is left to select from: the stages dropped every one of them")

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.clean.nearest_drops import find_drops
+from curate.core.calls import Table
 from curate.core.store import Artifact
-from curate.core.tables import read_table, scan_table
+from curate.core.tables import read_table
 from curate.pipeline.run import Run
 from curate.prove.keep import ADAPTER_FOLDER
 from curate.select.selection import SelectionResult
@@ -16,7 +17,7 @@ from curate.select.selection import SelectionResult
 class FinalArtifacts:
     """The last artifacts of a run (ledger, proof, export), which nothing but its folder needs."""
 
-    ledger: Artifact
+    ledger: Table
     proof: Artifact | None
     export: Artifact
 
@@ -26,7 +27,7 @@ def drop_sentences(run: Run) -> list[str]:
     if "nearest" not in run.findings:
         return []
     nearest = read_table(run.findings["nearest"].file("nearest.parquet"))
-    tables = {n: scan_table(a.file("evidence.parquet")) for n, a in run.evidence.items()}
+    tables = {name: verdicts.scan() for name, verdicts in run.evidence.items()}
     return [drops.sentence for drops in find_drops(nearest, tables)]
 
 
@@ -34,15 +35,15 @@ def run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
     """Return the files of the run folder but report and manifest: where each comes from, by place."""
     own = next(iter(run.selections.values()))
     files = {
-        "ledger.parquet": results.ledger.file("ledger.parquet"),
-        "selected.parquet": own.ranking.file("selected.parquet"),
-        "rejects.parquet": run.rows.file("rejects.parquet"),
-        "evidence/select.parquet": own.ranking.file("ranking.parquet"),
-        "evidence/scores.parquet": own.scores.file("scores.parquet"),
-        "evidence/tokens.parquet": run.tokens.file("tokens.parquet"),
+        "ledger.parquet": results.ledger.path,
+        "selected.parquet": own.selection.file("selected.parquet"),
+        "rejects.parquet": run.rows.artifact.file("rejects.parquet"),
+        "evidence/select.parquet": own.ranking.path,
+        "evidence/scores.parquet": own.scores.path,
+        "evidence/tokens.parquet": run.tokens.path,
     }
-    if "imitations.parquet" in run.tokens.files:
-        files["evidence/imitations.parquet"] = run.tokens.file("imitations.parquet")
+    if "imitations.parquet" in run.tokens.artifact.files:
+        files["evidence/imitations.parquet"] = run.tokens.artifact.file("imitations.parquet")
     files |= _evidence_files(run) | _compared_files(run, own)
     if results.proof is not None:
         files |= {_proof_place(file): results.proof.file(file) for file in results.proof.files}
@@ -62,13 +63,14 @@ def _proof_place(file: str) -> str:
 def _evidence_files(run: Run) -> dict[str, Path]:
     """Return verdicts, tables beside them, and what the verdicts were made from, by place."""
     files = {}
-    for name, artifact in run.evidence.items():
+    for name, verdicts in run.evidence.items():
+        artifact = verdicts.artifact
         for file in artifact.files:
             target = name if file == "evidence.parquet" else f"{name}-{Path(file).stem}"
             files[f"evidence/{target}.parquet"] = artifact.file(file)
     for name, parts in run.prepared.items():
         for part, table in parts.items():
-            files[f"evidence/{name}-{part}.parquet"] = table.file(f"{part}.parquet")
+            files[f"evidence/{name}-{part}.parquet"] = table.path
     return files
 
 
@@ -76,10 +78,10 @@ def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
     """Return rankings and scores of compared methods, and what was found of all selections."""
     files = {}
     for name, chosen in [*run.selections.items()][1:]:
-        files[f"evidence/compare/{name}.parquet"] = chosen.ranking.file("ranking.parquet")
-        files[f"evidence/compare/{name}-scores.parquet"] = chosen.scores.file("scores.parquet")
+        files[f"evidence/compare/{name}.parquet"] = chosen.ranking.path
+        files[f"evidence/compare/{name}-scores.parquet"] = chosen.scores.path
         if chosen.pairs is not None and chosen.pairs != own.pairs:
-            files[f"evidence/compare/{name}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
+            files[f"evidence/compare/{name}-pairs.parquet"] = chosen.pairs.path
     if run.race is not None:
         files |= run.race.files
     for finding, artifact in run.findings.items():

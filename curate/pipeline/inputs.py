@@ -1,20 +1,24 @@
-"""The steps that read a recipe's files: pool, target, eval, protected and watch sets, arms."""
+"""The calls that read a recipe's files: pool, target, eval, protected and watch sets, arms."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from curate.config.recipe import Config
-from curate.core.store import Step
-from curate.pool.ingest import ingest_step
+from curate.core.calls import CachedCall
+from curate.core.store import Artifact
+from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from curate.prove.settings import ArmFile
 
+# The rows of a second phase, among those of arms.
+THEN = "then"
 
-def input_steps(config: Config) -> dict[str, Step]:
-    """Return the steps that read a recipe's inputs: the pool, and the example sets that are given.
+
+def input_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
+    """Return the calls that read a recipe's inputs: the pool, and the example sets that are given.
 
     Raises:
-        UserError: as ingest_step.
+        UserError: as ingest_call.
     """
     entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
     if config.target is not None:
@@ -29,7 +33,7 @@ def input_steps(config: Config) -> dict[str, Step]:
     # Only the leak check reads these, and of an eval prompt it needs no answer.
     prompts = {"protected", *(["eval"] if config.prove is None else [])}
     return {
-        name: ingest_step(
+        name: ingest_call(
             name,
             files,
             seed=config.seed,
@@ -48,11 +52,11 @@ def _entry_keys(name: str, count: int) -> list[str]:
     return [key] if lone else [f"{key}.{number}" for number in range(count)]
 
 
-def proof_steps(config: Config) -> dict[str, Step]:
-    """Return the steps that read the files of a proof: arms by their names, the second phase as `then`.
+def proof_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
+    """Return the calls that read the files of a proof: arms by their names, the second phase as `then`.
 
     Raises:
-        UserError: as ingest_step.
+        UserError: as ingest_call.
     """
     prove = config.prove
     if prove is None:
@@ -63,9 +67,9 @@ def proof_steps(config: Config) -> dict[str, Step]:
         if isinstance(arm, ArmFile)
     }
     if isinstance(prove.then, RowFile):
-        files["then"] = ("prove.then", prove.then)
+        files[THEN] = ("prove.then", prove.then)
     return {
-        name: ingest_step(
+        name: ingest_call(
             f"prove-{name}", [_saved(file)], seed=config.seed, max_rejected=0.0, keys=[key]
         )
         for name, (key, file) in files.items()

@@ -32,10 +32,12 @@ def describe_run(
         "config": run.config.model_dump(mode="json"),
         "store": str(run.store.root),
         "versions": installed_versions(),
-        **({"model": run.model_identity()} if run.uses_base else {}),
+        **({"model": run.base.identity} if run.uses_base else {}),
         **({RACE: _describe_race(run, run.race)} if run.race else {}),
         **({"ablation": _describe_bill(run)} if run.config.ablates else {}),
-        "artifacts": {name: a.path.name for name, a in roles.items() if a is not None},
+        "artifacts": {
+            name: table.artifact.path.name for name, table in roles.items() if table is not None
+        },
         "warnings": list(warnings),
         "stages": summarise(run.artifacts, run.parts),
     }

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from curate.core.store import Artifact
-from curate.pipeline.inputs import proof_steps
+from curate.core.calls import Table
+from curate.pipeline.inputs import THEN, proof_calls
 from curate.pipeline.run import Run
-from curate.prove.halves import half_step
-from curate.prove.others import FILE_PART, RANKING_PART
+from curate.prove.halves import half_call
 from curate.prove.proof import ProofInputs
 from curate.prove.settings import ProofSettings
 from curate.prove.watch_sets import WatchInputs
@@ -31,22 +30,23 @@ def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
     assert run.eval is not None
     eval_rows, rendered = run.eval, run.merged.get("eval")
     if isinstance(run.config.select, RaceParams):
-        eval_rows = run.execute(half_step(run.eval, run.eval, half, run.seed))
+        eval_rows = run.result(half_call(run.eval, run.eval, half, run.seed))
         if rendered is not None:
-            rendered = run.execute(half_step(run.eval, rendered, half, run.seed))
+            rendered = run.result(half_call(run.eval, rendered, half, run.seed))
+    named = {arm for arm in settings.arms if isinstance(arm, str)}
+    files = _arm_files(run)
     return ProofInputs(
-        eval_rows, rendered, _proved_material(run, settings), _watch_sets(run, settings)
+        eval_rows,
+        rendered,
+        files=files,
+        rankings={n: chosen.ranking for n, chosen in run.selections.items() if n in named},
+        then=files.pop(THEN, None),
+        watch=_watch_sets(run, settings),
     )
 
 
-def _proved_material(run: Run, settings: ProofSettings) -> dict[str, Artifact]:
-    """Return rankings and rows of the arms that a proof names, by the name of an input."""
-    steps = {f"{FILE_PART}{name}": step for name, step in proof_steps(run.config).items()}
-    rows = dict(zip(steps, run.execute_all(list(steps.values())), strict=True))
-    named = {arm for arm in settings.arms if isinstance(arm, str)}
-    rankings = {
-        f"{RANKING_PART}{name}": chosen.ranking
-        for name, chosen in run.selections.items()
-        if name in named
-    }
-    return {**rows, **rankings}
+def _arm_files(run: Run) -> dict[str, Table]:
+    """Return the rows of arms that are files, by the arms' names, and those of a second phase."""
+    calls = proof_calls(run.config)
+    artifacts = run.results(list(calls.values()))
+    return {name: Table(one, "rows") for name, one in zip(calls, artifacts, strict=True)}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from curate.config.names import ABLATION
+from curate.core.calls import Table
 from curate.core.registry import SelectParams
 from curate.core.store import Artifact
 from curate.pipeline.ablation import leave_out
@@ -11,13 +12,13 @@ from curate.pipeline.run import LOG, Run, example_sets
 from curate.pipeline.selection import rank_scores
 from curate.prove.ablation import AblatedStage
 from curate.prove.halves import VERDICT
-from curate.prove.novelty import novelty_step
+from curate.prove.novelty import explore_novelty
 from curate.prove.together import prove_together
 from curate.prove.verdict import NOT_MEASURED
-from curate.select.selection import SelectionResult, ranking_step
+from curate.select.selection import SelectionResult, rank_by
 
 
-def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
+def prove_selections(run: Run) -> Artifact | None:
     """Return the proof of the run's selections; None if the recipe asks for none."""
     settings = run.config.prove
     if settings is None or run.eval is None:
@@ -34,7 +35,8 @@ def prove_selections(run: Run, selection: Artifact) -> Artifact | None:
     proof = prove_together(run, proved, material, params, run.config.judged_count)
     if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         params["novelty"] = settings.novelty.model_dump(mode="json")
-        run.findings["novelty"] = run.execute(novelty_step(run, selection, params))
+        ranking = next(iter(run.selections.values())).ranking
+        run.findings["novelty"] = explore_novelty(run, ranking, params)
     return proof
 
 
@@ -44,8 +46,8 @@ def ablated_selections(run: Run) -> list[AblatedStage]:
     own = next(iter(run.selections.values()))
     LOG.info("ablate: selections without a stage, from stored scores")
 
-    def rank(other: Run, params: SelectParams, scores: Artifact) -> SelectionResult:
-        return rank_scores(other, params, scores, ranking_step)
+    def rank(other: Run, params: SelectParams, scores: Table) -> SelectionResult:
+        return rank_scores(other, params, scores, rank_by)
 
     stages = leave_out(run, own, example_sets(run), rank)
     run.part = part

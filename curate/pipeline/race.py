@@ -46,10 +46,10 @@ class RaceResult:
             if name == self.winner:
                 continue
             place = f"evidence/race/{name}"
-            files[f"{place}.parquet"] = chosen.ranking.file("ranking.parquet")
-            files[f"{place}-scores.parquet"] = chosen.scores.file("scores.parquet")
+            files[f"{place}.parquet"] = chosen.ranking.path
+            files[f"{place}-scores.parquet"] = chosen.scores.path
             if chosen.pairs is not None:
-                files[f"{place}-pairs.parquet"] = chosen.pairs.file("pairs.parquet")
+                files[f"{place}-pairs.parquet"] = chosen.pairs.path
         return files
 
     def describe(self, artifacts: list[tuple[Artifact, str]]) -> dict[str, Any]:

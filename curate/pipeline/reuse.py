@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curate.config.recipe import Config
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Artifact, Computation, Store
 from curate.pipeline.curation import run_steps
 from curate.pipeline.run import Run
 
@@ -27,7 +27,7 @@ def reused_artifacts(config: Config) -> list[Artifact]:
         return []
     store, reused = Store(root), list[Artifact]()
 
-    def find_all(steps: Sequence[Step]) -> list[Artifact]:
+    def find_all(steps: Sequence[Computation]) -> list[Artifact]:
         stored = [store.look_up(step) for step in steps]
         artifacts = [artifact for artifact in stored if artifact is not None]
         reused.extend(artifacts)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
-from curate.core.calls import CallRunner
-from curate.core.ledger import kept_step
+from curate.core.calls import CallRunner, Table
+from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
+from curate.core.ledger import kept_rows
 from curate.core.registry import SelectParams
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Artifact, Computation, Store
 from curate.llm.engines import identify_engine
 from curate.models.load import (
     ModelLocation,
@@ -28,7 +29,7 @@ from curate.models.load import (
 from curate.pipeline.race import RaceResult
 from curate.select.selection import SelectionResult
 
-ExecuteAll = Callable[[Sequence[Step]], list[Artifact]]
+ExecuteAll = Callable[[Sequence[Computation]], list[Artifact]]
 LOG = logging.getLogger("curate")
 
 
@@ -63,18 +64,18 @@ class Run(CallRunner):
     artifacts: list[Artifact] = field(default_factory=list)
     part: str = ""
     parts: list[str] = field(default_factory=list)
-    rows: Artifact = field(init=False)
-    kept: Artifact = field(init=False)
-    tokens: Artifact = field(init=False)
-    target: Artifact | None = None
-    eval: Artifact | None = None
-    protected: Artifact | None = None
-    watch: Artifact | None = None
-    merged: dict[str, Artifact] = field(default_factory=dict)
+    rows: Table = field(init=False)
+    kept: Table = field(init=False)
+    tokens: Table = field(init=False)
+    target: Table | None = None
+    eval: Table | None = None
+    protected: Table | None = None
+    watch: Table | None = None
+    merged: dict[str, Table] = field(default_factory=dict)
     generated: Artifact | None = None
-    evidence: dict[str, Artifact] = field(default_factory=dict)
-    read_rows: dict[str, Artifact] = field(default_factory=dict)
-    prepared: dict[str, Mapping[str, Artifact]] = field(default_factory=dict)
+    evidence: dict[str, Table] = field(default_factory=dict)
+    read_rows: dict[str, Table] = field(default_factory=dict)
+    prepared: dict[str, Mapping[str, Table]] = field(default_factory=dict)
     selections: dict[str, SelectionResult] = field(default_factory=dict)
     race: RaceResult | None = None
     findings: dict[str, Artifact] = field(default_factory=dict)
@@ -86,29 +87,27 @@ class Run(CallRunner):
         """Return the run's seed."""
         return self.config.seed
 
-    def with_kept(self, kept: Artifact) -> "Run":
+    def with_kept(self, kept: Table) -> "Run":
         """Return the same run with fewer kept rows."""
         fewer = copy.copy(self)
         fewer.kept = kept
         return fewer
 
-    def with_evidence(self, evidence: dict[str, Artifact]) -> "Run":
+    def with_evidence(self, evidence: dict[str, Table]) -> "Run":
         """Return the same run with what other stages found, before any selection."""
         other = copy.copy(self)
         other.evidence, other.prepared, other.selections = evidence, {}, {}
-        other.kept = self.execute(kept_step(self.rows, list(evidence.values())))
+        other.kept = kept_rows(self, self.rows, list(evidence.values()))
         return other
 
-    def execute(self, step: Step) -> Artifact:
-        """Return the step's artifact, made now or found."""
-        return self.execute_all([step])[0]
-
-    def execute_all(self, steps: Sequence[Step]) -> list[Artifact]:
-        """Return the artifacts of independent steps, in their order."""
-        keys = [step.key for step in steps]
+    def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
+        """Return the artifacts of independent computations, in their order."""
+        keys = [step.key for step in computations]
         # What two methods have in common is made, and its cost told, once.
         new = {
-            key: s for key, s in zip(keys, steps, strict=True) if key not in self._artifacts_by_key
+            key: s
+            for key, s in zip(keys, computations, strict=True)
+            if key not in self._artifacts_by_key
         }
         if len(new) > 1:
             names = ", ".join(dict.fromkeys(step.name for step in new.values()))
@@ -122,30 +121,38 @@ class Run(CallRunner):
             LOG.info("%s: %d of %d reused", artifacts[0].name, reused, len(artifacts))
         return [self._artifacts_by_key[key] for key in keys]
 
-    def model_identity(self) -> dict[str, Any]:
-        """Return what identifies the base model."""
-        location, dtype = self._find_base()
-        return identify(location, dtype)
+    def find_base(self) -> tuple[ModelLocation, str]:
+        """Return where the base model lies, and its dtype.
 
-    def model_runtime(self) -> dict[str, Any]:
-        """Return where the base model lies."""
-        location, _ = self._find_base()
-        return {"folder": str(prepare(location)), "trust": self.config.models.trust_remote_code}
+        Raises:
+            UserError: there is no such model.
+        """
+        if self._base is None:
+            names = self.config.models
+            self._base = find_model(names.base), choose_dtype(names.dtype)
+        return self._base
 
-    def embedder(self, name: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies a sentence embedder (the run's own if None), and its runtime."""
+    @property
+    def base(self) -> ModelSource:
+        """Return the base model."""
+        location, dtype = self.find_base()
+        trust = self.config.models.trust_remote_code
+        return ModelSource(identify(location, dtype), prepare(location), trust)
+
+    def embedder(self, name: str | None = None) -> EmbedderSource:
+        """Return a sentence embedder, the run's own if None."""
         location = find_model(name or self.config.models.embedder)
-        return identify_embedder(location), {"name": location.name}
+        return EmbedderSource(identify_embedder(location), location.name)
 
-    def engine(self, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what identifies the engine that a recipe names, and its runtime."""
+    def engine(self, params: Any) -> EngineSource:
+        """Return the engine that a recipe names."""
         models = self.config.models
-        runtime = {
-            "engine": params.model_dump(mode="json"),
-            "models": models.model_dump(mode="json"),
-            "cache": str(self.store.root / "completions.sqlite"),
-        }
-        return identify_engine(params, models), runtime
+        return EngineSource(
+            identify_engine(params, models),
+            params.model_dump(mode="json"),
+            models.model_dump(mode="json"),
+            self.store.root / "completions.sqlite",
+        )
 
     @property
     def own_select(self) -> SelectParams:
@@ -157,14 +164,8 @@ class Run(CallRunner):
         """Return whether anything has asked for the base model so far."""
         return self._base is not None
 
-    def _find_base(self) -> tuple[ModelLocation, str]:
-        if self._base is None:
-            names = self.config.models
-            self._base = find_model(names.base), choose_dtype(names.dtype)
-        return self._base
 
-
-def example_sets(run: Run) -> dict[str, Artifact]:
+def example_sets(run: Run) -> dict[str, Table]:
     """Return the sets of examples that the recipe gives, by their names."""
     sets = {"target": run.target, "eval": run.eval, "protected": run.protected, "watch": run.watch}
     return {name: artifact for name, artifact in sets.items() if artifact}

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping
 
 from curate.clean import semantic
+from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.ledger import stage_inputs
 from curate.core.registry import Diversity, ScoreRun, SelectParams, find_selector
-from curate.core.store import Artifact, Step
+from curate.core.store import Artifact
 from curate.core.tables import read_table
 from curate.models.imitations import FILE, imitation_sentences
-from curate.models.scripts import script_sentences, scripts_step
-from curate.models.tokens import tokens_step, uncounted_step
+from curate.models.scripts import script_sentences, scripts
+from curate.models.tokens import count_tokens, tokens
 from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import hold_race
@@ -18,39 +19,38 @@ from curate.pipeline.run import LOG, Run
 from curate.prove.halves import CHOICE
 from curate.prove.race import RaceCandidate, race
 from curate.select.compared import selection_names
-from curate.select.comparison import comparison_step
-from curate.select.coverage import coverage_step
+from curate.select.comparison import write_comparison
+from curate.select.coverage import measure_coverage
 from curate.select.planner import PAIR_FLOOR
 from curate.select.race import RaceParams
-from curate.select.selection import SelectionResult, choice_remarks, ranking_step, select_step
+from curate.select.selection import SelectionResult, choice_remarks, rank_by, select_by
 
 
 def select_rows(run: Run) -> Artifact:
     """Make the run's own selection and return its ranking."""
     if run.config.counts_tokens:
-        identity, runtime = run.model_identity(), run.model_runtime()
-        run.tokens = run.execute(tokens_step(run.rows, run.kept, identity, runtime))
+        run.tokens = count_tokens(run, run.rows, run.kept)
     else:
-        run.tokens = run.execute(uncounted_step(run.kept))
-    _warn_of_imitations(run.tokens)
+        run.tokens = run(tokens, run.kept)
+    _warn_of_imitations(run.tokens.artifact)
     if isinstance(run.config.select, RaceParams):
         run.part = RACE
         _hold_race(run, run.config.select)
         run.part = "select"
-    params, counts = run.own_select, run.tokens.counts
+    params, counts = run.own_select, run.tokens.artifact.counts
     LOG.info(
         "select: %s, %s of %s rows%s",
         params.model_dump()["method"],
         params.budget,
-        f"{run.kept.counts['rows_out']:,}",
+        f"{run.kept.height:,}",
         f" with {counts['tokens']:,} tokens" if "tokens" in counts else "",
     )
-    return _choose(run, params, select_step)
+    return _choose(run, params, select_by)
 
 
-def _warn_of_imitations(tokens: Artifact) -> None:
-    if FILE in tokens.files:
-        for sentence in imitation_sentences(read_table(tokens.file(FILE))):
+def _warn_of_imitations(counted: Artifact) -> None:
+    if FILE in counted.files:
+        for sentence in imitation_sentences(read_table(counted.file(FILE))):
             LOG.warning("tokens: %s", sentence)
 
 
@@ -60,36 +60,34 @@ def warn_of_scripts(run: Run) -> None:
         artifact.counts["covered"] for artifact in run.artifacts if "covered" in artifact.counts
     ]
     if covered:
-        listed = run.execute(scripts_step(run.rows, min(covered, key=len)))
-        run.findings["scripts"] = listed
-        for sentence in script_sentences(read_table(listed.file("scripts.parquet"))):
+        listed = run(scripts, run.rows, min(covered, key=len))
+        run.findings["scripts"] = listed.artifact
+        for sentence in script_sentences(listed.read()):
             LOG.warning("embed: %s", sentence)
 
 
-ChoosingStep = Callable[[ScoreRun, Artifact, SelectParams, Artifact | None], Step]
+Choose = Callable[[ScoreRun, SelectParams, Table, Table | None], SelectionResult]
 
 
-def _choose(run: Run, params: SelectParams, step: ChoosingStep) -> Artifact:
-    chosen = _rank(run, params, step)
+def _choose(run: Run, params: SelectParams, choose: Choose) -> Artifact:
+    result = _rank(run, params, choose)
     names = selection_names(run.config.select, run.config.compare)
-    run.selections[names[len(run.selections)]] = chosen
-    return chosen.ranking
+    run.selections[names[len(run.selections)]] = result
+    return result.selection
 
 
-def _rank(run: Run, params: SelectParams, step: ChoosingStep) -> SelectionResult:
+def _rank(run: Run, params: SelectParams, choose: Choose) -> SelectionResult:
     scores = find_selector(params.model_dump()["method"]).score(run, params)
-    return rank_scores(run, params, scores, step)
+    return rank_scores(run, params, scores, choose)
 
 
-def rank_scores(
-    run: Run, params: SelectParams, scores: Artifact, step: ChoosingStep
-) -> SelectionResult:
+def rank_scores(run: Run, params: SelectParams, scores: Table, choose: Choose) -> SelectionResult:
     """Rank rows by scores that are there, with the pairs that diversity needs."""
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
-    ranking = run.execute(step(run, scores, params, pairs))
-    for remark in choice_remarks(params, ranking.counts):
+    result = choose(run, params, scores, pairs)
+    for remark in choice_remarks(params, result.selection.counts):
         LOG.warning("%s: %s", run.part, remark)
-    return SelectionResult(params, scores, ranking, pairs)
+    return result
 
 
 def _hold_race(run: Run, params: RaceParams) -> None:
@@ -102,13 +100,13 @@ def _hold_race(run: Run, params: RaceParams) -> None:
         material = proof_inputs(run, settings, CHOICE)
         return race(run, candidates, material, proof_params(settings), params.rounds)
 
-    run.race = hold_race(params, lambda select: _rank(run, select, ranking_step), prove)
+    run.race = hold_race(params, lambda select: _rank(run, select, rank_by), prove)
     run.findings["race"] = run.race.standings
     # The pairs that the candidates had to choose between are not those of the selection.
     run.prepared.pop("select", None)
 
 
-def _find_pairs(run: Run, diversity: Diversity) -> Artifact:
+def _find_pairs(run: Run, diversity: Diversity) -> Table:
     """Return the pairs of similar rows that an earlier selection used as well, or make them."""
     for selection in run.selections.values():
         if selection.pairs is not None and selection.params.diversity == diversity:
@@ -126,18 +124,18 @@ def compare_selections(run: Run) -> None:
         run.part = name
         LOG.info("compare: %s", name)
         try:
-            _choose(run, params, ranking_step)
+            _choose(run, params, rank_by)
         except UserError as error:
             raise UserError(f"compare.{i} ({name}): {error}") from error
     rankings = {name: chosen.ranking for name, chosen in run.selections.items()}
     if names:
-        run.findings["comparison"] = run.execute(comparison_step(run, rankings))
+        run.findings["comparison"] = run(write_comparison, run.rows, run.kept, run.tokens, rankings)
     if run.target is not None:
         run.part = "coverage"
-        run.findings["coverage"] = run.execute(coverage_step(run, rankings))
+        run.findings["coverage"] = measure_coverage(run, rankings).artifact
 
 
-def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Artifact]:
+def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Table]:
     """Return the pairs of kept rows that a selection with diversity must choose between."""
     floor = min(diversity.most, PAIR_FLOOR)
     params = semantic.SemanticParams(
@@ -148,5 +146,5 @@ def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Artifact]:
         numbers=False,
         responses=False,
     )
-    inputs = stage_inputs(run.rows, run.evidence, {}, "semantic")
-    return {"pairs": semantic.prepare_pairs(run, inputs, params)["pairs"]}
+    data = stage_inputs(run.rows, run.evidence, {}, "semantic")
+    return {"pairs": semantic.prepare_pairs(run, data, params)["pairs"]}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from curate.clean.duplicates import DedupParams, count_drops, read_pairs
 from curate.config.names import stage_names
 from curate.core.errors import UserError
 from curate.core.registry import Params, Stage, StageData, find_stage, suggest_key
+from curate.core.tables import ParquetFile
 from curate.core.yamltext import load_setting
 from curate.judge.cut import CutParams
 from curate.runs.folder import RunFolder
@@ -85,15 +85,15 @@ def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
     return rethresholdable[name], find_stage(rethresholdable[name].model_dump()["kind"])
 
 
-class _PreparedTables(dict[str, Path]):
-    """Paths of a stage's prepared tables, by what follows the stage's name in theirs."""
+class _PreparedTables(dict[str, ParquetFile]):
+    """A stage's prepared tables, by what follows the stage's name in those of their files."""
 
     def __init__(self, run: RunFolder, name: str) -> None:
         self.start = str(run.path / "evidence" / f"{name}-")
         paths = sorted((run.path / "evidence").glob(f"{name}-*.parquet"))
-        super().__init__((path.stem.removeprefix(f"{name}-"), path) for path in paths)
+        super().__init__((path.stem.removeprefix(f"{name}-"), ParquetFile(path)) for path in paths)
 
-    def __missing__(self, part: str) -> Path:
+    def __missing__(self, part: str) -> ParquetFile:
         raise UserError(
             f"{self.start}{part}.parquet is missing; run `curate run` again to rebuild the run folder"
         )

@@ -5,15 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
-from curate.core.store import Artifact, Step
-from curate.pool.export import VERSION, earlier_export, write_all, write_export
+from curate.pool.export import earlier_export, write_all
 from curate.runs.folder import RunFolder
-
-
-def export_step(selection: Artifact, config: Config) -> Step:
-    """Return the step that writes the training files and their card."""
-    params = {"formats": config.export.formats, **card_params(config)}
-    return Step("export", VERSION, write_export, {"selection": selection}, params)
 
 
 def card_params(config: Config) -> dict[str, Any]:

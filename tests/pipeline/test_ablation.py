@@ -12,13 +12,14 @@ import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Store
-from curate.pipeline.ablation import with_descendants, write_spared
+from curate.core.store import Store
+from curate.pipeline.ablation import evidence, with_descendants
 from curate.pipeline.curation import run_curation, run_steps
 from curate.pipeline.proof import ablated_selections
 from curate.pipeline.run import Run, RunResult
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import row, stored_rows, stored_table, turns
 from tests.generate.serverruns import good_act, recipe_of
 from tests.llm.engines.fakeserver import FakeServer
 from tests.prove.test_together import recipe
@@ -72,8 +73,8 @@ def stages_of(result: RunResult) -> dict[str, dict[str, Any]]:
     return {line["stage"]: line for line in result.proof["ablation"]["stages"]}
 
 
-def selected(ranking: Artifact) -> list[str]:
-    rows = pl.read_parquet(ranking.file("ranking.parquet")).filter("selected")
+def selected(ranking: Table) -> list[str]:
+    rows = ranking.read().filter("selected")
     return [str(row_id) for row_id in rows["row_id"]]
 
 
@@ -87,7 +88,7 @@ def selecting(config: Config) -> Run:
 
 @pytest.fixture
 def no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.pipeline.curation.prove_selections", lambda run, selection: None)
+    monkeypatch.setattr("curate.pipeline.curation.prove_selections", lambda run: None)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_leaking_rows_that_come_back_are_dropped_by_the_stage_for_them(
     leaks: dict[bool, int] = {}
     for guarded in (True, False):
         run = selecting(ablating(tmp_path, tiny, STAGES if guarded else STAGES[:-1], **given))
-        rows = pl.read_parquet(run.rows.file("rows.parquet"))
+        rows = run.rows.read()
         prompts = rows.select("row_id", prompt=pl.col("messages").list.first().struct["content"])
         leaking = prompts.filter(pl.col("prompt").str.starts_with("Which "))["row_id"]
         assert len(leaking) == 2
@@ -198,7 +199,7 @@ def test_rows_that_were_made_go_with_all_that_was_made_of_them(tmp_path: Path) -
     rows[1] |= {"parents": ["a"]}
     rows[2] |= {"parents": ["made"]}
     pool = stored_rows(Store(tmp_path), "pool", rows)
-    gone = with_descendants(pool.file("rows.parquet"), pl.Series(["made"]))
+    gone = with_descendants(pool, pl.Series(["made"]))
     assert gone.to_list() == ["made", "of-made"]
 
 
@@ -218,13 +219,7 @@ def test_left_out_are_the_drops_of_a_stage_and_the_rows_that_it_made(
         }
     )
     rows = stored_rows(store, "made", [row("new", turns("new", "x"))][:count])
-    inputs = {
-        "rows": pool,
-        "evidence": stored(store, "stage", {"evidence": verdicts}),
-        "made": rows,
-    }
-    write_spared(tmp_path, inputs, {"table": "rows"}, {})
-    spared = pl.read_parquet(tmp_path / "evidence.parquet")
+    spared = evidence(pool, stored_table(store, "evidence", verdicts), rows).result
     assert spared["keep"].to_list() == [True, True, False][: 2 + count]
     assert spared["score"].to_list() == [1, 2, None][: 2 + count]
 

@@ -201,4 +201,4 @@ def test_a_stage_reads_what_the_stages_before_it_kept(run: RunFolder) -> None:
     data = stage_data(run, "fuzzy-2")
     assert data.rows.select("row_id").collect()["row_id"].equals(before["row_id"])
     assert sorted(data.evidence) == ["exact", "fuzzy"]
-    assert data.prepared["pairs"] == run.path / "evidence" / "fuzzy-2-pairs.parquet"
+    assert data.prepared["pairs"].path == run.path / "evidence" / "fuzzy-2-pairs.parquet"
