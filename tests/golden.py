@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from curate.config.recipe import Config
+from curate.core.calls import CachedCall
 from curate.core.ledger import run_stage
-from curate.core.store import Artifact, Step, Store
+from curate.core.store import Artifact, Computation, Store
 from curate.pipeline.curation import run_curation
 
 DATA = Path(__file__).parents[1] / "data"
@@ -154,30 +155,30 @@ def recipes(folder: Path, model: Path) -> Iterator[dict[str, Any]]:
 
 
 def golden_results(folder: Path, model: Path) -> dict[str, dict[str, Any]]:
-    """Run the recipes and return the figures of each step function, by its module and name."""
+    """Run the recipes and return the figures of each cached function and method, by name."""
     artifacts: dict[str, list[Artifact]] = {}
     store = Store(folder / "store")
 
-    def execute_all(steps: Sequence[Step]) -> list[Artifact]:
-        results = [store.ensure(step) for step in steps]
-        for step, artifact in zip(steps, results, strict=True):
-            function = getattr(step.function, "call", step).function
-            for name in [f"{function.__module__}.{function.__name__}", *_method_names(step)]:
+    def execute_all(computations: Sequence[Computation]) -> list[Artifact]:
+        stored = [store.ensure(computation) for computation in computations]
+        for call, artifact in zip(computations, stored, strict=True):
+            assert isinstance(call, CachedCall)
+            for name in [call.function.name, *_method_names(call)]:
                 if artifact.key not in {a.key for a in artifacts.get(name, [])}:
                     artifacts.setdefault(name, []).append(artifact)
-        return results
+        return stored
 
     for recipe in recipes(folder, model):
         run_curation(Config.model_validate(recipe), folder / recipe["name"], execute_all)
     return {name: _figures_of(stored) for name, stored in sorted(artifacts.items())}
 
 
-def _method_names(step: Step) -> list[str]:
-    """Return the registered methods, by their names in versions.lock, that a step looks up."""
-    if step.function is run_stage:
-        return [f"stage:{step.params['stage']['kind']}"]
-    if step.name in ("select", "select-compared"):
-        return [f"select:{step.params['select']['method']}"]
+def _method_names(call: CachedCall[Any]) -> list[str]:
+    """Return the registered methods, by their names in versions.lock, that a call looks up."""
+    if call.function is run_stage:
+        return [f"stage:{call.arguments['stage']['kind']}"]
+    if call.name in ("select", "select-compared"):
+        return [f"select:{call.params['select']['method']}"]
     return []
 
 

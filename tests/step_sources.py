@@ -4,13 +4,13 @@ A step's artifact is reused as long as its name, version, parameters and inputs 
 to raise a version, so versions.lock records, for every function whose results are stored, a digest of
 all that it reaches: functions, classes and constants of curate/ by name, followed through imports.
 
-    curate.select.rds.write_scores   4   1f0c...
+    score-rds   4   1f0c...
 
 Comments, docstrings, decorators and annotations of functions are no code here. Methods that are looked
 up by name while a step runs (verdicts, rankings, generation) have lines of their own: stage:exact.
 
-Example: write_scores of select/rds.py calls write_similarities, which reads DECIMALS. A change of
-DECIMALS moves the digests of rds, embed, bm25 and every other step that writes similarities.
+Example: scores of select/rds.py calls similarity_table, which reads DECIMALS. A change of DECIMALS moves
+the digests of rds, embed, bm25 and every other function that returns similarities.
 """
 
 import ast
@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from curate.core.calls import FUNCTIONS, Cached
 from curate.core.registry import SELECTORS, STAGES, load_methods, load_stages
 from curate.generate.generation import GENERATORS
 from tests.structure import module_paths
@@ -187,43 +187,20 @@ def source_digest(functions: Collection[tuple[str, str]]) -> str:
 
 
 def step_functions() -> list[StepFunction]:
-    """Return everything whose results are stored, by name: functions of steps, and registered methods.
-
-    Raises:
-        ValueError: a step is made in a way that hides its function.
-    """
-    versions: dict[tuple[str, str], set[str]] = {}
-    for step_module in _paths():
-        for place, version in _steps_in(step_module):
-            versions.setdefault(place, set()).add(version)
-    steps = [
-        StepFunction(f"{module}.{name}", ",".join(sorted(all_versions)), ((module, name),))
-        for (module, name), all_versions in versions.items()
+    """Return everything whose results are stored, by name: cached functions, and registered methods."""
+    functions = [
+        StepFunction(name, str(function.version), ((function.__module__, function.__name__),))
+        for name, function in cached_functions().items()
     ]
-    return sorted([*steps, *_registered()], key=lambda step: step.name)
+    return sorted([*functions, *_registered()], key=lambda step: step.name)
 
 
-def functions_by_step() -> dict[str, set[tuple[str, str]]]:
-    """Return the functions (module, name) of each step whose name is a constant, by that name."""
-    functions: dict[str, set[tuple[str, str]]] = {}
+def cached_functions() -> dict[str, Cached[..., Any]]:
+    """Return the cached functions of the package, by the names of their artifacts."""
     for module in _paths():
-        for function, decorator in _cached_functions(module):
-            (label,) = [k.value for k in decorator.keywords if k.arg == "name"]
-            functions.setdefault(_evaluated(module, label), set()).add((module, function))
-        for scope in _functions(module):
-            for call in _step_calls(scope):
-                if name := _constant(module, call.args[0]):
-                    functions.setdefault(name, set()).update(
-                        _functions_of(module, scope, call.args[2])
-                    )
-    return functions
-
-
-def _constant(module: str, name: ast.expr) -> str | None:
-    if isinstance(name, ast.Constant):
-        return str(name.value)
-    is_constant = isinstance(name, ast.Name) and name.id in read_module(module).definitions
-    return _evaluated(module, name) if is_constant else None
+        if module.split(".")[0] == "curate":
+            importlib.import_module(module)
+    return {n: f for n, f in FUNCTIONS.items() if f.__module__.startswith("curate.")}
 
 
 def _registered() -> Iterator[StepFunction]:
@@ -238,61 +215,3 @@ def _registered() -> Iterator[StepFunction]:
 
 def _place(function: Any) -> tuple[str, str]:
     return function.__module__, function.__name__
-
-
-def _steps_in(module: str) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield the functions (module, name) of the steps that a module makes, and their versions."""
-    for function, decorator in _cached_functions(module):
-        (version,) = [k.value for k in decorator.keywords if k.arg == "version"]
-        yield (module, function), _evaluated(module, version)
-    for scope in _functions(module):
-        for call in _step_calls(scope):
-            # Stages have versions, and lines, of their own.
-            own = ast.unparse(call.args[1]) == "stage.version"
-            version = "-" if own else _evaluated(module, call.args[1])
-            for place in _functions_of(module, scope, call.args[2]):
-                yield place, version
-
-
-def _functions(module: str) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.FunctionDef)]
-
-
-def _cached_functions(module: str) -> Iterator[tuple[str, ast.Call]]:
-    """Yield the name and the decorator of each cached function of a module."""
-    for node in _functions(module):
-        for decorator in node.decorator_list:
-            if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "cached":
-                yield node.name, decorator
-
-
-def _step_calls(scope: ast.AST) -> Iterator[ast.Call]:
-    """Yield the steps made in a scope, but those of cached calls, which have decorators."""
-    for node in ast.walk(scope):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Step":
-            written_by_call = ast.unparse(node.args[2]).startswith("CallWriter(")
-            yield from [] if written_by_call else [node]
-
-
-def _functions_of(
-    module: str, scope: ast.FunctionDef, function: ast.expr
-) -> Iterator[tuple[str, str]]:
-    """Yield what a step's function stands for; of a parameter, what the callers in the module give."""
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-        yield read_module(module).imports[function.value.id][0], function.attr
-    elif isinstance(function, ast.Name) and function.id in {a.arg for a in scope.args.args}:
-        place = [a.arg for a in scope.args.args].index(function.id)
-        for node in ast.walk(tree_of(module)):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == scope.name:
-                yield from _functions_of(module, scope, node.args[place])
-    elif isinstance(function, ast.Name):
-        (definition,) = [p for p in reached(module, function.id) if p[1] == function.id]
-        yield definition
-    else:
-        raise ValueError(f"{module}:{function.lineno}: a step's function is a name")
-
-
-def _evaluated(module: str, version: ast.expr) -> str:
-    loaded: ModuleType = importlib.import_module(module)
-    value = eval(compile(ast.Expression(version), module, "eval"), vars(loaded))
-    return str(value)

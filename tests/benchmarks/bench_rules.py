@@ -36,7 +36,7 @@ def bundled() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pool = [{"path": str(REPO / "data" / "pool" / "*"), "source": "bundled"}]
         run = run_stages(pool, [{"kind": "rules"}], Path(folder))
-        verdicts = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
+        verdicts = run.evidence["rules"].read()
     names = [name for name in RULES if name in verdicts.columns]
     table = verdicts.join(truth, on="row_id", how="left").with_columns(
         pl.col("defect").fill_null("none")
@@ -56,9 +56,9 @@ def real(files: Sequence[str]) -> None:
             run = run_stages(
                 [pool_entry(file)], [{"kind": "rules", "action": "flag"}], Path(folder)
             )
-            verdicts = pl.read_parquet(run.evidence["rules"].file("evidence.parquet"))
-            measures = pl.read_parquet(run.prepared["rules"]["measures"].file("measures.parquet"))
-            rows = pl.read_parquet(run.rows.file("rows.parquet"))
+            verdicts = run.evidence["rules"].read()
+            measures = run.prepared["rules"]["measures"].read()
+            rows = run.rows.read()
         print(f"\n{file}: {verdicts.height} rows, {(verdicts['score'] > 0).sum()} fail a rule")
         for name in RULES:
             if name in verdicts.columns and verdicts[name].any():
@@ -109,7 +109,7 @@ def speed(files: Sequence[str], count: int, *, language: bool) -> None:
 def write_pool(files: Sequence[str], count: int, path: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         run = run_stages([pool_entry(file) for file in files], [], Path(folder))
-        rows = pl.read_parquet(run.rows.file("rows.parquet")).select("messages")
+        rows = run.rows.read().select("messages")
     times = -(-count // rows.height)
     pl.concat([rows] * times).head(count).write_ndjson(path)
     lengths = pl.element().struct.field("content").str.len_chars()

@@ -11,14 +11,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.config.recipe import Config
-from curate.core.store import Store, digest_of
-from curate.models.finetune import finetune_step
+from curate.core.calls import StoreRunner, Table
+from curate.core.keyed import ModelSource
+from curate.core.store import Store
+from curate.models.finetune import finetune
 from curate.models.load import choose_dtype, find_model, identify, prepare
-from curate.models.training import read_messages
+from curate.models.training import training_rows
 from curate.pipeline import curation
-from curate.pipeline.inputs import input_steps
+from curate.pipeline.inputs import input_calls
 from curate.pipeline.run import Run
-from curate.prove.measure import measure_step
+from curate.prove.measure import measurement
 
 REPO = Path(__file__).parents[2]
 WRONG = 0.2
@@ -121,34 +123,22 @@ def tuned_losses(
     config: Config, ids: list[str], lora: Row, seed: Sequence[int]
 ) -> NDArray[np.float64]:
     """Return the losses on the eval set after tuning on rows, by the very fine-tune of a proof."""
-    store = Store(Path(config.store))
-    inputs = {name: store.ensure(step) for name, step in input_steps(config).items()}
-    rows = inputs["pool"].file("rows.parquet")
+    run = StoreRunner(Store(Path(config.store)))
+    inputs = {name: Table(run.result(call), "rows") for name, call in input_calls(config).items()}
     location = find_model(config.models.base)
-    model = {
-        "identity": identify(location, choose_dtype(config.models.dtype)),
-        "runtime": {"folder": str(prepare(location)), "trust": False},
-    }
-    tuned = store.ensure(
-        finetune_step(
-            ids,
-            digest_of(read_messages(rows, ids)),
-            lora=lora,
-            seed=[config.seed, *seed],
-            identity=model["identity"],
-            runtime={**model["runtime"], "rows": str(rows)},
-        )
-    )
-    step = measure_step(inputs["eval"], tuned, max_length=lora["max_length"], **model)
-    results = pl.read_parquet(store.ensure(step).file("results.parquet")).sort("eval_id")
-    return results["loss"].to_numpy()
+    identity = identify(location, choose_dtype(config.models.dtype))
+    model = ModelSource(identity, prepare(location))
+    rows = training_rows([inputs["pool"]], ids)
+    tuned = run(finetune, rows, lora, [config.seed, *seed], model)
+    call = measurement(inputs["eval"], tuned, lora["max_length"], model)
+    return run.result(call).read().sort("eval_id")["loss"].to_numpy()
 
 
 def bundled_truth(folder: Path) -> pl.DataFrame:
     """Return the bundled rows: row_id, messages, defect, correct_response."""
     run = run_stages([{"path": str(REPO / "data" / "pool" / "*"), "source": "bundled"}], [], folder)
     truth = pl.read_ndjson(REPO / "data" / "truth.jsonl", infer_schema_length=None)
-    rows = pl.read_parquet(run.rows.file("rows.parquet"), columns=["row_id", "messages"])
+    rows = run.rows.read(["row_id", "messages"])
     return rows.join(
         truth.select("row_id", "defect", "correct_response"), on="row_id", maintain_order="left"
     )

@@ -24,15 +24,16 @@ STALE = {
     "from curate.core import store\nstore.Shop": "store.Shop is gone",
     "from curate.config.recipe import Config\nConfig.guess({})": "Config.guess is gone",
     "from curate.core.store import digest_of\ndigest_of()": "digest_of: missing a required argument",
-    "from curate.core.store import Step\nStep('a', 1, print, colour=1)": "Step: got an unexpected",
+    "from curate.core.calls import Table\nTable('a', 'b', colour=1)": "Table: got an unexpected",
 }
 SOUND = """
 import no_such_peer
 from no_such_peer import anything
 from curate.core import store
-from curate.core.store import Step as Work, digest_of
+from curate.core.calls import Table as Work
+from curate.core.store import digest_of
 from pools import *
-store.Store.find, digest_of(1), digest_of(*[]), Work("a", 1, print, params={}), anything(1, 2)
+store.Store.find, digest_of(1), digest_of(*[]), Work("a", name="b"), anything(1, 2)
 def inner(Work): return Work(colour=1)
 """
 
