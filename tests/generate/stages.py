@@ -117,7 +117,7 @@ def static(texts: Sequence[str]) -> Any:
     """Embed with the real, small embedder."""
     from curate.models.embed import embed_texts
 
-    return embed_texts(texts, {"name": "static"})
+    return embed_texts(texts, "static")
 
 
 def keeps_some(method: str, folder: Path, **settings: Any) -> Generation:

@@ -596,7 +596,7 @@ def test_with_the_real_model(smollm: Path) -> None:
     )
 
     def embed(texts: Sequence[str]) -> Any:
-        return embed_texts(texts, {"name": "static"})
+        return embed_texts(texts, "static")
 
     run = aide(
         engine,

@@ -300,7 +300,7 @@ def test_with_the_real_model(corpus: str, smollm: Path) -> None:
     )
 
     def embed(texts: Sequence[str]) -> Any:
-        return embed_texts(texts, {"name": "static"})
+        return embed_texts(texts, "static")
 
     run = craft(engine, corpus, documents=3, shots=2, embed=embed, max_tokens=128, alike=100)
     assert run.kept

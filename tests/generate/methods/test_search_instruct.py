@@ -276,7 +276,7 @@ def test_with_the_real_model(corpus: str, smollm: Path) -> None:
     )
 
     def embed(texts: Sequence[str]) -> Any:
-        return embed_texts(texts, {"name": "static"})
+        return embed_texts(texts, "static")
 
     # Facts that are near the target's questions, one passage an answer.
     facts = [
