@@ -16,7 +16,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.core.registry import Budget
+from curate.core.selectparams import Budget
 
 # The share of a budget of tokens that may be left unspent.
 SLACK = 0.02

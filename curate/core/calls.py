@@ -105,7 +105,11 @@ class Cached(Generic[P, T]):
         """
         bound = self.signature().bind(*args, **kwargs)
         bound.apply_defaults()
-        return CachedCall(self, bound.arguments, self.name, self.version)
+        call = CachedCall(self, bound.arguments, self.name, self.version)
+        names = call.names
+        if len(set(names)) < len(names):
+            raise TypeError(f"{self.__name__}: a group has a table of an argument's name: {names}")
+        return call
 
     def signature(self) -> inspect.Signature:
         """Return the parameters of a call."""
@@ -245,12 +249,7 @@ class CachedCall(Generic[T]):
         params: dict[str, Any] = {}
         for name, value in self._flat():
             if stored := dict(_stored(name, value)):
-                names = {
-                    member.name
-                    for place, member in stored.items()
-                    if isinstance(member, Table) and member.name not in (name, _key_in(name, place))
-                }
-                params |= {f"{name}.table": ",".join(sorted(names))} if names else {}
+                params |= _table_names(name, stored)
                 params |= {f"{name}.order": list(value)} if isinstance(value, Mapping) else {}
             else:
                 params[name] = _identity(value)
@@ -264,6 +263,11 @@ class CachedCall(Generic[T]):
     def write(self, out: Path) -> Counts:
         """Compute the result and write it to a folder; return its counts."""
         return self.function.write(out, self.arguments)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the arguments, of a group those of its tables."""
+        return [name for name, _ in self._flat()]
 
     def _flat(self) -> Iterator[tuple[str, Any]]:
         """Yield the arguments by name, the fields of a group for the group, without what is absent."""
@@ -298,8 +302,17 @@ def _keyed(value: Any) -> list[Keyed]:
     return [one for one in values if isinstance(one, Keyed)]
 
 
-def _key_in(name: str, place: str) -> str:
-    return place.removeprefix(f"{name}-")
+def _table_names(name: str, stored: Mapping[str, Table | Artifact]) -> dict[str, str]:
+    """Return which tables of their artifacts an argument's are, where that needs a mention.
+
+    Of several tables of one name it is that name; of others all of them, in their order.
+    """
+    tables = {place: member for place, member in stored.items() if isinstance(member, Table)}
+    plain = all(t.name in (name, place.removeprefix(f"{name}-")) for place, t in tables.items())
+    if plain:
+        return {}
+    names = [table.name for table in tables.values()]
+    return {f"{name}.table": names[0] if len(set(names)) == 1 else ",".join(names)}
 
 
 def _artifact_of(value: Table | Artifact) -> Artifact:

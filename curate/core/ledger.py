@@ -12,8 +12,10 @@ from typing import Any
 import polars as pl
 
 from curate.core.calls import CachedCall, Counted, Table, cached, cached_files
+from curate.core.methods import find_method
 from curate.core.reasons import Reason
-from curate.core.registry import Params, StageData, StageResult, StepRun, find_stage
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 
@@ -23,17 +25,16 @@ EVIDENCE_COLUMNS = ["row_id", "keep", "reason", "score", "threshold", "duplicate
 
 
 def stage_inputs(
-    rows: Table, before: Mapping[str, Table], examples: Mapping[str, Table], kind: str
+    rows: Table, before: Mapping[str, Table], examples: Mapping[str, Table], uses: Sequence[str]
 ) -> StageInputs:
     """Return what a stage reads: rows, evidence of earlier stages, the example sets that it uses."""
-    uses = find_stage(kind).uses
     used = {name: table for name, table in examples.items() if name in uses}
     return StageInputs(rows, tuple(before.values()), **used)
 
 
 def stage_call(
     name: str,
-    params: Mapping[str, Any],
+    stage: Stage,
     data: StageInputs,
     before: Sequence[str],
     prepared: Mapping[str, Table],
@@ -42,19 +43,19 @@ def stage_call(
 
     Args:
         name: of the stage.
-        params: of the stage, as the recipe has them.
+        stage: the stage.
         data: what it reads.
         before: names of the earlier stages.
         prepared: what it has prepared, by name.
     """
-    call = run_stage.call(data, dict(params), list(before), dict(prepared))
-    return call.named(name, find_stage(params["kind"]).version)
+    call = run_stage.call(data, stage.model_dump(mode="json"), list(before), dict(prepared))
+    return call.named(name, stage.version)
 
 
 def judge_rows(
     run: StepRun,
     name: str,
-    params: Params,
+    stage: Stage,
     rows: Table,
     before: Mapping[str, Table],
     examples: Mapping[str, Table],
@@ -64,16 +65,14 @@ def judge_rows(
     Args:
         run: makes what is stored.
         name: of the stage.
-        params: of the stage.
+        stage: the stage.
         rows: the pool as the stage finds it.
         before: evidence of earlier stages, by name.
         examples: sets of examples, by name.
     """
-    dump = params.model_dump(mode="json")
-    stage = find_stage(dump["kind"])
-    data = stage_inputs(rows, before, examples, dump["kind"])
-    prepared = stage.prepare(run, data, params) if stage.prepare else {}
-    return evidence_of(run.result(stage_call(name, dump, data, list(before), prepared))), prepared
+    data = stage_inputs(rows, before, examples, stage.uses)
+    prepared = stage.prepare(run, data)
+    return evidence_of(run.result(stage_call(name, stage, data, list(before), prepared))), prepared
 
 
 def evidence_of(stage: Artifact) -> Table:
@@ -91,9 +90,8 @@ def run_stage(
     prepared: Mapping[str, Table],
 ) -> Counts:
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
-    method = find_stage(stage["kind"])
-    stage_data = _stage_data(data, before, prepared)
-    result = method.decide(stage_data, method.params.model_validate(stage))
+    judge = find_method(Stage, stage["method"]).model_validate(stage)
+    result = judge.decide(_stage_data(data, before, prepared))
     _check_verdicts(result, data.survivor_ids()["row_id"])
     more = [name for name in result.evidence.columns if name not in EVIDENCE_COLUMNS]
     result.evidence.select(*EVIDENCE_COLUMNS, *more).write_parquet(out / "evidence.parquet")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
-from curate import __version__
+from curate.core.version import __version__
 
 LIBRARIES = (
     "faiss-cpu",

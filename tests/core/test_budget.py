@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.core.budget import SLACK, BudgetLimit, BudgetOutcome, Cap, limit_of, spend
-from curate.core.registry import Budget
+from curate.core.selectparams import Budget
 
 Tokens = NDArray[np.int64]
 TOKENS = st.lists(st.integers(1, 500), min_size=1, max_size=60).map(

@@ -73,6 +73,12 @@ def grouped(data: Group, models: list[Model], seed: int | None = None) -> pl.Dat
     return pl.concat(table.read() for table in (data.letters, *data.others))
 
 
+@cached(version=1, name="test-clashing")
+def clashing(data: Group, letters: Table) -> pl.DataFrame:
+    """Return rows; the group has a table of the same name."""
+    return letters.read()
+
+
 @cached_files(version=1, name="test-files")
 def write_files(out: Path, table: Table, start: Artifact | None = None) -> dict[str, Any]:
     """Write how many rows there are, after those of a start."""
@@ -179,6 +185,19 @@ def test_tables_of_a_group_stand_for_themselves(run: StoreRunner) -> None:
     assert run.result(call).read()["text"].to_list() == ["a", "bb"]
     # `two` is called "letters", and the field that it stands in is not.
     assert call.params == {"models": [], "others.table": "letters"}
+
+
+def test_which_tables_of_a_list_they_are_has_an_order(run: StoreRunner) -> None:
+    artifact = run(letters, TEXTS).artifact
+    one, two = Table(artifact, "one"), Table(artifact, "two")
+    params = [joined.call(tables).params for tables in ([one, one], [one, two], [two, one])]
+    assert params == [{"tables.table": name} for name in ("one", "one,two", "two,one")]
+
+
+def test_a_group_has_no_table_of_an_arguments_name(run: StoreRunner) -> None:
+    table = run(letters, TEXTS)
+    with pytest.raises(TypeError, match="clashing: a group has a table of an argument's name"):
+        clashing.call(Group(table), table)
 
 
 def test_a_call_says_what_it_reads(run: StoreRunner) -> None:

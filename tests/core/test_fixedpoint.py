@@ -19,7 +19,7 @@ import hashlib
 import numpy as np
 from curate.core.fixedpoint import cosines
 from curate.models.neighbours import find_pairs
-from curate.select.kcenter import choose_centres
+from curate.selectors.kcenter import choose_centres
 vectors = np.random.default_rng(0).standard_normal((3000, 96)).astype(np.float32)
 vectors /= np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
 pairs = find_pairs(vectors, np.zeros(len(vectors), dtype=np.int64), 0.3)

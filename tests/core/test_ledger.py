@@ -22,21 +22,14 @@ from hypothesis import strategies as st
 
 from curate.core.calls import CachedCall, Table
 from curate.core.ledger import evidence_of, kept_rows, ledger, stage_call, stage_inputs
-from curate.core.registry import (
-    STAGES,
-    Params,
-    StageData,
-    StageResult,
-    find_stage,
-    load_methods,
-    stage,
-)
+from curate.core.methods import METHODS, find_method, method
 from curate.core.rows import SCHEMA
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Store
-from curate.select.random import RandomParams
-from curate.select.random import scores as random_scores
-from curate.select.selection import SelectionResult, select_by
+from curate.selectors.random import RandomSelector
+from curate.selectors.random import scores as random_scores
+from curate.selectors.selection import SelectionResult, select_by
 from tests.conftest import (
     Computed,
     StoreRun,
@@ -47,8 +40,6 @@ from tests.conftest import (
     stored_table,
     turns,
 )
-
-load_methods("curate.clean")
 
 LONG = "a prompt of more than eight words that the eval set holds as well"
 EVAL = [row("e0", turns(LONG, "x"))]
@@ -69,12 +60,10 @@ def call_of(
     name: str = "",
 ) -> CachedCall[Artifact]:
     before = evidence or {}
-    registered = find_stage(kind)
-    data = stage_inputs(rows, before, examples or {}, kind)
-    params = registered.params.model_validate({"kind": kind})
-    run = StoreRun(Store(rows.artifact.path.parent))
-    prepared = registered.prepare(run, data, params) if registered.prepare else {}
-    return stage_call(name or kind, {"kind": kind}, data, list(before), prepared)
+    stage = find_method(Stage, kind).model_validate({"method": kind})
+    data = stage_inputs(rows, before, examples or {}, stage.uses)
+    prepared = stage.prepare(StoreRun(Store(rows.artifact.path.parent)), data)
+    return stage_call(name or kind, stage, data, list(before), prepared)
 
 
 @dataclass
@@ -106,7 +95,7 @@ def run(
     for kind in stages:
         evidence[kind] = evidence_of(runner.result(call_of(kind, rows, evidence, examples)))
     kept = kept_rows(runner, rows, list(evidence.values()))
-    params = RandomParams.model_validate({"budget": {"rows": budget}})
+    params = RandomSelector.model_validate({"budget": {"rows": budget}})
     selecting = select_run(store, rows, kept)
     selection = select_by(selecting, params, runner(random_scores, kept))
     return evidence, selection, runner(ledger, rows, evidence, selection.ranking)
@@ -203,34 +192,37 @@ def test_a_stage_depends_on_the_example_sets_that_it_names_only(store: Store) ->
 Bend = Callable[[pl.DataFrame], pl.DataFrame]
 
 
-class BentParams(Params):
-    """A stage of this test only."""
-
-    kind: Literal["bent"] = "bent"
-
-
 @pytest.fixture
 def bend(store: Store) -> Iterator[Callable[[Bend], Artifact]]:
     """Run a stage that keeps all rows, after something was done to its verdicts."""
 
     def run_bent(change: Bend) -> Artifact:
-        @stage(BentParams, version=1)
-        def bent(data: StageData, params: BentParams) -> StageResult:
-            evidence = data.rows.select(
-                "row_id",
-                keep=pl.lit(True),
-                reason=pl.lit(None, dtype=pl.String),
-                score=pl.lit(0.0),
-                threshold=pl.lit(0.5),
-                duplicate_of=pl.lit(None, dtype=pl.String),
-            ).collect()
-            return StageResult(change(evidence))
+        @method
+        class BentStage(Stage):
+            """A stage of this test only."""
+
+            method: Literal["bent"] = "bent"
+
+            def decide(self, data: StageData) -> StageResult:
+                return StageResult(change(keeping_all(data)))
 
         rows = stored_rows(store, "pool", pool(["new"] * 4))
         return store.ensure(call_of("bent", rows))
 
     yield run_bent
-    STAGES.pop("bent", None)
+    METHODS["stage"].pop("bent", None)
+
+
+def keeping_all(data: StageData) -> pl.DataFrame:
+    """Return verdicts that keep every row."""
+    return data.rows.select(
+        "row_id",
+        keep=pl.lit(True),
+        reason=pl.lit(None, dtype=pl.String),
+        score=pl.lit(0.0),
+        threshold=pl.lit(0.5),
+        duplicate_of=pl.lit(None, dtype=pl.String),
+    ).collect()
 
 
 def drop(reason: str | None) -> Bend:
@@ -244,7 +236,7 @@ def test_a_stage_that_keeps_all_or_drops_for_a_known_reason_passes(
     bend: Callable[[Bend], Artifact],
 ) -> None:
     assert bend(lambda e: e).counts == {"rows_in": 4, "rows_out": 4, "dropped": {}}
-    STAGES.pop("bent")
+    METHODS["stage"].pop("bent")
 
 
 def test_the_order_of_verdicts_is_free(bend: Callable[[Bend], Artifact]) -> None:
@@ -343,7 +335,7 @@ def test_a_step_runs_in_a_process_that_has_imported_nothing_else(
     else:
         kept = kept_rows(StoreRun(store), rows, [])
         run = select_run(store, rows, kept)
-        params = RandomParams.model_validate({"budget": {"rows": 2}})
+        params = RandomSelector.model_validate({"budget": {"rows": 2}})
         select_by(run, params, run(random_scores, kept))
         call = run.calls[-1]
         shutil.rmtree(store.path_of(call))
@@ -466,39 +458,32 @@ def test_only_the_columns_asked_for_are_read(store: Store) -> None:
 def test_prepared_artifacts_are_given_to_the_stage_and_enter_its_key(store: Store) -> None:
     seen: list[Any] = []
 
-    class RecorderParams(Params):
-        kind: Literal["ready"] = "ready"
-
     try:
 
-        @stage(RecorderParams, version=1)
-        def record(data: StageData, params: RecorderParams) -> StageResult:
-            seen.append({name: table.read().rows() for name, table in data.prepared.items()})
-            seen.append(list(data.evidence))
-            return StageResult(
-                data.rows.select(
-                    "row_id",
-                    keep=pl.lit(True),
-                    reason=pl.lit(None, dtype=pl.String),
-                    score=pl.lit(0.0),
-                    threshold=pl.lit(0.5),
-                    duplicate_of=pl.lit(None, dtype=pl.String),
-                ).collect()
-            )
+        @method
+        class RecorderStage(Stage):
+            """A stage that notes what it is given."""
+
+            method: Literal["recorder"] = "recorder"
+
+            def decide(self, data: StageData) -> StageResult:
+                seen.append({name: table.read().rows() for name, table in data.prepared.items()})
+                seen.append(list(data.evidence))
+                return StageResult(keeping_all(data))
 
         rows = stored_rows(store, "pool", pool(["new"] * 3))
         before = {"exact": evidence_of(store.ensure(call_of("exact", rows)))}
-        inputs = stage_inputs(rows, before, {}, "ready")
+        data = stage_inputs(rows, before, {}, ())
         one, two = (stored_table(store, "pairs", pl.DataFrame({"x": [n]})) for n in (1, 2))
         steps = [
-            stage_call("ready", {"kind": "ready"}, inputs, ["exact"], {"pairs": pairs})
+            stage_call("recorder", RecorderStage(), data, ["exact"], {"pairs": pairs})
             for pairs in (one, two)
         ]
         assert steps[0].key != steps[1].key
         store.ensure(steps[0])
         assert seen == [{"pairs": [(1,)]}, ["exact"]]
     finally:
-        STAGES.pop("ready", None)
+        METHODS["stage"].pop("recorder", None)
 
 
 def test_an_empty_frame_has_the_schema_of_rows() -> None:

@@ -1,0 +1,55 @@
+"""What a recipe is read into: frozen models that know their keys."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Params(BaseModel):
+    """Base of everything in a config: frozen, unknown keys are errors, and so are NaN and infinity.
+
+    Pydantic's own message does not repeat what was given, which may be a secret.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+
+def suggest_key(key: str, choices: Sequence[str]) -> str:
+    """Return what to say of a key that is none of the known ones."""
+    close = difflib.get_close_matches(key, choices, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(choices)}"
+    return f"unknown key; {hint}"
+
+
+def keys_at(root: type[Params], location: Sequence[Any]) -> list[str]:
+    """Return the keys that a model knows at a location as pydantic names it."""
+    models: list[type[Params]] = [root]
+    for part in location:
+        inner = [
+            submodel
+            for model in models
+            if part in model.model_fields
+            for submodel in _models_in(model.model_fields[part].annotation)
+        ]
+        # A part that is no key is a list position or the tag of a union's branch.
+        tagged = [
+            m
+            for m in models
+            if isinstance(part, str) and part in [f.default for f in m.model_fields.values()]
+        ]
+        models = inner or tagged or models
+    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[Params]]:
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

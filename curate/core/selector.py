@@ -1,0 +1,83 @@
+"""Selectors: an expensive score of rows, stored once, and a cheap ranking made from it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.core.calls import Table
+from curate.core.methods import Method
+from curate.core.run import ScoreRun
+from curate.core.selectparams import SelectParams
+
+NOT_FINITE = "its score is no finite number"
+
+
+@dataclass(frozen=True)
+class ResponseLimit:
+    """What a method must see of a row's response to score it: tokens, within the row's first ones.
+
+    max_length: tokens of a row that are read; tokens: fewest of the response among them; model: that
+    reads them, the base model if None; setting: what a recipe calls the limit.
+    """
+
+    max_length: int
+    tokens: int = 1
+    model: str | None = None
+    setting: str = "its max_length"
+
+
+class Selector(SelectParams, Method):
+    """A way to choose rows: scores, and an order made from them.
+
+    needs_target: it compares rows with target examples.
+    rank_params: the parameters that `rank` alone reads, so that another ranking needs no other scores.
+    needs_scores: False for a method that ranks any method's table.
+    needs_tokens: False for a plain draw: rows are counted in tokens only where a budget or condition
+    speaks of them.
+    renders_target: the base model reads the target examples, in its chat template.
+    scores_alone: a row's score depends on the row and the target alone, not on which others there are.
+    """
+
+    family: ClassVar[str] = "selector"
+    packages: ClassVar[tuple[str, ...]] = ("curate.selectors",)
+    needs_target: ClassVar[bool] = False
+    rank_params: ClassVar[tuple[str, ...]] = ()
+    needs_scores: ClassVar[bool] = True
+    needs_tokens: ClassVar[bool] = True
+    renders_target: ClassVar[bool] = False
+    scores_alone: ClassVar[bool] = False
+
+    def score_rows(self, run: ScoreRun) -> Table:
+        """Return row_id, score (higher is better), nearest_id and whatever else `rank` reads."""
+        raise NotImplementedError
+
+    def score_more(self, run: ScoreRun, rows: Table) -> Table:
+        """Return the scores of further rows, a table like the kept ones, as those of the run's own.
+
+        Only for a method that `scores_alone`.
+        """
+        return self.score_rows(run.with_kept(rows))
+
+    def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
+        """Return the row numbers of a table of scores, best first.
+
+        It is given no other rows than those that have a score (see curate.selectors.scored).
+        """
+        raise NotImplementedError
+
+    def unscored(self, scores: pl.DataFrame) -> pl.Series:
+        """Return for each row of a table why it has no score, null for one that has.
+
+        Here that is the column `reason`, if there is one, of rows whose score is no finite number.
+        """
+        finite = pl.col("score").cast(pl.Float64).is_finite().fill_null(value=False)
+        reason = pl.col("reason") if "reason" in scores.columns else pl.lit(None, dtype=pl.String)
+        reasons = pl.coalesce(reason, pl.lit(NOT_FINITE))
+        return scores.select(pl.when(~finite).then(reasons)).to_series()
+
+    def response_limit(self) -> ResponseLimit | None:
+        """Return what the method must see of a row's response to score it, where it reads that."""
+        return None
