@@ -1,0 +1,174 @@
+"""LESS: the rows whose gradients point where the target examples' gradients point.
+
+Xia et al. 2024, arXiv:2402.04333. A LoRA warm-up on a random 5 % leaves a checkpoint c after each of
+its epochs, of mean learning rate w_c (scaled to sum to 1). Between row i and target example q
+
+    S[i, q] = sum_c w_c cos(G_c(i), g_c(q))
+
+with g the plain gradient of the adapters and G the direction that Adam would take from g with the
+state it had. A row's score is the largest over subtasks of the mean of S over the subtask's examples:
+a mean of cosines, not the cosine of the mean gradient. Subtasks are the `origin`s of the target rows.
+
+Cost: for each checkpoint a forward and a backward pass over every row, 3 to 4 times the passes of
+RDS+ and more of them. Where targets are known (`way: exact`) nothing is projected; `datastore` stores
+projected features, for other targets later.
+
+Departures from the authors' code, beside what curate.models.warmup and .gradients say: subtasks
+may differ in size (theirs are cut into equal parts, by fixed numbers for three benchmarks); a batch
+does not scale its rows; a row without a response within max_length has no score instead of a NaN.
+Short responses have large gradients, but cosines take no notice of length.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.core.calls import Counted, Table, cached
+from curate.core.methods import method
+from curate.core.params import Params
+from curate.core.run import ScoreRun
+from curate.core.selector import ResponseLimit, Selector
+from curate.core.store import Artifact
+from curate.models.influence import (
+    pool_and_target_features,
+    pool_similarities,
+    read_columns,
+    read_similarities,
+    target_gradients,
+)
+from curate.models.warmup import checkpoint_shares, warm_up
+from curate.selectors.similarities import DECIMALS, rank_scores, task_numbers
+
+LOG = logging.getLogger("curate")
+VERSION = 1
+UNSCORED = "no response within max_length"
+
+
+class Warmup(Params):
+    """The LoRA fine-tune that makes the checkpoints; what is not given is scaled to the model."""
+
+    fraction: float = Field(0.05, gt=0, le=1, description="of the kept rows; at least 64 rows")
+    epochs: int = Field(4, gt=0, description="each leaves a checkpoint, and each costs a pass")
+    rank: int | None = Field(None, gt=0, description="128 at hidden size 4,096, less below")
+    alpha: int | None = Field(None, gt=0, description="4 x rank")
+    learning_rate: float | None = Field(
+        None, gt=0, description="2e-5 at hidden size 4,096, more below"
+    )
+    batch_rows: int | None = Field(None, gt=0, description="128, fewer with few rows")
+    targets: list[str] = Field(["q_proj", "k_proj", "v_proj", "o_proj"], min_length=1)
+
+
+@method
+class LessSelector(Selector):
+    """Rows whose training would lower the loss of the target examples, by gradient similarity."""
+
+    version: ClassVar[int] = VERSION
+    needs_target: ClassVar[bool] = True
+    renders_target: ClassVar[bool] = True
+    # With the warm-up of the run's own rows, which `score_more` keeps.
+    scores_alone: ClassVar[bool] = True
+
+    method: Literal["less"] = "less"
+    way: Literal["exact", "datastore"] = Field(
+        "exact", description="datastore keeps projected features for other targets"
+    )
+    eps_mode: Literal["less_code", "adamw"] = Field(
+        "less_code", description="Adam's epsilon: inside the root, as published, or outside"
+    )
+    dim: int = Field(8192, gt=0, description="numbers a projected feature; datastore only")
+    precision: Literal["float16", "int8"] = Field("float16", description="datastore only")
+    max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
+    warmup: Warmup = Warmup()
+
+    def score_rows(self, run: ScoreRun) -> Table:
+        """Tune, take gradients of target and pool, then store what every row scores."""
+        return _score(run, self, warmed=run)
+
+    def score_more(self, run: ScoreRun, rows: Table) -> Table:
+        """Take gradients of further rows, with the warm-up of the run's own."""
+        return _score(run.with_kept(rows), self, warmed=run)
+
+    def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
+        """Return row numbers, best first; ties go to the smaller row_id, rows without a score last."""
+        return rank_scores(scores)
+
+    def response_limit(self) -> ResponseLimit | None:
+        """Return what of a response it reads."""
+        return ResponseLimit(self.max_length)
+
+
+def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
+    if run.target is None:
+        raise ValueError("less needs target examples")
+    lora, length = params.warmup.model_dump(mode="json"), params.max_length
+    warmup = warm_up(warmed, lora, length)
+    subtasks = task_numbers(run.target.read(["origin"])["origin"])
+    if params.way == "exact":
+        gradients = target_gradients(run, warmup, subtasks, length)
+        blocks = pool_similarities(run, warmup, gradients, params.eps_mode, length)
+    else:
+        *blocks, gradients = pool_and_target_features(
+            run, warmup, params.eps_mode, length, params.dim, params.precision
+        )
+    table = run(scores, run.kept, run.target, warmup, gradients, blocks, subtasks)
+    LOG.info(
+        "less: Adam's second moment is above its epsilon in %.2g %% of the coordinates; %d rows have "
+        "no response to take a gradient of",
+        100 * table.artifact.counts["adaptive_share"],
+        table.artifact.counts["unscored"],
+    )
+    return table
+
+
+@cached(version=VERSION, name="score-less")
+def scores(
+    kept: Table,
+    target: Table,
+    warmup: Artifact,
+    gradients: Artifact,
+    blocks: Sequence[Artifact],
+    subtasks: Sequence[int],
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score, reason, nearest_id, similarities [Q].
+
+    A row without a score has a reason. The nearest is the most similar example of the best subtask;
+    it is null, and similarities are left out, where the target's gradients were too large to keep
+    apart. The similarities of a row without a score are NaN.
+    """
+    similarities = read_similarities(blocks, gradients, checkpoint_shares(warmup)).round(DECIMALS)
+    column_tasks, by_example = read_columns(gradients, subtasks)
+    means = np.stack(
+        [similarities[:, column_tasks == s].mean(axis=1) for s in np.unique(column_tasks)], axis=1
+    )
+    scored = np.isfinite(means).all(axis=1)
+    frame = kept.read(["row_id"]).select(
+        "row_id",
+        score=pl.Series(means.max(axis=1)).fill_nan(None),
+        reason=pl.when(~pl.Series(scored)).then(pl.lit(UNSCORED)),
+        nearest_id=pl.lit(None, dtype=pl.String),
+    )
+    if by_example:
+        ids = target.read(["row_id"])["row_id"]
+        frame = frame.with_columns(
+            nearest_id=pl.when(pl.Series(scored)).then(
+                ids.gather(nearest(similarities, means, column_tasks))
+            ),
+            similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
+        )
+    adaptive, seen = (sum(b.counts[name] for b in blocks) for name in ("adaptive", "coordinates"))
+    return Counted(frame, {"unscored": int((~scored).sum()), "adaptive_share": adaptive / seen})
+
+
+def nearest(
+    similarities: NDArray[np.float32], means: NDArray[np.float32], subtasks: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the column of each row's most similar example within its best subtask."""
+    best = np.unique(subtasks)[means.argmax(axis=1)]
+    inside = np.where(np.equal.outer(best, subtasks), similarities, -np.inf)
+    columns: NDArray[np.int64] = inside.argmax(axis=1)
+    return columns

@@ -1,0 +1,81 @@
+"""RDS+: the rows whose representations are nearest to the target examples.
+
+Ivison et al. 2025, arXiv:2503.01807, algorithm 1. Score S[q, i] = cosine of target example q and row
+i, see curate.models.lm. Cost: one forward pass without the vocabulary head over every row.
+
+`round_robin` (the paper's) lets the target examples take turns, each naming its best row; a row that
+was named before costs the turn but no budget. `refill` lets the example name its next one instead.
+`global_max` takes the rows with the largest max over q of S[q, i], as the authors' script for large
+pools does under the name of the same option; a few easily matched examples can take everything.
+
+Target examples of several tasks, told apart by their `origin`, are combined within their task, and
+then the tasks take turns. The paper combines within a task by the maximum (`global_max` here).
+
+The index of the pool does not depend on the target: another target encodes its own examples and reads
+the stored blocks. The search is exact, one matrix product a block. A product is what a flat faiss
+index would do, and the ranking needs all similarities, not the largest alone.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate.core.calls import Counted, Table, cached
+from curate.core.fixedpoint import cosines
+from curate.core.methods import method
+from curate.core.run import ScoreRun
+from curate.core.selector import Selector
+from curate.models.index import index_pool, index_target, iter_kept_vectors, measured
+from curate.selectors.similarities import rank_similarities, similarity_table
+
+VERSION = 4
+
+NOT_FINITE = "a similarity is no finite number; models.dtype: float32 may help"
+
+
+@method
+class RdsSelector(Selector):
+    """Nearest rows by position-weighted hidden states of the base model."""
+
+    version: ClassVar[int] = VERSION
+    needs_target: ClassVar[bool] = True
+    rank_params: ClassVar[tuple[str, ...]] = ("combine", "refill")
+    renders_target: ClassVar[bool] = True
+    scores_alone: ClassVar[bool] = True
+
+    method: Literal["rds"] = "rds"
+    combine: Literal["round_robin", "global_max"] = "round_robin"
+    refill: bool = Field(False, description="a duplicate does not cost its example the turn")
+    max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
+
+    def score_rows(self, run: ScoreRun) -> Table:
+        """Encode pool and target, then store the cosines of every row with every target example."""
+        if run.target is None:
+            raise ValueError("rds needs target examples")
+        return run(
+            scores,
+            kept=run.kept,
+            measured=measured(run),
+            blocks=index_pool(run, self.max_length),
+            target=run.target,
+            target_vectors=index_target(run, self.max_length),
+        )
+
+    def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
+        """Return row numbers, best first; ties go to the smaller row_id."""
+        return rank_similarities(scores, self.combine, refill=self.refill)
+
+
+@cached(version=VERSION, name="score-rds")
+def scores(
+    kept: Table, measured: Table, blocks: Sequence[Table], target: Table, target_vectors: Table
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
+    target_embeddings = target_vectors.array()
+    pool_vectors = iter_kept_vectors(blocks, measured, kept)
+    similar = (cosines(vectors, target_embeddings) for vectors in pool_vectors)
+    return similarity_table(kept, target, similar, NOT_FINITE)

@@ -1,0 +1,133 @@
+"""Mixtures: shares of sources and origins at every budget, random rows within."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from curate.core.errors import UserError
+from curate.core.store import Store
+from curate.selectors.mixture import MixtureSelector
+from tests.conftest import row, turns
+from tests.selectors.poolruns import check_contract, make_run, ranked, sample_pool, scored
+
+SIZES = {"web": 600, "book": 60, "chat": 6}
+
+
+def table_of(sizes: dict[str, int]) -> pl.DataFrame:
+    """Return a score table whose rows tell their source by their id, in mixed order."""
+    ids = [f"{name}-{i:04}" for name, size in sizes.items() for i in range(size)]
+    sources = [name for name, size in sizes.items() for _ in range(size)]
+    table = pl.DataFrame({"row_id": ids, "source": sources, "origin": sources})
+    return table.sample(fraction=1, shuffle=True, seed=3)
+
+
+def shares(sizes: dict[str, int], weights: dict[str, float], rows: int) -> dict[str, float]:
+    """Return the exact shares of a budget: by weight, what a group lacks to those with room."""
+    out = dict.fromkeys(sizes, 0.0)
+    room = set(sizes)
+    left = float(rows)
+    while left > 1e-12 and room:
+        total = sum(weights[name] for name in room)
+        step = min(left, *((sizes[n] - out[n]) * total / weights[n] for n in room))
+        for name in room:
+            out[name] += step * weights[name] / total
+        left -= step
+        room = {name for name in room if out[name] < sizes[name] - 1e-9}
+    return out
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        ({}, {"web": 1, "book": 1, "chat": 1}),
+        ({"weights": "proportional"}, {"web": 100, "book": 10, "chat": 1}),
+        ({"weights": "temperature"}, {"web": 10, "book": 10**0.5, "chat": 1}),
+        ({"weights": "temperature", "temperature": 1}, {"web": 100, "book": 10, "chat": 1}),
+        ({"weights": {"web": 1, "book": 2.5, "chat": 0.5}}, {"web": 1, "book": 2.5, "chat": 0.5}),
+    ],
+    ids=str,
+)
+def test_every_budget_has_the_shares_to_within_one_row(
+    settings: dict[str, Any], weights: dict[str, float]
+) -> None:
+    groups = [i.split("-")[0] for i in ranked(table_of(SIZES), "mixture", **settings)]
+    assert Counter(groups) == SIZES
+    for rows in [1, 2, 3, 5, 8, 17, 18, 19, 50, 119, 200, 333, 500, 665]:
+        counts = Counter(groups[:rows])
+        for name, share in shares(SIZES, weights, rows).items():
+            assert abs(counts[name] - share) < 1
+
+
+def test_a_large_temperature_is_nearly_equal() -> None:
+    order = ranked(table_of(SIZES), "mixture", weights="temperature", temperature=1e6)
+    assert Counter(i.split("-")[0] for i in order[:18]) == {"web": 6, "book": 6, "chat": 6}
+
+
+def test_groups_that_are_not_named_come_last_in_proportion() -> None:
+    table = table_of({"a": 5, "b": 40, "c": 20, "d": 3})
+    groups = [i[0] for i in ranked(table, "mixture", weights={"a": 1, "d": 0})]
+    assert set(groups[:5]) == {"a"}
+    counts = Counter(groups[5:26])
+    for name, size in {"b": 40, "c": 20, "d": 3}.items():
+        assert abs(counts[name] - size * 21 / 63) < 1
+
+
+def test_rows_of_a_group_come_in_a_random_order_of_the_seed() -> None:
+    table = table_of({"a": 4, "b": 2})
+    orders = Counter(
+        tuple(i for i in ranked(table, "mixture", seed) if i[0] == "a") for seed in range(480)
+    )
+    assert len(orders) == 24
+    # Chi-square with 23 degrees of freedom, below its 0.1 % point.
+    assert sum((n - 20) ** 2 / 20 for n in orders.values()) < 49.7
+
+
+def test_a_row_without_an_origin_is_of_its_source(store: Store) -> None:
+    origins = ["sums", None, "sums", None, "prose"]
+    rows = [row(f"r{i}", turns("q", "a"), source="web", origin=o) for i, o in enumerate(origins)]
+    table = scored(make_run(store, rows), "mixture", by="origin")
+    assert table["origin"].to_list() == ["sums", "web", "sums", "web", "prose"]
+    assert set(ranked(table, "mixture", by="origin")[:3]) >= {"r4"}
+
+
+def test_weights_and_groups_cost_no_step(store: Store) -> None:
+    run = make_run(store, sample_pool())
+    for settings in ({}, {"by": "origin"}, {"weights": "proportional"}):
+        assert len(ranked(scored(run, "mixture", **settings), "mixture", **settings)) == 60
+    assert run.executed_steps == ["score-mixture"]
+
+
+def test_a_weight_for_a_group_that_is_not_there_is_told() -> None:
+    with pytest.raises(
+        UserError, match="no kept row has the source 'wbe'; there are: book, chat, web"
+    ):
+        ranked(table_of(SIZES), "mixture", weights={"wbe": 1})
+
+
+@pytest.mark.parametrize("weights", [{"a": -1}, {"a": 0}, {}, {"a": float("inf")}, "even"])
+def test_weights_that_make_no_sense(weights: Any) -> None:
+    with pytest.raises(ValidationError, match="weight"):
+        MixtureSelector.model_validate({"budget": {"rows": 1}, "weights": weights})
+
+
+def test_five_thousand_groups_are_no_matter() -> None:
+    ids = [f"r{i:05}" for i in range(20_000)]
+    groups = np.random.default_rng(0).zipf(1.3, 20_000) % 5_000
+    table = pl.DataFrame(
+        {"row_id": ids, "source": groups.astype(str), "origin": groups.astype(str)}
+    )
+    order = ranked(table, "mixture")
+    own = dict(table.select("row_id", "source").iter_rows())
+    count = table["source"].n_unique()
+    assert len({own[i] for i in order[:count]}) == count
+
+
+def test_what_all_selectors_keep_to(store: Store) -> None:
+    check_contract(store, "mixture")
+    check_contract(store, "mixture", by="origin", weights="temperature")
