@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from curate.core.errors import UserError
+from curate.core.params import Params
 from curate.core.reasons import Reason
-from curate.core.registry import Params, StageData, StageResult
+from curate.core.stage import StageData, StageResult
 from curate.core.tables import TableFile, with_current_names
 from curate.text.compared import Compared
-from curate.text.pairs import DuplicateGroups, Pairs, Verdicts, judge_to_size, number_pairs
+from curate.text.pairs import DuplicateGroups, DuplicateVerdicts, Pairs, judge_to_size, number_pairs
 
 
 class FirstSource(Params):
@@ -185,7 +186,9 @@ def _evidence_values(
     return joined["value"].fill_null(-np.inf).fill_nan(-np.inf).to_numpy()
 
 
-def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams) -> Verdicts:
+def decide(
+    size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams
+) -> DuplicateVerdicts:
     """Return which of `size` rows stay, at the threshold or down to the number of rows asked for.
 
     Raises:
@@ -197,7 +200,7 @@ def decide(size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams
     return judge_to_size(groups, rank, params.rows, params.floor)
 
 
-def _evidence(ids: pl.Series, verdicts: Verdicts, reason: Reason) -> pl.DataFrame:
+def _evidence(ids: pl.Series, verdicts: DuplicateVerdicts, reason: Reason) -> pl.DataFrame:
     dropped = verdicts.duplicate_of >= 0
     names = ids.gather(np.where(dropped, verdicts.duplicate_of, 0)) if len(ids) else ids
     drop = pl.col("drop")

@@ -1,13 +1,14 @@
 """Exact duplicates: rows whose normalised text another row has, and prompts with several answers."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
 from curate.clean.duplicates import DedupParams, Survivor, judge_duplicates
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import Params, StageData, StageResult, stage
+from curate.core.stage import Stage, StageData, StageResult
 from curate.text.compared import Compared
 from curate.text.pairs import PAIR_SCHEMA
 
@@ -21,10 +22,13 @@ LINE_END = r"\r\n?"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 
 
-class ExactParams(Params):
+@method
+class ExactStage(Stage):
     """Drop rows whose text, in Unicode NFC and folded, another row has."""
 
-    kind: Literal["exact"] = "exact"
+    version: ClassVar[int] = 5
+
+    method: Literal["exact"] = "exact"
     compare: Compared = Field("example", description="whole rows, prompts or responses")
     fold: list[Fold] = Field(
         ["ends"],
@@ -37,34 +41,32 @@ class ExactParams(Params):
     )
 
     @model_validator(mode="after")
-    def _check_conflicts(self) -> "ExactParams":
+    def _check_conflicts(self) -> "ExactStage":
         if self.conflicts and self.compare == "response":
             raise ValueError(
                 "conflicts are rows with one prompt: use compare: example or compare: prompt"
             )
         return self
 
-
-@stage(ExactParams, version=5)
-def exact(data: StageData, params: ExactParams) -> StageResult:
-    """Keep one row of every text; the others name it in duplicate_of."""
-    compare: Compared = "example" if params.conflicts else params.compare
-    keys = _keys(data.rows, compare, params.fold)
-    first = pl.col("row_id").first().over("key")
-    pairs = keys.select(
-        first.alias("row_id"), other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
-    ).filter(pl.col("row_id") != pl.col("other_id"))
-    judged = judge_duplicates(
-        data,
-        pairs.select(*PAIR_SCHEMA),
-        DedupParams(threshold=1.0, keep=params.keep),
-        Reason.EXACT_DUPLICATE,
-    )
-    if not params.conflicts:
-        return judged
-    kept = judged.evidence.filter("keep").select("row_id")
-    rows = data.rows.join(kept.lazy(), on="row_id", how="semi", maintain_order="left")
-    return StageResult(judged.evidence, {"conflicts": find_conflicts(rows, params.fold)})
+    def decide(self, data: StageData) -> StageResult:
+        """Keep one row of every text; the others name it in duplicate_of."""
+        compare: Compared = "example" if self.conflicts else self.compare
+        keys = _keys(data.rows, compare, self.fold)
+        first = pl.col("row_id").first().over("key")
+        pairs = keys.select(
+            first.alias("row_id"), other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
+        ).filter(pl.col("row_id") != pl.col("other_id"))
+        judged = judge_duplicates(
+            data,
+            pairs.select(*PAIR_SCHEMA),
+            DedupParams(threshold=1.0, keep=self.keep),
+            Reason.EXACT_DUPLICATE,
+        )
+        if not self.conflicts:
+            return judged
+        kept = judged.evidence.filter("keep").select("row_id")
+        rows = data.rows.join(kept.lazy(), on="row_id", how="semi", maintain_order="left")
+        return StageResult(judged.evidence, {"conflicts": find_conflicts(rows, self.fold)})
 
 
 def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:

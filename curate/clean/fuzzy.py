@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -31,8 +31,10 @@ from curate.clean.guards import (
     split_pairs,
 )
 from curate.core.calls import Table, cached_files
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
@@ -51,10 +53,14 @@ Item = TypeVar("Item")
 Output = TypeVar("Output")
 
 
-class FuzzyParams(GuardedDedupParams):
+@method
+class FuzzyStage(GuardedDedupParams, Stage):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
-    kind: Literal["fuzzy"] = "fuzzy"
+    version: ClassVar[int] = 2
+    rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
+
+    method: Literal["fuzzy"] = "fuzzy"
     unit: Unit = Field(
         "script",
         description="n-grams of words, of characters, or by the script of each text: of words, and of "
@@ -62,29 +68,26 @@ class FuzzyParams(GuardedDedupParams):
     )
     ngram: int = Field(5, gt=0, description="by script: three characters at most")
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return all pairs found with at least the floor's similarity.
 
-def prepare_pairs(run: StepRun, data: StageInputs, params: FuzzyParams) -> Mapping[str, Table]:
-    """Return all pairs found with at least the floor's similarity.
+        `pairs` are those of duplicates, `differing` those that the guards tell apart.
+        """
+        bands, width = minhash.choose_bands(self.floor)
+        compared = (self.compare, self.unit, self.ngram)
+        shards = run.results(
+            [
+                write_keys.call(data, *compared, bands, width, start, start + SHARD_ROWS)
+                for start in range(0, max(data.rows.height, 1), SHARD_ROWS)
+            ]
+        )
+        pairs = run(write_pairs, data, shards, *compared, bands, self.floor, self.guards)
+        return {name: Table(pairs, name) for name in ("pairs", "differing")}
 
-    `pairs` are those of duplicates, `differing` those that the guards tell apart.
-    """
-    bands, width = minhash.choose_bands(params.floor)
-    compared = (params.compare, params.unit, params.ngram)
-    shards = run.results(
-        [
-            write_keys.call(data, *compared, bands, width, start, start + SHARD_ROWS)
-            for start in range(0, max(data.rows.height, 1), SHARD_ROWS)
-        ]
-    )
-    pairs = run(write_pairs, data, shards, *compared, bands, params.floor, params.guards)
-    return {name: Table(pairs, name) for name in ("pairs", "differing")}
-
-
-@stage(FuzzyParams, version=2, prepare=prepare_pairs, rethresholdable=RETHRESHOLDABLE)
-def fuzzy(data: StageData, params: FuzzyParams) -> StageResult:
-    """Drop rows for a kept twin; score is the similarity to the nearest kept row that outranks it."""
-    pairs = read_pairs(data.prepared["pairs"])
-    return judge_duplicates(data, pairs, params, Reason.FUZZY_DUPLICATE)
+    def decide(self, data: StageData) -> StageResult:
+        """Drop rows for a kept twin; score is the similarity to the nearest kept row outranking it."""
+        pairs = read_pairs(data.prepared["pairs"])
+        return judge_duplicates(data, pairs, self, Reason.FUZZY_DUPLICATE)
 
 
 @cached_files(version=VERSION, name="fuzzy-signatures")

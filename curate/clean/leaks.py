@@ -16,7 +16,7 @@ run of 13 words is a leak, if no part of it is template. `warn` lists paraphrase
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -24,8 +24,10 @@ from pydantic import Field, model_validator
 from curate.clean.overlaps import write_overlaps
 from curate.clean.similar import write_similar
 from curate.core.calls import Table
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import EVAL_SETS, Params, StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import EVAL_SETS, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile
 from curate.overlap.index import find_hits, leak_reason
@@ -37,10 +39,17 @@ OVERLAPS, TARGET_OVERLAPS = "overlaps", "target-overlaps"
 WEIGHT = {Reason.LEAK_EXACT: 3, Reason.LEAK_NGRAM: 2, Reason.LEAK_SLOT: 2, Reason.LEAK_RUN: 1}
 
 
-class LeaksParams(Params):
+@method
+class LeaksStage(Stage):
     """Drop pool rows that hold an eval prompt."""
 
-    kind: Literal["leaks"] = "leaks"
+    version: ClassVar[int] = 6
+    uses: ClassVar[tuple[str, ...]] = (*EVAL_SETS, "target")
+    needs: ClassVar[tuple[str, ...]] = EVAL_SETS
+    rethresholdable: ClassVar[tuple[str, ...]] = ("threshold", "any_ngram")
+    keeps_out: ClassVar[str | None] = "eval prompts"
+
+    method: Literal["leaks"] = "leaks"
     ngram: int = Field(8, gt=0)
     threshold: float = Field(
         0.5, ge=0, le=1, description="share of an eval prompt's own words that makes a leak"
@@ -56,7 +65,7 @@ class LeaksParams(Params):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> "LeaksParams":
+    def _check(self) -> "LeaksStage":
         if self.any_ngram is not None and self.any_ngram < self.ngram:
             raise ValueError(
                 f"any_ngram {self.any_ngram} is below ngram {self.ngram}, and shared runs are only "
@@ -66,27 +75,51 @@ class LeaksParams(Params):
             raise ValueError("embedder is given without warn, which alone needs one: give warn too")
         return self
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return what pool and target share with eval prompts, and the rows similar to these."""
+        pool = replace(data, target=None)
+        overlaps = run(write_overlaps, pool, self.ngram, OVERLAPS)
+        tables = {OVERLAPS: Table(overlaps, OVERLAPS)}
+        if data.target is not None:
+            # What many pool rows hold tells as little in a target example.
+            target = replace(pool, rows=data.target, evidence=())
+            call = write_overlaps.call(target, self.ngram, TARGET_OVERLAPS, overlaps)
+            stored = run.result(call.named(f"leaks-{TARGET_OVERLAPS}"))
+            tables[TARGET_OVERLAPS] = Table(stored, TARGET_OVERLAPS)
+            _warn_of_target(tables[TARGET_OVERLAPS], self)
+        if self.warn is not None:
+            embedder = run.embedder(self.embedder)
+            similar = run(write_similar, pool, embedder, min(self.warn, FLOOR))
+            tables["similar"] = Table(similar, "similar")
+        return tables
 
-def prepare_leaks(run: StepRun, data: StageInputs, params: LeaksParams) -> Mapping[str, Table]:
-    """Return what pool and target share with eval prompts, and the rows that are similar to these."""
-    pool = replace(data, target=None)
-    overlaps = run(write_overlaps, pool, params.ngram, OVERLAPS)
-    tables = {OVERLAPS: Table(overlaps, OVERLAPS)}
-    if data.target is not None:
-        # What many pool rows hold tells as little in a target example.
-        target = replace(pool, rows=data.target, evidence=())
-        call = write_overlaps.call(target, params.ngram, TARGET_OVERLAPS, overlaps)
-        stored = run.result(call.named(f"leaks-{TARGET_OVERLAPS}"))
-        tables[TARGET_OVERLAPS] = Table(stored, TARGET_OVERLAPS)
-        _warn_of_target(tables[TARGET_OVERLAPS], params)
-    if params.warn is not None:
-        embedder = run.embedder(params.embedder)
-        similar = run(write_similar, pool, embedder, min(params.warn, FLOOR))
-        tables["similar"] = Table(similar, "similar")
-    return tables
+    def decide(self, data: StageData) -> StageResult:
+        """Drop every row with a hit; score is its largest coverage, duplicate_of the eval row behind it.
+
+        Tables: hits and those of the target, rows that are only similar (warnings), figures of each set.
+        """
+        held_out = (data.eval, data.protected, data.watch)
+        sets = [rows.select("row_id", "source") for rows in held_out if rows is not None]
+        if not sets:
+            raise ValueError("leaks needs an eval set")
+        sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
+        overlap_pairs = _scan_overlaps(data.prepared[OVERLAPS])
+        evidence = _verdicts(data.rows.select("row_id").collect(), overlap_pairs, self)
+        tables = {"hits": _name_sets(_hits(overlap_pairs, self), sources)}
+        if TARGET_OVERLAPS in data.prepared:
+            target = _hits(_scan_overlaps(data.prepared[TARGET_OVERLAPS]), self)
+            tables["target"] = _name_sets(target, sources)
+        if self.warn is not None:
+            near = data.prepared["similar"].scan().filter(pl.col("similarity") >= self.warn)
+            kept = evidence.filter("keep").select("row_id")
+            tables["warnings"] = near.collect().join(
+                kept, on="row_id", how="semi", maintain_order="left"
+            )
+        tables["sets"] = _count_sets(sources, tables)
+        return StageResult(evidence, tables)
 
 
-def _warn_of_target(pairs: Table, params: LeaksParams) -> None:
+def _warn_of_target(pairs: Table, params: LeaksStage) -> None:
     """Say so on every run, not only on the one that makes the tables."""
     hits = _hits(_scan_overlaps(pairs), params)
     if hits.height:
@@ -101,41 +134,6 @@ def _warn_of_target(pairs: Table, params: LeaksParams) -> None:
         )
 
 
-@stage(
-    LeaksParams,
-    version=6,
-    uses=(*EVAL_SETS, "target"),
-    needs=EVAL_SETS,
-    prepare=prepare_leaks,
-    rethresholdable=("threshold", "any_ngram"),
-    guards="eval prompts",
-)
-def leaks(data: StageData, params: LeaksParams) -> StageResult:
-    """Drop every row with a hit; score is its largest coverage, duplicate_of the eval row behind it.
-
-    Tables: hits and those of the target, rows that are only similar (warnings), figures of each set.
-    """
-    held_out = (data.eval, data.protected, data.watch)
-    sets = [rows.select("row_id", "source") for rows in held_out if rows is not None]
-    if not sets:
-        raise ValueError("leaks needs an eval set")
-    sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
-    overlap_pairs = _scan_overlaps(data.prepared[OVERLAPS])
-    evidence = _verdicts(data.rows.select("row_id").collect(), overlap_pairs, params)
-    tables = {"hits": _name_sets(_hits(overlap_pairs, params), sources)}
-    if TARGET_OVERLAPS in data.prepared:
-        target = _hits(_scan_overlaps(data.prepared[TARGET_OVERLAPS]), params)
-        tables["target"] = _name_sets(target, sources)
-    if params.warn is not None:
-        near = data.prepared["similar"].scan().filter(pl.col("similarity") >= params.warn)
-        kept = evidence.filter("keep").select("row_id")
-        tables["warnings"] = near.collect().join(
-            kept, on="row_id", how="semi", maintain_order="left"
-        )
-    tables["sets"] = _count_sets(sources, tables)
-    return StageResult(evidence, tables)
-
-
 def _scan_overlaps(pairs: TableFile) -> pl.LazyFrame:
     """Return a table of pairs; those of older runs know no slots, or no limit of their own."""
     table = pairs.scan()
@@ -146,7 +144,7 @@ def _scan_overlaps(pairs: TableFile) -> pl.LazyFrame:
     )
 
 
-def _hits(overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+def _hits(overlap_pairs: pl.LazyFrame, params: LeaksStage) -> pl.DataFrame:
     return find_hits(overlap_pairs, params.threshold, params.any_ngram)
 
 
@@ -155,7 +153,7 @@ def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
     return named.select("row_id", "eval_id", "eval_source", "reason", "coverage", "span")
 
 
-def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksParams) -> pl.DataFrame:
+def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksStage) -> pl.DataFrame:
     """Return the evidence: for each row the pair that says most, a leak before all others."""
     reason = leak_reason(params.threshold, params.any_ngram)
     weight = pl.col("reason").replace_strict(WEIGHT, default=0, return_dtype=pl.Int8)

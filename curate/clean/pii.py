@@ -21,7 +21,7 @@ equal are duplicates: put `exact` behind.
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -41,9 +41,11 @@ from curate.clean.heuristics.personal import (
 from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, unknown_regions
 from curate.core.calls import Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.core.rows import SCHEMA, Message
+from curate.core.run import StepRun
+from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 
@@ -55,10 +57,14 @@ SPAN_SCHEMA = pl.Schema(
 BATCH_ROWS = 8_192
 
 
-class PiiParams(Params):
+@method
+class PiiStage(Stage):
     """Find personal data by its form, and mask it or drop its rows."""
 
-    kind: Literal["pii"] = "pii"
+    version: ClassVar[int] = 3
+    keeps_out: ClassVar[str | None] = "personal data"
+
+    method: Literal["pii"] = "pii"
     find: list[FormKind] = Field(list(KINDS), min_length=1, description="what is looked for")
     regions: list[str] = Field(
         [], description="ISO 3166 codes, e.g. [DE, US], whose national phone numbers are found bare"
@@ -88,54 +94,54 @@ class PiiParams(Params):
             )
         return codes
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return where personal data stands, and the masked rows if they are wanted."""
+        find, regions = sorted(set(self.find)), sorted(set(self.regions))
+        names = [self.names, check_names(self.names)] if self.names else None
+        spans = Table(run(write_spans, data, find, regions, names), SPAN_TABLE)
+        if self.action != "mask":
+            return {SPAN_TABLE: spans}
+        return {SPAN_TABLE: spans, APPENDED: Table(run(write_masked, data, spans), APPENDED)}
 
-def prepare_pii(run: StepRun, data: StageInputs, params: PiiParams) -> Mapping[str, Table]:
-    """Return where personal data stands, and the masked rows if they are wanted."""
-    find, regions = sorted(set(params.find)), sorted(set(params.regions))
-    names = [params.names, check_names(params.names)] if params.names else None
-    spans = Table(run(write_spans, data, find, regions, names), SPAN_TABLE)
-    if params.action != "mask":
-        return {SPAN_TABLE: spans}
-    return {SPAN_TABLE: spans, APPENDED: Table(run(write_masked, data, spans), APPENDED)}
+    def decide(self, data: StageData) -> StageResult:
+        """Judge rows by what was found; score is the number of pieces, duplicate_of the masked row.
 
+        The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
+        (pieces) and rows. Table details: how many of which kind a row holds.
+        """
+        spans = data.prepared[SPAN_TABLE].read()
+        kinds: list[Kind] = [kind for kind in KINDS if kind in self.find]
+        kinds += ["name"] if self.names else []
+        each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
+        hits = spans.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
+        row_hits = (
+            data.rows.select("row_id")
+            .collect()
+            .join(hits, on="row_id", how="left", maintain_order="left")
+        )
+        is_dropped = pl.col("score").is_not_null() & (self.action != "flag")
+        masked = self.action == "mask"
+        reason = Reason.MASKED if masked else Reason.PERSONAL_DATA
+        no_ids = pl.lit(None, dtype=pl.String)
+        evidence = row_hits.select(
+            "row_id",
+            keep=~is_dropped,
+            reason=pl.when(is_dropped).then(pl.lit(reason.value)),
+            score=pl.col("score").fill_null(0.0),
+            threshold=pl.lit(None, dtype=pl.Float64),
+            duplicate_of=_masked_ids(row_hits, is_dropped) if masked else no_ids,
+            **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
+        )
+        return StageResult(evidence, {"counts": _count(spans, kinds), "details": _details(spans)})
 
-@stage(
-    PiiParams,
-    version=3,
-    prepare=prepare_pii,
-    check=lambda params: params.names and check_names(params.names),
-    guards="personal data",
-)
-def pii(data: StageData, params: PiiParams) -> StageResult:
-    """Judge rows by what was found; score is the number of pieces, duplicate_of the masked row.
+    def check(self) -> None:
+        """Fail if the finder of names is not installed.
 
-    The evidence has a column for each kind besides: how many pieces of it. Table counts: kind, found
-    (pieces) and rows. Table details: how many of which kind a row holds.
-    """
-    spans = data.prepared[SPAN_TABLE].read()
-    kinds: list[Kind] = [kind for kind in KINDS if kind in params.find]
-    kinds += ["name"] if params.names else []
-    each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
-    hits = spans.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
-    row_hits = (
-        data.rows.select("row_id")
-        .collect()
-        .join(hits, on="row_id", how="left", maintain_order="left")
-    )
-    is_dropped = pl.col("score").is_not_null() & (params.action != "flag")
-    masked = params.action == "mask"
-    evidence = row_hits.select(
-        "row_id",
-        keep=~is_dropped,
-        reason=pl.when(is_dropped).then(
-            pl.lit((Reason.MASKED if masked else Reason.PERSONAL_DATA).value)
-        ),
-        score=pl.col("score").fill_null(0.0),
-        threshold=pl.lit(None, dtype=pl.Float64),
-        duplicate_of=_masked_ids(row_hits, is_dropped) if masked else pl.lit(None, dtype=pl.String),
-        **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
-    )
-    return StageResult(evidence, {"counts": _count(spans, kinds), "details": _details(spans)})
+        Raises:
+            UserError: it is not; what to install.
+        """
+        if self.names:
+            check_names(self.names)
 
 
 def _details(spans: pl.DataFrame) -> pl.DataFrame:

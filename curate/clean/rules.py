@@ -44,7 +44,7 @@ row may ask for what a rule forbids in words that no pattern knows: look first a
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import BeforeValidator, Field
@@ -70,7 +70,9 @@ from curate.clean.heuristics.parameters import (
 from curate.clean.heuristics.words import WordList, read_words
 from curate.core.calls import Table
 from curate.core.errors import UserError
-from curate.core.registry import Params, StageData, StageResult, StepRun, stage
+from curate.core.methods import method
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 
 
@@ -82,10 +84,17 @@ def _read_switch(value: Any) -> Any:
 Switch = BeforeValidator(_read_switch)
 
 
-class RulesParams(Params):
+@method
+class RulesStage(Stage):
     """Drop rows that fail a rule."""
 
-    kind: Literal["rules"] = "rules"
+    version: ClassVar[int] = 3
+    rethresholdable: ClassVar[tuple[str, ...]] = (
+        *(name for name in RULES if name != "words"),
+        "action",
+    )
+
+    method: Literal["rules"] = "rules"
     encoding: Annotated[EncodingRule | None, Switch] = EncodingRule()
     markup: Annotated[MarkupRule | None, Switch] = MarkupRule()
     placeholder: Annotated[PlaceholderRule | None, Switch] = PlaceholderRule()
@@ -104,14 +113,45 @@ class RulesParams(Params):
         "drop", description="flag keeps all rows, and says in the tables which fail"
     )
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return the table of what the rules measure."""
+        words = read_words(self.words.file) if self.words else []
+        if self.language:
+            _check_languages(self.language.allowed)
+        stored = run(measures.write_measures, data, self.language is not None, WordList(words))
+        return {measures.NAME: Table(stored, measures.NAME)}
 
-def prepare_rules(run: StepRun, data: StageInputs, params: RulesParams) -> Mapping[str, Table]:
-    """Return the table of what the rules measure."""
-    words = read_words(params.words.file) if params.words else []
-    if params.language:
-        _check_languages(params.language.allowed)
-    stored = run(measures.write_measures, data, params.language is not None, WordList(words))
-    return {measures.NAME: Table(stored, measures.NAME)}
+    def decide(self, data: StageData) -> StageResult:
+        """Judge every row by its measures.
+
+        The evidence has a column for each rule that is on: whether the row fails it; with `language`
+        also prompt_language and response_language (null where a text is too short to tell). Table
+        counts, a line for each rule: how many rows fail it, and for how many it is the first and so the
+        reason. Table details, a line for each rule that a row fails: what gave it away.
+        """
+        measured = data.prepared[measures.NAME].read()
+        findings = _findings(self, measured.columns)
+        names = list(findings)
+        languages = [f"{side}_language" for side in measures.SIDES] if self.language else []
+        judged = measured.select(
+            "row_id", *languages, **{name: finding.reason for name, finding in findings.items()}
+        )
+        failed = [pl.col(name).is_not_null() for name in names]
+        score = pl.sum_horizontal(failed) if failed else pl.lit(0)
+        reason = pl.coalesce(names) if names else pl.lit(None, dtype=pl.String)
+        dropped = reason.is_not_null() & (self.action == "drop")
+        evidence = judged.select(
+            "row_id",
+            keep=~dropped,
+            reason=pl.when(dropped).then(reason),
+            score=score.cast(pl.Float64),
+            threshold=pl.lit(None, dtype=pl.Float64),
+            duplicate_of=pl.lit(None, dtype=pl.String),
+            **{name: pl.col(name) for name in languages},
+            **dict(zip(names, failed, strict=True)),
+        )
+        details = _details(measured, findings)
+        return StageResult(evidence, {"counts": _count(evidence, names), "details": details})
 
 
 def _check_languages(codes: list[str]) -> None:
@@ -121,47 +161,6 @@ def _check_languages(codes: list[str]) -> None:
             f"rules.language.allowed: {', '.join(unknown)}: no language that can be told; "
             "write ISO 639-1 codes, e.g. [en, de, zh]"
         )
-
-
-@stage(
-    RulesParams,
-    version=3,
-    prepare=prepare_rules,
-    rethresholdable=tuple(
-        name for name in RulesParams.model_fields if name not in ("kind", "words")
-    ),
-)
-def rules(data: StageData, params: RulesParams) -> StageResult:
-    """Judge every row by its measures.
-
-    The evidence has a column for each rule that is on: whether the row fails it; with `language` also
-    prompt_language and response_language (null where a text is too short to tell). Table counts, a
-    line for each rule: how many rows fail it, and for how many it is the first and so the reason. Table
-    details, a line for each rule that a row fails: what gave it away.
-    """
-    measured = data.prepared[measures.NAME].read()
-    findings = _findings(params, measured.columns)
-    names = list(findings)
-    languages = [f"{side}_language" for side in measures.SIDES] if params.language else []
-    judged = measured.select(
-        "row_id", *languages, **{name: finding.reason for name, finding in findings.items()}
-    )
-    failed = [pl.col(name).is_not_null() for name in names]
-    score = pl.sum_horizontal(failed) if failed else pl.lit(0)
-    reason = pl.coalesce(names) if names else pl.lit(None, dtype=pl.String)
-    dropped = reason.is_not_null() & (params.action == "drop")
-    evidence = judged.select(
-        "row_id",
-        keep=~dropped,
-        reason=pl.when(dropped).then(reason),
-        score=score.cast(pl.Float64),
-        threshold=pl.lit(None, dtype=pl.Float64),
-        duplicate_of=pl.lit(None, dtype=pl.String),
-        **{name: pl.col(name) for name in languages},
-        **dict(zip(names, failed, strict=True)),
-    )
-    details = _details(measured, findings)
-    return StageResult(evidence, {"counts": _count(evidence, names), "details": details})
 
 
 def _details(measured: pl.DataFrame, findings: Mapping[str, Finding]) -> pl.DataFrame:
@@ -189,7 +188,7 @@ def _count(evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _findings(params: RulesParams, columns: list[str]) -> dict[str, Finding]:
+def _findings(params: RulesStage, columns: list[str]) -> dict[str, Finding]:
     """Return what each rule that is on finds, in their order."""
     findings = {
         name: find(getattr(params, name))

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -35,8 +35,10 @@ from curate.clean.guards import (
 from curate.core.calls import Table, cached_files
 from curate.core.fixedpoint import cosines_of_pairs
 from curate.core.keyed import EmbedderSource
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.models.embed import embed_survivors, embed_texts
@@ -53,10 +55,14 @@ MODEL_LENGTH = 2_048
 MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
 
 
-class SemanticParams(GuardedDedupParams):
+@method
+class SemanticStage(GuardedDedupParams, Stage):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
-    kind: Literal["semantic"] = "semantic"
+    version: ClassVar[int] = 2
+    rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
+
+    method: Literal["semantic"] = "semantic"
     # As in semhash, for sentence embedders.
     threshold: float = Field(0.9, gt=0, le=1, description="0.98 if the embedder is lm")
     floor: float = Field(
@@ -80,43 +86,39 @@ class SemanticParams(GuardedDedupParams):
         return value
 
     @model_validator(mode="after")
-    def _check_embedder(self) -> "SemanticParams":
+    def _check_embedder(self) -> "SemanticStage":
         if self.embedder == MODEL and self.compare != "example":
             raise ValueError("embedder lm represents whole rows: it needs `compare: example`")
         return self
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return all pairs with at least the floor's cosine.
 
-def prepare_pairs(run: StepRun, data: StageInputs, params: SemanticParams) -> Mapping[str, Table]:
-    """Return all pairs with at least the floor's cosine.
+        `pairs` are those of duplicates, `differing` those that the guards tell apart.
+        """
+        # The base model represents whole rows alone: beside it the run's own embedder reads responses.
+        name = None if self.embedder == MODEL else self.embedder
+        model = run.embedder(name) if "responses" in self.guards else None
+        blocks = _vectors(run, data, self)
+        pairs = run(write_pairs, data, blocks, self.compare, self.floor, self.guards, model)
+        return {name: Table(pairs, name) for name in ("pairs", "differing")}
 
-    `pairs` are those of duplicates, `differing` those that the guards tell apart.
-    """
-    # The base model represents whole rows alone, so beside it the run's own embedder reads responses.
-    name = None if params.embedder == MODEL else params.embedder
-    model = run.embedder(name) if "responses" in params.guards else None
-    blocks = _vectors(run, data, params)
-    pairs = run(write_pairs, data, blocks, params.compare, params.floor, params.guards, model)
-    return {name: Table(pairs, name) for name in ("pairs", "differing")}
+    def decide(self, data: StageData) -> StageResult:
+        """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
+        pairs = read_pairs(data.prepared["pairs"])
+        return judge_duplicates(data, pairs, self, Reason.SEMANTIC_DUPLICATE)
+
+    @property
+    def reads_base(self) -> bool:
+        """Return whether the base model embeds the rows."""
+        return self.embedder == MODEL
 
 
-def _vectors(run: StepRun, data: StageInputs, params: SemanticParams) -> list[Table]:
+def _vectors(run: StepRun, data: StageInputs, params: SemanticStage) -> list[Table]:
     """Return the vectors of the rows, block by block."""
     if params.embedder != MODEL:
         return embed_survivors(run, data, params.compare, params.embedder)
     return index_rows(run, data.rows, np.flatnonzero(data.survivor_mask()), MODEL_LENGTH)
-
-
-@stage(
-    SemanticParams,
-    version=2,
-    prepare=prepare_pairs,
-    rethresholdable=RETHRESHOLDABLE,
-    reads_base=lambda params: params.embedder == MODEL,
-)
-def semantic(data: StageData, params: SemanticParams) -> StageResult:
-    """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
-    pairs = read_pairs(data.prepared["pairs"])
-    return judge_duplicates(data, pairs, params, Reason.SEMANTIC_DUPLICATE)
 
 
 @cached_files(version=VERSION, name="semantic-pairs")

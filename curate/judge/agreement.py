@@ -8,7 +8,7 @@ what is not comparable counts by its cosine, and is told. Null without a neighbo
 
 It is a cheap relative of self-consistency (Wang et al. 2022, arXiv:2203.11171), with the pool's answers
 in place of samples. Cost: two embeddings a row and a search; up to 50,000 rows that is exact, beyond it
-looks into some cells only (curate.select.facility).
+looks into some cells only (curate.selectors.facility).
 
 Pitfalls. Wrong answers that many rows share confirm each other, and so do copies: drop duplicates
 before. A row whose prompt is alone says nothing. Prompts that are merely similar have different right

@@ -29,7 +29,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -45,9 +45,11 @@ from curate.answers.values import (
 )
 from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.keyed import EngineSource
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import Params, StageData, StageResult, StepRun, stage
 from curate.core.rows import Message, response_text
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.judge.confidence import Labels
@@ -91,10 +93,14 @@ NO_SAMPLE, NO_REFLECTION = "no usable sample", "no usable self-reflection"
 NO_QUESTION = "no user turn before the response"
 
 
-class ClearParams(Params):
+@method
+class ClearStage(Stage):
     """Drop rows whose response a language model has little confidence in."""
 
-    kind: Literal["clear"] = "clear"
+    version: ClassVar[int] = 2
+    rethresholdable: ClassVar[tuple[str, ...]] = ("threshold", "precision", "action")
+
+    method: Literal["clear"] = "clear"
     engine: EngineParams = TransformersParams()
     samples: int = Field(5, ge=1, description="answers drawn for each row")
     max_tokens: int = Field(256, ge=1, description="of a sampled answer; one that is cut is lost")
@@ -120,7 +126,7 @@ class ClearParams(Params):
     prompts: str | None = Field(None, description="folder whose clear/NAME.j2 come before ours")
 
     @model_validator(mode="after")
-    def _check(self) -> "ClearParams":
+    def _check(self) -> "ClearStage":
         if (self.precision is None) != (self.labels is None):
             raise ValueError("precision and labels go together: give both or none")
         if self.precision is not None and self.threshold != "median":
@@ -136,30 +142,57 @@ class ClearParams(Params):
         """Return how texts are compared."""
         return self.agreement or ("nli" if self.nli else "embedding")
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Ask the model about all rows, then compare; labels are read where there are some."""
+        engine, prompts = run.engine(self.engine), prompts_of(self.prompts)
+        tables = {}
+        if self.labels is not None:
+            # First, since the labels may be at fault.
+            tables["labels"] = label_survivors(run, data, Path(self.labels.path))
+        questions = prompts.files("sample", *REFLECTIONS)
+        stored = run(
+            write_samples, data, engine, questions, run.seed, self.samples, self.max_tokens
+        )
+        tables |= {name: Table(stored, name) for name in ("samples", "reflections")}
+        agreement: Agreement
+        if self.comparison == "embedding":
+            agreement = EmbeddingAgreement(run.embedder(self.embedder))
+        elif self.nli is not None:
+            agreement = nli_agreement(self.nli)
+        else:
+            agreement = ModelAgreement(engine, prompts.files("agree"), "clear.agree")
+        tables["confidence"] = run(
+            confidence, data, tables["samples"], tables["reflections"], agreement, self.checker
+        )
+        return tables
 
-def prepare_clear(run: StepRun, data: StageInputs, params: ClearParams) -> Mapping[str, Table]:
-    """Ask the model about all rows, then compare; labels are read where there are some."""
-    engine, prompts = run.engine(params.engine), prompts_of(params.prompts)
-    tables = {}
-    if params.labels is not None:
-        # First, since the labels may be at fault.
-        tables["labels"] = label_survivors(run, data, Path(params.labels.path))
-    questions = prompts.files("sample", *REFLECTIONS)
-    stored = run(
-        write_samples, data, engine, questions, run.seed, params.samples, params.max_tokens
-    )
-    tables |= {name: Table(stored, name) for name in ("samples", "reflections")}
-    agreement: Agreement
-    if params.comparison == "embedding":
-        agreement = EmbeddingAgreement(run.embedder(params.embedder))
-    elif params.nli is not None:
-        agreement = nli_agreement(params.nli)
-    else:
-        agreement = ModelAgreement(engine, prompts.files("agree"), "clear.agree")
-    tables["confidence"] = run(
-        confidence, data, tables["samples"], tables["reflections"], agreement, params.checker
-    )
-    return tables
+    def decide(self, data: StageData) -> StageResult:
+        """Drop rows at or below the threshold; score is C, null where the model gave nothing to go by.
+
+        The evidence has o, s, and how many samples could be used and how many not compared by value.
+        """
+        table = data.prepared["confidence"].read()
+        # Runs of earlier versions do not have all of them.
+        besides = [name for name in ("o", "s", "usable", "not_comparable") if name in table.columns]
+        scores = table.select("row_id", *besides, score="c")
+        limit = _limit(scores, data, self)
+        low = (pl.col("score") <= pl.lit(limit, dtype=pl.Float64)).fill_null(value=False)
+        evidence = (
+            data.rows.select("row_id")
+            .collect()
+            .join(scores, on="row_id", how="left", maintain_order="left")
+            .with_columns(
+                keep=~low if self.action == "drop" else pl.lit(value=True),
+                threshold=pl.lit(limit, dtype=pl.Float64),
+                duplicate_of=pl.lit(None, dtype=pl.String),
+            )
+            .with_columns(reason=pl.when(~pl.col("keep")).then(pl.lit(Reason.LOW_CONFIDENCE.value)))
+        )
+        return StageResult(evidence)
+
+    def most_calls(self, rows: int) -> int:
+        """Return how many calls it takes at most, answers drawn anew aside."""
+        return rows * (self.samples + len(REFLECTIONS))
 
 
 def prompts_of(folder: str | None) -> MethodPrompts:
@@ -384,39 +417,7 @@ def _compare(
     return table.filter(pl.col("consistency").is_not_nan()), counts
 
 
-@stage(
-    ClearParams,
-    version=2,
-    prepare=prepare_clear,
-    rethresholdable=("threshold", "precision", "action"),
-    calls=lambda params, rows: rows * (params.samples + len(REFLECTIONS)),
-)
-def clear(data: StageData, params: ClearParams) -> StageResult:
-    """Drop rows at or below the threshold; score is C, null where the model gave nothing to go by.
-
-    The evidence has o, s, and how many samples could be used and how many not compared by value.
-    """
-    table = data.prepared["confidence"].read()
-    # Runs of earlier versions do not have all of them.
-    besides = [name for name in ("o", "s", "usable", "not_comparable") if name in table.columns]
-    scores = table.select("row_id", *besides, score="c")
-    limit = _limit(scores, data, params)
-    low = (pl.col("score") <= pl.lit(limit, dtype=pl.Float64)).fill_null(value=False)
-    evidence = (
-        data.rows.select("row_id")
-        .collect()
-        .join(scores, on="row_id", how="left", maintain_order="left")
-        .with_columns(
-            keep=~low if params.action == "drop" else pl.lit(value=True),
-            threshold=pl.lit(limit, dtype=pl.Float64),
-            duplicate_of=pl.lit(None, dtype=pl.String),
-        )
-        .with_columns(reason=pl.when(~pl.col("keep")).then(pl.lit(Reason.LOW_CONFIDENCE.value)))
-    )
-    return StageResult(evidence)
-
-
-def _limit(scores: pl.DataFrame, data: StageData, params: ClearParams) -> float | None:
+def _limit(scores: pl.DataFrame, data: StageData, params: ClearStage) -> float | None:
     """Return the threshold; None where no row has a score."""
     if scores["score"].null_count() == scores.height:
         return None

@@ -21,7 +21,7 @@ low; labels must be drawn from the pool at random, or the probabilities are thos
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -29,8 +29,11 @@ from pydantic import Field, model_validator
 
 from curate.answers.values import CHECKED_HOW, Check
 from curate.core.calls import Table
+from curate.core.methods import method
+from curate.core.params import Params
 from curate.core.reasons import Reason
-from curate.core.registry import Params, StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.judge.calibration import cross_fit, deal_folds, standardise
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
@@ -49,10 +52,14 @@ class Labels(Params):
     )
 
 
-class ConfidenceParams(CutParams):
+@method
+class ConfidenceStage(CutParams, Stage):
     """Score how likely each response is right, without sampling; drop below a threshold if given."""
 
-    kind: Literal["confidence"] = "confidence"
+    version: ClassVar[int] = 3
+    rethresholdable: ClassVar[tuple[str, ...]] = (*RETHRESHOLDABLE, "precision", "calibration")
+
+    method: Literal["confidence"] = "confidence"
     precision: float | None = Field(
         None, gt=0, le=1, description="share of the kept labelled rows that must be right"
     )
@@ -67,7 +74,7 @@ class ConfidenceParams(CutParams):
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
     @model_validator(mode="after")
-    def _check(self) -> "ConfidenceParams":
+    def _check(self) -> "ConfidenceStage":
         if self.precision is not None and (self.threshold, self.drop) != (None, None):
             raise ValueError(
                 "give one of threshold, drop and precision: each says which rows go; set the others "
@@ -79,57 +86,49 @@ class ConfidenceParams(CutParams):
             raise ValueError("isotonic calibration is fitted to labels: give labels too")
         return self
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return the signals of all rows and any labels; these first, since they may be at fault."""
+        tables = {}
+        if self.labels is not None:
+            tables["labels"] = label_survivors(run, data, Path(self.labels.path))
+        tables["signals"] = measure_signals(
+            run,
+            data,
+            max_length=self.max_length,
+            embedder=self.embedder,
+            neighbours=self.neighbours,
+            floor=self.floor,
+            checker=self.checker,
+        )
+        return tables
 
-def prepare_confidence(
-    run: StepRun, data: StageInputs, params: ConfidenceParams
-) -> Mapping[str, Table]:
-    """Return the signals of all rows and any labels; these first, since they may be at fault."""
-    tables = {}
-    if params.labels is not None:
-        tables["labels"] = label_survivors(run, data, Path(params.labels.path))
-    tables["signals"] = measure_signals(
-        run,
-        data,
-        max_length=params.max_length,
-        embedder=params.embedder,
-        neighbours=params.neighbours,
-        floor=params.floor,
-        checker=params.checker,
-    )
-    return tables
+    def decide(self, data: StageData) -> StageResult:
+        """Drop every row whose score is below the threshold; the evidence has the signals besides."""
 
+        def judged(scores: pl.Series, correct: pl.Series | None) -> pl.DataFrame:
+            cut = find_cut(scores, correct, self)
+            verdicts = cut_rows(data, ids.with_columns(score=scores), cut, Reason.LOW_CONFIDENCE)
+            return verdicts.join(signals, on="row_id", how="left", maintain_order="left")
 
-@stage(
-    ConfidenceParams,
-    version=3,
-    prepare=prepare_confidence,
-    rethresholdable=(*RETHRESHOLDABLE, "precision", "calibration"),
-    reads_base=lambda params: True,
-)
-def confidence(data: StageData, params: ConfidenceParams) -> StageResult:
-    """Drop every row whose score is below the threshold; the evidence has the signals besides."""
+        ids = data.rows.select("row_id").collect()
+        signals = ids.join(
+            data.prepared["signals"].read(), on="row_id", how="left", maintain_order="left"
+        )
+        ranks = mean_rank(signals)
+        if "labels" not in data.prepared:
+            return StageResult(judged(ranks, None))
+        labels = data.prepared["labels"].read()
+        correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
+        chances = _probabilities(signals, correct, self)
+        return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))
 
-    def judged(scores: pl.Series, correct: pl.Series | None) -> pl.DataFrame:
-        cut = find_cut(scores, correct, params)
-        verdicts = cut_rows(data, ids.with_columns(score=scores), cut, Reason.LOW_CONFIDENCE)
-        return verdicts.join(signals, on="row_id", how="left", maintain_order="left")
-
-    ids = data.rows.select("row_id").collect()
-    signals = ids.join(
-        data.prepared["signals"].read(), on="row_id", how="left", maintain_order="left"
-    )
-    ranks = mean_rank(signals)
-    if "labels" not in data.prepared:
-        return StageResult(judged(ranks, None))
-    labels = data.prepared["labels"].read()
-    correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
-    chances = _probabilities(signals, correct, params)
-    return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))
+    @property
+    def reads_base(self) -> bool:
+        """Return True: four of the six signals are the base model's."""
+        return True
 
 
-def _probabilities(
-    signals: pl.DataFrame, correct: pl.Series, params: ConfidenceParams
-) -> pl.Series:
+def _probabilities(signals: pl.DataFrame, correct: pl.Series, params: ConfidenceStage) -> pl.Series:
     """Return the cross-fitted probabilities; null for a row without any signal."""
     values = oriented(signals).to_numpy().astype(np.float64)
     labelled = correct.is_not_null().to_numpy()
@@ -143,7 +142,7 @@ def _probabilities(
     return pl.Series("score", np.where(blank, np.nan, chances.round(DECIMALS))).fill_nan(None)
 
 
-def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidenceParams) -> CutParams:
+def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidenceStage) -> CutParams:
     """Return where to cut, the precision turned into a threshold.
 
     Raises:

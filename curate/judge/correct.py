@@ -1,8 +1,8 @@
 """CLEAR's second half: rows that an earlier stage has little confidence in get a better response, or go.
 
 stages:
-  - {kind: clear, action: score}
-  - {kind: correct, by: clear}
+  - {method: clear, action: score}
+  - {method: correct, by: clear}
 
 Chen and Mueller 2024, "Automated Data Curation for Robust Language Model Fine-Tuning",
 arXiv:2403.12776: the base model, fine-tuned on the rows above the threshold, answers the prompts of the
@@ -23,7 +23,7 @@ model that doubted the row, so a weak one replaces right answers by fluent ones:
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
@@ -34,9 +34,11 @@ from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
 from curate.core.keyed import EngineSource
 from curate.core.ledger import evidence_of
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
 from curate.core.rows import response_text
+from curate.core.run import StepRun
+from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.judge.clear import REFLECTIONS
@@ -56,10 +58,13 @@ REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
 NO_ANSWER, NO_JUDGEMENT = "no usable answer", "no usable judgement"
 
 
-class CorrectParams(Params):
+@method
+class CorrectStage(Stage):
     """Replace responses of low confidence where a model's answer is better; drop the other ones."""
 
-    kind: Literal["correct"] = "correct"
+    version: ClassVar[int] = 3
+
+    method: Literal["correct"] = "correct"
     by: str = Field("clear", description="earlier stage whose scores say which rows are doubted")
     threshold: Literal["median"] | float | None = Field(
         None, description="rows at or below it are doubted; that of the earlier stage if not given"
@@ -80,28 +85,60 @@ class CorrectParams(Params):
     )
     prompts: str | None = Field(None, description="folder whose compare/NAME.j2 come before ours")
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Tune, answer, compare, and make the new rows."""
+        scores = _scores(data, self)
+        limit = _limit(evidence_of(scores).read(), self)
+        answerer = _answerer(run, data, scores, self, limit)
+        compared = run(
+            comparisons,
+            rows=data.rows,
+            answers=run(answers, data, scores, answerer, limit, self.max_tokens),
+            engine=run.engine(self.engine),
+            samples=self.samples,
+            seed=run.seed,
+            checker=self.checker,
+            prompts=compare_prompts(self.prompts).files(*PROMPTS),
+            criteria=CRITERIA,
+        )
+        corrections = run(write_corrections, data.rows, compared, self.confidence)
+        return {name: Table(corrections, name) for name in ("corrections", APPENDED)}
 
-def prepare_correct(run: StepRun, data: StageInputs, params: CorrectParams) -> Mapping[str, Table]:
-    """Tune, answer, compare, and make the new rows."""
-    scores = _scores(data, params)
-    limit = _limit(evidence_of(scores).read(), params)
-    answerer = _answerer(run, data, scores, params, limit)
-    compared = run(
-        comparisons,
-        rows=data.rows,
-        answers=run(answers, data, scores, answerer, limit, params.max_tokens),
-        engine=run.engine(params.engine),
-        samples=params.samples,
-        seed=run.seed,
-        checker=params.checker,
-        prompts=compare_prompts(params.prompts).files(*PROMPTS),
-        criteria=CRITERIA,
-    )
-    corrections = run(write_corrections, data.rows, compared, params.confidence)
-    return {name: Table(corrections, name) for name in ("corrections", APPENDED)}
+    def decide(self, data: StageData) -> StageResult:
+        """Drop replaced rows for their corrections, and, if so wanted, the other doubted ones.
+
+        Score and threshold are those of the earlier stage; `confidence` is that of the comparison.
+        """
+        earlier_evidence = data.evidence[self.by]
+        limit = _limit(earlier_evidence.collect(), self)
+        decided = data.prepared["corrections"].scan()
+        evidence = (
+            data.rows.select("row_id")
+            .join(
+                earlier_evidence.select("row_id", "score"),
+                on="row_id", how="left", maintain_order="left",
+            )
+            .join(
+                decided.select("row_id", "decision", "confidence", duplicate_of="made_id"),
+                on="row_id", how="left", maintain_order="left",
+            )
+            .with_columns(threshold=pl.lit(limit), reason=_reason(self))
+            .with_columns(keep=pl.col("reason").is_null())
+            .collect()
+        )  # fmt: skip
+        return StageResult(evidence)
+
+    def most_calls(self, rows: int) -> int:
+        """Return how many calls doubting every row takes: an answer, a comparison in both orders."""
+        return rows * (1 + 2 * (self.samples + len(REFLECTIONS)))
+
+    @property
+    def reads_base(self) -> bool:
+        """Return whether it is tuned on rows that are trusted."""
+        return self.model == "tuned"
 
 
-def _scores(data: StageInputs, params: CorrectParams) -> Artifact:
+def _scores(data: StageInputs, params: CorrectStage) -> Artifact:
     """Return the earlier stage that says which rows are doubted."""
     stages = [verdicts.artifact for verdicts in data.evidence]
     scores = next((stage for stage in stages if stage.name == params.by), None)
@@ -110,7 +147,7 @@ def _scores(data: StageInputs, params: CorrectParams) -> Artifact:
     return scores
 
 
-def _limit(evidence: pl.DataFrame, params: CorrectParams) -> float:
+def _limit(evidence: pl.DataFrame, params: CorrectStage) -> float:
     """Return the threshold at or below which rows are doubted.
 
     Raises:
@@ -142,7 +179,7 @@ def _doubted(
 
 
 def _check_there(
-    scores: Artifact, doubted: pl.DataFrame, params: CorrectParams, limit: float
+    scores: Artifact, doubted: pl.DataFrame, params: CorrectStage, limit: float
 ) -> None:
     """Fail where the earlier stage has itself dropped all the rows that it doubts."""
     evidence = evidence_of(scores).read()
@@ -155,7 +192,7 @@ def _check_there(
 
 
 def _answerer(
-    run: StepRun, data: StageInputs, scores: Artifact, params: CorrectParams, limit: float
+    run: StepRun, data: StageInputs, scores: Artifact, params: CorrectStage, limit: float
 ) -> EngineSource:
     """Return the engine that answers; it is tuned here where that is wanted.
 
@@ -288,42 +325,7 @@ def write_corrections(out: Path, rows: Table, comparisons: Table, confidence: fl
     return {"rows_in": table.height, "rows_out": len(replaced)}
 
 
-def most_calls(params: CorrectParams, rows: int) -> int:
-    """Return how many calls doubting every row would take: an answer and a comparison in both orders."""
-    return rows * (1 + 2 * (params.samples + len(REFLECTIONS)))
-
-
-@stage(
-    CorrectParams,
-    version=3,
-    prepare=prepare_correct,
-    rethresholdable=(),
-    calls=most_calls,
-    reads_base=lambda params: params.model == "tuned",
-)
-def correct(data: StageData, params: CorrectParams) -> StageResult:
-    """Drop replaced rows for their corrections, and, if so wanted, the other doubted ones.
-
-    Score and threshold are those of the earlier stage; `confidence` is that of the comparison.
-    """
-    earlier_evidence = data.evidence[params.by]
-    limit = _limit(earlier_evidence.collect(), params)
-    decided = data.prepared["corrections"].scan()
-    evidence = (
-        data.rows.select("row_id")
-        .join(earlier_evidence.select("row_id", "score"), on="row_id", how="left", maintain_order="left")
-        .join(
-            decided.select("row_id", "decision", "confidence", duplicate_of="made_id"),
-            on="row_id", how="left", maintain_order="left",
-        )
-        .with_columns(threshold=pl.lit(limit), reason=_reason(params))
-        .with_columns(keep=pl.col("reason").is_null())
-        .collect()
-    )  # fmt: skip
-    return StageResult(evidence)
-
-
-def _reason(params: CorrectParams) -> pl.Expr:
+def _reason(params: CorrectStage) -> pl.Expr:
     reason = pl.when(pl.col("decision") == REPLACED).then(pl.lit(Reason.CORRECTED.value))
     if params.otherwise == "keep":
         return reason

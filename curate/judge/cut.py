@@ -5,8 +5,9 @@ from math import floor
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.core.params import Params
 from curate.core.reasons import Reason
-from curate.core.registry import Params, StageData
+from curate.core.stage import StageData
 
 RETHRESHOLDABLE = ("threshold", "drop")
 

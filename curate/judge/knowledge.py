@@ -40,7 +40,7 @@ known.
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -48,8 +48,10 @@ from pydantic import Field, model_validator
 from curate.answers.values import CHECKED_HOW, Check, warn_not_comparable
 from curate.core.calls import Table, cached_files
 from curate.core.keyed import EngineSource
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import APPENDED, Params, StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
@@ -90,10 +92,13 @@ ANSWER_SCHEMA = pl.Schema(
 )
 
 
-class KnowledgeParams(Params):
+@method
+class KnowledgeStage(Stage):
     """Sort rows by what the model knows, and cap, relabel or rehearse them."""
 
-    kind: Literal["knowledge"] = "knowledge"
+    version: ClassVar[int] = 2
+
+    method: Literal["knowledge"] = "knowledge"
     engine: EngineParams = TransformersParams()
     sets: int = Field(4, ge=1, description="few-shot prompts a row; 10 as published")
     shots: int = Field(4, ge=0, description="examples in each")
@@ -118,7 +123,7 @@ class KnowledgeParams(Params):
     )
 
     @model_validator(mode="after")
-    def _check_use(self) -> "KnowledgeParams":
+    def _check_use(self) -> "KnowledgeStage":
         uses = [name for name in ("cap", "refusal", "rehearse") if getattr(self, name)]
         if len(uses) > 1:
             raise ValueError(
@@ -127,30 +132,59 @@ class KnowledgeParams(Params):
             )
         return self
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return what the model answered and the categories; with a use that makes rows also these."""
+        engine = run.engine(self.engine)
+        settings = self.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
+        stored = run(write_knowledge, data, engine=engine, seed=run.seed, **settings)
+        tables = {name: Table(stored, name) for name in ("answers", "known")}
+        use = "rehearse" if self.rehearse else self.refusal
+        if use is None:
+            return tables
+        appended = run(
+            write_appended,
+            data,
+            stored,
+            use=use,
+            engine=engine,
+            prompts=knowledge_prompts(self.prompts).files(*PROMPTS),
+            checker=self.checker,
+            max_tokens=self.max_tokens,
+            seed=run.seed,
+        )
+        return tables | {name: Table(appended, name) for name in (APPENDED, "routes")}
 
-def prepare_knowledge(
-    run: StepRun, data: StageInputs, params: KnowledgeParams
-) -> Mapping[str, Table]:
-    """Return what the model answered and the categories; with a use that makes rows also these."""
-    engine = run.engine(params.engine)
-    settings = params.model_dump(include={"sets", "shots", "samples", "max_tokens", "checker"})
-    stored = run(write_knowledge, data, engine=engine, seed=run.seed, **settings)
-    tables = {name: Table(stored, name) for name in ("answers", "known")}
-    use = "rehearse" if params.rehearse else params.refusal
-    if use is None:
-        return tables
-    appended = run(
-        write_appended,
-        data,
-        stored,
-        use=use,
-        engine=engine,
-        prompts=knowledge_prompts(params.prompts).files(*PROMPTS),
-        checker=params.checker,
-        max_tokens=params.max_tokens,
-        seed=run.seed,
-    )
-    return tables | {name: Table(appended, name) for name in (APPENDED, "routes")}
+    def decide(self, data: StageData) -> StageResult:
+        """Drop what is beyond a cap, or a new row replaces; score is P0, null without a category."""
+        table = data.prepared["known"].read()
+        if "routes" in data.prepared:
+            routes = data.prepared["routes"].read().select("row_id", duplicate_of="new_id")
+            table = table.join(routes, on="row_id", how="left", maintain_order="left")
+            is_dropped = pl.col("duplicate_of").is_not_null()
+            reason = Reason.REHEARSED if self.rehearse else Reason.RELABELLED
+        else:
+            dropped = beyond_caps(table, self.cap)
+            table = table.with_columns(duplicate_of=pl.lit(None, dtype=pl.String))
+            is_dropped = pl.col("row_id").is_in(dropped.implode())
+            reason = Reason.UNKNOWN_TO_MODEL
+        return StageResult(
+            table.select(
+                "row_id",
+                keep=~is_dropped,
+                reason=pl.when(is_dropped).then(pl.lit(reason.value)),
+                score=pl.when(pl.col("category").is_not_null()).then(
+                    pl.col("greedy_right") / pl.col("greedy")
+                ),
+                threshold=pl.lit(None, dtype=pl.Float64),
+                duplicate_of="duplicate_of",
+                category="category",
+            )
+        )
+
+    def most_calls(self, rows: int) -> int:
+        """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""
+        more = 2 if self.rehearse else SAMPLES if self.refusal == "uncertain" else 0
+        return rows * (self.sets * (1 + self.samples) + more)
 
 
 @cached_files(version=VERSION, name="knowledge-answers")
@@ -264,41 +298,6 @@ def category_of(greedy: Sequence[bool], sampled: Sequence[bool]) -> str | None:
 def bound_of(samples: int) -> float:
     """Return the 95 % upper bound of a share of which no hit was seen (rule of three)."""
     return min(3 / samples, 1.0)
-
-
-def most_calls(params: KnowledgeParams, rows: int) -> int:
-    """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""
-    more = 2 if params.rehearse else SAMPLES if params.refusal == "uncertain" else 0
-    return rows * (params.sets * (1 + params.samples) + more)
-
-
-@stage(KnowledgeParams, version=2, prepare=prepare_knowledge, calls=most_calls)
-def knowledge(data: StageData, params: KnowledgeParams) -> StageResult:
-    """Drop what is beyond a cap, or what a new row replaces; score is P0, null without a category."""
-    table = data.prepared["known"].read()
-    if "routes" in data.prepared:
-        routes = data.prepared["routes"].read().select("row_id", duplicate_of="new_id")
-        table = table.join(routes, on="row_id", how="left", maintain_order="left")
-        is_dropped = pl.col("duplicate_of").is_not_null()
-        reason = Reason.REHEARSED if params.rehearse else Reason.RELABELLED
-    else:
-        dropped = beyond_caps(table, params.cap)
-        table = table.with_columns(duplicate_of=pl.lit(None, dtype=pl.String))
-        is_dropped = pl.col("row_id").is_in(dropped.implode())
-        reason = Reason.UNKNOWN_TO_MODEL
-    return StageResult(
-        table.select(
-            "row_id",
-            keep=~is_dropped,
-            reason=pl.when(is_dropped).then(pl.lit(reason.value)),
-            score=pl.when(pl.col("category").is_not_null()).then(
-                pl.col("greedy_right") / pl.col("greedy")
-            ),
-            threshold=pl.lit(None, dtype=pl.Float64),
-            duplicate_of="duplicate_of",
-            category="category",
-        )
-    )
 
 
 def beyond_caps(table: pl.DataFrame, caps: Mapping[Any, float]) -> pl.Series:

@@ -14,7 +14,7 @@ import polars as pl
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, digest_bytes, read_small
-from curate.core.registry import StepRun
+from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact
 

@@ -29,8 +29,8 @@ from curate.answers.values import Check
 from curate.core.calls import cached_files
 from curate.core.derived_rows import derive_rows
 from curate.core.keyed import EngineSource
-from curate.core.registry import APPENDED
 from curate.core.rows import SCHEMA, Message, content_hash, normalise
+from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table

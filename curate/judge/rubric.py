@@ -1,7 +1,7 @@
 """Rubric: a language model grades every row by criteria, with reasons; rows graded low are dropped.
 
-    - {kind: rubric, engine: {kind: openai, ...}, votes: 3}        our rubric, threshold 3 of 1 to 5
-    - {kind: rubric, rubric: rubrics/mine.yaml, drop: 0.1}         yours, the worst tenth at most
+    - {method: rubric, engine: {kind: openai, ...}, votes: 3}        our rubric, threshold 3 of 1 to 5
+    - {method: rubric, rubric: rubrics/mine.yaml, drop: 0.1}         yours, the worst tenth at most
 
 A rubric is a YAML file of criteria with descriptions and weights on one scale (see
 curate/llm/rubrics/response.yaml); how a grade is made of the votes stands in curate.llm.grading.
@@ -19,15 +19,17 @@ chance, so look at the worst rows in the report before you drop by it.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
 
 from curate.core.calls import Table, cached_files
 from curate.core.keyed import EngineSource
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
@@ -45,10 +47,14 @@ from curate.llm.prompts import PromptFiles
 VERSION = 1
 
 
-class RubricParams(CutParams):
+@method
+class RubricStage(CutParams, Stage):
     """Drop rows that a language model grades low under a rubric."""
 
-    kind: Literal["rubric"] = "rubric"
+    version: ClassVar[int] = 2
+    rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
+
+    method: Literal["rubric"] = "rubric"
     rubric: str = Field("response", description="a YAML file, or one of ours by its name")
     engine: EngineParams = TransformersParams()
     votes: int = Field(3, ge=1, description="answers whose mean is a row's grade")
@@ -59,19 +65,32 @@ class RubricParams(CutParams):
         None, description="folder whose judge/rate_each.j2 comes before ours"
     )
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Return the grades of all rows, and the rubric as it was read."""
+        stored = run(
+            write_grades,
+            data,
+            rubric=read_rubric(self.rubric).model_dump(),
+            engine=run.engine(self.engine),
+            prompts=grading_prompts(self.prompts).files(),
+            votes=self.votes,
+            seed=run.seed,
+        )
+        return {name: Table(stored, name) for name in ("grades", "criteria")}
 
-def prepare_grades(run: StepRun, data: StageInputs, params: RubricParams) -> Mapping[str, Table]:
-    """Return the grades of all rows, and the rubric as it was read."""
-    stored = run(
-        write_grades,
-        data,
-        rubric=read_rubric(params.rubric).model_dump(),
-        engine=run.engine(params.engine),
-        prompts=grading_prompts(params.prompts).files(),
-        votes=params.votes,
-        seed=run.seed,
-    )
-    return {name: Table(stored, name) for name in ("grades", "criteria")}
+    def decide(self, data: StageData) -> StageResult:
+        """Drop rows with a grade below the cut; score is the grade, null where there is none."""
+        grades = data.prepared["grades"].read(["row_id", "grade"])
+        own = data.prepared["criteria"].read()["threshold"][0]
+        cut: CutParams = self
+        if self.threshold is None and self.drop is None:
+            cut = CutParams(threshold=own)
+        scores = grades.rename({"grade": "score"})
+        return StageResult(cut_rows(data, scores, cut, Reason.LOW_GRADE))
+
+    def most_calls(self, rows: int) -> int:
+        """Return how many calls it takes at most, answers drawn anew aside."""
+        return rows * self.votes
 
 
 @cached_files(version=VERSION, name="rubric-grades")
@@ -101,20 +120,3 @@ def write_grades(
         "ungraded": grades["grade"].null_count(),
         "llm": spent,
     }
-
-
-@stage(
-    RubricParams,
-    version=2,
-    prepare=prepare_grades,
-    rethresholdable=RETHRESHOLDABLE,
-    calls=lambda params, rows: rows * params.votes,
-)
-def rubric(data: StageData, params: RubricParams) -> StageResult:
-    """Drop rows with a grade below the cut; score is the grade, null where there is none."""
-    grades = data.prepared["grades"].read(["row_id", "grade"])
-    own = data.prepared["criteria"].read()["threshold"][0]
-    if params.threshold is None and params.drop is None:
-        params = params.model_copy(update={"threshold": own})
-    scores = grades.rename({"grade": "score"})
-    return StageResult(cut_rows(data, scores, params, Reason.LOW_GRADE))

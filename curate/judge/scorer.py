@@ -1,10 +1,10 @@
 """Scorer: rows that a sequence-classification checkpoint rates low are dropped.
 
-    - {kind: scorer, model: btan2/cappy-large, drop: 0.1}          the worst tenth at most
-    - {kind: scorer, model: DIR, label: good, threshold: 0.5}
+    - {method: scorer, model: btan2/cappy-large, drop: 0.1}        the worst tenth at most
+    - {method: scorer, model: DIR, label: good, threshold: 0.5}
 
 Cappy (Tan et al. 2023, arXiv:2311.06720; RoBERTa-large, 360M parameters, a regression) or any other
-checkpoint that the selector `scorer` takes, read as there (curate.select.scorer): the pair of what
+checkpoint that the selector `scorer` takes, read as there (curate.selectors.scorer): the pair of what
 stands before the response and the response, within 512 tokens; the start of the former goes first.
 
 The score is the model's own number. Cappy's is meant to lie between 0 and 1 and may leave that range a
@@ -17,7 +17,7 @@ conversation, and its scores of one task are not those of another.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -25,8 +25,10 @@ from pydantic import model_validator
 
 from curate.core.calls import Table, cached
 from curate.core.errors import UserError
+from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.registry import StageData, StageResult, StepRun, stage
+from curate.core.run import StepRun
+from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.models.ratings import RatingParams, rate_rows, read_ratings
@@ -34,27 +36,34 @@ from curate.models.ratings import RatingParams, rate_rows, read_ratings
 VERSION = 1
 
 
-class ScorerStageParams(RatingParams, CutParams):
+@method
+class ScorerStage(RatingParams, CutParams, Stage):
     """Drop rows that a classifier or regression model rates low."""
 
-    kind: Literal["scorer"] = "scorer"
+    version: ClassVar[int] = 2
+    rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
+    rates: ClassVar[bool] = True
+
+    method: Literal["scorer"] = "scorer"
 
     @model_validator(mode="after")
-    def _check_given(self) -> "ScorerStageParams":
+    def _check_given(self) -> "ScorerStage":
         if self.threshold is None and self.drop is None:
             raise ValueError(
                 "give threshold or drop: the scores of a checkpoint have no common scale"
             )
         return self
 
+    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+        """Rate the rows block by block, then join the blocks."""
+        positions = np.flatnonzero(data.survivor_mask())
+        blocks = rate_rows(run, data.rows, positions, self, "scorer")
+        return {"ratings": run(ratings, data, blocks)}
 
-def prepare_ratings(
-    run: StepRun, data: StageInputs, params: ScorerStageParams
-) -> Mapping[str, Table]:
-    """Rate the rows block by block, then join the blocks."""
-    positions = np.flatnonzero(data.survivor_mask())
-    blocks = rate_rows(run, data.rows, positions, params, "scorer")
-    return {"ratings": run(ratings, data, blocks)}
+    def decide(self, data: StageData) -> StageResult:
+        """Drop rows with a score below the cut."""
+        scores = data.prepared["ratings"].read()
+        return StageResult(cut_rows(data, scores, self, Reason.LOW_GRADE))
 
 
 @cached(version=VERSION, name="scorer-ratings")
@@ -70,16 +79,3 @@ def ratings(data: StageInputs, blocks: Sequence[Table]) -> pl.DataFrame:
             "the scorer's checkpoint rates some rows with no finite number; use another"
         )
     return data.survivor_ids().with_columns(score=pl.Series(scores))
-
-
-@stage(
-    ScorerStageParams,
-    version=2,
-    prepare=prepare_ratings,
-    rethresholdable=RETHRESHOLDABLE,
-    rates=True,
-)
-def scorer(data: StageData, params: ScorerStageParams) -> StageResult:
-    """Drop rows with a score below the cut."""
-    scores = data.prepared["ratings"].read()
-    return StageResult(cut_rows(data, scores, params, Reason.LOW_GRADE))

@@ -34,7 +34,7 @@ import polars as pl
 
 from curate.answers.values import Check, warn_not_comparable
 from curate.core.calls import Counted, Table, cached
-from curate.core.registry import StepRun
+from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact
 from curate.judge.agreement import agree, find_neighbours, paired_cosines

@@ -12,7 +12,8 @@ from pydantic import Field
 from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
-from curate.core.registry import Params, StepRun
+from curate.core.params import Params
+from curate.core.run import StepRun
 from curate.core.store import Artifact, Counts
 from curate.models import finetune as finetuning
 from curate.models.finetune import ADAPTER, learn_adapter

@@ -215,15 +215,15 @@ def main() -> None:
     from curate.clean.heuristics import measures
     from curate.clean.heuristics.findings import RULES
     from curate.clean.pii import find_pii
-    from curate.clean.rules import RulesParams
+    from curate.clean.rules import RulesStage
 
-    params = RulesParams()
+    stage = RulesStage()
     for language in LANGUAGES:
         pool = clean_pool(language)
         measured = measures.measure(pool)
-        switched = [name for name in RULES if getattr(params, name) is not None]
+        switched = [name for name in RULES if getattr(stage, name) is not None]
         failed = measured.select(
-            RULES[name](getattr(params, name)).reason.is_not_null().sum().alias(name)
+            RULES[name](getattr(stage, name)).reason.is_not_null().sum().alias(name)
             for name in switched
         )
         counts = {name: count for name, count in failed.row(0, named=True).items() if count}

@@ -18,9 +18,16 @@ from hypothesis import strategies as st
 from curate.clean.duplicates import DedupParams, decide, judge_duplicates
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
-from curate.core.registry import StageData
+from curate.core.stage import StageData
 from curate.text.compared import compared_text
-from curate.text.pairs import PAIR_SCHEMA, Pairs, Verdicts, dominate_pairs, number_pairs, pair_table
+from curate.text.pairs import (
+    PAIR_SCHEMA,
+    DuplicateVerdicts,
+    Pairs,
+    dominate_pairs,
+    number_pairs,
+    pair_table,
+)
 from tests.conftest import examples, frame, row, turns
 
 # first row, second row, similarity, whether they are the same
@@ -90,20 +97,22 @@ def numbered(pairs: Sequence[Pair]) -> Pairs:
     return Pairs(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
 
 
-def row_verdicts(verdicts: Verdicts) -> RowVerdicts:
+def row_verdicts(verdicts: DuplicateVerdicts) -> RowVerdicts:
     twins = [int(twin) if twin >= 0 else None for twin in verdicts.duplicate_of]
     return list(zip(twins, verdicts.similarity.tolist(), strict=True))
 
 
-def kept_of(verdicts: Verdicts) -> list[int]:
+def kept_of(verdicts: DuplicateVerdicts) -> list[int]:
     return [i for i, (twin, _) in enumerate(row_verdicts(verdicts)) if twin is None]
 
 
-def drops_of(verdicts: Verdicts) -> list[int]:
+def drops_of(verdicts: DuplicateVerdicts) -> list[int]:
     return [i for i, (twin, _) in enumerate(row_verdicts(verdicts)) if twin is not None]
 
 
-def decided(size: int, pairs: Sequence[Pair], rank: Sequence[int], **params: Any) -> Verdicts:
+def decided(
+    size: int, pairs: Sequence[Pair], rank: Sequence[int], **params: Any
+) -> DuplicateVerdicts:
     params = {"floor": min(0.6, params.get("threshold", 1.0))} | params
     return decide(size, numbered(pairs), np.array(rank, dtype=np.int64), DedupParams(**params))
 

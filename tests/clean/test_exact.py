@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curate.clean.exact import ExactParams, exact
-from curate.core.registry import StageData, StageResult
+from curate.clean.exact import ExactStage
+from curate.core.stage import StageData, StageResult
 from tests.conftest import examples, frame, row, turns
 
 Chat = list[tuple[str, str]]
@@ -31,7 +31,7 @@ FOLDS = [
 
 
 def run(rows: pl.DataFrame, **params: Any) -> StageResult:
-    return exact(StageData(rows.lazy(), None, None), ExactParams.model_validate(params))
+    return ExactStage.model_validate(params).decide(StageData(rows.lazy(), None, None))
 
 
 def judge(rows: pl.DataFrame, **params: Any) -> pl.DataFrame:
@@ -458,4 +458,4 @@ def test_conflicts_of_responses_make_no_sense() -> None:
     with pytest.raises(
         ValidationError, match="conflicts are rows with one prompt: use compare: ex"
     ):
-        ExactParams.model_validate({"conflicts": True, "compare": "response"})
+        ExactStage.model_validate({"conflicts": True, "compare": "response"})

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from curate.clean import fuzzy, minhash
-from curate.clean.fuzzy import FuzzyParams
+from curate.clean.fuzzy import FuzzyStage
 from curate.clean.minhash import choose_bands
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
@@ -72,7 +72,7 @@ class Judged:
 def judge(
     store: Store, pool: Table, before: Mapping[str, Table] | None = None, /, **params: Any
 ) -> Judged:
-    run, read = Run(store), FuzzyParams.model_validate({**TEXTS_ALONE, **params})
+    run, read = Run(store), FuzzyStage.model_validate({**TEXTS_ALONE, **params})
     verdicts, prepared = judge_rows(run, "fuzzy", read, pool, before or {}, {})
     return Judged(verdicts.read(), prepared["pairs"].read(), verdicts.artifact, run.artifacts[:-1])
 

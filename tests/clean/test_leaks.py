@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.clean.leaks import LeaksParams, leaks
+from curate.clean.leaks import LeaksStage
 from curate.core.calls import Table
 from curate.core.reasons import EXPLAINED, Reason
-from curate.core.registry import StageData
+from curate.core.stage import StageData
 from curate.core.store import Artifact, Store
 from curate.overlap.index import LeakIndex, find_leaks
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
@@ -638,7 +638,7 @@ def test_a_run_of_13_words_is_a_leak_where_the_rule_says_so_and_12_are_none() ->
 )
 def test_parameters_that_mean_nothing_are_refused(bad: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        LeaksParams(**bad)
+        LeaksStage(**bad)
 
 
 # --- the stage ----------------------------------------------------------------------------------
@@ -913,4 +913,4 @@ def test_no_rows_means_no_hits(store: Store) -> None:
 
 def test_the_stage_without_an_eval_set_is_an_error() -> None:
     with pytest.raises(ValueError, match="leaks needs an eval set"):
-        leaks(StageData(frame([]).lazy(), None, None), LeaksParams())
+        LeaksStage().decide(StageData(frame([]).lazy(), None, None))

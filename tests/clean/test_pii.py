@@ -27,7 +27,7 @@ from curate.clean.heuristics.personal import (
     passes_luhn,
     passes_mod97,
 )
-from curate.clean.pii import PiiParams, detectors_of, find_pii
+from curate.clean.pii import PiiStage, detectors_of, find_pii
 from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.errors import UserError
@@ -280,8 +280,8 @@ def test_years_sums_and_ids_are_no_national_numbers(text: str) -> None:
 
 def test_a_region_that_has_no_numbers_is_refused() -> None:
     with pytest.raises(ValidationError, match="XX, de, 49: no region with phone numbers"):
-        PiiParams.model_validate({"regions": ["US", "XX", "de", 49]})
-    assert PiiParams.model_validate(yaml.safe_load("{regions: [NO, SE]}")).regions == ["NO", "SE"]
+        PiiStage.model_validate({"regions": ["US", "XX", "de", 49]})
+    assert PiiStage.model_validate(yaml.safe_load("{regions: [NO, SE]}")).regions == ["NO", "SE"]
 
 
 def test_numbers_of_a_region_are_masked(store: Store) -> None:
@@ -467,4 +467,4 @@ def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:
 @pytest.mark.parametrize("params", [{"find": []}, {"find": ["name"]}, {"action": "hide"}])
 def test_senseless_parameters_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        PiiParams.model_validate(params)
+        PiiStage.model_validate(params)

@@ -22,12 +22,12 @@ from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.words import find_word, read_words
 from curate.clean.pii import find_pii
-from curate.clean.rules import RulesParams, rules
+from curate.clean.rules import RulesStage
 from curate.cli import app
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
-from curate.core.registry import StageData, StageResult
+from curate.core.stage import StageData, StageResult
 from curate.core.store import Store
 from curate.pipeline.curation import read_inputs, run_stages
 from curate.pipeline.run import Run
@@ -65,10 +65,10 @@ def texts(*pairs: tuple[str, str]) -> pl.DataFrame:
 
 
 def judge(tmp_path: Path, rows: pl.DataFrame, **params: Any) -> StageResult:
-    rules_params = RulesParams.model_validate(params)
-    words = read_words(rules_params.words.file) if rules_params.words else []
-    measurements = measures.measure(rows, languages=rules_params.language is not None, words=words)
-    return rules(stage_data(tmp_path, rows, measurements), rules_params)
+    stage = RulesStage.model_validate(params)
+    words = read_words(stage.words.file) if stage.words else []
+    measurements = measures.measure(rows, languages=stage.language is not None, words=words)
+    return stage.decide(stage_data(tmp_path, rows, measurements))
 
 
 def stage_data(tmp_path: Path, rows: pl.DataFrame, measurements: pl.DataFrame) -> StageData:
@@ -316,12 +316,12 @@ def failed_chat(tmp_path: Path, messages: Sequence[Mapping[str, str]]) -> list[s
 
 
 def test_rules_are_switched_on_and_off() -> None:
-    params = RulesParams.model_validate({"refusal": False, "copied": True})
+    params = RulesStage.model_validate({"refusal": False, "copied": True})
     assert params.refusal is None
     assert params.copied is not None
     assert params.language is None
     with pytest.raises(ValidationError, match="allowed"):
-        RulesParams.model_validate({"language": True})
+        RulesStage.model_validate({"language": True})
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_rules_are_switched_on_and_off() -> None:
 )
 def test_senseless_constants_are_refused(params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        RulesParams.model_validate(params)
+        RulesStage.model_validate(params)
 
 
 def test_constants_are_moved_without_a_text_read_again(store: Store) -> None:
@@ -353,9 +353,9 @@ def test_constants_are_moved_without_a_text_read_again(store: Store) -> None:
 def test_a_rule_whose_measure_is_not_there_asks_for_a_run(tmp_path: Path) -> None:
     rows = texts(("Tell me.", "A word."))
     data = stage_data(tmp_path, rows, measures.measure(rows))
-    params = RulesParams.model_validate({"language": {"allowed": ["en"]}})
+    stage = RulesStage.model_validate({"language": {"allowed": ["en"]}})
     with pytest.raises(UserError, match=r"rules\.language: was off in the run"):
-        rules(data, params)
+        stage.decide(data)
 
 
 def test_batches_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from curate.clean.semantic import SemanticParams, first_copies
+from curate.clean.semantic import SemanticStage, first_copies
 from curate.core.calls import Table
 from curate.core.keyed import ModelSource
 from curate.core.ledger import evidence_of
@@ -193,15 +193,15 @@ def test_copies_are_found_by_text_or_by_all_bits_of_the_vector() -> None:
 
 def test_the_language_model_represents_whole_rows_only() -> None:
     with pytest.raises(ValidationError, match="it needs `compare: example`"):
-        SemanticParams(embedder="lm", compare="prompt")
+        SemanticStage(embedder="lm", compare="prompt")
 
 
 def test_a_language_models_cosines_are_high_so_are_its_thresholds() -> None:
-    other, model = SemanticParams(), SemanticParams(embedder="lm")
+    other, model = SemanticStage(), SemanticStage(embedder="lm")
     assert (other.threshold, other.floor) == (0.9, 0.8)
     assert (model.threshold, model.floor) == (0.98, 0.95)
-    assert SemanticParams(embedder="lm", threshold=0.96).threshold == 0.96
-    again = SemanticParams.model_validate(model.model_dump(mode="json"))
+    assert SemanticStage(embedder="lm", threshold=0.96).threshold == 0.96
+    again = SemanticStage.model_validate(model.model_dump(mode="json"))
     assert again == model
 
 

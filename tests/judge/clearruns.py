@@ -10,7 +10,8 @@ from typing import Any
 from curate.core.calls import Table
 from curate.core.keyed import EngineSource, ModelSource
 from curate.core.ledger import judge_rows
-from curate.core.registry import find_stage
+from curate.core.methods import find_method
+from curate.core.stage import Stage
 from curate.llm.engines import identify_engine
 from curate.models.settings import ModelNames
 from tests.conftest import StoreRun, row, stored_rows, turns
@@ -53,8 +54,8 @@ def judge_stage(
     run: StoreRun, rows: Table, stage: Mapping[str, Any], before: Mapping[str, Table] | None = None
 ) -> tuple[Table, Mapping[str, Table]]:
     """Return the verdicts of a stage, and what it prepared."""
-    params = find_stage(stage["kind"]).params.model_validate(stage)
-    return judge_rows(run, stage["kind"], params, rows, before or {}, {})
+    method = find_method(Stage, stage["kind"]).model_validate(stage)
+    return judge_rows(run, method.method, method, rows, before or {}, {})
 
 
 def answers(

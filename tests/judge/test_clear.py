@@ -12,9 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
-from curate.core.registry import StageData
+from curate.core.stage import StageData
 from curate.core.store import Store
-from curate.judge.clear import ALPHA, BETA, ClearParams, clear, compare_values
+from curate.judge.clear import ALPHA, BETA, ClearStage, compare_values
 from tests.conftest import row, stored_rows, stored_table, turns
 from tests.generate.scripted import Reply, text_of, texts_of
 from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, use
@@ -163,7 +163,7 @@ def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataF
     store = Store(tmp_path / "store")
     prepared = {name: stored_table(store, name, table) for name, table in tables.items()}
     data = StageData(pl.DataFrame({"row_id": ids}).lazy(), prepared=prepared)
-    return clear(data, ClearParams.model_validate(given)).evidence
+    return ClearStage.model_validate(given).decide(data).evidence
 
 
 def test_ties_at_the_median_go(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_what_an_earlier_version_stored_can_still_be_cut_anew(store: Store) -> N
     }
     table = stored_table(store, "confidence", pl.DataFrame(figures))
     data = StageData(pl.DataFrame({"row_id": ["a", "b"]}).lazy(), prepared={"confidence": table})
-    assert clear(data, ClearParams(threshold=0.5)).evidence["keep"].to_list() == [False, True]
+    assert ClearStage(threshold=0.5).decide(data).evidence["keep"].to_list() == [False, True]
 
 
 def test_the_median_halves_and_a_value_or_action_does_not(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_precision_sets_the_lowest_threshold_that_reaches_it(tmp_path: Path) -
 )
 def test_contradicting_parameters(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        ClearParams.model_validate(given)
+        ClearStage.model_validate(given)
 
 
 def test_a_threshold_costs_no_call_and_labels_are_read_by_content(

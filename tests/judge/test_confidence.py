@@ -15,9 +15,9 @@ from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
-from curate.core.registry import StageData, StageResult
+from curate.core.stage import StageData, StageResult
 from curate.core.store import Store
-from curate.judge.confidence import ConfidenceParams, confidence
+from curate.judge.confidence import ConfidenceStage
 from curate.judge.signals import ORIENTATION
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
@@ -44,7 +44,7 @@ def judged(
         prepared["labels"] = stored_table(store, "labels", labels.drop_nulls())
         params = {**LABELS, **params}
     rows = frame([row(name, turns("q", "a")) for name in ids]).lazy()
-    return confidence(StageData(rows, prepared=prepared), ConfidenceParams(**params))
+    return ConfidenceStage(**params).decide(StageData(rows, prepared=prepared))
 
 
 def noisy(seed: int = 0, rows: int = ROWS) -> tuple[dict[str, Any], list[bool]]:
@@ -123,7 +123,7 @@ def test_parameters_that_contradict_each_other_are_refused(
     given_params: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):
-        ConfidenceParams(**given_params)
+        ConfidenceStage(**given_params)
 
 
 # --- labels -------------------------------------------------------------------------------------

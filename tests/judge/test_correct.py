@@ -15,9 +15,9 @@ from curate.core.calls import Table
 from curate.core.derived_rows import derived_id
 from curate.core.errors import UserError
 from curate.core.ledger import evidence_of
-from curate.core.registry import APPENDED
+from curate.core.stage import APPENDED
 from curate.core.store import Store, digest_file
-from curate.judge.correct import CorrectParams
+from curate.judge.correct import CorrectStage
 from curate.judge.tune import TuneParams, tune
 from curate.llm.engines.loading import identify_engine
 from curate.llm.engines.parameters import TransformersParams
@@ -262,7 +262,7 @@ def test_a_missing_adapter_is_a_user_error(tiny: Path) -> None:
 
 
 def test_defaults_are_those_published() -> None:
-    params = CorrectParams()
+    params = CorrectStage()
     assert (params.confidence, params.max_tokens, params.model) == (0.8, 512, "tuned")
 
 

@@ -18,7 +18,7 @@ from curate.core.rows import SCHEMA, content_hash
 from curate.core.store import Store
 from curate.judge.knowledge import (
     CATEGORIES,
-    KnowledgeParams,
+    KnowledgeStage,
     beyond_caps,
     bound_of,
     category_of,
@@ -349,9 +349,9 @@ def test_a_cap_drops_what_is_beyond_it(store: Store, monkeypatch: Any) -> None:
 
 def test_a_stage_has_one_use() -> None:
     with pytest.raises(ValueError, match="refusal and rehearse are given, but a stage has one use"):
-        KnowledgeParams(refusal="unsure", rehearse=True)
+        KnowledgeStage(refusal="unsure", rehearse=True)
     with pytest.raises(ValueError, match="Input should be"):
-        KnowledgeParams.model_validate({"cap": {"highly_known": 0.1}})
+        KnowledgeStage.model_validate({"cap": {"highly_known": 0.1}})
 
 
 # --- made rows ----------------------------------------------------------------------------------

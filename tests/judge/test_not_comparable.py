@@ -48,12 +48,13 @@ def test_it_is_told_everywhere(
     ["clear", "correct", "knowledge", "confidence"],
 )
 def test_every_stage_that_compares_answers_takes_the_same_key(stage: str) -> None:
-    from curate.core.registry import find_stage
-    from curate.generate.generation import find_generator
+    from curate.core.methods import find_method
+    from curate.core.stage import Stage
+    from curate.generate.generation import Generator
 
-    params = find_stage(stage).params
+    cls = find_method(Stage, stage)
     for checker in ("auto", "numeric", "math", "choice", "exact"):
-        assert params.model_validate({"kind": stage, "checker": checker}).checker == checker  # type: ignore[attr-defined]
+        assert cls.model_validate({"kind": stage, "checker": checker}).checker == checker  # type: ignore[attr-defined]
     for method in ("reject", "self_guide"):
-        given = find_generator(method).params.model_validate({"method": method, "checker": "math"})
+        given = find_method(Generator, method).model_validate({"method": method, "checker": "math"})
         assert given.checker == "math"  # type: ignore[attr-defined]

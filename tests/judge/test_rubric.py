@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
-from curate.core.registry import StageData, find_stage
+from curate.core.stage import StageData
 from curate.core.store import Store
 from curate.judge.cut import CutParams, cut_rows
-from curate.judge.rubric import RubricParams
+from curate.judge.rubric import RubricStage
 from curate.llm.grading import RUBRICS, Rubric, read_rubric, schema_of
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.judge.clearruns import EngineRun, judge_stage, pool, use
@@ -106,7 +106,7 @@ def test_a_cut_moves_without_a_call(store: Store, monkeypatch: Any) -> None:
         assert verdicts.artifact.counts["rows_out"] == kept
         assert again.calls == []
     assert before == 9
-    assert find_stage("rubric").rethresholdable == ("threshold", "drop")
+    assert RubricStage.rethresholdable == ("threshold", "drop")
 
 
 def test_a_rubric_of_ones_own(store: Store, monkeypatch: Any, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_our_rubrics_are_sound_and_small_enough() -> None:
 
 def test_threshold_and_drop_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="give threshold or drop, not both"):
-        RubricParams(threshold=2.0, drop=0.1)
+        RubricStage(threshold=2.0, drop=0.1)
 
 
 SCORES = st.lists(st.one_of(st.none(), st.sampled_from([1.0, 2.0, 2.5, 4.0])), max_size=30)

@@ -8,10 +8,10 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.judge.scorer import ScorerStageParams
+from curate.judge.scorer import ScorerStage
 from tests.conftest import row, stored_rows
 from tests.judge.clearruns import EngineRun, judge_stage
-from tests.select.test_scorer import TEXTS, plain_logits, run_of, scored, write_classifier
+from tests.selectors.test_scorer import TEXTS, plain_logits, run_of, scored, write_classifier
 
 
 @pytest.fixture(scope="module")
@@ -57,4 +57,4 @@ def test_a_checkpoint_at_fault_is_named_by_the_stage(store: Store, cappy: Path) 
 
 def test_there_is_no_common_threshold() -> None:
     with pytest.raises(ValueError, match="give threshold or drop"):
-        ScorerStageParams(model="x")
+        ScorerStage(model="x")

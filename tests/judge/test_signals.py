@@ -19,7 +19,7 @@ from curate.models import losses
 from curate.models.embed import embed_texts
 from curate.models.load import load_causal, load_tokenizer
 from tests.conftest import turns
-from tests.select.lossruns import ModelRun, chat_parts, plain_tokens
+from tests.selectors.lossruns import ModelRun, chat_parts, plain_tokens
 
 TEXTS: list[Any] = [
     turns("Hi", "Hello."),

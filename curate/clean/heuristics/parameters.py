@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from curate.core.registry import Params
+from curate.core.params import Params
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
