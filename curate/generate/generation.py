@@ -1,6 +1,6 @@
 """What a generation method works with: examples, a model to ask, prompts, filters, and its own record.
 
-def make(run: Generation, params: RefineParams) -> None:
+def generate(self, run: Generation) -> None:
     requests = [run.request("refine", row["row_id"], SAMPLING, prompt=...) for row in run.target...]
     for answers in run.ask("refine", requests): ...
     run.filter(candidates)        # the common filters; what was made is on record either way
@@ -10,16 +10,16 @@ its name: neither batches nor the order of work change what is made.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
 import polars as pl
 from pydantic import Field
 
-from curate.core.registry import Params, load_methods
+from curate.core.methods import Method
 from curate.core.rows import Message, prompt_text, response_text
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.sift import CandidateFilter, Embed, Filters
@@ -42,15 +42,6 @@ FLAWS: Mapping[str, RejectReason] = {
     "invalid_json": RejectReason.INVALID,
     "schema_violation": RejectReason.INVALID,
 }
-
-
-class GenerateParams(Params):
-    """What all generation methods take."""
-
-    filters: Filters = Filters()
-    least_yield: float = Field(
-        0.0, ge=0, le=1, description="stop when a smaller share of the candidates is kept"
-    )
 
 
 @dataclass(frozen=True)
@@ -197,43 +188,35 @@ def read_examples(rows: pl.DataFrame) -> list[SeedExample]:
     return [SeedExample(*row) for row in rows.select("row_id", "messages", "origin").iter_rows()]
 
 
-Make = Callable[[Generation, Any], None]
+class Generator(Method):
+    """A way to make rows with a language model: what it makes goes on the record of its Generation.
 
-
-@dataclass(frozen=True)
-class Generator:
-    """A registered generation method.
-
-    `needs` names what it cannot do without, "target" examples or a "pool", or says so of parameters;
-    `make` puts what it makes
-    on the record of its Generation. `most_calls` says how many calls it takes at most, given its
-    parameters, the number of target examples and that of pool rows; `most_rows` how many rows it makes
-    at most, where that is not one a call. `reads` names parameters that are paths of files, whose
-    contents then count, not their names.
+    needs: what it cannot do without, "target" examples or a "pool".
+    reads: the parameters that are paths of files, whose contents then count, not their names.
     """
 
-    params: type[GenerateParams]
-    version: int
-    needs: tuple[str, ...] | Callable[[Any], tuple[str, ...]]
-    make: Make
-    most_calls: Callable[[Any, int, int], int]
-    reads: tuple[str, ...] = ()
-    most_rows: Callable[[Any, int, int], int] | None = None
+    family: ClassVar[str] = "generator"
+    packages: ClassVar[tuple[str, ...]] = ("curate.generate.methods",)
+    needs: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
 
-    def needed(self, params: GenerateParams) -> tuple[str, ...]:
-        """Return what the method cannot do without under these parameters."""
-        return self.needs(params) if callable(self.needs) else self.needs
+    filters: Filters = Filters()
+    least_yield: float = Field(
+        0.0, ge=0, le=1, description="stop when a smaller share of the candidates is kept"
+    )
 
+    def generate(self, run: Generation) -> None:
+        """Put what it makes on the record of its run."""
+        raise NotImplementedError
 
-GENERATORS: dict[str, Generator] = {}
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls it takes at most, given the number of target examples and pool rows."""
+        raise NotImplementedError
 
+    def most_rows(self, targets: int, pool_rows: int) -> int:
+        """Return how many rows it makes at most: one a call where it does not say otherwise."""
+        return self.most_calls(targets, pool_rows)
 
-def add_generator(generator: Generator) -> None:
-    """Register a generation method under the `method` of its parameters."""
-    GENERATORS[generator.params.model_fields["method"].default] = generator
-
-
-def find_generator(method: str) -> Generator:
-    """Return a generation method, also in a process that has imported nothing else yet."""
-    load_methods("curate.generate.methods")
-    return GENERATORS[method]
+    def needed(self) -> tuple[str, ...]:
+        """Return what it cannot do without under its parameters."""
+        return self.needs

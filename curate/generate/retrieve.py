@@ -4,9 +4,9 @@
     hits = Retriever(texts, embed).find(["tides at full moon"], 5)
 
 Cosines are rounded to six decimals before they are compared and ties go to the earlier text, so the
-size of the blocks changes nothing. BM25 is Robertson & Zaragoza 2009 in the form of curate.select.bm25.
-The two rankings become one by reciprocal ranks, 1 / (60 + rank) summed (Cormack, Clarke & Buettcher
-2009), which needs no common scale of their scores.
+size of the blocks changes nothing. BM25 is Robertson & Zaragoza 2009 in the form of
+curate.selectors.bm25. The two rankings become one by reciprocal ranks, 1 / (60 + rank) summed (Cormack,
+Clarke & Buettcher 2009), which needs no common scale of their scores.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

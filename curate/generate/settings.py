@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from curate.core.registry import Params
-from curate.generate.generation import GenerateParams
+from curate.core.params import Params
+from curate.generate.generation import Generator
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.limits import Limits
 
@@ -18,4 +18,4 @@ class GenerationSettings(Params):
     prompts: str | None = Field(
         None, description="folder whose METHOD/NAME.j2 come before the built-in prompts"
     )
-    methods: Sequence[GenerateParams] = Field(min_length=1)
+    methods: Sequence[Generator] = Field(min_length=1)

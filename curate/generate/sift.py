@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.fixedpoint import cosines
-from curate.core.registry import Params
+from curate.core.params import Params
 from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.novelty import RougeIndex, words_of

@@ -11,19 +11,18 @@ from pydantic import Field
 
 from curate.core.errors import UserError
 from curate.core.rows import Message
-from curate.generate.generation import GenerateParams, Generation, SeedExample, read_examples
+from curate.generate.generation import Generation, Generator, SeedExample, read_examples
 
 
-class StartParams(GenerateParams):
-    """Where a method starts."""
+class StartParams(Generator):
+    """A generator that starts from rows of the target or of the pool."""
 
     start: Literal["target", "pool"] = Field("target", description="whose rows to start from")
     rows: int = Field(100, ge=1, description="to start from at most; drawn where there are more")
 
-
-def start_needs(params: StartParams) -> tuple[str, ...]:
-    """Return whose rows a method needs."""
-    return (params.start,)
+    def needed(self) -> tuple[str, ...]:
+        """Return whose rows the method needs."""
+        return (self.start,)
 
 
 def choose_starts(run: Generation, params: StartParams) -> list[SeedExample]:

@@ -17,18 +17,14 @@ from numpy.typing import NDArray
 from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
-from curate.core.registry import StepRun
+from curate.core.methods import find_method
 from curate.core.rows import Message, prompt_text, response_text
+from curate.core.run import StepRun
 from curate.core.store import Artifact, Counts, write_json
 from curate.core.tables import read_batches
 from curate.generate.candidates import Candidate, RejectReason, rows_of, table_of
 from curate.generate.corpus import find_corpus
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    find_generator,
-    read_examples,
-)
+from curate.generate.generation import Generation, Generator, read_examples
 from curate.generate.settings import GenerationSettings
 from curate.generate.sift import (
     CandidateFilter,
@@ -80,7 +76,7 @@ class MethodSource:
     @property
     def identity(self) -> dict[str, Any]:
         """Return the parameters, what its files and prompts say, and the version of its code."""
-        generator = find_generator(self.name)
+        generator = find_method(Generator, self.name)
         params = {n: value for n, value in self.params.items() if n not in generator.reads}
         identity = {
             "params": params,
@@ -117,8 +113,8 @@ def generate_rows(
             engine does not answer.
     """
     methods = [
-        _method_source(params.model_dump(mode="json"), generate.prompts)
-        for params in generate.methods
+        _method_source(method.model_dump(mode="json"), generate.prompts)
+        for method in generate.methods
     ]
     faults = [method.fault for method in methods]
     if None not in faults:
@@ -154,7 +150,7 @@ def _prompts(
 
 def _read_digests(params: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
     """Return name and digest of each file that a method reads, by the parameter that names it."""
-    reads = find_generator(params["method"]).reads
+    reads = find_method(Generator, params["method"]).reads
     paths = {name: params[name] for name in reads if params[name] is not None}
     return {
         name: [(file.name, digest_url(file)) for file in find_corpus(path)]
@@ -189,10 +185,10 @@ def write_generated(
     ) as client:
         for method in methods:
             run = None
-            generator = find_generator(method.name)
+            generator = find_method(Generator, method.name).model_validate(method.params)
             try:
-                run = surroundings.start(method, client)
-                generator.make(run, generator.params.model_validate(method.params))
+                run = surroundings.start(method, generator, client)
+                generator.generate(run)
             except LowYield as error:
                 ends.stopped[method.name] = str(error)
             except UserError as error:
@@ -271,7 +267,7 @@ class Surroundings:
         """Return unit vectors [N, d] of texts."""
         return embed_texts(texts, self.embedder.name)
 
-    def start(self, source: MethodSource, client: EngineClient) -> Generation:
+    def start(self, source: MethodSource, generator: Generator, client: EngineClient) -> Generation:
         """Return the run of a method; its filters know the target rows and the pool.
 
         Raises:
@@ -280,9 +276,6 @@ class Surroundings:
         if source.fault:
             raise UserError(source.fault)
         prompts = source.load_prompts()
-        method = GenerateParams.model_validate(
-            {n: source.params[n] for n in GenerateParams.model_fields}
-        )
         leaks = PromptFragments(prompts[name].fixed_text for name in prompts.names())
         return Generation(
             method=source.name,
@@ -292,10 +285,10 @@ class Surroundings:
             client=client,
             prompts=prompts,
             candidate_filter=CandidateFilter(
-                method.filters, self.embed, leaks, self.novelty_index, self.template_fault
+                generator.filters, self.embed, leaks, self.novelty_index, self.template_fault
             ),
             embed=self.embed,
-            guard=YieldGuard(source.name, least=method.least_yield, after=JUDGED_AFTER),
+            guard=YieldGuard(source.name, least=generator.least_yield, after=JUDGED_AFTER),
             digests={name: dict(files) for name, files in source.files.items()},
         )
 

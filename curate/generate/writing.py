@@ -23,7 +23,7 @@ class NearFilters(Filters):
 
 
 class WriteParams(StartParams):
-    """How prompts are written and answered."""
+    """A generator that writes prompts anew and answers them."""
 
     temperature: float = Field(1.0, ge=0, description="of new prompts; responses are greedy")
     top_p: float = Field(0.95, gt=0, le=1)

@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from curate.core.methods import find_method
 from curate.generate.candidates import Candidate, table_of
-from curate.generate.generation import Generation, SeedExample, find_generator
+from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import words_of
 from curate.generate.sift import CandidateFilter, Embed, PromptFragments
 from curate.llm.ask import EngineClient
@@ -67,12 +68,12 @@ def generation(
     seed: int = 0,
     prompts: Path | None = None,
 ) -> tuple[Generation, Any]:
-    """Return a method's run, set up as the generation step does it, and its parameters."""
-    given = find_generator(method).params.model_validate(params or {})
+    """Return a method's run, set up as the generation step does it, and the method."""
+    generator = find_method(Generator, method).model_validate(params or {})
     rows = frame([row(f"pool/{i}", turns(*pair)) for i, pair in enumerate(pool, start=1)])
     files = MethodPrompts(method, prompts)
     candidate_filter = CandidateFilter(
-        given.filters, embed, PromptFragments(files[name].fixed_text for name in files.names())
+        generator.filters, embed, PromptFragments(files[name].fixed_text for name in files.names())
     )
     targets = examples() if target is None else list(target)
     pool_and_target = [
@@ -91,15 +92,15 @@ def generation(
         prompts=files,
         candidate_filter=candidate_filter,
         embed=embed,
-        guard=YieldGuard(method, least=given.least_yield, after=50),
+        guard=YieldGuard(method, least=generator.least_yield, after=50),
     )
-    return run, given
+    return run, generator
 
 
 def generate(method: str, engine: Engine, **settings: Any) -> Generation:
     """Return a method's run after all was made, with its books checked."""
-    run, params = generation(method, engine, **settings)
-    find_generator(method).make(run, params)
+    run, generator = generation(method, engine, **settings)
+    generator.generate(run)
     check_books(run)
     return run
 

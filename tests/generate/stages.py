@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.generate.generation import Generation, SeedExample, find_generator
+from curate.generate.generation import Generation, SeedExample
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
@@ -55,8 +55,8 @@ def check_same(
     whole = generate(method, engine, **settings)
     assert whole.kept
     assert len(seeds(engine.calls)) == len({id(call.request) for call in engine.calls})
-    run, params = generation(method, script(), **settings)
-    most = find_generator(method).most_calls(params, len(run.target), run.pool.collect().height)
+    run, generator = generation(method, script(), **settings)
+    most = generator.most_calls(len(run.target), run.pool.collect().height)
     assert len(engine.calls) <= most
     batched: Any = BatchingEngine(script(), 2)
     parts = generate(method, batched, **settings)

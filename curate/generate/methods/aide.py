@@ -35,13 +35,14 @@ here: one with a condition more is a new one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
 from curate.answers.options import split_options
 from curate.core.fixedpoint import cosines
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
@@ -53,13 +54,7 @@ from curate.generate.choices import (
 )
 from curate.generate.drafts import ask_each, find_truncation, with_turns
 from curate.generate.gaps import measure_coverage
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    Generator,
-    SeedExample,
-    add_generator,
-)
+from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
 from curate.generate.sift import Filters
@@ -86,8 +81,13 @@ class AideFilters(Filters):
     rouge: float = Field(0.9, gt=0, le=1, description="prompts nearer than this are not new")
 
 
-class AideParams(GenerateParams):
+@method
+class AideGenerator(Generator):
     """Multi-hop expansion of target examples, guided by topic, attributes and personas."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("target",)
+    reads: ClassVar[tuple[str, ...]] = ("persona_file",)
 
     method: Literal["aide"] = "aide"
     filters: AideFilters = AideFilters()
@@ -112,10 +112,33 @@ class AideParams(GenerateParams):
     max_tokens: int = Field(512, ge=64, description="of a prompt, and of a response")
 
     @model_validator(mode="after")
-    def _check(self) -> "AideParams":
+    def _check(self) -> "AideGenerator":
         if not self.personas and not (self.attributes and self.operators):
             raise ValueError("nothing would be written: give attributes and operators, or personas")
         return self
+
+    def generate(self, run: Generation) -> None:
+        """Grow the tree hop by hop until the last hop, a limit, or nothing is left to expand."""
+        seeds = choose_seeds(run, self)
+        expansion = ExpansionTree(run, self, seeds)
+        try:
+            for hop in range(1, self.hops + 1):
+                nodes = [node for node in expansion.nodes.values() if node.hop == hop - 1]
+                if run.stopped or not nodes or not expansion.left:
+                    break
+                expansion.grow(nodes)
+        finally:
+            run.tables["tree"] = tree_of(seeds, run.candidates)
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        expanded, tried = _most_nodes(self, targets)
+        rounds = 0 if self.min_grade == 1 else 2 * self.max_rewrites + 1
+        return expanded + tried * (2 + rounds)
+
+    def most_rows(self, targets: int, pool_rows: int) -> int:
+        """Return how many prompts are tried at most."""
+        return _most_nodes(self, targets)[1]
 
 
 @dataclass(frozen=True)
@@ -129,21 +152,7 @@ class ExpansionNode:
     hop: int = 0
 
 
-def make(run: Generation, params: AideParams) -> None:
-    """Grow the tree hop by hop until the last hop, a limit, or nothing is left to expand."""
-    seeds = choose_seeds(run, params)
-    expansion = ExpansionTree(run, params, seeds)
-    try:
-        for hop in range(1, params.hops + 1):
-            nodes = [node for node in expansion.nodes.values() if node.hop == hop - 1]
-            if run.stopped or not nodes or not expansion.left:
-                break
-            expansion.grow(nodes)
-    finally:
-        run.tables["tree"] = tree_of(seeds, run.candidates)
-
-
-def choose_seeds(run: Generation, params: AideParams) -> list[SeedExample]:
+def choose_seeds(run: Generation, params: AideGenerator) -> list[SeedExample]:
     """Return the target examples to start from; how well the pool covers each goes on record."""
     if params.start == "all":
         return list(run.target)
@@ -159,7 +168,7 @@ class ExpansionTree:
     """The tree so far; `left` is how many prompts may still be tried."""
 
     run: Generation
-    params: AideParams
+    params: AideGenerator
     seeds: Sequence[SeedExample]
     nodes: dict[str, ExpansionNode] = field(default_factory=dict)
 
@@ -466,19 +475,7 @@ GRADE = {"type": "integer", "minimum": 1, "maximum": HIGHEST_GRADE}
 GRADE_SCHEMA = record(advice=text(ADVICE_LETTERS), relevance=GRADE, diversity=GRADE)
 
 
-def most_calls(params: AideParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    expanded, tried = _most_nodes(params, targets)
-    rounds = 0 if params.min_grade == 1 else 2 * params.max_rewrites + 1
-    return expanded + tried * (2 + rounds)
-
-
-def most_rows(params: AideParams, targets: int, pool_rows: int) -> int:
-    """Return how many prompts are tried at most."""
-    return _most_nodes(params, targets)[1]
-
-
-def _most_nodes(params: AideParams, targets: int) -> tuple[int, int]:
+def _most_nodes(params: AideGenerator, targets: int) -> tuple[int, int]:
     """Return how many examples are expanded and how many prompts tried at most."""
     nodes = min(targets, params.gaps) if params.start == "gaps" else targets
     width = params.attributes * len(params.operators) + params.personas
@@ -489,8 +486,3 @@ def _most_nodes(params: AideParams, targets: int) -> tuple[int, int]:
         nodes = min(nodes * width, params.most - tried)
         tried += nodes
     return expanded, tried
-
-
-add_generator(
-    Generator(AideParams, VERSION, ("target",), make, most_calls, ("persona_file",), most_rows)
-)

@@ -20,24 +20,18 @@ response's runs of eight words go before they are graded.
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import Literal
+from typing import ClassVar, Literal
 
 import orjson
 import polars as pl
 from pydantic import Field
 
 from curate.core.errors import UserError
+from curate.core.methods import method
 from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    Generator,
-    add_generator,
-    reject_reason_of,
-    was_sent,
-)
+from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.novelty import words_of
 from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling
@@ -60,8 +54,12 @@ class BackTranslateFilters(Filters):
     cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
 
 
-class BackTranslateParams(GenerateParams):
+@method
+class BackTranslateGenerator(Generator):
     """Requests for responses of the pool, graded."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("pool",)
 
     method: Literal["back_translate"] = "back_translate"
     filters: BackTranslateFilters = BackTranslateFilters()
@@ -73,15 +71,19 @@ class BackTranslateParams(GenerateParams):
     top_p: float = Field(0.9, gt=0, le=1)
     max_tokens: int = Field(256, ge=64, description="of a request")
 
+    def generate(self, run: Generation) -> None:
+        """Draw responses, have a request written for each, and grade the pairs."""
+        back = BackTranslation(run, self, draw_rows(run, self))
+        drafts = ask_each(run, "instruct", back.drafts(), back.ask_request, back.take_request)
+        run.filter(back.grade(run.candidate_filter.screen(drafts)))
 
-def make(run: Generation, params: BackTranslateParams) -> None:
-    """Draw responses, have a request written for each, and grade the pairs."""
-    back = BackTranslation(run, params, draw_rows(run, params))
-    drafts = ask_each(run, "instruct", back.drafts(), back.ask_request, back.take_request)
-    run.filter(back.grade(run.candidate_filter.screen(drafts)))
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        votes = 0 if self.min_grade == 1 else self.votes
+        return min(self.rows, pool_rows) * (1 + votes)
 
 
-def draw_rows(run: Generation, params: BackTranslateParams) -> dict[str, str]:
+def draw_rows(run: Generation, params: BackTranslateGenerator) -> dict[str, str]:
     """Return row ids and responses of rows with one user turn and one answer of a length let in.
 
     Raises:
@@ -113,7 +115,7 @@ class BackTranslation:
     """The stages of the method over the responses that were drawn."""
 
     def __init__(
-        self, run: Generation, params: BackTranslateParams, responses: dict[str, str]
+        self, run: Generation, params: BackTranslateGenerator, responses: dict[str, str]
     ) -> None:
         self.run, self.params, self.responses = run, params, responses
         self.target = {example.row_id: example for example in run.target}
@@ -228,12 +230,3 @@ GRADE_SCHEMA = record(
     reason=text(REASON_LETTERS),
     grade={"type": "integer", "minimum": 1, "maximum": HIGHEST_GRADE},
 )
-
-
-def most_calls(params: BackTranslateParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    votes = 0 if params.min_grade == 1 else params.votes
-    return min(params.rows, pool_rows) * (1 + votes)
-
-
-add_generator(Generator(BackTranslateParams, VERSION, ("pool",), make, most_calls))

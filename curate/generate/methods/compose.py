@@ -36,17 +36,18 @@ data where it is.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import regex
 from pydantic import Field
 
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each, find_truncation
-from curate.generate.generation import Generation, Generator, SeedExample, add_generator
+from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import words_of
 from curate.generate.sift import Filters
-from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
+from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, answer_each, with_prompt
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
@@ -75,8 +76,11 @@ class ComposeFilters(Filters):
     rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
 
 
-class ComposeParams(WriteParams):
+@method
+class ComposeGenerator(WriteParams):
     """Tasks of several steps, made of rows with one."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["compose"] = "compose"
     filters: ComposeFilters = ComposeFilters()
@@ -86,6 +90,27 @@ class ComposeParams(WriteParams):
     partners: int = Field(3, ge=1, description="chains that start with the same row")
     rounds: int = Field(2, ge=1, le=5, description="steps added; kind: sequential")
     judge: bool = Field(True, description="the model tells what is valid")
+
+    def generate(self, run: Generation) -> None:
+        """Make chains, or sequential instructions."""
+        starts = choose_starts(run, self)
+        if self.kind == "sequential":
+            Sequences(run, self).make(starts)
+            return
+        chains = Chains(run, self)
+        chains.describe(starts)
+        pairs = chains.make_pairs()
+        if self.length > 2 and not run.stopped:
+            chains.make_triples(pairs)
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        rows, judged = count_starts(self, targets, pool_rows), int(self.judge)
+        if self.kind == "sequential":
+            return rows * self.rounds * (3 + judged)
+        pairs = min(rows * min(self.partners, max(rows - 1, 0)), self.chains)
+        triples = self.chains if self.length > 2 else 0
+        return rows + pairs * (2 + judged) + triples * (1 + judged)
 
 
 @dataclass(frozen=True)
@@ -98,21 +123,8 @@ class DescribedTask:
     gives: str
 
 
-def make(run: Generation, params: ComposeParams) -> None:
-    """Make chains, or sequential instructions."""
-    starts = choose_starts(run, params)
-    if params.kind == "sequential":
-        Sequences(run, params).make(starts)
-        return
-    chains = Chains(run, params)
-    chains.describe(starts)
-    pairs = chains.make_pairs()
-    if params.length > 2 and not run.stopped:
-        chains.make_triples(pairs)
-
-
 def ask_judge(
-    run: Generation, params: ComposeParams, drafts: Sequence[Candidate]
+    run: Generation, params: ComposeGenerator, drafts: Sequence[Candidate]
 ) -> list[Candidate]:
     """Return the drafts, those dropped that the model finds invalid."""
     if not params.judge:
@@ -146,7 +158,7 @@ def ask_judge(
 class Chains:
     """The described rows, and the chains that are made of them."""
 
-    def __init__(self, run: Generation, params: ComposeParams) -> None:
+    def __init__(self, run: Generation, params: ComposeGenerator) -> None:
         self.run, self.params = run, params
         self.tasks: dict[str, DescribedTask] = {}
         self.schema = record(
@@ -348,7 +360,7 @@ class SequenceStart:
 class Sequences:
     """Instructions that get one step more each round."""
 
-    def __init__(self, run: Generation, params: ComposeParams) -> None:
+    def __init__(self, run: Generation, params: ComposeGenerator) -> None:
         self.run, self.params = run, params
         letters = characters_for(params.max_tokens)
         self.schema = record(added=text(TASK_LETTERS), prompt=text(letters - TASK_LETTERS))
@@ -442,16 +454,3 @@ DESCRIBE_SCHEMA = record(
     task=text(TASK_LETTERS), takes={"enum": [*KINDS, NOTHING]}, gives={"enum": list(KINDS)}
 )
 CHOOSE_SCHEMA = record(reason=text(FINDING_LETTERS), option={"enum": list(OPTIONS)})
-
-
-def most_calls(params: ComposeParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    rows, judged = count_starts(params, targets, pool_rows), int(params.judge)
-    if params.kind == "sequential":
-        return rows * params.rounds * (3 + judged)
-    pairs = min(rows * min(params.partners, max(rows - 1, 0)), params.chains)
-    triples = params.chains if params.length > 2 else 0
-    return rows + pairs * (2 + judged) + triples * (1 + judged)
-
-
-add_generator(Generator(ComposeParams, VERSION, start_needs, make, most_calls))

@@ -24,13 +24,14 @@ times its length.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import orjson
 from pydantic import Field
 from rapidfuzz.fuzz import token_set_ratio
 
+from curate.core.methods import method
 from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
@@ -45,13 +46,7 @@ from curate.generate.choices import (
 )
 from curate.generate.corpus import Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    Generator,
-    SeedExample,
-    add_generator,
-)
+from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import words_of
 from curate.generate.retrieve import embed_blocks, nearest
 from curate.generate.sift import Embed
@@ -64,8 +59,13 @@ SHORTEST = 15
 MEAN = "mean"
 
 
-class CraftParams(GenerateParams):
+@method
+class CraftGenerator(Generator):
     """Passages of a corpus that are near the target, turned into examples of its kind."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("target",)
+    reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     method: Literal["craft"] = "craft"
     corpus: str = Field(description="file, folder or glob of JSON Lines or plain text documents")
@@ -81,6 +81,26 @@ class CraftParams(GenerateParams):
     top_k: int = Field(40, ge=0)
     max_tokens: int = Field(1_024, ge=128, description="of a prompt with its response")
 
+    def generate(self, run: Generation) -> None:
+        """Retrieve passages and write an example from each."""
+        passages = read_passages(self.corpus, self.words, run.digests.get("corpus"))
+        hits_by_id = {
+            f.passage.passage_id: f
+            for f in retrieve(run.target, passages, run.embed, self.documents)
+        }
+        writing = ExampleWriter(run, self)
+        drafts = [writing.draft(one) for one in hits_by_id.values()]
+
+        def ask(draft: Candidate) -> Request:
+            return writing.ask(draft, hits_by_id[draft.notes["document"]].passage)
+
+        examples = ask_each(run, "write", drafts, ask, writing.take)
+        run.filter(drop_alike(examples, [example.prompt for example in run.target], self.alike))
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return self.documents
+
 
 @dataclass(frozen=True)
 class CorpusHit:
@@ -89,22 +109,6 @@ class CorpusHit:
     passage: Passage
     by: str
     cosine: float
-
-
-def make(run: Generation, params: CraftParams) -> None:
-    """Retrieve passages and write an example from each."""
-    passages = read_passages(params.corpus, params.words, run.digests.get("corpus"))
-    hits_by_id = {
-        f.passage.passage_id: f for f in retrieve(run.target, passages, run.embed, params.documents)
-    }
-    writing = ExampleWriter(run, params)
-    drafts = [writing.draft(one) for one in hits_by_id.values()]
-
-    def ask(draft: Candidate) -> Request:
-        return writing.ask(draft, hits_by_id[draft.notes["document"]].passage)
-
-    examples = ask_each(run, "write", drafts, ask, writing.take)
-    run.filter(drop_alike(examples, [example.prompt for example in run.target], params.alike))
 
 
 def retrieve(
@@ -137,7 +141,7 @@ def retrieve(
 class ExampleWriter:
     """Asks for an example from a passage and takes the answer."""
 
-    def __init__(self, run: Generation, params: CraftParams) -> None:
+    def __init__(self, run: Generation, params: CraftGenerator) -> None:
         self.run, self.params = run, params
         self.sampling = Sampling(
             temperature=params.temperature,
@@ -236,11 +240,3 @@ def set_ratio(one: str, other: str) -> float:
     if 2 * sizes[0] < sizes[1]:
         return 0.0
     return float(token_set_ratio(*(" ".join(text_words) for text_words in words)))
-
-
-def most_calls(params: CraftParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return params.documents
-
-
-add_generator(Generator(CraftParams, VERSION, ("target",), make, most_calls, ("corpus",)))

@@ -24,17 +24,18 @@ code, nor here.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 import regex
 from pydantic import Field, field_validator
 
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each
-from curate.generate.generation import Generation, Generator, SeedExample, add_generator
+from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
+from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, record, text, tokens_for
@@ -70,8 +71,11 @@ ROUND_SCHEMA = pl.Schema(
 )
 
 
-class EvolveParams(WriteParams):
+@method
+class EvolveGenerator(WriteParams):
     """Instructions evolved in depth and breadth, round by round."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["evolve"] = "evolve"
     filters: NearFilters = NearFilters()
@@ -92,6 +96,21 @@ class EvolveParams(WriteParams):
             raise ValueError("weights are not negative, and at least one is above 0")
         return weights
 
+    def generate(self, run: Generation) -> None:
+        """Evolve all lines, round by round."""
+        evolution = Evolution(run, self)
+        try:
+            for number in range(1, self.rounds + 1):
+                if run.stopped:
+                    break
+                evolution.grow(number)
+        finally:
+            run.tables["rounds"] = rounds_of(run.candidates)
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return count_starts(self, targets, pool_rows) * self.rounds * (3 if self.judge else 2)
+
 
 @dataclass
 class Lineage:
@@ -103,22 +122,10 @@ class Lineage:
     hop: int = 0
 
 
-def make(run: Generation, params: EvolveParams) -> None:
-    """Evolve all lines, round by round."""
-    evolution = Evolution(run, params)
-    try:
-        for number in range(1, params.rounds + 1):
-            if run.stopped:
-                break
-            evolution.grow(number)
-    finally:
-        run.tables["rounds"] = rounds_of(run.candidates)
-
-
 class Evolution:
     """All lines as they stand."""
 
-    def __init__(self, run: Generation, params: EvolveParams) -> None:
+    def __init__(self, run: Generation, params: EvolveGenerator) -> None:
         self.run, self.params = run, params
         self.lines = {e.row_id: Lineage(e, e.row_id, e.prompt) for e in choose_starts(run, params)}
         self.schema = params.prompt_schema
@@ -248,11 +255,3 @@ def rounds_of(candidates: Sequence[Candidate]) -> pl.DataFrame:
 
 
 JUDGE_SCHEMA = record(difference=text(DIFFERENCE_LETTERS), equal={"type": "boolean"})
-
-
-def most_calls(params: EvolveParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return count_starts(params, targets, pool_rows) * params.rounds * (3 if params.judge else 2)
-
-
-add_generator(Generator(EvolveParams, VERSION, start_needs, make, most_calls))

@@ -20,24 +20,23 @@ as a whole for the instruction. An answer that does not parse is drawn anew as e
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from curate.core.errors import UserError
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import find_truncation
 from curate.generate.generation import (
     Generation,
-    Generator,
     SeedExample,
-    add_generator,
     reject_reason_of,
     was_sent,
     with_reasoning,
 )
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
+from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, answer_each
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
@@ -51,8 +50,11 @@ AROUND = 30
 NAMED = 60
 
 
-class ExpandParams(WriteParams):
+@method
+class ExpandGenerator(WriteParams):
     """New instructions, or pairs, in the style of given rows and on other topics."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["expand"] = "expand"
     mode: Literal["instructions", "pairs"] = "instructions"
@@ -61,6 +63,19 @@ class ExpandParams(WriteParams):
     prompt_letters: int = Field(400, ge=20, description="of a new instruction at most")
     shots: int = Field(3, ge=1, description="rows that are shown for a pair")
     temperature: float = Field(0.9, ge=0, description="of what is new; responses are greedy")
+
+    def generate(self, run: Generation) -> None:
+        """Expand all rows, round by round."""
+        expansion = TopicExpansion(run, self, choose_starts(run, self))
+        for number in range(1, self.rounds + 1):
+            if run.stopped:
+                break
+            expansion.grow(number)
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        answers = self.count if self.mode == "instructions" else 0
+        return count_starts(self, targets, pool_rows) * self.rounds * (1 + answers)
 
 
 @dataclass
@@ -82,15 +97,6 @@ class SeedTopics:
         return True
 
 
-def make(run: Generation, params: ExpandParams) -> None:
-    """Expand all rows, round by round."""
-    expansion = TopicExpansion(run, params, choose_starts(run, params))
-    for number in range(1, params.rounds + 1):
-        if run.stopped:
-            break
-        expansion.grow(number)
-
-
 class TopicExpansion:
     """All lines as they stand.
 
@@ -99,7 +105,7 @@ class TopicExpansion:
     """
 
     def __init__(
-        self, run: Generation, params: ExpandParams, starts: Sequence[SeedExample]
+        self, run: Generation, params: ExpandGenerator, starts: Sequence[SeedExample]
     ) -> None:
         self.run, self.params = run, params
         self.pairs = params.mode == "pairs"
@@ -194,12 +200,3 @@ class TopicExpansion:
         if rejection is None and not line.cover(topic):
             rejection = RejectReason.NOT_NEW, f"the topic {topic!r} is covered"
         return new_task.drop(*rejection) if rejection else new_task
-
-
-def most_calls(params: ExpandParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    answers = params.count if params.mode == "instructions" else 0
-    return count_starts(params, targets, pool_rows) * params.rounds * (1 + answers)
-
-
-add_generator(Generator(ExpandParams, VERSION, start_needs, make, most_calls))

@@ -24,23 +24,17 @@ and selection here. Some turns only; no markup is suppressed while writing.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 import regex
 from pydantic import Field
 
 from curate.core.errors import UserError
+from curate.core.methods import method
 from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    Generator,
-    add_generator,
-    reject_reason_of,
-    was_sent,
-)
+from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.plain import answer_prompts
 from curate.generate.sift import MARKUP
 from curate.llm.engines.engine import ChatPrefix
@@ -56,8 +50,11 @@ ROLE = regex.compile(
 )
 
 
-class MagpieParams(GenerateParams):
+@method
+class MagpieGenerator(Generator):
     """Prompts that an aligned model writes from its chat template alone, and its answers."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["magpie"] = "magpie"
     prompts: int = Field(200, ge=1, description="to write")
@@ -68,17 +65,20 @@ class MagpieParams(GenerateParams):
     prompt_tokens: int = Field(256, ge=16, description="of a prompt")
     max_tokens: int = Field(1_024, ge=16, description="of an answer")
 
+    def generate(self, run: Generation) -> None:
+        """Have all prompts written, drop those of no use, and have the rest answered."""
+        drafts = run.candidate_filter.screen(write_prompts(run, self))
+        try:
+            run.filter(answer_prompts(run, drafts, _name, max_tokens=self.max_tokens))
+        finally:
+            run.tables["prompts"] = prompts_table(run.candidates)
 
-def make(run: Generation, params: MagpieParams) -> None:
-    """Have all prompts written, drop those of no use, and have the rest answered."""
-    drafts = run.candidate_filter.screen(write_prompts(run, params))
-    try:
-        run.filter(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
-    finally:
-        run.tables["prompts"] = prompts_table(run.candidates)
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return 2 * self.prompts
 
 
-def write_prompts(run: Generation, params: MagpieParams) -> list[Candidate]:
+def write_prompts(run: Generation, params: MagpieGenerator) -> list[Candidate]:
     """Return what the model writes in the place of a user, of each system turn in order.
 
     Raises:
@@ -116,7 +116,7 @@ def chat_prefix_of(run: Generation, system: str) -> ChatPrefix:
 
 
 def _sampling(
-    run: Generation, params: MagpieParams, prefix: ChatPrefix, system: str, count: int
+    run: Generation, params: MagpieGenerator, prefix: ChatPrefix, system: str, count: int
 ) -> Sampling:
     return Sampling(
         temperature=params.temperature,
@@ -165,11 +165,3 @@ def prompts_table(candidates: Sequence[Candidate]) -> pl.DataFrame:
 
 def _name(draft: Candidate) -> tuple[int, int]:
     return draft.notes["number"], draft.notes["sample"]
-
-
-def most_calls(params: MagpieParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return 2 * params.prompts
-
-
-add_generator(Generator(MagpieParams, VERSION, (), make, most_calls))

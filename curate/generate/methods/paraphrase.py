@@ -20,19 +20,20 @@ a sentence, so none are seen in scripts without case, and negations are those of
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import regex
 from pydantic import Field, model_validator
 
 from curate.answers.options import OPTION, split_options
 from curate.core.fixedpoint import paired_cosines
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each
-from curate.generate.generation import Generation, Generator, SeedExample, add_generator
+from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.sift import Filters, numbers_of
-from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
+from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, with_prompt
 from curate.llm.requests import Request
 from curate.llm.structured import Answer
@@ -56,8 +57,11 @@ class ParaphraseFilters(Filters):
     cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
 
 
-class ParaphraseParams(WriteParams):
+@method
+class ParaphraseGenerator(WriteParams):
     """Prompts in other words, with the responses that they had."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["paraphrase"] = "paraphrase"
     filters: ParaphraseFilters = ParaphraseFilters()
@@ -72,42 +76,45 @@ class ParaphraseParams(WriteParams):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> "ParaphraseParams":
+    def _check(self) -> "ParaphraseGenerator":
         for name in ("length", "cosine"):
             least, most = getattr(self, name)
             if least >= most:
                 raise ValueError(f"{name}: {least} is to be less than {most}")
         return self
 
+    def generate(self, run: Generation) -> None:
+        """Paraphrase each row along some axes, and keep what says the same."""
+        starts = {example.row_id: example for example in choose_starts(run, self)}
+        bare = {row_id: split_options(example.prompt)[0] for row_id, example in starts.items()}
+        schema = self.prompt_schema
 
-def make(run: Generation, params: ParaphraseParams) -> None:
-    """Paraphrase each row along some axes, and keep what says the same."""
-    starts = {example.row_id: example for example in choose_starts(run, params)}
-    bare = {row_id: split_options(example.prompt)[0] for row_id, example in starts.items()}
-    schema = params.prompt_schema
+        def ask(draft: Candidate) -> Request:
+            (row_id,) = draft.parents
+            axis, number = draft.notes["axis"], draft.notes["number"]
+            name = [row_id, number]
+            return run.request(
+                "paraphrase", name, self.writing, schema=schema, source=bare[row_id], axis=axis
+            )
 
-    def ask(draft: Candidate) -> Request:
-        (row_id,) = draft.parents
-        axis, number = draft.notes["axis"], draft.notes["number"]
-        name = [row_id, number]
-        return run.request(
-            "paraphrase", name, params.writing, schema=schema, source=bare[row_id], axis=axis
-        )
+        def take(draft: Candidate, answer: Answer) -> Candidate:
+            paraphrase = with_prompt(draft, answer.value, schema)
+            if paraphrase.reject_reason:
+                return paraphrase
+            rejection = find_change(bare[draft.parents[0]], paraphrase.prompt, self.length)
+            return paraphrase.drop(*rejection) if rejection else paraphrase
 
-    def take(draft: Candidate, answer: Answer) -> Candidate:
-        paraphrase = with_prompt(draft, answer.value, schema)
-        if paraphrase.reject_reason:
-            return paraphrase
-        rejection = find_change(bare[draft.parents[0]], paraphrase.prompt, params.length)
-        return paraphrase.drop(*rejection) if rejection else paraphrase
+        drafts = [draft for example in starts.values() for draft in _drafts(run, self, example)]
+        drafts = ask_each(run, "paraphrase", drafts, ask, take)
+        paraphrases = drop_far(run, self, bare, drop_copies(drafts, bare, self.rouge))
+        run.filter([_whole(draft, starts[draft.parents[0]]) for draft in paraphrases])
 
-    drafts = [draft for example in starts.values() for draft in _drafts(run, params, example)]
-    drafts = ask_each(run, "paraphrase", drafts, ask, take)
-    paraphrases = drop_far(run, params, bare, drop_copies(drafts, bare, params.rouge))
-    run.filter([_whole(draft, starts[draft.parents[0]]) for draft in paraphrases])
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return count_starts(self, targets, pool_rows) * self.count
 
 
-def _drafts(run: Generation, params: ParaphraseParams, example: SeedExample) -> list[Candidate]:
+def _drafts(run: Generation, params: ParaphraseGenerator, example: SeedExample) -> list[Candidate]:
     drawn = run.rng("axes", example.row_id).permutation(len(params.axes))
     axes = [params.axes[drawn[k % len(drawn)]] for k in range(params.count)]
     return [
@@ -195,7 +202,7 @@ def drop_copies(drafts: Sequence[Candidate], bare: dict[str, str], rouge: float)
 
 
 def drop_far(
-    run: Generation, params: ParaphraseParams, bare: dict[str, str], drafts: Sequence[Candidate]
+    run: Generation, params: ParaphraseGenerator, bare: dict[str, str], drafts: Sequence[Candidate]
 ) -> list[Candidate]:
     """Return the drafts with their cosines to the source, those outside of the band dropped."""
     present = [i for i, draft in enumerate(drafts) if draft.reject_reason is None]
@@ -212,11 +219,3 @@ def drop_far(
             draft = draft.drop(RejectReason.TOO_NEAR, f"cosine {cosine:.3f} to the source")
         results[i] = draft
     return results
-
-
-def most_calls(params: ParaphraseParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return count_starts(params, targets, pool_rows) * params.count
-
-
-add_generator(Generator(ParaphraseParams, VERSION, start_needs, make, most_calls))

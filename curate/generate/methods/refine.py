@@ -16,13 +16,14 @@ as a whole for the instruction; the order of the two is drawn. The row that was 
 so the judge's "the old one" costs nothing but the calls.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each
-from curate.generate.generation import Generation, Generator, add_generator
+from curate.generate.generation import Generation
 from curate.generate.novelty import RougeIndex, words_of
-from curate.generate.starts import choose_starts, count_starts, start_needs, system_of
+from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, record, text, tokens_for
@@ -33,71 +34,71 @@ REASON_LETTERS = 200
 LETTERS = ("A", "B")
 
 
-class RefineParams(WriteParams):
+@method
+class RefineGenerator(WriteParams):
     """Instructions made clearer, more exact and a little harder."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["refine"] = "refine"
     filters: NearFilters = NearFilters()
     judge: bool = True
 
+    def generate(self, run: Generation) -> None:
+        """Refine each row's instruction, once."""
+        starts = {example.row_id: example for example in choose_starts(run, self)}
+        schema = self.prompt_schema
 
-def make(run: Generation, params: RefineParams) -> None:
-    """Refine each row's instruction, once."""
-    starts = {example.row_id: example for example in choose_starts(run, params)}
-    schema = params.prompt_schema
+        def ask(draft: Candidate) -> Request:
+            parent = starts[draft.parents[0]].prompt
+            return run.request("refine", draft.parents, self.writing, schema=schema, parent=parent)
 
-    def ask(draft: Candidate) -> Request:
-        parent = starts[draft.parents[0]].prompt
-        return run.request("refine", draft.parents, params.writing, schema=schema, parent=parent)
-
-    def take(draft: Candidate, answer: Answer) -> Candidate:
-        refinement = with_prompt(draft, answer.value, schema)
-        same = words_of(refinement.prompt) == words_of(starts[draft.parents[0]].prompt)
-        return (
-            refinement.drop(RejectReason.NOT_EVOLVED, "it is as it was")
-            if same and not refinement.reject_reason
-            else refinement
-        )
-
-    def place(draft: Candidate) -> int:
-        """Return whether the new one is A (0) or B (1)."""
-        return int(run.rng("order", *draft.parents).integers(2))
-
-    def ask_judge(draft: Candidate) -> Request:
-        prompts = [draft.prompt, starts[draft.parents[0]].prompt]
-        a, b = prompts if place(draft) == 0 else prompts[::-1]
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for(REASON_LETTERS + 60), repeats=REPEATS
-        )
-        return run.request("judge", draft.parents, sampling, schema=JUDGE_SCHEMA, a=a, b=b)
-
-    def take_judgement(draft: Candidate, answer: Answer) -> Candidate:
-        if not answer.value["same"]:
-            return draft.drop(RejectReason.MEANING_CHANGED, answer.value["reason"])
-        if answer.value["better"] != LETTERS[place(draft)]:
-            return draft.drop(
-                RejectReason.LOW_GRADE, f"the old one is better: {answer.value['reason']}"
+        def take(draft: Candidate, answer: Answer) -> Candidate:
+            refinement = with_prompt(draft, answer.value, schema)
+            same = words_of(refinement.prompt) == words_of(starts[draft.parents[0]].prompt)
+            return (
+                refinement.drop(RejectReason.NOT_EVOLVED, "it is as it was")
+                if same and not refinement.reject_reason
+                else refinement
             )
-        return draft
 
-    drafts = [Candidate([], run.method, (row_id,)) for row_id in starts]
-    drafts = ask_each(run, "refine", drafts, ask, take)
-    drafts = run.candidate_filter.screen(
-        drafts, RougeIndex([example.prompt for example in starts.values()])
-    )
-    if params.judge:
-        drafts = ask_each(run, "judge", drafts, ask_judge, take_judgement)
-    run.filter(answer_each(run, params, drafts, lambda draft: system_of(starts[draft.parents[0]])))
+        def place(draft: Candidate) -> int:
+            """Return whether the new one is A (0) or B (1)."""
+            return int(run.rng("order", *draft.parents).integers(2))
+
+        def ask_judge(draft: Candidate) -> Request:
+            prompts = [draft.prompt, starts[draft.parents[0]].prompt]
+            a, b = prompts if place(draft) == 0 else prompts[::-1]
+            sampling = Sampling(
+                temperature=0, max_tokens=tokens_for(REASON_LETTERS + 60), repeats=REPEATS
+            )
+            return run.request("judge", draft.parents, sampling, schema=JUDGE_SCHEMA, a=a, b=b)
+
+        def take_judgement(draft: Candidate, answer: Answer) -> Candidate:
+            if not answer.value["same"]:
+                return draft.drop(RejectReason.MEANING_CHANGED, answer.value["reason"])
+            if answer.value["better"] != LETTERS[place(draft)]:
+                return draft.drop(
+                    RejectReason.LOW_GRADE, f"the old one is better: {answer.value['reason']}"
+                )
+            return draft
+
+        drafts = [Candidate([], run.method, (row_id,)) for row_id in starts]
+        drafts = ask_each(run, "refine", drafts, ask, take)
+        drafts = run.candidate_filter.screen(
+            drafts, RougeIndex([example.prompt for example in starts.values()])
+        )
+        if self.judge:
+            drafts = ask_each(run, "judge", drafts, ask_judge, take_judgement)
+        run.filter(
+            answer_each(run, self, drafts, lambda draft: system_of(starts[draft.parents[0]]))
+        )
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return count_starts(self, targets, pool_rows) * (3 if self.judge else 2)
 
 
 JUDGE_SCHEMA = record(
     reason=text(REASON_LETTERS), same={"type": "boolean"}, better={"enum": list(LETTERS)}
 )
-
-
-def most_calls(params: RefineParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return count_starts(params, targets, pool_rows) * (3 if params.judge else 2)
-
-
-add_generator(Generator(RefineParams, VERSION, start_needs, make, most_calls))

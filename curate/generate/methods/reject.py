@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, exp, lgamma, log
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 import regex
@@ -46,20 +46,19 @@ from curate.answers.checkers import (
 from curate.answers.options import split_options
 from curate.answers.quantities import find_number
 from curate.core.errors import UserError
+from curate.core.methods import method
 from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import OPTIONS
 from curate.generate.generation import (
     Generation,
-    Generator,
     SeedExample,
-    add_generator,
     reject_reason_of,
     was_sent,
     with_reasoning,
 )
 from curate.generate.sift import Filters
-from curate.generate.starts import StartParams, choose_starts, count_starts, start_needs, system_of
+from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
@@ -94,8 +93,11 @@ class RejectFilters(Filters):
     cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
 
 
-class RejectParams(StartParams):
+@method
+class RejectGenerator(StartParams):
     """Solutions of queries with known answers, sampled until enough are correct."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["reject"] = "reject"
     filters: RejectFilters = RejectFilters()
@@ -118,7 +120,7 @@ class RejectParams(StartParams):
     max_tokens: int = Field(2_048, ge=8, description="of a solution; one that is cut is wrong")
 
     @model_validator(mode="after")
-    def _check(self) -> "RejectParams":
+    def _check(self) -> "RejectGenerator":
         if (self.checker == "regex") != (self.pattern is not None):
             raise ValueError("pattern goes with checker: regex, and that checker with a pattern")
         if self.pattern is not None:
@@ -127,6 +129,33 @@ class RejectParams(StartParams):
             except (regex.error, RecursionError) as error:
                 raise ValueError(f"pattern: {error}") from error
         return self
+
+    def generate(self, run: Generation) -> None:
+        """Sample solutions round by round, then put them on record, query by query."""
+        queries, unusable = read_queries(choose_starts(run, self), self)
+        if not queries:
+            raise UserError(
+                f"reject: of {unusable.height:,} rows none has an answer that the {self.checker} "
+                "checker can read; choose another checker or other rows"
+            )
+        sampling = RejectionSampler(run, self, queries)
+        try:
+            sampling.try_each(0, {i: self.pilot for i in range(len(queries))})
+            for query in queries:
+                set_quota(query, self)
+            for number in range(1, self.rounds + 1):
+                planned = sampling.plan()
+                if run.stopped or not planned:
+                    break
+                sampling.try_each(number, planned)
+            for query in queries:
+                run.filter(judge(query))
+        finally:
+            run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most."""
+        return min(count_starts(self, targets, pool_rows) * self.trials, self.most)
 
 
 @dataclass
@@ -165,32 +194,8 @@ class Query:
         return self.guess > 0 and luck(self.trials, self.correct, self.guess) > LUCK
 
 
-def make(run: Generation, params: RejectParams) -> None:
-    """Sample solutions round by round, then put them on record, query by query."""
-    queries, unusable = read_queries(choose_starts(run, params), params)
-    if not queries:
-        raise UserError(
-            f"reject: of {unusable.height:,} rows none has an answer that the {params.checker} checker "
-            "can read; choose another checker or other rows"
-        )
-    sampling = RejectionSampler(run, params, queries)
-    try:
-        sampling.try_each(0, {i: params.pilot for i in range(len(queries))})
-        for query in queries:
-            set_quota(query, params)
-        for number in range(1, params.rounds + 1):
-            planned = sampling.plan()
-            if run.stopped or not planned:
-                break
-            sampling.try_each(number, planned)
-        for query in queries:
-            run.filter(judge(query))
-    finally:
-        run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
-
-
 def read_queries(
-    starts: Sequence[SeedExample], params: RejectParams
+    starts: Sequence[SeedExample], params: RejectGenerator
 ) -> tuple[list[Query], pl.DataFrame]:
     """Return the queries with a gold answer, and a table of the rows that have none."""
     queries, unusable = [], []
@@ -228,7 +233,7 @@ def luck(trials: int, correct: int, guess: float) -> float:
     return min(sum(exp(share) for share in log_probabilities), 1.0)
 
 
-def set_quota(query: Query, params: RejectParams) -> None:
+def set_quota(query: Query, params: RejectGenerator) -> None:
     """Note how hard the pilot found a query, and how many solutions that makes."""
     if not query.trials:
         return
@@ -240,7 +245,7 @@ def set_quota(query: Query, params: RejectParams) -> None:
 class RejectionSampler:
     """Asks for trials and takes note of what they come to."""
 
-    def __init__(self, run: Generation, params: RejectParams, queries: Sequence[Query]) -> None:
+    def __init__(self, run: Generation, params: RejectGenerator, queries: Sequence[Query]) -> None:
         self.run, self.params, self.queries = run, params, queries
         self.left = params.most
 
@@ -367,11 +372,3 @@ def state_of(query: Query) -> str:
     if query.is_lucky():
         return "guessable"
     return "short" if query.missing else "done"
-
-
-def most_calls(params: RejectParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most."""
-    return min(count_starts(params, targets, pool_rows) * params.trials, params.most)
-
-
-add_generator(Generator(RejectParams, VERSION, start_needs, make, most_calls))

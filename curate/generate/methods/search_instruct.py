@@ -24,22 +24,16 @@ time, so that parents say something and small targets are not shown whole again 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from curate.core.methods import method
 from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    Generator,
-    add_generator,
-    reject_reason_of,
-    was_sent,
-)
+from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
@@ -53,8 +47,13 @@ QUESTION_LETTERS, QUERY_LETTERS = 300, 120
 TELLING = 4
 
 
-class SearchInstructParams(GenerateParams):
+@method
+class SearchInstructGenerator(Generator):
     """New questions around the target's, answered from passages of a corpus."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("target",)
+    reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     method: Literal["search_instruct"] = "search_instruct"
     corpus: str = Field(description="file, folder or glob of JSON Lines or plain text documents")
@@ -73,21 +72,28 @@ class SearchInstructParams(GenerateParams):
     answer_temperature: float = Field(0.1, ge=0)
     max_tokens: int = Field(512, ge=64, description="of an answer")
 
+    def generate(self, run: Generation) -> None:
+        """Ask for questions, find passages for each, and have them answered."""
+        passages = read_passages(self.corpus, self.words, run.digests.get("corpus"))
+        search = PassageSearch(run, self, passages)
+        drafts = ask_each(run, "query", search.ask_questions(), search.ask_query, take_query)
+        drafts = search.find(drafts)
+        run.filter(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
 
-def make(run: Generation, params: SearchInstructParams) -> None:
-    """Ask for questions, find passages for each, and have them answered."""
-    passages = read_passages(params.corpus, params.words, run.digests.get("corpus"))
-    search = PassageSearch(run, params, passages)
-    drafts = ask_each(run, "query", search.ask_questions(), search.ask_query, take_query)
-    drafts = search.find(drafts)
-    run.filter(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return self.rounds * (1 + 2 * self.questions)
+
+    def most_rows(self, targets: int, pool_rows: int) -> int:
+        """Return how many questions are made at most."""
+        return self.rounds * self.questions
 
 
 class PassageSearch:
     """The stages of the method over one corpus."""
 
     def __init__(
-        self, run: Generation, params: SearchInstructParams, passages: Sequence[Passage]
+        self, run: Generation, params: SearchInstructGenerator, passages: Sequence[Passage]
     ) -> None:
         self.run, self.params = run, params
         self.texts = {p.passage_id: p.text for p in passages}
@@ -267,18 +273,3 @@ QUERY_SCHEMA = record(query=text(QUERY_LETTERS))
 
 def _name(draft: Candidate) -> tuple[int, int]:
     return draft.notes["round"], draft.notes["place"]
-
-
-def most_calls(params: SearchInstructParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return params.rounds * (1 + 2 * params.questions)
-
-
-def most_rows(params: SearchInstructParams, targets: int, pool_rows: int) -> int:
-    """Return how many questions are made at most."""
-    return params.rounds * params.questions
-
-
-add_generator(
-    Generator(SearchInstructParams, VERSION, ("target",), make, most_calls, ("corpus",), most_rows)
-)

@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
-from typing import Literal
+from typing import ClassVar, Literal
 
 import orjson
 import regex
@@ -42,15 +42,14 @@ from curate.answers.values import (
     same_value,
     warn_not_comparable,
 )
+from curate.core.methods import method
 from curate.core.rows import Message, normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation, with_turns
 from curate.generate.generation import (
-    GenerateParams,
     Generation,
     Generator,
     SeedExample,
-    add_generator,
     reject_reason_of,
     was_sent,
     with_reasoning,
@@ -80,8 +79,12 @@ class SelfGuideFilters(Filters):
     rouge: float = Field(0.9, gt=0, le=1, description="prompts nearer than this are not new")
 
 
-class SelfGuideParams(GenerateParams):
+@method
+class SelfGuideGenerator(Generator):
     """Inputs of the target's task by the model itself, and outputs that it agrees on."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("target",)
 
     method: Literal["self_guide"] = "self_guide"
     filters: SelfGuideFilters = SelfGuideFilters()
@@ -113,17 +116,22 @@ class SelfGuideParams(GenerateParams):
             raise ValueError("give two labels or more, of different words")
         return labels
 
+    def generate(self, run: Generation) -> None:
+        """Write inputs round by round, then all their outputs at once, then balance the labels."""
+        guide = SelfGuide(run, self)
+        drafts: list[Candidate] = []
+        for number in range(self.rounds):
+            if run.stopped:
+                break
+            drafts = guide.add_inputs(number, drafts)
+        outputs = run.candidate_filter.filter(
+            guide.ask_outputs(run.candidate_filter.screen(drafts))
+        )
+        run.record(balance(outputs, self.balance) if self.labels else outputs)
 
-def make(run: Generation, params: SelfGuideParams) -> None:
-    """Write inputs round by round, then all their outputs at once, then balance the labels."""
-    guide = SelfGuide(run, params)
-    drafts: list[Candidate] = []
-    for number in range(params.rounds):
-        if run.stopped:
-            break
-        drafts = guide.add_inputs(number, drafts)
-    outputs = run.candidate_filter.filter(guide.ask_outputs(run.candidate_filter.screen(drafts)))
-    run.record(balance(outputs, params.balance) if params.labels else outputs)
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return self.rounds * self.batch * (1 + self.samples)
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def band_of(examples: Sequence[str], sigmas: float) -> Band:
 class SelfGuide:
     """The two halves of the method: inputs, then outputs."""
 
-    def __init__(self, run: Generation, params: SelfGuideParams) -> None:
+    def __init__(self, run: Generation, params: SelfGuideGenerator) -> None:
         self.run, self.params = run, params
         self.target = {example.row_id: example for example in run.target}
         self.system = system_of(run.target)
@@ -370,11 +378,3 @@ def _answer(output: str) -> Message:
 
 def _name(draft: Candidate) -> tuple[int, int]:
     return draft.notes["round"], draft.notes["call"]
-
-
-def most_calls(params: SelfGuideParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return params.rounds * params.batch * (1 + params.samples)
-
-
-add_generator(Generator(SelfGuideParams, VERSION, ("target",), make, most_calls))

@@ -28,20 +28,19 @@ dropped as a whole. Its str.capitalize, which makes "NASA" "Nasa", is left out.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import orjson
 import regex
 from pydantic import Field, model_validator
 
+from curate.core.methods import method
 from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import (
-    GenerateParams,
     Generation,
     Generator,
-    add_generator,
     reject_reason_of,
     was_sent,
     with_reasoning,
@@ -72,8 +71,12 @@ class SelfInstructFilters(Filters):
     keywords: list[str] = Field(KEYWORDS, description="whole words that no prompt may hold")
 
 
-class SelfInstructParams(GenerateParams):
+@method
+class SelfInstructGenerator(Generator):
     """New tasks after the pattern of the target's and of those made so far, with examples."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("target",)
 
     method: Literal["self_instruct"] = "self_instruct"
     filters: SelfInstructFilters = SelfInstructFilters()
@@ -93,25 +96,33 @@ class SelfInstructParams(GenerateParams):
     max_tokens: int = Field(512, ge=64, description="of one example, input and output together")
 
     @model_validator(mode="after")
-    def _check(self) -> "SelfInstructParams":
+    def _check(self) -> "SelfInstructGenerator":
         if self.machine_demos >= self.demos:
             raise ValueError("machine_demos must leave room for at least one target example")
         return self
 
+    def generate(self, run: Generation) -> None:
+        """Ask round by round until enough is kept, rounds are used up, or a limit is reached."""
+        tasks = SelfInstruct(run, self)
+        for number in range(self.rounds):
+            if run.stopped or len(run.kept) >= self.rows:
+                break
+            tasks.add_round(number)
 
-def make(run: Generation, params: SelfInstructParams) -> None:
-    """Ask round by round until enough is kept, rounds are used up, or a limit is reached."""
-    tasks = SelfInstruct(run, params)
-    for number in range(params.rounds):
-        if run.stopped or len(run.kept) >= params.rows:
-            break
-        tasks.add_round(number)
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        requests = self.rounds * self.batch
+        return requests if self.form == "whole" else requests * (1 + 2 * self.tasks)
+
+    def most_rows(self, targets: int, pool_rows: int) -> int:
+        """Return how many rows are made at most."""
+        return self.rounds * self.batch * self.tasks * self.instances
 
 
 class SelfInstruct:
     """The tasks so far, by whom they were made."""
 
-    def __init__(self, run: Generation, params: SelfInstructParams) -> None:
+    def __init__(self, run: Generation, params: SelfInstructGenerator) -> None:
         self.run, self.params = run, params
         self.generated: dict[str, Candidate] = {}
         self.target = {example.row_id: example for example in run.target}
@@ -362,19 +373,3 @@ def _drop_contradictions(rows: Sequence[Candidate]) -> list[Candidate]:
 
 def _has_input(row: Candidate) -> bool:
     return bool(row.prompt != row.notes["task"])
-
-
-def most_calls(params: SelfInstructParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    requests = params.rounds * params.batch
-    return requests if params.form == "whole" else requests * (1 + 2 * params.tasks)
-
-
-def most_rows(params: SelfInstructParams, targets: int, pool_rows: int) -> int:
-    """Return how many rows are made at most."""
-    return params.rounds * params.batch * params.tasks * params.instances
-
-
-add_generator(
-    Generator(SelfInstructParams, VERSION, ("target",), make, most_calls, most_rows=most_rows)
-)

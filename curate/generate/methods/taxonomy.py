@@ -24,22 +24,16 @@ not used). A value is asked for and not checked; the notes say what it was and h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, field_validator
 
 from curate.core.errors import UserError
+from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each, find_truncation
-from curate.generate.generation import (
-    GenerateParams,
-    Generation,
-    Generator,
-    add_generator,
-    reject_reason_of,
-    was_sent,
-)
+from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.plain import answer_prompts
 from curate.llm.requests import Request, Sampling
@@ -56,8 +50,11 @@ AXES = {
 }
 
 
-class TaxonomyParams(GenerateParams):
+@method
+class TaxonomyGenerator(Generator):
     """Tasks brainstormed by subject, then examples of each along axes."""
+
+    version: ClassVar[int] = VERSION
 
     method: Literal["taxonomy"] = "taxonomy"
     subjects: list[str] = Field(
@@ -81,6 +78,36 @@ class TaxonomyParams(GenerateParams):
             raise ValueError(f"the axis {empty[0]!r} has no values")
         return axes
 
+    def needed(self) -> tuple[str, ...]:
+        """Return what must be there to start from."""
+        return () if self.subjects else ("target",)
+
+    def generate(self, run: Generation) -> None:
+        """Brainstorm tasks, write requests for each, and answer them."""
+        if not self.subjects and not (run.target and self.shots):
+            raise UserError(
+                "taxonomy needs something to start from: give `subjects`, or target examples and shots"
+            )
+        taxonomy = Taxonomy(run, self)
+        tasks = taxonomy.brainstorm()
+        used = [task for task in tasks if task.reject_reason is None]
+        try:
+            drafts = ask_each(
+                run, "write", taxonomy.plan(used), taxonomy.ask_request, taxonomy.take_request
+            )
+            drafts = run.candidate_filter.screen(drafts)
+            run.filter(answer_prompts(run, drafts, _name, max_tokens=self.max_tokens))
+        finally:
+            run.tables["tasks"] = tasks_table(tasks, run.kept)
+
+    def most_calls(self, targets: int, pool_rows: int) -> int:
+        """Return how many calls are made at most, answers drawn anew aside."""
+        return self.brainstorms * (1 + 2 * self.tasks * self.examples)
+
+    def most_rows(self, targets: int, pool_rows: int) -> int:
+        """Return how many rows are made at most."""
+        return self.brainstorms * self.tasks * self.examples
+
 
 @dataclass(frozen=True)
 class TaxonomyTask:
@@ -94,29 +121,10 @@ class TaxonomyTask:
     reject_reason: str | None = None
 
 
-def make(run: Generation, params: TaxonomyParams) -> None:
-    """Brainstorm tasks, write requests for each, and answer them."""
-    if not params.subjects and not (run.target and params.shots):
-        raise UserError(
-            "taxonomy needs something to start from: give `subjects`, or target examples and shots"
-        )
-    taxonomy = Taxonomy(run, params)
-    tasks = taxonomy.brainstorm()
-    used = [task for task in tasks if task.reject_reason is None]
-    try:
-        drafts = ask_each(
-            run, "write", taxonomy.plan(used), taxonomy.ask_request, taxonomy.take_request
-        )
-        drafts = run.candidate_filter.screen(drafts)
-        run.filter(answer_prompts(run, drafts, _name, max_tokens=params.max_tokens))
-    finally:
-        run.tables["tasks"] = tasks_table(tasks, run.kept)
-
-
 class Taxonomy:
     """The steps of the method before a request is answered."""
 
-    def __init__(self, run: Generation, params: TaxonomyParams) -> None:
+    def __init__(self, run: Generation, params: TaxonomyGenerator) -> None:
         self.run, self.params = run, params
         self.schema = record(request=text(characters_for(params.max_tokens)))
 
@@ -272,21 +280,3 @@ def tasks_table(tasks: Sequence[TaxonomyTask], kept: Sequence[Candidate]) -> pl.
 
 def _name(draft: Candidate) -> tuple[int, int, int]:
     return draft.notes["list"], draft.notes["place"], draft.notes["example"]
-
-
-def most_calls(params: TaxonomyParams, targets: int, pool_rows: int) -> int:
-    """Return how many calls are made at most, answers drawn anew aside."""
-    return params.brainstorms * (1 + 2 * params.tasks * params.examples)
-
-
-def most_rows(params: TaxonomyParams, targets: int, pool_rows: int) -> int:
-    """Return how many rows are made at most."""
-    return params.brainstorms * params.tasks * params.examples
-
-
-def needs(params: TaxonomyParams) -> tuple[str, ...]:
-    """Return what must be there to start from."""
-    return () if params.subjects else ("target",)
-
-
-add_generator(Generator(TaxonomyParams, VERSION, needs, make, most_calls, most_rows=most_rows))

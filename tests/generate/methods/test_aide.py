@@ -15,7 +15,8 @@ import pytest
 from curate.answers.checkers import find_choice
 from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import GENERATORS, Generation, find_generator
+from curate.generate.generation import Generation
+from curate.generate.methods.aide import AideGenerator
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
@@ -120,16 +121,15 @@ def test_the_tree_has_its_full_size(n: int, attributes: int, personas: int, hops
     }
     # One batch a stage and hop, whatever the tree's width.
     assert len(engine.batches) == 4 * hops
-    generator = GENERATORS["aide"]
-    params = generator.params.model_validate(
+    generator = AideGenerator.model_validate(
         {"attributes": attributes, "personas": personas, "hops": hops}
     )
-    assert generator.most_calls(params, n, 0) == expanded + sum(sizes) * (2 + 5)
+    assert generator.most_calls(n, 0) == expanded + sum(sizes) * (2 + 5)
 
 
 def test_published_size_by_default() -> None:
-    params = find_generator("aide").params()
-    width = params.attributes * len(params.operators) + params.personas  # type: ignore[attr-defined]
+    generator = AideGenerator()
+    width = generator.attributes * len(generator.operators) + generator.personas
     assert 10 * (width + width**2) == 3_060
 
 
@@ -244,11 +244,7 @@ def test_grades_can_be_left_out() -> None:
     run = aide(engine, count=1, attributes=1, personas=0, hops=1, min_grade=1)
     assert not stage_calls(engine, "grade")
     assert len(run.kept) == 3
-    generator = GENERATORS["aide"]
-    assert (
-        generator.most_calls(generator.params.model_validate({"min_grade": 1, "hops": 1}), 1, 0)
-        == 1 + 17 * 2
-    )
+    assert AideGenerator.model_validate({"min_grade": 1, "hops": 1}).most_calls(1, 0) == 1 + 17 * 2
 
 
 def test_the_grade_sees_seed_and_parent() -> None:

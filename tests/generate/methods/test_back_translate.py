@@ -10,8 +10,8 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.back_translate import draw_rows, quoted
+from curate.generate.generation import Generation
+from curate.generate.methods.back_translate import BackTranslateGenerator, draw_rows, quoted
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
 from tests.conftest import frame, row, turns
@@ -48,9 +48,9 @@ def test_responses_stay_as_they_are() -> None:
     engine = script()
     run = back(engine)
     assert engine.batches == [4, 4]
-    params = find_generator("back_translate").params.model_validate(SHORT)
-    assert find_generator("back_translate").most_calls(params, 3, 6) == len(engine.calls) == 8
-    assert find_generator("back_translate").most_calls(params, 3, 2) == 4
+    generator = BackTranslateGenerator.model_validate(SHORT)
+    assert generator.most_calls(3, 6) == len(engine.calls) == 8
+    assert generator.most_calls(3, 2) == 4
     responses = {f"pool/{k}": response for k, (_, response) in enumerate(POOL, start=1)}
     assert len(run.kept) == 4
     for candidate in run.candidates:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeParams
+from curate.generate.generation import Generation
+from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeGenerator
 from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
@@ -104,8 +104,8 @@ def test_every_pair_that_fits_is_a_chain_with_both_results() -> None:
         assert candidate.prompt == f"{x.prompt}\n\nAnd then, with what you have: {done['task']}."
         assert candidate.response == f"1. {x.response}\n2. {done['output']}"
         assert candidate.hop == 1
-    params = ComposeParams()
-    assert find_generator("compose").most_calls(params, 3, 0) == len(engine.calls) == 21
+    generator = ComposeGenerator()
+    assert generator.most_calls(3, 0) == len(engine.calls) == 21
 
 
 def test_the_first_solution_is_the_material_and_another_one_in_the_test() -> None:
@@ -196,7 +196,7 @@ def test_chains_of_three_are_made_of_two_that_are_valid_and_overlap() -> None:
     for call, candidate in zip(stage_calls(engine, STEP)[12:], run.kept[6:], strict=True):
         assert quoted(call) == candidate.notes["steps"][0]["output"]
     assert engine.batches == [3, 6, 6, 6, 6, 6]
-    assert find_generator("compose").most_calls(ComposeParams(length=3), 3, 0) >= 33
+    assert ComposeGenerator(length=3).most_calls(3, 0) >= 33
 
     def no_river(call: Call) -> str:
         fine = not text_of(call).split('"""\n')[1].startswith(RIVER)
@@ -237,8 +237,8 @@ def test_sequential_rounds() -> None:
     for candidate in run.candidates:
         assert candidate.prompt.endswith(f"Then {candidate.notes['added']}.")
         assert candidate.notes["option"] == "suffix"
-    params = ComposeParams(kind="sequential", rounds=2)
-    assert find_generator("compose").most_calls(params, 3, 0) == 24
+    generator = ComposeGenerator(kind="sequential", rounds=2)
+    assert generator.most_calls(3, 0) == 24
 
 
 def test_what_is_kept_as_it_is_costs_no_further_call() -> None:

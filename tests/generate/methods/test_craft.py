@@ -14,8 +14,8 @@ import pytest
 from curate.core.errors import UserError
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.craft import MEAN, drop_alike, retrieve, set_ratio
+from curate.generate.generation import Generation
+from curate.generate.methods.craft import MEAN, CraftGenerator, drop_alike, retrieve, set_ratio
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
@@ -123,7 +123,7 @@ def test_what_is_asked(corpus: str) -> None:
     run = craft(engine, corpus, target=[*examples(), *more()], documents=6, filters=LENIENT)
     assert len(engine.batches) == 1
     assert len(engine.calls) == 6
-    assert find_generator("craft").most_calls(run_params(corpus), 5, 0) == 6
+    assert CraftGenerator(corpus=corpus, documents=6).most_calls(5, 0) == 6
     for call, candidate in zip(engine.calls, run.candidates, strict=True):
         text = text_of(call)
         shots = candidate.parents[1:]
@@ -154,10 +154,6 @@ LENIENT = {"rouge": 1.0, "cosine": 1.0}
 def more() -> list[Any]:
     pairs = [("Who paints a wall?", "A painter does it."), ("Is snow warm?", "No, it is cold.")]
     return [example(f"target/{i}", *two) for i, two in enumerate(pairs, start=4)]
-
-
-def run_params(corpus: str) -> Any:
-    return find_generator("craft").params.model_validate({"corpus": corpus, "documents": 6})
 
 
 def test_few_targets_are_all_shown(corpus: str) -> None:

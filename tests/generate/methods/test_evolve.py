@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.generation import Generation, find_generator
+from curate.generate.generation import Generation
 from curate.generate.methods.evolve import (
     STOP_WORDS,
-    EvolveParams,
+    EvolveGenerator,
     drop_useless,
     find_fault,
     rounds_of,
@@ -69,9 +69,9 @@ def test_each_round_goes_on_from_what_was_kept_and_all_generations_are_rows() ->
         (parent,) = candidate.parents
         assert candidate.prompt.startswith(f"{by_id[parent]} Mind ")
         assert candidate.notes["growth"] == 13
-    params = EvolveParams(rounds=3)
-    assert find_generator("evolve").most_calls(params, 3, 0) == 27
-    assert find_generator("evolve").most_calls(EvolveParams(rounds=3, judge=False), 3, 0) == 18
+    generator = EvolveGenerator(rounds=3)
+    assert generator.most_calls(3, 0) == 27
+    assert EvolveGenerator(rounds=3, judge=False).most_calls(3, 0) == 18
     table = run.tables["rounds"]
     assert table["tried"].sum() == table["kept"].sum() == 9
     assert set(table["growth"]) == {13.0}
@@ -98,7 +98,7 @@ def test_the_ways_are_drawn_and_asked_for() -> None:
     run = evolve(script(), rounds=3, weights=depth)
     assert {c.notes["operator"] for c in run.candidates} == {"breadth"}
     with pytest.raises(ValidationError, match="at least one is above 0"):
-        EvolveParams(weights={"breadth": 0})
+        EvolveGenerator(weights={"breadth": 0})
 
 
 def test_what_failed_tries_again_from_its_parent() -> None:

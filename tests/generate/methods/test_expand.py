@@ -10,8 +10,8 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.expand import NAMED, ExpandParams, SeedTopics
+from curate.generate.generation import Generation
+from curate.generate.methods.expand import NAMED, ExpandGenerator, SeedTopics
 from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
@@ -62,8 +62,8 @@ def test_rounds_of_lists_then_answers() -> None:
     assert {c.parents for c in run.candidates} == {(e.row_id,) for e in run.target}
     assert {c.hop for c in run.candidates} == {1}
     assert {c.notes["round"] for c in run.candidates} == {1, 2, 3}
-    params = ExpandParams(rounds=3, count=4)
-    assert find_generator("expand").most_calls(params, 3, 0) == len(engine.calls) == 45
+    generator = ExpandGenerator(rounds=3, count=4)
+    assert generator.most_calls(3, 0) == len(engine.calls) == 45
 
 
 def test_topics_that_are_covered_are_named_in_the_next_round() -> None:
@@ -119,7 +119,7 @@ def test_pairs_come_in_one_go_after_some_rows() -> None:
             text.index(e.prompt) for e in run.target if e.prompt in text
         )
         assert candidate.response.startswith("So ")
-    assert find_generator("expand").most_calls(ExpandParams(mode="pairs", rounds=2), 3, 0) == 6
+    assert ExpandGenerator(mode="pairs", rounds=2).most_calls(3, 0) == 6
 
 
 def test_more_shots_than_rows_is_an_error_before_any_call() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.magpie import clean
+from curate.generate.generation import Generation
+from curate.generate.methods.magpie import MagpieGenerator, clean
 from curate.llm.engines.engine import ChatPrefix
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
@@ -59,8 +59,8 @@ def test_the_template_alone_is_sent() -> None:
     assert [texts_of(call) for call in answers] == [[row.prompt] for row in run.kept]
     assert all(call.sampling.temperature == 0 for call in answers)
     assert all(c.parents == () and c.hop == 1 for c in run.candidates)
-    params = find_generator("magpie").params.model_validate({"prompts": 5})
-    assert find_generator("magpie").most_calls(params, 0, 0) == len(engine.calls)
+    generator = MagpieGenerator.model_validate({"prompts": 5})
+    assert generator.most_calls(0, 0) == len(engine.calls)
 
 
 def test_several_lines() -> None:

@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
+from curate.generate.generation import Generation
 from curate.generate.methods.paraphrase import (
     AXES,
-    ParaphraseParams,
+    ParaphraseGenerator,
     count_names,
     find_change,
     find_names,
@@ -56,7 +56,7 @@ def test_each_row_along_several_axes_with_its_response() -> None:
     for source in run.target:
         axes = [c.notes["axis"] for c in run.kept if c.parents == (source.row_id,)]
         assert len(set(axes)) == 3
-    assert find_generator("paraphrase").most_calls(ParaphraseParams(count=3), 3, 0) == 9
+    assert ParaphraseGenerator(count=3).most_calls(3, 0) == 9
 
 
 def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
@@ -168,9 +168,9 @@ def test_options_come_back_as_they_were() -> None:
 
 def test_bands_are_in_order() -> None:
     with pytest.raises(ValidationError, match=r"cosine: 0.9 is to be less than 0.8"):
-        ParaphraseParams(cosine=(0.9, 0.8))
+        ParaphraseGenerator(cosine=(0.9, 0.8))
     with pytest.raises(ValidationError, match="length"):
-        ParaphraseParams(length=(1, 1))
+        ParaphraseGenerator(length=(1, 1))
 
 
 def test_batches_replay_and_limits(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.refine import RefineParams
+from curate.generate.generation import Generation
+from curate.generate.methods.refine import RefineGenerator
 from curate.llm.requests import Call
 from tests.generate.generations import TARGET, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine
@@ -66,8 +66,8 @@ def test_one_for_each_row_with_its_parent() -> None:
     for candidate, row in zip(run.candidates, run.target, strict=True):
         assert candidate.prompt.startswith(f"{row.prompt} Say ")
         assert candidate.response.startswith("It is ")
-    assert find_generator("refine").most_calls(RefineParams(), 3, 0) == 9
-    assert find_generator("refine").most_calls(RefineParams(judge=False), 3, 0) == 6
+    assert RefineGenerator().most_calls(3, 0) == 9
+    assert RefineGenerator(judge=False).most_calls(3, 0) == 6
 
 
 def test_the_judge_is_blind() -> None:

@@ -12,11 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
-from curate.generate.generation import Generation, find_generator
+from curate.generate.generation import Generation
 from curate.generate.methods.reject import (
     LEAST_SHARE,
     Query,
-    RejectParams,
+    RejectGenerator,
     guess_rate,
     is_gold,
     luck,
@@ -113,9 +113,9 @@ def test_what_is_never_solved_stops_at_the_cap() -> None:
         "wanted": 5, "kept": 0, "difficulty": 1 - 0.5 / 17, "guess": 0, "state": "unsolved",
     }  # fmt: skip
     assert rows_by_query["sure"]["trials"] == 16
-    params = RejectParams(trials=60)
-    assert find_generator("reject").most_calls(params, 2, 0) == 120
-    assert find_generator("reject").most_calls(RejectParams(trials=60, most=70), 2, 0) == 70
+    generator = RejectGenerator(trials=60)
+    assert generator.most_calls(2, 0) == 120
+    assert RejectGenerator(trials=60, most=70).most_calls(2, 0) == 70
 
 
 def test_the_budget_over_all_is_shared() -> None:
@@ -292,7 +292,7 @@ def test_regex_and_json_golds() -> None:
     assert reject_reasons(run.candidates) == [None, "wrong_answer", "no_answer"]
     for wrong in ({"checker": "regex"}, {"pattern": "a"}, {"checker": "regex", "pattern": "("}):
         with pytest.raises(ValidationError, match="pattern"):
-            RejectParams(**wrong)
+            RejectGenerator(**wrong)
 
 
 @pytest.mark.parametrize("calls", [0, 5, 33, 40])

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.search_instruct import unsupported
+from curate.generate.generation import Generation
+from curate.generate.methods.search_instruct import SearchInstructGenerator, unsupported
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
@@ -119,10 +119,10 @@ def test_the_row_is_question_and_answer_with_its_passages_named(corpus: str) -> 
         assert len(candidate.notes["evidence"]) == 2
         assert len(set(candidate.parents)) == 2
         assert set(candidate.parents) <= {e.row_id for e in run.target}
-    params = find_generator("search_instruct").params.model_validate(
+    generator = SearchInstructGenerator.model_validate(
         {"corpus": corpus, "rounds": 3, "questions": 2}
     )
-    assert find_generator("search_instruct").most_calls(params, 3, 0) == 3 * 5
+    assert generator.most_calls(3, 0) == 3 * 5
 
 
 def test_the_retriever_is_given_the_query_and_the_writer_of_it_the_question(corpus: str) -> None:

@@ -11,8 +11,15 @@ import pytest
 from pydantic import ValidationError
 
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.self_guide import NOISE, balance, band_of, find_label, most_frequent
+from curate.generate.generation import Generation
+from curate.generate.methods.self_guide import (
+    NOISE,
+    SelfGuideGenerator,
+    balance,
+    band_of,
+    find_label,
+    most_frequent,
+)
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
 from tests.generate.generations import example, examples, generate, reject_reasons
@@ -57,10 +64,9 @@ def test_counts_and_lineage() -> None:
     engine = script()
     run = guide(engine)
     assert engine.batches == [3, 3, 12]
-    params = find_generator("self_guide").params.model_validate(SMALL)
-    assert find_generator("self_guide").most_calls(params, 3, 0) == len(engine.calls) == 18
-    default = find_generator("self_guide").params.model_validate({})
-    assert find_generator("self_guide").most_calls(default, 3, 0) == 400 * 11
+    generator = SelfGuideGenerator.model_validate(SMALL)
+    assert generator.most_calls(3, 0) == len(engine.calls) == 18
+    assert SelfGuideGenerator().most_calls(3, 0) == 400 * 11
     assert len(run.kept) == len(run.candidates) == 6
     assert all(c.hop == 1 and len(c.parents) == 3 for c in run.candidates)
     assert all((c.notes["agree"], c.notes["samples"]) == (2, 2) for c in run.candidates)
@@ -310,7 +316,7 @@ def test_balance() -> None:
 @pytest.mark.parametrize("labels", [["one"], ["a", "A"], ["a", "!"]])
 def test_labels_that_are_none(labels: list[str]) -> None:
     with pytest.raises(ValidationError, match="two labels or more"):
-        find_generator("self_guide").params.model_validate({"labels": labels})
+        SelfGuideGenerator.model_validate({"labels": labels})
 
 
 def test_same_result_in_batches_and_again(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
+from curate.generate.generation import Generation
+from curate.generate.methods.self_instruct import SelfInstructGenerator
 from curate.generate.novelty import rouge_l
 from curate.llm.limits import Limits, LowYield
 from curate.llm.requests import Call
@@ -105,15 +106,11 @@ def test_counts_of_calls_and_rows() -> None:
     }
     # One large batch a stage and round.
     assert engine.batches == [3, 6, 6] * 2
-    params = run_params(rounds=2, batch=3, tasks=2)
-    assert find_generator("self_instruct").most_calls(params, 3, 0) == len(engine.calls) == 30
+    generator = SelfInstructGenerator(rounds=2, batch=3, tasks=2)
+    assert generator.most_calls(3, 0) == len(engine.calls) == 30
     row = run.kept[0]
     assert [m["role"] for m in row.messages] == ["user", "assistant"]
     assert row.prompt == row.notes["task"]
-
-
-def run_params(**params: Any) -> Any:
-    return find_generator("self_instruct").params.model_validate(params)
 
 
 def test_machine_made_demos_come_from_the_second_round_on_and_raise_the_hop() -> None:
@@ -307,7 +304,7 @@ def test_long_tasks_are_shown_in_part() -> None:
 
 
 def test_most_calls_of_the_whole_form() -> None:
-    assert find_generator("self_instruct").most_calls(run_params(form="whole"), 3, 0) == 200
+    assert SelfInstructGenerator(form="whole").most_calls(3, 0) == 200
 
 
 def test_three_of_eighty_are_drawn_evenly() -> None:
@@ -343,7 +340,7 @@ def test_a_limit_ends_it_with_what_there_is(most: int) -> None:
 
 def test_parameters() -> None:
     with pytest.raises(ValidationError, match="machine_demos must leave room"):
-        run_params(demos=2, machine_demos=2)
+        SelfInstructGenerator(demos=2, machine_demos=2)
 
 
 @pytest.mark.model

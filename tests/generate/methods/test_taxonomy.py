@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
-from curate.generate.generation import Generation, find_generator
-from curate.generate.methods.taxonomy import AXES, draw_evenly
+from curate.generate.generation import Generation
+from curate.generate.methods.taxonomy import AXES, TaxonomyGenerator, draw_evenly
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
 from tests.generate.generations import example, examples, generate, generation, reject_reasons
@@ -68,8 +68,8 @@ def test_counts_of_calls() -> None:
     engine = script(tasks=distinct)
     run = taxonomy(engine)
     assert engine.batches == [2, 12, 12]
-    params = find_generator("taxonomy").params.model_validate(SMALL)
-    assert find_generator("taxonomy").most_calls(params, 3, 0) == len(engine.calls) == 26
+    generator = TaxonomyGenerator.model_validate(SMALL)
+    assert generator.most_calls(3, 0) == len(engine.calls) == 26
     assert len(run.kept) == len(run.candidates) == 12
     assert run.tables["tasks"]["kept"].to_list() == [2] * 6
     # Prompts are answered as they stand.
@@ -205,7 +205,7 @@ def test_a_limit_ends_it_with_what_there_is(most: int) -> None:
 
 def test_axes_have_values() -> None:
     with pytest.raises(ValidationError, match="'mood' has no values"):
-        find_generator("taxonomy").params.model_validate({"axes": {"mood": []}})
+        TaxonomyGenerator.model_validate({"axes": {"mood": []}})
     assert all(AXES.values())
 
 
