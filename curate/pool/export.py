@@ -9,21 +9,20 @@ from typing import Any
 
 import orjson
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
 from curate.core.escape import code, markdown
-from curate.core.rows import SCHEMA
+from curate.core.methods import find_method
 from curate.core.store import Counts
+from curate.pool.exporter import Exporter
+from curate.pool.exports.messages import file_names
 
 VERSION = 3
-FORMATS = ("messages",)
-COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
+# The format whose files the card describes.
+CARDED = "messages"
 CARD = "README.md"
 SEAL = "<!-- written by curate: "
-UNNAMED = ".train.jsonl"
 DIGEST = re.compile(r"[0-9a-f]{16}")
 DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
@@ -41,49 +40,18 @@ def write_export(
 def write_all(
     rows: pl.DataFrame, formats: Sequence[str], params: Mapping[str, Any], out: Path
 ) -> list[Path]:
-    """Write rows in every format, and the card that names their files; return all of them."""
-    paths = [path for name in formats for path in write_format(rows, name, out)]
-    card = out / CARD
-    card.write_text(write_card(rows, params, DIGEST.findall(paths[0].name)[0]), encoding="utf-8")
-    return [*paths, card]
-
-
-def write_format(rows: pl.DataFrame, name: str, out: Path) -> list[Path]:
-    """Write rows in one format under a folder; return the files.
-
-    messages: train-DIGEST.jsonl and data/train-DIGEST-00000-of-00001.parquet with row_id, messages,
-    source, origin and meta. Trainers that read `messages` (TRL, Axolotl, torchtune, open-instruct)
-    take either; `datasets.load_dataset(folder)` reads the Parquet file by the card. DIGEST is one of
-    the rows: `datasets` takes two folders of one name and file pattern for the same data, and would
-    hand out from its cache the rows of whichever it read first.
-    """
-    if name not in FORMATS:
-        raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
-    table = rows.select(COLUMNS)
+    """Write rows in every format, and the card that describes those as messages; return all files."""
     out.mkdir(parents=True, exist_ok=True)
-    jsonl, parquet = (out / path for path in _file_names(_write_lines(table, out / UNNAMED)))
-    (out / UNNAMED).rename(jsonl)
-    parquet.parent.mkdir(exist_ok=True)
-    # Not by polars: its lists and strings are "large" ones, another type to `datasets`.
-    plain = pa.schema([SCHEMA.field(column) for column in COLUMNS])
-    pq.write_table(table.to_arrow().cast(plain), parquet, compression="zstd")
-    return [jsonl, parquet]
-
-
-def _write_lines(table: pl.DataFrame, path: Path) -> str:
-    """Write a table as JSON Lines; return 16 hex digits that identify its rows, in their order."""
-    digest = hashlib.blake2b(digest_size=8)
-    with path.open("wb") as file:
-        for batch in table.iter_slices(10_000):
-            for row in batch.iter_rows(named=True):
-                line = orjson.dumps(row) + b"\n"
-                digest.update(line)
-                file.write(line)
-    return digest.hexdigest()
-
-
-def _file_names(digest: str) -> tuple[str, str]:
-    return f"train-{digest}.jsonl", f"data/train-{digest}-00000-of-00001.parquet"
+    paths = []
+    for name in formats:
+        written = find_method(Exporter, name)(method=name).write(rows, out)
+        if name == CARDED:
+            card = out / CARD
+            digest = DIGEST.findall(written[0].name)[0]
+            card.write_text(write_card(rows, params, digest), encoding="utf-8")
+            written = [*written, card]
+        paths += written
+    return paths
 
 
 def earlier_export(out: Path) -> list[Path]:
@@ -117,7 +85,7 @@ def _own_files(out: Path) -> list[Path]:
     digests = DATA_PATTERN.findall(body)
     if not mark or end != f"{_digest_text(body)} -->\n" or not digests:
         return []
-    return [out / name for name in (CARD, *_file_names(digests[0]))]
+    return [out / name for name in (CARD, *file_names(digests[0]))]
 
 
 def _digest_text(text: str) -> str:
@@ -129,7 +97,7 @@ def write_card(rows: pl.DataFrame, params: Mapping[str, Any], digest: str) -> st
 
     Its last line seals it, so that a card which somebody edited is never taken for ours.
     """
-    stages = ", ".join(stage["kind"] for stage in params["stages"]) or "none"
+    stages = ", ".join(stage["method"] for stage in params["stages"]) or "none"
     origins = Counter(rows["origin"].fill_null("(unknown)").to_list()).most_common(30)
     table = "\n".join(f"| {markdown(name)} | {count} |" for name, count in origins)
     choice, order = _describe_choice(params["select"], params, stages)

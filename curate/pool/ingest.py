@@ -28,7 +28,14 @@ from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.files import PoolFile, digest_url, find_files
-from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader, file_reader
+from curate.pool.layouts import (
+    Conversation,
+    ParsedRecord,
+    RecordFault,
+    RecordReader,
+    file_reader,
+    own_layouts,
+)
 from curate.pool.records import BEGINNING, LONGEST, Record, read_records
 from curate.pool.settings import RowFile
 
@@ -112,14 +119,22 @@ def ingest_call(
             }
         )
         urls.append([file.url for file in files])
-    return ingest.call(PoolEntries(settings, urls, entry_keys), seed, max_rejected).named(name)
+    read = PoolEntries(settings, urls, entry_keys)
+    return ingest.call(read, seed, max_rejected, own_layouts()).named(name)
 
 
 @cached_files(version=VERSION, name="ingest")
-def ingest(out: Path, entries: PoolEntries, seed: int, max_rejected: float) -> Counts:
+def ingest(
+    out: Path,
+    entries: PoolEntries,
+    seed: int,
+    max_rejected: float,
+    own: Sequence[Sequence[str | int]] | None = None,
+) -> Counts:
     """Write rows.parquet and rejects.parquet; return rows_in, rows_out and rejected by reason.
 
-    Files without any record are counted as empty_files, where there are some.
+    Files without any record are counted as empty_files, where there are some. `own` are names and
+    versions of the layouts that are not the package's, which the key knows.
 
     Raises:
         UserError: a file's format is unknown, it is not the one that the key speaks of, there is no

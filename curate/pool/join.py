@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.calls import Table, cached_files
-from curate.core.registry import StepRun
 from curate.core.rows import SCHEMA
+from curate.core.run import StepRun
 from curate.core.store import Counts
 from curate.core.tables import read_batches, scan_table
 

@@ -10,7 +10,7 @@ import regex
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from curate.core.names import check_name
-from curate.core.registry import Params
+from curate.core.params import Params
 
 
 class FieldMap(Params):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from curate.config.recipe import Config
 from curate.core.calls import CachedCall, Table
 from curate.core.errors import UserError
+from curate.core.methods import METHODS, method
 from curate.core.store import Artifact, Store
-from curate.pool.export import write_card, write_export, write_format
+from curate.pool.export import write_card, write_export
+from curate.pool.exporter import Exporter
+from curate.pool.exports.messages import MessagesExporter
 from curate.runs.folder import RunFolder
 from curate.runs.training_files import card_params, export_run
 from tests.conftest import frame, row, stored, turns
@@ -44,7 +49,7 @@ def exporting(selection: Artifact, settings: Config) -> CachedCall[Artifact]:
 
 
 def test_both_files_hold_the_rows_in_their_order(tmp_path: Path) -> None:
-    jsonl, parquet = write_format(ROWS, "messages", tmp_path)
+    jsonl, parquet = MessagesExporter().write(ROWS, tmp_path)
     expected = ROWS.select(COLUMNS).to_dicts()
     lines = jsonl.read_text(encoding="utf-8").split("\n")
     assert [json.loads(text) for text in lines[:-1]] == expected
@@ -52,9 +57,32 @@ def test_both_files_hold_the_rows_in_their_order(tmp_path: Path) -> None:
     assert pl.read_parquet(parquet).to_dicts() == expected
 
 
-def test_an_unknown_export_format_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown format 'csv'; known: messages"):
-        write_format(ROWS, "csv", tmp_path)
+def test_an_unknown_export_format_names_those_there_are() -> None:
+    with pytest.raises(ValidationError, match="Input should be 'messages'"):
+        config(export={"formats": ["csv"]})
+
+
+def test_an_exporter_of_ones_own_writes_beside_the_others(store: Store) -> None:
+    @method
+    class IdsExporter(Exporter):
+        """Write the ids of rows."""
+
+        method: Literal["ids"] = "ids"
+
+        def write(self, rows: pl.DataFrame, out: Path) -> list[Path]:
+            (out / "ids.txt").write_text("\n".join(rows["row_id"]))
+            return [out / "ids.txt"]
+
+    try:
+        selection = stored(store, "select", {"selected": ROWS})
+        given = config(export={"formats": ["ids", "messages"]})
+        exported = store.ensure(exporting(selection, given))
+        assert exported.file("ids.txt").read_text() == "b\na\nc"
+        assert "README.md" in exported.files
+        alone = store.ensure(exporting(selection, config(export={"formats": ["ids"]})))
+        assert list(alone.files) == ["ids.txt"]
+    finally:
+        METHODS["exporter"].pop("ids")
 
 
 def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> None:
@@ -91,7 +119,7 @@ def test_datasets_hands_out_each_runs_own_rows_from_one_cache(tmp_path: Path) ->
 
 def test_the_parquet_file_has_the_types_of_ordinary_data_sets(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    _, parquet = write_format(ROWS, "messages", tmp_path)
+    _, parquet = MessagesExporter().write(ROWS, tmp_path)
     types = {f.name: f.type for f in pq.read_schema(parquet)}
     turn = pa.struct([("role", pa.string()), ("content", pa.string())])
     assert types["messages"] == pa.list_(turn)

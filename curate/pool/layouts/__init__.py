@@ -2,7 +2,7 @@
 
 from curate.pool.layouts.example import ConversationTurns, RecordFault
 from curate.pool.layouts.reader import Conversation, ParsedRecord, RecordReader, file_reader
-from curate.pool.layouts.registry import LAYOUTS, Layout
+from curate.pool.layouts.registry import LAYOUTS, Layout, own_layouts
 
 __all__ = [
     "LAYOUTS",
@@ -13,4 +13,5 @@ __all__ = [
     "RecordFault",
     "RecordReader",
     "file_reader",
+    "own_layouts",
 ]

@@ -10,7 +10,7 @@ from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.fields import FieldsLayout, find_value
 from curate.pool.layouts.prompts import PromptLayout
-from curate.pool.layouts.registry import LAYOUTS, Layout
+from curate.pool.layouts.registry import LAYOUTS, LayoutReader, all_layouts
 from curate.pool.layouts.system import add_system
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
 from curate.pool.layouts.unfold import unfolded
@@ -50,7 +50,7 @@ class RecordReader:
     by_name: the recipe names the fields, and what it does not name goes to meta.
     """
 
-    layouts: Sequence[Layout] = LAYOUTS
+    layouts: Sequence[LayoutReader] = LAYOUTS
     roles: Roles = field(default_factory=dict)
     origin: str | None = None
     usual: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ def file_reader(
     origin = named.get("origin")
     if any(named.get(name) for name in ("messages", "prompt")):
         return RecordReader((FieldsLayout(**named),), roles, origin, by_name=True)
-    layouts = (*LAYOUTS, PromptLayout()) if prompts else LAYOUTS
+    layouts = (*all_layouts(), *([PromptLayout()] if prompts else []))
     reader = RecordReader(layouts, roles, origin)
     values = list(values)
     usual = Counter(names for value in values if (names := _matched(reader, value)))
