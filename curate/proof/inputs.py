@@ -1,0 +1,92 @@
+"""The held-out sets of a proof against what it asks of them: told before any row is scored.
+
+Whether an eval or a watch set can be measured by its metric, and whether a watch set is one of its own,
+follow from the rows alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.core.calls import Table
+from curate.core.errors import UserError, named_key
+from curate.core.rows import prompt_text, response_text
+from curate.models.load import find_model
+from curate.proof.functions import KEY, load_function
+from curate.proof.harness import read_tasks
+from curate.proof.metrics import deciding_metric
+from curate.proof.questions import check_measurable, count_questions, find_questions
+from curate.proof.settings import ProofSettings
+from curate.proof.watch_sets import check_set, metric_key, written_setting
+from curate.proof.written import draw_examples
+from curate.proof.written_metrics import check_metric, written_examples
+
+
+def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> None:
+    """Check the model, tasks and held-out sets of a recipe's proof.
+
+    Args:
+        prove: the recipe's settings.
+        read: its inputs.
+        seed: of the run.
+
+    Raises:
+        UserError: there is no such model or task, or as check_inputs.
+    """
+    if prove.base is not None:
+        with named_key("prove.base"):
+            find_model(prove.base)
+    if prove.tasks:
+        read_tasks(prove.tasks)
+    sets = [watched.judged_by for watched in prove.watch]
+    check_inputs(prove.model_dump()["metric"], sets, read, seed)
+
+
+def check_inputs(
+    metric: Any, sets: Sequence[Mapping[str, Any]], read: Mapping[str, Table], seed: int
+) -> None:
+    """Check that a proof can measure its eval set and each of its watch sets.
+
+    Args:
+        metric: the recipe's `prove.metric`.
+        sets: source, margin and metric of the watch sets.
+        read: eval, and target and watch if there are some.
+        seed: of the run, by which examples to answer are drawn.
+
+    Raises:
+        UserError: naming the key and the set of the first that cannot be measured.
+    """
+    tables = {name: read[name].read() for name in ("eval", "target", "watch") if name in read}
+    deciding = deciding_metric(metric)
+    if deciding.needs is not None:
+        questions = find_questions(tables["eval"], tables.get("target"))
+        check_measurable(deciding, count_questions(questions))
+    _check_written(metric, tables["eval"], seed)
+    for number, watched in enumerate(sets):
+        rows = tables["watch"].filter(source=watched["source"])
+        _check_apart(number, watched["source"], rows, tables["eval"])
+        check_set(number, watched, rows)
+        _check_written(
+            written_setting(watched["metric"], rows.height), rows, seed, metric_key(number)
+        )
+
+
+def _check_written(setting: Any, rows: pl.DataFrame, seed: int, key: str = KEY) -> None:
+    """Check a metric of written answers; a function is tried on one reference in place of an answer."""
+    drawn = draw_examples(rows, written_examples(setting), seed)
+    check_metric(setting, drawn, key)
+    if isinstance(setting, Mapping) and "function" in setting:
+        row = drawn.row(0, named=True)
+        prompt, reference = prompt_text(row["messages"]), response_text(row["messages"])
+        load_function(setting["function"], key=key).score(row["row_id"], prompt, reference, row)
+
+
+def _check_apart(number: int, source: str, rows: pl.DataFrame, eval_rows: pl.DataFrame) -> None:
+    """Check that a watch set holds no eval example: its verdict would repeat that of the proof."""
+    common = rows.join(eval_rows, on="content_hash", how="semi").height
+    if common:
+        raise UserError(
+            f"prove.watch.{number}: {common:,} of the {rows.height:,} examples of the set {source!r} "
+            "are examples of target.eval too; watch rows that the eval set does not have"
+        )
