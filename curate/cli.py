@@ -89,8 +89,18 @@ def root(
             "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
         ),
     ] = False,
+    plugins: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plugin", help="A Python file with methods of your own; repeatable, before COMMAND."
+        ),
+    ] = None,
 ) -> None:
     """From a raw instruction pool and a few examples to a proven training set."""
+    for path in plugins or []:
+        from curate.core.methods import load_plugin
+
+        load_plugin(path.absolute())
 
 
 @app.command(epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50")
@@ -113,7 +123,7 @@ def run(
 ) -> None:
     """Run a recipe to the end: evidence, selection, proof, report, training files."""
     from curate.config.loading import load_config
-    from curate.prove.watch import watched_sentences
+    from curate.proof.watch import watched_sentences
     from curate.terminal import run_with_progress, show_log
 
     recipe = load_config(config, overrides or [])
@@ -238,12 +248,14 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="messages")] = "messages",
 ) -> None:
     """Write a run's selection as training files."""
-    from curate.pool.export import FORMATS
+    from curate.core.methods import methods_in
+    from curate.pool.exporter import Exporter
     from curate.runs.folder import read_run
     from curate.runs.training_files import export_run
 
-    if format_ not in FORMATS:
-        raise UserError(f"--format {format_}: unknown; known: {', '.join(FORMATS)}")
+    formats = methods_in(Exporter)
+    if format_ not in formats:
+        raise UserError(f"--format {format_}: unknown; known: {', '.join(formats)}")
     for path in read_run(run, lambda folder: export_run(folder, [format_], out)):
         say(path)
 
@@ -258,6 +270,18 @@ def models(
 
     for name in names or list(EMBEDDED):
         say(describe_model(name))
+
+
+@app.command(epilog="Example: curate methods rds")
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A stage, selector or generator; all.")
+    ] = None,
+) -> None:
+    """List the methods that a recipe may use, or show one: parameters, source, cost, pitfalls."""
+    from curate.config.methods import describe_methods, method_lines
+
+    say(*(describe_methods(name) if name else method_lines()))
 
 
 @app.command(epilog="Example: curate check configs/quickstart.yaml")
@@ -411,7 +435,7 @@ def _rethreshold_lines(run: "RunFolder", result: "RethresholdResult") -> list[st
 
 
 def _excerpt(run: "RunFolder", row_id: str) -> str:
-    from curate.core.registry import EVAL_SETS
+    from curate.core.stage import EVAL_SETS
 
     places = (run.messages(role, row_id) for role in ("pool", *EVAL_SETS))
     messages = next((turns for turns in places if turns), [])

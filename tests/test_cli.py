@@ -16,7 +16,9 @@ from curate.cli import main
 from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write_inputs
 
 REPO = Path(__file__).parents[1]
-COMMANDS = ("run", "report", "explain", "plan", "rethreshold", "export", "models", "check")
+COMMANDS = (
+    "run", "report", "explain", "plan", "rethreshold", "export", "models", "methods", "check",
+)  # fmt: skip
 HEAVY = ("torch", "transformers", "polars", "prefect", "numpy", "pydantic", "altair", "yaml")
 GOOD = """
 name: good
@@ -193,7 +195,7 @@ def test_the_schema_completes_recipes() -> None:
     done = curate("check", "--schema")
     schema = orjson.loads(done.stdout)
     assert schema["properties"]["select"]["discriminator"]["propertyName"] == "method"
-    assert "budget" in schema["$defs"]["RdsParams"]["properties"]
+    assert "budget" in schema["$defs"]["RdsSelector"]["properties"]
 
 
 @pytest.mark.model
@@ -216,3 +218,20 @@ def test_models_shows_what_resolves_and_what_does_not() -> None:
     assert "tokens/s" in first
     assert "package wordllama" in second
     assert "no-such-model  not available" in third
+
+
+def test_methods_lists_all_and_shows_one_with_its_parameters() -> None:
+    lines = curate("methods").stdout.splitlines()
+    assert len(lines) == len(set(lines)) >= 50
+    assert any(line.startswith("stage      fuzzy ") for line in lines)
+    both = curate("methods", "scorer").stdout
+    assert both.startswith("stage scorer, version ")
+    assert "selector scorer, version " in both
+    assert "  max_length = 512: tokens of the pair" in both
+    assert "arXiv:2311.06720" in both
+
+
+def test_a_method_that_is_not_there_is_told_with_the_nearest() -> None:
+    answer = curate("methods", "rsd")
+    assert answer.returncode == 2
+    assert answer.stderr == "Error: no method is called 'rsd'; did you mean 'rds'?\n"

@@ -7,31 +7,33 @@ from curate.clean.duplicates import HighestScore
 from curate.config.faults import KeyFault
 from curate.config.names import stage_names
 from curate.core.errors import UserError
-from curate.core.registry import SELECTORS, STAGES, Params, SelectParams
-from curate.generate.generation import GENERATORS, GenerateParams
+from curate.core.methods import methods_in
+from curate.core.selector import Selector
+from curate.core.selectparams import SelectParams
+from curate.core.stage import Stage
+from curate.generate.generation import Generator
 from curate.generate.starts import StartParams
 from curate.pool.settings import RowFile, Target
-from curate.prove.others import OTHERS, PLAIN_ARMS
-from curate.prove.settings import ArmFile, ProofSettings
-from curate.select.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
+from curate.proof.others import OTHERS, PLAIN_ARMS
+from curate.proof.settings import ArmFile, ProofSettings
+from curate.selectors.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
 
 Place = tuple[str | int, ...]
 
 
-def check_eval_sets(stages: Sequence[Params], example_sets: Collection[str]) -> None:
+def check_eval_sets(stages: Sequence[Stage], example_sets: Collection[str]) -> None:
     """Fail where a stage needs one of several example sets, and the recipe gives none of them."""
-    for i, params in enumerate(stages):
-        kind = params.model_dump()["kind"]
-        needs = STAGES[kind].needs
+    for i, stage in enumerate(stages):
+        needs = stage.needs
         if needs and not set(needs) & set(example_sets):
             places = {"eval": "target.eval", "watch": "prove.watch"}
             raise ValueError(
-                f"stages.{i} ({kind}) needs an eval set: give "
+                f"stages.{i} ({stage.method}) needs an eval set: give "
                 + " or ".join(places.get(name, name) for name in needs)
             )
 
 
-def check_survivors(stages: Sequence[Params]) -> None:
+def check_survivors(stages: Sequence[Stage]) -> None:
     """Fail where a stage lets the evidence of no earlier stage decide which row survives."""
     names = stage_names(stages)
     for i, params in enumerate(stages):
@@ -44,7 +46,7 @@ def check_survivors(stages: Sequence[Params]) -> None:
             )
 
 
-def check_scores(stages: Sequence[Params]) -> None:
+def check_scores(stages: Sequence[Stage]) -> None:
     """Fail where a stage corrects by the scores of a stage that is not there, or drops its rows."""
     names = stage_names(stages)
     for i, params in enumerate(stages):
@@ -60,7 +62,7 @@ def check_scores(stages: Sequence[Params]) -> None:
             raise KeyFault(("stages", i, "by"), sentence)
 
 
-def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Params]) -> None:
+def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Stage]) -> None:
     """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
     try:
         named = named_stages(select)
@@ -86,8 +88,9 @@ def methods_of(params: SelectParams) -> list[str]:
 def check_target(place: Sequence[Any], params: SelectParams) -> None:
     """Fail where a method or a part of it needs target examples; the recipe has none."""
     for method in methods_of(params):
-        if SELECTORS[method].needs_target:
-            free = [name for name, s in SELECTORS.items() if not s.needs_target]
+        selectors = methods_in(Selector)
+        if selectors[method].needs_target:
+            free = [name for name, s in selectors.items() if not s.needs_target]
             raise KeyFault(
                 (*place, "method"),
                 f"{method!r} needs `target:` examples; add them, or choose an untargeted method "
@@ -95,12 +98,12 @@ def check_target(place: Sequence[Any], params: SelectParams) -> None:
             )
 
 
-def check_generators(method_params: Sequence[GenerateParams], target: Target | None) -> None:
+def check_generators(method_params: Sequence[Generator], target: Target | None) -> None:
     """Fail where a method needs target examples and there are none, or stands twice."""
-    methods = [params.model_dump()["method"] for params in method_params]
+    methods = [params.method for params in method_params]
     for i, (method, params) in enumerate(zip(methods, method_params, strict=True)):
         place = ("generate", "methods", i, "method")
-        if "target" in GENERATORS[method].needed(params) and target is None:
+        if "target" in params.needed() and target is None:
             instead = ", or `subjects`" if hasattr(params, "subjects") else ""
             instead = ", or `start: pool`" if isinstance(params, StartParams) else instead
             raise KeyFault(place, f"{method!r} needs target examples: give `target`{instead}")

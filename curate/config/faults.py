@@ -14,8 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from curate.core.credentials import SecretFault
-from curate.core.registry import Params, keys_at, suggest_key
-from curate.prove.metric_choice import NO_METRIC
+from curate.core.params import Params, keys_at, suggest_key
+from curate.proof.metric_choice import NO_METRIC
 
 # What a value should be, in a user's words, by the type of pydantic's error.
 SHOULD_BE = {

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from curate.config.faults import fault_lines
-from curate.config.recipe import Config
+from curate.config.recipe import Config, recipe_model
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
 from curate.core.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
@@ -33,7 +33,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise UserError("\n".join(fault_lines(path, node, data, error, Config))) from error
+        raise UserError("\n".join(fault_lines(path, node, data, error, recipe_model()))) from error
 
 
 def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from curate.core.registry import Params
-from curate.select.compared import numbered
+from curate.core.stage import Stage
+from curate.selectors.compared import numbered
 
 GENERATE = "generate"
 # The part of a run in which selections are made without a stage.
 ABLATION = "ablate"
 
 
-def stage_names(stages: Sequence[Params]) -> list[str]:
-    """Return the names of stages in a run: their kind, numbered from the second of a kind on."""
-    return numbered([params.model_dump()["kind"] for params in stages])
+def stage_names(stages: Sequence[Stage]) -> list[str]:
+    """Return the names of stages in a run: their methods, numbered from the second of a kind on."""
+    return numbered([stage.method for stage in stages])

@@ -3,21 +3,23 @@
 name: quickstart
 pool: [{path: "data/pool/*", source: bundled}]
 target: {path: data/target.jsonl, eval: data/eval.jsonl}
-stages: [{kind: exact}, {kind: leaks}]
+stages: [{method: exact}, {method: leaks}]
 select: {method: rds, budget: {rows: 100}}
 """
 
 import logging
 import re
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import cache, reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -37,38 +39,31 @@ from curate.config.checks import (
 from curate.config.faults import KeyFault
 from curate.config.names import GENERATE, stage_names
 from curate.core.credentials import find_secret, leaves
+from curate.core.methods import find_method, load_plugin, methods_in
 from curate.core.names import check_name
-from curate.core.registry import (
-    SELECTORS,
-    STAGES,
-    Params,
-    SelectParams,
-    load_methods,
-    load_stages,
-)
-from curate.generate.generation import GENERATORS, GenerateParams
+from curate.core.params import Params
+from curate.core.selector import Selector
+from curate.core.stage import Stage, with_method
+from curate.generate.generation import Generator
 from curate.generate.settings import GenerationSettings
 from curate.models.settings import ModelNames
+from curate.pool.exporter import Exporter
 from curate.pool.settings import RowFile, ShortRowFile, Target, as_file, as_list
-from curate.prove.settings import ProofSettings
-from curate.select.all import AllParams
-from curate.select.compared import (
+from curate.proof.settings import ProofSettings
+from curate.selectors.all import AllSelector
+from curate.selectors.compared import (
     CONTROL,
     OWN_KEYS,
     fill_compared,
     selection_names,
     without_budget,
 )
-from curate.select.planner import named_columns
-from curate.select.race import RaceParams
+from curate.selectors.planner import named_columns
+from curate.selectors.race import RaceParams
 
 LOG = logging.getLogger("curate")
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
-
-load_stages()
-load_methods("curate.select")
-load_methods("curate.generate.methods")
 
 
 class IngestSettings(Params):
@@ -82,40 +77,14 @@ class IngestSettings(Params):
 class Export(Params):
     """Training files to write."""
 
-    formats: list[Literal["messages"]] = ["messages"]
-
-
-if TYPE_CHECKING:
-    StageConfig = Params
-    SelectConfig = SelectParams
-    ComparedSelect = SelectParams
-    GenerateConfig = GenerateParams
-    ComparedConfig = Params
-else:
-    StageConfig = Annotated[
-        reduce(or_, [s.params for s in STAGES.values()]), Field(discriminator="kind")
-    ]
-    SelectConfig = Annotated[
-        reduce(or_, [*(s.params for s in SELECTORS.values()), RaceParams]),
-        Field(discriminator="method"),
-    ]
-    ComparedSelect = Annotated[
-        reduce(or_, [s.params for s in SELECTORS.values()]), Field(discriminator="method")
-    ]
-    GenerateConfig = Annotated[
-        reduce(or_, [g.params for g in GENERATORS.values()]), Field(discriminator="method")
-    ]
-    ComparedConfig = Annotated[
-        reduce(or_, [without_budget(s.params) for s in SELECTORS.values()]),
-        Field(discriminator="method"),
-    ]
+    formats: list[str] = ["messages"]
 
 
 def _as_stages(value: Any) -> Any:
-    """Return stages with each bare name written out: exact is {kind: exact}."""
+    """Return stages with each bare name written out: exact is {method: exact}."""
     if not isinstance(value, list):
         return value
-    return [{"kind": entry} if isinstance(entry, str) else entry for entry in value]
+    return [{"method": entry} if isinstance(entry, str) else with_method(entry) for entry in value]
 
 
 def _as_select(value: Any) -> Any:
@@ -126,7 +95,7 @@ def _as_select(value: Any) -> Any:
 class GenerateSection(GenerationSettings):
     """Rows that a language model makes; they join the pool before the stages."""
 
-    methods: list[GenerateConfig] = Field(min_length=1)
+    methods: list[Generator] = Field(min_length=1)
 
 
 class Config(Params):
@@ -136,6 +105,9 @@ class Config(Params):
         description="of the run and its folder: letters of any script, digits, '.', '_', '-'"
     )
     seed: int = Field(0, ge=0, lt=2**63)
+    plugins: list[str] = Field(
+        [], description="Python files with methods of your own, which this recipe may use"
+    )
     pool: Annotated[
         list[ShortRowFile],
         BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
@@ -151,30 +123,35 @@ class Config(Params):
     ] = []
     models: ModelNames = ModelNames()
     generate: GenerateSection | None = None
-    stages: Annotated[
-        list[StageConfig],
-        BeforeValidator(_as_stages, json_schema_input_type=list[StageConfig | str]),
-    ] = []
-    select: Annotated[
-        SelectConfig,
-        BeforeValidator(_as_select, json_schema_input_type=SelectConfig | str),
-        Field(
-            description="all kept rows if not given",
-            # Editors complete a selection by its method, also where a bare name would do.
-            json_schema_extra={"discriminator": {"propertyName": "method"}},
-        ),
-    ] = AllParams()
-    compare: Annotated[
-        list[ComparedSelect],
-        BeforeValidator(
-            fill_compared,
-            json_schema_input_type=list[ComparedConfig | str] | ComparedConfig | str,
-        ),
-        Field(description=f"methods to hold against the run's own, as in select; {OWN_KEYS}"),
-    ] = []
+    # What stands in these, and in generate, depends on the methods that are there: see recipe_model.
+    stages: list[Stage] = []
+    select: Selector | RaceParams = AllSelector()
+    compare: list[Selector] = []
     prove: ProofSettings | None = None
     export: Export = Export()
     store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
+
+    @classmethod
+    def model_validate(cls, obj: Any, **settings: Any) -> Self:
+        """Return a recipe, checked with the methods that are registered now and those of its plugins.
+
+        Raises:
+            ValidationError: it has faults.
+            UserError: a plugin cannot be imported.
+        """
+        if cls is not Config:
+            return super().model_validate(obj, **settings)
+        plugins = obj.get("plugins") if isinstance(obj, dict) else None
+        for path in plugins if isinstance(plugins, list) else []:
+            load_plugin(Path(str(path)).expanduser().absolute())
+        return cast("Self", recipe_model().model_validate(obj, **settings))
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        """Return the JSON schema of recipes with the methods that are registered now."""
+        if cls is not Config:
+            return super().model_json_schema(*arguments, **settings)
+        return recipe_model().model_json_schema(*arguments, **settings)
 
     @field_validator("store")
     @classmethod
@@ -204,7 +181,7 @@ class Config(Params):
     @property
     def selects(self) -> bool:
         """Return whether the recipe asks for a selection, or cleans only."""
-        return not isinstance(self.select, AllParams)
+        return not isinstance(self.select, AllSelector)
 
     @property
     def ablates(self) -> bool:
@@ -215,7 +192,7 @@ class Config(Params):
     def ablated_stages(self) -> list[str]:
         """Return what a proof leaves out one at a time, in order: all but the stages that guard it."""
         names = zip(stage_names(self.stages), self.stages, strict=True)
-        stages = [n for n, params in names if STAGES[params.model_dump()["kind"]].guards is None]
+        stages = [n for n, params in names if params.keeps_out is None]
         return [*([GENERATE] if self.generate else []), *stages]
 
     @property
@@ -224,7 +201,7 @@ class Config(Params):
         names = selection_names(self.select, self.compare)
         if self.prove is None or not self.prove.compare:
             return names[:1]
-        methods = [params.model_dump()["method"] for params in self.compare]
+        methods = [params.method for params in self.compare]
         others = zip(names[1:], methods, strict=True)
         return [names[0], *(name for name, method in others if method != CONTROL)]
 
@@ -241,7 +218,7 @@ class Config(Params):
         A plain draw needs them only where a budget or condition speaks of tokens.
         """
         return self.prove is not None or any(
-            SELECTORS[params.model_dump()["method"]].needs_tokens
+            params.needs_tokens
             or params.budget.tokens is not None
             or "tokens" in named_columns(params)
             for _, params in self.choices
@@ -250,16 +227,14 @@ class Config(Params):
     @property
     def reads_base(self) -> bool:
         """Return whether the base model or its tokenizer reads rows at all."""
-        return self.counts_tokens or any(
-            STAGES[params.model_dump()["kind"]].reads_base(params) for params in self.stages
-        )
+        return self.counts_tokens or any(stage.reads_base for stage in self.stages)
 
     @property
     def rendered_examples(self) -> list[str]:
         """Return which example sets the base model reads in its chat template."""
         methods = [name for _, params in self.choices for name in methods_of(params)]
         novelty = self.prove.novelty if self.prove else None
-        target = any(SELECTORS[name].renders_target for name in methods) or (
+        target = any(find_method(Selector, name).renders_target for name in methods) or (
             novelty is not None and novelty.start == "target"
         )
         proved = ["eval", *(["watch"] if self.prove.watch else [])] if self.prove else []
@@ -286,18 +261,21 @@ class Config(Params):
         return {name for name, given in sets.items() if given}
 
     @property
-    def selections(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
+    def selections(self) -> list[tuple[tuple[str | int, ...], Selector | RaceParams]]:
         """Return the run's own selection and those to compare it with, each by its place."""
-        others = [(("compare", i), params) for i, params in enumerate(self.compare)]
-        return [(("select",), self.select), *others]
+        return [(("select",), self.select), *self._compared]
 
     @property
-    def choices(self) -> list[tuple[tuple[str | int, ...], SelectParams]]:
+    def choices(self) -> list[tuple[tuple[str | int, ...], Selector]]:
         """Return all selections that a run makes, each by its place; of a race, its candidates'."""
         if not isinstance(self.select, RaceParams):
-            return self.selections
+            return [(("select",), self.select), *self._compared]
         raced = [(("select", "of", i), p) for i, p in enumerate(self.select.candidates)]
-        return [*raced, *self.selections[1:]]
+        return [*raced, *self._compared]
+
+    @property
+    def _compared(self) -> list[tuple[tuple[str | int, ...], Selector]]:
+        return [(("compare", i), selector) for i, selector in enumerate(self.compare)]
 
     @model_validator(mode="before")
     @classmethod
@@ -322,8 +300,8 @@ class Config(Params):
         if self.prove:
             check_arms(self.prove.arms, selection_names(self.select, self.compare)[1:])
         check_ablation(self.prove, self.ablated_stages)
-        for place, select in dict([*self.selections, *self.choices]).items():
-            check_plan(place, select, self.stages)
+        for place, selection in {**dict(self.selections), **dict(self.choices)}.items():
+            check_plan(place, selection, self.stages)
         return self
 
     @model_validator(mode="after")
@@ -349,3 +327,63 @@ class Config(Params):
         if self.prove and self.prove.compare and not self.compare:
             raise ValueError("`prove.compare: true` needs methods to judge: give `compare`")
         return self
+
+
+def recipe_model() -> type[Config]:
+    """Return the model of recipes with the stages, selectors and generators that are registered now."""
+    return _recipe_model(
+        *(tuple(methods_in(f).values()) for f in (Stage, Selector, Generator, Exporter))
+    )
+
+
+@cache
+def _recipe_model(
+    stages: tuple[type[Stage], ...],
+    selectors: tuple[type[Selector], ...],
+    generators: tuple[type[Generator], ...],
+    exporters: tuple[type[Exporter], ...],
+) -> type[Config]:
+    stage, generator = _one_of(stages), _one_of(generators)
+    select, compared = _one_of((*selectors, RaceParams)), _one_of(selectors)
+    without = _one_of([without_budget(selector) for selector in selectors])
+    section = create_model(
+        "GenerateSection",
+        __base__=GenerateSection,
+        methods=(list[generator], Field(min_length=1)),  # type: ignore[valid-type]
+    )
+    names = tuple(exporter.model_fields["method"].default for exporter in exporters)
+    export = create_model("Export", __base__=Export, formats=(list[Literal[names]], ["messages"]))  # type: ignore[valid-type]
+    model: type[Config] = create_model(
+        "Config",
+        __base__=Config,
+        __doc__=Config.__doc__,
+        generate=(section | None, None),
+        export=(export, export()),
+        stages=(_read(list[stage], _as_stages, list[stage | str]), []),  # type: ignore[valid-type]
+        select=(
+            _read(select, _as_select, select | str),
+            Field(
+                AllSelector(),
+                description="all kept rows if not given",
+                # Editors complete a selection by its method, also where a bare name would do.
+                json_schema_extra={"discriminator": {"propertyName": "method"}},
+            ),
+        ),
+        compare=(
+            _read(list[compared], fill_compared, list[without | str] | without | str),  # type: ignore[valid-type]
+            Field(
+                [], description=f"methods to hold against the run's own, as in select; {OWN_KEYS}"
+            ),
+        ),
+    )
+    return model
+
+
+def _one_of(methods: Sequence[type[Params]]) -> Any:
+    """Return the type of one of some methods, told apart by its name."""
+    return Annotated[reduce(or_, methods), Field(discriminator="method")]
+
+
+def _read(target: Any, read: Callable[..., Any], written: Any) -> Any:
+    """Return a type that is read from other forms as well, which the JSON schema shows."""
+    return Annotated[target, BeforeValidator(read, json_schema_input_type=written)]

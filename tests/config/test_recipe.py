@@ -18,7 +18,10 @@ from curate.config.loading import load_config
 from curate.config.names import stage_names
 from curate.config.recipe import Config
 from curate.core.errors import UserError
-from curate.core.registry import SELECTORS, STAGES, Budget
+from curate.core.methods import methods_in
+from curate.core.selector import Selector
+from curate.core.selectparams import Budget
+from curate.core.stage import Stage
 from curate.pool.settings import RowFile
 
 RECIPE = """\
@@ -70,7 +73,7 @@ def test_a_whole_recipe_is_read(tmp_path: Path) -> None:
     assert config.target is not None
     assert config.target.eval is not None
     assert [file.path for file in config.target.eval] == ["data/eval.jsonl"]
-    assert [s.model_dump()["kind"] for s in config.stages] == ["exact", "leaks"]
+    assert [stage.method for stage in config.stages] == ["exact", "leaks"]
     assert config.select.budget == Budget(rows=10)
     assert config.prove is not None
     assert config.prove.seeds == 2
@@ -155,14 +158,14 @@ def test_a_number_that_no_key_could_hold_is_named(
 
 def test_an_unknown_kind_lists_the_stages_there_are(tmp_path: Path) -> None:
     lines = complain(tmp_path, RECIPE.replace("kind: exact", "kind: exct"))
-    assert re.match(r"recipe.yaml:11: stages\.0: unknown 'kind' 'exct'; known: ", lines[0])
-    assert set(STAGES) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
+    assert re.match(r"recipe.yaml:11: stages\.0: unknown 'method' 'exct'; known: ", lines[0])
+    assert set(methods_in(Stage)) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
 
 
 def test_an_unknown_method_lists_the_selectors_there_are(tmp_path: Path) -> None:
     lines = complain(tmp_path, RECIPE.replace("method: rds", "method: rsd"))
     assert re.match(r"recipe.yaml:1[34]: select: unknown 'method' 'rsd'; known: ", lines[0])
-    assert set(SELECTORS) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
+    assert set(methods_in(Selector)) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
 
 
 # --- which of similar rows survives ----------------------------------------------------------------
@@ -306,7 +309,7 @@ def test_a_near_duplicate_rule_that_means_nothing_is_one_sentence(
         (
             "threshold: 0.9",
             6,
-            "stages.0.threshold: unknown key; known keys: kind, compare, fold, keep",
+            "stages.0.threshold: unknown key; known keys: method, compare, fold, keep",
         ),
         (
             "conflicts: true\n    compare: response",
@@ -372,7 +375,7 @@ def test_protected_sets_that_are_no_files_are_named(tmp_path: Path, given: str, 
 
 def test_a_stage_without_a_kind_is_told_so(tmp_path: Path) -> None:
     lines = complain(tmp_path, RECIPE.replace("kind: exact", "threshold: 1"))
-    assert re.match(r"recipe.yaml:11: stages\.0: .*'kind'", lines[0])
+    assert re.match(r"recipe.yaml:11: stages\.0: .*'method'", lines[0])
 
 
 def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
@@ -410,7 +413,7 @@ def test_an_unknown_key_does_not_hide_other_faults(tmp_path: Path) -> None:
         ("seed=7", lambda c: c.seed == 7),
         ("name=x=y", None),
         ("stages.1.threshold=0.8", lambda c: c.stages[1].threshold == 0.8),
-        ("stages.0.kind=leaks", lambda c: c.stages[0].kind == "leaks"),
+        ("stages.0.kind=leaks", lambda c: c.stages[0].method == "leaks"),
         ("stages=[]", lambda c: c.stages == []),
         ("pool.0.sample=4", lambda c: c.pool[0].sample == 4),
         ("pool.0=other.jsonl", lambda c: c.pool == [RowFile(path="other.jsonl")]),
