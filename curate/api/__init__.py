@@ -1,0 +1,1 @@
+"""The public face: functions of Python that do what recipes do, on the same store."""

@@ -1,0 +1,33 @@
+"""A whole recipe, run from Python as `curate run` does."""
+
+from pathlib import Path
+from typing import Any
+
+from curate.api.session import STORE, recipe_of
+from curate.config.loading import load_config
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
+from curate.pipeline.run import RunResult
+
+
+def run(
+    recipe: str | Path | dict[str, Any] | Config,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> RunResult:
+    """Run a recipe to the end and write its run folder.
+
+    Args:
+        recipe: path of a YAML file, its content as a dictionary, or a Config.
+        out: the run folder; runs/NAME if not given.
+        overwrite: whether the folder's run may be one of another recipe, which goes.
+
+    Raises:
+        UserError: an input, the recipe or the run folder is at fault.
+    """
+    if isinstance(recipe, dict):
+        config = recipe_of(**{"store": STORE, **recipe})
+    else:
+        config = recipe if isinstance(recipe, Config) else load_config(Path(recipe))
+    return run_curation(config, None if out is None else Path(out), overwrite=overwrite)

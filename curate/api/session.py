@@ -1,0 +1,51 @@
+"""A run of a recipe as far as a function of the public face needs it."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from curate.config.faults import fault_lines
+from curate.config.recipe import Config, recipe_model
+from curate.core.errors import UserError
+from curate.core.params import Params
+from curate.core.store import Store
+from curate.pipeline.curation import read_inputs, run_stages
+from curate.pipeline.run import Run
+
+STORE = ".curate/store"
+
+
+def recipe_of(store: str | Path, **settings: Any) -> Config:
+    """Return a recipe with some settings, written as in a recipe's file or read already.
+
+    Raises:
+        UserError: a setting is at fault, in a sentence each.
+    """
+    recipe = {"name": "python", "store": str(store), **settings}
+    try:
+        return Config.model_validate(recipe)
+    except ValidationError as error:
+        lines = fault_lines(Path(), None, recipe, error, recipe_model())
+        # Behind file and line, which there are none of.
+        raise UserError("\n".join(line.partition(": ")[2] for line in lines)) from error
+
+
+def changed_recipe(recipe: Config, **settings: Any) -> Config:
+    """Return a recipe with other settings in place of some of its own."""
+    own = {name: getattr(recipe, name) for name in recipe.model_fields_set}
+    return recipe_of(**{**own, **settings})
+
+
+def written_settings(params: Params) -> dict[str, Any]:
+    """Return what a recipe says of a part, without defaults."""
+    return params.model_dump(exclude_unset=True)
+
+
+def started_run(recipe: Config) -> Run:
+    """Return a run of a recipe that has read its inputs and let its stages judge them."""
+    store = Store(Path(recipe.store))
+    run = Run(recipe, store, lambda calls: [store.ensure(call) for call in calls])
+    read_inputs(run)
+    run_stages(run)
+    return run
