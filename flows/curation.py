@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import flows.settings  # noqa: F401  # isort: skip  (must come before prefect)
 
@@ -22,8 +22,9 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
+from pydantic import BeforeValidator
 
-from curate.config.recipe import Config
+from curate.config.recipe import Config, recipe_model
 from curate.core.console import say
 from curate.core.errors import UserError
 from curate.core.store import Artifact, Computation, Store, digest_of
@@ -33,6 +34,15 @@ from flows.api import check_api
 
 LOG = logging.getLogger("curate")
 RECORDS = "prefect"
+
+
+def read_recipe(value: Any) -> Config:
+    """Return a recipe as the flow is given it, by Python or by Prefect's API."""
+    return value if isinstance(value, Config) else Config.model_validate(value)
+
+
+# The form shows the methods that are there when the flow is loaded; more may be there at its call.
+Recipe = Annotated[Config, BeforeValidator(read_recipe, json_schema_input_type=recipe_model())]
 
 
 @dataclass
@@ -79,7 +89,7 @@ def make(work: Work) -> dict[str, Any]:
 
 @flow(name="curation", flow_run_name="curate-{config.name}", log_prints=False)
 def curation(
-    config: Config, out: str | None = None, overwrite: bool = False, command: str | None = None
+    config: Recipe, out: str | None = None, overwrite: bool = False, command: str | None = None
 ) -> dict[str, Any]:
     """Curate a pool by a recipe: evidence, selection, proof, report, training files.
 

@@ -22,8 +22,10 @@ from curate.config.recipe import Config
 from curate.core.calls import CallRunner, Table
 from curate.core.keyed import EmbedderSource, ModelSource
 from curate.core.ledger import judge_rows
-from curate.core.registry import StepRun, find_stage
+from curate.core.methods import find_method
 from curate.core.rows import SCHEMA, content_hash, text_hash
+from curate.core.run import StepRun
+from curate.core.stage import Stage
 from curate.core.store import Artifact, Computation, Store, digest_of, key_of
 from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
@@ -223,8 +225,8 @@ def run_stage(
     before: Mapping[str, Table] | None = None,
 ) -> Artifact:
     """Return the artifact of a stage, prepared and judged as a run does it."""
-    params = find_stage(stage["kind"]).params.model_validate(stage)
-    verdicts, _ = judge_rows(run, stage["kind"], params, rows, before or {}, examples)
+    method = find_method(Stage, stage.get("method", stage.get("kind"))).model_validate(stage)
+    verdicts, _ = judge_rows(run, method.method, method, rows, before or {}, examples)
     return verdicts.artifact
 
 

@@ -176,7 +176,7 @@ def golden_results(folder: Path, model: Path) -> dict[str, dict[str, Any]]:
 def _method_names(call: CachedCall[Any]) -> list[str]:
     """Return the registered methods, by their names in versions.lock, that a call looks up."""
     if call.function is run_stage:
-        return [f"stage:{call.arguments['stage']['kind']}"]
+        return [f"stage:{call.arguments['stage']['method']}"]
     if call.name in ("select", "select-compared"):
         return [f"select:{call.params['select']['method']}"]
     return []

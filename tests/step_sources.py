@@ -23,14 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.calls import FUNCTIONS, Cached
-from curate.core.registry import SELECTORS, STAGES, load_methods, load_stages
-from curate.generate.generation import GENERATORS
+from curate.core.methods import methods_in
+from curate.core.selector import Selector
+from curate.core.stage import Stage
+from curate.generate.generation import Generator
 from tests.structure import module_paths
 
-load_stages()
-load_methods("curate.select")
-load_methods("curate.generate.methods")
 REPO = Path(__file__).parents[1]
+# The families, and what a line of a method is called. What a method prepares or scores has lines of its
+# own, and how many calls it takes is stored nowhere.
+FAMILIES = {"stage": Stage, "generate": Generator, "select": Selector}
+ELSEWHERE = ("prepare", "score_rows", "score_more", "most_calls", "most_rows", "check")
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
@@ -77,6 +80,9 @@ def read_module(module: str) -> Module:
         elif isinstance(node, Definition):
             for name in _bound(node):
                 definitions.setdefault(name, []).append(node)
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef):
+                    definitions.setdefault(f"{node.name}.{inner.name}", []).append(inner)
     return Module(definitions, imports)
 
 
@@ -204,14 +210,13 @@ def cached_functions() -> dict[str, Cached[..., Any]]:
 
 
 def _registered() -> Iterator[StepFunction]:
-    for kind, stage in STAGES.items():
-        yield StepFunction(f"stage:{kind}", str(stage.version), (_place(stage.decide),))
-    for method, generator in GENERATORS.items():
-        yield StepFunction(f"generate:{method}", str(generator.version), (_place(generator.make),))
-    for method, selector in SELECTORS.items():
-        functions = [selector.rank, *([selector.unscored] if selector.unscored else [])]
-        yield StepFunction(f"select:{method}", str(selector.version), tuple(map(_place, functions)))
-
-
-def _place(function: Any) -> tuple[str, str]:
-    return function.__module__, function.__name__
+    """Yield what methods do that are looked up by name while a call runs: verdicts, orders, rows."""
+    for word, family in FAMILIES.items():
+        for name, cls in methods_in(family).items():
+            owned = read_module(cls.__module__).definitions
+            places = [
+                (cls.__module__, place)
+                for place in owned
+                if place.startswith(f"{cls.__name__}.") and place.split(".")[1] not in ELSEWHERE
+            ]
+            yield StepFunction(f"{word}:{name}", str(cls.version), tuple(places))

@@ -18,8 +18,8 @@ from tests.lock import (
 )
 from tests.step_sources import REPO, source_digest
 
-RDS, LENGTH = ("curate.select.rds", "scores"), ("curate.select.length", "scores")
-SIMILARITIES = "curate/select/similarities.py"
+RDS, LENGTH = ("curate.selectors.rds", "scores"), ("curate.selectors.length", "scores")
+SIMILARITIES = "curate/selectors/similarities.py"
 pinned = pytest.mark.skipif(foreign_versions() != [], reason="the lock is of other versions")
 
 
@@ -100,9 +100,9 @@ def test_comments_docstrings_types_and_what_is_not_reached_move_nothing(
 
 
 def test_a_reversed_sort_of_a_ranking_moves_the_method_that_ranks_by_it(checkout: Path) -> None:
-    rank = ("curate.select.rds", "rank")
+    rank = ("curate.selectors.rds", "RdsSelector.rank")
     digest = source_digest([rank])
-    change(checkout / "curate" / "select" / "rounds.py", 'kind="stable"', 'kind="heapsort"')
+    change(checkout / "curate" / "selectors" / "rounds.py", 'kind="stable"', 'kind="heapsort"')
     assert source_digest([rank]) != digest
 
 

@@ -11,8 +11,10 @@ import yaml
 
 from curate.config.loading import load_config
 from curate.config.recipe import Config
-from curate.core.registry import SELECTORS, STAGES
-from curate.generate.generation import GENERATORS
+from curate.core.methods import methods_in
+from curate.core.selector import Selector
+from curate.core.stage import Stage
+from curate.generate.generation import Generator
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -39,10 +41,12 @@ def test_a_ready_recipe_is_sound_and_named_after_its_file(path: Path) -> None:
     assert load_config(path).name == path.stem
 
 
-METHODS = {"stage": STAGES, "select": SELECTORS, "generate": GENERATORS}
+FAMILIES = {"stage": Stage, "select": Selector, "generate": Generator}
 
 
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in METHODS.items() for n in names])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, cls in FAMILIES.items() for name in methods_in(cls)]
+)
 def test_the_table_has_every_method(kind: str, name: str) -> None:
     assert f"| {kind} | `{name}` |" in README
 

@@ -11,7 +11,7 @@ import numpy as np
 from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.lazy import lazy_module
-from curate.core.registry import ResponseLimit
+from curate.core.selector import ResponseLimit
 from curate.estimate.pace import Range, mean_of_sample, measure_pace
 from curate.models.acceptance import accepted_messages
 from curate.models.chat import tokenise

@@ -1,7 +1,7 @@
 """What generation methods ask and make at most."""
 
 from curate.estimate.lines import EstimateLine
-from curate.generate.generation import GenerateParams, find_generator
+from curate.generate.generation import Generator
 from curate.generate.settings import GenerationSettings
 
 
@@ -20,19 +20,18 @@ def generation_lines(
 
 
 def _method_line(
-    params: GenerateParams, settings: GenerationSettings, targets: int, pool_rows: int
+    generator: Generator, settings: GenerationSettings, targets: int, pool_rows: int
 ) -> EstimateLine:
     """Return what a method asks and makes at most, within the limits."""
-    name, limits = params.model_dump()["method"], settings.limits
-    generator = find_generator(name)
-    most = generator.most_calls(params, targets, pool_rows)
+    limits = settings.limits
+    most = generator.most_calls(targets, pool_rows)
     calls = most if limits.calls is None else min(most, limits.calls)
-    rows = (generator.most_rows or generator.most_calls)(params, targets, pool_rows)
+    rows = generator.most_rows(targets, pool_rows)
     # Where the limit cuts calls off, no more rows can come than those calls would bring.
     rows = min(rows, -(-rows // max(most, 1)) * calls)
-    longest = getattr(params, "max_tokens", 0)
+    longest = getattr(generator, "max_tokens", 0)
     tokens = calls * longest
-    summary = f"{name}, at most {calls:,} calls"
+    summary = f"{generator.method}, at most {calls:,} calls"
     summary += f" (limits.calls; {most:,} without)" if calls < most else " and answers drawn anew"
     summary += f", answers up to {longest:,} tokens" if longest else ""
     if limits.tokens is not None:

@@ -10,31 +10,31 @@ import polars as pl
 
 from curate.config.recipe import Config
 from curate.core.calls import Table
-from curate.core.registry import SELECTORS, ResponseLimit
+from curate.core.selector import ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
 from curate.estimate.selection import largest_choice
 from curate.estimate.writing_cost import writing_cost
 from curate.models.load import choose_dtype, find_model, identify
-from curate.prove.arms import CONTROLS, arm_runs
-from curate.prove.curve import LEAST_ROWS, divisors_of
-from curate.prove.halves import CHOICE, VERDICT
-from curate.prove.halving import most_finetunes, trainings_in
-from curate.prove.harness import read_tasks
-from curate.prove.looks import looks_of
-from curate.prove.metrics import deciding_metric
-from curate.prove.others import FULL, TARGET_ONLY, TARGET_PLUS
-from curate.prove.questions import count_questions, find_questions
-from curate.prove.settings import Lora
-from curate.prove.spread import last_spread, power_sentence, setting_of
-from curate.prove.statistics import level
-from curate.prove.watch_power import watch_power
-from curate.prove.watch_sets import metric_key, written_setting
-from curate.prove.written import draw_examples
-from curate.prove.written_metrics import check_metric, written_examples
-from curate.select.compared import selection_names
-from curate.select.race import RaceParams
+from curate.proof.arms import CONTROLS, arm_runs
+from curate.proof.curve import LEAST_ROWS, divisors_of
+from curate.proof.halves import CHOICE, VERDICT
+from curate.proof.halving import most_finetunes, trainings_in
+from curate.proof.harness import read_tasks
+from curate.proof.looks import looks_of
+from curate.proof.metrics import deciding_metric
+from curate.proof.others import FULL, TARGET_ONLY, TARGET_PLUS
+from curate.proof.questions import count_questions, find_questions
+from curate.proof.settings import Lora
+from curate.proof.spread import last_spread, power_sentence, setting_of
+from curate.proof.statistics import level
+from curate.proof.watch_power import watch_power
+from curate.proof.watch_sets import metric_key, written_setting
+from curate.proof.written import draw_examples
+from curate.proof.written_metrics import check_metric, written_examples
+from curate.selectors.compared import selection_names
+from curate.selectors.race import RaceParams
 
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
 TRAINING_COST = 5.0
@@ -331,12 +331,11 @@ def _ablation_lines(
 def _scored_again(config: Config) -> str:
     """Return which rows are scored for an ablation, as the end of a sentence; none for a draw."""
     own = [params for place, params in config.choices if place[0] == "select"]
-    methods = dict.fromkeys(str(params.model_dump()["method"]) for params in own)
-    scoring_methods = [name for name in methods if SELECTORS[name].needs_scores]
-    whole = [name for name in scoring_methods if SELECTORS[name].score_more is None]
+    scoring = {params.method: params for params in own if params.needs_scores}
+    whole = [name for name, params in scoring.items() if not params.scores_alone]
     if whole:
         return f", {', '.join(whole)} scores all rows again for each"
-    return ", rows that come back are scored once" if scoring_methods else ""
+    return ", rows that come back are scored once" if scoring else ""
 
 
 def _further_arms(

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.lazy import lazy_module
-from curate.core.registry import (
-    check_stages,
-)
 from curate.core.store import Store
 from curate.core.workspace import workspace
 from curate.estimate.base_model import BaseModel
@@ -25,9 +22,9 @@ from curate.estimate.remarks import imitation_remarks, refused_remark, script_re
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
 from curate.pipeline.inputs import input_calls, proof_calls
-from curate.prove.halves import CHOICE, VERDICT, check_halves, half_call
-from curate.prove.inputs import check_proof
-from curate.select.race import RaceParams
+from curate.proof.halves import CHOICE, VERDICT, check_halves, half_call
+from curate.proof.inputs import check_proof
+from curate.selectors.race import RaceParams
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +40,8 @@ def estimate(config: Config) -> list[EstimateLine]:
     Raises:
         UserError: an input is at fault.
     """
-    check_stages(config.stages)
+    for stage in config.stages:
+        stage.check()
     place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
     with workspace(place) as folder:
         run = StoreRunner(Store(folder))

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.config.recipe import Config
-from curate.core.registry import Budget
+from curate.core.selectparams import Budget
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import Embedding
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range
-from curate.select.compared import candidate_names, scoring, selection_names
-from curate.select.parts import response_limits
-from curate.select.race import RaceParams
-from curate.select.vectors import VectorParams
+from curate.selectors.compared import candidate_names, scoring, selection_names
+from curate.selectors.parts import response_limits
+from curate.selectors.race import RaceParams
+from curate.selectors.vectors import VectorParams
 
 
 def choice_lines(

@@ -15,7 +15,7 @@ from curate.models.chat import tokenise
 from curate.models.control import text_ids
 from curate.models.decoding import BATCH_TOKENS, DecodingBatch
 from curate.models.load import choose_dtype, find_model, load_causal, load_tokenizer, prepare
-from curate.prove.written import longest_answer
+from curate.proof.written import longest_answer
 
 if TYPE_CHECKING:
     import torch

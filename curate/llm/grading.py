@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
-from curate.core.registry import Params, keys_at, suggest_key
+from curate.core.params import Params, keys_at, suggest_key
 from curate.core.rows import Message, content_hash, prompt_text, response_text
 from curate.core.yamltext import YamlFault, load_yaml
 from curate.llm.ask import EngineClient

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from curate.core.errors import UserError
-from curate.core.registry import Params
+from curate.core.params import Params
 from curate.llm.requests import Completion
 
 SAMPLES = 3

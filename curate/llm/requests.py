@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from pydantic import Field
 
-from curate.core.registry import Params
+from curate.core.params import Params
 from curate.core.rows import Message
 
 Finish = Literal[

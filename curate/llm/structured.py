@@ -16,7 +16,7 @@ from pydantic import Field
 from curate.answers.jsonanswers import read_json
 from curate.core.errors import UserError
 from curate.core.lazy import lazy_module
-from curate.core.registry import Params
+from curate.core.params import Params
 from curate.core.rows import Message
 from curate.llm.reasoning import part_reasoning, part_values
 from curate.llm.requests import Call, Completion, Request

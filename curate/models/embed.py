@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import EmbedderSource
-from curate.core.registry import StepRun
+from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import scan_table

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
 from curate.core.ledger import kept_rows
-from curate.core.registry import ScoreRun, StepRun, find_stage
+from curate.core.methods import find_method
+from curate.core.run import ScoreRun, StepRun
+from curate.core.stage import Stage
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import tokenise
 from curate.models.lm import BATCH_TOKENS, VERSION, encode
@@ -63,7 +65,7 @@ def measured(run: ScoreRun) -> Table:
 def _reads_examples(stage: str) -> bool:
     """Return whether a stage's verdicts depend on example sets; those of the template do not."""
     kind = stage.split("-")[0]
-    return kind != TEMPLATE and bool(find_stage(kind).uses)
+    return kind != TEMPLATE and bool(find_method(Stage, kind).uses)
 
 
 def measured_positions(run: ScoreRun) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ from curate.core.calls import cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.registry import ScoreRun
+from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import TokenizedExample, build_example

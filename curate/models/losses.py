@@ -31,8 +31,8 @@ from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.reasons import Reason
-from curate.core.registry import ScoreRun, StepRun
 from curate.core.rows import Message
+from curate.core.run import ScoreRun, StepRun
 from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import read_table
 from curate.models.acceptance import find_fault
@@ -95,7 +95,7 @@ def pool_losses(
         model: that reads them.
         what: is predicted.
         max_length: tokens of a row that are read.
-        adapter: LoRA weights on top of the model (curate.select.perplexity_ratio).
+        adapter: LoRA weights on top of the model (curate.selectors.perplexity_ratio).
     """
     positions = measured_positions(run)
     return losses_at(run, run.rows, positions, model, what, max_length, adapter)

@@ -13,8 +13,9 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.registry import Params, StepRun
+from curate.core.params import Params
 from curate.core.rows import Message
+from curate.core.run import StepRun
 from curate.core.store import digest_of
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens

@@ -22,7 +22,8 @@ from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.reasons import Reason
-from curate.core.registry import APPENDED, StepRun
+from curate.core.run import StepRun
+from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table, rows_at_once, scan_table

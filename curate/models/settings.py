@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from curate.core.registry import Params
+from curate.core.params import Params
 
 
 class ModelNames(Params):

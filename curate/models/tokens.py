@@ -6,7 +6,7 @@ import polars as pl
 
 from curate.core.calls import Table, cached, cached_files
 from curate.core.keyed import ModelSource
-from curate.core.registry import StepRun
+from curate.core.run import StepRun
 from curate.core.store import Counts
 from curate.core.tables import rows_at_once
 from curate.models.chat import tokenise

@@ -31,7 +31,7 @@ from curate.core.calls import cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.registry import ScoreRun
+from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts, write_json
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response, lora_layers

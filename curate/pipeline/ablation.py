@@ -10,7 +10,7 @@ is trained on (`leaks`, `pii`) are never left out, and judge what comes back too
 
 The method and the budget stay; of a fraction, the number of rows. Rows that come back are scored once,
 for all stages together, and the others keep the scores that they have. Only a method whose scores depend
-on which other rows there are (`score_more` is None) scores anew.
+on which other rows there are (not `scores_alone`) scores anew.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,14 +20,16 @@ import polars as pl
 from curate.config.names import GENERATE, stage_names
 from curate.core.calls import Counted, Table, cached
 from curate.core.ledger import judge_rows
-from curate.core.registry import APPENDED, Budget, Params, SelectParams, find_selector, find_stage
+from curate.core.selector import Selector
+from curate.core.selectparams import Budget
+from curate.core.stage import APPENDED, Stage
 from curate.models.tokens import count_tokens
 from curate.pipeline.run import Run
-from curate.prove.ablation import AblatedStage
-from curate.select.selection import SelectionResult
+from curate.proof.ablation import AblatedStage
+from curate.selectors.selection import SelectionResult
 
 VERSION = 1
-Rank = Callable[["Run", SelectParams, Table], SelectionResult]
+Rank = Callable[["Run", Selector, Table], SelectionResult]
 
 
 def leave_out(
@@ -50,7 +52,7 @@ def leave_out(
     changed = {name: runs[name] for name, ids in kept_without.items() if not ids.equals(own_ids)}
     rankings = dict(_rankings(run, changed, own, rank))
     stages = zip(stage_names(run.config.stages), run.config.stages, strict=True)
-    guards = {name: find_stage(_kind(params)).guards for name, params in stages}
+    guards = {name: stage.keeps_out for name, stage in stages}
     names = [*([GENERATE] if run.generated else []), *guards]
     return [
         AblatedStage(
@@ -108,9 +110,9 @@ def _differs(evidence: Mapping[str, Table], own: Mapping[str, Table]) -> bool:
     )
 
 
-def _judges_anew(params: Params | None) -> bool:
+def _judges_anew(stage: Stage | None) -> bool:
     """Return whether a later stage judges rows that come back: one of the recipe that runs no model."""
-    return params is not None and not find_stage(_kind(params)).runs_model(params)
+    return stage is not None and not stage.runs_model
 
 
 def _unjudged(run: Run, left_out: str) -> list[str]:
@@ -170,10 +172,6 @@ def _dropped(verdicts: Table) -> int:
     return int(counts["rows_in"] - counts["rows_out"])
 
 
-def _kind(params: Params) -> str:
-    return str(params.model_dump()["kind"])
-
-
 def _kept_ids(table: Table) -> pl.Series:
     return table.read(["row_id"])["row_id"]
 
@@ -195,19 +193,15 @@ def _rankings(
     counted = [run.tokens, *([count_tokens(run, run.rows, more)] if more.height else [])]
     for name, other in changed.items():
         other.tokens = run(tokens, other.kept, counted)
-        if stored is None:
-            table = find_selector(params.model_dump()["method"]).score(other, params)
-        else:
-            table = run(scores, other.kept, stored)
+        table = run(scores, other.kept, stored) if stored else params.score_rows(other)
         yield name, rank(other, params, table).ranking
 
 
 def _scores(run: Run, own: SelectionResult, more: Table) -> list[Table] | None:
     """Return the stored scores and those of rows that come back; None if all have to be made anew."""
-    score_more = find_selector(own.params.model_dump()["method"]).score_more
-    if score_more is None:
+    if not own.params.scores_alone:
         return None
-    return [own.scores, *([score_more(run, own.params, more)] if more.height else [])]
+    return [own.scores, *([own.params.score_more(run, more)] if more.height else [])]
 
 
 @cached(version=VERSION, name="ablation-back")

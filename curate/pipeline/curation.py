@@ -11,8 +11,8 @@ from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.ledger import evidence_of, judge_rows, kept_rows, ledger, stage_inputs
 from curate.core.reasons import Reason
-from curate.core.registry import APPENDED, EVAL_SETS, check_stages
 from curate.core.runlock import FolderLock
+from curate.core.stage import APPENDED, EVAL_SETS
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Store, write_json
 from curate.core.versions import versions_sentence
@@ -29,17 +29,17 @@ from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
 from curate.pool.export import write_export
 from curate.pool.join import join_rows
-from curate.prove.earnings import ablation_lines
-from curate.prove.halves import check_halves
-from curate.prove.inputs import check_proof
+from curate.proof.earnings import ablation_lines
+from curate.proof.halves import check_halves
+from curate.proof.inputs import check_proof
 from curate.report.build import write_report
 from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST
 from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
 from curate.runs.training_files import card_params
-from curate.select.compared import compared_lines
-from curate.select.race import RaceParams
+from curate.selectors.compared import compared_lines
+from curate.selectors.race import RaceParams
 
 REPORT = "report/index.html"
 
@@ -139,7 +139,8 @@ def read_result(out: Path) -> RunResult:
 
 def _fetch_models(run: Run) -> None:
     """Find the models that the recipe is certain to use, so that one that is missing ends it at once."""
-    check_stages(run.config.stages)
+    for stage in run.config.stages:
+        stage.check()
     if run.config.counts_tokens:
         run.find_base()
     choices = [params for _, params in run.config.choices]
@@ -222,8 +223,7 @@ def run_stages(run: Run) -> None:
         if APPENDED in run.prepared[name]:
             appended = run.prepared[name][APPENDED]
             run.rows = join_rows(run, run.rows, appended, f"joined-{name}")
-            kind = params.model_dump()["kind"]
-            _judge_appended_rows(run, appended, stage_inputs(run.rows, run.evidence, {}, kind))
+            _judge_appended_rows(run, appended, stage_inputs(run.rows, run.evidence, {}, ()))
     run.kept = kept_rows(run, run.rows, list(run.evidence.values()))
     if not run.kept.height:
         raise UserError("no row is left to select from: the stages dropped every one of them")

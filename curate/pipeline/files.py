@@ -9,8 +9,8 @@ from curate.core.calls import Table
 from curate.core.store import Artifact
 from curate.core.tables import read_table
 from curate.pipeline.run import Run
-from curate.prove.keep import ADAPTER_FOLDER
-from curate.select.selection import SelectionResult
+from curate.proof.keep import ADAPTER_FOLDER
+from curate.selectors.selection import SelectionResult
 
 
 @dataclass(frozen=True)

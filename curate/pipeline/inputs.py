@@ -8,7 +8,7 @@ from curate.core.calls import CachedCall
 from curate.core.store import Artifact
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
-from curate.prove.settings import ArmFile
+from curate.proof.settings import ArmFile
 
 # The rows of a second phase, among those of arms.
 THEN = "then"

@@ -5,11 +5,11 @@ from typing import Any
 from curate.core.calls import Table
 from curate.pipeline.inputs import THEN, proof_calls
 from curate.pipeline.run import Run
-from curate.prove.halves import half_call
-from curate.prove.proof import ProofInputs
-from curate.prove.settings import ProofSettings
-from curate.prove.watch_sets import WatchInputs
-from curate.select.race import RaceParams
+from curate.proof.halves import half_call
+from curate.proof.proof import ProofInputs
+from curate.proof.settings import ProofSettings
+from curate.proof.watch_sets import WatchInputs
+from curate.selectors.race import RaceParams
 
 
 def _watch_sets(run: Run, settings: ProofSettings) -> WatchInputs | None:

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 from curate.config.names import ABLATION
 from curate.core.calls import Table
-from curate.core.registry import SelectParams
+from curate.core.selector import Selector
 from curate.core.store import Artifact
 from curate.pipeline.ablation import leave_out
 from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.run import LOG, Run, example_sets
 from curate.pipeline.selection import rank_scores
-from curate.prove.ablation import AblatedStage
-from curate.prove.halves import VERDICT
-from curate.prove.novelty import explore_novelty
-from curate.prove.together import prove_together
-from curate.prove.verdict import NOT_MEASURED
-from curate.select.selection import SelectionResult, rank_by
+from curate.proof.ablation import AblatedStage
+from curate.proof.halves import VERDICT
+from curate.proof.novelty import explore_novelty
+from curate.proof.together import prove_together
+from curate.proof.verdict import NOT_MEASURED
+from curate.selectors.selection import SelectionResult, rank_by
 
 
 def prove_selections(run: Run) -> Artifact | None:
@@ -46,7 +46,7 @@ def ablated_selections(run: Run) -> list[AblatedStage]:
     own = next(iter(run.selections.values()))
     LOG.info("ablate: selections without a stage, from stored scores")
 
-    def rank(other: Run, params: SelectParams, scores: Table) -> SelectionResult:
+    def rank(other: Run, params: Selector, scores: Table) -> SelectionResult:
         return rank_scores(other, params, scores, rank_by)
 
     stages = leave_out(run, own, example_sets(run), rank)

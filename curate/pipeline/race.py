@@ -1,7 +1,7 @@
 """A race inside a run: its candidates select, brief proofs choose one, and what the run keeps of them.
 
-Scores and rankings are made by the methods (curate.select), the choice by fine-tunes
-(curate.prove.race).
+Scores and rankings are made by the methods (curate.selectors), the choice by fine-tunes
+(curate.proof.race).
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import UserError
-from curate.core.registry import SelectParams
+from curate.core.selector import Selector
 from curate.core.store import Artifact
-from curate.select.compared import candidate_names
-from curate.select.race import RaceParams
-from curate.select.selection import SelectionResult
+from curate.selectors.compared import candidate_names
+from curate.selectors.race import RaceParams
+from curate.selectors.selection import SelectionResult
 
 PART = "race"
-Rank = Callable[[SelectParams], SelectionResult]
+Rank = Callable[[Selector], SelectionResult]
 Standings = Callable[[dict[str, SelectionResult]], Artifact]
 
 
@@ -34,7 +34,7 @@ class RaceResult:
         return str(self.standings.counts["winner"])
 
     @property
-    def select(self) -> SelectParams:
+    def select(self) -> Selector:
         """Return what the winner selects by."""
         return self.candidates[self.winner].params
 

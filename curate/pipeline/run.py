@@ -8,15 +8,19 @@ import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from curate.config.recipe import Config
 from curate.core.calls import CallRunner, Table
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.ledger import kept_rows
-from curate.core.registry import SelectParams
+from curate.core.selector import Selector
 from curate.core.store import Artifact, Computation, Store
+from curate.core.tables import read_table
 from curate.llm.engines import identify_engine
 from curate.models.load import (
     ModelLocation,
@@ -27,7 +31,7 @@ from curate.models.load import (
     prepare,
 )
 from curate.pipeline.race import RaceResult
-from curate.select.selection import SelectionResult
+from curate.selectors.selection import SelectionResult
 
 ExecuteAll = Callable[[Sequence[Computation]], list[Artifact]]
 LOG = logging.getLogger("curate")
@@ -48,6 +52,30 @@ class RunResult:
     def report(self) -> Path:
         """Return the report's path."""
         return self.folder / "report" / "index.html"
+
+    @property
+    def ledger(self) -> pl.DataFrame:
+        """Return the fate of every row that entered the run, with the reason."""
+        return read_table(self.folder / "ledger.parquet")
+
+    @property
+    def selected(self) -> pl.DataFrame:
+        """Return the selected rows, best first."""
+        return read_table(self.folder / "selected.parquet")
+
+    @property
+    def sentence(self) -> str:
+        """Return what the run has to say: the verdict, or how many rows it selects."""
+        if self.proof is not None:
+            return str(self.proof["sentence"])
+        rows = self.selected.height
+        return f"{rows:,} row{'s' if rows != 1 else ''} selected; no proof was asked for"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p>{escape(self.sentence)}</p><p>{escape(str(self.folder))}, "
+            f'<a href="{escape(self.report.as_posix())}">report</a></p>'
+        )
 
 
 @dataclass
@@ -155,9 +183,14 @@ class Run(CallRunner):
         )
 
     @property
-    def own_select(self) -> SelectParams:
+    def own_select(self) -> Selector:
         """Return what the run's own selection is made by: the recipe's method, or a race's winner."""
-        return self.config.select if self.race is None else self.race.select
+        if self.race is not None:
+            return self.race.select
+        assert isinstance(self.config.select, Selector), (
+            "a race is held before anything is selected"
+        )
+        return self.config.select
 
     @property
     def uses_base(self) -> bool:

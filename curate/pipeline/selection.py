@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from curate.clean import semantic
+from curate.clean.semantic import SemanticStage
 from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.ledger import stage_inputs
-from curate.core.registry import Diversity, ScoreRun, SelectParams, find_selector
+from curate.core.run import ScoreRun
+from curate.core.selector import Selector
+from curate.core.selectparams import Diversity
 from curate.core.store import Artifact
 from curate.core.tables import read_table
 from curate.models.imitations import FILE, imitation_sentences
@@ -16,14 +18,14 @@ from curate.pipeline.material import proof_inputs, proof_params
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import hold_race
 from curate.pipeline.run import LOG, Run
-from curate.prove.halves import CHOICE
-from curate.prove.race import RaceCandidate, race
-from curate.select.compared import selection_names
-from curate.select.comparison import write_comparison
-from curate.select.coverage import measure_coverage
-from curate.select.planner import PAIR_FLOOR
-from curate.select.race import RaceParams
-from curate.select.selection import SelectionResult, choice_remarks, rank_by, select_by
+from curate.proof.halves import CHOICE
+from curate.proof.race import RaceCandidate, race
+from curate.selectors.compared import selection_names
+from curate.selectors.comparison import write_comparison
+from curate.selectors.coverage import measure_coverage
+from curate.selectors.planner import PAIR_FLOOR
+from curate.selectors.race import RaceParams
+from curate.selectors.selection import SelectionResult, choice_remarks, rank_by, select_by
 
 
 def select_rows(run: Run) -> Artifact:
@@ -40,7 +42,7 @@ def select_rows(run: Run) -> Artifact:
     params, counts = run.own_select, run.tokens.artifact.counts
     LOG.info(
         "select: %s, %s of %s rows%s",
-        params.model_dump()["method"],
+        params.method,
         params.budget,
         f"{run.kept.height:,}",
         f" with {counts['tokens']:,} tokens" if "tokens" in counts else "",
@@ -66,22 +68,21 @@ def warn_of_scripts(run: Run) -> None:
             LOG.warning("embed: %s", sentence)
 
 
-Choose = Callable[[ScoreRun, SelectParams, Table, Table | None], SelectionResult]
+Choose = Callable[[ScoreRun, Selector, Table, Table | None], SelectionResult]
 
 
-def _choose(run: Run, params: SelectParams, choose: Choose) -> Artifact:
+def _choose(run: Run, params: Selector, choose: Choose) -> Artifact:
     result = _rank(run, params, choose)
     names = selection_names(run.config.select, run.config.compare)
     run.selections[names[len(run.selections)]] = result
     return result.selection
 
 
-def _rank(run: Run, params: SelectParams, choose: Choose) -> SelectionResult:
-    scores = find_selector(params.model_dump()["method"]).score(run, params)
-    return rank_scores(run, params, scores, choose)
+def _rank(run: Run, params: Selector, choose: Choose) -> SelectionResult:
+    return rank_scores(run, params, params.score_rows(run), choose)
 
 
-def rank_scores(run: Run, params: SelectParams, scores: Table, choose: Choose) -> SelectionResult:
+def rank_scores(run: Run, params: Selector, scores: Table, choose: Choose) -> SelectionResult:
     """Rank rows by scores that are there, with the pairs that diversity needs."""
     pairs = _find_pairs(run, params.diversity) if params.diversity else None
     result = choose(run, params, scores, pairs)
@@ -138,7 +139,7 @@ def compare_selections(run: Run) -> None:
 def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Table]:
     """Return the pairs of kept rows that a selection with diversity must choose between."""
     floor = min(diversity.most, PAIR_FLOOR)
-    params = semantic.SemanticParams(
+    stage = SemanticStage(
         threshold=diversity.most,
         floor=floor,
         embedder=diversity.embedder,
@@ -146,5 +147,5 @@ def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Table]:
         numbers=False,
         responses=False,
     )
-    data = stage_inputs(run.rows, run.evidence, {}, "semantic")
-    return {"pairs": semantic.prepare_pairs(run, data, params)["pairs"]}
+    data = stage_inputs(run.rows, run.evidence, {}, stage.uses)
+    return {"pairs": stage.prepare(run, data)["pairs"]}

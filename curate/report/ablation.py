@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from curate.prove.earnings import compared_clause
+from curate.proof.earnings import compared_clause
 from curate.runs.folder import RunFolder
 
 

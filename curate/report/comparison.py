@@ -6,12 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from curate.core.registry import SelectParams, find_selector
+from curate.core.methods import find_method
+from curate.core.selector import Selector
+from curate.core.selectparams import SelectParams
 from curate.report import coverage
 from curate.report.examples import Rows, RowView, read_rows, show_example
 from curate.runs.folder import RunFolder
-from curate.select.compared import numbered
-from curate.select.comparison import KEPT
+from curate.selectors.compared import numbered
+from curate.selectors.comparison import KEPT
 
 TABLE = "evidence/comparison"
 ALONE = 5
@@ -168,7 +170,7 @@ def _methods(run: RunFolder, overlap: pl.DataFrame) -> Iterator[MethodView]:
 
 def _settings(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the method's own parameters that differ from their defaults."""
-    fields = find_selector(params["method"]).params.model_fields
+    fields = find_method(Selector, params["method"]).model_fields
     for key, value in params.items():
         own = key in fields and key not in SelectParams.model_fields and key != "method"
         if own and value != fields[key].default:

@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from curate.prove.metrics import METRICS
+from curate.proof.metrics import METRICS
 from curate.report.curve import Ability, AbilityCurves
 from curate.report.drawing import (
     ACCENT,

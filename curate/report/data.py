@@ -25,7 +25,7 @@ from curate.report.generated import GenerationView, gather_generated
 from curate.report.heuristics import Heuristic, gather_heuristics
 from curate.report.judged import JudgementView, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
-from curate.report.proof import Proof, read_proof
+from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
 from curate.report.scores import Attraction, ScoreHistogram, gather_attraction, gather_scores
 from curate.report.taught import NoveltyView, gather_taught
@@ -157,7 +157,7 @@ class Report:
 
     manifest: Mapping[str, Any]
     select: Mapping[str, Any]
-    proof: Proof | None
+    proof: ProofPanel | None
     funnel: Funnel
     generated: GenerationView | None
     duplicates: tuple[DuplicateStage, ...]

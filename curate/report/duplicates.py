@@ -15,13 +15,14 @@ from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.core.rows import prompt_text
+from curate.core.stage import with_method
 from curate.report.conflicts import Conflicts, gather_conflicts
 from curate.report.differences import VIEW_CHARS, Side, show_sides
 from curate.report.differing import ContrastingPairs, example_pairs, gather_differing
 from curate.report.examples import Rows, read_rows
 from curate.runs.folder import RunFolder
-from curate.runs.rethreshold import find_params, stage_data, sweep
-from curate.select.compared import numbered
+from curate.runs.rethreshold import find_rethresholdable, stage_data, sweep
+from curate.selectors.compared import numbered
 
 KINDS = ("exact", "fuzzy", "semantic")
 BORDER = 3
@@ -116,12 +117,12 @@ class DuplicateStage:
 def stages_of(run: RunFolder, kinds: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """Return the parameters of the run's stages of these kinds, by name, if their verdicts are there."""
     config = run.manifest["config"]
-    stages = [_with_embedder(params, config) for params in config.get("stages", [])]
-    names = numbered([params["kind"] for params in stages])
+    stages = [_with_embedder(with_method(one), config) for one in config.get("stages", [])]
+    names = numbered([params["method"] for params in stages])
     return {
         name: params
         for name, params in zip(names, stages, strict=True)
-        if params["kind"] in kinds and run.has(f"evidence/{name}")
+        if params["method"] in kinds and run.has(f"evidence/{name}")
     }
 
 
@@ -253,13 +254,13 @@ def _clusters(lines: Lines, rows: Rows) -> Iterator[Cluster]:
 def _curve(run: RunFolder, stage: str) -> ThresholdCurve | None:
     """Return None where no threshold can be tried: no pool in the store, or a recipe of old."""
     try:
-        params, kind = find_params(run, stage)
+        judge = find_rethresholdable(run, stage)
         data = stage_data(run, stage)
     except (UserError, ValidationError):
         return None
-    if getattr(params, "floor", 1.0) >= 1:
+    if getattr(judge, "floor", 1.0) >= 1:
         return None
     pairs = run.table(f"evidence/{stage}-pairs").select(pl.len()).collect().item()
     points = next((n for n in POINTS if n * pairs <= PASSED_PAIRS), POINTS[-1])
-    table = sweep(data, kind, params, points)
+    table = sweep(data, judge, points)
     return ThresholdCurve(tuple(table["threshold"]), tuple(table["dropped"]))

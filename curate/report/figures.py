@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from curate.prove.metrics import METRICS
+from curate.proof.metrics import METRICS
 from curate.report.clear import Filter
 from curate.report.comparison import MethodComparison
 from curate.report.confidence_charts import draw_stage
@@ -43,7 +43,7 @@ from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
 from curate.report.judged import GradeView
 from curate.report.proof import ControlComparison as Difference
-from curate.report.proof import Proof
+from curate.report.proof import ProofPanel
 from curate.report.scores import Attraction, ScoreHistogram
 from curate.report.wording import arm_label, stage_label
 from curate.text.numerals import number, percent, ratio, signed, significant, similarity
@@ -84,7 +84,7 @@ def draw_all(report: Report) -> dict[str, Any]:
     }
 
 
-def draw_proof(proof: Proof, metric: str) -> Figure:
+def draw_proof(proof: ProofPanel, metric: str) -> Figure:
     """Draw what random draws reach and where the selection lies, a line for each control."""
     compared = [c for c in proof.comparisons if c.metric == metric]
     lines = [_difference(c) for c in compared]

@@ -59,12 +59,12 @@ def _gather(run: RunFolder, name: str, params: Mapping[str, Any]) -> Heuristic:
     verdicts = run.table(f"evidence/{name}").select(rows=pl.len(), hits=(pl.col("score") > 0).sum())
     rows, hits = verdicts.collect().row(0)
     columns = (
-        ["rule", "failed", "first"] if params["kind"] == "rules" else ["kind", "rows", "found"]
+        ["rule", "failed", "first"] if params["method"] == "rules" else ["kind", "rows", "found"]
     )
     counts = run.table(f"evidence/{name}-counts").select(columns).collect()
-    examples = _examples(run, name) if params["kind"] == "rules" else {}
+    examples = _examples(run, name) if params["method"] == "rules" else {}
     heuristic_counts = tuple(
         HeuristicCount(kind, count, other, tuple(examples.get(kind, ())))
         for kind, count, other in counts.iter_rows()
     )
-    return Heuristic(name, params["kind"], params["action"], rows, hits, heuristic_counts)
+    return Heuristic(name, params["method"], params["action"], rows, hits, heuristic_counts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.core.registry import APPENDED
+from curate.core.stage import APPENDED
 from curate.judge.knowledge import CATEGORIES
 from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from curate.prove.contamination import leaks_clause
-from curate.prove.questions import question_sentences
-from curate.prove.spread import tie_sentence
-from curate.prove.validity import validity_sentence
-from curate.prove.verdict import RULE
+from curate.proof.contamination import leaks_clause
+from curate.proof.questions import question_sentences
+from curate.proof.spread import tie_sentence
+from curate.proof.validity import validity_sentence
+from curate.proof.verdict import RULE
 from curate.report.curve import AbilityCurves, read_curve
 from curate.report.watch import GroupGains, WatchedSet, read_groups, read_watched
 
@@ -129,7 +129,7 @@ class ArmDifference:
 
 
 @dataclass(frozen=True)
-class Proof:
+class ProofPanel:
     """What proof.json says; `arms` and `comparisons` are empty where nothing was measured."""
 
     verdict: str
@@ -176,7 +176,7 @@ class Proof:
         return self.metrics[:DRAWN]
 
 
-def read_proof(path: Path) -> Proof | None:
+def read_proof(path: Path) -> ProofPanel | None:
     """Return what a proof.json says, None if there is none."""
     if not path.is_file():
         return None
@@ -185,7 +185,7 @@ def read_proof(path: Path) -> Proof | None:
     # Proofs that measured nothing judged by no rule.
     earlier = "comparisons" in proof and proof.get("rule") != RULE
     now = {} if earlier else proof
-    return Proof(
+    return ProofPanel(
         verdict=EARLIER_RULE if earlier else proof["verdict"],
         detail=EARLIER if earlier else proof.get("detail", proof["sentence"]),
         metric=now.get("metric"),

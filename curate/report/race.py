@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from curate.core.registry import Budget
+from curate.core.selectparams import Budget
 from curate.runs.folder import RunFolder, inside
 
 TABLE, SUMMARY = "evidence/race", "evidence/race-summary.json"

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.core.reasons import Reason
-from curate.core.registry import find_selector
 from curate.runs.folder import RunFolder
 from curate.runs.plan import stored_selections
-from curate.select.compared import numbered
-from curate.select.scored import count_unscored, why_unscored
+from curate.selectors.compared import numbered
+from curate.selectors.scored import count_unscored, why_unscored
 
 UNSCORED = pl.col("reason") == Reason.UNSCORED.value
 
@@ -33,7 +32,7 @@ def gather_unscored(run: RunFolder) -> tuple[UnscoredRows, ...]:
         ids = run.table(held.ranking).filter(UNSCORED).select("row_id")
         scores = run.table(held.scores).join(ids, on="row_id", how="semi").collect()
         if scores.height:
-            reasons = count_unscored(why_unscored(scores, find_selector(held.method), held.params))
+            reasons = count_unscored(why_unscored(scores, held.params))
             lines.append(UnscoredRows(held.name, held.label, scores.height, tuple(reasons.items())))
     return tuple(lines)
 

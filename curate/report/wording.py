@@ -6,9 +6,9 @@ from typing import Any
 from curate.core.escape import visible
 from curate.core.reasons import EXPLAINED, Reason
 from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
-from curate.prove.contamination import REFUSED
-from curate.prove.outcome import HEADS
-from curate.prove.verdict import NOT_MEASURED
+from curate.proof.contamination import REFUSED
+from curate.proof.outcome import HEADS
+from curate.proof.verdict import NOT_MEASURED
 from curate.report.proof import EARLIER_RULE
 from curate.text.numerals import percent, significant, similarity
 
@@ -259,10 +259,10 @@ def compared(params: Mapping[str, Any]) -> str:
     conflicts = params.get("conflicts", False)
     what = COMPARED["example" if conflicts else params.get("compare", "example")]
     alike = " with the same numbers" if params.get("numbers") else ""
-    if params.get("kind") == "fuzzy":
+    if params.get("method") == "fuzzy":
         unit = UNITS.get(params["unit"], params["unit"])
         return f"{what}{alike}, by the {unit} {params['ngram']}-grams that they share"
-    if params.get("kind") == "semantic":
+    if params.get("method") == "semantic":
         embedder = {"lm": "base model"}.get(params["embedder"], params["embedder"])
         return f"{what}{alike}, by {embedder} embeddings"
     folded = [FOLDED[fold] for fold in params.get("fold", [])]

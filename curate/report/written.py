@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from curate.prove.metrics import METRICS
+from curate.proof.metrics import METRICS
 from curate.report.texts import RowText, TextView, excerpt, show_row, whole
 from curate.runs.folder import RunFolder, inside
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from curate.config.recipe import Config
+from curate.config.recipe import Config, recipe_model
 from curate.core.errors import UserError
 from curate.core.runlock import FolderLock, locked
 from curate.runs.folder import read_manifest
@@ -108,7 +108,7 @@ def changed_keys(folder: Path, config: Config) -> list[str]:
     old = manifest["config"]
     try:
         # Keys that later versions added have their defaults.
-        old = Config.model_validate(old).model_dump(mode="json")
+        old = recipe_model().model_validate(old).model_dump(mode="json")
     except ValidationError:
         LOG.debug("%s: its recipe is of another version", folder)
     one, other = _flat(old), _flat(config.model_dump(mode="json"))

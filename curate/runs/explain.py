@@ -7,17 +7,17 @@ import polars as pl
 from curate.clean.guards import guard_label
 from curate.core.errors import UserError
 from curate.core.reasons import EXPLAINED, Reason
-from curate.core.registry import EVAL_SETS, find_selector
 from curate.core.rows import Message, prompt_text
+from curate.core.stage import EVAL_SETS
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.runs.differing import differing_pairs
 from curate.runs.folder import RunFolder
 from curate.runs.lineage import explain_candidate, lineage_lines
 from curate.runs.plan import StoredSelection, stored_selections
-from curate.select.compared import candidate_names
-from curate.select.race import RaceParams
-from curate.select.scored import why_unscored
+from curate.selectors.compared import candidate_names
+from curate.selectors.race import RaceParams
+from curate.selectors.scored import why_unscored
 from curate.text.numerals import fraction, similarity
 from curate.text.words import find_words
 
@@ -108,7 +108,7 @@ def _fate(run: RunFolder, row: dict[str, object]) -> str:
 def _why_unscored(run: RunFolder, selection: StoredSelection, row_id: object) -> str:
     """Return why a method has no score for a row."""
     scores = run.table(selection.scores).filter(pl.col("row_id") == row_id).collect()
-    return str(why_unscored(scores, find_selector(selection.method), selection.params)[0])
+    return str(why_unscored(scores, selection.params)[0])
 
 
 def _least_likely(run: RunFolder, stage: str) -> str | None:

@@ -12,12 +12,12 @@ import polars as pl
 from polars.exceptions import ColumnNotFoundError, ComputeError, SchemaError
 from pydantic import ValidationError
 
-from curate.config.recipe import Config
+from curate.config.recipe import Config, recipe_model
 from curate.core.errors import UserError
-from curate.core.registry import SelectParams
 from curate.core.rows import Message
+from curate.core.selector import Selector
 from curate.core.tables import scan_table, with_current_names
-from curate.select.parts import read_select
+from curate.selectors.parts import read_select
 
 MANIFEST = "manifest.json"
 # Stands for the manifest while a run folder is brought up to date file by file.
@@ -45,22 +45,37 @@ class RunFolder:
             UserError: it is no sound recipe; a run folder may have been sent by anyone.
         """
         try:
-            return Config.model_validate(self.manifest["config"])
+            # Not by Config, which would import the plugins that are named there.
+            return recipe_model().model_validate(self.manifest["config"])
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(str(part) for part in ("config", *fault["loc"]))
             problem = fault["msg"].removeprefix("Value error, ")
-            raise UserError(f"{self.path / MANIFEST}: {place}: {problem}") from error
+            raise UserError(f"{self.path / MANIFEST}: {place}: {problem}{self._hint}") from error
+
+    @property
+    def _hint(self) -> str:
+        """Return what to do where a run's methods may be those of plugins."""
+        plugins = self.manifest["config"].get("plugins")
+        if not isinstance(plugins, list) or not plugins:
+            return ""
+        options = " ".join(f"--plugin {path}" for path in plugins)
+        return (
+            f" (the run was made with methods of its own, which are not imported from a folder that may "
+            f"come from anyone: give them, `curate {options} ...`)"
+        )
 
     @cached_property
-    def select(self) -> SelectParams:
+    def select(self) -> Selector:
         """Return what the run's own selection was made by: the recipe's method, or a race's winner.
 
         Raises:
             UserError: the manifest names no sound method.
         """
         if "race" not in self.manifest:
-            return self.config.select
+            own = self.config.select
+            assert isinstance(own, Selector), "a run that has no race in its manifest held none"
+            return own
         try:
             return read_select(self.own_select)
         except (AttributeError, ValueError) as error:

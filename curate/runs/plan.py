@@ -11,21 +11,24 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
+from curate.core.methods import find_method, methods_in
+from curate.core.params import keys_at, suggest_key
 from curate.core.reasons import EXPLAINED, Reason
-from curate.core.registry import SELECTORS, Diversity, SelectParams, keys_at, suggest_key
+from curate.core.selector import Selector
+from curate.core.selectparams import Diversity, SelectParams
 from curate.core.yamltext import load_setting
 from curate.runs.folder import RunFolder
-from curate.select.compared import candidate_names, scoring, selection_names
-from curate.select.planner import PAIR_FLOOR, RANKING_COLUMNS, PlanContext, choose, named_stages
-from curate.select.race import RaceParams
-from curate.select.selection import rank_rows
+from curate.selectors.compared import candidate_names, scoring, selection_names
+from curate.selectors.planner import PAIR_FLOOR, RANKING_COLUMNS, PlanContext, choose, named_stages
+from curate.selectors.race import RaceParams
+from curate.selectors.selection import rank_rows
 
 
 @dataclass(frozen=True)
 class Plan:
     """A selection that was not run: what it takes and how it differs from the run's own."""
 
-    params: SelectParams
+    params: Selector
     ranking: pl.DataFrame
     shared: int
     run_rows: int
@@ -85,7 +88,7 @@ class StoredSelection:
     """A selection stored in a run: its parameters and the paths of its tables."""
 
     name: str
-    params: SelectParams
+    params: Selector
     ranking: str
     scores: str
     pairs: str
@@ -98,7 +101,7 @@ class StoredSelection:
     @property
     def method(self) -> str:
         """Return its method."""
-        return str(self.params.model_dump()["method"])
+        return self.params.method
 
 
 def stored_selections(run: RunFolder) -> list[StoredSelection]:
@@ -129,7 +132,7 @@ def _raced(run: RunFolder) -> list[StoredSelection]:
     ]
 
 
-def _ranked(run: RunFolder, selection: StoredSelection, params: SelectParams) -> pl.DataFrame:
+def _ranked(run: RunFolder, selection: StoredSelection, params: Selector) -> pl.DataFrame:
     """Return the stored ranking where only the plan around it changes, else a new one."""
     around = set(SelectParams.model_fields)
     if selection.params.model_dump(exclude=around) == params.model_dump(exclude=around):
@@ -139,7 +142,7 @@ def _ranked(run: RunFolder, selection: StoredSelection, params: SelectParams) ->
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 
 
-def _plan_context(run: RunFolder, params: SelectParams) -> PlanContext:
+def _plan_context(run: RunFolder, params: Selector) -> PlanContext:
     rows = run.rows("pool")
     names = named_stages(params)
     pairs = _pairs(run, params.diversity) if params.diversity else None
@@ -164,7 +167,7 @@ def _pairs(run: RunFolder, diversity: Diversity) -> pl.DataFrame:
 
 def _params(
     run: RunFolder, budget: str | None, overrides: Sequence[str]
-) -> tuple[StoredSelection, SelectParams]:
+) -> tuple[StoredSelection, Selector]:
     """Return what is asked for, and the selection whose scores answer it."""
     settings: dict[str, Any] = {}
     for override in overrides:
@@ -184,10 +187,10 @@ def _params(
     merged = {**stored_params, **settings, "method": method}
     if budget is not None:
         merged["budget"] = _budget(budget)
-    return selection, _validate_params(merged, SELECTORS[method].params)
+    return selection, _validate_params(merged, find_method(Selector, method))
 
 
-def _validate_params(merged: Mapping[str, Any], kind: type[SelectParams]) -> SelectParams:
+def _validate_params(merged: Mapping[str, Any], kind: type[Selector]) -> Selector:
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
@@ -208,12 +211,18 @@ def _matching_selection(run: RunFolder, settings: Mapping[str, Any]) -> StoredSe
     selections = stored_selections(run)
     method = settings.get("method", selections[0].method)
     # A name (rds-2) is as good as a method: it says which of several of a kind is meant.
-    matches = [one for one in selections if one.name == method] if method not in SELECTORS else []
+    matches = (
+        [one for one in selections if one.name == method]
+        if method not in methods_in(Selector)
+        else []
+    )
     matches = matches or [one for one in selections if one.method == method]
-    if not matches and method not in SELECTORS:
-        raise UserError(f"unknown method {method!r}; known: {', '.join(sorted(SELECTORS))}")
+    if not matches and method not in methods_in(Selector):
+        raise UserError(
+            f"unknown method {method!r}; known: {', '.join(sorted(methods_in(Selector)))}"
+        )
     if not matches:
-        if not SELECTORS[method].needs_scores:
+        if not find_method(Selector, method).needs_scores:
             return selections[0]
         stored_methods = " and ".join(
             repr(name) for name in dict.fromkeys(one.method for one in selections)
@@ -226,7 +235,7 @@ def _matching_selection(run: RunFolder, settings: Mapping[str, Any]) -> StoredSe
         if _fixed(one, settings) is None:
             return one
     key = _fixed(matches[0], settings)
-    changeable = [*SelectParams.model_fields, *SELECTORS[matches[0].method].rank_params]
+    changeable = [*SelectParams.model_fields, *matches[0].params.rank_params]
     raise UserError(
         f"select.{key}: {run.path} holds no scores for another {key}; run the recipe with "
         f"--set select.{key}=... (here you can change {', '.join(changeable)})"

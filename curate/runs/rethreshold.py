@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from curate.clean.duplicates import DedupParams, count_drops, read_pairs
 from curate.config.names import stage_names
 from curate.core.errors import UserError
-from curate.core.registry import Params, Stage, StageData, find_stage, suggest_key
+from curate.core.params import Params, suggest_key
+from curate.core.stage import Stage, StageData
 from curate.core.tables import ParquetFile
 from curate.core.yamltext import load_setting
 from curate.judge.cut import CutParams
@@ -60,29 +61,26 @@ def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Rethresh
     Raises:
         UserError: no such stage, it stores no pairs, or the parameters need pairs that are not stored.
     """
-    own, stage = find_params(run, name)
-    params = _changed_params(own, stage, name, overrides)
+    stage = _changed_stage(find_rethresholdable(run, name), name, overrides)
     data = stage_data(run, name)
-    evidence = stage.decide(data, params).evidence
+    evidence = stage.decide(data).evidence
     before = run.table(f"evidence/{name}").collect()
-    return RethresholdResult(name, params, evidence, before, sweep(data, stage, params))
+    return RethresholdResult(name, stage, evidence, before, sweep(data, stage))
 
 
-def find_params(run: RunFolder, name: str) -> tuple[Params, Stage]:
-    """Return the parameters of a run's stage whose threshold can be moved, and the stage.
+def find_rethresholdable(run: RunFolder, name: str) -> Stage:
+    """Return a run's stage whose threshold can be moved.
 
     Raises:
         UserError: there is no such stage, or it has nothing to move.
     """
     stages = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
-    rethresholdable = {
-        n: p for n, p in stages.items() if find_stage(p.model_dump()["kind"]).rethresholdable
-    }
+    rethresholdable = {n: stage for n, stage in stages.items() if stage.rethresholdable}
     if name not in rethresholdable:
         alternatives = ", ".join(rethresholdable) or "none"
         what = "has no stored pairs" if name in stages else "did not run"
         raise UserError(f"{run.path}: the stage {name!r} {what}; stages that have: {alternatives}")
-    return rethresholdable[name], find_stage(rethresholdable[name].model_dump()["kind"])
+    return rethresholdable[name]
 
 
 class _PreparedTables(dict[str, ParquetFile]):
@@ -105,7 +103,7 @@ def stage_data(run: RunFolder, name: str) -> StageData:
     Raises:
         UserError: the store no longer has the rows.
     """
-    _, stage = find_params(run, name)
+    stage = find_rethresholdable(run, name)
     tables = {role: run.rows(role) for role in ("pool", *stage.uses)}
     rows = tables.pop("pool")
     artifacts = run.manifest["artifacts"]
@@ -124,7 +122,7 @@ def stage_data(run: RunFolder, name: str) -> StageData:
     return StageData(rows, evidence=evidence, prepared=prepared, **examples)
 
 
-def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) -> pl.DataFrame:
+def sweep(data: StageData, stage: Stage, points: int = SWEPT) -> pl.DataFrame:
     """Return how many rows each of some thresholds drops.
 
     They reach from the lowest that is stored to 1, or over the scores where these have a scale of
@@ -132,22 +130,21 @@ def sweep(data: StageData, stage: Stage, params: Params, points: int = SWEPT) ->
 
     Args:
         data: what the stage read.
-        stage: the stage.
-        params: its parameters; of these, the threshold and the number of rows play no part.
+        stage: the stage; of its parameters, threshold and number of rows play no part.
         points: number of thresholds, at even distances.
     """
-    if not isinstance(params, CutParams) and "threshold" not in type(params).model_fields:
+    if not isinstance(stage, CutParams) and "threshold" not in type(stage).model_fields:
         return pl.DataFrame(schema={"threshold": pl.Float64, "dropped": pl.Int64})
-    low, high = getattr(params, "floor", LOWEST), 1.0
-    if isinstance(params, CutParams):
-        scores = stage.decide(data, params).evidence["score"].drop_nulls().to_list() or [0.0]
+    low, high = getattr(stage, "floor", LOWEST), 1.0
+    if isinstance(stage, CutParams):
+        scores = stage.decide(data).evidence["score"].drop_nulls().to_list() or [0.0]
         low, high = min(scores), max(scores)
     thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
-    if isinstance(params, DedupParams):
-        dropped = _count_duplicates(data, params, thresholds)
+    if isinstance(stage, DedupParams):
+        dropped = _count_duplicates(data, stage, thresholds)
     else:
-        variants = [params.model_copy(update={"threshold": t}) for t in thresholds]
-        dropped = [_count_drops(stage.decide(data, one).evidence) for one in variants]
+        variants = [stage.model_copy(update={"threshold": t}) for t in thresholds]
+        dropped = [_count_drops(one.decide(data).evidence) for one in variants]
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 
@@ -165,8 +162,8 @@ def _count_drops(evidence: pl.DataFrame) -> int:
     return int((~evidence["keep"]).sum())
 
 
-def _changed_params(own: Params, stage: Stage, name: str, overrides: Sequence[str]) -> Params:
-    changes = dict(_read_override(own, stage, name, override) for override in overrides)
+def _changed_stage(own: Stage, name: str, overrides: Sequence[str]) -> Stage:
+    changes = dict(_read_override(own, name, override) for override in overrides)
     rows = changes.get("rows", getattr(own, "rows", None))
     if "threshold" in changes and rows is not None:
         raise UserError(
@@ -180,16 +177,16 @@ def _changed_params(own: Params, stage: Stage, name: str, overrides: Sequence[st
         raise UserError(f"{place}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
-def _read_override(own: Params, stage: Stage, name: str, override: str) -> tuple[str, Any]:
+def _read_override(own: Stage, name: str, override: str) -> tuple[str, Any]:
     key, separator, value = override.partition("=")
     if not separator:
         raise UserError(f"--set {override}: write it as key=value, e.g. threshold=0.8")
-    if key not in stage.rethresholdable:
+    if key not in own.rethresholdable:
         problem = (
             f"needs other pairs than the stored ones: run the recipe with it (here you can move "
-            f"{', '.join(stage.rethresholdable)})"
+            f"{', '.join(own.rethresholdable)})"
             if key in type(own).model_fields
-            else suggest_key(key, stage.rethresholdable)
+            else suggest_key(key, own.rethresholdable)
         )
         raise UserError(f"{name}.{key}: {problem}")
     return key, load_setting(override, value)

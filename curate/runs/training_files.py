@@ -25,7 +25,7 @@ def export_run(run: RunFolder, formats: Sequence[str], out: Path) -> list[Path]:
 
     Args:
         run: the run.
-        formats: names of FORMATS.
+        formats: names of exporters.
         out: a new or empty folder, or one that holds nothing but an earlier export, which goes.
 
     Raises:

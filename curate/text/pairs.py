@@ -30,7 +30,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class DuplicateVerdicts:
     """For each row the one that it duplicates, -1 if kept; its similarity to that or a kept row."""
 
     duplicate_of: NDArray[np.int64]
@@ -87,11 +87,11 @@ class DuplicateGroups:
         self.better, self.worse = ends.min(axis=0)[between], ends.max(axis=0)[between]
         self.similarity = pairs.similarity[~pairs.same][between]
 
-    def judge(self, threshold: float) -> Verdicts:
+    def judge(self, threshold: float) -> DuplicateVerdicts:
         """Keep every group that no kept better group is similar to."""
         return self.tell(self.dominate(np.flatnonzero(self.similarity >= threshold)), threshold)
 
-    def tell(self, kept: NDArray[np.bool_], threshold: float) -> Verdicts:
+    def tell(self, kept: NDArray[np.bool_], threshold: float) -> DuplicateVerdicts:
         """Return the verdicts on all rows when these groups are kept."""
         duplicate_group, similarity = self._nearest(kept)
         duplicate_of = np.where(duplicate_group >= 0, self.best_row[duplicate_group], -1)[
@@ -101,7 +101,7 @@ class DuplicateGroups:
         heads = self.best_row[self.of_row]
         copies = (duplicate_of < 0) & (heads != np.arange(len(duplicate_of)))
         duplicate_of[copies], near[copies] = heads[copies], 1.0
-        return Verdicts(duplicate_of, near, threshold)
+        return DuplicateVerdicts(duplicate_of, near, threshold)
 
     def dominate(self, strong: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which groups are kept if the pairs with these numbers count as similar.
@@ -143,7 +143,7 @@ class DuplicateGroups:
 
 def judge_to_size(
     groups: DuplicateGroups, rank: NDArray[np.int64], rows: int, lowest: float
-) -> Verdicts:
+) -> DuplicateVerdicts:
     """Let weaker and weaker pairs count until no more than `rows` stay; take back drops beyond.
 
     Pairs count one by one, among equal ones those of the worst group first, so that ties do not drop
@@ -175,7 +175,7 @@ def judge_to_size(
     order = dropped[np.lexsort((rank[dropped], near))]
     duplicate_of = verdicts.duplicate_of.copy()
     duplicate_of[order[: min(rows, len(rank)) - int(kept.sum())]] = -1
-    return Verdicts(duplicate_of, verdicts.similarity, threshold)
+    return DuplicateVerdicts(duplicate_of, verdicts.similarity, threshold)
 
 
 def pair_table(ids: pl.Series, pairs: Pairs) -> pl.DataFrame:

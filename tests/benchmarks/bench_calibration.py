@@ -26,8 +26,8 @@ from pools import tuned_losses
 
 from curate.config.recipe import Config
 from curate.pipeline.curation import run_curation
-from curate.prove.arms import draw_arms
-from curate.prove.statistics import ALPHA, STRICT_ALPHA, WITHIN, compare
+from curate.proof.arms import draw_arms
+from curate.proof.statistics import ALPHA, STRICT_ALPHA, WITHIN, compare
 
 COUNTS, SUBSETS, RESAMPLES = (3, 5, 9), 25, 2_000
 LORA = {

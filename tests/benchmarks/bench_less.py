@@ -45,7 +45,7 @@ from curate.models.training import training_rows
 from curate.models.warmup import Checkpoint, write_checkpoints
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
-from curate.select.less import Warmup
+from curate.selectors.less import Warmup
 
 REPO = Path(__file__).parents[2]
 MAX_LENGTH, TARGETS, WARMUP_ROWS = 256, 8, 24

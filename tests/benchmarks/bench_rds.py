@@ -22,7 +22,7 @@ from curate.models.lm import encode, pool_states
 from curate.models.load import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
-from curate.select.rounds import best_first, round_robin
+from curate.selectors.rounds import best_first, round_robin
 
 REPO = Path(__file__).parents[2]
 MAX_LENGTH = 2048

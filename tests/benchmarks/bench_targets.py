@@ -38,10 +38,10 @@ from scipy.stats import binomtest, wilcoxon
 from curate.config.recipe import Config
 from curate.overlap.index import LeakIndex
 from curate.pipeline.curation import run_curation
-from curate.prove.arms import draw_arms
-from curate.prove.settings import ProofSettings
-from curate.prove.statistics import ALPHA, compare
-from curate.prove.training import FIXED_SEED
+from curate.proof.arms import draw_arms
+from curate.proof.settings import ProofSettings
+from curate.proof.statistics import ALPHA, compare
+from curate.proof.training import FIXED_SEED
 
 LONGEST = 420
 SELECTED = 0.05

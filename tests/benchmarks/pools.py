@@ -20,7 +20,7 @@ from curate.models.training import training_rows
 from curate.pipeline import curation
 from curate.pipeline.inputs import input_calls
 from curate.pipeline.run import Run
-from curate.prove.measure import measurement
+from curate.proof.measure import measurement
 
 REPO = Path(__file__).parents[2]
 WRONG = 0.2

@@ -9,22 +9,26 @@ from typing import Any
 
 import pytest
 
-from curate.config.recipe import Config, GenerateSection
+from curate.config.recipe import Config
 from curate.core.errors import UserError
-from curate.core.registry import find_stage
+from curate.core.methods import find_method, methods_in
+from curate.core.stage import Stage
 from curate.estimate.generation import generation_lines
 from curate.estimate.proof import control_runs
 from curate.estimate.recipe import estimate
-from curate.generate.generation import GENERATORS
+from curate.generate.generation import Generator
 from curate.pipeline.curation import run_curation
-from tests.prove.test_together import recipe as proof_recipe
+from tests.proof.test_together import recipe as proof_recipe
 
 AIDE = {"method": "aide", "hops": 1, "attributes": 1, "personas": 1, "max_tokens": 100}
 CRAFT = {"method": "craft", "corpus": "corpus.jsonl", "documents": 12, "max_tokens": 200}
 
 
 def lines(*methods: dict[str, Any], **limits: Any) -> list[Any]:
-    settings = GenerateSection.model_validate({"methods": list(methods), "limits": limits})
+    generate = {"methods": list(methods), "limits": limits}
+    recipe = {"name": "x", "pool": "pool.jsonl", "target": "target.jsonl", "generate": generate}
+    settings = Config.model_validate(recipe).generate
+    assert settings is not None
     return generation_lines(settings, 10, 1_000)
 
 
@@ -48,18 +52,15 @@ def test_limits_cut_them_off() -> None:
     assert joined.does.endswith("; the limits: 5 calls, 300 tokens, 2.0 cost")
 
 
-@pytest.mark.parametrize("method", sorted(GENERATORS))
+@pytest.mark.parametrize("method", sorted(methods_in(Generator)))
 def test_bounds_are_whole_numbers(method: str) -> None:
-    generator = GENERATORS[method]
-    needed = dict.fromkeys(
-        (n for n, f in generator.params.model_fields.items() if f.is_required()), "x"
-    )
-    params = generator.params.model_construct(**needed)
-    calls = generator.most_calls(params, 10, 100)
+    cls = find_method(Generator, method)
+    needed = dict.fromkeys((n for n, f in cls.model_fields.items() if f.is_required()), "x")
+    generator = cls.model_construct(**needed)
+    calls = generator.most_calls(10, 100)
     assert isinstance(calls, int)
     assert calls > 0
-    if generator.most_rows is not None:
-        assert generator.most_rows(params, 10, 100) > 0
+    assert generator.most_rows(10, 100) > 0
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,9 @@ def test_bounds_are_whole_numbers(method: str) -> None:
     ],
 )
 def test_stages_say_what_a_hundred_rows_take_at_most(stage: dict[str, Any], calls: int) -> None:
-    stage_kind = find_stage(stage["kind"])
-    assert stage_kind.calls is not None
-    assert stage_kind.calls(stage_kind.params.model_validate(stage), 100) == calls
+    method = find_method(Stage, stage["kind"]).model_validate(stage)
+    assert method.asks
+    assert method.most_calls(100) == calls
 
 
 @pytest.mark.parametrize("command", [estimate, run_curation])

@@ -37,7 +37,7 @@ from curate.models.warmup import checkpoint_shares, warm_up
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from tests.conftest import turns
-from tests.select.lossruns import ModelRun
+from tests.selectors.lossruns import ModelRun
 
 REPO = Path(__file__).parents[2]
 Matrix = NDArray[np.float64]

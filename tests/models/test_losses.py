@@ -31,7 +31,7 @@ from curate.models.losses import (
 )
 from curate.models.training import train_lora
 from tests.conftest import Computed, turns, write_tiny_model
-from tests.select.lossruns import ModelRun, plain_losses, plain_row
+from tests.selectors.lossruns import ModelRun, plain_losses, plain_row
 
 LONG = 10_000
 TEXTS: list[Any] = [

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from curate.config.recipe import Config
-from curate.core.registry import ResponseLimit
+from curate.core.selector import ResponseLimit
 from curate.estimate.recipe import estimate
 from curate.models import unread
 from curate.models.chat import IGNORED, build_example
 from curate.models.load import load_tokenizer
 from curate.models.unread import MethodTokenizers, unread_sentences
-from curate.select.parts import response_limits
+from curate.selectors.parts import response_limits
 from tests.conftest import frame, row, turns
 
 STRICT = (

@@ -32,7 +32,7 @@ from curate.models.warmup import (
     write_checkpoints,
 )
 from tests.conftest import row, stored_rows, turns
-from tests.select.lossruns import ModelRun
+from tests.selectors.lossruns import ModelRun
 
 TEXTS = [turns(f"What is {i} plus one?", f"It is {i + 1}.") for i in range(7)]
 LORA: dict[str, Any] = {

@@ -22,7 +22,7 @@ from curate.pipeline.run import Run, RunResult
 from tests.conftest import row, stored_rows, stored_table, turns
 from tests.generate.serverruns import good_act, recipe_of
 from tests.llm.engines.fakeserver import FakeServer
-from tests.prove.test_together import recipe
+from tests.proof.test_together import recipe
 
 WORDS = (
     "river",
@@ -170,7 +170,7 @@ def test_leaking_rows_that_come_back_are_dropped_by_the_stage_for_them(
         ranking = next(s.ranking for s in ablated_selections(run) if s.stage == "rules")
         assert ranking is not None
         leaks[guarded] = len({*leaking} & {*selected(ranking)})
-    # Without that stage the proof finds them (tests/prove/test_ablation.py).
+    # Without that stage the proof finds them (tests/proof/test_ablation.py).
     assert leaks == {True: 0, False: 2}
 
 

@@ -19,7 +19,7 @@ from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.plan import plan_selection
 from tests.conftest import turns
-from tests.prove.test_together import recipe
+from tests.proof.test_together import recipe
 
 EVALS = 37
 OF: list[Any] = ["bm25", {"method": "length", "budget": 6}, "dsir"]

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.prove.statistics import WITHIN
-from curate.prove.verdict import RULE
-from curate.select import comparison
+from curate.proof.statistics import WITHIN
+from curate.proof.verdict import RULE
+from curate.selectors import comparison
 
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 ROW = {

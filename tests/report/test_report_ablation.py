@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curate.prove.earnings import ablation_lines
+from curate.proof.earnings import ablation_lines
 from curate.report.build import write_report
 
 MakeRun = Callable[..., Path]

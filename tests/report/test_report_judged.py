@@ -22,7 +22,7 @@ from tests.generate.scripted import ScriptedEngine, text_of
 from tests.judge.test_knowledge import rehearsing
 from tests.judge.test_rubric import vote
 from tests.report.test_report_page import HOSTILE, Page, words_of
-from tests.select.test_scorer import write_classifier
+from tests.selectors.test_scorer import write_classifier
 
 PAIRS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
 STORY = (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from curate.prove.statistics import WITHIN
+from curate.proof.statistics import WITHIN
 from curate.report.build import write_report
 
 MakeRun = Callable[..., Path]

@@ -147,26 +147,26 @@ def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
 @pytest.mark.parametrize(
     ("params", "phrase"),
     [
-        ({"kind": "exact", "compare": "prompt", "fold": []}, "prompts"),
-        ({"kind": "exact", "fold": ["space"]}, "whole rows, but for white space"),
+        ({"method": "exact", "compare": "prompt", "fold": []}, "prompts"),
+        ({"method": "exact", "fold": ["space"]}, "whole rows, but for white space"),
         (
-            {"kind": "exact", "compare": "response", "fold": ["space", "case", "numbers"]},
+            {"method": "exact", "compare": "response", "fold": ["space", "case", "numbers"]},
             "responses, but for white space, letter case and which numbers they hold",
         ),
         (
-            {"kind": "exact", "compare": "prompt", "fold": ["case"], "conflicts": True},
+            {"method": "exact", "compare": "prompt", "fold": ["case"], "conflicts": True},
             "whole rows, but for letter case",
         ),
         (
-            {"kind": "fuzzy", "compare": "prompt", "unit": "char", "ngram": 9},
+            {"method": "fuzzy", "compare": "prompt", "unit": "char", "ngram": 9},
             "prompts, by the character 9-grams that they share",
         ),
         (
-            {"kind": "semantic", "compare": "prompt", "embedder": "lm", "numbers": False},
+            {"method": "semantic", "compare": "prompt", "embedder": "lm", "numbers": False},
             "prompts, by base model embeddings",
         ),
         (
-            {"kind": "semantic", "embedder": "minilm", "numbers": True},
+            {"method": "semantic", "embedder": "minilm", "numbers": True},
             "whole rows with the same numbers, by minilm embeddings",
         ),
     ],

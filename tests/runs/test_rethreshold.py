@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from curate.core.errors import UserError
 from curate.runs.folder import RunFolder, open_run
-from curate.runs.rethreshold import find_params, rethreshold, stage_data, sweep
+from curate.runs.rethreshold import find_rethresholdable, rethreshold, stage_data, sweep
 from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [
@@ -108,8 +108,8 @@ def test_a_sweep_is_as_many_moves(run: RunFolder, name: str, overrides: list[str
 
 
 def test_a_sweep_of_two_points_has_the_ends(run: RunFolder) -> None:
-    params, stage = find_params(run, "fuzzy")
-    assert sweep(stage_data(run, "fuzzy"), stage, params, 2)["threshold"].to_list() == [0.3, 1.0]
+    stage = find_rethresholdable(run, "fuzzy")
+    assert sweep(stage_data(run, "fuzzy"), stage, 2)["threshold"].to_list() == [0.3, 1.0]
 
 
 def test_a_run_without_pairs_drops_nothing_at_any_threshold(tmp_path: Path, tiny: Path) -> None:

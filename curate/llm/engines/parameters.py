@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from curate.core.credentials import FreeFields, SecretFault, find_secret
-from curate.core.registry import Params
+from curate.core.params import Params
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

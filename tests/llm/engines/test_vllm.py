@@ -25,8 +25,8 @@ from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import save_adapter
 from curate.models.training import train_lora
-from curate.prove.keep import write_peft_adapter
-from curate.prove.written import answer_prompts
+from curate.proof.keep import write_peft_adapter
+from curate.proof.written import answer_prompts
 
 MODELS: Any = SimpleNamespace(base="smollm2-135m", dtype="float32", trust_remote_code=False)
 OPTIONS = {"enforce_eager": True, "max_num_seqs": 8, "max_num_batched_tokens": 512}
