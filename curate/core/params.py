@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Params(BaseModel):
@@ -27,6 +27,15 @@ def suggest_key(key: str, choices: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, choices, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(choices)}"
     return f"unknown key; {hint}"
+
+
+def first_fault(error: ValidationError, root: type[Params]) -> tuple[str, str]:
+    """Return the place and the problem of a model's first fault: ("budget.rowz", "unknown key; ...")."""
+    fault = error.errors()[0]
+    problem = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        problem = suggest_key(str(fault["loc"][-1]), keys_at(root, fault["loc"][:-1]))
+    return ".".join(str(key) for key in fault["loc"]), problem
 
 
 def keys_at(root: type[Params], location: Sequence[Any]) -> list[str]:

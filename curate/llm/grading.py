@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
-from curate.core.params import Params, keys_at, suggest_key
+from curate.core.params import Params, first_fault
 from curate.core.rows import Message, content_hash, prompt_text, response_text
 from curate.core.yamltext import YamlFault, load_yaml
 from curate.llm.ask import EngineClient
@@ -100,11 +100,7 @@ def read_rubric(name: str) -> Rubric:
     except YamlFault as error:
         raise UserError(f"{path}:{error.line}: not valid YAML: {error.problem}") from error
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = suggest_key(str(fault["loc"][-1]), keys_at(Rubric, fault["loc"][:-1]))
+        place, message = first_fault(error, Rubric)
         raise UserError(f"{path}: {place}: {message}" if place else f"{path}: {message}") from error
 
 

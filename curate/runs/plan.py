@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.core.methods import find_method, methods_in
-from curate.core.params import keys_at, suggest_key
+from curate.core.params import first_fault
 from curate.core.reasons import EXPLAINED, Reason
 from curate.core.selector import Selector
 from curate.core.selectparams import Diversity, SelectParams
@@ -194,11 +194,7 @@ def _validate_params(merged: Mapping[str, Any], kind: type[Selector]) -> Selecto
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        problem = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            problem = suggest_key(str(fault["loc"][-1]), keys_at(kind, fault["loc"][:-1]))
+        place, problem = first_fault(error, kind)
         raise UserError(f"select.{place}: {problem}") from error
 
 

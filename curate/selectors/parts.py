@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.core.methods import find_method, methods_in
-from curate.core.params import keys_at, suggest_key
+from curate.core.params import first_fault, suggest_key
 from curate.core.selector import ResponseLimit, Selector
 from curate.core.selectparams import Budget
 from curate.selectors.scored import order_rows
@@ -51,11 +51,7 @@ def read_part(place: str, settings: Mapping[str, Any]) -> Selector:
     try:
         return selector.model_validate(settings)
     except ValidationError as error:
-        fault = error.errors()[0]
-        keys = ".".join(str(key) for key in fault["loc"])
-        problem = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            problem = suggest_key(str(fault["loc"][-1]), keys_at(selector, fault["loc"][:-1]))
+        keys, problem = first_fault(error, selector)
         raise ValueError(f"{place} ({settings['method']}): {keys}: {problem}") from error
 
 
