@@ -25,6 +25,7 @@ from curate.api.session import (
 )
 from curate.config.recipe import Config
 from curate.core.errors import UserError
+from curate.core.selectparams import Budget
 from curate.core.tables import read_table
 from curate.models.settings import ModelNames
 from curate.pipeline.run import Run
@@ -143,12 +144,8 @@ def _target_of(source: RowSource, store: str | Path) -> Target:
 
 def _with_budget(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with rows, tokens and fraction made a budget, where one of them is given."""
-    budget = {
-        name: settings[name]
-        for name in ("rows", "tokens", "fraction")
-        if settings.get(name) is not None
-    }
-    rest = {n: v for n, v in settings.items() if n not in ("rows", "tokens", "fraction")}
+    budget = {n: settings[n] for n in Budget.model_fields if settings.get(n) is not None}
+    rest = {n: value for n, value in settings.items() if n not in Budget.model_fields}
     return {**rest, "budget": budget} if budget else rest
 
 

@@ -6,6 +6,7 @@ curate.dedup(rows, fuzzy=0.8).kept
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,24 @@ COLUMNS = ("row_id", "reason", "score", "threshold", "duplicate_of")
 class Verdicts:
     """What stages found: which rows they keep, which they drop and why.
 
-    kept: the rows that every stage keeps.
     dropped: row_id, stage, reason, score, threshold, duplicate_of of the others.
     indices: the numbers, from 0, of the kept records in what the rows were given as; of paths, the
         numbers of the kept among the rows that were read.
     """
 
-    kept: Rows
     dropped: pl.DataFrame
     indices: list[int]
     _run: Run
     _recipe: Config
     _by_record: bool
+
+    @cached_property
+    def kept(self) -> Rows:
+        """Return the rows that every stage keeps, written to a file that a further function can read."""
+        rows, positions = self._run.rows, self._run.kept.read(["position"])["position"]
+        frame = rows.read()[positions]
+        rejects = read_table(rows.artifact.file("rejects.parquet"))
+        return Rows(frame, rejects, _pool_of_kept(frame, self._recipe.store))
 
     @property
     def pairs(self) -> pl.DataFrame:
@@ -82,7 +89,7 @@ class Verdicts:
         reasons = self.dropped.group_by("reason").len().sort("len", descending=True).iter_rows()
         why = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
         return (
-            f"{len(self.kept):,} rows kept, {self.dropped.height:,} dropped"
+            f"{self._run.kept.height:,} rows kept, {self.dropped.height:,} dropped"
             + f" ({why})" * bool(why)
         )
 
@@ -151,13 +158,9 @@ def _judge_source(
 def judge(recipe: Config, by_record: bool) -> Verdicts:
     """Return the verdicts of a recipe's stages on its pool, by the numbers of records or of rows."""
     run = started_run(recipe)
-    rows = run.rows.read()
-    positions = run.kept.read(["position"])["position"]
-    rejects = read_table(run.rows.artifact.file("rejects.parquet"))
-    frame = rows[positions]
-    kept = Rows(frame, rejects, _pool_of_kept(frame, recipe.store))
-    indices = record_numbers(frame["row_id"]) if by_record else positions.to_list()
-    return Verdicts(kept, _dropped(run), indices, run, recipe, by_record)
+    kept = run.kept.read(["row_id", "position"])
+    indices = record_numbers(kept["row_id"]) if by_record else kept["position"].to_list()
+    return Verdicts(_dropped(run), indices, run, recipe, by_record)
 
 
 def _pool_of_kept(frame: pl.DataFrame, store: str) -> Pool:
