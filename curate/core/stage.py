@@ -10,6 +10,8 @@ from pydantic.json_schema import JsonSchemaValue
 from curate.core.calls import Table
 from curate.core.methods import Method
 from curate.core.run import StepRun
+from curate.core.scored_section import scored_section
+from curate.core.section import Section, StageRecord
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile
 
@@ -97,6 +99,13 @@ class Stage(Method):
     def decide(self, data: StageData) -> StageResult:
         """Return a verdict for every row."""
         raise NotImplementedError
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the stage's part of the report, None where there is nothing to say.
+
+        By default the distribution of its scores and the rows that it thought worst of.
+        """
+        return scored_section(record)
 
     def check(self) -> None:
         """Fail, before anything is run, if what the parameters name is not installed.

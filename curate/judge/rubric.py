@@ -29,10 +29,12 @@ from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
+from curate.judge.rubric_section import rubric_section
 from curate.llm.asking import llm_counts, open_client
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.grading import (
@@ -87,6 +89,10 @@ class RubricStage(CutParams, Stage):
             cut = CutParams(threshold=own)
         scores = grades.rename({"grade": "score"})
         return StageResult(cut_rows(data, scores, cut, Reason.LOW_GRADE))
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the distribution of grades, the mean by criterion, and the judge's words."""
+        return rubric_section(record, self.votes)
 
     def most_calls(self, rows: int) -> int:
         """Return how many calls it takes at most, answers drawn anew aside."""

@@ -28,6 +28,8 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.scored_section import scored_section
+from curate.core.section import Quote, Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
@@ -59,6 +61,15 @@ class ScorerStage(RatingParams, CutParams, Stage):
         positions = np.flatnonzero(data.survivor_mask())
         blocks = rate_rows(run, data.rows, positions, self, "scorer")
         return {"ratings": run(ratings, data, blocks)}
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the distribution of scores, and whose they are."""
+        lead = (
+            "Each row has the score that ",
+            Quote(self.model),
+            " gives its prompt and response.",
+        )
+        return scored_section(record, lead=lead)
 
     def decide(self, data: StageData) -> StageResult:
         """Drop rows with a score below the cut."""

@@ -8,20 +8,29 @@ from typing import Any
 
 import yaml
 from altair.utils.schemapi import debug_mode
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from curate.clean.guards import guard_label
+from curate.core import numerals
 from curate.core.escape import visible
 from curate.core.runlock import locked
+from curate.core.section import Cell, Heat, RowPart
 from curate.report import wording
+from curate.report.charts import draw_chart
 from curate.report.data import Report, gather
-from curate.report.drawing import Figure, palette_css
+from curate.report.differences import Side
+from curate.report.drawing import Drawing, palette_css
+from curate.report.examples import RowView
 from curate.report.figures import draw_all, origin_label
+from curate.report.page_rows import view_row
+from curate.report.texts import excerpt
 from curate.runs.folder import damage_explained, inside, open_run
 from curate.runs.publish import temporary_name
-from curate.text import numerals
 
+# Strengths of a cell's colour, from 0 (none) on.
+SHADES = 9
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
@@ -29,6 +38,7 @@ FILTERS = (
     numerals.overlap, numerals.correlation, guard_label, wording.explain, wording.stage_label,
     wording.arm_label, wording.metric_label, wording.compared, wording.survivor,
     wording.method_label, wording.setting, wording.reject_reason, wording.metric_meaning,
+    excerpt,
 )  # fmt: skip
 
 
@@ -96,7 +106,13 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {function.__name__: function for function in FILTERS}
-    environment.filters["svg"] = _trusted_svg
+    environment.filters |= {
+        "svg": _trusted_svg,
+        "draw": draw_chart,
+        "kind": _kind,
+        "heat": _heat,
+        "view": _view,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -105,6 +121,25 @@ def _finalize(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def _trusted_svg(figure: Figure) -> Markup:
+def _kind(part: object) -> str:
+    """Return the name of a block's class, by which the template tells it from others."""
+    return type(part).__name__
+
+
+def _heat(cell: Cell) -> str:
+    """Return the class of a cell's colour; negative numbers have another one."""
+    value = cell.value if isinstance(cell, Heat) else None
+    if value is None or abs(value) < 0.5 / SHADES:
+        return ""
+    return f"{'under' if value < 0 else 'heat'}{round(abs(value) * SHADES)}"
+
+
+@pass_context
+def _view(context: Context, part: RowPart) -> RowView | Side:
+    """Return a row with its texts."""
+    return view_row(part, context["report"].page_rows)
+
+
+def _trusted_svg(figure: Drawing) -> Markup:
     """Return a chart as markup: our own renderer made it and escaped the text in it."""
     return Markup(figure.svg)

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.histogram_bins import HistogramBin, equal_bins
 from curate.judge.correct import REPLACED
-from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Rows, RowView, read_rows, show_example

@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.histogram_bins import HistogramBin, equal_bins
+from curate.core.numerals import fraction
 from curate.judge.measures import calibration_error
 from curate.judge.signals import ORIENTATION
-from curate.report.bins import HistogramBin, equal_bins
 from curate.report.duplicates import stages_of
 from curate.report.examples import RowView, read_rows, show_example
 from curate.runs.folder import RunFolder
-from curate.text.numerals import fraction
 
 LOWEST = 6
 

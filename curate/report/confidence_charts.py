@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from curate.core.numerals import number, percent, significant
 from curate.report.confidence import CalibrationView, Confidence, SignalHistogram
 from curate.report.drawing import (
     ACCENT,
@@ -11,20 +12,19 @@ from curate.report.drawing import (
     LINE,
     MUTED,
     WIDTH,
-    Figure,
+    Drawing,
     from_values,
     remark,
     to_svg,
 )
 from curate.report.histogram import draw_histogram, stack_bars
 from curate.report.wording import setting
-from curate.text.numerals import number, percent, significant
 
 PANELS = 2
 PANEL_WIDTH = 172
 
 
-def draw_stage(confidence: Confidence) -> dict[str, Figure | None]:
+def draw_stage(confidence: Confidence) -> dict[str, Drawing | None]:
     """Return the charts of one stage by name."""
     return {
         "scores": _draw_scores(confidence) if confidence.bins else None,
@@ -33,7 +33,7 @@ def draw_stage(confidence: Confidence) -> dict[str, Figure | None]:
     }
 
 
-def _draw_scores(confidence: Confidence) -> Figure:
+def _draw_scores(confidence: Confidence) -> Drawing:
     title = "probability of being right" if confidence.labelled else "mean rank of the signals"
     words = f"Histogram of the confidence in {number(confidence.rows - confidence.unscored)} rows."
     if confidence.threshold is not None:
@@ -41,7 +41,7 @@ def _draw_scores(confidence: Confidence) -> Figure:
     return draw_histogram(confidence.bins, title, words, confidence.threshold)
 
 
-def _draw_signals(spreads: Sequence[SignalHistogram]) -> Figure | None:
+def _draw_signals(spreads: Sequence[SignalHistogram]) -> Drawing | None:
     """Draw a small histogram of each signal, two in a line."""
     if not spreads:
         return None
@@ -61,10 +61,10 @@ def _draw_signals(spreads: Sequence[SignalHistogram]) -> Figure | None:
         for s in spreads
     )
     svg = to_svg(alt.vconcat(*lines, spacing=22))
-    return Figure(svg, f"Histograms of the signals: {ranges}.")
+    return Drawing(svg, f"Histograms of the signals: {ranges}.")
 
 
-def _draw_reliability(labelled: CalibrationView) -> Figure | None:
+def _draw_reliability(labelled: CalibrationView) -> Drawing | None:
     """Draw the share of right rows over the mean confidence of bins, beside the diagonal."""
     if not labelled.bins:
         return None
@@ -88,4 +88,4 @@ def _draw_reliability(labelled: CalibrationView) -> Figure | None:
         f"{percent(b.right)} right at {percent(b.confidence)}" for b in labelled.bins
     )
     svg = to_svg(alt.layer(*layers).properties(width=WIDTH - 80, height=220))
-    return Figure(svg, f"Reliability: {shares}.")
+    return Drawing(svg, f"Reliability: {shares}.")

@@ -4,6 +4,7 @@ from typing import Any
 
 import altair as alt
 
+from curate.core.numerals import measure
 from curate.proof.metrics import METRICS
 from curate.report.curve import Ability, AbilityCurves
 from curate.report.drawing import (
@@ -11,20 +12,19 @@ from curate.report.drawing import (
     CONTROL,
     INK,
     MUTED,
-    Figure,
+    Drawing,
     from_values,
     padded,
     to_svg,
 )
 from curate.report.wording import shorten
-from curate.text.numerals import measure
 
 # The whole and the abilities with most examples; all of them are in the table.
 PANELS, COLUMNS = 12, 2
 PANEL_WIDTH, PANEL_HEIGHT, TITLE_CHARS = 150, 90, 24
 
 
-def draw_ability_curves(curve: AbilityCurves) -> Figure:
+def draw_ability_curves(curve: AbilityCurves) -> Drawing:
     """Draw what selection and control reach at each size, a panel for each ability."""
     total, *abilities = curve.abilities
     abilities = sorted(abilities, key=lambda ability: -ability.examples)[: PANELS - 1]
@@ -39,7 +39,7 @@ def draw_ability_curves(curve: AbilityCurves) -> Figure:
         f"{measure(total.points[0].selected)} to {measure(total.points[-1].selected)} for "
         f"{total.name}. {'; '.join(ends)}."
     )
-    return Figure(to_svg(chart), words)
+    return Drawing(to_svg(chart), words)
 
 
 def _panel(ability: Ability, sizes: list[int]) -> Any:

@@ -4,7 +4,7 @@ Whole tables are only counted; texts are read for the rows that the page shows a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.config.names import ABLATION
+from curate.core.section import Section
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
@@ -20,14 +21,16 @@ from curate.report.comparison import MethodComparison, gather_comparison
 from curate.report.confidence import Confidence, gather_confidence
 from curate.report.coverage import Coverage, gather_coverage
 from curate.report.duplicates import DuplicateStage, gather_duplicates
-from curate.report.examples import Examples, gather_examples
+from curate.report.examples import Examples, Rows, gather_examples
 from curate.report.generated import GenerationView, gather_generated
 from curate.report.heuristics import Heuristic, gather_heuristics
 from curate.report.judged import JudgementView, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
+from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
 from curate.report.scores import Attraction, ScoreHistogram, gather_attraction, gather_scores
+from curate.report.stages import stage_sections
 from curate.report.taught import NoveltyView, gather_taught
 from curate.report.unscored import UnscoredRows, gather_unscored
 from curate.report.written import WrittenTexts, gather_written
@@ -181,6 +184,8 @@ class Report:
     not_comparable: tuple[tuple[str, int], ...] = ()
     scripts: tuple[str, ...] = ()
     unscored: tuple[UnscoredRows, ...] = ()
+    stage_sections: tuple[Section, ...] = ()
+    page_rows: Rows = field(default_factory=dict)
 
 
 def gather(path: Path) -> Report:
@@ -193,6 +198,7 @@ def gather(path: Path) -> Report:
     run = open_run(path)
     select = dict(run.own_select)
     scores = gather_scores(run, select)
+    sections = stage_sections(run)
     return Report(
         manifest=run.manifest,
         select=select,
@@ -224,6 +230,8 @@ def gather(path: Path) -> Report:
         ),
         scripts=_gather_scripts(run),
         unscored=gather_unscored(run),
+        stage_sections=sections,
+        page_rows=read_page_rows(run, sections),
     )
 
 

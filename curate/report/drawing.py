@@ -65,7 +65,7 @@ ALARM = PALETTE["alarm"].light
 
 
 @dataclass(frozen=True)
-class Figure:
+class Drawing:
     """A chart as SVG, and what it shows in words."""
 
     svg: str

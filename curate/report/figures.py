@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from curate.core.numerals import number, percent, ratio, signed, significant, similarity
 from curate.proof.metrics import METRICS
 from curate.report.clear import Filter
 from curate.report.comparison import MethodComparison
@@ -29,7 +30,7 @@ from curate.report.drawing import (
     WIDE_CHARS,
     WIDE_GUTTER,
     WIDTH,
-    Figure,
+    Drawing,
     axis_labels,
     from_values,
     padded,
@@ -41,12 +42,10 @@ from curate.report.duplicates import DuplicateStage
 from curate.report.groups_chart import draw_groups
 from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
-from curate.report.judged import GradeView
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
 from curate.report.scores import Attraction, ScoreHistogram
 from curate.report.wording import arm_label, stage_label
-from curate.text.numerals import number, percent, ratio, signed, significant, similarity
 
 CHARTED_TARGETS = 25
 WITH_GENERATED = "With made rows"
@@ -73,7 +72,6 @@ def draw_all(report: Report) -> dict[str, Any]:
         "confidences": {f.stage: draw_confidence(f) for f in report.clear.filters}
         if report.clear
         else {},
-        "grades": {g.stage: draw_grades(g) for g in report.judged.graded} if report.judged else {},
         "coverage": draw_coverage(report.coverage) if report.coverage else None,
         "drift": {
             m.outcome.method: draw_drift(g)
@@ -84,7 +82,7 @@ def draw_all(report: Report) -> dict[str, Any]:
     }
 
 
-def draw_proof(proof: ProofPanel, metric: str) -> Figure:
+def draw_proof(proof: ProofPanel, metric: str) -> Drawing:
     """Draw what random draws reach and where the selection lies, a line for each control."""
     compared = [c for c in proof.comparisons if c.metric == metric]
     lines = [_difference(c) for c in compared]
@@ -114,7 +112,7 @@ def draw_proof(proof: ProofPanel, metric: str) -> Figure:
         remark("selection better →", alt.value("width"), -8, "right"),
     ]
     described = "; ".join(f"against {line['control'].lower()} {line['words']}" for line in lines)
-    return Figure(
+    return Drawing(
         to_svg(alt.layer(*layers), row=56, plot=PLOT - TICK_OVERHANG), f"{title}: {described}."
     )
 
@@ -132,7 +130,7 @@ def _difference(compared: Difference) -> dict[str, Any]:
     }
 
 
-def draw_funnel(funnel: Funnel) -> Figure:
+def draw_funnel(funnel: Funnel) -> Drawing:
     """Draw what remains after each step, and beside it what the step took away."""
     steps = [("Records", FunnelStep("Records", (), funnel.records)), *_labelled_steps(funnel)]
     lines: list[dict[str, Any]] = [
@@ -162,7 +160,7 @@ def draw_funnel(funnel: Funnel) -> Figure:
         bars.mark_text(align="right", color=MUTED).encode(alt.Text("loss:N"), x=alt.value(PLOT)),
     ]
     described = "; ".join(f"{line['step']} {line['label']}" for line in lines)
-    return Figure(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {described}.")
+    return Drawing(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {described}.")
 
 
 def _loss(step: FunnelStep) -> str:
@@ -184,7 +182,7 @@ def _step_label(step: FunnelStep) -> str:
     return {"pool": "Rows read", "select": "Selected"}.get(step.stage, stage_label(step.stage))
 
 
-def draw_curve(level: DuplicateStage) -> Figure:
+def draw_curve(level: DuplicateStage) -> Drawing:
     """Draw how many rows each threshold drops, and where the run's lies."""
     curve, merger = level.curve, level.merger
     if curve is None:
@@ -217,16 +215,16 @@ def draw_curve(level: DuplicateStage) -> Figure:
     chart = alt.layer(*layers).properties(width=WIDTH - 80 - TICK_OVERHANG, height=150)
     some = values[:: max(len(values) // 4, 1)]
     points = "; ".join(f"{number(v['dropped'])} at {similarity(v['at'])}" for v in some)
-    return Figure(to_svg(chart), f"Rows dropped by threshold: {points}; this run {own_point}.")
+    return Drawing(to_svg(chart), f"Rows dropped by threshold: {points}; this run {own_point}.")
 
 
-def draw_sources(mix: Mix) -> Figure:
+def draw_sources(mix: Mix) -> Drawing:
     """Draw each source's share in pool and selection."""
     lines = mix.sources[:10]
     return _dumbbells([line.source for line in lines], lines, "sources")
 
 
-def draw_origins(mix: Mix) -> Figure:
+def draw_origins(mix: Mix) -> Drawing:
     """Draw the largest origins' shares in pool and selection, all others together."""
     lines = [*mix.charted, *([mix.others] if mix.others else [])]
     alike = len({line.origin for line in mix.charted}) < len(mix.charted)
@@ -242,7 +240,7 @@ def origin_label(line: MixLine, *, with_source: bool) -> str:
     return f"{line.source} / {origin}" if with_source else origin
 
 
-def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Figure:
+def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Drawing:
     labels = axis_labels(names, WIDE_CHARS)
     wide = max(map(len, labels)) > CHARS
     gutter, plot = (WIDE_GUTTER, NARROW_PLOT) if wide else (GUTTER, PLOT - TICK_OVERHANG)
@@ -270,10 +268,10 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Fig
     )
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     words = f"Share of {what} in pool and selection: {described}{more}."
-    return Figure(to_svg(alt.layer(*layers), row=24, plot=plot), words)
+    return Drawing(to_svg(alt.layer(*layers), row=24, plot=plot), words)
 
 
-def draw_scores(scores: ScoreHistogram) -> Figure:
+def draw_scores(scores: ScoreHistogram) -> Drawing:
     """Draw two histograms of the scores, of the chosen rows and of the others, and the cut."""
     values = [
         {"low": b.low, "high": b.high, "selected": b.selected, "others": b.not_selected}
@@ -308,10 +306,10 @@ def draw_scores(scores: ScoreHistogram) -> Figure:
         f"{significant(scores.bins[-1].high)}: {number(scores.selected)} selected rows lie at "
         f"{significant(scores.cut)} and above; {number(scores.not_selected)} were not selected."
     )
-    return Figure(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
+    return Drawing(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
 
 
-def draw_confidence(stage: Filter) -> Figure | None:
+def draw_confidence(stage: Filter) -> Drawing | None:
     """Draw a histogram of confidences, doubted rows in the colour of alarm, and the threshold."""
     if not stage.bins:
         return None
@@ -321,18 +319,7 @@ def draw_confidence(stage: Filter) -> Figure | None:
     return draw_histogram(stage.bins, "confidence", words, stage.threshold)
 
 
-def draw_grades(graded: GradeView) -> Figure | None:
-    """Draw a histogram of grades or scores, dropped rows in the colour of alarm, and the threshold."""
-    if not graded.bins:
-        return None
-    title = "grade" if graded.scale else "score"
-    words = f"Histogram of the {title}s of {number(graded.rows - graded.unscored)} rows."
-    if graded.threshold is not None:
-        words += f" {number(graded.dropped)} lie below {significant(graded.threshold)}."
-    return draw_histogram(graded.bins, title, words, graded.threshold)
-
-
-def draw_attraction(attraction: Attraction) -> Figure:
+def draw_attraction(attraction: Attraction) -> Drawing:
     """Draw how many selected rows are nearest to each target example, thinnest first."""
     charted = attraction.examples[:CHARTED_TARGETS]
     labels = axis_labels([example.row_id.rsplit("/", 1)[-1] for example in charted], CHARS)
@@ -358,10 +345,10 @@ def draw_attraction(attraction: Attraction) -> Figure:
     ]
     opening = f"Selected rows nearest to each target example: from {number(charted[0].rows)} for "
     words = f"{opening}{labels[0]} to {number(max(e.rows for e in attraction.examples))}."
-    return Figure(to_svg(alt.layer(*layers), row=19), words)
+    return Drawing(to_svg(alt.layer(*layers), row=19), words)
 
 
-def draw_coverage(coverage: Coverage) -> Figure:
+def draw_coverage(coverage: Coverage) -> Drawing:
     """Draw each target example's nearest selected row and its nearest kept row, farthest first."""
     charted = coverage.spots[:CHARTED_TARGETS]
     labels = axis_labels([spot.target.row_id.rsplit("/", 1)[-1] for spot in charted], CHARS)
@@ -382,10 +369,10 @@ def draw_coverage(coverage: Coverage) -> Figure:
     ]  # fmt: skip
     described = f"from {similarity(charted[0].similarity)} for {labels[0]} up"
     words = f"Nearest selected row to each target example: {described}; {coverage.thin} are thin."
-    return Figure(to_svg(alt.layer(*layers), row=19, plot=PLOT - TICK_OVERHANG), words)
+    return Drawing(to_svg(alt.layer(*layers), row=19, plot=PLOT - TICK_OVERHANG), words)
 
 
-def draw_nearness(comparison: MethodComparison) -> Figure:
+def draw_nearness(comparison: MethodComparison) -> Drawing:
     """Draw a strip for each method: the nearest chosen row's similarity to every target example."""
     methods = [(method.name, n) for method in comparison.methods if (n := method.nearness)]
     limit = [] if comparison.limit is None else [comparison.limit]
@@ -405,10 +392,10 @@ def draw_nearness(comparison: MethodComparison) -> Figure:
     ]  # fmt: skip
     described = "; ".join(f"{name} {similarity(near.mean)} on average" for name, near in methods)
     words = f"Nearness of each selection to the target examples: {described}."
-    return Figure(to_svg(alt.layer(*layers), row=26, plot=PLOT - TICK_OVERHANG), words)
+    return Drawing(to_svg(alt.layer(*layers), row=26, plot=PLOT - TICK_OVERHANG), words)
 
 
-def draw_drift(growth: Growth) -> Figure:
+def draw_drift(growth: Growth) -> Drawing:
     """Draw a strip for each hop: how similar the kept prompts are to their seeds."""
     hops = [(f"Hop {hop.number}", hop) for hop in growth.hops if hop.mean is not None]
     ends = [at for _, hop in hops for at in hop.similarities]
@@ -427,7 +414,7 @@ def draw_drift(growth: Growth) -> Figure:
     ]  # fmt: skip
     described = "; ".join(f"{name.lower()} {similarity(hop.mean)} on average" for name, hop in hops)
     words = f"Similarity of kept prompts to their seeds: {described}."
-    return Figure(to_svg(alt.layer(*layers), row=30, plot=PLOT - TICK_OVERHANG), words)
+    return Drawing(to_svg(alt.layer(*layers), row=30, plot=PLOT - TICK_OVERHANG), words)
 
 
 def _similarity_axis(values: Sequence[float]) -> Callable[[str], alt.X]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from curate.core.numerals import signed
 from curate.report.drawing import (
     ACCENT,
     CHARS,
@@ -11,7 +12,7 @@ from curate.report.drawing import (
     MUTED,
     PLOT,
     TICK_OVERHANG,
-    Figure,
+    Drawing,
     axis_labels,
     from_values,
     padded,
@@ -19,12 +20,11 @@ from curate.report.drawing import (
     to_svg,
 )
 from curate.report.watch import GroupGains
-from curate.text.numerals import signed
 
 MOST = 25
 
 
-def draw_groups(groups: Sequence[GroupGains]) -> Figure | None:
+def draw_groups(groups: Sequence[GroupGains]) -> Drawing | None:
     """Draw each group's gain over the average random set; None where no group has an estimate."""
     drawn = [(group, gain) for group in groups[:MOST] if (gain := group.random)]
     if not drawn:
@@ -50,4 +50,4 @@ def draw_groups(groups: Sequence[GroupGains]) -> Figure | None:
     ]
     described = "; ".join(f"{group.name} {signed(gain.difference)}" for group, gain in drawn)
     svg = to_svg(alt.layer(*layers), row=30, plot=PLOT - TICK_OVERHANG)
-    return Figure(svg, f"{title}: {described}.")
+    return Drawing(svg, f"{title}: {described}.")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from curate.report.bins import HistogramBin
-from curate.report.drawing import ACCENT, ALARM, INK, WIDTH, Figure, from_values, to_svg
+from curate.core.histogram_bins import HistogramBin
+from curate.report.drawing import ACCENT, ALARM, INK, WIDTH, Drawing, from_values, to_svg
 
 
 def stack_bars(bins: Sequence[HistogramBin], x: alt.X, y: alt.Y) -> alt.Chart:
@@ -22,7 +22,7 @@ def stack_bars(bins: Sequence[HistogramBin], x: alt.X, y: alt.Y) -> alt.Chart:
 
 def draw_histogram(
     bins: Sequence[HistogramBin], title: str, words: str, threshold: float | None = None
-) -> Figure:
+) -> Drawing:
     """Draw bins, and a line at the threshold; `words` say it to those who do not see it."""
     scale = alt.Scale(domain=[bins[0].low, bins[-1].high], nice=False)
     x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=title, tickCount=5))
@@ -32,4 +32,4 @@ def draw_histogram(
         cut = from_values([{"low": threshold}]).mark_rule(color=INK, strokeDash=[3, 3])
         parts.append(cut.encode(x))
     chart = alt.layer(*parts).properties(width=WIDTH - 80, height=150)
-    return Figure(to_svg(chart, plot=WIDTH - 80), words)
+    return Drawing(to_svg(chart, plot=WIDTH - 80), words)

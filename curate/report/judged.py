@@ -8,50 +8,14 @@ import polars as pl
 
 from curate.core.stage import APPENDED
 from curate.judge.knowledge import CATEGORIES
-from curate.report.bins import HistogramBin, equal_bins
 from curate.report.differences import Side, show_sides
 from curate.report.duplicates import stages_of
 from curate.report.examples import Rows, RowView, read_rows, show_example
 from curate.report.texts import TextView, excerpt
 from curate.runs.folder import RunFolder
 
-WORST, UNKNOWN, REPLACED = 8, 6, 8
+UNKNOWN, REPLACED = 6, 8
 ANSWERS = 2
-
-
-@dataclass(frozen=True)
-class CriterionGrade:
-    """A criterion and the mean grade of all rows, or of one with the reason told for it."""
-
-    name: str
-    weight: float
-    grade: float | None
-    reason: TextView | None
-
-
-@dataclass(frozen=True)
-class LowGradeRow:
-    """A row of low score with its grades by criterion and their reasons."""
-
-    row: RowView
-    score: float
-    marks: tuple[CriterionGrade, ...]
-
-
-@dataclass(frozen=True)
-class GradeView:
-    """Scores of a model judge or scoring model; `marks` and the scale are those of a rubric."""
-
-    stage: str
-    params: Mapping[str, Any]
-    rows: int
-    unscored: int
-    dropped: int
-    threshold: float | None
-    scale: tuple[int, int] | None
-    marks: tuple[CriterionGrade, ...]
-    bins: tuple[HistogramBin, ...]
-    worst: tuple[LowGradeRow, ...]
 
 
 @dataclass(frozen=True)
@@ -100,77 +64,15 @@ class KnowledgeView:
 
 @dataclass(frozen=True)
 class JudgementView:
-    """The stages of grades and scores, and those of knowledge, in their order."""
+    """The stages of knowledge, in their order."""
 
-    graded: tuple[GradeView, ...]
     knowledge: tuple[KnowledgeView, ...]
 
 
 def gather_judged(run: RunFolder) -> JudgementView | None:
     """Return None where no such stage ran."""
-    graded = tuple(_graded(run, *s) for s in stages_of(run, ["rubric", "scorer"]).items())
     knowledge = tuple(_knowledge(run, *s) for s in stages_of(run, ["knowledge"]).items())
-    return JudgementView(graded, knowledge) if graded or knowledge else None
-
-
-def _graded(run: RunFolder, stage: str, params: Mapping[str, Any]) -> GradeView:
-    evidence = run.table(f"evidence/{stage}").collect()
-    scored = evidence.drop_nulls("score").sort("score", "row_id")
-    rubric = _table(run, f"evidence/{stage}-criteria")
-    grades = _table(run, f"evidence/{stage}-grades")
-    scale = None if rubric is None else (rubric["low"][0], rubric["high"][0])
-    return GradeView(
-        stage=stage,
-        params=params,
-        rows=evidence.height,
-        unscored=evidence.height - scored.height,
-        dropped=int((~evidence["keep"]).sum()),
-        threshold=evidence["threshold"].max(),  # type: ignore[arg-type]
-        scale=scale,
-        marks=tuple(_means(rubric, grades)),
-        bins=tuple(equal_bins(scored, "score", scale)),
-        worst=tuple(_worst(run, scored.head(WORST), rubric, grades)),
-    )
-
-
-def _table(run: RunFolder, name: str) -> pl.DataFrame | None:
-    return run.table(name).collect() if run.has(name) else None
-
-
-def _means(rubric: pl.DataFrame | None, grades: pl.DataFrame | None) -> Iterator[CriterionGrade]:
-    """Yield each criterion of a rubric with the mean of all grades."""
-    if rubric is None or grades is None:
-        return
-    criteria = (
-        grades.explode("criteria").unnest("criteria", separator=":").drop_nulls("criteria:grade")
-    )
-    means = dict(
-        criteria.group_by("criteria:criterion").agg(pl.col("criteria:grade").mean()).rows()
-    )
-    for name, weight in rubric.select("name", "weight").iter_rows():
-        yield CriterionGrade(name, weight, means.get(name), None)
-
-
-def _worst(
-    run: RunFolder,
-    lines: pl.DataFrame,
-    rubric: pl.DataFrame | None,
-    grades: pl.DataFrame | None,
-) -> Iterator[LowGradeRow]:
-    rows = read_rows(run, lines["row_id"])
-    weights = {} if rubric is None else dict(rubric.select("name", "weight").iter_rows())
-    criteria_by_row = {}
-    if grades is not None:
-        row_grades = grades.filter(pl.col("row_id").is_in(lines["row_id"].implode()))
-        criteria_by_row = dict(row_grades.select("row_id", "criteria").iter_rows())
-    for row_id, score in lines.select("row_id", "score").iter_rows():
-        marks = tuple(
-            CriterionGrade(
-                m["criterion"], weights[m["criterion"]], m["grade"], excerpt(m["reason"])
-            )
-            for m in criteria_by_row.get(row_id, [])
-        )
-        yield LowGradeRow(show_example(row_id, rows, {}, None), score, marks)
+    return JudgementView(knowledge) if knowledge else None
 
 
 def _knowledge(run: RunFolder, stage: str, params: Mapping[str, Any]) -> KnowledgeView:

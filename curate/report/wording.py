@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.core.escape import visible
+from curate.core.numerals import percent, significant, similarity
 from curate.core.reasons import EXPLAINED, Reason
 from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 from curate.proof.contamination import REFUSED
 from curate.proof.outcome import HEADS
 from curate.proof.verdict import NOT_MEASURED
 from curate.report.proof import EARLIER_RULE
-from curate.text.numerals import percent, significant, similarity
 
 STAGES: Mapping[str, str] = {
     "pool": "Read the pool",

@@ -6,6 +6,7 @@ import polars as pl
 
 from curate.clean.guards import guard_label
 from curate.core.errors import UserError
+from curate.core.numerals import fraction, similarity
 from curate.core.reasons import EXPLAINED, Reason
 from curate.core.rows import Message, prompt_text
 from curate.core.stage import EVAL_SETS
@@ -18,7 +19,6 @@ from curate.runs.plan import StoredSelection, stored_selections
 from curate.selectors.compared import candidate_names
 from curate.selectors.race import RaceParams
 from curate.selectors.scored import why_unscored
-from curate.text.numerals import fraction, similarity
 from curate.text.words import find_words
 
 NEAREST = 3

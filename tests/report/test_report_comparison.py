@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curate.core.numerals import correlation
 from curate.report.comparison import SHADES, Cell
 from curate.report.data import gather
 from curate.report.wording import setting
-from curate.text.numerals import correlation
 from tests.report.test_report_page import words_of
 
 MakeRun = Callable[..., Path]

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.core.numerals import fraction
 from curate.report.build import render
 from curate.report.confidence import gather_confidence
 from curate.report.data import gather
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
-from curate.text.numerals import fraction
 from tests.report.realrun import finish, recipe, write_inputs
 
 TAINT = "</script><b>bold</b>{{ 7 * 7 }}"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from curate.report.data import Funnel, FunnelStep, Report, gather
-from curate.report.drawing import PALETTE, WIDTH, Figure, palette_css
+from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css
 from curate.report.duplicates import DuplicateStage, Merger, ThresholdCurve
 from curate.report.figures import draw_all, draw_curve, draw_funnel
 
@@ -16,7 +16,7 @@ MakeRun = Callable[..., Path]
 HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
 
 
-def figures_of(report: Report) -> list[Figure]:
+def figures_of(report: Report) -> list[Drawing]:
     drawn = draw_all(report)
     grouped = [*drawn.pop("proof").values(), *drawn.pop("curves").values()]
     return [*grouped, *(figure for figure in drawn.values() if figure)]
@@ -59,7 +59,7 @@ def test_a_curve_names_thresholds_and_counts_in_words() -> None:
     assert words.startswith("Rows dropped by threshold: 90 at 0.6; 60 at 0.7; 30 at 0.8; 20 at 0.9")
 
 
-def texts_of(figure: Figure) -> list[str]:
+def texts_of(figure: Drawing) -> list[str]:
     # ElementTree keeps escaped text as text, and fails on anything that is not well-formed.
     return [node.text or "" for node in ElementTree.fromstring(figure.svg).iter("text")]
 

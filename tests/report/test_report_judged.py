@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.numerals import significant
+from curate.core.section import DataTable, Histogram, Item, PassagePart, RowPart
 from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
+from curate.report.charts import draw_chart
 from curate.report.data import gather
-from curate.report.figures import draw_all
 from curate.report.judged import JudgementView
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
@@ -21,6 +23,7 @@ from curate.runs.rethreshold import rethreshold
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.judge.test_knowledge import rehearsing
 from tests.judge.test_rubric import vote
+from tests.report.sections import blocks_of, line_of, section_of, words_of_block
 from tests.report.test_report_page import HOSTILE, Page, words_of
 from tests.selectors.test_scorer import write_classifier
 
@@ -78,21 +81,26 @@ def judged_of(run: Path) -> JudgementView:
 
 
 def test_grades_are_told_with_their_worst_rows(judged_run: Path) -> None:
-    rubric, scorer = judged_of(judged_run).graded
-    assert (rubric.rows, rubric.dropped, rubric.unscored, rubric.threshold) == (13, 1, 0, 3.0)
-    assert (rubric.scale, scorer.scale) == ((1, 5), None)
-    assert sum(b.kept + b.dropped for b in rubric.bins) == 13
-    assert sum(b.dropped for b in rubric.bins if b.low < 3) == 1
-    assert [mark.name for mark in rubric.marks] == ["correct", "complete", "clear"]
-    assert rubric.marks[0].grade == pytest.approx((12 * 4 + 1) / 13)
-    worst = rubric.worst[0]
-    assert worst.score == pytest.approx((3 * 1 + 2 + 1) / 5)
-    assert worst.row.text is not None
-    assert "fox" in worst.row.text.response.segments[0].text
-    assert worst.marks[0].reason is not None
-    assert worst.marks[0].reason.segments[0].text == "so it is"
-    assert (scorer.rows, scorer.dropped, scorer.marks) == (12, 0, ())
+    rubric, scorer = section_of(judged_run, "rubric"), section_of(judged_run, "scorer")
+    (chart,) = blocks_of(rubric, Histogram)
+    assert (chart.title, chart.threshold) == ("grade", 3.0)
+    assert (chart.bins[0].low, chart.bins[-1].high) == (1, 5)
+    assert sum(b.kept + b.dropped for b in chart.bins) == 13
+    assert sum(b.dropped for b in chart.bins if b.low < 3) == 1
+    (table,) = blocks_of(rubric, DataTable)
+    assert [line[0] for line in table.lines] == ["correct", "complete", "clear"]
+    assert line_of(table, "correct")[1] == significant((12 * 4 + 1) / 13)
+    worst = blocks_of(rubric, Item)[0]
+    assert worst.value == significant((3 * 1 + 2 + 1) / 5)
+    row, remarks = worst.parts
+    assert isinstance(row, RowPart)
+    assert isinstance(remarks, PassagePart)
+    assert row.row_id == "pool/pool.jsonl:13"
+    assert remarks.passages[0] == ("correct", "so it is")
+    assert not blocks_of(scorer, DataTable)
+    assert "None of 12 rows was dropped." in words_of_block(scorer)
     page = words_of(judged_run)
+    assert "fox" in page
     assert "1 of 13 rows scored below the threshold and was dropped" in page
     assert "What the judge said" in page
 
@@ -138,9 +146,9 @@ def test_a_threshold_moves_over_the_grades(judged_run: Path) -> None:
 
 
 def test_figures_are_drawn_for_each_stage(judged_run: Path) -> None:
-    drawn = draw_all(gather(judged_run))["grades"]
-    assert set(drawn) == {"rubric", "scorer"}
-    assert "1 lie below 3.00" in drawn["rubric"].alt
+    charts = [blocks_of(section_of(judged_run, stage), Histogram) for stage in ("rubric", "scorer")]
+    assert [len(drawn) for drawn in charts] == [1, 1]
+    assert "1 lie below 3.00" in draw_chart(charts[0][0]).alt
 
 
 def test_hostile_texts_stay_texts(

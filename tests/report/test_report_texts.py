@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core import numerals
 from curate.core.rows import Message
 from curate.report import wording
 from curate.report.examples import _share_out
@@ -15,7 +16,6 @@ from curate.report.texts import (
     excerpt,
     show_row,
 )
-from curate.text import numerals
 from curate.text.words import find_words, word_spans
 
 

@@ -46,6 +46,11 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}".replace("-", "−")
 
 
+def counted(value: int, one: str, many: str = "") -> str:
+    """Return a number of things: "1 row", "2,000 rows"."""
+    return f"{number(value)} {one if value == 1 else many or one + 's'}"
+
+
 def significant(value: float | None) -> str:
     """Return three significant digits, or a dash for none."""
     if value is None or value != value:

@@ -1,0 +1,418 @@
+"""Sections of the report: what a method says of its run, in blocks that the page knows how to draw.
+
+    def section(self, record: StageRecord) -> Section:
+        rows = record.evidence().collect()
+        lead = paragraph(Strong(f"{number(dropped)} of {number(rows.height)} rows were dropped."))
+        return Section(record.anchor, record.label, (lead, Figure(...), RowList(...)), record.name)
+
+A block is data: no markup, no colour, no text of a row of the pool. Rows stand there by their ids; the
+page reads their texts once for all sections, cuts them, and marks what is to be marked. Words of other
+people and of models (origins, file names, answers) come as Quote or in a passage, never within our own
+sentences.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from curate.core.histogram_bins import HistogramBin
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Strong:
+    """Words in bold."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command or the name of a file."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """A name in the recipe or in a table, small, beside the words that say what it means."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Words of a user's file or of a model, kept apart from ours whatever direction they run in."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A warning of one word."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """Words of less weight."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """Words marked like differences and shared words are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RowId:
+    """The id of a row."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """Words that lead to another section of the page, by its anchor."""
+
+    text: str
+    anchor: str
+
+
+Inline = str | Strong | Code | Key | Quote | Tag | Quiet | Highlight | RowId | Link
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; a note is smaller, a warning stands out."""
+
+    parts: tuple[Inline, ...]
+    style: Literal["plain", "note", "warning"] = "plain"
+
+
+def paragraph(*parts: Inline) -> Paragraph:
+    """Return a paragraph of these words, one after the other; spaces are the caller's."""
+    return Paragraph(parts)
+
+
+def note(*parts: Inline) -> Paragraph:
+    """Return a note, smaller than a paragraph."""
+    return Paragraph(parts, "note")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading below the section's own, with the number of what follows."""
+
+    text: str
+    count: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A cell that shows a share, 0 to 1, as the length of a bar."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A cell with a number between -1 and 1 behind its text, as the strength of a colour."""
+
+    text: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A cell of several lines."""
+
+    lines: tuple[Inline | tuple[Inline, ...], ...]
+
+
+Cell = Inline | tuple[Inline, ...] | Bar | Heat | Lines
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """A table: the first cell of a line is its head; `chosen` are the lines of this run's own choice.
+
+    A column whose title starts with "#" holds numbers (and is called what follows).
+    style: "matrix" for a square of numbers that is no wider than it must be, "texts" for one with long
+        texts in it, "wide" for any other.
+    """
+
+    columns: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    chosen: frozenset[int] = frozenset()
+    style: Literal["wide", "matrix", "texts"] = "wide"
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bins of one value, with a dashed line at the threshold; `words` for those who do not see it."""
+
+    bins: tuple[HistogramBin, ...]
+    title: str
+    words: str
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Small histograms side by side, each with a title."""
+
+    panels: tuple[tuple[str, tuple[HistogramBin, ...]], ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """A line through points, and this run's own point with its label."""
+
+    points: tuple[tuple[float, float], ...]
+    own: tuple[float, float]
+    own_label: str
+    x_title: str
+    y_title: str
+    words: str
+
+
+@dataclass(frozen=True)
+class ReliabilityChart:
+    """How often what is told with a confidence is right: points of (confidence, share right)."""
+
+    points: tuple[tuple[float, float], ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A line of dots and their mean."""
+
+    name: str
+    values: tuple[float, ...]
+    mean: float | None = None
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Strips of dots over one axis, with a dashed line at a limit and a thin one at zero."""
+
+    strips: tuple[Strip, ...]
+    title: str
+    words: str
+    limit: float | None = None
+    zero: bool = False
+
+
+@dataclass(frozen=True)
+class Dumbbell:
+    """Two values of one name: one of all rows (grey), one of the selection (in colour)."""
+
+    name: str
+    all_rows: float
+    selected: float
+
+
+@dataclass(frozen=True)
+class Dumbbells:
+    """Pairs of values joined by a line, one below the other, with a dashed line at a limit."""
+
+    pairs: tuple[Dumbbell, ...]
+    words: str
+    title: str = ""
+    limit: float | None = None
+    shares: bool = False
+
+
+Chart = Histogram | Histograms | CurveChart | ReliabilityChart | Strips | Dumbbells
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its caption. Keys of colour stand before the caption: (colour, word)."""
+
+    chart: Chart
+    caption: Paragraph
+    title: str = ""
+    keys: tuple[tuple[Literal["accent", "control"], str], ...] = ()
+
+
+@dataclass(frozen=True)
+class RowPart:
+    """A row that the page shows, by its id, with an excerpt of its texts.
+
+    against: the row whose texts it differs from: the differing words are marked, long equal stretches
+        left out.
+    alike: whether texts that share hardly anything are marked as a whole.
+    shared: words that are marked where the row has them.
+    chars: about how much of each text is shown beside another one.
+    """
+
+    row_id: str
+    title: str
+    against: str | None = None
+    alike: bool = True
+    shared: str | None = None
+    chars: int | None = None
+
+
+@dataclass(frozen=True)
+class PassagePart:
+    """Texts that are no row of the pool, such as a model's answers: (role, text), with a title."""
+
+    title: str
+    passages: tuple[tuple[str, str], ...]
+    row_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry of a list: what it shows side by side, with facts; `value` is the fact that leads."""
+
+    parts: tuple[RowPart | PassagePart, ...]
+    value: str = ""
+    facts: tuple[Inline | tuple[Inline, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class LimitLine:
+    """A line across a list: what is above it was dropped, what is below it stayed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RowList:
+    """Rows one below the other, the first `open` of them in sight, the others behind a word."""
+
+    items: tuple[Item | LimitLine | Paragraph, ...]
+    open: int = 3
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Blocks side by side where the page is wide enough."""
+
+    columns: "tuple[tuple[Block, ...], ...]"
+
+
+@dataclass(frozen=True)
+class Details:
+    """Blocks behind a word; `quote` is the start of a text that tells which."""
+
+    summary: str
+    blocks: "tuple[Block, ...]"
+    quote: str = ""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A warning that is seen before all else: what is wrong in bold, and what to do."""
+
+    title: str
+    blocks: "tuple[Block, ...]"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A node of a tree: a line of facts, its text, and the first of its `size` children."""
+
+    head: tuple[Inline, ...]
+    facts: tuple[Inline, ...]
+    text: str | None = ""
+    children: "tuple[Branch, ...]" = ()
+    size: int = 0
+    faded: bool = False
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Trees that fold, the first of `size`."""
+
+    nodes: tuple[Branch, ...]
+    size: int
+
+
+Block = (
+    Paragraph | Heading | DataTable | Figure | RowList | RowPart | PassagePart
+    | Columns | Details | Alarm | Tree
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: an anchor, unique on the page, a title, and blocks.
+
+    key: the name of what it is about in the recipe, shown small beside the title.
+    """
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]
+    key: str = ""
+
+
+class RunTables(Protocol):
+    """A finished run, as a section of its report reads it."""
+
+    def has(self, name: str) -> bool:
+        """Return whether the run has a table, e.g. "evidence/exact"."""
+
+    def table(self, name: str) -> "pl.LazyFrame":
+        """Return one of the run's tables."""
+
+    def rows(self, role: str) -> "pl.LazyFrame | None":
+        """Return the rows of the pool or of an example set, None where the store has none."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage of a finished run: its name there, its label, and its tables.
+
+    embedder: the run's embedder, for stages that name none.
+    sweep: a function that returns, for a number of thresholds, how many rows each would drop (columns
+        threshold and dropped), None where that cannot be tried.
+    """
+
+    run: RunTables
+    name: str
+    label: str
+    embedder: str = ""
+    sweep: "Callable[[int], pl.DataFrame | None]" = lambda points: None
+
+    @property
+    def anchor(self) -> str:
+        """Return the anchor of the stage's section."""
+        return f"stage-{self.name}"
+
+    def evidence(self) -> "pl.LazyFrame":
+        """Return the stage's verdicts: row_id, keep, reason, score, threshold, duplicate_of ..."""
+        return self.run.table(f"evidence/{self.name}")
+
+    def has(self, part: str) -> bool:
+        """Return whether the stage left a further table, e.g. "pairs"."""
+        return self.run.has(f"evidence/{self.name}-{part}")
+
+    def table(self, part: str) -> "pl.LazyFrame":
+        """Return a further table of the stage."""
+        return self.run.table(f"evidence/{self.name}-{part}")
+
+
+def row_parts(blocks: Sequence[Any]) -> Iterator[RowPart]:
+    """Yield every row that some blocks show, wherever in them it stands."""
+    for block in blocks:
+        if isinstance(block, RowPart):
+            yield block
+        elif isinstance(block, tuple):
+            yield from row_parts(block)
+        elif is_dataclass(block) and not isinstance(block, type):
+            yield from row_parts([getattr(block, field.name) for field in fields(block)])
