@@ -65,7 +65,7 @@ class GenerateMetric(Params):
 class FunctionMetric(Params):
     """A Python function's number for every answer that a model generates; more is better."""
 
-    function: str = Field(description="FILE.py:NAME or MODULE:NAME; see the README")
+    function: str = Field(description="FILE.py:NAME or MODULE:NAME; see docs/proof.md")
     examples: Examples = 20
 
     @field_validator("function")

@@ -182,7 +182,7 @@ def _no_layout(values: Sequence[Any], where: str) -> str:
     seen = sorted({str(key) for record in records for key in record})
     hint = next(map(describe_unfit, records), UNKNOWN)
     return (
-        f"{where}: no known layout (messages, alpaca, prompt/completion, question/answer ...; the "
-        f"README lists them) in its first {len(values)} records; fields seen: "
+        f"{where}: no known layout (messages, alpaca, prompt/completion, question/answer ...; "
+        f"docs/bring-your-own.md lists them) in its first {len(values)} records; fields seen: "
         f"{', '.join(seen[:MAX_LISTED_FIELDS]) or 'none'}. {hint}"
     )
