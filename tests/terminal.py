@@ -24,6 +24,17 @@ def wait_until(condition: Callable[[], object], failure: Callable[[], str] = lam
         time.sleep(0.05)
 
 
+def restore_hangup() -> None:
+    """Let SIGHUP end this process, as on a terminal: under nohup it would inherit that it is ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def open_session() -> None:
+    """Make standard input the controlling terminal of this process, whose end hangs it up."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    restore_hangup()
+
+
 class TerminalProcess:
     """A process whose controlling terminal is ours to type at and to read."""
 
@@ -32,7 +43,7 @@ class TerminalProcess:
         self.output = ""
         self.process = subprocess.Popen(
             command, cwd=REPO, env=env, stdin=screen, stdout=screen, stderr=screen,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            start_new_session=True, preexec_fn=open_session,
         )  # fmt: skip
         os.close(screen)
         os.set_blocking(self._keyboard, False)
