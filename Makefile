@@ -27,11 +27,9 @@ test: .venv/developed lint chromium
 fast: .venv/developed
 	$(FAST)
 
+# The hooks of .pre-commit-config.yaml: ruff, mypy and import-linter.
 lint: .venv/developed
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
+	.venv/bin/pre-commit run --all-files
 
 # Refuses where results moved under the same version: raise it in the step's file.
 lock: .venv/developed
