@@ -26,6 +26,7 @@ NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 class ExactStage(Stage):
     """Drop rows whose text, in Unicode NFC and folded, another row has."""
 
+    title: ClassVar[str] = "Exact duplicates"
     version: ClassVar[int] = 5
 
     method: Literal["exact"] = "exact"

@@ -57,6 +57,7 @@ Output = TypeVar("Output")
 class FuzzyStage(GuardedDedupParams, Stage):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
+    title: ClassVar[str] = "Near duplicates"
     version: ClassVar[int] = 2
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 
@@ -90,7 +91,7 @@ class FuzzyStage(GuardedDedupParams, Stage):
         return judge_duplicates(data, pairs, self, Reason.FUZZY_DUPLICATE)
 
 
-@cached_files(version=VERSION, name="fuzzy-signatures")
+@cached_files(version=VERSION, name="fuzzy-signatures", title="Sign the n-grams of rows")
 def write_keys(
     out: Path,
     data: StageInputs,
@@ -136,7 +137,7 @@ def in_threads(function: Callable[[Item], Output], items: Iterable[Item]) -> Ite
             yield waiting.popleft().result()
 
 
-@cached_files(version=PAIRS_VERSION, name="fuzzy-pairs")
+@cached_files(version=PAIRS_VERSION, name="fuzzy-pairs", title="Find pairs of near duplicates")
 def write_pairs(
     out: Path,
     data: StageInputs,

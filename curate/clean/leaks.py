@@ -21,7 +21,7 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean.overlaps import write_overlaps
+from curate.clean.overlaps import write_overlaps, write_target_overlaps
 from curate.clean.similar import write_similar
 from curate.core.calls import Table
 from curate.core.methods import method
@@ -43,6 +43,7 @@ WEIGHT = {Reason.LEAK_EXACT: 3, Reason.LEAK_NGRAM: 2, Reason.LEAK_SLOT: 2, Reaso
 class LeaksStage(Stage):
     """Drop pool rows that hold an eval prompt."""
 
+    title: ClassVar[str] = "Eval leaks"
     version: ClassVar[int] = 6
     uses: ClassVar[tuple[str, ...]] = (*EVAL_SETS, "target")
     needs: ClassVar[tuple[str, ...]] = EVAL_SETS
@@ -83,8 +84,7 @@ class LeaksStage(Stage):
         if data.target is not None:
             # What many pool rows hold tells as little in a target example.
             target = replace(pool, rows=data.target, evidence=())
-            call = write_overlaps.call(target, self.ngram, TARGET_OVERLAPS, overlaps)
-            stored = run.result(call.named(f"leaks-{TARGET_OVERLAPS}"))
+            stored = run(write_target_overlaps, target, self.ngram, TARGET_OVERLAPS, overlaps)
             tables[TARGET_OVERLAPS] = Table(stored, TARGET_OVERLAPS)
             _warn_of_target(tables[TARGET_OVERLAPS], self)
         if self.warn is not None:

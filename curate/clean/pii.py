@@ -61,6 +61,7 @@ BATCH_ROWS = 8_192
 class PiiStage(Stage):
     """Find personal data by its form, and mask it or drop its rows."""
 
+    title: ClassVar[str] = "Personal data"
     version: ClassVar[int] = 3
     keeps_out: ClassVar[str | None] = "personal data"
 
@@ -164,7 +165,7 @@ def _count(spans: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
     return named.join(counted, on="kind", how="left", maintain_order="left").fill_null(0)
 
 
-@cached_files(version=VERSION, name="pii-found")
+@cached_files(version=VERSION, name="pii-found", title="Look for personal data")
 def write_spans(
     out: Path,
     data: StageInputs,
@@ -229,7 +230,7 @@ def detectors_of(
     return [*others, *phones, *([PersonName(names)] if names else [])]
 
 
-@cached_files(version=VERSION, name="pii-masked")
+@cached_files(version=VERSION, name="pii-masked", title="Mask personal data")
 def write_masked(out: Path, data: StageInputs, spans: Table) -> Counts:
     """Write made.parquet: for each row that holds personal data one in which it is masked."""
     places = spans.read()

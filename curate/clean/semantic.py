@@ -59,6 +59,7 @@ MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
 class SemanticStage(GuardedDedupParams, Stage):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
+    title: ClassVar[str] = "Duplicates in meaning"
     version: ClassVar[int] = 2
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 
@@ -121,7 +122,7 @@ def _vectors(run: StepRun, data: StageInputs, params: SemanticStage) -> list[Tab
     return index_rows(run, data.rows, np.flatnonzero(data.survivor_mask()), MODEL_LENGTH)
 
 
-@cached_files(version=VERSION, name="semantic-pairs")
+@cached_files(version=VERSION, name="semantic-pairs", title="Find pairs of duplicates in meaning")
 def write_pairs(
     out: Path,
     data: StageInputs,

@@ -29,7 +29,9 @@ CELLS = 1 << 23
 SCHEMA = pl.Schema({"row_id": pl.String(), "eval_id": pl.String(), "similarity": pl.Float64()})
 
 
-@cached_files(version=VERSION, name="leaks-similar")
+@cached_files(
+    version=VERSION, name="leaks-similar", title="Look for rows that resemble eval prompts"
+)
 def write_similar(out: Path, data: StageInputs, embedder: EmbedderSource, floor: float) -> Counts:
     """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""
     eval_rows = read_eval_rows(data)

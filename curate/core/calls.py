@@ -88,8 +88,8 @@ class Counted(Generic[R]):
 class Cached(Generic[P, T]):
     """A function whose results are stored: `run(function, ...)` stores what it makes of arguments."""
 
-    def __init__(self, function: Callable[..., Any], version: int, name: str) -> None:
-        self.function, self.version, self.name = function, version, name
+    def __init__(self, function: Callable[..., Any], version: int, name: str, title: str) -> None:
+        self.function, self.version, self.name, self.title = function, version, name, title
         self.__doc__, self.__module__ = function.__doc__, function.__module__
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
 
@@ -172,32 +172,36 @@ class CachedFiles(Cached[P, Artifact]):
 FUNCTIONS: dict[str, Cached[..., Any]] = {}
 
 
-def cached(*, version: int, name: str) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+def cached(
+    *, version: int, name: str, title: str = ""
+) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
     """Return a decorator for functions whose result, a frame or an array, is stored.
 
     Args:
         version: part of the key; a function whose results change needs a new one.
         name: of its artifacts, which no other function has.
+        title: what it does, in words, for the report; made of the name if not given.
 
     Raises:
         ValueError: another function has the name, or this one lies inside a function or class.
     """
-    return lambda function: _registered(CachedFunction(function, version, name))
+    return lambda function: _registered(CachedFunction(function, version, name, title))
 
 
 def cached_files(
-    *, version: int, name: str
+    *, version: int, name: str, title: str = ""
 ) -> Callable[[Callable[Concatenate[Path, P], Counts]], CachedFiles[P]]:
     """Return a decorator for functions that write what is stored to a folder, their first argument.
 
     Args:
         version: part of the key; a function whose results change needs a new one.
         name: of its artifacts, which no other function has.
+        title: what it does, in words, for the report; made of the name if not given.
 
     Raises:
         ValueError: another function has the name, or this one lies inside a function or class.
     """
-    return lambda function: _registered(CachedFiles(function, version, name))
+    return lambda function: _registered(CachedFiles(function, version, name, title))
 
 
 C = TypeVar("C", bound=Cached[..., Any])

@@ -31,13 +31,15 @@ ENTRY_POINTS = "curate.methods"
 class Method(Params):
     """Base of a method: its fields are its parameters, its version that of its code.
 
-    Results are stored under the version: raise it when they change.
+    Results are stored under the version: raise it when they change. The title is what a report calls the
+    method, its name in words if it gives none.
     """
 
     # The word that a family goes by, and the packages of the methods that come with curate.
     family: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
+    title: ClassVar[str] = ""
 
     method: str
 
@@ -69,6 +71,8 @@ def method(cls: type[M]) -> type[M]:
             f"{cls.__module__}.{cls.__qualname__}: the {cls.family} {name!r} is registered already, by "
             f"{other.__module__}.{other.__qualname__}; choose another name"
         )
+    if "title" not in vars(cls):
+        cls.title = name.replace("_", " ").replace("-", " ")
     family[name] = cls
     return cls
 

@@ -97,6 +97,7 @@ NO_QUESTION = "no user turn before the response"
 class ClearStage(Stage):
     """Drop rows whose response a language model has little confidence in."""
 
+    title: ClassVar[str] = "Confidence by sampled answers"
     version: ClassVar[int] = 2
     rethresholdable: ClassVar[tuple[str, ...]] = ("threshold", "precision", "action")
 
@@ -200,7 +201,7 @@ def prompts_of(folder: str | None) -> MethodPrompts:
     return MethodPrompts("clear", Path(folder) if folder else None)
 
 
-@cached_files(version=VERSION, name="clear-samples")
+@cached_files(version=VERSION, name="clear-samples", title="Sample answers to the rows' prompts")
 def write_samples(
     out: Path,
     data: StageInputs,
@@ -298,7 +299,7 @@ def certainty(answers: Sequence[Answer]) -> float | None:
     return float(np.mean(certainties)) if certainties else None
 
 
-@cached(version=VERSION, name="clear-confidence")
+@cached(version=VERSION, name="clear-confidence", title="Compare sampled answers with responses")
 def confidence(
     data: StageInputs, samples: Table, reflections: Table, agreement: Agreement, checker: Check
 ) -> Counted[pl.DataFrame]:

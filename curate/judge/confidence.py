@@ -56,6 +56,7 @@ class Labels(Params):
 class ConfidenceStage(CutParams, Stage):
     """Score how likely each response is right, without sampling; drop below a threshold if given."""
 
+    title: ClassVar[str] = "Confidence by cheap signals"
     version: ClassVar[int] = 3
     rethresholdable: ClassVar[tuple[str, ...]] = (*RETHRESHOLDABLE, "precision", "calibration")
 

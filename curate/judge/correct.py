@@ -62,6 +62,7 @@ NO_ANSWER, NO_JUDGEMENT = "no usable answer", "no usable judgement"
 class CorrectStage(Stage):
     """Replace responses of low confidence where a model's answer is better; drop the other ones."""
 
+    title: ClassVar[str] = "Corrections"
     version: ClassVar[int] = 3
 
     method: Literal["correct"] = "correct"
@@ -211,11 +212,11 @@ def _answerer(
             "correct.threshold, or set correct.model to base"
         )
     ids = good["row_id"].to_list()
-    tuned = tune(run, "correct-tune", data.rows, ids, params.tune)
+    tuned = tune(run, data.rows, ids, params.tune)
     return run.engine(TransformersParams(adapter=str(tuned.file(ADAPTER))))
 
 
-@cached(version=VERSION, name="correct-answers")
+@cached(version=VERSION, name="correct-answers", title="Answer the prompts of doubted rows")
 def answers(
     data: StageInputs, scores: Artifact, engine: EngineSource, limit: float, max_tokens: int
 ) -> Counted[pl.DataFrame]:
@@ -246,7 +247,7 @@ def answers(
     return Counted(table, {"rows_out": table.height - new.count(None), **counts})
 
 
-@cached(version=VERSION, name="correct-comparisons")
+@cached(version=VERSION, name="correct-comparisons", title="Compare new responses with old ones")
 def comparisons(
     rows: Table,
     answers: Table,
@@ -298,7 +299,7 @@ def comparisons(
     return Counted(table.with_columns(columns), figures)
 
 
-@cached_files(version=VERSION, name="correct-made")
+@cached_files(version=VERSION, name="correct-made", title="Make the corrected rows")
 def write_corrections(out: Path, rows: Table, comparisons: Table, confidence: float) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
     decision = (

@@ -96,6 +96,7 @@ ANSWER_SCHEMA = pl.Schema(
 class KnowledgeStage(Stage):
     """Sort rows by what the model knows, and cap, relabel or rehearse them."""
 
+    title: ClassVar[str] = "What the model knows"
     version: ClassVar[int] = 2
 
     method: Literal["knowledge"] = "knowledge"
@@ -187,7 +188,7 @@ class KnowledgeStage(Stage):
         return rows * (self.sets * (1 + self.samples) + more)
 
 
-@cached_files(version=VERSION, name="knowledge-answers")
+@cached_files(version=VERSION, name="knowledge-answers", title="Ask the model what it knows")
 def write_knowledge(
     out: Path,
     data: StageInputs,

@@ -51,7 +51,7 @@ def label_survivors(run: StepRun, data: StageInputs, path: Path) -> Table:
     return run(labels, data, LabelFile(digest_bytes(_read_bytes(path)), path))
 
 
-@cached(version=VERSION, name="labels")
+@cached(version=VERSION, name="labels", title="Read the labels")
 def labels(data: StageInputs, labels: LabelFile) -> Counted[pl.DataFrame]:
     """Return row_id and correct, in pool order.
 

@@ -65,7 +65,9 @@ def knowledge_prompts(folder: str | None) -> MethodPrompts:
     return MethodPrompts(METHOD, Path(folder) if folder else None)
 
 
-@cached_files(version=VERSION, name=f"knowledge-{APPENDED}")
+@cached_files(
+    version=VERSION, name=f"knowledge-{APPENDED}", title="Make rows by what the model knows"
+)
 def write_appended(
     out: Path,
     data: StageInputs,

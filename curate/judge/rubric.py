@@ -53,6 +53,7 @@ VERSION = 1
 class RubricStage(CutParams, Stage):
     """Drop rows that a language model grades low under a rubric."""
 
+    title: ClassVar[str] = "Grades under a rubric"
     version: ClassVar[int] = 2
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 
@@ -99,7 +100,7 @@ class RubricStage(CutParams, Stage):
         return rows * self.votes
 
 
-@cached_files(version=VERSION, name="rubric-grades")
+@cached_files(version=VERSION, name="rubric-grades", title="Ask for grades under the rubric")
 def write_grades(
     out: Path,
     data: StageInputs,

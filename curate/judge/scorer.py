@@ -42,6 +42,7 @@ VERSION = 1
 class ScorerStage(RatingParams, CutParams, Stage):
     """Drop rows that a classifier or regression model rates low."""
 
+    title: ClassVar[str] = "Scores of a model"
     version: ClassVar[int] = 2
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
     rates: ClassVar[bool] = True
@@ -77,7 +78,7 @@ class ScorerStage(RatingParams, CutParams, Stage):
         return StageResult(cut_rows(data, scores, self, Reason.LOW_GRADE))
 
 
-@cached(version=VERSION, name="scorer-ratings")
+@cached(version=VERSION, name="scorer-ratings", title="Join the scoring model's ratings")
 def ratings(data: StageInputs, blocks: Sequence[Table]) -> pl.DataFrame:
     """Return row_id and score.
 

@@ -82,7 +82,7 @@ def measure_signals(
     )
 
 
-@cached(version=VERSION, name="confidence-signals")
+@cached(version=VERSION, name="confidence-signals", title="Join the signals of confidence")
 def signals(
     data: StageInputs,
     given: Sequence[Artifact],

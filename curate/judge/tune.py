@@ -31,7 +31,7 @@ class TuneParams(Params):
     max_length: int = Field(1024, gt=0, description="tokens; longer rows are cut at the end")
 
 
-def tune(run: StepRun, name: str, rows: Table, ids: Sequence[str], params: TuneParams) -> Artifact:
+def tune(run: StepRun, rows: Table, ids: Sequence[str], params: TuneParams) -> Artifact:
     """Return the base model tuned on these rows of a table: ADAPTER.
 
     Raises:
@@ -39,11 +39,10 @@ def tune(run: StepRun, name: str, rows: Table, ids: Sequence[str], params: TuneP
     """
     lora = LORA | params.model_dump()
     texts = training_rows([rows], ids)
-    call = write_adapter.call(texts, run.base, lora, run.seed, finetuning.VERSION)
-    return run.result(call.named(name))
+    return run(write_adapter, texts, run.base, lora, run.seed, finetuning.VERSION)
 
 
-@cached_files(version=VERSION, name="tune")
+@cached_files(version=VERSION, name="correct-tune", title="Tune on the rows of high confidence")
 def write_adapter(
     out: Path,
     texts: TrainingRows,

@@ -134,7 +134,7 @@ class TextBlock:
         return read_texts(self.rows.path, self.positions, self.compare)
 
 
-@cached(version=VERSION, name="embed")
+@cached(version=VERSION, name="embed", title="Embed rows")
 def vectors(
     texts: TextBlock, model: EmbedderSource, ngrams: int | None = None
 ) -> Counted[NDArray[np.float32]]:

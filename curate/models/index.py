@@ -18,7 +18,7 @@ from curate.models.load import load_tokenizer, load_trunk
 from curate.models.refusals import NAME as TEMPLATE
 
 
-@cached(version=VERSION, name="index")
+@cached(version=VERSION, name="index", title="Encode rows with the base model")
 def vectors(
     texts: RowBlock, model: ModelSource, max_length: int, batch_tokens: int
 ) -> Counted[NDArray[np.float32]]:

@@ -165,7 +165,7 @@ def mean_loss(table: pl.DataFrame, what: LossKind) -> pl.Series:
     return table.select(mean.alias(what)).to_series()
 
 
-@cached_files(version=VERSION, name="losses")
+@cached_files(version=VERSION, name="losses", title="Measure the model's losses")
 def write_losses(
     out: Path,
     texts: RowBlock,

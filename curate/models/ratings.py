@@ -98,7 +98,7 @@ def find_output(folder: Path, name: str, label: str | None, place: str) -> int |
     return labels[label]
 
 
-@cached(version=VERSION, name="ratings")
+@cached(version=VERSION, name="ratings", title="Rate rows with the scoring model")
 def ratings(
     texts: RowBlock, model: ModelSource, output: int | None, max_length: int, batch_tokens: int
 ) -> Counted[NDArray[np.float32]]:

@@ -1,18 +1,23 @@
-"""How the report says things: numbers, reasons, stages and verdicts in words."""
+"""How the report says things: numbers, reasons, steps and verdicts in words."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from curate.core.calls import FUNCTIONS
 from curate.core.escape import visible
+from curate.core.methods import methods_in
 from curate.core.numerals import percent, significant, similarity
 from curate.core.reasons import EXPLAINED, Reason
+from curate.core.selector import Selector
+from curate.core.stage import Stage
 from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 from curate.proof.contamination import REFUSED
 from curate.proof.outcome import HEADS
 from curate.proof.verdict import NOT_MEASURED
 from curate.report.proof import EARLIER_RULE
 
-STAGES: Mapping[str, str] = {
+# The run's own steps; those of methods and models stand with them.
+STEPS: Mapping[str, str] = {
     "pool": "Read the pool",
     "target": "Read the target examples",
     "eval": "Read the eval set",
@@ -29,53 +34,11 @@ STAGES: Mapping[str, str] = {
     "template-target": "Target examples that the chat template takes",
     "template-eval": "Eval examples that the chat template takes",
     "template-watch": "Watch examples that the chat template takes",
-    "exact": "Exact duplicates",
-    "fuzzy-signatures": "Sign the n-grams of rows",
-    "fuzzy-pairs": "Find pairs of near duplicates",
-    "fuzzy": "Near duplicates",
-    "embed": "Embed rows",
-    "semantic-pairs": "Find pairs of duplicates in meaning",
-    "semantic": "Duplicates in meaning",
-    "leaks-overlaps": "Look for eval prompts in rows",
-    "leaks-target-overlaps": "Look for eval prompts in target examples",
-    "leaks-similar": "Look for rows that resemble eval prompts",
     "nearest-drops": "Look for rows that resemble target examples",
-    "leaks": "Eval leaks",
-    "rules-measures": "Measure what the rules ask for",
-    "rules": "Rules",
-    "pii-found": "Look for personal data",
-    "pii-masked": "Mask personal data",
-    "pii": "Personal data",
-    "labels": "Read the labels",
-    "confidence-signals": "Join the signals of confidence",
-    "confidence": "Confidence by cheap signals",
-    "clear-samples": "Sample answers to the rows' prompts",
-    "clear-confidence": "Compare sampled answers with responses",
-    "clear": "Confidence by sampled answers",
-    "correct-tune": "Tune on the rows of high confidence",
-    "correct-answers": "Answer the prompts of doubted rows",
-    "correct-comparisons": "Compare new responses with old ones",
-    "correct-made": "Make the corrected rows",
-    "correct": "Corrections",
-    "rubric-grades": "Ask for grades under the rubric",
-    "rubric": "Grades under a rubric",
-    "scorer-ratings": "Join the scoring model's ratings",
-    "knowledge-answers": "Ask the model what it knows",
-    "knowledge-made": "Make rows by what the model knows",
-    "knowledge": "What the model knows",
     "kept": "List the rows that are left",
     "proof-labels": "Look for rows without a label",
     "tokens": "Count tokens",
-    "index": "Encode rows with the base model",
     "score": "Score the rows",
-    "losses": "Measure the model's losses",
-    "response-tokens": "Count tokens of responses",
-    "deita-tokens": "Count tokens of responses",
-    "tune-target": "Tune on the target examples",
-    "ratings": "Rate rows with the scoring model",
-    "scorer": "Scores of a model",
-    "judge": "Ask the judge",
-    "kept-cascade": "Keep a share for the next method",
     "select": "Select within the budget",
     "select-compared": "Select by the compared methods",
     "comparison": "Compare the selections",
@@ -157,31 +120,6 @@ METRIC_MEANINGS: Mapping[str, str] = {
     "raw_accuracy": "The share of examples with options, from 0 to 1, whose right option is the "
     "likeliest as a whole, where short ones have it easier; higher is better.",
 }
-METHODS: Mapping[str, str] = {
-    "rds": "RDS+",
-    "less": "LESS",
-    "bm25": "BM25",
-    "embed": "embedding similarity",
-    "dsir": "DSIR",
-    "got": "optimal transport",
-    "bsr": "Set-BSR",
-    "perplexity_ratio": "perplexity ratio",
-    "perplexity": "perplexity",
-    "ifd": "IFD",
-    "length": "length",
-    "scorer": "a scorer model",
-    "judge": "a language model as judge",
-    "kcenter": "k-center",
-    "facility": "facility location",
-    "deita": "DEITA",
-    "gme": "greedy maximum entropy",
-    "clusters": "balanced clusters",
-    "smart": "SMART",
-    "mixture": "a mixture",
-    "blend": "a blend",
-    "cascade": "a cascade",
-    "random": "a random draw",
-}
 VERDICTS: Mapping[str, str] = {
     **HEADS,
     EARLIER_RULE: "Judged by an earlier rule",
@@ -229,20 +167,30 @@ def reject_reason(code: str) -> str:
 
 
 def stage_label(name: str) -> str:
-    """Return a stage's name in words; repeated stages (`exact-2`) keep their number."""
-    if name in STAGES:
-        return STAGES[name]
+    """Return a stage or another step in words; repeated stages (`exact-2`) keep their number."""
     kind, _, rest = name.partition("-")
+    if title := _title(name):
+        return title
     if kind == "score" and rest:
-        return f"{STAGES['score']} ({METHODS.get(rest, rest)})"
-    if kind in STAGES and rest.isdigit():
-        return f"{STAGES[kind]} ({rest})"
+        return f"{STEPS[kind]} ({method_label(rest)})"
+    if rest.isdigit() and (title := _title(kind)):
+        return f"{title} ({rest})"
     return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def _title(name: str) -> str:
+    """Return what the run, a cached function or a stage of this name is called; "" if nothing is."""
+    # Also importing a method is what registers its cached functions.
+    stage, _ = methods_in(Stage).get(name), methods_in(Selector)
+    function = FUNCTIONS.get(name)
+    title = STEPS.get(name) or (function and function.title) or (stage.title if stage else "")
+    return title[:1].upper() + title[1:]
 
 
 def method_label(name: str) -> str:
     """Return a method of selection in words."""
-    return METHODS.get(name, name.replace("_", " "))
+    selectors = methods_in(Selector)
+    return selectors[name].title if name in selectors else name.replace("_", " ")
 
 
 def setting(value: Any) -> str:
@@ -294,7 +242,8 @@ def margin(reason: str, score: float | None, threshold: float | None) -> str:
 
 def arm_label(name: str) -> str:
     """Return an arm in words."""
-    return ARMS.get(name, METHODS.get(name, name))
+    selectors = methods_in(Selector)
+    return ARMS.get(name, selectors[name].title if name in selectors else name)
 
 
 def metric_label(name: str) -> str:

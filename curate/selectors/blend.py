@@ -29,6 +29,7 @@ OWN = ("weight",)
 class BlendSelector(Selector):
     """Rows that several methods rank high."""
 
+    title: ClassVar[str] = "a blend"
     version: ClassVar[int] = VERSION
 
     method: Literal["blend"] = "blend"

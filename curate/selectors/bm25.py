@@ -46,6 +46,7 @@ NOTHING_SHARED = "shares no word with any target example"
 class Bm25Selector(SimilarityParams):
     """Rows that share the rare words of the target examples."""
 
+    title: ClassVar[str] = "BM25"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
     rank_params: ClassVar[tuple[str, ...]] = ("combine",)

@@ -75,6 +75,7 @@ NOTHING_COVERED = "covers no token of any target example"
 class BsrSelector(VectorParams):
     """Rows that together cover the tokens of the target examples."""
 
+    title: ClassVar[str] = "Set-BSR"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
 

@@ -28,6 +28,7 @@ OWN = ("keep",)
 class CascadeSelector(Selector):
     """Methods one after the other, each on what the one before it kept."""
 
+    title: ClassVar[str] = "a cascade"
     version: ClassVar[int] = VERSION
 
     method: Literal["cascade"] = "cascade"
@@ -73,7 +74,7 @@ class CascadeSelector(Selector):
         return scores["reason"]
 
 
-@cached(version=VERSION, name="kept-cascade")
+@cached(version=VERSION, name="kept-cascade", title="Keep a share for the next method")
 def kept(
     kept: Table, scores: Table, part: Mapping[str, Any], seed: int, version: int
 ) -> Counted[pl.DataFrame]:

@@ -45,6 +45,7 @@ SEED = 0
 class ClustersSelector(VectorParams):
     """Clusters of similar rows take turns."""
 
+    title: ClassVar[str] = "balanced clusters"
     version: ClassVar[int] = VERSION
     rank_params: ClassVar[tuple[str, ...]] = ("within",)
 

@@ -61,6 +61,7 @@ LATER = {"too_similar": 1, "no_score": 2}
 class DeitaSelector(VectorParams):
     """Best rows by a score, passing over what is much like a better one."""
 
+    title: ClassVar[str] = "DEITA"
     version: ClassVar[int] = VERSION
 
     method: Literal["deita"] = "deita"
@@ -131,7 +132,7 @@ def _find_evidence(run: ScoreRun, stage: str, column: str) -> Table:
     return run.evidence[stage]
 
 
-@cached(version=VERSION, name="deita-tokens")
+@cached(version=VERSION, name="deita-tokens", title="Count tokens of responses")
 def evidence(rows: Table, kept: Table, model: ModelSource) -> pl.DataFrame:
     """Return row_id and tokens: those of all turns of the assistant, without markup."""
     tokenizer = load_tokenizer(model.folder, model.trust)

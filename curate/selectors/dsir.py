@@ -60,6 +60,7 @@ WORD = r"\w+|[^\w\s]+"
 class DsirSelector(Selector):
     """Rows whose words are more likely in the target than in the pool."""
 
+    title: ClassVar[str] = "DSIR"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
     rank_params: ClassVar[tuple[str, ...]] = ("draw",)

@@ -40,6 +40,7 @@ VERSION = 4
 class EmbedSelector(SimilarityParams, VectorParams):
     """Nearest rows by sentence embeddings."""
 
+    title: ClassVar[str] = "embedding similarity"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
     rank_params: ClassVar[tuple[str, ...]] = ("combine",)

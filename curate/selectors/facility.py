@@ -48,6 +48,7 @@ NEIGHBOURS = 64
 class FacilitySelector(VectorParams):
     """Rows that stand for as much of the pool as can be: facility location."""
 
+    title: ClassVar[str] = "facility location"
     version: ClassVar[int] = VERSION
 
     method: Literal["facility"] = "facility"

@@ -46,6 +46,7 @@ PLAIN = ("source", "origin", "length")
 class GmeSelector(Selector):
     """Rows that keep attributes evenly mixed: greedy maximum entropy."""
 
+    title: ClassVar[str] = "greedy maximum entropy"
     version: ClassVar[int] = VERSION
 
     method: Literal["gme"] = "gme"

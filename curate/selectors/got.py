@@ -66,6 +66,7 @@ Costs = Callable[[], Iterator[NDArray[np.float64]]]
 class GotSelector(VectorParams):
     """Rows whose mass lowers the optimal transport distance to the target fastest."""
 
+    title: ClassVar[str] = "optimal transport"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
 

@@ -54,6 +54,7 @@ TOO_SHORT = "too few response tokens for a stable IFD"
 class IfdSelector(Selector):
     """Rows that are hard to answer from their prompt (instruction-following difficulty)."""
 
+    title: ClassVar[str] = "IFD"
     version: ClassVar[int] = VERSION
     rank_params: ClassVar[tuple[str, ...]] = ("form", "min_tokens")
     scores_alone: ClassVar[bool] = True

@@ -35,6 +35,7 @@ RUBRIC = "Judge whether the response is correct, complete and helpful, and the p
 class JudgeSelector(Selector):
     """Best rows by the grades of a language model."""
 
+    title: ClassVar[str] = "a language model as judge"
     version: ClassVar[int] = VERSION
     scores_alone: ClassVar[bool] = True
 

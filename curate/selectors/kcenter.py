@@ -47,6 +47,7 @@ DECIMALS = 12
 class KcenterSelector(VectorParams):
     """Rows that cover the pool: each as far as can be from those before it."""
 
+    title: ClassVar[str] = "k-center"
     version: ClassVar[int] = VERSION
 
     method: Literal["kcenter"] = "kcenter"

@@ -57,7 +57,7 @@ class LengthSelector(Selector):
         return order.to_series().to_numpy().astype(np.int64)
 
 
-@cached(version=VERSION, name="response-tokens")
+@cached(version=VERSION, name="response-tokens", title="Count tokens of responses")
 def responses(rows: Table, kept: Table, model: ModelSource) -> Counted[pl.DataFrame]:
     """Return row_id and response_tokens: all assistant turns of the kept rows."""
     tokenizer = load_tokenizer(model.folder, model.trust)

@@ -67,6 +67,7 @@ class Warmup(Params):
 class LessSelector(Selector):
     """Rows whose training would lower the loss of the target examples, by gradient similarity."""
 
+    title: ClassVar[str] = "LESS"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
     renders_target: ClassVar[bool] = True

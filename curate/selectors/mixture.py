@@ -39,6 +39,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class MixtureSelector(Selector):
     """Random rows of each source or origin, in given shares."""
 
+    title: ClassVar[str] = "a mixture"
     version: ClassVar[int] = VERSION
     rank_params: ClassVar[tuple[str, ...]] = ("by", "weights", "temperature")
     needs_tokens: ClassVar[bool] = False

@@ -106,7 +106,7 @@ def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
     return run(write_adapter, texts, run.base, lora, finetune.version)
 
 
-@cached_files(version=VERSION, name="tune-target")
+@cached_files(version=VERSION, name="tune-target", title="Tune on the target examples")
 def write_adapter(
     out: Path, texts: TrainingRows, model: ModelSource, lora: Mapping[str, Any], finetune: int
 ) -> Counts:

@@ -19,6 +19,7 @@ VERSION = 1
 class RandomSelector(Selector):
     """Every kept row is as likely as any other; the draw depends on the seed alone."""
 
+    title: ClassVar[str] = "a random draw"
     version: ClassVar[int] = VERSION
     needs_scores: ClassVar[bool] = False
     needs_tokens: ClassVar[bool] = False

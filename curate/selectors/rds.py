@@ -41,6 +41,7 @@ NOT_FINITE = "a similarity is no finite number; models.dtype: float32 may help"
 class RdsSelector(Selector):
     """Nearest rows by position-weighted hidden states of the base model."""
 
+    title: ClassVar[str] = "RDS+"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
     rank_params: ClassVar[tuple[str, ...]] = ("combine", "refill")

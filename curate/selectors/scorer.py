@@ -36,6 +36,7 @@ VERSION = 2
 class ScorerSelector(RatingParams, Selector):
     """Rows by a classifier or regression model that reads prompt and response."""
 
+    title: ClassVar[str] = "a scorer model"
     version: ClassVar[int] = VERSION
     scores_alone: ClassVar[bool] = True
 

@@ -57,6 +57,7 @@ VERSION = 3
 class SmartSelector(VectorParams):
     """Shares for tasks by graph cut, rows within a task by facility location."""
 
+    title: ClassVar[str] = "SMART"
     version: ClassVar[int] = VERSION
     rank_params: ClassVar[tuple[str, ...]] = ("tasks",)
 

@@ -68,19 +68,26 @@ class ShortStage(Stage):
 class LastSelector(Selector):
     """The rows with the largest ids."""
 
+    title = "the last rows"
     method: Literal["last"] = "last"
 
     def score_rows(self, run) -> Table:
-        return run(last_scores, run.kept)
+        return run(last_scores, run(ids, run.kept))
 
     def rank(self, scores, seed):
         return scores["row_id"].arg_sort(descending=True).to_numpy().astype("int64")
 
 
+@cached(version=1, name="ids-last", title="List the ids")
+def ids(kept: Table) -> pl.DataFrame:
+    """Return the ids."""
+    return kept.read(["row_id"])
+
+
 @cached(version=1, name="score-last")
-def last_scores(kept: Table) -> pl.DataFrame:
+def last_scores(rows: Table) -> pl.DataFrame:
     """Return scores."""
-    return kept.read().select("row_id", score=pl.lit(1.0), nearest_id=pl.lit(None, dtype=pl.String))
+    return rows.read().select("row_id", score=pl.lit(1.0), nearest_id=pl.lit(None, dtype=pl.String))
 '''
 
 
@@ -163,6 +170,10 @@ def test_a_recipe_runs_with_the_methods_of_its_plugin(tmp_path: Path) -> None:
     assert selected["row_id"].to_list() == ["pool/pool.jsonl:4", "pool/pool.jsonl:3"]
     ledger = pl.read_parquet(result.folder / "ledger.parquet")
     assert ledger.filter(fate="dropped")["stage"].to_list() == ["short"]
+    page = (result.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Score the rows (the last rows)" in page
+    assert "List the ids" in page
+    assert '<th scope="row">Short <' in page, "without a title it is the name"
     assert config == Config.model_validate(given), "a plugin is imported once"
 
 

@@ -235,7 +235,7 @@ def test_the_tuned_model_is_one_of_its_own(store: Store, tiny: Path) -> None:
     run = EngineRun(store, folder=tiny)
     rows = stored_rows(store, "pool", [row(f"r{i}", turns("Say it", "abcabc")) for i in range(16)])
     params = TuneParams(epochs=6, learning_rate=0.02)
-    tuned = tune(run, "tune", rows, [f"r{i}" for i in range(16)], params)
+    tuned = tune(run, rows, [f"r{i}" for i in range(16)], params)
     losses = tuned.counts["train_loss"]
     assert losses[-1] < losses[0]
     path = tuned.file(ADAPTER)

@@ -225,11 +225,10 @@ def test_a_similarity_below_a_limit_looks_so(value: float | None, phrase: str, f
 @pytest.mark.parametrize(
     "step",
     ["fuzzy", "fuzzy-signatures", "fuzzy-pairs", "semantic", "semantic-pairs", "embed", "protected",
-     "leaks-overlaps", "leaks-target-overlaps", "leaks-similar"],
+     "leaks-overlaps", "leaks-target-overlaps", "leaks-similar", "correct-tune", "response-tokens"],
 )  # fmt: skip
-def test_steps_of_deduplication_have_words(step: str) -> None:
-    assert step in wording.STAGES
-    assert wording.stage_label(step) == wording.STAGES[step]
+def test_steps_have_words_of_their_own(step: str) -> None:
+    assert wording.stage_label(step) != step.replace("-", " ").capitalize()
 
 
 def test_a_reason_of_a_later_version_is_still_told() -> None:

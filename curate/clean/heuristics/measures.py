@@ -71,7 +71,7 @@ LANGUAGE_SCHEMA = {
 WORD_SCHEMA = {"word": pl.String()}
 
 
-@cached_files(version=VERSION, name="rules-measures")
+@cached_files(version=VERSION, name="rules-measures", title="Measure what the rules ask for")
 def write_measures(out: Path, data: StageInputs, languages: bool, words: WordList) -> Counts:
     """Write measures.parquet, batch by batch."""
     schema = _schema(languages=languages, words=bool(words.words))
