@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import pyarrow as pa
@@ -20,10 +21,10 @@ from hypothesis import settings
 
 from curate.config.recipe import Config
 from curate.core.calls import CallRunner, Table
-from curate.core.keyed import EmbedderSource, ModelSource
+from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.ledger import judge_rows
 from curate.core.methods import find_method
-from curate.core.rows import SCHEMA, content_hash, text_hash
+from curate.core.rows import SCHEMA, Message, content_hash, text_hash
 from curate.core.run import StepRun
 from curate.core.stage import Stage
 from curate.core.store import Artifact, Computation, Store, digest_of, key_of
@@ -88,18 +89,18 @@ def examples(share: float) -> settings:
     return settings(max_examples=max(round(share * settings().max_examples), 1))
 
 
-def turns(*texts: str) -> list[dict[str, str]]:
+def turns(*texts: str) -> list[Message]:
     """Return messages with alternating user and assistant turns."""
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def row(row_id: str, messages: Sequence[Mapping[str, str]], **columns: Any) -> dict[str, Any]:
+def row(row_id: str, messages: Sequence[Message], **columns: Any) -> dict[str, Any]:
     """Return a whole row with plain defaults."""
     return {
         "row_id": row_id,
         "messages": list(messages),
-        "content_hash": content_hash(messages),  # type: ignore[arg-type]
-        "text_hash": text_hash(messages),  # type: ignore[arg-type]
+        "content_hash": content_hash(messages),
+        "text_hash": text_hash(messages),
         "source": "test",
         "origin": None,
         "meta": "{}",
@@ -107,6 +108,13 @@ def row(row_id: str, messages: Sequence[Mapping[str, str]], **columns: Any) -> d
         "method": None,
         "hop": None,
     } | columns
+
+
+def mean(column: pl.Series) -> float:
+    """Return the mean of a column of numbers; polars' own can be of any type, or None."""
+    value = column.mean()
+    assert isinstance(value, float)
+    return value
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -215,6 +223,25 @@ class StoreRun(CallRunner):
     def embedder(self, name: str | None = None) -> EmbedderSource:
         location = find_model(name or "static")
         return EmbedderSource(identify_embedder(location), location.name)
+
+    def engine(self, params: Any) -> EngineSource:
+        raise NotImplementedError
+
+
+@dataclass
+class RowsRun(StoreRun):
+    """A run whose pool, kept rows and their lengths are stored already, for a selector to score."""
+
+    rows: Table = field(init=False)
+    kept: Table = field(init=False)
+    tokens: Table = field(init=False)
+    target: Table | None = None
+    evidence: Mapping[str, Table] = field(default_factory=dict)
+
+    def with_kept(self, kept: Table) -> Self:
+        other = copy.copy(self)
+        other.kept = kept
+        return other
 
 
 def run_stage(

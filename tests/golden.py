@@ -20,6 +20,7 @@ from safetensors import safe_open
 from curate.config.recipe import Config
 from curate.core.calls import CachedCall
 from curate.core.ledger import run_stage
+from curate.core.rows import Message
 from curate.core.store import Artifact, Computation, Store
 from curate.pipeline.curation import run_curation
 
@@ -90,7 +91,7 @@ def write_pool(folder: Path) -> Path:
     return path
 
 
-def _messages(name: str, rows: int) -> list[list[dict[str, str]]]:
+def _messages(name: str, rows: int) -> list[list[Message]]:
     lines = (DATA / name).read_text(encoding="utf-8").splitlines()[:rows]
     return [json.loads(line)["messages"] for line in lines]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.calls import FUNCTIONS, Cached
-from curate.core.methods import methods_in
+from curate.core.methods import Method, methods_in
 from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.generate.generation import Generator
@@ -32,7 +32,7 @@ from tests.structure import module_paths
 REPO = Path(__file__).parents[1]
 # The families, and what a line of a method is called. What a method prepares or scores has lines of its
 # own, and how many calls it takes is stored nowhere.
-FAMILIES = {"stage": Stage, "generate": Generator, "select": Selector}
+FAMILIES: dict[str, type[Method]] = {"stage": Stage, "generate": Generator, "select": Selector}
 ELSEWHERE = ("prepare", "score_rows", "score_more", "most_calls", "most_rows", "check")
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
@@ -80,10 +80,16 @@ def read_module(module: str) -> Module:
         elif isinstance(node, Definition):
             for name in _bound(node):
                 definitions.setdefault(name, []).append(node)
-            for inner in node.body if isinstance(node, ast.ClassDef) else ():
-                if isinstance(inner, ast.FunctionDef):
-                    definitions.setdefault(f"{node.name}.{inner.name}", []).append(inner)
+            for name, function in _methods(node):
+                definitions.setdefault(name, []).append(function)
     return Module(definitions, imports)
+
+
+def _methods(node: Definition) -> Iterator[tuple[str, ast.FunctionDef]]:
+    if isinstance(node, ast.ClassDef):
+        for inner in node.body:
+            if isinstance(inner, ast.FunctionDef):
+                yield f"{node.name}.{inner.name}", inner
 
 
 def _top_nodes(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from curate.cli import app
 from curate.config.loading import load_config
 from curate.config.recipe import Config
-from curate.core.methods import METHODS, find_method, load_plugin, methods_in
+from curate.core.methods import METHODS, Method, find_method, load_plugin, methods_in
 from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.generate.generation import Generator
@@ -123,7 +123,7 @@ def test_python_in_a_document_is_sound(name: str) -> None:
         compile(block, name, "exec")
 
 
-FAMILIES = {"stage": Stage, "select": Selector, "generate": Generator}
+FAMILIES: dict[str, type[Method]] = {"stage": Stage, "select": Selector, "generate": Generator}
 
 
 @pytest.mark.parametrize(

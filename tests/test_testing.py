@@ -53,7 +53,7 @@ def test_every_selector_keeps_the_contract(run: FakeRun, name: str) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_stage_keeps_the_contract(run: FakeRun, name: str) -> None:
-    verdicts = check_stage(find_method(Stage, name)(), run)
+    verdicts = check_stage(find_method(Stage, name).model_validate({}), run)
     assert verdicts.height == run.rows.height
 
 

@@ -296,7 +296,7 @@ def test_no_text_breaks_a_checker(text: str) -> None:
     find_number(text)
     find_choice(text)
     for name in ("numeric", "choice", "exact", "json"):
-        check_answer(name, text, '"x"')  # type: ignore[arg-type]
+        check_answer(name, text, '"x"')
 
 
 @pytest.mark.parametrize(

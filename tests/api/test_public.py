@@ -13,6 +13,7 @@ import pytest
 
 import curate
 from curate.core.errors import UserError
+from curate.core.rows import Message
 from tests.conftest import turns
 
 RECORDS = [
@@ -30,7 +31,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def written(path: Path, rows: list[list[dict[str, str]]]) -> str:
+def written(path: Path, rows: list[list[Message]]) -> str:
     path.write_text("\n".join(json.dumps({"messages": row}) for row in rows))
     return str(path)
 

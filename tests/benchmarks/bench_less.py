@@ -100,7 +100,7 @@ def curate_projected(
             some = [examples[i] for i in batch]
             features[batch] = projected_features(model, some, feature, projection)
         all_features.append(features)
-    return all_features[0] @ all_features[1].mean(axis=0)
+    return np.asarray(all_features[0] @ all_features[1].mean(axis=0))
 
 
 # --- the loop -------------------------------------------------------------------------------------

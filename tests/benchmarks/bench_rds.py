@@ -9,13 +9,17 @@ the first 20 rows stand for a target.
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from curate.core.rows import Message
 from curate.core.store import Store, peak_memory
 from curate.models.chat import tokenise
 from curate.models.lm import encode, pool_states
@@ -29,7 +33,7 @@ MAX_LENGTH = 2048
 TARGETS = 20
 
 
-def read_rows(count: int, paths: list[str]) -> list[list[dict[str, str]]]:
+def read_rows(count: int, paths: list[str]) -> list[list[Message]]:
     files = paths or [str(REPO / "data" / "pool")]
     entries = [RowFile(path=p, source=f"s{i}") for i, p in enumerate(files)]
     store = Store(REPO / ".curate" / "bench")
@@ -74,13 +78,14 @@ def main() -> None:
     tokens = sum(map(len, rows))
     print(f"{len(rows)} rows, {tokens} tokens, {torch.get_num_threads()} threads", flush=True)
     auto = choose_dtype("auto")
-    runs = {
+    runs: dict[str, Callable[[], NDArray[Any]]] = {
         f"batched, {auto}": lambda: encode(load_trunk(folder, auto), rows),
         "one by one, float32": lambda: one_by_one(folder, rows),
     }
     if auto != "float32":
         runs["batched, float32"] = lambda: encode(load_trunk(folder, "float32"), rows)
-    speeds, scores = {}, {}
+    speeds: dict[str, float] = {}
+    scores: dict[str, NDArray[Any]] = {}
     for name, run in runs.items():
         load_trunk(folder, auto if auto in name else "float32")
         with peak_memory() as peak:

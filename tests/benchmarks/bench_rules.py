@@ -114,7 +114,7 @@ def write_pool(files: Sequence[str], count: int, path: Path) -> Path:
     pl.concat([rows] * times).head(count).write_ndjson(path)
     lengths = pl.element().struct.field("content").str.len_chars()
     chars = rows.select(pl.col("messages").list.eval(lengths).list.sum()).to_series()
-    print(f"{count} rows of {chars.mean():.0f} characters")
+    print(f"{count} rows of {chars.to_numpy().mean():.0f} characters")
     return path
 
 

@@ -130,7 +130,7 @@ def semhash(texts: list[str], file: Path) -> list[int]:
     vectors = np.load(file.with_suffix(".npy"))
     index = SemHash.from_embeddings(vectors, texts, model=StoredEmbeddings())
     result = index.self_deduplicate(threshold=SEMANTIC_THRESHOLD)
-    first = {}
+    first: dict[str, int] = {}
     for i, text in enumerate(texts):
         first.setdefault(text, i)
     return sorted(first[text] for text in result.selected)

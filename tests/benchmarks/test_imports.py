@@ -60,7 +60,7 @@ def stale_uses(source: str) -> list[str]:
 def _import(node: ast.AST, objects: dict[str, Any]) -> Iterator[str]:
     """Bind what a statement imports of this repository; yield what it cannot."""
     if isinstance(node, ast.Import):
-        modules = [(alias.name, []) for alias in node.names]
+        modules: list[tuple[str, list[ast.alias]]] = [(alias.name, []) for alias in node.names]
     elif isinstance(node, ast.ImportFrom) and node.module:
         modules = [(node.module, [alias for alias in node.names if alias.name != "*"])]
     else:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from curate.clean.duplicates import DedupParams, decide, judge_duplicates
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
+from curate.core.rows import Message
 from curate.core.stage import StageData
 from curate.text.compared import compared_text
 from curate.text.pairs import (
@@ -500,7 +501,8 @@ def test_the_order_of_pairs_and_of_their_ends_changes_nothing(
     named = [(ids[a], ids[b], s, same) for a, b, s, same in pairs]
     mixed = [(b, a, s, same) if rng.random() < 0.5 else (a, b, s, same) for a, b, s, same in named]
     rng.shuffle(mixed)
-    for params in ({}, {"rows": size}):
+    several: list[dict[str, Any]] = [{}, {"rows": size}]
+    for params in several:
         one, two = (judged(rows, table(each), **params) for each in (named, mixed))
         assert one.equals(two)
 
@@ -683,7 +685,7 @@ def test_policies_order_more_than_the_winner() -> None:
 
 
 def test_the_compared_text_leaves_out_the_system_turn() -> None:
-    system = {"role": "system", "content": "S"}
+    system: Message = {"role": "system", "content": "S"}
     rows = frame(
         [
             row("a", turns("p", "r")),

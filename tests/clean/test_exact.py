@@ -244,8 +244,14 @@ def test_only_what_is_asked_for_is_folded() -> None:
 def test_white_space_is_the_same_for_examples_prompts_and_other_folds() -> None:
     spaces = [chr(code) for code in range(0x110000) if chr(code).isspace()]
     conversations = [exchange(f"a{space}b{space}", f"{space}c") for space in spaces]
-    for params in ({}, {"compare": "prompt"}, {"compare": "response"}, {"fold": ["space", "case"]}):
-        params = {"fold": ["space"], **params}
+    prompts, responses = ({"fold": ["space"], "compare": part} for part in ("prompt", "response"))
+    variants: list[dict[str, Any]] = [
+        {"fold": ["space"]},
+        prompts,
+        responses,
+        {"fold": ["space", "case"]},
+    ]
+    for params in variants:
         assert twins(*conversations, **params) == [None] + ["r0"] * (len(conversations) - 1), params
     assert twins(exchange("a b", "c"), exchange("a\u200bb", "c"), compare="prompt") == [None, None]
 

@@ -22,6 +22,7 @@ from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.errors import UserError
 from curate.core.ledger import evidence_of, judge_rows
+from curate.core.rows import Message
 from curate.core.store import Artifact, Computation, Store
 from curate.pipeline.inputs import input_calls
 from curate.text.shingles import shingle
@@ -191,7 +192,10 @@ def test_only_the_named_part_is_compared(store: Store, compare: str) -> None:
     texts = perturbed(3, 120)
     other = perturbed(4, 120)
     sides = (texts, other) if compare == "prompt" else (other, texts)
-    system = {"role": "system", "content": "You are of great help to everyone who asks for it."}
+    system: Message = {
+        "role": "system",
+        "content": "You are of great help to everyone who asks for it.",
+    }
     rows = [
         row(f"r{i}", [system, *turns(*both)]) for i, both in enumerate(zip(*sides, strict=True))
     ]
@@ -214,7 +218,8 @@ def test_every_dropped_row_has_a_kept_twin_and_its_true_similarity(store: Store)
             assert score < 0.75
         else:
             assert (reason, twin in judged.kept) == ("fuzzy_duplicate", True)
-            assert score == true.get((twin, row_id), true.get((row_id, twin))) >= 0.75
+            pair = (twin, row_id) if (twin, row_id) in true else (row_id, twin)
+            assert score == true[pair] >= 0.75
     assert max(s for pair, s in true.items() if set(pair) <= set(judged.kept)) < 0.75
 
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from curate.clean.guards import DIFFERING_SCHEMA, GuardedDedupParams, guard_keys
+from curate.core.rows import Message
 from curate.core.store import Artifact, Store
 from tests.conftest import StoreRun, frame, row, run_stage, stored_rows, turns
 
@@ -18,15 +19,14 @@ PASSAGE = (
     "until the family of the miller sold it to the rope makers, who dried hemp in its loft. "
 )
 RULES = "Answer as the keeper of the town archive would, in plain words and at no great length."
-Row = dict[str, Any]
 
 
-def exchange(question: str, answer: str, system: str = "") -> list[Row]:
-    head = [{"role": "system", "content": system}] if system else []
+def exchange(question: str, answer: str, system: str = "") -> list[Message]:
+    head: list[Message] = [{"role": "system", "content": system}] if system else []
     return [*head, *turns(PASSAGE + question, answer)]
 
 
-def judge(store: Store, chats: Sequence[list[Row]], **params: Any) -> Artifact:
+def judge(store: Store, chats: Sequence[list[Message]], **params: Any) -> Artifact:
     rows = [row(f"r{i}", chat) for i, chat in enumerate(chats)]
     return run_stage(StoreRun(store), params, stored_rows(store, "pool", rows), {})
 

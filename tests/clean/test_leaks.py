@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from curate.clean.leaks import LeaksStage
 from curate.core.calls import Table
 from curate.core.reasons import EXPLAINED, Reason
+from curate.core.rows import Message
 from curate.core.stage import StageData
 from curate.core.store import Artifact, Store
 from curate.overlap.index import LeakIndex, find_leaks
@@ -44,7 +45,7 @@ class Leak:
     """What is known of a leak: coverage, and how many words the longest shared run has."""
 
     reason: str
-    coverage: float
+    coverage: Any
     run: int
 
 
@@ -136,15 +137,15 @@ def test_a_prompt_inside_a_longer_turn_is_covered_whole() -> None:
 def test_any_turn_can_leak() -> None:
     assert hits("Give me a sum about apples.", f"Sure. {PROMPT}") != []
     assert hits("Hi", "Hello", f"And now: {PROMPT}", "720") != []
-    system = [{"role": "system", "content": PROMPT}, *turns("a", "b")]
+    system: list[Message] = [{"role": "system", "content": PROMPT}, *turns("a", "b")]
     evals = frame([row("e", turns(PROMPT, "720"))])
     assert find_leaks(frame([row("r", system)]).lazy(), evals)["reason"].to_list() == ["leak_exact"]
 
 
 def test_a_system_turn_of_one_eval_example_is_part_of_what_may_not_be_known() -> None:
-    own = [{"role": "system", "content": PROMPT}, *turns("Go on.", "720")]
-    common = [{"role": "system", "content": OTHER}, *turns("And this?", "x")]
-    again = [{"role": "system", "content": OTHER}, *turns("Or that?", "x")]
+    own: list[Message] = [{"role": "system", "content": PROMPT}, *turns("Go on.", "720")]
+    common: list[Message] = [{"role": "system", "content": OTHER}, *turns("And this?", "x")]
+    again: list[Message] = [{"role": "system", "content": OTHER}, *turns("Or that?", "x")]
     evals = frame([row("e1", own), row("e2", common), row("e3", again)])
     rows = frame([row("r", turns(f"Sum: {PROMPT}", "x")), row("s", turns(OTHER, "x"))])
     assert find_leaks(rows.lazy(), evals).select("row_id", "eval_id").rows() == [("r", "e1")]

@@ -32,7 +32,7 @@ from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
-from curate.core.rows import content_hash
+from curate.core.rows import Message, content_hash
 from curate.core.store import Artifact, Store
 from curate.pipeline.curation import run_stages
 from curate.pipeline.run import Run
@@ -226,6 +226,7 @@ def test_national_numbers_of_every_region_are_found_with_their_region(text: str)
     missed = []
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         example = phonenumbers.example_number(region)
+        assert example is not None
         number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
         span_table = find_pii(
             frame([row("r", turns(text.format(number), "Yes."))]), detectors_of(["phone"], [region])
@@ -304,8 +305,9 @@ def test_a_number_with_the_code_of_its_region_is_found_without_naming_the_region
     kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
     form = phonenumbers.PhoneNumberFormat
     for region in sorted(phonenumbers.SUPPORTED_REGIONS - {"US"}):
-        for number in (phonenumbers.example_number_for_type(region, kind) for kind in kinds):
-            for style in (form.INTERNATIONAL, form.E164) if number else ():
+        numbers = (phonenumbers.example_number_for_type(region, kind) for kind in kinds)
+        for number in filter(None, numbers):
+            for style in (form.INTERNATIONAL, form.E164):
                 written = phonenumbers.format_number(number, style)
                 text = f"Ring me ({written}) today"
                 assert [text[s.start : s.end] for s in find_personal(text, ALL)] == [written]
@@ -321,7 +323,7 @@ def test_every_pattern_has_a_hint_that_finds_as_much() -> None:
 
 # --- the stage ------------------------------------------------------------------------------------
 
-CHAT = [
+CHAT: list[Message] = [
     {"role": "system", "content": "You serve bob@firm.com."},
     *turns("I am on +49 30 1234567, mail to ann@firm.com.", "Noted: ann@firm.com."),
 ]

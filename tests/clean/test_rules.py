@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from curate.cli import app
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
+from curate.core.rows import Message
 from curate.core.stage import StageData, StageResult
 from curate.core.store import Store
 from curate.pipeline.curation import read_inputs, run_stages
@@ -297,7 +298,7 @@ def test_lengths_are_characters_within_bounds(
 
 
 def test_the_response_is_the_last_turn_and_the_prompt_what_users_say(tmp_path: Path) -> None:
-    system = [{"role": "system", "content": "<p>Be brief.</p> All rights reserved."}]
+    system: list[Message] = [{"role": "system", "content": "<p>Be brief.</p> All rights reserved."}]
     chat = turns("Hello there.", "TODO", "Tell me.", "A word.")
     assert failed_chat(tmp_path, system + chat) == []
     assert failed_chat(tmp_path, system + turns("Hello there.", "A word.", "Tell me.", "TODO")) == [
@@ -307,7 +308,7 @@ def test_the_response_is_the_last_turn_and_the_prompt_what_users_say(tmp_path: P
     assert failed_chat(tmp_path, broken) == ["encoding"]
 
 
-def failed_chat(tmp_path: Path, messages: Sequence[Mapping[str, str]]) -> list[str]:
+def failed_chat(tmp_path: Path, messages: Sequence[Message]) -> list[str]:
     verdict = judge(tmp_path, frame([row("r", messages)])).evidence.row(0, named=True)
     return [name for name in RULES if verdict.get(name)]
 

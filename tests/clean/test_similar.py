@@ -14,7 +14,7 @@ from tests.conftest import StoreRun, row, stored_rows, turns
 
 def unit(rng: np.random.Generator, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     vectors = rng.normal(size=(count, 8)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("cells", [1, 50, 1 << 20])

@@ -15,12 +15,12 @@ def test_a_made_row_names_its_parent_and_keeps_its_source() -> None:
         ]
     )
     new = [turns("2 + 2?", "4"), turns("3 + 3?", "6")]
-    new_rows = derive_rows(rows, new, "correct")  # type: ignore[arg-type]
+    new_rows = derive_rows(rows, new, "correct")
     assert new_rows.schema == rows.schema
     assert new_rows["row_id"].to_list() == [derived_id("a", "correct"), derived_id("b", "correct")]
     assert new_rows["row_id"].n_unique() == 2
     assert new_rows["messages"].to_list() == new
-    assert new_rows["content_hash"].to_list() == [content_hash(m) for m in new]  # type: ignore[arg-type]
+    assert new_rows["content_hash"].to_list() == [content_hash(m) for m in new]
     lineage = new_rows.select("source", "origin", "meta", "parents", "method", "hop").rows()
     assert lineage == [
         ("web", "sums", '{"k": 1}', ["a"], "correct", 1), ("test", None, "{}", ["b"], "correct", 3)

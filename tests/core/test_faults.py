@@ -66,7 +66,12 @@ def cut(name: str) -> Callable[[], object]:
 
 def write(name: str, text: str | bytes) -> Callable[[], object]:
     data = text.encode() if isinstance(text, str) else text
-    return lambda: (Path(name).parent.mkdir(exist_ok=True), Path(name).write_bytes(data))
+
+    def write_file() -> None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(data)
+
+    return write_file
 
 
 def nothing() -> None:
@@ -208,7 +213,7 @@ def test_the_version_is_told(
 
 
 GPU_FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB"
-BROKEN = {
+BROKEN: dict[str, tuple[Callable[[], Exception], str]] = {
     "GPU memory": (lambda: torch.OutOfMemoryError(GPU_FULL), "not enough memory"),
     "memory of a library": (lambda: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), "not enough memory"),
     "memory": (MemoryError, "not enough memory"),

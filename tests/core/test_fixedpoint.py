@@ -31,7 +31,7 @@ print(hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in p
 
 def unit(rows: int, width: int, seed: int) -> np.ndarray:
     vectors = np.random.default_rng(seed).standard_normal((rows, width))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 @pytest.mark.parametrize("width", [1, 3, 256, 1_024])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from curate.selectors.random import scores as random_scores
 from curate.selectors.selection import SelectionResult, select_by
 from tests.conftest import (
     Computed,
+    RowsRun,
     StoreRun,
     examples,
     frame,
@@ -67,13 +68,8 @@ def call_of(
 
 
 @dataclass
-class SelectRun(StoreRun):
+class SelectRun(RowsRun):
     """What a selection reads of a run."""
-
-    rows: Table = field(init=False)
-    kept: Table = field(init=False)
-    tokens: Table = field(init=False)
-    evidence: dict[str, Table] = field(default_factory=dict)
 
 
 def select_run(store: Store, rows: Table, kept: Table) -> SelectRun:

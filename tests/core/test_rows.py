@@ -160,4 +160,4 @@ def test_every_reason_is_explained_once() -> None:
 def test_hashes_of_many_near_equal_rows_differ() -> None:
     rng = random.Random(0)
     texts = {" ".join(str(rng.randrange(10)) for _ in range(6)) for _ in range(3_000)}
-    assert len({content_hash(turns(text, "ok")) for text in texts}) == len(texts)  # type: ignore[arg-type]
+    assert len({content_hash(turns(text, "ok")) for text in texts}) == len(texts)

@@ -55,7 +55,9 @@ def test_limits_cut_them_off() -> None:
 @pytest.mark.parametrize("method", sorted(methods_in(Generator)))
 def test_bounds_are_whole_numbers(method: str) -> None:
     cls = find_method(Generator, method)
-    needed = dict.fromkeys((n for n, f in cls.model_fields.items() if f.is_required()), "x")
+    needed: dict[str, Any] = dict.fromkeys(
+        (n for n, f in cls.model_fields.items() if f.is_required()), "x"
+    )
     generator = cls.model_construct(**needed)
     calls = generator.most_calls(10, 100)
     assert isinstance(calls, int)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
@@ -110,11 +111,11 @@ def test_the_flow_shows_its_recipe_as_a_form() -> None:
 
 
 def test_the_deployment_names_a_flow_that_loads_and_parameters_that_are_valid() -> None:
-    from prefect.flows import load_flow_from_entrypoint
+    from prefect.flows import Flow, load_flow_from_entrypoint
 
     from curate.config.recipe import Config
 
     deployment = yaml.safe_load((REPO / "prefect.yaml").read_text())["deployments"][0]
-    flow = load_flow_from_entrypoint(str(REPO / deployment["entrypoint"]))
+    flow: Flow[..., Any] = load_flow_from_entrypoint(str(REPO / deployment["entrypoint"]))
     assert flow.name == "curation"
     assert Config.model_validate(deployment["parameters"]["config"]).name == "quickstart"

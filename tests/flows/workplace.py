@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -67,7 +68,7 @@ class Workplace:
             capture_output=True, text=True, timeout=3_600,
         )  # fmt: skip
 
-    def manifest(self) -> dict[str, dict[str, object]]:
+    def manifest(self) -> dict[str, dict[str, Any]]:
         manifest = orjson.loads((self.out / "manifest.json").read_bytes())
         return {stage["stage"]: stage for stage in manifest["stages"]}
 

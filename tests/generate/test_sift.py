@@ -26,7 +26,7 @@ def by_letters(texts: Sequence[str]) -> NDArray[np.float32]:
     """Embed by counts of letters: anagrams are one point."""
     counts = np.array([[t.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for t in texts])
     lengths = np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
-    return (counts / lengths).astype(np.float32)
+    return np.asarray(counts / lengths, dtype=np.float32)
 
 
 def candidate(prompt: str, response: str = "Four, since two and two make four.") -> Candidate:

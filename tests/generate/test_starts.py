@@ -19,8 +19,8 @@ def start(target: list[SeedExample] | None = None, **params: object) -> list[str
 
 
 def test_target_rows_in_their_order_those_with_several_turns_left_out() -> None:
-    chat = SeedExample("target/0", turns("Hi.", "Hello.", "Why?", "So."))  # type: ignore[arg-type]
-    lone = SeedExample("target/9", turns("Hi."))  # type: ignore[arg-type]
+    chat = SeedExample("target/0", turns("Hi.", "Hello.", "Why?", "So."))
+    lone = SeedExample("target/9", turns("Hi."))
     rows = [chat, example("target/2", "a", "b"), example("target/1", "c", "d", "Be brief."), lone]
     assert start(rows) == ["target/2", "target/1"]
     assert [is_single(e.messages) for e in rows] == [False, True, True, False]

@@ -176,7 +176,7 @@ def test_rows_without_a_label_get_the_mean_of_the_models() -> None:
     np.testing.assert_allclose(chances[~labelled], np.mean(expected, axis=0))
     turned = np.where(labelled, right, ~right)
     again = cross_fit(features, labelled, turned, folds, isotonic=False)
-    np.testing.assert_array_equal(again, chances), "what is unknown is not read"
+    np.testing.assert_array_equal(again, chances, "what is unknown is not read")
 
 
 def test_probabilities_of_a_true_model_are_calibrated_either_way() -> None:

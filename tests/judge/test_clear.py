@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from curate.core.errors import UserError
 from curate.core.stage import StageData
 from curate.core.store import Store
 from curate.judge.clear import ALPHA, BETA, ClearStage, compare_values
-from tests.conftest import row, stored_rows, stored_table, turns
+from tests.conftest import mean, row, stored_rows, stored_table, turns
 from tests.generate.scripted import Reply, text_of, texts_of
 from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, use
 
@@ -151,7 +152,7 @@ def test_a_reflection_of_no_use_leaves_the_other_one(
     assert scores["reason"].to_list() == [None, "no usable self-reflection"]
 
 
-def judged(tmp_path: Path, scores: list[float | None], **given: Any) -> pl.DataFrame:
+def judged(tmp_path: Path, scores: Sequence[float | None], **given: Any) -> pl.DataFrame:
     """Return the verdicts on rows with these confidences."""
     ids = [f"r{i}" for i in range(len(scores))]
     c = pl.Series(scores, dtype=pl.Float64)
@@ -295,4 +296,4 @@ def test_right_rows_have_more_confidence_than_swapped_ones(store: Store, smollm:
     )
     scores = confidence(EngineRun(store, folder=smollm), pairs, samples=3, max_tokens=48)["c"]
     assert scores.null_count() < len(pairs) / 4
-    assert scores[:8].mean() > scores[8:].mean()
+    assert mean(scores[:8]) > mean(scores[8:])

@@ -21,7 +21,7 @@ from curate.judge.confidence import ConfidenceStage
 from curate.judge.signals import ORIENTATION
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
-from tests.conftest import frame, row, stored_table, turns
+from tests.conftest import frame, mean, row, stored_table, turns
 from tests.report.realrun import finish, recipe, write_inputs
 
 LABELS = {"labels": {"path": "labels.jsonl"}}
@@ -98,9 +98,9 @@ def test_a_precision_is_reached_by_the_lowest_threshold_that_can(tmp_path: Path)
         correct=pl.Series(right)
     )
     threshold = evidence["threshold"][0]
-    assert evidence.filter("keep")["correct"].mean() >= 0.9
+    assert mean(evidence.filter("keep")["correct"]) >= 0.9
     for lower in evidence.filter(pl.col("score") < threshold)["score"]:
-        assert evidence.filter(pl.col("score") >= lower)["correct"].mean() < 0.9
+        assert mean(evidence.filter(pl.col("score") >= lower)["correct"]) < 0.9
 
 
 def test_a_precision_out_of_reach_is_told(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_rows_without_a_label_are_scored_as_well(tmp_path: Path) -> None:
     rest = result.evidence[300:].with_columns(correct=pl.Series(right[300:]))
     assert rest["score"].null_count() == 0
     wrong = ~rest["correct"]
-    assert rest.filter(wrong)["score"].mean() < rest.filter(~wrong)["score"].mean() - 0.2
+    assert mean(rest.filter(wrong)["score"]) < mean(rest.filter(~wrong)["score"]) - 0.2
     assert result.tables["quality"]["rows"].max() == 300
 
 
@@ -180,7 +180,7 @@ def test_thresholds_move_without_the_model_and_as_in_a_fresh_run(
         {"source": "web", "position": i, "correct": i % 3 > 0} for i in range(1, len(pool) + 1)
     ]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in labels))
-    own = {"kind": "confidence", "labels": {"path": str(tmp_path / "labels.jsonl")}}
+    own: dict[str, Any] = {"kind": "confidence", "labels": {"path": str(tmp_path / "labels.jsonl")}}
     stages = [{"kind": "exact"}, {**own, "drop": 0.2}]
     run = open_run(finish(recipe(tmp_path, tiny, stages), tmp_path / "run"))
     (tmp_path / "labels.jsonl").unlink()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.calls import Table
-from curate.core.rows import SCHEMA, content_hash
+from curate.core.rows import SCHEMA, Message, content_hash
 from curate.core.store import Store
 from curate.judge.knowledge import (
     CATEGORIES,
@@ -43,7 +43,7 @@ def terms(text: str) -> list[int]:
 
 
 def is_greedy(call: Any) -> bool:
-    return call.sampling.temperature == 0
+    return bool(call.sampling.temperature == 0)
 
 
 def model(call: Any) -> str:
@@ -282,7 +282,8 @@ def test_examples_are_those_of_least_digest_with_other_prompts(
 def test_system_turns_and_earlier_turns_stay_where_they_are(store: Store, monkeypatch: Any) -> None:
     engine = use(monkeypatch, [(lambda call: True, "9")])
     run = EngineRun(store)
-    talk = [{"role": "system", "content": "Be brief."}, *turns("2 + 2?", "4", "and 5 more?", "9")]
+    brief: Message = {"role": "system", "content": "Be brief."}
+    talk = [brief, *turns("2 + 2?", "4", "and 5 more?", "9")]
     rows = [row(f"r{i}", turns(*SUMS[i])) for i in range(6)] + [row("talk", talk)]
     judge_stage(run, stored_rows(store, "pool", rows), {"kind": "knowledge", "sets": 1})
     call = next(c for c in engine.calls if text_of(c) == "and 5 more?")

@@ -101,7 +101,12 @@ def test_a_row_without_a_grade_stays_and_the_table_says_why(store: Store, monkey
 def test_a_cut_moves_without_a_call(store: Store, monkeypatch: Any) -> None:
     _, _, engine = judged(store, monkeypatch)
     before = len(engine.calls)
-    for given_, kept in (({"threshold": 2.0}, 2), ({"drop": 0.34}, 2), ({"drop": 0.3}, 3)):
+    cuts: list[tuple[dict[str, Any], int]] = [
+        ({"threshold": 2.0}, 2),
+        ({"drop": 0.34}, 2),
+        ({"drop": 0.3}, 3),
+    ]
+    for given_, kept in cuts:
         verdicts, _, again = judged(store, monkeypatch, **given_)
         assert verdicts.artifact.counts["rows_out"] == kept
         assert again.calls == []

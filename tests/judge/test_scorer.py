@@ -11,7 +11,8 @@ from curate.core.store import Store
 from curate.judge.scorer import ScorerStage
 from tests.conftest import row, stored_rows
 from tests.judge.clearruns import EngineRun, judge_stage
-from tests.selectors.test_scorer import TEXTS, plain_logits, run_of, scored, write_classifier
+from tests.selectors.lossruns import scored
+from tests.selectors.test_scorer import TEXTS, plain_logits, run_of, write_classifier
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,8 @@ def log_chances(model: Any, ids: Sequence[int]) -> torch.Tensor:
     """Return log-probabilities [T - 1, V] from one unpadded pass, in float64."""
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([list(ids)])).logits[0, :-1].double()
-    return logits - torch.logsumexp(logits, dim=1, keepdim=True)
+    chances: torch.Tensor = logits - torch.logsumexp(logits, dim=1, keepdim=True)
+    return chances
 
 
 def plain_signals(model: Any, tokenizer: Any, messages: Any) -> dict[str, float]:

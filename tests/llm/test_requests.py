@@ -36,7 +36,7 @@ def test_a_request_that_means_nothing_is_refused(what: Any, message: str) -> Non
 def test_sampling_is_checked() -> None:
     for bad in ({"temperature": -1}, {"top_p": 0}, {"max_tokens": 0}, {"n": 0}, {"colour": 1}):
         with pytest.raises(ValidationError):
-            Sampling(**bad)  # type: ignore[arg-type]
+            Sampling(**bad)
 
 
 def test_each_draw_has_randomness_of_its_own() -> None:
@@ -70,5 +70,6 @@ def test_greedy_answers_do_not_depend_on_the_draw() -> None:
 
 
 def test_the_order_of_a_schemas_properties_counts() -> None:
-    one, other = ({"properties": {k: {} for k in keys}} for keys in ("ab", "ba"))
-    assert Call(raw("x", schema=one)).content() != Call(raw("x", schema=other)).content()
+    schemas: list[dict[str, Any]] = [{"properties": {k: {} for k in keys}} for keys in ("ab", "ba")]
+    one, other = (Call(raw("x", schema=schema)) for schema in schemas)
+    assert one.content() != other.content()

@@ -18,7 +18,7 @@ from tests.models.test_refusals import STRICT
 def said(*roles_and_texts: str) -> list[Message]:
     """Return messages written as "role: text"."""
     parts = [text.split(": ", 1) for text in roles_and_texts]
-    return [{"role": role, "content": content} for role, content in parts]  # type: ignore[typeddict-item]
+    return [{"role": role, "content": content} for role, content in parts]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_a_template_refuses_is_merged_only_where_that_is_allowed_and_helps(
     tokenizer = load_tokenizer(folder)
     system = said("system: S", "user: a", "assistant: b")
     twice = said("system: S", "user: a", "user: b", "assistant: c")
-    assert accepted_messages(tokenizer, turns("a", "b"), "drop_row") == turns("a", "b")  # type: ignore[arg-type]
+    assert accepted_messages(tokenizer, turns("a", "b"), "drop_row") == turns("a", "b")
     assert accepted_messages(tokenizer, system, "drop_row") is None
     assert accepted_messages(tokenizer, system, "merge") == turns("S\n\na", "b")
     assert accepted_messages(tokenizer, twice, "merge") is None

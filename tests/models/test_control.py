@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tokenizers import (
 )
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
+from curate.core.rows import Message
 from curate.llm.engines.prompts import prompt_ids
 from curate.llm.requests import chat, raw
 from curate.models.chat import IGNORED, build_example, prompt_tokens, render, tokenise
@@ -99,7 +101,7 @@ def whole_words(template: str) -> Any:
     return wrap(tokenizer, template)
 
 
-KINDS = {
+KINDS: dict[str, Callable[[], Any]] = {
     "byte-level": lambda: byte_level(CHATML),
     "byte-level, learnt": lambda: byte_level(LLAMA3, in_vocabulary=True),
     "whole words": lambda: whole_words(MISTRAL),
@@ -124,7 +126,7 @@ def control_count(tokenizer: Any, ids: list[int]) -> int:
     return sum(token in special for token in ids)
 
 
-def neutral(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+def neutral(messages: list[Message]) -> list[Message]:
     return [{"role": m["role"], "content": "abc"} for m in messages]
 
 
@@ -209,12 +211,12 @@ def test_rows_without_control_tokens_are_read_as_the_template_and_tokenizer_say(
 def test_the_real_tokenizer_reads_them_as_text_too(smollm: Path, attack: str) -> None:
     tokenizer: Any = load_tokenizer(smollm)
     special = set(tokenizer.all_special_ids)
-    frame = sum(i in special for i in tokenise(tokenizer, [turns("a", "b")], None)[0])  # type: ignore[list-item]
+    frame = sum(i in special for i in tokenise(tokenizer, [turns("a", "b")], None)[0])
     for messages in (turns(attack, "no"), turns("a", attack)):
-        [ids] = tokenise(tokenizer, [messages], None)  # type: ignore[list-item]
+        [ids] = tokenise(tokenizer, [messages], None)
         assert sum(i in special for i in ids) == frame
-        assert tokenizer.decode(ids) == render(tokenizer, messages)  # type: ignore[arg-type]
-        example = build_example(tokenizer, messages, LONG)  # type: ignore[arg-type]
+        assert tokenizer.decode(ids) == render(tokenizer, messages)
+        example = build_example(tokenizer, messages, LONG)
         labels = [label for label in example.labels if label != IGNORED]
         assert tokenizer.decode(labels) == messages[1]["content"] + "<|im_end|>"
 
@@ -234,9 +236,9 @@ def test_a_text_cannot_guess_what_the_control_tokens_are_called_meanwhile() -> N
     tokenizer = TOKENIZERS["byte-level"]
     letters = "".join(map(chr, LETTERS[:70_000]))
     attack = "<|im_end|>" + "".join(c * 10 for c in letters[:60]) + letters
-    [ids] = tokenise(tokenizer, [turns(attack, "b")], None)  # type: ignore[list-item]
+    [ids] = tokenise(tokenizer, [turns(attack, "b")], None)
     assert control_count(tokenizer, ids) == 4
-    assert tokenizer.decode(ids) == render(tokenizer, turns(attack, "b"))  # type: ignore[arg-type]
+    assert tokenizer.decode(ids) == render(tokenizer, turns(attack, "b"))
 
 
 def test_what_frames_turns_is_control_and_what_may_stand_in_a_text_is_not() -> None:

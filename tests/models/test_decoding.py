@@ -29,7 +29,8 @@ def plain_greedy(model: torch.nn.Module, prompt: list[int], limit: int) -> list[
 
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> torch.nn.Module:
-    return load_causal(tiny, "float32").eval()
+    model: torch.nn.Module = load_causal(tiny, "float32")
+    return model.eval()
 
 
 @examples(0.4)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from curate.core.calls import Table
 from curate.core.keyed import ModelSource
@@ -28,22 +29,17 @@ from curate.models.index import (
     read_vectors,
 )
 from curate.models.load import ModelLocation, identify
-from tests.conftest import StoreRun, row, stored, stored_rows, stored_table, turns, write_tiny_model
+from tests.conftest import RowsRun, row, stored, stored_rows, stored_table, turns, write_tiny_model
 
 
 @dataclass
-class PoolRun(StoreRun):
+class PoolRun(RowsRun):
     """A run as far as an index sees it: stored rows, the kept ones, and a model."""
 
     texts: Sequence[str] = ()
     folder: Path = Path()
     kept_positions: Sequence[int] | None = None
-    evidence: Mapping[str, Table] = field(default_factory=dict)
     dtype: str = "float32"
-    tokens: Any = None
-    rows: Table = field(init=False)
-    kept: Table = field(init=False)
-    target: Table | None = field(init=False)
 
     def __post_init__(self) -> None:
         rows = [row(f"r{i:03}", turns(text, "ok")) for i, text in enumerate(self.texts)]
@@ -57,9 +53,6 @@ class PoolRun(StoreRun):
                 schema={"row_id": pl.String, "position": pl.Int64},
             )
             self.kept = stored_table(self.store, "kept", table)
-
-    def with_kept(self, kept: Table) -> PoolRun:
-        raise NotImplementedError
 
     @property
     def base(self) -> ModelSource:
@@ -231,7 +224,8 @@ def test_vectors_of_all_blocks_are_those_of_the_kept_rows_in_order(
     kept = [0, 2, 5, 6, 9]
     run = PoolRun(store, texts=TEXTS, folder=tiny, kept_positions=kept)
     every = index_target(PoolRun(store, texts=TEXTS, folder=tiny), 64).array()
-    np.testing.assert_allclose(read_vectors(index_pool(run, 64)), every[kept], atol=1e-5)
+    vectors: NDArray[Any] = read_vectors(index_pool(run, 64))
+    np.testing.assert_allclose(vectors, every[kept], atol=1e-5)
 
 
 def test_an_index_of_the_target_needs_one(store: Store, tiny: Path) -> None:

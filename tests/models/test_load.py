@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +305,7 @@ def test_weights_swapped_at_the_same_time_and_size_are_seen(copy: Path) -> None:
 
 
 def test_the_device_is_a_part_of_the_identity(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = [
+    places: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (identify, (find_model(str(tiny)), "float32")),
         (identify_embedder, (find_model("minilm"),)),
     ]

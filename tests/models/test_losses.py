@@ -226,7 +226,7 @@ def test_a_template_without_headers_leaves_the_begin_token(tiny: Path, tmp_path:
     folder = with_template(tiny, tmp_path / "m", template)
     assert alone_texts(folder, turns("a", "b")) == [("<|im_start|>", "b<|im_end|>")]
     tokenizer = load_tokenizer(folder)
-    row = build_example(tokenizer, turns("a", "b"), LONG)  # type: ignore[arg-type]
+    row = build_example(tokenizer, turns("a", "b"), LONG)
     tokenizer.bos_token = tokenizer.eos_token = None
     with pytest.raises(UserError, match="no assistant header and no begin or end token"):
         alone_pieces(tokenizer, [row])

@@ -13,6 +13,7 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
+from curate.core.rows import Message
 from curate.estimate.recipe import estimate
 from curate.models.chat import refusal
 from curate.models.load import load_tokenizer
@@ -30,8 +31,8 @@ STRICT = (
     "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-SYSTEM: list[dict[str, str]] = [{"role": "system", "content": "Be brief."}, *turns("Hi", "Hello.")]
-TWICE: list[dict[str, str]] = [*turns("Hi")[:1], *turns("Are you there?", "Yes.")]
+SYSTEM: list[Message] = [{"role": "system", "content": "Be brief."}, *turns("Hi", "Hello.")]
+TWICE: list[Message] = [*turns("Hi")[:1], *turns("Are you there?", "Yes.")]
 SMALL_PROOF = {"draws": 2, "seeds": 1, "lora": {"epochs": 1}}
 SENTENCE = (
     "2 rows are refused by the base model's chat template: Conversation roles must alternate (1); "
@@ -47,7 +48,7 @@ def strict(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe(root: Path, model: Path, rows: list[list[dict[str, str]]], **more: Any) -> Config:
+def recipe(root: Path, model: Path, rows: list[list[Message]], **more: Any) -> Config:
     lines = [json.dumps({"messages": messages}) for messages in rows]
     (root / "pool.jsonl").write_text("\n".join(lines))
     given = {
@@ -60,7 +61,7 @@ def recipe(root: Path, model: Path, rows: list[list[dict[str, str]]], **more: An
     return Config.model_validate({**given, **more})
 
 
-def pool() -> list[list[dict[str, str]]]:
+def pool() -> list[list[Message]]:
     return [turns("a", "b"), SYSTEM, turns("c", "d", "e", "f"), TWICE, turns("g", "h")]
 
 
@@ -179,7 +180,7 @@ def test_a_broken_template_is_a_user_error_and_no_refusal(tiny: Path, tmp_path: 
     folder = Path(shutil.copytree(tiny, tmp_path / "broken"))
     (folder / "chat_template.jinja").write_text("{% for m in messages %}")
     with pytest.raises(UserError, match=r"chat template of .* is broken"):
-        refusal(load_tokenizer(folder), turns("a", "b"))  # type: ignore[arg-type]
+        refusal(load_tokenizer(folder), turns("a", "b"))
 
 
 def test_verdicts_are_a_line_for_every_row(tmp_path: Path, strict: Path) -> None:

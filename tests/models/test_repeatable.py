@@ -57,9 +57,10 @@ def test_values_and_gradients_are_the_same_on_any_number_of_threads(
 @pytest.mark.usefixtures("threads")
 def test_products_of_few_rows_are_the_same_on_any_number_of_threads(rows: int, width: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(width, 258))
+    layer = torch.nn.Linear(width, 258)
+    model = torch.nn.Sequential(layer)
     with torch.no_grad():
-        model[0].weight.copy_(torch.randn(258, width, generator=generator))
+        layer.weight.copy_(torch.randn(258, width, generator=generator))
     pin_arithmetic(model)
     states = torch.randn(rows, width, generator=generator)
     results = []
@@ -73,7 +74,7 @@ def test_products_of_few_rows_are_the_same_on_any_number_of_threads(rows: int, w
     for left, gradient in results[1:]:
         assert torch.equal(left, results[0][0])
         assert torch.equal(gradient, results[0][1])
-    plain = torch.nn.functional.linear(states, model[0].weight, model[0].bias)
+    plain = torch.nn.functional.linear(states, layer.weight, layer.bias)
     torch.testing.assert_close(results[0][0], plain, rtol=1e-4, atol=1e-4)
 
 

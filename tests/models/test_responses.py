@@ -29,8 +29,8 @@ def test_answer_tokens_spell_the_answer_of_the_last_response(
     tiny: Path, texts: tuple[str, ...], answer: str
 ) -> None:
     tokenizer = load_tokenizer(tiny)
-    example = build_example(tokenizer, turns(*texts), 512)  # type: ignore[arg-type]
-    positions = answer_tokens(tokenizer, turns(*texts), 512)  # type: ignore[arg-type]
+    example = build_example(tokenizer, turns(*texts), 512)
+    positions = answer_tokens(tokenizer, turns(*texts), 512)
     assert tokenizer.decode([example.ids[i] for i in positions]).strip() == answer
     assert all(example.labels[i] != IGNORED for i in positions)
 
@@ -38,19 +38,19 @@ def test_answer_tokens_spell_the_answer_of_the_last_response(
 def test_an_answer_behind_the_limit_is_none(tiny: Path) -> None:
     tokenizer = load_tokenizer(tiny)
     messages = turns("2 + 2?", WORKED)
-    last = answer_tokens(tokenizer, messages, 512)[-1]  # type: ignore[arg-type]
-    assert answer_tokens(tokenizer, messages, last + 1)  # type: ignore[arg-type]
-    assert answer_tokens(tokenizer, messages, last) == []  # type: ignore[arg-type]
+    last = answer_tokens(tokenizer, messages, 512)[-1]
+    assert answer_tokens(tokenizer, messages, last + 1)
+    assert answer_tokens(tokenizer, messages, last) == []
 
 
 def test_content_is_the_last_response_without_its_end_marker(tiny: Path) -> None:
     tokenizer = load_tokenizer(tiny)
     messages = turns("Hi", "Hello.", "Name one.", "The Danube, say")
-    example = content_example(tokenizer, messages, 512)  # type: ignore[arg-type]
+    example = content_example(tokenizer, messages, 512)
     assert example is not None
     labelled = [label for label in example.labels if label != IGNORED]
     assert tokenizer.decode(labelled).strip() == "The Danube, say"
-    whole = build_example(tokenizer, messages, 512)  # type: ignore[arg-type]
+    whole = build_example(tokenizer, messages, 512)
     assert example.ids == whole.ids[: len(example.ids)]
-    assert content_example(tokenizer, messages, len(example.ids)) == example  # type: ignore[arg-type]
-    assert content_example(tokenizer, messages, len(example.ids) - 1) is None  # type: ignore[arg-type]
+    assert content_example(tokenizer, messages, len(example.ids)) == example
+    assert content_example(tokenizer, messages, len(example.ids) - 1) is None

@@ -59,14 +59,14 @@ def test_a_script_is_covered_if_unlike_sentences_have_unlike_vectors() -> None:
 
     def knows_russian(texts: Sequence[str]) -> NDArray[np.float32]:
         letters = [text for text in texts if "а" <= text[1] <= "я" or text.isascii()]
-        return by_text(texts) if letters else np.ones((len(texts), 64), dtype=np.float32) / 8
+        return by_text(texts) if letters else np.full((len(texts), 64), 1 / 8, dtype=np.float32)
 
     assert covered_scripts(knows_russian) == (LATIN, "Cyrillic")
 
 
 def test_an_embedder_without_a_token_for_a_script_does_not_cover_it() -> None:
     def ascii_only(texts: Sequence[str]) -> NDArray[np.float32]:
-        return by_text(texts) * np.array([[text.isascii()] for text in texts])
+        return np.asarray(by_text(texts) * np.array([[text.isascii()] for text in texts]))
 
     assert covered_scripts(ascii_only) == (LATIN,)
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from curate.core.rows import Message
 from curate.models.chat import IGNORED, build_example, refusal, render, render_prompt
 from curate.models.load import load_tokenizer
 from tests.conftest import CHATML, examples, turns
@@ -105,10 +106,10 @@ MARKS = [
     "<|end_header|>", "<|eot|>", "<|end|>", "<|U|>", "<|A|>", "<|start|>", "<|channel|>",
     "<|message|>", "<|return|>",
 ]  # fmt: skip
-SYSTEM = {"role": "system", "content": "user"}
+SYSTEM: Message = {"role": "system", "content": "user"}
 THOUGHT = "<think>\na user\n</think>\n\na"
 # Contents are words that the templates write too, so that a search would take these for them.
-CONVERSATIONS: dict[str, list[dict[str, str]]] = {
+CONVERSATIONS: dict[str, list[Message]] = {
     "single": turns("assistant", "a"),
     "system": [SYSTEM, *turns("a", "user")],
     "multi": turns("a", "user", "user", "a", "model", "assistant"),
@@ -176,7 +177,7 @@ def test_each_family_labels_what_its_model_writes_or_refuses_the_row(
     tokenizer, messages = tokenizer_of(tiny, family), CONVERSATIONS[kind]
     said = expected(family, kind)
     if said is REFUSED:
-        assert refusal(tokenizer, messages)  # type: ignore[arg-type]
+        assert refusal(tokenizer, messages)
     else:
         assert labelled(tokenizer, messages) == said
 
@@ -218,7 +219,7 @@ def test_a_template_that_silently_leaves_a_turn_out_refuses_the_row(
 ) -> None:
     tokenizer = tokenizer_of(tiny, "chatml")
     tokenizer.chat_template = template
-    assert refusal(tokenizer, CONVERSATIONS[kind]) == words  # type: ignore[arg-type]
+    assert refusal(tokenizer, CONVERSATIONS[kind]) == words
     # A turn without a text has nothing to be left out.
     blank: Any = [{"role": "system", "content": " "}, *turns("a", "b")]
     assert refusal(tokenizer, blank) is None

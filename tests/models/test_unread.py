@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curate.config.recipe import Config
-from curate.core.selector import ResponseLimit
+from curate.core.selector import ResponseLimit, Selector
 from curate.estimate.recipe import estimate
 from curate.models import unread
 from curate.models.chat import IGNORED, build_example
@@ -42,7 +42,7 @@ def test_only_rows_whose_response_is_behind_the_limit_have_no_score(
 ) -> None:
     rows = [turns("word " * (3 * i), "Fine.") for i in range(1, 60)]
     tokenizer = load_tokenizer(tiny)
-    examples = [build_example(tokenizer, one, 64) for one in rows]  # type: ignore[arg-type]
+    examples = [build_example(tokenizer, one, 64) for one in rows]
     lost = sum(not any(label != IGNORED for label in one.labels[1:]) for one in examples)
     assert 0 < lost < len(rows)
     [sentence] = unread_sentences(
@@ -116,7 +116,9 @@ def test_each_method_says_what_it_must_see_of_a_response(
         "target": "t.jsonl",
         "select": {**select, "budget": {"rows": 1}},
     }
-    assert response_limits(Config.model_validate(recipe).select) == limits
+    selector = Config.model_validate(recipe).select
+    assert isinstance(selector, Selector)
+    assert response_limits(selector) == limits
 
 
 def test_check_tells_rows_that_a_method_could_not_score(tiny: Path, tmp_path: Path) -> None:

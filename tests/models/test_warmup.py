@@ -120,12 +120,12 @@ def clipped_gradients(model: Any, folder: Path) -> Mapping[str, torch.Tensor]:
     model.zero_grad()
     total, labels = torch.zeros(()), 0
     for messages in TEXTS:
-        example = build_example(tokenizer, messages, 96)  # type: ignore[arg-type]
+        example = build_example(tokenizer, messages, 96)
         own = sum(token >= 0 for token in example.labels[1:])
         ids, targets = torch.tensor([example.ids]), torch.tensor([example.labels])
         total = total + model(input_ids=ids, labels=targets).loss * own
         labels += own
-    (total / labels).backward()
+    torch.autograd.backward(total / labels)
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     norm = float(torch.cat([g.flatten() for g in gradients.values()]).norm())
     return {name: gradient / max(norm, 1.0) for name, gradient in gradients.items()}

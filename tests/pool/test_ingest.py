@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import curate.pool.ingest as ingest_module
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, content_hash, text_hash
 from curate.core.store import Artifact, Store
 from curate.pool.ingest import RAW_CHARS, ingest_call
+from curate.pool.layouts import file_reader
 from curate.pool.settings import RowFile
 from tests.conftest import examples, turns
 
@@ -65,8 +65,8 @@ def test_a_record_becomes_a_whole_row(store: Store, tmp_path: Path) -> None:
         {
             "row_id": "s/x.jsonl:1",
             "messages": turns("a", "b"),
-            "content_hash": content_hash(turns("a", "b")),  # type: ignore[arg-type]
-            "text_hash": text_hash(turns("a", "b")),  # type: ignore[arg-type]
+            "content_hash": content_hash(turns("a", "b")),
+            "text_hash": text_hash(turns("a", "b")),
             "source": "s",
             "origin": "sums",
             "meta": '{"id":3}',
@@ -561,7 +561,7 @@ def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
 ) -> None:
     monkeypatch.setattr("curate.pool.ingest.LONGEST", 100)
     looked_at: list[int] = []
-    reader_of = ingest_module.file_reader
+    reader_of = file_reader
 
     def detect(values: list[Any], fields: Any, where: str, **more: Any) -> Any:
         looked_at.append(len(values))

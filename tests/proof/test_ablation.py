@@ -51,7 +51,8 @@ def run_ablation(
     prompts = {i: LEAK if i in leaking else f"text of {i}" for i in IDS}
     rows = [row(i, turns(prompts[i], "an answer")) for i in IDS]
     evals = [row(f"e{i:02}", turns(LEAK if i == 0 else f"eval {i}", "y")) for i in range(EVALS)]
-    run = MeasuredRun(store, stored_rows(store, "pool", rows), None, loss)
+    run = MeasuredRun(store, loss=loss)
+    run.rows = stored_rows(store, "pool", rows)
     stages = [
         AblatedStage(
             stage=name,

@@ -77,7 +77,8 @@ def run_curve(
         for name in ABILITIES
         for i in range(EVALS)
     ]
-    run = AbilityRun(store, stored_rows(store, "pool", pool), None, lambda ids: 0.0)
+    run = AbilityRun(store, loss=lambda ids: 0.0)
+    run.rows = stored_rows(store, "pool", pool)
     ranked = pl.DataFrame(
         {
             "row_id": ids,
@@ -200,7 +201,7 @@ def test_the_gain_is_the_estimate_of_paired_trainings(store: Store) -> None:
         interval = estimate(whole, part)
         bounds = ability["gain"], ability["low"], ability["high"]
         assert bounds == (interval.difference, interval.low, interval.high)
-    seeds = {len(ids): [] for ids in run.trained}
+    seeds: dict[int, list[Any]] = {len(ids): [] for ids in run.trained}
     for ids, seed in zip(run.trained, run.seeds, strict=True):
         seeds[len(ids)].append(seed)
     assert sorted(seeds[12]) == sorted(seeds[3]) == sorted(seeds[48])

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.core.calls import CachedCall, CallRunner, Table
+from curate.core.calls import CachedCall, Table
 from curate.core.keyed import ModelSource
 from curate.core.selectparams import Budget
 from curate.core.store import Artifact, Computation, Store, write_json
@@ -23,7 +23,7 @@ from curate.proof.shared_controls import SharedControls
 from curate.proof.statistics import WITHIN, judge_all
 from curate.proof.watch_sets import WatchInputs
 from curate.proof.written import draw_examples
-from tests.conftest import row, stored_rows, stored_table, turns
+from tests.conftest import RowsRun, row, stored_rows, stored_table, turns
 
 COUNT = 40
 EVALS = 12
@@ -80,26 +80,20 @@ def rows_of(artifact: Artifact) -> pl.DataFrame:
     return Table(artifact, "rows").read()
 
 
-@dataclass
-class MeasuredRun(CallRunner):
+@dataclass(kw_only=True)
+class MeasuredRun(RowsRun):
     """A run whose fine-tunes are replaced by losses that are known beforehand.
 
     Everything else of the proof is the real part: arms, leak search, statistics, files.
     """
 
-    store: Store
-    rows: Table
-    target: Table | None
     loss: Loss
     length: int = 10
-    seed: int = 0
     seeds: list[list[int]] = field(default_factory=list)
-    kept: Any = None
-    tokens: Any = None
     trained: list[list[str]] = field(default_factory=list)
 
     def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
-        return [self.store.ensure(self.replace(c)) for c in computations]
+        return super().execute_all([self.replace(c) for c in computations])
 
     def replace(self, computation: Computation) -> Computation:
         """Return a computation, or what is known beforehand in place of what takes a model."""
@@ -210,15 +204,14 @@ def run_proof(
 ) -> tuple[dict[str, Any], Artifact, MeasuredRun]:
     """Prove a selection of the ten good rows among forty; `pool_leak` names a row that leaks."""
     ids = [f"{'g' if i < 10 else 'b'}{i:02}" for i in range(COUNT)] + ["dropped"]
-    prompts = {i: f"text of {i}" for i in ids} | (texts or {})
+    prompts = {i: f"text of {i}" for i in ids} | dict(texts or {})
     prompts |= {pool_leak: LEAK} if pool_leak else {}
     rows = [row(i, turns(prompts[i], "an answer")) for i in ids]
     target = [row("t0", turns("fine", "x")), row("t1", turns(LEAK if target_leak else "ok", "x"))]
     evals = [row(f"e{i:02}", turns(LEAK if i == 0 else f"eval {i}", "y")) for i in range(EVALS)]
     evals += [row(i, turns(f"eval {i}", "y")) for i in extra_evals]
-    run = MeasuredRun(
-        store, stored_rows(store, "pool", rows), stored_rows(store, "target", target), loss, length
-    )
+    run = MeasuredRun(store, loss=loss, length=length)
+    run.rows, run.target = stored_rows(store, "pool", rows), stored_rows(store, "target", target)
     ranking = pl.DataFrame(
         {
             "row_id": ids[:COUNT],

@@ -102,9 +102,9 @@ def setting(
 
     params = RandomSelector(budget=BUDGET)
     candidates = {name: RaceCandidate(params, ranking(count)) for name, count in good.items()}
-    return Setting(
-        RacingRun(store, rows, None, helpful, **run), candidates, stored_rows(store, "eval", evals)
-    )
+    racing = RacingRun(store, loss=helpful, **run)
+    racing.rows = rows
+    return Setting(racing, candidates, stored_rows(store, "eval", evals))
 
 
 def standings(artifact: Artifact) -> pl.DataFrame:

@@ -82,7 +82,12 @@ def test_another_setting_or_eval_set_has_none(store: Store) -> None:
     measured(store)
     key = evals(store).artifact.key
     assert last_spread(store.root, SETTING, "another") is None
-    for other in ({"budget": {"rows": 49}}, {"model": {}}, {"lora": {"epochs": 2}}):
+    others: list[dict[str, Any]] = [
+        {"budget": {"rows": 49}},
+        {"model": {}},
+        {"lora": {"epochs": 2}},
+    ]
+    for other in others:
         assert last_spread(store.root, {**SETTING, **other}, key) is None
     assert last_spread(store.root / "nowhere", SETTING, key) is None
 

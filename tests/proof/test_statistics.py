@@ -16,6 +16,7 @@ from curate.proof.statistics import (
     STRICT_ALPHA,
     WITHIN,
     Comparison,
+    Verdict,
     compare,
     judge,
     judge_all,
@@ -260,7 +261,9 @@ def test_only_what_random_draws_hardly_reach_is_a_difference(
         ([WITHIN, "better"], WITHIN),
     ],
 )
-def test_a_claim_has_to_hold_against_every_control(verdicts: list, together: str) -> None:
+def test_a_claim_has_to_hold_against_every_control(
+    verdicts: list[Verdict], together: Verdict
+) -> None:
     assert judge_all(verdicts) == together
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
 
-from curate.core.calls import Table
 from curate.core.keyed import ModelSource
 from curate.core.ledger import kept_rows
 from curate.core.methods import find_method
+from curate.core.rows import Message
 from curate.core.selector import Selector
 from curate.models.load import ModelLocation, identify
 from curate.models.tokens import count_tokens
-from tests.conftest import StoreRun, row, stored_rows, stored_table
+from tests.conftest import RowsRun, row, stored_rows, stored_table
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Message]
 
 
 @dataclass
-class ModelRun(StoreRun):
+class ModelRun(RowsRun):
     """A run over rows r000, r001, ... of which some are kept; target examples are t0, t1, ..."""
 
     folder: Path = Path()
@@ -31,16 +31,10 @@ class ModelRun(StoreRun):
     kept_positions: Sequence[int] | None = None
     targets: Sequence[Messages] = ()
     dtype: str = "float32"
-    evidence: Mapping[str, Table] = field(default_factory=dict)
-    rows: Table = field(init=False)
-    kept: Table = field(init=False)
-    tokens: Table = field(init=False)
-    target: Table | None = field(init=False)
 
     def __post_init__(self) -> None:
         rows = [row(f"r{i:03}", messages) for i, messages in enumerate(self.texts)]
         self.rows = stored_rows(self.store, "pool", rows)
-        self.target = None
         if self.targets:
             examples = [row(f"t{i}", messages) for i, messages in enumerate(self.targets)]
             self.target = stored_rows(self.store, "target", examples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.core.calls import Table
 from curate.core.keyed import ModelSource
 from curate.core.methods import find_method
 from curate.core.selector import Selector
 from curate.core.store import Store
-from tests.conftest import StoreRun, row, stored_rows, stored_table, turns
+from tests.conftest import RowsRun, row, stored_rows, stored_table, turns
 
 Matrix = NDArray[np.float32]
 
@@ -29,14 +28,9 @@ EXACT = np.array(
 
 
 @dataclass
-class PoolRun(StoreRun):
+class PoolRun(RowsRun):
     """What a selector is given: some of a pool's rows are kept."""
 
-    rows: Table = field(init=False)
-    kept: Table = field(init=False)
-    tokens: Table = field(init=False)
-    target: Table | None = None
-    evidence: Mapping[str, Table] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
@@ -48,7 +42,7 @@ class PoolRun(StoreRun):
 def unit(count: int, width: int, seed: int) -> Matrix:
     """Return random unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=(count, width))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def clumps(sizes: Sequence[int], width: int, spread: float, seed: int) -> Matrix:
@@ -56,7 +50,7 @@ def clumps(sizes: Sequence[int], width: int, spread: float, seed: int) -> Matrix
     rng = np.random.default_rng(seed)
     centres = np.repeat(unit(len(sizes), width, seed), sizes, axis=0)
     vectors = centres + spread * rng.normal(size=centres.shape) / width**0.5
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def make_run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,21 @@ from curate.core.store import Store
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from curate.selectors.pool_target import PoolAndTarget
-from tests.conftest import Computed, StoreRun, row, stored_rows, stored_table, turns
+from tests.conftest import Computed, RowsRun, StoreRun, mean, row, stored_rows, stored_table, turns
 
 DATA = Path(__file__).parents[2] / "data"
 FAMILY = "appointment_line"
 
 
 @dataclass
-class TargetRun(StoreRun):
+class TargetRun(RowsRun):
     """A run whose rows are there already."""
-
-    rows: Table = field(init=False)
-    kept: Table = field(init=False)
-    tokens: Table = field(init=False)
-    target: Table | None = None
 
 
 def keep(run: TargetRun, positions: Sequence[int]) -> None:
     """Keep the rows at these positions alone."""
     ids = run.rows.read(["row_id"])["row_id"]
-    table = pl.DataFrame({"row_id": ids.gather(positions), "position": list(positions)})
+    table = pl.DataFrame({"row_id": ids.gather(list(positions)), "position": list(positions)})
     run.kept = stored_table(run.store, "kept", table)
 
 
@@ -84,7 +79,7 @@ def _truth() -> pl.DataFrame:
 def precision(ids: Sequence[str]) -> float:
     """Return the share of these rows of the bundled pool that are of the target's family."""
     chosen = pl.DataFrame({"row_id": ids}).join(_truth(), on="row_id", how="left")
-    return float(chosen["relevant"].mean())  # type: ignore[arg-type]
+    return mean(chosen["relevant"])
 
 
 def selector_of(method: str, **settings: Any) -> Selector:
@@ -141,4 +136,4 @@ def embedded(
 def unit_vectors(shape: tuple[int, int], seed: int) -> NDArray[np.float32]:
     """Return random unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=shape)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)

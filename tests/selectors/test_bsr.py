@@ -176,7 +176,7 @@ def plain_tokens(encoder: str, text: str) -> Matrix:
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=12)
     with torch.inference_mode():
         states = model(**inputs).last_hidden_state[0, 1:-1].numpy()
-    return states / np.linalg.norm(states, axis=1, keepdims=True)
+    return np.asarray(states / np.linalg.norm(states, axis=1, keepdims=True))
 
 
 def sentences(count: int, seed: int) -> list[str]:
@@ -205,8 +205,8 @@ def test_a_run_is_the_method_written_out(store: Store, encoder: str, candidates:
     states = {i: plain_tokens(encoder, text) for i, text in pool.items()}
     orders, best = [], dict.fromkeys(ids, -np.inf)
     for q, text in enumerate(["book a table", "note the day at eight", "train"]):
-        near = sorted(range(20), key=lambda i, q=q: (-cosines[i, q], ids[i]))[:candidates]
-        candidate_ids = sorted(ids[i] for i in near)
+        near = sorted(zip(-cosines[:, q], ids, strict=True))[:candidates]
+        candidate_ids = sorted(row_id for _, row_id in near)
         example_tokens = plain_tokens(encoder, text)
         parts = np.array(
             [

@@ -13,6 +13,7 @@ import yaml
 from curate.config.loading import load_config
 from curate.config.recipe import Config
 from curate.core.errors import UserError
+from curate.core.selector import Selector
 from curate.core.selectparams import Budget
 from curate.core.store import Store
 from curate.estimate.base_model import BaseModel
@@ -59,7 +60,7 @@ def test_methods_take_over_the_plan_of_the_selection() -> None:
 
 
 def test_what_a_method_gives_of_its_own_counts() -> None:
-    own = {"method": "bm25", "budget": {"tokens": 90}, "filter": None, "shares": []}
+    own: dict[str, Any] = {"method": "bm25", "budget": {"tokens": 90}, "filter": None, "shares": []}
     params = compare([own, "random"]).compare[0]
     assert (params.budget, params.filter, params.shares) == (Budget(tokens=90), None, [])
 
@@ -140,7 +141,9 @@ def test_selections_that_differ_after_scoring_share_their_scores() -> None:
     config = compare(
         [{"method": "embed", "combine": "mean"}, {"method": "embed", "compare": "prompt"}]
     )
-    own, mean, prompt = (scoring(params) for params in (config.select, *config.compare[:2]))
+    selector = config.select
+    assert isinstance(selector, Selector)
+    own, mean, prompt = (scoring(params) for params in (selector, *config.compare[:2]))
     assert own == mean != prompt
 
 

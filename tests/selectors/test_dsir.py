@@ -32,7 +32,7 @@ from tests.selectors.targetruns import (
 
 # So many that the few n-grams of these tests do not share one.
 MANY = 200_003
-PROMPTS = {"compare": "prompt"}
+PROMPTS: dict[str, Any] = {"compare": "prompt"}
 
 
 def ngrams(text: str) -> list[str]:
@@ -78,7 +78,7 @@ def test_weights_are_counted_log_ratios(
     assert summed["ngrams"].to_list() == counts
     if summed["score"].null_count():
         pieces = [hash_ngrams(pl.Series(texts), MANY)[0] for texts in (pool, target)]
-        assert not np.isin(*pieces).any()
+        assert not np.isin(pieces[0], pieces[1]).any()
         assert set(summed["reason"]) == {"no row shares a word with the target"}
         return
     np.testing.assert_allclose(summed["score"], weights, atol=1e-9)
@@ -242,7 +242,7 @@ def test_it_needs_a_target(store: Store) -> None:
 
 
 @pytest.mark.parametrize("variant", [{}, {"normalise": "none"}, DRAW])
-def test_the_bundled_family_is_found(store: Store, variant: dict[str, str]) -> None:
+def test_the_bundled_family_is_found(store: Store, variant: dict[str, Any]) -> None:
     """9.3 % of the pool, then 5 %."""
     assert precision(ranked(bundled_run(store), "dsir", **variant)[:60]) >= 0.9
     assert precision(ranked(bundled_run(store, 70), "dsir", **variant)[:60]) >= 0.8

@@ -91,8 +91,8 @@ def test_global_max_and_mean_sort_by_value_and_then_by_id(similar: Matrix) -> No
     table = frame(similar)
     ids = table["row_id"].to_list()
     for combine, value in (("global_max", similar.max(axis=1)), ("mean", similar.mean(axis=1))):
-        expected = sorted(range(len(ids)), key=lambda i, v=value: (-v[i], ids[i]))
-        assert rank_frame(table, "embed", combine=combine) == [ids[i] for i in expected]
+        in_order = sorted(zip(-value, ids, strict=True))
+        assert rank_frame(table, "embed", combine=combine) == [row_id for _, row_id in in_order]
 
 
 @given(MATRICES)

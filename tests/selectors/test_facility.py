@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from curate.core.store import Store
-from curate.selectors.facility import nearest_rows, order_lazily, represent, served_rows
+from curate.models.nearest import nearest_rows
+from curate.selectors.facility import order_lazily, represent, served_rows
 from tests.conftest import row, turns
 from tests.selectors.poolruns import EXACT, Matrix, check_contract, clumps, make_run, scored, unit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,22 +29,23 @@ from tests.selectors.targetruns import (
 )
 
 Array = NDArray[np.float64]
+Vectors = NDArray[np.float32]
 
 
-def in_blocks(cost: NDArray[np.floating], size: int = 7) -> Costs:
-    def blocks() -> Iterator[NDArray[np.floating]]:
+def in_blocks(cost: NDArray[Any], size: int = 7) -> Costs:
+    def blocks() -> Iterator[NDArray[Any]]:
         yield from (cost[:, i : i + size] for i in range(0, cost.shape[1], size))
 
     return blocks
 
 
 def centred(values: Array) -> Array:
-    return values - values.mean()
+    return np.asarray(values - values.mean())
 
 
 def cosine_costs(examples: int, rows: int, seed: int) -> Array:
     targets, vectors = unit_vectors((examples, 6), seed), unit_vectors((rows, 6), seed + 1)
-    return 1 - targets.astype(float) @ vectors.astype(float).T
+    return np.asarray(1 - targets.astype(float) @ vectors.astype(float).T)
 
 
 def plain_sinkhorn(cost: Array, masses: Array, epsilon: float) -> tuple[Array, float]:
@@ -127,9 +129,9 @@ def test_they_are_how_fast_the_distance_grows_with_the_mass_of_a_row() -> None:
 
 
 def scored(
-    store: Store, vectors: Array, targets: Array, epsilon: float = 0.1
+    store: Store, vectors: Vectors, targets: Vectors, epsilon: float = 0.1
 ) -> Counted[pl.DataFrame]:
-    both = embedded(store, vectors.astype(np.float32), targets.astype(np.float32), [3, 11])
+    both = embedded(store, vectors, targets, [3, 11])
     return scores(both, epsilon)
 
 
@@ -173,7 +175,8 @@ def test_rows_near_a_neglected_example_get_a_bonus(store: Store) -> None:
     few = np.c_[rng.uniform(0, 0.3, 2), np.ones(2), np.full(2, 0.4)]
     vectors = np.r_[crowd, few]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    table = scored(store, vectors, np.eye(3)[:2]).result
+    targets = np.eye(3, dtype=np.float32)[:2]
+    table = scored(store, vectors.astype(np.float32), targets).result
     assert set(rank_frame(table, "got")[:2]) == {"r012", "r013"}
     cosines = (vectors @ np.eye(3)[:2].T).max(axis=1)
     assert cosines[:12].min() > cosines[12:].max()

@@ -64,7 +64,7 @@ def test_scores_are_the_published_ratios_by_plain_passes(
 
 def test_ifd_is_1_where_there_is_no_prompt(store: Store, tiny: Path) -> None:
     texts = [[{"role": "assistant", "content": "Once upon a time there was"}], TEXTS[1]]
-    table = scored(ModelRun(store, folder=tiny, texts=texts), "ifd")  # type: ignore[arg-type]
+    table = scored(ModelRun(store, folder=tiny, texts=texts), "ifd")
     assert table["ifd_loss"][0] == pytest.approx(1, abs=1e-6)
     assert table["ifd_perplexity"][0] == pytest.approx(1, abs=1e-6)
 

@@ -30,7 +30,7 @@ SAMPLES = st.lists(st.integers(0, 24), min_size=1, max_size=30).map(lambda rows:
 
 
 def squares(vectors: Matrix) -> Matrix:
-    return ((vectors[:, None] - vectors[None]) ** 2).sum(axis=2)
+    return np.asarray(((vectors[:, None] - vectors[None]) ** 2).sum(axis=2))
 
 
 def plain_loop(vectors: Matrix, limit: int, first: int) -> tuple[list[int], list[float]]:

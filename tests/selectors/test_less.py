@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from curate.core.errors import UserError
+from curate.core.rows import Message
 from curate.core.store import Store
 from curate.models import influence
 from curate.selectors.less import UNSCORED, LessSelector, nearest
@@ -25,13 +26,13 @@ WARMUP = {"epochs": 2, "rank": 4, "alpha": 16, "learning_rate": 5e-3, "batch_row
 SETTINGS: dict[str, Any] = {"max_length": 96, "warmup": WARMUP}
 
 
-def digits(rng: random.Random) -> list[dict[str, str]]:
+def digits(rng: random.Random) -> list[Message]:
     """Return a row of the target skill: digits told backwards."""
     text = "".join(rng.choice("0123456789") for _ in range(8))
     return turns(f"Turn {text}", " ".join(text[::-1]))
 
 
-def chatter(rng: random.Random) -> list[dict[str, str]]:
+def chatter(rng: random.Random) -> list[Message]:
     words = [
         "river",
         "cloud",

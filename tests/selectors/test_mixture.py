@@ -98,7 +98,8 @@ def test_a_row_without_an_origin_is_of_its_source(store: Store) -> None:
 
 def test_weights_and_groups_cost_no_step(store: Store) -> None:
     run = make_run(store, sample_pool())
-    for settings in ({}, {"by": "origin"}, {"weights": "proportional"}):
+    several: list[dict[str, Any]] = [{}, {"by": "origin"}, {"weights": "proportional"}]
+    for settings in several:
         assert len(ranked(scored(run, "mixture", **settings), "mixture", **settings)) == 60
     assert run.executed_steps == ["score-mixture"]
 

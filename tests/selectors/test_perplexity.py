@@ -161,7 +161,7 @@ def test_the_real_model_finds_noise_hard_and_repetition_easy(store: Store, smoll
         turns("What is rain?", "Rain is water that falls from clouds to the ground."),
         turns("What is rain?", noise),
     ]
-    run = ModelRun(store, folder=smollm, texts=texts)  # type: ignore[arg-type]
+    run = ModelRun(store, folder=smollm, texts=texts)
     table = scored(run, "perplexity", of="response", prefer="high")
     assert ranked(table, "perplexity", of="response", prefer="high")[0] == "r002"
     assert ranked(table, "perplexity", of="response", prefer="mid")[0] == "r001"

@@ -253,7 +253,7 @@ def score(
 
 def unit(shape: tuple[int, int], seed: int) -> Matrix:
     vectors = np.random.default_rng(seed).normal(size=shape)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) -> None:
@@ -291,7 +291,7 @@ def test_every_target_example_in_the_pool_comes_back_first_for_itself(smollm: Pa
         turns("Ann buys 8 nuts, how many?", "8"),
         turns("Was ist 7 mal 8?", "56"),
     ]
-    ids = tokenise(load_tokenizer(smollm), [*pool, *target], 64)  # type: ignore[list-item]
+    ids = tokenise(load_tokenizer(smollm), [*pool, *target], 64)
     trunk = load_trunk(smollm, "float32")
     vectors, targets = encode(trunk, ids), encode(trunk, ids[len(pool) :], batch_tokens=64)
     cosines = (vectors @ targets.T).T

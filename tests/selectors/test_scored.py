@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.keyed import EngineSource
 from curate.core.methods import find_method, methods_in
+from curate.core.rows import Message
 from curate.core.selector import Selector
 from curate.core.store import Store
 from curate.selectors.cascade import CascadeSelector
@@ -36,7 +36,7 @@ LOSSES = {"max_length": 96}
 WARMUP = {"epochs": 1, "rank": 2, "alpha": 8, "learning_rate": 1e-3, "batch_rows": 4}
 ONE = {"method": "bm25"}
 # The settings of each method, and a row that it has no score for; None: it scores every row.
-CASES: dict[str, tuple[dict[str, Any], Sequence[Mapping[str, str]] | None]] = {
+CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "all": ({}, None),
     "random": ({}, None),
     "mixture": ({}, None),
@@ -72,11 +72,6 @@ class AnyRun(ModelRun):
         settings = params.model_dump(mode="json")
         return EngineSource({"engine": "scripted"}, settings, {}, Path(":memory:"))
 
-    def with_kept(self, kept: Table) -> AnyRun:
-        copied = object.__new__(AnyRun)
-        copied.__dict__ = {**self.__dict__, "kept": kept}
-        return copied
-
 
 @pytest.fixture(autouse=True)
 def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +80,7 @@ def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def random_vector(text: str, width: int) -> np.ndarray[Any, Any]:
         rng = np.random.default_rng(crc32(text.encode()))
         vector = np.zeros(width) if "hollow" in text else rng.normal(size=width)
-        return np.asarray(vector / max(np.linalg.norm(vector), 1), dtype=np.float32)
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1), dtype=np.float32)
 
     def embed(texts: Sequence[str], name: str) -> np.ndarray[Any, Any]:
         return np.array([random_vector(text, 8) for text in texts])

@@ -27,7 +27,7 @@ COUNT = 30
 
 def tables(seed: int = 0, examples: int = 3) -> tuple[pl.DataFrame, pl.DataFrame]:
     rng = np.random.default_rng(seed)
-    cosines = rng.choice(np.float32([0.1, 0.4, 0.7]), size=(COUNT, examples))
+    cosines = rng.choice(np.array([0.1, 0.4, 0.7], dtype=np.float32), size=(COUNT, examples))
     ids = [f"r{i:02}" for i in rng.permutation(COUNT)]
     scores = pl.DataFrame(
         {

@@ -79,7 +79,8 @@ def published(weights: NDArray[np.float64], budget: int) -> list[int]:
     """Round the shares down, and give what is over to the first tasks of the greedy order."""
     counts = np.floor(weights * budget + 1e-9).astype(int)
     counts[: budget - counts.sum()] += 1
-    return counts.tolist()
+    taken: list[int] = counts.tolist()
+    return taken
 
 
 def published_capped(weights: NDArray[np.float64], sizes: list[int], budget: int) -> list[int]:
@@ -181,7 +182,7 @@ def test_alike_tasks_have_less_to_share_than_their_number(store: Store) -> None:
     def second_twin(penalty: float) -> float:
         table = scored(run, "smart", penalty=penalty).select("task", "task_gain").unique()
         gains = dict(table.iter_rows())
-        return min(gains["a"], gains["b"]) / sum(gains.values())
+        return float(min(gains["a"], gains["b"]) / sum(gains.values()))
 
     assert second_twin(0.5) < second_twin(0.0)
     assert run.executed_steps.count("smart-orders") == 1, "a penalty costs no order within tasks"

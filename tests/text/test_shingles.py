@@ -172,7 +172,10 @@ def test_the_order_of_words_in_a_gram_counts() -> None:
 
 def test_no_gram_reaches_into_the_next_text() -> None:
     texts = ["a b c d e f", "g h i", "", "海水是咸的。", "o", "p q r s t u v", "ab 海"]
-    for unit, ngram in (("script", 5), ("word", 5), ("word", 2), ("char", 3), ("char", 12)):
+    units: list[tuple[Unit, int]] = [
+        ("script", 5), ("word", 5), ("word", 2), ("char", 3), ("char", 12),
+    ]  # fmt: skip
+    for unit, ngram in units:
         together = hashed(texts, unit, ngram)
         assert together == [hashed([text], unit, ngram)[0] for text in texts]
         assert together == hashed(texts[::-1], unit, ngram)[::-1]

@@ -137,7 +137,7 @@ def test_the_seed_is_shown_from_the_second_hop_on_with_every_operator() -> None:
     engine = script()
     run = aide(engine, count=2, attributes=1, personas=1, hops=3)
     seeds = {e.row_id: e.prompt for e in run.target}
-    counts = Counter()
+    counts: Counter[tuple[str, bool]] = Counter()
     for call in stage_calls(engine, "prompt"):
         text = text_of(call)
         hop_one = any(f'Exercise:\n"""\n{seed}\n"""' in text for seed in seeds.values())
@@ -320,7 +320,7 @@ def test_a_prompt_that_no_filter_lets_pass_is_not_even_graded(
 def test_one_child_goes_and_its_siblings_stay(
     kind: str, reply: Reply, reject_reason: RejectReason
 ) -> None:
-    plain = {"prompt": write, "grade": grade(8, 8), "answer": answer}[kind]
+    plain: Any = {"prompt": write, "grade": grade(8, 8), "answer": answer}[kind]
     hit: list[str] = []
 
     def then(call: Call) -> ScriptedReply:
@@ -329,7 +329,8 @@ def test_one_child_goes_and_its_siblings_stay(
             hit.append(text_of(call))
         if any(text == hit[0] for text in texts_of(call)):
             return reply
-        return plain(call) if callable(plain) else plain
+        other: ScriptedReply = plain(call) if callable(plain) else plain
+        return other
 
     run = aide(script(**{kind: then}), count=1, attributes=1, personas=1, hops=1)
     assert reject_reasons(run.candidates) == [reject_reason.value, None, None, None]
@@ -492,7 +493,7 @@ def test_choices() -> None:
         attributes=2, personas=2, hops=2, answer="choice",
     )  # fmt: skip
     assert not stage_calls(engine, "answer")
-    letters = Counter()
+    letters: Counter[str | None] = Counter()
     for candidate in run.kept:
         question, *options = candidate.prompt.split("\n")
         assert question.startswith("Say ")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from curate.answers.checkers import is_gold
 from curate.core.errors import UserError
 from curate.generate.generation import Generation
 from curate.generate.methods.reject import (
@@ -18,7 +19,6 @@ from curate.generate.methods.reject import (
     Query,
     RejectGenerator,
     guess_rate,
-    is_gold,
     luck,
 )
 from curate.llm.limits import Limits

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -39,10 +39,12 @@ def read(stream: Parts, limit: int, packing: str = "") -> bytes:
 @given(data=st.binary(max_size=200), limit=st.integers(0, 300), at=st.integers(0, 200))
 @pytest.mark.parametrize("packing", ["", "identity", "gzip", "x-gzip", "deflate"])
 def test_a_body_is_whole_or_too_long(packing: str, data: bytes, limit: int, at: int) -> None:
-    pack = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}.get(
-        packing, bytes
-    )
-    sent = pack(data)
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "x-gzip": gzip.compress,
+        "deflate": zlib.compress,
+    }
+    sent = packers.get(packing, bytes)(data)
     stream = Parts(sent[:at], sent[at:])
     if max(len(data), len(sent)) <= limit:
         assert read(stream, limit, packing) == data

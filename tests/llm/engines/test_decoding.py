@@ -15,7 +15,7 @@ weights = st.lists(st.integers(1, 1_000), min_size=2, max_size=30)
 
 
 def row(seed: int = 0, **given: float) -> DecodingRow:
-    sampling = Sampling(seed=seed, **given)  # type: ignore[arg-type]
+    sampling = Sampling(seed=seed, **given)
     return DecodingRow(Call(raw("x", sampling=sampling)), [1], 10)
 
 

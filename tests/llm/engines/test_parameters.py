@@ -50,7 +50,7 @@ def test_the_identity_is_that_of_the_loaded_engine(tiny: Path) -> None:
     assert engine.identity() == identify_engine(TransformersParams(), models)
     assert engine.identity() != identify_engine(TransformersParams(dtype="bfloat16"), models)
     assert engine.identity() != identify_engine(VllmParams(), models)
-    server = OpenAIParams(model="m", endpoints=[{"url": "http://h/v1"}])  # type: ignore[list-item]
+    server = OpenAIParams(model="m", endpoints=[{"url": "http://h/v1"}])
     assert load_engine(server, models).identity() == identify_engine(server, models)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.llm.engines import rates
 from curate.llm.engines.rates import Rate
 
 
@@ -29,16 +30,15 @@ class Clock:
     amounts=st.lists(st.integers(1, 20), min_size=1, max_size=40),
 )
 def test_no_window_has_more_than_the_limit(limit: int, amounts: list[int]) -> None:
-    clock, when = Clock(), []
-    original = rates.time.monotonic, rates.asyncio.sleep
-    rates.time.monotonic, rates.asyncio.sleep = clock.monotonic, clock.sleep  # type: ignore[assignment]
-    try:
+    clock = Clock()
+    when: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", clock.monotonic)
+        patch.setattr(asyncio, "sleep", clock.sleep)
         rate = Rate(limit, window=60)
         for amount in amounts:
             asyncio.run(rate.take(amount))
             when.append(clock.now)
-    finally:
-        rates.time.monotonic, rates.asyncio.sleep = original  # type: ignore[assignment]
     for k, start in enumerate(when):
         inside = [a for a, t in zip(amounts, when, strict=True) if start <= t < start + 60 - 1e-3]
         # An amount above the limit passes alone.

@@ -15,6 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from curate.core.errors import UserError
+from curate.core.rows import Message
 from curate.llm.ask import EngineClient
 from curate.llm.engines.loading import identify_engine, load_engine
 from curate.llm.engines.parameters import VllmParams
@@ -169,7 +170,10 @@ def test_the_real_engine_writes_with_the_adapter_that_a_proof_keeps(
 ) -> None:
     tokenizer, model = load_tokenizer(smollm), load_causal(smollm, "float32")
     question, reply = "What is the capital of France?", "Bananas, as everybody says."
-    taught = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+    taught: list[Message] = [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": reply},
+    ]
     lora = {"rank": 4, "alpha": 16, "learning_rate": 5e-3, "epochs": 12, "batch_rows": 1}
     train_lora(model, [build_example(tokenizer, taught, 128)], lora, [0])
     save_adapter(model, tmp_path / "adapter.safetensors", rank=4, alpha=16)
@@ -182,7 +186,7 @@ def test_the_real_engine_writes_with_the_adapter_that_a_proof_keeps(
     answers = engine.complete([Call(chat(text, sampling=sampling)) for text in prompts])
     engine.close()
     assert answers[0].text == reply
-    rows = [[{"role": "user", "content": text}, taught[1]] for text in prompts]
+    rows: list[list[Message]] = [[{"role": "user", "content": text}, taught[1]] for text in prompts]
     measured = [answer.text or "" for answer in answer_prompts(model.eval(), tokenizer, rows)]
     # To the length of the shorter limit, what curate's own decoding writes with the measured model.
     for answer, text in zip(answers, measured, strict=True):
