@@ -137,7 +137,26 @@ class Lines:
     lines: tuple[Inline | tuple[Inline, ...], ...]
 
 
-Cell = Inline | tuple[Inline, ...] | Bar | Heat | Lines
+@dataclass(frozen=True)
+class RowPart:
+    """A row that the page shows, by its id, with an excerpt of its texts.
+
+    against: the row whose texts it differs from: the differing words are marked, long equal stretches
+        left out.
+    alike: whether texts that share hardly anything are marked as a whole.
+    shared: words that are marked where the row has them.
+    chars: about how much of each text is shown beside another one.
+    """
+
+    row_id: str
+    title: str
+    against: str | None = None
+    alike: bool = True
+    shared: str | None = None
+    chars: int | None = None
+
+
+Cell = Inline | Bar | Heat | Lines | RowPart | tuple[Inline | Bar, ...]
 
 
 @dataclass(frozen=True)
@@ -146,13 +165,14 @@ class DataTable:
 
     A column whose title starts with "#" holds numbers (and is called what follows).
     style: "matrix" for a square of numbers that is no wider than it must be, "texts" for one with long
-        texts in it, "wide" for any other.
+        texts in it, "mixes" for shares with bars, those of all rows first and of the run's own selection
+        second, "wide" for any other.
     """
 
     columns: tuple[str, ...]
     lines: tuple[tuple[Cell, ...], ...]
     chosen: frozenset[int] = frozenset()
-    style: Literal["wide", "matrix", "texts"] = "wide"
+    style: Literal["wide", "matrix", "texts", "mixes"] = "wide"
 
 
 @dataclass(frozen=True)
@@ -233,36 +253,49 @@ class Dumbbells:
     shares: bool = False
 
 
-Chart = Histogram | Histograms | CurveChart | ReliabilityChart | Strips | Dumbbells
+@dataclass(frozen=True)
+class SplitHistogram:
+    """Two histograms of one value, of the selected rows and of the others: bins of (low, high, n, n).
+
+    cut: the lowest selected value, a dashed line.
+    """
+
+    bins: tuple[tuple[float, float, int, int], ...]
+    cut: float
+    title: str
+    words: str
+
+
+@dataclass(frozen=True)
+class CountBars:
+    """A bar for each name as long as its count, and a word of its own at the right end."""
+
+    lines: tuple[tuple[str, int, str], ...]
+    count_title: str
+    word_title: str
+    words: str
+
+
+Chart = (
+    Histogram
+    | Histograms
+    | CurveChart
+    | ReliabilityChart
+    | Strips
+    | Dumbbells
+    | SplitHistogram
+    | CountBars
+)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its caption. Keys of colour stand before the caption: (colour, word)."""
+    """A chart with its caption, before it what colours mean: ("accent" or "control", words)."""
 
     chart: Chart
     caption: Paragraph
     title: str = ""
-    keys: tuple[tuple[Literal["accent", "control"], str], ...] = ()
-
-
-@dataclass(frozen=True)
-class RowPart:
-    """A row that the page shows, by its id, with an excerpt of its texts.
-
-    against: the row whose texts it differs from: the differing words are marked, long equal stretches
-        left out.
-    alike: whether texts that share hardly anything are marked as a whole.
-    shared: words that are marked where the row has them.
-    chars: about how much of each text is shown beside another one.
-    """
-
-    row_id: str
-    title: str
-    against: str | None = None
-    alike: bool = True
-    shared: str | None = None
-    chars: int | None = None
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -372,6 +405,28 @@ class RunTables(Protocol):
 
     def rows(self, role: str) -> "pl.LazyFrame | None":
         """Return the rows of the pool or of an example set, None where the store has none."""
+
+
+@dataclass(frozen=True)
+class SelectionRecord:
+    """The selection of a finished run: the method's label, and its ranking and scores.
+
+    takes_turns: whether the target examples name rows one after the other (round robin).
+    unscored: a sentence on the rows that the method could not score, empty for none.
+    """
+
+    run: RunTables
+    label: str
+    takes_turns: bool = False
+    unscored: str = ""
+
+    def ranking(self) -> "pl.LazyFrame":
+        """Return row_id, score, rank, selected, nearest_id, tokens ... of every kept row."""
+        return self.run.table("evidence/select")
+
+    def scores(self) -> "pl.LazyFrame":
+        """Return what the method stored of every kept row."""
+        return self.run.table("evidence/scores")
 
 
 @dataclass(frozen=True)

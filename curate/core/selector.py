@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from curate.core.calls import Table
 from curate.core.methods import Method
 from curate.core.run import ScoreRun
+from curate.core.score_section import score_section
+from curate.core.section import Section, SelectionRecord
 from curate.core.selectparams import SelectParams
 
 NOT_FINITE = "its score is no finite number"
@@ -77,6 +79,10 @@ class Selector(SelectParams, Method):
         reason = pl.col("reason") if "reason" in scores.columns else pl.lit(None, dtype=pl.String)
         reasons = pl.coalesce(reason, pl.lit(NOT_FINITE))
         return scores.select(pl.when(~finite).then(reasons)).to_series()
+
+    def section(self, record: SelectionRecord) -> Section | None:
+        """Return the method's part of the report: by default its scores, and what is near to what."""
+        return score_section(record)
 
     def response_limit(self) -> ResponseLimit | None:
         """Return what the method must see of a row's response to score it, where it reads that."""

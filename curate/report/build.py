@@ -110,7 +110,7 @@ def _template() -> Template:
         "svg": _trusted_svg,
         "draw": draw_chart,
         "kind": _kind,
-        "heat": _heat,
+        "heat": cell_shade,
         "view": _view,
     }
     return environment.get_template("report.html.j2")
@@ -126,7 +126,7 @@ def _kind(part: object) -> str:
     return type(part).__name__
 
 
-def _heat(cell: Cell) -> str:
+def cell_shade(cell: Cell) -> str:
     """Return the class of a cell's colour; negative numbers have another one."""
     value = cell.value if isinstance(cell, Heat) else None
     if value is None or abs(value) < 0.5 / SHADES:

@@ -5,13 +5,16 @@ from functools import singledispatch
 
 import altair as alt
 
+from curate.core.numerals import number
 from curate.core.section import (
     Chart,
+    CountBars,
     CurveChart,
     Dumbbells,
     Histogram,
     Histograms,
     ReliabilityChart,
+    SplitHistogram,
     Strips,
 )
 from curate.report.drawing import (
@@ -160,6 +163,63 @@ def _(chart: Dumbbells) -> Drawing:
         base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
     ]
     return Drawing(to_svg(alt.layer(*layers), row=22, plot=plot), chart.words)
+
+
+@draw_chart.register
+def _(chart: SplitHistogram) -> Drawing:
+    """Draw the selected rows above the others, and a line at the cut through both."""
+    scale = alt.Scale(domain=[chart.bins[0][0], chart.bins[-1][1]], nice=False)
+    selected, others = (
+        [{"low": bar[0], "high": bar[1], "rows": bar[at]} for bar in chart.bins] for at in (2, 3)
+    )
+    panels = [
+        _panel(selected, scale, None, chart.cut, "selected", ACCENT, ACCENT, 80),
+        _panel(others, scale, chart.title, chart.cut, "not selected", CONTROL, MUTED, 110),
+    ]
+    return Drawing(to_svg(alt.vconcat(*panels, spacing=26)), chart.words)
+
+
+def _panel(
+    bars: list[dict[str, float]],
+    scale: alt.Scale,
+    title: str | None,
+    cut: float,
+    what: str,
+    colour: str,
+    text_colour: str,
+    height: int,
+) -> alt.LayerChart:
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title=title, tickCount=6) if title else None)
+    axis = alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50)
+    drawn = from_values(bars).mark_bar(color=colour, binSpacing=1)
+    drawn = drawn.encode(
+        x, alt.X2("high"), alt.Y("rows:Q", title="rows", axis=axis), alt.Y2(datum=0)
+    )
+    rule = from_values([{"low": cut}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x)
+    label = f"{number(sum(bar['rows'] for bar in bars))} {what}"
+    panel = alt.layer(drawn, rule, remark(label, 0, -8, "left", colour=text_colour))
+    return panel.properties(width=WIDTH - 80, height=height)
+
+
+@draw_chart.register
+def _(chart: CountBars) -> Drawing:
+    labels = axis_labels([name for name, _, _ in chart.lines], CHARS)
+    values = [
+        {"name": label, "count": count, "label": number(count), "word": word}
+        for label, (_, count, word) in zip(labels, chart.lines, strict=True)
+    ]
+    largest = max(1, *(count for _, count, _ in chart.lines))
+    scale = alt.Scale(domain=[0, largest], range=[0, PLOT - 90], nice=False)
+    x = alt.X("count:Q", axis=None, scale=scale)
+    base = from_values(values).encode(row_axis("name", labels))
+    layers = [
+        base.mark_bar(height=11, color=ACCENT).encode(x),
+        base.mark_text(align="left", dx=5, color=INK).encode(x, alt.Text("label:N")),
+        base.mark_text(align="right", color=MUTED).encode(alt.Text("word:N"), x=alt.value(PLOT)),
+        remark(chart.count_title, 0, -10, "left"),
+        remark(chart.word_title, PLOT, -10, "right"),
+    ]
+    return Drawing(to_svg(alt.layer(*layers), row=19), chart.words)
 
 
 def _rules(limit: float | None, x: alt.X) -> list[alt.Chart]:

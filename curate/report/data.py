@@ -17,9 +17,7 @@ from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
 from curate.report.clear import ClearView, gather_clear
-from curate.report.comparison import MethodComparison, gather_comparison
 from curate.report.confidence import Confidence, gather_confidence
-from curate.report.coverage import Coverage, gather_coverage
 from curate.report.duplicates import DuplicateStage, gather_duplicates
 from curate.report.examples import Examples, Rows, gather_examples
 from curate.report.generated import GenerationView, gather_generated
@@ -29,10 +27,9 @@ from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
-from curate.report.scores import Attraction, ScoreHistogram, gather_attraction, gather_scores
+from curate.report.selection import selection_sections
 from curate.report.stages import stage_sections
 from curate.report.taught import NoveltyView, gather_taught
-from curate.report.unscored import UnscoredRows, gather_unscored
 from curate.report.written import WrittenTexts, gather_written
 from curate.runs.folder import RunFolder, inside, open_run
 
@@ -166,14 +163,10 @@ class Report:
     duplicates: tuple[DuplicateStage, ...]
     leaks: tuple[LeakCheck, ...]
     mix: Mix
-    scores: ScoreHistogram | None
-    attraction: Attraction | None
     heuristics: tuple[Heuristic, ...]
     confidence: tuple[Confidence, ...]
     clear: ClearView | None
     judged: JudgementView | None
-    coverage: Coverage | None
-    comparison: MethodComparison | None
     taught: NoveltyView | None
     written: WrittenTexts | None
     race: Race | None
@@ -183,8 +176,8 @@ class Report:
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
     scripts: tuple[str, ...] = ()
-    unscored: tuple[UnscoredRows, ...] = ()
     stage_sections: tuple[Section, ...] = ()
+    selection_sections: tuple[Section, ...] = ()
     page_rows: Rows = field(default_factory=dict)
 
 
@@ -197,8 +190,7 @@ def gather(path: Path) -> Report:
     """
     run = open_run(path)
     select = dict(run.own_select)
-    scores = gather_scores(run, select)
-    sections = stage_sections(run)
+    by_stage, by_selection = stage_sections(run), selection_sections(run)
     return Report(
         manifest=run.manifest,
         select=select,
@@ -208,14 +200,10 @@ def gather(path: Path) -> Report:
         duplicates=gather_duplicates(run),
         leaks=gather_leaks(run),
         mix=_gather_mix(run),
-        scores=scores,
-        attraction=gather_attraction(run) if scores else None,
         heuristics=gather_heuristics(run),
         confidence=gather_confidence(run),
         clear=gather_clear(run),
         judged=gather_judged(run),
-        coverage=gather_coverage(run),
-        comparison=gather_comparison(run),
         taught=gather_taught(run),
         written=gather_written(run),
         race=gather_race(run),
@@ -229,9 +217,9 @@ def gather(path: Path) -> Report:
             if entry.get("not_comparable")
         ),
         scripts=_gather_scripts(run),
-        unscored=gather_unscored(run),
-        stage_sections=sections,
-        page_rows=read_page_rows(run, sections),
+        stage_sections=by_stage,
+        selection_sections=by_selection,
+        page_rows=read_page_rows(run, (*by_stage, *by_selection)),
     )
 
 

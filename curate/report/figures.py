@@ -9,9 +9,7 @@ import altair as alt
 from curate.core.numerals import number, percent, ratio, signed, significant, similarity
 from curate.proof.metrics import METRICS
 from curate.report.clear import Filter
-from curate.report.comparison import MethodComparison
 from curate.report.confidence_charts import draw_stage
-from curate.report.coverage import Coverage
 from curate.report.curve_chart import draw_ability_curves
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
 from curate.report.drawing import (
@@ -44,7 +42,6 @@ from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
-from curate.report.scores import Attraction, ScoreHistogram
 from curate.report.wording import arm_label, stage_label
 
 CHARTED_TARGETS = 25
@@ -54,7 +51,7 @@ NAMED = 3
 
 def draw_all(report: Report) -> dict[str, Any]:
     """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
-    proof, mix, compared = report.proof, report.mix, report.comparison
+    proof, mix = report.proof, report.mix
     generation_methods = report.generated.methods if report.generated else ()
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
@@ -66,19 +63,15 @@ def draw_all(report: Report) -> dict[str, Any]:
         "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
-        "scores": draw_scores(report.scores) if report.scores else None,
-        "attraction": draw_attraction(report.attraction) if report.attraction else None,
         "signals": {stage.stage: draw_stage(stage) for stage in report.confidence},
         "confidences": {f.stage: draw_confidence(f) for f in report.clear.filters}
         if report.clear
         else {},
-        "coverage": draw_coverage(report.coverage) if report.coverage else None,
         "drift": {
             m.outcome.method: draw_drift(g)
             for m in generation_methods
             if (g := m.growth) and g.drifts
         },
-        "nearness": draw_nearness(compared) if compared and compared.methods[0].nearness else None,
     }
 
 
@@ -271,44 +264,6 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Dra
     return Drawing(to_svg(alt.layer(*layers), row=24, plot=plot), words)
 
 
-def draw_scores(scores: ScoreHistogram) -> Drawing:
-    """Draw two histograms of the scores, of the chosen rows and of the others, and the cut."""
-    values = [
-        {"low": b.low, "high": b.high, "selected": b.selected, "others": b.not_selected}
-        for b in scores.bins
-    ]
-    scale = alt.Scale(domain=[scores.bins[0].low, scores.bins[-1].high], nice=False)
-
-    def panel(field: str, title: str, colour: str, height: int) -> alt.LayerChart:
-        last = field == "others"
-        axis = alt.Axis(title="score", tickCount=6) if last else None
-        x = alt.X("low:Q", scale=scale, axis=axis)
-        y = alt.Y(
-            f"{field}:Q",
-            title="rows",
-            axis=alt.Axis(tickCount=3, tickMinStep=1, format="~s", minExtent=50, maxExtent=50),
-        )
-        bars = (
-            from_values(values)
-            .mark_bar(color=colour, binSpacing=1)
-            .encode(x, alt.X2("high"), y, alt.Y2(datum=0))
-        )
-        cut = from_values([{"low": scores.cut}]).mark_rule(color=INK, strokeDash=[3, 3])
-        title_mark = remark(title, 0, -8, "left", colour=MUTED if last else colour)
-        return alt.layer(bars, cut.encode(x), title_mark).properties(
-            width=WIDTH - 80, height=height
-        )
-
-    chosen = panel("selected", f"{number(scores.selected)} selected", ACCENT, 80)
-    others = panel("others", f"{number(scores.not_selected)} not selected", CONTROL, 110)
-    words = (
-        f"Histogram of scores from {significant(scores.bins[0].low)} to "
-        f"{significant(scores.bins[-1].high)}: {number(scores.selected)} selected rows lie at "
-        f"{significant(scores.cut)} and above; {number(scores.not_selected)} were not selected."
-    )
-    return Drawing(to_svg(alt.vconcat(chosen, others, spacing=26)), words)
-
-
 def draw_confidence(stage: Filter) -> Drawing | None:
     """Draw a histogram of confidences, doubted rows in the colour of alarm, and the threshold."""
     if not stage.bins:
@@ -317,82 +272,6 @@ def draw_confidence(stage: Filter) -> Drawing | None:
     if stage.threshold is not None:
         words += f" {number(stage.doubted)} lie at {significant(stage.threshold)} or below."
     return draw_histogram(stage.bins, "confidence", words, stage.threshold)
-
-
-def draw_attraction(attraction: Attraction) -> Drawing:
-    """Draw how many selected rows are nearest to each target example, thinnest first."""
-    charted = attraction.examples[:CHARTED_TARGETS]
-    labels = axis_labels([example.row_id.rsplit("/", 1)[-1] for example in charted], CHARS)
-    values = [
-        {
-            "target": label,
-            "rows": example.rows,
-            "best": significant(example.best),
-            "count": number(example.rows),
-        }
-        for label, example in zip(labels, charted, strict=True)
-    ]
-    largest = max(1, *(example.rows for example in charted))
-    scale = alt.Scale(domain=[0, largest], range=[0, PLOT - 90], nice=False)
-    x = alt.X("rows:Q", axis=None, scale=scale)
-    base = from_values(values).encode(row_axis("target", labels))
-    layers = [
-        base.mark_bar(height=11, color=ACCENT).encode(x),
-        base.mark_text(align="left", dx=5, color=INK).encode(x, alt.Text("count:N")),
-        base.mark_text(align="right", color=MUTED).encode(alt.Text("best:N"), x=alt.value(PLOT)),
-        remark("rows nearest to it", 0, -10, "left"),
-        remark("best similarity", PLOT, -10, "right"),
-    ]
-    opening = f"Selected rows nearest to each target example: from {number(charted[0].rows)} for "
-    words = f"{opening}{labels[0]} to {number(max(e.rows for e in attraction.examples))}."
-    return Drawing(to_svg(alt.layer(*layers), row=19), words)
-
-
-def draw_coverage(coverage: Coverage) -> Drawing:
-    """Draw each target example's nearest selected row and its nearest kept row, farthest first."""
-    charted = coverage.spots[:CHARTED_TARGETS]
-    labels = axis_labels([spot.target.row_id.rsplit("/", 1)[-1] for spot in charted], CHARS)
-    values = [
-        {"target": label, "selected": spot.similarity, "kept": spot.kept_similarity}
-        for label, spot in zip(labels, charted, strict=True)
-    ]
-    limit = [] if coverage.limit is None else [coverage.limit]
-    ends = [end for spot in charted for end in (spot.similarity, spot.kept_similarity)]
-    x = _similarity_axis([*ends, *limit])
-    base = from_values(values).encode(row_axis("target", labels))
-    layers = [
-        *(from_values([{"at": at}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x("at"))
-          for at in limit),
-        base.mark_rule(color=LINE, strokeWidth=3).encode(x("selected"), alt.X2("kept")),
-        base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("kept")),
-        base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
-    ]  # fmt: skip
-    described = f"from {similarity(charted[0].similarity)} for {labels[0]} up"
-    words = f"Nearest selected row to each target example: {described}; {coverage.thin} are thin."
-    return Drawing(to_svg(alt.layer(*layers), row=19, plot=PLOT - TICK_OVERHANG), words)
-
-
-def draw_nearness(comparison: MethodComparison) -> Drawing:
-    """Draw a strip for each method: the nearest chosen row's similarity to every target example."""
-    methods = [(method.name, n) for method in comparison.methods if (n := method.nearness)]
-    limit = [] if comparison.limit is None else [comparison.limit]
-    x = _similarity_axis([*limit, *(at for _, near in methods for at in near.similarities)])
-    values = [{"method": name, "at": at} for name, near in methods for at in near.similarities]
-    means = [{"method": name, "at": near.mean} for name, near in methods]
-    names = [name for name, _ in methods]
-    layers = [
-        *(from_values([{"at": at}]).mark_rule(color=INK, strokeDash=[3, 3]).encode(x("at"))
-          for at in limit),
-        from_values(values).mark_point(filled=True, size=36, color=CONTROL, opacity=0.55).encode(
-            x("at"), row_axis("method", names)
-        ),
-        from_values(means).mark_tick(color=ACCENT, thickness=3, height=16, opacity=1).encode(
-            x("at"), alt.Y("method:N", sort=names)
-        ),
-    ]  # fmt: skip
-    described = "; ".join(f"{name} {similarity(near.mean)} on average" for name, near in methods)
-    words = f"Nearness of each selection to the target examples: {described}."
-    return Drawing(to_svg(alt.layer(*layers), row=26, plot=PLOT - TICK_OVERHANG), words)
 
 
 def draw_drift(growth: Growth) -> Drawing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -373,12 +374,9 @@ def test_a_row_that_the_template_of_a_methods_own_model_refuses_is_unscored_ther
     assert "perplexity: selected" in said
     plan_selection(run, None, ["min_tokens=2"])
     refuses = "the chat template of the method's model refuses it: "
-    (line,) = gather(run.path).unscored
-    assert (line.name, line.rows) == ("ifd", 2)
-    assert dict(line.reasons) == {
-        refuses + "System role not supported": 1, refuses + "Conversation roles must alternate": 1,
-    }  # fmt: skip
     page = result.report.read_text()
+    for reason in ("System role not supported", "Conversation roles must alternate"):
+        assert f"1, {refuses}{reason}" in unescape(page)
     assert "ifd could not score 2 rows, which come last and are never selected: 1, the chat" in page
 
 

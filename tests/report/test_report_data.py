@@ -10,9 +10,14 @@ import polars as pl
 import pytest
 
 from curate.core.errors import UserError
+from curate.core.score_section import ScoreDistribution, score_distribution, target_attraction
+from curate.core.section import Figure, SelectionRecord
 from curate.report.data import gather
 from curate.report.examples import MOST_ROWS, RowView
+from curate.report.selection import selection_sections
 from curate.report.texts import RowText
+from curate.runs.folder import open_run
+from tests.report.sections import blocks_of, words_of_block
 
 MakeRun = Callable[..., Path]
 
@@ -78,20 +83,27 @@ def test_rows_without_an_origin_are_counted(make_run: MakeRun) -> None:
     assert {line.origin: line.pool for line in mix.origins} == {None: 30, "x": 30}
 
 
-def test_bins_hold_every_scored_row_once(make_run: MakeRun) -> None:
-    scores = gather(make_run()).scores
+def scores_of(run: Path) -> ScoreDistribution:
+    scores = score_distribution(open_run(run).table("evidence/select"))
     assert scores is not None
-    assert sum(b.selected for b in scores.bins) == scores.selected == 10
-    assert sum(b.not_selected for b in scores.bins) == scores.not_selected == 42
-    assert all(b.high == pytest.approx(a.low) for b, a in pairwise(scores.bins))
+    return scores
+
+
+def test_bins_hold_every_scored_row_once(make_run: MakeRun) -> None:
+    scores = scores_of(make_run())
+    assert sum(selected for _, _, selected, _ in scores.bins) == scores.selected == 10
+    assert sum(others for _, _, _, others in scores.bins) == scores.not_selected == 42
+    assert all(one[1] == pytest.approx(next_one[0]) for one, next_one in pairwise(scores.bins))
 
 
 def test_the_cut_is_the_lowest_selected_score(make_run: MakeRun) -> None:
-    scores = gather(make_run()).scores
-    assert scores is not None
+    run = make_run()
+    scores = scores_of(run)
     assert scores.cut == pytest.approx(0.9 - 0.09 - 0.05)
-    assert scores.takes_turns
     assert scores.passed_over == 4
+    (section,) = selection_sections(open_run(run))
+    assert "4 rows scored higher and were not selected" in words_of_block(section)
+    assert "take turns (round robin)" in words_of_block(section)
 
 
 def test_equal_scores_make_a_histogram(make_run: MakeRun) -> None:
@@ -99,25 +111,24 @@ def test_equal_scores_make_a_histogram(make_run: MakeRun) -> None:
     path = run / "evidence" / "select.parquet"
     same = pl.read_parquet(path).with_columns(score=pl.lit(0.5, dtype=pl.Float32))
     same.write_parquet(path)
-    scores = gather(run).scores
-    assert scores is not None
-    assert sum(b.selected + b.not_selected for b in scores.bins) == 52
+    assert sum(selected + others for _, _, selected, others in scores_of(run).bins) == 52
 
 
 def test_attraction_counts_each_selected_row_once_and_names_the_thinnest(make_run: MakeRun) -> None:
-    attraction = gather(make_run()).attraction
-    assert attraction is not None
-    assert sum(example.rows for example in attraction.examples) == 10
-    assert (attraction.examples[0].row_id, attraction.examples[0].rows) == ("target/t:3", 0)
-    assert attraction.uncovered == 1
+    attraction = target_attraction(SelectionRecord(open_run(make_run()), "RDS+"))
+    assert attraction["rows"].sum() == 10
+    assert attraction.row(0)[:2] == ("target/t:3", 0)
+    assert attraction.filter(rows=0).height == 1
     # No row names it as nearest, and yet the fourth row is as similar to it as 0.9 - 0.03.
-    assert attraction.examples[0].best == pytest.approx(0.87)
+    assert attraction["best"][0] == pytest.approx(0.87)
 
 
 def test_a_random_draw_has_neither_scores_nor_attraction(make_run: MakeRun) -> None:
-    report = gather(make_run(method="random"))
-    assert report.scores is None
-    assert report.attraction is None
+    run = make_run(method="random")
+    report = gather(run)
+    assert score_distribution(open_run(run).table("evidence/select")) is None
+    (section,) = report.selection_sections
+    assert not blocks_of(section, Figure)
     assert all(row.score is None and row.nearest is None for row in report.examples.best)
 
 

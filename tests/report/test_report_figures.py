@@ -7,10 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from curate.core.section import Figure
+from curate.report.charts import draw_chart
 from curate.report.data import Funnel, FunnelStep, Report, gather
 from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css
 from curate.report.duplicates import DuplicateStage, Merger, ThresholdCurve
 from curate.report.figures import draw_all, draw_curve, draw_funnel
+from tests.report.sections import blocks_of
 
 MakeRun = Callable[..., Path]
 HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
@@ -19,7 +22,9 @@ HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
 def figures_of(report: Report) -> list[Drawing]:
     drawn = draw_all(report)
     grouped = [*drawn.pop("proof").values(), *drawn.pop("curves").values()]
-    return [*grouped, *(figure for figure in drawn.values() if figure)]
+    sections = report.stage_sections, report.selection_sections
+    charts = [draw_chart(figure.chart) for figure in blocks_of(sections, Figure)]
+    return [*grouped, *(figure for figure in drawn.values() if figure), *charts]
 
 
 def level(limit: float, dropped: int, curve: Sequence[int], floor: float = 0.6) -> DuplicateStage:
