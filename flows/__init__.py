@@ -1,1 +1,1 @@
-"""Prefect flows around the library. Nothing here decides anything about rows."""
+"""Entry points for Prefect, to serve or to deploy; the flows themselves are in curate.orchestration."""

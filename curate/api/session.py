@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from curate.config.faults import fault_lines
-from curate.config.recipe import Config, recipe_model
-from curate.core.errors import UserError
+from curate.config.loading import recipe_of_settings
+from curate.config.recipe import Config
 from curate.core.params import Params
 from curate.core.store import Store
 from curate.pipeline.curation import read_inputs, run_stages
@@ -22,13 +19,7 @@ def recipe_of(store: str | Path, **settings: Any) -> Config:
     Raises:
         UserError: a setting is at fault, in a sentence each.
     """
-    recipe = {"name": "python", "store": str(store), **settings}
-    try:
-        return Config.model_validate(recipe)
-    except ValidationError as error:
-        lines = fault_lines(Path(), None, recipe, error, recipe_model())
-        # Behind file and line, which there are none of.
-        raise UserError("\n".join(line.partition(": ")[2] for line in lines)) from error
+    return recipe_of_settings({"name": "python", "store": str(store), **settings})
 
 
 def changed_recipe(recipe: Config, **settings: Any) -> Config:

@@ -36,6 +36,24 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError("\n".join(fault_lines(path, node, data, error, recipe_model()))) from error
 
 
+def recipe_of_settings(settings: dict[str, Any], model: type[Config] = Config) -> Config:
+    """Return the recipe of settings that stand in no file.
+
+    Args:
+        settings: as in a recipe's file, or parts of a recipe.
+        model: recipe_model(), where no plugin that the settings name may be imported.
+
+    Raises:
+        UserError: all faults at once, each with its key.
+    """
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        lines = fault_lines(Path(), None, settings, error, recipe_model())
+        # Behind file and line, which there are none of.
+        raise UserError("\n".join(line.partition(": ")[2] for line in lines)) from error
+
+
 def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
     """Fail where a key stands twice: YAML's reader would silently take the last one."""
     if isinstance(node, yaml.SequenceNode):

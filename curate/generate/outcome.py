@@ -89,16 +89,17 @@ def _first_sentence(method: str, stopped: str) -> str:
 
 
 def generated_lines(run: Path) -> list[str]:
-    """Return a line for each generation method of a run: what it kept, why others went, what it took."""
+    """Return a line for each generation method of a run."""
     bill = read_bill(run)
     if bill is None:
         return []
     config = orjson.loads((run / "manifest.json").read_bytes())["config"]
     methods = [params["method"] for params in config["generate"]["methods"]]
-    return [_line(outcome) for outcome in outcomes_of(bill, methods)]
+    return [outcome_line(outcome) for outcome in outcomes_of(bill, methods)]
 
 
-def _line(outcome: MethodOutcome) -> str:
+def outcome_line(outcome: MethodOutcome) -> str:
+    """Return what a generation method kept, why other candidates went, and what it took."""
     why = ", ".join(f"{count:,} {name}" for name, count in outcome.dropped[:MOST_REASONS])
     most = "most dropped: " if len(outcome.dropped) > MOST_REASONS else "dropped: "
     return (

@@ -107,7 +107,7 @@ def run_steps(run: Run) -> FinalArtifacts:
         UserError: an input or the recipe is at fault.
     """
     read_inputs(run)
-    _generate(run)
+    append_generated(run)
     _judge_by_template(run)
     run_stages(run)
     run.part = "select"
@@ -163,7 +163,7 @@ def read_inputs(run: Run) -> None:
         run.results(list(proof_calls(run.config).values()))
 
 
-def _generate(run: Run) -> None:
+def append_generated(run: Run) -> None:
     """Make rows, where the recipe wants that, and put them behind those of the pool."""
     if run.config.generate is None:
         return

@@ -39,8 +39,8 @@ def read_tasks(tasks: Sequence[Task]) -> list[Task]:
     """
     if find_spec("lm_eval") is None:
         raise UserError(
-            "prove.metric lm_eval needs the package lm-eval, which is not installed: install the extra "
-            "curate[eval] (pip install 'lm-eval>=0.4.13')"
+            "prove.metric lm_eval needs the package lm-eval, which is not installed: "
+            "pip install 'curate-data[eval]'"
         )
     return [_read_task(f"prove.tasks.{i}", task) for i, task in enumerate(tasks)]
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from curate.core.tables import read_batches, read_table, rows_at_once, scan_table, table_schema
-from tests.flows.workplace import REPO, environment
+from tests.orchestration.workplace import REPO, environment
 
 ODD_NAMES = ("a[1]", "a*b", "a?b", "{x}", "%20", "#h", "x::y", "file:", "s3:", "k=v", "~", "$HOME")
 # Readers that take a path for a pattern, a URL or a partition.

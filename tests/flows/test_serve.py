@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.flows.workplace import REPO, Workplace, environment, pool_lines
+from tests.orchestration.workplace import REPO, Workplace, environment, pool_lines
 
 pytestmark = [pytest.mark.system, pytest.mark.model]
 PREFECT = [sys.executable, "-m", "prefect"]

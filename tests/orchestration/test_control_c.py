@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.workplace import Workplace, environment, pool_lines
+from tests.orchestration.workplace import Workplace, environment, pool_lines
 from tests.terminal import INTERRUPTED, TerminalProcess
 
 pytestmark = pytest.mark.system

@@ -1,16 +1,14 @@
-"""The whole command on a small recipe, and the flow as Prefect sees it."""
+"""The whole command on a small recipe."""
 
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import orjson
 import polars as pl
 import pytest
-import yaml
 
-from tests.flows.workplace import REPO, Workplace, environment, pool_lines
+from tests.orchestration.workplace import REPO, Workplace, environment, pool_lines
 
 CONTRACT = [
     "manifest.json",
@@ -98,24 +96,3 @@ def test_a_run_needs_no_network(finished: Workplace) -> None:
     assert done.returncode == 0, done.stderr
     assert finished.remade() == set()
     assert "telemetry" not in done.stderr.lower()
-
-
-def test_the_flow_shows_its_recipe_as_a_form() -> None:
-    from prefect.utilities.callables import parameter_schema
-
-    from flows.curation import curation
-
-    schema = parameter_schema(curation).model_dump()
-    assert set(schema["properties"]) == {"config", "out", "overwrite", "command"}
-    assert {"pool", "select", "prove"} <= set(schema["definitions"]["Config"]["properties"])
-
-
-def test_the_deployment_names_a_flow_that_loads_and_parameters_that_are_valid() -> None:
-    from prefect.flows import Flow, load_flow_from_entrypoint
-
-    from curate.config.recipe import Config
-
-    deployment = yaml.safe_load((REPO / "prefect.yaml").read_text())["deployments"][0]
-    flow: Flow[..., Any] = load_flow_from_entrypoint(str(REPO / deployment["entrypoint"]))
-    assert flow.name == "curation"
-    assert Config.model_validate(deployment["parameters"]["config"]).name == "quickstart"

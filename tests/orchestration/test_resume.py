@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.workplace import (
+from tests.orchestration.workplace import (
     REPO,
     Workplace,
     artifact_bytes,

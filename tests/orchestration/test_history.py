@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import history
+from curate.orchestration import history
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import orjson
 import psutil
 import pytest
 
-from tests.flows.workplace import (
+from tests.orchestration.workplace import (
     REPO,
     Workplace,
     artifact_bytes,
@@ -74,7 +74,7 @@ def test_a_run_without_prefect_imports_neither_it_nor_the_flows(
         "import sys\n"
         "from curate.cli import main\n"
         "try: main()\n"
-        "finally: print('LOADED', [m for m in ('prefect', 'flows') if m in sys.modules])"
+        "finally: print('LOADED', [m for m in ('prefect', 'curate.orchestration') if m in sys.modules])"
     )
     arguments = finished.command("--set", f"store={store}", "--set", "prove=null")[3:]
     done = subprocess.run(
@@ -272,18 +272,17 @@ def test_a_served_flow_needs_a_server(tmp_path: Path) -> None:
 def test_a_machine_without_prefect_says_so(tiny: Path, tmp_path: Path) -> None:
     workplace = light(tmp_path / "place", tiny)
     (tmp_path / "hidden").mkdir()
-    # What an environment without the package looks like to an import.
+    # To an import, an environment without the package.
     (tmp_path / "hidden" / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Hidden:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'prefect': raise ModuleNotFoundError(f'No module named {name!r}')\n"
-        "sys.meta_path.insert(0, Hidden())\n"
+        "import sys\nsys.modules['prefect'] = None\n"
     )
     path = os.pathsep.join([str(tmp_path / "hidden"), str(REPO)])
     done = workplace.run("--prefect", env={"PYTHONPATH": path})
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("Error: a run as a flow (--prefect, PREFECT_API_URL) needs")
+    assert done.stderr == (
+        "Error: a run as a flow (--prefect, PREFECT_API_URL) needs Prefect, which is not installed: "
+        "pip install 'curate-data[prefect]'\n"
+    )
 
 
 def test_prefect_keeps_the_recipe_and_nothing_of_the_environment(

@@ -11,10 +11,10 @@ from typing import Any
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
+from curate.orchestration.local import local_server
 from curate.pipeline.curation import read_result
 from curate.pipeline.run import RunResult
 from curate.terminal import run_with_progress
-from flows.local import local_server
 
 LOG = logging.getLogger("curate")
 
@@ -47,9 +47,9 @@ def _call_flow(
     config: Config, out: Path | None, options: Mapping[str, Any], *, check: bool
 ) -> RunResult:
     # Prefect reads its settings when it is imported, so not before they are in the environment.
-    from flows.api import check_api, drain  # noqa: PLC0415
-    from flows.curation import curation  # noqa: PLC0415
-    from flows.settings import quiet_console  # noqa: PLC0415
+    from curate.orchestration.client import check_api, drain  # noqa: PLC0415
+    from curate.orchestration.environment import quiet_console  # noqa: PLC0415
+    from curate.orchestration.flows import curation  # noqa: PLC0415
 
     if check:
         check_api()

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.flows.workplace import REPO, Workplace, environment, run_files
+from tests.orchestration.workplace import REPO, Workplace, environment, run_files
 
 pytestmark = pytest.mark.system
 

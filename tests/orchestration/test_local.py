@@ -15,14 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.history import DATABASE
-from flows.local import local_server
+from curate.orchestration.history import DATABASE
+from curate.orchestration.local import local_server
 from tests.terminal import REPO, restore_hangup, wait_until
 
 pytestmark = pytest.mark.system
 HOLDER = """
 import os, time
-from flows.local import local_server
+from curate.orchestration.local import local_server
 with local_server() as variables:
     print("up", flush=True)
     {end}
@@ -30,7 +30,7 @@ with local_server() as variables:
 WRITING_SERVER = """
 import itertools, os, sys, threading
 from pathlib import Path
-from flows.server import _watch
+from curate.orchestration.server import _watch
 
 def write():
     for number in itertools.count():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.workplace import Workplace, pool_lines
+from tests.orchestration.workplace import Workplace, pool_lines
 
 
 @pytest.fixture(scope="session")

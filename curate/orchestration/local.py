@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curate.core.interrupt import scratch_folder
-from flows.history import DATABASE, copy_history, forget_history, keep_history
+from curate.orchestration.history import DATABASE, copy_history, forget_history, keep_history
 
 LOG = logging.getLogger("curate")
 SERVER = Path(__file__).with_name("server.py")

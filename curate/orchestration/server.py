@@ -1,6 +1,6 @@
 """Prefect's API for one run: a process that lives no longer than the process that started it.
 
-    python -P flows/server.py        (started by flows/local.py, in a folder of its own)
+    python -P server.py        (started by local.py, in a folder of its own)
 
 It listens on a free port of this machine alone and prints the port once it answers. Its standard
 input is a pipe from the run: a line asks it to end, and the pipe's end means that the run is gone,

@@ -3,7 +3,7 @@
 import os
 import re
 
-import flows.settings  # noqa: F401  # isort: skip  (must come before prefect)
+import curate.orchestration.environment  # noqa: F401  # isort: skip  (must come before prefect)
 
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows.history import prefect_folder
+from curate.orchestration.history import prefect_folder
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",

@@ -1,0 +1,89 @@
+"""The flows: their forms, and what generation and proof alone leave behind, under real Prefect."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from curate.config.recipe import Config
+from curate.orchestration.flows import curation, generation, proof
+from curate.pipeline.curation import run_curation
+from tests.generate.serverruns import good_act, recipe_of
+from tests.llm.engines.fakeserver import FakeServer
+from tests.orchestration.workplace import REPO, Workplace, environment
+
+PROOF_STEPS = {
+    "arms", "proof-labels", "proof-leaks", "finetune", "measure", "spread", "written", "proof",
+}  # fmt: skip
+# Calls of flows by name and arguments, on a local server as `curate run --prefect` starts one.
+CALLS = """
+import json, os, sys
+from curate.orchestration.local import local_server
+with local_server() as variables:
+    os.environ.update(variables)
+    from curate.orchestration import flows
+    for name, arguments in json.loads(sys.argv[1]):
+        print("RESULT", json.dumps(getattr(flows, name)(**arguments)))
+"""
+
+
+def call(*calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what flows return, called one after the other in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps(calls)],
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return [json.loads(line.removeprefix("RESULT ")) for line in lines]
+
+
+def test_the_flows_show_their_settings_as_a_form() -> None:
+    schema = parameter_schema(curation).model_dump()
+    assert set(schema["properties"]) == {"config", "out", "overwrite", "command"}
+    assert {"pool", "select", "prove"} <= set(schema["definitions"]["Config"]["properties"])
+    assert "generate" in parameter_schema(generation).definitions["Config"]["properties"]
+    assert "draws" in parameter_schema(proof).definitions["ProofSettings"]["properties"]
+
+
+@pytest.mark.system
+def test_generation_alone_leaves_the_rows_that_a_run_of_the_recipe_then_takes(
+    tmp_path: Path, tiny: Path
+) -> None:
+    with FakeServer(lambda body, number: good_act(body)) as server:
+        recipe = recipe_of("generate", tmp_path, tiny, server.url)
+        (result,) = call(("generation", {"config": recipe}))
+        calls = len(server.bodies)
+        run = run_curation(Config.model_validate(recipe), tmp_path / "run")
+        assert len(server.bodies) == calls > 0
+    rows = pl.read_parquet(f"{result['folder']}/rows.parquet")
+    assert rows.height == result["rows"] > 0
+    assert pl.read_parquet(f"{result['folder']}/candidates.parquet").height == result["candidates"]
+    assert result["generated"] == run.generated
+    assert set(rows["row_id"]) <= set(run.ledger["row_id"])
+
+
+@pytest.mark.system
+def test_proof_alone_proves_the_selection_of_a_finished_run(
+    finished: Workplace, tmp_path: Path
+) -> None:
+    lora = {"epochs": 1, "rank": 2}
+    arguments = {"run": str(finished.out), "prove": {"draws": 2, "seeds": 1, "lora": lora}}
+    (result,) = call(("proof", {**arguments, "out": str(tmp_path / "proven")}))
+    proven, before = tmp_path / "proven", finished.out
+    assert result["run"] == str(proven)
+    settings = orjson.loads((proven / "manifest.json").read_bytes())["config"]["prove"]
+    assert (settings["seeds"], settings["lora"]["rank"]) == (1, 2)
+    assert result["sentence"] == orjson.loads((proven / "proof.json").read_bytes())["sentence"]
+    for name in ("ledger.parquet", "selected.parquet"):
+        assert (proven / name).read_bytes() == (before / name).read_bytes()
+    stages = orjson.loads((proven / "manifest.json").read_bytes())["stages"]
+    remade = {stage["stage"] for stage in stages if stage["cached"] != stage["steps"]}
+    assert "finetune" in remade
+    assert remade <= PROOF_STEPS
