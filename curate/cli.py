@@ -103,6 +103,25 @@ def root(
         load_plugin(path.absolute())
 
 
+@app.command(epilog="Example: curate init demo")
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder for them, made where there is none.")
+    ] = Path(),
+) -> None:
+    """Write a recipe to start with, and the small pool, target and eval set that it reads."""
+    import shlex
+
+    from curate.config.quickstart import write_quickstart
+
+    recipe, *data = write_quickstart(folder)
+    say(f"{recipe} and {len(data)} files of data are written; go on with")
+    if folder.resolve() != Path.cwd():
+        say(f"  cd {shlex.quote(str(folder))}")
+    say(f"  curate check {recipe.name}      what it would do and cost here")
+    say(f"  curate run {recipe.name}        runs it")
+
+
 @app.command(epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50")
 def run(
     config: ConfigPath,

@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, errors and exit codes, some in a process of their own."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write
 
 REPO = Path(__file__).parents[1]
 COMMANDS = (
-    "run", "report", "explain", "plan", "rethreshold", "export", "models", "methods", "check",
+    "init", "run", "report", "explain", "plan", "rethreshold", "export", "models", "methods", "check",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "polars", "prefect", "numpy", "pydantic", "altair", "yaml")
 GOOD = """
@@ -26,6 +27,30 @@ pool: [{path: data/pool/chat.jsonl, source: chat}]
 target: {path: data/target.jsonl, eval: data/eval.jsonl}
 stages: [{kind: exact}]
 select: {method: rds, budget: {rows: 10}}
+"""
+
+
+PLAIN = """
+name: plain
+pool: [{path: data/pool/chat.jsonl, source: chat}]
+stages: [exact, fuzzy]
+select: {method: random, budget: {rows: 10}}
+"""
+# Commands one after the other, where nothing of Prefect's can be imported; None in sys.modules is
+# to an import what a package that is not installed is.
+WITHOUT_PREFECT = """
+import json, sys
+for name in ("prefect", "fastapi", "uvicorn"):
+    sys.modules[name] = None
+from curate.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["curate", *arguments]
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    print("ENDED", arguments[0], code, "torch" in sys.modules)
 """
 
 
@@ -84,6 +109,34 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     )
     assert all(command in done.stdout for command in COMMANDS)
     assert "HEAVY []" in done.stdout
+
+
+@pytest.mark.system
+def test_every_command_works_where_prefect_is_not_installed_and_none_loads_torch(
+    tmp_path: Path,
+) -> None:
+    """As far as a recipe uses no model; the pace of one that it uses is measured by `check` too."""
+    recipe, run = tmp_path / "plain.yaml", str(tmp_path / "run")
+    recipe.write_text(f"{PLAIN}store: {tmp_path / 'store'}\n")
+    commands = [
+        ["check", str(recipe)],
+        ["run", str(recipe), "--out", run],
+        ["report", run],
+        ["explain", run, "chat/chat.jsonl:1"],
+        ["plan", run, "--budget", "rows=5"],
+        ["rethreshold", run, "fuzzy", "--set", "threshold=0.9"],
+        ["export", run, "--out", str(tmp_path / "train")],
+        ["methods", "random"],
+        ["init", str(tmp_path / "demo")],
+        ["models", "no-such-model"],
+    ]
+    assert {command for command, *_ in commands} == {*COMMANDS}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PREFECT, json.dumps(commands)],
+        cwd=REPO, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    ended = [line for line in done.stdout.splitlines() if line.startswith("ENDED")]
+    assert ended == [f"ENDED {command} 0 False" for command, *_ in commands], done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

