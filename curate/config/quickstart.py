@@ -3,10 +3,9 @@
 import shutil
 from pathlib import Path
 
-import curate
 from curate.core.errors import UserError
 
-PACKAGE = Path(curate.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 RECIPE = "quickstart.yaml"
 # The paths that the recipe names, from the folder that it stands in.
 DATA = (
