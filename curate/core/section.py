@@ -47,6 +47,7 @@ class Quote:
     """Words of a user's file or of a model, kept apart from ours whatever direction they run in."""
 
     text: str
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class RowPart:
     alike: whether texts that share hardly anything are marked as a whole.
     shared: words that are marked where the row has them.
     chars: about how much of each text is shown beside another one.
+    lost: what is said where its texts are nowhere; that the store has lost them, if nothing else is.
     """
 
     row_id: str
@@ -154,6 +156,7 @@ class RowPart:
     alike: bool = True
     shared: str | None = None
     chars: int | None = None
+    lost: str = ""
 
 
 Cell = Inline | Bar | Heat | Lines | RowPart | tuple[Inline | Bar, ...]
@@ -300,16 +303,23 @@ class Figure:
 
 @dataclass(frozen=True)
 class PassagePart:
-    """Texts that are no row of the pool, such as a model's answers: (role, text), with a title."""
+    """Texts that are no row of the pool, such as a model's answers: (role, text), with a title.
+
+    facts stand below the texts.
+    """
 
     title: str
     passages: tuple[tuple[str, str], ...]
     row_id: str | None = None
+    facts: tuple[Inline | tuple[Inline, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Item:
-    """An entry of a list: what it shows side by side, with facts; `value` is the fact that leads."""
+    """An entry of a list: what it shows side by side, with facts; `value` is the fact that leads.
+
+    Of more than three parts the first stands above the others.
+    """
 
     parts: tuple[RowPart | PassagePart, ...]
     value: str = ""
@@ -357,11 +367,11 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Branch:
-    """A node of a tree: a line of facts, its text, and the first of its `size` children."""
+    """A node of a tree: a line of facts, the prompt of its row, and the first of its `size` children."""
 
     head: tuple[Inline, ...]
     facts: tuple[Inline, ...]
-    text: str | None = ""
+    row: RowPart
     children: "tuple[Branch, ...]" = ()
     size: int = 0
     faded: bool = False

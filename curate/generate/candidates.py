@@ -83,6 +83,14 @@ REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
 }
 
 
+def explain_reject(code: str) -> str:
+    """Return what a reason says about a candidate, as the end of a sentence that starts with "it"."""
+    try:
+        return REJECT_REASONS_EXPLAINED[RejectReason(code)]
+    except (KeyError, ValueError):
+        return code.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A possible row: messages may be incomplete (an instruction alone) where it is dropped early.

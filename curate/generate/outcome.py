@@ -9,7 +9,7 @@ import orjson
 
 from curate.llm.limits import SAMPLES_FOLLOW
 
-BILL = "generated/bill.json"
+BILL, CANDIDATES = "generated/bill.json", "generated/candidates"
 MOST_REASONS = 2
 NOT_STARTED = "a limit was reached before its turn"
 

@@ -17,6 +17,8 @@ from curate.core import numerals
 from curate.core.escape import visible
 from curate.core.runlock import locked
 from curate.core.section import Cell, Heat, RowPart
+from curate.generate.candidates import explain_reject
+from curate.proof import proof_labels
 from curate.report import wording
 from curate.report.charts import draw_chart
 from curate.report.data import Report, gather
@@ -24,8 +26,8 @@ from curate.report.differences import Side
 from curate.report.drawing import Drawing, palette_css
 from curate.report.examples import RowView
 from curate.report.figures import draw_all, origin_label
-from curate.report.page_rows import view_row
-from curate.report.texts import excerpt
+from curate.report.page_rows import prompt_line, view_row
+from curate.report.texts import excerpt, whole
 from curate.runs.folder import damage_explained, inside, open_run
 from curate.runs.publish import temporary_name
 
@@ -36,9 +38,9 @@ FILTERS = (
     numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
     numerals.ratio, numerals.duration, numerals.memory, numerals.span, numerals.similarity,
     numerals.overlap, numerals.correlation, guard_label, wording.explain, wording.stage_label,
-    wording.arm_label, wording.metric_label, wording.compared, wording.survivor,
-    wording.method_label, wording.setting, wording.reject_reason, wording.metric_meaning,
-    excerpt,
+    wording.compared, wording.survivor, wording.method_label, wording.setting,
+    proof_labels.arm_label, proof_labels.metric_label, proof_labels.metric_meaning, explain_reject,
+    excerpt, whole,
 )  # fmt: skip
 
 
@@ -112,6 +114,7 @@ def _template() -> Template:
         "kind": _kind,
         "heat": cell_shade,
         "view": _view,
+        "prompt_line": _prompt_line,
     }
     return environment.get_template("report.html.j2")
 
@@ -138,6 +141,12 @@ def cell_shade(cell: Cell) -> str:
 def _view(context: Context, part: RowPart) -> RowView | Side:
     """Return a row with its texts."""
     return view_row(part, context["report"].page_rows)
+
+
+@pass_context
+def _prompt_line(context: Context, part: RowPart) -> str | None:
+    """Return a row's prompt in one line."""
+    return prompt_line(part, context["report"].page_rows)
 
 
 def _trusted_svg(figure: Drawing) -> Markup:

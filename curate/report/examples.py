@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 
 from curate.core.rows import Message
+from curate.generate.candidates import pair
+from curate.generate.outcome import CANDIDATES
 from curate.report.texts import RowText, TextView, excerpt, show_row, whole
 from curate.runs.folder import RunFolder
 
@@ -171,11 +173,11 @@ Rows = Mapping[str, tuple[str, dict[str, Any]]]
 
 
 def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
-    """Return place and content of each of these rows that can be found."""
+    """Return place and content of each of these rows that can be found, those of candidates too."""
     # As one value: a filter by a list of Python strings takes polars several times as long to plan.
     row_ids = pl.Series(sorted(ids), dtype=pl.String).implode()
     columns = ["row_id", "messages", "source", "origin"]
-    rows_by_id: dict[str, tuple[str, dict[str, Any]]] = {}
+    rows_by_id = _read_candidates(run, row_ids)
     tables = [
         *(("eval", run.rows(role)) for role in ("protected", "watch")),
         *((r, run.rows(r)) for r in ("eval", "target", "pool")),
@@ -185,6 +187,17 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
             chosen = table.select(columns).filter(pl.col("row_id").is_in(row_ids)).collect()
             rows_by_id |= {row["row_id"]: (place, row) for row in chosen.to_dicts()}
     return rows_by_id
+
+
+def _read_candidates(run: RunFolder, row_ids: pl.Series) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return what models wrote of these rows; kept ones lack their system turn."""
+    if not run.has(CANDIDATES):
+        return {}
+    candidates = run.table(CANDIDATES).filter(pl.col("row_id").is_in(row_ids))
+    texts = candidates.select("row_id", "prompt", "response").collect().iter_rows()
+    return {
+        row_id: ("made", {"messages": pair(prompt, response)}) for row_id, prompt, response in texts
+    }
 
 
 def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str | None) -> RowView:

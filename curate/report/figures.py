@@ -8,6 +8,7 @@ import altair as alt
 
 from curate.core.numerals import number, percent, ratio, signed, significant, similarity
 from curate.proof.metrics import METRICS
+from curate.proof.proof_labels import arm_label
 from curate.report.clear import Filter
 from curate.report.confidence_charts import draw_stage
 from curate.report.curve_chart import draw_ability_curves
@@ -42,7 +43,7 @@ from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
-from curate.report.wording import arm_label, stage_label
+from curate.report.wording import stage_label
 
 CHARTED_TARGETS = 25
 WITH_GENERATED = "With made rows"

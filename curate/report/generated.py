@@ -8,12 +8,11 @@ import orjson
 import polars as pl
 
 from curate.generate.candidates import pair
-from curate.generate.outcome import MethodOutcome, outcomes_of, read_bill
+from curate.generate.outcome import CANDIDATES, MethodOutcome, outcomes_of, read_bill
 from curate.report.examples import RowView, read_rows, show_example
 from curate.report.growth import Growth, gather_growth, guides_of
 from curate.report.texts import show_row
 from curate.runs.folder import RunFolder
-from curate.runs.lineage import CANDIDATES
 
 KEPT, PARENTS = 4, 2
 REASONS, DROPPED = 4, 3

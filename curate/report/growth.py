@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
+from curate.generate.outcome import CANDIDATES
 from curate.report.examples import read_rows
 from curate.report.wording import shorten
 from curate.runs.folder import RunFolder
-from curate.runs.lineage import CANDIDATES
 
 SEEDS, NODES = 6, 60
 DOTS = 150

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from curate.core.section import RowPart, Section, row_parts
 from curate.report.differences import VIEW_CHARS, Side, show_sides
 from curate.report.examples import Rows, RowView, read_rows, show_example
+from curate.report.wording import shorten
 from curate.runs.folder import RunFolder
+
+PROMPT_CHARS = 180
 
 
 def read_page_rows(run: RunFolder, sections: Sequence[Section]) -> Rows:
@@ -22,3 +25,12 @@ def view_row(part: RowPart, rows: Rows) -> RowView | Side:
         part.row_id, part.against, rows, part.chars or VIEW_CHARS, expect_alike=part.alike
     )
     return sides[0]
+
+
+def prompt_line(part: RowPart, rows: Rows) -> str | None:
+    """Return the first user turn of a row in one line, cut in its midst; None if its text is nowhere."""
+    if part.row_id not in rows:
+        return None
+    _, row = rows[part.row_id]
+    prompt = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
+    return shorten(prompt, PROMPT_CHARS)

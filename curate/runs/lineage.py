@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
+from curate.generate.candidates import explain_reject
+from curate.generate.outcome import CANDIDATES
 from curate.runs.folder import RunFolder
 
-CANDIDATES = "generated/candidates"
 ROLES = ("target", "pool")
 EXCERPT = 160
 
@@ -48,11 +48,10 @@ def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
     if candidate is None or candidate["flaw"] is None:
         return None
     detail = f" ({candidate['detail']})" if candidate["detail"] else ""
-    explanation = REJECT_REASONS_EXPLAINED[RejectReason(candidate["flaw"])]
     return [
         f"{row_id}  (generated, {candidate['method']})",
         "",
-        f"dropped as it was made: it {explanation}{detail}.",
+        f"dropped as it was made: it {explain_reject(candidate['flaw'])}{detail}.",
         *lineage_lines(run, row_id),
         "",
         "Text",
