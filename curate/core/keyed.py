@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from curate.core.jsontypes import JSON
+
 if TYPE_CHECKING:
     from curate.core.store import Artifact
 
@@ -46,18 +48,23 @@ class ModelSource:
     base model's takes.
     """
 
-    identity: Mapping[str, Any]
+    identity: Mapping[str, JSON]
     folder: Path
     trust: bool = False
     judges: bool = False
     reads: "tuple[Artifact, ...]" = ()
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of its weights."""
+        return str(self.identity["dtype"])
 
 
 @dataclass(frozen=True)
 class EmbedderSource:
     """A sentence embedder: what identifies it, and its name."""
 
-    identity: Mapping[str, Any]
+    identity: Mapping[str, JSON]
     name: str
     reads: "tuple[Artifact, ...]" = ()
 
@@ -69,8 +76,8 @@ class EngineSource:
     `models` are the recipe's models, of which an engine may serve the base.
     """
 
-    identity: Mapping[str, Any]
-    engine: Mapping[str, Any]
-    models: Mapping[str, Any]
+    identity: Mapping[str, JSON]
+    engine: Mapping[str, JSON]
+    models: Mapping[str, JSON]
     cache: Path
     reads: "tuple[Artifact, ...]" = ()

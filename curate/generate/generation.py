@@ -19,6 +19,7 @@ import orjson
 import polars as pl
 from pydantic import Field
 
+from curate.core.jsontypes import JSON
 from curate.core.methods import Method
 from curate.core.rows import Message, prompt_text, response_text
 from curate.generate.candidates import Candidate, RejectReason
@@ -109,7 +110,7 @@ class Generation:
         name: Sequence[Name],
         sampling: Sampling,
         *,
-        schema: Mapping[str, Any] | None = None,
+        schema: Mapping[str, JSON] | None = None,
         prefix: str = "",
         **slots: Any,
     ) -> Request:

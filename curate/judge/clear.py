@@ -44,6 +44,7 @@ from curate.answers.values import (
     warn_not_comparable,
 )
 from curate.core.calls import Counted, Table, cached, cached_files
+from curate.core.jsontypes import JSON
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
@@ -83,7 +84,7 @@ VERSION = 4
 ALPHA, BETA = 0.8, 0.7
 REFLECTIONS = ("reflect", "doubt")
 CERTAINTY = {"A": 1.0, "B": 0.0, "C": 0.5}
-REFLECTION_SCHEMA = {
+REFLECTION_SCHEMA: Mapping[str, JSON] = {
     "type": "object",
     "properties": {"answer": {"type": "string", "enum": list(CERTAINTY)}},
     "required": ["answer"],

@@ -13,12 +13,13 @@ Cost: 2 k judgements and 4 short calls a pair; none for equal texts. A model tha
 agrees with every statement, comes out at 0.5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from curate.core.jsontypes import JSON
 from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
 from curate.judge.contradiction import AnswerPair, alike
 from curate.llm.ask import EngineClient
@@ -32,7 +33,7 @@ REASON_LETTERS = 120
 PROMPTS = ("choose", *REFLECTIONS)
 # What a judgement on (A, B) says for B.
 VOTES = {"A": 0.0, "tie": 0.5, "B": 1.0}
-SCHEMA = {
+SCHEMA: Mapping[str, JSON] = {
     "type": "object",
     "properties": {
         "reason": {"type": "string", "maxLength": REASON_LETTERS},

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from curate.core.errors import UserError
 from curate.core.fixedpoint import paired_cosines
+from curate.core.jsontypes import JSON
 from curate.core.keyed import EmbedderSource, EngineSource, Keyed, ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.rows import normalise
@@ -51,7 +52,7 @@ NLI_LETTERS = 2_000
 # Of a long text; their number is squared.
 NLI_SENTENCES = 12
 SENTENCE_END = regex.compile(r"(?<=[.!?])\s+|\n+")
-SCHEMA = {
+SCHEMA: Mapping[str, JSON] = {
     "type": "object",
     "properties": {"contradicts": {"type": "string", "enum": ["yes", "no"]}},
     "required": ["contradicts"],
@@ -119,8 +120,7 @@ class NliAgreement:
 
     def agreements(self, pairs: Sequence[AnswerPair]) -> Agreements:
         """Return the agreement [n] of pairs."""
-        identity = {"model": self.model.identity, "output": self.output}
-        return agree_by_nli(pairs, self.model.folder, identity), {}
+        return agree_by_nli(pairs, self.model, self.output), {}
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,10 @@ def find_contradiction(folder: Path) -> int:
 
 
 def agree_by_nli(
-    pairs: Sequence[AnswerPair], folder: Path, identity: Mapping[str, Any]
+    pairs: Sequence[AnswerPair], source: ModelSource, output: int
 ) -> NDArray[np.float64]:
     """Return the agreement [n] of pairs by a cross-encoder."""
-    model, tokenizer = load_classifier(folder, digest_of(dict(identity)))
+    model, tokenizer = load_classifier(source.folder, digest_of(dict(source.identity)))
     limit = longest_input(model, tokenizer, NLI_LETTERS)
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
     texts = {text for pair in pairs for text in (pair.one, pair.other)}
@@ -207,7 +207,7 @@ def agree_by_nli(
             text_pairs += [(premise, hypothesis) for hypothesis in second for premise in first]
     typed = "token_type_ids" in tokenizer.model_input_names
     joined = encode_pairs(tokenizer, text_pairs, limit)
-    chances = rate(model, joined, int(identity["output"]), typed=typed).astype(np.float64)
+    chances = rate(model, joined, output, typed=typed).astype(np.float64)
     if not np.isfinite(chances).all():
         raise FloatingPointError("the NLI model gave a probability that is not finite")
     return np.array([1 - np.mean([_directed(chances, *t) for t in both]) for both in tables])

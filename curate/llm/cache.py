@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.llm.requests import Call, Completion
 
 VERSION = 1
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS completions (
 """
 
 
-def key_of(identity: Mapping[str, Any], call: Call) -> str:
+def key_of(identity: Mapping[str, JSON], call: Call) -> str:
     """Return the digest of everything that can change the call's answer."""
     whole = {"version": VERSION, "engine": dict(identity), "call": call.content()}
     return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -83,7 +84,7 @@ class Cache:
                 completions |= {key: _read(body) for key, body in database.execute(query, part)}
         return completions
 
-    def keep(self, key: str, completion: Completion, identity: Mapping[str, Any]) -> Completion:
+    def keep(self, key: str, completion: Completion, identity: Mapping[str, JSON]) -> Completion:
         """Store a completion if it is of a kind to keep; return what is now stored under the key.
 
         Where another process was first, its completion stays and is returned: all see the same one.
@@ -183,5 +184,5 @@ def _read(body: bytes) -> Completion:
     return Completion(**fields, logprobs=values)
 
 
-def _model_of(identity: Mapping[str, Any]) -> str:
+def _model_of(identity: Mapping[str, JSON]) -> str:
     return str(identity.get("model") or identity.get("weights", ""))

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 from pydantic import Field
 
+from curate.core.jsontypes import JSON
 from curate.core.params import Params
 from curate.core.rows import Message
 
@@ -67,7 +68,7 @@ class Request:
     prompt: str | None = None
     prefix: str = ""
     sampling: Sampling = field(default_factory=Sampling)
-    schema: Mapping[str, Any] | None = None
+    schema: Mapping[str, JSON] | None = None
 
     def __post_init__(self) -> None:
         if bool(self.messages) == (self.prompt is not None):
@@ -86,7 +87,7 @@ def chat(
     system: str | None = None,
     prefix: str = "",
     sampling: Sampling | None = None,
-    schema: Mapping[str, Any] | None = None,
+    schema: Mapping[str, JSON] | None = None,
 ) -> Request:
     """Return a request in the model's chat template; a plain text is the user's only turn."""
     turns: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -95,7 +96,7 @@ def chat(
 
 
 def raw(
-    prompt: str, *, sampling: Sampling | None = None, schema: Mapping[str, Any] | None = None
+    prompt: str, *, sampling: Sampling | None = None, schema: Mapping[str, JSON] | None = None
 ) -> Request:
     """Return a request to continue a text as it stands."""
     return Request((), prompt, "", sampling or Sampling(), schema)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from curate.core.jsontypes import JSON
+
 # Small models write the same again and again; it ends the answer, which is then drawn anew.
 REPEATS = 5
 CHARACTERS_A_TOKEN = 3
@@ -24,7 +26,7 @@ def text(most: int) -> dict[str, Any]:
     return {"type": "string", "minLength": 1, "maxLength": most}
 
 
-def record(**properties: Mapping[str, Any]) -> dict[str, Any]:
+def record(**properties: Mapping[str, JSON]) -> dict[str, Any]:
     """Return the schema of an object with all of these properties, in their order."""
     return {
         "type": "object",

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from curate.answers.jsonanswers import read_json
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.lazy import lazy_module
 from curate.core.params import Params
 from curate.core.rows import Message
@@ -96,7 +97,7 @@ class Answer:
         return self.completion.reasoning
 
 
-def check_schema(schema: Mapping[str, Any]) -> None:
+def check_schema(schema: Mapping[str, JSON]) -> None:
     """Raise UserError if this is no JSON Schema."""
     try:
         jsonschema.Draft202012Validator.check_schema(dict(schema))
@@ -151,7 +152,7 @@ def _why_useless(call: Call, completion: Completion) -> str:
     return completion.error or SENTENCES.get(completion.finish, "")
 
 
-def _violation(schema: Mapping[str, Any], value: Any) -> str | None:
+def _violation(schema: Mapping[str, JSON], value: Any) -> str | None:
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(dict(schema)).iter_errors(value)
     )
@@ -181,7 +182,7 @@ def next_try(call: Call, answer: Answer, retries: Retries, *, longer: bool) -> C
     return None
 
 
-def _sampled(call: Call, changes: Mapping[str, Any]) -> Request:
+def _sampled(call: Call, changes: Mapping[str, JSON]) -> Request:
     return replace(call.request, sampling=call.sampling.model_copy(update=dict(changes)))
 
 

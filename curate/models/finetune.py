@@ -63,7 +63,7 @@ def learn_adapter(
     """
     tokenizer = load_tokenizer(model.folder, model.trust)
     examples = build_examples(tokenizer, rows.messages(), lora["max_length"], judges=model.judges)
-    tuned = load_causal(model.folder, model.identity["dtype"], model.trust)
+    tuned = load_causal(model.folder, model.dtype, model.trust)
     losses = train_lora(tuned, examples, lora, seed, start)
     if losses:
         save_adapter(tuned, path, rank=lora["rank"], alpha=lora["alpha"])
@@ -83,7 +83,7 @@ def load_measured(tuned: Artifact | None, model: ModelSource) -> Any:
         tuned: the fine-tune; None, or one that learned nothing, leaves the model as it is.
         model: that was tuned.
     """
-    loaded = load_causal(model.folder, model.identity["dtype"], model.trust)
+    loaded = load_causal(model.folder, model.dtype, model.trust)
     if tuned is not None and ADAPTER in tuned.files:
         attach_adapter(loaded, tuned.file(ADAPTER))
     return loaded.eval()

@@ -25,7 +25,7 @@ def vectors(
     """Return the representations [N, d] of a block of rows, in their order (curate.models.lm)."""
     tokenizer = load_tokenizer(model.folder, model.trust)
     rows = tokenise(tokenizer, texts.messages(), max_length)
-    trunk = load_trunk(model.folder, model.identity["dtype"], model.trust)
+    trunk = load_trunk(model.folder, model.dtype, model.trust)
     return Counted(encode(trunk, rows, batch_tokens), {"tokens": sum(map(len, rows))})
 
 

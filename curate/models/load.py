@@ -28,6 +28,7 @@ from curate.core.dates import pin_date
 from curate.core.errors import UserError
 from curate.core.faults import explain_fault, one_line
 from curate.core.interrupt import scratch_folder
+from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.store import digest_file, digest_of
@@ -274,7 +275,7 @@ def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
     }
 
 
-def template_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+def template_of(identity: Mapping[str, JSON]) -> dict[str, Any]:
     """Return what identifies how a model reads a conversation: its tokenizer and chat template."""
     return {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}
 

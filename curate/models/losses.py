@@ -76,7 +76,7 @@ def named_model(run: StepRun, name: str) -> ModelSource:
         UserError: there is no such model.
     """
     location = find_model(name)
-    identity = identify(location, run.base.identity["dtype"])
+    identity = identify(location, run.base.dtype)
     # The rows are those that the base model's template takes; this one's may refuse some.
     return ModelSource(identity, prepare(location), run.base.trust, judges=True)
 
@@ -196,7 +196,7 @@ def _load_with(model: ModelSource, adapter: Artifact | None) -> "PreTrainedModel
     """Return a model with an adapter's weights on it."""
     path = adapter.file("adapter.safetensors") if adapter else None
     digest = digest_of([model.identity, adapter.digest if adapter else None])
-    return _load(model.folder, model.identity["dtype"], model.trust, path, digest)
+    return _load(model.folder, model.dtype, model.trust, path, digest)
 
 
 def _unread(

@@ -103,7 +103,7 @@ def write_checkpoints(
             f"less: none of the {len(messages)} rows of the warm-up has a response within "
             f"{max_length} tokens; raise select.max_length"
         )
-    base = load_causal(model.folder, model.identity["dtype"], model.trust)
+    base = load_causal(model.folder, model.dtype, model.trust)
     filled = fill_in(lora, base.config.get_text_config().hidden_size, len(examples))
     tuned = adapt(base, filled, [seed, 0x1E55])
     lora_layers(tuned)
@@ -228,5 +228,5 @@ def read_checkpoint(warmup: Artifact, number: int, device: Any = "cpu") -> Check
 
 def load_adapted(warmup: Artifact, model: ModelSource) -> "PeftModel":
     """Return the base model with adapters as in the warm-up, in evaluation mode."""
-    base = load_causal(model.folder, model.identity["dtype"], model.trust)
+    base = load_causal(model.folder, model.dtype, model.trust)
     return adapt(base, read_warmup(warmup)["lora"], [0]).eval()

@@ -175,7 +175,7 @@ def write_novelty(
     """
     tokenizer = load_tokenizer(model.folder, model.trust)
     rows = [build_example(tokenizer, row, lora["max_length"]) for row in texts.messages()]
-    loaded = load_causal(model.folder, model.identity["dtype"], model.trust)
+    loaded = load_causal(model.folder, model.dtype, model.trust)
     pair = add_adapters(loaded, lora, "all-linear", seed)
     tune_adapters(pair, rows, lora, seed)
     _write_rows(out / "rows.parquet", pair, texts.row_ids, rows)

@@ -36,6 +36,11 @@ def text_of(call: Call) -> str:
     return request.prompt if request.prompt is not None else request.messages[-1]["content"]
 
 
+def answer_schema(call: Call) -> dict[str, Any]:
+    """Return the JSON schema of the answer, empty where any text will do."""
+    return dict(call.request.schema or {})
+
+
 def texts_of(call: Call) -> list[str]:
     """Return all turns, or the raw prompt."""
     request = call.request

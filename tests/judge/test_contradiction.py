@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.judge.clear import prompts_of
 from curate.judge.contradiction import (
     NLI_SENTENCES,
@@ -110,7 +111,7 @@ PAIRS = [
 def test_the_label_order_is_read_from_the_checkpoint(checkpoints: list[Path]) -> None:
     assert [find_contradiction(folder) for folder in checkpoints] == [0, 2]
     agreements = [
-        agree_by_nli(PAIRS, folder, {"model": str(folder), "output": output})
+        agree_by_nli(PAIRS, ModelSource({"model": str(folder)}, folder), output)
         for folder, output in zip(checkpoints, (0, 2), strict=True)
     ]
     np.testing.assert_allclose(agreements[0], agreements[1], atol=1e-6)
@@ -120,7 +121,7 @@ def test_the_label_order_is_read_from_the_checkpoint(checkpoints: list[Path]) ->
 def test_agreement_is_one_less_the_mean_contradiction_of_both_directions(
     checkpoints: list[Path],
 ) -> None:
-    agreements = agree_by_nli(PAIRS, checkpoints[1], {"model": "b", "output": 2})
+    agreements = agree_by_nli(PAIRS, ModelSource({"model": "b"}, checkpoints[1]), 2)
     for agreement, pair in zip(agreements, PAIRS, strict=True):
         there, back = (
             chance(checkpoints[1], *texts, 2)
@@ -134,7 +135,7 @@ def test_long_texts_are_compared_by_sentences(checkpoints: list[Path]) -> None:
     one = ["the river is long and it is cold.", "it rains in spain every day!"]
     other = ["the river is short and it rains.", "it is not cold in spain.", "it rains every day."]
     pair = AnswerPair("?", " ".join(one), "\n".join(other))
-    agreements = agree_by_nli([pair], checkpoints[0], {"model": "a", "output": 0})
+    agreements = agree_by_nli([pair], ModelSource({"model": "a"}, checkpoints[0]), 0)
     both = [
         np.mean([min(chance(checkpoints[0], p, said, 0) for p in first) for said in second])
         for first, second in ((one, other), (other, one))

@@ -19,7 +19,7 @@ from curate.core.store import Store
 from curate.judge.cut import CutParams, cut_rows
 from curate.judge.rubric import RubricStage
 from curate.llm.grading import RUBRICS, Rubric, read_rubric, schema_of
-from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
 from tests.judge.clearruns import EngineRun, judge_stage, pool, use
 
 ROWS = [("What is 2 + 2?", "4"), ("And 3 + 3?", "7"), ("Name a river.", "Potato.")]
@@ -75,7 +75,7 @@ def test_prompts_name_criteria_and_scale_and_the_reason_comes_first(
     assert all(f"- {c.name}: {c.description}" in system for c in rubric.criteria)
     assert "from 1 (worst) to 5 (best)" in system
     assert prompt == "Prompt:\nWhat is 2 + 2?\n\nResponse:\n4"
-    for form in engine.calls[0].request.schema["properties"].values():  # type: ignore[index]
+    for form in answer_schema(engine.calls[0])["properties"].values():
         assert list(form["properties"]) == ["reason", "score"]
 
 

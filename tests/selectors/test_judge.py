@@ -15,7 +15,7 @@ from curate.core.store import Store
 from curate.llm.engines.parameters import TransformersParams
 from curate.selectors.judge import JudgeSelector
 from tests.conftest import row, turns
-from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
 from tests.selectors.poolruns import PoolRun, make_run
 
 GRADES = {"good": 5, "fair": 3, "bad": 1}
@@ -106,7 +106,7 @@ def test_a_scale_of_its_own_and_grades_beyond_it(store: Store, engine: ScriptedE
     assert table(judged(store, ["a good answer"]), judge())["score"].to_list() == [None]
     assert table(judged(store, ["a good answer"]), judge(high=10))["score"].to_list() == [9.0]
     expected = {"type": "integer", "minimum": 1, "maximum": 10}
-    assert engine.calls[-1].request.schema["properties"]["score"] == expected  # type: ignore[index]
+    assert answer_schema(engine.calls[-1])["properties"]["score"] == expected
 
 
 def test_answers_are_kept_whatever_else_is_judged(store: Store, engine: ScriptedEngine) -> None:

@@ -42,6 +42,7 @@ from pydantic import Field, model_validator
 
 from curate.answers.options import split_options
 from curate.core.fixedpoint import cosines
+from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
@@ -361,7 +362,7 @@ class ExpansionTree:
         prompt: str,
         draft: Candidate,
         sampling: Sampling,
-        schema: Mapping[str, Any],
+        schema: Mapping[str, JSON],
         **slots: Any,
     ) -> Request:
         """Return a request about a draft beside its seed and its parent."""
@@ -467,11 +468,16 @@ def topics_schema(attributes: int) -> dict[str, Any]:
     if not attributes:
         return record(topic=topic)
     item = record(relation=text(PHRASE_LETTERS), attribute=text(PHRASE_LETTERS))
-    knowledge = {"type": "array", "items": item, "minItems": 1, "maxItems": attributes}
+    knowledge: dict[str, JSON] = {
+        "type": "array",
+        "items": item,
+        "minItems": 1,
+        "maxItems": attributes,
+    }
     return record(topic=topic, knowledge=knowledge)
 
 
-GRADE = {"type": "integer", "minimum": 1, "maximum": HIGHEST_GRADE}
+GRADE: Mapping[str, JSON] = {"type": "integer", "minimum": 1, "maximum": HIGHEST_GRADE}
 GRADE_SCHEMA = record(advice=text(ADVICE_LETTERS), relevance=GRADE, diversity=GRADE)
 
 

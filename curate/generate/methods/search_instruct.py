@@ -24,10 +24,11 @@ time, so that parents say something and small targets are not shown whole again 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason, pair
@@ -262,7 +263,7 @@ def take_query(draft: Candidate, answer: Answer) -> Candidate:
     return replace(draft, notes={**draft.notes, "query": query})
 
 
-def questions_schema(count: int) -> Mapping[str, Any]:
+def questions_schema(count: int) -> Mapping[str, JSON]:
     """Return the schema of a list of questions."""
     items = text(QUESTION_LETTERS)
     return record(questions={"type": "array", "items": items, "minItems": 1, "maxItems": count})

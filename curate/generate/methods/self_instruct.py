@@ -34,6 +34,7 @@ import orjson
 import regex
 from pydantic import Field, model_validator
 
+from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
@@ -129,7 +130,7 @@ class SelfInstruct:
         self.seen = RougeIndex(example.prompt for example in run.target)
         letters = characters_for(params.max_tokens) // 2
         self.output = text(letters)
-        self.input = {"type": "string", "maxLength": letters}
+        self.input: Mapping[str, JSON] = {"type": "string", "maxLength": letters}
 
     def add_round(self, number: int) -> None:
         """Put the rows of one round on record; the kept ones can be shown in the next."""

@@ -20,6 +20,7 @@ import httpx
 import orjson
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.llm.engines.bodies import (
     BYTES_A_TOKEN,
     BYTES_AN_ANSWER,
@@ -132,7 +133,11 @@ class Endpoint:
         return longest * (0.5 + 0.5 * self._jitter.random())
 
     async def send(
-        self, connection: httpx.AsyncClient, path: str, body: Mapping[str, Any], max_tokens: int = 0
+        self,
+        connection: httpx.AsyncClient,
+        path: str,
+        body: Mapping[str, JSON],
+        max_tokens: int = 0,
     ) -> dict[str, Any]:
         """Return the server's JSON answer to a call of so many tokens at most.
 

@@ -5,13 +5,14 @@ leave it when they are done. A grammar is compiled once a schema; each row takes
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -44,7 +45,7 @@ class Grammars:
         self._size = size
         self._compiled: dict[bytes, LLMatcher] = {}
 
-    def matcher(self, schema: Mapping[str, Any]) -> "LLMatcher":
+    def matcher(self, schema: Mapping[str, JSON]) -> "LLMatcher":
         """Return a matcher at the start of the schema's text.
 
         Raises:
@@ -55,7 +56,7 @@ class Grammars:
             self._compiled[key] = self._compile(schema)
         return self._compiled[key].deep_copy()
 
-    def _compile(self, schema: Mapping[str, Any]) -> "LLMatcher":
+    def _compile(self, schema: Mapping[str, JSON]) -> "LLMatcher":
         from llguidance import LLMatcher  # noqa: PLC0415
 
         grammar = LLMatcher.grammar_from_json_schema(dict(schema), LAYOUT)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ sample is a call of its own with its own seed, so each is stored as soon as it c
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 import orjson
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.llm.engines.endpoint import Endpoint, EndpointError
 from curate.llm.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
 from curate.llm.engines.parameters import OpenAIParams, Structured
@@ -40,7 +41,7 @@ LOG = logging.getLogger("curate")
 CHARACTERS_A_TOKEN = 3.5
 TOKENS_A_MESSAGE = 4
 # No model would write this key unless it is made to.
-PROBE_SCHEMA = {
+PROBE_SCHEMA: Mapping[str, JSON] = {
     "type": "object",
     "properties": {"probe_k7": {"type": "string", "enum": ["yes"]}},
     "required": ["probe_k7"],

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.llm.engines.endpoint import EndpointError
 from curate.llm.engines.parameters import OpenAIParams, Structured
 from curate.llm.engines.redact import Redactor
@@ -62,7 +63,7 @@ def body_of(call: Call, params: OpenAIParams, structured: Structured) -> tuple[s
     return CHAT, body | _messages(request, params, structured) | params.extra
 
 
-def _response_format(schema: Mapping[str, Any], structured: Structured) -> dict[str, Any]:
+def _response_format(schema: Mapping[str, JSON], structured: Structured) -> dict[str, Any]:
     if structured == "none":
         return {}
     if structured == "json_object":
@@ -104,7 +105,7 @@ def _messages(request: Request, params: OpenAIParams, structured: Structured) ->
 
 
 def read_reply(
-    reply: Mapping[str, Any],
+    reply: Mapping[str, JSON],
     call: Call,
     count: Callable[[str], int],
     prompt_tokens: int,
@@ -143,8 +144,8 @@ def read_reply(
 
 
 def _choice_of(
-    reply: Mapping[str, Any], request: Request, redactor: Redactor
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    reply: Mapping[str, JSON], request: Request, redactor: Redactor
+) -> tuple[Mapping[str, JSON], Mapping[str, JSON]]:
     """Return the first choice and where its text stands; servers may send more than one."""
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -160,7 +161,7 @@ def _choice_of(
 
 
 def _answer_of(
-    choice: Mapping[str, Any], message: Mapping[str, Any], request: Request, redactor: Redactor
+    choice: Mapping[str, JSON], message: Mapping[str, JSON], request: Request, redactor: Redactor
 ) -> tuple[str, Finish, str]:
     """Return an answer's text without keys, how it ended, and what is odd about that."""
     refusal = message.get("refusal")
@@ -179,7 +180,7 @@ def _answer_of(
     return text, "empty" if finish == "ok" and not text.strip() else finish, ""
 
 
-def _reasoning_of(message: Mapping[str, Any]) -> str:
+def _reasoning_of(message: Mapping[str, JSON]) -> str:
     """Return what a server told apart as reasoning; whatever is no text is none."""
     for name in REASONING_FIELDS:
         said = message.get(name)

@@ -29,14 +29,21 @@ from tests.generate.generations import (
     generate,
     reject_reasons,
 )
-from tests.generate.scripted import Reply, ScriptedEngine, ScriptedReply, text_of, texts_of
+from tests.generate.scripted import (
+    Reply,
+    ScriptedEngine,
+    ScriptedReply,
+    answer_schema,
+    text_of,
+    texts_of,
+)
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklm" for b in "aeiou" for c in ("nt", "rk", "st", "ld", "mp")]
 
 
 def kind_of(call: Call) -> str:
     """Return what a call asks for, told by its schema."""
-    keys = set(call.request.schema["properties"]) if call.request.schema else set()
+    keys = set(answer_schema(call).get("properties", ()))
     for key, name in (
         ("topic", "topics"),
         ("relevance", "grade"),
@@ -60,8 +67,7 @@ def words(call: Call, count: int) -> str:
 
 def topics(call: Call) -> str:
     """Tell as many attributes as are asked for."""
-    assert call.request.schema is not None
-    count = call.request.schema["properties"]["knowledge"]["maxItems"]
+    count = answer_schema(call)["properties"]["knowledge"]["maxItems"]
     knowledge = [{"relation": f"needs {i}", "attribute": f"part {i}."} for i in range(count)]
     return json.dumps({"topic": "wide rivers", "knowledge": knowledge})
 

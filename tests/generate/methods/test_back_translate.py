@@ -16,7 +16,7 @@ from curate.llm.limits import Limits
 from curate.llm.requests import Call
 from tests.conftest import frame, row, turns
 from tests.generate.generations import example, generate, generation, reject_reasons
-from tests.generate.scripted import Reply, ScriptedEngine, texts_of
+from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, texts_of
 from tests.generate.stages import check_same, keeps_some, stage_calls, words
 
 GUESS, GRADER = "You guess what", "You grade answers"
@@ -144,8 +144,8 @@ def test_a_grade_that_cannot_be_read_is_no_five(grading: str) -> None:
 def test_the_reason_comes_before_the_grade() -> None:
     engine = script()
     back(engine)
-    schema = stage_calls(engine, GRADER)[0].request.schema
-    assert schema and list(schema["properties"]) == ["reason", "grade"]
+    schema = answer_schema(stage_calls(engine, GRADER)[0])
+    assert list(schema["properties"]) == ["reason", "grade"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from curate.generate.generation import Generation
 from curate.generate.methods.compose import KINDS, OPTIONS, TAKES, ComposeGenerator
 from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
-from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
 from tests.generate.stages import (
     check_hostile,
     check_same,
@@ -55,8 +55,7 @@ def shouted(call: Call) -> str:
 
 def judgement(**changed: bool) -> Any:
     def reply(call: Call) -> str:
-        assert call.request.schema is not None
-        properties = call.request.schema["properties"]
+        properties = answer_schema(call)["properties"]
         return json.dumps({name: ({**GOOD, **changed})[name] for name in properties})
 
     return reply

@@ -14,7 +14,7 @@ from curate.generate.generation import Generation
 from curate.generate.methods.expand import NAMED, ExpandGenerator, SeedTopics
 from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
-from tests.generate.scripted import Reply, ScriptedEngine, text_of
+from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of
 from tests.generate.stages import check_hostile, check_same, keeps_some, stage_calls, words
 
 WRITE, PAIR = "You write tasks. You", "You write tasks with their"
@@ -22,8 +22,7 @@ WRITE, PAIR = "You write tasks. You", "You write tasks with their"
 
 def tasks(call: Call) -> str:
     """Give as many tasks as are asked for, on topics of their own."""
-    assert call.request.schema is not None
-    count = call.request.schema["properties"]["tasks"]["maxItems"]
+    count = answer_schema(call)["properties"]["tasks"]["maxItems"]
     terms = words(call, 6 * count).split()
     items = [terms[6 * i : 6 * i + 6] for i in range(count)]
     return json.dumps(

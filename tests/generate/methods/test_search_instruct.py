@@ -24,7 +24,14 @@ from tests.generate.generations import (
     generate,
     reject_reasons,
 )
-from tests.generate.scripted import Reply, ScriptedEngine, ScriptedReply, text_of, texts_of
+from tests.generate.scripted import (
+    Reply,
+    ScriptedEngine,
+    ScriptedReply,
+    answer_schema,
+    text_of,
+    texts_of,
+)
 
 DOCUMENTS = {
     "harbour": "The harbour of Hamburg handles 120 million tonnes of freight a year.",
@@ -58,8 +65,7 @@ def topic_of(text: str) -> str:
 
 
 def kind_of(call: Call) -> str:
-    assert call.request.schema is not None
-    keys = call.request.schema["properties"]
+    keys = answer_schema(call)["properties"]
     return next(kind for kind in ("questions", "query", "answer") if kind in keys)
 
 

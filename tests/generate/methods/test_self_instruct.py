@@ -24,7 +24,7 @@ from tests.generate.generations import (
     generate,
     reject_reasons,
 )
-from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some
 
 SMALL = {"rounds": 2, "batch": 3, "tasks": 2, "demos": 3, "machine_demos": 1}
@@ -192,10 +192,8 @@ def test_classification_asks_for_outputs_first() -> None:
     assert [c.notes["classification"] for c in run.kept] == [True, False]
     assert run.kept[0].prompt.endswith("?\n\nCome in, friends!")
     assert run.kept[0].response == "warm"
-    schema = stage_calls(engine, "output_first")[0].request.schema
-    assert (
-        schema and "minLength" in schema["properties"]["examples"]["items"]["properties"]["input"]
-    )
+    schema = answer_schema(stage_calls(engine, "output_first")[0])
+    assert "minLength" in schema["properties"]["examples"]["items"]["properties"]["input"]
 
 
 @pytest.mark.parametrize(
