@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.jsontypes import JSON
 from curate.core.keyed import Keyed
 from curate.core.store import Artifact, Computation, Counts, Store, key_of
 from curate.core.tables import read_table, scan_table
@@ -82,7 +83,7 @@ class Counted(Generic[R]):
     """A result with figures that a run tells of: rows by reason, tokens, calls of a model."""
 
     result: R
-    counts: Mapping[str, Any]
+    counts: Mapping[str, JSON]
 
 
 class Cached(Generic[P, T]):
@@ -119,7 +120,7 @@ class Cached(Generic[P, T]):
         """Return a call's result, which the artifact holds."""
         raise NotImplementedError
 
-    def write(self, out: Path, arguments: Mapping[str, Any]) -> Counts:
+    def write(self, out: Path, arguments: Mapping[str, object]) -> Counts:
         """Compute the result and write it to a folder."""
         raise NotImplementedError
 
@@ -136,10 +137,10 @@ class CachedFunction(Cached[P, Table], Generic[P, R]):
         """Return the table or array that the artifact holds."""
         return Table(artifact, self.__name__)
 
-    def write(self, out: Path, arguments: Mapping[str, Any]) -> Counts:
+    def write(self, out: Path, arguments: Mapping[str, object]) -> Counts:
         """Write the frame or array to a file of the function's name."""
         result = self.function(**arguments)
-        counts: Mapping[str, Any] = {}
+        counts: Mapping[str, JSON] = {}
         if isinstance(result, Counted):
             result, counts = result.result, result.counts
         rows = _write(out, self.__name__, result)
@@ -163,7 +164,7 @@ class CachedFiles(Cached[P, Artifact]):
         """Return the artifact itself."""
         return artifact
 
-    def write(self, out: Path, arguments: Mapping[str, Any]) -> Counts:
+    def write(self, out: Path, arguments: Mapping[str, object]) -> Counts:
         """Let the function write its files."""
         counts: Counts = self.function(out, **arguments)
         return counts

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, JsonValue
 
+from curate.core.jsontypes import JSON
 from curate.core.keyforms import is_key
 
 Location = tuple[str | int, ...]
@@ -65,7 +66,7 @@ def find_secret(value: Any) -> tuple[Location, str] | None:
     return None
 
 
-def find_secret_field(fields: Mapping[str, Any]) -> Location | None:
+def find_secret_field(fields: Mapping[str, JSON]) -> Location | None:
     """Return where a secret stands among free fields, by its name or its form; None if none does."""
     for place, value in leaves(fields):
         named = any(_names_secret(part) for part in place if isinstance(part, str))

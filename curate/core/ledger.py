@@ -7,11 +7,11 @@ Stages leave verdicts, the selection leaves ranks; the ledger is their join and 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from curate.core.calls import CachedCall, Counted, Table, cached, cached_files
+from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
@@ -85,12 +85,12 @@ def evidence_of(stage: Artifact) -> Table:
 def run_stage(
     out: Path,
     data: StageInputs,
-    stage: Mapping[str, Any],
+    stage: Mapping[str, JSON],
     before: Sequence[str],
     prepared: Mapping[str, Table],
 ) -> Counts:
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
-    judge = find_method(Stage, stage["method"]).model_validate(stage)
+    judge = find_method(Stage, str(stage["method"])).model_validate(stage)
     result = judge.decide(_stage_data(data, before, prepared))
     _check_verdicts(result, data.survivor_ids()["row_id"])
     more = [name for name in result.evidence.columns if name not in EVIDENCE_COLUMNS]

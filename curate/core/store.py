@@ -27,6 +27,7 @@ import orjson
 import psutil
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.memory import released_memory
 from curate.core.rows import SCHEMA_VERSION
 from curate.core.versions import library_versions
@@ -89,7 +90,7 @@ class Computation(Protocol):
         ...
 
     @property
-    def params(self) -> Mapping[str, Any]:
+    def params(self) -> Mapping[str, JSON]:
         """Return the other values, JSON-like, that go into the key."""
         ...
 
@@ -236,7 +237,7 @@ def _is_whole(artifact: Artifact) -> bool:
     return True
 
 
-def _digest_files(files: Mapping[str, Mapping[str, Any]]) -> str:
+def _digest_files(files: Mapping[str, Mapping[str, JSON]]) -> str:
     return digest_of({name: recorded["digest"] for name, recorded in files.items()})
 
 
@@ -251,7 +252,7 @@ _RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
 
 
-def _dump_manifest(manifest: Mapping[str, Any]) -> bytes:
+def _dump_manifest(manifest: Mapping[str, JSON]) -> bytes:
     return orjson.dumps({**manifest, CHECKSUM: digest_of(manifest)}, option=_PRETTY)
 
 

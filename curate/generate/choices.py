@@ -17,7 +17,7 @@ from curate.answers.quantities import find_number
 from curate.core.rows import normalise
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.novelty import words_of
-from curate.llm.schemas import text
+from curate.llm.schemas import array, text
 
 AnswerMode = Literal["free", "choice", "number"]
 LETTER_ALONE = regex.compile(r"^\W*[A-Z]\W*$")
@@ -54,7 +54,7 @@ def options_schema(form: ChoiceForm) -> dict[str, Any]:
     wrong = form.options - 1
     return {
         "correct": text(LONGEST),
-        "wrong": {"type": "array", "items": text(LONGEST), "minItems": wrong, "maxItems": wrong},
+        "wrong": array(text(LONGEST), wrong, least=wrong),
     }
 
 

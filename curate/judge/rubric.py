@@ -19,12 +19,13 @@ chance, so look at the worst rows in the report before you drop by it.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
 
 from curate.core.calls import Table, cached_files
+from curate.core.jsontypes import JSON
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
@@ -104,7 +105,7 @@ class RubricStage(CutParams, Stage):
 def write_grades(
     out: Path,
     data: StageInputs,
-    rubric: Mapping[str, Any],
+    rubric: Mapping[str, JSON],
     engine: EngineSource,
     prompts: PromptFiles,
     votes: int,

@@ -36,6 +36,11 @@ def record(**properties: Mapping[str, JSON]) -> dict[str, Any]:
     }
 
 
+def array(items: Mapping[str, JSON], most: int, least: int = 1) -> dict[str, Any]:
+    """Return the schema of a list of so many items."""
+    return {"type": "array", "items": items, "minItems": least, "maxItems": most}
+
+
 def tidy(words: str) -> str:
     """Return a short phrase on one line, without quotes or full stop around it."""
     return " ".join(words.split()).strip(" .\"'`*")

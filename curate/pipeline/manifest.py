@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.config.names import stage_names
+from curate.core.jsontypes import JSON
 from curate.core.store import Artifact
 from curate.core.versions import changed_versions, installed_versions
 from curate.pipeline.ablation import stage_bill
@@ -14,7 +15,7 @@ from curate.runs.provenance import model_names
 
 
 def describe_run(
-    run: Run, provenance: Mapping[str, Any], files: Sequence[str], warnings: Sequence[str]
+    run: Run, provenance: Mapping[str, JSON], files: Sequence[str], warnings: Sequence[str]
 ) -> dict[str, Any]:
     """Return the manifest: config as resolved, versions, artifacts, and what each stage cost."""
     roles = {

@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
+from curate.pool.entries import EntryIdentity, PoolEntries
 from curate.pool.files import PoolFile
-from curate.pool.ingest import PoolEntries, RecordBatch, read_entry
+from curate.pool.ingest import RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
 from curate.pool.records import describe_container
 
@@ -119,7 +120,7 @@ def summarise_files(entries_by_role: Mapping[str, PoolEntries], seed: int) -> It
 
 
 def _summarise_entry(
-    role: str, entry: Mapping[str, Any], urls: Sequence[str], seed: int
+    role: str, entry: EntryIdentity, urls: Sequence[str], seed: int
 ) -> Iterator[FileSummary]:
     files = {file["name"]: url for url, file in zip(urls, entry["files"], strict=True)}
     summary: FileSummary | None = None
@@ -128,7 +129,7 @@ def _summarise_entry(
         if summary is None or summary.name != name:
             if summary is not None:
                 yield summary
-            file = PoolFile(files[batch.file], batch.file, split=entry.get("split"))
+            file = PoolFile(files[batch.file], batch.file, split=entry["split"])
             summary = FileSummary(role, name, describe_container(file))
         summary.add(batch)
     if summary is not None:

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import orjson
 import polars as pl
@@ -27,10 +27,31 @@ DIGEST = re.compile(r"[0-9a-f]{16}")
 DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
 
 
+class CardSelector(TypedDict):
+    """What a card tells of a selector's settings; a key has all of them."""
+
+    method: str
+    budget: Mapping[str, int | float | None]
+
+
+class CardStage(TypedDict):
+    """What a card tells of a stage's settings; a key has all of them."""
+
+    method: str
+
+
+class CardParams(TypedDict):
+    """What a dataset card tells of a run: its name, and how the rows were chosen."""
+
+    name: str
+    select: CardSelector
+    seed: int
+    stages: Sequence[CardStage]
+    base: str
+
+
 @cached_files(version=VERSION, name="export")
-def write_export(
-    out: Path, selection: Table, formats: Sequence[str], card: Mapping[str, Any]
-) -> Counts:
+def write_export(out: Path, selection: Table, formats: Sequence[str], card: CardParams) -> Counts:
     """Write every format and README.md, the card."""
     rows = selection.read()
     write_all(rows, formats, card, out)
@@ -38,7 +59,7 @@ def write_export(
 
 
 def write_all(
-    rows: pl.DataFrame, formats: Sequence[str], params: Mapping[str, Any], out: Path
+    rows: pl.DataFrame, formats: Sequence[str], params: CardParams, out: Path
 ) -> list[Path]:
     """Write rows in every format, and the card that describes those as messages; return all files."""
     out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +113,7 @@ def _digest_text(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def write_card(rows: pl.DataFrame, params: Mapping[str, Any], digest: str) -> str:
+def write_card(rows: pl.DataFrame, params: CardParams, digest: str) -> str:
     """Return a dataset card: YAML that `load_dataset` reads, then what the rows are.
 
     Its last line seals it, so that a card which somebody edited is never taken for ours.
@@ -129,9 +150,7 @@ The manifest.json of the run tells when, by which command and with which version
     return f"{card}{SEAL}{_digest_text(card)} -->\n"
 
 
-def _describe_choice(
-    select: Mapping[str, Any], params: Mapping[str, Any], stages: str
-) -> tuple[str, str]:
+def _describe_choice(select: CardSelector, params: CardParams, stages: str) -> tuple[str, str]:
     """Return what the rows of a selection are, and their order, in words."""
     if select["method"] == "all" and select["budget"]["fraction"] == 1:
         return f"all that were kept by the stages {stages}.", "the order of the pool"

@@ -8,7 +8,7 @@ import hashlib
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -27,7 +27,8 @@ from curate.core.rows import SCHEMA, content_hash, find_fault, text_hash
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
-from curate.pool.files import PoolFile, digest_url, find_files
+from curate.pool.entries import EntryIdentity, PoolEntries, identity_of
+from curate.pool.files import PoolFile, find_files
 from curate.pool.layouts import (
     Conversation,
     ParsedRecord,
@@ -56,21 +57,6 @@ REJECTS_SCHEMA = pa.schema(
         ("raw", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class PoolEntries:
-    """What of a recipe is read into rows: entries, their files known by their bytes.
-
-    identity: of each entry its settings, and name, digest and split of its files.
-    urls: of each entry those of its files.
-    keys: of the entries in the recipe, for errors.
-    """
-
-    identity: Sequence[Mapping[str, Any]]
-    urls: Sequence[Sequence[str]]
-    keys: Sequence[str]
-    reads: tuple[Artifact, ...] = ()
 
 
 def ingest_call(
@@ -102,24 +88,15 @@ def ingest_call(
                 f"{name}: {times} entries have the source name {source!r}; row ids are made of it, "
                 "so give each entry its own `source:`"
             )
-    settings, urls = [], []
+    identities: list[EntryIdentity] = []
+    urls: list[list[str]] = []
     entry_keys = keys or [name] * len(entries)
     for entry, key in zip(entries, entry_keys, strict=True):
         with named_key(key):
             files = find_files(entry.path, entry.split)
-        settings.append(
-            {
-                **entry.model_dump(mode="json", exclude={"path", "eval"}),
-                "source": entry.source_name,
-                **({"prompts": True} if prompts else {}),
-                "files": [
-                    {"name": file.name, "digest": digest_url(file), "split": file.split}
-                    for file in files
-                ],
-            }
-        )
+        identities.append(identity_of(entry, files, prompts))
         urls.append([file.url for file in files])
-    read = PoolEntries(settings, urls, entry_keys)
+    read = PoolEntries(identities, urls, entry_keys)
     return ingest.call(read, seed, max_rejected, own_layouts()).named(name)
 
 
@@ -217,7 +194,7 @@ class RecordBatch:
         return self.bytes >= BATCH_BYTES or len(self.rows) + len(self.rejects) >= BATCH_ROWS
 
 
-def read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iterator[RecordBatch]:
+def read_entry(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterator[RecordBatch]:
     """Yield the rows and rejects of an entry's files, in their order; of each file at least one batch.
 
     Args:
@@ -235,7 +212,7 @@ def read_entry(entry: Mapping[str, Any], urls: Sequence[str], seed: int) -> Iter
 
 
 def _read_file(
-    file: PoolFile, entry: Mapping[str, Any], chosen: frozenset[str] | None
+    file: PoolFile, entry: EntryIdentity, chosen: frozenset[str] | None
 ) -> Iterator[RecordBatch]:
     records = read_records(file)
     head = list(_head(records))
@@ -284,7 +261,7 @@ def _row_id(source: str, file: PoolFile, record: Record) -> str:
 
 
 def _reader_of(
-    entry: Mapping[str, Any], records: Sequence[Record], file: PoolFile
+    entry: EntryIdentity, records: Sequence[Record], file: PoolFile
 ) -> RecordReader | None:
     """Return what reads such records; None if not one of them is valid JSON."""
     values = []
@@ -322,7 +299,7 @@ def _read_record(
     record: Record,
     row_id: str,
     reader: RecordReader | None,
-    entry: Mapping[str, Any],
+    entry: EntryIdentity,
     batch: RecordBatch,
 ) -> None:
     batch.bytes += record.size or len(record.raw)
@@ -352,9 +329,7 @@ def _named_conversations(
         yield (row_id if i == 1 else f"{row_id}#{i}"), conversation
 
 
-def _reject(
-    fault: RecordFault, record: Record, entry: Mapping[str, Any], file: str
-) -> dict[str, Any]:
+def _reject(fault: RecordFault, record: Record, entry: EntryIdentity, file: str) -> dict[str, Any]:
     return {
         "source": entry["source"],
         "file": file,
@@ -395,7 +370,7 @@ def _meta(value: Any) -> str:
 
 
 def _row_of(
-    conversation: Conversation, row_id: str, entry: Mapping[str, Any], file: str
+    conversation: Conversation, row_id: str, entry: EntryIdentity, file: str
 ) -> dict[str, Any]:
     if conversation.fault or conversation.example is None:
         raise conversation.fault or RecordFault(Reason.MISSING_FIELD, "messages")

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import regex
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -35,6 +35,18 @@ class FieldMap(Params):
         elif self.messages and (self.prompt or self.response or self.context):
             raise ValueError("name `messages`, or `prompt` and `response`, not both")
         return self
+
+
+class FieldNames(TypedDict, total=False):
+    """A FieldMap as a key of a cached call has it."""
+
+    messages: str | None
+    prompt: str | None
+    context: str | None
+    response: str | None
+    system: str | None
+    origin: str | None
+    roles: Mapping[str, str] | None
 
 
 class RowFile(Params):

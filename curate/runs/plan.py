@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.methods import find_method, methods_in
 from curate.core.params import first_fault
 from curate.core.reasons import EXPLAINED, Reason
@@ -190,7 +191,7 @@ def _params(
     return selection, _validate_params(merged, find_method(Selector, method))
 
 
-def _validate_params(merged: Mapping[str, Any], kind: type[Selector]) -> Selector:
+def _validate_params(merged: Mapping[str, JSON], kind: type[Selector]) -> Selector:
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
@@ -198,14 +199,14 @@ def _validate_params(merged: Mapping[str, Any], kind: type[Selector]) -> Selecto
         raise UserError(f"select.{place}: {problem}") from error
 
 
-def _matching_selection(run: RunFolder, settings: Mapping[str, Any]) -> StoredSelection:
+def _matching_selection(run: RunFolder, settings: Mapping[str, JSON]) -> StoredSelection:
     """Return the selection of the run whose scores answer for these settings.
 
     Raises:
         UserError: there is none.
     """
     selections = stored_selections(run)
-    method = settings.get("method", selections[0].method)
+    method = str(settings.get("method", selections[0].method))
     # A name (rds-2) is as good as a method: it says which of several of a kind is meant.
     matches = (
         [one for one in selections if one.name == method]
@@ -238,7 +239,7 @@ def _matching_selection(run: RunFolder, settings: Mapping[str, Any]) -> StoredSe
     )
 
 
-def _fixed(selection: StoredSelection, settings: Mapping[str, Any]) -> str | None:
+def _fixed(selection: StoredSelection, settings: Mapping[str, JSON]) -> str | None:
     """Return the first setting that went into the stored scores with another value."""
     fixed = scoring(selection.params)
     for name, value in settings.items():

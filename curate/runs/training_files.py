@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from curate.config.recipe import Config
-from curate.pool.export import earlier_export, write_all
+from curate.pool.export import CardParams, earlier_export, write_all
 from curate.runs.folder import RunFolder
 
 
-def card_params(config: Config) -> dict[str, Any]:
+def card_params(config: Config) -> CardParams:
     """Return what the card tells of the recipe."""
-    return {
+    params = {
         "name": config.name,
         "select": config.select.model_dump(mode="json"),
         "seed": config.seed,
         "stages": [s.model_dump(mode="json") for s in config.stages],
         "base": config.models.base,
     }
+    return cast(CardParams, params)
 
 
 def export_run(run: RunFolder, formats: Sequence[str], out: Path) -> list[Path]:

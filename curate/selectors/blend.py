@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
@@ -48,7 +49,7 @@ class BlendSelector(Selector):
     @property
     def weights(self) -> list[float]:
         """Return the weight of every part."""
-        return [part.get("weight", 1.0) for part in self.parts]
+        return _weights(self.parts)
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Let every part score the rows, then join their rankings."""
@@ -70,11 +71,15 @@ class BlendSelector(Selector):
         return by_id[np.argsort(-mean[by_id], kind="stable")]
 
 
+def _weights(parts: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [part.get("weight", 1.0) for part in parts]
+
+
 @cached(version=VERSION, name="score-blend")
 def scores(
     kept: Table,
     part_scores: Sequence[Table],
-    parts: Sequence[Mapping[str, Any]],
+    parts: Sequence[Mapping[str, JSON]],
     seed: int,
     versions: Sequence[int],
 ) -> Counted[pl.DataFrame]:
@@ -90,7 +95,7 @@ def scores(
         for table, part in zip(part_scores, parts, strict=True)
     ]
     heights = np.stack([1 - r["place"].to_numpy() / max(ids.height - 1, 1) for r in ranks], axis=1)
-    mean = np.average(heights, axis=1, weights=[part.get("weight", 1.0) for part in parts])
+    mean = np.average(heights, axis=1, weights=_weights(parts))
     reason = _first_value(ranks, "reason")
     frame = ids.with_columns(
         score=pl.Series(mean).set(reason.is_not_null(), None),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
@@ -76,12 +77,14 @@ class CascadeSelector(Selector):
 
 @cached(version=VERSION, name="kept-cascade", title="Keep a share for the next method")
 def kept(
-    kept: Table, scores: Table, part: Mapping[str, Any], seed: int, version: int
+    kept: Table, scores: Table, part: Mapping[str, JSON], seed: int, version: int
 ) -> Counted[pl.DataFrame]:
     """Return the best of the kept rows by one part, in pool order; `version` is that of its method."""
     rows = kept.read()
     ranks = ranks_of(scores.read(), part, OWN, seed)
-    count = max(round(part["keep"] * rows.height), 1)
+    share = part["keep"]
+    assert isinstance(share, int | float), "the selector's own check says so"
+    count = max(round(share * rows.height), 1)
     best = ranks.filter(pl.col("place") < count, pl.col("reason").is_null())
     left = rows.join(best, on="row_id", how="semi", maintain_order="left")
     return Counted(left, {"rows_in": rows.height})
@@ -91,7 +94,7 @@ def kept(
 def scores(
     kept: Table,
     part_scores: Sequence[Table],
-    parts: Sequence[Mapping[str, Any]],
+    parts: Sequence[Mapping[str, JSON]],
     seed: int,
     versions: Sequence[int],
 ) -> Counted[pl.DataFrame]:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from curate.core.jsontypes import JSON
 from curate.core.methods import find_method, methods_in
 from curate.core.params import first_fault, suggest_key
 from curate.core.selector import ResponseLimit, Selector
@@ -13,7 +14,7 @@ from curate.core.selectparams import Budget
 from curate.selectors.scored import order_rows
 
 
-def check_parts(parts: Sequence[Mapping[str, Any]], own: Sequence[str]) -> None:
+def check_parts(parts: Sequence[Mapping[str, JSON]], own: Sequence[str]) -> None:
     """Fail unless every part is a method with parameters that it takes.
 
     Args:
@@ -30,7 +31,7 @@ def check_parts(parts: Sequence[Mapping[str, Any]], own: Sequence[str]) -> None:
         read_part(f"part {i}", _part(part, own))
 
 
-def read_select(settings: Mapping[str, Any]) -> Selector:
+def read_select(settings: Mapping[str, JSON]) -> Selector:
     """Return the selector that a recipe describes.
 
     Raises:
@@ -38,16 +39,16 @@ def read_select(settings: Mapping[str, Any]) -> Selector:
     """
     if settings.get("method") not in methods_in(Selector):
         raise ValueError(suggest_key(str(settings.get("method")), sorted(methods_in(Selector))))
-    return find_method(Selector, settings["method"]).model_validate(settings)
+    return find_method(Selector, str(settings["method"])).model_validate(settings)
 
 
-def read_part(place: str, settings: Mapping[str, Any]) -> Selector:
+def read_part(place: str, settings: Mapping[str, JSON]) -> Selector:
     """Return the selector of a candidate or part.
 
     Raises:
         ValueError: a sentence that names the place.
     """
-    selector = find_method(Selector, settings["method"])
+    selector = find_method(Selector, str(settings["method"]))
     try:
         return selector.model_validate(settings)
     except ValidationError as error:
@@ -55,12 +56,12 @@ def read_part(place: str, settings: Mapping[str, Any]) -> Selector:
         raise ValueError(f"{place} ({settings['method']}): {keys}: {problem}") from error
 
 
-def part_of(part: Mapping[str, Any], own: Sequence[str]) -> Selector:
+def part_of(part: Mapping[str, JSON], own: Sequence[str]) -> Selector:
     """Return the selector of a part; the budget is the whole's, so it has none of its own."""
-    return find_method(Selector, part["method"]).model_validate(_part(part, own))
+    return find_method(Selector, str(part["method"])).model_validate(_part(part, own))
 
 
-def _part(part: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
+def _part(part: Mapping[str, JSON], own: Sequence[str]) -> dict[str, Any]:
     settings = {key: value for key, value in part.items() if key not in own}
     return {**settings, "budget": Budget(rows=1)}
 
@@ -76,7 +77,7 @@ def response_limits(selector: Selector) -> list[ResponseLimit]:
 
 
 def ranks_of(
-    scores: pl.DataFrame, part: Mapping[str, Any], own: Sequence[str], seed: int
+    scores: pl.DataFrame, part: Mapping[str, JSON], own: Sequence[str], seed: int
 ) -> pl.DataFrame:
     """Return row_id, score, nearest_id, place (0 is best) by a part's ranking of its scores, and reason.
 
@@ -88,5 +89,5 @@ def ranks_of(
     order = order_rows(scores, part_of(part, own), seed)
     ranked = scores.select("row_id", "score", "nearest_id")[order.rows]
     return ranked.with_columns(
-        place=pl.int_range(pl.len(), dtype=pl.Int64), reason=part["method"] + ": " + order.unscored
+        place=pl.int_range(pl.len(), dtype=pl.Int64), reason=f"{part['method']}: " + order.unscored
     )

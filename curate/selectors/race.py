@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.methods import methods_in
 from curate.core.params import suggest_key
 from curate.core.selector import Selector
@@ -78,7 +79,7 @@ class RaceParams(SelectParams):
             return {"budget": self.budget}
 
 
-def _candidate_params(place: str, settings: Mapping[str, Any]) -> Selector:
+def _candidate_params(place: str, settings: Mapping[str, JSON]) -> Selector:
     method = settings.get("method")
     if method == "race":
         raise ValueError(f"{place}: a race is no candidate of another; name its methods here")

@@ -10,6 +10,7 @@ import polars as pl
 from curate.core.budget import limit_of
 from curate.core.calls import Table, TableGroup, cached_files
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
 from curate.core.reasons import Reason
 from curate.core.run import ScoreRun
@@ -117,7 +118,7 @@ def _arguments(
 
 @cached_files(version=VERSION, name="select-compared")
 def write_ranking(
-    out: Path, data: SelectionInputs, select: Mapping[str, Any], seed: int, method: int
+    out: Path, data: SelectionInputs, select: Mapping[str, JSON], seed: int, method: int
 ) -> Counts:
     """Write ranking.parquet: every row in rank order, whether it is selected, and why.
 
@@ -128,7 +129,7 @@ def write_ranking(
         seed: of what is drawn.
         method: version of the method's code, which the key knows.
     """
-    params = find_method(Selector, select["method"]).model_validate(select)
+    params = find_method(Selector, str(select["method"])).model_validate(select)
     scores = data.scores.read()
     ranked = rank_rows(scores, data.tokens.read(), params, seed)
     ranking = choose(ranked, params, data.context())
@@ -162,7 +163,7 @@ def _count_choices(ranking: pl.DataFrame, params: SelectParams) -> Counts:
 
 @cached_files(version=VERSION, name="select")
 def write_selection(
-    out: Path, data: SelectionInputs, select: Mapping[str, Any], seed: int, method: int
+    out: Path, data: SelectionInputs, select: Mapping[str, JSON], seed: int, method: int
 ) -> Counts:
     """Write ranking.parquet as `write_ranking` does, and selected.parquet: the chosen rows."""
     counts = write_ranking(out, data, select, seed, method)

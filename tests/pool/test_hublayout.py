@@ -13,7 +13,7 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.pool.export import write_all
+from curate.pool.export import CardParams, CardSelector, write_all
 from curate.pool.files import PoolFile, find_files
 from curate.pool.ingest import ingest_call
 from curate.pool.records import read_records
@@ -125,8 +125,11 @@ def test_an_export_is_read_back_with_equal_content_hashes(store: Store, tmp_path
         return pl.read_parquet(ingested.file("rows.parquet"))
 
     before = ingest(tmp_path / "pool")
-    select = {"method": "random", "budget": {"rows": 9, "tokens": None, "fraction": None}}
-    params = {"name": "x", "select": select, "seed": 0, "stages": [], "base": "tiny"}
+    select: CardSelector = {
+        "method": "random",
+        "budget": {"rows": 9, "tokens": None, "fraction": None},
+    }
+    params: CardParams = {"name": "x", "select": select, "seed": 0, "stages": [], "base": "tiny"}
     paths = write_all(before, ["messages"], params, tmp_path / "export")
     for path in (tmp_path / "export", *(p for p in paths if p.name != "README.md")):
         after = ingest(path)

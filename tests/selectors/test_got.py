@@ -151,7 +151,8 @@ def test_scores_are_the_centred_potentials_with_the_nearest_example(store: Store
     vectors, targets = unit_vectors((25, 6), 5), unit_vectors((5, 6), 6)
     counted = scored(store, vectors, targets)
     cost = 1 - targets.astype(float) @ vectors.astype(float).T
-    table, counts = counted.result, counted.counts
+    table = counted.result
+    counts: dict[str, Any] = dict(counted.counts)
     assert counts["epsilon"] == pytest.approx(0.1 * np.median(cost), rel=2e-3)
     expected, _ = plain_sinkhorn(cost, np.full(25, 1 / 25), counts["epsilon"])
     np.testing.assert_allclose(table["score"].to_numpy(), -centred(expected), atol=1e-4)

@@ -61,7 +61,7 @@ from curate.generate.personas import Personas, read_personas
 from curate.generate.sift import Filters
 from curate.generate.tree import tree_of
 from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -468,13 +468,7 @@ def topics_schema(attributes: int) -> dict[str, Any]:
     if not attributes:
         return record(topic=topic)
     item = record(relation=text(PHRASE_LETTERS), attribute=text(PHRASE_LETTERS))
-    knowledge: dict[str, JSON] = {
-        "type": "array",
-        "items": item,
-        "minItems": 1,
-        "maxItems": attributes,
-    }
-    return record(topic=topic, knowledge=knowledge)
+    return record(topic=topic, knowledge=array(item, attributes))
 
 
 GRADE: Mapping[str, JSON] = {"type": "integer", "minimum": 1, "maximum": HIGHEST_GRADE}

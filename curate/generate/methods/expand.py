@@ -39,7 +39,7 @@ from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, answer_each
 from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -122,9 +122,7 @@ class TopicExpansion:
             self.schema, self.count = self.item, 1
         else:
             self.item, self.count = record(**item), params.count
-            self.schema = record(
-                tasks={"type": "array", "items": self.item, "minItems": 1, "maxItems": self.count}
-            )
+            self.schema = record(tasks=array(self.item, self.count))
 
     def grow(self, number: int) -> None:
         """Ask once for each line, and put on record what comes of it."""

@@ -39,7 +39,7 @@ from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
 from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -266,7 +266,7 @@ def take_query(draft: Candidate, answer: Answer) -> Candidate:
 def questions_schema(count: int) -> Mapping[str, JSON]:
     """Return the schema of a list of questions."""
     items = text(QUESTION_LETTERS)
-    return record(questions={"type": "array", "items": items, "minItems": 1, "maxItems": count})
+    return record(questions=array(items, count))
 
 
 QUERY_SCHEMA = record(query=text(QUERY_LETTERS))

@@ -49,7 +49,7 @@ from curate.generate.generation import (
 from curate.generate.novelty import RougeIndex
 from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -182,7 +182,7 @@ class SelfInstruct:
             "instructions",
             [number, call],
             self._writing(TASK_LETTERS + FRAME_LETTERS),
-            schema=record(tasks=_many(text(TASK_LETTERS), self.params.tasks)),
+            schema=record(tasks=array(text(TASK_LETTERS), self.params.tasks)),
             **self._slots([_shorten(self._task(row_id)) for row_id in demos]),
         )
 
@@ -204,7 +204,7 @@ class SelfInstruct:
             "whole",
             [number, call],
             self._writing(letters),
-            schema=record(tasks=_many(self._whole_schema(), self.params.tasks)),
+            schema=record(tasks=array(self._whole_schema(), self.params.tasks)),
             **self._slots([self._triple(row_id) for row_id in demos]),
         )
 
@@ -265,7 +265,7 @@ class SelfInstruct:
             "output_first" if draft.notes["classification"] else "input_first",
             _name(draft),
             sampling,
-            schema=record(examples=_many(self._example_schema(draft), count)),
+            schema=record(examples=array(self._example_schema(draft), count)),
             task=draft.prompt,
             count=count,
         )
@@ -280,10 +280,6 @@ class SelfInstruct:
 
 
 KIND_SCHEMA = record(options=text(OPTIONS_LETTERS), listed={"type": "boolean"})
-
-
-def _many(items: Mapping[str, Any], most: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
 
 
 def _name(draft: Candidate) -> tuple[int, int, int]:

@@ -37,7 +37,7 @@ from curate.generate.generation import Generation, Generator, reject_reason_of, 
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.plain import answer_prompts
 from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -257,7 +257,7 @@ def _reject_reason_of_task(words: str) -> str | None:
 def tasks_schema(count: int) -> dict[str, Any]:
     """Return the schema of a list of tasks; a short one is let pass, since its tasks are good."""
     items = text(TASK_LETTERS)
-    return record(tasks={"type": "array", "items": items, "minItems": 1, "maxItems": count})
+    return record(tasks=array(items, count))
 
 
 def tasks_table(tasks: Sequence[TaxonomyTask], kept: Sequence[Candidate]) -> pl.DataFrame:

@@ -69,12 +69,10 @@ class ChoicesLayout:
         index = _find_answer(answer, record[answer], labels, options)
         if index is not None:
             response = listed[index]
-        elif isinstance(record[answer], str) and not is_pointer(record[answer]):
-            response = record[answer]
+        elif isinstance(value := record[answer], str) and not is_pointer(value):
+            response = value
         else:
-            raise RecordFault(
-                Reason.UNREAD_FIELD, f"{answer} = {record[answer]!r:.60}: of which option?"
-            )
+            raise RecordFault(Reason.UNREAD_FIELD, f"{answer} = {value!r:.60}: of which option?")
         example.turns.append({"role": "assistant", "content": response})
         example.used |= {*fields, answer}
         # What points at the same option in another way says nothing new.
@@ -111,7 +109,9 @@ def _stem_and_options(
     """Return the question, and the labels and texts of its options."""
     if fields == [question]:
         # As OpenBookQA has it: {"question": {"stem": "...", "choices": [...]}}.
-        return record[question]["stem"], *_options(record[question]["choices"], question)
+        nested = record[question]
+        assert isinstance(nested, dict), "its options lie in it"
+        return nested["stem"], *_options(nested["choices"], question)
     if len(fields) == 1:
         return record[question], *_options(record[fields[0]], fields[0])
     columns = {COLUMN.fullmatch(field)[2].upper(): record[field] for field in fields}  # type: ignore

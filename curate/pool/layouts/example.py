@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from curate.core.jsontypes import JSON
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 
-Record = Mapping[str, Any]
+Record = Mapping[str, JSON]
 Roles = Mapping[str, str]
 
 

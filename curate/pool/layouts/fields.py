@@ -56,7 +56,7 @@ class FieldsLayout:
         example.used |= example.beside.keys() & record.keys()
         return example
 
-    def _pair(self, given: Mapping[str, Any], roles: Roles) -> ConversationTurns:
+    def _pair(self, given: Record, roles: Roles) -> ConversationTurns:
         assert self.prompt and self.response, "the recipe has been checked"
         contexts = (self.context,) if self.context else ()
         example = read_prompt(
@@ -65,7 +65,7 @@ class FieldsLayout:
         add_response(example, given, self.response, roles)
         return example
 
-    def _add_system(self, example: ConversationTurns, given: Mapping[str, Any]) -> None:
+    def _add_system(self, example: ConversationTurns, given: Record) -> None:
         if self.system and given.get(self.system):
             value = given[self.system]
             listed = isinstance(value, list)

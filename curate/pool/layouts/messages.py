@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from curate.core.jsontext import JsonLimit, parse_json
+from curate.core.jsontypes import JSON
 from curate.core.reasons import Reason
 from curate.core.rows import ROLES, Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
@@ -122,7 +123,7 @@ def _read_turn(turn: Any, where: str, roles: Roles, messages: list[Message]) -> 
     return extras
 
 
-def _spoken_by_key(turn: Mapping[str, Any], roles: Roles) -> list[tuple[str, str]]:
+def _spoken_by_key(turn: Mapping[str, JSON], roles: Roles) -> list[tuple[str, str]]:
     """Return role and text of a turn whose keys are its roles; nothing if it is none."""
     names = {key: map_role(key, roles) for key in turn}
     if not turn or not all(role in ROLES for role in names.values()):

@@ -3,9 +3,6 @@
 {"message_tree_id": "...", "prompt": {"role": "prompter", "text": "...", "replies": [{...}, ...]}}
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import map_role
@@ -28,20 +25,25 @@ class TreeLayout:
             RecordFault: a message of it is none.
         """
         example = ConversationTurns([], {"prompt"})
-        node, where = record["prompt"], "prompt"
+        prompt, where = record["prompt"], "prompt"
+        node: Record | None = prompt if isinstance(prompt, dict) else None
         while node is not None:
-            for key in ("role", "text"):
-                if not isinstance(node.get(key), str):
-                    raise RecordFault(Reason.MISSING_FIELD, f"{where}.{key}")
-            role = map_role(node["role"], roles)
-            example.turns.append({"role": role, "content": node["text"]})
+            role = map_role(_text_of(node, "role", where), roles)
+            example.turns.append({"role": role, "content": _text_of(node, "text", where)})
             node, where = _best_reply(node, where)
         while len(example.turns) > 1 and example.turns[-1]["role"] != "assistant":
             example.turns.pop()
         return example
 
 
-def _best_reply(node: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any] | None, str]:
+def _text_of(node: Record, key: str, where: str) -> str:
+    text = node.get(key)
+    if not isinstance(text, str):
+        raise RecordFault(Reason.MISSING_FIELD, f"{where}.{key}")
+    return text
+
+
+def _best_reply(node: Record, where: str) -> tuple[Record | None, str]:
     """Return the reply of the lowest rank, the first of those without one last; None at the end."""
     replies = node.get("replies") or []
     if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
@@ -50,7 +52,7 @@ def _best_reply(node: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any] 
     if not kept:
         return None, where
 
-    def order(numbered: tuple[int, Mapping[str, Any]]) -> tuple[float, int]:
+    def order(numbered: tuple[int, Record]) -> tuple[float, int]:
         rank = numbered[1].get("rank")
         return (float(rank) if isinstance(rank, int | float) else float("inf"), numbered[0])
 

@@ -8,7 +8,6 @@
 The context stands below the prompt, the history before it. An answer may be a number, a prompt may not.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +166,7 @@ def first_answer(value: Any, field: str) -> tuple[str, bool]:
     return field_text({where: value}, where, numbers=True), alone
 
 
-def field_text(record: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
+def field_text(record: Record, field: str, *, numbers: bool = False) -> str:
     """Return a field's text.
 
     Raises:

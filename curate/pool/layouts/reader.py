@@ -1,7 +1,7 @@
 """Read a record: find its layout, read its turns, and let no field of the conversation go unread."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from curate.pool.layouts.system import add_system
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
 from curate.pool.layouts.unfold import unfolded
 from curate.pool.layouts.unread import check_fields
+from curate.pool.settings import FieldNames
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 MAX_LISTED_FIELDS = 12
@@ -123,7 +124,7 @@ class RecordReader:
 
 
 def file_reader(
-    values: Iterable[Any], fields: Mapping[str, Any] | None, where: str, *, prompts: bool = False
+    values: Iterable[Any], fields: FieldNames | None, where: str, *, prompts: bool = False
 ) -> RecordReader:
     """Return the reader of a file, given its first records and the fields that a recipe names.
 
@@ -136,11 +137,18 @@ def file_reader(
     Raises:
         UserError: not one of the records is in a known layout.
     """
-    named = dict(fields or {})
-    roles = named.pop("roles", None) or {}
-    origin = named.get("origin")
-    if any(named.get(name) for name in ("messages", "prompt")):
-        return RecordReader((FieldsLayout(**named),), roles, origin, by_name=True)
+    named: FieldNames = fields or {}
+    roles, origin = named.get("roles") or {}, named.get("origin")
+    if named.get("messages") or named.get("prompt"):
+        layout = FieldsLayout(
+            named.get("messages"),
+            named.get("prompt"),
+            named.get("context"),
+            named.get("response"),
+            named.get("system"),
+            origin,
+        )
+        return RecordReader((layout,), roles, origin, by_name=True)
     layouts = (*all_layouts(), *([PromptLayout()] if prompts else []))
     reader = RecordReader(layouts, roles, origin)
     values = list(values)

@@ -57,7 +57,7 @@ class TranscriptLayout:
             RecordFault: text stands outside of turns.
         """
         (field,) = self.matched_fields(record)
-        return ConversationTurns(read_transcript(record[field], field, roles), {field})
+        return ConversationTurns(read_transcript(str(record[field]), field, roles), {field})
 
 
 def find_marks(text: object) -> TurnMarks | None:

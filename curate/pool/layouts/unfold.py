@@ -7,8 +7,7 @@
 {"input": {"messages": [...]}, "preferred_output": [...]}                                  preference
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from curate.core.reasons import Reason
 from curate.pool.layouts.example import Record, RecordFault
@@ -54,7 +53,7 @@ def _deeper(record: Record) -> Sequence[Record]:
     return inner[2] if inner else [record]
 
 
-def _merged(outer: Record, field: str, inner: Mapping[str, Any]) -> Record:
+def _merged(outer: Record, field: str, inner: Record) -> Record:
     """Return an inner record with the fields around it; of two with one name both are kept."""
     around = {k: v for k, v in outer.items() if k != field}
     kept = {(f"record.{k}" if k in inner else k): v for k, v in around.items()}
@@ -67,13 +66,14 @@ def _renamed(record: Record) -> Record:
         return record
     definition = record["Definition"]
     texts = definition if isinstance(definition, list) else [definition]
-    if not all(isinstance(text, str) for text in texts):
+    lines = [text for text in texts if isinstance(text, str)]
+    if len(lines) < len(texts):
         raise RecordFault(Reason.WRONG_TYPE, "Definition")
     others = {k: v for k, v in record.items() if k != "Definition"}
-    return {"instruction": "\n".join(texts), **others}
+    return {"instruction": "\n".join(lines), **others}
 
 
-def _one_output(part: Mapping[str, Any]) -> Mapping[str, Any]:
+def _one_output(part: Record) -> Record:
     """Return an instance whose output, if it is a list of like answers, is the first of them."""
     output = part.get("output")
     if not isinstance(output, list) or not output:

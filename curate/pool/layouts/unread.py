@@ -7,6 +7,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.core.jsontypes import JSON
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
@@ -66,7 +67,7 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
             raise RecordFault(Reason.UNREAD_FIELD, field)
 
 
-def check_turn(turn: Mapping[str, Any], where: str) -> None:
+def check_turn(turn: Mapping[str, JSON], where: str) -> None:
     """Fail if a turn has, beside its text, what a turn of a row cannot hold.
 
     Raises:

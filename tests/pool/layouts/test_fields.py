@@ -15,7 +15,8 @@ AB = turns("a", "b")
 
 
 def read(record: dict[str, Any], **fields: Any) -> Conversation:
-    [conversation] = file_reader([record], fields, "f").read(record).conversations
+    names: Any = fields
+    [conversation] = file_reader([record], names, "f").read(record).conversations
     assert conversation.example is not None
     return conversation
 

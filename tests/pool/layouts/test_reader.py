@@ -14,6 +14,7 @@ from curate.core.reasons import Reason
 from curate.core.rows import normalise
 from curate.pool.layouts import ParsedRecord, RecordFault, file_reader
 from curate.pool.layouts.unread import HELD_BY_NO_TURN, SPOKEN_FIELDS
+from curate.pool.settings import FieldNames
 from tests.conftest import turns
 
 AB = turns("a", "b")
@@ -35,11 +36,11 @@ TREE = {
 }
 
 
-def read(record: Any, fields: dict[str, Any] | None = None) -> ParsedRecord:
+def read(record: Any, fields: FieldNames | None = None) -> ParsedRecord:
     return file_reader([record], fields, "f").read(record)
 
 
-def turns_of(record: Any, fields: dict[str, Any] | None = None) -> list[Any]:
+def turns_of(record: Any, fields: FieldNames | None = None) -> list[Any]:
     """Return the turns of every conversation of a record; of those that are none the fault."""
     conversations = read(record, fields).conversations
     return [
@@ -48,7 +49,7 @@ def turns_of(record: Any, fields: dict[str, Any] | None = None) -> list[Any]:
     ]
 
 
-def fault_of(record: Any, fields: dict[str, Any] | None = None) -> tuple[Reason, str]:
+def fault_of(record: Any, fields: FieldNames | None = None) -> tuple[Reason, str]:
     with pytest.raises(RecordFault) as caught:
         file_reader([{"messages": AB}, record], fields, "f").read(record)
     return caught.value.reason, caught.value.field
@@ -312,7 +313,7 @@ def test_the_origin_is_the_first_upstream_name_that_is_text_and_no_turn() -> Non
     ):
         [conversation] = read(pair | record).conversations
         assert (conversation.origin, conversation.meta) == (origin, meta)
-    fields = {"prompt": "source", "response": "target"}
+    fields: FieldNames = {"prompt": "source", "response": "target"}
     assert (
         read({"source": "Good morning.", "target": "Bonjour."}, fields).conversations[0].origin
         is None
