@@ -33,7 +33,7 @@ REPO = Path(__file__).parents[1]
 # The families, and what a line of a method is called. What a method prepares or scores has lines of its
 # own, and how many calls it takes is stored nowhere.
 FAMILIES: dict[str, type[Method]] = {"stage": Stage, "generate": Generator, "select": Selector}
-ELSEWHERE = ("prepare", "score_rows", "score_more", "most_calls", "most_rows", "check")
+ELSEWHERE = ("prepare", "score_rows", "score_more", "cost", "members", "check")
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 

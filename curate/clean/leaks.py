@@ -21,7 +21,7 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from curate.clean.overlaps import write_overlaps, write_target_overlaps
+from curate.clean.overlaps import write_overlaps
 from curate.clean.similar import write_similar
 from curate.core.calls import Table
 from curate.core.methods import method
@@ -30,6 +30,7 @@ from curate.core.run import StepRun
 from curate.core.stage import EVAL_SETS, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile
+from curate.core.workload import Workload
 from curate.overlap.index import find_hits, leak_reason
 
 LOG = logging.getLogger("curate")
@@ -84,7 +85,8 @@ class LeaksStage(Stage):
         if data.target is not None:
             # What many pool rows hold tells as little in a target example.
             target = replace(pool, rows=data.target, evidence=())
-            stored = run(write_target_overlaps, target, self.ngram, TARGET_OVERLAPS, overlaps)
+            call = write_overlaps.call(target, self.ngram, TARGET_OVERLAPS, overlaps)
+            stored = run.result(call.named(f"leaks-{TARGET_OVERLAPS}"))
             tables[TARGET_OVERLAPS] = Table(stored, TARGET_OVERLAPS)
             _warn_of_target(tables[TARGET_OVERLAPS], self)
         if self.warn is not None:
@@ -92,6 +94,12 @@ class LeaksStage(Stage):
             similar = run(write_similar, pool, embedder, min(self.warn, FLOOR))
             tables["similar"] = Table(similar, "similar")
         return tables
+
+    def cost(self, rows: int) -> Workload:
+        """Return the embedding of all prompts, where rows like eval prompts are to be listed."""
+        if self.warn is None:
+            return Workload()
+        return Workload(embedded_rows=rows, compare="prompt", embedder=self.embedder)
 
     def decide(self, data: StageData) -> StageResult:
         """Drop every row with a hit; score is its largest coverage, duplicate_of the eval row behind it.

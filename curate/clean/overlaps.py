@@ -24,29 +24,14 @@ BATCH_ROWS = 4_096
 
 
 @cached_files(version=VERSION, name="leaks-overlaps", title="Look for eval prompts in rows")
-def write_overlaps(out: Path, data: StageInputs, ngram: int, table: str) -> Counts:
-    """Write TABLE.parquet (SCHEMA): every pair of a row and an eval example that share something.
-
-    Beside it is how many rows hold each n-gram and piece.
-    """
-    return _write_overlaps(out, data, ngram, table)
-
-
-@cached_files(
-    version=VERSION,
-    name="leaks-target-overlaps",
-    title="Look for eval prompts in target examples",
-)
-def write_target_overlaps(
-    out: Path, data: StageInputs, ngram: int, table: str, counted: Artifact
-) -> Counts:
-    """Write the same of target examples; `counted` has how many rows of the pool hold what."""
-    return _write_overlaps(out, data, ngram, table, counted)
-
-
-def _write_overlaps(
+def write_overlaps(
     out: Path, data: StageInputs, ngram: int, table: str, counted: Artifact | None = None
 ) -> Counts:
+    """Write TABLE.parquet (SCHEMA): every pair of a row and an eval example that share something.
+
+    Beside it is how many rows hold each n-gram and piece; `counted` has that of the pool, which then
+    tells instead.
+    """
     search = PromptSearch(index_prompts(read_eval_rows(data), ngram))
     for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
         search.add(batch)

@@ -41,6 +41,7 @@ from curate.core.run import StepRun
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.workload import Workload
 from curate.models.embed import embed_survivors, embed_texts
 from curate.models.index import index_rows, read_vectors
 from curate.models.neighbours import Neighbours, find_pairs
@@ -108,6 +109,12 @@ class SemanticStage(GuardedDedupParams, Stage):
         """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""
         pairs = read_pairs(data.prepared["pairs"])
         return judge_duplicates(data, pairs, self, Reason.SEMANTIC_DUPLICATE)
+
+    def cost(self, rows: int) -> Workload:
+        """Return the embedding of all rows, by the base model or an embedder."""
+        if self.embedder == MODEL:
+            return Workload(read_rows=rows, max_length=MODEL_LENGTH)
+        return Workload(embedded_rows=rows, compare=self.compare, embedder=self.embedder)
 
     @property
     def reads_base(self) -> bool:

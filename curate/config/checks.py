@@ -79,21 +79,14 @@ def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Stag
             )
 
 
-def methods_of(params: SelectParams) -> list[str]:
-    """Return a selection's method and those of its parts."""
-    select = params.model_dump()
-    return [select["method"], *(part["method"] for part in select.get("parts", []))]
-
-
-def check_target(place: Sequence[Any], params: SelectParams) -> None:
+def check_target(place: Sequence[Any], selector: Selector) -> None:
     """Fail where a method or a part of it needs target examples; the recipe has none."""
-    for method in methods_of(params):
-        selectors = methods_in(Selector)
-        if selectors[method].needs_target:
-            free = [name for name, s in selectors.items() if not s.needs_target]
+    for member, _ in selector.members():
+        if member.needs_target:
+            free = [name for name, s in methods_in(Selector).items() if not s.needs_target]
             raise KeyFault(
                 (*place, "method"),
-                f"{method!r} needs `target:` examples; add them, or choose an untargeted method "
+                f"{member.method!r} needs `target:` examples; add them, or choose an untargeted method "
                 f"({', '.join(free)})",
             )
 

@@ -34,12 +34,11 @@ from curate.config.checks import (
     check_sources,
     check_survivors,
     check_target,
-    methods_of,
 )
 from curate.config.faults import KeyFault
 from curate.config.names import GENERATE, stage_names
 from curate.core.credentials import find_secret, leaves
-from curate.core.methods import find_method, load_plugin, methods_in
+from curate.core.methods import load_plugin, methods_in
 from curate.core.names import check_name
 from curate.core.params import Params
 from curate.core.selector import Selector
@@ -184,6 +183,11 @@ class Config(Params):
         return not isinstance(self.select, AllSelector)
 
     @property
+    def race(self) -> RaceParams | None:
+        """Return the race that chooses the run's own selection, None where a method makes it."""
+        return self.select if isinstance(self.select, RaceParams) else None
+
+    @property
     def ablates(self) -> bool:
         """Return whether the proof leaves out one stage at a time."""
         return self.prove is not None and self.prove.ablate
@@ -208,7 +212,7 @@ class Config(Params):
     @property
     def judged_count(self) -> int:
         """Return how many selections share the level of a proof; any candidate of a race may win it."""
-        raced = len(self.select.of) - 1 if isinstance(self.select, RaceParams) else 0
+        raced = len(self.race.of) - 1 if self.race is not None else 0
         return len(self.proved_names) + raced
 
     @property
@@ -232,9 +236,9 @@ class Config(Params):
     @property
     def rendered_examples(self) -> list[str]:
         """Return which example sets the base model reads in its chat template."""
-        methods = [name for _, params in self.choices for name in methods_of(params)]
+        members = [one for _, params in self.choices for one, _ in params.members()]
         novelty = self.prove.novelty if self.prove else None
-        target = any(find_method(Selector, name).renders_target for name in methods) or (
+        target = any(one.renders_target for one in members) or (
             novelty is not None and novelty.start == "target"
         )
         proved = ["eval", *(["watch"] if self.prove.watch else [])] if self.prove else []
@@ -307,13 +311,13 @@ class Config(Params):
     @model_validator(mode="after")
     def _check_needs(self) -> "Config":
         has_eval = "eval" in self.example_sets
-        if isinstance(self.select, RaceParams) and self.prove and self.prove.tasks:
+        if self.race and self.prove and self.prove.tasks:
             raise KeyFault(
                 ("prove", "metric"),
                 "a race chooses on one half of the eval set and judges on the other, and tasks of "
                 "lm_eval have no halves: give another metric",
             )
-        if isinstance(self.select, RaceParams) and not (self.prove and has_eval):
+        if self.race and not (self.prove and has_eval):
             raise KeyFault(
                 ("select", "method"),
                 "a race chooses by fine-tunes that are measured on one half of the eval set: give "

@@ -1,6 +1,6 @@
 """Selectors: an expensive score of rows, stored once, and a cheap ranking made from it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,22 +13,9 @@ from curate.core.run import ScoreRun
 from curate.core.score_section import score_section
 from curate.core.section import Section, SelectionRecord
 from curate.core.selectparams import SelectParams
+from curate.core.workload import Workload
 
 NOT_FINITE = "its score is no finite number"
-
-
-@dataclass(frozen=True)
-class ResponseLimit:
-    """What a method must see of a row's response to score it: tokens, within the row's first ones.
-
-    max_length: tokens of a row that are read; tokens: fewest of the response among them; model: that
-    reads them, the base model if None; setting: what a recipe calls the limit.
-    """
-
-    max_length: int
-    tokens: int = 1
-    model: str | None = None
-    setting: str = "its max_length"
 
 
 class Selector(SelectParams, Method):
@@ -84,6 +71,10 @@ class Selector(SelectParams, Method):
         """Return the method's part of the report: by default its scores, and what is near to what."""
         return score_section(record)
 
-    def response_limit(self) -> ResponseLimit | None:
-        """Return what the method must see of a row's response to score it, where it reads that."""
-        return None
+    def cost(self, rows: int) -> Workload:
+        """Return what it takes at most to score so many rows: what models read."""
+        return Workload()
+
+    def members(self) -> Sequence[tuple["Selector", float]]:
+        """Return the selectors whose scores it takes, each with the share of the rows that it scores."""
+        return [(self, 1.0)]

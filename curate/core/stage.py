@@ -14,6 +14,7 @@ from curate.core.scored_section import scored_section
 from curate.core.section import Section, StageRecord
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile
+from curate.core.workload import Workload
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,6 +63,7 @@ class Stage(Method):
     is stored.
     rates: a model other than the base reads every row.
     keeps_out: what no training may read, if that is what it drops: then no ablation leaves it out.
+    does: what an estimate says of it.
     """
 
     family: ClassVar[str] = "stage"
@@ -71,6 +73,7 @@ class Stage(Method):
     rethresholdable: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[bool] = False
     keeps_out: ClassVar[str | None] = None
+    does: ClassVar[str] = "drops rows, keeps the reason"
 
     @model_validator(mode="before")
     @classmethod
@@ -117,11 +120,11 @@ class Stage(Method):
     @property
     def asks(self) -> bool:
         """Return whether a language model is asked about rows."""
-        return type(self).most_calls is not Stage.most_calls
+        return self.cost(1).calls > 0
 
-    def most_calls(self, rows: int) -> int:
-        """Return how many calls of a language model it takes at most, given the number of rows."""
-        return 0
+    def cost(self, rows: int) -> Workload:
+        """Return what it takes at most for so many rows: what models read, calls of a language model."""
+        return Workload()
 
     @property
     def reads_base(self) -> bool:

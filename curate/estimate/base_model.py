@@ -11,7 +11,7 @@ import numpy as np
 from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.lazy import lazy_module
-from curate.core.selector import ResponseLimit
+from curate.core.workload import ResponseLimit, Workload
 from curate.estimate.pace import Range, mean_of_sample, measure_pace
 from curate.models.acceptance import accepted_messages
 from curate.models.chat import tokenise
@@ -90,28 +90,25 @@ class BaseModel:
         """Return how long it takes to read so many tokens; none take no time and no model."""
         return tokens * self.pace if tokens.high else Range()
 
+    def read_tokens(self, work: Workload) -> Range:
+        """Return how many tokens of pool rows a method has it read."""
+        if not work.read_rows:
+            return Range()
+        return self.mean_tokens("pool", work.max_length) * work.read_rows
+
     def mean_tokens(self, name: str, most: int | None = None) -> Range:
         """Return the mean length of the rows of an input, cut at `most`, from a sample of them."""
         lengths = self._lengths(name)
         cut = [length if most is None else min(length, most) for length in lengths]
         return mean_of_sample(cut, self.inputs[name].height)
 
-    def unread(self, name: str, limits: Sequence[ResponseLimit]) -> list[str]:
-        """Return what is to be told of the rows of an input that methods cannot score."""
-        if not limits:
+    def unread(self, name: str, limit: ResponseLimit | None) -> list[str]:
+        """Return what is to be told of the rows of an input that a method cannot score."""
+        if limit is None:
             return []
-        models, path = self.config.models, self.inputs[name].path
-        return [
-            sentence
-            for limit in limits
-            for sentence in unread_sentences(
-                path,
-                MethodTokenizers(
-                    self._tokenizer(models.base), models.system, self._tokenizer(limit.model)
-                ),
-                limit,
-            )
-        ]
+        base, own = (self._tokenizer(model) for model in (self.config.models.base, limit.model))
+        tokenizers = MethodTokenizers(base, self.config.models.system, own)
+        return unread_sentences(self.inputs[name].path, tokenizers, limit)
 
     def _tokenizer(self, model: str | None) -> Any:
         trust = self.config.models.trust_remote_code

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from curate.core.calls import Table
+from curate.core.workload import Workload
 from curate.estimate.pace import Range, measure_pace
 from curate.models.embed import embed_texts, read_texts
 from curate.text.compared import Compared
@@ -16,20 +17,20 @@ EMBEDDED_BATCH = 8
 
 @dataclass
 class Embedding:
-    """What it takes to embed so many rows like the pool's; what was embedded before takes nothing."""
+    """What it takes to embed rows like the pool's; those that were embedded before take nothing."""
 
     pool: Table
-    rows: int
     default: str
-    done: set[tuple[Compared, str]] = field(default_factory=set)
+    done: dict[tuple[Compared, str], int] = field(default_factory=dict)
 
-    def seconds(self, compare: Compared, embedder: str | None) -> Range:
-        """Return the seconds of embedding all rows, 0 the second time."""
-        setting = compare, embedder or self.default
-        if setting in self.done:
+    def seconds(self, work: Workload) -> Range:
+        """Return the seconds of what a method embeds, 0 the second time."""
+        setting = work.compare, work.embedder or self.default
+        rows = work.embedded_rows - self.done.get(setting, 0)
+        if rows <= 0:
             return Range()
-        self.done.add(setting)
-        return embedding_pace(self.pool, *setting) * self.rows
+        self.done[setting] = work.embedded_rows
+        return embedding_pace(self.pool, *setting) * rows
 
 
 def embedding_pace(pool: Table, compare: Compared, name: str) -> Range:

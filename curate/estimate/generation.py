@@ -23,17 +23,16 @@ def _method_line(
     generator: Generator, settings: GenerationSettings, targets: int, pool_rows: int
 ) -> EstimateLine:
     """Return what a method asks and makes at most, within the limits."""
-    limits = settings.limits
-    most = generator.most_calls(targets, pool_rows)
-    calls = most if limits.calls is None else min(most, limits.calls)
-    rows = generator.most_rows(targets, pool_rows)
+    limits, work = settings.limits, generator.cost(targets, pool_rows)
+    calls = work.calls if limits.calls is None else min(work.calls, limits.calls)
+    rows = work.calls if work.rows is None else work.rows
     # Where the limit cuts calls off, no more rows can come than those calls would bring.
-    rows = min(rows, -(-rows // max(most, 1)) * calls)
-    longest = getattr(generator, "max_tokens", 0)
-    tokens = calls * longest
+    rows = min(rows, -(-rows // max(work.calls, 1)) * calls)
+    tokens = calls * work.answer_tokens
     summary = f"{generator.method}, at most {calls:,} calls"
-    summary += f" (limits.calls; {most:,} without)" if calls < most else " and answers drawn anew"
-    summary += f", answers up to {longest:,} tokens" if longest else ""
+    cut = f" (limits.calls; {work.calls:,} without)"
+    summary += cut if calls < work.calls else " and answers drawn anew"
+    summary += f", answers up to {work.answer_tokens:,} tokens" if work.answer_tokens else ""
     if limits.tokens is not None:
         tokens = min(tokens, limits.tokens)
     return EstimateLine("generate", rows, summary, tokens, up_to=True)

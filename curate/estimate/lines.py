@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from curate.core.workload import Workload
 from curate.estimate.pace import Range
-
-DROPS = "drops rows, keeps the reason"
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,11 @@ class EstimateLine:
     seconds: Range = field(default_factory=Range)
     up_to: bool = False
     asks: bool = False
+
+
+def calls_sentences(work: Workload) -> list[str]:
+    """Return what is to be told of the calls of a language model, nothing where there are none."""
+    return [f"at most {work.calls:,} calls of a model"] if work.calls else []
 
 
 def minutes_range(lines: Sequence[EstimateLine]) -> tuple[float, float]:

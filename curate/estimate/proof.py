@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.config.recipe import Config
 from curate.core.calls import Table
-from curate.core.selector import ResponseLimit
+from curate.core.workload import ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
@@ -34,7 +34,6 @@ from curate.proof.watch_sets import metric_key, written_setting
 from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 from curate.selectors.compared import selection_names
-from curate.selectors.race import RaceParams
 
 # A LoRA step against a forward pass without the head, measured: activations back through all layers.
 TRAINING_COST = 5.0
@@ -71,7 +70,7 @@ def proof_lines(
     curve = _curve_cost(config, chosen)
     more = curve.runs + _ablation_runs(config)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
-    tune, measure = ("; ".join(["", *base.unread(name, [limit])]) for name in ("pool", "eval"))
+    tune, measure = ("; ".join(["", *base.unread(name, limit)]) for name in ("pool", "eval"))
     return [
         *_race_lines(config, examples, base, chosen),
         EstimateLine("proof: tune", chosen,
@@ -210,15 +209,15 @@ def _then_rows(config: Config, examples: Mapping[str, Table]) -> int:
 
 def _race_trainings(config: Config) -> int:
     """Return how often the winner of a race is trained by its end; 0 without one."""
-    return trainings_in(config.select.rounds) if isinstance(config.select, RaceParams) else 0
+    return trainings_in(config.race.rounds) if config.race is not None else 0
 
 
 def _race_lines(
     config: Config, examples: Mapping[str, Table], base: BaseModel, chosen: int
 ) -> list[EstimateLine]:
     """Return the lines of a race: its fine-tunes, at most, and their measurement on one half."""
-    race = config.select
-    if not isinstance(race, RaceParams):
+    race = config.race
+    if race is None:
         return []
     assert config.prove is not None
     lora, half = config.prove.lora, examples[f"eval: {CHOICE}"]

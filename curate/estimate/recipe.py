@@ -12,6 +12,7 @@ from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.lazy import lazy_module
 from curate.core.store import Store
+from curate.core.workload import Workload
 from curate.core.workspace import workspace
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import Embedding
@@ -24,7 +25,6 @@ from curate.estimate.stages import stage_line
 from curate.pipeline.inputs import input_calls, proof_calls
 from curate.proof.halves import CHOICE, VERDICT, check_halves, half_call
 from curate.proof.inputs import check_proof
-from curate.selectors.race import RaceParams
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def estimate(config: Config) -> list[EstimateLine]:
         inputs = {n: Table(run.result(call), "rows") for n, call in input_calls(config).items()}
         if config.prove is not None:
             check_proof(config.prove, inputs, config.seed)
-        if isinstance(config.select, RaceParams):
+        if config.race is not None:
             inputs |= _halves(inputs["eval"], config.seed, run)
         arms = {
             f"arm {name}": Table(run.result(call), "rows")
@@ -101,13 +101,12 @@ def _later_lines(
 ) -> list[EstimateLine]:
     """Return the lines of what follows reading and making: stages, selections, proof."""
     lines = [stage_line(params, config, pool, rows, base) for params in config.stages]
-    embedding = Embedding(pool, rows, config.models.embedder)
+    embedding = Embedding(pool, config.models.embedder)
     lines += choice_lines(config, rows, base, embedding)
     if "target" in examples:
         summary = f"nearness to the target examples; {config.models.embedder}"
-        lines.append(
-            EstimateLine("coverage", rows, summary, seconds=embedding.seconds("example", None))
-        )
+        seconds = embedding.seconds(Workload(embedded_rows=rows))
+        lines.append(EstimateLine("coverage", rows, summary, seconds=seconds))
     if config.prove and "eval" in examples:
         lines += proof_lines(config, rows, examples, base)
     return lines

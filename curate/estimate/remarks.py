@@ -1,19 +1,15 @@
 """Rows of a pool that a recipe's models do not read well: refused by the template, foreign scripts."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from curate.clean.semantic import MODEL, SemanticStage
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.keyed import ModelSource
-from curate.judge.confidence import ConfidenceStage
 from curate.models.embed import covered_by
 from curate.models.imitations import find_imitations, imitation_sentences
 from curate.models.load import find_model, load_tokenizer, prepare
 from curate.models.refusals import refused_rows, template_calls
 from curate.models.scripts import LATIN, script_sentences, uncovered_rows
-from curate.selectors.vectors import VectorParams
 
 
 def refused_remark(config: Config, inputs: Mapping[str, Table], run: StoreRunner) -> str | None:
@@ -42,13 +38,13 @@ def script_remarks(rows: Table, config: Config) -> list[str]:
 
 def _embedders(config: Config) -> set[str]:
     """Return the sentence embedders that the steps of a recipe run."""
-    parts: list[Any] = [*config.stages, *(params for _, params in config.choices)]
-    users = [p for p in parts if isinstance(p, SemanticStage | ConfidenceStage | VectorParams)]
-    users += [p for p in parts if getattr(p, "warn", None) is not None]
-    names = {getattr(part, "embedder", None) or config.models.embedder for part in users}
-    if config.target is not None or any(getattr(p, "diversity", None) for p in parts):
-        names.add(config.models.embedder)
-    return names - {MODEL}
+    selectors = [selector for _, selector in config.choices]
+    members = [member for selector in selectors for member, _ in selector.members()]
+    works = [*(stage.cost(1) for stage in config.stages), *(one.cost(1) for one in members)]
+    names = [work.embedder for work in works if work.embedded_rows]
+    names += [s.diversity.embedder for s in selectors if s.diversity is not None]
+    names += [None] * (config.target is not None)
+    return {name or config.models.embedder for name in names}
 
 
 def imitation_remarks(rows: Table, config: Config) -> list[str]:

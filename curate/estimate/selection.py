@@ -1,41 +1,57 @@
 """What selections and compared ones take."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from curate.config.recipe import Config
+from curate.core.selector import Selector
 from curate.core.selectparams import Budget
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import Embedding
-from curate.estimate.lines import EstimateLine
+from curate.estimate.lines import EstimateLine, calls_sentences
 from curate.estimate.pace import Range
 from curate.selectors.compared import candidate_names, scoring, selection_names
-from curate.selectors.parts import response_limits
-from curate.selectors.race import RaceParams
-from curate.selectors.vectors import VectorParams
+
+
+@dataclass
+class Scoring:
+    """What it takes to score so many rows; what was scored alike before takes nothing."""
+
+    rows: int
+    base: BaseModel
+    embedding: Embedding
+    done: list[tuple[dict[str, Any], int]] = field(default_factory=list)
+
+    def line(self, stage: str, name: str, selector: Selector) -> EstimateLine:
+        """Return the line of a selection: what its method, or each part of it, takes."""
+        tokens, seconds, calls = Range(), Range(), 0
+        does = [f"{name}, budget {selector.budget}"]
+        for member, share in selector.members():
+            rows = round(share * self.rows)
+            work, scores = member.cost(rows), (scoring(member), rows)
+            tokens += self.base.read_tokens(work) if scores not in self.done else Range()
+            seconds += self.embedding.seconds(work)
+            calls += work.calls
+            does += calls_sentences(work) + self.base.unread("pool", work.limit)
+            self.done.append(scores)
+        seconds += self.base.seconds(tokens)
+        does = list(dict.fromkeys(does))
+        return EstimateLine(
+            stage, self.rows, "; ".join(does), round(tokens.likely), seconds, asks=calls > 0
+        )
 
 
 def choice_lines(
     config: Config, rows: int, base: BaseModel, embedding: Embedding
 ) -> Iterator[EstimateLine]:
-    """Yield a line for the selection and for each compared one; what is scored alike costs once."""
+    """Yield a line for the selection, or for each candidate of a race, and for each compared one."""
     names = selection_names(config.select, config.compare)
-    if isinstance(config.select, RaceParams):
-        names = [*candidate_names(config.select), *names[1:]]
-    raced = len(config.choices) - len(config.compare)
-    scored: list[dict[str, Any]] = []
-    for i, (name, (_, params)) in enumerate(zip(names, config.choices, strict=True)):
-        stage = "compare" if i >= raced else "select"
-        fixed, tokens, seconds = scoring(params), Range(), Range()
-        if fixed not in scored and "max_length" in fixed:
-            tokens = base.mean_tokens("pool", fixed["max_length"]) * rows
-        if isinstance(params, VectorParams):
-            seconds = embedding.seconds(params.compare, params.embedder)
-        scored.append(fixed)
-        does = "; ".join(
-            [f"{name}, budget {params.budget}", *base.unread("pool", response_limits(params))]
-        )
-        yield EstimateLine(stage, rows, does, round(tokens.likely), base.seconds(tokens) + seconds)
+    if config.race is not None:
+        names = [*candidate_names(config.race), *names[1:]]
+    work = Scoring(rows, base, embedding)
+    for name, (place, selector) in zip(names, config.choices, strict=True):
+        yield work.line(str(place[0]), name, selector)
 
 
 def largest_choice(config: Config, rows: int, base: BaseModel) -> int:

@@ -22,6 +22,7 @@ from pydantic import Field
 from curate.core.jsontypes import JSON
 from curate.core.methods import Method
 from curate.core.rows import Message, prompt_text, response_text
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.sift import CandidateFilter, Embed, Filters
 from curate.llm.ask import EngineClient
@@ -210,13 +211,9 @@ class Generator(Method):
         """Put what it makes on the record of its run."""
         raise NotImplementedError
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls it takes at most, given the number of target examples and pool rows."""
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most, given the number of target examples and pool rows."""
         raise NotImplementedError
-
-    def most_rows(self, targets: int, pool_rows: int) -> int:
-        """Return how many rows it makes at most: one a call where it does not say otherwise."""
-        return self.most_calls(targets, pool_rows)
 
     def needed(self) -> tuple[str, ...]:
         """Return what it cannot do without under its parameters."""

@@ -53,6 +53,7 @@ from curate.core.run import StepRun
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.workload import Workload
 from curate.judge.confidence import Labels
 from curate.judge.contradiction import (
     Agreement,
@@ -192,9 +193,9 @@ class ClearStage(Stage):
         )
         return StageResult(evidence)
 
-    def most_calls(self, rows: int) -> int:
-        """Return how many calls it takes at most, answers drawn anew aside."""
-        return rows * (self.samples + len(REFLECTIONS))
+    def cost(self, rows: int) -> Workload:
+        """Return the calls that it takes at most."""
+        return Workload(calls=rows * (self.samples + len(REFLECTIONS)))
 
 
 def prompts_of(folder: str | None) -> MethodPrompts:

@@ -35,6 +35,7 @@ from curate.core.reasons import Reason
 from curate.core.run import StepRun
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
+from curate.core.workload import ResponseLimit, Workload
 from curate.judge.calibration import cross_fit, deal_folds, standardise
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.labels import label_survivors
@@ -59,6 +60,8 @@ class ConfidenceStage(CutParams, Stage):
     title: ClassVar[str] = "Confidence by cheap signals"
     version: ClassVar[int] = 3
     rethresholdable: ClassVar[tuple[str, ...]] = (*RETHRESHOLDABLE, "precision", "calibration")
+
+    does: ClassVar[str] = "scores rows"
 
     method: Literal["confidence"] = "confidence"
     precision: float | None = Field(
@@ -122,6 +125,16 @@ class ConfidenceStage(CutParams, Stage):
         correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
         chances = _probabilities(signals, correct, self)
         return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))
+
+    def cost(self, rows: int) -> Workload:
+        """Return two passes of the base model, with prompts and without, and embeddings."""
+        return Workload(
+            read_rows=2 * rows,
+            max_length=self.max_length,
+            limit=ResponseLimit(self.max_length),
+            embedded_rows=rows,
+            embedder=self.embedder,
+        )
 
     @property
     def reads_base(self) -> bool:

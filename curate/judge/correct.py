@@ -41,6 +41,7 @@ from curate.core.run import StepRun
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
+from curate.core.workload import Workload
 from curate.judge.clear import REFLECTIONS
 from curate.judge.compare import CRITERIA, PROMPTS, PreferenceScore, compare_pairs, compare_prompts
 from curate.judge.contradiction import AnswerPair
@@ -129,9 +130,9 @@ class CorrectStage(Stage):
         )  # fmt: skip
         return StageResult(evidence)
 
-    def most_calls(self, rows: int) -> int:
-        """Return how many calls doubting every row takes: an answer, a comparison in both orders."""
-        return rows * (1 + 2 * (self.samples + len(REFLECTIONS)))
+    def cost(self, rows: int) -> Workload:
+        """Return the calls that doubting every row takes: an answer, a comparison in both orders."""
+        return Workload(calls=rows * (1 + 2 * (self.samples + len(REFLECTIONS))))
 
     @property
     def reads_base(self) -> bool:

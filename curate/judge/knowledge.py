@@ -54,6 +54,7 @@ from curate.core.run import StepRun
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.workload import Workload
 from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
 from curate.judge.rehearsal import PROMPTS, knowledge_prompts, write_appended
 from curate.judge.uncertainty import SAMPLES
@@ -182,10 +183,10 @@ class KnowledgeStage(Stage):
             )
         )
 
-    def most_calls(self, rows: int) -> int:
+    def cost(self, rows: int) -> Workload:
         """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""
         more = 2 if self.rehearse else SAMPLES if self.refusal == "uncertain" else 0
-        return rows * (self.sets * (1 + self.samples) + more)
+        return Workload(calls=rows * (self.sets * (1 + self.samples) + more))
 
 
 @cached_files(version=VERSION, name="knowledge-answers", title="Ask the model what it knows")

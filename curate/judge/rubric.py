@@ -34,6 +34,7 @@ from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.workload import Workload
 from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.rubric_section import rubric_section
 from curate.llm.asking import llm_counts, open_client
@@ -96,9 +97,9 @@ class RubricStage(CutParams, Stage):
         """Return the distribution of grades, the mean by criterion, and the judge's words."""
         return rubric_section(record, self.votes)
 
-    def most_calls(self, rows: int) -> int:
-        """Return how many calls it takes at most, answers drawn anew aside."""
-        return rows * self.votes
+    def cost(self, rows: int) -> Workload:
+        """Return the calls that it takes at most."""
+        return Workload(calls=rows * self.votes)
 
 
 @cached_files(version=VERSION, name="rubric-grades", title="Ask for grades under the rubric")

@@ -16,8 +16,8 @@ import polars as pl
 
 from curate.core.reasons import Reason
 from curate.core.rows import Message
-from curate.core.selector import ResponseLimit
 from curate.core.tables import scan_table
+from curate.core.workload import ResponseLimit
 from curate.models.acceptance import accepted_messages, find_fault
 from curate.models.chat import IGNORED, build_example, render
 

@@ -39,7 +39,6 @@ from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
 from curate.runs.training_files import card_params
 from curate.selectors.compared import compared_lines
-from curate.selectors.race import RaceParams
 
 REPORT = "report/index.html"
 
@@ -155,7 +154,7 @@ def read_inputs(run: Run) -> None:
     """Read the recipe's files: pool, target, eval, protected and watch sets."""
     read = {name: Table(run.result(call), "rows") for name, call in input_calls(run.config).items()}
     run.rows, run.target = read["pool"], read.get("target")
-    if isinstance(run.config.select, RaceParams):
+    if run.config.race is not None:
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
     if run.config.prove is not None:

@@ -9,7 +9,6 @@ from curate.proof.halves import half_call
 from curate.proof.proof import ProofInputs
 from curate.proof.settings import ProofSettings
 from curate.proof.watch_sets import WatchInputs
-from curate.selectors.race import RaceParams
 
 
 def _watch_sets(run: Run, settings: ProofSettings) -> WatchInputs | None:
@@ -29,7 +28,7 @@ def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
     """Return what a proof reads beside the pool; where a race chooses, one half of the eval set."""
     assert run.eval is not None
     eval_rows, rendered = run.eval, run.merged.get("eval")
-    if isinstance(run.config.select, RaceParams):
+    if run.config.race is not None:
         eval_rows = run.result(half_call(run.eval, run.eval, half, run.seed))
         if rendered is not None:
             rendered = run.result(half_call(run.eval, rendered, half, run.seed))

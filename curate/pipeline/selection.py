@@ -35,9 +35,9 @@ def select_rows(run: Run) -> Artifact:
     else:
         run.tokens = run(tokens, run.kept)
     _warn_of_imitations(run.tokens.artifact)
-    if isinstance(run.config.select, RaceParams):
+    if run.config.race is not None:
         run.part = RACE
-        _hold_race(run, run.config.select)
+        _hold_race(run, run.config.race)
         run.part = "select"
     params, counts = run.own_select, run.tokens.artifact.counts
     LOG.info(

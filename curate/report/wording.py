@@ -15,7 +15,7 @@ from curate.proof.outcome import HEADS
 from curate.proof.verdict import NOT_MEASURED
 from curate.report.proof import EARLIER_RULE
 
-# The run's own steps; those of methods and models stand with them.
+# The run's own steps, and what it names anew; those of methods and models stand with their functions.
 STEPS: Mapping[str, str] = {
     "pool": "Read the pool",
     "target": "Read the target examples",
@@ -33,6 +33,7 @@ STEPS: Mapping[str, str] = {
     "template-target": "Target examples that the chat template takes",
     "template-eval": "Eval examples that the chat template takes",
     "template-watch": "Watch examples that the chat template takes",
+    "leaks-target-overlaps": "Look for eval prompts in target examples",
     "nearest-drops": "Look for rows that resemble target examples",
     "kept": "List the rows that are left",
     "proof-labels": "Look for rows without a label",

@@ -17,7 +17,6 @@ from curate.runs.folder import RunFolder
 from curate.runs.lineage import explain_candidate, lineage_lines
 from curate.runs.plan import StoredSelection, stored_selections
 from curate.selectors.compared import candidate_names
-from curate.selectors.race import RaceParams
 from curate.selectors.scored import why_unscored
 from curate.text.words import find_words
 
@@ -229,15 +228,15 @@ def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
             lines.append(
                 f"  {selection.name}: {fate}, rank {line['rank']:,} {reason}{_scored(line)}"
             )
-    raced = isinstance(run.config.select, RaceParams)
-    title = f"By the {'raced and ' if raced else ''}compared methods"
+    raced = "raced and " if run.config.race is not None else ""
+    title = f"By the {raced}compared methods"
     return ["", title, *lines] if lines else []
 
 
 def _raced(run: RunFolder) -> list[str]:
     """Return which method won the race that the recipe asked for."""
-    race = run.config.select
-    if not isinstance(race, RaceParams):
+    race = run.config.race
+    if race is None:
         return []
     names = ", ".join(candidate_names(race))
     return ["", f"Selected by {run.manifest['race']['winner']}, which won the race of {names}"]

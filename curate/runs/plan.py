@@ -21,7 +21,6 @@ from curate.core.yamltext import load_setting
 from curate.runs.folder import RunFolder
 from curate.selectors.compared import candidate_names, scoring, selection_names
 from curate.selectors.planner import PAIR_FLOOR, RANKING_COLUMNS, PlanContext, choose, named_stages
-from curate.selectors.race import RaceParams
 from curate.selectors.selection import rank_rows
 
 
@@ -119,8 +118,8 @@ def stored_selections(run: RunFolder) -> list[StoredSelection]:
 
 def _raced(run: RunFolder) -> list[StoredSelection]:
     """Return the selections of candidates that lost a race."""
-    race = run.config.select
-    if not isinstance(race, RaceParams):
+    race = run.config.race
+    if race is None:
         return []
     raced = zip(candidate_names(race), race.candidates, strict=True)
     places = [(f"evidence/race/{name}", params) for name, params in raced]

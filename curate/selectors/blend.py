@@ -51,6 +51,10 @@ class BlendSelector(Selector):
         """Return the weight of every part."""
         return _weights(self.parts)
 
+    def members(self) -> Sequence[tuple[Selector, float]]:
+        """Return the parts, each of which scores all rows."""
+        return [member for part in self.parts for member in part_of(part, OWN).members()]
+
     def score_rows(self, run: ScoreRun) -> Table:
         """Let every part score the rows, then join their rankings."""
         selectors = [part_of(part, OWN) for part in self.parts]

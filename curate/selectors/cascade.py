@@ -50,6 +50,14 @@ class CascadeSelector(Selector):
             raise ValueError("the last part ranks what is left: it has no keep")
         return self
 
+    def members(self) -> Sequence[tuple[Selector, float]]:
+        """Return the parts, each of which scores what those before it kept."""
+        members, left = [], 1.0
+        for part in self.parts:
+            members += [(one, left * share) for one, share in part_of(part, OWN).members()]
+            left *= part.get("keep", 1.0)
+        return members
+
     def score_rows(self, run: ScoreRun) -> Table:
         """Score part by part, each on the rows that the one before it kept."""
         part_scores: list[Table] = []

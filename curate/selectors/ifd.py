@@ -40,8 +40,9 @@ from pydantic import Field
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
 from curate.core.run import ScoreRun
-from curate.core.selector import ResponseLimit, Selector
+from curate.core.selector import Selector
 from curate.core.store import Artifact
+from curate.core.workload import ResponseLimit, Workload
 from curate.models.index import measured
 from curate.models.losses import mean_loss, named_model, pool_losses, read_faults, read_losses
 
@@ -97,9 +98,10 @@ class IfdSelector(Selector):
         reason = _reason(scores, self.form, self.min_tokens)
         return scores.select(pl.when(reason != PROMPT_IS_NO_HELP).then(reason)).to_series()
 
-    def response_limit(self) -> ResponseLimit | None:
-        """Return what of a response it reads."""
-        return ResponseLimit(self.max_length, self.min_tokens, self.model)
+    def cost(self, rows: int) -> Workload:
+        """Return the passes of the model, which must see some of a response."""
+        limit = ResponseLimit(self.max_length, self.min_tokens, self.model)
+        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
 
 
 @cached(version=VERSION, name="score-ifd")

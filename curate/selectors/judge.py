@@ -21,6 +21,7 @@ from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
+from curate.core.workload import Workload
 from curate.llm.asking import llm_counts, open_client
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.grading import BATCH_ROWS, Criterion, Rubric, grade_rows, grading_prompts
@@ -64,6 +65,10 @@ class JudgeSelector(Selector):
             seed=run.seed,
             **self.model_dump(include={"rubric", "low", "high", "votes"}),
         )
+
+    def cost(self, rows: int) -> Workload:
+        """Return the calls that it takes at most."""
+        return Workload(calls=rows * self.votes)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id, rows without a score last."""

@@ -32,8 +32,9 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.run import ScoreRun
-from curate.core.selector import ResponseLimit, Selector
+from curate.core.selector import Selector
 from curate.core.store import Artifact
+from curate.core.workload import ResponseLimit, Workload
 from curate.models.influence import (
     pool_and_target_features,
     pool_similarities,
@@ -98,9 +99,10 @@ class LessSelector(Selector):
         """Return row numbers, best first; ties go to the smaller row_id, rows without a score last."""
         return rank_scores(scores)
 
-    def response_limit(self) -> ResponseLimit | None:
-        """Return what of a response it reads."""
-        return ResponseLimit(self.max_length)
+    def cost(self, rows: int) -> Workload:
+        """Return the passes of the base model, which must see some of a response."""
+        limit = ResponseLimit(self.max_length)
+        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
 
 
 def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:

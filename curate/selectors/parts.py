@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from curate.core.jsontypes import JSON
 from curate.core.methods import find_method, methods_in
 from curate.core.params import first_fault, suggest_key
-from curate.core.selector import ResponseLimit, Selector
+from curate.core.selector import Selector
 from curate.core.selectparams import Budget
 from curate.selectors.scored import order_rows
 
@@ -64,16 +64,6 @@ def part_of(part: Mapping[str, JSON], own: Sequence[str]) -> Selector:
 def _part(part: Mapping[str, JSON], own: Sequence[str]) -> dict[str, Any]:
     settings = {key: value for key, value in part.items() if key not in own}
     return {**settings, "budget": Budget(rows=1)}
-
-
-def response_limits(selector: Selector) -> list[ResponseLimit]:
-    """Return what a method and its parts must see of a row's response to score it, each once."""
-    selectors = [selector]
-    for part in getattr(selector, "parts", []):
-        fields = {*find_method(Selector, part["method"]).model_fields}
-        selectors.append(part_of(part, [key for key in part if key not in fields]))
-    limits = [one.response_limit() for one in selectors]
-    return list(dict.fromkeys(limit for limit in limits if limit is not None))
 
 
 def ranks_of(

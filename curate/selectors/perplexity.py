@@ -28,8 +28,9 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.run import ScoreRun
-from curate.core.selector import ResponseLimit, Selector
+from curate.core.selector import Selector
 from curate.core.store import Artifact
+from curate.core.workload import ResponseLimit, Workload
 from curate.models.index import measured
 from curate.models.losses import mean_loss, pool_losses, read_losses
 
@@ -80,9 +81,10 @@ class PerplexitySelector(Selector):
         finite = pl.col(f"{self.of}_loss").is_finite().fill_null(value=False)
         return scores.select(pl.when(~finite).then(pl.lit(NOTHING_READ))).to_series()
 
-    def response_limit(self) -> ResponseLimit | None:
-        """Return what of a response it reads."""
-        return ResponseLimit(self.max_length) if self.of == "response" else None
+    def cost(self, rows: int) -> Workload:
+        """Return the pass of the base model."""
+        limit = ResponseLimit(self.max_length) if self.of == "response" else None
+        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
 
 
 @cached(version=VERSION, name="score-perplexity")

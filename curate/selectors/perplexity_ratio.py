@@ -39,8 +39,9 @@ from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.methods import method
 from curate.core.run import ScoreRun
-from curate.core.selector import ResponseLimit, Selector
+from curate.core.selector import Selector
 from curate.core.store import Artifact, Counts
+from curate.core.workload import ResponseLimit, Workload
 from curate.models.finetune import ADAPTER, finetune, learn_adapter
 from curate.models.index import measured
 from curate.models.losses import mean_loss, pool_losses, read_losses
@@ -86,9 +87,10 @@ class PerplexityRatioSelector(Selector):
         order = scores.select(pl.arg_sort_by(sort_key, "row_id", descending=[True, False]))
         return order.to_series().to_numpy().astype(np.int64)
 
-    def response_limit(self) -> ResponseLimit | None:
-        """Return what of a response it reads."""
-        return ResponseLimit(self.max_length)
+    def cost(self, rows: int) -> Workload:
+        """Return the passes of the base model, which must see some of a response."""
+        limit = ResponseLimit(self.max_length)
+        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
 
 
 def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:

@@ -29,6 +29,7 @@ from curate.core.fixedpoint import cosines
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
+from curate.core.workload import Workload
 from curate.models.index import index_pool, index_target, iter_kept_vectors, measured
 from curate.selectors.similarities import rank_similarities, similarity_table
 
@@ -65,6 +66,10 @@ class RdsSelector(Selector):
             target=run.target,
             target_vectors=index_target(run, self.max_length),
         )
+
+    def cost(self, rows: int) -> Workload:
+        """Return one pass of the base model."""
+        return Workload(read_rows=rows, max_length=self.max_length)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id."""

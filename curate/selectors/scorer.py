@@ -27,6 +27,7 @@ from curate.core.calls import Table, cached
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
+from curate.core.workload import Workload
 from curate.models.ratings import RatingParams, rate_rows, read_ratings
 
 VERSION = 2
@@ -46,6 +47,10 @@ class ScorerSelector(RatingParams, Selector):
         """Rate the kept rows block by block, then join the blocks."""
         positions = run.kept.read(["position"])["position"].to_numpy()
         return run(scores, run.kept, rate_rows(run, run.rows, positions, self, "select"))
+
+    def cost(self, rows: int) -> Workload:
+        """Return one pass of a model, counted as the base model's."""
+        return Workload(read_rows=rows, max_length=self.max_length)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id."""

@@ -12,6 +12,7 @@ from curate.core.calls import Table, TableGroup
 from curate.core.errors import UserError
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
+from curate.core.workload import Workload
 from curate.models.embed import embed_rows
 from curate.text.compared import Compared
 
@@ -23,6 +24,10 @@ class VectorParams(Selector):
     embedder: str | None = Field(
         None, description="static, minilm, a folder or a hub id; models.embedder if not given"
     )
+
+    def cost(self, rows: int) -> Workload:
+        """Return the embedding of all rows."""
+        return Workload(embedded_rows=rows, compare=self.compare, embedder=self.embedder)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def check_same(
     assert whole.kept
     assert len(seeds(engine.calls)) == len({id(call.request) for call in engine.calls})
     run, generator = generation(method, script(), **settings)
-    most = generator.most_calls(len(run.target), run.pool.collect().height)
+    most = generator.cost(len(run.target), run.pool.collect().height).calls
     assert len(engine.calls) <= most
     batched: Any = BatchingEngine(script(), 2)
     parts = generate(method, batched, **settings)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from curate.config.recipe import Config
-from curate.core.selector import ResponseLimit, Selector
+from curate.core.selector import Selector
+from curate.core.workload import ResponseLimit
 from curate.estimate.recipe import estimate
 from curate.models import unread
 from curate.models.chat import IGNORED, build_example
 from curate.models.load import load_tokenizer
 from curate.models.unread import MethodTokenizers, unread_sentences
-from curate.selectors.parts import response_limits
 from tests.conftest import frame, row, turns
 
 STRICT = (
@@ -118,7 +118,8 @@ def test_each_method_says_what_it_must_see_of_a_response(
     }
     selector = Config.model_validate(recipe).select
     assert isinstance(selector, Selector)
-    assert response_limits(selector) == limits
+    works = [member.cost(1) for member, _ in selector.members()]
+    assert list(dict.fromkeys(work.limit for work in works if work.limit)) == limits
 
 
 def test_check_tells_rows_that_a_method_could_not_score(tiny: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from curate.core.errors import UserError
 from curate.core.selector import Selector
 from curate.core.selectparams import Budget
 from curate.core.store import Store
+from curate.core.workload import Workload
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import Embedding
 from curate.estimate.pace import exactly
@@ -215,11 +216,11 @@ def test_the_estimate_counts_scoring_and_embedding_once(
     rds = {"method": "rds", "combine": "global_max"}
     others = [rds, {"method": "rds", "max_length": 10}, {"method": "kcenter", "compare": "prompt"}]
     config = compare([{"method": "rds"}, *others])
-    embedding = Embedding(pool, 10, "static")
+    embedding = Embedding(pool, "static")
     base = BaseModel(config, {"pool": pool}, {"pool": [20] * 10})
     base.pace = exactly(1 / 40)
     lines = [*choice_lines(config, 10, base, embedding)]
     assert [line.stage for line in lines] == ["select"] + ["compare"] * 5
     assert [line.tokens for line in lines] == [0, 200, 0, 100, 0, 0]
     assert [line.seconds for line in lines] == [exactly(s) for s in (5.0, 5.0, 0, 2.5, 5.0, 0)]
-    assert embedding.seconds("example", None) == exactly(0)
+    assert embedding.seconds(Workload(embedded_rows=10)) == exactly(0)

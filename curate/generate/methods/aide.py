@@ -44,6 +44,7 @@ from curate.answers.options import split_options
 from curate.core.fixedpoint import cosines
 from curate.core.jsontypes import JSON
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
@@ -131,15 +132,12 @@ class AideGenerator(Generator):
         finally:
             run.tables["tree"] = tree_of(seeds, run.candidates)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
         expanded, tried = _most_nodes(self, targets)
         rounds = 0 if self.min_grade == 1 else 2 * self.max_rewrites + 1
-        return expanded + tried * (2 + rounds)
-
-    def most_rows(self, targets: int, pool_rows: int) -> int:
-        """Return how many prompts are tried at most."""
-        return _most_nodes(self, targets)[1]
+        calls = expanded + tried * (2 + rounds)
+        return Workload(calls=calls, answer_tokens=self.max_tokens, rows=tried)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pydantic import Field
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.rows import Message
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
 from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
@@ -77,10 +78,11 @@ class BackTranslateGenerator(Generator):
         drafts = ask_each(run, "instruct", back.drafts(), back.ask_request, back.take_request)
         run.filter(back.grade(run.candidate_filter.screen(drafts)))
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
         votes = 0 if self.min_grade == 1 else self.votes
-        return min(self.rows, pool_rows) * (1 + votes)
+        calls = min(self.rows, pool_rows) * (1 + votes)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 def draw_rows(run: Generation, params: BackTranslateGenerator) -> dict[str, str]:

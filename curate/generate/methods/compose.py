@@ -42,6 +42,7 @@ import regex
 from pydantic import Field
 
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation, SeedExample
@@ -103,14 +104,16 @@ class ComposeGenerator(WriteParams):
         if self.length > 2 and not run.stopped:
             chains.make_triples(pairs)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
         rows, judged = count_starts(self, targets, pool_rows), int(self.judge)
         if self.kind == "sequential":
-            return rows * self.rounds * (3 + judged)
-        pairs = min(rows * min(self.partners, max(rows - 1, 0)), self.chains)
-        triples = self.chains if self.length > 2 else 0
-        return rows + pairs * (2 + judged) + triples * (1 + judged)
+            calls = rows * self.rounds * (3 + judged)
+        else:
+            pairs = min(rows * min(self.partners, max(rows - 1, 0)), self.chains)
+            triples = self.chains if self.length > 2 else 0
+            calls = rows + pairs * (2 + judged) + triples * (1 + judged)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from rapidfuzz.fuzz import token_set_ratio
 
 from curate.core.methods import method
 from curate.core.rows import Message
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import (
     LONGEST,
@@ -97,9 +98,10 @@ class CraftGenerator(Generator):
         examples = ask_each(run, "write", drafts, ask, writing.take)
         run.filter(drop_alike(examples, [example.prompt for example in run.target], self.alike))
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return self.documents
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = self.documents
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ import regex
 from pydantic import Field, field_validator
 
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, SeedExample
@@ -107,9 +108,10 @@ class EvolveGenerator(WriteParams):
         finally:
             run.tables["rounds"] = rounds_of(run.candidates)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return count_starts(self, targets, pool_rows) * self.rounds * (3 if self.judge else 2)
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = count_starts(self, targets, pool_rows) * self.rounds * (3 if self.judge else 2)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from curate.core.errors import UserError
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import find_truncation
 from curate.generate.generation import (
@@ -72,10 +73,11 @@ class ExpandGenerator(WriteParams):
                 break
             expansion.grow(number)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
         answers = self.count if self.mode == "instructions" else 0
-        return count_starts(self, targets, pool_rows) * self.rounds * (1 + answers)
+        calls = count_starts(self, targets, pool_rows) * self.rounds * (1 + answers)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 @dataclass

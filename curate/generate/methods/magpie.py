@@ -33,6 +33,7 @@ from pydantic import Field
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.rows import normalise
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.plain import answer_prompts
@@ -73,9 +74,10 @@ class MagpieGenerator(Generator):
         finally:
             run.tables["prompts"] = prompts_table(run.candidates)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return 2 * self.prompts
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = 2 * self.prompts
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 def write_prompts(run: Generation, params: MagpieGenerator) -> list[Candidate]:

@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 from curate.answers.options import OPTION, split_options
 from curate.core.fixedpoint import paired_cosines
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, SeedExample
@@ -109,9 +110,10 @@ class ParaphraseGenerator(WriteParams):
         paraphrases = drop_far(run, self, bare, drop_copies(drafts, bare, self.rouge))
         run.filter([_whole(draft, starts[draft.parents[0]]) for draft in paraphrases])
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return count_starts(self, targets, pool_rows) * self.count
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = count_starts(self, targets, pool_rows) * self.count
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 def _drafts(run: Generation, params: ParaphraseGenerator, example: SeedExample) -> list[Candidate]:

@@ -19,6 +19,7 @@ so the judge's "the old one" costs nothing but the calls.
 from typing import ClassVar, Literal
 
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation
@@ -94,9 +95,10 @@ class RefineGenerator(WriteParams):
             answer_each(run, self, drafts, lambda draft: system_of(starts[draft.parents[0]]))
         )
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return count_starts(self, targets, pool_rows) * (3 if self.judge else 2)
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = count_starts(self, targets, pool_rows) * (3 if self.judge else 2)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 JUDGE_SCHEMA = record(

@@ -48,6 +48,7 @@ from curate.answers.quantities import find_number
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.rows import normalise
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.choices import OPTIONS
 from curate.generate.generation import (
@@ -153,9 +154,10 @@ class RejectGenerator(StartParams):
         finally:
             run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most."""
-        return min(count_starts(self, targets, pool_rows) * self.trials, self.most)
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = min(count_starts(self, targets, pool_rows) * self.trials, self.most)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 @dataclass

@@ -31,6 +31,7 @@ from pydantic import Field
 from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.rows import Message
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of
@@ -81,13 +82,12 @@ class SearchInstructGenerator(Generator):
         drafts = search.find(drafts)
         run.filter(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return self.rounds * (1 + 2 * self.questions)
-
-    def most_rows(self, targets: int, pool_rows: int) -> int:
-        """Return how many questions are made at most."""
-        return self.rounds * self.questions
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = self.rounds * (1 + 2 * self.questions)
+        return Workload(
+            calls=calls, answer_tokens=self.max_tokens, rows=self.rounds * self.questions
+        )
 
 
 class PassageSearch:

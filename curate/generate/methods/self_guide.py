@@ -44,6 +44,7 @@ from curate.answers.values import (
 )
 from curate.core.methods import method
 from curate.core.rows import Message, normalise
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation, with_turns
 from curate.generate.generation import (
@@ -129,9 +130,10 @@ class SelfGuideGenerator(Generator):
         )
         run.record(balance(outputs, self.balance) if self.labels else outputs)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return self.rounds * self.batch * (1 + self.samples)
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = self.rounds * self.batch * (1 + self.samples)
+        return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from pydantic import Field, model_validator
 from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.rows import normalise
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import (
@@ -110,14 +111,15 @@ class SelfInstructGenerator(Generator):
                 break
             tasks.add_round(number)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
         requests = self.rounds * self.batch
-        return requests if self.form == "whole" else requests * (1 + 2 * self.tasks)
-
-    def most_rows(self, targets: int, pool_rows: int) -> int:
-        """Return how many rows are made at most."""
-        return self.rounds * self.batch * self.tasks * self.instances
+        calls = requests if self.form == "whole" else requests * (1 + 2 * self.tasks)
+        return Workload(
+            calls=calls,
+            answer_tokens=self.max_tokens,
+            rows=self.rounds * self.batch * self.tasks * self.instances,
+        )
 
 
 class SelfInstruct:

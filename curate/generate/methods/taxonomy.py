@@ -31,6 +31,7 @@ from pydantic import Field, field_validator
 
 from curate.core.errors import UserError
 from curate.core.methods import method
+from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
@@ -100,13 +101,14 @@ class TaxonomyGenerator(Generator):
         finally:
             run.tables["tasks"] = tasks_table(tasks, run.kept)
 
-    def most_calls(self, targets: int, pool_rows: int) -> int:
-        """Return how many calls are made at most, answers drawn anew aside."""
-        return self.brainstorms * (1 + 2 * self.tasks * self.examples)
-
-    def most_rows(self, targets: int, pool_rows: int) -> int:
-        """Return how many rows are made at most."""
-        return self.brainstorms * self.tasks * self.examples
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most."""
+        calls = self.brainstorms * (1 + 2 * self.tasks * self.examples)
+        return Workload(
+            calls=calls,
+            answer_tokens=self.max_tokens,
+            rows=self.brainstorms * self.tasks * self.examples,
+        )
 
 
 @dataclass(frozen=True)

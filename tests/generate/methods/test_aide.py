@@ -130,7 +130,7 @@ def test_the_tree_has_its_full_size(n: int, attributes: int, personas: int, hops
     generator = AideGenerator.model_validate(
         {"attributes": attributes, "personas": personas, "hops": hops}
     )
-    assert generator.most_calls(n, 0) == expanded + sum(sizes) * (2 + 5)
+    assert generator.cost(n, 0).calls == expanded + sum(sizes) * (2 + 5)
 
 
 def test_published_size_by_default() -> None:
@@ -250,7 +250,7 @@ def test_grades_can_be_left_out() -> None:
     run = aide(engine, count=1, attributes=1, personas=0, hops=1, min_grade=1)
     assert not stage_calls(engine, "grade")
     assert len(run.kept) == 3
-    assert AideGenerator.model_validate({"min_grade": 1, "hops": 1}).most_calls(1, 0) == 1 + 17 * 2
+    assert AideGenerator.model_validate({"min_grade": 1, "hops": 1}).cost(1, 0).calls == 1 + 17 * 2
 
 
 def test_the_grade_sees_seed_and_parent() -> None:

@@ -49,8 +49,8 @@ def test_responses_stay_as_they_are() -> None:
     run = back(engine)
     assert engine.batches == [4, 4]
     generator = BackTranslateGenerator.model_validate(SHORT)
-    assert generator.most_calls(3, 6) == len(engine.calls) == 8
-    assert generator.most_calls(3, 2) == 4
+    assert generator.cost(3, 6).calls == len(engine.calls) == 8
+    assert generator.cost(3, 2).calls == 4
     responses = {f"pool/{k}": response for k, (_, response) in enumerate(POOL, start=1)}
     assert len(run.kept) == 4
     for candidate in run.candidates:

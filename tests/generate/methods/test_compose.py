@@ -104,7 +104,7 @@ def test_every_pair_that_fits_is_a_chain_with_both_results() -> None:
         assert candidate.response == f"1. {x.response}\n2. {done['output']}"
         assert candidate.hop == 1
     generator = ComposeGenerator()
-    assert generator.most_calls(3, 0) == len(engine.calls) == 21
+    assert generator.cost(3, 0).calls == len(engine.calls) == 21
 
 
 def test_the_first_solution_is_the_material_and_another_one_in_the_test() -> None:
@@ -195,7 +195,7 @@ def test_chains_of_three_are_made_of_two_that_are_valid_and_overlap() -> None:
     for call, candidate in zip(stage_calls(engine, STEP)[12:], run.kept[6:], strict=True):
         assert quoted(call) == candidate.notes["steps"][0]["output"]
     assert engine.batches == [3, 6, 6, 6, 6, 6]
-    assert ComposeGenerator(length=3).most_calls(3, 0) >= 33
+    assert ComposeGenerator(length=3).cost(3, 0).calls >= 33
 
     def no_river(call: Call) -> str:
         fine = not text_of(call).split('"""\n')[1].startswith(RIVER)
@@ -237,7 +237,7 @@ def test_sequential_rounds() -> None:
         assert candidate.prompt.endswith(f"Then {candidate.notes['added']}.")
         assert candidate.notes["option"] == "suffix"
     generator = ComposeGenerator(kind="sequential", rounds=2)
-    assert generator.most_calls(3, 0) == 24
+    assert generator.cost(3, 0).calls == 24
 
 
 def test_what_is_kept_as_it_is_costs_no_further_call() -> None:

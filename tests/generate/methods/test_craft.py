@@ -123,7 +123,7 @@ def test_what_is_asked(corpus: str) -> None:
     run = craft(engine, corpus, target=[*examples(), *more()], documents=6, filters=LENIENT)
     assert len(engine.batches) == 1
     assert len(engine.calls) == 6
-    assert CraftGenerator(corpus=corpus, documents=6).most_calls(5, 0) == 6
+    assert CraftGenerator(corpus=corpus, documents=6).cost(5, 0).calls == 6
     for call, candidate in zip(engine.calls, run.candidates, strict=True):
         text = text_of(call)
         shots = candidate.parents[1:]

@@ -70,8 +70,8 @@ def test_each_round_goes_on_from_what_was_kept_and_all_generations_are_rows() ->
         assert candidate.prompt.startswith(f"{by_id[parent]} Mind ")
         assert candidate.notes["growth"] == 13
     generator = EvolveGenerator(rounds=3)
-    assert generator.most_calls(3, 0) == 27
-    assert EvolveGenerator(rounds=3, judge=False).most_calls(3, 0) == 18
+    assert generator.cost(3, 0).calls == 27
+    assert EvolveGenerator(rounds=3, judge=False).cost(3, 0).calls == 18
     table = run.tables["rounds"]
     assert table["tried"].sum() == table["kept"].sum() == 9
     assert set(table["growth"]) == {13.0}

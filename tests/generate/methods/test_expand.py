@@ -62,7 +62,7 @@ def test_rounds_of_lists_then_answers() -> None:
     assert {c.hop for c in run.candidates} == {1}
     assert {c.notes["round"] for c in run.candidates} == {1, 2, 3}
     generator = ExpandGenerator(rounds=3, count=4)
-    assert generator.most_calls(3, 0) == len(engine.calls) == 45
+    assert generator.cost(3, 0).calls == len(engine.calls) == 45
 
 
 def test_topics_that_are_covered_are_named_in_the_next_round() -> None:
@@ -118,7 +118,7 @@ def test_pairs_come_in_one_go_after_some_rows() -> None:
             text.index(e.prompt) for e in run.target if e.prompt in text
         )
         assert candidate.response.startswith("So ")
-    assert ExpandGenerator(mode="pairs", rounds=2).most_calls(3, 0) == 6
+    assert ExpandGenerator(mode="pairs", rounds=2).cost(3, 0).calls == 6
 
 
 def test_more_shots_than_rows_is_an_error_before_any_call() -> None:

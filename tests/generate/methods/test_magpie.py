@@ -60,7 +60,7 @@ def test_the_template_alone_is_sent() -> None:
     assert all(call.sampling.temperature == 0 for call in answers)
     assert all(c.parents == () and c.hop == 1 for c in run.candidates)
     generator = MagpieGenerator.model_validate({"prompts": 5})
-    assert generator.most_calls(0, 0) == len(engine.calls)
+    assert generator.cost(0, 0).calls == len(engine.calls)
 
 
 def test_several_lines() -> None:

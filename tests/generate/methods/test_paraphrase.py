@@ -56,7 +56,7 @@ def test_each_row_along_several_axes_with_its_response() -> None:
     for source in run.target:
         axes = [c.notes["axis"] for c in run.kept if c.parents == (source.row_id,)]
         assert len(set(axes)) == 3
-    assert ParaphraseGenerator(count=3).most_calls(3, 0) == 9
+    assert ParaphraseGenerator(count=3).cost(3, 0).calls == 9
 
 
 def test_the_axis_is_asked_for_and_axes_take_turns() -> None:

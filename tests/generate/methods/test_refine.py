@@ -66,8 +66,8 @@ def test_one_for_each_row_with_its_parent() -> None:
     for candidate, row in zip(run.candidates, run.target, strict=True):
         assert candidate.prompt.startswith(f"{row.prompt} Say ")
         assert candidate.response.startswith("It is ")
-    assert RefineGenerator().most_calls(3, 0) == 9
-    assert RefineGenerator(judge=False).most_calls(3, 0) == 6
+    assert RefineGenerator().cost(3, 0).calls == 9
+    assert RefineGenerator(judge=False).cost(3, 0).calls == 6
 
 
 def test_the_judge_is_blind() -> None:

@@ -114,8 +114,8 @@ def test_what_is_never_solved_stops_at_the_cap() -> None:
     }  # fmt: skip
     assert rows_by_query["sure"]["trials"] == 16
     generator = RejectGenerator(trials=60)
-    assert generator.most_calls(2, 0) == 120
-    assert RejectGenerator(trials=60, most=70).most_calls(2, 0) == 70
+    assert generator.cost(2, 0).calls == 120
+    assert RejectGenerator(trials=60, most=70).cost(2, 0).calls == 70
 
 
 def test_the_budget_over_all_is_shared() -> None:

@@ -128,7 +128,7 @@ def test_the_row_is_question_and_answer_with_its_passages_named(corpus: str) -> 
     generator = SearchInstructGenerator.model_validate(
         {"corpus": corpus, "rounds": 3, "questions": 2}
     )
-    assert generator.most_calls(3, 0) == 3 * 5
+    assert generator.cost(3, 0).calls == 3 * 5
 
 
 def test_the_retriever_is_given_the_query_and_the_writer_of_it_the_question(corpus: str) -> None:

@@ -65,8 +65,8 @@ def test_counts_and_lineage() -> None:
     run = guide(engine)
     assert engine.batches == [3, 3, 12]
     generator = SelfGuideGenerator.model_validate(SMALL)
-    assert generator.most_calls(3, 0) == len(engine.calls) == 18
-    assert SelfGuideGenerator().most_calls(3, 0) == 400 * 11
+    assert generator.cost(3, 0).calls == len(engine.calls) == 18
+    assert SelfGuideGenerator().cost(3, 0).calls == 400 * 11
     assert len(run.kept) == len(run.candidates) == 6
     assert all(c.hop == 1 and len(c.parents) == 3 for c in run.candidates)
     assert all((c.notes["agree"], c.notes["samples"]) == (2, 2) for c in run.candidates)

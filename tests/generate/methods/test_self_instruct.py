@@ -107,7 +107,7 @@ def test_counts_of_calls_and_rows() -> None:
     # One large batch a stage and round.
     assert engine.batches == [3, 6, 6] * 2
     generator = SelfInstructGenerator(rounds=2, batch=3, tasks=2)
-    assert generator.most_calls(3, 0) == len(engine.calls) == 30
+    assert generator.cost(3, 0).calls == len(engine.calls) == 30
     row = run.kept[0]
     assert [m["role"] for m in row.messages] == ["user", "assistant"]
     assert row.prompt == row.notes["task"]
@@ -301,8 +301,8 @@ def test_long_tasks_are_shown_in_part() -> None:
     assert demo == f"{long[:295]} ..."
 
 
-def test_most_calls_of_the_whole_form() -> None:
-    assert SelfInstructGenerator(form="whole").most_calls(3, 0) == 200
+def test_calls_of_the_whole_form() -> None:
+    assert SelfInstructGenerator(form="whole").cost(3, 0).calls == 200
 
 
 def test_three_of_eighty_are_drawn_evenly() -> None:

@@ -69,7 +69,7 @@ def test_counts_of_calls() -> None:
     run = taxonomy(engine)
     assert engine.batches == [2, 12, 12]
     generator = TaxonomyGenerator.model_validate(SMALL)
-    assert generator.most_calls(3, 0) == len(engine.calls) == 26
+    assert generator.cost(3, 0).calls == len(engine.calls) == 26
     assert len(run.kept) == len(run.candidates) == 12
     assert run.tables["tasks"]["kept"].to_list() == [2] * 6
     # Prompts are answered as they stand.

@@ -1,0 +1,46 @@
+"""What a method takes, in units of work that a machine does at a pace that can be measured.
+
+def cost(self, rows: int) -> Workload:
+    return Workload(read_rows=rows, max_length=self.max_length)
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ResponseLimit:
+    """What a method must see of a row's response to score it: tokens, within the row's first ones.
+
+    max_length: tokens of a row that are read; tokens: fewest of the response among them; model: that
+    reads them, the base model if None; setting: what a recipe calls the limit.
+    """
+
+    max_length: int
+    tokens: int = 1
+    model: str | None = None
+    setting: str = "its max_length"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a method takes at most: rows that models read, and calls of a language model.
+
+    read_rows: rows that the base model reads, one that it reads twice counted twice.
+    max_length: tokens of a row that it reads, None for all.
+    limit: what it must see of a row's response.
+    embedded_rows: rows of which a sentence embedder reads what `compare` says; embedder: its name, that
+    of the recipe's models if None.
+    calls: of a language model, answers drawn anew aside; answer_tokens: of its longest answer.
+    rows: that are made, one a call if None.
+    """
+
+    read_rows: int = 0
+    max_length: int | None = None
+    limit: ResponseLimit | None = None
+    embedded_rows: int = 0
+    compare: Literal["example", "prompt", "response"] = "example"
+    embedder: str | None = None
+    calls: int = 0
+    answer_tokens: int = 0
+    rows: int | None = None

@@ -1,0 +1,63 @@
+"""What selections take: each method says it, a blend and a cascade for their parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.config.recipe import Config
+from curate.estimate.lines import EstimateLine
+from curate.estimate.recipe import estimate
+from tests.conftest import turns
+
+ROWS = 40
+
+
+def estimated(folder: Path, model: Path, *compare: dict[str, Any]) -> list[EstimateLine]:
+    pool = folder / "pool.jsonl"
+    rows = [turns(f"What comes after {i}?", f"{i + 1}" * 9) for i in range(ROWS)]
+    pool.write_text("\n".join(json.dumps({"messages": row}) for row in rows))
+    recipe = {
+        "name": "costs",
+        "pool": str(pool),
+        "models": {"base": str(model), "embedder": "static"},
+        "select": {"method": "perplexity", "budget": 5},
+        "compare": list(compare),
+    }
+    lines = estimate(Config.model_validate(recipe))
+    return [line for line in lines if line.stage in ("select", "compare")]
+
+
+def test_what_is_scored_alike_costs_once(tmp_path: Path, tiny: Path) -> None:
+    blend = {"method": "blend", "parts": [{"method": "perplexity"}, {"method": "ifd"}]}
+    own, again, other, blended, _ = estimated(
+        tmp_path,
+        tiny,
+        {"method": "perplexity", "prefer": "high"},
+        {"method": "perplexity", "max_length": 8},
+        blend,
+    )
+    assert own.tokens > 0
+    assert again.tokens == 0
+    assert other.tokens == 8 * ROWS
+    assert blended.tokens == own.tokens, "its other part has been scored"
+
+
+def test_a_later_part_of_a_cascade_reads_what_is_left(tmp_path: Path, tiny: Path) -> None:
+    parts = [{"method": "length", "keep": 0.25}, {"method": "ifd"}]
+    own, cascade, _ = estimated(tmp_path, tiny, {"method": "cascade", "parts": parts})
+    assert cascade.tokens == pytest.approx(own.tokens / 4, abs=1)
+    assert cascade.seconds.likely == pytest.approx(own.seconds.likely / 4, rel=0.01)
+
+
+def test_embeddings_and_calls_are_told(tmp_path: Path, tiny: Path) -> None:
+    embedded = {"method": "kcenter", "compare": "prompt"}
+    judged = {"method": "judge", "votes": 3}
+    _, first, again, judge, _ = estimated(tmp_path, tiny, embedded, embedded, judged)
+    assert first.seconds.likely > 0
+    assert again.seconds.likely == 0
+    assert judge.does == "judge, budget 5 rows; at most 120 calls of a model"
+    assert judge.asks
