@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from curate.core.calls import Cached, CachedCall, Table
+from curate.core.errors import UserError
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.store import Artifact, Computation
 
@@ -95,3 +96,14 @@ class ScoreRun(StepRun, Protocol):
     def with_kept(self, kept: Table) -> "ScoreRun":
         """Return the same run with fewer kept rows."""
         ...
+
+
+def target_of(run: ScoreRun) -> Table:
+    """Return the target examples, for a selector that needs them.
+
+    Raises:
+        UserError: the run has none.
+    """
+    if run.target is None:
+        raise UserError("this way of scoring rows needs target examples: give `target`")
+    return run.target

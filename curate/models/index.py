@@ -9,7 +9,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
 from curate.core.ledger import kept_rows
 from curate.core.methods import find_method
-from curate.core.run import ScoreRun, StepRun
+from curate.core.run import ScoreRun, StepRun, target_of
 from curate.core.stage import Stage
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import tokenise
@@ -43,9 +43,7 @@ def index_pool(run: ScoreRun, max_length: int) -> list[Table]:
 
 def index_target(run: ScoreRun, max_length: int) -> Table:
     """Return the vectors of the target examples."""
-    if run.target is None:
-        raise ValueError("an index of the target needs target examples")
-    return run(vectors, whole_block(run.target), run.base, max_length, BATCH_TOKENS)
+    return run(vectors, whole_block(target_of(run)), run.base, max_length, BATCH_TOKENS)
 
 
 def measured(run: ScoreRun) -> Table:

@@ -30,7 +30,7 @@ from scipy.sparse import vstack
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
-from curate.core.run import ScoreRun
+from curate.core.run import ScoreRun, target_of
 from curate.selectors.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.selectors.similarities import SimilarityParams, rank_similarities, similarity_table
 from curate.text.compared import Compared
@@ -58,13 +58,11 @@ class Bm25Selector(SimilarityParams):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Store the relevance of every row to every target example."""
-        if run.target is None:
-            raise ValueError("bm25 needs target examples")
         return run(
             scores,
             rows=run.rows,
             kept=run.kept,
-            target=run.target,
+            target=target_of(run),
             compare=self.compare,
             k1=self.k1,
             b=self.b,

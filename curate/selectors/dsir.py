@@ -39,7 +39,7 @@ from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
-from curate.core.run import ScoreRun
+from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.selectors.pool_target import iter_pool_texts, read_target_texts
 from curate.selectors.scored import blank_out
@@ -89,13 +89,11 @@ class DsirSelector(Selector):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Store the weight of every row."""
-        if run.target is None:
-            raise ValueError("dsir needs target examples")
         return run(
             scores,
             rows=run.rows,
             kept=run.kept,
-            target=run.target,
+            target=target_of(run),
             compare=self.compare,
             buckets=self.buckets,
             smoothing=self.smoothing,

@@ -31,7 +31,7 @@ from pydantic import Field
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
 from curate.core.params import Params
-from curate.core.run import ScoreRun
+from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.core.store import Artifact
 from curate.core.workload import ResponseLimit, Workload
@@ -106,11 +106,10 @@ class LessSelector(Selector):
 
 
 def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
-    if run.target is None:
-        raise ValueError("less needs target examples")
+    target = target_of(run)
     lora, length = params.warmup.model_dump(mode="json"), params.max_length
     warmup = warm_up(warmed, lora, length)
-    subtasks = task_numbers(run.target.read(["origin"])["origin"])
+    subtasks = task_numbers(target.read(["origin"])["origin"])
     if params.way == "exact":
         gradients = target_gradients(run, warmup, subtasks, length)
         blocks = pool_similarities(run, warmup, gradients, params.eps_mode, length)
@@ -118,7 +117,7 @@ def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
         *blocks, gradients = pool_and_target_features(
             run, warmup, params.eps_mode, length, params.dim, params.precision
         )
-    table = run(scores, run.kept, run.target, warmup, gradients, blocks, subtasks)
+    table = run(scores, run.kept, target, warmup, gradients, blocks, subtasks)
     LOG.info(
         "less: Adam's second moment is above its epsilon in %.2g %% of the coordinates; %d rows have "
         "no response to take a gradient of",

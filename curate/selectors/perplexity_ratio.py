@@ -38,7 +38,7 @@ from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.methods import method
-from curate.core.run import ScoreRun
+from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.core.store import Artifact, Counts
 from curate.core.workload import ResponseLimit, Workload
@@ -95,16 +95,15 @@ class PerplexityRatioSelector(Selector):
 
 def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
     """Tune the base model on the target examples."""
-    if run.target is None:
-        raise ValueError("perplexity_ratio needs target examples")
-    ids = run.target.read(["row_id"])["row_id"].to_list()
+    target = target_of(run)
+    ids = target.read(["row_id"])["row_id"].to_list()
     lora = {
         **LORA,
         "epochs": params.epochs,
         "learning_rate": params.learning_rate,
         "max_length": params.max_length,
     }
-    texts = training_rows([run.target], ids)
+    texts = training_rows([target], ids)
     return run(write_adapter, texts, run.base, lora, finetune.version)
 
 

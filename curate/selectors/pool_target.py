@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.calls import Table
-from curate.core.run import ScoreRun
+from curate.core.run import ScoreRun, target_of
 from curate.core.tables import rows_at_once
 from curate.models.embed import embed_rows
 from curate.selectors.vectors import PoolBlocks, embed_pool, iter_blocks
@@ -48,12 +48,11 @@ def embed_pool_and_target(
     run: ScoreRun, compare: Compared = "example", embedder: str | None = None
 ) -> PoolAndTarget:
     """Embed the kept rows and the target examples."""
-    if run.target is None:
-        raise ValueError("similarity to target examples needs target examples")
-    positions = np.arange(run.target.height)
-    blocks = embed_rows(run, run.target, positions, compare, embedder)
+    target = target_of(run)
+    positions = np.arange(target.height)
+    blocks = embed_rows(run, target, positions, compare, embedder)
     return PoolAndTarget(
-        **vars(embed_pool(run, compare, embedder)), target=run.target, target_blocks=tuple(blocks)
+        **vars(embed_pool(run, compare, embedder)), target=target, target_blocks=tuple(blocks)
     )
 
 

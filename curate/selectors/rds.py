@@ -27,7 +27,7 @@ from pydantic import Field
 from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.methods import method
-from curate.core.run import ScoreRun
+from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.core.workload import Workload
 from curate.models.index import index_pool, index_target, iter_kept_vectors, measured
@@ -56,14 +56,12 @@ class RdsSelector(Selector):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Encode pool and target, then store the cosines of every row with every target example."""
-        if run.target is None:
-            raise ValueError("rds needs target examples")
         return run(
             scores,
             kept=run.kept,
             measured=measured(run),
             blocks=index_pool(run, self.max_length),
-            target=run.target,
+            target=target_of(run),
             target_vectors=index_target(run, self.max_length),
         )
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.core.calls import Table
+from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.ledger import kept_rows
 from curate.core.store import Store
@@ -231,5 +232,5 @@ def test_vectors_of_all_blocks_are_those_of_the_kept_rows_in_order(
 def test_an_index_of_the_target_needs_one(store: Store, tiny: Path) -> None:
     run = PoolRun(store, texts=TEXTS, folder=tiny)
     run.target = None
-    with pytest.raises(ValueError, match="needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         index_target(run, 64)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.selectors.bm25 import Bm25Selector
 from curate.selectors.selection import choice_remarks
@@ -205,7 +206,7 @@ def test_another_way_to_combine_scores_nothing_anew(store: Store) -> None:
 def test_it_needs_a_target(store: Store) -> None:
     run = target_run(store, {"a": "owl"}, ["owl"])
     run.target = None
-    with pytest.raises(ValueError, match="bm25 needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         scores_of(run, "bm25")
 
 

@@ -272,7 +272,7 @@ def test_an_encoder_without_tokens_is_refused(store: Store) -> None:
 def test_it_needs_a_target(store: Store) -> None:
     run = target_run(store, {"a": "one"}, ["one"])
     run.target = None
-    with pytest.raises(ValueError, match="needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         scores_of(run, "bsr")
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.selectors.dsir import DsirSelector, hash_ngrams, log_ratios
 from tests.conftest import examples
@@ -237,7 +238,7 @@ def test_another_draw_scores_nothing_anew(store: Store) -> None:
 def test_it_needs_a_target(store: Store) -> None:
     run = target_run(store, {"a": "one"}, ["one"])
     run.target = None
-    with pytest.raises(ValueError, match="dsir needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         scores_of(run, "dsir")
 
 

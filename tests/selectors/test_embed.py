@@ -176,7 +176,7 @@ def test_only_what_changed_is_embedded_anew(store: Store) -> None:
 def test_it_needs_a_target(store: Store) -> None:
     run = target_run(store, POOL, ["x"])
     run.target = None
-    with pytest.raises(ValueError, match="needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         scores_of(run, "embed")
 
 

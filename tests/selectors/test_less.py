@@ -235,7 +235,7 @@ def test_a_pool_without_any_response_within_the_limit_is_refused(store: Store, t
 
 def test_without_target_examples_there_is_nothing_to_score(store: Store, tiny: Path) -> None:
     run = ModelRun(store, folder=tiny, texts=POOL)
-    with pytest.raises(ValueError, match="less needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         scored(run, "less", **SETTINGS)
 
 

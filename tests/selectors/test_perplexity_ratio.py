@@ -188,7 +188,7 @@ def test_a_tuning_that_diverges_names_the_setting(
 
 
 def test_without_target_examples_there_is_nothing_to_tune_on(store: Store, tiny: Path) -> None:
-    with pytest.raises(ValueError, match="needs target examples"):
+    with pytest.raises(UserError, match="needs target examples"):
         scored(ModelRun(store, folder=tiny, texts=POOL[:2]), "perplexity_ratio")
     assert perplexity_ratio.SEED == (0,)
 
