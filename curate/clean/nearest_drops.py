@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from curate.core.calls import Counted, Table, cached
-from curate.core.reasons import EXPLAINED, Reason
+from curate.core.reasons import explain_reason
 from curate.core.tables import read_batches
 from curate.overlap.grams import GramSet
 from curate.overlap.units import user_text
@@ -122,7 +122,7 @@ class StageDrops:
         """Return what a run says of it."""
         return (
             f"{self.stage} drops {self.dropped} of the {self.reached} rows that are nearest to the "
-            f"target examples (mostly a row that {EXPLAINED[Reason(self.reason)]}), so the selection "
+            f"target examples (mostly a row that {explain_reason(self.reason)}), so the selection "
             "may miss what the target asks for: look at some of them with `curate explain`"
         )
 

@@ -116,17 +116,12 @@ class SemanticStage(GuardedDedupParams, Stage):
             return Workload(read_rows=rows, max_length=MODEL_LENGTH)
         return Workload(embedded_rows=rows, compare=self.compare, embedder=self.embedder)
 
-    @property
-    def reads_base(self) -> bool:
-        """Return whether the base model embeds the rows."""
-        return self.embedder == MODEL
-
 
 def _vectors(run: StepRun, data: StageInputs, params: SemanticStage) -> list[Table]:
     """Return the vectors of the rows, block by block."""
     if params.embedder != MODEL:
         return embed_survivors(run, data, params.compare, params.embedder)
-    return index_rows(run, data.rows, np.flatnonzero(data.survivor_mask()), MODEL_LENGTH)
+    return index_rows(run, data.rows, data.positions(), MODEL_LENGTH)
 
 
 @cached_files(version=VERSION, name="semantic-pairs", title="Find pairs of duplicates in meaning")

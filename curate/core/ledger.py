@@ -92,7 +92,7 @@ def run_stage(
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
     judge = find_method(Stage, str(stage["method"])).model_validate(stage)
     result = judge.decide(_stage_data(data, before, prepared))
-    _check_verdicts(result, data.survivor_ids()["row_id"])
+    _check_verdicts(result, data.survivor_ids()["row_id"], judge.reason)
     more = [name for name in result.evidence.columns if name not in EVIDENCE_COLUMNS]
     result.evidence.select(*EVIDENCE_COLUMNS, *more).write_parquet(out / "evidence.parquet")
     for name, table in result.tables.items():
@@ -123,7 +123,7 @@ def _stage_data(
     )
 
 
-def _check_verdicts(result: StageResult, ids: pl.Series) -> None:
+def _check_verdicts(result: StageResult, ids: pl.Series, own_reason: str | None) -> None:
     """Fail unless rows in = kept + dropped, each once, each drop with a known reason."""
     evidence = result.evidence
     if evidence.height != len(ids) or not evidence["row_id"].sort().equals(ids.sort()):
@@ -134,9 +134,13 @@ def _check_verdicts(result: StageResult, ids: pl.Series) -> None:
     if evidence["keep"].null_count():
         raise AssertionError(f"{evidence['keep'].null_count()} rows have no verdict: keep is null")
     reasons = evidence.filter(~pl.col("keep"))["reason"]
-    unknown = set(reasons.to_list()) - {reason.value for reason in Reason}
+    known_reasons = {*(reason.value for reason in Reason), *([own_reason] if own_reason else [])}
+    unknown = set(reasons.to_list()) - known_reasons
     if unknown:
-        raise AssertionError(f"reasons that curate.core.reasons does not list: {unknown}")
+        raise AssertionError(
+            f"reasons that curate.core.reasons does not list: {unknown}; a stage may have "
+            "one of its own, in `reason`"
+        )
 
 
 def kept_rows(run: StepRun, rows: Table, evidence: Sequence[Table]) -> Table:

@@ -1,4 +1,4 @@
-"""Every reason for a row's fate. Nothing else may be written to a ledger."""
+"""The reasons for a row's fate. A ledger has no others but those that a stage names as its own."""
 
 from enum import StrEnum
 
@@ -124,3 +124,14 @@ EXPLAINED: dict[Reason, str] = {
     Reason.TOO_SIMILAR: "is too similar to a row that ranks higher",
     Reason.KEPT: "was kept by every stage, and the recipe takes all such rows",
 }
+
+
+def explain_reason(reason: str) -> str:
+    """Return what a reason says about a row, as the end of a sentence that starts with "it".
+
+    A stage's own reason is such an end: breaks_off, of a row that "breaks off".
+    """
+    try:
+        return EXPLAINED[Reason(reason)]
+    except ValueError:
+        return reason.replace("_", " ")

@@ -51,11 +51,12 @@ class Selector(SelectParams, Method):
         return self.score_rows(run.with_kept(rows))
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
-        """Return the row numbers of a table of scores, best first.
+        """Return the row numbers of a table of scores, best first; ties go to the smaller row_id.
 
         It is given no other rows than those that have a score (see curate.selectors.scored).
         """
-        raise NotImplementedError
+        order = scores.select(pl.arg_sort_by("score", "row_id", descending=[True, False]))
+        return order.to_series().to_numpy().astype(np.int64)
 
     def unscored(self, scores: pl.DataFrame) -> pl.Series:
         """Return for each row of a table why it has no score, null for one that has.

@@ -64,6 +64,7 @@ class Stage(Method):
     rates: a model other than the base reads every row.
     keeps_out: what no training may read, if that is what it drops: then no ablation leaves it out.
     does: what an estimate says of it.
+    reason: of its drops, where that is one of its own (curate.core.reasons.explain_reason).
     """
 
     family: ClassVar[str] = "stage"
@@ -74,6 +75,7 @@ class Stage(Method):
     rates: ClassVar[bool] = False
     keeps_out: ClassVar[str | None] = None
     does: ClassVar[str] = "drops rows, keeps the reason"
+    reason: ClassVar[str | None] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -129,7 +131,7 @@ class Stage(Method):
     @property
     def reads_base(self) -> bool:
         """Return whether the base model reads the rows."""
-        return False
+        return self.cost(1).read_rows > 0
 
     @property
     def runs_model(self) -> bool:

@@ -48,6 +48,10 @@ class StageInputs(TableGroup):
         mask[positions.select("position").collect()["position"].to_numpy()] = True
         return mask
 
+    def positions(self) -> NDArray[np.int64]:
+        """Return the pool positions, ascending, of the rows that no earlier evidence drops."""
+        return np.flatnonzero(self.survivor_mask())
+
     def _drops(self) -> Iterator[pl.LazyFrame]:
         """Yield the ids that each earlier stage drops."""
         for verdicts in self.evidence:

@@ -113,7 +113,7 @@ def generate_rows(
             engine does not answer.
     """
     methods = [
-        _method_source(method.model_dump(mode="json"), generate.prompts)
+        method_source(method.model_dump(mode="json"), generate.prompts)
         for method in generate.methods
     ]
     faults = [method.fault for method in methods]
@@ -133,7 +133,7 @@ def generate_rows(
     )
 
 
-def _method_source(params: Mapping[str, Any], folder: str | None) -> MethodSource:
+def method_source(params: Mapping[str, Any], folder: str | None) -> MethodSource:
     """Return a method with the digests of what it reads, or with why it cannot read it."""
     try:
         prompts = dict(_prompts(params["method"], folder).digests())

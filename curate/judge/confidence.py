@@ -29,6 +29,7 @@ from pydantic import Field, model_validator
 
 from curate.answers.values import CHECKED_HOW, Check
 from curate.core.calls import Table
+from curate.core.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.reasons import Reason
@@ -37,7 +38,6 @@ from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.workload import ResponseLimit, Workload
 from curate.judge.calibration import cross_fit, deal_folds, standardise
-from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.labels import label_survivors
 from curate.judge.measures import DECIMALS, auroc, brier, calibration_error, reliability
 from curate.judge.signals import mean_rank, measure_signals, oriented
@@ -135,11 +135,6 @@ class ConfidenceStage(CutParams, Stage):
             embedded_rows=rows,
             embedder=self.embedder,
         )
-
-    @property
-    def reads_base(self) -> bool:
-        """Return True: four of the six signals are the base model's."""
-        return True
 
 
 def _probabilities(signals: pl.DataFrame, correct: pl.Series, params: ConfidenceStage) -> pl.Series:

@@ -25,6 +25,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.core.calls import Table, cached_files
+from curate.core.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.core.jsontypes import JSON
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
@@ -35,7 +36,6 @@ from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.workload import Workload
-from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.judge.rubric_section import rubric_section
 from curate.llm.asking import llm_counts, open_client
 from curate.llm.engines.parameters import EngineParams, TransformersParams

@@ -16,7 +16,7 @@ Pitfalls: Cappy's labels are Rouge-L on classification-like tasks in English, so
 conversation, and its scores of one task are not those of another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -29,23 +29,22 @@ from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
 from curate.core.scored_section import scored_section
+from curate.core.scored_stage import ScoredStage
 from curate.core.section import Quote, Section, StageRecord
-from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
-from curate.judge.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.models.ratings import RatingParams, rate_rows, read_ratings
 
 VERSION = 1
 
 
 @method
-class ScorerStage(RatingParams, CutParams, Stage):
+class ScorerStage(RatingParams, ScoredStage):
     """Drop rows that a classifier or regression model rates low."""
 
     title: ClassVar[str] = "Scores of a model"
     version: ClassVar[int] = 2
-    rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
     rates: ClassVar[bool] = True
+    reason: ClassVar[str] = Reason.LOW_GRADE
 
     method: Literal["scorer"] = "scorer"
 
@@ -57,11 +56,9 @@ class ScorerStage(RatingParams, CutParams, Stage):
             )
         return self
 
-    def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
+    def score_rows(self, run: StepRun, data: StageInputs) -> Table:
         """Rate the rows block by block, then join the blocks."""
-        positions = np.flatnonzero(data.survivor_mask())
-        blocks = rate_rows(run, data.rows, positions, self, "scorer")
-        return {"ratings": run(ratings, data, blocks)}
+        return run(ratings, data, rate_rows(run, data.rows, data.positions(), self, "scorer"))
 
     def section(self, record: StageRecord) -> Section | None:
         """Return the distribution of scores, and whose they are."""
@@ -71,11 +68,6 @@ class ScorerStage(RatingParams, CutParams, Stage):
             " gives its prompt and response.",
         )
         return scored_section(record, lead=lead)
-
-    def decide(self, data: StageData) -> StageResult:
-        """Drop rows with a score below the cut."""
-        scores = data.prepared["ratings"].read()
-        return StageResult(cut_rows(data, scores, self, Reason.LOW_GRADE))
 
 
 @cached(version=VERSION, name="scorer-ratings", title="Join the scoring model's ratings")

@@ -29,7 +29,6 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 
-import numpy as np
 import polars as pl
 
 from curate.answers.values import Check, warn_not_comparable
@@ -40,7 +39,7 @@ from curate.core.store import Artifact
 from curate.judge.agreement import agree, find_neighbours, paired_cosines
 from curate.models.embed import embed_survivors
 from curate.models.index import read_vectors
-from curate.models.losses import check_finite, join_losses, losses_at
+from curate.models.losses import check_finite, join_losses, survivor_losses
 from curate.models.nearest import search_identity
 from curate.text.compared import compared_text
 
@@ -67,18 +66,17 @@ def measure_signals(
     checker: Check,
 ) -> Table:
     """Measure the losses and embed the texts of a stage's rows; return them joined to signals."""
-    positions = np.flatnonzero(data.survivor_mask())
     return run(
         signals,
         data,
-        given=losses_at(run, data.rows, positions, run.base, "certainty", max_length),
-        alone=losses_at(run, data.rows, positions, run.base, "alone", max_length),
+        given=survivor_losses(run, data, "certainty", max_length),
+        alone=survivor_losses(run, data, "alone", max_length),
         prompts=embed_survivors(run, data, "prompt", embedder),
         responses=embed_survivors(run, data, "response", embedder),
         neighbours=neighbours,
         floor=floor,
         checker=checker,
-        **search_identity(len(positions)),
+        **search_identity(data.survivor_ids().height),
     )
 
 

@@ -160,7 +160,7 @@ def embed_survivors(
         compare: what of a row is embedded.
         name: the embedder; the run's own if None.
     """
-    return embed_rows(run, data.rows, np.flatnonzero(data.survivor_mask()), compare, name)
+    return embed_rows(run, data.rows, data.positions(), compare, name)
 
 
 def embed_rows(

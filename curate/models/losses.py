@@ -33,6 +33,7 @@ from curate.core.lazy import lazy_module
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.core.run import ScoreRun, StepRun
+from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import read_table
 from curate.models.acceptance import find_fault
@@ -113,6 +114,13 @@ def losses_at(
     """Return the losses of each block of the rows at ascending positions of a table of rows."""
     blocks = row_blocks(rows, positions)
     return run.map(write_losses, blocks, model, what, max_length, BATCH_TOKENS, adapter)
+
+
+def survivor_losses(
+    run: StepRun, data: StageInputs, what: LossKind = "response", max_length: int = 2048
+) -> list[Artifact]:
+    """Return the base model's losses on each block of the rows that a stage judges."""
+    return losses_at(run, data.rows, data.positions(), run.base, what, max_length)
 
 
 def read_losses(blocks: Sequence[Artifact], measured: Table, kept: Table) -> pl.DataFrame:

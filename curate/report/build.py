@@ -15,6 +15,7 @@ from markupsafe import Markup
 from curate.clean.guards import guard_label
 from curate.core import numerals
 from curate.core.escape import visible
+from curate.core.reasons import explain_reason
 from curate.core.runlock import locked
 from curate.core.section import Cell, Heat, RowPart
 from curate.generate.candidates import explain_reject
@@ -37,7 +38,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
     numerals.ratio, numerals.duration, numerals.memory, numerals.span, numerals.similarity,
-    numerals.overlap, numerals.correlation, guard_label, wording.explain, wording.stage_label,
+    numerals.overlap, numerals.correlation, guard_label, explain_reason, wording.stage_label,
     wording.compared, wording.survivor, wording.method_label, wording.setting,
     proof_labels.arm_label, proof_labels.metric_label, proof_labels.metric_meaning, explain_reject,
     excerpt, whole,

@@ -7,7 +7,6 @@ from curate.core.calls import FUNCTIONS
 from curate.core.escape import visible
 from curate.core.methods import methods_in
 from curate.core.numerals import percent, significant, similarity
-from curate.core.reasons import EXPLAINED, Reason
 from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.proof.contamination import REFUSED
@@ -95,14 +94,6 @@ def shorten(text: str, chars: int) -> str:
         return line
     tail = chars // 3
     return f"{line[: chars - tail - 1]}…{line[-tail:]}"
-
-
-def explain(reason: str) -> str:
-    """Return what a reason says about a row, as the end of a sentence that starts with "it"."""
-    try:
-        return EXPLAINED[Reason(reason)]
-    except (KeyError, ValueError):
-        return reason.replace("_", " ")
 
 
 def stage_label(name: str) -> str:

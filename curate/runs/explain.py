@@ -7,7 +7,7 @@ import polars as pl
 from curate.clean.guards import guard_label
 from curate.core.errors import UserError
 from curate.core.numerals import fraction, similarity
-from curate.core.reasons import EXPLAINED, Reason
+from curate.core.reasons import EXPLAINED, Reason, explain_reason
 from curate.core.rows import Message, prompt_text
 from curate.core.stage import EVAL_SETS
 from curate.models.imitations import imitation_sentences
@@ -85,7 +85,7 @@ def _script(run: RunFolder, row_id: str) -> list[str]:
 
 
 def _fate(run: RunFolder, row: dict[str, object]) -> str:
-    reason = EXPLAINED[Reason(str(row["reason"]))]
+    reason = explain_reason(str(row["reason"]))
     if row["reason"] == Reason.KEPT:
         return f"selected: it {reason}."
     if row["fate"] == "selected":
@@ -222,7 +222,7 @@ def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
         ranking_rows = run.table(selection.ranking).filter(pl.col("row_id") == row_id).collect()
         for line in ranking_rows.to_dicts():
             fate = "selected" if line["selected"] else "not selected"
-            reason = EXPLAINED[Reason(line["reason"])]
+            reason = explain_reason(line["reason"])
             if line["reason"] == Reason.UNSCORED:
                 reason += f" ({_why_unscored(run, selection, row_id)})"
             lines.append(

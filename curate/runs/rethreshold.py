@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from curate.clean.duplicates import DedupParams, count_drops, read_pairs
 from curate.config.names import stage_names
+from curate.core.cut import CutParams
 from curate.core.errors import UserError
 from curate.core.params import Params, suggest_key
 from curate.core.stage import Stage, StageData
 from curate.core.tables import ParquetFile
 from curate.core.yamltext import load_setting
-from curate.judge.cut import CutParams
 from curate.runs.folder import RunFolder
 
 SWEPT = 9

@@ -19,9 +19,7 @@ trained. Scores are for ranking; no threshold carries over to another pool.
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from curate.core.calls import Table, cached
 from curate.core.methods import method
@@ -51,11 +49,6 @@ class ScorerSelector(RatingParams, Selector):
     def cost(self, rows: int) -> Workload:
         """Return one pass of a model, counted as the base model's."""
         return Workload(read_rows=rows, max_length=self.max_length)
-
-    def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
-        """Return row numbers, best first; ties go to the smaller row_id."""
-        order = scores.select(pl.arg_sort_by("score", "row_id", descending=[True, False]))
-        return order.to_series().to_numpy().astype(np.int64)
 
 
 @cached(version=VERSION, name="score-scorer")

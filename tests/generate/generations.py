@@ -8,7 +8,6 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from curate.core.methods import find_method
@@ -21,6 +20,7 @@ from curate.llm.cache import Cache
 from curate.llm.engines.engine import Engine
 from curate.llm.limits import Limits, YieldGuard
 from curate.llm.prompts import MethodPrompts
+from curate.testing import check_candidates
 from tests.conftest import frame, row, turns
 
 WIDTH = 2_048
@@ -101,26 +101,8 @@ def generate(method: str, engine: Engine, **settings: Any) -> Generation:
     """Return a method's run after all was made, with its books checked."""
     run, generator = generation(method, engine, **settings)
     generator.generate(run)
-    check_books(run)
+    check_candidates(run)
     return run
-
-
-def check_books(run: Generation) -> None:
-    """Check what is true of every method: rows add up, parents exist, hops count from them."""
-    hops = {example.row_id: 0 for example in run.target}
-    hops |= dict.fromkeys(run.pool.select("row_id").collect()["row_id"], 0)
-    for candidate in run.candidates:
-        assert candidate.method == run.method
-        # Passages of a corpus are no rows.
-        rows = [p for p in candidate.parents if not p.startswith("corpus/")]
-        assert candidate.hop == 1 + max((hops[parent] for parent in rows), default=0)
-        orjson.dumps(dict(candidate.notes))
-        if candidate.reject_reason is None:
-            hops[candidate.row_id] = candidate.hop
-    assert len(run.kept) + sum(c.reject_reason is not None for c in run.candidates) == len(
-        run.candidates
-    )
-    assert len({c.row_id for c in run.kept}) == len(run.kept)
 
 
 def candidate_records(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
@@ -130,35 +112,3 @@ def candidate_records(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 def reject_reasons(candidates: Sequence[Candidate]) -> list[str | None]:
     return [c.reject_reason.value if c.reject_reason else None for c in candidates]
-
-
-class BatchingEngine:
-    """An engine that is handed the calls of another in small batches, the last ones first."""
-
-    def __init__(self, engine: Any, size: int) -> None:
-        self._engine, self._size = engine, size
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def complete(self, calls: Sequence[Any], callbacks: Any) -> list[Any]:
-        done: dict[int, Any] = {}
-        for start in reversed(range(0, len(calls), self._size)):
-            part = calls[start : start + self._size]
-            completions = self._engine.complete(part, _OffsetCallbacks(callbacks, start))
-            done |= {start + k: completion for k, completion in enumerate(completions)}
-        return [done[k] for k in range(len(calls))]
-
-
-class _OffsetCallbacks:
-    def __init__(self, callbacks: Any, start: int) -> None:
-        self._callbacks, self._start = callbacks, start
-
-    def reserve_call(self) -> bool:
-        return bool(self._callbacks.reserve_call())
-
-    def on_completion(self, position: int, completion: Any) -> None:
-        self._callbacks.on_completion(self._start + position, completion)
-
-    def on_probe(self, completion: Any) -> None:
-        self._callbacks.on_probe(completion)

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.generate.generation import Generation, SeedExample
+from curate.core.methods import find_method
+from curate.generate.generation import Generation, Generator, SeedExample
 from curate.llm.cache import Cache
+from curate.llm.engines.engine import Engine
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
+from curate.testing import check_generations
 from tests.generate.generations import (
-    BatchingEngine,
     candidate_records,
     example,
     examples,
@@ -50,17 +52,17 @@ def seeds(calls: Sequence[Call]) -> set[int]:
 def check_same(
     method: str, script: Callable[[], ScriptedEngine], folder: Path, **settings: Any
 ) -> Generation:
-    """Check that batches, a replay from the cache and limits change nothing of what is made."""
+    """Check the contract of generators, and that a replay from the cache changes nothing."""
+    generator = find_method(Generator, method).model_validate(settings.get("params") or {})
     engine = script()
-    whole = generate(method, engine, **settings)
-    assert whole.kept
+    generate(method, engine, **settings)
     assert len(seeds(engine.calls)) == len({id(call.request) for call in engine.calls})
-    run, generator = generation(method, script(), **settings)
-    most = generator.cost(len(run.target), run.pool.collect().height).calls
-    assert len(engine.calls) <= most
-    batched: Any = BatchingEngine(script(), 2)
-    parts = generate(method, batched, **settings)
-    assert candidate_records(whole.candidates) == candidate_records(parts.candidates)
+
+    def start(engine: Engine, limits: Limits | None) -> Generation:
+        return generation(method, engine, limits=limits, **settings)[0]
+
+    whole = check_generations(generator, start, script)
+    assert whole.kept
     with closing(Cache(folder / "cache")) as cache:
         generate(method, script(), cache=cache, **settings)
         again = script()
@@ -69,13 +71,6 @@ def check_same(
     assert candidate_records(whole.candidates) == candidate_records(replayed.candidates)
     for name, table in whole.tables.items():
         assert table.equals(replayed.tables[name])
-    for most in range(0, len(engine.calls), max(len(engine.calls) // 6, 1)):
-        limited = script()
-        run = generate(method, limited, limits=Limits(calls=most), **settings)
-        assert len(limited.calls) == most
-        assert run.stopped
-        assert {"unsent"}.isdisjoint(c.detail for c in run.candidates)
-        assert len(run.candidates) <= len(whole.candidates)
     return whole
 
 

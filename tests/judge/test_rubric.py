@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.calls import Table
+from curate.core.cut import CutParams, cut_rows
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.stage import StageData
 from curate.core.store import Store
-from curate.judge.cut import CutParams, cut_rows
 from curate.judge.rubric import RubricStage
 from curate.llm.grading import RUBRICS, Rubric, read_rubric, schema_of
 from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core import numerals
+from curate.core.reasons import explain_reason
 from curate.core.rows import Message
 from curate.report import wording
 from curate.report.examples import _share_out
@@ -232,4 +233,4 @@ def test_steps_have_words_of_their_own(step: str) -> None:
 
 
 def test_a_reason_of_a_later_version_is_still_told() -> None:
-    assert wording.explain("not_yet_known") == "not yet known"
+    assert explain_reason("not_yet_known") == "not yet known"

@@ -20,9 +20,9 @@ from curate.generate.methods.aide import AideGenerator
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
+from curate.testing import BatchingEngine
 from tests.generate.generations import (
     TARGET,
-    BatchingEngine,
     candidate_records,
     example,
     examples,

@@ -20,8 +20,8 @@ from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
 from curate.models.embed import unit
+from curate.testing import BatchingEngine
 from tests.generate.generations import (
-    BatchingEngine,
     candidate_records,
     example,
     examples,

@@ -17,8 +17,8 @@ from curate.generate.methods.search_instruct import SearchInstructGenerator, uns
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
+from curate.testing import BatchingEngine
 from tests.generate.generations import (
-    BatchingEngine,
     candidate_records,
     examples,
     generate,

@@ -6,7 +6,6 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from curate.core.params import Params
-from curate.core.reasons import Reason
 from curate.core.stage import StageData
 
 RETHRESHOLDABLE = ("threshold", "drop")
@@ -27,9 +26,7 @@ class CutParams(Params):
         return self
 
 
-def cut_rows(
-    data: StageData, scores: pl.DataFrame, params: CutParams, reason: Reason
-) -> pl.DataFrame:
+def cut_rows(data: StageData, scores: pl.DataFrame, params: CutParams, reason: str) -> pl.DataFrame:
     """Return the verdicts on all rows: those that score below the cut go.
 
     Rows without a score stay. `drop` never parts rows with equal scores, so it drops as many as it
@@ -54,7 +51,7 @@ def cut_rows(
     ).select(
         "row_id",
         keep=~low,
-        reason=pl.when(low).then(pl.lit(reason.value)),
+        reason=pl.when(low).then(pl.lit(str(reason))),
         score="score",
         threshold=pl.lit(threshold, dtype=pl.Float64),
         duplicate_of=pl.lit(None, dtype=pl.String),
