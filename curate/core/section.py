@@ -148,6 +148,7 @@ class RowPart:
     shared: words that are marked where the row has them.
     chars: about how much of each text is shown beside another one.
     lost: what is said where its texts are nowhere; that the store has lost them, if nothing else is.
+    only: the one text that is shown, where it is not both.
     """
 
     row_id: str
@@ -157,6 +158,7 @@ class RowPart:
     shared: str | None = None
     chars: int | None = None
     lost: str = ""
+    only: Literal["", "prompt", "response"] = ""
 
 
 Cell = Inline | Bar | Heat | Lines | RowPart | tuple[Inline | Bar, ...]
@@ -350,11 +352,11 @@ class Columns:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks behind a word; `quote` is the start of a text that tells which."""
+    """Blocks behind a word, and behind the prompt of a row that tells which."""
 
     summary: str
     blocks: "tuple[Block, ...]"
-    quote: str = ""
+    row: RowPart | None = None
 
 
 @dataclass(frozen=True)
