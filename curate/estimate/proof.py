@@ -19,6 +19,7 @@ from curate.estimate.writing_cost import writing_cost
 from curate.models.load import choose_dtype, find_model, identify
 from curate.proof.arms import CONTROLS, arm_runs
 from curate.proof.curve import LEAST_ROWS, divisors_of
+from curate.proof.described import CountedSet
 from curate.proof.halves import CHOICE, VERDICT
 from curate.proof.halving import most_finetunes, trainings_in
 from curate.proof.harness import read_tasks
@@ -51,8 +52,7 @@ def proof_lines(
     eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
     lora, budget = config.prove.lora, config.select.budget
     look = looks_of(config.prove.draws)[-1]
-    settings = {**config.prove.model_dump(), "draws": look.draws}
-    by_arm = arm_runs(settings, by_tokens=budget.tokens is not None)
+    by_arm = arm_runs(look.draws, config.prove.seeds, by_tokens=budget.tokens is not None)
     methods = len(config.proved_names)
     draws, others = control_runs(config, by_arm)
     runs = draws + others + methods * by_arm["selected"]
@@ -128,7 +128,7 @@ def _watch_lines(
     watch, lora = examples["watch"], config.prove.lora
     table = watch.read()
     rows_of = [table.filter(source=watched.source_name) for watched in config.prove.watch]
-    sets = []
+    sets: list[CountedSet] = []
     for watched, part in zip(config.prove.watch, rows_of, strict=True):
         answered = written_examples(written_setting(watched.judged_by["metric"], part.height))
         count = min(answered or part.height, part.height)
@@ -383,7 +383,8 @@ def _setting(config: Config) -> dict[str, Any]:
     assert config.prove is not None
     models, budget = config.models, config.select.budget.model_dump(mode="json")
     identity = identify(find_model(config.prove.base or models.base), choose_dtype(models.dtype))
-    return setting_of(budget, identity, config.prove.model_dump(mode="json"))
+    prove = config.prove.values
+    return setting_of(budget, identity, prove["lora"], prove["then"])
 
 
 def _power(config: Config, eval_rows: Table, judged: int) -> str:

@@ -1,7 +1,5 @@
 """What a proof reads beside the pool: eval rows, watch sets, arms."""
 
-from typing import Any
-
 from curate.core.calls import Table
 from curate.pipeline.inputs import THEN, proof_calls
 from curate.pipeline.run import Run
@@ -17,11 +15,6 @@ def _watch_sets(run: Run, settings: ProofSettings) -> WatchInputs | None:
         return None
     sets = [watched.judged_by for watched in settings.watch]
     return WatchInputs(run.watch, run.merged.get("watch"), sets)
-
-
-def proof_params(settings: ProofSettings) -> dict[str, Any]:
-    """Return what of the settings stands in the keys of a proof's steps."""
-    return settings.model_dump(mode="json", exclude={"novelty", "compare"})
 
 
 def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:

@@ -1,19 +1,21 @@
 """The proof of a run: the selections that it judges, and those made without a stage."""
 
 from dataclasses import replace
+from typing import cast
 
 from curate.config.names import ABLATION
 from curate.core.calls import Table
 from curate.core.selector import Selector
 from curate.core.store import Artifact
 from curate.pipeline.ablation import leave_out
-from curate.pipeline.material import proof_inputs, proof_params
+from curate.pipeline.material import proof_inputs
 from curate.pipeline.run import LOG, Run, example_sets
 from curate.pipeline.selection import rank_scores
 from curate.proof.ablation import AblatedStage
 from curate.proof.halves import VERDICT
 from curate.proof.novelty import explore_novelty
 from curate.proof.together import prove_together
+from curate.proof.values import NoveltyValues
 from curate.proof.verdict import NOT_MEASURED
 from curate.selectors.selection import SelectionResult, rank_by
 
@@ -24,7 +26,7 @@ def prove_selections(run: Run) -> Artifact | None:
     if settings is None or run.eval is None:
         return None
     run.part = "prove"
-    params = proof_params(settings)
+    params = settings.values
     names = run.config.proved_names
     proved = {
         name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
@@ -34,7 +36,8 @@ def prove_selections(run: Run) -> Artifact | None:
         material = replace(material, stages=ablated_selections(run))
     proof = prove_together(run, proved, material, params, run.config.judged_count)
     if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
-        params["novelty"] = settings.novelty.model_dump(mode="json")
+        novelty = cast(NoveltyValues, settings.novelty.model_dump(mode="json"))
+        params["novelty"] = novelty
         ranking = next(iter(run.selections.values())).ranking
         run.findings["novelty"] = explore_novelty(run, ranking, params)
     return proof

@@ -14,7 +14,7 @@ from curate.core.tables import read_table
 from curate.models.imitations import FILE, imitation_sentences
 from curate.models.scripts import script_sentences, scripts
 from curate.models.tokens import count_tokens, tokens
-from curate.pipeline.material import proof_inputs, proof_params
+from curate.pipeline.material import proof_inputs
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import hold_race
 from curate.pipeline.run import LOG, Run
@@ -99,7 +99,7 @@ def _hold_race(run: Run, params: RaceParams) -> None:
     def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
         candidates = {name: RaceCandidate(one.params, one.ranking) for name, one in chosen.items()}
         material = proof_inputs(run, settings, CHOICE)
-        return race(run, candidates, material, proof_params(settings), params.rounds)
+        return race(run, candidates, material, settings.values, params.rounds)
 
     run.race = hold_race(params, lambda select: _rank(run, select, rank_by), prove)
     run.findings["race"] = run.race.standings

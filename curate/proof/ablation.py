@@ -24,6 +24,7 @@ import polars as pl
 from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.store import Artifact, Counts, write_json
 from curate.proof.contamination import read_hits, write_leaks
+from curate.proof.described import StageValues
 from curate.proof.design import ProofDesign
 from curate.proof.earnings import describe_ablation, without_name
 from curate.proof.metrics import deciding_metric
@@ -36,6 +37,7 @@ from curate.proof.results import (
     tuned_names,
 )
 from curate.proof.training import FineTunes, Training
+from curate.proof.values import MetricSetting
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -60,9 +62,18 @@ class AblatedStage:
     guards: str | None
     ranking: Table | None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, changed: int, leaking: int) -> StageValues:
         """Return what proof.json has of it before anything is trained."""
-        return {name: value for name, value in vars(self).items() if name != "ranking"}
+        return {
+            "stage": self.stage,
+            "dropped": self.dropped,
+            "new_rows": self.new_rows,
+            "back": self.back,
+            "unjudged": self.unjudged,
+            "guards": self.guards,
+            "changed": changed,
+            "leaking": leaking,
+        }
 
 
 def ablate(
@@ -155,12 +166,7 @@ def _ablation(
     """Return what the stages earned, by the fine-tunes of these names."""
     changed = listed.artifact.counts["changed"]
     described = [
-        {
-            **stage.describe(),
-            "changed": changed.get(stage.stage, 0),
-            "leaking": leaking.get(stage.stage, 0),
-        }
-        for stage in stages
+        stage.describe(changed.get(stage.stage, 0), leaking.get(stage.stage, 0)) for stage in stages
     ]
     trained = {name.split("/")[0]: design.runs["selected"] for name in names}
     runs = {arm: design.runs[arm] for arm in ("selected", design.control)} | trained
@@ -176,8 +182,8 @@ def write_ablation(
     results: Mapping[str, Table],
     runs: Mapping[str, int],
     control: str,
-    stages: Sequence[Mapping[str, Any]],
-    metric: str | Mapping[str, Any],
+    stages: Sequence[StageValues],
+    metric: MetricSetting,
 ) -> Counts:
     """Write ablation.parquet (arm, seed, eval_id, metrics), ablation-rows.parquet and ablation.json.
 

@@ -25,7 +25,6 @@ passed over after all, in the order, random or longest first, that comes nearest
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -44,16 +43,16 @@ PAIRED = 3
 TOKEN_STEP = 1.02
 
 
-def arm_runs(prove: Mapping[str, Any], by_tokens: bool) -> dict[str, int]:
+def arm_runs(draws: int, seeds: int, by_tokens: bool) -> dict[str, int]:
     """Return how often each arm is trained.
 
     Args:
-        prove: `draws` and `seeds`.
+        draws: of the main control.
+        seeds: fine-tunes of the selection.
         by_tokens: whether the budget is counted in tokens.
     """
     main, other = CONTROLS[::-1] if by_tokens else CONTROLS
-    few = min(PAIRED, prove["draws"])
-    return {"selected": prove["seeds"], main: prove["draws"], other: few}
+    return {"selected": seeds, main: draws, other: min(PAIRED, draws)}
 
 
 def other_control(runs: Mapping[str, int]) -> str:

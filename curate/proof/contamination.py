@@ -11,6 +11,7 @@ from curate.core.store import Artifact, Counts, write_json
 from curate.core.tables import read_table
 from curate.overlap.index import LeakIndex
 from curate.proof.others import POOL, TARGET, ArmSources
+from curate.proof.values import ProofValues
 
 VERSION = 9
 REFUSED = "refused"
@@ -79,7 +80,7 @@ def _leaking_sets(hits: pl.DataFrame) -> str:
 
 
 @cached_files(version=VERSION, name="proof-refused")
-def write_refusal(out: Path, leaks: Artifact, prove: Mapping[str, Any]) -> Counts:
+def write_refusal(out: Path, leaks: Artifact, prove: ProofValues) -> Counts:
     """Write a proof.json that says why nothing was measured."""
     described = describe_leaks(leaks, prove["allow_leaks"])
     places = {TARGET: "target examples", "arm": "training rows"}

@@ -134,10 +134,12 @@ def make_curve(
         .agg(pl.col("rows", "tokens").mean())
         .sort("divisor", "arm")
     )
+    factor = design.prove["curve"]
+    assert factor is not None, "a curve is asked for"
     curve = CurveDesign(
         runs=arms,
         control=main,
-        factor=design.prove["curve"],
+        factor=factor,
         divisors=[1, *prefixes.divisors],
         left_out=list(prefixes.left_out),
         sizes=sizes.to_dicts(),

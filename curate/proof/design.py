@@ -7,6 +7,7 @@ from typing import Any
 from curate.core.keyed import KeyedRecord
 from curate.proof.arms import main_control
 from curate.proof.metrics import Metric, deciding_metric
+from curate.proof.values import ProofValues
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ProofDesign(KeyedRecord):
     shared_control: how the other control is drawn where selections share it, None where they do not.
     """
 
-    prove: Mapping[str, Any]
+    prove: ProofValues
     runs: Mapping[str, int]
     alpha: float
     judged: int

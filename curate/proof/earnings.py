@@ -7,11 +7,10 @@ draws: by so much two sets differ that were chosen by chance alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import polars as pl
 
+from curate.proof.described import AblationValues, EarnedValues, StageBill, StageValues
 from curate.proof.metrics import Metric
 from curate.proof.results import gains_of
 from curate.proof.statistics import estimate, measure_spread
@@ -27,8 +26,8 @@ def without_name(stage: str) -> str:
 
 
 def describe_ablation(
-    results: pl.DataFrame, stages: Sequence[Mapping[str, Any]], control: str, metric: Metric
-) -> dict[str, Any]:
+    results: pl.DataFrame, stages: Sequence[StageValues], control: str, metric: Metric
+) -> AblationValues:
     """Return an ablation as proof.json has it.
 
     Args:
@@ -41,15 +40,17 @@ def describe_ablation(
     """
     selected, draws = gains_of(results, "selected", metric), gains_of(results, control, metric)
     trained = results["arm"].unique().to_list()
-    lines = []
+    lines: list[EarnedValues] = []
     for stage in stages:
-        line: dict[str, Any] = {**stage, "earned": None, "over_random": None}
+        line: EarnedValues = {**stage, "earned": None, "over_random": None, "note": None}
         if (arm := without_name(stage["stage"])) in trained:
             without = gains_of(results, arm, metric)
-            line["earned"] = asdict(estimate(selected, without))
+            own = estimate(selected, without)
+            line["earned"] = {"difference": own.difference, "low": own.low, "high": own.high}
             line["over_random"] = float(without.mean() - draws.mean())
-        lines.append({**line, "note": _note(line)})
-    ablation = {
+        line["note"] = _note(line)
+        lines.append(line)
+    ablation: AblationValues = {
         "metric": metric.name,
         "unit": metric.unit,
         "control": control,
@@ -62,7 +63,7 @@ def describe_ablation(
     return {**ablation, "sentence": ablation_sentence(ablation, metric)}
 
 
-def _note(line: Mapping[str, Any]) -> str | None:
+def _note(line: EarnedValues) -> str | None:
     """Return why nothing was trained without a stage; None where something was."""
     if line["earned"] is not None:
         return None
@@ -78,7 +79,7 @@ def _note(line: Mapping[str, Any]) -> str | None:
     return UNCHANGED if line["back"] + line["new_rows"] else REDUNDANT
 
 
-def ablation_sentence(ablation: Mapping[str, Any], metric: Metric) -> str:
+def ablation_sentence(ablation: AblationValues, metric: Metric) -> str:
     """Return what the stages earned and how many comparisons that took, in words."""
     stages = ablation["stages"]
     earned = [
@@ -97,7 +98,7 @@ def ablation_sentence(ablation: Mapping[str, Any], metric: Metric) -> str:
     )
 
 
-def compared_clause(ablation: Mapping[str, Any]) -> str:
+def compared_clause(ablation: AblationValues) -> str:
     """Return how many comparisons were made, and what they do not show."""
     count = ablation["compared"]
     text = f"{count} comparison{'s' if count != 1 else ''}"
@@ -107,7 +108,7 @@ def compared_clause(ablation: Mapping[str, Any]) -> str:
     return f"{text}, and no verdict; random draws have a spread of {ablation['spread']:.3f}"
 
 
-def ablation_lines(ablation: Mapping[str, Any], bill: Mapping[str, Any]) -> list[str]:
+def ablation_lines(ablation: AblationValues, bill: Mapping[str, StageBill]) -> list[str]:
     """Return what each stage earned and cost, in a line each.
 
     Args:
@@ -117,17 +118,17 @@ def ablation_lines(ablation: Mapping[str, Any], bill: Mapping[str, Any]) -> list
     return [f"{line['stage']}: {_earned(line)}; {_cost(line, bill)}" for line in ablation["stages"]]
 
 
-def _earned(line: Mapping[str, Any]) -> str:
+def _earned(line: EarnedValues) -> str:
     if line["earned"] is None:
         return str(line["note"])
     e = line["earned"]
     return f"earned {e['difference']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]"
 
 
-def _cost(line: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
-    spent = bill.get(line["stage"], {})
+def _cost(line: EarnedValues, bill: Mapping[str, StageBill]) -> str:
+    spent = bill.get(line["stage"])
     parts = [f"{spent['seconds']:.1f} s"] if spent else []
-    parts += [f"{spent['calls']:,} calls"] if spent.get("calls") else []
+    parts += [f"{calls:,} calls"] if spent and (calls := spent.get("calls")) else []
     parts += [f"{line['new_rows']:,} rows made"] if line["new_rows"] else []
     parts.append(f"{line['dropped']:,} rows dropped")
     changed = "" if line["guards"] else f", of the selection {line['changed']:,} rows changed"

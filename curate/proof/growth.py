@@ -13,6 +13,7 @@ from curate.proof.abilities import PairedTest, classify, paired_test
 from curate.proof.metrics import Metric
 from curate.proof.results import gains_of
 from curate.proof.statistics import Matrix
+from curate.proof.values import MetricSetting
 
 # The least margin: a loss hardly differs by this; of examples that are right or wrong it is one of them.
 FLOOR = 0.02
@@ -33,7 +34,7 @@ class CurveDesign(KeyedRecord):
     divisors: Sequence[int]
     left_out: Sequence[int]
     sizes: Sequence[Mapping[str, Any]]
-    metric: str | Mapping[str, Any]
+    metric: MetricSetting
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from curate.proof.harness import read_tasks
 from curate.proof.metrics import deciding_metric
 from curate.proof.questions import check_measurable, count_questions, find_questions
 from curate.proof.settings import ProofSettings
+from curate.proof.values import WatchSetValues
 from curate.proof.watch_sets import check_set, metric_key, written_setting
 from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
@@ -44,7 +45,7 @@ def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> N
 
 
 def check_inputs(
-    metric: Any, sets: Sequence[Mapping[str, Any]], read: Mapping[str, Table], seed: int
+    metric: Any, sets: Sequence[WatchSetValues], read: Mapping[str, Table], seed: int
 ) -> None:
     """Check that a proof can measure its eval set and each of its watch sets.
 

@@ -6,11 +6,12 @@ by the recipe or, with `auto`, by the eval set alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from curate.proof.values import MetricSetting
 
 # Exact match is measured beside the loss where no response has more tokens.
 SHORT_RESPONSE = 64
@@ -152,7 +153,7 @@ METRICS = {
 WRITTEN = {"generate": GENERATED, "function": USER_FUNCTION, "refusal": REFUSALS}
 
 
-def deciding_metric(setting: str | Mapping[str, Any]) -> Metric:
+def deciding_metric(setting: MetricSetting) -> Metric:
     """Return the metric that decides under a recipe's `prove.metric`.
 
     The loss decides unless the user says otherwise: it moves with every example.
@@ -162,7 +163,7 @@ def deciding_metric(setting: str | Mapping[str, Any]) -> Metric:
     return METRICS.get(setting, LOSS)
 
 
-def measured_metrics(results: pl.DataFrame, setting: str | Mapping[str, Any]) -> list[Metric]:
+def measured_metrics(results: pl.DataFrame, setting: MetricSetting) -> list[Metric]:
     """Return the metrics to report: the deciding one, then all others that were measured.
 
     Exact match stands beside the others where responses are short: long ones are never exact.

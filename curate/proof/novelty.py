@@ -22,7 +22,7 @@ something is not among them does not mean that it was not learned.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,6 +47,7 @@ from curate.models.training import (
     training_rows,
     tune_adapters,
 )
+from curate.proof.values import LoraValues, NoveltyValues, ProofValues
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +124,7 @@ def draw_text(
         likely, plain = tuned.go_on(token), base.go_on(token)
 
 
-def explore_novelty(run: ScoreRun, selection: Table, prove: Mapping[str, Any]) -> Artifact:
+def explore_novelty(run: ScoreRun, selection: Table, prove: ProofValues) -> Artifact:
     """Tune on the selection and find what that taught.
 
     Args:
@@ -150,8 +151,8 @@ def write_novelty(
     out: Path,
     texts: TrainingRows,
     ids: str,
-    novelty: Mapping[str, Any],
-    lora: Mapping[str, Any],
+    novelty: NoveltyValues,
+    lora: LoraValues,
     seed: Sequence[int],
     model: ModelSource,
     target: Artifact | None = None,
@@ -220,9 +221,7 @@ class ContrastiveDecoder:
         seed: of the A matrices of the base's adapter and of the texts.
     """
 
-    def __init__(
-        self, pair: Any, tokenizer: Any, lora: Mapping[str, Any], seed: Sequence[int]
-    ) -> None:
+    def __init__(self, pair: Any, tokenizer: Any, lora: LoraValues, seed: Sequence[int]) -> None:
         self._pair, self._tokenizer, self._seed = pair, tokenizer, seed
         pair.add_adapter(NOVELTY_ADAPTER, pair.peft_config[TUNED_ADAPTER])
         initialise_adapters(pair, [*seed, 1], NOVELTY_ADAPTER)
@@ -231,7 +230,7 @@ class ContrastiveDecoder:
         self._ends = frozenset(_end_tokens(pair, tokenizer))
 
     def explore(
-        self, prompts: Sequence[tuple[str | None, list[int]]], settings: Mapping[str, Any]
+        self, prompts: Sequence[tuple[str | None, list[int]]], settings: NoveltyValues
     ) -> pl.DataFrame:
         """Return the drawn texts; prompts take turns."""
         lines = []

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import polars as pl
 
 from curate.core.calls import Table
+from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.run import ScoreRun
 from curate.core.selectparams import Budget
@@ -30,6 +30,7 @@ from curate.proof.spread import setting_of, write_spread
 from curate.proof.statistics import WITHIN, level
 from curate.proof.trainable import count_labels, label_faults, label_sentences
 from curate.proof.training import FineTunes, Training, tuned_model
+from curate.proof.values import MetricSetting, ProofValues
 from curate.proof.verdict import ProofTables, write_proof, write_unmeasured
 from curate.proof.watch import measure_base, watch_models
 from curate.proof.watch_sets import WatchInputs, watch_trainings
@@ -81,7 +82,7 @@ def prove(
     run: ScoreRun,
     selection: Table,
     material: ProofInputs,
-    prove: Mapping[str, Any],
+    prove: ProofValues,
     budget: Budget,
     judged: int = 1,
     controls: SharedControls | None = None,
@@ -109,7 +110,7 @@ def prove(
 
 
 def _design(
-    prove: Mapping[str, Any],
+    prove: ProofValues,
     budget: Budget,
     judged: int,
     look: Look,
@@ -117,7 +118,7 @@ def _design(
 ) -> ProofDesign:
     """Return how a proof of so many draws compares."""
     prove = {**prove, "draws": look.draws}
-    runs = arm_runs(prove, by_tokens=budget.tokens is not None)
+    runs = arm_runs(look.draws, prove["seeds"], by_tokens=budget.tokens is not None)
     alpha = level(prove["strict"], judged) * look.share
     shared = None
     if controls is not None and controls.weight < 1:
@@ -126,7 +127,7 @@ def _design(
     return ProofDesign(prove, runs, alpha, judged, _other_names(prove), look.describe(), shared)
 
 
-def _other_names(prove: Mapping[str, Any]) -> list[str]:
+def _other_names(prove: ProofValues) -> list[str]:
     """Return the arms that a recipe names beside the selection and the controls."""
     names = [arm if isinstance(arm, str) else arm["name"] for arm in prove["arms"]]
     names = [name for name in names if name not in PLAIN_ARMS]
@@ -159,7 +160,9 @@ def _prove_once(
     if label_faults(labels.read(), limit):
         return run(write_unmeasured, leaks, labels, prove)
     training = make_training(run, model, material, prove)
-    setting = setting_of(budget.model_dump(mode="json"), model.identity, prove)
+    setting = setting_of(
+        budget.model_dump(mode="json"), model.identity, prove["lora"], prove["then"]
+    )
     tables = ProofTables(leaks, labels, drawn, selection, material.eval_rows, training.questions)
     return _compare(training, material, design, setting, tables, further)
 
@@ -168,7 +171,7 @@ def _compare(
     training: Training,
     material: ProofInputs,
     design: ProofDesign,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
     tables: ProofTables,
     further: Table | None,
 ) -> Artifact:
@@ -210,7 +213,7 @@ def _compare(
 
 
 def make_training(
-    run: ScoreRun, model: ModelSource, material: ProofInputs, prove: Mapping[str, Any]
+    run: ScoreRun, model: ModelSource, material: ProofInputs, prove: ProofValues
 ) -> Training:
     """Return how a proof of these settings trains, and measures on its eval set."""
     options = _find_questions(run, material.scored, prove["metric"])
@@ -221,7 +224,7 @@ def make_training(
     )
 
 
-def _find_questions(run: ScoreRun, eval_rows: Table, metric: str | Mapping[str, Any]) -> Table:
+def _find_questions(run: ScoreRun, eval_rows: Table, metric: MetricSetting) -> Table:
     """Return the answer spans and options of the eval set.
 
     Raises:
@@ -245,9 +248,7 @@ def _other_arms(
     return run(others, listed, material.sources(run), selection, design.prove["seeds"], run.seed)
 
 
-def _second_phase(
-    run: ScoreRun, material: ProofInputs, prove: Mapping[str, Any]
-) -> TrainingRows | None:
+def _second_phase(run: ScoreRun, material: ProofInputs, prove: ProofValues) -> TrainingRows | None:
     """Return the rows that every fine-tune goes on with; None without `prove.then`."""
     if prove["then"] is None:
         return None
@@ -288,7 +289,7 @@ def _measure_spread(
     models: TrainedModels,
     tables: ProofTables,
     design: ProofDesign,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
 ) -> Artifact:
     """Return the spread of the control that is drawn most often, and tell it."""
     main = design.control
@@ -323,7 +324,7 @@ def _watch(
     material: ProofInputs,
     models: TrainedModels,
     design: ProofDesign,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
 ) -> Artifact | None:
     """Return the verdicts on watch sets, and tell them; None where none are watched."""
     if material.watch is None:

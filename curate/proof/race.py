@@ -15,7 +15,6 @@ the false calls whatever the race looked at.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
 
@@ -33,6 +32,7 @@ from curate.proof.results import TrainedModels, tuned_names
 from curate.proof.standings import Gains, read_gains, run_rounds, write_race
 from curate.proof.trainable import count_labels
 from curate.proof.training import Training, tuned_model
+from curate.proof.values import ProofValues
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -50,7 +50,7 @@ def race(
     run: ScoreRun,
     candidates: Mapping[str, RaceCandidate],
     material: ProofInputs,
-    settings: Mapping[str, Any],
+    settings: ProofValues,
     rounds: int,
 ) -> Artifact:
     """Return the artifact with the standings; its count `winner` names the candidate that won.
@@ -124,7 +124,7 @@ def arms(rankings: Mapping[str, Table]) -> pl.DataFrame:
 
 
 def _check_leaks(
-    run: ScoreRun, listed: Table, material: ProofInputs, settings: Mapping[str, Any]
+    run: ScoreRun, listed: Table, material: ProofInputs, settings: ProofValues
 ) -> None:
     call = write_leaks.call(material.sources(run), listed, material.eval_rows).named("race-leaks")
     leaks = run.result(call)

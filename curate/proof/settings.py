@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from curate.pool.settings import RowFile, as_file, as_list
 from curate.proof.metric_choice import ProofMetric, WatchMetric
 from curate.proof.metrics import USER_FUNCTION, Metric, deciding_metric
 from curate.proof.others import PLAIN_ARMS
+from curate.proof.values import ProofValues, WatchSetValues
 
 LOG = logging.getLogger("curate")
 # Of watch sets: nats, and a share of the examples.
@@ -51,12 +52,13 @@ class WatchSet(RowFile):
         return deciding_metric(self.model_dump()["metric"])
 
     @property
-    def judged_by(self) -> dict[str, Any]:
+    def judged_by(self) -> WatchSetValues:
         """Return source, margin and metric, as the proof reads them."""
-        watched = {"source": self.source_name, **self.model_dump(include={"margin", "metric"})}
-        if self.margin is None:
-            watched["margin"] = SHARE_MARGIN if self.deciding.counted else MARGIN
-        return watched
+        margin = self.margin
+        if margin is None:
+            margin = SHARE_MARGIN if self.deciding.counted else MARGIN
+        metric = self.model_dump()["metric"]
+        return {"source": self.source_name, "margin": margin, "metric": metric}
 
     @property
     def file(self) -> RowFile:
@@ -176,6 +178,11 @@ class ProofSettings(Params):
         BeforeValidator(as_list, json_schema_input_type=list[WatchSet | str] | WatchSet | str),
         Field(description="rows on which tuning must do no harm"),
     ] = []
+
+    @property
+    def values(self) -> ProofValues:
+        """Return what of the settings stands in the keys of a proof's calls, and in proof.json."""
+        return cast(ProofValues, self.model_dump(mode="json", exclude={"novelty", "compare"}))
 
     @property
     def other_arms(self) -> list[str]:

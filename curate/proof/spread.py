@@ -5,7 +5,6 @@ with the same model, training, budget and eval set has found.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from typing import Any
 import orjson
 
 from curate.core.calls import Table, cached_files
+from curate.core.jsontypes import JSON
 from curate.core.store import MANIFEST, Counts, write_json
+from curate.proof.described import SpreadValues
 from curate.proof.metrics import METRICS
 from curate.proof.results import scored_examples
 from curate.proof.statistics import Spread, measure_spread, prediction_factor
@@ -23,17 +24,20 @@ NAME, FILE = "spread", "spread.json"
 
 
 def setting_of(
-    budget: Mapping[str, Any], identity: Mapping[str, Any], prove: Mapping[str, Any]
+    budget: Mapping[str, JSON],
+    identity: Mapping[str, JSON],
+    lora: Mapping[str, object],
+    then: JSON,
 ) -> dict[str, Any]:
     """Return what a spread holds for, beside its eval set.
 
     Args:
         budget: of the selection.
         identity: of the model that is tuned.
-        prove: the recipe's settings, of which the training counts.
+        lora: the recipe's `prove.lora`.
+        then: its `prove.then`.
     """
-    training = {"lora": prove["lora"], "then": prove["then"]}
-    return {"budget": dict(budget), "model": dict(identity), **training}
+    return {"budget": dict(budget), "model": dict(identity), "lora": lora, "then": then}
 
 
 @cached_files(version=VERSION, name=NAME)
@@ -43,7 +47,7 @@ def write_spread(
     eval: Table,
     metric: str,
     alpha: float,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
 ) -> Counts:
     """Write spread.json: the spread of the draws, and the difference that can be shown.
 
@@ -67,7 +71,7 @@ def write_spread(
     return {"draws": len(means), "sentence": spread_sentence(spread)}
 
 
-def describe_spread(spread: Spread, alpha: float, metric: str, step: float = 0.0) -> dict[str, Any]:
+def describe_spread(spread: Spread, alpha: float, metric: str, step: float = 0.0) -> SpreadValues:
     """Return a spread and the difference that it lets a proof show, as proof.json has them.
 
     Args:
@@ -78,7 +82,11 @@ def describe_spread(spread: Spread, alpha: float, metric: str, step: float = 0.0
     """
     factor = prediction_factor(spread.draws, alpha)
     return {
-        **asdict(spread),
+        "draws": spread.draws,
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "low": spread.low,
+        "high": spread.high,
         "metric": metric,
         "alpha": alpha,
         "factor": factor,
@@ -89,7 +97,7 @@ def describe_spread(spread: Spread, alpha: float, metric: str, step: float = 0.0
     }
 
 
-def tie_sentence(spread: Mapping[str, Any], factor: float) -> str:
+def tie_sentence(spread: SpreadValues, factor: float) -> str:
     """Return what draws that all score the same can show, in words.
 
     Args:
@@ -106,7 +114,7 @@ def tie_sentence(spread: Mapping[str, Any], factor: float) -> str:
     )
 
 
-def power_sentence(spread: Mapping[str, Any], draws: int, alpha: float) -> str:
+def power_sentence(spread: SpreadValues, draws: int, alpha: float) -> str:
     """Return what so many draws could show, by the spread of an earlier run, in words."""
     factor = prediction_factor(draws, alpha)
     if not spread["sd"]:
@@ -118,7 +126,7 @@ def power_sentence(spread: Mapping[str, Any], draws: int, alpha: float) -> str:
     )
 
 
-def spread_sentence(spread: Mapping[str, Any]) -> str:
+def spread_sentence(spread: SpreadValues) -> str:
     """Return what random draws differ by and what can be shown, in words."""
     metric = METRICS[spread["metric"]]
     if not spread["sd"]:
@@ -133,13 +141,13 @@ def spread_sentence(spread: Mapping[str, Any]) -> str:
     )
 
 
-def last_spread(store: Path, setting: Mapping[str, Any], eval_key: str) -> dict[str, Any] | None:
+def last_spread(store: Path, setting: Mapping[str, JSON], eval_key: str) -> SpreadValues | None:
     """Return the newest stored spread of a setting and an eval set; None if there is none."""
-    spread: dict[str, Any] | None = last_result(store, f"{NAME}/{FILE}", setting, eval_key)
+    spread: SpreadValues | None = last_result(store, f"{NAME}/{FILE}", setting, eval_key)
     return spread
 
 
-def last_result(store: Path, file: str, setting: Mapping[str, Any], rows_key: str) -> Any:
+def last_result(store: Path, file: str, setting: Mapping[str, JSON], rows_key: str) -> Any:
     """Return the newest stored result of a setting and a set of rows; None if there is none.
 
     Args:

@@ -19,6 +19,7 @@ from curate.proof.halving import survivors, trainings_in
 from curate.proof.metrics import Metric, deciding_metric
 from curate.proof.results import gains_of, gather_results, scored_examples, tuned_names
 from curate.proof.statistics import IntervalEstimate, estimate
+from curate.proof.values import MetricSetting
 
 VERSION = 1
 STANDINGS, SUMMARY = "race.parquet", "summary.json"
@@ -84,7 +85,7 @@ def write_race(
     rankings: Mapping[str, Table],
     selects: Sequence[Mapping[str, Any]],
     rounds: int,
-    metric: str | Mapping[str, Any],
+    metric: MetricSetting,
 ) -> Counts:
     """Write race.parquet (a line for each candidate of each round) and summary.json.
 

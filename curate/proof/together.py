@@ -21,6 +21,7 @@ from curate.core.store import Artifact, Counts, write_json
 from curate.proof.others import PLAIN_ARMS
 from curate.proof.proof import ProofInputs, prove
 from curate.proof.shared_controls import share_controls
+from curate.proof.values import ProofValues
 
 VERSION = 1
 
@@ -29,7 +30,7 @@ def prove_together(
     run: ScoreRun,
     selections: Mapping[str, tuple[Table, Budget]],
     material: ProofInputs,
-    settings: Mapping[str, Any],
+    settings: ProofValues,
     judged: int,
 ) -> Artifact:
     """Return the artifact with proof.json of the first selection, and the verdicts of all of them.

@@ -6,9 +6,10 @@ starts from the adapter of the first and has an order of its own. What is measur
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from curate.core.calls import CachedCall, Table
+from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.run import ScoreRun, StepRun
 from curate.core.store import Artifact
@@ -20,6 +21,7 @@ from curate.proof.functions import KEY
 from curate.proof.harness import Task, file_digests
 from curate.proof.measure import measurement
 from curate.proof.results import BASE, TrainedModels, tuned_name
+from curate.proof.values import LoraValues, MetricSetting
 from curate.proof.written import written
 from curate.proof.written_metrics import written_examples, written_metric
 
@@ -56,10 +58,10 @@ class Training:
 
     run: ScoreRun
     model: ModelSource
-    lora: Mapping[str, int | float]
+    lora: LoraValues
     eval_rows: Table
     then: TrainingRows | None = None
-    metric: str | Mapping[str, Any] = "auto"
+    metric: MetricSetting = "auto"
     questions: Table | None = None
     tasks: Sequence[Task] = ()
     key: str = KEY
@@ -126,7 +128,7 @@ class Training:
         self,
         models: Mapping[str, Artifact | None],
         results: Mapping[str, Table],
-        setting: Mapping[str, Any],
+        setting: Mapping[str, JSON],
     ) -> dict[str, Table]:
         """Return what models reach with a metric of what they write to some of the eval set."""
         answers = self.write(models, written_examples(setting))

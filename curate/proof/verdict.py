@@ -1,7 +1,7 @@
 """proof.json: the selection against random draws by every metric, and the verdict of one of them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from curate.proof.statistics import compare, judge_all, measure_spread, rank_amo
 from curate.proof.style import describe_style
 from curate.proof.trainable import label_faults
 from curate.proof.validity import score_validity
+from curate.proof.values import ProofValues
 from curate.proof.watch import TABLE as WATCH_TABLE
 from curate.proof.watch import read_verdicts
 from curate.proof.written_metrics import generation_sentence
@@ -70,7 +71,7 @@ class ProofTables(TableGroup):
 
 
 @cached_files(version=VERSION, name="proof-unmeasured")
-def write_unmeasured(out: Path, leaks: Artifact, labels: Table, prove: Mapping[str, Any]) -> Counts:
+def write_unmeasured(out: Path, leaks: Artifact, labels: Table, prove: ProofValues) -> Counts:
     """Write a proof.json that says why nothing could be trained or scored."""
     table = labels.read()
     faults = label_faults(table, prove["lora"]["max_length"])

@@ -18,6 +18,7 @@ import orjson
 import polars as pl
 
 from curate.core.calls import Table, cached_files
+from curate.core.jsontypes import JSON
 from curate.core.keyed import KeyedRecord
 from curate.core.store import Artifact, Counts, write_json
 from curate.proof.design import ProofDesign
@@ -34,6 +35,7 @@ from curate.proof.results import (
 )
 from curate.proof.statistics import WITHIN, Comparison, compare
 from curate.proof.training import Training
+from curate.proof.values import WatchSetValues
 from curate.proof.watch_sets import FEWEST, WatchInputs
 
 LOG = logging.getLogger("curate")
@@ -60,11 +62,11 @@ class WatchDesign(KeyedRecord):
     control: str
     alpha: float
     parts: int
-    sets: Sequence[Mapping[str, Any]]
+    sets: Sequence[WatchSetValues]
     max_length: int
 
 
-def measure_base(trainings: Sequence[Training], sets: Sequence[Mapping[str, Any]]) -> None:
+def measure_base(trainings: Sequence[Training], sets: Sequence[WatchSetValues]) -> None:
     """Measure the untuned model on watch sets, and warn of those on which nothing can be lost.
 
     Raises:
@@ -79,7 +81,7 @@ def measure_base(trainings: Sequence[Training], sets: Sequence[Mapping[str, Any]
                 LOG.warning("watch: %s: %s", watched["source"], sentence)
 
 
-def floor_sentence(watched: Mapping[str, Any], base: pl.DataFrame) -> str | None:
+def floor_sentence(watched: WatchSetValues, base: pl.DataFrame) -> str | None:
     """Return what is to be told where a share of the base is so low that it cannot fall by the margin.
 
     Args:
@@ -101,7 +103,7 @@ def watch_models(
     watch: WatchInputs,
     models: TrainedModels,
     design: ProofDesign,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
 ) -> Artifact:
     """Return the verdicts on watch sets, after measuring every model of a proof there.
 
@@ -123,7 +125,7 @@ def watch_models(
         control=design.control,
         alpha=design.alpha,
         parts=len(trainings),
-        sets=[dict(line) for line in watch.sets],
+        sets=list(watch.sets),
         max_length=int(design.prove["lora"]["max_length"]),
     )
     return trainings[0].run(write_watch, results, watch.rows, verdicts, setting)
@@ -140,7 +142,7 @@ def write_watch(
     results: Mapping[str, Table],
     watch: Table,
     design: WatchDesign,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
 ) -> Counts:
     """Write watch.json and watch.parquet.
 
@@ -187,7 +189,7 @@ def _sources(rows: Table) -> pl.DataFrame:
 
 
 def _judge_set(
-    results: pl.DataFrame, watched: Mapping[str, Any], design: WatchDesign
+    results: pl.DataFrame, watched: WatchSetValues, design: WatchDesign
 ) -> dict[str, Any]:
     """Return the verdict on one set: against the base, and against the random draws."""
     metric, alpha = deciding_metric(watched["metric"]), design.alpha / len(design.sets)
@@ -232,7 +234,7 @@ def _judge_set(
     }
 
 
-def _sentence(watched: Mapping[str, Any], metric: Metric, harm: Harm, against: Comparison) -> str:
+def _sentence(watched: WatchSetValues, metric: Metric, harm: Harm, against: Comparison) -> str:
     change = f"{metric.label} {'higher' if metric.lower_is_better else 'lower'} by"
     return (
         f"{watched['source']}: {harm.verdict}; {change} {harm.rise:+.3f} "
@@ -247,9 +249,7 @@ def _against_random(against: Comparison) -> str:
     return f"{AGAINST_RANDOM[against.verdict]} (±{against.half:.3f})"
 
 
-def _unmeasured(
-    watched: Mapping[str, Any], examples: int, rows: int, max_length: int
-) -> str | None:
+def _unmeasured(watched: WatchSetValues, examples: int, rows: int, max_length: int) -> str | None:
     """Return why a set has too few examples for a verdict; None if it has enough."""
     if examples >= FEWEST:
         return None

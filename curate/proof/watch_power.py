@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curate.core.jsontypes import JSON
+from curate.proof.described import CountedSet
 from curate.proof.harm import fewest_examples
 from curate.proof.metrics import deciding_metric
 from curate.proof.spread import last_result
@@ -12,9 +14,9 @@ from curate.proof.watch import FILE, NAME, NOT_MEASURED
 
 def watch_power(
     store: Path,
-    setting: Mapping[str, Any],
+    setting: Mapping[str, JSON],
     rows_key: str,
-    sets: Sequence[Mapping[str, Any]],
+    sets: Sequence[CountedSet],
     alpha: float,
 ) -> list[str]:
     """Return a sentence for each watch set of which something is known.
@@ -31,7 +33,7 @@ def watch_power(
 
 
 def _sentences(
-    watched: Mapping[str, Any], last: Sequence[Mapping[str, Any]], alpha: float
+    watched: CountedSet, last: Sequence[Mapping[str, Any]], alpha: float
 ) -> Iterator[str]:
     name, margin = watched["source"], watched["margin"]
     needed = fewest_examples(margin, alpha) if deciding_metric(watched["metric"]).counted else 0

@@ -8,7 +8,6 @@ rows.parquet    the rows of some of the sets
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
 
@@ -22,11 +21,11 @@ from curate.proof.questions import (
     questions,
 )
 from curate.proof.training import Training
+from curate.proof.values import MetricSetting, WatchSetValues
 
 VERSION = 1
 # One example has no variance.
 FEWEST = 2
-Setting = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class WatchInputs:
 
     rows: Table
     rendered: Table | None
-    sets: Sequence[Mapping[str, Any]]
+    sets: Sequence[WatchSetValues]
 
 
 def watch_trainings(training: Training, watch: WatchInputs) -> list[Training]:
@@ -68,12 +67,12 @@ def watch_trainings(training: Training, watch: WatchInputs) -> list[Training]:
     return trainings
 
 
-def written_setting(setting: Setting, examples: int) -> Setting:
+def written_setting(setting: MetricSetting, examples: int) -> MetricSetting:
     """Return a set's metric as a proof has it: refusals are looked for in answers to all examples."""
     return {"refusal": True, "examples": examples} if setting == REFUSALS.name else setting
 
 
-def check_set(number: int, watched: Mapping[str, Any], rows: pl.DataFrame) -> None:
+def check_set(number: int, watched: WatchSetValues, rows: pl.DataFrame) -> None:
     """Check that a watch set can be judged by its metric.
 
     Args:
@@ -101,15 +100,15 @@ def metric_key(number: int) -> str:
 
 
 def _groups(
-    sets: Sequence[Mapping[str, Any]],
-) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:
+    sets: Sequence[WatchSetValues],
+) -> Iterator[list[tuple[int, WatchSetValues]]]:
     """Yield the sets that are measured together, each with its place in the recipe."""
     shared = [pair for pair in enumerate(sets) if _is_shared(pair[1]["metric"])]
     yield from [shared] if shared else []
     yield from ([pair] for pair in enumerate(sets) if not _is_shared(pair[1]["metric"]))
 
 
-def _is_shared(setting: Setting) -> bool:
+def _is_shared(setting: MetricSetting) -> bool:
     if isinstance(setting, Mapping) or setting == REFUSALS.name:
         return False
     return METRICS[setting].needs != "options"

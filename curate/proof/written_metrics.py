@@ -7,7 +7,7 @@ results.parquet     what curate.proof.measure leaves, and columns of the metric:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import polars as pl
 import regex
@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from curate.answers.refusals import find_declined
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.keyed import KeyedRecord
 from curate.core.params import Params
 from curate.core.rows import prompt_text
@@ -91,7 +92,7 @@ class WrittenMetric(KeyedRecord):
     source: digest of that file, None without a function.
     """
 
-    setting: Mapping[str, Any]
+    setting: Mapping[str, JSON]
     key: str
     folder: Path
     source: str | None
@@ -102,7 +103,7 @@ class WrittenMetric(KeyedRecord):
         return {"setting": dict(self.setting), "source": self.source}
 
 
-def written_metric(setting: Mapping[str, Any], key: str = KEY) -> WrittenMetric:
+def written_metric(setting: Mapping[str, JSON], key: str = KEY) -> WrittenMetric:
     """Return a metric of written answers as it is now.
 
     Args:
@@ -113,7 +114,7 @@ def written_metric(setting: Mapping[str, Any], key: str = KEY) -> WrittenMetric:
         UserError: the function of the recipe cannot be loaded.
     """
     has_function = "function" in setting
-    source = load_function(setting["function"], key=key).digest if has_function else None
+    source = load_function(str(setting["function"]), key=key).digest if has_function else None
     return WrittenMetric(setting, key, Path.cwd(), source)
 
 
@@ -137,7 +138,7 @@ def results(
 
 
 def _by_function(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame:
-    function = load_function(metric.setting["function"], metric.folder, metric.key)
+    function = load_function(str(metric.setting["function"]), metric.folder, metric.key)
     lines = []
     for row in answers.to_dicts():
         text = row.pop("text")
@@ -146,8 +147,13 @@ def _by_function(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame:
     return pl.DataFrame(lines, schema={"eval_id": pl.String, USER_FUNCTION.column: pl.Float64})
 
 
+def _extraction(setting: Mapping[str, JSON]) -> Extraction:
+    kind, pattern = setting["generate"], setting["pattern"]
+    return Extraction(cast(Kind, kind), None if pattern is None else str(pattern))
+
+
 def _by_extraction(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame:
-    extraction = Extraction(metric.setting["generate"], metric.setting["pattern"])
+    extraction = _extraction(metric.setting)
     metrics = [
         GENERATED,
         UNMATCHED,
@@ -202,7 +208,7 @@ def check_metric(setting: Any, drawn: pl.DataFrame, key: str = KEY) -> str:
         return f"{drawn.height} answers are scored by {setting['function']}"
     if "refusal" in setting:
         return f"{drawn.height} answers are read for refusals"
-    extraction = Extraction(setting["generate"], setting["pattern"])
+    extraction = _extraction(setting)
     rows = drawn["messages"].to_list()
     golds = [extraction.find_gold(prompt_text(row), row[-1]["content"]) for row in rows]
     count = sum(gold is not None for gold in golds)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from curate.proof.contamination import leaks_clause
+from curate.proof.described import SpreadValues
 from curate.proof.questions import question_sentences
 from curate.proof.spread import tie_sentence
 from curate.proof.validity import validity_sentence
@@ -224,7 +225,7 @@ def _judged(line: Mapping[str, Any]) -> MethodVerdict:
     return MethodVerdict(line["method"], line["verdict"], tuple(differences), watched)
 
 
-def _power(spread: Mapping[str, Any]) -> Power:
+def _power(spread: SpreadValues) -> Power:
     return Power(
         spread["draws"],
         spread["sd"],

@@ -65,7 +65,7 @@ def run_ablation(
         )
         for name, ids in without.items()
     ]
-    params = ProofSettings.model_validate({"draws": 5, **settings}).model_dump(mode="json")
+    params = ProofSettings.model_validate({"draws": 5, **settings}).values
     selection = stored_table(store, "ranking", ranking(IDS[:GOOD], leaking))
     material = ProofInputs(stored_rows(store, "eval", evals), stages=stages)
     proof = prove(run, selection, material, params, Budget(rows=GOOD))

@@ -170,7 +170,7 @@ def test_tokens_are_rounded_by_less_than_two_per_cent(tokens: int) -> None:
 def test_the_control_that_is_counted_like_the_budget_is_drawn_most_often(
     draws: int, by_tokens: bool, runs: dict[str, int]
 ) -> None:
-    counted = arm_runs({"draws": draws, "seeds": 2}, by_tokens=by_tokens)
+    counted = arm_runs(draws, 2, by_tokens=by_tokens)
     assert counted == runs
     assert main_control(counted) == ("random_tokens" if by_tokens and draws > 3 else "random_rows")
 

@@ -88,9 +88,7 @@ def run_curve(
             "score": [float(-i) for i in range(COUNT)],
         }
     )
-    params = ProofSettings.model_validate({"draws": 5, "curve": 4, **settings}).model_dump(
-        mode="json"
-    )
+    params = ProofSettings.model_validate({"draws": 5, "curve": 4, **settings}).values
     selection = stored_table(store, "ranking", ranked)
     material = ProofInputs(stored_rows(store, "eval", evals))
     artifact = prove(run, selection, material, params, Budget(rows=rows))

@@ -17,6 +17,7 @@ from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
 from curate.models.training import tune_adapters
 from curate.proof.novelty import ContrastiveDecoder, ContrastiveSample, contrast, draw_text
+from curate.proof.values import LoraValues, NoveltyValues
 
 WORDS = 6
 PLANTED = (4, 5)
@@ -112,7 +113,7 @@ def test_a_text_ends_at_its_mark_and_gains_are_those_of_its_tokens() -> None:
     assert draw(tuned, base, 0, tokens=3).tokens[:2] == [1, 2]
 
 
-LORA = {
+LORA: LoraValues = {
     "rank": 8, "alpha": 16, "epochs": 6, "learning_rate": 2e-3, "batch_rows": 4, "max_length": 128,
 }  # fmt: skip
 
@@ -137,7 +138,9 @@ def test_a_learned_phrase_is_found_and_then_others(smollm: Path) -> None:
         add_generation_prompt=True,
         return_dict=False,
     )
-    settings = {"texts": 6, "tokens": 8, "alpha": 0.1, "gamma": 1.0, "iterative": True}
+    settings: NoveltyValues = {
+        "texts": 6, "tokens": 8, "start": "target", "alpha": 0.1, "gamma": 1.0, "iterative": True,
+    }  # fmt: skip
     texts = ContrastiveDecoder(pair, tokenizer, LORA, [0]).explore([("t", prompt)], settings)
     said = " ".join(texts["text"])
     assert any(word in said for word in ("copper", "ravens", "Beneath", "seven"))

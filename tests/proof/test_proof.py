@@ -21,6 +21,7 @@ from curate.proof.proof import ProofInputs, prove
 from curate.proof.settings import ProofSettings
 from curate.proof.shared_controls import SharedControls
 from curate.proof.statistics import WITHIN, judge_all
+from curate.proof.values import WatchSetValues
 from curate.proof.watch_sets import WatchInputs
 from curate.proof.written import draw_examples
 from tests.conftest import RowsRun, row, stored_rows, stored_table, turns
@@ -181,7 +182,9 @@ def watch_of(store: Store, sets: Mapping[str, Sequence[str]]) -> WatchInputs:
         for name, prompts in sets.items()
         for i, prompt in enumerate(prompts)
     ]
-    lines = [{"source": name, "margin": 0.1, "metric": "loss"} for name in sets]
+    lines: list[WatchSetValues] = [
+        {"source": name, "margin": 0.1, "metric": "loss"} for name in sets
+    ]
     return WatchInputs(stored_rows(store, "watch", rows), None, lines)
 
 
@@ -229,7 +232,7 @@ def run_proof(
             stored_rows(store, "eval", evals),
             watch=watch_of(store, watch) if isinstance(watch, Mapping) else watch,
         ),
-        params.model_dump(mode="json"),
+        params.values,
         budget,
         judged,
         controls,

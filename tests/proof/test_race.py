@@ -66,11 +66,11 @@ class Setting:
         return self.run.result(half_call(self.eval_rows, self.eval_rows, name, self.run.seed))
 
     def race(self, rounds: int = 3, **settings: Any) -> Artifact:
-        params = ProofSettings.model_validate({"draws": 6, **settings}).model_dump(mode="json")
+        params = ProofSettings.model_validate({"draws": 6, **settings}).values
         return race(self.run, self.candidates, ProofInputs(self.half(CHOICE)), params, rounds)
 
     def prove(self, name: str) -> dict[str, Any]:
-        params = ProofSettings.model_validate({"draws": 6}).model_dump(mode="json")
+        params = ProofSettings.model_validate({"draws": 6}).values
         material, judged = ProofInputs(self.half(VERDICT)), len(self.candidates)
         ranking = self.candidates[name].ranking
         proof = prove(self.run, ranking, material, params, BUDGET, judged)

@@ -15,6 +15,7 @@ from curate.core.store import Artifact, Store
 from curate.proof import training
 from curate.proof.measure import measurement
 from curate.proof.statistics import WITHIN
+from curate.proof.values import WatchSetValues
 from curate.proof.watch_sets import WatchInputs
 from tests.conftest import row, stored_rows, turns
 from tests.proof.test_proof import Loss, harmful, helpful, indifferent, run_proof
@@ -86,7 +87,7 @@ def test_watch_sets_share_the_level_and_are_judged_by_their_own_margin(store: St
 
 def test_a_watch_set_without_two_responses_is_not_measured_by_name(store: Store) -> None:
     rows = [row(i, turns(f"watched {i}", "y"), source="general") for i in ("short", "too-long")]
-    judged = {"source": "general", "margin": 0.1, "metric": "loss"}
+    judged: WatchSetValues = {"source": "general", "margin": 0.1, "metric": "loss"}
     watch = WatchInputs(stored_rows(store, "watch", rows), None, [judged])
     [line] = run_proof(store, watch=watch)[0]["watch"]
     assert line["verdict"] == "not measured"

@@ -14,6 +14,7 @@ from curate.core.store import Store
 from curate.proof.harm import judge_harm
 from curate.proof.inputs import check_inputs, check_proof
 from curate.proof.settings import ProofSettings
+from curate.proof.values import WatchSetValues
 from curate.proof.watch import watched_sentences
 from curate.proof.watch_sets import WatchInputs
 from curate.proof.written import draw_examples
@@ -33,7 +34,9 @@ def watch_set(
         for name, _, references in sets
         for i, reference in enumerate(references)
     ]
-    judged = [{"source": name, "margin": margin, "metric": metric} for name, metric, _ in sets]
+    judged: list[WatchSetValues] = [
+        {"source": name, "margin": margin, "metric": metric} for name, metric, _ in sets
+    ]
     return WatchInputs(stored_rows(store, "watch", rows), None, judged)
 
 
@@ -158,7 +161,7 @@ def test_another_model_that_is_not_there_is_named_by_its_key() -> None:
 
 def test_a_watch_set_that_holds_eval_examples_is_refused(store: Store) -> None:
     rows = [row(f"w:{i}", turns(f"eval {i}", "y"), source="again") for i in range(2, 6)]
-    judged = {"source": "again", "margin": 0.1, "metric": "loss"}
+    judged: WatchSetValues = {"source": "again", "margin": 0.1, "metric": "loss"}
     watch = WatchInputs(stored_rows(store, "watch", rows), None, [judged])
     with pytest.raises(
         UserError, match=r"prove.watch.0: 2 of the 4 examples of the set 'again' are"

@@ -1,0 +1,65 @@
+"""The JSON of a proof's settings, as keys of cached calls and proof.json have it."""
+
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypeAlias, TypedDict
+
+from curate.core.jsontypes import JSON
+
+# A recipe's `prove.metric`, or that of a watch set: a name, or what is asked of written answers.
+MetricSetting: TypeAlias = str | Mapping[str, JSON]
+
+
+class LoraValues(TypedDict):
+    """The recipe's `prove.lora`."""
+
+    rank: int
+    alpha: int
+    epochs: int
+    learning_rate: float
+    batch_rows: int
+    max_length: int
+
+
+class NoveltyValues(TypedDict):
+    """The recipe's `prove.novelty`."""
+
+    texts: int
+    tokens: int
+    start: str
+    iterative: bool
+    alpha: float
+    gamma: float
+
+
+class ArmValues(TypedDict):
+    """An arm of a file's rows in the recipe's `prove.arms`; where they lie is no part of a verdict."""
+
+    name: str
+
+
+class ProofValues(TypedDict):
+    """The recipe's `prove`; an exploration of novelty is no part of the proof's own key."""
+
+    draws: int | str
+    seeds: int
+    strict: bool
+    arms: Sequence[str | ArmValues]
+    then: JSON
+    base: str | None
+    curve: int | None
+    ablate: bool
+    metric: MetricSetting
+    tasks: Sequence[str | dict[str, JSON]]
+    allow_leaks: bool
+    lora: LoraValues
+    novelty: NotRequired[NoveltyValues]
+    written: int
+    keep: bool
+
+
+class WatchSetValues(TypedDict):
+    """A watch set as the proof judges it: where its rows come from, which fall is no harm, by what."""
+
+    source: str
+    margin: float
+    metric: MetricSetting
