@@ -26,13 +26,20 @@ from curate.text.pairs import DuplicateGroups, DuplicateVerdicts, Pairs, judge_t
 class FirstSource(Params):
     """Rows of sources named earlier survive; unnamed sources come last."""
 
-    sources: list[str] = Field(min_length=1)
+    sources: list[str] = Field(
+        min_length=1,
+        description="the source whose rows survive first, then the next",
+        examples=[["gold", "web"]],
+    )
 
 
 class HighestScore(Params):
     """Rows with a higher value in an earlier stage's evidence survive; rows without one come last."""
 
-    highest: str = Field(description="STAGE or STAGE.COLUMN; the column is score if not given")
+    highest: str = Field(
+        description="STAGE or STAGE.COLUMN; the column is score if not given",
+        examples=["exact.score"],
+    )
 
     @property
     def place(self) -> tuple[str, str]:
@@ -70,7 +77,9 @@ class DedupParams(Params):
     """What all stages that compare pairs of rows take."""
 
     compare: Compared = Field("example", description="whole rows, prompts or responses")
-    threshold: float = Field(0.7, gt=0, le=1)
+    threshold: float = Field(
+        0.7, gt=0, le=1, description="similarity from which a row is a duplicate"
+    )
     floor: float = Field(
         0.6,
         gt=0,
@@ -78,7 +87,10 @@ class DedupParams(Params):
         description="pairs are stored from here on, so a threshold can go down to it",
     )
     rows: int | None = Field(
-        None, gt=0, description="keep exactly this many rows, dropping the most similar first"
+        None,
+        gt=0,
+        description="keep exactly this many rows, dropping the most similar first",
+        examples=[50000],
     )
     keep: Survivor = Field("earliest", description="which of similar rows survives")
 

@@ -52,18 +52,27 @@ class LeaksStage(Stage):
     keeps_out: ClassVar[str | None] = "eval prompts"
 
     method: Literal["leaks"] = "leaks"
-    ngram: int = Field(8, gt=0)
+    ngram: int = Field(8, gt=0, description="words of a run that a row must share to count")
     threshold: float = Field(
         0.5, ge=0, le=1, description="share of an eval prompt's own words that makes a leak"
     )
     any_ngram: int | None = Field(
-        None, gt=0, description="a shared run of so many words is a leak too; 13 is GPT-3's rule"
+        None,
+        gt=0,
+        description="a shared run of so many words is a leak too; 13 is GPT-3's rule",
+        examples=[13],
     )
     warn: float | None = Field(
-        None, gt=0, le=1, description="list rows that are as similar to an eval prompt (cosine)"
+        None,
+        gt=0,
+        le=1,
+        description="list rows that are as similar to an eval prompt (cosine)",
+        examples=[0.9],
     )
     embedder: str | None = Field(
-        None, description="sentence embedder of `warn`; models.embedder if not given"
+        None,
+        description="sentence embedder of `warn`; models.embedder if not given",
+        examples=["minilm"],
     )
 
     @model_validator(mode="after")

@@ -68,12 +68,15 @@ class PiiStage(Stage):
     method: Literal["pii"] = "pii"
     find: list[FormKind] = Field(list(KINDS), min_length=1, description="what is looked for")
     regions: list[str] = Field(
-        [], description="ISO 3166 codes, e.g. [DE, US], whose national phone numbers are found bare"
+        [],
+        description="ISO 3166 codes, e.g. [DE, US], whose national phone numbers are found bare",
+        examples=[["DE", "US"]],
     )
     names: str | None = Field(
         None,
         description="a spaCy pipeline (package or folder) that finds names of people, through "
         "presidio-analyzer",
+        examples=["en_core_web_sm"],
     )
     action: Literal["flag", "mask", "drop"] = Field(
         "mask",

@@ -99,7 +99,9 @@ class RulesStage(Stage):
     markup: Annotated[MarkupRule | None, Switch] = MarkupRule()
     placeholder: Annotated[PlaceholderRule | None, Switch] = PlaceholderRule()
     length: Annotated[LengthRule | None, Switch] = LengthRule()
-    language: Annotated[LanguageRule | None, Switch] = Field(None, description="off unless given")
+    language: Annotated[LanguageRule | None, Switch] = Field(
+        None, description="off unless given", examples=[{"allowed": ["en"]}]
+    )
     repetition: Annotated[RepetitionRule | None, Switch] = RepetitionRule()
     refusal: Annotated[RefusalRule | None, Switch] = RefusalRule()
     copied: Annotated[CopiedRule | None, Switch] = CopiedRule()
@@ -108,7 +110,9 @@ class RulesStage(Stage):
     merged: Annotated[MergedRule | None, Switch] = MergedRule()
     missing: Annotated[MissingRule | None, Switch] = MissingRule()
     claims: Annotated[ActionRule | None, Switch] = ActionRule()
-    words: Annotated[WordsRule | None, Switch] = Field(None, description="off unless given")
+    words: Annotated[WordsRule | None, Switch] = Field(
+        None, description="off unless given", examples=[{"file": "words.txt"}]
+    )
     action: Literal["drop", "flag"] = Field(
         "drop", description="flag keeps all rows, and says in the tables which fail"
     )

@@ -78,6 +78,7 @@ class SemanticStage(GuardedDedupParams, Stage):
         None,
         description="static, minilm, a folder, a hub id, or lm: the base model's representation, as "
         "in rds; models.embedder if not given",
+        examples=["minilm"],
     )
 
     @model_validator(mode="before")

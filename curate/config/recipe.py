@@ -101,16 +101,25 @@ class Config(Params):
     """A whole recipe."""
 
     name: Annotated[str, AfterValidator(check_name)] = Field(
-        description="of the run and its folder: letters of any script, digits, '.', '_', '-'"
+        description="of the run and its folder: letters of any script, digits, '.', '_', '-'",
+        examples=["mine"],
     )
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="of all that is drawn: samples, random draws, trainings"
+    )
     plugins: list[str] = Field(
-        [], description="Python files with methods of your own, which this recipe may use"
+        [],
+        description="Python files with methods of your own, which this recipe may use",
+        examples=[["my_methods.py"]],
     )
     pool: Annotated[
         list[ShortRowFile],
         BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
-    ] = Field(min_length=1)
+    ] = Field(
+        min_length=1,
+        description="where the rows come from: files, globs, folders or URLs",
+        examples=[[{"path": "data/*.jsonl"}]],
+    )
     ingest: IngestSettings = IngestSettings()
     target: Annotated[
         Target | None, BeforeValidator(as_file, json_schema_input_type=Target | str | None)
@@ -118,7 +127,10 @@ class Config(Params):
     protected: Annotated[
         list[ShortRowFile],
         BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
-        Field(description="further eval sets that no row may leak; only the leak check reads them"),
+        Field(
+            description="further eval sets that no row may leak; only the leak check reads them",
+            examples=[[{"path": "gsm8k-test.jsonl", "source": "gsm8k"}]],
+        ),
     ] = []
     models: ModelNames = ModelNames()
     generate: GenerateSection | None = None
@@ -353,22 +365,37 @@ def _recipe_model(
     section = create_model(
         "GenerateSection",
         __base__=GenerateSection,
-        methods=(list[generator], Field(min_length=1)),  # type: ignore[valid-type]
+        __doc__=GenerateSection.__doc__,
+        methods=(
+            list[generator],  # type: ignore[valid-type]
+            Field(min_length=1, description="generators, in this order"),
+        ),
     )
     names = tuple(exporter.model_fields["method"].default for exporter in exporters)
-    export = create_model("Export", __base__=Export, formats=(list[Literal[names]], ["messages"]))  # type: ignore[valid-type]
+    export = create_model(
+        "Export",
+        __base__=Export,
+        __doc__=Export.__doc__,
+        formats=(
+            list[Literal[names]],  # type: ignore[valid-type]
+            Field(["messages"], description="exporters: what `curate methods` lists as such"),
+        ),
+    )
     model: type[Config] = create_model(
         "Config",
         __base__=Config,
         __doc__=Config.__doc__,
         generate=(section | None, None),
         export=(export, export()),
-        stages=(_read(list[stage], _as_stages, list[stage | str]), []),  # type: ignore[valid-type]
+        stages=(
+            _read(list[stage], _as_stages, list[stage | str]),  # type: ignore[valid-type]
+            Field([], description="what judges rows, in this order, each by name or with settings"),
+        ),
         select=(
             _read(select, _as_select, select | str),
             Field(
                 AllSelector(),
-                description="all kept rows if not given",
+                description="the method that chooses rows; all kept ones if not given",
                 # Editors complete a selection by its method, also where a bare name would do.
                 json_schema_extra={"discriminator": {"propertyName": "method"}},
             ),

@@ -14,9 +14,15 @@ RETHRESHOLDABLE = ("threshold", "drop")
 class CutParams(Params):
     """What stages take that drop rows by a score: a threshold, or a share of the rows."""
 
-    threshold: float | None = Field(None, description="rows with a lower score are dropped")
+    threshold: float | None = Field(
+        None, description="rows with a lower score are dropped", examples=[0.4]
+    )
     drop: float | None = Field(
-        None, ge=0, lt=1, description="share of the scored rows to drop at most; equal scores stay"
+        None,
+        ge=0,
+        lt=1,
+        description="share of the scored rows to drop at most; equal scores stay",
+        examples=[0.1],
     )
 
     @model_validator(mode="after")

@@ -10,9 +10,13 @@ from curate.core.params import Params
 class Budget(Params):
     """How much to select: exactly one of rows, tokens of the base model, or a fraction of the rows."""
 
-    rows: int | None = None
-    tokens: int | None = None
-    fraction: float | None = None
+    rows: int | None = Field(None, description="so many rows", examples=[500])
+    tokens: int | None = Field(
+        None, description="at most so many tokens of the base model", examples=[200000]
+    )
+    fraction: float | None = Field(
+        None, description="a share of the kept rows, above 0 and at most 1", examples=[0.05]
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Budget":
@@ -53,12 +57,16 @@ ShortBudget = Annotated[
 class Share(Params):
     """How much of the budget groups of rows may or must take, as shares from 0 to 1."""
 
-    by: str = Field(description="what makes the groups: source, origin or STAGE.COLUMN")
+    by: str = Field(
+        description="what makes the groups: source, origin or STAGE.COLUMN", examples=["source"]
+    )
     most: Annotated[float, Field(ge=0, le=1)] | dict[str, Annotated[float, Field(ge=0, le=1)]] = (
-        Field(1.0, description="cap of every group, or of the groups named")
+        Field(1.0, description="cap of every group, or of the groups named", examples=[0.4])
     )
     least: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {}, description="quota of the groups named, as far as they have rows"
+        {},
+        description="quota of the groups named, as far as they have rows",
+        examples=[{"arithmetic": 0.1}],
     )
 
     @model_validator(mode="after")
@@ -81,7 +89,9 @@ class Diversity(Params):
     """Pass over rows that are too similar to one that ranks higher (cosine of their embeddings)."""
 
     most: float = Field(0.9, gt=0, le=1, description="rows from this similarity on are passed over")
-    embedder: str | None = Field(None, description="the run's own if not given")
+    embedder: str | None = Field(
+        None, description="the run's own if not given", examples=["minilm"]
+    )
 
 
 class SelectParams(Params):
@@ -91,6 +101,11 @@ class SelectParams(Params):
     filter: str | None = Field(
         None,
         description="SQL condition on tokens, source, score, STAGE.COLUMN ... that rows must meet",
+        examples=["tokens < 800"],
     )
-    shares: list[Share] = Field([], description="caps and quotas of groups of rows")
+    shares: list[Share] = Field(
+        [],
+        description="caps and quotas of groups of rows",
+        examples=[[{"by": "source", "most": 0.4}]],
+    )
     diversity: Diversity | None = None

@@ -16,6 +16,8 @@ class GenerationSettings(Params):
     engine: EngineParams = TransformersParams()
     limits: Limits = Limits()
     prompts: str | None = Field(
-        None, description="folder whose METHOD/NAME.j2 come before the built-in prompts"
+        None,
+        description="folder whose METHOD/NAME.j2 come before the built-in prompts",
+        examples=["prompts/"],
     )
-    methods: Sequence[Generator] = Field(min_length=1)
+    methods: Sequence[Generator] = Field(min_length=1, description="generators, in this order")

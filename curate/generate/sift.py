@@ -51,8 +51,12 @@ class Filters(Params):
 
     prompt_words: tuple[int, int] = Field((2, 600), description="least and most")
     response_words: tuple[int, int] = Field((1, 1_500), description="least and most")
-    languages: list[str] = Field([], description="ISO 639-1 codes that are let in; all if empty")
-    keywords: list[str] = Field([], description="whole words that no prompt may hold")
+    languages: list[str] = Field(
+        [], description="ISO 639-1 codes that are let in; all if empty", examples=[["en"]]
+    )
+    keywords: list[str] = Field(
+        [], description="whole words that no prompt may hold", examples=[["as an AI"]]
+    )
     rouge: float = Field(0.7, gt=0, le=1, description="prompts nearer than this are not new")
     cosine: float = Field(0.98, gt=0, le=1, description="rows nearer than this are not new")
     distinct: float = Field(0.4, ge=0, le=1, description="least share of distinct word 3-grams")

@@ -26,7 +26,9 @@ class WriteParams(StartParams):
     """A generator that writes prompts anew and answers them."""
 
     temperature: float = Field(1.0, ge=0, description="of new prompts; responses are greedy")
-    top_p: float = Field(0.95, gt=0, le=1)
+    top_p: float = Field(
+        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     max_tokens: int = Field(1_024, ge=64, description="of a prompt, and of a response")
 
     @property

@@ -111,8 +111,14 @@ class ClearStage(Stage):
         None, description="how texts are compared; by default nli if that is given, else embedding"
     )
     checker: Check = Field("auto", description=CHECKED_HOW)
-    nli: str | None = Field(None, description="NLI cross-encoder: a folder or a hub id")
-    embedder: str | None = Field(None, description="models.embedder if not given")
+    nli: str | None = Field(
+        None,
+        description="NLI cross-encoder: a folder or a hub id",
+        examples=["cross-encoder/nli-deberta-v3-small"],
+    )
+    embedder: str | None = Field(
+        None, description="models.embedder if not given", examples=["minilm"]
+    )
     threshold: Literal["median"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "median", description="rows at or below it are dropped"
     )
@@ -121,12 +127,17 @@ class ClearStage(Stage):
         gt=0,
         le=1,
         description="instead of a threshold: the share of the labelled rows above it that is correct",
+        examples=[0.9],
     )
-    labels: Labels | None = Field(None, description="for precision")
+    labels: Labels | None = Field(
+        None, description="for precision", examples=[{"path": "checked.jsonl"}]
+    )
     action: Literal["drop", "score"] = Field(
         "drop", description="score: keep all rows, for a later stage such as correct"
     )
-    prompts: str | None = Field(None, description="folder whose clear/NAME.j2 come before ours")
+    prompts: str | None = Field(
+        None, description="folder whose clear/NAME.j2 come before ours", examples=["prompts/"]
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "ClearStage":

@@ -49,7 +49,8 @@ class Labels(Params):
 
     path: str = Field(
         description="JSON Lines: row_id (or source and position, and file where a source has several) "
-        "and correct, true or false"
+        "and correct, true or false",
+        examples=["checked.jsonl"],
     )
 
 
@@ -65,16 +66,26 @@ class ConfidenceStage(CutParams, Stage):
 
     method: Literal["confidence"] = "confidence"
     precision: float | None = Field(
-        None, gt=0, le=1, description="share of the kept labelled rows that must be right"
+        None,
+        gt=0,
+        le=1,
+        description="share of the kept labelled rows that must be right",
+        examples=[0.9],
     )
-    labels: Labels | None = Field(None, description="without any, the score is a mean of ranks")
+    labels: Labels | None = Field(
+        None,
+        description="without any, the score is a mean of ranks",
+        examples=[{"path": "checked.jsonl"}],
+    )
     calibration: Literal["logistic", "isotonic"] = Field(
         "logistic", description="isotonic needs some hundreds of labels"
     )
     neighbours: int = Field(5, gt=0, description="nearest prompts whose responses are compared")
     floor: float = Field(0.6, gt=0, le=1, description="smallest cosine of their prompts")
     checker: Check = Field("auto", description=CHECKED_HOW)
-    embedder: str | None = Field(None, description="models.embedder if not given")
+    embedder: str | None = Field(
+        None, description="models.embedder if not given", examples=["minilm"]
+    )
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
     @model_validator(mode="after")

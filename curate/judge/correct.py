@@ -85,7 +85,9 @@ class CorrectStage(Stage):
     otherwise: Literal["drop", "keep"] = Field(
         "drop", description="doubted rows without a better one"
     )
-    prompts: str | None = Field(None, description="folder whose compare/NAME.j2 come before ours")
+    prompts: str | None = Field(
+        None, description="folder whose compare/NAME.j2 come before ours", examples=["prompts/"]
+    )
 
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Tune, answer, compare, and make the new rows."""

@@ -110,7 +110,9 @@ class KnowledgeStage(Stage):
     max_tokens: int = Field(128, ge=1, description="of an answer; one that is cut is wrong")
     checker: Check = Field("auto", description=CHECKED_HOW)
     cap: dict[Literal["unknown", "weakly_known"], Annotated[float, Field(ge=0, le=1)]] = Field(
-        {}, description="largest share of a category among the kept rows that have one"
+        {},
+        description="largest share of a category among the kept rows that have one",
+        examples=[{"unknown": 0.1}],
     )
     refusal: Literal["unsure", "uncertain", "unknown"] | None = Field(
         None,
@@ -121,7 +123,9 @@ class KnowledgeStage(Stage):
         False, description="new rows: the model's own right answer replaces the response"
     )
     prompts: str | None = Field(
-        None, description="folder whose knowledge/refusals.j2, ... come before ours"
+        None,
+        description="folder whose knowledge/refusals.j2, ... come before ours",
+        examples=["prompts/"],
     )
 
     @model_validator(mode="after")

@@ -64,10 +64,12 @@ class RubricStage(CutParams, Stage):
     engine: EngineParams = TransformersParams()
     votes: int = Field(3, ge=1, description="answers whose mean is a row's grade")
     threshold: float | None = Field(
-        None, description="rows with a lower grade are dropped; the rubric's own if null"
+        None,
+        description="rows with a lower grade are dropped; the rubric's own if null",
+        examples=[3.5],
     )
     prompts: str | None = Field(
-        None, description="folder whose judge/rate_each.j2 comes before ours"
+        None, description="folder whose judge/rate_each.j2 comes before ours", examples=["prompts/"]
     )
 
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:

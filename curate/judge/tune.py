@@ -26,8 +26,8 @@ LORA = {"rank": 16, "alpha": 32, "batch_rows": 8}
 class TuneParams(Params):
     """A brief LoRA fine-tune."""
 
-    epochs: int = Field(2, gt=0)
-    learning_rate: float = Field(5e-4, gt=0)
+    epochs: int = Field(2, gt=0, description="passes over the rows")
+    learning_rate: float = Field(5e-4, gt=0, description="the highest; it falls to zero by a line")
     max_length: int = Field(1024, gt=0, description="tokens; longer rows are cut at the end")
 
 

@@ -18,9 +18,13 @@ EXCERPT = 200
 class Limits(Params):
     """Hard limits of a run; null is no limit. What is under way when one is reached is finished."""
 
-    calls: int | None = Field(None, ge=0, description="sent to the model, repeated ones included")
-    tokens: int | None = Field(None, ge=0, description="read and written")
-    cost: float | None = Field(None, ge=0, description="in the currency of the engine's prices")
+    calls: int | None = Field(
+        None, ge=0, description="sent to the model, repeated ones included", examples=[20000]
+    )
+    tokens: int | None = Field(None, ge=0, description="read and written", examples=[30000000])
+    cost: float | None = Field(
+        None, ge=0, description="in the currency of the engine's prices", examples=[20]
+    )
     failures: int = Field(25, ge=1, description="calls in a row without an answer")
 
 

@@ -40,9 +40,14 @@ SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "l
 class RatingParams(Params):
     """Which checkpoint rates rows, and how much of a row it reads."""
 
-    model: str = Field(description="sequence-classification checkpoint: a folder or a hub id")
+    model: str = Field(
+        description="sequence-classification checkpoint: a folder or a hub id",
+        examples=["/models/cappy-large"],
+    )
     label: str | None = Field(
-        None, description="whose probability is the score; none for a model with one output"
+        None,
+        description="whose probability is the score; none for a model with one output",
+        examples=["good"],
     )
     max_length: int = Field(
         512, ge=16, description="tokens of the pair; never more than the model reads"

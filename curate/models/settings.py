@@ -15,7 +15,7 @@ class ModelNames(Params):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes in it, else float32"
     )
-    trust_remote_code: bool = False
+    trust_remote_code: bool = Field(False, description="run code that comes with a model's files")
     system: Literal["drop_row", "merge"] = Field(
         "drop_row",
         description="rows whose system turn the base model's template refuses; merge: its text opens "

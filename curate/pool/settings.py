@@ -16,14 +16,26 @@ from curate.core.params import Params
 class FieldMap(Params):
     """Names of upstream fields, for records in no known layout: body.messages, answers.text[0]."""
 
-    messages: str | None = None
-    prompt: str | None = None
-    context: str | None = None
-    response: str | None = None
-    system: str | None = None
-    origin: str | None = None
+    messages: str | None = Field(
+        None, description="field with the list of turns", examples=["body.messages"]
+    )
+    prompt: str | None = Field(None, description="field with what is asked", examples=["query"])
+    context: str | None = Field(
+        None, description="field whose text stands below the prompt", examples=["passage"]
+    )
+    response: str | None = Field(
+        None, description="field with the answer", examples=["answers.text[0]"]
+    )
+    system: str | None = Field(
+        None, description="field with the system turn", examples=["instructions"]
+    )
+    origin: str | None = Field(
+        None, description="field that names the task or part that a row is of", examples=["topic"]
+    )
     roles: dict[str, Literal["system", "user", "assistant", "tool"]] | None = Field(
-        None, description="what the names of roles mean, beside the usual ones: {humain: user}"
+        None,
+        description="what the names of roles mean, beside the usual ones: {humain: user}",
+        examples=[{"humain": "user"}],
     )
 
     @model_validator(mode="after")
@@ -52,13 +64,26 @@ class FieldNames(TypedDict, total=False):
 class RowFile(Params):
     """Where rows come from: a file, glob or folder of JSON, Parquet, Arrow, CSV, plain or packed."""
 
-    path: str
-    source: str | None = Field(None, description="name of these rows in ids and reports")
-    fields: FieldMap | None = Field(None, description="for records in no known format")
-    strip_end: str | None = Field(None, description="marker cut off the end of responses")
-    sample: int | None = Field(None, gt=0, description="take this many records, drawn by the seed")
+    path: str = Field(description="file, glob, folder, or URL of fsspec", examples=["data/*.jsonl"])
+    source: str | None = Field(
+        None, description="name of these rows in ids and reports", examples=["forum"]
+    )
+    fields: FieldMap | None = Field(
+        None,
+        description="for records in no known format",
+        examples=[{"prompt": "query", "response": "reply"}],
+    )
+    strip_end: str | None = Field(
+        None, description="marker cut off the end of responses", examples=["<|endoftext|>"]
+    )
+    sample: int | None = Field(
+        None, gt=0, description="take this many records, drawn by the seed", examples=[3000]
+    )
     split: str | None = Field(
-        None, min_length=1, description="the split to read, of a data set with several, e.g. train"
+        None,
+        min_length=1,
+        description="the split to read, of a data set with several, e.g. train",
+        examples=["train"],
     )
 
     @field_validator("source")
@@ -92,11 +117,14 @@ ShortRowFile = Annotated[RowFile, BeforeValidator(as_file, json_schema_input_typ
 class Target(RowFile):
     """A few examples of the wanted skill, and the held-out eval set that only the proof reads."""
 
-    source: str | None = "target"
+    source: str | None = Field("target", description="name of these rows in ids and reports")
     eval: Annotated[
         Annotated[list[ShortRowFile], Field(min_length=1)] | None,
         BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str | None),
-        Field(description="one file, or several that make up one eval set"),
+        Field(
+            description="one file, or several that make up one eval set",
+            examples=[[{"path": "eval.jsonl"}]],
+        ),
     ] = None
 
     @property

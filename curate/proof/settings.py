@@ -23,12 +23,15 @@ MARGIN, SHARE_MARGIN = 0.02, 0.1
 class WatchSet(RowFile):
     """Rows on which tuning must do no harm: every model of the proof is measured there too."""
 
-    role: Literal["keep"] = "keep"
+    role: Literal["keep"] = Field(
+        "keep", description="what tuning must do: keep what the base model can"
+    )
     margin: float | None = Field(
         None,
         gt=0,
         description="the largest rise of the loss, or fall of another metric, that is no harm; 0.02, "
         "of a share 0.1",
+        examples=[0.05],
     )
     metric: WatchMetric = Field(
         "loss", description="refusal: the share of written answers that decline"
@@ -70,18 +73,18 @@ class WatchSet(RowFile):
 class Lora(Params):
     """The brief fine-tune of the proof (Hu et al. 2021, arXiv:2106.09685)."""
 
-    rank: int = Field(16, gt=0)
-    alpha: int = Field(32, gt=0)
-    epochs: int = Field(2, gt=0)
-    learning_rate: float = Field(5e-4, gt=0)
-    batch_rows: int = Field(8, gt=0)
+    rank: int = Field(16, gt=0, description="of the LoRA matrices")
+    alpha: int = Field(32, gt=0, description="scale of what LoRA adds: alpha / rank")
+    epochs: int = Field(2, gt=0, description="passes over the rows")
+    learning_rate: float = Field(5e-4, gt=0, description="the highest; it falls to zero by a line")
+    batch_rows: int = Field(8, gt=0, description="rows a step")
     max_length: int = Field(1024, gt=0, description="tokens; longer rows are cut at the end")
 
 
 class Novelty(Params):
     """Texts that the tuned model would write and the base would not (Isonuma & Titov 2025)."""
 
-    texts: int = Field(20, ge=1)
+    texts: int = Field(20, ge=1, description="how many are written")
     tokens: int = Field(64, ge=1, description="of a text at most")
     start: Literal["target", "nothing"] = Field(
         "target", description="texts answer the target's prompts, or follow nothing"
@@ -98,7 +101,9 @@ class Novelty(Params):
 class ArmFile(RowFile):
     """A training set of a proof's own: a saved selection (the folder of a run) or any file of rows."""
 
-    name: Annotated[str, AfterValidator(check_name)]
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        description="of the arm, in reports", examples=["old"]
+    )
 
     @property
     def source_name(self) -> str:
@@ -109,7 +114,7 @@ class ArmFile(RowFile):
 class ThenFile(RowFile):
     """Rows of the second phase of every fine-tune."""
 
-    source: str | None = "then"
+    source: str | None = Field("then", description="name of these rows in ids and reports")
 
 
 def _names_of(arms: Sequence[str | ArmFile]) -> list[str]:
@@ -147,12 +152,15 @@ class ProofSettings(Params):
         Field(description="a second phase on the target examples or a file, after every fine-tune"),
     ] = None
     base: str | None = Field(
-        None, description="the model to fine-tune; models.base if not given, which selects"
+        None,
+        description="the model to fine-tune; models.base if not given, which selects",
+        examples=["/models/Qwen2.5-1.5B-Instruct"],
     )
     curve: int | None = Field(
         None,
         ge=2,
         description="also train on 1/N and 1/N² of the selection, N e.g. 4: how much of it is enough",
+        examples=[4],
     )
     ablate: bool = Field(
         False,
@@ -162,7 +170,9 @@ class ProofSettings(Params):
         "auto", description="what decides; auto: the loss. All that can be measured are shown"
     )
     tasks: list[str | FreeFields] = Field(
-        [], description="for metric lm_eval: YAML files, contents or names of its tasks"
+        [],
+        description="for metric lm_eval: YAML files, contents or names of its tasks",
+        examples=[["arc_easy"]],
     )
     allow_leaks: bool = Field(False, description="run even though the eval set leaks")
     lora: Lora = Lora()
@@ -176,7 +186,10 @@ class ProofSettings(Params):
     watch: Annotated[
         list[Annotated[WatchSet, BeforeValidator(as_file)]],
         BeforeValidator(as_list, json_schema_input_type=list[WatchSet | str] | WatchSet | str),
-        Field(description="rows on which tuning must do no harm"),
+        Field(
+            description="rows on which tuning must do no harm",
+            examples=[[{"path": "general.jsonl"}]],
+        ),
     ] = []
 
     @property

@@ -40,11 +40,12 @@ Examples = Annotated[int, Field(ge=2, description="eval examples that every mode
 class GenerateMetric(Params):
     """Right answers among those that a model generates: found in the text and compared by value."""
 
-    generate: Kind
+    generate: Kind = Field(description="how the answer is found in a text and compared")
     examples: Examples = 20
     pattern: str | None = Field(
         None,
         description="for regex: its first group, or all of it, is the answer; the last match counts",
+        examples=["Answer: (\\d+)"],
     )
 
     @field_validator("pattern")
@@ -66,7 +67,10 @@ class GenerateMetric(Params):
 class FunctionMetric(Params):
     """A Python function's number for every answer that a model generates; more is better."""
 
-    function: str = Field(description="FILE.py:NAME or MODULE:NAME; see docs/proof.md")
+    function: str = Field(
+        description="FILE.py:NAME or MODULE:NAME; see docs/proof.md",
+        examples=["my_metric.py:score"],
+    )
     examples: Examples = 20
 
     @field_validator("function")

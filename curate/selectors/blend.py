@@ -37,6 +37,7 @@ class BlendSelector(Selector):
     parts: list[dict[str, Any]] = Field(
         min_length=2,
         description="methods with their parameters, and a weight each (1 if not given)",
+        examples=[[{"method": "bm25"}, {"method": "rds", "weight": 2}]],
     )
 
     @model_validator(mode="after")

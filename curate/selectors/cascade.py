@@ -37,6 +37,7 @@ class CascadeSelector(Selector):
         min_length=2,
         description="methods with their parameters; all but the last with keep: the share of rows "
         "that goes on to the next",
+        examples=[[{"method": "embed", "keep": 0.2}, {"method": "rds"}]],
     )
 
     @model_validator(mode="after")

@@ -51,7 +51,10 @@ class ClustersSelector(VectorParams):
 
     method: Literal["clusters"] = "clusters"
     clusters: int | None = Field(
-        None, gt=0, description="how many; about the square root of the number of rows if not given"
+        None,
+        gt=0,
+        description="how many; about the square root of the number of rows if not given",
+        examples=[50],
     )
     within: Literal["nearest", "random"] = Field(
         "nearest", description="in a cluster, rows nearest to its centre first, or any order"

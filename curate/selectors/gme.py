@@ -57,7 +57,10 @@ class GmeSelector(Selector):
         "meta.FIELD, a field of the records with a value or a list of values",
     )
     approx: int | None = Field(
-        None, gt=0, description="try this many random rows at each step; all if not given"
+        None,
+        gt=0,
+        description="try this many random rows at each step; all if not given",
+        examples=[10],
     )
 
     @field_validator("attributes")

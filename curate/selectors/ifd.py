@@ -64,7 +64,9 @@ class IfdSelector(Selector):
     form: Literal["loss", "perplexity"] = Field(
         "loss", description="ratio of mean losses, or of their exponentials as in Superfiltering"
     )
-    model: str | None = Field(None, description="another model to score with; the base if none")
+    model: str | None = Field(
+        None, description="another model to score with; the base if none", examples=["smollm2-135m"]
+    )
     min_tokens: int = Field(10, gt=0, description="response tokens; rows with fewer are not judged")
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 

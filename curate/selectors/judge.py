@@ -43,10 +43,12 @@ class JudgeSelector(Selector):
     method: Literal["judge"] = "judge"
     engine: EngineParams = TransformersParams()
     rubric: str = Field(RUBRIC, min_length=1, description="what is judged, in a sentence or more")
-    low: int = Field(1, ge=0)
-    high: int = Field(5, ge=1)
+    low: int = Field(1, ge=0, description="the lowest grade")
+    high: int = Field(5, ge=1, description="the highest grade")
     votes: int = Field(1, ge=1, description="answers whose mean is a row's score")
-    prompts: str | None = Field(None, description="folder whose judge/rate.j2 comes before ours")
+    prompts: str | None = Field(
+        None, description="folder whose judge/rate.j2 comes before ours", examples=["prompts/"]
+    )
 
     @model_validator(mode="after")
     def _check_scale(self) -> "JudgeSelector":

@@ -42,7 +42,7 @@ class LengthSelector(Selector):
     which: Literal["response", "row"] = Field(
         "response", description="row: prompt, template and response together"
     )
-    order: Literal["longest", "shortest"] = "longest"
+    order: Literal["longest", "shortest"] = Field("longest", description="which rows come first")
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Count the tokens of responses; those of whole rows are counted in every run."""

@@ -55,13 +55,21 @@ class Warmup(Params):
 
     fraction: float = Field(0.05, gt=0, le=1, description="of the kept rows; at least 64 rows")
     epochs: int = Field(4, gt=0, description="each leaves a checkpoint, and each costs a pass")
-    rank: int | None = Field(None, gt=0, description="128 at hidden size 4,096, less below")
-    alpha: int | None = Field(None, gt=0, description="4 x rank")
-    learning_rate: float | None = Field(
-        None, gt=0, description="2e-5 at hidden size 4,096, more below"
+    rank: int | None = Field(
+        None, gt=0, description="128 at hidden size 4,096, less below", examples=[32]
     )
-    batch_rows: int | None = Field(None, gt=0, description="128, fewer with few rows")
-    targets: list[str] = Field(["q_proj", "k_proj", "v_proj", "o_proj"], min_length=1)
+    alpha: int | None = Field(None, gt=0, description="4 x rank", examples=[128])
+    learning_rate: float | None = Field(
+        None, gt=0, description="2e-5 at hidden size 4,096, more below", examples=[0.0002]
+    )
+    batch_rows: int | None = Field(
+        None, gt=0, description="128, fewer with few rows", examples=[16]
+    )
+    targets: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj"],
+        min_length=1,
+        description="the linear layers that get LoRA weights",
+    )
 
 
 @method

@@ -51,7 +51,9 @@ class PerplexitySelector(Selector):
     of: Literal["all", "response"] = Field(
         "all", description="all tokens of a row, or the response given its prompt"
     )
-    prefer: Literal["low", "mid", "high"] = "mid"
+    prefer: Literal["low", "mid", "high"] = Field(
+        "mid", description="losses that come first: rows that are easy, middling or hard"
+    )
     mid: Literal["median", "reference"] = Field(
         "median", description="reference: from rank 0.33 N on, highest loss first"
     )

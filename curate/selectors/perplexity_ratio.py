@@ -68,7 +68,9 @@ class PerplexityRatioSelector(Selector):
     epochs: int = Field(
         3, gt=0, description="passes over the target examples; more learn them by heart"
     )
-    learning_rate: float = Field(5e-4, gt=0)
+    learning_rate: float = Field(
+        5e-4, gt=0, description="of the brief tuning on the target examples"
+    )
     prior_tokens: int = Field(
         10, ge=0, description="tokens without gain that each response is averaged with"
     )

@@ -40,7 +40,11 @@ class RaceParams(SelectParams):
     of: Annotated[
         list[dict[str, Any]],
         BeforeValidator(_expand_names, json_schema_input_type=list[dict[str, Any] | str]),
-        Field(min_length=2, description="methods, each by name or with parameters of its own"),
+        Field(
+            min_length=2,
+            description="methods, each by name or with parameters of its own",
+            examples=[["rds", "dsir", {"method": "rds", "budget": 40}]],
+        ),
     ]
     rounds: int = Field(
         3, ge=1, le=5, description="the first with one training of each, every later one with twice"

@@ -50,7 +50,9 @@ class RdsSelector(Selector):
     scores_alone: ClassVar[bool] = True
 
     method: Literal["rds"] = "rds"
-    combine: Literal["round_robin", "global_max"] = "round_robin"
+    combine: Literal["round_robin", "global_max"] = Field(
+        "round_robin", description="examples take turns, or rows by their largest similarity"
+    )
     refill: bool = Field(False, description="a duplicate does not cost its example the turn")
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 

@@ -65,7 +65,10 @@ class SmartSelector(VectorParams):
     compare: Compared = Field("prompt", description="what is embedded: rows, prompts or responses")
     by: By = Field("origin", description="what a task is; a row without origin: its source")
     tasks: int | None = Field(
-        None, gt=0, description="how many tasks get a share, the best first; all if not given"
+        None,
+        gt=0,
+        description="how many tasks get a share, the best first; all if not given",
+        examples=[20],
     )
     penalty: float = Field(
         0.4, ge=0, le=0.5, description="of similar tasks (lambda of graph cut); 0 ignores them"

@@ -22,7 +22,9 @@ class VectorParams(Selector):
 
     compare: Compared = Field("example", description="what is embedded: rows, prompts or responses")
     embedder: str | None = Field(
-        None, description="static, minilm, a folder or a hub id; models.embedder if not given"
+        None,
+        description="static, minilm, a folder or a hub id; models.embedder if not given",
+        examples=["minilm"],
     )
 
     def cost(self, rows: int) -> Workload:

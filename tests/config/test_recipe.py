@@ -833,6 +833,24 @@ def test_the_json_schema_rejects_what_the_loader_rejects(change: Any) -> None:
         Config.model_validate(data)
 
 
+def test_examples_in_the_json_schema_are_what_it_accepts() -> None:
+    schema = Config.model_json_schema()
+    models = {"": schema, **schema["$defs"]}
+    keys = [
+        (f"{name}.{key}", part)
+        for name, model in models.items()
+        for key, part in model.get("properties", {}).items()
+        if "examples" in part
+    ]
+    assert keys
+    for key, part in keys:
+        validator = jsonschema.Draft202012Validator({**part, "$defs": schema["$defs"]})
+        faults = [
+            error.message for value in part["examples"] for error in validator.iter_errors(value)
+        ]
+        assert faults == [], key
+
+
 def test_the_json_schema_accepts_paths_written_short() -> None:
     """`pool: data/*` and `eval: x.jsonl` are valid recipes, so editors must not mark them."""
     assert schema_faults(yaml.safe_load(RECIPE)) == []

@@ -40,7 +40,9 @@ class LengthRule(Params):
 class LanguageRule(Params):
     """Prompt and response, where they have some 40 letters, must be in one of these languages."""
 
-    allowed: list[str] = Field(min_length=1, description="ISO 639-1 codes, e.g. [en, de]")
+    allowed: list[str] = Field(
+        min_length=1, description="ISO 639-1 codes, e.g. [en, de]", examples=[["en", "de"]]
+    )
     confidence: Share = Field(0.8, description="how sure the detector must be of another language")
 
 
@@ -91,4 +93,6 @@ class ActionRule(Params):
 class WordsRule(Params):
     """No turn may hold a word of a list."""
 
-    file: str = Field(description="words or phrases, one a line; # begins a comment")
+    file: str = Field(
+        description="words or phrases, one a line; # begins a comment", examples=["words.txt"]
+    )

@@ -97,7 +97,9 @@ class AideGenerator(Generator):
     attributes: int = Field(4, ge=0, le=12, description="of each example that is expanded")
     operators: tuple[Operator, ...] = Field(OPERATORS, description="for each attribute")
     personas: int = Field(5, ge=0, description="of each example, nearest to its topic; 0: none")
-    persona_file: str | None = Field(None, description="personas, one a line; our own if null")
+    persona_file: str | None = Field(
+        None, description="personas, one a line; our own if null", examples=["personas.txt"]
+    )
     start: Literal["all", "gaps"] = Field(
         "all", description="from all target examples, or from those that the pool covers least"
     )
@@ -105,12 +107,16 @@ class AideGenerator(Generator):
     residual_from_hop: int = Field(2, ge=2, description="the seed is in the request from here on")
     min_grade: int = Field(5, ge=1, le=HIGHEST_GRADE, description="1: nothing is graded")
     max_rewrites: int = Field(2, ge=0, description="of a prompt that is graded too low")
-    children: int | None = Field(None, ge=1, description="of one example at most, drawn")
+    children: int | None = Field(
+        None, ge=1, description="of one example at most, drawn", examples=[100]
+    )
     most: int = Field(4_000, ge=1, description="prompts tried over all hops")
     answer: AnswerMode = Field("free", description="what a response is")
     shots: int = Field(3, ge=0, description="target examples that are shown with each answer")
     temperature: float = Field(1.0, ge=0, description="of new prompts; all else is greedy")
-    top_p: float = Field(0.95, gt=0, le=1)
+    top_p: float = Field(
+        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     max_tokens: int = Field(512, ge=64, description="of a prompt, and of a response")
 
     @model_validator(mode="after")

@@ -69,7 +69,9 @@ class BackTranslateGenerator(Generator):
     min_grade: float = Field(5, ge=1, le=HIGHEST_GRADE, description="1: nothing is graded")
     votes: int = Field(1, ge=1, le=20, description="grades of a pair, of which the mean counts")
     temperature: float = Field(0.7, ge=0, description="of requests")
-    top_p: float = Field(0.9, gt=0, le=1)
+    top_p: float = Field(
+        0.9, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     max_tokens: int = Field(256, ge=64, description="of a request")
 
     def generate(self, run: Generation) -> None:

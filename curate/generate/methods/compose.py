@@ -85,7 +85,9 @@ class ComposeGenerator(WriteParams):
 
     method: Literal["compose"] = "compose"
     filters: ComposeFilters = ComposeFilters()
-    kind: Literal["chain", "sequential"] = "chain"
+    kind: Literal["chain", "sequential"] = Field(
+        "chain", description="steps that build on one another, or instructions in one request"
+    )
     length: int = Field(2, ge=2, le=3, description="steps of the longest chain")
     chains: int = Field(200, ge=1, description="tried at most, of each length")
     partners: int = Field(3, ge=1, description="chains that start with the same row")

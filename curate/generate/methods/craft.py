@@ -69,7 +69,10 @@ class CraftGenerator(Generator):
     reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     method: Literal["craft"] = "craft"
-    corpus: str = Field(description="file, folder or glob of JSON Lines or plain text documents")
+    corpus: str = Field(
+        description="file, folder or glob of JSON Lines or plain text documents",
+        examples=["docs/*.md"],
+    )
     documents: int = Field(200, ge=1, description="passages to write an example from")
     words: int = Field(300, ge=20, description="of a passage at most")
     shots: int = Field(3, ge=1, description="target examples shown with each passage")
@@ -77,9 +80,11 @@ class CraftGenerator(Generator):
     alike: float = Field(
         85, ge=0, le=100, description="token-set ratio of prompts from which one is a copy"
     )
-    temperature: float = Field(0.7, ge=0)
-    top_p: float = Field(0.9, gt=0, le=1)
-    top_k: int = Field(40, ge=0)
+    temperature: float = Field(0.7, ge=0, description="of examples")
+    top_p: float = Field(
+        0.9, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
+    top_k: int = Field(40, ge=0, description="draw from so many likeliest tokens; 0: from all")
     max_tokens: int = Field(1_024, ge=128, description="of a prompt with its response")
 
     def generate(self, run: Generation) -> None:

@@ -80,10 +80,11 @@ class EvolveGenerator(WriteParams):
 
     method: Literal["evolve"] = "evolve"
     filters: NearFilters = NearFilters()
-    rounds: int = Field(4, ge=1, le=10)
+    rounds: int = Field(4, ge=1, le=10, description="evolutions of each line, one after the other")
     weights: dict[Operator, float] = Field(
         {"constraint": 1, "deepen": 1, "concrete": 1, "reasoning": 1, "breadth": 1},
         description="how often each way is drawn, in proportion",
+        examples=[{"constraint": 2, "breadth": 1}],
     )
     growth: int = Field(
         20, ge=10, description="words to add at most; what adds more than twice as many goes"

@@ -58,7 +58,9 @@ class ExpandGenerator(WriteParams):
     version: ClassVar[int] = VERSION
 
     method: Literal["expand"] = "expand"
-    mode: Literal["instructions", "pairs"] = "instructions"
+    mode: Literal["instructions", "pairs"] = Field(
+        "instructions", description="new instructions that are answered then, or pairs in one go"
+    )
     rounds: int = Field(3, ge=1, le=50, description="for each row, one after the other")
     count: int = Field(10, ge=1, le=50, description="instructions a round; a pair comes alone")
     prompt_letters: int = Field(400, ge=20, description="of a new instruction at most")

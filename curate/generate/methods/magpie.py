@@ -59,10 +59,16 @@ class MagpieGenerator(Generator):
 
     method: Literal["magpie"] = "magpie"
     prompts: int = Field(200, ge=1, description="to write")
-    systems: list[str] = Field([], description="system turns that steer; they share the prompts")
+    systems: list[str] = Field(
+        [],
+        description="system turns that steer; they share the prompts",
+        examples=[["You are a tutor of mathematics."]],
+    )
     one_line: bool = Field(True, description="a prompt ends with its first line")
     temperature: float = Field(1.0, ge=0, description="of prompts; answers are greedy")
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     prompt_tokens: int = Field(256, ge=16, description="of a prompt")
     max_tokens: int = Field(1_024, ge=16, description="of an answer")
 

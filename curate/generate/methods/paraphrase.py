@@ -66,7 +66,7 @@ class ParaphraseGenerator(WriteParams):
 
     method: Literal["paraphrase"] = "paraphrase"
     filters: ParaphraseFilters = ParaphraseFilters()
-    axes: tuple[Axis, ...] = Field(AXES, min_length=1)
+    axes: tuple[Axis, ...] = Field(AXES, min_length=1, description="ways to say it otherwise")
     count: int = Field(2, ge=1, le=20, description="paraphrases of each row; axes take turns")
     rouge: float = Field(
         0.9, gt=0, le=1, description="to the source and its paraphrases; above it is a copy"

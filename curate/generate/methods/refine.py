@@ -18,6 +18,8 @@ so the judge's "the old one" costs nothing but the calls.
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from curate.core.methods import method
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
@@ -43,7 +45,10 @@ class RefineGenerator(WriteParams):
 
     method: Literal["refine"] = "refine"
     filters: NearFilters = NearFilters()
-    judge: bool = True
+    judge: bool = Field(
+        True,
+        description="a blind comparison keeps the new instruction only where it is the clearer one",
+    )
 
     def generate(self, run: Generation) -> None:
         """Refine each row's instruction, once."""

@@ -110,14 +110,19 @@ class RejectGenerator(StartParams):
     )
     checker: CheckerName = Field("numeric", description="how an answer is compared to the gold one")
     pattern: str | None = Field(
-        None, max_length=10_000, description="what an answer has to match; checker: regex"
+        None,
+        max_length=10_000,
+        description="what an answer has to match; checker: regex",
+        examples=["\\d+"],
     )
     pilot: int = Field(16, ge=1, description="trials of each query before a plan is made")
     trials: int = Field(512, ge=1, description="of one query at most")
     most: int = Field(20_000, ge=1, description="trials over all queries")
     rounds: int = Field(8, ge=1, le=50, description="plans at most, the pilot aside")
-    temperature: float = Field(1.6, gt=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    temperature: float = Field(1.6, gt=0, description="of solutions")
+    top_p: float = Field(
+        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     max_tokens: int = Field(2_048, ge=8, description="of a solution; one that is cut is wrong")
 
     @model_validator(mode="after")

@@ -58,7 +58,10 @@ class SearchInstructGenerator(Generator):
     reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     method: Literal["search_instruct"] = "search_instruct"
-    corpus: str = Field(description="file, folder or glob of JSON Lines or plain text documents")
+    corpus: str = Field(
+        description="file, folder or glob of JSON Lines or plain text documents",
+        examples=["docs/*.md"],
+    )
     rounds: int = Field(40, ge=1, description="times that new questions are asked for")
     seeds: int = Field(5, ge=1, description="target prompts shown each time")
     questions: int = Field(5, ge=1, le=20, description="asked for each time")
@@ -70,8 +73,8 @@ class SearchInstructGenerator(Generator):
     support: float = Field(
         0.5, ge=0, le=1, description="least share of an answer's words in passages it names"
     )
-    question_temperature: float = Field(0.7, ge=0)
-    answer_temperature: float = Field(0.1, ge=0)
+    question_temperature: float = Field(0.7, ge=0, description="of new questions")
+    answer_temperature: float = Field(0.1, ge=0, description="of answers")
     max_tokens: int = Field(512, ge=64, description="of an answer")
 
     def generate(self, run: Generation) -> None:

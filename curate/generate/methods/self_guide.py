@@ -89,8 +89,16 @@ class SelfGuideGenerator(Generator):
 
     method: Literal["self_guide"] = "self_guide"
     filters: SelfGuideFilters = SelfGuideFilters()
-    task: str = Field("", description="what the task is; said beside the examples")
-    labels: list[str] = Field([], description="the outputs there are, if the task is to classify")
+    task: str = Field(
+        "",
+        description="what the task is; said beside the examples",
+        examples=["Tell whether a review is good or bad."],
+    )
+    labels: list[str] = Field(
+        [],
+        description="the outputs there are, if the task is to classify",
+        examples=[["good", "bad"]],
+    )
     rounds: int = Field(10, ge=1, description="each sees inputs of those before it")
     batch: int = Field(40, ge=1, description="inputs asked for in a round")
     demos: int = Field(3, ge=1, description="target examples shown")
@@ -104,9 +112,9 @@ class SelfGuideGenerator(Generator):
         1.0, ge=1, description="most rows of a label, for each of the rarest; all if null"
     )
     temperature: float | None = Field(
-        None, ge=0, description="of inputs; 0.7 with labels and 0.9 without if null"
+        None, ge=0, description="of inputs; 0.7 with labels and 0.9 without if null", examples=[0.8]
     )
-    output_temperature: float = Field(0.2, ge=0)
+    output_temperature: float = Field(0.2, ge=0, description="of outputs")
     max_tokens: int = Field(500, ge=64, description="of an input, and of an output")
 
     @field_validator("labels")

@@ -91,10 +91,14 @@ class SelfInstructGenerator(Generator):
     tasks: int = Field(7, ge=1, le=20, description="asked for each time")
     demos: int = Field(8, ge=1, description="tasks shown each time")
     machine_demos: int = Field(2, ge=0, description="of these, at most so many that were made here")
-    domain: str = Field("", description="what the tasks are from, e.g. biomedicine")
+    domain: str = Field(
+        "", description="what the tasks are from, e.g. biomedicine", examples=["biomedicine"]
+    )
     instances: int = Field(1, ge=1, le=5, description="examples of each task at most")
     temperature: float = Field(0.7, ge=0, description="of new tasks; kinds and examples are greedy")
-    top_p: float = Field(0.9, gt=0, le=1)
+    top_p: float = Field(
+        0.9, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     max_tokens: int = Field(512, ge=64, description="of one example, input and output together")
 
     @model_validator(mode="after")

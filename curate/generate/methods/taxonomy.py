@@ -59,16 +59,24 @@ class TaxonomyGenerator(Generator):
 
     method: Literal["taxonomy"] = "taxonomy"
     subjects: list[str] = Field(
-        [], description="what tasks are brainstormed for; the target's field if empty"
+        [],
+        description="what tasks are brainstormed for; the target's field if empty",
+        examples=[["arithmetic", "geometry"]],
     )
     brainstorms: int = Field(10, ge=1, description="lists of tasks; subjects take turns")
     tasks: int = Field(20, ge=1, le=40, description="in a list")
     examples: int = Field(2, ge=1, description="of each task")
     shots: int = Field(3, ge=0, description="target examples shown with each list; 0: none")
     alike: float = Field(0.7, gt=0, le=1, description="ROUGE-L of tasks from which one is a copy")
-    axes: dict[str, list[str]] = Field(AXES, description="names and the values that are drawn")
+    axes: dict[str, list[str]] = Field(
+        AXES,
+        description="names and the values that are drawn",
+        examples=[{"level": ["beginner", "expert"]}],
+    )
     temperature: float = Field(1.0, ge=0, description="of tasks and requests; answers are greedy")
-    top_p: float = Field(0.95, gt=0, le=1)
+    top_p: float = Field(
+        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
+    )
     max_tokens: int = Field(512, ge=64, description="of a request, and of an answer")
 
     @field_validator("axes")

@@ -27,10 +27,16 @@ class TransformersParams(Params):
     """A model in this process, by transformers."""
 
     kind: Literal["transformers"] = "transformers"
-    model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
+    model: str | None = Field(
+        None,
+        description="name, folder or hub id; the run's base if null",
+        examples=["/models/Qwen2.5-1.5B-Instruct"],
+    )
     dtype: Dtype | None = Field(None, description="the run's own if null")
     adapter: str | None = Field(
-        None, description="adapter.safetensors of a fine-tune by curate, put on the model"
+        None,
+        description="adapter.safetensors of a fine-tune by curate, put on the model",
+        examples=["runs/mine/export/adapter"],
     )
     batch_tokens: int = Field(
         8_192, ge=1, description="tokens of a batch, room for the answers included"
@@ -41,25 +47,39 @@ class VllmParams(Params):
     """A model in this process, by vLLM."""
 
     kind: Literal["vllm"] = "vllm"
-    model: str | None = Field(None, description="name, folder or hub id; the run's base if null")
+    model: str | None = Field(
+        None,
+        description="name, folder or hub id; the run's base if null",
+        examples=["/models/Qwen2.5-1.5B-Instruct"],
+    )
     dtype: Dtype | None = Field(None, description="the run's own if null")
     adapter: str | None = Field(
-        None, description="folder of LoRA weights as peft reads them: export/adapter of a run"
+        None,
+        description="folder of LoRA weights as peft reads them: export/adapter of a run",
+        examples=["runs/mine/export/adapter"],
     )
-    context: int | None = Field(None, ge=1, description="longest prompt and answer, in tokens")
+    context: int | None = Field(
+        None, ge=1, description="longest prompt and answer, in tokens", examples=[8192]
+    )
     memory: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory to use")
     chunk: int = Field(2_048, ge=1, description="calls handed over, and stored, at a time")
-    options: FreeFields = Field({}, description="further arguments of vllm.LLM")
+    options: FreeFields = Field(
+        {}, description="further arguments of vllm.LLM", examples=[{"gpu_memory_utilization": 0.8}]
+    )
 
 
 class EndpointParams(Params):
     """One server and how hard it may be worked."""
 
-    url: str = Field(description="up to and with /v1")
-    api_key_env: str | None = Field(None, description="environment variable that holds the key")
+    url: str = Field(description="up to and with /v1", examples=["http://localhost:8000/v1"])
+    api_key_env: str | None = Field(
+        None, description="environment variable that holds the key", examples=["SERVER_API_KEY"]
+    )
     concurrency: int = Field(8, ge=1, description="calls under way at one time")
-    calls_per_minute: int | None = Field(None, ge=1)
-    tokens_per_minute: int | None = Field(None, ge=1)
+    calls_per_minute: int | None = Field(None, ge=1, description="no limit if null", examples=[600])
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="of requests and answers; no limit if null", examples=[200000]
+    )
 
     @field_validator("url")
     @classmethod
@@ -84,18 +104,22 @@ class EndpointParams(Params):
 class Prices(Params):
     """Price of a million tokens, in any currency."""
 
-    prompt: float = Field(0.0, ge=0, le=1e9)
-    completion: float = Field(0.0, ge=0, le=1e9)
+    prompt: float = Field(0.0, ge=0, le=1e9, description="of tokens that are sent")
+    completion: float = Field(0.0, ge=0, le=1e9, description="of tokens that are written")
 
 
 class OpenAIParams(Params):
     """A model behind servers that speak OpenAI's protocol, `vllm serve` included."""
 
     kind: Literal["openai"] = "openai"
-    model: str
-    endpoints: list[EndpointParams] = Field(min_length=1)
+    model: str = Field(description="the name by which the servers know it", examples=["qwen3-8b"])
+    endpoints: list[EndpointParams] = Field(
+        min_length=1, description="the servers; they share the calls"
+    )
     revision: str | None = Field(
-        None, description="which weights the name stands for; a new one makes stored answers void"
+        None,
+        description="which weights the name stands for; a new one makes stored answers void",
+        examples=["2026-09-01"],
     )
     timeout: float = Field(120.0, gt=0, description="seconds for one call")
     attempts: int = Field(
@@ -113,13 +137,21 @@ class OpenAIParams(Params):
         "unsupported",
         description="how an answer's opening is sent; continue: as vLLM wants it, plain: as a last turn",
     )
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    send_seed: bool = True
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="what the server calls the limit of an answer"
+    )
+    send_seed: bool = Field(
+        True, description="whether requests carry a seed; some servers refuse one"
+    )
     prices: Prices = Field(default_factory=Prices)
     tokenizer: str | None = Field(
-        None, description="model whose tokenizer counts tokens; estimated by length if null"
+        None,
+        description="model whose tokenizer counts tokens; estimated by length if null",
+        examples=["Qwen/Qwen3-8B"],
     )
-    extra: FreeFields = Field({}, description="further fields of every request")
+    extra: FreeFields = Field(
+        {}, description="further fields of every request", examples=[{"reasoning_effort": "low"}]
+    )
 
 
 EngineParams = Annotated[
