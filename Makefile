@@ -1,5 +1,6 @@
 # make quickstart   set up and run the bundled recipe to its report
 # make test         set up and run every check
+# make docs         build the site of the documentation, .site/index.html; a broken link fails
 # make lock         record code and results of every stored step, after a change that keeps the results
 # make vllm         test the vllm engine, in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
@@ -13,7 +14,7 @@ FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast lint lock chromium vllm floors clean
+.PHONY: quickstart test fast lint docs lock chromium vllm floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -32,6 +33,12 @@ fast: .venv/developed
 lint: .venv/developed
 	.venv/bin/pre-commit run --all-files
 
+# Pages of recipe, methods and Python are written first. The site may ask no other server for anything.
+docs: .venv/developed
+	.venv/bin/python -m reference
+	.venv/bin/zensical build --clean --strict
+	@! grep -rE '<(script|link|img)[^>]* (src|href)="?https?:' .site --include='*.html'
+
 # Refuses where results moved under the same version: raise it in the step's file.
 lock: .venv/developed
 	.venv/bin/python -m tests.lock
@@ -43,7 +50,7 @@ lock: .venv/developed
 	touch $@
 
 .venv/developed: .venv/installed
-	$(PIP) --constraint constraints.txt --editable ".[dev,lint,eval,prefect]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,docs,lint,eval,prefect]"
 	touch $@
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.
@@ -85,4 +92,4 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; }
 
 clean:
-	rm -rf .venv .venv-floors .venv-vllm .curate runs
+	rm -rf .venv .venv-floors .venv-vllm .curate .cache .site docs/reference runs

@@ -23,7 +23,7 @@ EXTRAS = {
 }
 INSTALLED = EXTRAS["dev"] + EXTRAS["prefect"]
 EVERY = [*LIBRARY, *(requirement for extra in EXTRAS.values() for requirement in extra)]
-OWN = {"curate", "flows", "tests", "data"}
+OWN = {"curate", "flows", "tests", "data", "reference"}
 # The extras that a folder may import from, beside the library's own dependencies.
 ORCHESTRATION = "curate/orchestration"
 USED = {"curate": ["vllm", "names", "eval"], ORCHESTRATION: ["prefect"], "flows": ["prefect"]}
@@ -74,7 +74,8 @@ def test_every_dependency_has_a_floor(requirement: Requirement) -> None:
 def test_the_pinned_versions_lie_within_the_declared_ranges() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = {canonicalize_name(name): pin for name, _, pin in (x.partition("==") for x in lines)}
-    for requirement in LIBRARY + INSTALLED + EXTRAS["lint"] + EXTRAS["eval"]:
+    extras = [requirement for extra in ("lint", "docs", "eval") for requirement in EXTRAS[extra]]
+    for requirement in LIBRARY + INSTALLED + extras:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), (
             requirement
         )

@@ -20,9 +20,10 @@ from curate.pipeline.selection import select_rows
 class Proof:
     """The verdict on a selection.
 
-    verdict: "better", "within the range of random draws", "worse", or why there is none.
-    sentence: the verdict with its figures.
-    details: all of proof.json.
+    Attributes:
+        verdict: "better", "within the range of random draws", "worse", or why there is none.
+        sentence: the verdict with its figures.
+        details: all of proof.json.
     """
 
     verdict: str

@@ -44,9 +44,10 @@ class Pool:
 class Rows:
     """Rows as they were read, and the records that make none.
 
-    frame: row_id, messages, source, origin, meta ...
-    rejects: file, position, reason, field and the beginning of each rejected record.
-    pool: what they are read from.
+    Attributes:
+        frame: row_id, messages, source, origin, meta ...
+        rejects: file, position, reason, field and the beginning of each rejected record.
+        pool: what they are read from.
     """
 
     frame: pl.DataFrame

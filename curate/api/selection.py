@@ -38,10 +38,11 @@ from curate.selectors.selection import SelectionResult
 class Selection:
     """The rows that a method selects.
 
-    rows: the selected ones, best first, with their turns.
-    ranking: every row: rank, score, nearest target example, selected, reason.
-    indices: the numbers, from 0, of the selected records in what the pool was given as, best first; of
-        paths, the numbers of the selected among the rows that were read.
+    Attributes:
+        rows: the selected ones, best first, with their turns.
+        ranking: every row: rank, score, nearest target example, selected, reason.
+        indices: the numbers, from 0, of the selected records in what the pool was given as, best first;
+            of paths, the numbers of the selected among the rows that were read.
     """
 
     rows: pl.DataFrame

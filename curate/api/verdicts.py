@@ -42,9 +42,10 @@ COLUMNS = ("row_id", "reason", "score", "threshold", "duplicate_of")
 class Verdicts:
     """What stages found: which rows they keep, which they drop and why.
 
-    dropped: row_id, stage, reason, score, threshold, duplicate_of of the others.
-    indices: the numbers, from 0, of the kept records in what the rows were given as; of paths, the
-        numbers of the kept among the rows that were read.
+    Attributes:
+        dropped: row_id, stage, reason, score, threshold, duplicate_of of the others.
+        indices: the numbers, from 0, of the kept records in what the rows were given as; of paths, the
+            numbers of the kept among the rows that were read.
     """
 
     dropped: pl.DataFrame

@@ -21,13 +21,16 @@ NOT_FINITE = "its score is no finite number"
 class Selector(SelectParams, Method):
     """A way to choose rows: scores, and an order made from them.
 
-    needs_target: it compares rows with target examples.
-    rank_params: the parameters that `rank` alone reads, so that another ranking needs no other scores.
-    needs_scores: False for a method that ranks any method's table.
-    needs_tokens: False for a plain draw: rows are counted in tokens only where a budget or condition
-    speaks of them.
-    renders_target: the base model reads the target examples, in its chat template.
-    scores_alone: a row's score depends on the row and the target alone, not on which others there are.
+    Attributes:
+        needs_target: it compares rows with target examples.
+        rank_params: the parameters that `rank` alone reads, so that another ranking needs no other
+            scores.
+        needs_scores: False for a method that ranks any method's table.
+        needs_tokens: False for a plain draw: rows are counted in tokens only where a budget or condition
+            speaks of them.
+        renders_target: the base model reads the target examples, in its chat template.
+        scores_alone: a row's score depends on the row and the target alone, not on which others there
+            are.
     """
 
     family: ClassVar[str] = "selector"

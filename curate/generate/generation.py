@@ -193,8 +193,9 @@ def read_examples(rows: pl.DataFrame) -> list[SeedExample]:
 class Generator(Method):
     """A way to make rows with a language model: what it makes goes on the record of its Generation.
 
-    needs: what it cannot do without, "target" examples or a "pool".
-    reads: the parameters that are paths of files, whose contents then count, not their names.
+    Attributes:
+        needs: what it cannot do without, "target" examples or a "pool".
+        reads: the parameters that are paths of files, whose contents then count, not their names.
     """
 
     family: ClassVar[str] = "generator"

@@ -11,7 +11,7 @@ from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text
 from curate.llm.structured import Answer
 
@@ -26,9 +26,7 @@ class WriteParams(StartParams):
     """A generator that writes prompts anew and answers them."""
 
     temperature: float = Field(1.0, ge=0, description="of new prompts; responses are greedy")
-    top_p: float = Field(
-        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.95
     max_tokens: int = Field(1_024, ge=64, description="of a prompt, and of a response")
 
     @property

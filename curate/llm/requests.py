@@ -9,7 +9,7 @@ A `Call` is one sample of a request: what an engine completes, a cache stores an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
@@ -34,11 +34,16 @@ Finish = Literal[
 LOOP_TOKENS = 32
 
 
+TopP = Annotated[
+    float, Field(gt=0, le=1, description="draw from the likeliest tokens with this mass")
+]
+
+
 class Sampling(Params):
     """How tokens are drawn. The same request with the same seed has the same answer."""
 
     temperature: float = Field(1.0, ge=0, description="0: always the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1, description="draw from the likeliest with this mass")
+    top_p: TopP = 1.0
     top_k: int = Field(0, ge=0, description="draw from so many likeliest; 0: from all")
     max_tokens: int = Field(256, ge=1, description="of one answer")
     stop: tuple[str, ...] = Field((), description="the answer ends before any of these")

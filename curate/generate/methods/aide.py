@@ -61,7 +61,7 @@ from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
 from curate.generate.sift import Filters
 from curate.generate.tree import tree_of
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
@@ -100,23 +100,17 @@ class AideGenerator(Generator):
     persona_file: str | None = Field(
         None, description="personas, one a line; our own if null", examples=["personas.txt"]
     )
-    start: Literal["all", "gaps"] = Field(
-        "all", description="from all target examples, or from those that the pool covers least"
-    )
+    start: Literal["all", "gaps"] = Field("all", description="gaps: where the pool covers least")
     gaps: int = Field(10, ge=1, description="with start: gaps, from so many")
     residual_from_hop: int = Field(2, ge=2, description="the seed is in the request from here on")
     min_grade: int = Field(5, ge=1, le=HIGHEST_GRADE, description="1: nothing is graded")
     max_rewrites: int = Field(2, ge=0, description="of a prompt that is graded too low")
-    children: int | None = Field(
-        None, ge=1, description="of one example at most, drawn", examples=[100]
-    )
+    children: int | None = Field(None, ge=1, description="of one example, drawn", examples=[100])
     most: int = Field(4_000, ge=1, description="prompts tried over all hops")
     answer: AnswerMode = Field("free", description="what a response is")
     shots: int = Field(3, ge=0, description="target examples that are shown with each answer")
     temperature: float = Field(1.0, ge=0, description="of new prompts; all else is greedy")
-    top_p: float = Field(
-        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.95
     max_tokens: int = Field(512, ge=64, description="of a prompt, and of a response")
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turn
 from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.novelty import words_of
 from curate.generate.sift import Filters
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
 from curate.llm.structured import Answer
 
@@ -69,9 +69,7 @@ class BackTranslateGenerator(Generator):
     min_grade: float = Field(5, ge=1, le=HIGHEST_GRADE, description="1: nothing is graded")
     votes: int = Field(1, ge=1, le=20, description="grades of a pair, of which the mean counts")
     temperature: float = Field(0.7, ge=0, description="of requests")
-    top_p: float = Field(
-        0.9, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.9
     max_tokens: int = Field(256, ge=64, description="of a request")
 
     def generate(self, run: Generation) -> None:

@@ -51,7 +51,7 @@ from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import words_of
 from curate.generate.retrieve import embed_blocks, nearest
 from curate.generate.sift import Embed
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text
 from curate.llm.structured import Answer
 
@@ -81,9 +81,7 @@ class CraftGenerator(Generator):
         85, ge=0, le=100, description="token-set ratio of prompts from which one is a copy"
     )
     temperature: float = Field(0.7, ge=0, description="of examples")
-    top_p: float = Field(
-        0.9, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.9
     top_k: int = Field(40, ge=0, description="draw from so many likeliest tokens; 0: from all")
     max_tokens: int = Field(1_024, ge=128, description="of a prompt with its response")
 

@@ -39,7 +39,7 @@ from curate.generate.generation import Generation, Generator, reject_reason_of, 
 from curate.generate.plain import answer_prompts
 from curate.generate.sift import MARKUP
 from curate.llm.engines.engine import ChatPrefix
-from curate.llm.requests import Sampling, raw
+from curate.llm.requests import Sampling, TopP, raw
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
 
@@ -66,9 +66,7 @@ class MagpieGenerator(Generator):
     )
     one_line: bool = Field(True, description="a prompt ends with its first line")
     temperature: float = Field(1.0, ge=0, description="of prompts; answers are greedy")
-    top_p: float = Field(
-        1.0, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 1.0
     prompt_tokens: int = Field(256, ge=16, description="of a prompt")
     max_tokens: int = Field(1_024, ge=16, description="of an answer")
 

@@ -60,7 +60,7 @@ from curate.generate.generation import (
 )
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
 
@@ -120,9 +120,7 @@ class RejectGenerator(StartParams):
     most: int = Field(20_000, ge=1, description="trials over all queries")
     rounds: int = Field(8, ge=1, le=50, description="plans at most, the pilot aside")
     temperature: float = Field(1.6, gt=0, description="of solutions")
-    top_p: float = Field(
-        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.95
     max_tokens: int = Field(2_048, ge=8, description="of a solution; one that is cut is wrong")
 
     @model_validator(mode="after")

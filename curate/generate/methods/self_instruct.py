@@ -49,7 +49,7 @@ from curate.generate.generation import (
 )
 from curate.generate.novelty import RougeIndex
 from curate.generate.sift import Filters
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, array, characters_for, record, text, tokens_for
 from curate.llm.structured import Answer
 
@@ -96,9 +96,7 @@ class SelfInstructGenerator(Generator):
     )
     instances: int = Field(1, ge=1, le=5, description="examples of each task at most")
     temperature: float = Field(0.7, ge=0, description="of new tasks; kinds and examples are greedy")
-    top_p: float = Field(
-        0.9, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.9
     max_tokens: int = Field(512, ge=64, description="of one example, input and output together")
 
     @model_validator(mode="after")

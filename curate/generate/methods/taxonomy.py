@@ -37,7 +37,7 @@ from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.plain import answer_prompts
-from curate.llm.requests import Request, Sampling
+from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
@@ -74,9 +74,7 @@ class TaxonomyGenerator(Generator):
         examples=[{"level": ["beginner", "expert"]}],
     )
     temperature: float = Field(1.0, ge=0, description="of tasks and requests; answers are greedy")
-    top_p: float = Field(
-        0.95, gt=0, le=1, description="draw from the likeliest tokens with this mass"
-    )
+    top_p: TopP = 0.95
     max_tokens: int = Field(512, ge=64, description="of a request, and of an answer")
 
     @field_validator("axes")

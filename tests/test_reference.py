@@ -1,0 +1,141 @@
+"""The pages that are written from the code: every key and method, each with type, default, example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import pytest
+from pydantic import Field
+
+from curate.core.methods import METHODS, method, methods_in
+from curate.core.stage import Stage
+from reference.pages import FAMILIES, Reference, write_pages
+from reference.prose import prose
+from reference.schema import MissingTextError, default_text, example, type_text
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("pages")
+    write_pages(folder)
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+def test_every_key_has_a_line_with_all_of_its_cells(
+    reference: Reference, pages: dict[str, str]
+) -> None:
+    models = {"": reference.root, **reference.models}
+    for name, model in models.items():
+        page = pages[reference.sections[name].page] if name in reference.sections else ""
+        for key in set(model.get("properties", {})) - {"method", "kind"} if page else ():
+            lines = re.findall(rf"^\| `{key}` \|.*\|$", page, re.MULTILINE)
+            assert lines, f"{name}.{key}"
+            assert all(cell.strip() for line in lines for cell in line.split(" | ")), lines
+
+
+def test_every_method_has_a_part_on_the_page_of_its_family(pages: dict[str, str]) -> None:
+    for family, (page, _, _) in FAMILIES.items():
+        headings = re.findall(r"^## (.*)$", pages[page], re.MULTILINE)
+        assert set(methods_in(family)) <= set(headings)
+
+
+def test_links_between_the_pages_lead_to_their_parts(pages: dict[str, str]) -> None:
+    links = {link for text in pages.values() for link in re.findall(r"\]\((\w+\.md)#(.*?)\)", text)}
+    assert links
+    for page, anchor in links:
+        assert f"{{ #{anchor} }}" in pages[page]
+
+
+def test_examples_are_what_the_schema_accepts(reference: Reference) -> None:
+    for name, model in {"": reference.root, **reference.models}.items():
+        for key, part in model.get("properties", {}).items():
+            if key in ("method", "kind") or name.startswith("Compared"):
+                continue
+            schema = {**part, "$defs": reference.models}
+            value = example(part, reference.models)
+            faults = [f.message for f in jsonschema.Draft202012Validator(schema).iter_errors(value)]
+            assert faults == [], f"{name}.{key}"
+
+
+class ShoutStage(Stage):
+    """Drop rows in capitals.
+
+    Nobody 2026, arXiv:2601.00001.
+    """
+
+    method: Literal["shout"] = "shout"
+    share: float = Field(0.5, ge=0, le=1, description="of capitals among the letters")
+
+
+class WhisperStage(Stage):
+    """Drop rows in brackets."""
+
+    method: Literal["whisper"] = "whisper"
+    label: str | None = Field(None, description="of what is dropped")
+
+
+@pytest.fixture
+def registered(request: pytest.FixtureRequest) -> Iterator[None]:
+    method(request.param)
+    yield
+    del METHODS["stage"][request.param.model_fields["method"].default]
+
+
+@pytest.mark.parametrize("registered", [ShoutStage], indirect=True)
+def test_a_new_method_shows_up(registered: None, tmp_path: Path) -> None:
+    write_pages(tmp_path)
+    text = (tmp_path / "stages.md").read_text(encoding="utf-8")
+    assert "## shout\n\nDrop rows in capitals." in text
+    assert "[arXiv:2601.00001](https://arxiv.org/abs/2601.00001)" in text
+    line = "| `share` | number ≥ 0, ≤ 1 | `0.5` | of capitals among the letters | `share: 0.5` |"
+    assert line in text
+
+
+@pytest.mark.parametrize("registered", [WhisperStage], indirect=True)
+def test_a_key_without_an_example_is_named(registered: None, tmp_path: Path) -> None:
+    with pytest.raises(MissingTextError, match=r"WhisperStage.label: .*examples="):
+        write_pages(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "integer", "exclusiveMinimum": 0}, "integer > 0"),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, "text or null"),
+        ({"enum": ["low", "high"]}, "`low` or `high`"),
+        ({"type": "array", "items": {"$ref": "#/$defs/A"}}, "list of [A]"),
+        (
+            {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/A"}}, {"$ref": "#/$defs/A"}]},
+            "[A] or a list of these",
+        ),
+        (
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "number"}]},
+            "[integer, number]",
+        ),
+        ({"type": "object", "additionalProperties": {"type": "number"}}, "names with number"),
+    ],
+)
+def test_types_are_said_in_words(schema: dict[str, Any], text: str) -> None:
+    assert type_text(schema, "[{}]".format) == text
+
+
+def test_a_default_that_is_none_differs_from_one_that_is_missing() -> None:
+    assert default_text({"type": "string"}) == "required"
+    assert default_text({"default": None}) == "`null`"
+
+
+def test_prose_keeps_blocks_and_code_and_is_no_markup_otherwise() -> None:
+    docstring = "Score S[q, i] of `a_b` * 2 < 3.\n\n    x  = 1\n    yy = 2\n\nAs published."
+    text = (
+        "Score S\\[q, i\\] of `a_b` \\* 2 &lt; 3.\n\n```text\nx  = 1\nyy = 2\n```\n\nAs published."
+    )
+    assert prose(docstring) == text
