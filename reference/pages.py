@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import curate
+from curate import testing
 from curate.config.recipe import Config
 from curate.core.methods import Method, methods_in
 from curate.core.selector import Selector
@@ -49,9 +50,7 @@ OWN_METHODS = (
     "curate.generate.generation.Generator",
     "curate.pool.exporter.Exporter",
     "curate.pool.layouts.registry.Layout",
-    "curate.testing.FakeRun",
-    "curate.testing.check_stage",
-    "curate.testing.check_selector",
+    *(f"curate.testing.{name}" for name in testing.__all__),
 )
 
 

@@ -32,11 +32,14 @@ class Proof:
 
     @property
     def interval(self) -> dict[str, tuple[float, float]]:
-        """Return by control the differences that a random draw shows; outside lies a better or worse."""
+        """Return by control the differences in the deciding metric that a random draw shows.
+
+        Outside of both lies a better or worse selection.
+        """
         return {
             one["control"]: (-one["half"], one["half"])
             for one in self.details.get("comparisons", ())
-            if one.get("half") is not None
+            if one["metric"] == self.details["metric"] and one.get("half") is not None
         }
 
     def __str__(self) -> str:

@@ -57,14 +57,15 @@ class StageResult:
 class Stage(Method):
     """A stage of a recipe: it prepares what is expensive, and judges every row by it.
 
-    uses: the example sets ("target", "eval", "protected", "watch") that it depends on; of those in
-    `needs` it must have at least one.
-    rethresholdable: the parameters that nothing prepared depends on: they can be changed later, on what
-    is stored.
-    rates: a model other than the base reads every row.
-    keeps_out: what no training may read, if that is what it drops: then no ablation leaves it out.
-    does: what an estimate says of it.
-    reason: of its drops, where that is one of its own (curate.core.reasons.explain_reason).
+    Attributes:
+        uses: the example sets ("target", "eval", "protected", "watch") that it depends on; of those in
+            `needs` it must have at least one.
+        rethresholdable: the parameters that nothing prepared depends on: they can be changed later, on
+            what is stored.
+        rates: a model other than the base reads every row.
+        keeps_out: what no training may read, if that is what it drops: then no ablation leaves it out.
+        does: what an estimate says of it.
+        reason: of its drops, where that is one of its own (curate.core.reasons.explain_reason).
     """
 
     family: ClassVar[str] = "stage"

@@ -14,7 +14,8 @@ from curate.llm.requests import UNSENT, Call, Completion, Request
 class FakeEngine:
     """An engine whose answers a function gives; words are tokens.
 
-    reply: the answer to a call (call.request.messages[-1]["content"] is what is asked).
+    Attributes:
+        reply: the answer to a call (`call.request.messages[-1]["content"]` is what is asked).
     """
 
     reply: Callable[[Call], str]

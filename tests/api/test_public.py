@@ -237,6 +237,7 @@ def test_a_proof_needs_a_target_and_says_its_verdict(tiny: Path) -> None:
     assert str(proof) == proof.details["sentence"]
     low, high = proof.interval["random_rows"]
     assert low == -high < 0
+    assert f"±{high:.3f}" in proof.sentence
     assert proof.verdict in proof._repr_html_()
     alone = curate.select(pool, method="random", rows=6)
     with pytest.raises(UserError, match="a proof is of a skill"):
