@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.methods import find_method
 from curate.core.rows import Message, prompt_text, response_text
@@ -61,7 +62,7 @@ class MethodSource:
     fault: why it cannot read them.
     """
 
-    params: Mapping[str, Any]
+    params: Mapping[str, JSON]
     prompts_folder: str | None
     files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -133,10 +134,10 @@ def generate_rows(
     )
 
 
-def method_source(params: Mapping[str, Any], folder: str | None) -> MethodSource:
+def method_source(params: Mapping[str, JSON], folder: str | None) -> MethodSource:
     """Return a method with the digests of what it reads, or with why it cannot read it."""
     try:
-        prompts = dict(_prompts(params["method"], folder).digests())
+        prompts = dict(_prompts(str(params["method"]), folder).digests())
         return MethodSource(params, folder, _read_digests(params), prompts)
     except UserError as error:
         return MethodSource(params, folder, fault=str(error))
@@ -148,10 +149,10 @@ def _prompts(
     return MethodPrompts(method, Path(folder) if folder else None, digests)
 
 
-def _read_digests(params: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
+def _read_digests(params: Mapping[str, JSON]) -> dict[str, list[tuple[str, str]]]:
     """Return name and digest of each file that a method reads, by the parameter that names it."""
-    reads = find_method(Generator, params["method"]).reads
-    paths = {name: params[name] for name in reads if params[name] is not None}
+    reads = find_method(Generator, str(params["method"])).reads
+    paths = {name: str(params[name]) for name in reads if params[name] is not None}
     return {
         name: [(file.name, digest_url(file)) for file in find_corpus(path)]
         for name, path in paths.items()
@@ -165,7 +166,7 @@ def write_generated(
     methods: Sequence[MethodSource],
     engine: EngineSource,
     embedder: EmbedderSource,
-    limits: Mapping[str, Any],
+    limits: Mapping[str, JSON],
     seed: int,
     target: Table | None = None,
     system: str | None = None,

@@ -3,9 +3,8 @@
 The proof's settings (curate.models.finetune). Cost: `epochs` training passes over the rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -17,10 +16,11 @@ from curate.core.run import StepRun
 from curate.core.store import Artifact, Counts
 from curate.models import finetune as finetuning
 from curate.models.finetune import ADAPTER, learn_adapter
+from curate.models.lora_values import LoraValues
 from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
-LORA = {"rank": 16, "alpha": 32, "batch_rows": 8}
+RANK, ALPHA, BATCH_ROWS = 16, 32, 8
 
 
 class TuneParams(Params):
@@ -37,7 +37,14 @@ def tune(run: StepRun, rows: Table, ids: Sequence[str], params: TuneParams) -> A
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    lora = LORA | params.model_dump()
+    lora: LoraValues = {
+        "rank": RANK,
+        "alpha": ALPHA,
+        "batch_rows": BATCH_ROWS,
+        "epochs": params.epochs,
+        "learning_rate": params.learning_rate,
+        "max_length": params.max_length,
+    }
     texts = training_rows([rows], ids)
     return run(write_adapter, texts, run.base, lora, run.seed, finetuning.VERSION)
 
@@ -47,7 +54,7 @@ def write_adapter(
     out: Path,
     texts: TrainingRows,
     model: ModelSource,
-    lora: Mapping[str, Any],
+    lora: LoraValues,
     seed: int,
     finetune: int,
 ) -> Counts:

@@ -12,7 +12,6 @@ asks it too.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -65,7 +64,7 @@ def measure_entropy(
     return entropies
 
 
-def surer_half(entropies: Mapping[str, float], hashes: Mapping[str, Any]) -> set[str]:
+def surer_half(entropies: Mapping[str, float], hashes: Mapping[str, str]) -> set[str]:
     """Return the rows of the lower half; the middle one of an odd number is in it."""
     ordered = sorted(entropies, key=lambda row_id: (entropies[row_id], hashes[row_id], row_id))
     return set(ordered[: (len(ordered) + 1) // 2])

@@ -4,7 +4,7 @@ LoRA: Hu et al. 2021, arXiv:2106.09685, on all linear layers, AdamW, linear deca
 5 % of the steps, no dropout, loss on the responses only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from curate.core.store import Artifact, Counts
 from curate.models.chat import build_examples
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
+from curate.models.lora_values import LoraValues
 from curate.models.training import TrainingRows, train_lora
 
 VERSION = 5
@@ -24,7 +25,7 @@ ADAPTER = "adapter.safetensors"
 def finetune(
     out: Path,
     texts: TrainingRows,
-    lora: Mapping[str, Any],
+    lora: LoraValues,
     seed: Sequence[int],
     model: ModelSource,
     start: Artifact | None = None,
@@ -41,7 +42,7 @@ def learn_adapter(
     path: Path,
     rows: TrainingRows,
     model: ModelSource,
-    lora: Mapping[str, Any],
+    lora: LoraValues,
     seed: Sequence[int],
     start: Path | None = None,
 ) -> Counts:

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import safe_open
 
 from curate.core.lazy import lazy_module
+from curate.models.lora_values import AdapterValues
 
 if TYPE_CHECKING:
     import peft
@@ -30,7 +31,7 @@ def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
     safetensors_torch.save_file(weights, path, {"lora": json.dumps({"rank": rank, "alpha": alpha})})
 
 
-def read_adapter(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
+def read_adapter(path: Path) -> tuple[AdapterValues, dict[str, Any]]:
     """Return the settings (rank, alpha) and the weights by name of a saved adapter."""
     with safe_open(path, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -51,7 +52,7 @@ def attach_adapter(model: Any, path: Path) -> Any:
 
 def add_adapters(
     model: "PreTrainedModel",
-    lora: Mapping[str, Any],
+    lora: AdapterValues,
     targets: str | Sequence[str],
     seed: Sequence[int],
 ) -> "PeftModel":

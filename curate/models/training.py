@@ -1,7 +1,7 @@
 """Train LoRA adapters on rows: batches, gradients, schedule of the learning rate."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.lm import batches_by_length
 from curate.models.lora import add_adapters, attach_adapter
+from curate.models.lora_values import TuningValues
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,7 @@ def read_messages(tables: Sequence[Table], row_ids: Sequence[str]) -> list[list[
 def train_lora(
     model: "PreTrainedModel",
     examples: Sequence[TokenizedExample],
-    lora: Mapping[str, Any],
+    lora: TuningValues,
     seed: Sequence[int],
     start: Path | None = None,
 ) -> list[float]:
@@ -78,7 +79,7 @@ def train_lora(
 
 
 def tune_adapters(
-    tuned: Any, examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: Sequence[int]
+    tuned: Any, examples: Sequence[TokenizedExample], lora: TuningValues, seed: Sequence[int]
 ) -> list[float]:
     """Tune a model's adapters; return the loss of every step.
 
@@ -182,7 +183,7 @@ def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) 
 
 
 def training_batches(
-    examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: Sequence[int]
+    examples: Sequence[TokenizedExample], lora: TuningValues, seed: Sequence[int]
 ) -> Iterator[list[TokenizedExample]]:
     """Yield batches of `batch_rows` rows for `epochs` epochs, each in an order of its own."""
     rng = np.random.default_rng([*seed, 0x0EDE2])

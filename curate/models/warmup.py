@@ -37,6 +37,7 @@ from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response, lora_layers
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
+from curate.models.lora_values import WarmupTuning
 from curate.models.training import (
     TrainingRows,
     TrainingStep,
@@ -118,12 +119,13 @@ def write_checkpoints(
     }
 
 
-def fill_in(lora: Mapping[str, Any], width: int, rows: int) -> dict[str, Any]:
+def fill_in(lora: Mapping[str, Any], width: int, rows: int) -> WarmupTuning:
     """Return the settings with the defaults for a hidden size and a number of rows."""
     scaled = 2 ** round(math.log2(PUBLISHED_RANK * width / PUBLISHED_WIDTH))
     rank = lora["rank"] or min(max(scaled, SMALLEST_RANK), PUBLISHED_RANK)
     return {
-        **lora,
+        "epochs": lora["epochs"],
+        "targets": lora["targets"],
         "rank": rank,
         "alpha": lora["alpha"] or ALPHA_PER_RANK * rank,
         "learning_rate": lora["learning_rate"] or PUBLISHED_RATE * PUBLISHED_WIDTH / width,
@@ -131,7 +133,7 @@ def fill_in(lora: Mapping[str, Any], width: int, rows: int) -> dict[str, Any]:
     }
 
 
-def adapt(model: Any, lora: Mapping[str, Any], seed: Sequence[int]) -> "PeftModel":
+def adapt(model: Any, lora: WarmupTuning, seed: Sequence[int]) -> "PeftModel":
     """Return the model with fresh adapters on the layers named by `targets`.
 
     Raises:
@@ -156,7 +158,7 @@ def adapt(model: Any, lora: Mapping[str, Any], seed: Sequence[int]) -> "PeftMode
 
 
 def _train(
-    out: Path, tuned: Any, examples: Sequence[TokenizedExample], lora: Mapping[str, Any], seed: int
+    out: Path, tuned: Any, examples: Sequence[TokenizedExample], lora: WarmupTuning, seed: int
 ) -> list[dict[str, Any]]:
     """Tune, write a checkpoint after every epoch, and return the steps and mean rate of each."""
     batches = list(training_batches(examples, lora, [seed, 0x1E55]))

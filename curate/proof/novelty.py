@@ -41,13 +41,14 @@ from curate.models.evaluation import evaluate
 from curate.models.head import split_model
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters, initialise_adapters
+from curate.models.lora_values import LoraValues
 from curate.models.training import (
     TrainingRows,
     accumulate_gradients,
     training_rows,
     tune_adapters,
 )
-from curate.proof.values import LoraValues, NoveltyValues, ProofValues
+from curate.proof.values import NoveltyValues, ProofValues
 
 if TYPE_CHECKING:
     import torch

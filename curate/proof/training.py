@@ -14,6 +14,7 @@ from curate.core.keyed import ModelSource
 from curate.core.run import ScoreRun, StepRun
 from curate.core.store import Artifact
 from curate.models.finetune import finetune
+from curate.models.lora_values import LoraValues
 from curate.models.losses import named_model
 from curate.models.training import TrainingRows, training_rows
 from curate.proof import harness, written_metrics
@@ -21,7 +22,7 @@ from curate.proof.functions import KEY
 from curate.proof.harness import Task, file_digests
 from curate.proof.measure import measurement
 from curate.proof.results import BASE, TrainedModels, tuned_name
-from curate.proof.values import LoraValues, MetricSetting
+from curate.proof.values import MetricSetting
 from curate.proof.written import written
 from curate.proof.written_metrics import written_examples, written_metric
 

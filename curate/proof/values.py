@@ -4,20 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypeAlias, TypedDict
 
 from curate.core.jsontypes import JSON
+from curate.models.lora_values import LoraValues
 
 # A recipe's `prove.metric`, or that of a watch set: a name, or what is asked of written answers.
 MetricSetting: TypeAlias = str | Mapping[str, JSON]
-
-
-class LoraValues(TypedDict):
-    """The recipe's `prove.lora`."""
-
-    rank: int
-    alpha: int
-    epochs: int
-    learning_rate: float
-    batch_rows: int
-    max_length: int
 
 
 class NoveltyValues(TypedDict):

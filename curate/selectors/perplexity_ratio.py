@@ -25,9 +25,9 @@ All target examples are learned together: a small subtask among them counts by i
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -44,12 +44,13 @@ from curate.core.store import Artifact, Counts
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.finetune import ADAPTER, finetune, learn_adapter
 from curate.models.index import measured
+from curate.models.lora_values import LoraValues
 from curate.models.losses import mean_loss, pool_losses, read_losses
 from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
 # The proof's settings. The seed is fixed: another draw of the adapters is no other method.
-LORA = {"rank": 16, "alpha": 32, "batch_rows": 8}
+RANK, ALPHA, BATCH_ROWS = 16, 32, 8
 SEED = (0,)
 NOTHING_READ = "no response token within max_length"
 
@@ -99,8 +100,10 @@ def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
     """Tune the base model on the target examples."""
     target = target_of(run)
     ids = target.read(["row_id"])["row_id"].to_list()
-    lora = {
-        **LORA,
+    lora: LoraValues = {
+        "rank": RANK,
+        "alpha": ALPHA,
+        "batch_rows": BATCH_ROWS,
         "epochs": params.epochs,
         "learning_rate": params.learning_rate,
         "max_length": params.max_length,
@@ -111,7 +114,7 @@ def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
 
 @cached_files(version=VERSION, name="tune-target", title="Tune on the target examples")
 def write_adapter(
-    out: Path, texts: TrainingRows, model: ModelSource, lora: Mapping[str, Any], finetune: int
+    out: Path, texts: TrainingRows, model: ModelSource, lora: LoraValues, finetune: int
 ) -> Counts:
     """Write adapter.safetensors: what LoRA learned from the target examples.
 

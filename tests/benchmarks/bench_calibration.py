@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 from pools import tuned_losses
 
 from curate.config.recipe import Config
+from curate.models.lora_values import LoraValues
 from curate.pipeline.curation import run_curation
 from curate.proof.arms import draw_arms
 from curate.proof.statistics import ALPHA, STRICT_ALPHA, WITHIN, compare
 
 COUNTS, SUBSETS, RESAMPLES = (3, 5, 9), 25, 2_000
-LORA = {
+LORA: LoraValues = {
     "rank": 16, "alpha": 32, "epochs": 1, "learning_rate": 5e-4, "batch_rows": 8, "max_length": 1024,
 }  # fmt: skip
 

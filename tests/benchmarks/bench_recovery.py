@@ -23,10 +23,11 @@ from pools import recipe, swapped_gsm8k, tuned_losses, write_rows
 from scipy.stats import ttest_1samp
 
 from curate.config.recipe import Config
+from curate.models.lora_values import LoraValues
 from curate.pipeline.curation import run_curation
 
 EVAL = 80
-LORA = {
+LORA: LoraValues = {
     "rank": 16, "alpha": 32, "epochs": 1, "learning_rate": 5e-4, "batch_rows": 8, "max_length": 512,
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from curate.core.keyed import ModelSource
 from curate.core.store import Store
 from curate.models.finetune import finetune
 from curate.models.load import choose_dtype, find_model, identify, prepare
+from curate.models.lora_values import LoraValues
 from curate.models.training import training_rows
 from curate.pipeline import curation
 from curate.pipeline.inputs import input_calls
@@ -120,7 +121,7 @@ def with_truth(
 
 
 def tuned_losses(
-    config: Config, ids: list[str], lora: Row, seed: Sequence[int]
+    config: Config, ids: list[str], lora: LoraValues, seed: Sequence[int]
 ) -> NDArray[np.float64]:
     """Return the losses on the eval set after tuning on rows, by the very fine-tune of a proof."""
     run = StoreRunner(Store(Path(config.store)))

@@ -15,9 +15,10 @@ from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import split_model
 from curate.models.load import load_causal
 from curate.models.lora import add_adapters
+from curate.models.lora_values import AdapterValues
 from curate.models.training import accumulate_gradients
 
-LORA = {"rank": 4, "alpha": 8}
+LORA: AdapterValues = {"rank": 4, "alpha": 8}
 ROWS = [TokenizedExample(list(range(n)), [*[IGNORED] * 3, *range(3, n)]) for n in (40, 25)]
 
 

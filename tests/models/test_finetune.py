@@ -20,6 +20,7 @@ from curate.models.finetune import finetune
 from curate.models.head import split_model
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
+from curate.models.lora_values import LoraValues
 from curate.models.training import (
     accumulate_gradients,
     read_messages,
@@ -28,7 +29,7 @@ from curate.models.training import (
 )
 from tests.conftest import row, stored_rows, turns
 
-LORA: dict[str, Any] = {
+LORA: LoraValues = {
     "rank": 4, "alpha": 8, "epochs": 3, "learning_rate": 5e-3, "batch_rows": 2, "max_length": 96,
 }  # fmt: skip
 TEXTS = [
@@ -176,7 +177,8 @@ def tune(
     folder: Path, several: Sequence[TokenizedExample], seed: Sequence[int] = (0, 0), **lora: Any
 ) -> tuple[Any, list[float]]:
     model = load_causal(folder, "float32")
-    return model, train_lora(model, several, LORA | lora, seed)
+    settings: Any = {**LORA, **lora}
+    return model, train_lora(model, several, settings, seed)
 
 
 def test_the_loss_falls_when_few_rows_are_learned_by_heart(tiny: Path) -> None:

@@ -20,6 +20,7 @@ from curate.models.chat import IGNORED, TokenizedExample, build_example
 from curate.models.head import split_model
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
+from curate.models.lora_values import LoraValues
 from curate.models.losses import (
     alone_pieces,
     mean_loss,
@@ -270,7 +271,7 @@ def test_the_real_models_losses_do_not_depend_on_batches_or_padding(smollm: Path
 
 # --- LoRA weights beside the model --------------------------------------------------------------
 
-LORA = {
+LORA: LoraValues = {
     "rank": 4, "alpha": 8, "epochs": 2, "batch_rows": 4, "learning_rate": 1e-2, "max_length": LONG,
 }  # fmt: skip
 

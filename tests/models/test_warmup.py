@@ -19,6 +19,7 @@ from curate.core.store import Artifact, Store
 from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import set_adapters
+from curate.models.lora_values import WarmupTuning
 from curate.models.training import linear_rate, training_rows
 from curate.models.warmup import (
     adapt,
@@ -35,10 +36,11 @@ from tests.conftest import row, stored_rows, turns
 from tests.selectors.lossruns import ModelRun
 
 TEXTS = [turns(f"What is {i} plus one?", f"It is {i + 1}.") for i in range(7)]
-LORA: dict[str, Any] = {
-    "fraction": 0.05, "epochs": 2, "rank": 4, "alpha": 8, "learning_rate": 1e-2, "batch_rows": 7,
+TUNING: WarmupTuning = {
+    "epochs": 2, "rank": 4, "alpha": 8, "learning_rate": 1e-2, "batch_rows": 7,
     "targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
 }  # fmt: skip
+LORA: dict[str, Any] = {"fraction": 0.05, **TUNING}
 DEFAULTS = {**LORA, "rank": None, "alpha": None, "learning_rate": None, "batch_rows": None}
 
 
@@ -90,7 +92,7 @@ def test_an_epoch_has_sixteen_steps_where_there_are_as_many_rows(rows: int) -> N
 
 
 def test_what_is_given_is_taken() -> None:
-    assert fill_in(LORA, 4096, 1000) == LORA
+    assert fill_in(TUNING, 4096, 1000) == TUNING
 
 
 @given(st.integers(1, 3000), st.floats(0.001, 1), st.integers(0, 3))
@@ -135,7 +137,7 @@ def test_adams_state_belongs_to_the_parameter_of_its_name(store: Store, tiny: Pa
     """Two steps of Adam by hand: one whole batch an epoch."""
     warmup = checkpoints(store, tiny)
     one, two = read_checkpoint(warmup, 0), read_checkpoint(warmup, 1)
-    model = adapt(load_causal(tiny, "float32"), LORA, [3, 0x1E55])
+    model = adapt(load_causal(tiny, "float32"), TUNING, [3, 0x1E55])
     start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     first = clipped_gradients(model, tiny)
     assert one.weight.keys() == one.exp_avg.keys() == one.exp_avg_sq.keys() == start.keys()
@@ -207,16 +209,16 @@ def test_adapters_are_set_by_name_and_shape(store: Store, tiny: Path) -> None:
 
 def test_a_model_that_carries_adapters_is_refused(tiny: Path) -> None:
     model = load_causal(tiny, "float32")
-    adapt(model, LORA, [0])
+    adapt(model, TUNING, [0])
     with pytest.raises(UserError, match="carries adapters of its own; merge them"):
-        adapt(model, LORA, [0])
+        adapt(model, TUNING, [0])
 
 
 def test_a_model_without_such_layers_is_told_the_names_it_has(tiny: Path) -> None:
     with pytest.raises(
         UserError, match=r"no layer named c_attn, wq; .*targets.* down_proj, .*q_proj"
     ):
-        adapt(load_causal(tiny, "float32"), {**LORA, "targets": ["q_proj", "c_attn", "wq"]}, [0])
+        adapt(load_causal(tiny, "float32"), {**TUNING, "targets": ["q_proj", "c_attn", "wq"]}, [0])
 
 
 # --- the key --------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import add_adapters
+from curate.models.lora_values import LoraValues
 from curate.models.training import tune_adapters
 from curate.proof.novelty import ContrastiveDecoder, ContrastiveSample, contrast, draw_text
-from curate.proof.values import LoraValues, NoveltyValues
+from curate.proof.values import NoveltyValues
 
 WORDS = 6
 PLANTED = (4, 5)

@@ -18,7 +18,7 @@ from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.training import train_lora
 from curate.selectors import perplexity_ratio
-from curate.selectors.perplexity_ratio import LORA, NOTHING_READ, SEED
+from curate.selectors.perplexity_ratio import ALPHA, BATCH_ROWS, NOTHING_READ, RANK, SEED
 from tests.conftest import turns
 from tests.selectors.lossruns import ModelRun, plain_row, ranked, scored
 
@@ -49,7 +49,8 @@ POOL = [vowels(RNG) if i in PLANTED else digits(RNG) for i in range(80)]
 def tuned_model(folder: Path, targets: list[Any], **settings: Any) -> Any:
     tokenizer, model = load_tokenizer(folder), load_causal(folder, "float32")
     examples = [build_example(tokenizer, messages, LONG) for messages in targets]
-    train_lora(model, examples, {**LORA, "max_length": LONG, **settings}, SEED)
+    lora: Any = {"rank": RANK, "alpha": ALPHA, "batch_rows": BATCH_ROWS, **settings}
+    train_lora(model, examples, lora, SEED)
     return model
 
 

@@ -25,6 +25,7 @@ from curate.llm.requests import Call, Sampling, chat, raw
 from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import save_adapter
+from curate.models.lora_values import TuningValues
 from curate.models.training import train_lora
 from curate.proof.keep import write_peft_adapter
 from curate.proof.written import answer_prompts
@@ -174,7 +175,9 @@ def test_the_real_engine_writes_with_the_adapter_that_a_proof_keeps(
         {"role": "user", "content": question},
         {"role": "assistant", "content": reply},
     ]
-    lora = {"rank": 4, "alpha": 16, "learning_rate": 5e-3, "epochs": 12, "batch_rows": 1}
+    lora: TuningValues = {
+        "rank": 4, "alpha": 16, "learning_rate": 5e-3, "epochs": 12, "batch_rows": 1,
+    }  # fmt: skip
     train_lora(model, [build_example(tokenizer, taught, 128)], lora, [0])
     save_adapter(model, tmp_path / "adapter.safetensors", rank=4, alpha=16)
     write_peft_adapter(tmp_path / "adapter.safetensors", tmp_path / "adapter")
